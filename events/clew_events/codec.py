@@ -1,0 +1,72 @@
+"""Commits to bytes and back: UTF-8 JSON by msgspec.
+
+Reading is strict where skipping would lie: an event tag this version does not know, a format from the future, or a
+body that is no commit at all is :class:`~clew_events.errors.Corrupt`, naming what was found. Fields added by later
+versions are ignored, as their defaults would have been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, get_args
+
+import msgspec
+
+from clew_events.commit import FORMAT, Commit, Position, Recorded, body_hash
+from clew_events.errors import Corrupt
+from clew_events.events import Event
+from clew_events.upcasting import UPCASTERS, Json, Upcaster, upcast
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(Commit)
+TAGS: Final[frozenset[str]] = frozenset(str(event.__struct_config__.tag) for event in get_args(Event))
+
+
+def encode(commit: Commit) -> bytes:
+    """The bytes to store. The same commit always gives the same bytes."""
+    return _ENCODER.encode(commit)
+
+
+def decode(body: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Commit:
+    """The commit in a stored body.
+
+    Raises:
+        Corrupt: the body is no commit, or holds an event or a format that this version does not know.
+    """
+    try:
+        commit = _DECODER.decode(body)
+    except msgspec.MsgspecError as fault:
+        return _decode_upcast(body, upcasters, fault)
+    if commit.v != FORMAT:
+        raise _future(commit.v)
+    return commit
+
+
+def recorded(body: bytes, position: Position) -> Recorded:
+    """A stored body read together with its place and its hash."""
+    return Recorded(decode(body), position, body_hash(body))
+
+
+def _decode_upcast(body: bytes, upcasters: Mapping[str, Upcaster], fault: msgspec.MsgspecError) -> Commit:
+    # The slow way, taken only where the straight one failed: bring retired tags up to date, then judge again.
+    try:
+        raw = msgspec.json.decode(body, type=dict[str, object])
+        if raw.get("v") != FORMAT:
+            raise _future(raw.get("v"))
+        events = msgspec.convert(raw.get("events"), list[Json])
+    except msgspec.MsgspecError:
+        raise Corrupt(f"not a commit: {fault}", code="unreadable_commit") from fault
+    raw["events"] = current = [step for event in events for step in upcast(event, upcasters)]
+    for event in current:
+        if event.get("type") not in TAGS:
+            raise Corrupt(
+                f"unknown event {event.get('type')!r}: written by a newer Clew, or not by Clew", code="unknown_event"
+            ) from fault
+    try:
+        return msgspec.convert(raw, Commit)
+    except msgspec.ValidationError:
+        raise Corrupt(f"not a commit: {fault}", code="unreadable_commit") from fault
+
+
+def _future(version: object) -> Corrupt:
+    return Corrupt(f"commit format {version!r} is not {FORMAT}: written by another Clew", code="unknown_format")

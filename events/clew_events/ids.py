@@ -1,0 +1,93 @@
+"""Identifiers: what they look like, and how a derived one is made.
+
+Thread and message ids look as OpenAI's did (a prefix and 24 letters or digits), so that programs which check the
+shape are content. A message id carries the message's ordinal in its first six characters and so leads straight to the
+message's key in the bucket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import string
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_BASE: Final = len(ALPHABET)
+_VALUE: Final = {character: value for value, character in enumerate(ALPHABET)}
+
+_TAIL: Final = 24
+_ORDINAL: Final = 6
+MAX_ORDINAL: Final = _BASE**_ORDINAL - 1
+
+# `$` alone would let a trailing newline through in Python; the look-ahead shuts it out in every regex dialect.
+_END: Final = r"$(?!\n)"
+THREAD_ID_PATTERN: Final = r"^thread[A-Za-z0-9_-]{1,122}" + _END
+MESSAGE_ID_PATTERN: Final = r"^msg_[A-Za-z0-9]{24}" + _END
+COMMAND_ID_PATTERN: Final = r"^[!-~]{1,128}" + _END
+TENANT_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}" + _END
+ACTOR_PATTERN: Final = r"^[^\x00-\x1f\x7f]{1,128}" + _END
+SUBJECT_PATTERN: Final = r"^[^\x00-\x20\x7f*>]{1,256}" + _END
+
+ThreadId = Annotated[str, Meta(pattern=THREAD_ID_PATTERN)]
+MessageId = Annotated[str, Meta(pattern=MESSAGE_ID_PATTERN)]
+CommandId = Annotated[str, Meta(pattern=COMMAND_ID_PATTERN)]
+Tenant = Annotated[str, Meta(pattern=TENANT_PATTERN)]
+Actor = Annotated[str, Meta(pattern=ACTOR_PATTERN)]
+Subject = Annotated[str, Meta(pattern=SUBJECT_PATTERN)]
+
+_THREAD_ID: Final = re.compile(THREAD_ID_PATTERN)
+_MESSAGE_ID: Final = re.compile(MESSAGE_ID_PATTERN)
+_TENANT: Final = re.compile(TENANT_PATTERN)
+
+
+def is_thread_id(text: str) -> bool:
+    """Whether a text could be a thread's id: safe as one token of a NATS subject, at most 128 characters."""
+    return _THREAD_ID.fullmatch(text) is not None
+
+
+def is_message_id(text: str) -> bool:
+    """Whether a text could be a message's id."""
+    return _MESSAGE_ID.fullmatch(text) is not None
+
+
+def is_tenant(text: str) -> bool:
+    """Whether a text could be a tenant: 1 to 64 of ``a-z 0-9 _ -``, not starting with ``_`` or ``-``."""
+    return _TENANT.fullmatch(text) is not None
+
+
+def _base62(number: int, width: int) -> str:
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, _BASE)
+        digits.append(ALPHABET[digit])
+    return "".join(reversed(digits))
+
+
+def derived(prefix: str, *parts: str, length: int = _TAIL) -> str:
+    """A prefix and ``length`` base-62 characters that follow from ``parts`` alone: the same for ever."""
+    digest = hashlib.sha256("\x00".join(parts).encode()).digest()
+    return prefix + _base62(int.from_bytes(digest, "big") % _BASE**length, length)
+
+
+def random(prefix: str, length: int = _TAIL) -> str:
+    """A prefix and ``length`` unguessable base-62 characters (24 carry 142 bits)."""
+    return prefix + _base62(secrets.randbelow(_BASE**length), length)
+
+
+def message_id(ordinal: int, *seed: str) -> str:
+    """The id of a thread's ``ordinal``-th message (counted from 1), the rest derived from ``seed``."""
+    if not 1 <= ordinal <= MAX_ORDINAL:
+        raise ValueError(f"a message's ordinal is between 1 and {MAX_ORDINAL}, not {ordinal}")
+    return "msg_" + _base62(ordinal, _ORDINAL) + derived("", *seed, length=_TAIL - _ORDINAL)
+
+
+def ordinal_of(message: str) -> int:
+    """The ordinal that a well-formed message id claims. Whether such a message exists is another question."""
+    number = 0
+    for character in message[4 : 4 + _ORDINAL]:
+        number = number * _BASE + _VALUE[character]
+    return number

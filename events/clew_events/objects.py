@@ -1,0 +1,88 @@
+"""What callers see: the objects of OpenAI's Threads and Messages API, field for field and in its order."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from clew_events.content import Attachment, ImageFile, ImageUrl, Metadata, Role
+
+
+class CodeInterpreterFiles(Struct, frozen=True):
+    """Files the code interpreter may use."""
+
+    file_ids: tuple[str, ...] = ()
+
+
+class SearchStores(Struct, frozen=True):
+    """Vector stores that file search may use."""
+
+    vector_store_ids: tuple[str, ...] = ()
+
+
+class Resources(Struct, frozen=True, omit_defaults=True):
+    """What a thread's tools may use. Tools with nothing to use are left out."""
+
+    code_interpreter: CodeInterpreterFiles | None = None
+    file_search: SearchStores | None = None
+
+
+class Thread(Struct, frozen=True, kw_only=True):
+    """A thread. ``created_at`` is in Unix seconds."""
+
+    id: str
+    object: Literal["thread"] = "thread"
+    created_at: int
+    metadata: Metadata
+    tool_resources: Resources
+
+
+class TextValue(Struct, frozen=True):
+    """A text and its annotations, of which a message made by a caller has none."""
+
+    value: str
+    annotations: tuple[str, ...] = ()
+
+
+class TextPart(Struct, frozen=True, tag_field="type", tag="text"):
+    """A text part of a message."""
+
+    text: TextValue
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """A message. ``created_at`` is in Unix seconds; all messages of one commit share it."""
+
+    id: str
+    object: Literal["thread.message"] = "thread.message"
+    created_at: int
+    thread_id: str
+    role: Role
+    content: tuple[TextPart | ImageFile | ImageUrl, ...]
+    assistant_id: str | None = None
+    run_id: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    metadata: Metadata
+    status: Literal["in_progress", "incomplete", "completed"] = "completed"
+    completed_at: int | None = None
+    incomplete_at: int | None = None
+    incomplete_details: None = None
+
+
+class Gone(Struct, frozen=True, kw_only=True):
+    """What deleting a thread or a message answers."""
+
+    id: str
+    object: Literal["thread.deleted", "thread.message.deleted"]
+    deleted: bool = True
+
+
+class MessagePage(Struct, frozen=True, kw_only=True):
+    """A page of messages; ``first_id`` and ``last_id`` are null when it is empty."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Message, ...]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool

@@ -1,0 +1,100 @@
+"""What comes back over NATS: ``{"ok": …}`` or ``{"error": …}``, never both.
+
+A repeated command is answered as the first was: the state is that of the commit it made, however far the thread has
+come since.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from clew_events.commit import Commit, Position
+from clew_events.errors import Fault
+from clew_events.objects import Gone, Message, MessagePage, Thread
+
+
+class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A command that was carried out, or had been: where its commit stands, and what it concerned.
+
+    A command that changed nothing made no commit; ``position`` and ``n`` are then those of the thread's last one.
+    """
+
+    position: Position
+    n: int
+    thread: Thread | None = None
+    message: Message | None = None
+    deleted: Gone | None = None
+
+
+class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to a query about the present: the state after the thread's commit ``n``."""
+
+    position: Position
+    n: int
+    thread: Thread | None = None
+    message: Message | None = None
+    messages: MessagePage | None = None
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One commit of a history, with its place in the log and the hash of its stored body."""
+
+    position: Position
+    hash: str
+    commit: Commit
+
+
+class History(Struct, frozen=True, kw_only=True):
+    """A page of a thread's commits, oldest first; ``next`` is the ``start`` of the page after it, if there is one."""
+
+    commits: tuple[Entry, ...]
+    next: int | None = None
+
+
+class Moment(Struct, frozen=True, kw_only=True):
+    """A thread as it was after commit ``n``, which was made at ``at``; null when it had been deleted by then."""
+
+    position: Position
+    n: int
+    at: str
+    thread: Thread | None
+    message_count: int
+
+
+class DoneReply(Struct, frozen=True, omit_defaults=True):
+    """The reply to a command."""
+
+    ok: Done | None = None
+    error: Fault | None = None
+
+
+class FoundReply(Struct, frozen=True, omit_defaults=True):
+    """The reply to ``get_thread``, ``get_message`` and ``list_messages``."""
+
+    ok: Found | None = None
+    error: Fault | None = None
+
+
+class HistoryReply(Struct, frozen=True, omit_defaults=True):
+    """The reply to ``history``."""
+
+    ok: History | None = None
+    error: Fault | None = None
+
+
+class MomentReply(Struct, frozen=True, omit_defaults=True):
+    """The reply to ``state_at``."""
+
+    ok: Moment | None = None
+    error: Fault | None = None
+
+
+class Rejection(Struct, frozen=True, kw_only=True):
+    """An inbox command that was refused: what it said, byte for byte if it was text, and why."""
+
+    tenant: str
+    command: str
+    inbox_seq: int
+    id: str | None
+    error: Fault
+    body: str

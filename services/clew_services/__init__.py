@@ -1,0 +1,1 @@
+"""Who says and who answers: deciding, the log, the applications around them, and the command line."""
