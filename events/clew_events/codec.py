@@ -60,7 +60,8 @@ def _decode_upcast(body: bytes, upcasters: Mapping[str, Upcaster], fault: msgspe
     for event in current:
         if event.get("type") not in TAGS:
             raise Corrupt(
-                f"unknown event {event.get('type')!r}: written by a newer Clew, or not by Clew", code="unknown_event"
+                f"unknown event {event.get('type')!r}: written by a newer Clew, or not by Clew",
+                code="unknown_event",
             ) from fault
     try:
         return msgspec.convert(raw, Commit)

@@ -110,7 +110,12 @@ class Unavailable(ClewError):
     default_code = "unavailable"
 
     def __init__(
-        self, message: str, *, code: str | None = None, param: str | None = None, outcome_unknown: bool = False
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        outcome_unknown: bool = False,
     ) -> None:
         super().__init__(message, code=code, param=param)
         self.outcome_unknown = outcome_unknown

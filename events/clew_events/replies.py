@@ -6,6 +6,8 @@ come since.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec import Struct
 
 from clew_events.commit import Commit, Position
@@ -56,7 +58,7 @@ class Moment(Struct, frozen=True, kw_only=True):
 
     position: Position
     n: int
-    at: str
+    at: datetime
     thread: Thread | None
     message_count: int
 

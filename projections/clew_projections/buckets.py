@@ -1,0 +1,116 @@
+"""The buckets: current state, kept in JetStream key-value buckets that any NATS client can read.
+
+``clew_threads_v1`` holds a :class:`~clew_projections.views.ThreadView` under ``<tenant>.<thread>``, and keys of the
+projector's own that begin with ``_`` (which no tenant does). ``clew_messages_v1`` holds a
+:class:`~clew_projections.views.MessageView` under ``<tenant>.<thread>.<ordinal>``, ordinals being dense, so a page of
+messages is one request that names exactly the keys wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct
+
+from clew_events.errors import Unavailable
+from clew_events.subjects import Address
+from clew_projections.jetstream import EXPECTED, JetStream, Stored
+
+GENERATION: Final = "v1"
+THREADS: Final = f"clew_threads_{GENERATION}"
+MESSAGES: Final = f"clew_messages_{GENERATION}"
+CHECKPOINTS: Final = "_checkpoint"
+PARKED: Final = "_parked"
+WRONG_REVISION: Final = frozenset({10071, 10164})
+
+
+class Value(Struct, frozen=True):
+    """A value and the revision it was found at, which guards the next write. A deleted key has an empty body."""
+
+    body: bytes
+    revision: int
+
+
+class LostRace(Exception):
+    """Somebody else wrote the key first. Read it again."""
+
+
+class Bucket:
+    """One bucket: reads are direct, writes are guarded by the key's revision."""
+
+    def __init__(self, js: JetStream, name: str) -> None:
+        self._js = js
+        self.stream = f"KV_{name}"
+        self._prefix = f"$KV.{name}."
+
+    def subject(self, key: str) -> str:
+        """The subject that a key's values are published on."""
+        return self._prefix + key
+
+    async def get(self, key: str) -> Value | None:
+        """The value under a key."""
+        stored = await self._js.last(self.stream, self.subject(key))
+        return Value(stored.body, stored.seq) if stored is not None else None
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, Value]:
+        """The values under many keys, of those that have one."""
+        return self._by_key(await self._js.lasts(self.stream, [self.subject(key) for key in keys]))
+
+    async def matching(self, pattern: str) -> dict[str, Value]:
+        """The values under all keys that match a pattern with wildcards, at most 1,024 of them.
+
+        Raises:
+            Unavailable: there are more.
+        """
+        return self._by_key(await self._js.matching(self.stream, self.subject(pattern)))
+
+    def _by_key(self, stored: dict[str, Stored]) -> dict[str, Value]:
+        skip = len(self._prefix)
+        return {subject[skip:]: Value(each.body, each.seq) for subject, each in stored.items()}
+
+    async def delete(self, key: str, revision: int) -> None:
+        """Take a key away that is at ``revision``, with the marker that key-value clients expect.
+
+        Raises:
+            LostRace: the key is at another revision.
+            Unavailable: the bucket did not take it.
+        """
+        await self._publish(key, b"", {"KV-Operation": "DEL", EXPECTED: str(revision)})
+
+    async def put(self, key: str, body: bytes, revision: int) -> int:
+        """Write a key that is at ``revision`` (0: was never written), and give its new revision.
+
+        Raises:
+            LostRace: the key is at another revision.
+            Unavailable: the bucket did not take it.
+        """
+        return await self._publish(key, body, {EXPECTED: str(revision)})
+
+    async def _publish(self, key: str, body: bytes, headers: dict[str, str]) -> int:
+        ack = await self._js.publish(self.subject(key), body, headers)
+        if ack.error is None:
+            return ack.seq
+        if ack.error.err_code in WRONG_REVISION:
+            raise LostRace(key)
+        raise Unavailable(f"the bucket {self.stream} refused {key}: {ack.error.description}", code="bucket_refused")
+
+
+def thread_key(address: Address) -> str:
+    """The key of a thread's view."""
+    return f"{address.tenant}.{address.thread}"
+
+
+def message_key(address: Address, ordinal: int) -> str:
+    """The key of a message's view."""
+    return f"{address.tenant}.{address.thread}.{ordinal}"
+
+
+def checkpoint_key(shard: int) -> str:
+    """The key that says up to which sequence of a shard every view is written."""
+    return f"{CHECKPOINTS}.{shard:02d}"
+
+
+def parked_key(address: Address) -> str:
+    """The key that says that a thread's history cannot be folded, and why."""
+    return f"{PARKED}.{address.tenant}.{address.thread}"

@@ -1,0 +1,96 @@
+"""The present: a thread and its messages as of the latest acknowledged commit.
+
+A view, wherever it comes from, is a fold up to some commit; asking the log for what came after and folding that on top
+gives the present. So a projector that lags, or does not run, makes answers dearer and never late.
+
+Messages need one thing more. The projector writes the messages of a commit before the thread's view, so a message read
+*after* a thread's view from the bucket holds at least every commit that view holds; the tail supplies the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from clew_events.commit import Recorded
+from clew_events.events import MessageAdded
+from clew_events.ids import ordinal_of
+from clew_events.subjects import Address
+from clew_projections.buckets import Bucket, message_key, thread_key
+from clew_projections.history import Histories
+from clew_projections.views import (
+    MessageView,
+    ThreadView,
+    absent,
+    advance,
+    advance_message,
+    decode_message,
+    decode_thread,
+    touched,
+)
+
+
+class Present(Struct, frozen=True):
+    """A thread at its latest commit, and the commits that the bucket was not known to hold yet."""
+
+    thread: ThreadView
+    unprojected: tuple[Recorded, ...]
+
+
+class Current:
+    """Reads the present from the buckets and the log."""
+
+    def __init__(self, threads: Bucket, messages: Bucket, histories: Histories) -> None:
+        self._threads = threads
+        self._messages = messages
+        self._histories = histories
+
+    async def projected(self, address: Address) -> ThreadView:
+        """A thread's view as the bucket has it, which may lag; an absent one if it has none."""
+        value = await self._threads.get(thread_key(address))
+        return decode_thread(value.body) if value is not None and value.body else absent(*address)
+
+    async def caught_up(self, view: ThreadView) -> ThreadView:
+        """A view brought up to the latest commit."""
+        async for commit in self._histories.after(Address(view.tenant, view.id), view.seq):
+            view = advance(view, commit)
+        return view
+
+    async def present(self, address: Address) -> Present:
+        """A thread at its latest commit, together with what reading its messages takes."""
+        return await self.caught_up_with_messages(await self.projected(address))
+
+    async def caught_up_with_messages(self, view: ThreadView) -> Present:
+        """A view just read from the bucket, brought up to the latest commit. No other view will do: see above."""
+        address = Address(view.tenant, view.id)
+        tail = await self._histories.tail(address, view.seq)
+        for commit in tail:
+            view = advance(view, commit)
+        return Present(view, tuple(tail))
+
+    async def messages(self, present: Present, ordinals: Sequence[int]) -> dict[int, MessageView]:
+        """The messages at some ordinals, of those that were ever added, none older than ``present``."""
+        thread = present.thread
+        address = Address(thread.tenant, thread.id)
+        keys = {message_key(address, ordinal): ordinal for ordinal in ordinals}
+        stored = await self._messages.get_many(keys)
+        views = {keys[key]: decode_message(value.body) for key, value in stored.items() if value.body}
+        for recorded in present.unprojected:
+            for message_id in touched(recorded.commit):
+                ordinal = ordinal_of(message_id)
+                if ordinal in views or (ordinal in ordinals and _adds(recorded, message_id)):
+                    views[ordinal] = advance_message(views.get(ordinal), message_id, recorded.commit)
+        return views
+
+    async def message(self, present: Present, message_id: str) -> MessageView | None:
+        """The message with an id, if the thread ever had it."""
+        ordinal = ordinal_of(message_id)
+        if not 1 <= ordinal <= present.thread.last_ordinal:
+            return None
+        found = (await self.messages(present, (ordinal,))).get(ordinal)
+        return found if found is not None and found.id == message_id else None
+
+
+def _adds(recorded: Recorded, message_id: str) -> bool:
+    return any(isinstance(event, MessageAdded) and event.message.id == message_id for event in recorded.commit.events)

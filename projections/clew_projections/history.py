@@ -1,0 +1,120 @@
+"""Histories read from the log: a thread's commits from any point on, exactly as stored, each with its hash."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from clew_events.codec import recorded
+from clew_events.commit import Position, Recorded
+from clew_events.errors import Corrupt
+from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_projections.jetstream import PAGE, JetStream, Stored
+from clew_projections.views import MessageView, advance_message, touched
+
+
+class Histories:
+    """Reads the log of a deployment.
+
+    On a replicated log a direct read may come from a follower that lags, so there the end of a tail is always asked
+    of the stream's leader.
+    """
+
+    def __init__(self, js: JetStream, shards: int, *, replicated: bool) -> None:
+        self._js = js
+        self.shards = shards
+        self._replicated = replicated
+
+    def shard(self, address: Address) -> int:
+        """The shard that holds a thread's history."""
+        return shard_of(address.thread, self.shards)
+
+    async def tail(self, address: Address, seq: int) -> list[Recorded]:
+        """Every commit of a thread after a sequence (0: all of them), up to the very latest acknowledged.
+
+        Raises:
+            Corrupt: a stored body cannot be read.
+            Unavailable: the log does not answer.
+        """
+        return [commit async for commit in self.after(address, seq)]
+
+    async def after(self, address: Address, seq: int) -> AsyncIterator[Recorded]:
+        """The same, one by one, for histories too long to hold."""
+        shard = self.shard(address)
+        async for stored in self._stored(event_stream(shard), event_subject(shard, address), seq + 1):
+            yield read(stored, shard)
+
+    async def page(self, address: Address, seq: int, limit: int) -> tuple[list[Recorded], bool]:
+        """At most ``limit`` commits after a sequence, and whether there are more."""
+        found: list[Recorded] = []
+        async for commit in self.after(address, seq):
+            if len(found) == limit:
+                return found, True
+            found.append(commit)
+        return found, False
+
+    async def at(self, address: Address, seq: int) -> Recorded:
+        """The thread's commit at a sequence.
+
+        Raises:
+            Corrupt: there is none of this thread's, where there was one.
+        """
+        async for found in self.after(address, seq - 1):
+            if found.position.seq == seq:
+                return found
+            break
+        raise self._missing(address, f"at sequence {seq}")
+
+    async def first(self, address: Address) -> Recorded:
+        """The commit that created a thread known to exist.
+
+        Raises:
+            Corrupt: there is none, where there was one.
+        """
+        async for found in self.after(address, 0):
+            return found
+        raise self._missing(address, "at all")
+
+    async def message_at(self, address: Address, message_id: str, n: int) -> MessageView | None:
+        """A message as it was after the thread's commit ``n``, from the log alone."""
+        view: MessageView | None = None
+        async for found in self.after(address, 0):
+            if found.commit.n > n:
+                break
+            if message_id in touched(found.commit):
+                view = advance_message(view, message_id, found.commit)
+        return view
+
+    def _missing(self, address: Address, where: str) -> Corrupt:
+        return Corrupt(
+            f"thread {address.thread}: no commit {where} in shard {self.shard(address)}, where there was one",
+            code="missing_commit",
+        )
+
+    async def _stored(self, stream: str, subject: str, seq: int) -> AsyncIterator[Stored]:
+        more = True
+        while more:
+            if self._replicated:
+                newest = await self._js.next_at_leader(stream, subject, seq)
+                if newest is None:
+                    return
+                yield newest
+                seq = newest.seq + 1
+            page, more = await self._js.after(stream, subject, seq, PAGE)
+            for stored in page:
+                yield stored
+            seq = page[-1].seq + 1 if page else seq
+            more = more or self._replicated
+
+
+def read(stored: Stored, shard: int) -> Recorded:
+    """A stored message as a commit.
+
+    Raises:
+        Corrupt: it is none; the message names the place.
+    """
+    try:
+        return recorded(stored.body, Position(shard, stored.seq))
+    except Corrupt as fault:
+        fault.message = f"sequence {stored.seq} of shard {shard}: {fault.message}"
+        fault.args = (fault.message,)
+        raise

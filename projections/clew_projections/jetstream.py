@@ -1,0 +1,185 @@
+"""JetStream as Clew needs it: guarded publishes, direct reads, and plain API calls, each with typed answers.
+
+nats-py offers a single direct get, no batch and no ``multi_last``; the wire format of these is that of NATS ADR-31.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from nats.aio.msg import Msg
+
+from clew_events.errors import Unavailable
+from clew_projections.exchange import STATUS, Exchange
+
+MSG_ID: Final = "Nats-Msg-Id"
+EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
+TRACE: Final = "traceparent"
+
+PAGE: Final = 256
+MULTI_LAST: Final = 1024
+"""The most subjects that one ``multi_last`` request may match."""
+
+
+class Stored(Struct, frozen=True):
+    """A message as a stream holds it."""
+
+    seq: int
+    subject: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class ApiError(Struct, frozen=True):
+    """An error as the server puts it; ``err_code`` is the precise one."""
+
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class Ack(Struct, frozen=True):
+    """The server's answer to a publish: stored at ``seq``, or stored there before, or refused."""
+
+    stream: str = ""
+    seq: int = 0
+    duplicate: bool = False
+    error: ApiError | None = None
+
+
+class Refused(Unavailable):
+    """The server answered a call with an error; ``error`` has its precise code."""
+
+    def __init__(self, error: ApiError, what: str) -> None:
+        super().__init__(f"{what}: {error.description} ({error.err_code})", code=f"jetstream_{error.err_code}")
+        self.error = error
+
+
+class _GetReply(Struct, frozen=True):
+    class Message(Struct, frozen=True):
+        subject: str
+        seq: int
+        data: bytes = b""
+        hdrs: bytes = b""
+
+    message: Message | None = None
+    error: ApiError | None = None
+
+
+_ACK: Final = msgspec.json.Decoder(Ack)
+_GET_REPLY: Final = msgspec.json.Decoder(_GetReply)
+_JSON: Final = msgspec.json.Encoder()
+_NO_MESSAGE: Final = 10037
+
+
+class JetStream:
+    """What a connection can ask of JetStream. All calls raise ``Unavailable`` when no answer comes."""
+
+    def __init__(self, exchange: Exchange, timeout: float = 5.0) -> None:
+        self._exchange = exchange
+        self._timeout = timeout
+
+    async def publish(
+        self,
+        subject: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Ack:
+        """Publish and return the server's answer, which may be a refusal."""
+        reply = await self._exchange.one(subject, body, headers, timeout or self._timeout)
+        try:
+            return _ACK.decode(reply.data)
+        except msgspec.MsgspecError as fault:
+            raise Unavailable(f"no stream took the message on {subject}: {fault}", code="no_stream") from fault
+
+    async def api(self, call: str, request: object = None) -> dict[str, object]:
+        """Call ``$JS.API.<call>``.
+
+        Raises:
+            Refused: the server answered with an error.
+        """
+        body = b"" if request is None else _JSON.encode(request)
+        reply = await self._exchange.one(f"$JS.API.{call}", body, timeout=self._timeout)
+        answer = msgspec.json.decode(reply.data, type=dict[str, object])
+        if (error := answer.get("error")) is not None:
+            raise Refused(msgspec.convert(error, ApiError), call)
+        return answer
+
+    async def last(self, stream: str, subject: str) -> Stored | None:
+        """The last message on an exact subject."""
+        reply = await self._exchange.one(f"$JS.API.DIRECT.GET.{stream}.{subject}", timeout=self._timeout)
+        return _stored(reply, subject)
+
+    async def lasts(self, stream: str, subjects: Sequence[str]) -> dict[str, Stored]:
+        """The last messages on many exact subjects, of those that have one."""
+        found: dict[str, Stored] = {}
+        for start in range(0, len(subjects), MULTI_LAST):
+            wanted = subjects[start : start + MULTI_LAST]
+            if len(wanted) == 1:
+                only = await self.last(stream, wanted[0])
+                found |= {only.subject: only} if only is not None else {}
+                continue
+            found |= await self._multi_last(stream, wanted)
+        return found
+
+    async def matching(self, stream: str, pattern: str) -> dict[str, Stored]:
+        """The last messages on all subjects that match a pattern; refused where these are more than 1,024."""
+        return await self._multi_last(stream, [pattern])
+
+    async def _multi_last(self, stream: str, subjects: Sequence[str]) -> dict[str, Stored]:
+        found = await self._direct(stream, {"multi_last": subjects}, subjects[0])
+        return {stored.subject: stored for stored in found}
+
+    async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[Stored], bool]:
+        """Messages on a subject from a sequence on, at most ``limit``, and whether there are more.
+
+        Any replica may answer, so on a replicated stream the newest may be missing.
+        """
+        request = {"seq": max(seq, 1), "next_by_subj": subject, "batch": limit}
+        found = await self._direct(stream, request, subject)
+        return found, bool(found) and found[-1].headers.get("Nats-Num-Pending") != "0"
+
+    async def next_at_leader(self, stream: str, subject: str, seq: int) -> Stored | None:
+        """The first message on a subject from a sequence on, as the stream's leader knows it."""
+        request = _JSON.encode({"seq": max(seq, 1), "next_by_subj": subject})
+        raw = await self._exchange.one(f"$JS.API.STREAM.MSG.GET.{stream}", request, timeout=self._timeout)
+        reply = _GET_REPLY.decode(raw.data)
+        if reply.message is not None:
+            found = reply.message
+            return Stored(found.seq, found.subject, found.data, _parse_headers(found.hdrs))
+        if reply.error is not None and reply.error.err_code != _NO_MESSAGE:
+            raise Refused(reply.error, f"reading {stream}")
+        return None
+
+    async def _direct(self, stream: str, request: object, subject: str) -> list[Stored]:
+        replies = await self._exchange.many(
+            f"$JS.API.DIRECT.GET.{stream}", _JSON.encode(request), timeout=self._timeout
+        )
+        found: list[Stored] = []
+        for reply in replies:
+            stored = _stored(reply, subject)
+            if stored is None:
+                break
+            if stored.headers.get("Nats-Last-Sequence") != str(found[-1].seq if found else 0):
+                raise Unavailable(f"a reply was lost while reading {stream}", code="reply_lost")
+            found.append(stored)
+        return found
+
+
+def _stored(reply: Msg, subject: str) -> Stored | None:
+    headers = reply.headers or {}
+    status = headers.get(STATUS)
+    if status == "404":
+        return None
+    if status is not None:
+        raise Unavailable(f"the server refused to read: {status} {headers.get('Description', '')}")
+    return Stored(int(headers["Nats-Sequence"]), headers.get("Nats-Subject", subject), reply.data, headers)
+
+
+def _parse_headers(raw: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in raw.decode(errors="replace").split("\r\n")[1:] if line)
+    return {name.strip(): value.strip() for name, _, value in lines}

@@ -1,0 +1,109 @@
+"""The projector: folds the log into the buckets. Any number may run; none leads.
+
+All projectors of a shard share one durable, unfiltered pull consumer. A batch is grouped by thread, and each thread's
+view is advanced over its commits and written once, guarded by the key's revision. What was applied already is skipped
+by its number, a gap is filled from the log, a lost race is read again, and a commit is acknowledged only when its views
+are written. So deliveries may be repeated, reordered, split over processes or cut short anywhere, and the buckets end
+up the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from clew_events.errors import Corrupt, Unavailable
+from clew_events.subjects import Address, address_of
+from clew_projections.buckets import Bucket
+from clew_projections.checkpoint import Checkpoint
+from clew_projections.deliveries import Deliveries, Delivery
+from clew_projections.parking import park, retry
+from clew_projections.projecting import Projecting
+
+logger = logging.getLogger(__name__)
+
+BATCH: Final = 500
+CHECKPOINT_EVERY: Final = 1.0
+"""Seconds between checkpoints while there is something new."""
+
+
+class Projector:
+    """Projects one shard until it is stopped."""
+
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        projecting: Projecting,
+        threads: Bucket,
+        checkpoint: Checkpoint,
+        connection: Callable[[], int],
+    ) -> None:
+        """``connection`` counts how often the connection to NATS was made."""
+        self._deliveries = deliveries
+        self._projecting = projecting
+        self._threads = threads
+        self._checkpoint = checkpoint
+        self._connection = connection
+        self._again_until = 0
+        self._reached = 0
+        self.commits = 0
+        """Commits projected since the start, repeated ones included."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Project until ``stop`` is set; the batch in hand is finished first."""
+        ready: int | None = None
+        pause = 0.05
+        while not stop.is_set():
+            try:
+                if ready != (connection := self._connection()):
+                    await self._begin()
+                    ready = connection
+                await self.project(await self._deliveries.next(BATCH))
+                await self._checkpoint.advance(CHECKPOINT_EVERY, reached=self._reached)
+                pause = 0.05
+            except Unavailable as fault:
+                logger.warning("the projector waits for JetStream: %s", fault)
+                ready = None
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+        await self._deliveries.close()
+
+    async def _begin(self) -> None:
+        # The server may be another run of itself, and have lost views that were never worth an fsync.
+        self._projecting.forget()
+        self._again_until = await self._checkpoint.rewind()
+        if released := await retry(self._threads, self._projecting):
+            logger.warning("%d parked threads could be taken up again", released)
+
+    async def project(self, batch: Iterable[Delivery]) -> None:
+        """Apply a batch, write its views, and acknowledge what was written.
+
+        Raises:
+            Unavailable: a bucket or the log does not answer; what was not acknowledged is delivered again.
+        """
+        threads: dict[Address, list[Delivery]] = {}
+        for delivery in batch:
+            threads.setdefault(address_of(delivery.subject), []).append(delivery)
+        if not threads:
+            return
+        await self._projecting.prepare(threads)
+        outcomes = await asyncio.gather(
+            *(self._thread(address, deliveries) for address, deliveries in threads.items()),
+            return_exceptions=True,
+        )
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+
+    async def _thread(self, address: Address, deliveries: list[Delivery]) -> None:
+        try:
+            await self._projecting.apply(address, deliveries, self._again_until)
+        except Corrupt as fault:
+            # This thread stands still until somebody has looked; its commits stay in the log, and others go on.
+            await park(self._threads, address, fault)
+        for delivery in deliveries:
+            await self._deliveries.ack(delivery)
+        self.commits += len(deliveries)
+        self._reached = max(self._reached, *(delivery.seq for delivery in deliveries))

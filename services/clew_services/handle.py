@@ -1,0 +1,228 @@
+"""Handling a command: know the thread, decide, append, answer.
+
+In the steady state a command costs one round trip: the state is remembered, and the guard on the append proves that it
+was still right. Whatever the guard cannot prove (a refusal, a change that changes nothing) is decided on the present,
+read from the log, so a stale memory never turns a caller away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from msgspec import Struct
+
+from clew_events import ids
+from clew_events.commands import Command, CreateThread, DeleteMessage, UpdateMessage, digest
+from clew_events.commit import FORMAT, Commit, Position, Recorded
+from clew_events.errors import Conflict, IdReused, Rejected
+from clew_events.events import Event
+from clew_events.replies import Done
+from clew_events.subjects import Address
+from clew_projections.current import Current, Present
+from clew_projections.history import Histories
+from clew_projections.views import MessageView, ThreadView, absent, advance
+from clew_services.decide import decide, thread_exists
+from clew_services.log import Appended, Log
+from clew_services.memory import Memory, Turns
+from clew_services.outcome import outcome
+
+TRIES: Final = 24
+"""How often a decision is taken again because others were faster, before the caller is told so."""
+PATIENCE: Final = 4
+"""How often a guard may fail with nothing new in the tail before what is remembered is distrusted."""
+
+
+class _Task(Struct, frozen=True):
+    """A command as this process carries it out: everything about it that does not depend on the thread."""
+
+    command: Command
+    address: Address
+    id: str
+    digest: str
+    actor: str
+
+
+class _Ground(Struct, frozen=True):
+    """What a decision stands on: the thread, the message concerned, and whether it is known to be the present."""
+
+    thread: ThreadView
+    message: MessageView | None
+    fresh: bool
+
+
+class Handler:
+    """Carries commands out."""
+
+    def __init__(
+        self,
+        log: Log,
+        current: Current,
+        histories: Histories,
+        memory: Memory,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._log = log
+        self._current = current
+        self._histories = histories
+        self._memory = memory
+        self._turns = Turns()
+        self._clock = clock
+
+    async def handle(self, tenant: str, command: Command, *, actor: str = "unknown", trace: str | None = None) -> Done:
+        """Carry a command out, once, and answer with what came of it.
+
+        ``actor`` is recorded unless the command names one itself; ``trace`` is a W3C ``traceparent`` to be stored with
+        the commit. A command whose id was carried out before is answered as it was then.
+
+        Raises:
+            Rejected: the rules refuse it; see :mod:`clew_services.decide`. ``IdReused``: its id was spent on another.
+            Conflict: the thread is not at ``expected_version``, or others were faster too often.
+            Unavailable: the log does not answer; the same command under the same id may be sent again.
+            Corrupt: the thread's history cannot be read.
+        """
+        command_id = command.id or ids.random("cmd_")
+        address = Address(tenant, _thread_of(command, tenant))
+        task = _Task(command, address, command_id, digest(command), command.actor or actor)
+        async with self._turns.turn(address):
+            ground = await self._ground(task)
+            for attempt in range(TRIES):
+                done = await self._attempt(task, ground, trace)
+                if done is not None:
+                    return done
+                if attempt > 1:
+                    await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - jitter
+                ground = await self._fresh(task, ground, attempt)
+        raise Conflict(
+            f"thread '{address.thread}' was changed by others {TRIES} times while this command was being decided",
+            code="too_many_writers",
+        )
+
+    async def _attempt(self, task: _Task, ground: _Ground, trace: str | None) -> Done | None:
+        """One decision and one append; ``None`` says that the ground was not the present."""
+        view = ground.thread
+        if (before := await self._before(task, view)) is not None:
+            return before
+        try:
+            events = self._decide(task, ground)
+        except (Rejected, Conflict):
+            if ground.fresh:
+                raise
+            return None
+        if not events:
+            position = Position(self._histories.shard(task.address), view.seq)
+            return outcome(task.command, view, ground.message, position) if ground.fresh else None
+        appended = await self._log.append(self._commit(task, view, events), view.seq, trace)
+        if not isinstance(appended, Appended):
+            return None
+        after = advance(view, appended.recorded)
+        self._memory.remember(after)
+        return outcome(task.command, after, ground.message, appended.recorded.position, appended.recorded.commit)
+
+    def _decide(self, task: _Task, ground: _Ground) -> tuple[Event, ...]:
+        expected = task.command.expected_version
+        if expected is not None and expected != ground.thread.n:
+            raise Conflict(
+                f"thread '{task.address.thread}' is at version {ground.thread.n}, not {expected}",
+                param="expected_version",
+            )
+        return decide(task.command, task.address.thread, task.id, ground.thread, ground.message)
+
+    def _commit(self, task: _Task, view: ThreadView, events: tuple[Event, ...]) -> Commit:
+        now = self._clock()
+        return Commit(
+            v=FORMAT,
+            id=task.id,
+            tenant=task.address.tenant,
+            thread=task.address.thread,
+            n=view.n + 1,
+            at=now if view.updated_at is None else max(now, view.updated_at),
+            actor=task.actor,
+            command=task.command.named,
+            digest=task.digest,
+            prev=view.hash,
+            events=events,
+        )
+
+    async def _before(self, task: _Task, view: ThreadView) -> Done | None:
+        """The answer of the first time, if this command was carried out before.
+
+        Raises:
+            IdReused: its id was, for another command.
+            AlreadyExists: it would create a thread that another command created.
+        """
+        known = view.spent(task.id)
+        if known is not None:
+            n, spent = known
+            _hold_same(task, spent.digest)
+            first = await self._histories.at(task.address, spent.seq)
+        elif isinstance(task.command, CreateThread) and view.n > 0:
+            # The ids of old commits are not remembered, but a thread's first commit is always there to be asked.
+            n, first = 1, await self._histories.first(task.address)
+            if first.commit.id != task.id:
+                raise thread_exists(task.address.thread)
+            _hold_same(task, first.commit.digest)
+        else:
+            return None
+        then = view if n == view.n else await self._until(task.address, n)
+        message = await self._message_then(task.command, then, first)
+        return outcome(task.command, then, message, first.position, first.commit)
+
+    async def _until(self, address: Address, n: int) -> ThreadView:
+        view = absent(*address)
+        async for recorded in self._histories.after(address, 0):
+            view = advance(view, recorded)
+            if view.n == n:
+                break
+        return view
+
+    async def _message_then(self, command: Command, then: ThreadView, first: Recorded) -> MessageView | None:
+        if not isinstance(command, UpdateMessage):
+            return None
+        return await self._histories.message_at(Address(then.tenant, then.id), command.message_id, first.commit.n)
+
+    async def _ground(self, task: _Task) -> _Ground:
+        if isinstance(task.command, UpdateMessage | DeleteMessage):
+            return await self._present(task)
+        view = self._memory.recall(task.address)
+        if view is None:
+            # A thread about to be created is most likely not there; the guard finds out.
+            creating = isinstance(task.command, CreateThread)
+            view = absent(*task.address) if creating else await self._current.projected(task.address)
+        return _Ground(view, None, fresh=False)
+
+    async def _fresh(self, task: _Task, ground: _Ground, attempt: int) -> _Ground:
+        if isinstance(task.command, UpdateMessage | DeleteMessage) or ground.thread.n == 0:
+            return await self._present(task)
+        view = await self._current.caught_up(ground.thread)
+        if view is ground.thread and attempt >= PATIENCE:
+            # The guard keeps saying that the thread moved, its tail that it did not (a replica may say so for a
+            # moment): this view is not of this log. Begin anew.
+            self._memory.forget(task.address)
+            view = await self._current.caught_up(absent(*task.address))
+        self._memory.remember(view)
+        return _Ground(view, None, fresh=True)
+
+    async def _present(self, task: _Task) -> _Ground:
+        present = await self._current.present(task.address)
+        self._memory.remember(present.thread)
+        return _Ground(present.thread, await self._message(task.command, present), fresh=True)
+
+    async def _message(self, command: Command, present: Present) -> MessageView | None:
+        if isinstance(command, UpdateMessage | DeleteMessage):
+            return await self._current.message(present, command.message_id)
+        return None
+
+
+def _thread_of(command: Command, tenant: str) -> str:
+    if command.thread_id is not None:
+        return command.thread_id
+    return ids.derived("thread_", tenant, command.id) if command.id is not None else ids.random("thread_")
+
+
+def _hold_same(task: _Task, spent_on: str) -> None:
+    if spent_on != task.digest:
+        raise IdReused(f"the command id '{task.id}' was already used for a different command", param="id")

@@ -1,0 +1,56 @@
+"""From views to what callers see."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from clew_events.content import ImageFile, ImageUrl, Part, Text, ToolResources
+from clew_events.objects import (
+    CodeInterpreterFiles,
+    Message,
+    Resources,
+    SearchStores,
+    TextPart,
+    TextValue,
+    Thread,
+)
+from clew_projections.views import MessageView, ThreadView
+
+
+def thread_object(view: ThreadView) -> Thread:
+    """A thread as the API shows it."""
+    return Thread(
+        id=view.id,
+        created_at=_seconds(view.created_at),
+        metadata=view.metadata,
+        tool_resources=_resources(view.tool_resources),
+    )
+
+
+def message_object(view: MessageView) -> Message:
+    """A message as the API shows it: complete from the start, since callers make it whole."""
+    return Message(
+        id=view.id,
+        created_at=_seconds(view.created_at),
+        thread_id=view.thread,
+        role=view.role,
+        content=tuple(_part(part) for part in view.content),
+        attachments=view.attachments,
+        metadata=view.metadata,
+    )
+
+
+def _seconds(moment: datetime | None) -> int:
+    return int(moment.timestamp()) if moment is not None else 0
+
+
+def _part(part: Part) -> TextPart | ImageFile | ImageUrl:
+    return TextPart(TextValue(part.text)) if isinstance(part, Text) else part
+
+
+def _resources(tools: ToolResources) -> Resources:
+    code, search = tools.code_interpreter, tools.file_search
+    return Resources(
+        code_interpreter=CodeInterpreterFiles(code.file_ids) if code is not None else None,
+        file_search=SearchStores(search.vector_store_ids) if search is not None else None,
+    )
