@@ -74,5 +74,5 @@ class Deliveries:
 
 
 def _delivery(message: Msg) -> Delivery:
-    # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>; a domain adds tokens before.
+    # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>, more tokens before.
     return Delivery(int(message.reply.split(".")[-4]), message.subject, message.data, message.reply)

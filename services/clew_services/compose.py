@@ -13,6 +13,7 @@ from nats.errors import Error as NatsError
 
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
+from clew_projections.audit import Audit
 from clew_projections.buckets import MESSAGES, THREADS, Bucket
 from clew_projections.checkpoint import Checkpoint
 from clew_projections.current import Current
@@ -23,6 +24,7 @@ from clew_projections.jetstream import JetStream
 from clew_projections.message_views import MessageViews
 from clew_projections.projecting import Projecting
 from clew_projections.projector import Projector
+from clew_projections.prove import Prover
 from clew_services import streams
 from clew_services.handle import Handler
 from clew_services.log import Log
@@ -76,6 +78,14 @@ class Clew:
             lambda: self.connection.made,
         )
 
+    def audit(self) -> Audit:
+        """Reads the whole log and checks its chains."""
+        return Audit(self.js, self.deployment.shards)
+
+    def prover(self) -> Prover:
+        """Compares the buckets with the log."""
+        return Prover(self.audit(), self.threads, self.messages, self.histories)
+
     async def project(self, stop: asyncio.Event) -> None:
         """Project every shard until ``stop`` is set."""
         async with asyncio.TaskGroup() as shards:
@@ -110,7 +120,7 @@ async def connection(url: str, *, name: str, patience: float = 10.0) -> AsyncIte
                 reconnected_cb=on_reconnect,
                 allow_reconnect=True,
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=RECONNECT_WAIT,
+                reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # fractions of a second work
                 ping_interval=20,
                 pending_size=64 * 1024 * 1024,
             )

@@ -1,0 +1,95 @@
+"""The audit: histories folded from the log alone, every chain checked link by link."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from msgspec import Struct
+
+from clew_events.errors import Corrupt
+from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of, shard_subjects
+from clew_projections.history import read
+from clew_projections.jetstream import JetStream, Stored
+from clew_projections.views import MessageView, ThreadView, absent, advance, advance_message, touched
+
+
+class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that is not as it must be; ``seq`` is the place in the shard's stream, where there is one."""
+
+    tenant: str
+    thread: str
+    code: str
+    what: str
+    shard: int
+    seq: int | None = None
+
+
+class Folded(Struct, kw_only=True):
+    """A thread as the log has it: its view and messages up to the first bad commit, which ``finding`` names."""
+
+    view: ThreadView
+    messages: dict[str, MessageView]
+    finding: Finding | None = None
+
+
+class Audit:
+    """Reads the log of a deployment from end to end."""
+
+    def __init__(self, js: JetStream, shards: int) -> None:
+        self._js = js
+        self._shards = shards
+
+    async def verify(self, address: Address | None = None) -> AsyncIterator[tuple[Address, Folded]]:
+        """Every thread, or one, folded from the log with its chain checked, shard by shard.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        for shard in self.shards_of(address):
+            for item in (await self.fold(shard, address)).items():
+                yield item
+
+    async def fold(self, shard: int, address: Address | None = None) -> dict[Address, Folded]:
+        """The threads of a shard, or one of them; all are held in memory at once."""
+        threads: dict[Address, Folded] = {}
+        async for stored in self._stored(shard, address):
+            owner = address_of(stored.subject)
+            thread = threads.get(owner)
+            if thread is None:
+                threads[owner] = thread = Folded(view=absent(*owner), messages={})
+            if thread.finding is None:
+                thread.finding = _continue(thread, stored, shard)
+        return threads
+
+    def shards_of(self, address: Address | None) -> Sequence[int]:
+        """The shards to look at: all, or the one that holds a thread."""
+        return range(self._shards) if address is None else (shard_of(address.thread, self._shards),)
+
+    async def _stored(self, shard: int, address: Address | None) -> AsyncIterator[Stored]:
+        subject = shard_subjects(shard) if address is None else event_subject(shard, address)
+        seq, more = 1, True
+        while more:
+            page, more = await self._js.after(event_stream(shard), subject, seq)
+            for stored in page:
+                yield stored
+            seq = page[-1].seq + 1 if page else seq
+
+
+def _continue(thread: Folded, stored: Stored, shard: int) -> Finding | None:
+    """Fold one more commit into a thread, or say why it cannot be."""
+    try:
+        recorded = read(stored, shard)
+        view = advance(thread.view, recorded)
+        for message_id in touched(recorded.commit):
+            thread.messages[message_id] = advance_message(thread.messages.get(message_id), message_id, recorded.commit)
+    except Corrupt as fault:
+        return Finding(
+            tenant=thread.view.tenant,
+            thread=thread.view.id,
+            code=fault.code,
+            what=fault.message,
+            shard=shard,
+            seq=stored.seq,
+        )
+    thread.view = view
+    return None
