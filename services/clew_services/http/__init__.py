@@ -1,0 +1,1 @@
+"""Clew over HTTP: OpenAI's Threads and Messages API."""

@@ -1,0 +1,55 @@
+"""What the bodies and query strings of HTTP requests may say. A new message is :class:`NewMessage` itself."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, UnsetType
+
+from clew_events.queries import Limit, Order
+from clew_events.requests import (
+    MAX_MESSAGES_PER_CREATE,
+    MetadataIn,
+    MetadataPatch,
+    NewMessage,
+    NewToolResources,
+    Request,
+    ToolResourcesIn,
+)
+
+
+class CreateThreadBody(Request, frozen=True, kw_only=True):
+    """The body of ``POST /v1/threads``."""
+
+    messages: Annotated[tuple[NewMessage, ...], Meta(max_length=MAX_MESSAGES_PER_CREATE)] | None = None
+    metadata: MetadataIn | None = None
+    tool_resources: NewToolResources | None = None
+
+
+class ModifyThreadBody(Request, frozen=True, kw_only=True):
+    """The body of ``POST /v1/threads/{thread_id}``. What is left out stays as it is."""
+
+    metadata: MetadataIn | UnsetType | None = UNSET
+    tool_resources: ToolResourcesIn | UnsetType | None = UNSET
+
+
+class ModifyMessageBody(Request, frozen=True, kw_only=True):
+    """The body of ``POST /v1/threads/{thread_id}/messages/{message_id}``."""
+
+    metadata: MetadataIn | UnsetType | None = UNSET
+
+
+class PatchBody(Request, frozen=True, kw_only=True):
+    """The body of ``PATCH`` on a thread or a message: single metadata keys, the others left alone."""
+
+    metadata: MetadataPatch
+
+
+class PageOfMessages(Request, frozen=True, kw_only=True):
+    """The query string of ``GET /v1/threads/{thread_id}/messages``."""
+
+    limit: Limit = 20
+    order: Order = "desc"
+    after: str | None = None
+    before: str | None = None
+    run_id: str | None = None

@@ -1,0 +1,170 @@
+"""The sentences in which bad input is refused: OpenAI's own, because programs match on them.
+
+Each function makes one :class:`~clew_events.errors.Invalid` with its sentence, its ``code`` and, as
+``param``, the path of the field at fault: ``messages[0].content``, ``metadata.key``, or nothing for the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from clew_events.errors import Invalid
+
+_LONGEST_SHOWN: Final = 64
+_LONGEST_PARAM: Final = 1024
+
+_KINDS: Final[dict[type, str]] = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a decimal number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
+
+
+def kind_of(value: object) -> str:
+    """What a decoded JSON value is, with its article."""
+    return _KINDS.get(type(value), "something else")
+
+
+def shown(text: str, longest: int = _LONGEST_SHOWN) -> str:
+    """A text as a sentence quotes it: of a long one the beginning and the end."""
+    return text if len(text) <= longest else f"{text[:3]}...{text[-3:]}"
+
+
+def listed(values: Sequence[object], word: str = "and") -> str:
+    """Quoted values in a row: ``'a'``, ``'a' and 'b'``, ``'a', 'b', and 'c'``."""
+    quoted = [f"'{value}'" for value in values]
+    if len(quoted) > 2:
+        return f"{', '.join(quoted[:-1])}, {word} {quoted[-1]}"
+    return f" {word} ".join(quoted)
+
+
+def invalid_json(reason: str) -> Invalid:
+    """The body cannot be read as JSON at all."""
+    return Invalid(
+        "Invalid body: failed to parse JSON value. Please check the value to ensure it is valid JSON. "
+        f"({reason.rstrip('.')})",
+        code="invalid_json",
+    )
+
+
+def missing(path: str) -> Invalid:
+    """A field that has to be there is not."""
+    return Invalid(f"Missing required parameter: '{path}'.", code="missing_required_parameter", param=path)
+
+
+def unknown(path: str) -> Invalid:
+    """A field that nobody knows."""
+    return Invalid(f"Unknown parameter: '{shown(path, 256)}'.", code="unknown_parameter", param=_param(path))
+
+
+def wrong_type(path: str, expected: str, value: object) -> Invalid:
+    """A value of another JSON type than ``expected``, which comes with its article."""
+    where = f"Invalid type for '{shown(path, 256)}'" if path else "Invalid body"
+    return Invalid(
+        f"{where}: expected {expected}, but got {kind_of(value)} instead.",
+        code="invalid_type",
+        param=_param(path),
+    )
+
+
+def not_supported(path: str, value: str, supported: Sequence[object]) -> Invalid:
+    """A text that is none of those there are to choose from."""
+    return Invalid(
+        f"Invalid value: '{shown(value)}'. Supported values are: {listed(supported)}.",
+        code="invalid_value",
+        param=_param(path),
+    )
+
+
+def string_too_long(path: str, longest: int, length: int) -> Invalid:
+    """A text with more characters than the field takes."""
+    return Invalid(
+        f"Invalid '{shown(path, 256)}': string too long. Expected a string with maximum length {longest}, "
+        f"but got a string with length {length} instead.",
+        code="string_above_max_length",
+        param=_param(path),
+    )
+
+
+def name_too_long(path: str, name: str, longest: int) -> Invalid:
+    """A key of the object at ``path`` with more characters than a key may have."""
+    return Invalid(
+        f"Invalid property name in '{path}': '{shown(name, longest)}' is too long. Expected a string with "
+        f"maximum length {longest}, but got a string with length {len(name)} instead.",
+        code="property_name_above_max_length",
+        param=_param(f"{path}.{name}"),
+    )
+
+
+def too_many_properties(path: str, most: int, count: int) -> Invalid:
+    """An object with more keys than it may have."""
+    return Invalid(
+        f"Invalid '{path}': too many properties. Expected an object with at most {most} properties, "
+        f"but got an object with {count} properties instead.",
+        code="object_above_max_properties",
+        param=path,
+    )
+
+
+def array_too_long(path: str, longest: int, length: int) -> Invalid:
+    """An array with more items than it may have."""
+    return Invalid(
+        f"Invalid '{path}': array too long. Expected an array with maximum length {longest}, "
+        f"but got an array with length {length} instead.",
+        code="array_above_max_length",
+        param=path,
+    )
+
+
+def empty_array(path: str, shortest: int) -> Invalid:
+    """An array with nothing in it where something has to be."""
+    return Invalid(
+        f"Invalid '{path}': empty array. Expected an array with minimum length {shortest}, "
+        "but got an empty array instead.",
+        code="empty_array",
+        param=path,
+    )
+
+
+def below_minimum(path: str, least: int, value: int) -> Invalid:
+    """A number smaller than the smallest."""
+    return Invalid(
+        f"Invalid '{path}': integer below minimum value. Expected a value >= {least}, "
+        f"but got {_number(value)} instead.",
+        code="integer_below_min_value",
+        param=path,
+    )
+
+
+def above_maximum(path: str, most: int, value: int) -> Invalid:
+    """A number greater than the greatest."""
+    return Invalid(
+        f"Invalid '{path}': integer above maximum value. Expected a value <= {most}, but got {_number(value)} instead.",
+        code="integer_above_max_value",
+        param=path,
+    )
+
+
+def malformed(path: str, value: str, expected: str) -> Invalid:
+    """A text that has not the shape it should have; ``expected`` names that shape."""
+    return Invalid(
+        f"Invalid '{path}': '{shown(value)}'. Expected {expected}.", code="invalid_value", param=_param(path)
+    )
+
+
+def wrong_prefix(path: str, value: str, prefix: str) -> Invalid:
+    """An id that is another kind of id, or none."""
+    return malformed(path, value, f"an ID that begins with '{prefix}'")
+
+
+def _param(path: str) -> str | None:
+    return shown(path, _LONGEST_PARAM) or None
+
+
+def _number(value: int) -> str:
+    return str(value) if abs(value) < 10**40 else "a number with more than 40 digits"

@@ -1,0 +1,148 @@
+"""Whatever comes in, out comes a value or a refusal that names a place."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clew_events.commands import COMMANDS
+from clew_events.errors import Invalid
+from clew_events.queries import QUERIES
+from clew_events.requests import NewMessage
+from clew_services import refusals
+from clew_services.faults import path_of
+from clew_services.http.bodies import CreateThreadBody, ModifyMessageBody, ModifyThreadBody
+
+FORMS = [
+    *COMMANDS.values(),
+    *QUERIES.values(),
+    NewMessage,
+    CreateThreadBody,
+    ModifyThreadBody,
+    ModifyMessageBody,
+]
+
+CHUNKING = {"type": "static", "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400}}
+MESSAGE = {
+    "role": "user",
+    "content": [
+        {"type": "text", "text": "a"},
+        {"type": "image_url", "image_url": {"url": "https://x.example/a.png", "detail": "low"}},
+        {"type": "image_file", "image_file": {"file_id": "file_1"}},
+    ],
+    "attachments": [{"file_id": "file_1", "tools": [{"type": "file_search"}]}],
+    "metadata": {"k": "v"},
+}
+FULL = {
+    "id": "cmd-1",
+    "actor": "test",
+    "expected_version": 1,
+    "reply_to": "answers.here",
+    "thread_id": "thread_abc",
+    "message_id": "msg_" + "a" * 24,
+    "message": MESSAGE,
+    "messages": [MESSAGE, {"role": "assistant", "content": "b"}],
+    "metadata": {"k": "v", "a.b[0]": ""},
+    "patch": {"set": {"k": "v"}, "unset": ["old"]},
+    "tool_resources": {
+        "code_interpreter": {"file_ids": ["file_1"]},
+        "file_search": {"vector_stores": [{"file_ids": ["file_1"], "chunking_strategy": CHUNKING}]},
+    },
+    "limit": 20,
+    "order": "asc",
+    "after": "msg_" + "b" * 24,
+    "n": 3,
+    "start": 1,
+    "time": "2026-01-01T00:00:00Z",
+    **MESSAGE,
+}
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=70)
+)
+NAMES = st.sampled_from(sorted(FULL)) | st.sampled_from(["type", "text", "set"]) | st.text(max_size=70)
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=20
+)
+
+
+def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    """Every part of a value, with its path."""
+    yield path, value
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in items:
+        yield from places(part, (*path, name))
+
+
+def hold(raw: bytes, form: type) -> None:
+    """The promise under test."""
+    try:
+        outcome = refusals.decode(raw, form)
+    except Invalid as refusal:
+        outcome = refusal
+    if isinstance(outcome, Invalid):
+        hold_refusal(raw, outcome)
+    else:
+        assert isinstance(outcome, form)
+
+
+def hold_refusal(raw: bytes, refusal: Invalid) -> None:
+    """It says something, and of a place that there is, or that ought to be."""
+    assert refusal.message
+    assert refusal.code
+    if refusal.code == "invalid_json":
+        assert refusal.param is None
+        return
+    there = dict(places(msgspec.json.decode(raw)))
+    if refusal.param is None or len(refusal.param) >= 1024:
+        return
+    known = {path_of(path) for path in there}
+    if refusal.code == "missing_required_parameter":
+        parents = {f"{path_of(path)}." if path else "" for path, part in there.items() if isinstance(part, dict)}
+        assert refusal.param not in known
+        assert any(refusal.param.startswith(parent) for parent in parents)
+    else:
+        assert refusal.param in known
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(raw=st.binary(max_size=60))
+def test_any_bytes_give_a_value_or_a_refusal(form: type, raw: bytes):
+    hold(raw, form)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(value=JSON)
+def test_any_json_gives_a_value_or_a_refusal(form: type, value: object):
+    hold(json.dumps(value).encode(), form)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(data=st.data())
+def test_a_request_with_one_thing_changed_gives_a_value_or_a_refusal(form: type, data: st.DataObject):
+    fields = {field.encode_name for field in msgspec.structs.fields(form)}
+    value = {name: copy.deepcopy(part) for name, part in FULL.items() if name in fields}
+    if data.draw(st.booleans()):
+        value.pop("patch", None)
+    path, part = data.draw(st.sampled_from([place for place in places(value) if place[0]]))
+    inside = value
+    for step in path[:-1]:
+        inside = inside[step]
+    change = data.draw(st.sampled_from(["replace", "remove", "add", "many", "long"]))
+    if change == "remove":
+        del inside[path[-1]]
+    elif change == "add" and isinstance(part, dict):
+        part[data.draw(NAMES)] = data.draw(JSON)
+    elif change == "many" and isinstance(part, list):
+        part.extend(part * 101)
+    elif change == "long" and isinstance(part, str):
+        inside[path[-1]] = part + "x" * data.draw(st.sampled_from([512, 256_000]))
+    else:
+        inside[path[-1]] = data.draw(JSON)
+    hold(json.dumps(value).encode(), form)
