@@ -35,9 +35,9 @@ async def deployed(
     ``kill -9`` is ``os.kill(server.pid, SIGKILL)``; then ``await server.wait()`` and ``await server.start()``
     bring it back on the same store and the same port.
     """
-    from clew_services import streams
+    from clew_services import compose, streams
 
     async with EmbeddedServer(data, port=port, sync=sync) as server:
-        async with connected_client(server.url) as client:
-            await streams.init(client, shards=shards)
+        async with compose.connection(server.url, name="init") as made:
+            await streams.init(made.js, shards=shards, max_msg_size=made.nc.max_payload)
         yield server
