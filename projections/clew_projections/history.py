@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 from clew_events.codec import recorded
 from clew_events.commit import Position, Recorded
-from clew_events.errors import Corrupt
+from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_projections.jetstream import PAGE, JetStream, Stored
+from clew_projections.jetstream import JetStream, Stored
 from clew_projections.views import MessageView, advance_message, touched
+
+PATIENCE: Final = 20
+"""How often a follower is asked again for commits its leader has."""
 
 
 class Histories:
     """Reads the log of a deployment.
 
-    On a replicated log a direct read may come from a follower that lags, so there the end of a tail is always asked
-    of the stream's leader.
+    On a replicated log a direct read may come from a follower that lags, so there the stream's leader is asked what the
+    latest commit is, and a read goes on until it has that one.
     """
 
     def __init__(self, js: JetStream, shards: int, *, replicated: bool) -> None:
@@ -27,6 +32,18 @@ class Histories:
     def shard(self, address: Address) -> int:
         """The shard that holds a thread's history."""
         return shard_of(address.thread, self.shards)
+
+    async def newest(self, address: Address, seq: int) -> Recorded | None:
+        """The thread's very latest acknowledged commit, if it stands after a sequence.
+
+        Raises:
+            Corrupt: the stored body cannot be read.
+            Unavailable: the log does not answer.
+        """
+        shard = self.shard(address)
+        ask = self._js.newest_at_leader if self._replicated else self._js.newest
+        stored = await ask(event_stream(shard), event_subject(shard, address), seq)
+        return read(stored, shard) if stored is not None else None
 
     async def tail(self, address: Address, seq: int) -> list[Recorded]:
         """Every commit of a thread after a sequence (0: all of them), up to the very latest acknowledged.
@@ -39,9 +56,22 @@ class Histories:
 
     async def after(self, address: Address, seq: int) -> AsyncIterator[Recorded]:
         """The same, one by one, for histories too long to hold."""
+        newest = await self.newest(address, seq)
+        if newest is None:
+            return
         shard = self.shard(address)
-        async for stored in self._stored(event_stream(shard), event_subject(shard, address), seq + 1):
-            yield read(stored, shard)
+        stream, subject = event_stream(shard), event_subject(shard, address)
+        late = 0
+        while seq < newest.position.seq:
+            page, _ = await self._js.after(stream, subject, seq + 1)
+            for stored in page:
+                yield read(stored, shard)
+            seq = page[-1].seq if page else seq
+            if not page:
+                late += 1
+                if late > PATIENCE:
+                    raise Unavailable(f"a replica of {stream} is too far behind its leader", code="replica_behind")
+                await asyncio.sleep(0.01 * late)
 
     async def page(self, address: Address, seq: int, limit: int) -> tuple[list[Recorded], bool]:
         """At most ``limit`` commits after a sequence, and whether there are more."""
@@ -89,21 +119,6 @@ class Histories:
             f"thread {address.thread}: no commit {where} in shard {self.shard(address)}, where there was one",
             code="missing_commit",
         )
-
-    async def _stored(self, stream: str, subject: str, seq: int) -> AsyncIterator[Stored]:
-        more = True
-        while more:
-            if self._replicated:
-                newest = await self._js.next_at_leader(stream, subject, seq)
-                if newest is None:
-                    return
-                yield newest
-                seq = newest.seq + 1
-            page, more = await self._js.after(stream, subject, seq, PAGE)
-            for stored in page:
-                yield stored
-            seq = page[-1].seq + 1 if page else seq
-            more = more or self._replicated
 
 
 def read(stored: Stored, shard: int) -> Recorded:

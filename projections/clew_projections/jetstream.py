@@ -143,12 +143,22 @@ class JetStream:
         found = await self._direct(stream, request, subject)
         return found, bool(found) and found[-1].headers.get("Nats-Num-Pending") != "0"
 
-    async def next_at_leader(self, stream: str, subject: str, seq: int) -> Stored | None:
-        """The first message on a subject from a sequence on, as the stream's leader knows it."""
-        request = _JSON.encode({"seq": max(seq, 1), "next_by_subj": subject})
+    async def newest(self, stream: str, subject: str, after: int) -> Stored | None:
+        """The last message on an exact subject if it stands after a sequence. Costs the same however long the log is.
+
+        Asked as ``multi_last`` with a start, because a search forward from ``after`` looks into every block of the
+        stream behind it. Any replica may answer.
+        """
+        request = {"multi_last": [subject], "seq": after + 1}
+        found = await self._direct(stream, request, subject)
+        return found[0] if found else None
+
+    async def newest_at_leader(self, stream: str, subject: str, after: int) -> Stored | None:
+        """The same, as the stream's leader knows it."""
+        request = _JSON.encode({"last_by_subj": subject})
         raw = await self._exchange.one(f"$JS.API.STREAM.MSG.GET.{stream}", request, timeout=self._timeout)
         reply = _GET_REPLY.decode(raw.data)
-        if reply.message is not None:
+        if reply.message is not None and reply.message.seq > after:
             found = reply.message
             return Stored(found.seq, found.subject, found.data, _parse_headers(found.hdrs))
         if reply.error is not None and reply.error.err_code != _NO_MESSAGE:
