@@ -1,0 +1,61 @@
+"""A connection that the client owns: opened, kept alive and closed with the ``async with`` block."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+import nats.errors
+from nats.aio.client import Client
+
+from clew_events.client.calls import Clew
+from clew_events.errors import Unavailable
+
+_LOG = logging.getLogger("clew.client")
+
+
+@contextlib.asynccontextmanager
+async def connect(
+    servers: str | Sequence[str] = "nats://127.0.0.1:4222",
+    *,
+    tenant: str = "default",
+    actor: str | None = None,
+    timeout: float = 10.0,  # noqa: ASYNC109 - it outlives this call
+) -> AsyncIterator[Clew]:
+    """A client on a connection of its own, which is opened now and drained at the end of the block.
+
+    A user and password, or a token, go into the URL. For anything more (TLS files, NKeys, ``.creds``) connect
+    with nats-py and hand that connection to :class:`Clew`. Once open, the connection is made again whenever
+    it is lost, for as long as that takes; ``timeout`` is what a call waits, in seconds, before it gives up.
+
+    Raises:
+        Unavailable: no server could be reached within ``timeout`` seconds, or none let us in.
+    """
+    nc = Client()
+    last: list[Exception] = []
+
+    async def note(error: Exception) -> None:
+        # Lost connections are made again and calls are repeated, so this is for whoever looks closer.
+        last[:] = [error]
+        _LOG.info("NATS connection: %s", error)
+
+    urls = [servers] if isinstance(servers, str) else list(servers)
+    try:
+        await asyncio.wait_for(
+            nc.connect(urls, name=actor or "clew client", max_reconnect_attempts=-1, error_cb=note), timeout
+        )
+    except (TimeoutError, OSError, nats.errors.Error) as fault:
+        await nc.close()
+        raise Unavailable(
+            f"no NATS server could be reached within {timeout:g} s ({last[-1] if last else fault})",
+            code="unreachable",
+        ) from fault
+    try:
+        yield Clew(nc, tenant=tenant, actor=actor, timeout=timeout)
+    finally:
+        # A connection that is being made again has nothing to drain.
+        with contextlib.suppress(nats.errors.Error):
+            await nc.drain()
+        await nc.close()

@@ -1,0 +1,126 @@
+"""The queries, one method each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Final, TypeVar
+
+import msgspec
+
+from clew_events import subjects
+from clew_events.client import reading
+from clew_events.client.requesting import Requester
+from clew_events.objects import Message
+from clew_events.queries import (
+    Consistency,
+    GetHistory,
+    GetMessage,
+    GetStateAt,
+    GetThread,
+    ListMessages,
+    Order,
+    Query,
+)
+from clew_events.replies import Entry, Found, History, Moment
+
+T = TypeVar("T")
+_ENCODE: Final = msgspec.json.Encoder().encode
+PAGE: Final = 100
+
+
+class Queries:
+    """What threads are, were, and how they came to be so.
+
+    Answers are never behind the log unless ``consistency="eventual"`` allows it; ``at_least`` is the number
+    of a commit that the answer must contain. All raise :class:`~clew_events.errors.NotFound` and
+    :class:`~clew_events.errors.Invalid` for what is wrong with the question, and
+    :class:`~clew_events.errors.Unavailable` when time is up.
+    """
+
+    def __init__(self, requester: Requester, *, tenant: str) -> None:
+        self._requester = requester
+        self.tenant = tenant
+
+    async def _ask(self, name: str, query: Query, read: Callable[[bytes], T]) -> T:
+        return await self._requester.ask(subjects.query_subject(self.tenant, name), _ENCODE(query), read)
+
+    async def get_thread(
+        self, thread_id: str, *, consistency: Consistency = "strong", at_least: int | None = None
+    ) -> Found:
+        """A thread as it is."""
+        query = GetThread(thread_id=thread_id, consistency=consistency, at_least=at_least)
+        return await self._ask("get_thread", query, reading.found)
+
+    async def wait_for(self, thread_id: str, n: int) -> Found:
+        """A thread once it has come to commit ``n``, which somebody else may be making.
+
+        Raises:
+            Unavailable: it has not within this client's timeout.
+        """
+        return await self.get_thread(thread_id, at_least=n)
+
+    async def get_message(
+        self,
+        thread_id: str,
+        message_id: str,
+        *,
+        consistency: Consistency = "strong",
+        at_least: int | None = None,
+    ) -> Found:
+        """One message as it is."""
+        query = GetMessage(thread_id=thread_id, message_id=message_id, consistency=consistency, at_least=at_least)
+        return await self._ask("get_message", query, reading.found)
+
+    async def list_messages(
+        self,
+        thread_id: str,
+        *,
+        limit: int = 20,
+        order: Order = "desc",
+        after: str | None = None,
+        before: str | None = None,
+        consistency: Consistency = "strong",
+        at_least: int | None = None,
+    ) -> Found:
+        """A page of a thread's messages, by default the newest first."""
+        query = ListMessages(
+            thread_id=thread_id,
+            limit=limit,
+            order=order,
+            after=after,
+            before=before,
+            consistency=consistency,
+            at_least=at_least,
+        )
+        return await self._ask("list_messages", query, reading.found)
+
+    async def iter_messages(self, thread_id: str, *, order: Order = "asc") -> AsyncIterator[Message]:
+        """All messages of a thread, by default the oldest first, fetched page by page as they are needed."""
+        after: str | None = None
+        while True:
+            page = (await self.list_messages(thread_id, limit=PAGE, order=order, after=after)).messages
+            for message in page.data if page else ():
+                yield message
+            if page is None or not page.has_more:
+                return
+            after = page.last_id
+
+    async def history(self, thread_id: str, *, start: int = 1, limit: int = PAGE) -> History:
+        """A page of a thread's commits, from number ``start``, oldest first."""
+        query = GetHistory(thread_id=thread_id, start=start, limit=limit)
+        return await self._ask("history", query, reading.history)
+
+    async def iter_history(self, thread_id: str, *, start: int = 1) -> AsyncIterator[Entry]:
+        """All commits of a thread from number ``start``, fetched page by page as they are needed."""
+        page = await self.history(thread_id, start=start)
+        while True:
+            for entry in page.commits:
+                yield entry
+            if page.next is None:
+                return
+            page = await self.history(thread_id, start=page.next)
+
+    async def state_at(self, thread_id: str, *, n: int | None = None, time: datetime | None = None) -> Moment:
+        """A thread as it was after commit ``n``, or at the moment ``time``: exactly one of the two."""
+        return await self._ask("state_at", GetStateAt(thread_id=thread_id, n=n, time=time), reading.moment)

@@ -1,0 +1,85 @@
+"""One request, sent again until it is answered or time is up: safe, as the bytes are the same every time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+import nats.errors
+from nats.aio.client import Client
+
+from clew_events.backoff import delays
+from clew_events.errors import TooLarge, Unavailable
+
+FIRST_PATIENCE: Final = 1.0
+"""Seconds to wait for the first reply; doubled from attempt to attempt, as a loaded service answers late."""
+UNDONE: Final = frozenset({"overloaded", "stopping"})
+"""Codes of an ``unavailable`` reply which say for certain that nothing was carried out."""
+
+T = TypeVar("T")
+
+
+class Requester:
+    """Asks over a connection, for at most ``timeout`` seconds per call.
+
+    ``trace`` gives the ``traceparent`` to send along, if there is one at that moment.
+    """
+
+    def __init__(self, nc: Client, *, timeout: float, trace: Callable[[], str | None] | None = None) -> None:
+        self._nc = nc
+        self._timeout = timeout
+        self._trace = trace
+
+    async def ask(
+        self,
+        subject: str,
+        payload: bytes,
+        read: Callable[[bytes], T],
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> T:
+        """Send ``payload`` until ``read`` makes something of a reply.
+
+        Repeated on silence, on a lost connection, when nobody listens, and when ``read`` raises
+        :class:`~clew_events.errors.Unavailable`; any other error that ``read`` raises is the answer.
+
+        Raises:
+            Unavailable: no answer in time; ``outcome_unknown`` if anyone may have received the request.
+            TooLarge: the payload is more than the server takes.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
+        sent = self._headers(headers)
+        patience, reached = FIRST_PATIENCE, False
+        for pause in delays():
+            code = "no_reply"
+            try:
+                reply = await self._nc.request(
+                    subject, payload, timeout=max(0.001, min(patience, deadline - loop.time())), headers=sent
+                )
+                return read(reply.data)
+            except Unavailable as refusal:
+                trouble, code = refusal.message, refusal.code
+                reached = reached or refusal.code not in UNDONE
+            except nats.errors.NoRespondersError:
+                trouble, code = f"nobody answers at {subject}: is Clew running there?", "no_responders"
+            except nats.errors.MaxPayloadError as fault:
+                raise TooLarge(f"{len(payload)} bytes are more than the NATS server takes") from fault
+            except (nats.errors.ConnectionClosedError, nats.errors.ConnectionDrainingError) as fault:
+                raise Unavailable(
+                    "the connection is closed", code="connection_closed", outcome_unknown=reached
+                ) from fault
+            except nats.errors.TimeoutError:
+                trouble, reached, patience = f"no reply from {subject} in time", True, patience * 2
+            except (nats.errors.Error, OSError) as fault:
+                trouble, code = str(fault), "connection_lost"
+            if loop.time() + pause >= deadline:
+                raise Unavailable(trouble, code=code, outcome_unknown=reached)
+            await asyncio.sleep(pause)
+        raise AssertionError("delays never end")
+
+    def _headers(self, headers: Mapping[str, str] | None) -> dict[str, str] | None:
+        trace = self._trace() if self._trace else None
+        merged = {**(headers or {}), **({"traceparent": trace} if trace else {})}
+        return merged or None

@@ -1,0 +1,55 @@
+"""Any command, sent or left in the inbox."""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+import msgspec
+
+from clew_events import ids, subjects
+from clew_events.client import reading
+from clew_events.client.requesting import Requester
+from clew_events.commands import WIRE_NAMES, Command
+from clew_events.replies import Done
+
+C = TypeVar("C", bound=Command)
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+class Sender:
+    """Sends commands of one tenant, under this actor's name where they carry none, and each under an id."""
+
+    def __init__(self, requester: Requester, *, tenant: str, actor: str | None) -> None:
+        self._requester = requester
+        self.tenant = tenant
+        self.actor = actor
+
+    async def send(self, command: Command) -> Done:
+        """Carry out a command and answer what came of it, as the methods named after the commands do."""
+        command = self._signed(command)
+        subject = subjects.command_subject(self.tenant, WIRE_NAMES[command.named])
+        return await self._requester.ask(subject, _ENCODE(command), reading.done)
+
+    async def enqueue(self, command: Command) -> int:
+        """Leave a command in the inbox, to be carried out when a handler is there; its place in the stream.
+
+        Returns when JetStream has stored it. Whether it was then accepted is seen in the thread's history, in
+        ``CLEW_REJECTED``, or at the command's ``reply_to``.
+
+        Raises:
+            Unavailable: it was not stored, or nobody knows. Leave it again with the same ``id`` in the
+            command.
+        """
+        command = self._signed(command)
+        name = WIRE_NAMES[command.named]
+        # The stream's own notion of a repeat: within two minutes the same message is not even stored twice.
+        message_id = f"{self.tenant}:{name}:{command.thread_id or ''}:{command.id}"
+        return await self._requester.ask(
+            subjects.inbox_subject(self.tenant, name),
+            _ENCODE(command),
+            reading.stored,
+            headers={"Nats-Msg-Id": message_id},
+        )
+
+    def _signed(self, command: C) -> C:
+        return msgspec.structs.replace(command, id=command.id or ids.random("cmd_"), actor=command.actor or self.actor)

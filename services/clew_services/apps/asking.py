@@ -1,0 +1,50 @@
+"""What a message asks for: whose it is and what, from its subject; how it is traced, from its headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+from nats.aio.msg import Msg
+
+from clew_events import ids
+from clew_events.errors import Invalid, NotFound
+
+T = TypeVar("T")
+TRACE: Final = "traceparent"
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_LONGEST_SHOWN: Final = 64
+
+
+def asked(subject: str, kinds: Mapping[str, type[T]], word: str) -> tuple[str, type[T]]:
+    """The tenant, and which of ``kinds`` is asked for, from a subject ``clew.<where>.<tenant>.<name>``.
+
+    Raises:
+        Invalid: the tenant could not be one.
+        NotFound: there is no such kind; the message lists those there are.
+    """
+    _, _, tenant, name = subject.split(".", 3)
+    if not ids.is_tenant(tenant):
+        raise Invalid(
+            f"Invalid tenant '{_shown(tenant)}' in the subject. Expected 1 to 64 of a-z, 0-9, '_' and '-', "
+            "beginning with a letter or digit.",
+            code="invalid_tenant",
+        )
+    kind = kinds.get(name)
+    if kind is None:
+        raise NotFound(
+            f"There is no {word} '{_shown(name)}'. Known are: {', '.join(sorted(kinds))}.",
+            code=f"{word}_not_found",
+        )
+    return tenant, kind
+
+
+def trace_of(message: Msg) -> str | None:
+    """The message's W3C ``traceparent``, if it has one that is well formed."""
+    trace = message.headers.get(TRACE) if message.headers else None
+    return trace if trace is not None and _TRACEPARENT.fullmatch(trace) else None
+
+
+def _shown(token: str) -> str:
+    return token if len(token) <= _LONGEST_SHOWN else f"{token[:_LONGEST_SHOWN]}…"

@@ -1,0 +1,82 @@
+"""What goes back over NATS: the answer, or the error with the headers that NATS services use for errors."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from clew_events.errors import (
+    AlreadyExists,
+    ClewError,
+    Conflict,
+    Corrupt,
+    Forbidden,
+    IdReused,
+    Invalid,
+    NotFound,
+    Rejected,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    to_fault,
+)
+from clew_events.replies import Done, Found, History, Moment
+
+ERROR: Final = "Nats-Service-Error"
+ERROR_CODE: Final = "Nats-Service-Error-Code"
+
+_CODES: Final[dict[type[ClewError], str]] = {
+    Invalid: "400",
+    Unauthorized: "401",
+    Forbidden: "403",
+    NotFound: "404",
+    AlreadyExists: "409",
+    IdReused: "409",
+    Conflict: "409",
+    TooLarge: "413",
+    Rejected: "400",
+    Unavailable: "503",
+    Corrupt: "500",
+}
+_RESERVED: Final = ("clew.", "$")
+_ENCODE: Final = msgspec.json.Encoder().encode
+_LONGEST_HEADER: Final = 512
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A reply, ready to be published."""
+
+    body: bytes
+    headers: dict[str, str] | None = None
+
+
+def answer(outcome: Done | Found | History | Moment) -> Reply:
+    """The reply to a request that was granted."""
+    return Reply(_ENCODE({"ok": outcome}))
+
+
+def refusal(error: ClewError) -> Reply:
+    """The reply to a request that was not."""
+    headers = {ERROR: _one_line(error.message), ERROR_CODE: code_of(error)}
+    return Reply(_ENCODE({"error": to_fault(error)}), headers)
+
+
+def code_of(error: ClewError) -> str:
+    """The number that stands for a kind of error in ``Nats-Service-Error-Code``."""
+    if error.code == Conflict.default_code:
+        return "412"  # what the caller made a condition does not hold
+    return next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
+
+
+def is_reserved(subject: str) -> bool:
+    """Whether a subject is Clew's or the server's own, where a reply could pass for a commit or an API call.
+
+    Without this rule anybody who may send a request could have Clew publish in their place, with Clew's
+    rights.
+    """
+    return subject.startswith(_RESERVED)
+
+
+def _one_line(message: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in message)[:_LONGEST_HEADER]
