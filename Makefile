@@ -1,0 +1,51 @@
+# Needs make and a Python of at least 3.11, and nothing else: every target sets up .venv for itself.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install run test bench schema lock clean
+
+help: ## Say what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+
+install: $(INSTALLED) ## Set up .venv with Clew and everything it needs, at the versions of requirements.lock
+
+run: $(INSTALLED) ## Start all of Clew on this machine; ARGS="--http 127.0.0.1:0" passes options
+	@exec $(BIN)/clew up $(ARGS)
+
+test: $(INSTALLED) ## Check format, lint and types, and run all tests; ARGS="-k replay" chooses some
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/pytest --quiet $(ARGS)
+
+bench: $(INSTALLED) ## Measure, against raw NATS on the same machine
+	@$(BIN)/python -m bench $(ARGS)
+
+schema: $(INSTALLED) ## Write docs/contract anew from the types
+	@$(BIN)/python -m clew_events.contract docs/contract
+
+lock: $(INSTALLED) ## Write requirements.lock anew from pyproject.toml; ARGS=--upgrade takes newer versions
+	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	  --extra server --group dev --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --output-file requirements.lock $(ARGS)
+
+clean: ## Remove .venv and everything else that was made here, except data
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Clew needs Python 3.11 or newer, and '$(PYTHON)' is not: make $(or $(MAKECMDGOALS),install) PYTHON=python3.13" >&2; \
+	  exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments: install its venv module (on Debian: python3-venv)" >&2; \
+	  exit 1; }
+	@echo "Setting up $(VENV), which takes a minute the first time" >&2
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,182 @@
+"""A worked example of everything in the contract: a thread about a delivery, from first message to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from msgspec import Struct
+
+from clew_events import content, objects
+from clew_events.codec import encode
+from clew_events.commands import (
+    AddMessage,
+    Command,
+    CreateThread,
+    DeleteMessage,
+    DeleteThread,
+    UpdateMessage,
+    UpdateThread,
+    digest,
+)
+from clew_events.commit import FORMAT, Commit, Position, body_hash
+from clew_events.errors import Fault
+from clew_events.events import (
+    Event,
+    MessageAdded,
+    MessageDeleted,
+    MessageMetadataUpdated,
+    MetadataUpdated,
+    ThreadCreated,
+    ThreadDeleted,
+    ToolResourcesUpdated,
+)
+from clew_events.ids import derived, message_id
+from clew_events.queries import GetHistory, GetMessage, GetStateAt, GetThread, ListMessages
+from clew_events.replies import (
+    Done,
+    DoneReply,
+    Entry,
+    Found,
+    FoundReply,
+    History,
+    HistoryReply,
+    Moment,
+    MomentReply,
+    Rejection,
+)
+from clew_events.requests import FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
+from clew_events.subjects import shard_of
+
+_TENANT: Final = "default"
+_THREAD: Final = derived("thread_", _TENANT, "order-4711")
+_MESSAGE: Final = message_id(1, _TENANT, "order-4711")
+_AT: Final = datetime(2026, 11, 22, 22, 0, 0, 123456, tzinfo=UTC)
+_WORDS: Final = "Where is my parcel?"
+
+_CREATE: Final = CreateThread(
+    id="order-4711",
+    actor="shop",
+    messages=(NewMessage(role="user", content=_WORDS),),
+    metadata={"order": "4711"},
+)
+_ADD: Final = AddMessage(
+    id="order-4711-answer",
+    actor="support",
+    thread_id=_THREAD,
+    message=NewMessage(role="assistant", content="It left our warehouse this morning."),
+)
+_TAG: Final = UpdateThread(
+    actor="support", thread_id=_THREAD, patch=MetadataPatch(set={"carrier": "bike"}), expected_version=1
+)
+_FILES: Final = UpdateThread(
+    thread_id=_THREAD,
+    metadata={"order": "4711"},
+    tool_resources=ToolResourcesIn(code_interpreter=FilesForCode(file_ids=("file-invoice",))),
+)
+
+_RECORDED: Final = content.Message(id=_MESSAGE, ordinal=1, role="user", content=(content.Text(_WORDS),), metadata={})
+_EVENTS: Final[tuple[Event, ...]] = (
+    ThreadCreated(metadata={"order": "4711"}, tool_resources=content.ToolResources()),
+    MetadataUpdated(set={"carrier": "bike"}, unset=()),
+    ToolResourcesUpdated(
+        tool_resources=content.ToolResources(code_interpreter=content.CodeInterpreter(("file-invoice",)))
+    ),
+    MessageAdded(message=_RECORDED),
+    MessageMetadataUpdated(message_id=_MESSAGE, set={"mood": "worried"}, unset=("draft",)),
+    MessageDeleted(message_id=_MESSAGE),
+    ThreadDeleted(),
+)
+
+
+def _commit(command: Command, n: int, prev: Commit | None, *recorded: Event) -> Commit:
+    return Commit(
+        v=FORMAT,
+        id=command.id or derived("", _THREAD, str(n)),
+        tenant=_TENANT,
+        thread=_THREAD,
+        n=n,
+        at=_AT.replace(minute=n - 1),
+        actor=command.actor or "shop",
+        command=command.named,
+        digest=digest(command),
+        prev=None if prev is None else body_hash(encode(prev)),
+        events=recorded,
+    )
+
+
+_FIRST: Final = _commit(_CREATE, 1, None, _EVENTS[0], _EVENTS[3])
+_SECOND: Final = _commit(_TAG, 2, _FIRST, _EVENTS[1])
+_SHARD: Final = shard_of(_THREAD, 4)
+_PLACES: Final = (Position(_SHARD, 17), Position(_SHARD, 23))
+_HISTORY: Final = tuple(
+    Entry(position=place, hash=body_hash(encode(commit)), commit=commit)
+    for place, commit in zip(_PLACES, (_FIRST, _SECOND), strict=True)
+)
+
+_THREAD_NOW: Final = objects.Thread(
+    id=_THREAD,
+    created_at=int(_AT.timestamp()),
+    metadata={"order": "4711"},
+    tool_resources=objects.Resources(),
+)
+_MESSAGE_NOW: Final = objects.Message(
+    id=_MESSAGE,
+    created_at=int(_AT.timestamp()),
+    thread_id=_THREAD,
+    role="user",
+    content=(objects.TextPart(objects.TextValue(_WORDS)),),
+    metadata={},
+)
+_PAGE: Final = objects.MessagePage(data=(_MESSAGE_NOW,), first_id=_MESSAGE, last_id=_MESSAGE, has_more=False)
+_MOVED_ON: Final = Fault(
+    type="conflict",
+    code="version_conflict",
+    message="the thread is at version 2, not 1",
+    param="expected_version",
+    retry="reload",
+)
+_UNKNOWN: Final = Fault(
+    type="rejected",
+    code="unknown_parameter",
+    message="Unknown parameter: 'metdata'.",
+    param="metdata",
+)
+
+EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
+    "CreateThread": (_CREATE,),
+    "UpdateThread": (_TAG, _FILES),
+    "DeleteThread": (DeleteThread(thread_id=_THREAD),),
+    "AddMessage": (_ADD,),
+    "UpdateMessage": (UpdateMessage(thread_id=_THREAD, message_id=_MESSAGE, patch=MetadataPatch(unset=("draft",))),),
+    "DeleteMessage": (DeleteMessage(thread_id=_THREAD, message_id=_MESSAGE),),
+    "GetThread": (GetThread(thread_id=_THREAD), GetThread(thread_id=_THREAD, at_least=2)),
+    "ListMessages": (ListMessages(thread_id=_THREAD, limit=50, order="asc"),),
+    "GetMessage": (GetMessage(thread_id=_THREAD, message_id=_MESSAGE),),
+    "GetHistory": (GetHistory(thread_id=_THREAD),),
+    "GetStateAt": (GetStateAt(thread_id=_THREAD, n=1), GetStateAt(thread_id=_THREAD, time=_AT)),
+    "DoneReply": (
+        DoneReply(ok=Done(position=_PLACES[0], n=1, thread=_THREAD_NOW)),
+        DoneReply(error=_MOVED_ON),
+    ),
+    "FoundReply": (
+        FoundReply(ok=Found(position=_PLACES[0], n=1, thread=_THREAD_NOW)),
+        FoundReply(ok=Found(position=_PLACES[0], n=1, messages=_PAGE)),
+    ),
+    "HistoryReply": (HistoryReply(ok=History(commits=_HISTORY)),),
+    "MomentReply": (MomentReply(ok=Moment(position=_PLACES[0], n=1, at=_AT, thread=_THREAD_NOW, message_count=1)),),
+    "Rejection": (
+        Rejection(
+            tenant=_TENANT,
+            command="create_thread",
+            inbox_seq=5,
+            id="order-4712",
+            error=_UNKNOWN,
+            body='{"id":"order-4712","metdata":{}}',
+        ),
+    ),
+    "Commit": (_FIRST, _SECOND),
+    **{type(event).__name__: (event,) for event in _EVENTS},
+}
+"""Examples by the name of their type, every one of them valid."""

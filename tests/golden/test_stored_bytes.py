@@ -1,0 +1,151 @@
+"""The stored formats, byte for byte. A file here never changes; a new event adds one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from clew_events import codec, events
+from clew_events.commit import Commit, Position, body_hash
+from clew_events.content import (
+    Attachment,
+    AutoStrategy,
+    CodeInterpreter,
+    FileSearch,
+    ImageFile,
+    ImageFileSource,
+    ImageUrl,
+    ImageUrlSource,
+    Message,
+    StaticChunking,
+    StaticStrategy,
+    Text,
+    Tool,
+    ToolResources,
+    VectorStore,
+)
+
+HERE = Path(__file__).parent
+THREAD = "thread_0000000000000000000clew"
+MESSAGE = "msg_000001abcdefghijklmnopqr"
+STORE = "vs_0000000000000000000clew0"
+
+RESOURCES = ToolResources(
+    code_interpreter=CodeInterpreter(("file-1", "file-2")),
+    file_search=FileSearch(
+        vector_store_ids=(STORE,),
+        vector_stores=(
+            VectorStore(
+                id=STORE,
+                file_ids=("file-3",),
+                chunking_strategy=StaticStrategy(StaticChunking(800, 400)),
+                metadata={"kind": "manuals"},
+            ),
+        ),
+    ),
+)
+FULL_MESSAGE = Message(
+    id=MESSAGE,
+    ordinal=1,
+    role="user",
+    content=(
+        Text('Grüße, "Clew" \u2028 😀\n'),
+        ImageFile(ImageFileSource("file-4", "high")),
+        ImageUrl(ImageUrlSource("https://example.com/a.png")),
+    ),
+    attachments=(Attachment("file-5", (Tool("code_interpreter"), Tool("file_search"))),),
+    metadata={"a": "1", "": "empty key"},
+)
+EVENTS: dict[str, events.Event] = {
+    "ThreadCreated": events.ThreadCreated(metadata={"b": "2", "a": "1"}, tool_resources=RESOURCES),
+    "MetadataUpdated": events.MetadataUpdated(set={"a": "2"}, unset=("b",)),
+    "ToolResourcesUpdated": events.ToolResourcesUpdated(
+        tool_resources=ToolResources(
+            file_search=FileSearch(vector_stores=(VectorStore(id=STORE, chunking_strategy=AutoStrategy()),))
+        )
+    ),
+    "MessageAdded": events.MessageAdded(message=FULL_MESSAGE),
+    "MessageMetadataUpdated": events.MessageMetadataUpdated(message_id=MESSAGE, set={"a": "2"}, unset=("",)),
+    "MessageDeleted": events.MessageDeleted(message_id=MESSAGE),
+    "ThreadDeleted": events.ThreadDeleted(),
+}
+FIRST_HASH = "e66639eb5a73e8da10e0e564cf69c8ff30afca426805493f930015473b290747"
+SECOND_HASH = "4e372bf8deae98a9e9c4437e52d4deebcc7877661e7f745d9ca9a4d72dd08ad4"
+
+
+def commit(n: int, prev: str | None, *recorded: events.Event, microsecond: int = 123456) -> Commit:
+    return Commit(
+        v=1,
+        id=f"command-{n}",
+        tenant="default",
+        thread=THREAD,
+        n=n,
+        at=datetime(2026, 11, 22, 22, 0, n, microsecond, tzinfo=UTC),
+        actor="billing",
+        command="UpdateThread",
+        digest="0123456789abcdef",
+        prev=prev,
+        events=recorded,
+    )
+
+
+COMMITS = {
+    "commit-with-every-event": commit(1, None, *EVENTS.values()),
+    "chain-1": commit(1, None, events.ThreadCreated(metadata={}, tool_resources=ToolResources())),
+    "chain-2": commit(2, FIRST_HASH, EVENTS["MetadataUpdated"], microsecond=0),
+    "chain-3": commit(3, SECOND_HASH, EVENTS["ThreadDeleted"]),
+}
+
+
+def golden(name: str) -> bytes:
+    return (HERE / f"{name}.json").read_bytes()
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_an_event_is_written_as_the_same_bytes_for_ever_and_read_back_whole(name: str) -> None:
+    assert msgspec.json.encode(EVENTS[name]) == golden(name)
+    assert msgspec.json.decode(golden(name), type=events.Event) == EVENTS[name]
+
+
+@pytest.mark.parametrize("name", COMMITS)
+def test_a_commit_is_written_as_the_same_bytes_for_ever_and_read_back_whole(name: str) -> None:
+    assert codec.encode(COMMITS[name]) == golden(name)
+    assert codec.decode(golden(name)) == COMMITS[name]
+
+
+def test_every_event_there_is_has_its_golden_bytes_and_every_file_is_looked_at() -> None:
+    assert {event.__name__ for event in get_args(events.Event)} == set(EVENTS)
+    assert {file.stem for file in HERE.glob("*.json")} == set(EVENTS) | set(COMMITS)
+
+
+def test_the_tag_of_an_event_is_its_name_and_the_first_thing_written() -> None:
+    for name in EVENTS:
+        assert golden(name).startswith(b'{"type":"%s"' % name.encode())
+
+
+def test_a_commit_names_its_predecessor_by_the_hash_of_the_stored_bytes() -> None:
+    assert body_hash(golden("chain-1")) == FIRST_HASH
+    assert body_hash(golden("chain-2")) == SECOND_HASH
+    chain = [codec.recorded(golden(f"chain-{n}"), Position(0, n)) for n in (1, 2, 3)]
+    assert [link.commit.prev for link in chain] == [None, chain[0].hash, chain[1].hash]
+
+
+def test_one_flipped_bit_breaks_the_chain() -> None:
+    body = bytearray(golden("chain-2"))
+    body[body.index(b"billing")] ^= 1
+    assert codec.decode(bytes(body)).actor == "cilling"
+    assert body_hash(bytes(body)) != codec.decode(golden("chain-3")).prev
+
+
+def test_a_field_that_a_later_version_added_is_read_past() -> None:
+    body = golden("chain-1").replace(b'"v":1', b'"v":1,"added_later":[1]')
+    assert codec.decode(body) == COMMITS["chain-1"]
+
+
+def test_every_golden_file_ends_where_its_json_ends() -> None:
+    for file in HERE.glob("*.json"):
+        assert file.read_bytes().endswith(b"}"), file.name
