@@ -70,6 +70,15 @@ class Exchange:
         replies = await self._ask(subject, body, headers, timeout, many=False)
         return replies[0]
 
+    async def send(self, subject: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Publish without asking for a reply.
+
+        Raises:
+            Unavailable: the connection is down.
+            TooLarge: the message is larger than the server takes.
+        """
+        await self._publish(subject, body, "", headers)
+
     async def many(self, subject: str, body: bytes, timeout: float = 5.0) -> list[Msg]:
         """All replies up to the end-of-batch mark, which is not among them; a lone error status is.
 
@@ -88,19 +97,11 @@ class Exchange:
         if many:
             self._partial[token] = []
         try:
-            await self._nc.publish(
-                subject, body, reply=self._prefix + token, headers=None if headers is None else dict(headers)
-            )
+            await self._publish(subject, body, self._prefix + token, headers)
             async with asyncio.timeout(timeout):
                 replies = await future
         except TimeoutError:
             raise Timeout(f"no answer on {subject} within {timeout:g} s", outcome_unknown=True) from None
-        except MaxPayloadError:
-            raise TooLarge(
-                f"{len(body)} bytes are more than the {self._nc.max_payload} that the NATS server takes"
-            ) from None
-        except NatsError as fault:
-            raise Unavailable(f"the connection to NATS is down: {fault}", outcome_unknown=True) from fault
         finally:
             self._waiting.pop(token, None)
             self._partial.pop(token, None)
@@ -108,6 +109,16 @@ class Exchange:
         if first is not None and first.get(STATUS) == NO_RESPONDERS and not replies[0].data:
             raise Unavailable(f"nobody answers on {subject}", code="no_responders")
         return replies
+
+    async def _publish(self, subject: str, body: bytes, reply: str, headers: Mapping[str, str] | None) -> None:
+        try:
+            await self._nc.publish(subject, body, reply=reply, headers=None if headers is None else dict(headers))
+        except MaxPayloadError:
+            raise TooLarge(
+                f"{len(body)} bytes are more than the {self._nc.max_payload} that the NATS server takes"
+            ) from None
+        except NatsError as fault:
+            raise Unavailable(f"the connection to NATS is down: {fault}", outcome_unknown=True) from fault
 
     async def _on_reply(self, reply: Msg) -> None:
         token = reply.subject[len(self._prefix) :]

@@ -6,6 +6,7 @@ nats-py offers a single direct get, no batch and no ``multi_last``; the wire for
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from secrets import token_hex
 from typing import Final
 
 import msgspec
@@ -18,6 +19,9 @@ from clew_projections.exchange import STATUS, Exchange
 MSG_ID: Final = "Nats-Msg-Id"
 EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 TRACE: Final = "traceparent"
+BATCH_ID: Final = "Nats-Batch-Id"
+BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
+BATCH_COMMIT: Final = "Nats-Batch-Commit"
 
 PAGE: Final = 256
 MULTI_LAST: Final = 1024
@@ -28,6 +32,14 @@ class Stored(Struct, frozen=True):
     """A message as a stream holds it."""
 
     seq: int
+    subject: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class Outgoing(Struct, frozen=True):
+    """A message on its way into a stream."""
+
     subject: str
     body: bytes
     headers: Mapping[str, str]
@@ -95,6 +107,28 @@ class JetStream:
             return _ACK.decode(reply.data)
         except msgspec.MsgspecError as fault:
             raise Unavailable(f"no stream took the message on {subject}: {fault}", code="no_stream") from fault
+
+    async def publish_batch(self, messages: Sequence[Outgoing], timeout: float | None = None) -> list[Ack]:
+        """Store messages of one stream together or not at all (NATS ADR-50); an ack for each, or none if refused.
+
+        Each may be guarded; no two may have the same subject. At most 1,000.
+
+        Raises:
+            Timeout: whether they were stored is not known.
+            Unavailable: the connection is down.
+        """
+        batch = token_hex(8)
+        *others, last = (
+            Outgoing(each.subject, each.body, {**each.headers, BATCH_ID: batch, BATCH_SEQUENCE: str(place)})
+            for place, each in enumerate(messages, start=1)
+        )
+        for each in others:
+            await self._exchange.send(each.subject, each.body, each.headers)
+        ack = await self.publish(last.subject, last.body, {**last.headers, BATCH_COMMIT: "1"}, timeout)
+        if ack.error is not None:
+            return []
+        first = ack.seq - len(messages) + 1
+        return [Ack(stream=ack.stream, seq=seq) for seq in range(first, ack.seq + 1)]
 
     async def api(self, call: str, request: object = None) -> dict[str, object]:
         """Call ``$JS.API.<call>``.

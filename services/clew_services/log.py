@@ -19,7 +19,8 @@ from clew_events.commit import Commit, Position, Recorded, body_hash
 from clew_events.errors import TooLarge, Unavailable
 from clew_events.subjects import Address, event_subject, shard_of
 from clew_projections.exchange import Timeout
-from clew_projections.jetstream import EXPECTED, MSG_ID, TRACE, Ack, ApiError, JetStream
+from clew_projections.jetstream import EXPECTED, MSG_ID, TRACE, Ack, ApiError, JetStream, Outgoing
+from clew_services.group_commit import ShardWriter
 
 STALE = frozenset({10071, 10164})
 """Wrong last sequence: as found in the stream, or among what a replicated stream has in flight."""
@@ -47,8 +48,7 @@ class Log:
     """Appends commits to the shards of a deployment."""
 
     def __init__(self, js: JetStream, shards: int, *, attempt: float = 2.0, deadline: float = 10.0) -> None:
-        self._js = js
-        self._shards = shards
+        self._writers = [ShardWriter(js) for _ in range(shards)]
         self._attempt = attempt
         self._deadline = deadline
 
@@ -60,19 +60,19 @@ class Log:
             Unavailable: not stored, or, if ``outcome_unknown``, perhaps stored; the same command may be sent again.
         """
         address = Address(commit.tenant, commit.thread)
-        shard = shard_of(commit.thread, self._shards)
+        shard = shard_of(commit.thread, len(self._writers))
         body = encode(commit)
         headers = {MSG_ID: f"{commit.tenant}:{commit.thread}:{commit.id}", EXPECTED: str(expected_seq)}
         if trace is not None:
             headers[TRACE] = trace
-        ack = await self._publish(event_subject(shard, address), body, headers)
+        ack = await self._publish(shard, Outgoing(event_subject(shard, address), body, headers))
         if ack.error is not None:
             return Behind("stale")
         if ack.duplicate:
             return Behind("duplicate")
         return Appended(Recorded(commit, Position(shard, ack.seq), body_hash(body)))
 
-    async def _publish(self, subject: str, body: bytes, headers: dict[str, str]) -> Ack:
+    async def _publish(self, shard: int, message: Outgoing) -> Ack:
         # An ack, or the server's word that the guard failed. Anything else is tried again with the identical message.
         unknown = False
         loop = asyncio.get_running_loop()
@@ -80,7 +80,7 @@ class Log:
         fault: Exception = Timeout("not tried")
         for attempt in count():
             try:
-                ack = await self._js.publish(subject, body, headers, timeout=self._attempt)
+                ack = await self._writers[shard].publish(message, self._attempt)
             except Unavailable as silence:
                 unknown = unknown or silence.outcome_unknown
                 fault = silence
