@@ -17,7 +17,7 @@ run: $(INSTALLED) ## Start all of Clew on this machine; ARGS="--http 127.0.0.1:0
 	@exec $(BIN)/clew up $(ARGS)
 
 test: $(INSTALLED) ## Check format, lint and types, and run all tests; ARGS="-k replay" chooses some
-	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/pytest --quiet $(ARGS)

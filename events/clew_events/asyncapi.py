@@ -40,6 +40,9 @@ _PLACE: Final[Part] = {
 }
 _TRACE: Final[Part] = {"type": "string", "description": "W3C trace context."}
 _ID: Final[Part] = {"type": "string", "description": "Makes JetStream drop a repeat within two minutes."}
+_ERROR: Final[Part] = {"type": "string", "description": "Only on an error: its message."}
+_ERROR_CODE: Final[Part] = {"type": "string", "description": "Only on an error: its number, as in HTTP."}
+_SEQUENCE: Final[Part] = {"type": "string", "description": "Only when live: the sequence in the shard's stream."}
 
 
 def asyncapi() -> dict[str, object]:
@@ -154,8 +157,10 @@ def _message(kind: type[Struct]) -> Part:
 
 def _headers(kind: type[Struct]) -> Part:
     if kind in _REPLIES:
-        return {"Nats-Service-Error-Code": {"type": "string", "description": "Only on an error: its number."}}
-    if kind in COMMANDS.values() or kind is Commit:
+        return {"Nats-Service-Error": _ERROR, "Nats-Service-Error-Code": _ERROR_CODE}
+    if kind is Commit:
+        return {"traceparent": _TRACE, "Nats-Msg-Id": _ID, "Nats-Sequence": _SEQUENCE}
+    if kind in COMMANDS.values():
         return {"traceparent": _TRACE, "Nats-Msg-Id": _ID}
     return {"traceparent": _TRACE}
 

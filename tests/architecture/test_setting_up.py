@@ -1,0 +1,135 @@
+"""Setting up from nothing: the Makefile's promises and the lock file's."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+PINNED = dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", LOCK, re.MULTILINE))
+TARGETS = ("install", "run", "test", "bench", "schema", "lock")
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # As if no make had started this test, which would hand its own settings down.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(
+        ["make", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def python(folder: Path, body: str) -> str:
+    program = folder / "fake-python"
+    program.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    program.chmod(0o755)
+    return f"PYTHON={program}"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_first_sets_up_what_it_needs(clone: Path, target: str) -> None:
+    planned = make(clone, "--dry-run", target)
+    assert planned.returncode == 0, planned.stderr
+    assert "--require-hashes --requirement requirements.lock" in planned.stdout
+    assert "--no-deps --no-build-isolation --editable ." in planned.stdout
+
+
+@pytest.mark.parametrize("newer", ["requirements.lock", "pyproject.toml"])
+def test_what_is_set_up_stays_so_until_a_dependency_changes(clone: Path, newer: str) -> None:
+    installed = clone / ".venv" / ".installed"
+    installed.parent.mkdir()
+    installed.touch()
+    for name in ("requirements.lock", "pyproject.toml"):
+        os.utime(clone / name, (1, 1))
+    assert "pip" not in make(clone, "--dry-run", "install").stdout
+    os.utime(installed, (2, 2))
+    os.utime(clone / newer, (3, 3))
+    assert "pip" in make(clone, "--dry-run", "install").stdout
+
+
+def test_a_python_too_old_is_named_together_with_what_to_do(clone: Path) -> None:
+    refused = make(clone, "test", python(clone, "exit 1"))
+    assert refused.returncode != 0
+    assert "needs Python 3.11 or newer" in refused.stderr
+    assert "make test PYTHON=" in refused.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_a_python_that_is_not_there_is_said_to_be_missing_in_the_same_words(clone: Path) -> None:
+    refused = make(clone, "run", "PYTHON=no-such-python")
+    assert refused.returncode != 0
+    assert "needs Python 3.11 or newer" in refused.stderr
+
+
+def test_a_python_without_venv_is_named_together_with_what_to_do(clone: Path) -> None:
+    refused = make(clone, "install", python(clone, 'case "$*" in *ensurepip*) exit 1;; esac'))
+    assert refused.returncode != 0
+    assert "cannot make virtual environments" in refused.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_a_failed_installation_is_not_taken_for_a_finished_one(clone: Path) -> None:
+    # This "python" passes as new enough and makes an environment in which nothing works.
+    fake = 'case "$*" in *--clear*) mkdir -p .venv/bin; printf "#!/bin/sh\\nexit 1\\n" > .venv/bin/python; '
+    failed = make(clone, "install", python(clone, fake + "chmod +x .venv/bin/python;; esac"))
+    assert failed.returncode != 0
+    assert (clone / ".venv" / "bin" / "python").exists()
+    assert not (clone / ".venv" / ".installed").exists()
+
+
+def test_help_names_every_target(clone: Path) -> None:
+    told = make(clone).stdout
+    for target in (*TARGETS, "clean"):
+        assert f"make {target}" in told
+
+
+def asked_for() -> list[Requirement]:
+    project = PROJECT["project"]
+    return [
+        Requirement(line)
+        for line in (
+            *PROJECT["build-system"]["requires"],
+            *project["dependencies"],
+            *project["optional-dependencies"]["server"],
+            *PROJECT["dependency-groups"]["dev"],
+        )
+    ]
+
+
+@pytest.mark.parametrize("requirement", asked_for(), ids=str)
+def test_the_lock_pins_everything_that_is_asked_for_at_a_version_that_will_do(requirement: Requirement) -> None:
+    pinned = PINNED.get(canonicalize_name(requirement.name))
+    assert pinned is not None, "run 'make lock'"
+    assert requirement.specifier.contains(pinned), "run 'make lock'"
+
+
+def test_everything_in_the_lock_is_pinned_by_version_and_hash() -> None:
+    entries = re.split(r"\n(?=\S)", re.sub(r"^\s*#.*\n", "", LOCK, flags=re.MULTILINE).strip())
+    assert len(entries) == len(PINNED) > 40
+    for entry in entries:
+        first, *hashes = entry.replace("\\", "").split("\n")
+        assert re.fullmatch(r"[a-z0-9.-]+==[^\s;]+( ; .*)?", first.strip()), first
+        assert hashes, first
+        assert all(re.fullmatch(r"\s*--hash=sha256:[0-9a-f]{64}\s*", line) for line in hashes), first
+
+
+def test_continuous_integration_runs_what_the_readme_says() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert "exec make test" in script.read_text(encoding="utf-8")
