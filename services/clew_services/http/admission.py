@@ -1,0 +1,49 @@
+"""Who may come in: the holder of an API key, who also names the version of the API that is spoken here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from clew_events.errors import Invalid
+from clew_services import words
+from clew_services.http.errors import no_key, wrong_key
+from clew_services.keys import Holder, Keys
+
+# Version 1 is spoken too, as far as it is the same: what it had and version 2 has not is an unknown parameter.
+_SPOKEN: Final = frozenset({"assistants=v2", "assistants=v1"})
+
+
+def admitted(headers: Mapping[bytes, bytes], keys: Keys) -> Holder:
+    """Whose request this is.
+
+    Raises:
+        Unauthorized: there is no key, or nobody was given that one.
+    """
+    scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    key = key.strip()
+    if scheme.lower() != "bearer" or not key:
+        raise no_key()
+    holder = keys.holder(key)
+    if holder is None:
+        raise wrong_key(key)
+    return holder
+
+
+def hold_version(headers: Mapping[bytes, bytes]) -> None:
+    """Pass if ``OpenAI-Beta`` asks for the Assistants API.
+
+    Raises:
+        Invalid: it is missing, or asks for something else.
+    """
+    asked = headers.get(b"openai-beta", b"").decode("latin-1").strip()
+    if asked == "assistants=v2":
+        return
+    if not asked:
+        raise Invalid(
+            "You must provide the 'OpenAI-Beta' header to access the Assistants API. Please try again by setting "
+            "the header 'OpenAI-Beta: assistants=v2'.",
+            code="invalid_beta",
+        )
+    if _SPOKEN.isdisjoint(beta.strip() for beta in asked.split(",")):
+        raise Invalid(f"Unknown beta requested: '{words.shown(asked)}'.", code="invalid_beta")

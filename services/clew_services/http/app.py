@@ -1,0 +1,54 @@
+"""The HTTP API as one ASGI application: which path leads where."""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from clew_services.http.edge import Doorway, Nowhere, Respond, Window
+from clew_services.http.health import Readiness, alive
+from clew_services.http.messages import Messages
+from clew_services.http.openapi import description
+from clew_services.http.parts import Parts
+from clew_services.http.threads import Threads
+from clew_services.keys import Keys
+from clew_services.settings import Settings
+
+
+def create_app(clew: Parts, keys: Keys, settings: Settings) -> ASGIApp:
+    """The API of a composed Clew for the holders of ``keys``. It needs no lifespan and holds nothing open."""
+    router = Router(routes(clew, keys, settings), redirect_slashes=False, default=Nowhere())
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            # Paths are matched as they were sent: an id with an encoded slash is one segment, not two.
+            scope["path"] = scope["raw_path"].decode("latin-1")
+        await router(scope, receive, send)
+
+    return app
+
+
+def routes(clew: Parts, keys: Keys, settings: Settings) -> list[BaseRoute]:
+    """Every path at which there is something, the most asked for first."""
+    threads, messages = Threads(clew.handler, clew.reader), Messages(clew.handler, clew.reader)
+
+    def doorway(**methods: Respond) -> Doorway:
+        return Doorway(methods, keys, settings.max_body)
+
+    return [
+        # Before the path it would match otherwise: creating a thread and running it is no modifying of "runs".
+        Route("/v1/threads/runs", Nowhere()),
+        Route(
+            "/v1/threads/{thread_id}",
+            doorway(GET=threads.retrieve, POST=threads.modify, PATCH=threads.patch, DELETE=threads.delete),
+        ),
+        Route("/v1/threads", doorway(POST=threads.create)),
+        Route("/v1/threads/{thread_id}/messages", doorway(GET=messages.page, POST=messages.create)),
+        Route(
+            "/v1/threads/{thread_id}/messages/{message_id}",
+            doorway(GET=messages.retrieve, POST=messages.modify, PATCH=messages.patch, DELETE=messages.delete),
+        ),
+        Route("/healthz", Window(alive)),
+        Route("/readyz", Window(Readiness(clew).show)),
+        Route("/openapi.json", Window(description)),
+    ]

@@ -1,0 +1,111 @@
+"""A request as a route sees it: who asks, about which thread, and what for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote
+
+from starlette.types import Receive, Scope
+
+from clew_events import ids
+from clew_events.errors import Invalid
+from clew_services import refusals, words
+from clew_services.decide import no_message, no_thread
+from clew_services.http import conditions
+from clew_services.http.intake import read_body
+from clew_services.keys import Holder
+
+T = TypeVar("T")
+
+
+class Call:
+    """One request of a caller who was let in. What is wrong with a part is raised when that part is asked for."""
+
+    __slots__ = ("_max_body", "_receive", "_scope", "headers", "holder")
+
+    def __init__(
+        self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], holder: Holder, max_body: int
+    ) -> None:
+        self.headers = headers
+        self.holder = holder
+        self._scope = scope
+        self._receive = receive
+        self._max_body = max_body
+
+    @property
+    def thread_id(self) -> str:
+        """The thread that the path names.
+
+        Raises:
+            Invalid: it is not the id of a thread at all.
+            NotFound: no thread can have that id.
+        """
+        said = unquote(self._path_params["thread_id"])
+        if not ids.is_thread_id(said):
+            if not said.startswith("thread"):
+                raise words.wrong_prefix("thread_id", said, "thread")
+            raise no_thread(words.shown(said, 128))
+        return said
+
+    @property
+    def message_id(self) -> str:
+        """The message that the path names.
+
+        Raises:
+            Invalid: it is not the id of a message at all.
+            NotFound: no message can have that id.
+        """
+        said = unquote(self._path_params["message_id"])
+        if not ids.is_message_id(said):
+            if not said.startswith("msg"):
+                raise words.wrong_prefix("message_id", said, "msg")
+            raise no_message(words.shown(said, 128))
+        return said
+
+    @property
+    def command_id(self) -> str | None:
+        """The id that the caller gave to what is asked, so that it happens once however often it is asked."""
+        return conditions.command_id(self.headers)
+
+    @property
+    def expected_version(self) -> int | None:
+        """The version of the thread that the caller acts on, if it matters."""
+        return conditions.expected_version(self.headers)
+
+    @property
+    def trace(self) -> str | None:
+        """The trace that the request belongs to."""
+        return conditions.trace(self.headers)
+
+    async def body(self, form: type[T], *, empty: bytes = b"") -> T:
+        """The body, as ``form``; ``empty`` stands for a body that is not there.
+
+        Raises:
+            Invalid: it is not of that form.
+            TooLarge: it has more bytes than the service takes.
+        """
+        return refusals.decode(await read_body(self.headers, self._receive, self._max_body) or empty, form)
+
+    def query(self, form: type[T], numbers: frozenset[str] = frozenset()) -> T:
+        """The query string, as ``form``; ``numbers`` are the parameters that are written in digits.
+
+        Raises:
+            Invalid: it is not of that form.
+        """
+        said: dict[str, object] = {}
+        for name, text in parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True):
+            if name in said:
+                raise Invalid(f"Invalid '{words.shown(name)}': it is given more than once.", param=words.shown(name))
+            said[name] = int(text) if name in numbers and _is_number(text) else text
+        return refusals.convert(said, form)
+
+    @property
+    def _path_params(self) -> Mapping[str, Any]:
+        params: Mapping[str, Any] = self._scope["path_params"]
+        return params
+
+
+def _is_number(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdecimal() and len(digits) <= 40

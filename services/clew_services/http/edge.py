@@ -1,0 +1,130 @@
+"""The edge: every request passes here on its way in and every answer on its way out.
+
+Nothing gets out but an answer with the envelope, the request's id and the headers of OpenAI's API, whatever happens
+inside.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from clew_events.errors import ClewError
+from clew_services.http import errors
+from clew_services.http.admission import admitted, hold_version
+from clew_services.http.answers import Answer, Headers
+from clew_services.http.call import Call
+from clew_services.http.intake import CallerGone, CallerSlow
+from clew_services.keys import Holder, Keys
+
+Respond = Callable[[Call], Awaitable[Answer]]
+Show = Callable[[], Awaitable[Answer]]
+
+_IDS: Final = random.Random()  # noqa: S311 - see _request_id
+_LOG: Final = logging.getLogger("clew.http")
+_VERSION: Final = (b"openai-version", b"2020-10-01")
+
+
+class Doorway:
+    """One path for holders of a key: a route for each of its ``methods``. It is an ASGI application."""
+
+    def __init__(self, routes: Mapping[str, Respond], keys: Keys, max_body: int) -> None:
+        self._routes = {**routes, **({"HEAD": routes["GET"]} if "GET" in routes else {})}
+        self.methods = frozenset(self._routes)
+        self._allow = ", ".join(sorted(self.methods)).encode()
+        self._keys = keys
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        started = time.perf_counter_ns()
+        request_id = _request_id()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        holder: Holder | None = None
+        try:
+            route = self._routes.get(scope["method"])
+            if route is None:
+                answer = _not_allowed(scope, self._allow)
+            else:
+                holder = admitted(headers, self._keys)
+                hold_version(headers)
+                answer = await route(Call(scope, receive, headers, holder, self._max_body))
+        except ClewError as error:
+            answer = _refused(error, request_id, headers)
+        except CallerGone:
+            return
+        except CallerSlow:
+            answer = errors.envelope(408, "The request's body did not arrive in time.")
+        except Exception:  # noqa: BLE001 - the caller gets an answer, whatever broke
+            _LOG.exception("%s: %s %s failed", request_id, scope["method"], scope["path"])
+            answer = errors.unexpected(request_id)
+        spent = (time.perf_counter_ns() - started) // 1_000_000
+        common: Headers = (_VERSION, (b"openai-processing-ms", b"%d" % spent))
+        if holder is not None:
+            common = (*common, (b"openai-organization", holder.tenant.encode()))
+        await _send(send, answer, request_id, common)
+
+
+class Window:
+    """One path that shows the same to everybody, by GET. It is an ASGI application."""
+
+    def __init__(self, show: Show) -> None:
+        self._show = show
+
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
+        """Answer one request."""
+        request_id = _request_id()
+        try:
+            if scope["method"] in {"GET", "HEAD"}:
+                answer = await self._show()
+            else:
+                answer = _not_allowed(scope, b"GET, HEAD")
+        except Exception:  # noqa: BLE001 - the caller gets an answer, whatever broke
+            _LOG.exception("%s: %s %s failed", request_id, scope["method"], scope["path"])
+            answer = errors.unexpected(request_id)
+        await _send(send, answer, request_id)
+
+
+class Nowhere:
+    """Every path at which there is nothing. It is an ASGI application."""
+
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
+        """Say so."""
+        if scope["type"] != "http":
+            await send({"type": "websocket.close"})
+            return
+        await _send(send, errors.invalid_url(scope["method"], scope["path"]), _request_id())
+
+
+def _request_id() -> str:
+    # Unique is enough, nothing is kept secret by it: so no system call for each request.
+    return f"req_{_IDS.getrandbits(128):032x}"
+
+
+def _not_allowed(scope: Scope, allow: bytes) -> Answer:
+    # What cannot even be read is not there; what can be is there, though not for this.
+    status = 404 if scope["method"] in {"GET", "HEAD"} else 405
+    answer = errors.invalid_url(scope["method"], scope["path"], status)
+    return answer._replace(headers=(*answer.headers, (b"allow", allow)))
+
+
+def _refused(error: ClewError, request_id: str, headers: Mapping[bytes, bytes]) -> Answer:
+    if error.kind in {"unavailable", "corrupt"}:
+        _LOG.warning("%s: %s", request_id, error.message)
+    return errors.answer_of(error, conditional=b"if-match" in headers, repeatable=b"idempotency-key" in headers)
+
+
+async def _send(send: Send, answer: Answer, request_id: str, common: Headers = ()) -> None:
+    headers = [
+        *answer.headers,
+        *common,
+        (b"x-request-id", request_id.encode()),
+        (b"content-length", b"%d" % len(answer.body)),
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -1,0 +1,114 @@
+"""``/v1/threads/{thread_id}/messages`` and ``/v1/threads/{thread_id}/messages/{message_id}``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from clew_events.commands import AddMessage, DeleteMessage, UpdateMessage
+from clew_events.objects import MessagePage
+from clew_events.queries import GetMessage, GetThread, ListMessages
+from clew_events.requests import NewMessage
+from clew_services.http.answers import Answer, json_answer
+from clew_services.http.bodies import ModifyMessageBody, PageOfMessages, PatchBody
+from clew_services.http.call import Call
+from clew_services.http.parts import Commands, Queries, carry_out
+
+_NUMBERS: Final = frozenset({"limit"})
+_NO_MESSAGES: Final = MessagePage(data=(), first_id=None, last_id=None, has_more=False)
+
+
+class Messages:
+    """Adding, listing, retrieving, modifying and deleting messages. ``If-Match`` is about the thread they are in."""
+
+    def __init__(self, commands: Commands, queries: Queries) -> None:
+        self._commands = commands
+        self._queries = queries
+
+    async def create(self, call: Call) -> Answer:
+        """``POST /v1/threads/{thread_id}/messages``."""
+        thread_id = call.thread_id
+        message = await call.body(NewMessage)
+        done = await carry_out(
+            self._commands,
+            call,
+            AddMessage(
+                id=call.command_id,
+                expected_version=call.expected_version,
+                thread_id=thread_id,
+                message=message,
+            ),
+        )
+        return json_answer(done.message)
+
+    async def page(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}/messages``: the newest first unless asked otherwise."""
+        thread_id, tenant = call.thread_id, call.holder.tenant
+        asked = call.query(PageOfMessages, _NUMBERS)
+        if asked.run_id is not None:
+            # Messages here are made by callers, none by a run; but a missing thread is still told.
+            await self._queries.thread(tenant, GetThread(thread_id=thread_id))
+            return json_answer(_NO_MESSAGES)
+        found = await self._queries.messages(
+            tenant,
+            ListMessages(
+                thread_id=thread_id,
+                limit=asked.limit,
+                order=asked.order,
+                after=asked.after,
+                before=asked.before,
+            ),
+        )
+        return json_answer(found.messages)
+
+    async def retrieve(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}/messages/{message_id}``."""
+        query = GetMessage(thread_id=call.thread_id, message_id=call.message_id)
+        return json_answer((await self._queries.message(call.holder.tenant, query)).message)
+
+    async def modify(self, call: Call) -> Answer:
+        """``POST /v1/threads/{thread_id}/messages/{message_id}``: ``metadata`` replaces all of it."""
+        thread_id, message_id = call.thread_id, call.message_id
+        body = await call.body(ModifyMessageBody)
+        done = await carry_out(
+            self._commands,
+            call,
+            UpdateMessage(
+                id=call.command_id,
+                expected_version=call.expected_version,
+                thread_id=thread_id,
+                message_id=message_id,
+                metadata=body.metadata,
+            ),
+        )
+        return json_answer(done.message)
+
+    async def patch(self, call: Call) -> Answer:
+        """``PATCH /v1/threads/{thread_id}/messages/{message_id}``: single metadata keys are set and unset."""
+        thread_id, message_id = call.thread_id, call.message_id
+        body = await call.body(PatchBody)
+        done = await carry_out(
+            self._commands,
+            call,
+            UpdateMessage(
+                id=call.command_id,
+                expected_version=call.expected_version,
+                thread_id=thread_id,
+                message_id=message_id,
+                patch=body.metadata,
+            ),
+        )
+        return json_answer(done.message)
+
+    async def delete(self, call: Call) -> Answer:
+        """``DELETE /v1/threads/{thread_id}/messages/{message_id}``."""
+        done = await carry_out(
+            self._commands,
+            call,
+            DeleteMessage(
+                id=call.command_id,
+                expected_version=call.expected_version,
+                thread_id=call.thread_id,
+                message_id=call.message_id,
+            ),
+        )
+        return json_answer(done.deleted)

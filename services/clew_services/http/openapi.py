@@ -1,0 +1,125 @@
+"""The API described for machines: OpenAPI 3.1, made from the types that the service itself decodes and encodes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from clew_events.objects import Thread
+from clew_services.http.answers import Answer, json_answer
+from clew_services.http.errors import ErrorResponse
+from clew_services.http.health import Health
+from clew_services.http.operations import ERRORS, HEADERS, OPERATIONS, QUERY, Operation
+
+_REF: Final = "#/components/schemas/{name}"
+
+Document = dict[str, Any]
+
+
+@functools.cache
+def document() -> Document:
+    """The whole description."""
+    paths: Document = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    for path, summary in {"/healthz": "Whether the process lives", "/readyz": "Whether it can do its work"}.items():
+        paths[path] = {"get": _window(path.strip("/"), summary)}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Clew",
+            "version": "v1",
+            "description": (
+                "Conversation threads as an append-only history. The wire format is that of OpenAI's Threads and "
+                "Messages API, Assistants version 2; what goes beyond it are headers and PATCH."
+            ),
+        },
+        "security": [{"bearer": []}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": "A Clew API key."}},
+            "parameters": {name: dict(parameter) for name, parameter in {**HEADERS, **QUERY}.items()},
+            "responses": {str(status): _error(text) for status, text in ERRORS.items()},
+        },
+    }
+
+
+async def description() -> Answer:
+    """``GET /openapi.json``."""
+    return _rendered()
+
+
+@functools.cache
+def _rendered() -> Answer:
+    return json_answer(document())
+
+
+def _schemas() -> Document:
+    forms = {form for operation in OPERATIONS for form in (operation.body, operation.answer) if form is not None}
+    named = sorted((*forms, ErrorResponse, Health), key=lambda form: form.__name__)
+    _, schemas = msgspec.json.schema_components(named, ref_template=_REF)
+    return {name: _tidy(schema) for name, schema in sorted(schemas.items())}
+
+
+def _tidy(schema: Mapping[str, object]) -> Document:
+    # Python 3.13 strips a docstring's indentation and older ones do not; the description is the same under both.
+    about = schema.get("description")
+    return {**schema, "description": inspect.cleandoc(about)} if isinstance(about, str) else dict(schema)
+
+
+def _operation(operation: Operation) -> Document:
+    described: Document = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "parameters": [
+            *(_path_parameter(name) for name in ("thread_id", "message_id") if f"{{{name}}}" in operation.path),
+            *({"$ref": f"#/components/parameters/{name}"} for name in operation.parameters),
+        ],
+        "responses": {
+            "200": {
+                "description": "Done.",
+                **({"headers": {"ETag": _ETAG}} if operation.answer is Thread else {}),
+                "content": _json(operation.answer, operation.answered),
+            },
+            **({"304": {"description": "The caller has it already."}} if operation.name == "getThread" else {}),
+            **{str(status): {"$ref": f"#/components/responses/{status}"} for status in operation.errors},
+        },
+    }
+    if operation.body is not None:
+        described["requestBody"] = {
+            "required": operation.name != "createThread",
+            "content": _json(operation.body, operation.asked),
+        }
+    return described
+
+
+_ETAG: Final[Document] = {
+    "description": "The thread's version, in quotes.",
+    "schema": {"type": "string", "examples": ['"3"']},
+}
+
+
+def _window(name: str, summary: str) -> Document:
+    answers = {"200": {"description": "Yes.", "content": _json(Health, {"ok": True, "reasons": []})}}
+    if name == "readyz":
+        no = {"ok": False, "reasons": ["JetStream did not answer within 2 s"]}
+        answers["503"] = {"description": "No, and why not.", "content": _json(Health, no)}
+    return {"operationId": name, "summary": summary, "security": [], "responses": answers}
+
+
+def _path_parameter(name: str) -> Document:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _error(text: str) -> Document:
+    return {"description": text, "content": _json(ErrorResponse, None)}
+
+
+def _json(form: type, example: object) -> Document:
+    content: Document = {"schema": {"$ref": _REF.format(name=form.__name__)}}
+    return {"application/json": content if example is None else {**content, "example": example}}

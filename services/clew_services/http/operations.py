@@ -1,0 +1,132 @@
+"""What can be done over HTTP, listed for the description: one entry for each route and method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.objects import Gone, Message, MessagePage, Thread
+from clew_events.requests import NewMessage
+from clew_services.http import samples
+from clew_services.http.bodies import CreateThreadBody, ModifyMessageBody, ModifyThreadBody, PageOfMessages, PatchBody
+
+THREADS: Final = "/v1/threads"
+THREAD: Final = "/v1/threads/{thread_id}"
+MESSAGES: Final = "/v1/threads/{thread_id}/messages"
+MESSAGE: Final = "/v1/threads/{thread_id}/messages/{message_id}"
+
+ERRORS: Final[Mapping[int, str]] = {
+    400: "The request does not follow the contract; `param` names the field at fault.",
+    401: "No API key, or one that nobody was given.",
+    404: "There is no such thread or message.",
+    409: "The idempotency key was used for something else, or others changed the thread all the while.",
+    412: "The thread is not at the version that `If-Match` names.",
+    413: "The body has more bytes than the service takes.",
+    500: "Something is broken, in the record or in the service.",
+    503: "Not now; try again after the seconds in `Retry-After`.",
+}
+_ALWAYS: Final = (400, 401, 500, 503)
+
+
+def _header(name: str, text: str, *, required: bool = False) -> Mapping[str, object]:
+    return {"name": name, "in": "header", "required": required, "description": text, "schema": {"type": "string"}}
+
+
+HEADERS: Final[Mapping[str, Mapping[str, object]]] = {
+    "beta": _header("OpenAI-Beta", "`assistants=v2`.", required=True),
+    "idempotency": _header("Idempotency-Key", "1 to 128 visible ASCII characters: the same key makes it happen once."),
+    "ifMatch": _header("If-Match", "Act only if the thread is at this version (its `ETag`)."),
+    "ifNoneMatch": _header("If-None-Match", "Answer 304 if the thread is at this version (its `ETag`)."),
+}
+
+
+def _query_parameters() -> dict[str, Mapping[str, object]]:
+    schema = msgspec.json.schema(PageOfMessages)["$defs"][PageOfMessages.__name__]
+    return {
+        name: {"name": name, "in": "query", "required": False, "schema": described}
+        for name, described in schema["properties"].items()
+    }
+
+
+QUERY: Final = _query_parameters()
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One method of one path: what it takes, what it answers, and an example of both."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    body: type | None = None
+    asked: object = None
+    answer: type
+    answered: object
+    parameters: tuple[str, ...] = ("beta", "idempotency", "ifMatch")
+    errors: tuple[int, ...] = (*_ALWAYS, 404, 409, 412, 413)
+
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    Operation(
+        name="createThread", method="POST", path=THREADS,
+        summary="Create a thread, with messages already in it or without",
+        body=CreateThreadBody, asked=samples.CREATED, answer=Thread, answered=samples.THREAD,
+        errors=(*_ALWAYS, 409, 412, 413),
+    ),
+    Operation(
+        name="getThread", method="GET", path=THREAD,
+        summary="Retrieve a thread, never behind what was acknowledged",
+        answer=Thread, answered=samples.THREAD,
+        parameters=("beta", "ifNoneMatch"), errors=(*_ALWAYS, 404),
+    ),
+    Operation(
+        name="modifyThread", method="POST", path=THREAD,
+        summary="Change a thread; `metadata` replaces all of it",
+        body=ModifyThreadBody, asked=samples.METADATA, answer=Thread, answered=samples.THREAD,
+    ),
+    Operation(
+        name="patchThread", method="PATCH", path=THREAD,
+        summary="Set and unset single metadata keys of a thread",
+        body=PatchBody, asked=samples.PATCH, answer=Thread, answered=samples.THREAD,
+    ),
+    Operation(
+        name="deleteThread", method="DELETE", path=THREAD,
+        summary="Delete a thread; its history stays",
+        answer=Gone, answered=samples.THREAD_GONE,
+    ),
+    Operation(
+        name="createMessage", method="POST", path=MESSAGES,
+        summary="Put a message at the end of a thread",
+        body=NewMessage, asked=samples.ASKED, answer=Message, answered=samples.MESSAGE,
+    ),
+    Operation(
+        name="listMessages", method="GET", path=MESSAGES,
+        summary="List a thread's messages, a page at a time",
+        answer=MessagePage, answered=samples.PAGE,
+        parameters=("beta", *QUERY), errors=(*_ALWAYS, 404),
+    ),
+    Operation(
+        name="getMessage", method="GET", path=MESSAGE,
+        summary="Retrieve a message",
+        answer=Message, answered=samples.MESSAGE,
+        parameters=("beta",), errors=(*_ALWAYS, 404),
+    ),
+    Operation(
+        name="modifyMessage", method="POST", path=MESSAGE,
+        summary="Change a message; `metadata` replaces all of it",
+        body=ModifyMessageBody, asked=samples.METADATA, answer=Message, answered=samples.MESSAGE,
+    ),
+    Operation(
+        name="patchMessage", method="PATCH", path=MESSAGE,
+        summary="Set and unset single metadata keys of a message",
+        body=PatchBody, asked=samples.PATCH, answer=Message, answered=samples.MESSAGE,
+    ),
+    Operation(
+        name="deleteMessage", method="DELETE", path=MESSAGE,
+        summary="Delete a message",
+        answer=Gone, answered=samples.MESSAGE_GONE,
+    ),
+)  # fmt: skip

@@ -1,0 +1,77 @@
+"""What the HTTP API needs of the rest of Clew."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from clew_events.commands import Command
+from clew_events.queries import GetMessage, GetThread, ListMessages
+from clew_events.replies import Done, Found
+from clew_services import refusals
+from clew_services.http.call import Call
+
+
+class Commands(Protocol):
+    """Carries commands out; see :class:`clew_services.handle.Handler`."""
+
+    async def handle(self, tenant: str, command: Command, *, actor: str = "unknown", trace: str | None = None) -> Done:
+        """Carry a command out, once, and answer with what came of it."""
+
+
+async def carry_out(commands: Commands, call: Call, command: Command) -> Done:
+    """Have a call's command carried out in the name of who called.
+
+    Raises:
+        ClewError: it was not; see :meth:`clew_services.handle.Handler.handle`.
+    """
+    refusals.check(command)
+    tenant, actor = call.holder
+    return await commands.handle(tenant, command, actor=actor, trace=call.trace)
+
+
+class Queries(Protocol):
+    """Answers queries; see :class:`clew_services.reader.Reader`."""
+
+    async def thread(self, tenant: str, query: GetThread) -> Found:
+        """A thread as it is."""
+
+    async def message(self, tenant: str, query: GetMessage) -> Found:
+        """One message as it is."""
+
+    async def messages(self, tenant: str, query: ListMessages) -> Found:
+        """A page of messages."""
+
+
+class Api(Protocol):
+    """JetStream's own API; see :class:`clew_projections.jetstream.JetStream`."""
+
+    async def api(self, call: str, request: object = None) -> dict[str, object]:
+        """Call ``$JS.API.<call>``."""
+
+
+class Shards(Protocol):
+    """How the deployment is laid out."""
+
+    @property
+    def shards(self) -> int:
+        """Into how many streams the log is divided."""
+
+
+class Parts(Protocol):
+    """A composed Clew; see :class:`clew_services.compose.Clew`."""
+
+    @property
+    def handler(self) -> Commands:
+        """What carries commands out."""
+
+    @property
+    def reader(self) -> Queries:
+        """What answers queries."""
+
+    @property
+    def js(self) -> Api:
+        """JetStream, for asking how it is."""
+
+    @property
+    def deployment(self) -> Shards:
+        """How the log is laid out."""

@@ -1,0 +1,46 @@
+"""A worked example of everything that crosses the HTTP API, for its description."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_THREAD_ID: Final = "thread_4hYrC0mTq7bXk2LwZp9sVnEa"
+_MESSAGE_ID: Final = "msg_000001Qd8sKz5uVbNwPr3yTe"
+_AT: Final = 1_795_384_800
+
+ASKED: Final = {"role": "user", "content": "Where is my parcel?"}
+THREAD: Final = {
+    "id": _THREAD_ID,
+    "object": "thread",
+    "created_at": _AT,
+    "metadata": {"customer": "c-81"},
+    "tool_resources": {},
+}
+MESSAGE: Final = {
+    "id": _MESSAGE_ID,
+    "object": "thread.message",
+    "created_at": _AT,
+    "thread_id": _THREAD_ID,
+    "role": "user",
+    "content": [{"type": "text", "text": {"value": "Where is my parcel?", "annotations": []}}],
+    "assistant_id": None,
+    "run_id": None,
+    "attachments": [],
+    "metadata": {},
+    "status": "completed",
+    "completed_at": None,
+    "incomplete_at": None,
+    "incomplete_details": None,
+}
+PAGE: Final = {
+    "object": "list",
+    "data": [MESSAGE],
+    "first_id": _MESSAGE_ID,
+    "last_id": _MESSAGE_ID,
+    "has_more": False,
+}
+METADATA: Final = {"metadata": {"customer": "c-82"}}
+PATCH: Final = {"metadata": {"set": {"state": "open"}, "unset": ["customer"]}}
+CREATED: Final = {"metadata": {"customer": "c-81"}, "messages": [ASKED]}
+THREAD_GONE: Final = {"id": _THREAD_ID, "object": "thread.deleted", "deleted": True}
+MESSAGE_GONE: Final = {"id": _MESSAGE_ID, "object": "thread.message.deleted", "deleted": True}

@@ -1,0 +1,103 @@
+"""``/v1/threads`` and ``/v1/threads/{thread_id}``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from clew_events.commands import Command, CreateThread, DeleteThread, UpdateThread
+from clew_events.objects import CodeInterpreterFiles, Resources, Thread
+from clew_events.queries import GetThread
+from clew_services.http import conditions
+from clew_services.http.answers import Answer, etag, json_answer
+from clew_services.http.bodies import CreateThreadBody, ModifyThreadBody, PatchBody
+from clew_services.http.call import Call
+from clew_services.http.parts import Commands, Queries, carry_out
+
+_NOTHING: Final = Resources()
+_NO_FILES: Final = Resources(code_interpreter=CodeInterpreterFiles())
+
+
+class Threads:
+    """Creating, retrieving, modifying and deleting threads."""
+
+    def __init__(self, commands: Commands, queries: Queries) -> None:
+        self._commands = commands
+        self._queries = queries
+
+    async def create(self, call: Call) -> Answer:
+        """``POST /v1/threads``; the body may be left out."""
+        body = await call.body(CreateThreadBody, empty=b"{}")
+        return await self._change(
+            call,
+            CreateThread(
+                id=call.command_id,
+                expected_version=call.expected_version,
+                messages=body.messages,
+                metadata=body.metadata,
+                tool_resources=body.tool_resources,
+            ),
+        )
+
+    async def retrieve(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}``."""
+        found = await self._queries.thread(call.holder.tenant, GetThread(thread_id=call.thread_id))
+        tag = etag(found.n)
+        if conditions.is_known(call.headers, found.n):
+            return Answer(304, b"", (tag,))
+        assert found.thread is not None
+        return json_answer(_as_retrieved(found.thread), headers=(tag,))
+
+    async def modify(self, call: Call) -> Answer:
+        """``POST /v1/threads/{thread_id}``: ``metadata`` replaces all of it."""
+        thread_id = call.thread_id
+        body = await call.body(ModifyThreadBody)
+        return await self._change(
+            call,
+            UpdateThread(
+                id=call.command_id,
+                expected_version=call.expected_version,
+                thread_id=thread_id,
+                metadata=body.metadata,
+                tool_resources=body.tool_resources,
+            ),
+        )
+
+    async def patch(self, call: Call) -> Answer:
+        """``PATCH /v1/threads/{thread_id}``: single metadata keys are set and unset."""
+        thread_id = call.thread_id
+        body = await call.body(PatchBody)
+        return await self._change(
+            call,
+            UpdateThread(
+                id=call.command_id,
+                expected_version=call.expected_version,
+                thread_id=thread_id,
+                patch=body.metadata,
+            ),
+        )
+
+    async def delete(self, call: Call) -> Answer:
+        """``DELETE /v1/threads/{thread_id}``."""
+        done = await carry_out(
+            self._commands,
+            call,
+            DeleteThread(
+                id=call.command_id,
+                expected_version=call.expected_version,
+                thread_id=call.thread_id,
+            ),
+        )
+        return json_answer(done.deleted)
+
+    async def _change(self, call: Call, command: Command) -> Answer:
+        done = await carry_out(self._commands, call, command)
+        return json_answer(done.thread, headers=(etag(done.n),))
+
+
+def _as_retrieved(thread: Thread) -> Thread:
+    # As the live service did: what was created with no resources is retrieved with an empty list of files.
+    if thread.tool_resources != _NOTHING:
+        return thread
+    return msgspec.structs.replace(thread, tool_resources=_NO_FILES)

@@ -1,0 +1,170 @@
+"""The HTTP API called as an ASGI server calls it, over parts that remember what was asked of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from starlette.types import Receive, Send
+
+from clew_events.commands import (
+    AddMessage,
+    Command,
+    CreateThread,
+    DeleteMessage,
+    DeleteThread,
+    UpdateMessage,
+    UpdateThread,
+)
+from clew_events.commit import Position
+from clew_events.errors import Unavailable
+from clew_events.objects import Gone, Message, MessagePage, Resources, TextPart, TextValue, Thread
+from clew_events.queries import GetMessage, GetThread, ListMessages
+from clew_events.replies import Done, Found
+from clew_services.http.app import create_app
+from clew_services.keys import Keys
+from clew_services.settings import Settings
+
+ID = "thread_" + "a" * 24
+MESSAGE_ID = "msg_" + "b" * 24
+KEY = "a-key-for-acme"
+IN = {"Authorization": f"Bearer {KEY}", "OpenAI-Beta": "assistants=v2"}
+KEYS = Keys.parse(f"{KEY}:acme,a-key-for-globex:globex")
+HERE = Position(0, 1)
+
+THREAD = Thread(id=ID, created_at=1_795_384_800, metadata={}, tool_resources=Resources())
+MESSAGE = Message(
+    id=MESSAGE_ID,
+    created_at=1_795_384_800,
+    thread_id=ID,
+    role="user",
+    content=(TextPart(TextValue("hi")),),
+    metadata={},
+)
+
+
+class Answered:
+    """What came back."""
+
+    def __init__(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        self.status = status
+        self.headers = {name.decode(): value.decode() for name, value in headers}
+        self.body = body
+
+    @property
+    def error(self) -> dict[str, object]:
+        envelope = json.loads(self.body)
+        assert set(envelope) == {"error"}
+        assert set(envelope["error"]) == {"message", "type", "param", "code"}
+        return envelope["error"]
+
+
+class Parts:
+    """Parts that remember what was asked of them, and answer as they are told to."""
+
+    def __init__(self) -> None:
+        self.handler = self.reader = self.js = self.deployment = self
+        self.shards = 2
+        self.asked: list[tuple[str, object]] = []
+        self.signed: tuple[str, str | None] | None = None
+        self.fails: Exception | None = None
+        self.found = THREAD
+        self.calls: list[str] = []
+        self.broken: set[str] = set()
+
+    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Done:
+        self.signed = (actor, trace)
+        self._asked(tenant, command)
+        match command:
+            case CreateThread() | UpdateThread():
+                return Done(position=HERE, n=3, thread=self.found)
+            case AddMessage() | UpdateMessage():
+                return Done(position=HERE, n=3, message=MESSAGE)
+            case DeleteThread():
+                return Done(position=HERE, n=3, deleted=Gone(id=ID, object="thread.deleted"))
+            case DeleteMessage():
+                return Done(position=HERE, n=3, deleted=Gone(id=MESSAGE_ID, object="thread.message.deleted"))
+
+    async def thread(self, tenant: str, query: GetThread) -> Found:
+        self._asked(tenant, query)
+        return Found(position=HERE, n=3, thread=self.found)
+
+    async def message(self, tenant: str, query: GetMessage) -> Found:
+        self._asked(tenant, query)
+        return Found(position=HERE, n=3, message=MESSAGE)
+
+    async def messages(self, tenant: str, query: ListMessages) -> Found:
+        self._asked(tenant, query)
+        page = MessagePage(data=(MESSAGE,), first_id=MESSAGE_ID, last_id=MESSAGE_ID, has_more=False)
+        return Found(position=HERE, n=3, messages=page)
+
+    async def api(self, call: str, request: object = None) -> dict[str, object]:
+        self.calls.append(call)
+        if call in self.broken:
+            raise Unavailable("no answer came", code="timeout")
+        return {}
+
+    def _asked(self, tenant: str, what: object) -> None:
+        self.asked.append((tenant, what))
+        if self.fails is not None:
+            raise self.fails
+
+
+async def call(
+    clew: Parts,
+    method: str,
+    path: str,
+    body: bytes | Sequence[bytes] = b"",
+    headers: Mapping[str, str] = IN,
+    *,
+    max_body: int = 2048,
+) -> Answered:
+    """Ask the API as an ASGI server does."""
+    path, _, query = path.partition("?")
+    chunks = [body] if isinstance(body, bytes) else list(body)
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": "not to be looked at",
+        "raw_path": path.encode("latin-1"),
+        "query_string": query.encode("latin-1"),
+        "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
+    }
+    sent: list[dict[str, object]] = []
+
+    async def coming() -> AsyncIterator[dict[str, object]]:
+        for place, chunk in enumerate(chunks, start=1):
+            yield {"type": "http.request", "body": chunk, "more_body": place < len(chunks)}
+        yield {"type": "http.disconnect"}
+
+    arriving = coming()
+
+    async def receive() -> dict[str, object]:
+        return await anext(arriving)
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    await create_app(clew, KEYS, Settings(max_body=max_body))(scope, receive, send)
+    start, end = sent
+    answered = Answered(start["status"], start["headers"], end["body"])
+    assert answered.headers["content-length"] == str(len(answered.body))
+    return answered
+
+
+def arriving(*messages: dict[str, object]) -> tuple[dict[str, object], list[dict[str, object]], Receive, Send]:
+    """A request to create a thread whose messages arrive as given and then no more."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in IN.items()]
+    scope = {"type": "http", "method": "POST", "raw_path": b"/v1/threads", "query_string": b"", "headers": headers}
+    waiting, sent = list(messages), []
+
+    async def receive() -> dict[str, object]:
+        if not waiting:
+            await asyncio.Event().wait()
+        return waiting.pop(0)
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    return scope, sent, receive, send

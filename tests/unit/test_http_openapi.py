@@ -1,0 +1,88 @@
+"""The description of the API says what there is, no more and no less."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from jsonschema import Draft202012Validator
+from starlette.routing import Route
+
+from clew_services.http.app import routes
+from clew_services.http.edge import Doorway
+from clew_services.http.openapi import document
+from clew_services.http.operations import OPERATIONS
+from clew_services.keys import Keys
+from clew_services.settings import Settings
+from support.asgi import Parts, call
+
+
+def references(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from ([node["$ref"]] if "$ref" in node else ())
+        for part in node.values():
+            yield from references(part)
+    elif isinstance(node, list):
+        for part in node:
+            yield from references(part)
+
+
+def resolved(reference: str) -> object:
+    node: object = document()
+    for step in reference.removeprefix("#/").split("/"):
+        assert isinstance(node, dict)
+        node = node[step]
+    return node
+
+
+async def test_the_description_is_there_for_everybody_and_always_the_same():
+    first = await call(Parts(), "GET", "/openapi.json", headers={})
+    again = await call(Parts(), "GET", "/openapi.json", headers={})
+    assert first.status == 200
+    assert first.body == again.body
+    assert json.loads(first.body)["openapi"] == "3.1.0"
+
+
+def test_every_route_is_described_and_every_description_is_routed():
+    described = {(path, method) for path, item in document()["paths"].items() for method in item}
+    routed = set()
+    for route in routes(Parts(), Keys({}), Settings()):
+        assert isinstance(route, Route)
+        if isinstance(route.endpoint, Doorway):
+            routed |= {(route.path, method.lower()) for method in route.endpoint.methods - {"HEAD"}}
+        elif route.path in {"/healthz", "/readyz"}:
+            routed.add((route.path, "get"))
+    assert described == routed
+
+
+def test_every_reference_leads_somewhere():
+    found = set(references(document()))
+    assert found
+    for reference in found:
+        assert resolved(reference)
+
+
+def test_every_schema_is_one():
+    schemas = document()["components"]["schemas"]
+    assert {"Thread", "Message", "CreateThreadBody", "NewMessage", "ErrorResponse"} <= set(schemas)
+    for schema in schemas.values():
+        Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_every_example_keeps_to_its_schema(operation):
+    described = document()["paths"][operation.path][operation.method.lower()]
+    contents = [described["responses"]["200"]["content"]["application/json"]]
+    if "requestBody" in described:
+        contents.append(described["requestBody"]["content"]["application/json"])
+    for content in contents:
+        whole = {**content["schema"], "components": document()["components"]}
+        Draft202012Validator(whole).validate(content["example"])
+
+
+def test_nobody_is_told_that_a_key_is_not_needed():
+    assert document()["security"] == [{"bearer": []}]
+    for path, item in document()["paths"].items():
+        for described in item.values():
+            assert ("security" in described) == (path in {"/healthz", "/readyz"})
