@@ -6,7 +6,6 @@ from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.client import JetStreamContext
 
 from clew_events.errors import Unavailable
@@ -49,7 +48,7 @@ class Deliveries:
                     self._consumer, self._stream, pending_msgs_limit=0, pending_bytes_limit=0
                 )
             messages = await self._subscription.fetch(limit, timeout=self._wait)
-        except NatsTimeoutError:
+        except TimeoutError:
             return []
         except NatsError as fault:
             raise Unavailable(f"{self._stream}/{self._consumer} does not answer: {fault}") from fault

@@ -1,0 +1,1 @@
+"""Measured claims: Clew beside the raw limit of the same server, in one run, as ratios. ``make bench`` runs it."""

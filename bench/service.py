@@ -1,0 +1,78 @@
+"""A whole Clew for the bench, as a user starts it: ``clew up`` on free ports and a fresh folder."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+KEY = "bench-key"
+
+
+class Service(Struct, frozen=True):
+    """Where it listens, and the process that everything else descends from."""
+
+    host: str
+    port: int
+    nats: str
+    pid: int
+
+
+@contextlib.asynccontextmanager
+async def service(sync: str = "always", extra: Mapping[str, str] | None = None) -> AsyncIterator[Service]:
+    """``clew up`` until it is ready; stopped at the end."""
+    with tempfile.TemporaryDirectory(prefix="clew-bench-") as data:
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "CLEW_DATA": data,
+            "CLEW_HTTP": "127.0.0.1:0",
+            "CLEW_NATS": "embedded:0",
+            "CLEW_SYNC": sync,
+            "CLEW_API_KEYS": f"{KEY}:bench",
+            **(extra or {}),
+        }
+        process = await asyncio.create_subprocess_exec(
+            Path(sys.executable).with_name("clew"), "up", env=environment, stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        try:
+            line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
+            found = re.search(r"http://([\d.]+):(\d+)/v1\s+(nats://\S+)", line)
+            if found is None:
+                raise RuntimeError(f"clew up said {line!r}")
+            yield Service(found[1], int(found[2]), found[3], process.pid)
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+def memory(root: int) -> dict[str, float]:
+    """Resident megabytes of a process and its descendants, by command line (Linux)."""
+    found: dict[str, float] = {}
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    for pid in parents:
+        ancestor = pid
+        while ancestor not in {root, 0, 1}:
+            ancestor = parents.get(ancestor, 0)
+        if ancestor == root:
+            with contextlib.suppress(OSError, StopIteration):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+                status = Path(f"/proc/{pid}/status").read_text().splitlines()
+                resident = next(line for line in status if line.startswith("VmRSS"))
+                name = " ".join(word for word in map(_short, words) if word)
+                found[name] = int(resident.split()[1]) / 1024
+    return found
+
+
+def _short(word: str) -> str:
+    name = word.rsplit("/", 1)[-1]
+    return "" if word.startswith("-") or name.startswith("python") or name.endswith((".conf", "clew")) else name
