@@ -19,6 +19,8 @@ from clew_events.upcasting import UPCASTERS, Json, Upcaster, upcast
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(Commit)
+# Not a JSON object, not UTF-8, or nested deeper than any reader goes: msgspec has a name only for the first.
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 TAGS: Final[frozenset[str]] = frozenset(str(event.__struct_config__.tag) for event in get_args(Event))
 
 
@@ -35,10 +37,12 @@ def decode(body: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Commit
     """
     try:
         commit = _DECODER.decode(body)
-    except msgspec.MsgspecError as fault:
-        return _decode_upcast(body, upcasters, fault)
+    except UNREADABLE as fault:
+        commit = _decode_upcast(body, upcasters, fault)
     if commit.v != FORMAT:
         raise _future(commit.v)
+    if commit.at.tzinfo is None:
+        raise Corrupt(f"not a commit: its time {commit.at.isoformat()} has no zone", code="unreadable_commit")
     return commit
 
 
@@ -47,20 +51,21 @@ def recorded(body: bytes, position: Position) -> Recorded:
     return Recorded(decode(body), position, body_hash(body))
 
 
-def _decode_upcast(body: bytes, upcasters: Mapping[str, Upcaster], fault: msgspec.MsgspecError) -> Commit:
+def _decode_upcast(body: bytes, upcasters: Mapping[str, Upcaster], fault: Exception) -> Commit:
     # The slow way, taken only where the straight one failed: bring retired tags up to date, then judge again.
     try:
         raw = msgspec.json.decode(body, type=dict[str, object])
         if raw.get("v") != FORMAT:
             raise _future(raw.get("v"))
         events = msgspec.convert(raw.get("events"), list[Json])
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         raise Corrupt(f"not a commit: {fault}", code="unreadable_commit") from fault
     raw["events"] = current = [step for event in events for step in upcast(event, upcasters)]
     for event in current:
-        if event.get("type") not in TAGS:
+        tag = event.get("type")
+        if not isinstance(tag, str) or tag not in TAGS:
             raise Corrupt(
-                f"unknown event {event.get('type')!r}: written by a newer Clew, or not by Clew",
+                f"unknown event {tag!r}: written by a newer Clew, or not by Clew",
                 code="unknown_event",
             ) from fault
     try:

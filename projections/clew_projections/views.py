@@ -13,10 +13,12 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from clew_events.codec import UNREADABLE
 from clew_events.commit import Commit, Recorded
 from clew_events.content import Attachment, Metadata, Part, Role
 from clew_events.errors import Corrupt
-from clew_events.events import MessageAdded, MessageDeleted, MessageMetadataUpdated
+from clew_events.events import Event, MessageAdded, MessageDeleted, MessageMetadataUpdated
+from clew_events.ids import is_message_id, ordinal_of
 from clew_projections.fold import ThreadState, apply_difference, evolve
 
 REMEMBERED_COMMANDS: Final = 100
@@ -82,11 +84,13 @@ def advance(view: ThreadView, recorded: Recorded) -> ThreadView:
     """The view after the next commit.
 
     Raises:
-        Corrupt: it is not this thread's next commit: another number, thread or tenant, or another chain.
+        Corrupt: it is not this thread's next commit (another number, thread or tenant, or another chain), or is about
+            a message that cannot be.
     """
     commit = recorded.commit
     check_continues(view, recorded)
     for event in commit.events:
+        check_message(view, event)
         view = evolve(view, event)
     spent = SpentId(commit.id, commit.digest, recorded.position.seq)
     return replace(
@@ -118,6 +122,28 @@ def check_continues(view: ThreadView, recorded: Recorded) -> None:
                 f"{recorded.position.shard} has {what} {theirs!r} where {ours!r} belongs",
                 code="broken_chain",
             )
+
+
+def check_message(view: ThreadView, event: Event) -> None:
+    """Hold that a message comes next after those added before, and that a change is about one of these.
+
+    Raises:
+        Corrupt: it is not so, or the message's id does not lead to its ordinal, by which its view is found.
+    """
+    match event:
+        case MessageAdded():
+            message_id, ordinal = event.message.id, event.message.ordinal
+            right = ordinal == view.last_ordinal + 1 and is_message_id(message_id) and ordinal_of(message_id) == ordinal
+        case MessageMetadataUpdated() | MessageDeleted():
+            message_id = event.message_id
+            right = is_message_id(message_id) and 1 <= ordinal_of(message_id) <= view.last_ordinal
+        case _:
+            return
+    if not right:
+        raise Corrupt(
+            f"thread {view.id}: commit {view.n + 1} speaks of message {message_id!r}, which has no place there",
+            code="unknown_message",
+        )
 
 
 def touched(commit: Commit) -> tuple[str, ...]:
@@ -192,7 +218,7 @@ def decode_thread(body: bytes) -> ThreadView:
     """
     try:
         return _THREAD.decode(body)
-    except msgspec.MsgspecError as fault:
+    except UNREADABLE as fault:
         raise Corrupt(f"not a view of a thread: {fault}", code="unreadable_view") from fault
 
 
@@ -204,5 +230,5 @@ def decode_message(body: bytes) -> MessageView:
     """
     try:
         return _MESSAGE.decode(body)
-    except msgspec.MsgspecError as fault:
+    except UNREADABLE as fault:
         raise Corrupt(f"not a view of a message: {fault}", code="unreadable_view") from fault

@@ -1,0 +1,192 @@
+"""Views: what the buckets store, commit by commit."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from clew_events.commit import Recorded
+from clew_events.content import Attachment, Tool
+from clew_events.errors import Corrupt
+from clew_events.events import Event, MessageDeleted, MessageMetadataUpdated, MetadataUpdated, ThreadDeleted
+from clew_events.ids import message_id
+from clew_projections.views import (
+    REMEMBERED_COMMANDS,
+    SpentId,
+    ThreadView,
+    absent,
+    advance,
+    advance_message,
+    decode_message,
+    decode_thread,
+    encode,
+    touched,
+)
+from support.commits import CREATED, NOON, THREAD, added, chain, commit
+
+FIRST = added(1).message.id
+
+
+def folded(records: list[Recorded]) -> ThreadView:
+    view = absent("default", THREAD)
+    for each in records:
+        view = advance(view, each)
+    return view
+
+
+def test_a_view_stands_where_its_last_commit_stands() -> None:
+    records = chain([CREATED], [added(1)], [MetadataUpdated(set={"a": "1"}, unset=())], first_seq=40)
+    view = folded(records)
+    assert (view.n, view.seq, view.hash) == (3, 42, records[2].hash)
+    assert (view.metadata, view.messages, view.last_ordinal) == ({"a": "1"}, 1, 1)
+
+
+def test_a_view_is_as_old_as_the_first_commit_and_as_young_as_the_latest() -> None:
+    view = folded(chain([CREATED], [added(1)], [added(2)]))
+    assert view.created_at == NOON + timedelta(seconds=1)
+    assert view.updated_at == NOON + timedelta(seconds=3)
+
+
+def test_all_events_of_a_commit_are_applied_in_order() -> None:
+    view = folded(chain([CREATED, added(1), added(2), MessageDeleted(message_id=FIRST)]))
+    assert (view.n, view.messages, view.last_ordinal) == (1, 1, 2)
+
+
+def test_a_deleted_thread_keeps_its_view() -> None:
+    view = folded(chain([CREATED], [added(1)], [ThreadDeleted()]))
+    assert (view.status, view.n, view.messages) == ("deleted", 3, 1)
+
+
+def test_the_ids_behind_the_last_hundred_commits_are_remembered_and_no_older_one() -> None:
+    records = chain([CREATED], *([added(n)] for n in range(1, 105)))
+    view = folded(records)
+    assert len(view.commands) == REMEMBERED_COMMANDS == 100
+    assert view.spent("cmd_5") is None
+    for record in records[5:]:
+        made = record.commit
+        assert view.spent(made.id) == (made.n, SpentId(made.id, made.digest, record.position.seq))
+
+
+def test_an_id_that_was_never_spent_is_not_found() -> None:
+    assert folded(chain([CREATED])).spent("cmd_other") is None
+    assert absent("default", THREAD).spent("cmd_1") is None
+
+
+@pytest.mark.parametrize(
+    ("what", "wrong"),
+    [("tenant", "other"), ("thread", "thread_other"), ("n", 4), ("n", 2), ("prev", None), ("prev", "0" * 64)],
+)
+def test_a_commit_that_is_not_the_next_link_is_corrupt_and_the_difference_is_named(what: str, wrong: object) -> None:
+    records = chain([CREATED], [added(1)], [added(2)])
+    view = folded(records[:2])
+    bad = Recorded(replace(records[2].commit, **{what: wrong}), records[2].position, records[2].hash)
+    with pytest.raises(Corrupt) as fault:
+        advance(view, bad)
+    assert fault.value.code == "broken_chain"
+    assert THREAD in fault.value.message
+    assert f"{what} {wrong!r}" in fault.value.message
+    assert "sequence 3" in fault.value.message
+    assert view == folded(records[:2])
+
+
+def test_a_first_commit_with_a_predecessor_is_corrupt() -> None:
+    (first,) = chain([CREATED])
+    with pytest.raises(Corrupt, match="prev"):
+        advance(absent("default", THREAD), replace(first, commit=replace(first.commit, prev="f" * 64)))
+
+
+@pytest.mark.parametrize("wrong", ["m1", "msg_", "msg_!!!!!!aaaaaaaaaaaaaaaaaa", "msg_" + "0" * 23, ""])
+def test_a_message_under_an_id_that_leads_nowhere_is_corrupt(wrong: str) -> None:
+    message = replace(added(1).message, id=wrong)
+    records = chain([CREATED], [replace(added(1), message=message)])
+    with pytest.raises(Corrupt) as fault:
+        folded(records)
+    assert fault.value.code == "unknown_message"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        MessageDeleted(message_id="m1"),
+        MessageMetadataUpdated(message_id="msg_?", set={}, unset=()),
+        MessageDeleted(message_id=message_id(2, "made")),
+    ],
+)
+def test_a_change_of_a_message_that_cannot_be_there_is_corrupt(event: Event) -> None:
+    with pytest.raises(Corrupt) as fault:
+        folded(chain([CREATED], [added(1)], [event]))
+    assert fault.value.code == "unknown_message"
+
+
+def test_a_message_out_of_order_is_corrupt() -> None:
+    with pytest.raises(Corrupt) as fault:
+        folded(chain([CREATED], [added(1)], [added(3)]))
+    assert fault.value.code == "unknown_message"
+
+
+def test_the_messages_a_commit_touches_are_each_named_once() -> None:
+    change = MessageMetadataUpdated(message_id=FIRST, set={"a": "1"}, unset=())
+    made = commit(1, CREATED, added(1), added(2), change, MessageDeleted(message_id=FIRST))
+    assert touched(made) == (FIRST, added(2).message.id)
+    assert touched(commit(1, CREATED, ThreadDeleted())) == ()
+
+
+def test_a_message_begins_as_it_was_added() -> None:
+    message = replace(added(1).message, role="assistant", attachments=(Attachment("file-1", (Tool("file_search"),)),))
+    view = advance_message(None, FIRST, commit(4, added(2), replace(added(1), message=message)))
+    assert (view.id, view.thread, view.ordinal, view.n, view.role) == (FIRST, THREAD, 1, 4, "assistant")
+    assert (view.content, view.attachments, view.metadata) == (message.content, message.attachments, {})
+    assert view.created_at == NOON + timedelta(seconds=4)
+    assert not view.deleted
+
+
+def test_a_changed_message_keeps_its_beginning() -> None:
+    born = advance_message(None, FIRST, commit(1, added(1, metadata={"a": "1", "b": "2"})))
+    change = MessageMetadataUpdated(message_id=FIRST, set={"c": "3"}, unset=("a",))
+    changed = advance_message(born, FIRST, commit(2, change))
+    assert changed == replace(born, n=2, metadata={"b": "2", "c": "3"})
+
+
+def test_a_deleted_message_leaves_an_empty_place() -> None:
+    born = advance_message(None, FIRST, commit(1, added(1, metadata={"a": "1"})))
+    gone = advance_message(born, FIRST, commit(2, MessageDeleted(message_id=FIRST)))
+    assert gone == replace(born, n=2, content=(), attachments=(), metadata={}, deleted=True)
+
+
+def test_a_commit_a_message_already_contains_changes_nothing() -> None:
+    change = MessageMetadataUpdated(message_id=FIRST, set={"a": "2"}, unset=())
+    born = advance_message(None, FIRST, commit(1, added(1, metadata={"a": "1"})))
+    changed = advance_message(born, FIRST, commit(2, change))
+    assert advance_message(changed, FIRST, commit(1, added(1))) is changed
+    assert advance_message(changed, FIRST, commit(2, change)) is changed
+
+
+def test_a_commit_about_another_message_does_not_make_one() -> None:
+    with pytest.raises(Corrupt) as fault:
+        advance_message(None, FIRST, commit(2, MessageDeleted(message_id=FIRST)))
+    assert fault.value.code == "unknown_message"
+    assert FIRST in fault.value.message
+
+
+def test_a_view_of_a_thread_comes_back_from_the_bucket_as_it_went_in() -> None:
+    view = folded(chain([CREATED], [added(1)], [ThreadDeleted()]))
+    assert decode_thread(encode(view)) == view
+
+
+def test_a_view_of_a_message_comes_back_from_the_bucket_as_it_went_in() -> None:
+    view = advance_message(None, FIRST, commit(1, added(1, "é\u0000\U0001f9f6", metadata={"ключ": "значение"})))
+    assert decode_message(encode(view)) == view
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"{", b"[]", b"\xff", b'{"id":"\xff"}', b'{"id":1}', b"null", b'{"a":' * 100_000],
+    ids=lambda garbage: repr(garbage[:9]),
+)
+def test_bytes_that_are_no_view_are_corrupt(garbage: bytes) -> None:
+    for read in (decode_thread, decode_message):
+        with pytest.raises(Corrupt) as fault:
+            read(garbage)
+        assert fault.value.code == "unreadable_view"
