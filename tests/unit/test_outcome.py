@@ -1,0 +1,124 @@
+"""What a command's caller is told, and how threads and messages look to callers."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from clew_events.commands import (
+    AddMessage,
+    Command,
+    CreateThread,
+    DeleteMessage,
+    DeleteThread,
+    UpdateMessage,
+    UpdateThread,
+)
+from clew_events.commit import Position, Recorded
+from clew_events.content import CodeInterpreter, FileSearch, ImageUrl, ImageUrlSource, Text, ToolResources, VectorStore
+from clew_events.events import (
+    MessageDeleted,
+    MessageMetadataUpdated,
+    MetadataUpdated,
+    ThreadDeleted,
+    ToolResourcesUpdated,
+)
+from clew_events.objects import CodeInterpreterFiles, Gone, Resources, SearchStores, TextPart, TextValue
+from clew_events.requests import NewMessage
+from clew_projections.views import MessageView, ThreadView, absent, advance, advance_message
+from clew_services.outcome import outcome
+from clew_services.render import message_object, thread_object
+from support.commits import CREATED, NOON, THREAD, added, chain
+
+HELLO = NewMessage(role="user", content="hello")
+FIRST = added(1).message.id
+HERE = Position(1, 77)
+
+
+def folded(records: list[Recorded]) -> ThreadView:
+    view = absent("default", THREAD)
+    for each in records:
+        view = advance(view, each)
+    return view
+
+
+def born(records: list[Recorded]) -> MessageView:
+    return advance_message(None, FIRST, records[1].commit)
+
+
+@pytest.mark.parametrize("command", [CreateThread(), UpdateThread(thread_id=THREAD)])
+def test_who_creates_or_changes_a_thread_is_shown_the_thread(command: Command) -> None:
+    records = chain([CREATED], [MetadataUpdated(set={"a": "1"}, unset=())])
+    done = outcome(command, folded(records), None, HERE, records[-1].commit)
+    assert (done.position, done.n) == (HERE, 2)
+    assert done.thread == thread_object(folded(records))
+    assert done.thread is not None
+    assert done.thread.metadata == {"a": "1"}
+    assert (done.message, done.deleted) == (None, None)
+
+
+def test_who_deletes_a_thread_is_told_that_it_is_gone() -> None:
+    records = chain([CREATED], [ThreadDeleted()])
+    done = outcome(DeleteThread(thread_id=THREAD), folded(records), None, HERE, records[-1].commit)
+    assert done.deleted == Gone(id=THREAD, object="thread.deleted")
+    assert (done.thread, done.message, done.n) == (None, None, 2)
+
+
+def test_who_adds_a_message_is_shown_the_message_and_not_what_it_brought_along() -> None:
+    tools = ToolResourcesUpdated(tool_resources=ToolResources(CodeInterpreter(("file-1",))))
+    records = chain([CREATED], [added(1), tools])
+    done = outcome(AddMessage(thread_id=THREAD, message=HELLO), folded(records), None, HERE, records[-1].commit)
+    assert done.message == message_object(born(records))
+    assert done.thread is None
+
+
+def test_who_changes_a_message_is_shown_it_changed_whether_it_was_known_before_or_after() -> None:
+    change = MessageMetadataUpdated(message_id=FIRST, set={"a": "1"}, unset=())
+    records = chain([CREATED], [added(1)], [change])
+    before = born(records)
+    after = advance_message(before, FIRST, records[-1].commit)
+    command = UpdateMessage(thread_id=THREAD, message_id=FIRST)
+    told = [outcome(command, folded(records), each, HERE, records[-1].commit).message for each in (before, after)]
+    assert told == [message_object(after)] * 2
+    assert told[0] is not None
+    assert told[0].metadata == {"a": "1"}
+
+
+def test_who_changes_nothing_is_shown_what_is_there() -> None:
+    records = chain([CREATED], [added(1)])
+    command = UpdateMessage(thread_id=THREAD, message_id=FIRST)
+    assert outcome(command, folded(records), born(records), HERE).message == message_object(born(records))
+
+
+def test_who_deletes_a_message_is_told_that_it_is_gone() -> None:
+    records = chain([CREATED], [added(1)], [MessageDeleted(message_id=FIRST)])
+    command = DeleteMessage(thread_id=THREAD, message_id=FIRST)
+    done = outcome(command, folded(records), born(records), HERE, records[-1].commit)
+    assert done.deleted == Gone(id=FIRST, object="thread.message.deleted")
+    assert done.message is None
+
+
+def test_a_thread_is_shown_with_its_first_commits_time_in_whole_seconds() -> None:
+    shown = thread_object(folded(chain([CREATED], [added(1)])))
+    assert shown.created_at == int(NOON.timestamp()) + 1
+    assert (shown.id, shown.object) == (THREAD, "thread")
+
+
+def test_tools_are_shown_by_their_ids_alone_and_left_out_when_there_are_none() -> None:
+    view = folded(chain([CREATED]))
+    assert thread_object(view).tool_resources == Resources()
+    store = VectorStore(id="vs_1", file_ids=("file-1",))
+    tools = ToolResources(CodeInterpreter(("file-0",)), FileSearch(("vs_1",), (store,)))
+    assert thread_object(replace(view, tool_resources=tools)).tool_resources == Resources(
+        CodeInterpreterFiles(("file-0",)), SearchStores(("vs_1",))
+    )
+
+
+def test_a_messages_text_is_shown_as_a_value_with_annotations_and_other_parts_as_they_are() -> None:
+    image = ImageUrl(ImageUrlSource("https://example.org/a.png"))
+    view = replace(born(chain([CREATED], [added(1)])), content=(Text("see"), image))
+    shown = message_object(view)
+    assert shown.content == (TextPart(TextValue("see")), image)
+    assert (shown.id, shown.thread_id, shown.role, shown.status) == (FIRST, THREAD, "user", "completed")
+    assert shown.created_at == int(NOON.timestamp()) + 2
+    assert (shown.assistant_id, shown.run_id, shown.incomplete_details) == (None, None, None)
