@@ -153,10 +153,12 @@ async def call(
     return answered
 
 
-def arriving(*messages: dict[str, object]) -> tuple[dict[str, object], list[dict[str, object]], Receive, Send]:
+def arriving(
+    *messages: dict[str, object], headers: Mapping[str, str] = {**IN, "Transfer-Encoding": "chunked"}
+) -> tuple[dict[str, object], list[dict[str, object]], Receive, Send]:
     """A request to create a thread whose messages arrive as given and then no more."""
-    headers = [(name.lower().encode(), value.encode()) for name, value in IN.items()]
-    scope = {"type": "http", "method": "POST", "raw_path": b"/v1/threads", "query_string": b"", "headers": headers}
+    named = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "raw_path": b"/v1/threads", "query_string": b"", "headers": named}
     waiting, sent = list(messages), []
 
     async def receive() -> dict[str, object]:

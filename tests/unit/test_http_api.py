@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
@@ -372,6 +373,18 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(clew: Parts):
     assert clew.asked == []
 
 
+async def test_who_is_refused_may_finish_sending_and_then_reads_the_answer(clew: Parts):
+    body = {"type": "http.request", "body": b"x" * 1024}
+    pieces = [{**body, "more_body": True} for _ in range(9)] + [{**body, "more_body": False}]
+    for headers in (IN, {}):
+        scope, sent, receive, send = arriving(*pieces, headers={**headers, "Content-Length": "10240"})
+        await create_app(clew, KEYS, Settings(max_body=2048))(scope, receive, send)
+        assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+        assert sent[0]["status"] == (413 if headers else 401)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(receive(), 0.01)
+
+
 async def test_a_body_in_pieces_is_put_together(clew: Parts):
     body = b'{"metadata": {"k": "' + "線".encode() + b'"}}'
     pieces = [body[start : start + 1] for start in range(len(body))]
@@ -470,11 +483,11 @@ async def test_what_is_missing_for_readiness_is_named(clew: Parts):
     assert (ready.status, json.loads(ready.body)) == (503, {"ok": False, "reasons": reasons})
 
 
-async def test_a_caller_who_left_is_not_answered_and_nothing_is_done(clew: Parts):
+async def test_of_a_body_that_breaks_off_nothing_is_done(clew: Parts):
     half = {"type": "http.request", "body": b"{", "more_body": True}
     scope, sent, receive, send = arriving(half, {"type": "http.disconnect"})
     await create_app(clew, KEYS, Settings())(scope, receive, send)
-    assert sent == []
+    assert sent[0]["status"] == 400
     assert clew.asked == []
 
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote
 
-from starlette.types import Receive, Scope
+from starlette.types import Scope
 
 from clew_events import ids
 from clew_events.errors import Invalid
 from clew_services import refusals, words
 from clew_services.decide import no_message, no_thread
 from clew_services.http import conditions
-from clew_services.http.intake import read_body
+from clew_services.http.intake import Intake
 from clew_services.keys import Holder
 
 T = TypeVar("T")
@@ -22,16 +22,13 @@ T = TypeVar("T")
 class Call:
     """One request of a caller who was let in. What is wrong with a part is raised when that part is asked for."""
 
-    __slots__ = ("_max_body", "_receive", "_scope", "headers", "holder")
+    __slots__ = ("_intake", "_scope", "headers", "holder")
 
-    def __init__(
-        self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], holder: Holder, max_body: int
-    ) -> None:
+    def __init__(self, scope: Scope, headers: Mapping[bytes, bytes], intake: Intake, holder: Holder) -> None:
         self.headers = headers
         self.holder = holder
         self._scope = scope
-        self._receive = receive
-        self._max_body = max_body
+        self._intake = intake
 
     @property
     def thread_id(self) -> str:
@@ -85,7 +82,7 @@ class Call:
             Invalid: it is not of that form.
             TooLarge: it has more bytes than the service takes.
         """
-        return refusals.decode(await read_body(self.headers, self._receive, self._max_body) or empty, form)
+        return refusals.decode(await self._intake.read() or empty, form)
 
     def query(self, form: type[T], numbers: frozenset[str] = frozenset()) -> T:
         """The query string, as ``form``; ``numbers`` are the parameters that are written in digits.

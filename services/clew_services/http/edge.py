@@ -19,7 +19,7 @@ from clew_services.http import errors
 from clew_services.http.admission import admitted, hold_version
 from clew_services.http.answers import Answer, Headers
 from clew_services.http.call import Call
-from clew_services.http.intake import CallerGone, CallerSlow
+from clew_services.http.intake import CallerSlow, Incomplete, Intake
 from clew_services.keys import Holder, Keys
 
 Respond = Callable[[Call], Awaitable[Answer]]
@@ -45,6 +45,7 @@ class Doorway:
         started = time.perf_counter_ns()
         request_id = _request_id()
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        intake = Intake(headers, receive, self._max_body)
         holder: Holder | None = None
         try:
             route = self._routes.get(scope["method"])
@@ -53,11 +54,11 @@ class Doorway:
             else:
                 holder = admitted(headers, self._keys)
                 hold_version(headers)
-                answer = await route(Call(scope, receive, headers, holder, self._max_body))
+                answer = await route(Call(scope, headers, intake, holder))
         except ClewError as error:
             answer = _refused(error, request_id, headers)
-        except CallerGone:
-            return
+        except Incomplete:
+            answer = errors.envelope(400, "The request's body broke off before its end.")
         except CallerSlow:
             answer = errors.envelope(408, "The request's body did not arrive in time.")
         except Exception:  # noqa: BLE001 - the caller gets an answer, whatever broke
@@ -68,6 +69,7 @@ class Doorway:
         if holder is not None:
             common = (*common, (b"openai-organization", holder.tenant.encode()))
         await _send(send, answer, request_id, common)
+        await intake.drop()
 
 
 class Window:
@@ -76,7 +78,7 @@ class Window:
     def __init__(self, show: Show) -> None:
         self._show = show
 
-    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request_id = _request_id()
         try:
@@ -88,17 +90,19 @@ class Window:
             _LOG.exception("%s: %s %s failed", request_id, scope["method"], scope["path"])
             answer = errors.unexpected(request_id)
         await _send(send, answer, request_id)
+        await Intake(dict(scope["headers"]), receive, 0).drop()
 
 
 class Nowhere:
     """Every path at which there is nothing. It is an ASGI application."""
 
-    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Say so."""
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
         await _send(send, errors.invalid_url(scope["method"], scope["path"]), _request_id())
+        await Intake(dict(scope["headers"]), receive, 0).drop()
 
 
 def _request_id() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,47 +13,72 @@ from clew_events.errors import TooLarge
 
 PATIENCE: Final = 60.0
 """Seconds a caller may take to send a body."""
+LINGER: Final = 5.0
+"""Seconds for which the rest of a body is still taken in, and dropped, when the answer is out already."""
+LINGER_BYTES: Final = 64 * 1024 * 1024
 
 
-class CallerGone(Exception):
-    """The caller left before the request was whole; nobody is there to be answered."""
+class Incomplete(Exception):
+    """The body broke off: the caller left, or sent something that is no body."""
 
 
 class CallerSlow(Exception):
     """The caller took longer than :data:`PATIENCE` to send a body."""
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, most: int) -> bytes:
-    """The whole body, of at most ``most`` bytes; of a longer one no more than that is ever held.
+class Intake:
+    """The body of one request. Of one that is too long no more than ``most`` bytes are ever held."""
 
-    Raises:
-        TooLarge: there is more, or more is announced.
-        CallerSlow: it did not come in time.
-        CallerGone: it never came.
-    """
-    announced = headers.get(b"content-length", b"")
-    if announced.isdigit() and int(announced) > most:
-        raise _too_large(most)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            return await _read(receive, most)
-    except TimeoutError:
-        raise CallerSlow from None
+    __slots__ = ("_headers", "_more", "_most", "_receive")
 
+    def __init__(self, headers: Mapping[bytes, bytes], receive: Receive, most: int) -> None:
+        self._headers = headers
+        self._receive = receive
+        self._most = most
+        self._more = b"content-length" in headers or b"transfer-encoding" in headers
 
-async def _read(receive: Receive, most: int) -> bytes:
-    body = bytearray()
-    while (message := await receive())["type"] != "http.disconnect":
+    async def read(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            TooLarge: there is more, or more is announced, than may be.
+            CallerSlow: it did not come in time.
+            Incomplete: it broke off.
+        """
+        announced = self._headers.get(b"content-length", b"")
+        if announced.isdigit() and int(announced) > self._most:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await self._whole()
+        except TimeoutError:
+            self._more = False
+            raise CallerSlow from None
+
+    async def drop(self) -> None:
+        """Take in what is left and drop it: a connection closed on a caller who still sends loses them the answer."""
+        dropped = 0
+        with contextlib.suppress(TimeoutError, Incomplete):
+            async with asyncio.timeout(LINGER):
+                while self._more and dropped < LINGER_BYTES:
+                    dropped += len(await self._chunk())
+
+    async def _whole(self) -> bytes:
+        body = bytearray(await self._chunk())
+        while self._more and len(body) <= self._most:
+            body += await self._chunk()
+        if len(body) > self._most:
+            raise self._too_large()
+        return bytes(body)
+
+    async def _chunk(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._more = False
+            raise Incomplete
+        self._more = message.get("more_body", False)
         chunk: bytes = message.get("body", b"")
-        if len(body) + len(chunk) > most:
-            raise _too_large(most)
-        if not body and not message.get("more_body", False):
-            return chunk
-        body += chunk
-        if not message.get("more_body", False):
-            return bytes(body)
-    raise CallerGone
+        return chunk
 
-
-def _too_large(most: int) -> TooLarge:
-    return TooLarge(f"Request body is too large: at most {most} bytes are taken.")
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"Request body is too large: at most {self._most} bytes are taken.")

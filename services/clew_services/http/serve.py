@@ -22,7 +22,7 @@ from clew_services.settings import Settings
 
 GRACE: Final = 15.0
 """Seconds that requests under way get to finish when the server stops."""
-_START: Final = 10.0
+_START_TRIES: Final = 1000
 
 _LOG: Final = logging.getLogger("clew.http")
 
@@ -60,8 +60,7 @@ async def serve_http(
     )
     serving = asyncio.create_task(server.serve(), name="http")
     try:
-        await _accepting(address, port, serving)
-        if ready is not None:
+        if await _accepting(address, port, serving) and ready is not None:
             ready(f"http://{_bracketed(host)}:{port}")
         await asyncio.shield(serving)
     finally:
@@ -88,15 +87,18 @@ def _only_levels() -> dict[str, Any]:
     return {"incremental": True, "formatters": {}, "handlers": {}, "loggers": {}}
 
 
-async def _accepting(address: str, port: int, serving: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(_START):
-        while not serving.done():
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection(address, port)
-                writer.close()
-                await writer.wait_closed()
-                return
-            await asyncio.sleep(0.01)
+async def _accepting(address: str, port: int, serving: asyncio.Task[None]) -> bool:
+    """Whether connections are accepted; if not, ``serving`` has ended."""
+    for _ in range(_START_TRIES):
+        if serving.done():
+            return False
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection(address, port)
+            writer.close()
+            await writer.wait_closed()
+            return True
+        await asyncio.sleep(0.01)
+    raise Unavailable(f"the HTTP server does not accept connections on {address}:{port}", code="http_silent")
 
 
 async def _stopped(server: Server, serving: asyncio.Task[None]) -> None:

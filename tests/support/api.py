@@ -1,0 +1,45 @@
+"""The HTTP API on a port of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from clew_services.http.parts import Parts
+from clew_services.http.serve import serve_http
+from clew_services.keys import Keys
+from clew_services.settings import Settings
+
+ACME, GLOBEX = "sk-test-of-acme", "sk-test-of-globex"
+KEYS = Keys.parse(f"{ACME}:acme,{GLOBEX}:globex")
+
+
+@contextlib.asynccontextmanager
+async def served(clew: Parts, settings: Settings | None = None) -> AsyncIterator[str]:
+    """The API on a free port of this machine; its address, such as ``http://127.0.0.1:45678``."""
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(serve_http(clew, KEYS, "127.0.0.1", 0, settings=settings, ready=ready.set_result))
+    await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        serving.result()
+    try:
+        yield ready.result()
+    finally:
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+
+async def raw(url: str, request: bytes) -> bytes:
+    """Bytes sent as they are over one connection, and all that came back until the server closed it."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(request)
+        async with asyncio.timeout(10):
+            return await reader.read()
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
