@@ -59,9 +59,9 @@ class UpdateThread(Envelope, frozen=True, kw_only=True):
     named: ClassVar[str] = "UpdateThread"
 
     thread_id: ThreadId
-    metadata: MetadataIn | None | UnsetType = UNSET
+    metadata: MetadataIn | UnsetType | None = UNSET
     patch: MetadataPatch | UnsetType = UNSET
-    tool_resources: ToolResourcesIn | None | UnsetType = UNSET
+    tool_resources: ToolResourcesIn | UnsetType | None = UNSET
 
 
 class DeleteThread(Envelope, frozen=True, kw_only=True):
@@ -88,7 +88,7 @@ class UpdateMessage(Envelope, frozen=True, kw_only=True):
 
     thread_id: ThreadId
     message_id: MessageId
-    metadata: MetadataIn | None | UnsetType = UNSET
+    metadata: MetadataIn | UnsetType | None = UNSET
     patch: MetadataPatch | UnsetType = UNSET
 
 

@@ -160,7 +160,7 @@ def to_fault(error: ClewError) -> Fault:
 
 def from_fault(fault: Fault) -> ClewError:
     """Take an error off the wire, as the class a caller would catch."""
-    if fault.type == "rejected" and fault.code.endswith("_not_found"):
+    if fault.type == "rejected" and fault.code.endswith("not_found"):
         return NotFound(fault.message, code=fault.code, param=fault.param)
     leaf = _LEAVES.get(fault.code) if fault.type == "rejected" else None
     return (leaf or _BRANCHES[fault.type])(fault.message, code=fault.code, param=fault.param)

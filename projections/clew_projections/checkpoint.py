@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt
 from clew_projections.buckets import Bucket, LostRace, Value, checkpoint_key
 from clew_projections.jetstream import JetStream
@@ -103,5 +104,5 @@ def _seq(value: Value | None) -> int:
         return 0
     try:
         return _DECODER.decode(value.body).seq
-    except msgspec.MsgspecError as fault:
+    except UNREADABLE as fault:
         raise Corrupt(f"not a checkpoint: {fault}", code="unreadable_checkpoint") from fault

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 from nats.aio.msg import Msg
 
+from clew_events.codec import UNREADABLE
 from clew_events.errors import Unavailable
 from clew_projections.exchange import STATUS, Exchange
 
@@ -105,7 +106,7 @@ class JetStream:
         reply = await self._exchange.one(subject, body, headers, timeout or self._timeout)
         try:
             return _ACK.decode(reply.data)
-        except msgspec.MsgspecError as fault:
+        except UNREADABLE as fault:
             raise Unavailable(f"no stream took the message on {subject}: {fault}", code="no_stream") from fault
 
     async def publish_batch(self, messages: Sequence[Outgoing], timeout: float | None = None) -> list[Ack]:
