@@ -49,12 +49,11 @@ async def claim(path: Path) -> DataFolder:
 
 def _opened(path: Path) -> int:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as fault:
         raise CannotStart(
-            f"cannot write to the data folder {path}: {fault.strerror}. "
-            "Choose another with --data or CLEW_DATA",
+            f"cannot write to the data folder {path}: {fault.strerror}. Choose another with --data or CLEW_DATA",
             code="data_not_writable",
         ) from fault
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import socket
 from asyncio.subprocess import DEVNULL, Process
 from pathlib import Path
 from signal import SIGTERM
@@ -15,36 +13,17 @@ from typing import Final, Self
 from clew_services import nats_binary
 from clew_services.data_folder import DataFolder, claim
 from clew_services.nats_binary import CannotStart
+from clew_services.nats_config import HOST, configuration
+from clew_services.ports import refuse_taken
+from clew_services.stopping import stopped
 from clew_services.tether import tethered
 
-HOST: Final = "127.0.0.1"
-MAX_PAYLOAD: Final = 8 * 1024 * 1024
 START: Final = 120.0
 """Seconds a server may take to be ready: after a crash it reads its whole store."""
 STOP: Final = 20.0
 """Seconds a server may take to stop before it is killed."""
 _POLL: Final = 0.01
-
-
-def configuration(data: Path, *, port: int, sync: str) -> str:
-    """The server's configuration file.
-
-    ``port`` 0 lets the server choose, ``sync`` is ``always`` or an interval such as ``2m``. The feature flag
-    keeps the acknowledgement subjects in the form that nats-py can read.
-    """
-    return f"""\
-listen: "{HOST}:{port or -1}"
-server_name: clew
-ports_file_dir: {_quoted(data)}
-log_file: {_quoted(data / "nats-server.log")}
-logfile_size_limit: 16MB
-logfile_max_num: 3
-max_payload: {MAX_PAYLOAD}
-max_pending: 64MB
-write_deadline: "10s"
-feature_flags {{ js_ack_fc_v2: false }}
-jetstream {{ store_dir: {_quoted(data / "nats")}, sync_interval: {_quoted(sync)} }}
-"""
+_REMEDY: Final = "Choose another port with --nats embedded:PORT or CLEW_NATS (embedded:0 takes any free one)"
 
 
 class EmbeddedServer:
@@ -56,6 +35,7 @@ class EmbeddedServer:
     """
 
     def __init__(self, data: Path, *, port: int = 0, sync: str = "always") -> None:
+        self.name = "nats-server"
         self.data = data.absolute()
         self.port = port
         self.sync = sync
@@ -82,9 +62,10 @@ class EmbeddedServer:
         """
         program = nats_binary.find()
         self.version = nats_binary.version(program)
-        self._folder = self._folder or await claim(self.data)
+        held = self._folder
+        self._folder = held or await claim(self.data)
         try:
-            _refuse_taken(self.port)
+            refuse_taken(HOST, self.port, purpose="NATS", remedy=_REMEDY)
             config = self.data / "nats.conf"
             config.write_text(configuration(self.data, port=self.port, sync=self.sync), encoding="utf-8")
             for stale in self.data.glob("*.ports"):
@@ -97,7 +78,9 @@ class EmbeddedServer:
                 )  # fmt: skip
             self.port = await self._ready(self._process)
         except BaseException:
-            await self.stop()
+            await self._stop_process()
+            if held is None:
+                self._release()
             raise
 
     async def wait(self) -> int:
@@ -107,18 +90,14 @@ class EmbeddedServer:
 
     async def stop(self) -> None:
         """Stop the server and release the data folder. Asks first, and kills if it takes too long."""
-        process, self._process = self._process, None
-        if process is not None and process.returncode is None:
+        await self._stop_process()
+        self._release()
+
+    def kill(self) -> None:
+        """Kill the server where it stands, if it runs."""
+        if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), STOP)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-        folder, self._folder = self._folder, None
-        if folder is not None:
-            folder.release()
+                self._process.kill()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -126,6 +105,15 @@ class EmbeddedServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+    async def _stop_process(self) -> None:
+        if self._process is not None:
+            await stopped(self._process, STOP)
+
+    def _release(self) -> None:
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.release()
 
     async def _ready(self, process: Process) -> int:
         loop = asyncio.get_running_loop()
@@ -151,24 +139,6 @@ class EmbeddedServer:
                 if fatal:
                     return fatal[-1]
         return "it left no reason"
-
-
-def _quoted(value: object) -> str:
-    return json.dumps(str(value), ensure_ascii=False)
-
-
-def _refuse_taken(port: int) -> None:
-    # Asked before the server touches the store; a port taken in between is found by the server itself.
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as fault:
-            raise CannotStart(
-                f"cannot listen on {HOST}:{port} for NATS: {os.strerror(fault.errno or 0)}. "
-                "Choose another port with --nats embedded:PORT or CLEW_NATS (embedded:0 takes any free one)",
-                code="port_taken",
-            ) from fault
 
 
 def _listed_port(file: Path) -> int:

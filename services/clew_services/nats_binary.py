@@ -51,9 +51,7 @@ def version(program: Path) -> str:
             [program, "--version"], capture_output=True, text=True, timeout=20, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError) as fault:
-        raise CannotStart(
-            f"{program} does not run: {fault}. {_INSTALL}", code="nats_server_broken"
-        ) from fault
+        raise CannotStart(f"{program} does not run: {fault}. {_INSTALL}", code="nats_server_broken") from fault
     number = re.search(r"v?(\d+)\.(\d+)\.(\d+)\S*", said)
     if number is None:
         raise CannotStart(

@@ -27,9 +27,7 @@ async def connected_client(url: str) -> AsyncIterator[Client]:
 
 
 @contextlib.asynccontextmanager
-async def deployed(
-    data: Path, *, shards: int = 2, sync: str = FAST, port: int = 0
-) -> AsyncIterator[EmbeddedServer]:
+async def deployed(data: Path, *, shards: int = 2, sync: str = FAST, port: int = 0) -> AsyncIterator[EmbeddedServer]:
     """A server on a free port with everything that ``clew init`` creates.
 
     ``kill -9`` is ``os.kill(server.pid, SIGKILL)``; then ``await server.wait()`` and ``await server.start()``

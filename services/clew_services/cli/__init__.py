@@ -1,0 +1,70 @@
+"""The command line: ``clew``. Each command is a module of its own, imported when it is asked for.
+
+Answers go to standard output, for people or with ``--json`` for programs; whatever went wrong goes to
+standard error as one line. The exit code says what to do next: 0 done, 1 refused, 2 not understood, 3 the thread
+moved on, 4 not now, 5 the record is damaged.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from clew_services.cli.outcome import reported
+
+_COMMANDS = {
+    "up": "Run all of Clew here, on an embedded NATS server.",
+    "init": "Create what a deployment needs on a NATS server.",
+    "serve": "Run chosen parts of Clew against a NATS server.",
+    "thread": "Create, change and look at threads.",
+    "history": "Show how a thread came to be what it is.",
+    "replay": "Show a thread as it was at some moment.",
+    "status": "Show what a deployment holds and whether it keeps up.",
+    "verify": "Check that no history was altered.",
+    "prove": "Check that the current state follows from the history.",
+    "schema": "Print the contract as JSON Schema, AsyncAPI or OpenAPI.",
+}
+
+
+class _Commands(click.Group):
+    """Knows its commands by name, and imports the one that is asked for: the servers' imports take their time."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = importlib.import_module(f"clew_services.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        with reported():
+            return super().invoke(ctx)
+
+
+def _print_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from clew_services.cli.versions import versions  # noqa: PLC0415 - only asked for now and then
+
+        click.echo("  ".join(f"{name} {number}" for name, number in versions().items()))
+        ctx.exit()
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_versions,
+    help="Show the versions.",
+)
+def main() -> None:
+    """Clew keeps conversation threads as a history that can be published to, replayed and queried."""

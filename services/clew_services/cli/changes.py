@@ -1,0 +1,57 @@
+"""Events in a few words, for whoever reads a history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, assert_never
+
+from clew_events.content import Message, Text
+from clew_events.events import (
+    Event,
+    MessageAdded,
+    MessageDeleted,
+    MessageMetadataUpdated,
+    MetadataUpdated,
+    ThreadCreated,
+    ThreadDeleted,
+    ToolResourcesUpdated,
+)
+
+_EXCERPT: Final = 40
+
+
+def in_words(event: Event) -> str:
+    """What changed, on one line."""
+    match event:
+        case ThreadCreated():
+            return " ".join(("created", *_pairs(event.metadata)))
+        case MetadataUpdated():
+            return " ".join(("metadata", *_difference(event.set, event.unset)))
+        case ToolResourcesUpdated():
+            return "tool resources"
+        case MessageAdded():
+            return f"+ {event.message.id} {event.message.role}: {_excerpt(event.message)}"
+        case MessageMetadataUpdated():
+            return " ".join((event.message_id, "metadata", *_difference(event.set, event.unset)))
+        case MessageDeleted():
+            return f"- {event.message_id}"
+        case ThreadDeleted():
+            return "deleted"
+        case _:
+            assert_never(event)
+
+
+def _pairs(metadata: Mapping[str, str]) -> list[str]:
+    return [f"{key}={value}" for key, value in metadata.items()]
+
+
+def _difference(changed: Mapping[str, str], gone: Sequence[str]) -> list[str]:
+    return [*_pairs(changed), *(f"-{key}" for key in gone)]
+
+
+def _excerpt(message: Message) -> str:
+    texts = [part.text for part in message.content if isinstance(part, Text)]
+    line = " ".join(" ".join(texts).split())
+    if not line:
+        return f"({len(message.content)} parts)"
+    return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"

@@ -1,0 +1,51 @@
+"""Long checks of many threads: progress while they run, findings at the end, and the exit code that tells."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from clew_events.subjects import Address
+from clew_projections.audit import Finding
+from clew_services import compose, status
+from clew_services.cli import display
+from clew_services.cli.outcome import EXIT_CODES, print_json
+
+T = TypeVar("T")
+
+everything = click.option("--all", "everything", is_flag=True, help="The threads of all tenants.")
+
+
+def chosen(thread: str | None, tenant: str, everything: bool) -> Address | None:
+    """The one thread that was asked for, if it was one."""
+    if thread is not None and everything:
+        raise click.UsageError("either one THREAD or --all")
+    return Address(tenant, thread) if thread is not None else None
+
+
+async def followed(clew: compose.Clew, found: AsyncIterator[T], *, one: bool, what: str) -> AsyncIterator[T]:
+    """The same items, with a bar on a terminal's standard error that says how far it is."""
+    total = 1 if one else (await status.status(clew)).threads
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        async for item in found:
+            progress.advance(task)
+            yield item
+
+
+def report(summary: dict[str, int], findings: Sequence[Finding], *, as_json: bool, good: str) -> None:
+    """Print what was checked and what was found, and leave with the code for a damaged record if anything was."""
+    if as_json:
+        print_json({**summary, "findings": findings})
+    else:
+        if findings:
+            lines = [(each.tenant, each.thread, each.code, each.seq or "", each.what) for each in findings]
+            display.rows(("tenant", "thread", "finding", "seq", "what"), lines)
+        counts = ", ".join(f"{count} {name}" for name, count in summary.items())
+        click.echo(f"{counts}: {f'{len(findings)} findings' if findings else good}")
+    if findings:
+        raise click.exceptions.Exit(EXIT_CODES["corrupt"])

@@ -1,0 +1,39 @@
+"""``clew init``."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+import msgspec
+
+from clew_services import compose, streams
+from clew_services.cli import options
+from clew_services.cli.logs import hush
+from clew_services.cli.outcome import print_json
+from clew_services.settings import Settings
+
+
+@click.command("init")
+@options.nats
+@options.shards
+@options.replicas
+@options.as_json
+def command(as_json: bool, **chosen: str | int) -> None:
+    """Create what a deployment needs on a NATS server, and check what is there. Safe to repeat."""
+    settings = msgspec.convert(chosen, Settings)
+    created = asyncio.run(_init(settings))
+    if as_json:
+        print_json({"created": created})
+        return
+    for name in created:
+        click.echo(f"created {name}")
+    if not created:
+        click.echo("nothing to create: the deployment is as it should be")
+
+
+async def _init(settings: Settings) -> list[str]:
+    hush()
+    async with compose.connection(settings.nats_url, name="clew-init") as made:
+        size = made.nc.max_payload
+        return await streams.init(made.js, shards=settings.shards, replicas=settings.replicas, max_msg_size=size)

@@ -1,0 +1,125 @@
+"""The options and arguments that several commands share; options have their variable ``CLEW_*``."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import click
+
+from clew_events import ids
+from clew_services.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., object])
+_DEFAULTS = Settings()
+
+
+def setting(name: str, text: str) -> Callable[[F], F]:
+    """The option of one setting, with the default and the type that :class:`Settings` gives it."""
+    default = getattr(_DEFAULTS, name)
+    return click.option(
+        "--" + name.replace("_", "-"),
+        name,
+        envvar="CLEW_" + name.upper(),
+        show_envvar=True,
+        default=default,
+        show_default=bool(default),
+        type=type(default),
+        help=text,
+    )
+
+
+data = setting("data", "Folder that holds everything.")
+http = setting("http", "host:port of the HTTP API; port 0 takes any free one.")
+nats = setting("nats", "URL of a NATS server, or 'embedded', or 'embedded:PORT' (0 takes any free one).")
+api_keys = setting("api_keys", "key:tenant,key:tenant")
+shards = setting("shards", "Streams to spread threads over; fixed for ever at the first init.")
+sync = setting("sync", "'always' before acknowledging, or an interval such as 2m.")
+replicas = setting("replicas", "Copies of every stream on a cluster: 1, 3 or 5.")
+max_body = setting("max_body", "Largest body of an HTTP request, in bytes.")
+
+
+class _Moment(click.ParamType[int | datetime]):
+    """A commit's number, or a time in ISO 8601; a time without a zone is UTC."""
+
+    name = "N|TIME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | datetime:
+        text = str(value)
+        if text.isascii() and text.isdecimal() and int(text) > 0:
+            return int(text)
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{text!r} is neither a commit's number nor a time such as 2026-11-22T22:00:00Z", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class _Pair(click.ParamType[tuple[str, str]]):
+    """``key=value``. The value may be empty and may hold more equals signs."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        key, equals, rest = str(value).partition("=")
+        if not equals or not key:
+            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
+        return key, rest
+
+
+def _known_thread(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not ids.is_thread_id(value):
+        raise click.BadParameter("a thread's id begins with 'thread', then letters, digits, _ and -", ctx, param)
+    return value
+
+
+def _known_tenant(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if not ids.is_tenant(value):
+        raise click.BadParameter("a tenant is 1 to 64 of a-z, 0-9, _ and -, not beginning with _ or -", ctx, param)
+    return value
+
+
+def _user() -> str:
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError, ImportError):  # a container may have no name for its user
+        return "cli"
+
+
+MOMENT = _Moment()
+PAIR = _Pair()
+
+thread = click.argument("thread", callback=_known_thread)
+maybe_thread = click.argument("thread", required=False, callback=_known_thread)
+thread_id = click.option("--id", "thread_id", callback=_known_thread, help="The new thread's id.")
+tenant = click.option(
+    "--tenant",
+    envvar="CLEW_TENANT",
+    show_envvar=True,
+    default="default",
+    show_default=True,
+    callback=_known_tenant,
+    help="Whose threads.",
+)
+actor = click.option(
+    "--actor", envvar="CLEW_ACTOR", show_envvar=True, default=_user, help="Who asks, for the record.  [default: you]"
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+expected_version = click.option(
+    "--expected-version", type=click.IntRange(min=0), help="The thread's n; if it is not, nothing is done."
+)
+command_id = click.option("--command-id", help="The same id is carried out once, however often it is sent.")
+
+
+def asking(function: F) -> F:
+    """The options of whatever asks about threads: ``tenant``, ``nats`` and ``as_json``."""
+    return tenant(nats(as_json(function)))
+
+
+def changing(function: F) -> F:
+    """The options of whatever changes threads: those of :func:`asking`, ``command_id`` and ``actor``."""
+    return command_id(actor(asking(function)))

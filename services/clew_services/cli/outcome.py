@@ -1,0 +1,31 @@
+"""What a command leaves behind: an answer, or one clear line and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+import click
+import msgspec
+
+from clew_events.errors import ClewError, Kind
+
+EXIT_CODES: Final[dict[Kind, int]] = {"rejected": 1, "conflict": 3, "unavailable": 4, "corrupt": 5}
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """Turns an error of Clew's into a line on standard error and an exit code; a bad setting is bad usage."""
+    try:
+        yield
+    except ClewError as error:
+        if error.code == "invalid_setting":
+            raise click.UsageError(error.message) from error
+        click.echo(f"clew: {' '.join(error.message.split())} [{error.code}]", err=True)
+        raise click.exceptions.Exit(EXIT_CODES[error.kind]) from error
+
+
+def print_json(answer: object) -> None:
+    """One JSON document on standard output."""
+    click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=2))

@@ -1,0 +1,28 @@
+"""``clew schema``."""
+
+from __future__ import annotations
+
+import click
+
+from clew_events.asyncapi import asyncapi
+from clew_events.schemas import json_schema
+from clew_projections.views import MessageView, ThreadView
+from clew_services.cli.outcome import print_json
+from clew_services.http.openapi import document as openapi
+
+NAMES = ("commands", "queries", "replies", "events", "view", "asyncapi", "openapi")
+
+
+@click.command("schema")
+@click.argument("name", required=False, type=click.Choice(NAMES))
+def command(name: str | None) -> None:
+    """Print one document of the contract, or all of them in one object.
+
+    commands, queries, replies, events and view (what the buckets hold) are JSON Schema.
+    """
+    documents: dict[str, object] = {
+        **json_schema({"view": (ThreadView, MessageView)}),
+        "asyncapi": asyncapi(),
+        "openapi": openapi(),
+    }
+    print_json(documents[name] if name else documents)

@@ -1,0 +1,37 @@
+"""``clew serve``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import click
+import msgspec
+
+from clew_services.cli import options
+from clew_services.cli.logs import log_to_stderr
+from clew_services.serving import ROLES, Role, serve
+from clew_services.settings import Settings
+
+
+@click.command("serve")
+@click.argument("roles", nargs=-1, required=True, type=click.Choice(list(ROLES)))
+@options.nats
+@options.http
+@options.api_keys
+@options.max_body
+def command(roles: Sequence[Role], **chosen: str | int) -> None:
+    """Run chosen parts of Clew in one process, against a deployment that 'clew init' has made.
+
+    api: the HTTP API. commands: commands over NATS and from the inbox. query: queries over NATS. projector:
+    keeps the buckets up to date. Any number of processes may run each of them.
+    """
+    log_to_stderr()
+    running = serve(tuple(dict.fromkeys(roles)), msgspec.convert(chosen, Settings))
+    if sys.platform == "win32":
+        asyncio.run(running)
+    else:
+        import uvloop  # noqa: PLC0415 - is not there on Windows
+
+        uvloop.run(running)

@@ -1,0 +1,68 @@
+"""``clew thread get`` and ``clew thread messages``, and how their answers look."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from clew_events.objects import Message, TextPart, Thread
+from clew_events.queries import Order
+from clew_events.replies import Done, Found
+from clew_services.cli import display, options
+from clew_services.cli.outcome import print_json
+from clew_services.cli.session import ask
+
+
+@click.command()
+@options.thread
+@options.asking
+def get(*, thread: str, tenant: str, nats: str, as_json: bool) -> None:
+    """Show a thread as it is."""
+    show(ask(nats, tenant, lambda clew: clew.get_thread(thread)), as_json)
+
+
+@click.command()
+@options.thread
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
+@click.option("--order", type=click.Choice(["asc", "desc"]), default="asc", show_default=True)
+@options.asking
+def messages(*, thread: str, limit: int, order: Order, tenant: str, nats: str, as_json: bool) -> None:
+    """Show a thread's messages, by default the oldest first."""
+    found = ask(nats, tenant, lambda clew: clew.list_messages(thread, limit=limit, order=order))
+    if as_json:
+        print_json(found)
+    elif found.messages is not None:
+        lines = [(each.id, display.when(each.created_at), each.role, _text(each)) for each in found.messages.data]
+        display.rows(("message", "created", "role", "text"), lines)
+
+
+def show(answer: Done | Found, as_json: bool) -> None:
+    """Print what a command did or a query found."""
+    if as_json:
+        print_json(answer)
+        return
+    facts: list[tuple[str, object]] = []
+    if answer.message is not None:
+        facts += [("message", answer.message.id), ("role", answer.message.role), ("text", _text(answer.message))]
+    if answer.thread is not None:
+        facts += thread_facts(answer.thread)
+    if isinstance(answer, Done) and answer.deleted is not None:
+        facts.append(("deleted", answer.deleted.id))
+    display.card([*facts, ("n", answer.n)])
+
+
+def thread_facts(thread: Thread) -> list[tuple[str, object]]:
+    """What a thread is, line by line."""
+    resources = msgspec.json.encode(thread.tool_resources).decode()
+    return [
+        ("thread", thread.id),
+        ("created", display.when(thread.created_at)),
+        *((f"metadata {key}", value) for key, value in thread.metadata.items()),
+        *([("tool resources", resources)] if resources != "{}" else []),
+    ]
+
+
+def _text(message: Message) -> str:
+    return " ".join(
+        part.text.value if isinstance(part, TextPart) else f"({part.__struct_config__.tag})" for part in message.content
+    )

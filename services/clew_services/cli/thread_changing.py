@@ -1,0 +1,103 @@
+"""``clew thread create``, ``update``, ``delete`` and ``add-message``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import click
+import msgspec
+
+from clew_events.client import Clew
+from clew_events.commands import CreateThread
+from clew_events.content import Role
+from clew_events.replies import Done
+from clew_events.requests import NewMessage
+from clew_services import refusals
+from clew_services.cli import options
+from clew_services.cli.session import ask
+from clew_services.cli.thread_asking import show
+
+Pairs = Sequence[tuple[str, str]]
+
+
+@click.command()
+@options.thread_id
+@click.option("--metadata", "-m", type=options.PAIR, multiple=True, help="May be given several times.")
+@click.option("--message", "messages", multiple=True, help="Text of the user's. May be given several times.")
+@click.option("--file", type=click.File("rb"), help="JSON with messages, metadata, tool_resources; - reads it here.")
+@options.changing
+def create(
+    *, thread_id: str | None, metadata: Pairs, messages: Sequence[str], file: BinaryIO | None,
+    command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Begin a thread."""
+    if file is not None and (metadata or messages):
+        raise click.UsageError("--file says it all: leave --message and --metadata out")
+    asked = _asked(metadata, messages) if file is None else refusals.decode(file.read(), CreateThread)
+    asked = msgspec.structs.replace(asked, thread_id=thread_id or asked.thread_id, id=command_id or asked.id)
+    show(ask(nats, tenant, lambda clew: clew.send(asked), actor=actor), as_json)
+
+
+def _asked(metadata: Pairs, messages: Sequence[str]) -> CreateThread:
+    return CreateThread(
+        messages=tuple(NewMessage(role="user", content=text) for text in messages) or None,
+        metadata=dict(metadata) or None,
+    )
+
+
+@click.command()
+@options.thread
+@click.option("--set", "changed", type=options.PAIR, multiple=True, help="Set a metadata key, leave the others.")
+@click.option("--unset", "gone", multiple=True, metavar="KEY", help="Remove a metadata key, leave the others.")
+@options.expected_version
+@options.changing
+def update(
+    *, thread: str, changed: Pairs, gone: Sequence[str], expected_version: int | None,
+    command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Change a thread's metadata, key by key."""
+    if not changed and not gone:
+        raise click.UsageError("nothing to change: give --set KEY=VALUE or --unset KEY")
+
+    async def patch(clew: Clew) -> Done:
+        return await clew.patch_metadata(
+            thread, set=dict(changed), unset=gone, expected_version=expected_version, command_id=command_id
+        )
+
+    show(ask(nats, tenant, patch, actor=actor), as_json)
+
+
+@click.command("add-message")
+@options.thread
+@click.argument("text")
+@click.option("--role", type=click.Choice(["user", "assistant"]), default="user", show_default=True)
+@options.expected_version
+@options.changing
+def add_message(
+    *, thread: str, text: str, role: Role, expected_version: int | None,
+    command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Put a message at the end of a thread."""
+    message = NewMessage(role=role, content=text)
+
+    async def add(clew: Clew) -> Done:
+        return await clew.add_message(thread, message, expected_version=expected_version, command_id=command_id)
+
+    show(ask(nats, tenant, add, actor=actor), as_json)
+
+
+@click.command()
+@options.thread
+@options.expected_version
+@options.changing
+def delete(
+    *, thread: str, expected_version: int | None, command_id: str | None,
+    actor: str, tenant: str, nats: str, as_json: bool,
+) -> None:  # fmt: skip
+    """End a thread. Its history stays."""
+
+    async def end(clew: Clew) -> Done:
+        return await clew.delete_thread(thread, expected_version=expected_version, command_id=command_id)
+
+    show(ask(nats, tenant, end, actor=actor), as_json)

@@ -1,0 +1,44 @@
+"""``clew up``."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+import msgspec
+
+from clew_services import up
+from clew_services.cli import options
+from clew_services.cli.logs import log_to_stderr
+from clew_services.keys import Keys
+from clew_services.settings import Settings
+
+
+@click.command("up")
+@options.data
+@options.http
+@options.nats
+@options.api_keys
+@options.shards
+@options.sync
+@options.replicas
+@options.max_body
+@options.as_json
+def command(as_json: bool, **chosen: str | int) -> None:
+    """Run all of Clew here, in the foreground, on an embedded NATS server.
+
+    Prints one line when everything is ready. Ctrl-C stops it in order, and a second one at once.
+    """
+    log_to_stderr()
+    settings = msgspec.convert(chosen, Settings)
+    Keys.parse(settings.api_keys)
+
+    def ready(place: up.Up) -> None:
+        if as_json:
+            click.echo(msgspec.json.encode(place))
+            return
+        click.echo(f"clew ready  {place.http}  {place.nats}  data {place.data}")
+        if place.api_key:
+            click.echo(f"api key     {place.api_key}  kept in {place.data}/api-key")
+
+    asyncio.run(up.run(settings, ready))

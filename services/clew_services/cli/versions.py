@@ -1,0 +1,27 @@
+"""Which Clew this is, and which NATS server it would start."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from clew_services import nats_binary
+
+
+def versions() -> dict[str, str]:
+    """The versions by name: ``unknown`` for a Clew that was not installed, ``none`` if there is no server."""
+    return {"clew": clew_version(), "nats-server": _nats_server()}
+
+
+def clew_version() -> str:
+    """The installed distribution's version."""
+    try:
+        return version("clew")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _nats_server() -> str:
+    try:
+        return nats_binary.version(nats_binary.find())
+    except nats_binary.CannotStart:
+        return "none"

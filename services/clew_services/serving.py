@@ -1,0 +1,129 @@
+"""The parts of Clew that answer, any choice of them together in this process, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Final, Literal, assert_never, get_args
+
+from clew_events.errors import Invalid
+from clew_services import compose, readiness
+from clew_services.apps import serve_commands, serve_inbox, serve_queries
+from clew_services.http.serve import serve_http
+from clew_services.keys import Keys
+from clew_services.settings import Settings
+
+Role = Literal["api", "commands", "query", "projector"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+
+_Service = Callable[[asyncio.Event, asyncio.Event], Coroutine[None, None, None]]
+_LOG: Final = logging.getLogger("clew.serve")
+
+
+async def serve(roles: Sequence[Role], settings: Settings) -> None:
+    """Run ``roles`` until SIGTERM or SIGINT, finish what was begun, and return; a second signal ends the process.
+
+    When all are ready, whoever started the process is told; see :mod:`clew_services.readiness`.
+
+    Raises:
+        Invalid: the API is to be served, and nobody has a key to it.
+        ClewError: the deployment cannot be used, or a role cannot go on.
+    """
+    keys = Keys.parse(settings.api_keys)
+    if "api" in roles and not len(keys):
+        raise Invalid(
+            "--api-keys (CLEW_API_KEYS) is missing, and the API serves nobody without a key: give key:tenant",
+            code="invalid_setting",
+            param="api_keys",
+        )
+    stop, facts = _stop_on_signals(), dict[str, str]()
+    async with compose.connected(settings.nats_url, name=f"clew {' '.join(roles)}") as clew:
+        services = [each for role in roles for each in _services(role, clew, keys, settings, facts)]
+        try:
+            await _together(services, stop, facts)
+        except ExceptionGroup as group:
+            raise _first(group) from group
+
+
+async def _together(services: Sequence[_Service], stop: asyncio.Event, facts: dict[str, str]) -> None:
+    async with asyncio.TaskGroup() as running:
+        all_ready = [asyncio.Event() for _ in services]
+        for service, ready in zip(services, all_ready, strict=True):
+            running.create_task(service(stop, ready))
+        for ready in all_ready:
+            await ready.wait()
+        readiness.announce(facts)
+        _LOG.info("ready%s", "".join(f" {name} {value}" for name, value in facts.items()))
+
+
+def _services(role: Role, clew: compose.Clew, keys: Keys, settings: Settings, facts: dict[str, str]) -> list[_Service]:
+    match role:
+        case "api":
+            host, port = settings.http_address
+            return [
+                partial(
+                    _api,
+                    lambda ready: serve_http(clew, keys, host, port, settings=settings, ready=ready),
+                    facts,
+                )
+            ]
+        case "commands":
+            return [partial(serve_commands, clew), partial(serve_inbox, clew)]
+        case "query":
+            return [partial(serve_queries, clew)]
+        case "projector":
+            return [partial(_project, clew)]
+        case _:
+            assert_never(role)
+
+
+async def _api(
+    serve_until_cancelled: Callable[[Callable[[str], None]], Coroutine[None, None, None]],
+    facts: dict[str, str],
+    stop: asyncio.Event,
+    ready: asyncio.Event,
+) -> None:
+    def listening(url: str) -> None:
+        facts["http"] = url.removeprefix("http://")
+        ready.set()
+
+    serving = asyncio.create_task(serve_until_cancelled(listening))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+        ready.set()
+
+
+async def _project(clew: compose.Clew, stop: asyncio.Event, ready: asyncio.Event) -> None:
+    ready.set()
+    await clew.project(stop)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+
+    def told(number: int) -> None:
+        if stop.is_set():
+            _LOG.warning("stopping at once")
+            os._exit(128 + number)
+        _LOG.info("stopping, after what was begun is finished")
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told, number)
+    return stop
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first

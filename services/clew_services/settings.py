@@ -1,0 +1,119 @@
+"""What an operator decides: every setting is an option of the command line and a variable ``CLEW_*``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from clew_events.errors import Invalid
+from clew_events.subjects import MAX_SHARDS
+from clew_services.nats_config import MAX_PAYLOAD
+
+NATS_PORT: Final = 4222
+_SCHEMES: Final = frozenset({"nats", "tls", "ws", "wss"})
+_INTERVAL: Final = re.compile(r"([0-9]+(ms|s|m|h))+")
+
+
+class Address(NamedTuple):
+    """Where to listen. Port 0 is any that is free."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings, valid as soon as they exist.
+
+    ``data`` is the folder of ``clew up``. ``http`` is ``host:port``. ``nats`` is the URL of a server, or
+    ``embedded``, or ``embedded:PORT``. ``api_keys`` is ``key:tenant,key:tenant``. ``shards`` and ``replicas``
+    count once, when a deployment is first initialised. ``sync`` says when the embedded server puts things on
+    stable storage: ``always`` before it acknowledges, or an interval. ``max_body`` is in bytes.
+
+    Raises:
+        Invalid: a setting makes no sense; the message names the option, the variable and what would be right.
+    """
+
+    data: str = "clew-data"
+    http: str = "127.0.0.1:8787"
+    nats: str = "embedded"
+    api_keys: str = ""
+    shards: int = 4
+    sync: str = "always"
+    replicas: int = 1
+    max_body: int = MAX_PAYLOAD - 64 * 1024
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise _refused("data", self.data, "a folder")
+        if not 1 <= self.shards <= MAX_SHARDS:
+            raise _refused("shards", self.shards, f"between 1 and {MAX_SHARDS}")
+        if self.replicas not in {1, 3, 5}:
+            raise _refused("replicas", self.replicas, "1, 3 or 5")
+        if not 1024 <= self.max_body <= MAX_PAYLOAD:
+            raise _refused("max_body", self.max_body, f"between 1024 and {MAX_PAYLOAD} bytes")
+        if self.sync != "always" and not (_INTERVAL.fullmatch(self.sync) and re.search("[1-9]", self.sync)):
+            raise _refused("sync", self.sync, "'always' or an interval such as 2m or 500ms")
+        _ = self.http_address
+        if self.embedded_port is None:
+            _ = self.nats_url
+
+    @property
+    def data_folder(self) -> Path:
+        """The folder of ``clew up``, from the root."""
+        return Path(self.data).absolute()
+
+    @property
+    def http_address(self) -> Address:
+        """Where the HTTP API listens."""
+        host, _, port = self.http.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not host or not _is_port(port):
+            raise _refused("http", self.http, "host:port, such as 127.0.0.1:8787")
+        return Address(host, int(port))
+
+    @property
+    def embedded_port(self) -> int | None:
+        """The port of the embedded server, or nothing when there is a server elsewhere."""
+        kind, colon, port = self.nats.partition(":")
+        if kind != "embedded":
+            return None
+        if not colon:
+            return NATS_PORT
+        if not _is_port(port):
+            raise _refused("nats", self.nats, "'embedded:PORT' with a port up to 65535, where 0 is any free one")
+        return int(port)
+
+    @property
+    def nats_url(self) -> str:
+        """Where clients reach NATS."""
+        port = self.embedded_port
+        if port == 0:
+            raise _refused("nats", self.nats, "an address; give the URL that 'clew up' printed")
+        url = self.nats if port is None else f"nats://127.0.0.1:{port}"
+        if not _is_url(url):
+            raise _refused("nats", self.nats, "a URL such as nats://127.0.0.1:4222, 'embedded' or 'embedded:PORT'")
+        return url
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and int(text) <= 65535
+
+
+def _refused(name: str, value: object, expected: str) -> Invalid:
+    option, variable = "--" + name.replace("_", "-"), "CLEW_" + name.upper()
+    return Invalid(f"{option} ({variable}) is {value!r}, and should be {expected}", code="invalid_setting", param=name)

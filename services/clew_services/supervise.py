@@ -1,0 +1,128 @@
+"""Parts of Clew in processes of their own, brought back when they die."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from clew_events.backoff import delays
+from clew_services import readiness
+from clew_services.nats_binary import CannotStart
+from clew_services.stopping import stopped
+from clew_services.tether import tethered
+
+DRAIN: Final = 20.0
+"""Seconds a part may take to finish what it has begun before it is killed."""
+START: Final = 60.0
+"""Seconds a part may take to be ready."""
+REAP: Final = 1.0
+"""Seconds for a part that gave up to be gone."""
+SETTLED: Final = 30.0
+"""Seconds after which a part's death is a new trouble, not the old one again."""
+
+_LOG: Final = logging.getLogger("clew.up")
+
+
+class Part(Protocol):
+    """Anything that can be started, can die, and can be started again."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    async def start(self) -> None:
+        """Start it, again if need be, and return when it is ready; ``CannotStart`` if it does not get there."""
+
+    async def wait(self) -> int:
+        """Wait until it is gone; its return code."""
+
+    async def stop(self) -> None:
+        """Let it finish, within bounds."""
+
+    def kill(self) -> None:
+        """Kill it where it stands, if it runs."""
+
+
+class Served:
+    """``clew serve ROLE...`` as a child process that does not outlive this one.
+
+    ``environment`` is all it is told; ``facts`` is what it announced when it was ready.
+    """
+
+    def __init__(self, roles: tuple[str, ...], environment: Mapping[str, str]) -> None:
+        self.name = " ".join(("serve", *roles))
+        self.environment = dict(environment)
+        self.facts: dict[str, str] = {}
+        self._roles = roles
+        self._process: Process | None = None
+
+    async def start(self) -> None:
+        """Start it and return when it is ready.
+
+        Raises:
+            CannotStart: it ended, or was not ready in time; its own words are on standard error.
+        """
+        ours, theirs = os.pipe()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *tethered([sys.executable, "-m", "clew_services.cli", "serve", *self._roles]),
+                env={**self.environment, readiness.VARIABLE: str(theirs)},
+                stdin=DEVNULL, pass_fds=(theirs,),
+                start_new_session=True,  # Ctrl-C is for the parent, which stops things in order
+            )  # fmt: skip
+        finally:
+            os.close(theirs)
+        try:
+            facts = await asyncio.wait_for(readiness.announced(ours), START)
+        except TimeoutError:
+            facts = None
+        except BaseException:
+            self.kill()
+            raise
+        if facts is None:
+            code = await stopped(self._process, REAP)
+            raise CannotStart(f"'clew {self.name}' did not get ready (it ended with {code})")
+        self.facts = facts
+
+    async def wait(self) -> int:
+        """Wait until it is gone; its return code."""
+        assert self._process is not None, "not started"
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """Let it finish what it has begun, for at most :data:`DRAIN` seconds."""
+        if self._process is not None:
+            await stopped(self._process, DRAIN)
+
+    def kill(self) -> None:
+        """Kill it where it stands, if it runs."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+
+async def keep(part: Part) -> None:
+    """Start a part again whenever it dies, with growing pauses, until cancelled. It has been started before."""
+    loop = asyncio.get_running_loop()
+    pauses = delays(first=0.1, longest=10.0)
+    while True:
+        since = loop.time()
+        code = await part.wait()
+        if loop.time() - since > SETTLED:
+            pauses = delays(first=0.1, longest=10.0)
+        _LOG.error("%s ended unexpectedly (%s), starting it again", part.name, code)
+        while True:
+            await asyncio.sleep(next(pauses))
+            try:
+                await part.start()
+            except CannotStart as fault:
+                _LOG.error("%s does not start: %s", part.name, fault.message)
+            else:
+                _LOG.warning("%s runs again", part.name)
+                break

@@ -1,0 +1,128 @@
+"""All of Clew on one machine: a NATS server, the HTTP API in one process, everything else in another.
+
+Two processes, because the API and the rest each fill a core: an HTTP request is decided and appended in the
+API's own process, while the other one follows with the projection and serves callers over NATS, and neither
+waits for the other. They are started in the order in which they need each other, and stopped in the opposite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import msgspec
+
+from clew_services import compose, streams
+from clew_services.data_folder import claim
+from clew_services.embedded import EmbeddedServer
+from clew_services.issued_key import issued
+from clew_services.ports import refuse_taken
+from clew_services.probe import reachable, until_ready
+from clew_services.settings import Settings
+from clew_services.supervise import Part, Served, keep
+
+BEHIND: Final = ("commands", "query", "projector")
+"""The roles that share the second process."""
+
+_REMEDY: Final = "Choose another with --http or CLEW_HTTP (port 0 takes any free one)"
+_LOG: Final = logging.getLogger("clew.up")
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Up(msgspec.Struct, frozen=True, kw_only=True):
+    """Where everything is, once it is ready. ``api_key`` is the one made here, if none was configured."""
+
+    http: str
+    nats: str
+    data: str
+    api_key: str | None = None
+
+
+async def run(settings: Settings, ready: Callable[[Up], None]) -> None:
+    """Run everything until SIGINT, SIGTERM or SIGHUP, then stop it in order; a second signal kills the rest.
+
+    ``ready`` is called once, when the API really answers. Must be run by the main thread.
+
+    Raises:
+        CannotStart: something is in the way. Nothing is left running.
+        ClewError: the deployment on the NATS server cannot be used as it is. Nothing is left running.
+    """
+    parts: list[Part] = []
+    async with _until_signalled(parts), contextlib.AsyncExitStack() as stack:
+        ready(await _start(settings, parts, stack))
+        await asyncio.gather(*map(keep, parts))
+
+
+async def _start(settings: Settings, parts: list[Part], stack: contextlib.AsyncExitStack) -> Up:
+    async def start(part: Part) -> None:
+        parts.append(part)
+        stack.push_async_callback(part.stop)
+        await part.start()
+
+    wanted, data = settings.http_address, settings.data_folder
+    refuse_taken(*wanted, purpose="the HTTP API", remedy=_REMEDY)
+    if settings.embedded_port is None:
+        stack.callback((await claim(data)).release)
+        nats = settings.nats_url
+    else:
+        server = EmbeddedServer(data, port=settings.embedded_port, sync=settings.sync)
+        await start(server)
+        nats = server.url
+    async with compose.connection(nats, name="clew-init") as made:
+        size = made.nc.max_payload
+        await streams.init(made.js, shards=settings.shards, replicas=settings.replicas, max_msg_size=size)
+    keys = settings.api_keys or issued(data)
+    environment = {
+        **os.environ,
+        "CLEW_NATS": nats,
+        "CLEW_API_KEYS": keys,
+        "CLEW_HTTP": str(wanted),
+        "CLEW_MAX_BODY": str(settings.max_body),
+    }
+    await start(Served(BEHIND, environment))
+    api = Served(("api",), environment)
+    await start(api)
+    # Clients know the port from now on, so the API comes back on the same one.
+    api.environment["CLEW_HTTP"] = api.facts["http"]
+    address = Settings(http=api.facts["http"]).http_address
+    await until_ready(address)
+    return Up(
+        http=f"http://{reachable(address)}/v1",
+        nats=nats,
+        data=str(data),
+        api_key=None if settings.api_keys else keys.rpartition(":")[0],
+    )
+
+
+@contextlib.asynccontextmanager
+async def _until_signalled(parts: list[Part]) -> AsyncIterator[None]:
+    """Ends the block quietly at the first signal; at the second, kills the parts that are still stopping."""
+    loop, task, stopping = asyncio.get_running_loop(), asyncio.current_task(), False
+    assert task is not None
+
+    def stop() -> None:
+        nonlocal stopping
+        if stopping:
+            _LOG.warning("stopping at once")
+            for part in parts:
+                part.kill()
+        else:
+            stopping = True
+            task.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not stopping:
+            raise
+        task.uncancel()
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,141 @@
+"""``clew up`` as its users meet it: started, used through the openai SDK, hurt, stopped, started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+from pathlib import Path
+
+import openai
+import pytest
+
+from support.up import Up, clew, gone, running_up
+
+PARTS = ("nats-server", "serve api", "serve commands query projector")
+
+
+def sdk(up: Up) -> openai.OpenAI:
+    return openai.OpenAI(base_url=up.base_url, api_key=up.api_key, max_retries=10)
+
+
+@pytest.mark.filterwarnings("ignore:The Assistants API is deprecated:DeprecationWarning")
+def test_the_openai_sdk_creates_retrieves_updates_and_deletes_threads(tmp_path: Path) -> None:
+    with running_up(tmp_path / "data") as up, sdk(up) as client:
+        thread = client.beta.threads.create(
+            messages=[{"role": "user", "content": "Hello"}], metadata={"customer": "42"}
+        )
+        found = client.beta.threads.retrieve(thread.id)
+        assert (found.id, found.created_at, found.metadata) == (thread.id, thread.created_at, {"customer": "42"})
+        assert client.beta.threads.update(thread.id, metadata={"customer": "43"}).metadata == {"customer": "43"}
+        assert client.beta.threads.delete(thread.id).deleted
+        with pytest.raises(openai.NotFoundError):
+            client.beta.threads.retrieve(thread.id)
+
+
+def test_the_key_is_made_once_told_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    with running_up(tmp_path / "data") as up:
+        assert up.api_key in up.told()
+        assert up.api_key.startswith("clew_")
+        assert len(up.api_key) >= 37
+        assert stat.S_IMODE((up.data / "api-key").stat().st_mode) == 0o600
+
+
+def test_a_configured_key_is_used_and_none_is_made(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "api-key").write_text("another-key-of-before:default\n")
+    with running_up(data, env={"CLEW_API_KEYS": "a-secret-key:acme"}) as up:
+        with openai.OpenAI(base_url=up.base_url, api_key="a-secret-key") as client:
+            created = client.post("/threads", cast_to=object, body={}, options={"headers": ASSISTANTS})
+        shown = clew("thread", "get", created["id"], "--tenant", "acme", env={"CLEW_NATS": up.nats_url})
+        assert shown.returncode == 0, shown.stderr
+        with sdk(up) as stranger, pytest.raises(openai.AuthenticationError):
+            stranger.get("/threads/thread_x", cast_to=object, options={"headers": ASSISTANTS})
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_everything_with_success_and_a_restart_has_it_all(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with running_up(tmp_path / "data") as first:
+        thread, parts, key = created(first), first.children(), first.api_key
+        assert set(parts) == set(PARTS)
+        assert first.stop(number) == 0, first.errors
+        assert all(map(gone, parts.values()))
+    with running_up(tmp_path / "data") as second:
+        assert second.api_key == key
+        assert metadata(second, thread) == {"kept": "yes"}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_killed_part_comes_back_where_it_was_and_nothing_acknowledged_is_lost(tmp_path: Path, part: str) -> None:
+    with running_up(tmp_path / "data") as up:
+        thread, pid = created(up), up.children()[part]
+        os.kill(pid, signal.SIGKILL)
+        assert gone(pid)
+        assert metadata(up, thread) == {"kept": "yes"}
+        assert metadata(up, created(up)) == {"kept": "yes"}
+        shown = clew("thread", "get", thread, env={"CLEW_NATS": up.nats_url})
+        assert shown.returncode == 0, shown.stderr
+        assert up.stop() == 0
+        assert f"{part} ended unexpectedly" in up.errors
+
+
+def test_nothing_outlives_a_killed_clew_and_the_folder_can_be_used_at_once(tmp_path: Path) -> None:
+    with running_up(tmp_path / "data") as first:
+        thread, parts = created(first), first.children()
+        assert set(parts) == set(PARTS)
+        assert first.stop(signal.SIGKILL) == -signal.SIGKILL
+        with running_up(tmp_path / "data") as second:
+            assert metadata(second, thread) == {"kept": "yes"}
+        assert all(map(gone, parts.values()))
+
+
+def test_a_folder_in_use_is_refused_and_its_user_named(tmp_path: Path) -> None:
+    with running_up(tmp_path / "data") as up:
+        second = clew("up", "--data", str(up.data), "--http", "127.0.0.1:0", "--nats", "embedded:0")
+        assert second.returncode == 1
+        assert f"in use by pid {up.process.pid}" in second.stderr
+        assert second.stderr.count("\n") == 1
+        assert metadata(up, created(up)) == {"kept": "yes"}
+
+
+@pytest.mark.parametrize(("option", "value"), [("--http", "127.0.0.1:{}"), ("--nats", "embedded:{}")])
+def test_a_taken_port_is_named_with_its_remedy_and_nothing_is_left_running(
+    tmp_path: Path, option: str, value: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        free = {"CLEW_HTTP": "127.0.0.1:0", "CLEW_NATS": "embedded:0", "CLEW_DATA": str(tmp_path / "data")}
+        refused = clew("up", option, value.format(port), env=free)
+    assert refused.returncode == 1
+    assert f"127.0.0.1:{port}" in refused.stderr
+    assert option in refused.stderr
+    assert refused.stdout == ""
+    with running_up(tmp_path / "data") as up:
+        assert metadata(up, created(up)) == {"kept": "yes"}
+
+
+def test_a_nats_server_elsewhere_is_used_if_there_is_one(tmp_path: Path) -> None:
+    with (
+        running_up(tmp_path / "data") as first,
+        running_up(tmp_path / "other", env={"CLEW_NATS": first.nats_url}) as second,
+    ):
+        assert set(second.children()) == set(PARTS[1:])
+        assert metadata(first, created(second)) == {"kept": "yes"}
+
+
+ASSISTANTS = {"OpenAI-Beta": "assistants=v2"}
+
+
+def created(up: Up) -> str:
+    with sdk(up) as client:
+        body = {"metadata": {"kept": "yes"}}
+        return client.post("/threads", cast_to=object, body=body, options={"headers": ASSISTANTS})["id"]
+
+
+def metadata(up: Up, thread: str) -> dict[str, str]:
+    with sdk(up) as client:
+        return client.get(f"/threads/{thread}", cast_to=object, options={"headers": ASSISTANTS})["metadata"]

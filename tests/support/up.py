@@ -1,0 +1,122 @@
+"""The whole service as a user starts it: ``clew up`` in a process of its own, on free ports and a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = os.pathsep.join(str(ROOT / folder) for folder in ("events", "projections", "services"))
+CLEW = [sys.executable, "-W", "error", "-m", "clew_services.cli"]
+PATIENCE = 60.0
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment without settings of Clew's, and with its sources where they can be imported."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CLEW_")}
+    return {**kept, "PYTHONPATH": SOURCES, **more}
+
+
+def clew(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """A command of the command line, run to its end."""
+    return subprocess.run(
+        [*CLEW, *arguments],
+        env=environment(**(env or {})),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+class Up:
+    """A running ``clew up``, and where everything is."""
+
+    def __init__(self, process: subprocess.Popen[str], data: Path, errors: Path) -> None:
+        self.process = process
+        self.data = data
+        self._errors = errors
+        assert process.stdout is not None
+        words = process.stdout.readline().split()
+        assert words[:2] == ["clew", "ready"], self.errors
+        self.base_url, self.nats_url = words[2:4]
+        key = data / "api-key"
+        self.api_key = key.read_text().rpartition(":")[0] if key.exists() else ""
+
+    def told(self) -> str:
+        """The next line of its standard output."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    @property
+    def errors(self) -> str:
+        """What it said on standard error so far."""
+        return self._errors.read_text()
+
+    def children(self) -> dict[str, int]:
+        """The process ids of its parts: ``nats-server``, ``serve api`` and ``serve commands query projector``."""
+        found = {}
+        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                line = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
+                if "serve" in line:
+                    found[" ".join(line[line.index("serve") :])] = int(pid)
+                elif Path(line[0]).name == "nats-server":
+                    found["nats-server"] = int(pid)
+        return found
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Signal it and wait for its end; its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+
+@contextlib.contextmanager
+def running_up(data: Path, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Up]:
+    """``clew up`` on free ports, ready. What it said on standard error is shown if the test fails."""
+    errors = data.with_name(data.name + ".stderr")
+    with errors.open("a") as stream, _started(data, options, env or {}, stream) as process:
+        try:
+            yield Up(process, data, errors)
+        except BaseException:
+            sys.stderr.write(errors.read_text())
+            raise
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(PATIENCE)
+                finally:
+                    process.kill()
+
+
+def _started(data: Path, options: tuple[str, ...], env: Mapping[str, str], errors: IO[str]) -> subprocess.Popen[str]:
+    anywhere = {"CLEW_DATA": str(data), "CLEW_HTTP": "127.0.0.1:0", "CLEW_NATS": "embedded:0", "CLEW_SHARDS": "2"}
+    return subprocess.Popen(
+        [*CLEW, "up", *options],
+        env=environment(**(anywhere | dict(env))),
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+    )
+
+
+def gone(pid: int, patience: float = 20.0) -> bool:
+    """Whether a process has ended, or does within ``patience`` seconds. One that nobody has waited for counts."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False
