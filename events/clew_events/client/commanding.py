@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET, UnsetType
 
+from clew_events.client import reading
+from clew_events.client.answers import GoneDone, MessageDone, ThreadDone
 from clew_events.client.sending import Sender
 from clew_events.commands import (
     AddMessage,
@@ -15,7 +17,6 @@ from clew_events.commands import (
     UpdateMessage,
     UpdateThread,
 )
-from clew_events.replies import Done
 from clew_events.requests import MetadataPatch, NewMessage, NewToolResources, ToolResourcesIn
 
 
@@ -42,16 +43,17 @@ class Commands(Sender):
         tool_resources: NewToolResources | None = None,
         thread_id: str | None = None,
         command_id: str | None = None,
-    ) -> Done:
+    ) -> ThreadDone:
         """Begin a thread, with ``messages`` already in it; a text alone is a message of the user's."""
-        return await self.send(
+        return await self._carry_out(
             CreateThread(
                 id=command_id,
                 thread_id=thread_id,
                 messages=tuple(as_message(message) for message in messages) or None,
                 metadata=None if metadata is None else dict(metadata),
                 tool_resources=tool_resources,
-            )
+            ),
+            reading.thread_done,
         )
 
     async def update_thread(
@@ -62,49 +64,39 @@ class Commands(Sender):
         tool_resources: ToolResourcesIn | UnsetType | None = UNSET,
         expected_version: int | None = None,
         command_id: str | None = None,
-    ) -> Done:
+    ) -> ThreadDone:
         """Replace a thread's metadata or tool resources, or both. None clears; what is left out stays."""
-        return await self.send(
+        return await self._carry_out(
             UpdateThread(
                 id=command_id,
                 thread_id=thread_id,
                 metadata=dict(metadata) if isinstance(metadata, Mapping) else metadata,
                 tool_resources=tool_resources,
                 expected_version=expected_version,
-            )
+            ),
+            reading.thread_done,
         )
 
     async def patch_metadata(
         self,
         thread_id: str,
         *,
-        message_id: str | None = None,
         set: Mapping[str, str] | None = None,  # noqa: A002 - the wire's own word
         unset: Sequence[str] = (),
         expected_version: int | None = None,
         command_id: str | None = None,
-    ) -> Done:
-        """Change single metadata keys of a thread, or of one of its messages, and leave the others alone."""
+    ) -> ThreadDone:
+        """Change single metadata keys of a thread and leave the others alone."""
         patch = MetadataPatch(set=dict(set or {}), unset=tuple(unset))
-        if message_id is None:
-            return await self.send(
-                UpdateThread(id=command_id, thread_id=thread_id, patch=patch, expected_version=expected_version)
-            )
-        return await self.send(
-            UpdateMessage(
-                id=command_id,
-                thread_id=thread_id,
-                message_id=message_id,
-                patch=patch,
-                expected_version=expected_version,
-            )
-        )
+        command = UpdateThread(id=command_id, thread_id=thread_id, patch=patch, expected_version=expected_version)
+        return await self._carry_out(command, reading.thread_done)
 
     async def delete_thread(
         self, thread_id: str, *, expected_version: int | None = None, command_id: str | None = None
-    ) -> Done:
+    ) -> GoneDone:
         """End a thread. Its history stays."""
-        return await self.send(DeleteThread(id=command_id, thread_id=thread_id, expected_version=expected_version))
+        command = DeleteThread(id=command_id, thread_id=thread_id, expected_version=expected_version)
+        return await self._carry_out(command, reading.gone_done)
 
     async def add_message(
         self,
@@ -113,15 +105,16 @@ class Commands(Sender):
         *,
         expected_version: int | None = None,
         command_id: str | None = None,
-    ) -> Done:
+    ) -> MessageDone:
         """Put a message at the end of a thread; a text alone is a message of the user's."""
-        return await self.send(
+        return await self._carry_out(
             AddMessage(
                 id=command_id,
                 thread_id=thread_id,
                 message=as_message(message),
                 expected_version=expected_version,
-            )
+            ),
+            reading.message_done,
         )
 
     async def update_message(
@@ -132,17 +125,38 @@ class Commands(Sender):
         metadata: Mapping[str, str] | None,
         expected_version: int | None = None,
         command_id: str | None = None,
-    ) -> Done:
+    ) -> MessageDone:
         """Replace a message's metadata; None clears it."""
-        return await self.send(
+        return await self._carry_out(
             UpdateMessage(
                 id=command_id,
                 thread_id=thread_id,
                 message_id=message_id,
                 metadata=None if metadata is None else dict(metadata),
                 expected_version=expected_version,
-            )
+            ),
+            reading.message_done,
         )
+
+    async def patch_message_metadata(
+        self,
+        thread_id: str,
+        message_id: str,
+        *,
+        set: Mapping[str, str] | None = None,  # noqa: A002 - the wire's own word
+        unset: Sequence[str] = (),
+        expected_version: int | None = None,
+        command_id: str | None = None,
+    ) -> MessageDone:
+        """Change single metadata keys of a message and leave the others alone."""
+        command = UpdateMessage(
+            id=command_id,
+            thread_id=thread_id,
+            message_id=message_id,
+            patch=MetadataPatch(set=dict(set or {}), unset=tuple(unset)),
+            expected_version=expected_version,
+        )
+        return await self._carry_out(command, reading.message_done)
 
     async def delete_message(
         self,
@@ -151,15 +165,16 @@ class Commands(Sender):
         *,
         expected_version: int | None = None,
         command_id: str | None = None,
-    ) -> Done:
+    ) -> GoneDone:
         """Take a message out of a thread."""
-        return await self.send(
+        return await self._carry_out(
             DeleteMessage(
                 id=command_id,
                 thread_id=thread_id,
                 message_id=message_id,
                 expected_version=expected_version,
-            )
+            ),
+            reading.gone_done,
         )
 
 

@@ -22,7 +22,7 @@ async def connect(
     *,
     tenant: str = "default",
     actor: str | None = None,
-    timeout: float = 10.0,  # noqa: ASYNC109 - it outlives this call
+    timeout: float = 10.0,
 ) -> AsyncIterator[Clew]:
     """A client on a connection of its own, which is opened now and drained at the end of the block.
 

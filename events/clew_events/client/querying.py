@@ -10,6 +10,7 @@ import msgspec
 
 from clew_events import subjects
 from clew_events.client import reading
+from clew_events.client.answers import MessageFound, MessagesFound, ThreadFound
 from clew_events.client.requesting import Requester
 from clew_events.objects import Message
 from clew_events.queries import (
@@ -22,7 +23,7 @@ from clew_events.queries import (
     Order,
     Query,
 )
-from clew_events.replies import Entry, Found, History, Moment
+from clew_events.replies import Entry, History, Moment
 
 T = TypeVar("T")
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -47,12 +48,12 @@ class Queries:
 
     async def get_thread(
         self, thread_id: str, *, consistency: Consistency = "strong", at_least: int | None = None
-    ) -> Found:
+    ) -> ThreadFound:
         """A thread as it is."""
         query = GetThread(thread_id=thread_id, consistency=consistency, at_least=at_least)
-        return await self._ask("get_thread", query, reading.found)
+        return await self._ask("get_thread", query, reading.thread_found)
 
-    async def wait_for(self, thread_id: str, n: int) -> Found:
+    async def wait_for(self, thread_id: str, n: int) -> ThreadFound:
         """A thread once it has come to commit ``n``, which somebody else may be making.
 
         Raises:
@@ -67,10 +68,10 @@ class Queries:
         *,
         consistency: Consistency = "strong",
         at_least: int | None = None,
-    ) -> Found:
+    ) -> MessageFound:
         """One message as it is."""
         query = GetMessage(thread_id=thread_id, message_id=message_id, consistency=consistency, at_least=at_least)
-        return await self._ask("get_message", query, reading.found)
+        return await self._ask("get_message", query, reading.message_found)
 
     async def list_messages(
         self,
@@ -82,7 +83,7 @@ class Queries:
         before: str | None = None,
         consistency: Consistency = "strong",
         at_least: int | None = None,
-    ) -> Found:
+    ) -> MessagesFound:
         """A page of a thread's messages, by default the newest first."""
         query = ListMessages(
             thread_id=thread_id,
@@ -93,16 +94,16 @@ class Queries:
             consistency=consistency,
             at_least=at_least,
         )
-        return await self._ask("list_messages", query, reading.found)
+        return await self._ask("list_messages", query, reading.messages_found)
 
     async def iter_messages(self, thread_id: str, *, order: Order = "asc") -> AsyncIterator[Message]:
         """All messages of a thread, by default the oldest first, fetched page by page as they are needed."""
         after: str | None = None
         while True:
             page = (await self.list_messages(thread_id, limit=PAGE, order=order, after=after)).messages
-            for message in page.data if page else ():
+            for message in page.data:
                 yield message
-            if page is None or not page.has_more:
+            if not page.has_more:
                 return
             after = page.last_id
 

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from clew_events.errors import Corrupt, Fault, TooLarge, Unavailable, from_fault
-from clew_events.replies import (
-    Done,
-    DoneReply,
-    Found,
-    FoundReply,
-    History,
-    HistoryReply,
-    Moment,
-    MomentReply,
+from clew_events.client.answers import (
+    GoneDone,
+    MessageDone,
+    MessageFound,
+    MessagesFound,
+    ThreadDone,
+    ThreadFound,
 )
+from clew_events.errors import Corrupt, Fault, TooLarge, Unavailable, from_fault
+from clew_events.replies import Done, History, Moment
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
+_TOO_LARGE: Final = 10054
 
 
-class _Reply(Protocol[T_co]):
-    @property
-    def ok(self) -> T_co | None: ...
-    @property
-    def error(self) -> Fault | None: ...
+class _Reply(msgspec.Struct, Generic[T], frozen=True):
+    ok: T | None = None
+    error: Fault | None = None
 
 
 class _Refusal(msgspec.Struct, frozen=True):
-    code: int = 0
     err_code: int = 0
     description: str = ""
 
@@ -43,8 +39,8 @@ class _Stored(msgspec.Struct, frozen=True):
     error: _Refusal | None = None
 
 
-def _reader(shape: type[_Reply[T]]) -> Callable[[bytes], T]:
-    decoder = msgspec.json.Decoder(shape)
+def _reader(answer: type[T]) -> Callable[[bytes], T]:
+    decoder: msgspec.json.Decoder[_Reply[T]] = msgspec.json.Decoder(_Reply[answer])  # type: ignore[valid-type]
 
     def read(body: bytes) -> T:
         reply = _decoded(decoder, body)
@@ -60,14 +56,19 @@ def _reader(shape: type[_Reply[T]]) -> Callable[[bytes], T]:
 def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
-    except msgspec.MsgspecError as fault:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
         raise Corrupt(f"a reply that cannot be read: {fault}", code="unreadable_reply") from fault
 
 
-done: Final[Callable[[bytes], Done]] = _reader(DoneReply)
-found: Final[Callable[[bytes], Found]] = _reader(FoundReply)
-history: Final[Callable[[bytes], History]] = _reader(HistoryReply)
-moment: Final[Callable[[bytes], Moment]] = _reader(MomentReply)
+done: Final = _reader(Done)
+thread_done: Final = _reader(ThreadDone)
+message_done: Final = _reader(MessageDone)
+gone_done: Final = _reader(GoneDone)
+thread_found: Final = _reader(ThreadFound)
+message_found: Final = _reader(MessageFound)
+messages_found: Final = _reader(MessagesFound)
+history: Final = _reader(History)
+moment: Final = _reader(Moment)
 _STORED: Final = msgspec.json.Decoder(_Stored)
 
 
@@ -83,6 +84,6 @@ def stored(body: bytes) -> int:
         return ack.seq
     if ack.error is None:
         raise Corrupt("an acknowledgement without a sequence", code="unreadable_reply")
-    if ack.error.err_code == 10054:  # the message exceeds the stream's limit
+    if ack.error.err_code == _TOO_LARGE:
         raise TooLarge(f"the inbox takes no message of this size: {ack.error.description}")
     raise Unavailable(f"the inbox did not take the command: {ack.error.description}", code="inbox_unavailable")

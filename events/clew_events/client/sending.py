@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 import msgspec
@@ -13,6 +14,7 @@ from clew_events.commands import WIRE_NAMES, Command
 from clew_events.replies import Done
 
 C = TypeVar("C", bound=Command)
+T = TypeVar("T")
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
@@ -25,10 +27,12 @@ class Sender:
         self.actor = actor
 
     async def send(self, command: Command) -> Done:
-        """Carry out a command and answer what came of it, as the methods named after the commands do."""
-        command = self._signed(command)
+        """Carry out any command; the methods named after the commands answer more precisely."""
+        return await self._carry_out(command, reading.done)
+
+    async def _carry_out(self, command: Command, read: Callable[[bytes], T]) -> T:
         subject = subjects.command_subject(self.tenant, WIRE_NAMES[command.named])
-        return await self._requester.ask(subject, _ENCODE(command), reading.done)
+        return await self._requester.ask(subject, _ENCODE(self._signed(command)), read)
 
     async def enqueue(self, command: Command) -> int:
         """Leave a command in the inbox, to be carried out when a handler is there; its place in the stream.
