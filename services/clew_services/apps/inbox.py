@@ -73,8 +73,9 @@ async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | No
             await inbox.finish()
             assuring.cancel()
     finally:
+        # Not drained: nats-py would wait for somebody to read the status messages of the last request for more.
         with contextlib.suppress(nats.errors.Error):
-            await nc.drain()
+            await nc.flush()
         await nc.close()
 
 

@@ -1,0 +1,316 @@
+"""The durable inbox: commands left for later, carried out once, refusals on record."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.client import JetStreamContext
+
+from clew_events.commit import Recorded
+from clew_events.errors import Unavailable
+from clew_events.replies import Rejection
+from clew_events.subjects import Address, event_subject, shard_of
+from clew_services.apps import serve_inbox
+from clew_services.compose import Clew
+from support.deployments import connected_client
+from support.nats_services import child, served
+
+TRACE = "00-" + "c" * 32 + "-" + "d" * 16 + "-01"
+
+
+@pytest.fixture
+async def nc(deployment) -> AsyncIterator[Client]:
+    async with connected_client(deployment.url) as client:
+        yield client
+
+
+@pytest.fixture
+def js(nc: Client) -> JetStreamContext:
+    return nc.jetstream()
+
+
+async def leave(js: JetStreamContext, command: str, body: object, headers: dict[str, str] | None = None) -> int:
+    payload = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return (await js.publish(f"clew.inbox.default.{command}", payload, headers=headers)).seq
+
+
+async def commits(clew: Clew, thread: str) -> list[Recorded]:
+    return [each async for each in clew.histories.after(Address("default", thread), 0)]
+
+
+async def emptied(js: JetStreamContext) -> None:
+    """Wait until nothing is left in the inbox: every message has been settled and acknowledged."""
+    while (await js.stream_info("CLEW_INBOX")).state.messages:
+        await asyncio.sleep(0.02)
+
+
+async def rejections(js: JetStreamContext) -> list[tuple[str, Rejection]]:
+    state = (await js.stream_info("CLEW_REJECTED")).state
+    found = [await js.get_msg("CLEW_REJECTED", seq) for seq in range(1, state.last_seq + 1)]
+    return [(str(each.subject), msgspec.json.decode(each.data or b"", type=Rejection)) for each in found]
+
+
+async def test_commands_left_while_nobody_handles_them_are_carried_out_once_when_somebody_does(
+    clew: Clew, js: JetStreamContext
+):
+    for i in range(50):
+        await leave(js, "create_thread", {"thread_id": f"thread_{i}", "metadata": {"i": str(i)}})
+    async with served(clew, (serve_inbox,)):
+        await emptied(js)
+    for i in range(50):
+        (only,) = await commits(clew, f"thread_{i}")
+        assert (only.commit.n, only.commit.actor) == (1, "nats")
+    assert await rejections(js) == []
+
+
+async def test_commands_of_one_thread_are_carried_out_in_the_order_in_which_they_were_left(
+    clew: Clew, js: JetStreamContext
+):
+    threads = ("thread_a", "thread_b", "thread_c")
+    for thread in threads:
+        await leave(js, "create_thread", {"thread_id": thread})
+    for i in range(100):
+        for thread in threads:
+            await leave(js, "update_thread", {"thread_id": thread, "metadata": {"step": str(i)}})
+    async with served(clew, (serve_inbox,)):
+        await emptied(js)
+    for thread in threads:
+        steps = [each.commit.events[0].set["step"] for each in (await commits(clew, thread))[1:]]
+        assert steps == [str(i) for i in range(100)]
+
+
+async def test_two_handlers_share_the_work_and_do_each_piece_once(clew: Clew, js: JetStreamContext):
+    async with served(clew, (serve_inbox,)), served(clew, (serve_inbox,)):
+        for i in range(200):
+            await leave(js, "create_thread", {"thread_id": f"thread_{i}"})
+        await emptied(js)
+    counts = [len(await commits(clew, f"thread_{i}")) for i in range(200)]
+    assert counts == [1] * 200
+
+
+async def test_a_handler_killed_at_work_leaves_nothing_undone_and_nothing_done_twice(
+    clew: Clew, js: JetStreamContext, deployment
+):
+    await asyncio.gather(*(leave(js, "create_thread", {"metadata": {"i": str(i)}}) for i in range(1000)))
+    async with child(deployment.url, "inbox") as handler:
+        while (await js.stream_info("CLEW_INBOX")).state.messages > 900:
+            await asyncio.sleep(0)
+        handler.kill()
+        await handler.wait()
+    assert (await js.stream_info("CLEW_INBOX")).state.messages > 0
+    # What it held is delivered again when its time is up; here the server is told that it is.
+    await clew.js.api("CONSUMER.RESET.CLEW_INBOX.handlers")
+    async with served(clew, (serve_inbox,)):
+        await emptied(js)
+    assert sorted(await every_created(clew), key=int) == [str(i) for i in range(1000)]
+
+
+async def every_created(clew: Clew) -> list[str]:
+    """What the metadata key ``i`` was created with, over all threads of the log, by reading the streams whole."""
+    seen = []
+    for shard in range(clew.deployment.shards):
+        name = f"CLEW_EVT_{shard:02d}"
+        state = (await clew.nc.jetstream().stream_info(name)).state
+        for seq in range(1, state.last_seq + 1):
+            raw = await clew.nc.jetstream().get_msg(name, seq)
+            seen.append(json.loads(raw.data or b"")["events"][0]["metadata"]["i"])
+    return seen
+
+
+async def test_the_same_message_delivered_twice_is_the_same_command(clew: Clew, js: JetStreamContext, monkeypatch):
+    acknowledge, lost = Msg.ack, set[int]()
+
+    async def lose_the_first(self: Msg) -> None:
+        seq = self.metadata.sequence.stream
+        await (acknowledge(self) if seq in lost else self.nak())
+        lost.add(seq)
+
+    monkeypatch.setattr(Msg, "ack", lose_the_first)
+    for headers in (None, {"Nats-Msg-Id": "order-1"}, {"Nats-Msg-Id": "no command id: " + "x" * 200}):
+        await leave(js, "create_thread", {"metadata": {"i": "0"}}, headers)
+    async with served(clew, (serve_inbox,)):
+        await emptied(js)
+        assert len(lost) == 3
+        assert await every_created(clew) == ["0", "0", "0"]
+        await leave(js, "create_thread", {"metadata": {"i": "0"}, "id": "order-1"})
+        await emptied(js)
+    assert await every_created(clew) == ["0", "0", "0"]
+    assert await rejections(js) == []
+
+
+async def test_refusals_are_on_record_once_with_their_reason(clew: Clew, js: JetStreamContext):
+    await leave(js, "create_thread", {"thread_id": "thread_a", "id": "first"})
+    left = [
+        ("create_thread", {"thread_id": "thread_a", "id": "second"}, "already_exists"),
+        ("update_thread", {"thread_id": "thread_a", "metadata": {}, "expected_version": 9}, "version_conflict"),
+        ("update_thread", {"thread_id": "thread_b", "metadata": {}}, "thread_not_found"),
+        ("update_thread", b"\xff not json", "invalid_json"),
+        ("update_thread", {"thread_id": "thread_a", "reply_to": "clew.evt.00.default.thread_a"}, "invalid_value"),
+        ("update_thread", {"thread_id": "thread_a", "reply_to": "$JS.API.STREAM.DELETE.X"}, "invalid_value"),
+        ("make_thread", {}, "command_not_found"),
+    ]
+    seqs = [await leave(js, command, body) for command, body, _ in left]
+    async with served(clew, (serve_inbox,)):
+        await emptied(js)
+    found = {rejection.inbox_seq: (subject, rejection) for subject, rejection in await rejections(js)}
+    assert sorted(found) == seqs
+    assert (await js.stream_info("CLEW_REJECTED")).state.messages == len(left)
+    for seq, (command, body, code) in zip(seqs, left, strict=True):
+        subject, rejection = found[seq]
+        assert subject == f"clew.rejected.default.{command}"
+        assert (rejection.command, rejection.error.code) == (command, code)
+        said = body.decode(errors="replace") if isinstance(body, bytes) else json.dumps(body)
+        assert rejection.body == said
+    assert found[seqs[0]][1].id == "second"
+    assert len(await commits(clew, "thread_a")) == 1
+
+
+async def test_a_refusal_is_recorded_once_though_it_is_delivered_again(clew: Clew, js: JetStreamContext, monkeypatch):
+    from clew_services.apps import carrying
+
+    async def crash(*_: object) -> None:
+        # Once the refusal is on record, and before it is acknowledged.
+        monkeypatch.setattr(carrying.Carrier, "_reply", unharmed)
+        raise RuntimeError("gone")
+
+    unharmed = carrying.Carrier._reply
+    monkeypatch.setattr(carrying.Carrier, "_reply", crash)
+    await leave(js, "update_thread", {"thread_id": "thread_none", "metadata": {}})
+    async with served(clew, (serve_inbox,)):
+        await emptied(js)
+    assert carrying.Carrier._reply is unharmed
+    assert len(await rejections(js)) == 1
+
+
+async def test_a_refused_command_too_large_for_a_record_is_recorded_shortened(clew: Clew, nc: Client, js):
+    body = b'{"x": "' + b"\x01" * (nc.max_payload - 100)
+    seq = await leave(js, "create_thread", body)
+    async with served(clew, (serve_inbox,)):
+        await emptied(js)
+    ((_, rejection),) = await rejections(js)
+    assert (rejection.inbox_seq, rejection.error.code) == (seq, "invalid_json")
+    assert body.decode().startswith(rejection.body)
+    assert len(rejection.body) >= 1024
+
+
+async def test_the_outcome_goes_where_the_command_says(clew: Clew, nc: Client, js: JetStreamContext):
+    heard = await nc.subscribe("billing.done")
+    body: dict[str, Any] = {"thread_id": "thread_a", "reply_to": "billing.done"}
+    async with served(clew, (serve_inbox,)):
+        await leave(js, "create_thread", body)
+        carried = await heard.next_msg(timeout=10)
+        await leave(js, "create_thread", {**body, "id": "again"})
+        refused = await heard.next_msg(timeout=10)
+        await emptied(js)
+    assert json.loads(carried.data)["ok"]["thread"]["id"] == "thread_a"
+    assert carried.headers is None
+    assert json.loads(refused.data)["error"]["code"] == "already_exists"
+    assert refused.headers["Nats-Service-Error-Code"] == "409"
+
+
+async def test_a_trace_reaches_the_commit(clew: Clew, js: JetStreamContext):
+    await leave(js, "create_thread", {"thread_id": "thread_t"}, {"traceparent": TRACE})
+    async with served(clew, (serve_inbox,)):
+        await emptied(js)
+    shard = shard_of("thread_t", clew.deployment.shards)
+    stored = await clew.js.last(f"CLEW_EVT_{shard:02d}", event_subject(shard, Address("default", "thread_t")))
+    assert stored is not None
+    assert stored.headers["traceparent"] == TRACE
+
+
+async def test_nothing_is_lost_while_the_log_is_away(clew: Clew, js: JetStreamContext, monkeypatch):
+    away = 3
+    handle = type(clew.handler).handle
+
+    async def sometimes(self, tenant, command, **around):
+        nonlocal away
+        if away:
+            away -= 1
+            raise Unavailable("the log is away")
+        return await handle(self, tenant, command, **around)
+
+    monkeypatch.setattr(type(clew.handler), "handle", sometimes)
+    for i in range(20):
+        await leave(js, "create_thread" if i == 0 else "update_thread", {"thread_id": "thread_p"} | body_of(i))
+    async with served(clew, (serve_inbox,)):
+        await emptied(js)
+    assert away == 0
+    assert [each.commit.n for each in await commits(clew, "thread_p")] == list(range(1, 21))
+    assert await rejections(js) == []
+
+
+def body_of(i: int) -> dict[str, Any]:
+    return {"metadata": {"i": str(i)}}
+
+
+async def test_what_is_given_back_takes_what_follows_it_along(clew: Clew, js: JetStreamContext, monkeypatch):
+    from clew_services.apps import carrying
+
+    monkeypatch.setattr(carrying, "PATIENCE", 0.0)
+    handle = type(clew.handler).handle
+    refused = 1
+
+    async def at_first_away(self, tenant, command, **around):
+        nonlocal refused
+        if refused:
+            refused -= 1
+            await asyncio.sleep(0)
+            raise Unavailable("the log is away")
+        return await handle(self, tenant, command, **around)
+
+    monkeypatch.setattr(type(clew.handler), "handle", at_first_away)
+    for i in range(5):
+        await leave(js, "create_thread" if i == 0 else "update_thread", {"thread_id": "thread_p"} | body_of(i))
+    async with served(clew, (serve_inbox,)):
+        await emptied(js)
+    assert [each.commit.n for each in await commits(clew, "thread_p")] == [1, 2, 3, 4, 5]
+    assert await rejections(js) == []
+
+
+async def test_what_fails_in_an_unforeseen_way_is_tried_again_then_put_on_record(
+    clew: Clew, js: JetStreamContext, monkeypatch, caplog
+):
+    from clew_services.apps import carrying
+
+    monkeypatch.setattr(carrying, "LONGEST_DELAY", 0.01)
+    monkeypatch.setattr(carrying, "ENOUGH", 3)
+    tries = 0
+
+    async def broken(self, tenant, command, **around):
+        nonlocal tries
+        tries += 1
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(type(clew.handler), "handle", broken)
+    await leave(js, "create_thread", {"id": "doomed"})
+    async with served(clew, (serve_inbox,)):
+        await emptied(js)
+    ((_, rejection),) = await rejections(js)
+    assert (rejection.id, rejection.error.type, rejection.error.code) == ("doomed", "corrupt", "internal_error")
+    assert tries == 3
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_stopping_settles_what_was_taken_and_leaves_the_rest(clew: Clew, js: JetStreamContext):
+    for i in range(400):
+        await leave(js, "create_thread", {"metadata": {"i": str(i)}})
+    async with served(clew, (serve_inbox,)) as stop:
+        while (await js.stream_info("CLEW_INBOX")).state.messages == 400:
+            await asyncio.sleep(0)
+        stop.set()
+    info = await js.consumer_info("CLEW_INBOX", "handlers")
+    assert info.num_ack_pending == 0
+    left = (await js.stream_info("CLEW_INBOX")).state.messages
+    assert len(await every_created(clew)) == 400 - left
+    async with served(clew, (serve_inbox,)):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(emptied(js), 30)
+    assert sorted(await every_created(clew), key=int) == [str(i) for i in range(400)]

@@ -1,0 +1,66 @@
+"""Clew's NATS services, run in this process or in one that can be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+
+from clew_services.apps import serve_commands, serve_inbox, serve_queries
+from clew_services.compose import Clew
+
+Serve = Callable[[Clew, asyncio.Event, asyncio.Event], Awaitable[None]]
+ALL: tuple[Serve, ...] = (serve_commands, serve_queries, serve_inbox)
+PATHS = os.pathsep.join(str(Path(__file__).parents[2] / part) for part in ("events", "projections", "services"))
+
+CHILD = """
+import asyncio, sys
+from clew_services.apps import serve_commands, serve_inbox, serve_queries
+from clew_services.compose import connected
+ROLES = {"commands": serve_commands, "queries": serve_queries, "inbox": serve_inbox}
+
+async def main():
+    async with connected(sys.argv[1], name="child") as clew, asyncio.TaskGroup() as tasks:
+        for role in sys.argv[2:]:
+            ready = asyncio.Event()
+            tasks.create_task(ROLES[role](clew, asyncio.Event(), ready))
+            await ready.wait()
+        print("ready", flush=True)
+
+asyncio.run(main())
+"""
+
+
+@contextlib.asynccontextmanager
+async def served(clew: Clew, serves: Sequence[Serve] = ALL) -> AsyncIterator[asyncio.Event]:
+    """The services, ready; they are stopped in order at the end of the block, or when the event is set."""
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        for serve in serves:
+            ready = asyncio.Event()
+            tasks.create_task(serve(clew, stop, ready))
+            await ready.wait()
+        try:
+            yield stop
+        finally:
+            stop.set()
+
+
+@contextlib.asynccontextmanager
+async def child(url: str, *roles: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The services in a process of their own, ready; it is killed at the end of the block."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CHILD, url, *roles,
+        env={**os.environ, "PYTHONPATH": PATHS}, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        assert await process.stdout.readline() == b"ready\n"
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
