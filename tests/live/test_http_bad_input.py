@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import pytest
 
 from clew_services.compose import Clew
@@ -62,8 +62,8 @@ STRANGE_IDS = [
 
 
 @pytest.fixture
-async def http(clew: Clew) -> AsyncIterator[httpx.AsyncClient]:
-    async with served(clew) as url, httpx.AsyncClient(base_url=url, headers=IN, timeout=30) as client:
+async def http(clew: Clew) -> AsyncIterator[httpx2.AsyncClient]:
+    async with served(clew) as url, httpx2.AsyncClient(base_url=url, headers=IN, timeout=30) as client:
         yield client
 
 
@@ -76,7 +76,7 @@ async def commits(clew: Clew) -> list[int]:
     return counts
 
 
-def hold_refused(answer: httpx.Response) -> dict[str, object]:
+def hold_refused(answer: httpx2.Response) -> dict[str, object]:
     """It is a clear 4xx with the envelope."""
     assert 400 <= answer.status_code < 500, answer.text
     envelope = answer.json()
@@ -89,7 +89,7 @@ def hold_refused(answer: httpx.Response) -> dict[str, object]:
     return error
 
 
-async def test_bad_bodies_change_nothing(http: httpx.AsyncClient, clew: Clew):
+async def test_bad_bodies_change_nothing(http: httpx2.AsyncClient, clew: Clew):
     created = (await http.post("/v1/threads", json={"messages": [{"role": "user", "content": "hi"}]})).json()
     thread = f"/v1/threads/{created['id']}"
     message = f"{thread}/messages/{(await http.get(f'{thread}/messages')).json()['first_id']}"
@@ -113,7 +113,7 @@ async def test_bad_bodies_change_nothing(http: httpx.AsyncClient, clew: Clew):
 
 
 @pytest.mark.parametrize("prefix", ["", "thread", "thread_"])
-async def test_strange_ids_lead_nowhere(http: httpx.AsyncClient, clew: Clew, prefix: str):
+async def test_strange_ids_lead_nowhere(http: httpx2.AsyncClient, clew: Clew, prefix: str):
     before = await commits(clew)
     for strange in STRANGE_IDS:
         path = f"/v1/threads/{quote(prefix + strange, safe='')}"
@@ -128,7 +128,7 @@ async def test_strange_ids_lead_nowhere(http: httpx.AsyncClient, clew: Clew, pre
     assert await commits(clew) == before
 
 
-async def test_strange_cursors_lead_nowhere(http: httpx.AsyncClient):
+async def test_strange_cursors_lead_nowhere(http: httpx2.AsyncClient):
     thread = (await http.post("/v1/threads", json={"messages": [{"role": "user", "content": "hi"}]})).json()["id"]
     for strange in [*STRANGE_IDS, "", "msg_" + "0" * 24, "msg_" + "z" * 24, "msg_" + "a" * 23]:
         for cursor in ("after", "before"):
@@ -136,7 +136,7 @@ async def test_strange_cursors_lead_nowhere(http: httpx.AsyncClient):
             assert str(error["message"]).startswith("No message found with id")
 
 
-async def test_nobody_without_a_key_changes_anything(clew: Clew, http: httpx.AsyncClient):
+async def test_nobody_without_a_key_changes_anything(clew: Clew, http: httpx2.AsyncClient):
     thread = (await http.post("/v1/threads")).json()["id"]
     before = await commits(clew)
     for key in ("", "Bearer", "Bearer wrong", f"Basic {ACME}", f"Bearer {ACME}x", f"Bearer {ACME},{ACME}"):
@@ -148,7 +148,7 @@ async def test_nobody_without_a_key_changes_anything(clew: Clew, http: httpx.Asy
     assert await commits(clew) == before
 
 
-async def test_the_largest_body_there_may_be_becomes_a_commit(http: httpx.AsyncClient):
+async def test_the_largest_body_there_may_be_becomes_a_commit(http: httpx2.AsyncClient):
     messages = [{"role": "user", "content": "x" * 80_000} for _ in range(100)]
     largest = Settings().max_body
     spare = largest - len(json.dumps({"messages": messages}))

@@ -10,7 +10,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 
-import httpx
+import httpx2
 import pytest
 
 from clew_events.commands import Command
@@ -34,8 +34,8 @@ async def url(clew: Clew) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def http(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url, headers=IN, timeout=30) as client:
+async def http(url: str) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=url, headers=IN, timeout=30) as client:
         yield client
 
 
@@ -49,7 +49,7 @@ async def test_a_connection_is_kept_and_every_answer_says_how_long_it_is(url: st
         assert f"content-length: {len(body)}".encode() in head.lower()
 
 
-async def test_head_answers_as_get_does_without_the_body(http: httpx.AsyncClient):
+async def test_head_answers_as_get_does_without_the_body(http: httpx2.AsyncClient):
     thread = (await http.post("/v1/threads")).json()["id"]
     for path in (f"/v1/threads/{thread}", "/healthz", "/openapi.json"):
         got, headed = await http.get(path), await http.head(path)
@@ -58,7 +58,7 @@ async def test_head_answers_as_get_does_without_the_body(http: httpx.AsyncClient
             assert headed.headers.get(name) == got.headers.get(name)
 
 
-async def test_not_modified_has_no_body(http: httpx.AsyncClient):
+async def test_not_modified_has_no_body(http: httpx2.AsyncClient):
     created = await http.post("/v1/threads")
     path, tag = f"/v1/threads/{created.json()['id']}", created.headers["etag"]
     known = await http.get(path, headers={"If-None-Match": tag})
@@ -67,7 +67,7 @@ async def test_not_modified_has_no_body(http: httpx.AsyncClient):
     assert (await http.get(path, headers={"If-None-Match": tag})).status_code == 200
 
 
-async def test_patches_of_different_keys_do_not_undo_each_other(http: httpx.AsyncClient):
+async def test_patches_of_different_keys_do_not_undo_each_other(http: httpx2.AsyncClient):
     path = f"/v1/threads/{(await http.post('/v1/threads', json={'metadata': {'old': '1'}})).json()['id']}"
     patches = [{"metadata": {"set": {str(number): "x"}, "unset": ["old"]}} for number in range(8)]
     answers = await asyncio.gather(*(http.patch(path, json=patch) for patch in patches))
@@ -75,7 +75,7 @@ async def test_patches_of_different_keys_do_not_undo_each_other(http: httpx.Asyn
     assert (await http.get(path)).json()["metadata"] == {str(number): "x" for number in range(8)}
 
 
-async def test_a_chunked_body_is_taken_and_a_long_one_refused(http: httpx.AsyncClient):
+async def test_a_chunked_body_is_taken_and_a_long_one_refused(http: httpx2.AsyncClient):
     async def pieces(count: int) -> AsyncIterator[bytes]:
         yield b'{"metadata": {"k": "'
         for _ in range(count):
@@ -88,14 +88,14 @@ async def test_a_chunked_body_is_taken_and_a_long_one_refused(http: httpx.AsyncC
 
 
 async def test_who_has_no_key_is_told_so_even_with_a_long_body(url: str):
-    async with httpx.AsyncClient(timeout=30) as stranger:
+    async with httpx2.AsyncClient(timeout=30) as stranger:
         refused = await stranger.post(f"{url}/v1/threads", content=b"x" * 6_000_000)
         assert refused.status_code == 401
         missing = await stranger.post(f"{url}/nothing", content=b"x" * 6_000_000)
         assert missing.status_code == 404
 
 
-async def test_what_is_no_http_is_refused_and_the_service_goes_on(url: str, http: httpx.AsyncClient):
+async def test_what_is_no_http_is_refused_and_the_service_goes_on(url: str, http: httpx2.AsyncClient):
     for garbage in (
         b"\x00\xff\x16\x03\x01 what\r\n\r\n",
         b"GET\r\n\r\n",
@@ -110,7 +110,7 @@ async def test_what_is_no_http_is_refused_and_the_service_goes_on(url: str, http
     assert (await http.get("/healthz")).status_code == 200
 
 
-async def test_a_caller_who_leaves_in_the_middle_changes_nothing(url: str, http: httpx.AsyncClient):
+async def test_a_caller_who_leaves_in_the_middle_changes_nothing(url: str, http: httpx2.AsyncClient):
     host, _, port = url.removeprefix("http://").rpartition(":")
     for _ in range(20):
         _, writer = await asyncio.open_connection(host, int(port))
@@ -130,13 +130,13 @@ async def test_requests_under_way_are_answered_before_the_server_stops():
             await go_on.wait()
             return await super().handle(tenant, command, actor=actor, trace=trace)
 
-    async with asyncio.timeout(20), httpx.AsyncClient(headers=IN, timeout=20) as client:
+    async with asyncio.timeout(20), httpx2.AsyncClient(headers=IN, timeout=20) as client:
         async with asyncio.TaskGroup() as group, served(Slow()) as address:
             asked = group.create_task(client.post(f"{address}/v1/threads"))
             await reached.wait()
             asyncio.get_running_loop().call_later(0.2, go_on.set)
         assert asked.result().status_code == 200
-        with pytest.raises(httpx.ConnectError):
+        with pytest.raises(httpx2.ConnectError):
             await client.get(f"{address}/healthz")
 
 
@@ -156,7 +156,7 @@ async def test_it_listens_by_name_and_on_ipv6():
     for host in ("localhost", "::1"):
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(serve_http(Parts(), KEYS, host, 0, ready=ready.set_result))
-        async with asyncio.timeout(20), httpx.AsyncClient() as client:
+        async with asyncio.timeout(20), httpx2.AsyncClient() as client:
             assert (await client.get(f"{await ready}/healthz")).status_code == 200
         serving.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -172,7 +172,7 @@ async def test_the_server_leaves_the_processs_logging_alone():
 
 
 async def test_without_nats_it_lives_is_not_ready_and_says_so(
-    url: str, http: httpx.AsyncClient, deployment: EmbeddedServer
+    url: str, http: httpx2.AsyncClient, deployment: EmbeddedServer
 ):
     thread = (await http.post("/v1/threads")).json()["id"]
     assert (await http.get("/readyz")).status_code == 200
@@ -200,7 +200,7 @@ async def test_without_nats_it_lives_is_not_ready_and_says_so(
         assert (await http.get(f"/v1/threads/{thread}")).status_code == 200
 
 
-async def test_a_stream_that_is_gone_is_named_by_readiness(http: httpx.AsyncClient, clew: Clew):
+async def test_a_stream_that_is_gone_is_named_by_readiness(http: httpx2.AsyncClient, clew: Clew):
     await clew.js.api("STREAM.DELETE.CLEW_EVT_01")
     ready = await http.get("/readyz")
     assert ready.status_code == 503
@@ -210,6 +210,6 @@ async def test_a_stream_that_is_gone_is_named_by_readiness(http: httpx.AsyncClie
 
 
 async def test_the_limit_of_a_body_is_a_setting(clew: Clew):
-    async with served(clew, Settings(max_body=1024)) as address, httpx.AsyncClient(headers=IN) as client:
+    async with served(clew, Settings(max_body=1024)) as address, httpx2.AsyncClient(headers=IN) as client:
         assert (await client.post(f"{address}/v1/threads", content=b"{" + b" " * 1022 + b"}")).status_code == 200
         assert (await client.post(f"{address}/v1/threads", content=b"{" + b" " * 1023 + b"}")).status_code == 413
