@@ -35,6 +35,7 @@ async def serving(seconds: float) -> tuple[list[Lane], Mapping[str, float]]:
 
 async def _create(nc: Client, seconds: float) -> Lane:
     js = nc.jetstream()
+    await _streams_like_the_log(nc)
     command = command_subject("bench", "create_thread")
 
     async def create(_: int) -> None:
@@ -42,7 +43,7 @@ async def _create(nc: Client, seconds: float) -> Lane:
 
     async def publish(_: int) -> None:
         thread = ids.random("thread_")
-        subject = event_subject(shard_of(thread, SHARDS), Address("raw", thread))
+        subject = f"raw.{shard_of(thread, SHARDS)}.bench.{thread}"
         headers = {"Nats-Msg-Id": thread, "Nats-Expected-Last-Subject-Sequence": "0"}
         await js.publish(subject, bytes(COMMIT_SIZE), headers=headers, timeout=10)
 
@@ -52,6 +53,16 @@ async def _create(nc: Client, seconds: float) -> Lane:
     )
     name = "create over NATS, fsynced, 64 in flight"
     return Lane(name=name, clew=ours, raw_name="guarded publish, fsynced", raw=raw, goal=0.7)
+
+
+async def _streams_like_the_log(nc: Client) -> None:
+    """Streams set up as those of the log are, on the same server, for the raw publishes beside it."""
+    js = nc.jetstream()
+    for shard in range(SHARDS):
+        config = (await js.stream_info(event_stream(shard))).config
+        await js.add_stream(
+            config.evolve(name=f"RAW_{shard}", subjects=[f"raw.{shard}.>"], republish=None, metadata=None)
+        )
 
 
 async def _get(nc: Client, seconds: float) -> Lane:
