@@ -66,7 +66,7 @@ def code_of(error: ClewError) -> str:
     """The number that stands for a kind of error in ``Nats-Service-Error-Code``."""
     if error.code == Conflict.default_code:
         return "412"  # what the caller made a condition does not hold
-    return next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
+    return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), "500")
 
 
 def is_reserved(subject: str) -> bool:
