@@ -7,7 +7,7 @@ import contextlib
 import json
 from asyncio.subprocess import DEVNULL, Process
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGKILL, SIGTERM
 from typing import Final, Self
 
 from clew_services import nats_binary
@@ -15,7 +15,7 @@ from clew_services.data_folder import DataFolder, claim
 from clew_services.nats_binary import CannotStart
 from clew_services.nats_config import HOST, configuration
 from clew_services.ports import refuse_taken
-from clew_services.stopping import stopped
+from clew_services.stopping import signal, stopped
 from clew_services.tether import tethered
 
 START: Final = 120.0
@@ -96,8 +96,7 @@ class EmbeddedServer:
     def kill(self) -> None:
         """Kill the server where it stands, if it runs."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            signal(self._process, SIGKILL)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping
+from signal import SIGKILL
 from typing import Final, Protocol
 
 from clew_events.backoff import delays
 from clew_services import readiness
 from clew_services.nats_binary import CannotStart
-from clew_services.stopping import stopped
+from clew_services.stopping import signal, stopped
 from clew_services.tether import tethered
 
 DRAIN: Final = 20.0
 """Seconds a part may take to finish what it has begun before it is killed."""
 START: Final = 60.0
 """Seconds a part may take to be ready."""
-REAP: Final = 1.0
-"""Seconds for a part that gave up to be gone."""
 SETTLED: Final = 30.0
 """Seconds after which a part's death is a new trouble, not the old one again."""
 
@@ -81,13 +79,13 @@ class Served:
         try:
             facts = await asyncio.wait_for(readiness.announced(ours), START)
         except TimeoutError:
-            facts = None
+            await stopped(self._process, 0)
+            raise CannotStart(f"'clew {self.name}' was not ready after {START:.0f} s") from None
         except BaseException:
             self.kill()
             raise
         if facts is None:
-            code = await stopped(self._process, REAP)
-            raise CannotStart(f"'clew {self.name}' did not get ready (it ended with {code})")
+            raise CannotStart(f"'clew {self.name}' did not get ready: it ended with {await self.wait()}")
         self.facts = facts
 
     async def wait(self) -> int:
@@ -103,8 +101,7 @@ class Served:
     def kill(self) -> None:
         """Kill it where it stands, if it runs."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            signal(self._process, SIGKILL)
 
 
 async def keep(part: Part) -> None:
@@ -121,8 +118,8 @@ async def keep(part: Part) -> None:
             await asyncio.sleep(next(pauses))
             try:
                 await part.start()
-            except CannotStart as fault:
-                _LOG.error("%s does not start: %s", part.name, fault.message)
+            except (CannotStart, OSError) as fault:
+                _LOG.error("%s does not start: %s", part.name, fault)
             else:
                 _LOG.warning("%s runs again", part.name)
                 break

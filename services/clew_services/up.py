@@ -55,7 +55,9 @@ async def run(settings: Settings, ready: Callable[[Up], None]) -> None:
     parts: list[Part] = []
     async with _until_signalled(parts), contextlib.AsyncExitStack() as stack:
         ready(await _start(settings, parts, stack))
-        await asyncio.gather(*map(keep, parts))
+        async with asyncio.TaskGroup() as keepers:
+            for part in parts:
+                keepers.create_task(keep(part))
 
 
 async def _start(settings: Settings, parts: list[Part], stack: contextlib.AsyncExitStack) -> Up:

@@ -6,12 +6,14 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import time
 from pathlib import Path
 
 import openai
 import pytest
 
-from support.up import Up, clew, gone, running_up
+from support.up import CLEW, PATIENCE, Up, clew, environment, gone, running_up
 
 PARTS = ("nats-server", "serve api", "serve commands query projector")
 
@@ -139,3 +141,17 @@ def created(up: Up) -> str:
 def metadata(up: Up, thread: str) -> dict[str, str]:
     with sdk(up) as client:
         return client.get(f"/threads/{thread}", cast_to=object, options={"headers": ASSISTANTS})["metadata"]
+
+
+def test_a_signal_while_it_starts_leaves_nothing_running(tmp_path: Path) -> None:
+    anywhere = {"CLEW_DATA": str(tmp_path / "data"), "CLEW_HTTP": "127.0.0.1:0", "CLEW_NATS": "embedded:0"}
+    with subprocess.Popen([*CLEW, "up"], env=environment(**anywhere), stdout=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "data" / "nats-server.err").exists():
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.terminate()
+        said, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0
+        assert said == ""
+    with running_up(tmp_path / "data") as up:
+        assert metadata(up, created(up)) == {"kept": "yes"}

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import importlib
 
-import click
+try:
+    import click
+except ModuleNotFoundError as missing:
+    raise SystemExit(f"clew: {missing.name} is not here: pip install 'clew[server]'") from missing
 
 from clew_services.cli.outcome import reported
 

@@ -11,6 +11,7 @@ from clew_services import compose, streams
 from clew_services.cli import options
 from clew_services.cli.logs import hush
 from clew_services.cli.outcome import print_json
+from clew_services.cli.session import PATIENCE
 from clew_services.settings import Settings
 
 
@@ -34,6 +35,6 @@ def command(as_json: bool, **chosen: str | int) -> None:
 
 async def _init(settings: Settings) -> list[str]:
     hush()
-    async with compose.connection(settings.nats_url, name="clew-init") as made:
+    async with compose.connection(settings.nats_url, name="clew-init", patience=PATIENCE) as made:
         size = made.nc.max_payload
         return await streams.init(made.js, shards=settings.shards, replicas=settings.replicas, max_msg_size=size)

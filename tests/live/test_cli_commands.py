@@ -1,0 +1,222 @@
+"""The command line's commands, against a whole running service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from clew_events.subjects import Address, event_subject, shard_of
+from clew_services.cli import main
+from support.deployments import connected_client
+from support.up import Up, running_up
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with running_up(tmp_path_factory.mktemp("up") / "data") as running:
+        yield running
+
+
+class Cli:
+    """``clew`` with its settings in the environment."""
+
+    def __init__(self, up: Up) -> None:
+        self.env = {"CLEW_NATS": up.nats_url, "CLEW_ACTOR": "tester"}
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> Result:
+        result = CliRunner().invoke(main, arguments, env=self.env, input=stdin)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+        return result
+
+    def done(self, *arguments: str, stdin: str | None = None) -> str:
+        result = self(*arguments, stdin=stdin)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def json(self, *arguments: str, stdin: str | None = None) -> dict:
+        return json.loads(self.done(*arguments, "--json", stdin=stdin))
+
+    def refused(self, code: int, *arguments: str) -> str:
+        result = self(*arguments)
+        assert result.exit_code == code, result.output
+        assert result.stdout == ""
+        return result.stderr
+
+
+@pytest.fixture
+def cli(up: Up) -> Cli:
+    return Cli(up)
+
+
+def test_a_thread_is_created_changed_shown_and_ended(cli: Cli) -> None:
+    made = cli.json("thread", "create", "-m", "a=1", "-m", "b=x=y", "--message", "Hello", "--message", "Again")
+    thread = made["thread"]["id"]
+    assert made["thread"]["metadata"] == {"a": "1", "b": "x=y"}
+    changed = cli.json("thread", "update", thread, "--set", "c=3", "--unset", "a", "--expected-version", "1")
+    assert changed["n"] == 2
+    cli.done("thread", "add-message", thread, "And more", "--role", "assistant")
+    shown = cli.json("thread", "get", thread)
+    assert shown["thread"]["metadata"] == {"b": "x=y", "c": "3"}
+    listed = cli.json("thread", "messages", thread)["messages"]["data"]
+    assert [each["content"][0]["text"]["value"] for each in listed] == ["Hello", "Again", "And more"]
+    assert cli.json("thread", "delete", thread)["deleted"] == {
+        "id": thread, "object": "thread.deleted", "deleted": True
+    }  # fmt: skip
+    assert "thread_not_found" in cli.refused(1, "thread", "get", thread)
+
+
+def test_a_thread_comes_from_a_file_or_from_standard_input(cli: Cli, tmp_path: Path) -> None:
+    body = json.dumps({"messages": [{"role": "assistant", "content": "Hi"}], "metadata": {"k": "v"}})
+    (tmp_path / "thread.json").write_text(body)
+    for result in (
+        cli.json("thread", "create", "--file", str(tmp_path / "thread.json")),
+        cli.json("thread", "create", "--file", "-", "--id", "thread_from_stdin", stdin=body),
+    ):
+        assert result["thread"]["metadata"] == {"k": "v"}
+        messages = cli.json("thread", "messages", result["thread"]["id"])["messages"]["data"]
+        assert messages[0]["role"] == "assistant"
+
+
+def test_a_file_that_is_wrong_is_refused_by_the_field_s_name(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "thread.json").write_text('{"metadata": {"k": 5}}')
+    told = cli.refused(1, "thread", "create", "--file", str(tmp_path / "thread.json"))
+    assert "metadata" in told
+    assert told.count("\n") == 1
+
+
+def test_a_repeated_command_id_makes_one_thread(cli: Cli) -> None:
+    first = cli.json("thread", "create", "--message", "once", "--command-id", "cmd-1")
+    assert cli.json("thread", "create", "--message", "once", "--command-id", "cmd-1") == first
+    assert "command_id_reused" in cli.refused(1, "thread", "create", "--message", "twice", "--command-id", "cmd-1")
+
+
+def test_a_stale_version_is_a_conflict_with_a_code_of_its_own(cli: Cli) -> None:
+    thread = cli.json("thread", "create")["thread"]["id"]
+    cli.done("thread", "update", thread, "--set", "a=1")
+    told = cli.refused(3, "thread", "update", thread, "--set", "a=2", "--expected-version", "1")
+    assert told.endswith("[version_conflict]\n")
+    assert told.count("\n") == 1
+
+
+def test_a_history_tells_every_commit_on_a_line_and_what_it_changed(cli: Cli) -> None:
+    thread = cli.json("thread", "create", "-m", "a=1", "--message", "Hello\x1b[31m there")["thread"]["id"]
+    cli.done("thread", "update", thread, "--set", "b=2", "--unset", "a")
+    cli.done("thread", "delete", thread)
+    heading, created, updated, deleted = cli.done("history", thread).splitlines()
+    assert heading.split() == ["n", "time", "actor", "command", "what", "changed", "hash"]
+    assert "tester" in created
+    assert "CreateThread" in created
+    assert "created a=1; + msg_" in created
+    assert r"user: Hello\x1b[31m there" in created
+    assert "metadata b=2 -a" in updated
+    assert "  deleted  " in deleted
+    entries = cli.json("history", thread)["commits"]
+    assert [entry["commit"]["n"] for entry in entries] == [1, 2, 3]
+    assert [entry["commit"]["prev"] for entry in entries] == [None, entries[0]["hash"], entries[1]["hash"]]
+    assert created.endswith(entries[0]["hash"][:12])
+    assert [e["commit"]["n"] for e in cli.json("history", thread, "--start", "3")["commits"]] == [3]
+
+
+def test_a_replay_shows_a_thread_as_it_was(cli: Cli) -> None:
+    thread = cli.json("thread", "create", "-m", "a=1", "--message", "Hello")["thread"]["id"]
+    cli.done("thread", "update", thread, "--set", "a=2")
+    cli.done("thread", "delete", thread)
+    first, second, _ = cli.json("history", thread)["commits"]
+    assert cli.json("replay", thread, "--at", "1")["thread"]["metadata"] == {"a": "1"}
+    assert cli.json("replay", thread, "--at", first["commit"]["at"])["n"] == 1
+    assert cli.json("replay", thread, "--at", second["commit"]["at"])["thread"]["metadata"] == {"a": "2"}
+    assert cli.json("replay", thread)["thread"] is None
+    assert "(deleted)" in cli.done("replay", thread)
+    assert "moment_not_found" in cli.refused(1, "replay", thread, "--at", "9")
+    assert "neither a commit's number nor a time" in cli.refused(2, "replay", thread, "--at", "yesterday")
+
+
+def test_tenants_do_not_see_each_other_s_threads(cli: Cli) -> None:
+    thread = cli.json("thread", "create", "--tenant", "acme")["thread"]["id"]
+    cli.done("thread", "get", thread, "--tenant", "acme")
+    for words in (("thread", "get"), ("history",), ("replay",)):
+        assert thread in cli.refused(1, *words, thread, "--tenant", "umbrella")
+    assert "a tenant is" in cli.refused(2, "thread", "get", thread, "--tenant", "a.>")
+
+
+@pytest.mark.parametrize("words", [("history",), ("replay",), ("thread", "get"), ("verify",), ("prove",)])
+@pytest.mark.parametrize("thread", ["1234", "thread_a.b", "thread_*", "thread_>", "thread_a b", "thread_" + "x" * 200])
+def test_what_cannot_be_a_thread_is_not_even_asked_for(cli: Cli, words: tuple[str, ...], thread: str) -> None:
+    assert "begins with 'thread'" in cli.refused(2, *words, thread)
+
+
+def test_a_status_counts_what_is_there(cli: Cli) -> None:
+    before = cli.json("status")
+    thread = cli.json("thread", "create")["thread"]["id"]
+    cli.done("thread", "update", thread, "--set", "a=1")
+    after = cli.json("status")
+    assert after["threads"] == before["threads"] + 1
+    assert after["commits"] == before["commits"] + 2
+    assert [shard["stream"] for shard in after["shards"]] == ["CLEW_EVT_00", "CLEW_EVT_01"]
+    assert after["nats_server"].startswith("2.")
+    assert "parked threads" in cli.done("status")
+
+
+def test_a_deployment_is_initialised_once(cli: Cli) -> None:
+    assert cli.json("init", "--shards", "2") == {"created": []}
+    assert "cannot be changed to 3" in cli.refused(1, "init", "--shards", "3")
+
+
+@pytest.mark.parametrize("name", ["commands", "queries", "replies", "events", "view", "asyncapi", "openapi"])
+def test_the_contract_is_printed_by_name_and_whole(cli: Cli, name: str) -> None:
+    document = json.loads(cli.done("schema", name))
+    assert document
+    assert json.loads(cli.done("schema"))[name] == document
+
+
+def test_a_history_that_was_altered_is_named_and_the_exit_code_says_so(tmp_path: Path) -> None:
+    with running_up(tmp_path / "data") as up:
+        cli = Cli(up)
+        whole, altered = (cli.json("thread", "create")["thread"]["id"] for _ in range(2))
+        assert cli.json("verify", "--all") == {"threads": 2, "commits": 2, "findings": []}
+        subject = event_subject(shard_of(altered, 2), Address("default", altered))
+
+        async def forge() -> None:
+            async with connected_client(up.nats_url) as client:
+                await client.jetstream().publish(subject, b'{"v":1,"events":[{"type":"Forged"}]}')
+
+        asyncio.run(forge())
+        found = cli("verify", "--json")
+        assert found.exit_code == 5
+        (finding,) = json.loads(found.stdout)["findings"]
+        assert finding["thread"] == altered
+        assert "1 findings" in cli("verify", altered).stdout
+        assert "every chain is whole" in cli.done("verify", whole)
+        assert "2 threads" in cli("verify", "--all").stdout
+        assert "the buckets are what follows" in cli.done("prove", whole)
+        assert "0 threads" in cli.done("verify", "--tenant", "nobody")
+
+
+@pytest.mark.parametrize("words", [("status",), ("thread", "get", "thread_x")])
+def test_where_no_server_is_one_line_says_so(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, words, env={"CLEW_NATS": "nats://127.0.0.1:1"})
+    assert result.exit_code == 4
+    assert result.stderr.startswith("clew: no NATS server")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_setting_that_makes_no_sense_is_wrong_usage(cli: Cli) -> None:
+    assert "--nats (CLEW_NATS) is 'foo'" in cli.refused(2, "status", "--nats", "foo")
+    assert "CLEW_SHARDS" in cli.refused(2, "init", "--shards", "many")
+    assert "--api-keys (CLEW_API_KEYS)" in cli.refused(2, "serve", "api")
+    assert "API key 1 (CLEW_API_KEYS)" in cli.refused(2, "up", "--api-keys", "nonsense")
+
+
+def test_every_command_has_help_and_the_list_of_them_is_whole() -> None:
+    listed = CliRunner().invoke(main, ["--help"]).output
+    for name in main.list_commands(None):
+        assert f"\n  {name} " in listed
+        shown = CliRunner().invoke(main, [name, "--help"])
+        assert shown.exit_code == 0
+        assert len(shown.output.splitlines()) > 5
+    assert "nats-server 2." in CliRunner().invoke(main, ["--version"]).output
