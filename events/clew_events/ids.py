@@ -19,6 +19,8 @@ ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercas
 _BASE: Final = len(ALPHABET)
 _VALUE: Final = {character: value for value, character in enumerate(ALPHABET)}
 
+_PAIRS: Final = [first + second for first in ALPHABET for second in ALPHABET]
+
 _TAIL: Final = 24
 _ORDINAL: Final = 6
 MAX_ORDINAL: Final = _BASE**_ORDINAL - 1
@@ -60,11 +62,12 @@ def is_tenant(text: str) -> bool:
 
 
 def _base62(number: int, width: int) -> str:
-    digits = []
-    for _ in range(width):
-        number, digit = divmod(number, _BASE)
-        digits.append(ALPHABET[digit])
-    return "".join(reversed(digits))
+    # Two digits at a time: ids are made on the way of every command, and dividing large numbers is what it costs.
+    pairs = []
+    for _ in range(0, width, 2):
+        number, pair = divmod(number, _BASE * _BASE)
+        pairs.append(_PAIRS[pair])
+    return "".join(reversed(pairs))[-width:]
 
 
 def derived(prefix: str, *parts: str, length: int = _TAIL) -> str:
@@ -75,7 +78,7 @@ def derived(prefix: str, *parts: str, length: int = _TAIL) -> str:
 
 def random(prefix: str, length: int = _TAIL) -> str:
     """A prefix and ``length`` unguessable base-62 characters (24 carry 142 bits)."""
-    return prefix + _base62(secrets.randbelow(_BASE**length), length)
+    return prefix + _base62(int.from_bytes(secrets.token_bytes(length)) % _BASE**length, length)
 
 
 def message_id(ordinal: int, *seed: str) -> str:

@@ -1,0 +1,81 @@
+"""What the README and the guides show is run as it stands, with only addresses, key and thread put in."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.up import ROOT, Up, clew, environment, running_up
+
+DOCS = ("README.md", "docs/query.md", "docs/replay.md", "infra/README.md")
+BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    return [
+        (f"{doc}:{text.count(chr(10), 0, found.start()) + 1}", found[2])
+        for doc in DOCS
+        for text in [(ROOT / doc).read_text()]
+        for found in BLOCK.finditer(text)
+        if found[1] == language
+    ]
+
+
+COMMANDS = [
+    (f"{where} {line}", line)
+    for where, block in blocks("bash")
+    for line in block.splitlines()
+    if line.startswith("clew ")
+]
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with running_up(tmp_path_factory.mktemp("docs") / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def thread(up: Up) -> str:
+    env = {"CLEW_NATS": up.nats_url}
+    made = clew("thread", "create", "--id", "thread_docs", "--metadata", "user=ada", env=env)
+    assert made.returncode == 0, made.stderr
+    assert clew("thread", "update", "thread_docs", "--set", "topic=weather", env=env).returncode == 0
+    return "thread_docs"
+
+
+def test_the_documents_show_programs_and_commands() -> None:
+    assert len(blocks("python")) >= 6
+    assert len(COMMANDS) >= 10
+
+
+@pytest.mark.parametrize("code", [code for _, code in blocks("python")], ids=[where for where, _ in blocks("python")])
+def test_a_program_in_the_documents_runs_as_it_stands(up: Up, tmp_path: Path, code: str) -> None:
+    program = tmp_path / "shown.py"
+    program.write_text(
+        code.replace("http://127.0.0.1:8787/v1", up.base_url)
+        .replace("nats://127.0.0.1:4222", up.nats_url)
+        .replace("clew_...", up.api_key)
+    )
+    # The SDK says on every call that OpenAI has switched this API off.
+    warnings = ["-W", "error", "-W", "ignore::DeprecationWarning"]
+    ran = subprocess.run(
+        [sys.executable, *warnings, program], env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip()
+
+
+@pytest.mark.parametrize("line", [line for _, line in COMMANDS], ids=[where for where, _ in COMMANDS])
+def test_a_command_in_the_documents_runs_as_it_stands(up: Up, thread: str, line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    words = [thread if word in {"thread_…", "THREAD"} else word for word in words]
+    ran = clew(*words, env={"CLEW_NATS": up.nats_url})
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip()
