@@ -314,3 +314,70 @@ async def test_stopping_settles_what_was_taken_and_leaves_the_rest(clew: Clew, j
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(emptied(js), 30)
     assert sorted(await every_created(clew), key=int) == [str(i) for i in range(400)]
+
+
+async def shorten_the_servers_patience(js: JetStreamContext) -> None:
+    config = (await js.consumer_info("CLEW_INBOX", "handlers")).config
+    config.ack_wait = 0.4
+    await js.add_consumer("CLEW_INBOX", config)
+
+
+def held_back(clew: Clew, monkeypatch) -> tuple[list[str], asyncio.Event]:
+    """Have commands wait in the handler until the event is set; the ids of those that came to it."""
+    handle, calls, held = type(clew.handler).handle, list[str](), asyncio.Event()
+
+    async def slow(self, tenant, command, **around):
+        calls.append(command.id)
+        await held.wait()
+        return await handle(self, tenant, command, **around)
+
+    monkeypatch.setattr(type(clew.handler), "handle", slow)
+    return calls, held
+
+
+async def test_a_command_that_takes_long_is_not_handed_to_anybody_else(clew: Clew, js, monkeypatch):
+    from clew_services.apps import inbox
+
+    monkeypatch.setattr(inbox, "LIMIT", 1)
+    monkeypatch.setattr(inbox, "STILL_AT_IT", 0.05)
+    await shorten_the_servers_patience(js)
+    calls, held = held_back(clew, monkeypatch)
+    async with served(clew, (serve_inbox,)):
+        await leave(js, "create_thread", {"id": "slow"})
+        while not calls:
+            await asyncio.sleep(0.01)
+        # The handler has its hands full. Whoever takes the next one and sits on it gets it again and again ...
+        marker = await leave(js, "create_thread", {"id": "marker"})
+        other = await js.pull_subscribe_bind("handlers", "CLEW_INBOX")
+        for deliveries in range(1, 5):
+            (message,) = await other.fetch(1, timeout=10)
+            # ... while the slow one stays where it is.
+            assert (message.metadata.sequence.stream, message.metadata.num_delivered) == (marker, deliveries)
+        await message.ack()
+        held.set()
+        await emptied(js)
+    assert calls == ["slow"]
+
+
+async def test_a_command_delivered_again_while_it_is_worked_on_is_not_worked_on_twice(clew: Clew, js, monkeypatch):
+    await shorten_the_servers_patience(js)
+    calls, held = held_back(clew, monkeypatch)
+    async with served(clew, (serve_inbox,)):
+        await leave(js, "create_thread", {"id": "slow"})
+        while (await js.consumer_info("CLEW_INBOX", "handlers")).num_redelivered == 0:
+            await asyncio.sleep(0.02)
+        held.set()
+        await emptied(js)
+    assert calls == ["slow"]
+
+
+async def test_a_restart_of_the_server_does_not_stop_a_handler(clew: Clew, js, deployment):
+    async with served(clew, (serve_inbox,)):
+        await leave(js, "create_thread", {"thread_id": "thread_before"})
+        await emptied(js)
+        await deployment.stop()
+        await deployment.start()
+        async with connected_client(deployment.url) as again:
+            await leave(again.jetstream(), "create_thread", {"thread_id": "thread_after"})
+            await emptied(again.jetstream())
+    assert len(await commits(clew, "thread_after")) == 1

@@ -24,7 +24,7 @@ async def connect(
     actor: str | None = None,
     timeout: float = 10.0,
 ) -> AsyncIterator[Clew]:
-    """A client on a connection of its own, which is opened now and drained at the end of the block.
+    """A client on a connection of its own, which is opened now and closed at the end of the block.
 
     A user and password, or a token, go into the URL. For anything more (TLS files, NKeys, ``.creds``) connect
     with nats-py and hand that connection to :class:`Clew`. Once open, the connection is made again whenever
@@ -55,7 +55,8 @@ async def connect(
     try:
         yield Clew(nc, tenant=tenant, actor=actor, timeout=timeout)
     finally:
-        # A connection that is being made again has nothing to drain.
+        # Not drained: every call has had its answer, and draining waits for readers that may be gone.
         with contextlib.suppress(nats.errors.Error):
-            await nc.drain()
+            if nc.is_connected:
+                await nc.flush()
         await nc.close()

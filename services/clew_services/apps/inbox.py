@@ -75,7 +75,8 @@ async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | No
     finally:
         # Not drained: nats-py would wait for somebody to read the status messages of the last request for more.
         with contextlib.suppress(nats.errors.Error):
-            await nc.flush()
+            if nc.is_connected:
+                await nc.flush()
         await nc.close()
 
 
