@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from typing import Final
@@ -95,7 +96,7 @@ async def _start(settings: Settings, parts: list[Part], stack: contextlib.AsyncE
     await until_ready(address)
     return Up(
         http=f"http://{reachable(address)}/v1",
-        nats=nats,
+        nats=re.sub("//[^/]*@", "//", nats),  # without user and password, since it is printed
         data=str(data),
         api_key=None if settings.api_keys else keys.rpartition(":")[0],
     )
