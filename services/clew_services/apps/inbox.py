@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LIMIT: Final = 256
 """Commands in the works in one process."""
-FETCH: Final = 1.0
+FETCH: Final = 0.5
 """Seconds that one request for more stays open, and so the longest that stopping waits for it."""
 STILL_AT_IT: Final = 10.0
 """Seconds between assurances to the server that a command is being worked on; it waits three times as long."""
