@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from clew_events.errors import Unavailable
+from clew_events.errors import Corrupt, TooLarge, Unavailable
 from clew_events.subjects import Address
 from clew_projections.jetstream import EXPECTED, JetStream, Stored
 
@@ -58,12 +58,9 @@ class Bucket:
         return self._by_key(await self._js.lasts(self.stream, [self.subject(key) for key in keys]))
 
     async def matching(self, pattern: str) -> dict[str, Value]:
-        """The values under all keys that match a pattern with wildcards, at most 1,024 of them.
-
-        Raises:
-            Unavailable: there are more.
-        """
-        return self._by_key(await self._js.matching(self.stream, self.subject(pattern)))
+        """The values under all keys that match a pattern with wildcards."""
+        subjects = await self._js.subjects(self.stream, self.subject(pattern))
+        return self._by_key(await self._js.lasts(self.stream, subjects))
 
     def _by_key(self, stored: dict[str, Stored]) -> dict[str, Value]:
         skip = len(self._prefix)
@@ -83,12 +80,16 @@ class Bucket:
 
         Raises:
             LostRace: the key is at another revision.
+            Corrupt: the value has more bytes than the bucket takes.
             Unavailable: the bucket did not take it.
         """
         return await self._publish(key, body, {EXPECTED: str(revision)})
 
     async def _publish(self, key: str, body: bytes, headers: dict[str, str]) -> int:
-        ack = await self._js.publish(self.subject(key), body, headers)
+        try:
+            ack = await self._js.publish(self.subject(key), body, headers)
+        except TooLarge as fault:
+            raise Corrupt(f"the view under {key} cannot be kept: {fault.message}", code="view_too_large") from fault
         if ack.error is None:
             return ack.seq
         if ack.error.err_code in WRONG_REVISION:

@@ -25,6 +25,8 @@ BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 BATCH_COMMIT: Final = "Nats-Batch-Commit"
 
 PAGE: Final = 256
+PAGE_BYTES: Final = 2 * 1024 * 1024
+"""Where a page ends that would have more bytes; it has one message at least."""
 MULTI_LAST: Final = 1024
 """The most subjects that one ``multi_last`` request may match."""
 
@@ -80,6 +82,14 @@ class _GetReply(Struct, frozen=True):
 
     message: Message | None = None
     error: ApiError | None = None
+
+
+class _SubjectPage(Struct, frozen=True):
+    class State(Struct, frozen=True):
+        subjects: dict[str, int] = {}
+
+    state: State
+    total: int = 0
 
 
 _ACK: Final = msgspec.json.Decoder(Ack)
@@ -149,6 +159,16 @@ class JetStream:
         reply = await self._exchange.one(f"$JS.API.DIRECT.GET.{stream}.{subject}", timeout=self._timeout)
         return _stored(reply, subject)
 
+    async def subjects(self, stream: str, pattern: str) -> list[str]:
+        """All subjects of a stream that match a pattern and hold a message."""
+        found: list[str] = []
+        while True:
+            request = {"subjects_filter": pattern, "offset": len(found)}
+            page = msgspec.convert(await self.api(f"STREAM.INFO.{stream}", request), _SubjectPage)
+            found += page.state.subjects
+            if not page.state.subjects or len(found) >= page.total:
+                return found
+
     async def lasts(self, stream: str, subjects: Sequence[str]) -> dict[str, Stored]:
         """The last messages on many exact subjects, of those that have one."""
         found: dict[str, Stored] = {}
@@ -161,13 +181,16 @@ class JetStream:
             found |= await self._multi_last(stream, wanted)
         return found
 
-    async def matching(self, stream: str, pattern: str) -> dict[str, Stored]:
-        """The last messages on all subjects that match a pattern; refused where these are more than 1,024."""
-        return await self._multi_last(stream, [pattern])
-
     async def _multi_last(self, stream: str, subjects: Sequence[str]) -> dict[str, Stored]:
-        found = await self._direct(stream, {"multi_last": subjects}, subjects[0])
-        return {stored.subject: stored for stored in found}
+        found: dict[str, Stored] = {}
+        while subjects:
+            page = await self._direct(stream, {"multi_last": subjects}, subjects[0])
+            found |= {stored.subject: stored for stored in page}
+            if not page or page[-1].headers.get("Nats-Num-Pending") == "0":
+                break
+            # The server ends an answer that grows too large for a connection, and says how many are left.
+            subjects = [subject for subject in subjects if subject not in found]
+        return found
 
     async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[Stored], bool]:
         """Messages on a subject from a sequence on, at most ``limit``, and whether there are more.
@@ -200,10 +223,10 @@ class JetStream:
             raise Refused(reply.error, f"reading {stream}")
         return None
 
-    async def _direct(self, stream: str, request: object, subject: str) -> list[Stored]:
-        replies = await self._exchange.many(
-            f"$JS.API.DIRECT.GET.{stream}", _JSON.encode(request), timeout=self._timeout
-        )
+    async def _direct(self, stream: str, request: Mapping[str, object], subject: str) -> list[Stored]:
+        # Without a bound the server sends so much at once that it takes the client for too slow and disconnects it.
+        body = _JSON.encode({**request, "max_bytes": PAGE_BYTES})
+        replies = await self._exchange.many(f"$JS.API.DIRECT.GET.{stream}", body, timeout=self._timeout)
         found: list[Stored] = []
         for reply in replies:
             stored = _stored(reply, subject)

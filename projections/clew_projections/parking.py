@@ -35,10 +35,10 @@ _DECODER: Final = msgspec.json.Decoder(Parked)
 
 
 async def parked(threads: Bucket) -> list[Parked]:
-    """All threads that stand still, at most 1,024.
+    """All threads that stand still.
 
     Raises:
-        Unavailable: the bucket does not answer, or there are more.
+        Unavailable: the bucket does not answer.
     """
     found = await threads.matching(f"{PARKED}.*.*")
     return [_DECODER.decode(value.body) for value in found.values() if value.body]
