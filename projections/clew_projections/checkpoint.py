@@ -1,22 +1,24 @@
 """Checkpoints: up to which sequence of a shard every view is known to be in the buckets.
 
-The buckets are not fsynced, so a server that loses power may lose views whose commits were acknowledged to the
-consumer. The checkpoint is written into the same buckets after the views, so it is lost with them: a consumer that is
-ahead of the checkpoint has to deliver again from there.
+The buckets are not fsynced, so a server that dies may lose views whose commits were acknowledged to the consumer. The
+checkpoint is written into the same buckets after the views, so it is lost with them: a consumer that is ahead of the
+checkpoint has to deliver again from there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from clew_events.codec import UNREADABLE
-from clew_events.errors import Corrupt
 from clew_projections.buckets import Bucket, LostRace, Value, checkpoint_key
 from clew_projections.jetstream import JetStream
+
+logger = logging.getLogger(__name__)
 
 
 class Mark(Struct, frozen=True):
@@ -45,27 +47,37 @@ _DECODER: Final = msgspec.json.Decoder(Mark)
 class Checkpoint:
     """The checkpoint of one shard, kept in every bucket that the shard is projected into."""
 
-    def __init__(self, js: JetStream, stream: str, consumer: str, buckets: tuple[Bucket, ...], shard: int) -> None:
+    def __init__(
+        self,
+        js: JetStream,
+        stream: str,
+        consumer: str,
+        buckets: tuple[Bucket, ...],
+        shard: int,
+        *,
+        connection: Callable[[], int],
+    ) -> None:
+        """``connection`` counts how often the connection to NATS was made."""
         self._js = js
         self._consumer = f"{stream}.{consumer}"
         self._buckets = buckets
-        self._key = checkpoint_key(shard)
-        self._written = 0
+        self._shard = shard
+        self._connection = connection
+        self._written: int | None = None
         self._due = 0.0
 
-    async def rewind(self) -> int:
-        """Make the consumer deliver again whatever the buckets may have lost; up to which sequence that goes.
+    async def rewind(self) -> None:
+        """Make the consumer deliver again whatever the buckets may have lost.
 
         Raises:
             Unavailable: JetStream does not answer.
         """
-        marks = [_seq(await bucket.get(self._key)) for bucket in self._buckets]
+        marks = [await marked(bucket, self._shard) for bucket in self._buckets]
+        if self._written is not None:
+            marks.append(self._written)
         self._written = min(marks)
-        state = await self.state()
-        if state.ack_floor.stream_seq <= self._written:
-            return 0
-        await self._js.api(f"CONSUMER.RESET.{self._consumer}", {"seq": self._written + 1})
-        return state.delivered.stream_seq
+        if (await self.state()).ack_floor.stream_seq > self._written:
+            await self._js.api(f"CONSUMER.RESET.{self._consumer}", {"seq": self._written + 1})
 
     async def advance(self, every: float, *, reached: int) -> None:
         """Write the checkpoint if ``every`` seconds have passed and a commit past it, up to ``reached``, was projected.
@@ -74,35 +86,52 @@ class Checkpoint:
             Unavailable: JetStream does not answer.
         """
         now = asyncio.get_running_loop().time()
-        if reached <= self._written or now < self._due:
+        written = self._written or 0
+        if reached <= written or now < self._due:
             return
         self._due = now + every
+        connection = self._connection()
         floor = (await self.state()).ack_floor.stream_seq
-        if floor > self._written:
-            for bucket in self._buckets:
-                await self._write(bucket, floor)
+        if floor <= written:
+            return
+        for bucket in self._buckets:
+            await self._write(bucket, floor)
+        if connection == self._connection():
             self._written = floor
+        # Otherwise the views that this mark speaks for may be gone, and rewind() goes back to the mark before it.
 
     async def state(self) -> ConsumerState:
         """How far the consumer is."""
         return msgspec.convert(await self._js.api(f"CONSUMER.INFO.{self._consumer}"), ConsumerState)
 
     async def _write(self, bucket: Bucket, seq: int) -> None:
+        key = checkpoint_key(self._shard)
         while True:
-            value = await bucket.get(self._key)
-            if value is not None and _seq(value) >= seq:
+            value = await bucket.get(key)
+            if value is not None and _seq(key, value) >= seq:
                 return
             try:
-                await bucket.put(self._key, msgspec.json.encode(Mark(seq)), value.revision if value else 0)
+                await bucket.put(key, msgspec.json.encode(Mark(seq)), value.revision if value else 0)
             except LostRace:
                 continue
             return
 
 
-def _seq(value: Value | None) -> int:
+async def marked(bucket: Bucket, shard: int) -> int:
+    """The sequence of a shard up to which a bucket says that it holds every view.
+
+    Raises:
+        Unavailable: the bucket does not answer.
+    """
+    key = checkpoint_key(shard)
+    return _seq(key, await bucket.get(key))
+
+
+def _seq(key: str, value: Value | None) -> int:
     if value is None or not value.body:
         return 0
     try:
         return _DECODER.decode(value.body).seq
-    except UNREADABLE as fault:
-        raise Corrupt(f"not a checkpoint: {fault}", code="unreadable_checkpoint") from fault
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        logger.warning("the value under %s is no checkpoint: everything is projected again", key)
+        return 0

@@ -4,20 +4,25 @@ A view, wherever it comes from, is a fold up to some commit; asking the log for 
 gives the present. So a projector that lags, or does not run, makes answers dearer and never late.
 
 Messages need one thing more. The projector writes the messages of a commit before the thread's view, so a message read
-*after* a thread's view from the bucket holds at least every commit that view holds; the tail supplies the rest.
+*after* a thread's view from the bucket holds at least every commit that view holds; the tail supplies the rest. Where
+a server that died may have lost messages, the tail begins earlier; and a view that is missing or cannot be read is
+made again from the log.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from msgspec import Struct
 
 from clew_events.commit import Recorded
+from clew_events.errors import Corrupt
 from clew_events.events import MessageAdded
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
 from clew_projections.buckets import Bucket, message_key, thread_key
+from clew_projections.doubt import Doubts
 from clew_projections.history import Histories
 from clew_projections.views import (
     MessageView,
@@ -30,6 +35,8 @@ from clew_projections.views import (
     touched,
 )
 
+logger = logging.getLogger(__name__)
+
 
 class Present(Struct, frozen=True):
     """A thread at its latest commit, and the commits that the bucket was not known to hold yet."""
@@ -41,15 +48,22 @@ class Present(Struct, frozen=True):
 class Current:
     """Reads the present from the buckets and the log."""
 
-    def __init__(self, threads: Bucket, messages: Bucket, histories: Histories) -> None:
+    def __init__(self, threads: Bucket, messages: Bucket, histories: Histories, doubts: Doubts) -> None:
         self._threads = threads
         self._messages = messages
         self._histories = histories
+        self._doubts = doubts
 
     async def projected(self, address: Address) -> ThreadView:
-        """A thread's view as the bucket has it, which may lag; an absent one if it has none."""
+        """A thread's view as the bucket has it, which may lag; an absent one if it has none that can be read."""
         value = await self._threads.get(thread_key(address))
-        return decode_thread(value.body) if value is not None and value.body else absent(*address)
+        if value is None or not value.body:
+            return absent(*address)
+        try:
+            return decode_thread(value.body)
+        except Corrupt as fault:
+            logger.warning("reading thread %s of tenant %s from the log: %s", address.thread, address.tenant, fault)
+            return absent(*address)
 
     async def caught_up(self, view: ThreadView) -> ThreadView:
         """A view brought up to the latest commit: one request when it is there already, or one commit short."""
@@ -73,12 +87,15 @@ class Current:
     async def caught_up_with_messages(self, view: ThreadView) -> Present:
         """A view just read from the bucket, brought up to the latest commit. No other view will do: see above."""
         address = Address(view.tenant, view.id)
-        newest = await self._histories.newest(address, view.seq)
+        sure = await self._doubts.sure(self._histories.shard(address), view.seq)
+        newest = await self._histories.newest(address, sure)
         if newest is None:
             return Present(view, ())
-        tail = [newest] if newest.commit.n == view.n + 1 else await self._histories.tail(address, view.seq)
+        one = newest.commit.n == view.n + 1 and sure == view.seq
+        tail = [newest] if one else await self._histories.tail(address, sure)
         for commit in tail:
-            view = advance(view, commit)
+            if commit.position.seq > view.seq:
+                view = advance(view, commit)
         return Present(view, tuple(tail))
 
     async def messages(self, present: Present, ordinals: Sequence[int]) -> dict[int, MessageView]:
@@ -87,12 +104,16 @@ class Current:
         address = Address(thread.tenant, thread.id)
         keys = {message_key(address, ordinal): ordinal for ordinal in ordinals}
         stored = await self._messages.get_many(keys)
-        views = {keys[key]: decode_message(value.body) for key, value in stored.items() if value.body}
+        views = {keys[key]: view for key, value in stored.items() if (view := _readable(value.body)) is not None}
         for recorded in present.unprojected:
             for message_id in touched(recorded.commit):
                 ordinal = ordinal_of(message_id)
                 if ordinal in views or (ordinal in ordinals and _adds(recorded, message_id)):
                     views[ordinal] = advance_message(views.get(ordinal), message_id, recorded.commit)
+        if lost := {ordinal for ordinal in ordinals if 1 <= ordinal <= thread.last_ordinal} - views.keys():
+            # Every ordinal has its view, deleted or not. One that is not there is not projected again by itself.
+            again = await self._histories.messages_at(address, lost, thread.n)
+            views |= {view.ordinal: view for view in again.values()}
         return views
 
     async def message(self, present: Present, message_id: str) -> MessageView | None:
@@ -102,6 +123,13 @@ class Current:
             return None
         found = (await self.messages(present, (ordinal,))).get(ordinal)
         return found if found is not None and found.id == message_id else None
+
+
+def _readable(body: bytes) -> MessageView | None:
+    try:
+        return decode_message(body) if body else None
+    except Corrupt:
+        return None
 
 
 def _adds(recorded: Recorded, message_id: str) -> bool:

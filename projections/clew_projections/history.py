@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from typing import Final
 
 from clew_events.codec import recorded
 from clew_events.commit import Position, Recorded
 from clew_events.errors import Corrupt, Unavailable
+from clew_events.ids import ordinal_of
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.jetstream import JetStream, Stored
-from clew_projections.views import MessageView, advance_message, touched
+from clew_projections.views import MessageView, absent, advance, advance_message, touched
 
 PATIENCE: Final = 20
 """How often a follower is asked again for commits its leader has."""
@@ -40,10 +41,8 @@ class Histories:
             Corrupt: the stored body cannot be read.
             Unavailable: the log does not answer.
         """
-        shard = self.shard(address)
-        ask = self._js.newest_at_leader if self._replicated else self._js.newest
-        stored = await ask(event_stream(shard), event_subject(shard, address), seq)
-        return read(stored, shard) if stored is not None else None
+        stored = await self._newest(address, seq)
+        return read(stored, self.shard(address)) if stored is not None else None
 
     async def tail(self, address: Address, seq: int) -> list[Recorded]:
         """Every commit of a thread after a sequence (0: all of them), up to the very latest acknowledged.
@@ -56,13 +55,13 @@ class Histories:
 
     async def after(self, address: Address, seq: int) -> AsyncIterator[Recorded]:
         """The same, one by one, for histories too long to hold."""
-        newest = await self.newest(address, seq)
+        newest = await self._newest(address, seq)
         if newest is None:
             return
         shard = self.shard(address)
         stream, subject = event_stream(shard), event_subject(shard, address)
         late = 0
-        while seq < newest.position.seq:
+        while seq < newest.seq:
             page, _ = await self._js.after(stream, subject, seq + 1)
             for stored in page:
                 yield read(stored, shard)
@@ -106,13 +105,25 @@ class Histories:
 
     async def message_at(self, address: Address, message_id: str, n: int) -> MessageView | None:
         """A message as it was after the thread's commit ``n``, from the log alone."""
-        view: MessageView | None = None
+        return (await self.messages_at(address, {ordinal_of(message_id)}, n)).get(message_id)
+
+    async def messages_at(self, address: Address, ordinals: Container[int], n: int) -> dict[str, MessageView]:
+        """The messages at some ordinals as they were after the thread's commit ``n``, from the log alone."""
+        views: dict[str, MessageView] = {}
+        thread = absent(*address)
         async for found in self.after(address, 0):
             if found.commit.n > n:
                 break
-            if message_id in touched(found.commit):
-                view = advance_message(view, message_id, found.commit)
-        return view
+            thread = advance(thread, found)
+            for message_id in touched(found.commit):
+                if ordinal_of(message_id) in ordinals:
+                    views[message_id] = advance_message(views.get(message_id), message_id, found.commit)
+        return views
+
+    async def _newest(self, address: Address, seq: int) -> Stored | None:
+        shard = self.shard(address)
+        ask = self._js.newest_at_leader if self._replicated else self._js.newest
+        return await ask(event_stream(shard), event_subject(shard, address), seq)
 
     def _missing(self, address: Address, where: str) -> Corrupt:
         return Corrupt(

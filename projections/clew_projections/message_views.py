@@ -43,10 +43,9 @@ class MessageViews:
         stored: Value | None = None
         # The first try takes the message for a new one; if it is not, the fold or the guard says so.
         while True:
-            before = decode_message(stored.body) if stored is not None and stored.body else None
             try:
-                after = await self._fold(address, message_id, before, commits)
-                if after is not before:
+                after = await self._fold(address, message_id, stored, commits)
+                if after is not None:
                     await self._bucket.put(key, encode(after), stored.revision if stored is not None else 0)
             except LostRace:
                 stored = await self._bucket.get(key)
@@ -54,19 +53,31 @@ class MessageViews:
             return
 
     async def _fold(
-        self, address: Address, message_id: str, before: MessageView | None, commits: Sequence[Recorded]
-    ) -> MessageView:
+        self, address: Address, message_id: str, stored: Value | None, commits: Sequence[Recorded]
+    ) -> MessageView | None:
+        """The view to be stored instead of what is; ``None`` if that may stay."""
+        before: MessageView | None = None
+        if stored is not None and stored.body:
+            try:
+                before = decode_message(stored.body)
+            except Corrupt:
+                return await self._from_log(address, message_id, commits)
         try:
-            return _advanced(before, message_id, commits)
+            after = _advanced(before, message_id, commits)
         except Corrupt:
             if before is not None:
                 raise
+        else:
+            return after if after is not before else None
         # A change to a message that is not new: continue from what the bucket has, or failing that from the log.
         value = await self._bucket.get(message_key(address, ordinal_of(message_id)))
         if value is not None and value.body:
             raise LostRace(message_id)
-        from_log = await self._histories.message_at(address, message_id, commits[-1].commit.n)
-        return _advanced(from_log, message_id, commits)
+        return await self._from_log(address, message_id, commits)
+
+    async def _from_log(self, address: Address, message_id: str, commits: Sequence[Recorded]) -> MessageView:
+        view = await self._histories.message_at(address, message_id, commits[-1].commit.n)
+        return _advanced(view, message_id, commits)
 
 
 def _advanced(before: MessageView | None, message_id: str, commits: Sequence[Recorded]) -> MessageView:

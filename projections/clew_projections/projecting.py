@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Final
+
+from msgspec import Struct
 
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
 from clew_projections.buckets import Bucket, LostRace, Value, thread_key
 from clew_projections.deliveries import Delivery
+from clew_projections.doubt import Doubts
 from clew_projections.history import Histories, read
 from clew_projections.message_views import MessageViews
 from clew_projections.views import ThreadView, absent, advance, decode_thread, encode
+
+logger = logging.getLogger(__name__)
 
 REMEMBERED: Final = 20_000
 """Views kept with their revisions, so that a busy thread is not read before each write."""
 
 
+class _Known(Struct, frozen=True):
+    """A view and the revision it is kept at; ``sure`` when its messages are known to be there as well."""
+
+    view: ThreadView
+    revision: int
+    sure: bool = False
+
+
+class _Found(Struct, frozen=True):
+    """Commits as far as they can be read, and why not further."""
+
+    commits: list[Recorded]
+    fault: Corrupt | None = None
+
+
 class Projecting:
     """Applies commits to the views of threads and messages, in the buckets."""
 
-    def __init__(self, threads: Bucket, messages: MessageViews, histories: Histories) -> None:
+    def __init__(self, threads: Bucket, messages: MessageViews, histories: Histories, doubts: Doubts) -> None:
         self._threads = threads
         self._messages = messages
         self._histories = histories
-        self._known: OrderedDict[Address, tuple[ThreadView, int]] = OrderedDict()
+        self._doubts = doubts
+        self._known: OrderedDict[Address, _Known] = OrderedDict()
 
     def forget(self) -> None:
         """Drop what is remembered of the buckets; they are read again."""
@@ -38,30 +60,22 @@ class Projecting:
         if missing:
             found = await self._threads.get_many(missing)
             for key, address in missing.items():
-                self._remember(address, *_view(address, found.get(key)))
+                self._remember(address, _known(address, found.get(key)))
 
-    async def apply(self, address: Address, deliveries: Sequence[Delivery], again_until: int = 0) -> None:
+    async def apply(self, address: Address, deliveries: Sequence[Delivery]) -> None:
         """Bring the views of a thread at least up to the latest of some deliveries.
 
-        Deliveries up to sequence ``again_until`` are given again because views may have been lost: their messages are
-        written even where the thread's view holds them already.
-
         Raises:
-            Corrupt: the thread's history cannot be read or folded. Nothing beyond the fault is written.
+            Corrupt: the thread's history cannot be read or folded. Everything before the fault is written.
             Unavailable: a bucket or the log does not answer.
         """
-        shard = self._histories.shard(address)
         while True:
-            known = self._known.get(address) or await self._read(address)
-            view, _ = known
-            again = [each for each in deliveries if each.seq <= min(view.seq, again_until)]
-            if again:
-                await self._messages.write(address, [read(each.stored(), shard) for each in again])
-            new = sorted((each for each in deliveries if each.seq > view.seq), key=lambda each: each.seq)
+            known = await self._sure(address, self._known.get(address) or await self._read(address))
+            new = sorted((each for each in deliveries if each.seq > known.view.seq), key=lambda each: each.seq)
             if not new:
                 return
             try:
-                await self._write(address, known, await self._next(address, view, new))
+                await self._write(address, known, await self._next(address, known.view, new))
             except LostRace:
                 self._known.pop(address, None)
                 continue
@@ -75,27 +89,47 @@ class Projecting:
             Unavailable: as for ``apply``.
         """
         while True:
-            known = await self._read(address)
+            known = await self._sure(address, await self._read(address))
             try:
-                await self._write(address, known, await self._histories.tail(address, known[0].seq))
+                await self._write(address, known, await self._tail(address, known.view.seq))
             except LostRace:
                 continue
             return
 
-    async def _next(self, address: Address, view: ThreadView, new: Sequence[Delivery]) -> list[Recorded]:
+    async def _sure(self, address: Address, known: _Known) -> _Known:
+        """The same view, after its messages were written again if a server that died may have lost them."""
+        if known.sure:
+            return known
+        sure = await self._doubts.sure(self._histories.shard(address), known.view.seq)
+        if sure < known.view.seq:
+            await self._messages.write(address, (await self._tail(address, sure)).commits)
+        return self._remember(address, _Known(known.view, known.revision, sure=True))
+
+    async def _next(self, address: Address, view: ThreadView, new: Sequence[Delivery]) -> _Found:
         """The commits that follow a view, up to the last delivery at least."""
         shard = self._histories.shard(address)
-        commits = [read(each.stored(), shard) for each in new]
+        try:
+            commits = [read(each.stored(), shard) for each in new]
+        except Corrupt:
+            return await self._tail(address, view.seq)
         if [each.commit.n for each in commits] == list(range(view.n + 1, view.n + 1 + len(commits))):
-            return commits
+            return _Found(commits)
         # Something before these, or between them, has not come this way: the log has it.
-        return await self._histories.tail(address, view.seq)
+        return await self._tail(address, view.seq)
 
-    async def _write(self, address: Address, known: tuple[ThreadView, int], commits: Sequence[Recorded]) -> None:
-        view, revision = known
+    async def _tail(self, address: Address, seq: int) -> _Found:
+        commits: list[Recorded] = []
+        try:
+            async for recorded in self._histories.after(address, seq):
+                commits.append(recorded)  # noqa: PERF401 - what was read before a fault is wanted
+        except Corrupt as fault:
+            return _Found(commits, fault)
+        return _Found(commits)
+
+    async def _write(self, address: Address, known: _Known, found: _Found) -> None:
+        view, fault = known.view, found.fault
         folded: list[Recorded] = []
-        fault: Corrupt | None = None
-        for recorded in commits:
+        for recorded in found.commits:
             try:
                 view = advance(view, recorded)
             except Corrupt as broken:
@@ -105,21 +139,30 @@ class Projecting:
         if folded:
             # Messages first: whoever sees the thread's view at a commit finds that commit's messages there.
             await self._messages.write(address, folded)
-            self._remember(address, view, await self._threads.put(thread_key(address), encode(view), revision))
+            revision = await self._threads.put(thread_key(address), encode(view), known.revision)
+            self._remember(address, _Known(view, revision, sure=True))
         if fault is not None:
             raise fault
 
-    async def _read(self, address: Address) -> tuple[ThreadView, int]:
-        return _view(address, await self._threads.get(thread_key(address)))
+    async def _read(self, address: Address) -> _Known:
+        return _known(address, await self._threads.get(thread_key(address)))
 
-    def _remember(self, address: Address, view: ThreadView, revision: int) -> None:
-        self._known[address] = view, revision
+    def _remember(self, address: Address, known: _Known) -> _Known:
+        self._known[address] = known
         self._known.move_to_end(address)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
+        return known
 
 
-def _view(address: Address, value: Value | None) -> tuple[ThreadView, int]:
+def _known(address: Address, value: Value | None) -> _Known:
     if value is None:
-        return absent(*address), 0
-    return (decode_thread(value.body) if value.body else absent(*address)), value.revision
+        return _Known(absent(*address), 0)
+    if not value.body:
+        return _Known(absent(*address), value.revision)
+    try:
+        return _Known(decode_thread(value.body), value.revision)
+    except Corrupt as fault:
+        # The log is what counts; what cannot be read is made again from it.
+        logger.warning("thread %s of tenant %s is projected again: %s", address.thread, address.tenant, fault)
+        return _Known(absent(*address), value.revision)

@@ -46,13 +46,18 @@ class Projector:
         self._threads = threads
         self._checkpoint = checkpoint
         self._connection = connection
-        self._again_until = 0
         self._reached = 0
         self.commits = 0
         """Commits projected since the start, repeated ones included."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Project until ``stop`` is set; the batch in hand is finished first."""
+        try:
+            await self._run(stop)
+        finally:
+            await self._deliveries.close()
+
+    async def _run(self, stop: asyncio.Event) -> None:
         ready: int | None = None
         pause = 0.05
         while not stop.is_set():
@@ -61,19 +66,20 @@ class Projector:
                     await self._begin()
                     ready = connection
                 await self.project(await self._deliveries.next(BATCH))
-                await self._checkpoint.advance(CHECKPOINT_EVERY, reached=self._reached)
+                if ready == self._connection():
+                    await self._checkpoint.advance(CHECKPOINT_EVERY, reached=self._reached)
                 pause = 0.05
             except Unavailable as fault:
                 logger.warning("the projector waits for JetStream: %s", fault)
                 ready = None
+                await self._deliveries.give_back()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
-        await self._deliveries.close()
 
     async def _begin(self) -> None:
         # The server may be another run of itself, and have lost views that were never worth an fsync.
         self._projecting.forget()
-        self._again_until = await self._checkpoint.rewind()
+        await self._checkpoint.rewind()
         if released := await retry(self._threads, self._projecting):
             logger.warning("%d parked threads could be taken up again", released)
 
@@ -99,7 +105,7 @@ class Projector:
 
     async def _thread(self, address: Address, deliveries: list[Delivery]) -> None:
         try:
-            await self._projecting.apply(address, deliveries, self._again_until)
+            await self._projecting.apply(address, deliveries)
         except Corrupt as fault:
             # This thread stands still until somebody has looked; its commits stay in the log, and others go on.
             await park(self._threads, address, fault)

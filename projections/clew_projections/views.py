@@ -168,6 +168,8 @@ def advance_message(view: MessageView | None, message_id: str, commit: Commit) -
     Raises:
         Corrupt: the commit changes a message that was never added.
     """
+    if view is not None and view.id != message_id:
+        raise _never_added(commit, message_id)
     if view is not None and commit.n <= view.n:
         return view
     for event in commit.events:
@@ -193,11 +195,15 @@ def advance_message(view: MessageView | None, message_id: str, commit: Commit) -
             case _:
                 pass
     if view is None:
-        raise Corrupt(
-            f"thread {commit.thread}: commit {commit.n} changes message {message_id}, which was never added",
-            code="unknown_message",
-        )
+        raise _never_added(commit, message_id)
     return view
+
+
+def _never_added(commit: Commit, message_id: str) -> Corrupt:
+    return Corrupt(
+        f"thread {commit.thread}: commit {commit.n} changes message {message_id}, which was never added",
+        code="unknown_message",
+    )
 
 
 _ENCODER: Final = msgspec.json.Encoder()

@@ -18,6 +18,7 @@ from clew_projections.buckets import MESSAGES, THREADS, Bucket
 from clew_projections.checkpoint import Checkpoint
 from clew_projections.current import Current
 from clew_projections.deliveries import Deliveries
+from clew_projections.doubt import Doubts
 from clew_projections.exchange import Exchange
 from clew_projections.history import Histories
 from clew_projections.jetstream import JetStream
@@ -38,7 +39,11 @@ RECONNECT_WAIT: Final = 0.25
 
 
 class Connection:
-    """A connection to NATS that comes back by itself for ever, and counts how often it was made."""
+    """A connection to NATS that comes back by itself for ever.
+
+    ``made`` counts how often it was made. It goes up as soon as the connection is lost, before anything is sent on the
+    next one, so whoever sees it unchanged has been talking to one run of the server.
+    """
 
     def __init__(self, nc: Client, js: JetStream) -> None:
         self.nc = nc
@@ -58,7 +63,8 @@ class Clew:
         self.threads = Bucket(js, THREADS)
         self.messages = Bucket(js, MESSAGES)
         self.histories = Histories(js, deployment.shards, replicated=deployment.replicas > 1)
-        self.current = Current(self.threads, self.messages, self.histories)
+        self.doubts = Doubts(js, self.messages, self._connection)
+        self.current = Current(self.threads, self.messages, self.histories, self.doubts)
         memory = Memory()
         self.handler = Handler(Log(js, deployment.shards), self.current, self.histories, memory)
         self.reader = Reader(self.current, self.histories, memory)
@@ -66,16 +72,16 @@ class Clew:
     def checkpoint(self, shard: int) -> Checkpoint:
         """The checkpoint of a shard, and with it how far its projection is."""
         buckets = (self.threads, self.messages)
-        return Checkpoint(self.js, event_stream(shard), streams.PROJECTOR, buckets, shard)
+        return Checkpoint(self.js, event_stream(shard), streams.PROJECTOR, buckets, shard, connection=self._connection)
 
     def projector(self, shard: int) -> Projector:
         """A projector of one shard. Any number of them may run, here and elsewhere."""
         return Projector(
             Deliveries(self.nc, event_stream(shard), streams.PROJECTOR),
-            Projecting(self.threads, MessageViews(self.messages, self.histories), self.histories),
+            Projecting(self.threads, MessageViews(self.messages, self.histories), self.histories, self.doubts),
             self.threads,
             self.checkpoint(shard),
-            lambda: self.connection.made,
+            self._connection,
         )
 
     def audit(self) -> Audit:
@@ -85,6 +91,9 @@ class Clew:
     def prover(self) -> Prover:
         """Compares the buckets with the log."""
         return Prover(self.audit(), self.threads, self.messages, self.histories)
+
+    def _connection(self) -> int:
+        return self.connection.made
 
     async def project(self, stop: asyncio.Event) -> None:
         """Project every shard until ``stop`` is set."""
@@ -105,10 +114,12 @@ async def connection(url: str, *, name: str, patience: float = 10.0) -> AsyncIte
     async def on_error(fault: Exception) -> None:
         logger.warning("nats: %s", str(fault) or type(fault).__name__)
 
-    async def on_reconnect() -> None:
-        logger.warning("nats: connected again")
+    async def on_disconnect() -> None:
         for each in made:
             each.made += 1
+
+    async def on_reconnect() -> None:
+        logger.warning("nats: connected again")
 
     nc = Client()
     try:
@@ -117,6 +128,7 @@ async def connection(url: str, *, name: str, patience: float = 10.0) -> AsyncIte
                 url,
                 name=name,
                 error_cb=on_error,
+                disconnected_cb=on_disconnect,
                 reconnected_cb=on_reconnect,
                 allow_reconnect=True,
                 max_reconnect_attempts=-1,
