@@ -117,7 +117,8 @@ class Handler:
             return outcome(task.command, view, ground.message, position) if ground.fresh else None
         appended = await self._log.append(self._commit(task, view, events), view.seq, trace)
         if not isinstance(appended, Appended):
-            return None
+            # A duplicate that the present does not remember was carried out more than a hundred commits ago.
+            return await self._long_ago(task) if appended.why == "duplicate" and ground.fresh else None
         after = advance(view, appended.recorded)
         self._memory.remember(after)
         return outcome(task.command, after, ground.message, appended.recorded.position, appended.recorded.commit)
@@ -167,7 +168,16 @@ class Handler:
             _hold_same(task, first.commit.digest)
         else:
             return None
-        then = view if n == view.n else await self._until(task.address, n)
+        return await self._as_then(task, view if n == view.n else await self._until(task.address, n), first)
+
+    async def _long_ago(self, task: _Task) -> Done | None:
+        async for found in self._histories.after(task.address, 0):
+            if found.commit.id == task.id:
+                _hold_same(task, found.commit.digest)
+                return await self._as_then(task, await self._until(task.address, found.commit.n), found)
+        return None
+
+    async def _as_then(self, task: _Task, then: ThreadView, first: Recorded) -> Done:
         message = await self._message_then(task.command, then, first)
         return outcome(task.command, then, message, first.position, first.commit)
 

@@ -104,12 +104,14 @@ class Reader:
         """A page of a thread's commits. A deleted thread still has its history."""
         address = Address(tenant, query.thread_id)
         entries: list[Entry] = []
+        known = False
         async for recorded in self._histories.after(address, 0):
             if recorded.commit.n >= query.start + query.limit:
                 return History(commits=tuple(entries), next=recorded.commit.n)
+            known = True
             if recorded.commit.n >= query.start:
                 entries.append(Entry(position=recorded.position, hash=recorded.hash, commit=recorded.commit))
-        if not entries and query.start == 1:
+        if not known:
             raise no_thread(query.thread_id)
         return History(commits=tuple(entries))
 
