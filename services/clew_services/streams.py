@@ -259,13 +259,26 @@ def _hold_same(name: str, wanted: Config, found: Config) -> None:
         if isinstance(value, Mapping) and isinstance(actual, Mapping):
             actual = {key: actual.get(key) for key in value}
         if actual != value:
-            raise Corrupt(
-                f"{name} was changed: its '{setting}' is {actual!r} and must be {value!r}. "
-                "Set it back before starting, or find out who changed it",
-                code="changed_stream",
-            )
+            raise _changed(name, setting, actual, f"must be {value!r}")
+    for setting in _NEVER:
+        if actual := found.get(setting):
+            raise _changed(name, setting, actual, "must not be set")
 
 
+def _changed(name: str, setting: str, actual: object, demand: str) -> Corrupt:
+    return Corrupt(
+        f"{name} was changed: its '{setting}' is {actual!r} and {demand}. "
+        "Set it back before starting, or find out who changed it",
+        code="changed_stream",
+    )
+
+
+# By these, messages would go, come from elsewhere, or never reach those who read them.
+_NEVER: Final = (
+    *("allow_msg_ttl", "allow_msg_schedules", "allow_msg_counter", "sealed", "no_ack"),
+    *("mirror", "sources", "subject_transform", "discard_new_per_subject"),
+    *("filter_subject", "filter_subjects", "headers_only", "pause_until", "inactive_threshold", "deliver_subject"),
+)
 # What the server leaves out of its answers when it is at its zero value.
 _ABSENT: Final[Config] = {
     "allow_rollup_hdrs": False,
