@@ -1,8 +1,8 @@
-"""All of Clew on one machine: a NATS server, the HTTP API in one process, everything else in another.
+"""All of Clew on one machine: a NATS server, and three processes that answer over NATS, answer over HTTP, and project.
 
-Two processes, because the API and the rest each fill a core: an HTTP request is decided and appended in the
-API's own process, while the other one follows with the projection and serves callers over NATS, and neither
-waits for the other. They are started in the order in which they need each other, and stopped in the opposite.
+Three, because each can fill a core: a request is decided and appended where it arrives, and the projector follows in a
+process of its own that steps back for the others, since a projection that is late makes nothing wrong. They are
+started in the order in which they need each other, and stopped in the opposite.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from clew_services.probe import reachable, until_ready
 from clew_services.settings import Settings
 from clew_services.supervise import Part, Served, keep
 
-BEHIND: Final = ("commands", "query", "projector")
-"""The roles that share the second process."""
+OVER_NATS: Final = ("commands", "query")
+PROJECTING: Final = ("projector",)
+OVER_HTTP: Final = ("api",)
 
 _REMEDY: Final = "Choose another with --http or CLEW_HTTP (port 0 takes any free one)"
 _LOG: Final = logging.getLogger("clew.up")
@@ -87,8 +88,8 @@ async def _start(settings: Settings, parts: list[Part], stack: contextlib.AsyncE
         "CLEW_HTTP": str(wanted),
         "CLEW_MAX_BODY": str(settings.max_body),
     }
-    await start(Served(BEHIND, environment))
-    api = Served(("api",), environment)
+    await asyncio.gather(start(Served(PROJECTING, environment)), start(Served(OVER_NATS, environment)))
+    api = Served(OVER_HTTP, environment)
     await start(api)
     # Clients know the port from now on, so the API comes back on the same one.
     api.environment["CLEW_HTTP"] = api.facts["http"]

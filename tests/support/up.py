@@ -61,7 +61,7 @@ class Up:
         return self._errors.read_text()
 
     def children(self) -> dict[str, int]:
-        """The process ids of its parts: ``nats-server``, ``serve api`` and ``serve commands query projector``."""
+        """The process ids of its parts: ``nats-server`` and ``serve ROLE...``."""
         found = {}
         for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
             with contextlib.suppress(OSError):
