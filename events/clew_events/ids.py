@@ -19,7 +19,7 @@ ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercas
 _BASE: Final = len(ALPHABET)
 _VALUE: Final = {character: value for value, character in enumerate(ALPHABET)}
 
-_PAIRS: Final = [first + second for first in ALPHABET for second in ALPHABET]
+_LETTER_OF: Final = bytes(ord(ALPHABET[byte % _BASE]) for byte in range(256))
 
 _TAIL: Final = 24
 _ORDINAL: Final = 6
@@ -61,24 +61,27 @@ def is_tenant(text: str) -> bool:
     return _TENANT.fullmatch(text) is not None
 
 
-def _base62(number: int, width: int) -> str:
-    # Two digits at a time: ids are made on the way of every command, and dividing large numbers is what it costs.
-    pairs = []
-    for _ in range(0, width, 2):
-        number, pair = divmod(number, _BASE * _BASE)
-        pairs.append(_PAIRS[pair])
-    return "".join(reversed(pairs))[-width:]
-
-
 def derived(prefix: str, *parts: str, length: int = _TAIL) -> str:
-    """A prefix and ``length`` base-62 characters that follow from ``parts`` alone: the same for ever."""
-    digest = hashlib.sha256("\x00".join(parts).encode()).digest()
-    return prefix + _base62(int.from_bytes(digest, "big") % _BASE**length, length)
+    """A prefix and ``length`` (at most 32) letters or digits that follow from ``parts`` alone: the same for ever."""
+    return prefix + _letters(hashlib.sha256("\x00".join(parts).encode()).digest()[:length])
 
 
 def random(prefix: str, length: int = _TAIL) -> str:
-    """A prefix and ``length`` unguessable base-62 characters (24 carry 142 bits)."""
-    return prefix + _base62(int.from_bytes(secrets.token_bytes(length)) % _BASE**length, length)
+    """A prefix and ``length`` unguessable letters or digits (24 carry 142 bits)."""
+    return prefix + _letters(secrets.token_bytes(length))
+
+
+def _letters(raw: bytes) -> str:
+    """A letter or digit for each byte. Eight of the 62 stand for five bytes each, the rest for four: 5.95 bits a letter."""
+    return raw.translate(_LETTER_OF).decode()
+
+
+def _base62(number: int, width: int) -> str:
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, _BASE)
+        digits.append(ALPHABET[digit])
+    return "".join(reversed(digits))
 
 
 def message_id(ordinal: int, *seed: str) -> str:

