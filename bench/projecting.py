@@ -15,7 +15,7 @@ from clew_events.commands import CreateThread, UpdateThread
 from clew_events.subjects import event_stream
 from clew_services import compose, streams
 from clew_services.compose import Clew
-from clew_services.embedded import EmbeddedServer
+from clew_services.embedded.server import EmbeddedServer
 
 CROWD = 500
 

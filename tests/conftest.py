@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from nats.aio.client import Client
 
-from clew_services.embedded import EmbeddedServer
+from clew_services.embedded.server import EmbeddedServer
 from support.deployments import FAST, connected_client, deployed
 
 if TYPE_CHECKING:

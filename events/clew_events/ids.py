@@ -72,7 +72,7 @@ def random(prefix: str, length: int = _TAIL) -> str:
 
 
 def _letters(raw: bytes) -> str:
-    """A letter or digit for each byte. Eight of the 62 stand for five bytes each, the rest for four: 5.95 bits a letter."""
+    """A letter or digit for each byte: eight of the 62 stand for five bytes each, the others for four."""
     return raw.translate(_LETTER_OF).decode()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clew_services.embedded import EmbeddedServer
+from clew_services.embedded.server import EmbeddedServer
 from support.up import CLEW, PATIENCE, clew, environment
 
 KEYS = "a-secret-key:default"

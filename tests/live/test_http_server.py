@@ -16,9 +16,9 @@ import pytest
 from clew_events.commands import Command
 from clew_events.replies import Done
 from clew_services.compose import Clew
-from clew_services.embedded import EmbeddedServer
+from clew_services.embedded.binary import CannotStart
+from clew_services.embedded.server import EmbeddedServer
 from clew_services.http.serve import serve_http
-from clew_services.nats_binary import CannotStart
 from clew_services.settings import Settings
 from support.api import ACME, KEYS, raw, served
 from support.asgi import Parts

@@ -9,7 +9,7 @@ from pathlib import Path
 import nats
 from nats.aio.client import Client
 
-from clew_services.embedded import EmbeddedServer
+from clew_services.embedded.server import EmbeddedServer
 
 FAST = "2m"
 """How often the server syncs where a test is not about power cuts."""

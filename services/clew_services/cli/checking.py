@@ -11,9 +11,10 @@ from rich.progress import Progress
 
 from clew_events.subjects import Address
 from clew_projections.audit import Finding
-from clew_services import compose, status
+from clew_services import compose
 from clew_services.cli import display
 from clew_services.cli.outcome import EXIT_CODES, print_json
+from clew_services.running import status
 
 T = TypeVar("T")
 

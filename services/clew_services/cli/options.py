@@ -39,6 +39,11 @@ shards = setting("shards", "Streams to spread threads over; fixed for ever at th
 sync = setting("sync", "'always' before acknowledging, or an interval such as 2m.")
 replicas = setting("replicas", "Copies of every stream on a cluster: 1, 3 or 5.")
 max_body = setting("max_body", "Largest body of an HTTP request, in bytes.")
+max_message = setting("max_message", "Longest text of a message, in bytes.")
+max_messages = setting("max_messages", "Most messages in a thread.")
+max_create = setting("max_create", "Most messages that a thread is created with; 100 at most.")
+rate = setting("rate", "Requests a second of one API key; 0 is no limit.")
+burst = setting("burst", "Requests at once of one API key; 0 is as many as in a second.")
 
 
 class _Moment(click.ParamType[int | datetime]):
@@ -113,6 +118,11 @@ expected_version = click.option(
     "--expected-version", type=click.IntRange(min=0), help="The thread's n; if it is not, nothing is done."
 )
 command_id = click.option("--command-id", help="The same id is carried out once, however often it is sent.")
+
+
+def limiting(function: F) -> F:
+    """The options of what serves callers: how much it takes of each."""
+    return max_body(max_message(max_messages(max_create(rate(burst(function))))))
 
 
 def asking(function: F) -> F:

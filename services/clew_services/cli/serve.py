@@ -11,7 +11,7 @@ import msgspec
 
 from clew_services.cli import options
 from clew_services.cli.logs import log_to_stderr
-from clew_services.serving import ROLES, Role, serve
+from clew_services.running.serving import ROLES, Role, serve
 from clew_services.settings import Settings
 
 
@@ -20,7 +20,7 @@ from clew_services.settings import Settings
 @options.nats
 @options.http
 @options.api_keys
-@options.max_body
+@options.limiting
 def command(roles: Sequence[Role], **chosen: str | int) -> None:
     """Run chosen parts of Clew in one process, against a deployment that 'clew init' has made.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 import msgspec
 
-from clew_services import status as deployment
 from clew_services.cli import display, options
 from clew_services.cli.outcome import print_json
 from clew_services.cli.session import look
 from clew_services.cli.versions import clew_version
+from clew_services.running import status as deployment
 
 
 @click.command("status")

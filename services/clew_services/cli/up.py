@@ -7,10 +7,10 @@ import asyncio
 import click
 import msgspec
 
-from clew_services import up
 from clew_services.cli import options
 from clew_services.cli.logs import log_to_stderr
 from clew_services.keys import Keys
+from clew_services.running import up
 from clew_services.settings import Settings
 
 
@@ -22,7 +22,7 @@ from clew_services.settings import Settings
 @options.shards
 @options.sync
 @options.replicas
-@options.max_body
+@options.limiting
 @options.as_json
 def command(as_json: bool, **chosen: str | int) -> None:
     """Run all of Clew here, in the foreground, on an embedded NATS server.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from clew_services import nats_binary
+from clew_services.embedded import binary
 
 
 def versions() -> dict[str, str]:
@@ -22,6 +22,6 @@ def clew_version() -> str:
 
 def _nats_server() -> str:
     try:
-        return nats_binary.version(nats_binary.find())
-    except nats_binary.CannotStart:
+        return binary.version(binary.find())
+    except binary.CannotStart:
         return "none"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from clew_events import ids
-from clew_services.nats_binary import CannotStart
+from clew_services.embedded.binary import CannotStart
 
 FILE: Final = "api-key"
 TENANT: Final = "default"

@@ -7,7 +7,7 @@ import http.client
 import ipaddress
 from typing import Final
 
-from clew_services.nats_binary import CannotStart
+from clew_services.embedded.binary import CannotStart
 from clew_services.settings import Address
 
 PATIENCE: Final = 60.0

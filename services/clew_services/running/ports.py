@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from clew_services.nats_binary import CannotStart
+from clew_services.embedded.binary import CannotStart
 
 
 def refuse_taken(host: str, port: int, *, purpose: str, remedy: str) -> None:

@@ -19,13 +19,13 @@ from typing import Final
 import msgspec
 
 from clew_services import compose, streams
-from clew_services.data_folder import claim
-from clew_services.embedded import EmbeddedServer
-from clew_services.issued_key import issued
-from clew_services.ports import refuse_taken
-from clew_services.probe import reachable, until_ready
-from clew_services.settings import Settings
-from clew_services.supervise import Part, Served, keep
+from clew_services.embedded.data_folder import claim
+from clew_services.embedded.server import EmbeddedServer
+from clew_services.running.issued_key import issued
+from clew_services.running.ports import refuse_taken
+from clew_services.running.probe import reachable, until_ready
+from clew_services.running.supervise import Part, Served, keep
+from clew_services.settings import LIMITING, Settings
 
 OVER_NATS: Final = ("commands", "query")
 PROJECTING: Final = ("projector",)
@@ -86,7 +86,7 @@ async def _start(settings: Settings, parts: list[Part], stack: contextlib.AsyncE
         "CLEW_NATS": nats,
         "CLEW_API_KEYS": keys,
         "CLEW_HTTP": str(wanted),
-        "CLEW_MAX_BODY": str(settings.max_body),
+        **{"CLEW_" + name.upper(): str(getattr(settings, name)) for name in LIMITING},
     }
     await asyncio.gather(start(Served(PROJECTING, environment)), start(Served(OVER_NATS, environment)))
     api = Served(OVER_HTTP, environment)

@@ -12,10 +12,10 @@ from signal import SIGKILL
 from typing import Final, Protocol
 
 from clew_events.backoff import delays
-from clew_services import readiness
-from clew_services.nats_binary import CannotStart
-from clew_services.stopping import signal, stopped
-from clew_services.tether import tethered
+from clew_services.embedded.binary import CannotStart
+from clew_services.embedded.tether import tethered
+from clew_services.running import readiness
+from clew_services.running.stopping import signal, stopped
 
 DRAIN: Final = 20.0
 """Seconds a part may take to finish what it has begun before it is killed."""

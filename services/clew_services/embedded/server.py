@@ -10,13 +10,13 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import Final, Self
 
-from clew_services import nats_binary
-from clew_services.data_folder import DataFolder, claim
-from clew_services.nats_binary import CannotStart
-from clew_services.nats_config import HOST, configuration
-from clew_services.ports import refuse_taken
-from clew_services.stopping import signal, stopped
-from clew_services.tether import tethered
+from clew_services.embedded import binary
+from clew_services.embedded.binary import CannotStart
+from clew_services.embedded.config import HOST, configuration
+from clew_services.embedded.data_folder import DataFolder, claim
+from clew_services.embedded.tether import tethered
+from clew_services.running.ports import refuse_taken
+from clew_services.running.stopping import signal, stopped
 
 START: Final = 120.0
 """Seconds a server may take to be ready: after a crash it reads its whole store."""
@@ -60,8 +60,8 @@ class EmbeddedServer:
         Raises:
             CannotStart: no usable program, port taken, folder in use or not writable, or the server gave up.
         """
-        program = nats_binary.find()
-        self.version = nats_binary.version(program)
+        program = binary.find()
+        self.version = binary.version(program)
         held = self._folder
         self._folder = held or await claim(self.data)
         try:

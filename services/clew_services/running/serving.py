@@ -12,10 +12,11 @@ from functools import partial
 from typing import Final, Literal, assert_never, get_args
 
 from clew_events.errors import Invalid
-from clew_services import compose, readiness
+from clew_services import compose
 from clew_services.apps import serve_commands, serve_inbox, serve_queries
 from clew_services.http.serve import serve_http
 from clew_services.keys import Keys
+from clew_services.running import readiness
 from clew_services.settings import Settings
 
 Role = Literal["api", "commands", "query", "projector"]
@@ -31,7 +32,7 @@ _LOG: Final = logging.getLogger("clew.serve")
 async def serve(roles: Sequence[Role], settings: Settings) -> None:
     """Run ``roles`` until SIGTERM or SIGINT, finish what was begun, and return; a second signal ends the process.
 
-    When all are ready, whoever started the process is told; see :mod:`clew_services.readiness`.
+    When all are ready, whoever started the process is told; see :mod:`clew_services.running.readiness`.
 
     Raises:
         Invalid: the API is to be served, and nobody has a key to it.
@@ -45,7 +46,8 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
             param="api_keys",
         )
     stop, facts = _stop_on_signals(), dict[str, str]()
-    async with compose.connected(settings.nats_url, name=f"clew {' '.join(roles)}") as clew:
+    name, limits = f"clew {' '.join(roles)}", settings.limits
+    async with compose.connected(settings.nats_url, name=name, limits=limits) as clew:
         services = [
             each for role in roles for each in _services(role, clew, keys, settings, facts, alone=len(roles) == 1)
         ]
