@@ -1,0 +1,261 @@
+"""The log on a real server: whatever happens to a publish, its commit is there once or not at all, and one is told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from signal import SIGCONT, SIGKILL, SIGSTOP
+
+import pytest
+
+from clew_events.commands import AddMessage, Command, CreateThread, UpdateThread
+from clew_events.errors import TooLarge, Unavailable
+from clew_events.requests import NewMessage
+from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_services.compose import Clew, connected
+from clew_services.embedded import EmbeddedServer
+from clew_services.handle import Handler
+from clew_services.log import Appended, Behind, Log
+from clew_services.memory import Memory
+from support.commits import CREATED, NOON, commit
+from support.proxy import Proxy, between
+from support.truth import commits_of, log_of, raw
+from support.waiting import eventually
+from support.writers import Writer, handler, thread_id
+
+PUBLISH = b"HPUB clew.evt."
+
+
+@contextmanager
+def stopped(server: EmbeddedServer) -> Iterator[None]:
+    """The server's process stands still, its connections open."""
+    os.kill(server.pid, SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, SIGCONT)
+
+
+async def configure(clew: Clew, thread: str, **settings: object) -> None:
+    """Change the settings of the stream that a thread lives in."""
+    stream = event_stream(shard_of(thread, clew.deployment.shards))
+    config = (await clew.js.api(f"STREAM.INFO.{stream}"))["config"]
+    assert isinstance(config, dict)
+    await clew.js.api(f"STREAM.UPDATE.{stream}", {**config, **settings})
+
+
+# What is stored.
+
+
+async def test_a_commit_is_one_message_on_its_threads_own_subject(clew: Clew) -> None:
+    writer = Writer(handler(clew))
+    thread = thread_id(await writer.create(id="cmd-1"))
+    await clew.handler.handle("default", UpdateThread(thread_id=thread, metadata={"a": "1"}, id="cmd-2"), trace="00-aa")
+    shard = shard_of(thread, 2)
+    (_, first), (_, second) = await raw(clew, event_stream(shard))
+    assert first.subject == second.subject == event_subject(shard, Address("default", thread))
+    for message, guard, command in ((first, "0", "cmd-1"), (second, "1", "cmd-2")):
+        assert message.headers is not None
+        assert message.headers["Nats-Expected-Last-Subject-Sequence"] == guard
+        assert message.headers["Nats-Msg-Id"] == f"default:{thread}:{command}"
+        assert len(message.headers) <= 6
+    assert second.headers is not None
+    assert second.headers["traceparent"] == "00-aa"
+    assert first.headers is not None
+    assert "traceparent" not in first.headers
+
+
+async def test_a_commit_says_who_asked_for_what(clew: Clew) -> None:
+    command = CreateThread(id="cmd-1", actor="billing")
+    thread = thread_id(await clew.handler.handle("acme", command, actor="nobody"))
+    await clew.handler.handle("acme", UpdateThread(thread_id=thread, metadata={"a": "1"}), actor="key-1")
+    first, second = await commits_of(clew, thread, "acme")
+    assert (first.tenant, first.actor, first.command, first.id) == ("acme", "billing", "CreateThread", "cmd-1")
+    assert (second.actor, second.command) == ("key-1", "UpdateThread")
+
+
+async def test_time_never_goes_backwards_within_a_thread(clew: Clew) -> None:
+    times = iter([NOON, NOON - timedelta(hours=1), NOON + timedelta(seconds=1)])
+    log = Log(clew.js, clew.deployment.shards)
+    writer = Writer(Handler(log, clew.current, clew.histories, Memory(), clock=lambda: next(times)))
+    thread = thread_id(await writer.create())
+    await writer.set(thread, "a", "1")
+    await writer.set(thread, "a", "2")
+    assert [made.at for made in await commits_of(clew, thread)] == [NOON, NOON, NOON + timedelta(seconds=1)]
+
+
+# The guard.
+
+
+async def test_a_commit_decided_on_an_old_state_is_refused(clew: Clew) -> None:
+    log = Log(clew.js, clew.deployment.shards)
+    first = await log.append(commit(1, CREATED), 0)
+    assert isinstance(first, Appended)
+    for expected in (0, first.recorded.position.seq + 1):
+        assert await log.append(commit(2, CREATED, id="other"), expected) == Behind("stale")
+    assert len(await commits_of(clew, commit(1).thread)) == 1
+
+
+async def test_a_commit_sent_again_is_never_stored_again(clew: Clew) -> None:
+    log = Log(clew.js, clew.deployment.shards)
+    first = await log.append(commit(1, CREATED), 0)
+    assert isinstance(first, Appended)
+    assert isinstance(await log.append(commit(1, CREATED), 0), Behind)
+    assert await log.append(commit(1, CREATED), first.recorded.position.seq) == Behind("duplicate")
+    assert len(await commits_of(clew, commit(1).thread)) == 1
+
+
+# Lost on the way.
+
+
+async def through(proxy: Proxy, work: str, clew: Clew) -> tuple[list[str], int]:
+    """Carry out one kind of work three times over a wire that loses its publish; threads, and commits wanted."""
+    writer = Writer(handler(clew))
+    if work == "create":
+        return [thread_id(await writer.create(metadata={"a": str(n)})) for n in range(3)], 1
+    thread = thread_id(await Writer(handler(clew)).create())
+    for n in range(3):
+        done = await (writer.add(thread, str(n)) if work == "add" else writer.set(thread, "a", str(n)))
+        assert done.n == n + 2
+    return [thread], 4
+
+
+@pytest.mark.parametrize("work", ["create", "set", "add"])
+@pytest.mark.parametrize("lost", ["answer", "request"])
+async def test_a_lost_publish_and_a_lost_acknowledgement_end_in_one_commit_and_success(
+    deployment: EmbeddedServer, clew: Clew, lost: str, work: str
+) -> None:
+    async with between(deployment.url) as proxy, connected(proxy.url, name="far away") as far:
+        proxy.lose("answer" if lost == "answer" else "request", PUBLISH)
+        threads, wanted = await through(proxy, work, far)
+        assert len(proxy.swallowed) == (lost == "answer")
+        assert all(b'"seq":' in each and b'"error"' not in each for each in proxy.swallowed)
+    histories = await log_of(clew)
+    assert {address.thread: len(records) for address, records in histories.items()} == dict.fromkeys(threads, wanted)
+
+
+async def test_an_acknowledgement_that_is_lost_again_and_again_still_ends_in_one_commit(
+    deployment: EmbeddedServer, clew: Clew
+) -> None:
+    async with between(deployment.url) as proxy, connected(proxy.url, name="far away") as far:
+        for what in ("answer", "answer", "request", "answer"):
+            proxy.lose(what, PUBLISH)  # type: ignore[arg-type]
+        done = await Writer(handler(far)).create(metadata={"a": "1"})
+        assert len(proxy.swallowed) == 3
+    (made,) = await commits_of(clew, thread_id(done))
+    assert done.n == made.n == 1
+
+
+async def test_a_message_whose_acknowledgement_was_lost_is_shown_as_it_was_added(
+    deployment: EmbeddedServer, clew: Clew
+) -> None:
+    async with between(deployment.url) as proxy, connected(proxy.url, name="far away") as far:
+        writer = Writer(handler(far))
+        thread = thread_id(await writer.create())
+        proxy.lose("answer", PUBLISH)
+        added = await writer.add(thread, "once")
+        assert proxy.swallowed
+        assert added.message is not None
+        proxy.lose("answer", PUBLISH)
+        changed = await writer.change(thread, added.message.id, metadata={"a": "1"})
+        assert changed.message is not None
+        assert (changed.message.metadata, changed.message.content) == ({"a": "1"}, added.message.content)
+        proxy.lose("answer", PUBLISH)
+        gone = await writer.remove(thread, added.message.id)
+        assert gone.deleted is not None
+        assert len(proxy.swallowed) == 3
+    assert [made.n for made in await commits_of(clew, thread)] == [1, 2, 3, 4]
+
+
+# A server that says nothing, or is gone.
+
+
+async def sent(clew: Clew, more: int) -> None:
+    """Wait until a connection has sent so many messages more than now."""
+    before = clew.nc.stats["out_msgs"]
+
+    async def enough() -> bool:
+        return clew.nc.stats["out_msgs"] >= before + more
+
+    await eventually(enough)
+
+
+async def test_a_command_outlasts_a_server_that_stands_still(deployment: EmbeddedServer, clew: Clew) -> None:
+    writer = Writer(handler(clew, attempt=0.1))
+    thread = thread_id(await writer.create())
+    with stopped(deployment):
+        setting = asyncio.create_task(writer.set(thread, "a", "1"))
+        await sent(clew, 3)
+        assert not setting.done()
+    assert (await setting).n == 2
+    assert [made.n for made in await commits_of(clew, thread)] == [1, 2]
+
+
+async def test_a_command_that_gives_up_says_that_it_may_have_happened_and_its_repeat_finds_out(
+    deployment: EmbeddedServer, clew: Clew
+) -> None:
+    writer = Writer(handler(clew, attempt=0.1, deadline=0.3))
+    thread = thread_id(await writer.create())
+    with stopped(deployment):
+        with pytest.raises(Unavailable) as silence:
+            await writer.set(thread, "a", "1", id="again")
+        assert silence.value.code == "log_unavailable"
+        assert silence.value.outcome_unknown
+    done = await Writer(handler(clew)).set(thread, "a", "1", id="again")
+    assert done.n == 2
+    assert [made.id for made in await commits_of(clew, thread)][1:] == ["again"]
+
+
+async def test_a_command_outlasts_a_server_that_dies_and_comes_back(deployment: EmbeddedServer, clew: Clew) -> None:
+    writer = Writer(handler(clew))
+    thread = thread_id(await writer.create())
+    deployment.kill()
+    assert await deployment.wait() == -SIGKILL
+    commands = [
+        asyncio.create_task(writer.set(thread, "a", "1")),
+        asyncio.create_task(writer.create(thread="thread_meanwhile")),
+    ]
+    await asyncio.sleep(0)
+    await deployment.start()
+    assert [(await done).n for done in commands] == [2, 1]
+    assert {address.thread: len(records) for address, records in (await log_of(clew)).items()} == {
+        thread: 2,
+        "thread_meanwhile": 1,
+    }
+
+
+# What the log does not take.
+
+
+async def test_a_full_log_says_so_and_nothing_is_half_done(clew: Clew) -> None:
+    writer = Writer(handler(clew))
+    thread = thread_id(await writer.create())
+    stream = event_stream(shard_of(thread, 2))
+    state = (await clew.nc.jetstream().stream_info(stream)).state
+    await configure(clew, thread, max_bytes=state.bytes + 500)
+    for _ in range(2):
+        with pytest.raises(Unavailable) as full:
+            await writer.add(thread, "x" * 1000, id="late")
+        assert full.value.code == "log_full"
+        assert not full.value.outcome_unknown
+    assert (await writer.update(thread)).n == 1
+    await configure(clew, thread, max_bytes=-1)
+    assert (await writer.add(thread, "x" * 1000, id="late")).n == 2
+    assert [made.id for made in await commits_of(clew, thread)][1:] == ["late"]
+
+
+@pytest.mark.parametrize("limited_by", ["client", "server"])
+async def test_a_commit_too_large_is_refused_and_the_writer_goes_on(clew: Clew, limited_by: str) -> None:
+    writer = Writer(handler(clew))
+    thread = thread_id(await writer.create())
+    if limited_by == "server":
+        await configure(clew, thread, max_msg_size=4096)
+    size = 5000 if limited_by == "server" else clew.nc.max_payload
+    too_large: Command = AddMessage(thread_id=thread, message=NewMessage(role="user", content="x" * size), id="large")
+    with pytest.raises(TooLarge):
+        await writer.handler.handle("default", too_large)
+    assert (await writer.add(thread, "small", id="large")).n == 2
+    assert len(await commits_of(clew, thread)) == 2

@@ -1,0 +1,128 @@
+"""The log folded, and the buckets read, by other means than Clew's own readers, so that they can be compared."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from msgspec import Struct
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig
+
+from clew_events.codec import recorded
+from clew_events.commit import Commit, Position, Recorded
+from clew_events.subjects import Address, address_of, event_stream
+from clew_projections.buckets import MESSAGES, THREADS, message_key, thread_key
+from clew_projections.views import MessageView, ThreadView, absent, advance, advance_message, encode, touched
+from clew_services.compose import Clew
+from support.waiting import eventually
+
+
+class Truth(Struct, frozen=True):
+    """What buckets must hold: values by key, byte for byte."""
+
+    threads: dict[str, bytes]
+    messages: dict[str, bytes]
+
+
+async def raw(clew: Clew, stream: str) -> list[tuple[int, Msg]]:
+    """Everything a stream holds, with its sequence, read by a consumer of nats-py."""
+    js = clew.nc.jetstream()
+    held = (await js.stream_info(stream)).state.messages
+    config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True)
+    subscription = await js.pull_subscribe("", stream=stream, config=config)
+    found: list[tuple[int, Msg]] = []
+    while len(found) < held:
+        messages = await subscription.fetch(min(500, held - len(found)), timeout=5)
+        found += [(message.metadata.sequence.stream, message) for message in messages]
+    await subscription.unsubscribe()
+    return found
+
+
+async def log_of(clew: Clew) -> dict[Address, list[Recorded]]:
+    """Every thread's commits in order, and the proof that each history is whole and nothing is in it twice."""
+    threads: dict[Address, list[Recorded]] = {}
+    for shard in range(clew.deployment.shards):
+        for seq, message in await raw(clew, event_stream(shard)):
+            found = recorded(message.data, Position(shard, seq))
+            threads.setdefault(address_of(message.subject), []).append(found)
+    for address, records in threads.items():
+        commits = [record.commit for record in records]
+        assert [commit.n for commit in commits] == list(range(1, len(commits) + 1)), address
+        assert [commit.prev for commit in commits] == [None, *(record.hash for record in records[:-1])], address
+        assert [commit.at for commit in commits] == sorted(commit.at for commit in commits), address
+        twice = [key for key, count in Counter(commit.id for commit in commits).items() if count > 1]
+        assert not twice, address
+    return threads
+
+
+async def commits_of(clew: Clew, thread: str, tenant: str = "default") -> list[Commit]:
+    """One thread's commits."""
+    return [record.commit for record in (await log_of(clew)).get(Address(tenant, thread), [])]
+
+
+async def fold_of_log(clew: Clew) -> Truth:
+    """What the buckets must come to hold."""
+    truth = Truth({}, {})
+    for address, records in (await log_of(clew)).items():
+        view: ThreadView = absent(*address)
+        messages: dict[str, MessageView] = {}
+        for record in records:
+            view = advance(view, record)
+            for message_id in touched(record.commit):
+                messages[message_id] = advance_message(messages.get(message_id), message_id, record.commit)
+        truth.threads[thread_key(address)] = encode(view)
+        truth.messages.update({message_key(address, each.ordinal): encode(each) for each in messages.values()})
+    return truth
+
+
+async def buckets_of(clew: Clew) -> Truth:
+    """What the buckets hold now, without the projector's own keys."""
+    held: list[dict[str, bytes]] = []
+    for bucket in (THREADS, MESSAGES):
+        prefix = f"$KV.{bucket}."
+        values = {message.subject.removeprefix(prefix): message.data for _, message in await raw(clew, f"KV_{bucket}")}
+        held.append({key: body for key, body in values.items() if body and not key.startswith("_")})
+    return Truth(*held)
+
+
+async def buckets_equal_the_log(clew: Clew, *, within: float = 20.0) -> Truth:
+    """Wait until they do, and give what they hold."""
+
+    async def equal() -> Truth:
+        wanted, found = await fold_of_log(clew), await buckets_of(clew)
+        for ours, theirs in ((wanted.threads, found.threads), (wanted.messages, found.messages)):
+            assert theirs.keys() == ours.keys()
+            different = {key: (ours[key], theirs[key]) for key in ours if ours[key] != theirs[key]}
+            assert not different
+        return found
+
+    return await eventually(equal, within=within)
+
+
+@asynccontextmanager
+async def projecting(clew: Clew) -> AsyncIterator[asyncio.Task[None]]:
+    """Projectors of every shard at work; cancelled in the middle of whatever they do at the end."""
+    task = asyncio.create_task(clew.project(asyncio.Event()))
+    try:
+        yield task
+    finally:
+        if not task.done():
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def impatient(clew: Clew) -> None:
+    """Have deliveries that a dead projector never acknowledged come again after one second instead of thirty.
+
+    To be called when everybody who verifies the deployment has done so.
+    """
+    for shard in range(clew.deployment.shards):
+        stream, name = event_stream(shard), THREADS
+        config = (await clew.js.api(f"CONSUMER.INFO.{stream}.{name}"))["config"]
+        assert isinstance(config, dict)
+        request = {"stream_name": stream, "config": {**config, "ack_wait": 1_000_000_000}}
+        await clew.js.api(f"CONSUMER.CREATE.{stream}.{name}", request)
