@@ -14,7 +14,7 @@ from nats.errors import Error as NatsError
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
 from clew_projections.audit import Audit
-from clew_projections.buckets import MESSAGES, THREADS, Bucket
+from clew_projections.buckets import COMMANDS, MESSAGES, THREADS, Bucket
 from clew_projections.checkpoint import Checkpoint
 from clew_projections.current import Current
 from clew_projections.deliveries import Deliveries
@@ -26,11 +26,14 @@ from clew_projections.message_views import MessageViews
 from clew_projections.projecting import Projecting
 from clew_projections.projector import Projector
 from clew_projections.prove import Prover
+from clew_projections.spent import SpentIds
 from clew_services import streams
 from clew_services.handle import Handler
+from clew_services.limits import DEFAULT, Limits
 from clew_services.log import Log
 from clew_services.memory import Memory
 from clew_services.reader import Reader
+from clew_services.repeats import Repeats
 from clew_services.streams import Deployment
 
 logger = logging.getLogger(__name__)
@@ -54,7 +57,7 @@ class Connection:
 class Clew:
     """A verified deployment and what can be done with it."""
 
-    def __init__(self, connection: Connection, deployment: Deployment) -> None:
+    def __init__(self, connection: Connection, deployment: Deployment, limits: Limits = DEFAULT) -> None:
         js = connection.js
         self.connection = connection
         self.nc = connection.nc
@@ -62,11 +65,14 @@ class Clew:
         self.deployment = deployment
         self.threads = Bucket(js, THREADS)
         self.messages = Bucket(js, MESSAGES)
+        self.spent = SpentIds(Bucket(js, COMMANDS))
         self.histories = Histories(js, deployment.shards, replicated=deployment.replicas > 1)
         self.doubts = Doubts(js, self.messages, self._connection)
         self.current = Current(self.threads, self.messages, self.histories, self.doubts)
         memory = Memory()
-        self.handler = Handler(Log(js, deployment.shards), self.current, self.histories, memory)
+        repeats = Repeats(self.current, self.histories, self.spent)
+        log = Log(js, deployment.shards)
+        self.handler = Handler(log, self.current, self.histories, repeats, memory, limits=limits)
         self.reader = Reader(self.current, self.histories, memory)
 
     def checkpoint(self, shard: int) -> Checkpoint:
@@ -149,12 +155,12 @@ async def connection(url: str, *, name: str, patience: float = 10.0) -> AsyncIte
 
 
 @asynccontextmanager
-async def connected(url: str, *, name: str, patience: float = 10.0) -> AsyncIterator[Clew]:
-    """A deployment, verified and ready to use.
+async def connected(url: str, *, name: str, patience: float = 10.0, limits: Limits = DEFAULT) -> AsyncIterator[Clew]:
+    """A deployment, verified and ready to use, within limits of the operator's choice.
 
     Raises:
         Unavailable: NATS does not answer, or nobody has run ``clew init`` there.
         Corrupt: a stream is not as it must be; see :mod:`clew_services.streams`.
     """
     async with connection(url, name=name, patience=patience) as made:
-        yield Clew(made, await streams.verify(made.js))
+        yield Clew(made, await streams.verify(made.js), limits)

@@ -36,10 +36,17 @@ from clew_projections.fold import ThreadState, apply_difference
 from clew_projections.views import MessageView
 from clew_services import resources
 from clew_services.contents import message_of
+from clew_services.limits import DEFAULT, Limits, hold_add, hold_create
 
 
 def decide(
-    command: Command, thread: str, command_id: str, state: ThreadState, message: MessageView | None = None
+    command: Command,
+    thread: str,
+    command_id: str,
+    state: ThreadState,
+    message: MessageView | None = None,
+    *,
+    limits: Limits = DEFAULT,
 ) -> tuple[Event, ...]:
     """The events that carry out a command on a thread in a state, none if there is nothing to do.
 
@@ -50,11 +57,13 @@ def decide(
         NotFound: the thread, or the message, is not there, or not any more.
         AlreadyExists: a thread is, or was, there under the id asked for.
         Invalid: together with what is there already, the request goes beyond a limit.
+        TooLarge: a message is longer than ``limits`` have it.
     """
     seed = (thread, command_id)
     if isinstance(command, CreateThread):
         if state.status != "absent":
             raise thread_exists(thread)
+        hold_create(limits, command.messages or ())
         return _create(command, seed)
     if state.status != "open":
         raise no_thread(thread)
@@ -64,6 +73,7 @@ def decide(
         case DeleteThread():
             return (ThreadDeleted(),)
         case AddMessage():
+            hold_add(limits, thread, state.messages, command.message)
             return _add(command, state, seed)
         case UpdateMessage():
             return _update_message(command, _present(message, command.message_id))

@@ -26,9 +26,11 @@ from clew_projections.current import Current, Present
 from clew_projections.history import Histories
 from clew_projections.views import MessageView, ThreadView, absent, advance
 from clew_services.decide import decide, thread_exists
+from clew_services.limits import DEFAULT, Limits
 from clew_services.log import Appended, Log
 from clew_services.memory import Memory, Turns
 from clew_services.outcome import outcome
+from clew_services.repeats import Repeats
 
 TRIES: Final = 24
 """How often a decision is taken again because others were faster, before the caller is told so."""
@@ -62,15 +64,20 @@ class Handler:
         log: Log,
         current: Current,
         histories: Histories,
+        repeats: Repeats,
         memory: Memory,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        limits: Limits = DEFAULT,
     ) -> None:
         self._log = log
         self._current = current
         self._histories = histories
+        self._repeats = repeats
         self._memory = memory
         self._turns = Turns()
         self._clock = clock
+        self._limits = limits
 
     async def handle(self, tenant: str, command: Command, *, actor: str = "unknown", trace: str | None = None) -> Done:
         """Carry a command out, once, and answer with what came of it.
@@ -104,7 +111,8 @@ class Handler:
     async def _attempt(self, task: _Task, ground: _Ground, trace: str | None) -> Done | None:
         """One decision and one append; ``None`` says that the ground was not the present."""
         view = ground.thread
-        if (before := await self._before(task, view)) is not None:
+        asked = task.command, task.id, task.digest, view
+        if (before := await self._repeats.answered(*asked)) is not None:
             return before
         try:
             events = self._decide(task, ground)
@@ -118,7 +126,7 @@ class Handler:
         appended = await self._log.append(self._commit(task, view, events), view.seq, trace)
         if not isinstance(appended, Appended):
             # A duplicate that the present does not remember was carried out more than a hundred commits ago.
-            return await self._long_ago(task) if appended.why == "duplicate" and ground.fresh else None
+            return await self._repeats.long_ago(*asked) if appended.why == "duplicate" and ground.fresh else None
         after = advance(view, appended.recorded)
         self._memory.remember(after)
         return outcome(task.command, after, ground.message, appended.recorded.position, appended.recorded.commit)
@@ -130,7 +138,8 @@ class Handler:
                 f"thread '{task.address.thread}' is at version {ground.thread.n}, not {expected}",
                 param="expected_version",
             )
-        return decide(task.command, task.address.thread, task.id, ground.thread, ground.message)
+        known = task.command, task.address.thread, task.id, ground.thread, ground.message
+        return decide(*known, limits=self._limits)
 
     def _commit(self, task: _Task, view: ThreadView, events: tuple[Event, ...]) -> Commit:
         now = self._clock()
@@ -147,52 +156,6 @@ class Handler:
             prev=view.hash,
             events=events,
         )
-
-    async def _before(self, task: _Task, view: ThreadView) -> Done | None:
-        """The answer of the first time, if this command was carried out before.
-
-        Raises:
-            IdReused: its id was, for another command.
-            AlreadyExists: it would create a thread that another command created.
-        """
-        known = view.spent(task.id)
-        if known is not None:
-            n, spent = known
-            _hold_same(task, spent.digest)
-            first = await self._histories.at(task.address, spent.seq)
-        elif isinstance(task.command, CreateThread) and view.n > 0:
-            # The ids of old commits are not remembered, but a thread's first commit is always there to be asked.
-            n, first = 1, await self._histories.first(task.address)
-            if first.commit.id != task.id:
-                raise thread_exists(task.address.thread)
-            _hold_same(task, first.commit.digest)
-        else:
-            return None
-        return await self._as_then(task, view if n == view.n else await self._until(task.address, n), first)
-
-    async def _long_ago(self, task: _Task) -> Done | None:
-        async for found in self._histories.after(task.address, 0):
-            if found.commit.id == task.id:
-                _hold_same(task, found.commit.digest)
-                return await self._as_then(task, await self._until(task.address, found.commit.n), found)
-        return None
-
-    async def _as_then(self, task: _Task, then: ThreadView, first: Recorded) -> Done:
-        message = await self._message_then(task.command, then, first)
-        return outcome(task.command, then, message, first.position, first.commit)
-
-    async def _until(self, address: Address, n: int) -> ThreadView:
-        view = absent(*address)
-        async for recorded in self._histories.after(address, 0):
-            view = advance(view, recorded)
-            if view.n == n:
-                break
-        return view
-
-    async def _message_then(self, command: Command, then: ThreadView, first: Recorded) -> MessageView | None:
-        if not isinstance(command, UpdateMessage):
-            return None
-        return await self._histories.message_at(Address(then.tenant, then.id), command.message_id, first.commit.n)
 
     async def _ground(self, task: _Task) -> _Ground:
         if isinstance(task.command, UpdateMessage | DeleteMessage):
@@ -232,7 +195,3 @@ def _thread_of(command: Command, tenant: str) -> str:
         return command.thread_id
     return ids.derived("thread_", tenant, command.id) if command.id is not None else ids.random("thread_")
 
-
-def _hold_same(task: _Task, spent_on: str) -> None:
-    if spent_on != task.digest:
-        raise IdReused(f"the command id '{task.id}' was already used for a different command", param="id")

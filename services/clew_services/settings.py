@@ -10,10 +10,16 @@ from urllib.parse import urlsplit
 import msgspec
 
 from clew_events.errors import Invalid
+from clew_events.ids import MAX_ORDINAL
 from clew_events.subjects import MAX_SHARDS
-from clew_services.nats_config import MAX_PAYLOAD
+from clew_services.embedded.config import MAX_PAYLOAD
+from clew_services.limits import DEFAULT, Limits
 
 NATS_PORT: Final = 4222
+LIMITING: Final = ("max_body", "max_message", "max_messages", "max_create", "rate", "burst")
+"""The settings that say how much is taken of each caller."""
+FASTEST: Final = 1_000_000
+"""Requests a second at most to which a rate can be set."""
 _SCHEMES: Final = frozenset({"nats", "tls", "ws", "wss"})
 _INTERVAL: Final = re.compile(r"([0-9]+(ms|s|m|h))+")
 
@@ -34,7 +40,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``data`` is the folder of ``clew up``. ``http`` is ``host:port``. ``nats`` is the URL of a server, or
     ``embedded``, or ``embedded:PORT``. ``api_keys`` is ``key:tenant,key:tenant``. ``shards`` and ``replicas``
     count once, when a deployment is first initialised. ``sync`` says when the embedded server puts things on
-    stable storage: ``always`` before it acknowledges, or an interval. ``max_body`` is in bytes.
+    stable storage: ``always`` before it acknowledges, or an interval. ``max_body`` and ``max_message`` are in bytes;
+    ``max_messages`` is for a thread, ``max_create`` for its creation. ``rate`` is in requests a second of one API key,
+    and 0 is no limit; ``burst`` is how many may come at once, and 0 is as many as in a second.
 
     Raises:
         Invalid: a setting makes no sense; the message names the option, the variable and what would be right.
@@ -48,6 +56,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sync: str = "always"
     replicas: int = 1
     max_body: int = MAX_PAYLOAD - 64 * 1024
+    max_message: int = DEFAULT.message
+    max_messages: int = DEFAULT.messages
+    max_create: int = DEFAULT.create
+    rate: int = 0
+    burst: int = 0
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -56,18 +69,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise _refused("shards", self.shards, f"between 1 and {MAX_SHARDS}")
         if self.replicas not in {1, 3, 5}:
             raise _refused("replicas", self.replicas, "1, 3 or 5")
-        if not 1024 <= self.max_body <= MAX_PAYLOAD:
-            raise _refused("max_body", self.max_body, f"between 1024 and {MAX_PAYLOAD} bytes")
+        self._hold_limits()
         if self.sync != "always" and not (_INTERVAL.fullmatch(self.sync) and re.search("[1-9]", self.sync)):
             raise _refused("sync", self.sync, "'always' or an interval such as 2m or 500ms")
         _ = self.http_address
         if self.embedded_port is None:
             _ = self.nats_url
 
+    def _hold_limits(self) -> None:
+        if not 1024 <= self.max_body <= MAX_PAYLOAD:
+            raise _refused("max_body", self.max_body, f"between 1024 and {MAX_PAYLOAD} bytes")
+        if not 1024 <= self.max_message <= MAX_PAYLOAD:
+            raise _refused("max_message", self.max_message, f"between 1024 and {MAX_PAYLOAD} bytes")
+        if not 1 <= self.max_messages <= MAX_ORDINAL:
+            raise _refused("max_messages", self.max_messages, f"between 1 and {MAX_ORDINAL}")
+        if not 0 <= self.max_create <= DEFAULT.create:
+            raise _refused("max_create", self.max_create, f"between 0 and {DEFAULT.create}")
+        for name, value in {"rate": self.rate, "burst": self.burst}.items():
+            if not 0 <= value <= FASTEST:
+                raise _refused(name, value, f"between 0 and {FASTEST}")
+
     @property
     def data_folder(self) -> Path:
         """The folder of ``clew up``, from the root."""
         return Path(self.data).absolute()
+
+    @property
+    def limits(self) -> Limits:
+        """How large a thread and a message may become."""
+        return Limits(message=self.max_message, messages=self.max_messages, create=self.max_create)
 
     @property
     def http_address(self) -> Address:

@@ -8,6 +8,9 @@ import msgspec
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
+RETRY_AFTER: Final = (b"retry-after", b"1")
+"""Seconds after which what is not possible now may be."""
+
 _ENCODER: Final = msgspec.json.Encoder()
 _JSON: Final = (b"content-type", b"application/json")
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from clew_services.http.attempts import Attempts
+from clew_services.http.carrying import Carrying
 from clew_services.http.edge import Doorway, Nowhere, Respond, Window
 from clew_services.http.health import Readiness, alive
 from clew_services.http.messages import Messages
 from clew_services.http.openapi import description
+from clew_services.http.pace import Pace
 from clew_services.http.parts import Parts
 from clew_services.http.threads import Threads
 from clew_services.keys import Keys
@@ -30,10 +33,12 @@ def create_app(clew: Parts, keys: Keys, settings: Settings) -> ASGIApp:
 
 def routes(clew: Parts, keys: Keys, settings: Settings) -> list[BaseRoute]:
     """Every path at which there is something, the most asked for first."""
-    threads, messages = Threads(clew.handler, clew.reader), Messages(clew.handler, clew.reader)
+    carrying = Carrying(clew.handler, Attempts())
+    threads, messages = Threads(carrying, clew.reader), Messages(carrying, clew.reader)
+    pace = Pace(settings.rate, settings.burst)
 
     def doorway(**methods: Respond) -> Doorway:
-        return Doorway(methods, keys, settings.max_body)
+        return Doorway(methods, keys, settings.max_body, pace)
 
     return [
         # Before the path it would match otherwise: creating a thread and running it is no modifying of "runs".

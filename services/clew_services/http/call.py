@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote
 
@@ -12,7 +14,7 @@ from clew_events import ids
 from clew_events.errors import Invalid
 from clew_services import refusals, words
 from clew_services.decide import no_message, no_thread
-from clew_services.http import conditions
+from clew_services.http import attempts, conditions
 from clew_services.http.intake import Intake
 from clew_services.keys import Holder
 
@@ -96,6 +98,29 @@ class Call:
                 raise Invalid(f"Invalid '{words.shown(name)}': it is given more than once.", param=words.shown(name))
             said[name] = int(text) if name in numbers and _is_number(text) else text
         return refusals.convert(said, form)
+
+    async def likeness(self) -> bytes:
+        """What this request and its repetitions have in common, the whole body included.
+
+        Raises:
+            TooLarge: the body has more bytes than the service takes.
+        """
+        body, method, path = await self._intake.read(), self._scope["method"], self._scope["raw_path"]
+        return attempts.likeness(self.holder, method, path, self.headers, body)
+
+    @asynccontextmanager
+    async def watched(self, gone: Callable[[], None]) -> AsyncIterator[None]:
+        """A block during which ``gone`` is called as soon as the caller leaves. The body has to be read before."""
+
+        async def waiting() -> None:
+            await self._intake.left()
+            gone()
+
+        watch = asyncio.create_task(waiting())
+        try:
+            yield
+        finally:
+            watch.cancel()
 
     @property
     def _path_params(self) -> Mapping[str, Any]:

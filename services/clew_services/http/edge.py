@@ -18,8 +18,10 @@ from clew_events.errors import ClewError
 from clew_services.http import errors
 from clew_services.http.admission import admitted, hold_version
 from clew_services.http.answers import Answer, Headers
+from clew_services.http.attempts import repetition
 from clew_services.http.call import Call
 from clew_services.http.intake import CallerSlow, Incomplete, Intake
+from clew_services.http.pace import Pace
 from clew_services.keys import Holder, Keys
 
 Respond = Callable[[Call], Awaitable[Answer]]
@@ -33,12 +35,13 @@ _VERSION: Final = (b"openai-version", b"2020-10-01")
 class Doorway:
     """One path for holders of a key: a route for each of its ``methods``. It is an ASGI application."""
 
-    def __init__(self, routes: Mapping[str, Respond], keys: Keys, max_body: int) -> None:
+    def __init__(self, routes: Mapping[str, Respond], keys: Keys, max_body: int, pace: Pace) -> None:
         self._routes = {**routes, **({"HEAD": routes["GET"]} if "GET" in routes else {})}
         self.methods = frozenset(self._routes)
         self._allow = ", ".join(sorted(self.methods)).encode()
         self._keys = keys
         self._max_body = max_body
+        self._pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -53,8 +56,11 @@ class Doorway:
                 answer = _not_allowed(scope, self._allow)
             else:
                 holder = admitted(headers, self._keys)
-                hold_version(headers)
-                answer = await route(Call(scope, headers, intake, holder))
+                if (wait := self._pace.wait(holder)) is not None:
+                    answer = errors.too_many(wait)
+                else:
+                    hold_version(headers)
+                    answer = await route(Call(scope, headers, intake, holder))
         except ClewError as error:
             answer = _refused(error, request_id, headers)
         except Incomplete:
@@ -120,7 +126,8 @@ def _not_allowed(scope: Scope, allow: bytes) -> Answer:
 def _refused(error: ClewError, request_id: str, headers: Mapping[bytes, bytes]) -> Answer:
     if error.kind in {"unavailable", "corrupt"}:
         _LOG.warning("%s: %s", request_id, error.message)
-    return errors.answer_of(error, conditional=b"if-match" in headers, repeatable=b"idempotency-key" in headers)
+    repeatable = b"idempotency-key" in headers or repetition(headers) is not None
+    return errors.answer_of(error, conditional=b"if-match" in headers, repeatable=repeatable)
 
 
 async def _send(send: Send, answer: Answer, request_id: str, common: Headers = ()) -> None:

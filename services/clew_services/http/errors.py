@@ -20,7 +20,7 @@ from clew_events.errors import (
     Unauthorized,
     Unavailable,
 )
-from clew_services.http.answers import Answer, Headers, json_answer
+from clew_services.http.answers import RETRY_AFTER, Answer, Headers, json_answer
 
 _STATUS: Final[tuple[tuple[type[ClewError], int], ...]] = (
     (NotFound, 404),
@@ -38,6 +38,7 @@ _STATUS: Final[tuple[tuple[type[ClewError], int], ...]] = (
 # Where the fault lies is said in the caller's terms: a header instead of the command's field.
 _HEADERS: Final = {"expected_version": "If-Match", "id": "Idempotency-Key"}
 _NO_KEY: Final = "missing_api_key"
+_TOO_MANY: Final = 429
 _DO_NOT_RETRY: Final = (b"x-should-retry", b"false")
 
 
@@ -73,13 +74,23 @@ def wrong_key(key: str) -> Unauthorized:
 
 def envelope(status: int, message: str, *, code: str | None = None, param: str | None = None) -> Answer:
     """An error that is an answer from the start."""
-    kind = "server_error" if status >= 500 else "invalid_request_error"
+    kind = "server_error" if status >= 500 else "requests" if status == _TOO_MANY else "invalid_request_error"
     return json_answer(ErrorResponse(ErrorObject(message, kind, param, code)), status)
 
 
 def invalid_url(method: str, path: str, status: int = 404) -> Answer:
     """There is nothing at that path, or not with that method."""
     return envelope(status, f"Invalid URL ({method} {path if len(path) <= 256 else path[:256] + '...'})")
+
+
+def too_many(wait: int) -> Answer:
+    """The key is used faster than it may be; ``wait`` is in seconds."""
+    answer = envelope(
+        _TOO_MANY,
+        f"Rate limit reached for requests of this API key. Please try again in {wait}s.",
+        code="rate_limit_exceeded",
+    )
+    return answer._replace(headers=(*answer.headers, (b"retry-after", b"%d" % wait)))
 
 
 def unexpected(request_id: str) -> Answer:
@@ -111,7 +122,7 @@ def _headers(error: ClewError, status: int, *, repeatable: bool) -> Headers:
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, Unavailable):
-        headers.append((b"retry-after", b"1"))
+        headers.append(RETRY_AFTER)
     doubtful = isinstance(error, Unavailable) and error.outcome_unknown and not repeatable
     # Clients repeat 409 and 5xx by themselves: not where it cannot help, nor where it might do the thing twice.
     if doubtful or status in {409, 412} or isinstance(error, Corrupt):

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from clew_events.errors import ClewError
 from clew_events.subjects import event_stream
-from clew_services.http.answers import Answer, json_answer
+from clew_services.http.answers import RETRY_AFTER, Answer, json_answer
 from clew_services.http.parts import Parts
 from clew_services.streams import PROJECTOR
 
@@ -52,7 +52,8 @@ class Readiness:
         }
         found = await asyncio.gather(*(self._trouble(call, name) for call, name in calls.items()))
         reasons = tuple(trouble for trouble in found if trouble is not None)
-        return json_answer(Health(ok=not reasons, reasons=reasons), 503 if reasons else 200)
+        health = Health(ok=not reasons, reasons=reasons)
+        return json_answer(health, 503, (RETRY_AFTER,)) if reasons else json_answer(health)
 
     async def _trouble(self, call: str, name: str) -> str | None:
         try:

@@ -29,31 +29,41 @@ class CallerSlow(Exception):
 class Intake:
     """The body of one request. Of one that is too long no more than ``most`` bytes are ever held."""
 
-    __slots__ = ("_headers", "_more", "_most", "_receive")
+    __slots__ = ("_body", "_headers", "_more", "_most", "_receive")
 
     def __init__(self, headers: Mapping[bytes, bytes], receive: Receive, most: int) -> None:
         self._headers = headers
         self._receive = receive
         self._most = most
+        self._body: bytes | None = None
         self._more = b"content-length" in headers or b"transfer-encoding" in headers
 
     async def read(self) -> bytes:
-        """The whole body.
+        """The whole body, however often it is asked for.
 
         Raises:
             TooLarge: there is more, or more is announced, than may be.
             CallerSlow: it did not come in time.
             Incomplete: it broke off.
         """
+        if self._body is not None:
+            return self._body
         announced = self._headers.get(b"content-length", b"")
         if announced.isdigit() and int(announced) > self._most:
             raise self._too_large()
         try:
             async with asyncio.timeout(PATIENCE):
-                return await self._whole()
+                self._body = await self._whole()
         except TimeoutError:
             self._more = False
             raise CallerSlow from None
+        return self._body
+
+    async def left(self) -> None:
+        """Wait until the caller is gone. Nothing else may be asked of this body until then."""
+        with contextlib.suppress(Incomplete):
+            while True:
+                await self._chunk()
 
     async def drop(self) -> None:
         """Take in what is left and drop it: a connection closed on a caller who still sends loses them the answer."""

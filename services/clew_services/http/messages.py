@@ -11,7 +11,8 @@ from clew_events.requests import NewMessage
 from clew_services.http.answers import Answer, json_answer
 from clew_services.http.bodies import ModifyMessageBody, PageOfMessages, PatchBody
 from clew_services.http.call import Call
-from clew_services.http.parts import Commands, Queries, carry_out
+from clew_services.http.carrying import Carrying
+from clew_services.http.parts import Queries
 
 _NUMBERS: Final = frozenset({"limit"})
 _NO_MESSAGES: Final = MessagePage(data=(), first_id=None, last_id=None, has_more=False)
@@ -20,24 +21,15 @@ _NO_MESSAGES: Final = MessagePage(data=(), first_id=None, last_id=None, has_more
 class Messages:
     """Adding, listing, retrieving, modifying and deleting messages. ``If-Match`` is about the thread they are in."""
 
-    def __init__(self, commands: Commands, queries: Queries) -> None:
-        self._commands = commands
+    def __init__(self, carrying: Carrying, queries: Queries) -> None:
+        self._carrying = carrying
         self._queries = queries
 
     async def create(self, call: Call) -> Answer:
         """``POST /v1/threads/{thread_id}/messages``."""
         thread_id = call.thread_id
         message = await call.body(NewMessage)
-        done = await carry_out(
-            self._commands,
-            call,
-            AddMessage(
-                id=call.command_id,
-                expected_version=call.expected_version,
-                thread_id=thread_id,
-                message=message,
-            ),
-        )
+        done = await self._carrying.out(call, AddMessage(thread_id=thread_id, message=message))
         return json_answer(done.message)
 
     async def page(self, call: Call) -> Answer:
@@ -51,11 +43,7 @@ class Messages:
         found = await self._queries.messages(
             tenant,
             ListMessages(
-                thread_id=thread_id,
-                limit=asked.limit,
-                order=asked.order,
-                after=asked.after,
-                before=asked.before,
+                thread_id=thread_id, limit=asked.limit, order=asked.order, after=asked.after, before=asked.before
             ),
         )
         return json_answer(found.messages)
@@ -69,16 +57,8 @@ class Messages:
         """``POST /v1/threads/{thread_id}/messages/{message_id}``: ``metadata`` replaces all of it."""
         thread_id, message_id = call.thread_id, call.message_id
         body = await call.body(ModifyMessageBody)
-        done = await carry_out(
-            self._commands,
-            call,
-            UpdateMessage(
-                id=call.command_id,
-                expected_version=call.expected_version,
-                thread_id=thread_id,
-                message_id=message_id,
-                metadata=body.metadata,
-            ),
+        done = await self._carrying.out(
+            call, UpdateMessage(thread_id=thread_id, message_id=message_id, metadata=body.metadata)
         )
         return json_answer(done.message)
 
@@ -86,29 +66,12 @@ class Messages:
         """``PATCH /v1/threads/{thread_id}/messages/{message_id}``: single metadata keys are set and unset."""
         thread_id, message_id = call.thread_id, call.message_id
         body = await call.body(PatchBody)
-        done = await carry_out(
-            self._commands,
-            call,
-            UpdateMessage(
-                id=call.command_id,
-                expected_version=call.expected_version,
-                thread_id=thread_id,
-                message_id=message_id,
-                patch=body.metadata,
-            ),
+        done = await self._carrying.out(
+            call, UpdateMessage(thread_id=thread_id, message_id=message_id, patch=body.metadata)
         )
         return json_answer(done.message)
 
     async def delete(self, call: Call) -> Answer:
         """``DELETE /v1/threads/{thread_id}/messages/{message_id}``."""
-        done = await carry_out(
-            self._commands,
-            call,
-            DeleteMessage(
-                id=call.command_id,
-                expected_version=call.expected_version,
-                thread_id=call.thread_id,
-                message_id=call.message_id,
-            ),
-        )
+        done = await self._carrying.out(call, DeleteMessage(thread_id=call.thread_id, message_id=call.message_id))
         return json_answer(done.deleted)

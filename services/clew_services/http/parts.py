@@ -7,8 +7,6 @@ from typing import Protocol
 from clew_events.commands import Command
 from clew_events.queries import GetMessage, GetThread, ListMessages
 from clew_events.replies import Done, Found
-from clew_services import refusals
-from clew_services.http.call import Call
 
 
 class Commands(Protocol):
@@ -16,17 +14,6 @@ class Commands(Protocol):
 
     async def handle(self, tenant: str, command: Command, *, actor: str = "unknown", trace: str | None = None) -> Done:
         """Carry a command out, once, and answer with what came of it."""
-
-
-async def carry_out(commands: Commands, call: Call, command: Command) -> Done:
-    """Have a call's command carried out in the name of who called.
-
-    Raises:
-        ClewError: it was not; see :meth:`clew_services.handle.Handler.handle`.
-    """
-    refusals.check(command)
-    tenant, actor = call.holder
-    return await commands.handle(tenant, command, actor=actor, trace=call.trace)
 
 
 class Queries(Protocol):

@@ -17,7 +17,7 @@ from clew_events.errors import Unavailable
 from clew_services.http.app import create_app
 from clew_services.http.parts import Parts
 from clew_services.keys import Keys
-from clew_services.ports import refuse_taken
+from clew_services.running.ports import refuse_taken
 from clew_services.settings import Settings
 
 GRACE: Final = 15.0

@@ -13,7 +13,8 @@ from clew_services.http import conditions
 from clew_services.http.answers import Answer, etag, json_answer
 from clew_services.http.bodies import CreateThreadBody, ModifyThreadBody, PatchBody
 from clew_services.http.call import Call
-from clew_services.http.parts import Commands, Queries, carry_out
+from clew_services.http.carrying import Carrying
+from clew_services.http.parts import Queries
 
 _NOTHING: Final = Resources()
 _NO_FILES: Final = Resources(code_interpreter=CodeInterpreterFiles())
@@ -22,22 +23,15 @@ _NO_FILES: Final = Resources(code_interpreter=CodeInterpreterFiles())
 class Threads:
     """Creating, retrieving, modifying and deleting threads."""
 
-    def __init__(self, commands: Commands, queries: Queries) -> None:
-        self._commands = commands
+    def __init__(self, carrying: Carrying, queries: Queries) -> None:
+        self._carrying = carrying
         self._queries = queries
 
     async def create(self, call: Call) -> Answer:
         """``POST /v1/threads``; the body may be left out."""
         body = await call.body(CreateThreadBody, empty=b"{}")
         return await self._change(
-            call,
-            CreateThread(
-                id=call.command_id,
-                expected_version=call.expected_version,
-                messages=body.messages,
-                metadata=body.metadata,
-                tool_resources=body.tool_resources,
-            ),
+            call, CreateThread(messages=body.messages, metadata=body.metadata, tool_resources=body.tool_resources)
         )
 
     async def retrieve(self, call: Call) -> Answer:
@@ -54,45 +48,22 @@ class Threads:
         thread_id = call.thread_id
         body = await call.body(ModifyThreadBody)
         return await self._change(
-            call,
-            UpdateThread(
-                id=call.command_id,
-                expected_version=call.expected_version,
-                thread_id=thread_id,
-                metadata=body.metadata,
-                tool_resources=body.tool_resources,
-            ),
+            call, UpdateThread(thread_id=thread_id, metadata=body.metadata, tool_resources=body.tool_resources)
         )
 
     async def patch(self, call: Call) -> Answer:
         """``PATCH /v1/threads/{thread_id}``: single metadata keys are set and unset."""
         thread_id = call.thread_id
         body = await call.body(PatchBody)
-        return await self._change(
-            call,
-            UpdateThread(
-                id=call.command_id,
-                expected_version=call.expected_version,
-                thread_id=thread_id,
-                patch=body.metadata,
-            ),
-        )
+        return await self._change(call, UpdateThread(thread_id=thread_id, patch=body.metadata))
 
     async def delete(self, call: Call) -> Answer:
         """``DELETE /v1/threads/{thread_id}``."""
-        done = await carry_out(
-            self._commands,
-            call,
-            DeleteThread(
-                id=call.command_id,
-                expected_version=call.expected_version,
-                thread_id=call.thread_id,
-            ),
-        )
+        done = await self._carrying.out(call, DeleteThread(thread_id=call.thread_id))
         return json_answer(done.deleted)
 
     async def _change(self, call: Call, command: Command) -> Answer:
-        done = await carry_out(self._commands, call, command)
+        done = await self._carrying.out(call, command)
         return json_answer(done.thread, headers=(etag(done.n),))
 
 

@@ -1,0 +1,49 @@
+"""Having commands carried out for HTTP's callers: under which id, at which version, and whoever leaves meanwhile."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from clew_events.commands import Command
+from clew_events.errors import Conflict, Rejected
+from clew_events.replies import Done
+from clew_services import refusals
+from clew_services.http import attempts
+from clew_services.http.attempts import Attempts
+from clew_services.http.call import Call
+from clew_services.http.parts import Commands
+
+
+class Carrying:
+    """Carries out what calls ask for, each once, however often its client repeats it."""
+
+    def __init__(self, commands: Commands, earlier: Attempts) -> None:
+        self._commands = commands
+        self._earlier = earlier
+
+    async def out(self, call: Call, command: Command) -> Done:
+        """Have a call's command carried out, in the name of who called.
+
+        A caller who leaves meanwhile does not stop it.
+
+        Raises:
+            ClewError: it was not carried out; see :meth:`clew_services.handle.Handler.handle`.
+        """
+        command = replace(command, id=call.command_id, expected_version=call.expected_version)
+        refusals.check(command)
+        count = attempts.repetition(call.headers) if command.id is None else None
+        if count is None:
+            return await self._carry(call, command)
+        attempt = self._earlier.begin(await call.likeness(), count)
+        async with call.watched(attempt.lost):
+            try:
+                return await self._carry(call, replace(command, id=attempt.id))
+            except (Rejected, Conflict):
+                raise
+            except BaseException:
+                attempt.lost()
+                raise
+
+    async def _carry(self, call: Call, command: Command) -> Done:
+        tenant, actor = call.holder.tenant, call.holder.actor
+        return await self._commands.handle(tenant, command, actor=actor, trace=call.trace)
