@@ -124,11 +124,11 @@ class Reader:
         address = Address(tenant, query.thread_id)
         view = absent(*address)
         async for recorded in self._histories.after(address, 0):
-            if query.n is not None and recorded.commit.n > query.n:
-                break
             if query.time is not None and recorded.commit.at > query.time:
                 break
             view = advance(view, recorded)
+            if view.n == query.n:
+                break
         if view.updated_at is None or (query.n is not None and view.n < query.n):
             raise NotFound(
                 f"Thread '{query.thread_id}' had no such moment: it "
