@@ -15,7 +15,7 @@ from clew_events.ids import message_id as make_message_id
 from clew_events.requests import NewMessage
 from clew_events.subjects import event_stream
 from clew_services.compose import Clew, connected
-from clew_services.embedded import EmbeddedServer
+from clew_services.embedded.server import EmbeddedServer
 from support.truth import buckets_equal_the_log, commits_of, log_of, projecting
 from support.writers import Writer, handler, message_id, thread_id
 

@@ -11,16 +11,16 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 
 import pytest
 
-from clew_events.commands import AddMessage, Command, CreateThread, UpdateThread
+from clew_events.commands import CreateThread, UpdateThread
 from clew_events.errors import TooLarge, Unavailable
-from clew_events.requests import NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_services.compose import Clew, connected
-from clew_services.embedded import EmbeddedServer
+from clew_services.embedded.server import EmbeddedServer
 from clew_services.handle import Handler
 from clew_services.log import Appended, Behind, Log
 from clew_services.memory import Memory
-from support.commits import CREATED, NOON, commit
+from clew_services.repeats import Repeats
+from support.commits import CREATED, NOON, added, commit
 from support.proxy import Proxy, between
 from support.truth import commits_of, log_of, raw
 from support.waiting import eventually
@@ -80,7 +80,8 @@ async def test_a_commit_says_who_asked_for_what(clew: Clew) -> None:
 async def test_time_never_goes_backwards_within_a_thread(clew: Clew) -> None:
     times = iter([NOON, NOON - timedelta(hours=1), NOON + timedelta(seconds=1)])
     log = Log(clew.js, clew.deployment.shards)
-    writer = Writer(Handler(log, clew.current, clew.histories, Memory(), clock=lambda: next(times)))
+    repeats = Repeats(clew.current, clew.histories, clew.spent)
+    writer = Writer(Handler(log, clew.current, clew.histories, repeats, Memory(), clock=lambda: next(times)))
     thread = thread_id(await writer.create())
     await writer.set(thread, "a", "1")
     await writer.set(thread, "a", "2")
@@ -247,15 +248,18 @@ async def test_a_full_log_says_so_and_nothing_is_half_done(clew: Clew) -> None:
     assert [made.id for made in await commits_of(clew, thread)][1:] == ["late"]
 
 
-@pytest.mark.parametrize("limited_by", ["client", "server"])
-async def test_a_commit_too_large_is_refused_and_the_writer_goes_on(clew: Clew, limited_by: str) -> None:
+async def test_a_commit_larger_than_a_connection_takes_is_refused(clew: Clew) -> None:
+    log = Log(clew.js, clew.deployment.shards)
+    with pytest.raises(TooLarge):
+        await log.append(commit(1, CREATED, added(1, "x" * clew.nc.max_payload)), 0)
+    assert isinstance(await log.append(commit(1, CREATED, added(1, "small")), 0), Appended)
+
+
+async def test_a_commit_larger_than_a_stream_takes_is_refused_and_the_writer_goes_on(clew: Clew) -> None:
     writer = Writer(handler(clew))
     thread = thread_id(await writer.create())
-    if limited_by == "server":
-        await configure(clew, thread, max_msg_size=4096)
-    size = 5000 if limited_by == "server" else clew.nc.max_payload
-    too_large: Command = AddMessage(thread_id=thread, message=NewMessage(role="user", content="x" * size), id="large")
+    await configure(clew, thread, max_msg_size=4096)
     with pytest.raises(TooLarge):
-        await writer.handler.handle("default", too_large)
+        await writer.add(thread, "x" * 5000, id="large")
     assert (await writer.add(thread, "small", id="large")).n == 2
     assert len(await commits_of(clew, thread)) == 2

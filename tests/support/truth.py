@@ -30,12 +30,15 @@ class Truth(Struct, frozen=True):
 async def raw(clew: Clew, stream: str) -> list[tuple[int, Msg]]:
     """Everything a stream holds, with its sequence, read by a consumer of nats-py."""
     js = clew.nc.jetstream()
-    held = (await js.stream_info(stream)).state.messages
+    state = (await js.stream_info(stream)).state
+    held = state.messages
+    # Not more at once than the server lets a client owe it.
+    page = max(1, min(500, 8_000_000 * held // (state.bytes + 1)))
     config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True)
     subscription = await js.pull_subscribe("", stream=stream, config=config)
     found: list[tuple[int, Msg]] = []
     while len(found) < held:
-        messages = await subscription.fetch(min(500, held - len(found)), timeout=5)
+        messages = await subscription.fetch(min(page, held - len(found)), timeout=5)
         found += [(message.metadata.sequence.stream, message) for message in messages]
     await subscription.unsubscribe()
     return found
