@@ -1,0 +1,232 @@
+"""What a deployment is made of: created once, finished if interrupted, and refused when somebody changed it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from clew_events.errors import Corrupt, Invalid, Unavailable
+from clew_projections.jetstream import JetStream
+from clew_services import compose, streams
+from clew_services.compose import connected
+from clew_services.embedded.server import EmbeddedServer
+from clew_services.streams import Deployment
+
+LARGEST = 8 * 1024 * 1024
+STREAMS = [str(config["name"]) for config in streams.streams(2, 1, LARGEST)]
+CONSUMERS = [f"{stream}/{config['name']}" for stream, config in streams.consumers(2)]
+SECOND = 1_000_000_000
+Config = dict[str, object]
+
+
+@pytest.fixture
+async def js(nats_server: EmbeddedServer) -> AsyncIterator[JetStream]:
+    """An empty server."""
+    async with compose.connection(nats_server.url, name="test") as made:
+        yield made.js
+
+
+async def init(js: JetStream, shards: int = 2) -> list[str]:
+    return await streams.init(js, shards=shards, max_msg_size=LARGEST)
+
+
+async def config_of(js: JetStream, name: str) -> Config:
+    stream, _, consumer = name.partition("/")
+    call = f"CONSUMER.INFO.{stream}.{consumer}" if consumer else f"STREAM.INFO.{stream}"
+    config = (await js.api(call))["config"]
+    assert isinstance(config, dict)
+    return config
+
+
+async def reconfigure(js: JetStream, name: str, **settings: object) -> None:
+    """What somebody with the nats program might do; None takes a setting away."""
+    config = {**await config_of(js, name), **settings}
+    config = {key: value for key, value in config.items() if value is not None}
+    stream, _, consumer = name.partition("/")
+    if consumer:
+        await js.api(f"CONSUMER.CREATE.{stream}.{consumer}", {"stream_name": stream, "config": config})
+    else:
+        await js.api(f"STREAM.UPDATE.{stream}", config)
+
+
+async def everything(js: JetStream) -> dict[str, Config]:
+    return {name: await config_of(js, name) for name in STREAMS + CONSUMERS}
+
+
+def test_the_names_that_others_rely_on_are_these() -> None:
+    assert {
+        "CLEW_EVT_00",
+        "CLEW_EVT_01",
+        "KV_clew_threads_v1",
+        "KV_clew_messages_v1",
+        "CLEW_INBOX",
+        "CLEW_REJECTED",
+    } <= set(STREAMS)
+    assert CONSUMERS == ["CLEW_EVT_00/clew_threads_v1", "CLEW_EVT_01/clew_threads_v1", "CLEW_INBOX/handlers"]
+
+
+async def test_everything_is_created_once_and_then_left_alone(js: JetStream) -> None:
+    assert sorted(await init(js)) == sorted(STREAMS + CONSUMERS)
+    before = await everything(js)
+    assert await init(js) == []
+    assert await everything(js) == before
+    assert await streams.verify(js) == Deployment(shards=2, replicas=1)
+
+
+async def test_verifying_changes_nothing_and_creates_nothing(js: JetStream) -> None:
+    with pytest.raises(Unavailable) as refusal:
+        await streams.verify(js)
+    assert refusal.value.code == "not_initialised"
+    assert "clew init" in refusal.value.message
+    assert (await js.api("STREAM.NAMES"))["total"] == 0
+
+
+async def test_a_service_does_not_start_on_a_server_nobody_initialised(nats_server: EmbeddedServer) -> None:
+    with pytest.raises(Unavailable, match="clew init"):
+        async with connected(nats_server.url, name="test"):
+            pass
+
+
+async def test_many_may_initialise_at_once(js: JetStream) -> None:
+    made = await asyncio.gather(*(init(js) for _ in range(4)))
+    assert {name for each in made for name in each} == set(STREAMS + CONSUMERS)
+    assert (await streams.verify(js)).shards == 2
+
+
+async def test_the_number_of_shards_is_fixed_at_the_first_init(js: JetStream) -> None:
+    await init(js, shards=2)
+    for other in (1, 3, 4):
+        with pytest.raises(Invalid) as refusal:
+            await init(js, shards=other)
+        assert refusal.value.param == "shards"
+        assert f"2 shards, which cannot be changed to {other}" in refusal.value.message
+    assert sorted((await js.api("STREAM.NAMES"))["streams"]) == sorted(STREAMS)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("shards", [0, -1, 65])
+async def test_an_impossible_number_of_shards_creates_nothing(js: JetStream, shards: int) -> None:
+    with pytest.raises(Invalid) as refusal:
+        await init(js, shards=shards)
+    assert refusal.value.param == "shards"
+    assert (await js.api("STREAM.NAMES"))["total"] == 0
+
+
+@pytest.mark.parametrize("missing", STREAMS[1:])
+async def test_a_missing_stream_is_named_and_created_by_the_next_init(js: JetStream, missing: str) -> None:
+    await init(js)
+    await js.api(f"STREAM.DELETE.{missing}")
+    with pytest.raises(Corrupt) as refusal:
+        await streams.verify(js)
+    assert refusal.value.code == "missing_stream"
+    assert missing in refusal.value.message
+    assert "clew init" in refusal.value.message
+    assert missing in await init(js)
+    await streams.verify(js)
+
+
+@pytest.mark.parametrize("missing", CONSUMERS)
+async def test_a_missing_consumer_is_named_and_created_by_the_next_init(js: JetStream, missing: str) -> None:
+    await init(js)
+    await js.api(f"CONSUMER.DELETE.{missing.replace('/', '.')}")
+    with pytest.raises(Corrupt) as refusal:
+        await streams.verify(js)
+    assert refusal.value.code == "missing_consumer"
+    assert missing in refusal.value.message
+    assert await init(js) == [missing]
+    await streams.verify(js)
+
+
+async def test_an_interrupted_init_is_finished_by_the_next(js: JetStream) -> None:
+    class Interrupted(JetStream):
+        """Breaks off after some calls that create."""
+
+        left = 0
+
+        async def api(self, call: str, request: object = None) -> Config:
+            if ".CREATE." in call:
+                self.left -= 1
+                if self.left < 0:
+                    raise Unavailable("the power went out")
+            return await js.api(call, request)
+
+    breaking = Interrupted(js._exchange)
+    interrupted = 0
+    while True:
+        breaking.left = 1
+        try:
+            await streams.init(breaking, shards=2, max_msg_size=LARGEST)
+            break
+        except Unavailable:
+            interrupted += 1
+            with pytest.raises((Unavailable, Corrupt)):
+                await streams.verify(js)
+    assert interrupted == len(STREAMS + CONSUMERS) - 1
+    assert sorted(await everything(js)) == sorted(STREAMS + CONSUMERS)
+    assert await streams.verify(js) == Deployment(shards=2, replicas=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("CLEW_EVT_00", "allow_rollup_hdrs", True),
+        ("CLEW_EVT_01", "max_age", 3600 * SECOND),
+        ("CLEW_EVT_01", "max_msgs", 1000),
+        ("CLEW_EVT_00", "max_bytes", 1_000_000),
+        ("CLEW_EVT_00", "max_msgs_per_subject", 100),
+        ("CLEW_EVT_00", "discard", "old"),
+        ("CLEW_EVT_00", "duplicate_window", 60 * SECOND),
+        ("CLEW_EVT_00", "allow_direct", False),
+        ("CLEW_EVT_00", "allow_atomic", False),
+        ("CLEW_EVT_01", "republish", None),
+        ("CLEW_EVT_01", "republish", {"src": "clew.evt.>", "dest": "elsewhere.>"}),
+        ("CLEW_EVT_01", "subjects", ["clew.evt.01.*.*", "more"]),
+        ("CLEW_EVT_00", "allow_msg_ttl", True),
+        ("CLEW_EVT_00", "subject_transform", {"src": "clew.evt.00.*.*", "dest": "clew.evt.00.{{wildcard(1)}}.one"}),
+        ("KV_clew_threads_v1", "max_msgs_per_subject", 5),
+        ("KV_clew_threads_v1", "max_age", 3600 * SECOND),
+        ("KV_clew_messages_v1", "allow_direct", False),
+        ("CLEW_INBOX", "max_age", 3600 * SECOND),
+        ("CLEW_REJECTED", "duplicate_window", SECOND),
+        ("CLEW_EVT_00/clew_threads_v1", "ack_wait", SECOND),
+        ("CLEW_EVT_01/clew_threads_v1", "max_deliver", 3),
+        ("CLEW_EVT_01/clew_threads_v1", "max_ack_pending", 1),
+        ("CLEW_EVT_01/clew_threads_v1", "filter_subject", "clew.evt.01.acme.*"),
+        ("CLEW_EVT_01/clew_threads_v1", "inactive_threshold", 60 * SECOND),
+        ("CLEW_INBOX/handlers", "filter_subjects", ["clew.inbox.acme.*", "clew.inbox.other.*"]),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+async def test_a_changed_setting_is_refused_by_name_with_both_values(
+    js: JetStream, name: str, setting: str, value: object
+) -> None:
+    await init(js)
+    await reconfigure(js, name, **{setting: value})
+    changed = await everything(js)
+    for refusing in (lambda: streams.verify(js), lambda: init(js)):
+        with pytest.raises(Corrupt) as refusal:
+            await refusing()
+        assert refusal.value.code == "changed_stream"
+        assert refusal.value.message.startswith(f"{name} was changed: its '{setting}' is ")
+    assert await everything(js) == changed
+
+
+async def test_a_stream_of_that_name_that_is_not_clews_is_not_touched(js: JetStream) -> None:
+    await js.api("STREAM.CREATE.CLEW_EVT_00", {"name": "CLEW_EVT_00", "subjects": ["something.else"]})
+    before = await config_of(js, "CLEW_EVT_00")
+    refusing: list[Callable[[], object]] = [lambda: init(js), lambda: streams.verify(js)]
+    for refuse in refusing:
+        with pytest.raises(Corrupt) as refusal:
+            await refuse()  # type: ignore[misc]
+        assert refusal.value.code == "foreign_stream"
+        assert "CLEW_EVT_00" in refusal.value.message
+    assert await config_of(js, "CLEW_EVT_00") == before
+    assert (await js.api("STREAM.NAMES"))["total"] == 1
+
+
+async def test_a_description_may_be_changed_and_the_size_of_messages_is_the_operators_choice(js: JetStream) -> None:
+    await init(js)
+    await reconfigure(js, "CLEW_EVT_01", description="ours", max_msg_size=1_000_000)
+    await streams.verify(js)
+    assert await init(js) == []
