@@ -9,6 +9,7 @@
 ``clew.rejected.<tenant>.<command>``          what the inbox refused and why, in ``CLEW_REJECTED``
 ``$KV.clew_threads_v1.<tenant>.<thread>``     the view of a thread
 ``$KV.clew_messages_v1.<tenant>.<thread>.<ordinal>``  the view of a message
+``$KV.clew_commands_v1.<tenant>.<thread>.<hash>``  a command id of a caller's, kept for a day
 ============================================  =====================================================================
 """
 

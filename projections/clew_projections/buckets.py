@@ -3,7 +3,8 @@
 ``clew_threads_v1`` holds a :class:`~clew_projections.views.ThreadView` under ``<tenant>.<thread>``, and keys of the
 projector's own that begin with ``_`` (which no tenant does). ``clew_messages_v1`` holds a
 :class:`~clew_projections.views.MessageView` under ``<tenant>.<thread>.<ordinal>``, ordinals being dense, so a page of
-messages is one request that names exactly the keys wanted.
+messages is one request that names exactly the keys wanted. ``clew_commands_v1`` is described in
+:mod:`clew_projections.spent`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from clew_projections.jetstream import EXPECTED, JetStream, Stored
 GENERATION: Final = "v1"
 THREADS: Final = f"clew_threads_{GENERATION}"
 MESSAGES: Final = f"clew_messages_{GENERATION}"
+COMMANDS: Final = f"clew_commands_{GENERATION}"
 CHECKPOINTS: Final = "_checkpoint"
 PARKED: Final = "_parked"
 WRONG_REVISION: Final = frozenset({10071, 10164})
@@ -59,8 +61,12 @@ class Bucket:
 
     async def matching(self, pattern: str) -> dict[str, Value]:
         """The values under all keys that match a pattern with wildcards."""
-        subjects = await self._js.subjects(self.stream, self.subject(pattern))
-        return self._by_key(await self._js.lasts(self.stream, subjects))
+        return await self.get_many(await self.keys(pattern))
+
+    async def keys(self, pattern: str) -> list[str]:
+        """All keys that match a pattern with wildcards, deleted ones included."""
+        skip = len(self._prefix)
+        return [each[skip:] for each in await self._js.subjects(self.stream, self.subject(pattern))]
 
     def _by_key(self, stored: dict[str, Stored]) -> dict[str, Value]:
         skip = len(self._prefix)

@@ -40,10 +40,10 @@ class _StreamInfo(Struct, frozen=True):
 class Doubts:
     """What is in doubt, shard by shard, on the connection as it is now."""
 
-    def __init__(self, js: JetStream, messages: Bucket, connection: Callable[[], int]) -> None:
-        """``connection`` counts how often the connection to NATS was made."""
+    def __init__(self, js: JetStream, buckets: tuple[Bucket, ...], connection: Callable[[], int]) -> None:
+        """``buckets`` are those written before a thread's view; ``connection`` counts how often it was made."""
         self._js = js
-        self._messages = messages
+        self._buckets = buckets
         self._connection = connection
         self._asked_on = connection()
         self._doubts: dict[int, Doubt] = {}
@@ -62,7 +62,7 @@ class Doubts:
         doubt = self._doubts.get(shard)
         if doubt is None or doubt.covers(seq):
             until = doubt.until if doubt is not None else await self._last(shard)
-            doubt = Doubt(await marked(self._messages, shard), until)
+            doubt = Doubt(min([await marked(bucket, shard) for bucket in self._buckets]), until)
             if self._asked_on == connection:
                 self._doubts[shard] = doubt
         return doubt.after if doubt.covers(seq) else seq

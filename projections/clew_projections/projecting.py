@@ -17,6 +17,7 @@ from clew_projections.deliveries import Delivery
 from clew_projections.doubt import Doubts
 from clew_projections.history import Histories, read
 from clew_projections.message_views import MessageViews
+from clew_projections.spent import SpentIds
 from clew_projections.views import ThreadView, absent, advance, decode_thread, encode
 
 logger = logging.getLogger(__name__)
@@ -43,9 +44,12 @@ class _Found(Struct, frozen=True):
 class Projecting:
     """Applies commits to the views of threads and messages, in the buckets."""
 
-    def __init__(self, threads: Bucket, messages: MessageViews, histories: Histories, doubts: Doubts) -> None:
+    def __init__(
+        self, threads: Bucket, messages: MessageViews, spent: SpentIds, histories: Histories, doubts: Doubts
+    ) -> None:
         self._threads = threads
         self._messages = messages
+        self._spent = spent
         self._histories = histories
         self._doubts = doubts
         self._known: OrderedDict[Address, _Known] = OrderedDict()
@@ -102,7 +106,7 @@ class Projecting:
             return known
         sure = await self._doubts.sure(self._histories.shard(address), known.view.seq)
         if sure < known.view.seq:
-            await self._messages.write(address, (await self._tail(address, sure)).commits)
+            await self._write_beside(address, (await self._tail(address, sure)).commits)
         return self._remember(address, _Known(known.view, known.revision, sure=True))
 
     async def _next(self, address: Address, view: ThreadView, new: Sequence[Delivery]) -> _Found:
@@ -137,12 +141,16 @@ class Projecting:
                 break
             folded.append(recorded)
         if folded:
-            # Messages first: whoever sees the thread's view at a commit finds that commit's messages there.
-            await self._messages.write(address, folded)
+            # The others first: whoever sees the thread's view at a commit finds that commit's messages there.
+            await self._write_beside(address, folded)
             revision = await self._threads.put(thread_key(address), encode(view), known.revision)
             self._remember(address, _Known(view, revision, sure=True))
         if fault is not None:
             raise fault
+
+    async def _write_beside(self, address: Address, commits: Sequence[Recorded]) -> None:
+        await self._messages.write(address, commits)
+        await self._spent.write(address, commits)
 
     async def _read(self, address: Address) -> _Known:
         return _known(address, await self._threads.get(thread_key(address)))

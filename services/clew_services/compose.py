@@ -65,9 +65,10 @@ class Clew:
         self.deployment = deployment
         self.threads = Bucket(js, THREADS)
         self.messages = Bucket(js, MESSAGES)
-        self.spent = SpentIds(Bucket(js, COMMANDS))
+        self.commands = Bucket(js, COMMANDS)
+        self.spent = SpentIds(self.commands)
         self.histories = Histories(js, deployment.shards, replicated=deployment.replicas > 1)
-        self.doubts = Doubts(js, self.messages, self._connection)
+        self.doubts = Doubts(js, (self.messages, self.commands), self._connection)
         self.current = Current(self.threads, self.messages, self.histories, self.doubts)
         memory = Memory()
         repeats = Repeats(self.current, self.histories, self.spent)
@@ -77,14 +78,15 @@ class Clew:
 
     def checkpoint(self, shard: int) -> Checkpoint:
         """The checkpoint of a shard, and with it how far its projection is."""
-        buckets = (self.threads, self.messages)
+        buckets = (self.threads, self.messages, self.commands)
         return Checkpoint(self.js, event_stream(shard), streams.PROJECTOR, buckets, shard, connection=self._connection)
 
     def projector(self, shard: int) -> Projector:
         """A projector of one shard. Any number of them may run, here and elsewhere."""
+        messages = MessageViews(self.messages, self.histories)
         return Projector(
             Deliveries(self.nc, event_stream(shard), streams.PROJECTOR),
-            Projecting(self.threads, MessageViews(self.messages, self.histories), self.histories, self.doubts),
+            Projecting(self.threads, messages, self.spent, self.histories, self.doubts),
             self.threads,
             self.checkpoint(shard),
             self._connection,

@@ -17,15 +17,15 @@ from msgspec import Struct
 
 from clew_events import ids
 from clew_events.commands import Command, CreateThread, DeleteMessage, UpdateMessage, digest
-from clew_events.commit import FORMAT, Commit, Position, Recorded
-from clew_events.errors import Conflict, IdReused, Rejected
+from clew_events.commit import FORMAT, Commit, Position
+from clew_events.errors import Conflict, Rejected
 from clew_events.events import Event
 from clew_events.replies import Done
 from clew_events.subjects import Address
 from clew_projections.current import Current, Present
 from clew_projections.history import Histories
 from clew_projections.views import MessageView, ThreadView, absent, advance
-from clew_services.decide import decide, thread_exists
+from clew_services.decide import decide
 from clew_services.limits import DEFAULT, Limits
 from clew_services.log import Appended, Log
 from clew_services.memory import Memory, Turns
@@ -66,8 +66,8 @@ class Handler:
         histories: Histories,
         repeats: Repeats,
         memory: Memory,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         limits: Limits = DEFAULT,
     ) -> None:
         self._log = log
@@ -194,4 +194,3 @@ def _thread_of(command: Command, tenant: str) -> str:
     if command.thread_id is not None:
         return command.thread_id
     return ids.derived("thread_", tenant, command.id) if command.id is not None else ids.random("thread_")
-

@@ -23,13 +23,16 @@ from clew_events.subjects import (
     event_stream,
     shard_subjects,
 )
-from clew_projections.buckets import MESSAGES, THREADS
+from clew_projections.buckets import COMMANDS, MESSAGES, THREADS
 from clew_projections.jetstream import JetStream, Refused
 
 SHARDS: Final = "clew.shards"
 FORMAT: Final = "clew.format"
 PROJECTOR: Final = THREADS
 HANDLERS: Final = "handlers"
+
+SPENT_IDS_KEPT: Final = 25 * 60 * 60
+"""Seconds for which callers' command ids are kept beside a thread's last 100: a day is promised."""
 
 _SECOND: Final = 1_000_000_000
 _STREAM_NOT_FOUND: Final = 10059
@@ -70,7 +73,7 @@ def _log(shard: int, shards: int, replicas: int, max_msg_size: int) -> Config:
     }
 
 
-def _bucket(name: str, replicas: int) -> Config:
+def _bucket(name: str, replicas: int, max_age: int = 0) -> Config:
     return {
         "name": f"KV_{name}",
         "description": "Clew: current state, a projection of the log. It can be rebuilt; do not write to it.",
@@ -80,7 +83,7 @@ def _bucket(name: str, replicas: int) -> Config:
         "discard": "new",
         "num_replicas": replicas,
         "max_msgs_per_subject": 1,
-        "max_age": 0,
+        "max_age": max_age,
         "compression": "s2",
         "allow_direct": True,
         "allow_rollup_hdrs": True,
@@ -133,6 +136,7 @@ def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
         yield _log(shard, shards, replicas, max_msg_size)
     yield _bucket(THREADS, replicas)
     yield _bucket(MESSAGES, replicas)
+    yield _bucket(COMMANDS, replicas, SPENT_IDS_KEPT * _SECOND)
     yield _inbox(replicas, max_msg_size)
     yield _rejected(replicas)
 
