@@ -72,7 +72,6 @@ def _hold_length(limits: Limits, message: NewMessage, path: str) -> None:
         raise TooLarge(
             f"Invalid '{path}': message too long. Expected at most {limits.message} bytes of text, but got {length} "
             "instead.",
-            code="message_too_large",
             param=path,
         )
 
