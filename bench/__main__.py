@@ -16,6 +16,7 @@ from rich.table import Table
 
 from bench.lane import Lane
 from bench.load import Measured
+from bench.messages import messages
 from bench.projecting import projecting
 from bench.serving import serving
 
@@ -34,6 +35,7 @@ def main(seconds: float, threads: int) -> None:
 
 async def _all(seconds: float, threads: int) -> tuple[list[Lane], Mapping[str, float]]:
     lanes, memory = await serving(seconds)
+    lanes += await messages(seconds)
     lanes.append(await projecting(threads, 1))
     lanes.append(await projecting(threads // 10, 10))
     return lanes, memory

@@ -12,7 +12,9 @@ made again from the log.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -35,6 +37,9 @@ from clew_projections.views import (
     touched,
 )
 
+SEEN: Final = 20_000
+"""Views kept as the bucket last had them. It only ever goes on from there, so they tell which messages it holds."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -53,6 +58,7 @@ class Current:
         self._messages = messages
         self._histories = histories
         self._doubts = doubts
+        self._seen: OrderedDict[Address, ThreadView] = OrderedDict()
 
     async def projected(self, address: Address) -> ThreadView:
         """A thread's view as the bucket has it, which may lag; an absent one if it has none that can be read."""
@@ -60,10 +66,15 @@ class Current:
         if value is None or not value.body:
             return absent(*address)
         try:
-            return decode_thread(value.body)
+            view = decode_thread(value.body)
         except Corrupt as fault:
             logger.warning("reading thread %s of tenant %s from the log: %s", address.thread, address.tenant, fault)
             return absent(*address)
+        self._seen[address] = view
+        self._seen.move_to_end(address)
+        if len(self._seen) > SEEN:
+            self._seen.popitem(last=False)
+        return view
 
     async def caught_up(self, view: ThreadView) -> ThreadView:
         """A view brought up to the latest commit: one request when it is there already, or one commit short."""
@@ -81,14 +92,16 @@ class Current:
         return view
 
     async def present(self, address: Address) -> Present:
-        """A thread at its latest commit, together with what reading its messages takes."""
-        return await self.caught_up_with_messages(await self.projected(address))
+        """A thread at its latest commit, together with what reading its messages takes.
 
-    async def caught_up_with_messages(self, view: ThreadView) -> Present:
-        """A view just read from the bucket, brought up to the latest commit. No other view will do: see above."""
-        address = Address(view.tenant, view.id)
-        sure = await self._doubts.sure(self._histories.shard(address), view.seq)
-        newest = await self._histories.newest(address, sure)
+        The bucket is read only if what it once said of this thread is more than one commit behind.
+        """
+        seen = self._seen.get(address)
+        view = seen if seen is not None else await self.projected(address)
+        sure, newest = await self._after(address, view)
+        if newest is not None and newest.commit.n > view.n + 1 and seen is not None:
+            view = await self.projected(address)
+            sure, newest = await self._after(address, view)
         if newest is None:
             return Present(view, ())
         one = newest.commit.n == view.n + 1 and sure == view.seq
@@ -97,6 +110,11 @@ class Current:
             if commit.position.seq > view.seq:
                 view = advance(view, commit)
         return Present(view, tuple(tail))
+
+    async def _after(self, address: Address, view: ThreadView) -> tuple[int, Recorded | None]:
+        """Up to where the messages of a view are in the bucket for certain, and the latest commit after that."""
+        sure = await self._doubts.sure(self._histories.shard(address), view.seq)
+        return sure, await self._histories.newest(address, sure)
 
     async def messages(self, present: Present, ordinals: Sequence[int]) -> dict[int, MessageView]:
         """The messages at some ordinals, of those that were ever added, none older than ``present``."""

@@ -9,7 +9,7 @@ from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
-from clew_projections.buckets import Bucket, LostRace, Value, message_key
+from clew_projections.buckets import WRITES_AT_ONCE, Bucket, LostRace, Value, message_key
 from clew_projections.history import Histories
 from clew_projections.views import MessageView, advance_message, decode_message, encode, touched
 
@@ -35,8 +35,10 @@ class MessageViews:
         if len(changes) == 1:
             ((message_id, concerned),) = changes.items()
             await self._write(address, message_id, concerned)
-        elif changes:
-            await asyncio.gather(*(self._write(address, *change) for change in changes.items()))
+            return
+        some = list(changes.items())
+        for start in range(0, len(some), WRITES_AT_ONCE):
+            await asyncio.gather(*(self._write(address, *change) for change in some[start : start + WRITES_AT_ONCE]))
 
     async def _write(self, address: Address, message_id: str, commits: Sequence[Recorded]) -> None:
         key = message_key(address, ordinal_of(message_id))

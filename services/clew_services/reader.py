@@ -144,9 +144,11 @@ class Reader:
         )
 
     async def _open(self, address: Address, query: GetMessage | ListMessages) -> Present:
-        present = Present(await self._current.projected(address), ())
-        if query.consistency == "strong" or present.thread.n < (query.at_least or 0):
-            present = await self._current.caught_up_with_messages(present.thread)
+        present: Present | None = None
+        if query.consistency == "eventual":
+            present = Present(await self._current.projected(address), ())
+        if present is None or present.thread.n < (query.at_least or 0):
+            present = await self._current.present(address)
         self._memory.remember(present.thread)
         self._hold_open(present.thread, address.thread, query.at_least)
         return present
