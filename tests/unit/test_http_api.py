@@ -285,7 +285,6 @@ async def test_the_beta_header_has_to_ask_for_assistants(clew: Parts):
     [
         ("POST", "/v1/threads/runs"),
         ("GET", "/v1/threads/runs"),
-        ("GET", "/v1/threads"),
         ("GET", "/"),
         ("GET", "/v1"),
         ("POST", "/v1/threads/"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,6 +20,8 @@ from clew_services.http.parts import Parts
 from clew_services.http.threads import Threads
 from clew_services.keys import Keys
 from clew_services.settings import Settings
+
+NONE: Final[Mapping[str, Respond]] = MappingProxyType({})
 
 
 def create_app(clew: Parts, keys: Keys, settings: Settings) -> ASGIApp:
@@ -37,8 +43,8 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[BaseRoute]:
     threads, messages = Threads(carrying, clew.reader), Messages(carrying, clew.reader)
     pace = Pace(settings.rate, settings.burst)
 
-    def doorway(**methods: Respond) -> Doorway:
-        return Doorway(methods, keys, settings.max_body, pace)
+    def doorway(closed: Mapping[str, Respond] = NONE, **methods: Respond) -> Doorway:
+        return Doorway(methods, keys, settings.max_body, pace, closed)
 
     return [
         # Before the path it would match otherwise: creating a thread and running it is no modifying of "runs".
@@ -47,7 +53,7 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[BaseRoute]:
             "/v1/threads/{thread_id}",
             doorway(GET=threads.retrieve, POST=threads.modify, PATCH=threads.patch, DELETE=threads.delete),
         ),
-        Route("/v1/threads", doorway(POST=threads.create)),
+        Route("/v1/threads", doorway({"GET": threads.unlisted}, POST=threads.create)),
         Route("/v1/threads/{thread_id}/messages", doorway(GET=messages.page, POST=messages.create)),
         Route(
             "/v1/threads/{thread_id}/messages/{message_id}",

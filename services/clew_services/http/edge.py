@@ -33,11 +33,17 @@ _VERSION: Final = (b"openai-version", b"2020-10-01")
 
 
 class Doorway:
-    """One path for holders of a key: a route for each of its ``methods``. It is an ASGI application."""
+    """One path for holders of a key: a route for each of its ``methods``. It is an ASGI application.
 
-    def __init__(self, routes: Mapping[str, Respond], keys: Keys, max_body: int, pace: Pace) -> None:
-        self._routes = {**routes, **({"HEAD": routes["GET"]} if "GET" in routes else {})}
-        self.methods = frozenset(self._routes)
+    What is ``closed`` is answered too, but never with what was asked for.
+    """
+
+    def __init__(
+        self, routes: Mapping[str, Respond], keys: Keys, max_body: int, pace: Pace, closed: Mapping[str, Respond]
+    ) -> None:
+        methods = {**routes, **({"HEAD": routes["GET"]} if "GET" in routes else {})}
+        self.methods = frozenset(methods)
+        self._routes = {**closed, **methods}
         self._allow = ", ".join(sorted(self.methods)).encode()
         self._keys = keys
         self._max_body = max_body
@@ -73,7 +79,8 @@ class Doorway:
         spent = (time.perf_counter_ns() - started) // 1_000_000
         common: Headers = (_VERSION, (b"openai-processing-ms", b"%d" % spent))
         if holder is not None:
-            common = (*common, (b"openai-organization", holder.tenant.encode()))
+            tenant = holder.tenant.encode()
+            common = (*common, (b"openai-organization", tenant), (b"openai-project", tenant))
         await _send(send, answer, request_id, common)
         await intake.drop()
 

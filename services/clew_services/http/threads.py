@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from clew_events.commands import Command, CreateThread, DeleteThread, UpdateThread
+from clew_events.errors import Unauthorized
 from clew_events.objects import CodeInterpreterFiles, Resources, Thread
 from clew_events.queries import GetThread
 from clew_services.http import conditions
@@ -32,6 +33,14 @@ class Threads:
         body = await call.body(CreateThreadBody, empty=b"{}")
         return await self._change(
             call, CreateThread(messages=body.messages, metadata=body.metadata, tool_resources=body.tool_resources)
+        )
+
+    async def unlisted(self, _call: Call) -> Answer:
+        """``GET /v1/threads``: refused, in the words in which it always was."""
+        raise Unauthorized(
+            "Your request to GET /v1/threads must be made with a session key (that is, it can only be made from the "
+            "browser). You made it with the following key type: secret.",
+            code="missing_scope",
         )
 
     async def retrieve(self, call: Call) -> Answer:
