@@ -9,6 +9,7 @@ messages is one request that names exactly the keys wanted. ``clew_commands_v1``
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Final
 
@@ -24,6 +25,8 @@ MESSAGES: Final = f"clew_messages_{GENERATION}"
 COMMANDS: Final = f"clew_commands_{GENERATION}"
 CHECKPOINTS: Final = "_checkpoint"
 PARKED: Final = "_parked"
+WRITES_AT_ONCE: Final = 256
+"""Writes to one bucket that a process has under way; more would wait in the server, and be taken for lost."""
 WRONG_REVISION: Final = frozenset({10071, 10164})
 
 
@@ -41,10 +44,13 @@ class LostRace(Exception):
 class Bucket:
     """One bucket: reads are direct, writes are guarded by the key's revision."""
 
-    def __init__(self, js: JetStream, name: str) -> None:
+    def __init__(self, js: JetStream, name: str, *, forgets: bool = False) -> None:
+        """``forgets`` if its values are kept for a time only."""
         self._js = js
+        self.forgets = forgets
         self.stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
+        self._under_way = asyncio.Semaphore(WRITES_AT_ONCE)
 
     def subject(self, key: str) -> str:
         """The subject that a key's values are published on."""
@@ -93,7 +99,8 @@ class Bucket:
 
     async def _publish(self, key: str, body: bytes, headers: dict[str, str]) -> int:
         try:
-            ack = await self._js.publish(self.subject(key), body, headers)
+            async with self._under_way:
+                ack = await self._js.publish(self.subject(key), body, headers)
         except TooLarge as fault:
             raise Corrupt(f"the view under {key} cannot be kept: {fault.message}", code="view_too_large") from fault
         if ack.error is None:

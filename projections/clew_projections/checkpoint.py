@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -72,10 +72,11 @@ class Checkpoint:
         Raises:
             Unavailable: JetStream does not answer.
         """
-        marks = [await marked(bucket, self._shard) for bucket in self._buckets]
-        if self._written is not None:
-            marks.append(self._written)
-        self._written = min(marks)
+        mark = await marked(self._buckets, self._shard)
+        if self._written is not None and self._written < mark:
+            await self._write(self._written, back=True)
+            mark = self._written
+        self._written = mark
         if (await self.state()).ack_floor.stream_seq > self._written:
             await self._js.api(f"CONSUMER.RESET.{self._consumer}", {"seq": self._written + 1})
 
@@ -94,21 +95,24 @@ class Checkpoint:
         floor = (await self.state()).ack_floor.stream_seq
         if floor <= written:
             return
-        for bucket in self._buckets:
-            await self._write(bucket, floor)
+        await self._write(floor)
         if connection == self._connection():
             self._written = floor
-        # Otherwise the views that this mark speaks for may be gone, and rewind() goes back to the mark before it.
+        # Otherwise the views that this mark speaks for may be gone, and rewind() takes it back.
 
     async def state(self) -> ConsumerState:
         """How far the consumer is."""
         return msgspec.convert(await self._js.api(f"CONSUMER.INFO.{self._consumer}"), ConsumerState)
 
-    async def _write(self, bucket: Bucket, seq: int) -> None:
+    async def _write(self, seq: int, *, back: bool = False) -> None:
+        for bucket in self._buckets:
+            await self._write_to(bucket, seq, back=back)
+
+    async def _write_to(self, bucket: Bucket, seq: int, *, back: bool) -> None:
         key = checkpoint_key(self._shard)
         while True:
             value = await bucket.get(key)
-            if value is not None and _seq(key, value) >= seq:
+            if not back and _seq(key, value) >= seq:
                 return
             try:
                 await bucket.put(key, msgspec.json.encode(Mark(seq)), value.revision if value else 0)
@@ -117,14 +121,17 @@ class Checkpoint:
             return
 
 
-async def marked(bucket: Bucket, shard: int) -> int:
-    """The sequence of a shard up to which a bucket says that it holds every view.
+async def marked(buckets: Iterable[Bucket], shard: int) -> int:
+    """The sequence of a shard up to which all these buckets say that they hold every view.
+
+    A bucket that forgets may have forgotten its mark, after everything that the mark spoke for: then it has no say.
 
     Raises:
-        Unavailable: the bucket does not answer.
+        Unavailable: a bucket does not answer.
     """
     key = checkpoint_key(shard)
-    return _seq(key, await bucket.get(key))
+    values = [(bucket, await bucket.get(key)) for bucket in buckets]
+    return min(_seq(key, value) for bucket, value in values if value is not None or not bucket.forgets)
 
 
 def _seq(key: str, value: Value | None) -> int:

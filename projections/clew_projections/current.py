@@ -25,7 +25,7 @@ from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
 from clew_projections.buckets import Bucket, message_key, thread_key
 from clew_projections.doubt import Doubts
-from clew_projections.history import Histories
+from clew_projections.history import Histories, News
 from clew_projections.views import (
     MessageView,
     ThreadView,
@@ -79,11 +79,11 @@ class Current:
     async def caught_up(self, view: ThreadView) -> ThreadView:
         """A view brought up to the latest commit: one request when it is there already, or one commit short."""
         address = Address(view.tenant, view.id)
-        newest = await self._histories.newest(address, view.seq)
-        if newest is None:
+        news = await self._histories.news(address, view.seq)
+        if news is None:
             return view
-        if newest.commit.n == view.n + 1:
-            return advance(view, newest)
+        if news.alone:
+            return advance(view, news.recorded)
         projected = await self.projected(address)
         if projected.n > view.n:
             view = projected
@@ -98,23 +98,22 @@ class Current:
         """
         seen = self._seen.get(address)
         view = seen if seen is not None else await self.projected(address)
-        sure, newest = await self._after(address, view)
-        if newest is not None and newest.commit.n > view.n + 1 and seen is not None:
+        sure, news = await self._after(address, view)
+        if news is not None and not news.alone and seen is not None:
             view = await self.projected(address)
-            sure, newest = await self._after(address, view)
-        if newest is None:
+            sure, news = await self._after(address, view)
+        if news is None:
             return Present(view, ())
-        one = newest.commit.n == view.n + 1 and sure == view.seq
-        tail = [newest] if one else await self._histories.tail(address, sure)
+        tail = [news.recorded] if news.alone else await self._histories.tail(address, sure)
         for commit in tail:
             if commit.position.seq > view.seq:
                 view = advance(view, commit)
         return Present(view, tuple(tail))
 
-    async def _after(self, address: Address, view: ThreadView) -> tuple[int, Recorded | None]:
+    async def _after(self, address: Address, view: ThreadView) -> tuple[int, News | None]:
         """Up to where the messages of a view are in the bucket for certain, and the latest commit after that."""
         sure = await self._doubts.sure(self._histories.shard(address), view.seq)
-        return sure, await self._histories.newest(address, sure)
+        return sure, await self._histories.news(address, sure)
 
     async def messages(self, present: Present, ordinals: Sequence[int]) -> dict[int, MessageView]:
         """The messages at some ordinals, of those that were ever added, none older than ``present``."""

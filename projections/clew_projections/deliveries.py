@@ -19,7 +19,7 @@ from nats.errors import Error as NatsError
 
 from clew_events.errors import Unavailable
 from clew_projections.exchange import DESCRIPTION, STATUS
-from clew_projections.jetstream import Stored
+from clew_projections.jetstream import EXPECTED, Stored
 
 PULL_BYTES: Final = 16 * 1024 * 1024
 """Far below what a server holds for one client, and above the largest commit there can be."""
@@ -31,9 +31,13 @@ SLACK: Final = 1.0
 
 
 class Delivery(Struct, frozen=True):
-    """A stored commit on its way to a projector, and where to acknowledge it."""
+    """A stored commit on its way to a projector, and where to acknowledge it.
+
+    ``after`` is its guard, which the server has held: the sequence of what stands before it on its subject.
+    """
 
     seq: int
+    after: int | None
     subject: str
     body: bytes
     reply: str
@@ -157,4 +161,6 @@ class Deliveries:
 
 def _delivery(message: Msg) -> Delivery:
     # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>, more tokens before.
-    return Delivery(int(message.reply.split(".")[-4]), message.subject, message.data, message.reply)
+    seq = int(message.reply.split(".")[-4])
+    guard = (message.headers or {}).get(EXPECTED, "")
+    return Delivery(seq, int(guard) if guard.isdecimal() else None, message.subject, message.data, message.reply)

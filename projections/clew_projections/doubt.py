@@ -48,6 +48,10 @@ class Doubts:
         self._asked_on = connection()
         self._doubts: dict[int, Doubt] = {}
 
+    def forget(self) -> None:
+        """Ask again what is in doubt."""
+        self._doubts = {}
+
     async def sure(self, shard: int, seq: int) -> int:
         """Up to which sequence the messages of a thread whose view stands at ``seq`` are in the bucket for certain.
 
@@ -62,7 +66,7 @@ class Doubts:
         doubt = self._doubts.get(shard)
         if doubt is None or doubt.covers(seq):
             until = doubt.until if doubt is not None else await self._last(shard)
-            doubt = Doubt(min([await marked(bucket, shard) for bucket in self._buckets]), until)
+            doubt = Doubt(await marked(self._buckets, shard), until)
             if self._asked_on == connection:
                 self._doubts[shard] = doubt
         return doubt.after if doubt.covers(seq) else seq

@@ -6,16 +6,25 @@ import asyncio
 from collections.abc import AsyncIterator, Container
 from typing import Final
 
+from msgspec import Struct
+
 from clew_events.codec import recorded
 from clew_events.commit import Position, Recorded
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_projections.jetstream import JetStream, Stored
+from clew_projections.jetstream import EXPECTED, JetStream, Stored
 from clew_projections.views import MessageView, absent, advance, advance_message, touched
 
 PATIENCE: Final = 20
 """How often a follower is asked again for commits its leader has."""
+
+
+class News(Struct, frozen=True):
+    """A thread's latest commit; ``alone`` if its guard, which the server held, says that it is all there is to know."""
+
+    recorded: Recorded
+    alone: bool
 
 
 class Histories:
@@ -34,7 +43,7 @@ class Histories:
         """The shard that holds a thread's history."""
         return shard_of(address.thread, self.shards)
 
-    async def newest(self, address: Address, seq: int) -> Recorded | None:
+    async def news(self, address: Address, seq: int) -> News | None:
         """The thread's very latest acknowledged commit, if it stands after a sequence.
 
         Raises:
@@ -42,7 +51,9 @@ class Histories:
             Unavailable: the log does not answer.
         """
         stored = await self._newest(address, seq)
-        return read(stored, self.shard(address)) if stored is not None else None
+        if stored is None:
+            return None
+        return News(read(stored, self.shard(address)), alone=stored.headers.get(EXPECTED) == str(seq))
 
     async def tail(self, address: Address, seq: int) -> list[Recorded]:
         """Every commit of a thread after a sequence (0: all of them), up to the very latest acknowledged.

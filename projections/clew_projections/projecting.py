@@ -57,6 +57,7 @@ class Projecting:
     def forget(self) -> None:
         """Drop what is remembered of the buckets; they are read again."""
         self._known.clear()
+        self._doubts.forget()
 
     async def prepare(self, addresses: Iterable[Address]) -> None:
         """Read in one go what ``apply`` would otherwise read thread by thread."""
@@ -111,14 +112,13 @@ class Projecting:
 
     async def _next(self, address: Address, view: ThreadView, new: Sequence[Delivery]) -> _Found:
         """The commits that follow a view, up to the last delivery at least."""
-        shard = self._histories.shard(address)
-        try:
-            commits = [read(each.stored(), shard) for each in new]
-        except Corrupt:
-            return await self._tail(address, view.seq)
-        if [each.commit.n for each in commits] == list(range(view.n + 1, view.n + 1 + len(commits))):
-            return _Found(commits)
-        # Something before these, or between them, has not come this way: the log has it.
+        if [each.after for each in new] == [view.seq, *(each.seq for each in new[:-1])]:
+            shard = self._histories.shard(address)
+            try:
+                return _Found([read(each.stored(), shard) for each in new])
+            except Corrupt:
+                pass
+        # Something before these, or between them, has not come this way, or cannot be read: the log has it all.
         return await self._tail(address, view.seq)
 
     async def _tail(self, address: Address, seq: int) -> _Found:
@@ -140,13 +140,22 @@ class Projecting:
                 fault = broken
                 break
             folded.append(recorded)
-        if folded:
-            # The others first: whoever sees the thread's view at a commit finds that commit's messages there.
-            await self._write_beside(address, folded)
-            revision = await self._threads.put(thread_key(address), encode(view), known.revision)
-            self._remember(address, _Known(view, revision, sure=True))
+        try:
+            known = await self._put(address, known, view, folded)
+        except Corrupt:
+            # One of these cannot be. What stands before it can.
+            for each in folded:
+                known = await self._put(address, known, advance(known.view, each), [each])
         if fault is not None:
             raise fault
+
+    async def _put(self, address: Address, known: _Known, view: ThreadView, commits: Sequence[Recorded]) -> _Known:
+        if not commits:
+            return known
+        # The others first: whoever sees the thread's view at a commit finds that commit's messages there.
+        await self._write_beside(address, commits)
+        revision = await self._threads.put(thread_key(address), encode(view), known.revision)
+        return self._remember(address, _Known(view, revision, sure=True))
 
     async def _write_beside(self, address: Address, commits: Sequence[Recorded]) -> None:
         await self._messages.write(address, commits)

@@ -1,0 +1,557 @@
+"""The projector on a real server: whatever is delivered, lost, doubled or bad, the buckets equal the folded log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+
+import pytest
+from msgspec.structs import replace
+
+from clew_events import codec
+from clew_events.codec import encode
+from clew_events.commit import Position, Recorded, body_hash
+from clew_events.errors import Corrupt, Unavailable
+from clew_events.events import MessageDeleted, MessageMetadataUpdated, MetadataUpdated
+from clew_events.ids import message_id as make_message_id
+from clew_events.queries import GetMessage, GetThread
+from clew_events.replies import Found
+from clew_events.requests import NewImageUrl, NewImageUrlSource, NewMessage
+from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_events.upcasting import Json
+from clew_projections import history
+from clew_projections.buckets import MESSAGES, THREADS, checkpoint_key, message_key, thread_key
+from clew_projections.checkpoint import marked
+from clew_projections.deliveries import Deliveries, Delivery
+from clew_projections.parking import Parked, parked
+from clew_services import streams
+from clew_services.compose import Clew, connected
+from clew_services.embedded.server import EmbeddedServer
+from support.commits import CREATED, THREAD, added, chain, commit, store
+from support.truth import Truth, buckets_equal_the_log, buckets_of, fold_of_log, projecting, raw
+from support.waiting import eventually
+from support.writers import Writer, message_id, thread_id
+
+HOME = Address("default", THREAD)
+HELLO = NewMessage(role="user", content="hello")
+
+
+@pytest.fixture
+async def other(deployment: EmbeddedServer) -> AsyncIterator[Clew]:
+    """Another process, as far as NATS can tell."""
+    async with connected(deployment.url, name="other") as composed:
+        yield composed
+
+
+async def busy(clew: Clew, threads: int = 4) -> list[str]:
+    """Some threads with messages that were changed and deleted."""
+    writer = Writer(clew.handler)
+
+    async def live(n: int) -> str:
+        thread = thread_id(await writer.create(metadata={"n": str(n)}, messages=(HELLO, HELLO)))
+        first = message_id(await writer.add(thread, "one"))
+        second = message_id(await writer.add(thread, "two"))
+        await writer.change(thread, first, metadata={"a": "1"})
+        await writer.remove(thread, second)
+        await writer.set(thread, "n", "done")
+        return thread
+
+    return await asyncio.gather(*(live(n) for n in range(threads)))
+
+
+async def deliveries(clew: Clew, shard: int) -> list[Delivery]:
+    """All of a shard's commits as its consumer delivers them."""
+    pulling = Deliveries(clew.nc, event_stream(shard), THREADS)
+    held = (await clew.nc.jetstream().stream_info(event_stream(shard))).state.messages
+    found: list[Delivery] = []
+
+    async def all_of_them() -> bool:
+        found.extend(await pulling.next(500))
+        return len(found) >= held
+
+    await eventually(all_of_them)
+    pulling._open.clear()
+    await pulling.close()
+    return sorted(found, key=lambda each: each.seq)
+
+
+async def purge(clew: Clew, bucket: str, *, only: str | None = None) -> None:
+    """Empty a bucket, or take one key out of it without a trace."""
+    await clew.js.api(f"STREAM.PURGE.KV_{bucket}", {"filter": f"$KV.{bucket}.{only}"} if only else None)
+
+
+async def put(clew: Clew, bucket: str, key: str, body: bytes, headers: dict[str, str] | None = None) -> None:
+    await clew.nc.jetstream().publish(f"$KV.{bucket}.{key}", body, headers=headers)
+
+
+async def snapshot(clew: Clew) -> dict[str, dict[str, bytes]]:
+    """Everything in the buckets, the projector's own keys as well."""
+    return {
+        bucket: {
+            message.subject.removeprefix(f"$KV.{bucket}."): message.data
+            for _, message in await raw(clew, f"KV_{bucket}")
+        }
+        for bucket in (THREADS, MESSAGES)
+    }
+
+
+async def restore(clew: Clew, earlier: dict[str, dict[str, bytes]], *buckets: str) -> None:
+    """Buckets as they were, as after a crash that lost what was not synced."""
+    for bucket in buckets:
+        await purge(clew, bucket)
+        for key, body in earlier[bucket].items():
+            await put(clew, bucket, key, body)
+
+
+async def checkpointed(clew: Clew) -> None:
+    """Wait until the checkpoints are where the log ends."""
+
+    async def at_the_end() -> bool:
+        for shard in range(clew.deployment.shards):
+            last = (await clew.nc.jetstream().stream_info(event_stream(shard))).state.last_seq
+            if await marked((clew.threads, clew.messages), shard) < last:
+                return False
+        return True
+
+    await eventually(at_the_end)
+
+
+async def project_all(clew: Clew) -> Truth:
+    async with projecting(clew):
+        return await buckets_equal_the_log(clew)
+
+
+async def parked_threads(clew: Clew) -> dict[str, Parked]:
+    return {each.thread: each for each in await parked(clew.threads)}
+
+
+# In good order, and in none.
+
+
+async def test_the_buckets_come_to_equal_the_fold_of_the_log(clew: Clew) -> None:
+    threads = await busy(clew)
+    truth = await project_all(clew)
+    assert len(truth.threads) == len(threads)
+    assert len(truth.messages) == 4 * len(threads)
+
+
+async def test_any_nats_client_can_read_a_view(clew: Clew) -> None:
+    (thread,) = await busy(clew, 1)
+    await project_all(clew)
+    bucket = await clew.nc.jetstream().key_value(THREADS)
+    view = json.loads((await bucket.get(f"default.{thread}")).value or b"")
+    assert (view["id"], view["status"], view["n"], view["metadata"]) == (thread, "open", 6, {"n": "done"})
+    bucket = await clew.nc.jetstream().key_value(MESSAGES)
+    message = json.loads((await bucket.get(f"default.{thread}.3")).value or b"")
+    assert (message["ordinal"], message["metadata"], message["deleted"]) == (3, {"a": "1"}, False)
+
+
+async def test_a_gap_is_filled_from_the_log(clew: Clew) -> None:
+    (thread,) = await busy(clew, 1)
+    shard = shard_of(thread, 2)
+    delivered = await deliveries(clew, shard)
+    for missing in (slice(0, 4), slice(5, 5)):
+        await clew.projector(shard).project(delivered[missing.stop :][:1])
+        views, wanted = await buckets_of(clew), await fold_of_log(clew)
+        assert views == wanted
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_deliveries_may_come_in_any_order_any_number_of_times_and_in_any_portions(
+    clew: Clew, other: Clew, seed: int
+) -> None:
+    await busy(clew)
+    chance = random.Random(seed)
+    for shard in range(2):
+        delivered = await deliveries(clew, shard)
+        muddle = delivered + chance.sample(delivered, len(delivered) // 2)
+        chance.shuffle(muddle)
+        projectors = [clew.projector(shard), other.projector(shard), clew.projector(shard)]
+        while muddle:
+            portions = []
+            for projector in projectors:
+                size = chance.randint(1, 5)
+                portions.append(projector.project(muddle[:size]))
+                muddle = muddle[size:]
+            await asyncio.gather(*portions)
+    assert await buckets_of(clew) == await fold_of_log(clew)
+
+
+async def test_commits_are_acknowledged_only_when_their_views_are_written(clew: Clew) -> None:
+    (thread,) = await busy(clew, 1)
+    shard = shard_of(thread, 2)
+    delivered = await deliveries(clew, shard)
+    await clew.js.api(f"STREAM.DELETE.KV_{THREADS}")
+    with pytest.raises(Unavailable):
+        await clew.projector(shard).project(delivered)
+    state = await clew.checkpoint(shard).state()
+    assert (state.ack_floor.stream_seq, state.num_ack_pending) == (0, len(delivered))
+    assert f"KV_{THREADS}" in await streams.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload)
+    await clew.projector(shard).project(delivered)
+    assert await buckets_of(clew) == await fold_of_log(clew)
+
+
+async def test_two_projectors_share_the_work_without_spoiling_it(clew: Clew, other: Clew) -> None:
+    async with projecting(clew), projecting(other):
+        writing = [asyncio.create_task(busy(there, 20)) for there in (clew, other)]
+        await asyncio.gather(*writing)
+        truth = await buckets_equal_the_log(clew)
+    assert len(truth.threads) == 40
+
+
+async def test_what_a_stopped_projector_did_not_finish_is_given_to_the_next_at_once(clew: Clew) -> None:
+    threads = await busy(clew)
+    for shard in range(2):
+        pulling = Deliveries(clew.nc, event_stream(shard), THREADS)
+        await pulling.next(3)
+        await pulling.close()
+    async with projecting(clew):
+        truth = await buckets_equal_the_log(clew, within=15)
+    assert len(truth.threads) == len(threads)
+
+
+async def test_a_projector_stops_when_told_and_has_finished_what_it_held(clew: Clew) -> None:
+    await busy(clew)
+    stop = asyncio.Event()
+    running = asyncio.create_task(clew.project(stop))
+    await buckets_equal_the_log(clew)
+    stop.set()
+    await asyncio.wait_for(running, 10)
+    for shard in range(2):
+        assert (await clew.checkpoint(shard).state()).num_ack_pending == 0
+
+
+async def test_the_checkpoint_follows_to_the_end_of_the_log(clew: Clew) -> None:
+    async with projecting(clew):
+        await busy(clew)
+        await checkpointed(clew)
+
+
+async def test_a_projector_outlasts_a_consumer_that_is_gone_for_a_while(clew: Clew) -> None:
+    async with projecting(clew):
+        await busy(clew, 1)
+        await buckets_equal_the_log(clew)
+        for shard in range(2):
+            await clew.js.api(f"CONSUMER.DELETE.{event_stream(shard)}.{THREADS}")
+        await busy(clew, 2)
+        await streams.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload)
+        await buckets_equal_the_log(clew)
+
+
+# Bad commits.
+
+FIRST = chain([CREATED, added(1)])[0]
+
+
+def second(**other: object) -> bytes:
+    """A second commit after the first one here, wrong in some way."""
+    event = MetadataUpdated(set={"a": "1"}, unset=())
+    return encode(replace(commit(2, event, prev=FIRST.hash), **other))
+
+
+def about(event: object) -> bytes:
+    return encode(commit(2, event, prev=FIRST.hash))  # type: ignore[arg-type]
+
+
+UNKNOWN_EVENT = second().replace(b'"MetadataUpdated"', b'"ThreadForked"')
+BAD = {
+    "unknown event": (UNKNOWN_EVENT, "unknown_event"),
+    "unknown format": (second(v=2), "unknown_format"),
+    "garbage": (b"\x00garbage\xff", "unreadable_commit"),
+    "not utf-8": (second().replace(b"test", b"te\xfft"), "unreadable_commit"),
+    "nothing": (b"", "unreadable_commit"),
+    "endless nesting": (b'{"v":1,"events":' + b"[" * 50_000, "unreadable_commit"),
+    "a gap": (second(n=3), "broken_chain"),
+    "the same number": (second(n=1), "broken_chain"),
+    "another chain": (second(prev="0" * 64), "broken_chain"),
+    "no chain": (second(prev=None), "broken_chain"),
+    "another tenant": (second(tenant="other"), "broken_chain"),
+    "another thread": (second(thread="thread_other"), "broken_chain"),
+    "a malformed message id": (about(MessageDeleted(message_id="m")), "unknown_message"),
+    "a message from elsewhere": (about(MessageDeleted(message_id=make_message_id(1, "elsewhere"))), "unknown_message"),
+    "a message not there yet": (
+        about(MessageMetadataUpdated(message_id=make_message_id(2), set={}, unset=())),
+        "unknown_message",
+    ),
+    "a message out of order": (about(added(3)), "unknown_message"),
+    "a message under a wrong id": (
+        about(replace(added(2), message=replace(added(2).message, id="msg_"))),
+        "unknown_message",
+    ),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("when", ["all at once", "one by one"])
+async def test_a_bad_commit_parks_its_thread_and_no_other(
+    clew: Clew, other: Clew, caplog: pytest.LogCaptureFixture, bad: str, when: str
+) -> None:
+    body, code = BAD[bad]
+    async with AsyncExitStack() as stack:
+        await store(clew.nc, HOME, encode(FIRST.commit))
+        if when == "one by one":
+            await stack.enter_async_context(projecting(clew))
+            await buckets_equal_the_log(clew)
+        seq = await store(clew.nc, HOME, body)
+        good = await Writer(clew.handler).create(metadata={"good": "yes"})
+        if when == "all at once":
+            await stack.enter_async_context(projecting(clew))
+        found = await eventually(lambda: parked_threads(clew))
+        reason = found[THREAD]
+        assert (reason.tenant, reason.code) == ("default", code)
+        assert not bad.startswith(("un", "garb")) or f"sequence {seq}" in reason.reason
+        await store(clew.nc, HOME, second())
+        await Writer(clew.handler).set(thread_id(good), "good", "still")
+        await eventually(lambda: projected(clew, thread_id(good), 2))
+        shard = shard_of(THREAD, 2)
+
+        async def acknowledged() -> bool:
+            state = await clew.checkpoint(shard).state()
+            return (state.num_pending, state.num_ack_pending) == (0, 0)
+
+        await eventually(acknowledged)
+    # The view stands right before the fault, whatever came in one delivery with it.
+    assert (await clew.current.projected(HOME)).hash == FIRST.hash
+    if code != "unknown_message":
+        assert (await buckets_of(clew)).messages.keys() == {message_key(HOME, 1)}
+    for there in (clew, other):
+        with pytest.raises(Corrupt):
+            await there.reader.answer("default", GetThread(thread_id=THREAD))
+    alerts = [each for each in caplog.records if each.levelname == "ERROR" and "is parked" in each.message]
+    assert len(alerts) == 1
+    assert THREAD in alerts[0].message
+    assert list(await parked_threads(clew)) == [THREAD]
+
+
+async def projected(clew: Clew, thread: str, n: int) -> bool:
+    return (await clew.current.projected(Address("default", thread))).n >= n
+
+
+async def test_a_parked_thread_is_taken_up_by_the_first_version_that_can_read_it(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store(clew.nc, HOME, encode(FIRST.commit))
+    await store(clew.nc, HOME, UNKNOWN_EVENT)
+    async with projecting(clew):
+        await eventually(lambda: parked_threads(clew))
+    async with projecting(clew):
+        await busy(clew, 1)
+        await checkpointed(clew)
+    assert list(await parked_threads(clew)) == [THREAD]
+
+    def forked(event: Json) -> list[Json]:
+        return [{"type": "MetadataUpdated", "set": {"forked": "yes"}, "unset": []}]
+
+    def read(body: bytes, position: Position) -> Recorded:
+        return Recorded(codec.decode(body, {"ThreadForked": forked}), position, body_hash(body))
+
+    monkeypatch.setattr(history, "recorded", read)
+    async with projecting(clew):
+
+        async def none() -> bool:
+            return not await parked_threads(clew)
+
+        await eventually(none)
+        assert (await clew.current.projected(HOME)).metadata == {"forked": "yes"}
+        await Writer(clew.handler).set(THREAD, "forked", "again")
+        await eventually(lambda: projected(clew, THREAD, 3))
+    answer = await clew.reader.answer("default", GetThread(thread_id=THREAD))
+    assert isinstance(answer, Found)
+    assert answer.thread is not None
+    assert answer.thread.metadata == {"forked": "again"}
+
+
+async def test_a_parked_thread_goes_on_when_its_bad_commit_is_taken_out(clew: Clew) -> None:
+    await store(clew.nc, HOME, encode(FIRST.commit))
+    seq = await store(clew.nc, HOME, b"garbage")
+    async with projecting(clew):
+        await eventually(lambda: parked_threads(clew))
+    await clew.js.api(f"STREAM.MSG.DELETE.{event_stream(shard_of(THREAD, 2))}", {"seq": seq})
+    await store(clew.nc, HOME, second())
+    async with projecting(clew):
+        await buckets_equal_the_log(clew)
+
+        async def none() -> bool:
+            return not await parked_threads(clew)
+
+        await eventually(none)
+
+
+async def test_more_than_a_thousand_parked_threads_keep_nobody_from_starting(clew: Clew) -> None:
+    count = 1100
+    for n in range(count):
+        address = Address("default", f"thread_{n}")
+        await clew.nc.publish(event_subject(shard_of(address.thread, 2), address), b"garbage")
+    await clew.nc.flush()
+    async with projecting(clew):
+
+        async def all_of_them() -> bool:
+            return len(await parked(clew.threads)) == count
+
+        await eventually(all_of_them)
+    async with projecting(clew):
+        thread = thread_id(await Writer(clew.handler).create())
+        await eventually(lambda: projected(clew, thread, 1))
+
+
+async def test_a_view_too_large_to_keep_parks_its_thread_and_leaves_its_answers_right(clew: Clew) -> None:
+    writer = Writer(clew.handler)
+    thread = thread_id(await writer.create())
+    picture = NewImageUrl(image_url=NewImageUrlSource(url="u" * (clew.nc.max_payload - 2_000)))
+    command = NewMessage(role="user", content=(picture,))
+    large = make_message_id(1)
+    await store_message(clew, thread, command, large)
+    full = {str(n).rjust(64, "k"): "v" * 512 for n in range(16)}
+    done = await Writer(clew.handler).change(thread, large, metadata=full)
+    async with projecting(clew):
+        found = await eventually(lambda: parked_threads(clew))
+        assert found[thread].code == "view_too_large"
+        good = thread_id(await writer.create())
+        await eventually(lambda: projected(clew, good, 1))
+    answer = await clew.reader.answer("default", GetMessage(thread_id=thread, message_id=large))
+    assert isinstance(answer, Found)
+    assert answer.message == done.message
+
+
+async def store_message(clew: Clew, thread: str, message: NewMessage, message_id: str) -> None:
+    """Add a message that is larger than the rules would let in."""
+    view = await clew.current.caught_up(await clew.current.projected(Address("default", thread)))
+    event = replace(added(1), message=replace(added(1).message, id=message_id, content=message.content))  # type: ignore[arg-type]
+    await store(clew.nc, Address("default", thread), encode(commit(2, event, prev=view.hash, thread=thread)))
+
+
+# Views that somebody took away or spoilt.
+
+
+@pytest.mark.parametrize("damage", ["deleted", "purged", "garbage"])
+@pytest.mark.parametrize("running", [True, False])
+async def test_a_damaged_view_is_made_again_with_the_next_commit(
+    clew: Clew, other: Clew, damage: str, *, running: bool
+) -> None:
+    (thread,) = await busy(clew, 1)
+    address = Address("default", thread)
+    async with AsyncExitStack() as stack:
+        if running:
+            await stack.enter_async_context(projecting(clew))
+            await buckets_equal_the_log(clew)
+        else:
+            await project_all(clew)
+        for bucket, key in ((THREADS, thread_key(address)), (MESSAGES, message_key(address, 3))):
+            if damage == "purged":
+                await purge(clew, bucket, only=key)
+            else:
+                marker = {"KV-Operation": "DEL"} if damage == "deleted" else None
+                await put(clew, bucket, key, b"" if damage == "deleted" else b"\xffgarbage", marker)
+        if not running:
+            await stack.enter_async_context(projecting(clew))
+        third = [each async for each in clew.histories.after(address, 0)][1].commit.events[0].message.id  # type: ignore[union-attr]
+        await Writer(other.handler).change(thread, third, metadata={"b": "2"})
+        await buckets_equal_the_log(clew)
+
+
+@pytest.mark.parametrize("emptied", [(THREADS,), (MESSAGES,), (THREADS, MESSAGES)])
+async def test_emptied_buckets_are_whole_again_after_a_start(clew: Clew, emptied: Sequence[str]) -> None:
+    await busy(clew)
+    await project_all(clew)
+    for bucket in emptied:
+        await purge(clew, bucket)
+    assert await buckets_of(clew) != await fold_of_log(clew)
+    await project_all(clew)
+
+
+async def test_an_unreadable_checkpoint_costs_a_new_projection_and_nothing_else(clew: Clew) -> None:
+    async with projecting(clew):
+        await busy(clew)
+        await checkpointed(clew)
+    await purge(clew, MESSAGES)
+    for shard in range(2):
+        for bucket in (THREADS, MESSAGES):
+            await put(clew, bucket, checkpoint_key(shard), b"\xffgarbage")
+    async with projecting(clew):
+        await buckets_equal_the_log(clew)
+        await busy(clew)
+        await checkpointed(clew)
+
+
+LOST = [(THREADS,), (MESSAGES,), (THREADS, MESSAGES)]
+
+
+@pytest.mark.parametrize("lost", LOST, ids=["threads", "messages", "both"])
+@pytest.mark.parametrize("many", [1, 2], ids=["one projector", "two projectors"])
+async def test_views_that_a_dying_server_lost_are_written_again_up_to_the_log(
+    deployment: EmbeddedServer, clew: Clew, lost: Sequence[str], many: int
+) -> None:
+    async with projecting(clew):
+        threads = await busy(clew)
+        await checkpointed(clew)
+        earlier = await snapshot(clew)
+    writer = Writer(clew.handler)
+    messages = {}
+    for thread in threads:
+        messages[thread] = message_id(await writer.add(thread, "later"))
+        await writer.change(thread, messages[thread], metadata={"a": "1", "b": "2"})
+    async with projecting(clew):
+        await checkpointed(clew)
+    await restore(clew, earlier, *lost)
+    async with AsyncExitStack() as stack:
+        fresh = [await stack.enter_async_context(connected(deployment.url, name=f"fresh {n}")) for n in range(many)]
+        for each in fresh:
+            await stack.enter_async_context(projecting(each))
+        for thread in threads:
+            # A change on top of what was lost must not hide that it was.
+            await writer.change(thread, messages[thread], metadata={"a": "2", "b": "2"})
+            await writer.add(thread, "latest")
+        await buckets_equal_the_log(clew)
+
+
+async def test_a_second_projector_heals_what_the_first_took_back_but_did_not_live_to_write(
+    deployment: EmbeddedServer, clew: Clew
+) -> None:
+    async with projecting(clew):
+        threads = await busy(clew)
+        await checkpointed(clew)
+        earlier = await snapshot(clew)
+        for thread in threads:
+            await Writer(clew.handler).add(thread, "later")
+        await checkpointed(clew)
+    await restore(clew, earlier, MESSAGES)
+    async with connected(deployment.url, name="first") as first, connected(deployment.url, name="second") as later:
+        for shard in range(2):
+            await first.checkpoint(shard).rewind()
+        async with projecting(later):
+            await buckets_equal_the_log(clew)
+
+
+async def test_a_mark_written_while_the_connection_was_lost_is_not_believed(clew: Clew) -> None:
+    (thread,) = await busy(clew, 1)
+    shard = shard_of(thread, 2)
+    checkpoint = clew.checkpoint(shard)
+    await checkpoint.rewind()
+    delivered = await deliveries(clew, shard)
+    await clew.projector(shard).project(delivered)
+    await purge(clew, MESSAGES)
+
+    class Breaking(type(clew.js)):  # type: ignore[misc]
+        """Loses the connection while the consumer is asked how far it is."""
+
+        async def api(self, call: str, request: object = None) -> dict[str, object]:
+            answer = await clew.js.api(call, request)
+            clew.connection.made += 1
+            return answer
+
+    checkpoint._js = Breaking(clew.js._exchange)
+
+    async def written() -> bool:
+        await checkpoint.advance(0.0, reached=delivered[-1].seq)
+        return await marked((clew.threads, clew.messages), shard) == delivered[-1].seq
+
+    await eventually(written)
+    checkpoint._js = clew.js
+    await checkpoint.rewind()
+    assert await marked((clew.threads, clew.messages), shard) == 0
+    assert (await checkpoint.state()).ack_floor.stream_seq == 0
+    await clew.projector(shard).project(await deliveries(clew, shard))
+    assert await buckets_of(clew) == await fold_of_log(clew)
