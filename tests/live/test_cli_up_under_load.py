@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from support.up import Up, clew, running_up
