@@ -25,6 +25,7 @@ from clew_events.subjects import (
 )
 from clew_projections.buckets import COMMANDS, MESSAGES, THREADS
 from clew_projections.jetstream import JetStream, Refused
+from clew_services.keys.ring import KEYS, LIVE_KEYS
 
 SHARDS: Final = "clew.shards"
 FORMAT: Final = "clew.format"
@@ -93,6 +94,26 @@ def _bucket(name: str, replicas: int, max_age: int = 0) -> Config:
     }
 
 
+def _keys(replicas: int) -> Config:
+    return {
+        "name": f"KV_{KEYS}",
+        "description": "Clew: API keys, as far as they are kept. Made and revoked by 'clew keys'.",
+        "subjects": [f"$KV.{KEYS}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "max_msgs_per_subject": 1,
+        "max_age": 0,
+        "compression": "s2",
+        "allow_direct": True,
+        "allow_rollup_hdrs": False,
+        # Processes hear that a key has changed, and then ask for what it has become.
+        "republish": {"src": f"$KV.{KEYS}.>", "dest": f"{LIVE_KEYS}.>", "headers_only": True},
+        "metadata": {FORMAT: "1"},
+    }
+
+
 def _inbox(replicas: int, max_msg_size: int) -> Config:
     return {
         "name": INBOX_STREAM,
@@ -137,6 +158,7 @@ def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
     yield _bucket(THREADS, replicas)
     yield _bucket(MESSAGES, replicas)
     yield _bucket(COMMANDS, replicas, SPENT_IDS_KEPT * _SECOND)
+    yield _keys(replicas)
     yield _inbox(replicas, max_msg_size)
     yield _rejected(replicas)
 

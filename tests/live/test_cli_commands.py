@@ -208,7 +208,7 @@ def test_where_no_server_is_one_line_says_so(words: tuple[str, ...]) -> None:
 def test_a_setting_that_makes_no_sense_is_wrong_usage(cli: Cli) -> None:
     assert "--nats (CLEW_NATS) is 'foo'" in cli.refused(2, "status", "--nats", "foo")
     assert "CLEW_SHARDS" in cli.refused(2, "init", "--shards", "many")
-    assert "--api-keys (CLEW_API_KEYS)" in cli.refused(2, "serve", "api")
+    assert "API key 1 (CLEW_API_KEYS)" in cli.refused(2, "serve", "api", "--api-keys", "nonsense")
     assert "API key 1 (CLEW_API_KEYS)" in cli.refused(2, "up", "--api-keys", "nonsense")
 
 

@@ -23,6 +23,7 @@ _COMMANDS = {
     "thread": "Create, change and look at threads.",
     "history": "Show how a thread came to be what it is.",
     "replay": "Show a thread as it was at some moment.",
+    "keys": "Issue, list and revoke API keys.",
     "status": "Show what a deployment holds and whether it keeps up.",
     "verify": "Check that no history was altered.",
     "prove": "Check that the current state follows from the history.",

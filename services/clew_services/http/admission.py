@@ -1,14 +1,14 @@
-"""Who may come in: the holder of an API key, who also names the version of the API that is spoken here."""
+"""Who may come in, and how far: the holder of an API key, who also names the version of the API that is spoken here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-from clew_events.errors import Invalid
+from clew_events.errors import Forbidden, Invalid
 from clew_services import words
 from clew_services.http.errors import no_key, wrong_key
-from clew_services.keys import Holder, Keys
+from clew_services.keys import Holder, Keys, KeyScope
 
 # Version 1 is spoken too, as far as it is the same: what it had and version 2 has not is an unknown parameter.
 _SPOKEN: Final = frozenset({"assistants=v2", "assistants=v1"})
@@ -28,6 +28,23 @@ def admitted(headers: Mapping[bytes, bytes], keys: Keys) -> Holder:
     if holder is None:
         raise wrong_key(key)
     return holder
+
+
+def scope_of(method: str, reading: KeyScope = "read") -> KeyScope:
+    """The scope that a method needs: to read takes ``reading``, and everything else changes something."""
+    return reading if method in {"GET", "HEAD"} else "write"
+
+
+def hold_scope(holder: Holder, needed: KeyScope) -> None:
+    """Pass if a key reaches as far as ``needed``.
+
+    Raises:
+        Forbidden: it does not.
+    """
+    if needed not in holder.scopes:
+        raise Forbidden(
+            f"You have insufficient permissions for this operation. Missing scopes: {needed}.", code="missing_scope"
+        )
 
 
 def hold_version(headers: Mapping[bytes, bytes]) -> None:

@@ -18,7 +18,7 @@ from clew_services.http.openapi import description
 from clew_services.http.pace import Pace
 from clew_services.http.parts import Parts
 from clew_services.http.threads import Threads
-from clew_services.keys import Keys
+from clew_services.keys import Keys, KeyScope
 from clew_services.settings import Settings
 
 NONE: Final[Mapping[str, Respond]] = MappingProxyType({})
@@ -43,8 +43,8 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[BaseRoute]:
     threads, messages = Threads(carrying, clew.reader), Messages(carrying, clew.reader)
     pace = Pace(settings.rate, settings.burst)
 
-    def doorway(closed: Mapping[str, Respond] = NONE, **methods: Respond) -> Doorway:
-        return Doorway(methods, keys, settings.max_body, pace, closed)
+    def doorway(closed: Mapping[str, Respond] = NONE, reading: KeyScope = "read", **methods: Respond) -> Doorway:
+        return Doorway(methods, keys, settings.max_body, pace, closed, reading=reading)
 
     return [
         # Before the path it would match otherwise: creating a thread and running it is no modifying of "runs".

@@ -16,13 +16,13 @@ from starlette.types import Receive, Scope, Send
 
 from clew_events.errors import ClewError
 from clew_services.http import errors
-from clew_services.http.admission import admitted, hold_version
+from clew_services.http.admission import admitted, hold_scope, hold_version, scope_of
 from clew_services.http.answers import Answer, Headers
 from clew_services.http.attempts import repetition
 from clew_services.http.call import Call
 from clew_services.http.intake import CallerSlow, Incomplete, Intake
 from clew_services.http.pace import Pace
-from clew_services.keys import Holder, Keys
+from clew_services.keys import Holder, Keys, KeyScope
 
 Respond = Callable[[Call], Awaitable[Answer]]
 Show = Callable[[], Awaitable[Answer]]
@@ -39,11 +39,19 @@ class Doorway:
     """
 
     def __init__(
-        self, routes: Mapping[str, Respond], keys: Keys, max_body: int, pace: Pace, closed: Mapping[str, Respond]
+        self,
+        routes: Mapping[str, Respond],
+        keys: Keys,
+        max_body: int,
+        pace: Pace,
+        closed: Mapping[str, Respond],
+        *,
+        reading: KeyScope = "read",
     ) -> None:
         methods = {**routes, **({"HEAD": routes["GET"]} if "GET" in routes else {})}
         self.methods = frozenset(methods)
         self._routes = {**closed, **methods}
+        self._needs = {method: scope_of(method, reading) for method in self._routes}
         self._allow = ", ".join(sorted(self.methods)).encode()
         self._keys = keys
         self._max_body = max_body
@@ -65,6 +73,7 @@ class Doorway:
                 if (wait := self._pace.wait(holder)) is not None:
                     answer = errors.too_many(wait)
                 else:
+                    hold_scope(holder, self._needs[scope["method"]])
                     hold_version(headers)
                     answer = await route(Call(scope, headers, intake, holder))
         except ClewError as error:

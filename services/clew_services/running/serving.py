@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Final, Literal, assert_never, get_args
 
-from clew_events.errors import Invalid
 from clew_services import compose
 from clew_services.apps import serve_commands, serve_inbox, serve_queries
 from clew_services.http.serve import serve_http
@@ -35,16 +34,9 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
     When all are ready, whoever started the process is told; see :mod:`clew_services.running.readiness`.
 
     Raises:
-        Invalid: the API is to be served, and nobody has a key to it.
         ClewError: the deployment cannot be used, or a role cannot go on.
     """
     keys = Keys.parse(settings.api_keys)
-    if "api" in roles and not len(keys):
-        raise Invalid(
-            "--api-keys (CLEW_API_KEYS) is missing, and the API serves nobody without a key: give key:tenant",
-            code="invalid_setting",
-            param="api_keys",
-        )
     stop, facts = _stop_on_signals(), dict[str, str]()
     name, limits = f"clew {' '.join(roles)}", settings.limits
     async with compose.connected(settings.nats_url, name=name, limits=limits) as clew:
@@ -73,14 +65,7 @@ def _services(
 ) -> list[_Service]:
     match role:
         case "api":
-            host, port = settings.http_address
-            return [
-                partial(
-                    _api,
-                    lambda ready: serve_http(clew, keys, host, port, settings=settings, ready=ready),
-                    facts,
-                )
-            ]
+            return [partial(_api, partial(_serve_api, clew, keys, settings), facts)]
         case "commands":
             return [partial(serve_commands, clew), partial(serve_inbox, clew)]
         case "query":
@@ -89,6 +74,14 @@ def _services(
             return [partial(_project, clew, alone)]
         case _:
             assert_never(role)
+
+
+async def _serve_api(clew: compose.Clew, keys: Keys, settings: Settings, ready: Callable[[str], None]) -> None:
+    host, port = settings.http_address
+    async with clew.following(keys):
+        if not len(keys):
+            _LOG.warning("nobody has an API key yet, so nobody is let in: make one with 'clew keys create'")
+        await serve_http(clew, keys, host, port, settings=settings, ready=ready)
 
 
 async def _api(

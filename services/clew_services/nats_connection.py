@@ -1,0 +1,95 @@
+"""The connection to NATS that a deployment is used over: it comes back by itself, and says that it was gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from clew_events.errors import Unavailable
+from clew_projections.exchange import Exchange
+from clew_projections.jetstream import JetStream
+
+RECONNECT_WAIT: Final = 0.25
+INBOX_PREFIX: Final = "_INBOX"
+
+_LOG: Final = logging.getLogger("clew.nats")
+
+
+class Connection:
+    """A connection to NATS that comes back by itself for ever.
+
+    ``made`` counts how often it was made. It goes up as soon as the connection is lost, before anything is sent on the
+    next one, so whoever sees it unchanged has been talking to one run of the server. What is in ``reconnected`` is
+    called after it was made again.
+    """
+
+    def __init__(self, nc: Client, js: JetStream) -> None:
+        self.nc = nc
+        self.js = js
+        self.made = 1
+        self.reconnected: list[Callable[[], None]] = []
+
+
+@asynccontextmanager
+async def connection(
+    url: str, *, name: str, patience: float = 10.0, inbox_prefix: str = INBOX_PREFIX
+) -> AsyncIterator[Connection]:
+    """A connection to NATS under a name that its operators will see; closed at the end, after a flush.
+
+    A user and password go into the URL. Replies come to subjects that begin with ``inbox_prefix``.
+
+    Raises:
+        Unavailable: no server answers at ``url`` within ``patience`` seconds.
+    """
+    made: list[Connection] = []
+    last: list[Exception] = []
+
+    async def on_error(fault: Exception) -> None:
+        last[:] = [fault]
+        _LOG.warning("nats: %s", str(fault) or type(fault).__name__)
+
+    async def on_disconnect() -> None:
+        for each in made:
+            each.made += 1
+
+    async def on_reconnect() -> None:
+        _LOG.warning("nats: connected again")
+        for each in made:
+            for tell in tuple(each.reconnected):
+                tell()
+
+    nc = Client()
+    try:
+        async with asyncio.timeout(patience):
+            await nc.connect(
+                url,
+                name=name,
+                inbox_prefix=inbox_prefix,
+                error_cb=on_error,
+                disconnected_cb=on_disconnect,
+                reconnected_cb=on_reconnect,
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # fractions of a second work
+                ping_interval=20,
+                pending_size=64 * 1024 * 1024,
+            )
+    except (NatsError, OSError, TimeoutError) as fault:
+        await nc.close()
+        where = re.sub("//[^/]*@", "//", url)  # without user and password, since it is printed
+        why = str(last[-1] if last else fault)
+        raise Unavailable(f"no NATS server answers at {where}: {why}", code="no_nats") from fault
+    exchange = await Exchange(nc).start()
+    try:
+        made.append(Connection(nc, JetStream(exchange)))
+        yield made[0]
+    finally:
+        await exchange.stop()
+        await nc.close()
