@@ -7,9 +7,12 @@
 ``clew.query.<tenant>.<query>``               queries, request and reply
 ``clew.inbox.<tenant>.<command>``             commands to be carried out when a handler is there, in ``CLEW_INBOX``
 ``clew.rejected.<tenant>.<command>``          what the inbox refused and why, in ``CLEW_REJECTED``
+``clew.outcome.<tenant>.<anything>``          what became of inbox commands that name such a subject as ``reply_to``
 ``$KV.clew_threads_v1.<tenant>.<thread>``     the view of a thread
 ``$KV.clew_messages_v1.<tenant>.<thread>.<ordinal>``  the view of a message
 ``$KV.clew_commands_v1.<tenant>.<thread>.<hash>``  a command id of a caller's, kept for a day
+``$KV.clew_keys_v1.<id>``                     an API key, of which all is kept but the key
+``clew.live.keys.<id>``                       says over core NATS that an API key has changed
 ============================================  =====================================================================
 """
 
@@ -24,6 +27,7 @@ COMMANDS: Final = "clew.cmd"
 QUERIES: Final = "clew.query"
 INBOX: Final = "clew.inbox"
 REJECTED: Final = "clew.rejected"
+OUTCOME: Final = "clew.outcome"
 
 INBOX_STREAM: Final = "CLEW_INBOX"
 REJECTED_STREAM: Final = "CLEW_REJECTED"

@@ -23,12 +23,15 @@ async def connect(
     tenant: str = "default",
     actor: str | None = None,
     timeout: float = 10.0,
+    inbox_prefix: str = "_INBOX",
 ) -> AsyncIterator[Clew]:
     """A client on a connection of its own, which is opened now and closed at the end of the block.
 
     A user and password, or a token, go into the URL. For anything more (TLS files, NKeys, ``.creds``) connect
-    with nats-py and hand that connection to :class:`Clew`. Once open, the connection is made again whenever
-    it is lost, for as long as that takes; ``timeout`` is what a call waits, in seconds, before it gives up.
+    with nats-py and hand that connection to :class:`Clew`. Replies come to subjects that begin with
+    ``inbox_prefix``, for servers where each user may listen only at its own. Once open, the connection is made
+    again whenever it is lost, for as long as that takes; ``timeout`` is what a call waits, in seconds, before it
+    gives up.
 
     Raises:
         Unavailable: no server could be reached within ``timeout`` seconds, or none let us in.
@@ -44,7 +47,14 @@ async def connect(
     urls = [servers] if isinstance(servers, str) else list(servers)
     try:
         await asyncio.wait_for(
-            nc.connect(urls, name=actor or "clew client", max_reconnect_attempts=-1, error_cb=note), timeout
+            nc.connect(
+                urls,
+                name=actor or "clew client",
+                max_reconnect_attempts=-1,
+                error_cb=note,
+                inbox_prefix=inbox_prefix,
+            ),
+            timeout,
         )
     except (TimeoutError, OSError, nats.errors.Error) as fault:
         await nc.close()

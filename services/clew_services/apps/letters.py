@@ -12,6 +12,7 @@ from clew_events import ids
 from clew_events.commands import COMMANDS as KINDS
 from clew_events.commands import Command
 from clew_events.errors import Invalid
+from clew_events.subjects import OUTCOME
 from clew_services import refusals
 from clew_services.apps.asking import asked
 from clew_services.apps.replying import is_reserved
@@ -36,9 +37,11 @@ def read(message: Msg) -> Letter:
     """
     tenant, kind = asked(message.subject, KINDS, "command")
     command = refusals.decode(message.data, kind)
-    if command.reply_to is not None and is_reserved(command.reply_to):
+    outcomes = f"{OUTCOME}.{tenant}."
+    if command.reply_to is not None and is_reserved(command.reply_to) and not command.reply_to.startswith(outcomes):
         raise Invalid(
-            "Invalid 'reply_to': subjects that begin with 'clew.' or '$' are not for replies.",
+            "Invalid 'reply_to': subjects that begin with 'clew.' or '$' are not for replies, "
+            f"but for those that begin with '{outcomes}'.",
             code="invalid_value",
             param="reply_to",
         )

@@ -61,5 +61,6 @@ async def beside(nc: Client, *, name: str) -> SturdyClient:
         pending_size=_PENDING,
         error_cb=_note,
         tls=nc.options.get("tls"),
+        inbox_prefix=nc.new_inbox().rpartition(".")[0],
     )
     return twin
