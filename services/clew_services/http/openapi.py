@@ -13,7 +13,8 @@ from clew_events.objects import Thread
 from clew_services.http.answers import Answer, json_answer
 from clew_services.http.errors import ErrorResponse
 from clew_services.http.health import Health
-from clew_services.http.operations import ERRORS, HEADERS, OPERATIONS, QUERY, Operation
+from clew_services.http.links import links_of
+from clew_services.http.operations import ERRORS, HEADERS, OPERATIONS, PATH, QUERY, Operation
 
 _REF: Final = "#/components/schemas/{name}"
 
@@ -44,7 +45,7 @@ def document() -> Document:
             "schemas": _schemas(),
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": "A Clew API key."}},
             "parameters": {name: dict(parameter) for name, parameter in {**HEADERS, **QUERY}.items()},
-            "responses": {str(status): _error(text) for status, text in ERRORS.items()},
+            "responses": {str(status): _error(status, text) for status, text in ERRORS.items()},
         },
     }
 
@@ -73,11 +74,12 @@ def _tidy(schema: Mapping[str, object]) -> Document:
 
 
 def _operation(operation: Operation) -> Document:
+    links = links_of(operation.name)
     described: Document = {
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": [
-            *(_path_parameter(name) for name in ("thread_id", "message_id") if f"{{{name}}}" in operation.path),
+            *(dict(parameter) for name, parameter in PATH.items() if f"{{{name}}}" in operation.path),
             *({"$ref": f"#/components/parameters/{name}"} for name in operation.parameters),
         ],
         "responses": {
@@ -85,6 +87,7 @@ def _operation(operation: Operation) -> Document:
                 "description": "Done.",
                 **({"headers": {"ETag": _ETAG}} if operation.answer is Thread else {}),
                 "content": _json(operation.answer, operation.answered),
+                **({"links": links} if links else {}),
             },
             **({"304": {"description": "The caller has it already."}} if operation.name == "getThread" else {}),
             **{str(status): {"$ref": f"#/components/responses/{status}"} for status in operation.errors},
@@ -103,6 +106,11 @@ _ETAG: Final[Document] = {
     "schema": {"type": "string", "examples": ['"3"']},
 }
 
+_RETRY_AFTER: Final[Document] = {
+    "description": "Seconds to wait before trying again.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 60},
+}
+
 
 def _window(name: str, summary: str) -> Document:
     answers = {"200": {"description": "Yes.", "content": _json(Health, {"ok": True, "reasons": []})}}
@@ -112,12 +120,9 @@ def _window(name: str, summary: str) -> Document:
     return {"operationId": name, "summary": summary, "security": [], "responses": answers}
 
 
-def _path_parameter(name: str) -> Document:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-
-
-def _error(text: str) -> Document:
-    return {"description": text, "content": _json(ErrorResponse, None)}
+def _error(status: int, text: str) -> Document:
+    headers = {"headers": {"Retry-After": _RETRY_AFTER}} if status in {429, 503} else {}
+    return {"description": text, **headers, "content": _json(ErrorResponse, None)}
 
 
 def _json(form: type, example: object) -> Document:

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from clew_events.ids import COMMAND_ID_PATTERN, MESSAGE_ID_PATTERN, THREAD_ID_PATTERN
 from clew_events.objects import Gone, Message, MessagePage, Thread
 from clew_events.requests import NewMessage
 from clew_services.http import samples
@@ -21,24 +22,44 @@ MESSAGE: Final = "/v1/threads/{thread_id}/messages/{message_id}"
 ERRORS: Final[Mapping[int, str]] = {
     400: "The request does not follow the contract; `param` names the field at fault.",
     401: "No API key, or one that nobody was given.",
+    403: "The API key does not reach this far.",
     404: "There is no such thread or message.",
     409: "The idempotency key was used for something else, or others changed the thread all the while.",
     412: "The thread is not at the version that `If-Match` names.",
     413: "The body has more bytes than the service takes.",
+    429: "The API key is used faster than it may be; try again after the seconds in `Retry-After`.",
     500: "Something is broken, in the record or in the service.",
     503: "Not now; try again after the seconds in `Retry-After`.",
 }
-_ALWAYS: Final = (400, 401, 500, 503)
+_ALWAYS: Final = (400, 401, 403, 429, 500, 503)
 
 
-def _header(name: str, text: str, *, required: bool = False) -> Mapping[str, object]:
-    return {"name": name, "in": "header", "required": required, "description": text, "schema": {"type": "string"}}
+_TAG: Final = r'"(0|[1-9][0-9]{0,14})"'
 
 
+def _header(name: str, text: str, *, required: bool = False, **schema: object) -> Mapping[str, object]:
+    described = {"type": "string", **schema}
+    return {"name": name, "in": "header", "required": required, "description": text, "schema": described}
+
+
+def _id(name: str, pattern: str) -> Mapping[str, object]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": pattern}}
+
+
+PATH: Final[Mapping[str, Mapping[str, object]]] = {
+    "thread_id": _id("thread_id", THREAD_ID_PATTERN),
+    "message_id": _id("message_id", MESSAGE_ID_PATTERN),
+}
 HEADERS: Final[Mapping[str, Mapping[str, object]]] = {
-    "beta": _header("OpenAI-Beta", "`assistants=v2`.", required=True),
-    "idempotency": _header("Idempotency-Key", "1 to 128 visible ASCII characters: the same key makes it happen once."),
-    "ifMatch": _header("If-Match", "Act only if the thread is at this version (its `ETag`)."),
+    "beta": _header("OpenAI-Beta", "`assistants=v2`.", required=True, enum=["assistants=v2"]),
+    "idempotency": _header(
+        "Idempotency-Key",
+        "1 to 128 visible ASCII characters: the same key makes it happen once.",
+        pattern=COMMAND_ID_PATTERN,
+    ),
+    "ifMatch": _header(
+        "If-Match", "Act only if the thread is at this version (its `ETag`).", pattern=rf"^({_TAG}|\*)$"
+    ),
     "ifNoneMatch": _header("If-None-Match", "Answer 304 if the thread is at this version (its `ETag`)."),
 }
 
