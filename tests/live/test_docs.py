@@ -13,7 +13,7 @@ import pytest
 
 from support.up import ROOT, Up, clew, environment, running_up
 
-DOCS = ("README.md", "docs/query.md", "docs/replay.md", "infra/README.md")
+DOCS = ("README.md", "docs/openai.md", "docs/query.md", "docs/replay.md", "infra/README.md")
 BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
