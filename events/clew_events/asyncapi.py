@@ -32,6 +32,7 @@ ANSWERS: Final[Mapping[str, type[Struct]]] = {
 _REPLIES: Final = (DoneReply, FoundReply, HistoryReply, MomentReply)
 _SCHEMAS: Final = "#/components/schemas/"
 _TENANT: Final[Part] = {"description": "Whose thread it is."}
+_PLACE_IN_INBOX: Final[Part] = {"description": "Which message of the inbox it was."}
 _COMMAND: Final[Part] = {"description": "The command's name on the wire.", "enum": list(COMMANDS)}
 _PLACE: Final[Part] = {
     "shard": {"description": "CRC-32 of the thread's id modulo the number of shards, in two digits."},
@@ -81,10 +82,10 @@ def _channels() -> Part:
             {"stream": subjects.INBOX_STREAM, "retention": "workqueue"},
         )
     channels["rejected"] = _channel(
-        subjects.rejected_subject("{tenant}", "{command}"),
+        subjects.rejected_subject("{tenant}", "{command}", "{place}"),
         [Rejection],
         {"stream": subjects.REJECTED_STREAM, "retention": "limits"},
-        {"tenant": _TENANT, "command": _COMMAND},
+        {"tenant": _TENANT, "command": _COMMAND, "place": _PLACE_IN_INBOX},
     )
     log = f"{subjects.EVENTS}.{{shard}}.{{tenant}}.{{thread}}"
     channels["log"] = _channel(

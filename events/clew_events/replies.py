@@ -92,7 +92,10 @@ class MomentReply(Struct, frozen=True, omit_defaults=True):
 
 
 class Rejection(Struct, frozen=True, kw_only=True):
-    """An inbox command that was refused: what it said, byte for byte if it was text, and why."""
+    """An inbox command that was refused: what it said, byte for byte if it was text, and why.
+
+    ``shortened`` says that the body was too large to be kept whole.
+    """
 
     tenant: str
     command: str
@@ -100,3 +103,4 @@ class Rejection(Struct, frozen=True, kw_only=True):
     id: str | None
     error: Fault
     body: str
+    shortened: bool = False

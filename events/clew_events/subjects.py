@@ -6,7 +6,7 @@
 ``clew.cmd.<tenant>.<command>``               commands, request and reply
 ``clew.query.<tenant>.<query>``               queries, request and reply
 ``clew.inbox.<tenant>.<command>``             commands to be carried out when a handler is there, in ``CLEW_INBOX``
-``clew.rejected.<tenant>.<command>``          what the inbox refused and why, in ``CLEW_REJECTED``
+``clew.rejected.<tenant>.<command>.<place>``  what the inbox refused and why, in ``CLEW_REJECTED``
 ``clew.outcome.<tenant>.<anything>``          what became of inbox commands that name such a subject as ``reply_to``
 ``$KV.clew_threads_v1.<tenant>.<thread>``     the view of a thread
 ``$KV.clew_messages_v1.<tenant>.<thread>.<ordinal>``  the view of a message
@@ -82,6 +82,6 @@ def inbox_subject(tenant: str, command: str) -> str:
     return f"{INBOX}.{tenant}.{command}"
 
 
-def rejected_subject(tenant: str, command: str) -> str:
-    """Where a refusal of an inbox command is recorded."""
-    return f"{REJECTED}.{tenant}.{command}"
+def rejected_subject(tenant: str, command: str, place: str) -> str:
+    """Where the refusal of an inbox command is recorded: one exact subject for each message that was in the inbox."""
+    return f"{REJECTED}.{tenant}.{command}.{place}"

@@ -79,11 +79,20 @@ class Handler:
         self._clock = clock
         self._limits = limits
 
-    async def handle(self, tenant: str, command: Command, *, actor: str = "unknown", trace: str | None = None) -> Done:
+    async def handle(
+        self,
+        tenant: str,
+        command: Command,
+        *,
+        actor: str = "unknown",
+        trace: str | None = None,
+        fence: Callable[[], None] | None = None,
+    ) -> Done:
         """Carry a command out, once, and answer with what came of it.
 
         ``actor`` is recorded unless the command names one itself; ``trace`` is a W3C ``traceparent`` to be stored with
-        the commit. A command whose id was carried out before is answered as it was then.
+        the commit. A command whose id was carried out before is answered as it was then. ``fence`` is called before
+        each append, after what it was decided on was read; what it raises ends the handling.
 
         Raises:
             Rejected: the rules refuse it; see :mod:`clew_services.decide`. ``IdReused``: its id was spent on another.
@@ -97,7 +106,7 @@ class Handler:
         async with self._turns.turn(address):
             ground = await self._ground(task)
             for attempt in range(TRIES):
-                done = await self._attempt(task, ground, trace)
+                done = await self._attempt(task, ground, trace, fence)
                 if done is not None:
                     return done
                 if attempt > 1:
@@ -108,7 +117,9 @@ class Handler:
             code="too_many_writers",
         )
 
-    async def _attempt(self, task: _Task, ground: _Ground, trace: str | None) -> Done | None:
+    async def _attempt(
+        self, task: _Task, ground: _Ground, trace: str | None, fence: Callable[[], None] | None
+    ) -> Done | None:
         """One decision and one append; ``None`` says that the ground was not the present."""
         view = ground.thread
         asked = task.command, task.id, task.digest, view
@@ -123,6 +134,8 @@ class Handler:
         if not events:
             position = Position(self._histories.shard(task.address), view.seq)
             return outcome(task.command, view, ground.message, position) if ground.fresh else None
+        if fence is not None:
+            fence()
         appended = await self._log.append(self._commit(task, view, events), view.seq, trace)
         if not isinstance(appended, Appended):
             # A duplicate that the present does not remember was carried out more than a hundred commits ago.

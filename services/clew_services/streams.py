@@ -31,6 +31,7 @@ SHARDS: Final = "clew.shards"
 FORMAT: Final = "clew.format"
 PROJECTOR: Final = THREADS
 HANDLERS: Final = "handlers"
+LEASES: Final = "clew_leases"
 
 SPENT_IDS_KEPT: Final = 25 * 60 * 60
 """Seconds for which callers' command ids are kept beside a thread's last 100: a day is promised."""
@@ -114,6 +115,13 @@ def _keys(replicas: int) -> Config:
     }
 
 
+def _leases(replicas: int) -> Config:
+    config = _bucket(LEASES, replicas)
+    # Unlike a view, a lease that a crash takes back would have two processes believe that they hold it.
+    config.pop("persist_mode", None)
+    return {**config, "description": "Clew: which process serves the inbox."}
+
+
 def _inbox(replicas: int, max_msg_size: int) -> Config:
     return {
         "name": INBOX_STREAM,
@@ -137,7 +145,7 @@ def _rejected(replicas: int) -> Config:
     return {
         "name": REJECTED_STREAM,
         "description": "Clew: inbox commands that were refused, and why.",
-        "subjects": [f"{REJECTED}.*.*"],
+        "subjects": [f"{REJECTED}.*.*.*"],
         "retention": "limits",
         "storage": "file",
         "discard": "old",
@@ -159,6 +167,7 @@ def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
     yield _bucket(MESSAGES, replicas)
     yield _bucket(COMMANDS, replicas, SPENT_IDS_KEPT * _SECOND)
     yield _keys(replicas)
+    yield _leases(replicas)
     yield _inbox(replicas, max_msg_size)
     yield _rejected(replicas)
 

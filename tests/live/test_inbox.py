@@ -87,7 +87,7 @@ async def test_commands_of_one_thread_are_carried_out_in_the_order_in_which_they
         assert steps == [str(i) for i in range(100)]
 
 
-async def test_two_handlers_share_the_work_and_do_each_piece_once(clew: Clew, js: JetStreamContext):
+async def test_of_two_handlers_one_does_each_piece_once(clew: Clew, js: JetStreamContext):
     async with served(clew, (serve_inbox,)), served(clew, (serve_inbox,)):
         for i in range(200):
             await leave(js, "create_thread", {"thread_id": f"thread_{i}"})
@@ -126,14 +126,21 @@ async def every_created(clew: Clew) -> list[str]:
 
 
 async def test_the_same_message_delivered_twice_is_the_same_command(clew: Clew, js: JetStreamContext, monkeypatch):
-    acknowledge, lost = Msg.ack, set[int]()
+    from clew_services.apps.inbox import carrying
 
-    async def lose_the_first(self: Msg) -> None:
-        seq = self.metadata.sequence.stream
-        await (acknowledge(self) if seq in lost else self.nak())
+    acknowledge, lost = carrying.Carrier._acknowledge, set[int]()
+
+    async def lose_the_first(self, message: Msg, attempt) -> None:
+        seq = message.metadata.sequence.stream
+        if seq in lost:
+            return await acknowledge(self, message, attempt)
         lost.add(seq)
+        if len(lost) == 3:
+            # All three are carried out, none is acknowledged: the next leader is handed them again.
+            self._lease._until = 0.0
+        raise carrying.Lost("gone")
 
-    monkeypatch.setattr(Msg, "ack", lose_the_first)
+    monkeypatch.setattr(carrying.Carrier, "_acknowledge", lose_the_first)
     for headers in (None, {"Nats-Msg-Id": "order-1"}, {"Nats-Msg-Id": "no command id: " + "x" * 200}):
         await leave(js, "create_thread", {"metadata": {"i": "0"}}, headers)
     async with served(clew, (serve_inbox,)):
@@ -165,7 +172,7 @@ async def test_refusals_are_on_record_once_with_their_reason(clew: Clew, js: Jet
     assert (await js.stream_info("CLEW_REJECTED")).state.messages == len(left)
     for seq, (command, body, code) in zip(seqs, left, strict=True):
         subject, rejection = found[seq]
-        assert subject == f"clew.rejected.default.{command}"
+        assert subject.startswith(f"clew.rejected.default.{command}.inbox-{seq}-")
         assert (rejection.command, rejection.error.code) == (command, code)
         said = body.decode(errors="replace") if isinstance(body, bytes) else json.dumps(body)
         assert rejection.body == said
@@ -174,7 +181,7 @@ async def test_refusals_are_on_record_once_with_their_reason(clew: Clew, js: Jet
 
 
 async def test_a_refusal_is_recorded_once_though_it_is_delivered_again(clew: Clew, js: JetStreamContext, monkeypatch):
-    from clew_services.apps import carrying
+    from clew_services.apps.inbox import carrying
 
     async def crash(*_: object) -> None:
         # Once the refusal is on record, and before it is acknowledged.
@@ -251,16 +258,13 @@ def body_of(i: int) -> dict[str, Any]:
     return {"metadata": {"i": str(i)}}
 
 
-async def test_what_is_given_back_takes_what_follows_it_along(clew: Clew, js: JetStreamContext, monkeypatch):
-    from clew_services.apps import carrying
-
-    monkeypatch.setattr(carrying, "PATIENCE", 0.0)
+async def test_what_waits_for_better_times_keeps_its_place(clew: Clew, js: JetStreamContext, monkeypatch):
     handle = type(clew.handler).handle
-    refused = 1
+    refused = 3
 
     async def at_first_away(self, tenant, command, **around):
         nonlocal refused
-        if refused:
+        if command.thread_id == "thread_p" and refused:
             refused -= 1
             await asyncio.sleep(0)
             raise Unavailable("the log is away")
@@ -269,7 +273,12 @@ async def test_what_is_given_back_takes_what_follows_it_along(clew: Clew, js: Je
     monkeypatch.setattr(type(clew.handler), "handle", at_first_away)
     for i in range(5):
         await leave(js, "create_thread" if i == 0 else "update_thread", {"thread_id": "thread_p"} | body_of(i))
+    await leave(js, "create_thread", {"thread_id": "thread_q"})
     async with served(clew, (serve_inbox,)):
+        while not await commits(clew, "thread_q"):
+            await asyncio.sleep(0)
+        # Other threads do not wait for this one.
+        assert refused
         await emptied(js)
     assert [each.commit.n for each in await commits(clew, "thread_p")] == [1, 2, 3, 4, 5]
     assert await rejections(js) == []
@@ -278,9 +287,9 @@ async def test_what_is_given_back_takes_what_follows_it_along(clew: Clew, js: Je
 async def test_what_fails_in_an_unforeseen_way_is_tried_again_then_put_on_record(
     clew: Clew, js: JetStreamContext, monkeypatch, caplog
 ):
-    from clew_services.apps import carrying
+    from clew_services.apps.inbox import carrying
 
-    monkeypatch.setattr(carrying, "LONGEST_DELAY", 0.01)
+    monkeypatch.setattr(carrying, "LONGEST_PAUSE", 0.01)
     monkeypatch.setattr(carrying, "ENOUGH", 3)
     tries = 0
 
@@ -336,10 +345,10 @@ def held_back(clew: Clew, monkeypatch) -> tuple[list[str], asyncio.Event]:
 
 
 async def test_a_command_that_takes_long_is_not_handed_to_anybody_else(clew: Clew, js, monkeypatch):
-    from clew_services.apps import inbox
+    from clew_services.apps.inbox import taking
 
-    monkeypatch.setattr(inbox, "LIMIT", 1)
-    monkeypatch.setattr(inbox, "STILL_AT_IT", 0.05)
+    monkeypatch.setattr(taking, "LIMIT", 1)
+    monkeypatch.setattr(taking, "STILL_AT_IT", 0.05)
     await shorten_the_servers_patience(js)
     calls, held = held_back(clew, monkeypatch)
     async with served(clew, (serve_inbox,)):

@@ -50,10 +50,13 @@ async def served(clew: Clew, serves: Sequence[Serve] = ALL) -> AsyncIterator[asy
 
 
 @contextlib.asynccontextmanager
-async def child(url: str, *roles: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The services in a process of their own, ready; it is killed at the end of the block."""
+async def child(url: str, *roles: str, first: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
+    """The services in a process of their own, ready; it is killed at the end of the block.
+
+    ``first`` is Python that it runs before anything else.
+    """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CHILD, url, *roles,
+        sys.executable, "-c", f"{first}\n{CHILD}", url, *roles,
         env={**os.environ, "PYTHONPATH": PATHS}, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None

@@ -13,8 +13,9 @@ from clew_events.commands import COMMANDS
 from clew_events.commit import Position
 from clew_events.errors import ClewError, Conflict, Invalid, NotFound
 from clew_events.replies import Done
-from clew_services.apps import letters, replying
+from clew_services.apps import replying
 from clew_services.apps.asking import asked, trace_of
+from clew_services.apps.inbox import letters
 
 ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ClewError)]
 

@@ -40,7 +40,7 @@ def test_every_subject_is_where_the_contract_says() -> None:
     assert subjects.command_subject("acme", "create_thread") == "clew.cmd.acme.create_thread"
     assert subjects.query_subject("acme", "get_thread") == "clew.query.acme.get_thread"
     assert subjects.inbox_subject("acme", "create_thread") == "clew.inbox.acme.create_thread"
-    assert subjects.rejected_subject("acme", "create_thread") == "clew.rejected.acme.create_thread"
+    assert subjects.rejected_subject("acme", "create_thread", "inbox-7") == "clew.rejected.acme.create_thread.inbox-7"
     assert (subjects.INBOX_STREAM, subjects.REJECTED_STREAM) == ("CLEW_INBOX", "CLEW_REJECTED")
     assert subjects.LIVE == "clew.live"
 

@@ -40,6 +40,11 @@ class Lanes:
             task.cancel()
         return not late
 
+    def abandon(self) -> None:
+        """Cancel all work that is not through."""
+        for task in self._tasks:
+            task.cancel()
+
     async def room(self, limit: int) -> None:
         """Wait until there are fewer than ``limit`` pieces of work."""
         while len(self._tasks) >= limit:

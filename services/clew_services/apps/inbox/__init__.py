@@ -1,0 +1,20 @@
+"""Commands left in the inbox: ``clew.inbox.<tenant>.<command>``, carried out once, whenever a handler is there.
+
+Commands of one thread are carried out in the order in which they were left, however many processes serve the inbox.
+That rests on four things, so that it holds even for a process that was stopped in the middle and wakes up later:
+
+* One process at a time has the lease and is handed commands; the others stand by (:mod:`.lease`).
+* Whoever gets the lease resets the consumer, so everything not settled is delivered again, in order. After a reset
+  deliveries count from 1, so a message that was handed to somebody else leaves a gap, and the leader begins anew
+  (:mod:`.taking`).
+* The next command of a thread begins when the server has confirmed that the one before it is gone for good
+  (:mod:`.carrying`).
+* Before each commit, after the state that it was decided on was read, the lease is looked at. The commit's guard holds
+  from that reading on, so whatever a successor has done in between refuses it.
+"""
+
+from __future__ import annotations
+
+from clew_services.apps.inbox.serving import serve_inbox
+
+__all__ = ["serve_inbox"]

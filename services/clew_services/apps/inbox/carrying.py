@@ -1,0 +1,144 @@
+"""One inbox message from delivery to the server's word that it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from clew_events.backoff import delays
+from clew_events.errors import ClewError, Conflict, Corrupt, Rejected, Unavailable
+from clew_services.apps import replying
+from clew_services.apps.asking import trace_of
+from clew_services.apps.commands import ACTOR
+from clew_services.apps.inbox import letters, rejecting
+from clew_services.apps.inbox.lease import Lease, Lost
+from clew_services.apps.inbox.letters import Letter
+from clew_services.apps.replying import Reply
+
+if TYPE_CHECKING:
+    from clew_services.compose import Clew
+
+ENOUGH: Final = 10
+"""Tries after which what fails for a reason nobody foresaw is put on record instead of being tried again."""
+LONGEST_PAUSE: Final = 5.0
+CONFIRMED: Final = 2.0
+"""Seconds to wait for the server's word that a message is gone."""
+
+_ACK: Final = b"+ACK"
+_LOG: Final = logging.getLogger("clew.inbox")
+
+
+class _Try(msgspec.Struct, frozen=True):
+    """One of several tries at the same thing."""
+
+    is_first: bool
+    is_last: bool
+
+
+class Carrier:
+    """Carries inbox commands out, and acknowledges each when its outcome is where it belongs.
+
+    ``stop`` ends waiting for better times. What stands in the inbox up to the sequence ``perhaps_tried`` may have been
+    taken before, by whoever led before.
+    """
+
+    def __init__(self, clew: Clew, nc: Client, lease: Lease, stop: asyncio.Event, perhaps_tried: int) -> None:
+        self._clew = clew
+        self._nc = nc
+        self._lease = lease
+        self._stop = stop
+        self._perhaps_tried = perhaps_tried
+
+    async def carry(self, message: Msg) -> bool:
+        """Settle a message, however long that takes; whether it was settled before we were stopped.
+
+        It keeps its place all the while: what follows it in its thread waits. Carried out: the reply is sent, if one is
+        wanted. Refused: that is recorded, then the reply is sent. Both are acknowledged after that, so a crash in
+        between repeats a command under its own id, which changes nothing.
+        """
+        return await self._until_done(message, self._settle) and await self._until_done(message, self._acknowledge)
+
+    async def _until_done(self, message: Msg, step: Callable[[Msg, _Try], Awaitable[None]]) -> bool:
+        failures, seq = 0, message.metadata.sequence.stream
+        for attempt, pause in enumerate(delays(first=0.1, longest=LONGEST_PAUSE)):
+            try:
+                await step(message, _Try(is_first=attempt == 0, is_last=failures + 1 >= ENOUGH))
+            except Lost:
+                return False
+            except Unavailable as fault:
+                _LOG.warning("inbox %d waits: %s", seq, fault)
+            except Exception:  # noqa: BLE001 - whatever one message brings up, the others go on
+                failures += 1
+                _LOG.exception("inbox %d failed", seq)
+            else:
+                return True
+            if self._stop.is_set():
+                return False
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), pause)
+        raise AssertionError("delays never end")
+
+    async def _settle(self, message: Msg, this: _Try) -> None:
+        letter: Letter | None = None
+        try:
+            letter = letters.read(message)
+            reply = await self._on_record(message, this) or await self._carried_out(message, letter)
+        except (Rejected, Conflict) as refusal:
+            reply = await self._refused(message, letter, refusal)
+        except Unavailable:
+            raise
+        except Exception as unforeseen:
+            if not this.is_last:
+                raise
+            _LOG.exception("inbox %d is given up", message.metadata.sequence.stream)
+            reply = await self._refused(message, letter, _as_corrupt(unforeseen))
+        await self._reply(letter, reply)
+
+    async def _on_record(self, message: Msg, this: _Try) -> Reply | None:
+        # Refused once is refused for ever, even if nobody came to acknowledge it and it would be granted by now.
+        if this.is_first and message.metadata.sequence.stream > self._perhaps_tried:
+            return None
+        refusal = await rejecting.recorded(self._clew.js, message)
+        return replying.refusal(refusal) if refusal is not None else None
+
+    async def _carried_out(self, message: Msg, letter: Letter) -> Reply:
+        done = await self._clew.handler.handle(
+            letter.tenant, letter.command, actor=ACTOR, trace=trace_of(message), fence=self._lease.check
+        )
+        return replying.answer(done)
+
+    async def _refused(self, message: Msg, letter: Letter | None, refusal: ClewError) -> Reply:
+        self._lease.check()
+        command_id = letter.command.id if letter is not None else None
+        await rejecting.record(self._clew.js, message, command_id, refusal)
+        return replying.refusal(refusal)
+
+    async def _reply(self, letter: Letter | None, reply: Reply) -> None:
+        if letter is None or letter.command.reply_to is None:
+            return
+        try:
+            await self._nc.publish(letter.command.reply_to, reply.body, headers=reply.headers)
+        except nats.errors.Error as fault:
+            _LOG.warning("no reply to %r: %s", letter.command.reply_to, fault)
+
+    async def _acknowledge(self, message: Msg, _: _Try) -> None:
+        self._lease.check()
+        try:
+            # Confirmed, as a message that came back after the next one was carried out would turn their order round.
+            await self._nc.request(message.reply, _ACK, timeout=CONFIRMED)
+        except (nats.errors.Error, TimeoutError) as fault:
+            raise Unavailable(f"its acknowledgement was not confirmed: {fault}") from fault
+
+
+def _as_corrupt(error: Exception) -> Corrupt:
+    if isinstance(error, Corrupt):
+        return error
+    return Corrupt("Clew failed at this in an unforeseen way.", code="internal_error")

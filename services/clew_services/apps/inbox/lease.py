@@ -1,0 +1,140 @@
+"""The right to serve the inbox, which one process has at a time: a key in a bucket, and the clock.
+
+Whoever holds it writes the key anew every :data:`RENEW` seconds. Whoever stands by and sees it unchanged for a whole
+term by its own clock takes it, guarded by the revision it saw. The holder counts its term from before it asked for it
+and :data:`MARGIN` less than the others do, so it has let go before anybody takes over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from secrets import token_hex
+from typing import Final
+
+import msgspec
+
+from clew_events.errors import Unavailable
+from clew_projections.buckets import Bucket, LostRace, Value
+
+TERM: Final = 5.0
+"""Seconds after which a process that shows no sign of life is taken to be gone."""
+MARGIN: Final = 1.0
+RENEW: Final = 1.0
+LOOK: Final = 0.25
+"""Seconds between looks at the lease of another."""
+KEY: Final = "inbox"
+
+_LOG: Final = logging.getLogger("clew.inbox")
+
+
+class Lost(Unavailable):
+    """The lease is somebody else's by now, or may be: nothing more may be done in its name."""
+
+    default_code = "lease_lost"
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What the key says: who has the lease, for how many seconds from each renewal, and where that process runs."""
+
+    holder: str
+    term: float
+    where: str
+
+
+class Lease:
+    """One process's hold, or its wait for one."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._held = Held(token_hex(8), TERM, f"{socket.gethostname()}:{os.getpid()}")
+        self._body = msgspec.json.encode(self._held)
+        self._revision = 0
+        self._until = 0.0
+        self._seen = (-1, 0.0)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is ours at this moment."""
+        return _now() < self._until
+
+    def check(self) -> None:
+        """Nothing, if the lease is ours at this moment.
+
+        Raises:
+            Lost: it is not, or may not be.
+        """
+        if not self.is_held:
+            raise Lost("the inbox is served by another process now")
+
+    async def take(self) -> bool:
+        """Look once whether the lease can be had, and take it if so.
+
+        Raises:
+            Unavailable: the bucket does not answer.
+        """
+        value = await self._bucket.get(KEY)
+        if value is not None and not self._is_free(value):
+            return False
+        return await self._write(value.revision if value is not None else 0)
+
+    async def keep(self) -> None:
+        """Renew the lease until it is lost.
+
+        Raises:
+            Lost: it is.
+        """
+        while True:
+            await asyncio.sleep(RENEW)
+            try:
+                if not await self._write(self._revision):
+                    await self._look_closer()
+            except Lost:
+                raise
+            except Unavailable as fault:
+                _LOG.warning("the lease on the inbox was not renewed: %s", fault)
+            self.check()
+
+    async def give_up(self) -> None:
+        """Let others have it at once. If that cannot be told to them, they find out when the term is over."""
+        if self.is_held:
+            self._until = 0.0
+            try:
+                await self._bucket.delete(KEY, self._revision)
+            except (Unavailable, LostRace) as fault:
+                _LOG.info("the lease on the inbox was not given back: %s", fault)
+
+    def _is_free(self, value: Value) -> bool:
+        if not value.body:
+            return True
+        held = msgspec.json.decode(value.body, type=Held)
+        if held.holder == self._held.holder:
+            return True
+        revision, since = self._seen
+        if revision != value.revision:
+            self._seen = (value.revision, _now())
+            return False
+        return _now() - since >= held.term
+
+    async def _write(self, revision: int) -> bool:
+        sent = _now()
+        try:
+            self._revision = await self._bucket.put(KEY, self._body, revision)
+        except LostRace:
+            return False
+        self._until = sent + TERM - MARGIN
+        return True
+
+    async def _look_closer(self) -> None:
+        # A renewal whose acknowledgement was lost has moved the key, too.
+        value = await self._bucket.get(KEY)
+        if value is None or not value.body or msgspec.json.decode(value.body, type=Held) != self._held:
+            self._until = 0.0
+            raise Lost("another process has taken the inbox over")
+        self._revision = value.revision
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,71 @@
+"""Serving the inbox: standing by, leading, standing by again, until told to stop.
+
+Not a FastStream subscriber, for three reasons found in its version 0.7.8: its pull subscriber creates the consumer when
+it is missing, with settings of its own, where Clew only ever uses what ``clew init`` made; in batches it holds a lone
+command back until its timeout is over, and otherwise handles all it fetched at once, in no order; and it fetches
+without regard to what is still in the works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+import nats.errors
+from nats.aio.client import Client
+
+from clew_events.errors import Unavailable
+from clew_projections.buckets import Bucket
+from clew_services.apps.inbox import lease as leases
+from clew_services.apps.inbox.lease import Lease
+from clew_services.apps.inbox.taking import OutOfOrder, lead
+from clew_services.apps.sturdy import beside
+from clew_services.streams import LEASES
+
+if TYPE_CHECKING:
+    from clew_services.compose import Clew
+
+_LOG: Final = logging.getLogger("clew.inbox")
+
+
+async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
+    """Carry out what is in the inbox until ``stop`` is set, then settle what was taken and return.
+
+    ``ready`` is set once commands are being taken, here or by another process, for which this one then stands by.
+    """
+    nc = await beside(clew.nc, name="clew-inbox")
+    lease = Lease(Bucket(clew.js, LEASES))
+    try:
+        while not stop.is_set():
+            try:
+                if lease.is_held or await lease.take():
+                    await _lead(clew, nc, lease, stop, ready)
+                    continue
+            except Unavailable as fault:
+                _LOG.warning("the inbox waits: %s", fault)
+            if ready is not None:
+                ready.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), leases.LOOK)
+    finally:
+        await lease.give_up()
+        # Not drained: nats-py would wait for somebody to read the status messages of the last request for more.
+        with contextlib.suppress(nats.errors.Error):
+            if nc.is_connected:
+                await nc.flush()
+        await nc.close()
+
+
+async def _lead(clew: Clew, nc: Client, lease: Lease, stop: asyncio.Event, ready: asyncio.Event | None) -> None:
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(lease.keep())
+            await lead(clew, nc, lease, stop, ready)
+            keeping.cancel()
+    except* OutOfOrder as group:
+        _LOG.warning("the inbox is begun anew: %s", group.exceptions[0])
+    except* Unavailable as group:
+        # Whatever was begun is left as it is: it is delivered again, to whoever leads next.
+        _LOG.warning("no longer serving the inbox: %s", group.exceptions[0])
