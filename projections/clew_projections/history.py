@@ -136,6 +136,22 @@ class Histories:
         ask = self._js.newest_at_leader if self._replicated else self._js.newest
         return await ask(event_stream(shard), event_subject(shard, address), seq)
 
+    async def hold_reaches(self, address: Address, n: int, seq: int) -> None:
+        """Hold that the log still has what a view of a thread was folded from.
+
+        Raises:
+            Corrupt: its last commit stands before ``seq``, where the thread's commit ``n`` was.
+            Unavailable: the log does not answer.
+        """
+        last = await self.news(address, 0)
+        if last is None or last.recorded.position.seq < seq:
+            raise Corrupt(
+                f"thread {address.thread} was at commit {n}, sequence {seq} of shard {self.shard(address)}, and the "
+                "log ends before it: commits were lost. Bring the log back from a backup, or accept the loss by "
+                "deleting the thread's view",
+                code="log_cut_off",
+            )
+
     def _missing(self, address: Address, where: str) -> Corrupt:
         return Corrupt(
             f"thread {address.thread}: no commit {where} in shard {self.shard(address)}, where there was one",

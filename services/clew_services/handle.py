@@ -35,7 +35,7 @@ from clew_services.repeats import Repeats
 TRIES: Final = 24
 """How often a decision is taken again because others were faster, before the caller is told so."""
 PATIENCE: Final = 4
-"""How often a guard may fail with nothing new in the tail before what is remembered is distrusted."""
+"""How often a guard may fail before the log itself is doubted: a replica may see a write that is not applied yet."""
 
 
 class _Task(Struct, frozen=True):
@@ -111,7 +111,9 @@ class Handler:
                     return done
                 if attempt > 1:
                     await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - jitter
-                ground = await self._fresh(task, ground, attempt)
+                ground = await self._fresh(task, ground)
+                if attempt == PATIENCE:
+                    await self._histories.hold_reaches(address, ground.thread.n, ground.thread.seq)
         raise Conflict(
             f"thread '{address.thread}' was changed by others {TRIES} times while this command was being decided",
             code="too_many_writers",
@@ -180,15 +182,10 @@ class Handler:
             view = absent(*task.address) if creating else await self._current.projected(task.address)
         return _Ground(view, None, fresh=False)
 
-    async def _fresh(self, task: _Task, ground: _Ground, attempt: int) -> _Ground:
+    async def _fresh(self, task: _Task, ground: _Ground) -> _Ground:
         if isinstance(task.command, UpdateMessage | DeleteMessage) or ground.thread.n == 0:
             return await self._present(task)
         view = await self._current.caught_up(ground.thread)
-        if view is ground.thread and attempt >= PATIENCE:
-            # The guard keeps saying that the thread moved, its tail that it did not (a replica may say so for a
-            # moment): this view is not of this log. Begin anew.
-            self._memory.forget(task.address)
-            view = await self._current.caught_up(absent(*task.address))
         self._memory.remember(view)
         return _Ground(view, None, fresh=True)
 
