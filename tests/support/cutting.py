@@ -33,17 +33,31 @@ class Cutting:
         self.met: list[tuple[Fate, bytes]] = []
         self.url = ""
         self.behind = f"http://{host}:{port}"
+        self._open: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of a client's."""
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            upstream, requests = await asyncio.open_connection(*self._server)
-            try:
-                while await self._one(reader, writer, upstream, requests):
-                    pass
-            finally:
-                requests.close()
-                writer.close()
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        upstream, requests = await asyncio.open_connection(*self._server)
+        try:
+            while await self._one(reader, writer, upstream, requests):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            for each in (requests, writer):
+                each.close()
+                with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                    await each.wait_closed()
+            self._open.discard(task)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for task in self._open:
+            task.cancel()
+        await asyncio.gather(*self._open)
 
     async def _one(
         self,
@@ -63,12 +77,26 @@ class Cutting:
         await requests.drain()
         if fate == "caller leaves":
             return False
-        answer = await message(upstream)
+        answer = await _unless_left(reader, upstream)
         if fate == "answer is lost":
             return False
         writer.write(b"".join(answer))
         await writer.drain()
         return True
+
+
+async def _unless_left(reader: asyncio.StreamReader, upstream: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """The answer to a client who says nothing meanwhile, and is no more there when they hang up."""
+    answer, left = asyncio.create_task(message(upstream)), asyncio.create_task(reader.read(1))
+    try:
+        await asyncio.wait({answer, left}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise ConnectionResetError
+        return answer.result()
+    finally:
+        for task in (answer, left):
+            task.cancel()
+        await asyncio.wait({answer, left})
 
 
 async def message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
@@ -93,6 +121,7 @@ async def cutting(url: str, fates: Iterable[Fate] = ()) -> AsyncIterator[Cutting
         yield wire
     finally:
         server.close()
+        await wire.close()
 
 
 class Patient:
