@@ -20,6 +20,7 @@ from clew_events.replies import Done, History, Moment
 
 T = TypeVar("T")
 _TOO_LARGE: Final = 10054
+_FULL: Final = 10077
 
 
 class _Reply(msgspec.Struct, Generic[T], frozen=True):
@@ -76,7 +77,7 @@ def stored(body: bytes) -> int:
     """The sequence at which JetStream stored a message.
 
     Raises:
-        Unavailable: it was not stored for now.
+        Unavailable: it was not stored for now; ``inbox_full`` if too many commands are waiting there.
         TooLarge: it is more than the stream takes.
     """
     ack = _decoded(_STORED, body)
@@ -86,4 +87,9 @@ def stored(body: bytes) -> int:
         raise Corrupt("an acknowledgement without a sequence", code="unreadable_reply")
     if ack.error.err_code == _TOO_LARGE:
         raise TooLarge(f"the inbox takes no message of this size: {ack.error.description}")
+    if ack.error.err_code == _FULL:
+        raise Unavailable(
+            f"the inbox is full, so nothing was left in it ({ack.error.description}): later, when some of it is done",
+            code="inbox_full",
+        )
     raise Unavailable(f"the inbox did not take the command: {ack.error.description}", code="inbox_unavailable")

@@ -14,7 +14,7 @@ from clew_events.errors import TooLarge, Unavailable
 
 FIRST_PATIENCE: Final = 1.0
 """Seconds to wait for the first reply; doubled from attempt to attempt, as a loaded service answers late."""
-UNDONE: Final = frozenset({"overloaded"})
+UNDONE: Final = frozenset({"overloaded", "inbox_full"})
 """Codes of an ``unavailable`` reply which say for certain that nothing was carried out."""
 
 T = TypeVar("T")

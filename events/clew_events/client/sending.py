@@ -42,7 +42,7 @@ class Sender:
 
         Raises:
             Unavailable: it was not stored, or nobody knows. Leave it again with the same ``id`` in the
-            command.
+            command. With the code ``inbox_full`` it was not: more wait there than may.
         """
         command = self._signed(command)
         name = WIRE_NAMES[command.named]

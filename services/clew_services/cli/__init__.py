@@ -24,6 +24,7 @@ _COMMANDS = {
     "history": "Show how a thread came to be what it is.",
     "replay": "Show a thread as it was at some moment.",
     "keys": "Issue, list and revoke API keys.",
+    "rejected": "Look at inbox commands that were refused, and try them again.",
     "status": "Show what a deployment holds and whether it keeps up.",
     "verify": "Check that no history was altered.",
     "prove": "Check that the current state follows from the history.",

@@ -1,0 +1,89 @@
+"""What is on record as refused: looked at, and put back into the inbox."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from clew_events.errors import IdReused, Invalid, NotFound, Unavailable
+from clew_events.replies import Rejection
+from clew_events.subjects import REJECTED, REJECTED_STREAM, inbox_subject
+from clew_projections.jetstream import MSG_ID, JetStream, Stored
+
+_DECODE: Final = msgspec.json.Decoder(Rejection).decode
+_ALL: Final = f"{REJECTED}.>"
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """A record, by its number, and when it was made."""
+
+    number: int
+    at: datetime
+    rejection: Rejection
+
+    @property
+    def why_final(self) -> str | None:
+        """Why this command cannot be tried again as it was, if it cannot."""
+        if self.rejection.error.code == IdReused.default_code:
+            return "its id was spent on another command, which will always be so: send it anew under another id"
+        if self.rejection.id is None:
+            return "it could not be read as a command: send what was meant"
+        if self.rejection.shortened:
+            return "it was too large to be kept whole: send it anew"
+        return None
+
+
+async def refusals(js: JetStream, *, tenant: str | None = None) -> AsyncIterator[Refusal]:
+    """Everything on record, the oldest first; of one tenant or of all.
+
+    Raises:
+        Unavailable: the records cannot be read now.
+    """
+    pattern, start, more = _ALL if tenant is None else f"{REJECTED}.{tenant}.>", 1, True
+    while more:
+        page, more = await js.after(REJECTED_STREAM, pattern, start)
+        for stored in page:
+            yield _refusal(stored)
+            start = stored.seq + 1
+
+
+async def refusal(js: JetStream, number: int) -> Refusal:
+    """The record with this number.
+
+    Raises:
+        NotFound: there is none.
+        Unavailable: the records cannot be read now.
+    """
+    page, _ = await js.after(REJECTED_STREAM, _ALL, number, 1)
+    if not page or page[0].seq != number:
+        raise NotFound(f"there is no refusal with the number {number}", code="refusal_not_found")
+    return _refusal(page[0])
+
+
+async def retry(js: JetStream, refused: Refusal) -> int:
+    """Put a refused command back into the inbox, under its own id, and take its record away; its new place there.
+
+    If this is cut short the command is in the inbox and on record; doing it again does it once.
+
+    Raises:
+        Invalid: it can never be granted as it is.
+        Unavailable: the inbox did not take it, or the record is still there.
+    """
+    if refused.why_final is not None:
+        raise Invalid(f"{refused.number} cannot be tried again: {refused.why_final}", code="refusal_final")
+    said = refused.rejection
+    body = msgspec.json.encode(msgspec.json.decode(said.body, type=dict[str, object]) | {"id": said.id})
+    mark = f"retry-{said.inbox_seq}-{refused.number}-{int(refused.at.timestamp() * 1000)}"
+    ack = await js.publish(inbox_subject(said.tenant, said.command), body, {MSG_ID: mark})
+    if ack.error is not None:
+        raise Unavailable(f"the inbox did not take the command: {ack.error.description}", code="inbox_unavailable")
+    await js.api(f"STREAM.MSG.DELETE.{REJECTED_STREAM}", {"seq": refused.number})
+    return ack.seq
+
+
+def _refusal(stored: Stored) -> Refusal:
+    at = datetime.fromisoformat(stored.headers["Nats-Time-Stamp"])
+    return Refusal(number=stored.seq, at=at, rejection=_DECODE(stored.body))
