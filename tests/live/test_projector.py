@@ -184,12 +184,14 @@ async def test_commits_are_acknowledged_only_when_their_views_are_written(clew: 
     (thread,) = await busy(clew, 1)
     shard = shard_of(thread, 2)
     delivered = await deliveries(clew, shard)
-    await clew.js.api(f"STREAM.DELETE.KV_{THREADS}")
+    config = (await clew.js.api(f"STREAM.INFO.KV_{THREADS}"))["config"]
+    assert isinstance(config, dict)
+    await clew.js.api(f"STREAM.UPDATE.KV_{THREADS}", {**config, "max_bytes": 1})
     with pytest.raises(Unavailable):
         await clew.projector(shard).project(delivered)
     state = await clew.checkpoint(shard).state()
     assert (state.ack_floor.stream_seq, state.num_ack_pending) == (0, len(delivered))
-    assert f"KV_{THREADS}" in await streams.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload)
+    await clew.js.api(f"STREAM.UPDATE.KV_{THREADS}", config)
     await clew.projector(shard).project(delivered)
     assert await buckets_of(clew) == await fold_of_log(clew)
 
@@ -203,14 +205,25 @@ async def test_two_projectors_share_the_work_without_spoiling_it(clew: Clew, oth
 
 
 async def test_what_a_stopped_projector_did_not_finish_is_given_to_the_next_at_once(clew: Clew) -> None:
-    threads = await busy(clew)
+    for _ in range(8):
+        await Writer(clew.handler).create()
     for shard in range(2):
         pulling = Deliveries(clew.nc, event_stream(shard), THREADS)
-        await pulling.next(3)
+        await pulling.next(500)
+        assert (await clew.checkpoint(shard).state()).num_pending == 0
         await pulling.close()
     async with projecting(clew):
         truth = await buckets_equal_the_log(clew, within=15)
-    assert len(truth.threads) == len(threads)
+    assert len(truth.threads) == 8
+
+
+async def test_a_page_of_large_values_comes_whole(clew: Clew) -> None:
+    keys = [f"default.{THREAD}.{n}" for n in range(12)]
+    for key in keys:
+        await clew.messages.put(key, b"x" * 1_000_000, 0)
+    found = await clew.messages.get_many([*keys, "default.nobody.1"])
+    assert found.keys() == set(keys)
+    assert {len(value.body) for value in found.values()} == {1_000_000}
 
 
 async def test_a_projector_stops_when_told_and_has_finished_what_it_held(clew: Clew) -> None:
