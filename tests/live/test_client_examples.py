@@ -23,7 +23,7 @@ def test_the_guide_shows_the_programs_as_they_are():
     shown = dict(SHOWN.findall((ROOT / "docs" / "publish.md").read_text(encoding="utf-8")))
     programs = {path.name: path.read_text(encoding="utf-8") for path in EXAMPLES.glob("publish*")}
     assert shown == programs
-    assert len(programs) == 4
+    assert len(programs) == 5
 
 
 async def run(program: str, url: str) -> list[str]:
@@ -46,6 +46,14 @@ async def test_the_program_with_the_client_runs(clew: Clew, deployment):
             "1. CreateThread by shop",
             "2. AddMessage by shop",
             "3. UpdateThread by shop",
+        ]
+
+
+async def test_the_program_without_async_runs(clew: Clew, deployment):
+    async with served(clew):
+        assert await run("publish_sync.py", deployment.url) == [
+            "{'order': '1042', 'packed': 'yes', 'paid': 'yes', 'sent': 'yes'}",
+            "[1, 2, 3, 4]",
         ]
 
 

@@ -6,7 +6,9 @@
         done = await clew.create_thread(messages=["Hello"], metadata={"customer": "42"})
         found = await clew.get_thread(done.thread.id)
 
-It needs msgspec and nats-py only. Every method either returns what Clew answered or raises from the tree in
+Without ``async`` it is :mod:`clew_events.client.sync`. It needs msgspec and nats-py only.
+
+Every method either returns what Clew answered or raises from the tree in
 :mod:`clew_events.errors`.
 """
 

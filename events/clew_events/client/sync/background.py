@@ -1,0 +1,67 @@
+"""An event loop in a thread of its own, on which other threads have things done and wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError, Future
+from typing import Self, TypeVar
+
+from clew_events.errors import Unavailable
+
+T = TypeVar("T")
+
+
+class Background:
+    """Runs coroutines for other threads; a context manager. At its end, whatever still runs is cancelled."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="clew client", daemon=True)
+        self._closing = threading.Lock()
+        self._closed = False
+
+    def run(self, work: Coroutine[None, None, T]) -> T:
+        """What ``work`` returns or raises. If waiting for it is interrupted, it is cancelled.
+
+        Raises:
+            Unavailable: this was closed, before or meanwhile; what was asked for may have been carried out.
+        """
+        with self._closing:
+            if self._closed:
+                work.close()
+                raise Unavailable("the client is closed", code="connection_closed")
+            if threading.current_thread() is self._thread:
+                work.close()
+                raise RuntimeError("a call that waits, made from where its answer would come from, waits for ever")
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return self._awaited(future)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._closing:
+            self._closed = True
+        asyncio.run_coroutine_threadsafe(self._cancel_all(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _awaited(self, future: Future[T]) -> T:
+        try:
+            return future.result()
+        except CancelledError:
+            raise Unavailable("the client was closed", code="connection_closed", outcome_unknown=True) from None
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def _cancel_all(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()

@@ -1,0 +1,20 @@
+"""The client as it is used: all commands and queries of one tenant, each waited for."""
+
+from __future__ import annotations
+
+from clew_events.client import calls
+from clew_events.client.sync.background import Background
+from clew_events.client.sync.commanding import Commands
+from clew_events.client.sync.querying import Queries
+
+
+class Clew(Commands, Queries):
+    """Everything that can be asked of Clew for one tenant, from any number of threads at once.
+
+    Made by :func:`clew_events.client.sync.connect`.
+    """
+
+    def __init__(self, clew: calls.Clew, background: Background) -> None:
+        super().__init__(clew, background)
+        self.tenant = clew.tenant
+        self.actor = clew.actor

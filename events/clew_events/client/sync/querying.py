@@ -1,0 +1,103 @@
+"""The queries, one method each, as in :mod:`clew_events.client.querying`."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator
+from datetime import datetime
+from typing import TypeVar
+
+from clew_events.client import calls
+from clew_events.client.answers import MessageFound, MessagesFound, ThreadFound
+from clew_events.client.querying import PAGE
+from clew_events.client.sync.background import Background
+from clew_events.objects import Message
+from clew_events.queries import Consistency, Order
+from clew_events.replies import Entry, History, Moment
+
+T = TypeVar("T")
+
+
+class Queries:
+    """What threads are, were, and how they came to be so; see :class:`clew_events.client.querying.Queries`."""
+
+    def __init__(self, clew: calls.Clew, background: Background) -> None:
+        self._clew = clew
+        self._background = background
+
+    def _run(self, work: Coroutine[None, None, T]) -> T:
+        return self._background.run(work)
+
+    def get_thread(
+        self, thread_id: str, *, consistency: Consistency = "strong", at_least: int | None = None
+    ) -> ThreadFound:
+        """A thread as it is."""
+        return self._run(self._clew.get_thread(thread_id, consistency=consistency, at_least=at_least))
+
+    def wait_for(self, thread_id: str, n: int) -> ThreadFound:
+        """A thread once it has come to commit ``n``, which somebody else may be making.
+
+        Raises:
+            Unavailable: it has not within this client's timeout.
+        """
+        return self._run(self._clew.wait_for(thread_id, n))
+
+    def get_message(
+        self,
+        thread_id: str,
+        message_id: str,
+        *,
+        consistency: Consistency = "strong",
+        at_least: int | None = None,
+    ) -> MessageFound:
+        """One message as it is."""
+        return self._run(self._clew.get_message(thread_id, message_id, consistency=consistency, at_least=at_least))
+
+    def list_messages(
+        self,
+        thread_id: str,
+        *,
+        limit: int = 20,
+        order: Order = "desc",
+        after: str | None = None,
+        before: str | None = None,
+        consistency: Consistency = "strong",
+        at_least: int | None = None,
+    ) -> MessagesFound:
+        """A page of a thread's messages, by default the newest first."""
+        return self._run(
+            self._clew.list_messages(
+                thread_id,
+                limit=limit,
+                order=order,
+                after=after,
+                before=before,
+                consistency=consistency,
+                at_least=at_least,
+            )
+        )
+
+    def history(self, thread_id: str, *, start: int = 1, limit: int = PAGE) -> History:
+        """A page of a thread's commits, from number ``start``, oldest first."""
+        return self._run(self._clew.history(thread_id, start=start, limit=limit))
+
+    def state_at(self, thread_id: str, *, n: int | None = None, time: datetime | None = None) -> Moment:
+        """A thread as it was after commit ``n``, or at the moment ``time``: exactly one of the two."""
+        return self._run(self._clew.state_at(thread_id, n=n, time=time))
+
+    def iter_messages(self, thread_id: str, *, order: Order = "asc") -> Iterator[Message]:
+        """All messages of a thread, by default the oldest first, fetched page by page as they are needed."""
+        after: str | None = None
+        while True:
+            page = self.list_messages(thread_id, limit=PAGE, order=order, after=after).messages
+            yield from page.data
+            if not page.has_more:
+                return
+            after = page.last_id
+
+    def iter_history(self, thread_id: str, *, start: int = 1) -> Iterator[Entry]:
+        """All commits of a thread from number ``start``, fetched page by page as they are needed."""
+        following: int | None = start
+        while following is not None:
+            page = self.history(thread_id, start=following)
+            yield from page.commits
+            following = page.next
