@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from clew_events.commands import Command, CreateThread, DeleteMessage, UpdateMessage, UpdateThread
-from clew_events.errors import AlreadyExists, Conflict, IdReused, NotFound
+from clew_events.errors import AlreadyExists, Conflict, Corrupt, IdReused, NotFound
 from clew_events.events import MessageAdded
 from clew_events.ids import message_id as make_message_id
 from clew_events.requests import NewMessage
@@ -286,6 +286,18 @@ async def test_threads_and_messages_that_never_were_are_not_found(clew: Clew) ->
     with pytest.raises(NotFound):
         await Writer(clew.handler, "other").set(thread, "a", "1")
     assert await published(clew) == 1
+
+
+async def test_a_log_that_has_lost_what_a_process_remembers_is_called_corrupt(clew: Clew) -> None:
+    writer = Writer(clew.handler)
+    thread = thread_id(await writer.create())
+    lost = await writer.set(thread, "a", "1")
+    await clew.js.api(f"STREAM.MSG.DELETE.{event_stream(lost.position.shard)}", {"seq": lost.position.seq})
+    with pytest.raises(Corrupt) as fault:
+        await writer.set(thread, "a", "2")
+    assert fault.value.code == "log_cut_off"
+    assert thread in fault.value.message
+    assert len(await commits_of(clew, thread)) == 1
 
 
 # Many at once.

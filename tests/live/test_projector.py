@@ -217,6 +217,16 @@ async def test_what_a_stopped_projector_did_not_finish_is_given_to_the_next_at_o
     assert len(truth.threads) == 8
 
 
+async def test_a_backlog_of_large_commits_does_not_cost_the_connection(clew: Clew) -> None:
+    texts = ["x" * 6_000_000] * 16
+    for record in chain([CREATED], *([added(n, text)] for n, text in enumerate(texts, start=1))):
+        await store(clew.nc, HOME, encode(record.commit))
+    made = clew.connection.made
+    async with projecting(clew):
+        await eventually(lambda: projected(clew, THREAD, 17))
+    assert clew.connection.made == made
+
+
 async def test_a_page_of_large_values_comes_whole(clew: Clew) -> None:
     keys = [f"default.{THREAD}.{n}" for n in range(12)]
     for key in keys:
