@@ -480,6 +480,7 @@ async def test_what_is_missing_for_readiness_is_named(clew: Parts):
     ready = await call(clew, "GET", "/readyz", headers={})
     reasons = ["JetStream: no answer came", "stream CLEW_EVT_01: no answer came"]
     assert (ready.status, json.loads(ready.body)) == (503, {"ok": False, "reasons": reasons})
+    assert ready.headers["retry-after"] == "1"
 
 
 async def test_of_a_body_that_breaks_off_nothing_is_done(clew: Parts):

@@ -278,18 +278,18 @@ async def test_clients_are_told_to_retry_what_they_would_find():
 def test_attempts_are_kept_for_a_while_and_not_without_end():
     now = 0.0
     kept = Attempts(window=60, most=3, clock=lambda: now)
-    lost = [kept.begin(b"alike", 0) for _ in range(5)]
+    lost = [kept.begin(lambda: b"alike", 0) for _ in range(5)]
     for attempt in lost:
         attempt.lost()
         attempt.lost()
     assert len(kept) == 3
-    assert kept.begin(b"alike", 1).id == lost[4].id
+    assert kept.begin(lambda: b"alike", 1).id == lost[4].id
     assert len(kept) == 2
     now = 59.9
-    assert kept.begin(b"other", 1).id not in {attempt.id for attempt in lost}
-    assert kept.begin(b"alike", 1).id == lost[3].id
+    assert kept.begin(lambda: b"other", 1).id not in {attempt.id for attempt in lost}
+    assert kept.begin(lambda: b"alike", 1).id == lost[3].id
     now = 60.0
-    assert kept.begin(b"alike", 1).id != lost[2].id
+    assert kept.begin(lambda: b"alike", 1).id != lost[2].id
     assert len(kept) == 0
 
 

@@ -32,12 +32,12 @@ _MARKS: Final = (b"user-agent", b"openai-organization", b"openai-project", b"if-
 class Attempt:
     """One request that changes something, made by a client that marks its repetitions."""
 
-    __slots__ = ("_attempts", "_known", "count", "id", "likeness")
+    __slots__ = ("_alike", "_attempts", "_known", "count", "id")
 
-    def __init__(self, attempts: Attempts, likeness: bytes, count: int, command_id: str) -> None:
+    def __init__(self, attempts: Attempts, alike: Callable[[], bytes], count: int, command_id: str) -> None:
         self._attempts = attempts
+        self._alike = alike
         self._known = False
-        self.likeness = likeness
         self.count = count
         self.id = command_id
 
@@ -45,7 +45,7 @@ class Attempt:
         """The caller left, or was told that the outcome is not known: a retry may take this attempt's id."""
         if not self._known:
             self._known = True
-            self._attempts.keep(self)
+            self._attempts.keep(self, self._alike())
 
 
 class Attempts:
@@ -57,40 +57,46 @@ class Attempts:
         self._window = window
         self._most = most
         self._clock = clock
-        self._kept: OrderedDict[Attempt, float] = OrderedDict()
+        self._kept: OrderedDict[Attempt, tuple[float, bytes]] = OrderedDict()
         self._alike: dict[bytes, list[Attempt]] = {}
 
-    def begin(self, likeness: bytes, count: int) -> Attempt:
+    def begin(self, alike: Callable[[], bytes], count: int) -> Attempt:
         """A new attempt, the ``count``-th repetition of a request: under the id of an earlier one, or of its own.
 
-        Of several that it may be a repetition of, it takes the latest. A request that is no repetition takes none.
+        ``alike`` gives the request's likeness; that takes time, and few are ever asked for theirs. Of several attempts
+        that it may be a repetition of, it takes the latest. A request that is no repetition takes none.
         """
         self._forget_old()
-        earlier = [attempt for attempt in self._alike.get(likeness, ()) if attempt.count < count]
-        if earlier:
-            self._drop(earlier[-1])
-        return Attempt(self, likeness, count, earlier[-1].id if earlier else ids.random("cmd_"))
+        earlier = self._take(alike(), count) if count and self._kept else None
+        return Attempt(self, alike, count, earlier.id if earlier is not None else ids.random("cmd_"))
 
-    def keep(self, attempt: Attempt) -> None:
+    def keep(self, attempt: Attempt, likeness: bytes) -> None:
         """Let a retry find an attempt for a while."""
-        self._kept[attempt] = self._clock() + self._window
-        self._alike.setdefault(attempt.likeness, []).append(attempt)
+        self._kept[attempt] = (self._clock() + self._window, likeness)
+        self._alike.setdefault(likeness, []).append(attempt)
         self._forget_old()
+
+    def _take(self, likeness: bytes, count: int) -> Attempt | None:
+        earlier = [attempt for attempt in self._alike.get(likeness, ()) if attempt.count < count]
+        if not earlier:
+            return None
+        self._drop(earlier[-1])
+        return earlier[-1]
 
     def _forget_old(self) -> None:
         now = self._clock()
         while self._kept:
-            oldest, until = next(iter(self._kept.items()))
+            oldest, (until, _) = next(iter(self._kept.items()))
             if until > now and len(self._kept) <= self._most:
                 return
             self._drop(oldest)
 
     def _drop(self, attempt: Attempt) -> None:
-        del self._kept[attempt]
-        alike = self._alike[attempt.likeness]
+        _, likeness = self._kept.pop(attempt)
+        alike = self._alike[likeness]
         alike.remove(attempt)
         if not alike:
-            del self._alike[attempt.likeness]
+            del self._alike[likeness]
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote
 
@@ -99,14 +100,14 @@ class Call:
             said[name] = int(text) if name in numbers and _is_number(text) else text
         return refusals.convert(said, form)
 
-    async def likeness(self) -> bytes:
-        """What this request and its repetitions have in common, the whole body included.
+    async def likeness(self) -> Callable[[], bytes]:
+        """What makes out what this request and its repetitions have in common, the whole body included.
 
         Raises:
             TooLarge: the body has more bytes than the service takes.
         """
         body, method, path = await self._intake.read(), self._scope["method"], self._scope["raw_path"]
-        return attempts.likeness(self.holder, method, path, self.headers, body)
+        return partial(attempts.likeness, self.holder, method, path, self.headers, body)
 
     @asynccontextmanager
     async def watched(self, gone: Callable[[], None]) -> AsyncIterator[None]:
