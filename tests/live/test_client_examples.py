@@ -23,7 +23,7 @@ def test_the_guide_shows_the_programs_as_they_are():
     shown = dict(SHOWN.findall((ROOT / "docs" / "publish.md").read_text(encoding="utf-8")))
     programs = {path.name: path.read_text(encoding="utf-8") for path in EXAMPLES.glob("publish*")}
     assert shown == programs
-    assert len(programs) == 5
+    assert len(programs) == 6
 
 
 async def run(program: str, url: str) -> list[str]:
