@@ -52,7 +52,9 @@ async def connection(
     last: list[Exception] = []
 
     async def on_error(fault: Exception) -> None:
-        last[:] = [fault]
+        # What a server says tells more than that it then hung up.
+        if isinstance(fault, NatsError) or not any(isinstance(each, NatsError) for each in last):
+            last[:] = [fault]
         _LOG.warning("nats: %s", str(fault) or type(fault).__name__)
 
     async def on_disconnect() -> None:

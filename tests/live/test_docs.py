@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from support.up import ROOT, Up, clew, environment, running_up
 
-DOCS = ("README.md", "docs/openai.md", "docs/query.md", "docs/replay.md", "infra/README.md")
+DOCS = ("README.md", "docs/keys.md", "docs/openai.md", "docs/query.md", "docs/replay.md", "infra/README.md")
 BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -50,6 +51,13 @@ def thread(up: Up) -> str:
     return "thread_docs"
 
 
+@pytest.fixture(scope="module")
+def key_id(up: Up) -> str:
+    made = clew("keys", "create", "--name", "docs", "--scope", "read", "--json", env={"CLEW_NATS": up.nats_url})
+    assert made.returncode == 0, made.stderr
+    return str(json.loads(made.stdout)["id"])
+
+
 def test_the_documents_show_programs_and_commands() -> None:
     assert len(blocks("python")) >= 6
     assert len(COMMANDS) >= 10
@@ -73,9 +81,9 @@ def test_a_program_in_the_documents_runs_as_it_stands(up: Up, tmp_path: Path, co
 
 
 @pytest.mark.parametrize("line", [line for _, line in COMMANDS], ids=[where for where, _ in COMMANDS])
-def test_a_command_in_the_documents_runs_as_it_stands(up: Up, thread: str, line: str) -> None:
-    words = shlex.split(line, comments=True)[1:]
-    words = [thread if word in {"thread_…", "THREAD"} else word for word in words]
+def test_a_command_in_the_documents_runs_as_it_stands(up: Up, thread: str, key_id: str, line: str) -> None:
+    meant = {"thread_…": thread, "THREAD": thread, "KEY_ID": key_id}
+    words = [meant.get(word, word) for word in shlex.split(line, comments=True)[1:]]
     ran = clew(*words, env={"CLEW_NATS": up.nats_url})
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip()

@@ -10,6 +10,7 @@ from typing import TypeVar
 import click
 
 from clew_events import ids
+from clew_services.nats_connection import INBOX_PREFIX
 from clew_services.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -111,6 +112,23 @@ tenant = click.option(
 actor = click.option(
     "--actor", envvar="CLEW_ACTOR", show_envvar=True, default=_user, help="Who asks, for the record.  [default: you]"
 )
+_INBOX_PREFIX = "clew.inbox_prefix"
+
+
+def _remember_prefix(ctx: click.Context, _: click.Parameter, prefix: str) -> None:
+    ctx.meta[_INBOX_PREFIX] = prefix
+
+
+_inbox_prefix = click.option(
+    "--inbox-prefix",
+    envvar="CLEW_INBOX_PREFIX",
+    show_envvar=True,
+    default=INBOX_PREFIX,
+    show_default=True,
+    expose_value=False,
+    callback=_remember_prefix,
+    help="Where the NATS user may listen for replies.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -126,8 +144,17 @@ def limiting(function: F) -> F:
 
 
 def asking(function: F) -> F:
-    """The options of whatever asks about threads: ``tenant``, ``nats`` and ``as_json``."""
-    return tenant(nats(as_json(function)))
+    """The options of whatever asks about threads: ``tenant``, ``nats`` and ``as_json``.
+
+    The subjects on which replies come are for whoever connects; see :func:`reply_prefix`.
+    """
+    return tenant(nats(_inbox_prefix(as_json(function))))
+
+
+def reply_prefix() -> str:
+    """What the subjects begin with on which the command that is running wants its replies."""
+    prefix: str = click.get_current_context().meta.get(_INBOX_PREFIX, INBOX_PREFIX)
+    return prefix
 
 
 def changing(function: F) -> F:

@@ -1,0 +1,559 @@
+"""A server that keeps tenants and users apart, as ``infra/nats/accounts.conf`` has it: every door is tried."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import secrets
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import msgspec
+import nats
+import nats.errors
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client
+from openai import AsyncOpenAI, AuthenticationError
+
+from clew_events import client
+from clew_events.codec import decode
+from clew_events.commands import COMMANDS, CreateThread
+from clew_events.errors import NotFound, Unavailable
+from clew_events.queries import QUERIES
+from clew_projections.buckets import MESSAGES, THREADS
+from clew_services import compose, streams
+from clew_services.embedded import binary, config, server
+from clew_services.embedded.server import EmbeddedServer
+from clew_services.keys.ring import KEYS
+from support.nats_services import served
+from support.up import CLEW, ROOT, clew, environment
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TENANTS = ("acme", "globex")
+ROLES = ("publisher", "reader", "auditor")
+SHARDS = 2
+BY_THE_CLOCK = re.compile(r"\._checkpoint\.|^\$KV\.clew_leases\.")
+BLOCK = re.compile(r"^  acme \{\n.*?^  \}\n", re.MULTILINE | re.DOTALL)
+
+
+class Accounts:
+    """A server with Clew's account and two tenants', and the passwords of all users."""
+
+    def __init__(self, folder: Path) -> None:
+        self.conf = folder / "accounts.conf"
+        shutil.copy(ROOT / "infra/nats/single.conf", folder)
+        text = (ROOT / "infra/nats/accounts.conf").read_text()
+        (block,) = BLOCK.findall(text)
+        self.text = text.replace(block, block + block.replace("acme", "globex").replace("ACME", "GLOBEX"))
+        self.conf.write_text(self.text)
+        self.passwords = {name: secrets.token_hex(8) for name in re.findall(r"password: \$(\w+)", self.text)}
+        self.server = EmbeddedServer(folder / "data", sync="2m")
+
+    def configuration(self, data: Path, *, port: int, sync: str) -> str:
+        """Ours, with the addresses and the folder of a test."""
+        return (
+            f'include "../{self.conf.name}"\n{config.configuration(data, port=port, sync=sync)}\nhttp: "127.0.0.1:-1"\n'
+        )
+
+    def url(self, user: str) -> str:
+        name = "CLEW" if user == "clew" else "CLEW_OPERATOR" if user == "operator" else user.upper().replace("-", "_")
+        return self.server.url.replace("//", f"//{user}:{self.passwords[name + '_PASSWORD']}@")
+
+    def log(self) -> str:
+        return (self.server.data / "nats-server.log").read_text()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def accounts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Accounts]:
+    made = Accounts(tmp_path_factory.mktemp("accounts"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "configuration", made.configuration)
+        for name, password in made.passwords.items():
+            patch.setenv(name, password)
+        async with made.server:
+            async with compose.connection(made.url("operator"), name="init") as operator:
+                await streams.init(operator.js, shards=SHARDS, max_msg_size=operator.nc.max_payload)
+            yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(accounts: Accounts) -> AsyncIterator[compose.Clew]:
+    """All of Clew over NATS, as the user that it has on that server."""
+    ready: asyncio.Future[compose.Clew] = asyncio.get_running_loop().create_future()
+    done = asyncio.Event()
+
+    async def run() -> None:
+        async with compose.connected(accounts.url("clew"), name="clew") as composed, served(composed) as stop:
+            projecting = asyncio.create_task(composed.project(stop))
+            ready.set_result(composed)
+            await done.wait()
+            stop.set()
+            await projecting
+
+    running = asyncio.create_task(run())
+    try:
+        async with asyncio.timeout(20):
+            await asyncio.wait({ready, running}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+        yield ready.result()
+    finally:
+        done.set()
+        if not ready.done():
+            running.cancel()
+        await running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def operator(accounts: Accounts, service: compose.Clew) -> AsyncIterator[compose.Connection]:
+    async with compose.connection(accounts.url("operator"), name="operator") as connection:
+        yield connection
+
+
+class User:
+    """A connection that notes what it is not allowed."""
+
+    def __init__(self) -> None:
+        self.nc = Client()
+        self.denied: list[str] = []
+
+    async def note(self, error: Exception) -> None:
+        self.denied.append(str(error))
+
+    async def seen(self) -> None:
+        """The server has seen to all that was done, and its objections are here."""
+        await self.nc.flush()
+        await self.nc.flush()  # the first asks ahead of what is still to be sent
+
+    async def refused(self, kind: str, subject: str, how: str = "") -> bool:
+        """Whether the server has refused what was last done, of that kind and on that subject, and that alone."""
+        await self.seen()
+        said, self.denied = self.denied, []
+        assert said == [f'nats: permissions violation for {kind} to "{subject.lower()}"{how}']
+        return True
+
+
+@contextlib.asynccontextmanager
+async def connected_as(accounts: Accounts, user: str) -> AsyncIterator[User]:
+    made = User()
+    prefix = f"_INBOX_{user.partition('-')[2]}" if "-" in user else "_INBOX"
+    await made.nc.connect(accounts.url(user), error_cb=made.note, inbox_prefix=prefix, max_reconnect_attempts=1)
+    try:
+        yield made
+    finally:
+        await made.nc.close()
+
+
+def asking(accounts: Accounts, role: str, tenant: str = "acme", *, timeout: float = 10.0):
+    url = accounts.url(f"{tenant}-{role}")
+    return client.connect(url, tenant=tenant, actor=role, timeout=timeout, inbox_prefix=f"_INBOX_{role}")
+
+
+class Listed(msgspec.Struct):
+    config: dict[str, object]
+    state: dict[str, object]
+
+
+async def everything(operator: compose.Connection) -> dict[str, dict[str, object]]:
+    """All that must not change where nothing is to happen, once nothing is under way.
+
+    Every stream, its settings, its consumers, and which messages are in it; but for what Clew writes by the clock.
+    """
+    await settled(operator)
+    found: dict[str, dict[str, object]] = {}
+    listed = (await operator.js.api("STREAM.LIST"))["streams"]
+    for stream in msgspec.convert(listed, list[Listed]):
+        name = str(stream.config["name"])
+        consumers = (await operator.js.api(f"CONSUMER.NAMES.{name}"))["consumers"]
+        held = {each: stream.state.get(each) for each in ("first_seq", "last_seq", "messages")}
+        if name.startswith("KV_"):
+            subjects = [each for each in await operator.js.subjects(name, ">") if not BY_THE_CLOCK.search(each)]
+            held = {subject: stored.seq for subject, stored in (await operator.js.lasts(name, subjects)).items()}
+        found[name] = {"settings": stream.config, "consumers": consumers, **held}
+    return found
+
+
+async def settled(operator: compose.Connection) -> None:
+    """Nothing is left in the inbox, and everything is projected."""
+    waiting = [("CLEW_INBOX", "handlers"), *((f"CLEW_EVT_{shard:02d}", THREADS) for shard in range(SHARDS))]
+    async with asyncio.timeout(20):
+        for stream, consumer in waiting:
+            while True:
+                state = await operator.js.api(f"CONSUMER.INFO.{stream}.{consumer}")
+                if state["num_pending"] == state["num_ack_pending"] == 0:
+                    break
+                await asyncio.sleep(0.02)
+
+
+STREAMS = ("CLEW_EVT_00", "CLEW_INBOX", "CLEW_REJECTED", f"KV_{THREADS}", f"KV_{MESSAGES}", f"KV_{KEYS}")
+CHANGING = (
+    *(f"$JS.API.STREAM.{what}.{stream}" for stream in (*STREAMS, "MINE") for what in (
+        "CREATE", "UPDATE", "DELETE", "PURGE", "MSG.DELETE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN", "PEER.REMOVE"
+    )),
+    *(f"$JS.API.CONSUMER.{what}" for what in (
+        "CREATE.CLEW_EVT_00", "CREATE.CLEW_EVT_00.mine", "CREATE.CLEW_EVT_00.mine.clew.evt.00.globex.thread_door",
+        "DURABLE.CREATE.CLEW_EVT_00.mine", f"DELETE.CLEW_EVT_00.{THREADS}", "DELETE.CLEW_INBOX.handlers",
+        f"PAUSE.CLEW_EVT_00.{THREADS}", f"UNPIN.CLEW_EVT_00.{THREADS}", f"LEADER.STEPDOWN.CLEW_EVT_00.{THREADS}",
+    )),
+    "$JS.API.META.LEADER.STEPDOWN",
+    "$JS.API.SERVER.REMOVE",
+    "$JS.API.ACCOUNT.PURGE.clew",
+    "$JS.API.STREAM.LIST",
+    "$JS.API.STREAM.NAMES",
+    "clew.live.evt.00.acme.thread_door",
+    "clew.live.keys.0123456789abcdef",
+    *(f"{where}.acme.{name}" for where in ("clew.cmd", "clew.inbox") for name in COMMANDS),
+    *(f"clew.query.acme.{name}" for name in QUERIES),
+    "$SYS.REQ.SERVER.PING",
+    "$SRV.PING",
+    "other",
+)  # fmt: skip
+"""What nobody does but the operator, the service included."""
+SERVING = (
+    *(f"clew.evt.{shard}.{tenant}.thread_door" for shard in ("00", "01") for tenant in TENANTS),
+    *(f"$KV.{bucket}.{tenant}.thread_door" for bucket in (THREADS, MESSAGES) for tenant in TENANTS),
+    f"$KV.{THREADS}._checkpoint.00",
+    f"$KV.{KEYS}.0123456789abcdef",
+    *(f"clew.rejected.{tenant}.create_thread" for tenant in TENANTS),
+    *(f"clew.outcome.{tenant}.publisher.1" for tenant in TENANTS),
+    "$JS.API.INFO",
+    *(f"$JS.API.{what}.{stream}" for stream in STREAMS for what in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET")),
+    f"$JS.API.DIRECT.GET.KV_{THREADS}.$KV.{THREADS}.acme.thread_door",
+    f"$JS.API.DIRECT.GET.KV_{KEYS}.$KV.{KEYS}.0123456789abcdef",
+    f"$JS.API.CONSUMER.INFO.CLEW_EVT_00.{THREADS}",
+    f"$JS.API.CONSUMER.MSG.NEXT.CLEW_EVT_00.{THREADS}",
+    f"$JS.API.CONSUMER.RESET.CLEW_EVT_00.{THREADS}",
+    "$JS.API.CONSUMER.RESET.CLEW_INBOX.handlers",
+    "$KV.clew_leases.inbox",
+    f"$KV.clew_commands_v1.acme.thread_door.{'0' * 16}",
+    "$JS.API.CONSUMER.MSG.NEXT.CLEW_INBOX.handlers",
+    f"$JS.ACK.CLEW_EVT_00.{THREADS}.1.1.1.1700000000000000000.0",
+    "_R_.abcdef.abcdef",
+    "_INBOX.abcdef",
+)
+"""What Clew does, and nobody else."""
+ASKING = tuple(
+    f"{where}.{tenant}.{name}"
+    for tenant in TENANTS
+    for where, names in (("clew.cmd", COMMANDS), ("clew.inbox", COMMANDS), ("clew.query", QUERIES))
+    for name in names
+)
+LISTENING = (
+    ">", "*.>", "*", "clew.>", "_INBOX.>", "_INBOX.*", *(f"_INBOX_{role}.>" for role in ROLES), "_R_.>", "$JS.>",
+    "$JS.ACK.>", "$JS.EVENT.>", "$KV.>", f"$KV.{THREADS}.acme.>", f"$KV.{KEYS}.>", "$SYS.>", "$SRV.>", "clew.evt.>",
+    "clew.evt.*.acme.*", "clew.live.>", "clew.live.evt.>", "clew.live.evt.*.acme.*", "clew.live.evt.*.globex.*",
+    "clew.live.keys.>", "clew.live.keys.*", "clew.cmd.>", "clew.cmd.*.*", "clew.cmd.acme.*", "clew.query.>",
+    "clew.query.acme.*", "clew.inbox.>", "clew.inbox.acme.*", "clew.rejected.>", "clew.rejected.acme.*",
+    "clew.outcome.>", "clew.outcome.acme.>", "clew.outcome.acme.publisher.>", "clew.outcome.globex.publisher.>",
+)  # fmt: skip
+
+SPEAKS = {
+    "publisher": {f"{where}.acme.{name}" for where in ("clew.cmd", "clew.inbox") for name in COMMANDS},
+    "reader": {f"clew.query.acme.{name}" for name in ("get_thread", "get_message", "list_messages")},
+    "auditor": {f"clew.query.acme.{name}" for name in ("history", "state_at")},
+}
+HEARS = {
+    "publisher": {"_INBOX_publisher.>", "clew.outcome.acme.publisher.>"},
+    "reader": {"_INBOX_reader.>"},
+    "auditor": {"_INBOX_auditor.>", "clew.live.evt.*.acme.*"},
+}
+
+
+async def tries(user: User, speaking: Iterable[str], listening: Iterable[str]) -> None:
+    """Every door, one after the other, each of which must be shut."""
+    body = json.dumps({"thread_id": "thread_door"}).encode()
+    for subject in speaking:
+        for reply in ("", user.nc.new_inbox()):
+            await user.nc.publish(subject, body, reply=reply)
+            assert await user.refused("publish", subject), subject
+    for subject in listening:
+        await user.nc.subscribe(subject)
+        assert await user.refused("subscription", subject), subject
+        await user.nc.subscribe(subject, queue="clew-commands")
+        assert await user.refused("subscription", subject, ' using queue "clew-commands"'), subject
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_tenants_user_does_what_is_its_own_and_every_other_door_is_shut(
+    accounts: Accounts, operator: compose.Connection, role: str
+) -> None:
+    before = await everything(operator)
+    inboxes = (f"_INBOX_{other}.abcdef" for other in ROLES)
+    async with connected_as(accounts, f"acme-{role}") as user:
+        speaking = {*CHANGING, *SERVING, *ASKING, *inboxes} - SPEAKS[role]
+        await tries(user, sorted(speaking), sorted({*LISTENING} - HEARS[role]))
+        for subject in HEARS[role]:
+            await user.nc.subscribe(subject)
+        await user.seen()
+        assert user.denied == []
+    assert await everything(operator) == before
+
+
+async def test_the_service_can_add_to_the_record_and_has_no_way_to_take_from_it(
+    accounts: Accounts, operator: compose.Connection
+) -> None:
+    before = await everything(operator)
+    asking = set(ASKING)
+    async with connected_as(accounts, "clew") as user:
+        await tries(user, sorted({*CHANGING, *asking}), ["clew.>", ">", "clew.evt.>", "clew.inbox.>", "$KV.>", "$JS.>"])
+    assert await everything(operator) == before
+
+
+async def test_nobody_is_let_in_without_the_right_password(accounts: Accounts) -> None:
+    plain = accounts.server.url
+    wrong = accounts.url("acme-reader").replace("@", "x@")
+    for url in (plain, wrong, plain.replace("//", "//token@"), accounts.url("operator").replace("operator", "root")):
+        nobody = Client()
+        with pytest.raises(nats.errors.Error, match="Authorization"):
+            await nobody.connect(url, allow_reconnect=False, error_cb=ignore)
+        await nobody.close()
+    with pytest.raises(Unavailable, match="Authorization Violation") as refusal:
+        async with compose.connected(wrong, name="wrong", patience=1):
+            pass
+    assert accounts.passwords["ACME_READER_PASSWORD"] not in str(refusal.value)
+
+
+async def ignore(_: Exception) -> None:
+    pass
+
+
+async def test_a_publisher_commands_a_reader_reads_and_an_auditor_audits_what_is_their_tenants(
+    accounts: Accounts, service: compose.Clew
+) -> None:
+    async with (
+        asking(accounts, "publisher") as publisher,
+        asking(accounts, "reader") as reader,
+        asking(accounts, "auditor") as auditor,
+        asking(accounts, "reader", "globex") as stranger,
+        connected_as(accounts, "acme-auditor") as listener,
+        connected_as(accounts, "globex-auditor") as bystander,
+    ):
+        commits = await listener.nc.subscribe("clew.live.evt.*.acme.*")
+        others = await bystander.nc.subscribe("clew.live.evt.*.globex.*")
+        await listener.seen()
+        await bystander.seen()
+        done = await publisher.create_thread(messages=["hello"], metadata={"a": "1"})
+        thread = done.thread.id
+        await publisher.patch_metadata(thread, set={"b": "2"})
+        assert (await reader.get_thread(thread)).thread.metadata == {"a": "1", "b": "2"}
+        (message,) = (await reader.list_messages(thread)).messages.data
+        assert (await reader.get_message(thread, message.id)).message == message
+        history = await auditor.history(thread)
+        assert [(entry.commit.n, entry.commit.actor) for entry in history.commits] == [
+            (1, "publisher"),
+            (2, "publisher"),
+        ]
+        assert (await auditor.state_at(thread, n=1)).thread.metadata == {"a": "1"}
+        live = [decode((await commits.next_msg(timeout=10)).data) for _ in range(2)]
+        assert [(commit.tenant, commit.thread, commit.n) for commit in live] == [
+            ("acme", thread, 1),
+            ("acme", thread, 2),
+        ]
+        with pytest.raises(NotFound):
+            await stranger.get_thread(thread)
+        async with asking(accounts, "publisher", "globex") as theirs:
+            await theirs.create_thread(thread_id=thread, metadata={"whose": "globex"})
+        assert decode((await others.next_msg(timeout=10)).data).tenant == "globex"
+        assert (await reader.get_thread(thread)).thread.metadata == {"a": "1", "b": "2"}
+        assert (others.pending_msgs, commits.pending_msgs) == (0, 0)
+
+
+async def test_a_publisher_leaves_commands_in_the_inbox_and_hears_that_they_are_stored_and_what_became_of_them(
+    accounts: Accounts, service: compose.Clew
+) -> None:
+    async with connected_as(accounts, "acme-publisher") as user, asking(accounts, "publisher") as publisher:
+        outcomes = await user.nc.subscribe("clew.outcome.acme.publisher.>")
+        await user.seen()
+        command = CreateThread(id="cmd_once", metadata={"a": "1"}, reply_to="clew.outcome.acme.publisher.1")
+        stored = await publisher.enqueue(command)
+        assert await publisher.enqueue(command) == stored
+        outcome = json.loads((await outcomes.next_msg(timeout=10)).data)
+        assert outcome["ok"]["thread"]["metadata"] == {"a": "1"}
+        wrong = msgspec.structs.replace(command, id="cmd_wrong", expected_version=7)
+        await publisher.enqueue(wrong)
+        outcome = json.loads((await outcomes.next_msg(timeout=10)).data)
+        assert outcome["error"]["type"] == "conflict"
+        assert outcomes.pending_msgs == 0
+        assert user.denied == []
+
+
+@pytest.mark.parametrize("door", ["clew.inbox.acme.create_thread", "clew.cmd.acme.create_thread"])
+async def test_no_reply_goes_where_its_receiver_may_not_write(
+    accounts: Accounts, service: compose.Clew, operator: compose.Connection, door: str
+) -> None:
+    """NATS asks for no permission on the subject of a reply, and JetStream's acknowledgement is one."""
+    reserved = ("_R_", "$JS.ACK")  # of which the server refuses replies by itself
+    aims = [subject for subject in (*SERVING, *CHANGING, *ASKING) if not subject.startswith(reserved)]
+    async with connected_as(accounts, "acme-publisher") as user, asking(accounts, "publisher") as publisher:
+        again = CreateThread(id=f"cmd_again_{door}", thread_id=f"thread_of_{door.split('.')[1]}")
+        await publisher.send(again)
+        repeated = msgspec.json.encode(again)
+        before = await everything(operator)
+        for aim in aims:
+            await user.nc.publish(door, repeated, reply=aim)
+        await user.seen()
+        assert user.denied == []
+        # What comes after on the same way is answered, so what came before has been seen to.
+        await publisher.enqueue(again)
+        await user.nc.request(door, repeated, timeout=10)
+        after = await everything(operator)
+    came = int(str(after["CLEW_INBOX"]["last_seq"])) - int(str(before["CLEW_INBOX"]["last_seq"]))
+    assert came == (len(aims) + 2 if "inbox" in door else 1)
+    assert after["CLEW_INBOX"]["messages"] == 0
+    del before["CLEW_INBOX"], after["CLEW_INBOX"]
+    assert after == before
+
+
+async def test_a_reader_has_nothing_done_by_naming_a_command_as_where_the_answer_goes(
+    accounts: Accounts, service: compose.Clew, operator: compose.Connection
+) -> None:
+    before = await everything(operator)
+    async with connected_as(accounts, "acme-reader") as user:
+        for aim in (subject for subject in ASKING if ".acme." in subject):
+            await user.nc.publish("clew.query.acme.get_thread", b'{"thread_id":"thread_door"}', reply=aim)
+        await user.nc.request("clew.query.acme.get_thread", b'{"thread_id":"thread_door"}', timeout=10)
+        assert user.denied == []
+    assert await everything(operator) == before
+
+
+async def test_an_outcome_goes_to_no_other_tenant_and_to_nobody_who_is_none(
+    accounts: Accounts, service: compose.Clew, operator: compose.Connection
+) -> None:
+    async with (
+        connected_as(accounts, "globex-publisher") as stranger,
+        connected_as(accounts, "acme-publisher") as user,
+        asking(accounts, "publisher") as publisher,
+    ):
+        theirs = await stranger.nc.subscribe("clew.outcome.globex.publisher.>")
+        ours = await user.nc.subscribe("clew.outcome.acme.publisher.>")
+        await stranger.seen()
+        await user.seen()
+        for number, aim in enumerate((
+            "clew.outcome.globex.publisher.1", "clew.outcome.acme", "clew.outcome", "clew.evt.00.globex.thread_door",
+            "$JS.API.STREAM.PURGE.CLEW_EVT_00", f"$KV.{THREADS}.globex.thread_door", "other",
+        )):  # fmt: skip
+            await publisher.enqueue(CreateThread(id=f"cmd_aimed_{number}", thread_id="thread_outcomes", reply_to=aim))
+        await publisher.enqueue(
+            CreateThread(id="cmd_last", thread_id="thread_outcomes", reply_to="clew.outcome.acme.publisher.2")
+        )
+        assert b'"already_exists"' in (await ours.next_msg(timeout=10)).data
+        await settled(operator)
+        await stranger.seen()
+        assert theirs.pending_msgs == 0
+    view = await service.threads.get("globex.thread_door")
+    assert view is None
+
+
+@pytest.mark.filterwarnings("ignore:The Assistants API is deprecated:DeprecationWarning")
+async def test_all_of_clew_runs_as_the_user_that_it_has_and_is_denied_nothing(accounts: Accounts) -> None:
+    env = {"CLEW_NATS": accounts.url("clew"), "CLEW_HTTP": "127.0.0.1:0"}
+    as_operator = {"CLEW_NATS": accounts.url("operator"), "CLEW_TENANT": "acme"}
+
+    async def cli(*words: str) -> str:
+        ran = await asyncio.to_thread(clew, *words, env=as_operator)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    assert "nothing to create" in await cli("init", "--shards", str(SHARDS))
+    roles = ("api", "commands", "query", "projector")
+    process = await asyncio.create_subprocess_exec(
+        *CLEW, "serve", *roles, env=environment(**env), stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    try:
+        said = [line async for line in _until(process.stderr, b"ready http ")]
+        address = said[-1].split()[-1].decode()
+        issued = json.loads(await cli("keys", "create", "--name", "tester", "--scope", "admin", "--json"))
+        async with AsyncOpenAI(base_url=f"http://{address}/v1", api_key=issued["key"]) as api:
+            threads = api.beta.threads
+            while True:
+                try:
+                    thread = await threads.create(messages=[{"role": "user", "content": "hello"}])
+                    break
+                except AuthenticationError:
+                    await asyncio.sleep(0.02)
+            await threads.update(thread.id, metadata={"a": "1"})
+            message = await threads.messages.create(thread.id, role="user", content="again")
+            await threads.messages.update(message.id, thread_id=thread.id, metadata={"b": "2"})
+            assert (await threads.retrieve(thread.id)).metadata == {"a": "1"}
+            assert len([each async for each in threads.messages.list(thread.id)]) == 2
+        assert "hello" in await cli("thread", "messages", thread.id)
+        as_reader = {"CLEW_NATS": accounts.url("acme-reader"), "CLEW_TENANT": "acme"}
+        shown = await asyncio.to_thread(
+            clew, "thread", "get", thread.id, "--inbox-prefix", "_INBOX_reader", env=as_reader
+        )
+        assert shown.returncode == 0, shown.stderr
+        assert f"key:tester/{issued['id']}" in await cli("history", thread.id)
+        await cli("thread", "update", thread.id, "--set", "c=3")
+        assert "every chain is whole" in await cli("verify", "--all")
+        assert "the buckets are what follows" in await cli("prove", "--all")
+        assert "not projected yet" in await cli("status")
+    finally:
+        process.terminate()
+        rest = await process.stderr.read()
+        await process.wait()
+    assert b"ermissions" not in b"".join(said) + rest
+    used = json.loads(await cli("keys", "list", "--json"))["keys"][-1]
+    assert used["id"] == issued["id"]
+    assert used["last_used_at"] is not None
+
+
+async def _until(stream: asyncio.StreamReader, words: bytes) -> AsyncIterator[bytes]:
+    """Lines up to the one that has these words in it."""
+    while line := await stream.readline():
+        yield line
+        if words in line:
+            return
+    raise AssertionError(f"{words!r} was not said")
+
+
+async def test_what_was_done_here_broke_nothing(
+    accounts: Accounts, service: compose.Clew, operator: compose.Connection
+) -> None:
+    await settled(operator)
+    async with compose.connected(accounts.url("operator"), name="auditor") as composed:
+        found = [folded.finding async for _, folded in composed.audit().verify()]
+    assert found
+    assert not any(found)
+    denied = [line for line in accounts.log().splitlines() if "Violation" in line and '"clew/user:clew"' in line]
+    tried = [line for line in denied if not any(f'"{subject}"' in line for subject in (*CHANGING, *ASKING, *LISTENING))]
+    assert tried == []
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "said"),
+    [
+        ("clew.cmd.acme.*", "clew.cmd.globex.*", "service import not authorized"),
+        ("clew.query.acme.*", "clew.query.*.*", "service import not authorized"),
+        ("clew.inbox.acme.*", "clew.inbox.>", "service import not authorized"),
+        ("clew.live.evt.*.acme.*", "clew.live.evt.*.globex.*", "stream import not authorized"),
+        ("clew.outcome.acme.>", "clew.outcome.>", "stream import not authorized"),
+    ],
+)
+async def test_the_server_itself_refuses_to_give_a_tenant_what_is_anothers(
+    accounts: Accounts, tmp_path: Path, was: str, becomes: str, said: str
+) -> None:
+    shutil.copy(ROOT / "infra/nats/single.conf", tmp_path)
+    ours = f'account: clew, subject: "{was}"'
+    assert accounts.text.count(ours) == 1
+    (tmp_path / "accounts.conf").write_text(accounts.text.replace(ours, f'account: clew, subject: "{becomes}"'))
+    checked = subprocess.run(
+        [binary.find(), "-t", "-c", tmp_path / "accounts.conf"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 1
+    assert said in checked.stderr
+
+
+async def test_without_a_password_the_server_does_not_start(tmp_path: Path) -> None:
+    checked = subprocess.run(
+        [binary.find(), "-t", "-c", ROOT / "infra/nats/accounts.conf"],
+        capture_output=True, text=True, check=False, env={},
+    )  # fmt: skip
+    assert checked.returncode == 1
+    assert "variable reference for 'CLEW_PASSWORD'" in checked.stderr
