@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from clew_events.errors import Invalid, TooLarge
 from clew_events.requests import MAX_MESSAGES_PER_CREATE, NewMessage, NewText
-from clew_services import words
+from clew_services.refusals import words
 
 _WIDEST: Final = 4
 """Bytes that a character takes at most."""

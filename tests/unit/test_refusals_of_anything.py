@@ -16,7 +16,6 @@ from clew_events.errors import Invalid
 from clew_events.queries import QUERIES
 from clew_events.requests import NewMessage
 from clew_services import refusals
-from clew_services.faults import path_of
 from clew_services.http.bodies import (
     CreateThreadBody,
     ModifyMessageBody,
@@ -24,6 +23,7 @@ from clew_services.http.bodies import (
     PageOfMessages,
     PatchBody,
 )
+from clew_services.refusals.faults import path_of
 
 FORMS = [
     *COMMANDS.values(),

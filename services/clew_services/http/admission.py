@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from clew_events.errors import Forbidden, Invalid
-from clew_services import words
 from clew_services.http.errors import no_key, wrong_key
 from clew_services.keys import Holder, Keys, KeyScope
+from clew_services.refusals import words
 
 # Version 1 is spoken too, as far as it is the same: what it had and version 2 has not is an unknown parameter.
 _SPOKEN: Final = frozenset({"assistants=v2", "assistants=v1"})

@@ -13,11 +13,12 @@ from starlette.types import Scope
 
 from clew_events import ids
 from clew_events.errors import Invalid
-from clew_services import refusals, words
+from clew_services import refusals
 from clew_services.decide import no_message, no_thread
 from clew_services.http import attempts, conditions
 from clew_services.http.intake import Intake
 from clew_services.keys import Holder
+from clew_services.refusals import words
 
 T = TypeVar("T")
 

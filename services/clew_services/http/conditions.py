@@ -8,8 +8,8 @@ from typing import Final
 
 from clew_events.errors import Invalid
 from clew_events.ids import COMMAND_ID_PATTERN
-from clew_services import words
-from clew_services.rules import GREATEST_VERSION
+from clew_services.refusals import words
+from clew_services.refusals.rules import GREATEST_VERSION
 
 _COMMAND_ID: Final = re.compile(COMMAND_ID_PATTERN)
 _VERSION: Final = re.compile(rb'"(0|[1-9][0-9]{0,15})"')

@@ -10,7 +10,7 @@ import msgspec
 from clew_events.commands import Command
 from clew_events.errors import Invalid
 from clew_events.queries import GetStateAt
-from clew_services import faults, rules, words
+from clew_services.refusals import faults, rules, words
 
 T = TypeVar("T")
 

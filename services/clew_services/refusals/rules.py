@@ -10,7 +10,7 @@ from clew_events.commands import Command, CreateThread, UpdateMessage, UpdateThr
 from clew_events.errors import Invalid
 from clew_events.queries import GetStateAt
 from clew_events.requests import NewStaticStrategy, NewToolResources
-from clew_services import words
+from clew_services.refusals import words
 
 GREATEST_VERSION: Final = 2**53 - 1
 """The greatest number that every JSON reader still reads exactly."""

@@ -14,8 +14,8 @@ import msgspec
 
 from clew_events import ids
 from clew_events.errors import Invalid
-from clew_services import words
-from clew_services.contract import Schema, Violation, branches, json_type, violations
+from clew_services.refusals import words
+from clew_services.refusals.contract import Schema, Violation, branches, json_type, violations
 
 _LARGEST: Final = 5_000
 """A value of more parts than this gets msgspec's own words: looking for the fault must not cost much."""
