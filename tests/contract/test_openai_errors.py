@@ -226,6 +226,10 @@ async def test_what_is_wrong_with_a_request(service: Service, row: Row):
         ),
     ),
     Row(
+        cites="2.2 malformed beta", headers={"OpenAI-Beta": "v1"}, status=400,
+        answer=error(begins("Invalid beta header provided: 'v1'. "), "invalid_beta"),
+    ),
+    Row(
         cites="2.2 unknown beta", headers={"OpenAI-Beta": "x"}, status=400,
         answer=error("Unknown beta requested: 'x'.", "invalid_beta"),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,6 +13,7 @@ from clew_services.refusals import words
 
 # Version 1 is spoken too, as far as it is the same: what it had and version 2 has not is an unknown parameter.
 _SPOKEN: Final = frozenset({"assistants=v2", "assistants=v1"})
+_BARE_VERSION: Final = re.compile(r"v\d{1,8}", re.ASCII)
 
 
 def admitted(headers: Mapping[bytes, bytes], keys: Keys) -> Holder:
@@ -60,6 +62,12 @@ def hold_version(headers: Mapping[bytes, bytes]) -> None:
         raise Invalid(
             "You must provide the 'OpenAI-Beta' header to access the Assistants API. Please try again by setting "
             "the header 'OpenAI-Beta: assistants=v2'.",
+            code="invalid_beta",
+        )
+    if _BARE_VERSION.fullmatch(asked):
+        raise Invalid(
+            f"Invalid beta header provided: '{asked}'. Please try again by setting the header "
+            "'OpenAI-Beta: assistants=v2'.",
             code="invalid_beta",
         )
     if _SPOKEN.isdisjoint(beta.strip() for beta in asked.split(",")):
