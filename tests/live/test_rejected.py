@@ -74,24 +74,26 @@ async def test_what_can_never_be_granted_is_not_tried_again(clew: Clew, deployme
     async with served(clew, (serve_inbox,)):
         await leave(clew, "create_thread", b'{"thread_id": "thread_a", "id": "one"}')
         await leave(clew, "create_thread", b'{"thread_id": "thread_a", "id": "one", "metadata": {"a": "1"}}')
+        await leave(clew, "create_thread", b'{"thread_id": "thread_a", "id": "two"}')
         await leave(clew, "create_thread", b"not json")
         await leave(clew, "update_thread", b'{"thread_id": "thread_b", "metadata": {}}')
         await emptied(clew)
         found = (await said(deployment, "list"))["rejected"]
         assert sorted(each["rejection"]["error"]["code"] for each in found) == [
+            "already_exists",
             "command_id_reused",
             "invalid_json",
             "thread_not_found",
         ]
         by_code = {each["rejection"]["error"]["code"]: each["number"] for each in found}
-        for code in ("command_id_reused", "invalid_json"):
+        for code in ("already_exists", "command_id_reused", "invalid_json"):
             exit_code, why = await refused(deployment, "retry", str(by_code[code]))
             assert (exit_code, "[refusal_final]" in why) == (1, True)
         tried = await said(deployment, "retry", "--all")
         assert tried["retried"] == [by_code["thread_not_found"]]
-        assert set(tried["final"]) == {by_code["command_id_reused"], by_code["invalid_json"]}
+        assert set(tried["final"]) == set(by_code.values()) - {by_code["thread_not_found"]}
         await emptied(clew)
-    assert len((await said(deployment, "list"))["rejected"]) == 3
+    assert len((await said(deployment, "list"))["rejected"]) == 4
     assert len((await said(deployment, "list", "--tenant", "other"))["rejected"]) == 0
     assert await refused(deployment, "show", "99") == (
         1,

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from clew_events.errors import IdReused, Invalid, NotFound, Unavailable
+from clew_events.errors import AlreadyExists, IdReused, Invalid, NotFound, Unavailable
 from clew_events.replies import Rejection
 from clew_events.subjects import REJECTED, REJECTED_STREAM, inbox_subject
 from clew_projections.jetstream import MSG_ID, JetStream, Stored
@@ -29,6 +29,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
         """Why this command cannot be tried again as it was, if it cannot."""
         if self.rejection.error.code == IdReused.default_code:
             return "its id was spent on another command, which will always be so: send it anew under another id"
+        if self.rejection.error.code == AlreadyExists.default_code:
+            return "its thread was created by another command, which will always be so: send it anew for another thread"
         if self.rejection.id is None:
             return "it could not be read as a command: send what was meant"
         if self.rejection.shortened:

@@ -14,6 +14,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
 
+from clew_events.errors import Unavailable
 from clew_events.subjects import INBOX_STREAM
 from clew_services.apps.inbox.carrying import Carrier
 from clew_services.apps.inbox.lanes import Lanes
@@ -52,6 +53,10 @@ class _Delivered(msgspec.Struct):
     consumer_seq: int
 
 
+class _State(msgspec.Struct):
+    last_seq: int
+
+
 _THREAD: Final = msgspec.json.Decoder(_Thread)
 
 
@@ -63,11 +68,11 @@ async def lead(clew: Clew, nc: Client, lease: Lease, stop: asyncio.Event, ready:
         OutOfOrder: it is to be begun anew.
         Unavailable: the inbox does not answer.
     """
-    answer = await clew.js.api(f"CONSUMER.RESET.{INBOX_STREAM}.{HANDLERS}")
-    delivered = msgspec.convert(answer["delivered"], _Delivered).consumer_seq
-    jetstream = nc.jetstream()
-    perhaps_tried = (await jetstream.stream_info(INBOX_STREAM)).state.last_seq
-    subscription = await jetstream.pull_subscribe_bind(HANDLERS, INBOX_STREAM)
+    reset = await clew.js.api(f"CONSUMER.RESET.{INBOX_STREAM}.{HANDLERS}")
+    delivered = msgspec.convert(reset["delivered"], _Delivered).consumer_seq
+    info = await clew.js.api(f"STREAM.INFO.{INBOX_STREAM}")
+    perhaps_tried = msgspec.convert(info["state"], _State).last_seq
+    subscription = await _subscribed(nc)
     taken = _Taken(Carrier(clew, nc, lease, stop, perhaps_tried), delivered)
     assuring = asyncio.create_task(taken.assure())
     if ready is not None:
@@ -84,6 +89,13 @@ async def lead(clew: Clew, nc: Client, lease: Lease, stop: asyncio.Event, ready:
         taken.abandon()
         with contextlib.suppress(nats.errors.Error):
             await subscription.unsubscribe()
+
+
+async def _subscribed(nc: Client) -> JetStreamContext.PullSubscription:
+    try:
+        return await nc.jetstream().pull_subscribe_bind(HANDLERS, INBOX_STREAM)
+    except (nats.errors.Error, TimeoutError) as fault:
+        raise Unavailable(f"the inbox cannot be read: {fault}") from fault
 
 
 async def _fetched(subscription: JetStreamContext.PullSubscription, most: int) -> list[Msg]:
