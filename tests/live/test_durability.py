@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from signal import SIGKILL
 
+import pytest
+
 from clew_events.commands import AddMessage, Command, CreateThread, UpdateThread
 from clew_events.errors import ClewError, Unavailable
-from clew_events.queries import GetThread
+from clew_events.objects import Message
+from clew_events.queries import GetThread, ListMessages
 from clew_events.replies import Done, Found
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
-from support.truth import buckets_equal_the_log, impatient, log_of, projecting
+from support.truth import buckets_equal_the_log, checkpointed, impatient, log_of, projecting
 from support.waiting import eventually
-from support.writers import Writer, handler, thread_id
+from support.writers import Writer, handler, message_id, thread_id
 
 ROOT = Path(__file__).parents[2]
 PROJECTOR = """
@@ -125,6 +129,61 @@ async def test_what_was_acknowledged_outlives_a_server_that_is_killed_under_load
 
 async def enough(load: Load, wanted: int) -> bool:
     return load.acknowledged() >= wanted
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["one projector", "two projectors"])
+async def test_views_that_a_server_lost_are_written_again_by_projectors_that_lived_through_it(
+    durable_deployment: EmbeddedServer, tmp_path: Path, *, both: bool
+) -> None:
+    server, saved = durable_deployment, tmp_path / "saved"
+    (store,) = {folder.parent for folder in server.data.glob("nats/**/streams/KV_clew_threads_v1")}
+    buckets = [folder for folder in store.iterdir() if folder.name.startswith("KV_")]
+    async with connected(server.url, name="one") as one, connected(server.url, name="two") as two:
+        await impatient(one)
+        writer = Writer(handler(one))
+        threads = [thread_id(await writer.create(metadata={"n": str(n)})) for n in range(12)]
+        messages = [message_id(await writer.add(thread, "early")) for thread in threads]
+        async with projecting(one), projecting(two) if both else nullcontext():
+            await buckets_equal_the_log(one)
+            await down(server)
+            for bucket in buckets:
+                shutil.copytree(bucket, saved / bucket.name)
+            await server.start()
+            for thread, message in zip(threads, messages, strict=True):
+                await writer.change(thread, message, metadata={"a": "1"})
+                await writer.add(thread, "later")
+                await writer.create(id=f"beside-{thread}")
+            await buckets_equal_the_log(one)
+            await checkpointed(one)
+            await down(server)
+            for bucket in buckets:
+                shutil.rmtree(bucket)
+                shutil.copytree(saved / bucket.name, bucket)
+            await server.start()
+            for there in (one, two):
+                for thread, message in zip(threads, messages, strict=True):
+                    page = await eventually(lambda there=there, thread=thread: listed(there, thread))
+                    assert [each.metadata for each in page] == [{}, {"a": "1"}]
+                    assert page[1].id == message
+            truth = await buckets_equal_the_log(two, within=40)
+    assert (len(truth.threads), len(truth.messages)) == (24, 24)
+
+
+async def down(server: EmbeddedServer) -> None:
+    """Kill the server and wait until it is gone."""
+    server.kill()
+    await server.wait()
+
+
+async def listed(clew: Clew, thread: str) -> tuple[Message, ...] | None:
+    """A thread's messages, once the connection is there again."""
+    try:
+        answer = await clew.reader.answer("default", ListMessages(thread_id=thread))
+    except Unavailable:
+        return None
+    assert isinstance(answer, Found)
+    assert answer.messages is not None
+    return answer.messages.data
 
 
 async def test_answers_are_right_the_moment_a_killed_server_is_back(durable_deployment: EmbeddedServer) -> None:

@@ -31,7 +31,7 @@ from clew_services import streams
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
 from support.commits import CREATED, THREAD, added, chain, commit, store
-from support.truth import Truth, buckets_equal_the_log, buckets_of, fold_of_log, projecting, raw
+from support.truth import Truth, buckets_equal_the_log, buckets_of, checkpointed, fold_of_log, projecting, raw
 from support.waiting import eventually
 from support.writers import Writer, message_id, thread_id
 
@@ -104,19 +104,6 @@ async def restore(clew: Clew, earlier: dict[str, dict[str, bytes]], *buckets: st
         await purge(clew, bucket)
         for key, body in earlier[bucket].items():
             await put(clew, bucket, key, body)
-
-
-async def checkpointed(clew: Clew) -> None:
-    """Wait until the checkpoints are where the log ends."""
-
-    async def at_the_end() -> bool:
-        for shard in range(clew.deployment.shards):
-            last = (await clew.nc.jetstream().stream_info(event_stream(shard))).state.last_seq
-            if await marked((clew.threads, clew.messages), shard) < last:
-                return False
-        return True
-
-    await eventually(at_the_end)
 
 
 async def project_all(clew: Clew) -> Truth:

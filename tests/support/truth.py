@@ -15,6 +15,7 @@ from clew_events.codec import recorded
 from clew_events.commit import Commit, Position, Recorded
 from clew_events.subjects import Address, address_of, event_stream
 from clew_projections.buckets import MESSAGES, THREADS, message_key, thread_key
+from clew_projections.checkpoint import marked
 from clew_projections.views import MessageView, ThreadView, absent, advance, advance_message, encode, touched
 from clew_services.compose import Clew
 from support.waiting import eventually
@@ -103,6 +104,19 @@ async def buckets_equal_the_log(clew: Clew, *, within: float = 20.0) -> Truth:
         return found
 
     return await eventually(equal, within=within)
+
+
+async def checkpointed(clew: Clew) -> None:
+    """Wait until the checkpoints are where the log ends."""
+
+    async def at_the_end() -> bool:
+        for shard in range(clew.deployment.shards):
+            last = (await clew.nc.jetstream().stream_info(event_stream(shard))).state.last_seq
+            if await marked((clew.threads, clew.messages), shard) < last:
+                return False
+        return True
+
+    await eventually(at_the_end)
 
 
 @asynccontextmanager
