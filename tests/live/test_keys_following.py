@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 
 import msgspec
 import pytest
 
 from clew_events.errors import NotFound, Unavailable
+from clew_projections.buckets import Value
 from clew_services import streams
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.keys import Keys, follower
 from clew_services.keys.following import following
 from clew_services.keys.issued import issue, now
-from clew_services.keys.ring import KEYS, LIVE_KEYS
+from clew_services.keys.ring import KEYS, LIVE_KEYS, KeyRing
 
 NEVER = 3600.0
 
@@ -94,6 +95,41 @@ async def test_news_that_never_came_is_found_by_reading_again(clew: Clew, monkey
         await clew.js.api(f"STREAM.PURGE.KV_{KEYS}", {"filter": f"$KV.{KEYS}.{issued.id}"})
         await until(lambda: keys.holder(gone) is None)
         assert keys.holder(key)
+
+
+async def test_a_key_made_before_all_servers_knew_who_listens_is_found_by_a_second_look(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def deaf(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(follower.Follower, "on_change", deaf)
+    monkeypatch.setattr(follower, "SOON", 0.05)
+    async with followed(clew) as keys:
+        key, _ = await clew.keys.create("acme", "billing", ["read"])
+        await until(lambda: keys.holder(key))
+
+
+async def test_a_replica_that_is_behind_opens_no_revoked_key_again(clew: Clew) -> None:
+    class Behind(KeyRing):
+        """Reads everything from a replica that has not heard of the last changes."""
+
+        reads = 0
+
+        async def values(self, _: Iterable[str]) -> dict[str, Value]:
+            self.reads += 1
+            return before
+
+    key, issued = await clew.keys.create("acme", "leaked", ["read"])
+    before = await clew.keys.values([issued.id])
+    clew.keys = behind = Behind(clew.js)
+    async with followed(clew, anew=0.02) as keys:
+        assert keys.holder(key)
+        await clew.keys.revoke(issued.id)
+        await until(lambda: keys.holder(key) is None)
+        seen = behind.reads
+        await until(lambda: behind.reads > seen + 2)
+        assert keys.holder(key) is None
 
 
 async def test_a_deleted_key_and_one_whose_record_is_garbage_open_nothing(
@@ -210,13 +246,22 @@ async def test_a_revocation_is_lost_to_no_use_noted_at_the_same_time(clew: Clew)
     assert kept.last_used_at is not None
 
 
-async def test_a_key_is_revoked_once_and_for_ever(clew: Clew) -> None:
+async def test_a_key_is_revoked_once_and_for_ever(clew: Clew, caplog: pytest.LogCaptureFixture) -> None:
     _, issued = await clew.keys.create("acme", "billing", ["read"])
     first = await clew.keys.revoke(issued.id)
     assert await clew.keys.revoke(issued.id) == first
     for unknown in ("0" * 16, "*", ">", "", "a b", issued.id.upper() + "Z"):
         with pytest.raises(NotFound):
             await clew.keys.revoke(unknown)
+    assert caplog.text == ""
+
+
+async def test_no_use_is_recorded_that_is_later_than_the_revocation(clew: Clew) -> None:
+    _, issued = await clew.keys.create("acme", "billing", ["read"])
+    revoked = await clew.keys.revoke(issued.id)
+    await clew.keys.note_use(issued.id, now() + timedelta(days=1))
+    (kept,) = await clew.keys.all()
+    assert kept.last_used_at == kept.revoked_at == revoked.revoked_at
 
 
 async def test_a_bucket_that_does_not_answer_is_not_taken_for_an_empty_one(clew: Clew) -> None:

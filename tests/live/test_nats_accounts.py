@@ -3,70 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import http.client
 import json
-import re
-import secrets
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import msgspec
-import nats
 import nats.errors
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 from openai import AsyncOpenAI, AuthenticationError
 
-from clew_events import client
 from clew_events.codec import decode
-from clew_events.commands import COMMANDS, CreateThread
+from clew_events.commands import CreateThread
 from clew_events.errors import NotFound, Unavailable
-from clew_events.queries import QUERIES
-from clew_projections.buckets import MESSAGES, THREADS
+from clew_projections.buckets import THREADS
 from clew_services import compose, streams
-from clew_services.embedded import binary, config, server
-from clew_services.embedded.server import EmbeddedServer
-from clew_services.keys.ring import KEYS
+from clew_services.embedded import binary, server
+from support.accounts import ROLES, SHARDS, Accounts, User, asking, connected_as, everything, settled
+from support.doors import ASKING, CHANGING, HEARS, LISTENING, SERVING, SPEAKS
 from support.nats_services import served
 from support.up import CLEW, ROOT, clew, environment
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-TENANTS = ("acme", "globex")
-ROLES = ("publisher", "reader", "auditor")
-SHARDS = 2
-BY_THE_CLOCK = re.compile(r"\._checkpoint\.|^\$KV\.clew_leases\.")
-BLOCK = re.compile(r"^  acme \{\n.*?^  \}\n", re.MULTILINE | re.DOTALL)
-
-
-class Accounts:
-    """A server with Clew's account and two tenants', and the passwords of all users."""
-
-    def __init__(self, folder: Path) -> None:
-        self.conf = folder / "accounts.conf"
-        shutil.copy(ROOT / "infra/nats/single.conf", folder)
-        text = (ROOT / "infra/nats/accounts.conf").read_text()
-        (block,) = BLOCK.findall(text)
-        self.text = text.replace(block, block + block.replace("acme", "globex").replace("ACME", "GLOBEX"))
-        self.conf.write_text(self.text)
-        self.passwords = {name: secrets.token_hex(8) for name in re.findall(r"password: \$(\w+)", self.text)}
-        self.server = EmbeddedServer(folder / "data", sync="2m")
-
-    def configuration(self, data: Path, *, port: int, sync: str) -> str:
-        """Ours, with the addresses and the folder of a test."""
-        return (
-            f'include "../{self.conf.name}"\n{config.configuration(data, port=port, sync=sync)}\nhttp: "127.0.0.1:-1"\n'
-        )
-
-    def url(self, user: str) -> str:
-        name = "CLEW" if user == "clew" else "CLEW_OPERATOR" if user == "operator" else user.upper().replace("-", "_")
-        return self.server.url.replace("//", f"//{user}:{self.passwords[name + '_PASSWORD']}@")
-
-    def log(self) -> str:
-        return (self.server.data / "nats-server.log").read_text()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -116,167 +78,18 @@ async def operator(accounts: Accounts, service: compose.Clew) -> AsyncIterator[c
         yield connection
 
 
-class User:
-    """A connection that notes what it is not allowed."""
-
-    def __init__(self) -> None:
-        self.nc = Client()
-        self.denied: list[str] = []
-
-    async def note(self, error: Exception) -> None:
-        self.denied.append(str(error))
-
-    async def seen(self) -> None:
-        """The server has seen to all that was done, and its objections are here."""
-        await self.nc.flush()
-        await self.nc.flush()  # the first asks ahead of what is still to be sent
-
-    async def refused(self, kind: str, subject: str, how: str = "") -> bool:
-        """Whether the server has refused what was last done, of that kind and on that subject, and that alone."""
-        await self.seen()
-        said, self.denied = self.denied, []
-        assert said == [f'nats: permissions violation for {kind} to "{subject.lower()}"{how}']
-        return True
-
-
-@contextlib.asynccontextmanager
-async def connected_as(accounts: Accounts, user: str) -> AsyncIterator[User]:
-    made = User()
-    prefix = f"_INBOX_{user.partition('-')[2]}" if "-" in user else "_INBOX"
-    await made.nc.connect(accounts.url(user), error_cb=made.note, inbox_prefix=prefix, max_reconnect_attempts=1)
-    try:
-        yield made
-    finally:
-        await made.nc.close()
-
-
-def asking(accounts: Accounts, role: str, tenant: str = "acme", *, timeout: float = 10.0):
-    url = accounts.url(f"{tenant}-{role}")
-    return client.connect(url, tenant=tenant, actor=role, timeout=timeout, inbox_prefix=f"_INBOX_{role}")
-
-
-class Listed(msgspec.Struct):
-    config: dict[str, object]
-    state: dict[str, object]
-
-
-async def everything(operator: compose.Connection) -> dict[str, dict[str, object]]:
-    """All that must not change where nothing is to happen, once nothing is under way.
-
-    Every stream, its settings, its consumers, and which messages are in it; but for what Clew writes by the clock.
-    """
-    await settled(operator)
-    found: dict[str, dict[str, object]] = {}
-    listed = (await operator.js.api("STREAM.LIST"))["streams"]
-    for stream in msgspec.convert(listed, list[Listed]):
-        name = str(stream.config["name"])
-        consumers = (await operator.js.api(f"CONSUMER.NAMES.{name}"))["consumers"]
-        held = {each: stream.state.get(each) for each in ("first_seq", "last_seq", "messages")}
-        if name.startswith("KV_"):
-            subjects = [each for each in await operator.js.subjects(name, ">") if not BY_THE_CLOCK.search(each)]
-            held = {subject: stored.seq for subject, stored in (await operator.js.lasts(name, subjects)).items()}
-        found[name] = {"settings": stream.config, "consumers": consumers, **held}
-    return found
-
-
-async def settled(operator: compose.Connection) -> None:
-    """Nothing is left in the inbox, and everything is projected."""
-    waiting = [("CLEW_INBOX", "handlers"), *((f"CLEW_EVT_{shard:02d}", THREADS) for shard in range(SHARDS))]
-    async with asyncio.timeout(20):
-        for stream, consumer in waiting:
-            while True:
-                state = await operator.js.api(f"CONSUMER.INFO.{stream}.{consumer}")
-                if state["num_pending"] == state["num_ack_pending"] == 0:
-                    break
-                await asyncio.sleep(0.02)
-
-
-STREAMS = ("CLEW_EVT_00", "CLEW_INBOX", "CLEW_REJECTED", f"KV_{THREADS}", f"KV_{MESSAGES}", f"KV_{KEYS}")
-CHANGING = (
-    *(f"$JS.API.STREAM.{what}.{stream}" for stream in (*STREAMS, "MINE") for what in (
-        "CREATE", "UPDATE", "DELETE", "PURGE", "MSG.DELETE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN", "PEER.REMOVE"
-    )),
-    *(f"$JS.API.CONSUMER.{what}" for what in (
-        "CREATE.CLEW_EVT_00", "CREATE.CLEW_EVT_00.mine", "CREATE.CLEW_EVT_00.mine.clew.evt.00.globex.thread_door",
-        "DURABLE.CREATE.CLEW_EVT_00.mine", f"DELETE.CLEW_EVT_00.{THREADS}", "DELETE.CLEW_INBOX.handlers",
-        f"PAUSE.CLEW_EVT_00.{THREADS}", f"UNPIN.CLEW_EVT_00.{THREADS}", f"LEADER.STEPDOWN.CLEW_EVT_00.{THREADS}",
-    )),
-    "$JS.API.META.LEADER.STEPDOWN",
-    "$JS.API.SERVER.REMOVE",
-    "$JS.API.ACCOUNT.PURGE.clew",
-    "$JS.API.STREAM.LIST",
-    "$JS.API.STREAM.NAMES",
-    "clew.live.evt.00.acme.thread_door",
-    "clew.live.keys.0123456789abcdef",
-    *(f"{where}.acme.{name}" for where in ("clew.cmd", "clew.inbox") for name in COMMANDS),
-    *(f"clew.query.acme.{name}" for name in QUERIES),
-    "$SYS.REQ.SERVER.PING",
-    "$SRV.PING",
-    "other",
-)  # fmt: skip
-"""What nobody does but the operator, the service included."""
-SERVING = (
-    *(f"clew.evt.{shard}.{tenant}.thread_door" for shard in ("00", "01") for tenant in TENANTS),
-    *(f"$KV.{bucket}.{tenant}.thread_door" for bucket in (THREADS, MESSAGES) for tenant in TENANTS),
-    f"$KV.{THREADS}._checkpoint.00",
-    f"$KV.{KEYS}.0123456789abcdef",
-    *(f"clew.rejected.{tenant}.create_thread" for tenant in TENANTS),
-    *(f"clew.outcome.{tenant}.publisher.1" for tenant in TENANTS),
-    "$JS.API.INFO",
-    *(f"$JS.API.{what}.{stream}" for stream in STREAMS for what in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET")),
-    f"$JS.API.DIRECT.GET.KV_{THREADS}.$KV.{THREADS}.acme.thread_door",
-    f"$JS.API.DIRECT.GET.KV_{KEYS}.$KV.{KEYS}.0123456789abcdef",
-    f"$JS.API.CONSUMER.INFO.CLEW_EVT_00.{THREADS}",
-    f"$JS.API.CONSUMER.MSG.NEXT.CLEW_EVT_00.{THREADS}",
-    f"$JS.API.CONSUMER.RESET.CLEW_EVT_00.{THREADS}",
-    "$JS.API.CONSUMER.RESET.CLEW_INBOX.handlers",
-    "$KV.clew_leases.inbox",
-    f"$KV.clew_commands_v1.acme.thread_door.{'0' * 16}",
-    "$JS.API.CONSUMER.MSG.NEXT.CLEW_INBOX.handlers",
-    f"$JS.ACK.CLEW_EVT_00.{THREADS}.1.1.1.1700000000000000000.0",
-    "_R_.abcdef.abcdef",
-    "_INBOX.abcdef",
-)
-"""What Clew does, and nobody else."""
-ASKING = tuple(
-    f"{where}.{tenant}.{name}"
-    for tenant in TENANTS
-    for where, names in (("clew.cmd", COMMANDS), ("clew.inbox", COMMANDS), ("clew.query", QUERIES))
-    for name in names
-)
-LISTENING = (
-    ">", "*.>", "*", "clew.>", "_INBOX.>", "_INBOX.*", *(f"_INBOX_{role}.>" for role in ROLES), "_R_.>", "$JS.>",
-    "$JS.ACK.>", "$JS.EVENT.>", "$KV.>", f"$KV.{THREADS}.acme.>", f"$KV.{KEYS}.>", "$SYS.>", "$SRV.>", "clew.evt.>",
-    "clew.evt.*.acme.*", "clew.live.>", "clew.live.evt.>", "clew.live.evt.*.acme.*", "clew.live.evt.*.globex.*",
-    "clew.live.keys.>", "clew.live.keys.*", "clew.cmd.>", "clew.cmd.*.*", "clew.cmd.acme.*", "clew.query.>",
-    "clew.query.acme.*", "clew.inbox.>", "clew.inbox.acme.*", "clew.rejected.>", "clew.rejected.acme.*",
-    "clew.outcome.>", "clew.outcome.acme.>", "clew.outcome.acme.publisher.>", "clew.outcome.globex.publisher.>",
-)  # fmt: skip
-
-SPEAKS = {
-    "publisher": {f"{where}.acme.{name}" for where in ("clew.cmd", "clew.inbox") for name in COMMANDS},
-    "reader": {f"clew.query.acme.{name}" for name in ("get_thread", "get_message", "list_messages")},
-    "auditor": {f"clew.query.acme.{name}" for name in ("history", "state_at")},
-}
-HEARS = {
-    "publisher": {"_INBOX_publisher.>", "clew.outcome.acme.publisher.>"},
-    "reader": {"_INBOX_reader.>"},
-    "auditor": {"_INBOX_auditor.>", "clew.live.evt.*.acme.*"},
-}
-
-
 async def tries(user: User, speaking: Iterable[str], listening: Iterable[str]) -> None:
     """Every door, one after the other, each of which must be shut."""
     body = json.dumps({"thread_id": "thread_door"}).encode()
     for subject in speaking:
         for reply in ("", user.nc.new_inbox()):
             await user.nc.publish(subject, body, reply=reply)
-            assert await user.refused("publish", subject), subject
+            await user.refused("publish", subject)
     for subject in listening:
         await user.nc.subscribe(subject)
-        assert await user.refused("subscription", subject), subject
+        await user.refused("subscription", subject)
         await user.nc.subscribe(subject, queue="clew-commands")
-        assert await user.refused("subscription", subject, ' using queue "clew-commands"'), subject
+        await user.refused("subscription", subject, ' using queue "clew-commands"')
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -494,6 +307,7 @@ async def test_all_of_clew_runs_as_the_user_that_it_has_and_is_denied_nothing(ac
         assert "every chain is whole" in await cli("verify", "--all")
         assert "the buckets are what follows" in await cli("prove", "--all")
         assert "not projected yet" in await cli("status")
+        assert (await asyncio.to_thread(fetched, address, "/readyz")) == 200
     finally:
         process.terminate()
         rest = await process.stderr.read()
@@ -502,6 +316,15 @@ async def test_all_of_clew_runs_as_the_user_that_it_has_and_is_denied_nothing(ac
     used = json.loads(await cli("keys", "list", "--json"))["keys"][-1]
     assert used["id"] == issued["id"]
     assert used["last_used_at"] is not None
+
+
+def fetched(address: str, path: str) -> int:
+    connection = http.client.HTTPConnection(address, timeout=20)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 async def _until(stream: asyncio.StreamReader, words: bytes) -> AsyncIterator[bytes]:
