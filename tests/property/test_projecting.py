@@ -141,7 +141,7 @@ class World:
                 await running[1]
 
 
-@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(st.lists(waves, min_size=4, max_size=8))
 def test_buckets_equal_the_log_and_the_log_is_what_the_rules_make_of_the_commands(life: list[Wave]) -> None:
     asyncio.run(lived(life))
