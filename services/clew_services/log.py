@@ -80,7 +80,10 @@ class Log:
         fault: Exception = Timeout("not tried")
         for attempt in count():
             try:
-                ack = await self._writers[shard].publish(message, self._attempt)
+                async with asyncio.timeout_at(until):  # some of which may pass in a queue
+                    ack = await self._writers[shard].publish(message, self._attempt)
+            except TimeoutError:
+                unknown, fault = True, Timeout("no answer", outcome_unknown=True)
             except Unavailable as silence:
                 unknown = unknown or silence.outcome_unknown
                 fault = silence

@@ -210,6 +210,16 @@ async def test_a_command_that_gives_up_says_that_it_may_have_happened_and_its_re
     assert [made.id for made in await commits_of(clew, thread)][1:] == ["again"]
 
 
+async def test_nobody_waits_longer_for_having_to_queue(deployment: EmbeddedServer, clew: Clew) -> None:
+    writer = Writer(handler(clew, attempt=10.0, deadline=0.5))
+    with stopped(deployment):
+        waiting = asyncio.gather(*(writer.create() for _ in range(300)), return_exceptions=True)
+        answers = await asyncio.wait_for(waiting, 20)
+    assert {type(answer) for answer in answers} == {Unavailable}
+    done = await Writer(handler(clew)).create()
+    assert done.n == 1
+
+
 async def test_a_command_outlasts_a_server_that_dies_and_comes_back(deployment: EmbeddedServer, clew: Clew) -> None:
     writer = Writer(handler(clew))
     thread = thread_id(await writer.create())
