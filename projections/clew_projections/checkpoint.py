@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from clew_events.codec import UNREADABLE
 from clew_projections.buckets import Bucket, LostRace, Value, checkpoint_key
 from clew_projections.jetstream import JetStream
 
@@ -139,6 +140,6 @@ def _seq(key: str, value: Value | None) -> int:
         return 0
     try:
         return _DECODER.decode(value.body).seq
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         logger.warning("the value under %s is no checkpoint: everything is projected again", key)
         return 0

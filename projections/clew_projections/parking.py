@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
 from clew_projections.buckets import PARKED, Bucket, LostRace, parked_key
@@ -41,7 +42,7 @@ async def parked(threads: Bucket) -> list[Parked]:
         Unavailable: the bucket does not answer.
     """
     found = await threads.matching(f"{PARKED}.*.*")
-    return [_DECODER.decode(value.body) for value in found.values() if value.body]
+    return [_read(key, value.body) for key, value in found.items() if value.body]
 
 
 async def park(threads: Bucket, address: Address, fault: Corrupt) -> None:
@@ -62,6 +63,16 @@ async def park(threads: Bucket, address: Address, fault: Corrupt) -> None:
         await threads.put(key, msgspec.json.encode(reason), value.revision if value is not None else 0)
     except LostRace:
         return
+
+
+def _read(key: str, body: bytes) -> Parked:
+    try:
+        return _DECODER.decode(body)
+    except UNREADABLE:
+        # That it is parked is what counts, and the key says that.
+        _, tenant, thread = key.split(".")
+        reason = "why it was parked cannot be read"
+        return Parked(tenant=tenant, thread=thread, code="unreadable", reason=reason, since=datetime.now(UTC))
 
 
 async def retry(threads: Bucket, projecting: Projecting) -> int:

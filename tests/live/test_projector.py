@@ -23,7 +23,7 @@ from clew_events.requests import NewImageUrl, NewImageUrlSource, NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_events.upcasting import Json
 from clew_projections import history
-from clew_projections.buckets import MESSAGES, THREADS, checkpoint_key, message_key, thread_key
+from clew_projections.buckets import MESSAGES, THREADS, checkpoint_key, message_key, parked_key, thread_key
 from clew_projections.checkpoint import marked
 from clew_projections.deliveries import Deliveries, Delivery
 from clew_projections.parking import Parked, parked
@@ -381,6 +381,19 @@ async def test_a_parked_thread_goes_on_when_its_bad_commit_is_taken_out(clew: Cl
         await eventually(lambda: parked_threads(clew))
     await clew.js.api(f"STREAM.MSG.DELETE.{event_stream(shard_of(THREAD, 2))}", {"seq": seq})
     await store(clew.nc, HOME, second())
+    async with projecting(clew):
+        await buckets_equal_the_log(clew)
+
+        async def none() -> bool:
+            return not await parked_threads(clew)
+
+        await eventually(none)
+
+
+async def test_an_unreadable_note_of_a_parked_thread_keeps_nobody_from_starting(clew: Clew) -> None:
+    (thread,) = await busy(clew, 1)
+    await put(clew, THREADS, parked_key(Address("default", thread)), b"\xffgarbage")
+    assert [(each.tenant, each.thread) for each in await parked(clew.threads)] == [("default", thread)]
     async with projecting(clew):
         await buckets_equal_the_log(clew)
 
