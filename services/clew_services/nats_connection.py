@@ -22,6 +22,19 @@ INBOX_PREFIX: Final = "_INBOX"
 _LOG: Final = logging.getLogger("clew.nats")
 
 
+async def settled(nc: Client) -> None:
+    """Return when the server has seen to everything that was sent on a connection before.
+
+    Two flushes, because nats-py 2.16 sends the question of a flush ahead of what is still waiting to be sent; that has
+    gone out by the time of the first answer, so the second question follows it.
+
+    Raises:
+        NatsError: the connection is lost, or the server does not answer.
+    """
+    await nc.flush()
+    await nc.flush()
+
+
 class Connection:
     """A connection to NATS that comes back by itself for ever.
 

@@ -30,6 +30,7 @@ from clew_projections.parking import Parked, parked
 from clew_services import streams
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.nats_connection import settled
 from support.commits import CREATED, THREAD, added, chain, commit, store
 from support.truth import Truth, buckets_equal_the_log, buckets_of, checkpointed, fold_of_log, projecting, raw
 from support.waiting import eventually
@@ -408,7 +409,7 @@ async def test_more_than_a_thousand_parked_threads_keep_nobody_from_starting(cle
     for n in range(count):
         address = Address("default", f"thread_{n}")
         await clew.nc.publish(event_subject(shard_of(address.thread, 2), address), b"garbage")
-    await clew.nc.flush()
+    await settled(clew.nc)
     async with projecting(clew):
 
         async def all_of_them() -> bool:

@@ -22,6 +22,7 @@ from nats.aio.msg import Msg
 from clew_services.apps.intake import Intake
 from clew_services.apps.replying import Reply
 from clew_services.apps.sturdy import beside
+from clew_services.nats_connection import settled
 
 DRAIN: Final = 15.0
 """Seconds in which requests that were taken in must be answered once the application stops."""
@@ -59,7 +60,7 @@ async def listening(
     subscriber.consume = intake.take  # type: ignore[method-assign, assignment]
     try:
         await broker.start()
-        await own.flush()
+        await settled(own)
         yield
     finally:
         until = asyncio.get_running_loop().time() + DRAIN

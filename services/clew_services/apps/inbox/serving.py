@@ -22,6 +22,7 @@ from clew_services.apps.inbox import lease as leases
 from clew_services.apps.inbox.lease import Lease
 from clew_services.apps.inbox.taking import OutOfOrder, lead
 from clew_services.apps.sturdy import beside
+from clew_services.nats_connection import settled
 from clew_services.streams import LEASES
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | No
         # Not drained: nats-py would wait for somebody to read the status messages of the last request for more.
         with contextlib.suppress(nats.errors.Error):
             if nc.is_connected:
-                await nc.flush()
+                await settled(nc)
         await nc.close()
 
 
