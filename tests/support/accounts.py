@@ -18,7 +18,6 @@ from clew_projections.buckets import THREADS
 from clew_services import compose
 from clew_services.embedded import config
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.nats_connection import settled
 from support.up import ROOT
 
 TENANTS = ("acme", "globex")
@@ -67,7 +66,8 @@ class User:
 
     async def seen(self) -> None:
         """The server has seen to all that was done, and its objections are here."""
-        await settled(self.nc)
+        await self.nc.flush()
+        await self.nc.flush()  # the first asks ahead of what is still to be sent
 
     async def refused(self, kind: str, subject: str, how: str = "") -> None:
         """The server has refused what was last done, of that kind and on that subject, and nothing else."""
