@@ -103,19 +103,23 @@ class Handler:
         command_id = command.id or ids.random("cmd_")
         address = Address(tenant, _thread_of(command, tenant))
         task = _Task(command, address, command_id, digest(command), command.actor or actor)
-        async with self._turns.turn(address):
-            ground = await self._ground(task)
-            for attempt in range(TRIES):
-                done = await self._attempt(task, ground, trace, fence)
-                if done is not None:
-                    return done
-                if attempt > 1:
-                    await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - jitter
-                ground = await self._fresh(task, ground)
-                if attempt == PATIENCE:
-                    await self._histories.hold_reaches(address, ground.thread.n, ground.thread.seq)
+        with self._memory.doubting(address):
+            async with self._turns.turn(address):
+                return await self._until_done(task, trace, fence)
+
+    async def _until_done(self, task: _Task, trace: str | None, fence: Callable[[], None] | None) -> Done:
+        ground = await self._ground(task)
+        for attempt in range(TRIES):
+            done = await self._attempt(task, ground, trace, fence)
+            if done is not None:
+                return done
+            if attempt > 1:
+                await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - jitter
+            ground = await self._fresh(task, ground)
+            if attempt == PATIENCE:
+                await self._histories.hold_reaches(task.address, ground.thread.n, ground.thread.seq)
         raise Conflict(
-            f"thread '{address.thread}' was changed by others {TRIES} times while this command was being decided",
+            f"thread '{task.address.thread}' was changed by others {TRIES} times while this command was being decided",
             code="too_many_writers",
         )
 

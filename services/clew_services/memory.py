@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
+from clew_events.errors import Corrupt
 from clew_events.subjects import Address
 from clew_projections.views import ThreadView
 
@@ -40,6 +41,15 @@ class Memory:
     def forget(self, address: Address) -> None:
         """Drop what is remembered of a thread."""
         self._views.pop(address, None)
+
+    @contextmanager
+    def doubting(self, address: Address) -> Iterator[None]:
+        """Forget a thread if it turns out corrupt, so that once it is mended it is read anew."""
+        try:
+            yield
+        except Corrupt:
+            self.forget(address)
+            raise
 
     def __len__(self) -> int:
         return len(self._views)

@@ -59,7 +59,8 @@ class Reader:
         address = Address(tenant, query.thread_id)
         view = self._memory.recall(address) or await self._current.projected(address)
         if query.consistency == "strong" or view.n < (query.at_least or 0):
-            view = await self._current.caught_up(view)
+            with self._memory.doubting(address):
+                view = await self._current.caught_up(view)
         self._memory.remember(view)
         self._hold_open(view, query.thread_id, query.at_least)
         return Found(position=self._position(view), n=view.n, thread=thread_object(view))

@@ -14,6 +14,7 @@ import pytest
 
 from clew_events.commands import AddMessage, CreateThread, UpdateThread
 from clew_events.errors import Corrupt
+from clew_events.queries import GetThread
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.audit import Finding
@@ -171,12 +172,14 @@ async def test_a_thread_whose_last_commits_are_gone_takes_no_more_until_somebody
     assert refused.value.code == "log_cut_off"
     assert len(await bodies(clew, VICTIM)) == 3
 
-    # Accepting the loss is deleting the view; a process that remembers nothing goes on from what the log has.
+    # Accepting the loss is deleting the view; every process goes on from what the log has.
     value = await clew.threads.get(thread_key(VICTIM))
     assert value is not None
     await clew.threads.delete(thread_key(VICTIM), value.revision)
+    assert (await clew.handler.handle("default", update)).n == 4
     async with connected(clew.nc.connected_url.geturl(), name="another") as other:
-        assert (await other.handler.handle("default", update)).n == 4
+        found = await other.reader.thread("default", GetThread(thread_id=VICTIM.thread))
+    assert found.n == 4
     assert await findings(clew) == {}
 
 
