@@ -83,15 +83,6 @@ class Histories:
                     raise Unavailable(f"a replica of {stream} is too far behind its leader", code="replica_behind")
                 await asyncio.sleep(0.01 * late)
 
-    async def page(self, address: Address, seq: int, limit: int) -> tuple[list[Recorded], bool]:
-        """At most ``limit`` commits after a sequence, and whether there are more."""
-        found: list[Recorded] = []
-        async for commit in self.after(address, seq):
-            if len(found) == limit:
-                return found, True
-            found.append(commit)
-        return found, False
-
     async def at(self, address: Address, seq: int) -> Recorded:
         """The thread's commit at a sequence.
 
