@@ -1,7 +1,8 @@
 """Proof of no drift: the buckets compared with the fold of the log, thread by thread.
 
 A projector that lags is not drift. A view that stands at another commit than the fold is compared with the fold up to
-its own commit, so a wrong view is found however far behind it is.
+its own commit, so a wrong view is found however far behind it is. Nor is it drift that a server which died has lost
+views of messages that the projectors are about to write again (see :mod:`clew_projections.doubt`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from clew_events.errors import Corrupt
 from clew_events.subjects import Address
 from clew_projections.audit import Audit, Finding, Folded
 from clew_projections.buckets import Bucket, Value, message_key, thread_key
+from clew_projections.doubt import Doubts
 from clew_projections.history import Histories
 from clew_projections.views import (
     MessageView,
@@ -43,11 +45,12 @@ class Compared(Struct, frozen=True, kw_only=True):
 class Prover:
     """Compares what the buckets say with what the log says."""
 
-    def __init__(self, audit: Audit, threads: Bucket, messages: Bucket, histories: Histories) -> None:
+    def __init__(self, audit: Audit, threads: Bucket, messages: Bucket, histories: Histories, doubts: Doubts) -> None:
         self._audit = audit
         self._threads = threads
         self._messages = messages
         self._histories = histories
+        self._doubts = doubts
 
     async def prove(self, address: Address | None = None) -> AsyncIterator[Compared]:
         """Every thread of the log, or one, compared with its views.
@@ -69,7 +72,7 @@ class Prover:
             view = decode_thread(value.body) if value is not None and value.body else absent(*address)
             if view.n != folded.view.n:
                 folded = await self._fold_until(address, view.n)
-            what = _difference("thread", folded.view, view) or await self._messages_differ(address, folded)
+            what = _difference("thread", folded.view, view) or await self._messages_differ(shard, address, folded)
         except Corrupt as fault:
             view, what = folded.view, fault.message
         finding = folded.finding
@@ -90,17 +93,22 @@ class Prover:
                 break
         return folded
 
-    async def _messages_differ(self, address: Address, folded: Folded) -> str | None:
+    async def _messages_differ(self, shard: int, address: Address, folded: Folded) -> str | None:
         keys = {message_key(address, view.ordinal): view for view in folded.messages.values()}
         stored: Mapping[str, Value] = await self._messages.get_many(keys) if keys else {}
+        lost: str | None = None
         for key, wanted in keys.items():
             value = stored.get(key)
             found = decode_message(value.body) if value is not None and value.body else None
-            if found is None or found.n <= folded.view.n:
-                what = _difference(f"message {wanted.id}", wanted, found)
-                if what is not None:
-                    return what
-        return None
+            if found is not None and found.n > folded.view.n:
+                continue
+            what = _difference(f"message {wanted.id}", wanted, found)
+            if found is not None and found.n == wanted.n and what is not None:
+                return what
+            lost = lost or what
+        if lost is not None and await self._doubts.sure(shard, folded.view.seq) < folded.view.seq:
+            return None
+        return lost
 
 
 def _difference(what: str, wanted: ThreadView | MessageView, found: ThreadView | MessageView | None) -> str | None:

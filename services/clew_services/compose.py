@@ -80,7 +80,7 @@ class Clew:
 
     def prover(self) -> Prover:
         """Compares the buckets with the log."""
-        return Prover(self.audit(), self.threads, self.messages, self.histories)
+        return Prover(self.audit(), self.threads, self.messages, self.histories, self.doubts)
 
     def following(self, keys: Keys) -> AbstractAsyncContextManager[None]:
         """Keep ``keys`` at what the bucket of keys says, for as long as the block lasts."""

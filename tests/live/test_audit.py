@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from clew_events.queries import GetThread
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.audit import Finding
-from clew_projections.buckets import message_key, thread_key
+from clew_projections.buckets import Bucket, checkpoint_key, message_key, thread_key
 from clew_projections.views import encode
 from clew_services.compose import Clew, connected
 from support.deployments import deployed
@@ -242,12 +243,34 @@ async def test_a_view_that_is_not_what_the_log_says_is_drift_and_a_lagging_one_i
     assert "content" in (await drift(clew))[VICTIM.thread]
 
 
-async def test_a_message_view_that_is_gone_is_drift(clew: Clew) -> None:
+async def _a_message(clew: Clew) -> None:
     await history(clew, VICTIM)
     message = AddMessage(thread_id=VICTIM.thread, message=NewMessage(role="user", content="hello"))
     await clew.handler.handle("default", message)
     await project(clew)
-    value = await clew.messages.get(message_key(VICTIM, 1))
-    assert value is not None
-    await clew.messages.delete(message_key(VICTIM, 1), value.revision)
+
+
+async def _lose(clew: Clew, bucket: Bucket, key: str) -> None:
+    # As a crash does: nothing is left, not even a marker.
+    await clew.js.api(f"STREAM.PURGE.{bucket.stream}", {"filter": bucket.subject(key)})
+
+
+async def test_a_message_view_that_is_gone_is_drift(clew: Clew) -> None:
+    await _a_message(clew)
+    shard = shard_of(VICTIM.thread, SHARDS)
+    await clew.checkpoint(shard).advance(0, reached=sys.maxsize)
+    await _lose(clew, clew.messages, message_key(VICTIM, 1))
     assert "no view" in (await drift(clew))[VICTIM.thread]
+
+
+async def test_a_message_view_that_a_crash_took_with_the_checkpoint_is_about_to_be_written_again(clew: Clew) -> None:
+    await _a_message(clew)
+    shard = shard_of(VICTIM.thread, SHARDS)
+    await _lose(clew, clew.messages, message_key(VICTIM, 1))
+    await _lose(clew, clew.messages, checkpoint_key(shard))
+
+    async with connected(clew.nc.connected_url.geturl(), name="after the crash") as other:
+        assert await drift(other) == {}
+        await project(other)
+        assert (await other.messages.get(message_key(VICTIM, 1))) is not None
+        assert await drift(other) == {}
