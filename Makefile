@@ -30,7 +30,7 @@ schema: $(INSTALLED) ## Write docs/contract anew from the types
 
 lock: $(INSTALLED) ## Write requirements.lock anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
-	  --extra server --group dev --no-emit-index-url --no-emit-find-links \
+	  --extra server --extra otel --group dev --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --output-file requirements.lock $(ARGS)
 
 clean: ## Remove .venv and everything else that was made here, except data
