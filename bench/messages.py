@@ -20,7 +20,8 @@ from clew_events.commit import FORMAT, Commit
 from clew_events.content import Message, Text, ToolResources
 from clew_events.events import Event, MessageAdded, ThreadCreated
 from clew_events.subjects import command_subject, query_subject
-from clew_projections.views import ThreadView, absent, advance
+from clew_projections.advancing import advance
+from clew_projections.views import ThreadView, absent
 from clew_services import compose
 from clew_services.compose import Clew
 from clew_services.log import Appended, Log

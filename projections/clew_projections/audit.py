@@ -8,9 +8,10 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of, shard_subjects
+from clew_projections.advancing import advance, advance_message, touched
 from clew_projections.history import read
 from clew_projections.jetstream import JetStream, Stored
-from clew_projections.views import MessageView, ThreadView, absent, advance, advance_message, touched
+from clew_projections.views import MessageView, ThreadView, absent
 
 
 class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -23,19 +23,11 @@ from clew_events.errors import Corrupt
 from clew_events.events import MessageAdded
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
+from clew_projections.advancing import advance, advance_message, touched
 from clew_projections.buckets import Bucket, message_key, thread_key
 from clew_projections.doubt import Doubts
 from clew_projections.history import Histories, News
-from clew_projections.views import (
-    MessageView,
-    ThreadView,
-    absent,
-    advance,
-    advance_message,
-    decode_message,
-    decode_thread,
-    touched,
-)
+from clew_projections.views import MessageView, ThreadView, absent, decode_message, decode_thread
 
 SEEN: Final = 20_000
 """Views kept as the bucket last had them. It only ever goes on from there, so they tell which messages it holds."""

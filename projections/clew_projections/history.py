@@ -13,8 +13,9 @@ from clew_events.commit import Position, Recorded
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_projections.advancing import advance, advance_message, touched
 from clew_projections.jetstream import EXPECTED, JetStream, Stored
-from clew_projections.views import MessageView, absent, advance, advance_message, touched
+from clew_projections.views import MessageView, absent
 
 PATIENCE: Final = 20
 """How often a follower is asked again for commits its leader has."""

@@ -9,9 +9,10 @@ from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
+from clew_projections.advancing import advance_message, touched
 from clew_projections.buckets import WRITES_AT_ONCE, Bucket, LostRace, Value, message_key
 from clew_projections.history import Histories
-from clew_projections.views import MessageView, advance_message, decode_message, encode, touched
+from clew_projections.views import MessageView, decode_message, encode
 
 
 class MessageViews:

@@ -12,13 +12,14 @@ from msgspec import Struct
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
+from clew_projections.advancing import advance
 from clew_projections.buckets import Bucket, LostRace, Value, thread_key
 from clew_projections.deliveries import Delivery
 from clew_projections.doubt import Doubts
 from clew_projections.history import Histories, read
 from clew_projections.message_views import MessageViews
 from clew_projections.spent import SpentIds
-from clew_projections.views import ThreadView, absent, advance, decode_thread, encode
+from clew_projections.views import ThreadView, absent, decode_thread, encode
 
 logger = logging.getLogger(__name__)
 

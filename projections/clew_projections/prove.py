@@ -14,20 +14,12 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
+from clew_projections.advancing import advance, advance_message, touched
 from clew_projections.audit import Audit, Finding, Folded
 from clew_projections.buckets import Bucket, Value, message_key, thread_key
 from clew_projections.doubt import Doubts
 from clew_projections.history import Histories
-from clew_projections.views import (
-    MessageView,
-    ThreadView,
-    absent,
-    advance,
-    advance_message,
-    decode_message,
-    decode_thread,
-    touched,
-)
+from clew_projections.views import MessageView, ThreadView, absent, decode_message, decode_thread
 
 AT_ONCE: Final = 500
 """Threads whose views are read in one request."""

@@ -31,6 +31,7 @@ from clew_services.nats_connection import INBOX_PREFIX, Connection, connection
 from clew_services.reader import Reader
 from clew_services.repeats import Repeats
 from clew_services.streams import Deployment
+from clew_services.streams.wanted import PROJECTOR
 
 __all__ = ["Clew", "Connection", "connected", "connection"]
 
@@ -61,13 +62,13 @@ class Clew:
     def checkpoint(self, shard: int) -> Checkpoint:
         """The checkpoint of a shard, and with it how far its projection is."""
         buckets = (self.threads, self.messages, self.commands)
-        return Checkpoint(self.js, event_stream(shard), streams.PROJECTOR, buckets, shard, connection=self._connection)
+        return Checkpoint(self.js, event_stream(shard), PROJECTOR, buckets, shard, connection=self._connection)
 
     def projector(self, shard: int) -> Projector:
         """A projector of one shard. Any number of them may run, here and elsewhere."""
         messages = MessageViews(self.messages, self.histories)
         return Projector(
-            Deliveries(self.nc, event_stream(shard), streams.PROJECTOR),
+            Deliveries(self.nc, event_stream(shard), PROJECTOR),
             Projecting(self.threads, messages, self.spent, self.histories, self.doubts),
             self.threads,
             self.checkpoint(shard),

@@ -22,9 +22,10 @@ from clew_events.errors import Conflict, Rejected
 from clew_events.events import Event
 from clew_events.replies import Done
 from clew_events.subjects import Address
+from clew_projections.advancing import advance
 from clew_projections.current import Current, Present
 from clew_projections.history import Histories
-from clew_projections.views import MessageView, ThreadView, absent, advance
+from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.decide import decide
 from clew_services.limits import DEFAULT, Limits
 from clew_services.log import Appended, Log

@@ -16,7 +16,8 @@ from clew_events.commands import (
 from clew_events.commit import Commit, Position
 from clew_events.objects import Gone, Message
 from clew_events.replies import Done
-from clew_projections.views import MessageView, ThreadView, advance_message, touched
+from clew_projections.advancing import advance_message, touched
+from clew_projections.views import MessageView, ThreadView
 from clew_services.render import message_object, thread_object
 
 

@@ -11,10 +11,11 @@ from clew_events.objects import MessagePage
 from clew_events.queries import GetHistory, GetMessage, GetStateAt, GetThread, ListMessages, Query
 from clew_events.replies import Entry, Found, History, Moment
 from clew_events.subjects import Address
+from clew_projections.advancing import advance
 from clew_projections.current import Current, Present
 from clew_projections.history import Histories
 from clew_projections.pages import span
-from clew_projections.views import MessageView, ThreadView, absent, advance
+from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.decide import no_message, no_thread
 from clew_services.memory import Memory
 from clew_services.render import message_object, thread_object

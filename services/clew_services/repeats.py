@@ -17,10 +17,11 @@ from clew_events.commit import Recorded
 from clew_events.errors import IdReused
 from clew_events.replies import Done
 from clew_events.subjects import Address
+from clew_projections.advancing import REMEMBERED_COMMANDS, advance
 from clew_projections.current import Current
 from clew_projections.history import Histories
 from clew_projections.spent import SpentIds, is_callers, mark
-from clew_projections.views import REMEMBERED_COMMANDS, SpentId, ThreadView, absent, advance
+from clew_projections.views import SpentId, ThreadView, absent
 from clew_services.decide import thread_exists
 from clew_services.outcome import outcome
 

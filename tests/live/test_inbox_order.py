@@ -20,7 +20,7 @@ from clew_services.apps import serve_inbox
 from clew_services.apps.inbox import lease as leases
 from clew_services.apps.inbox.lease import Held, Lease, Lost
 from clew_services.compose import Clew
-from clew_services.streams import LEASES
+from clew_services.streams.wanted import LEASES
 from support.deployments import connected_client
 from support.nats_services import child, served
 from support.truth import commits_of, log_of

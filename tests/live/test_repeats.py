@@ -13,7 +13,8 @@ from clew_events.requests import NewMessage
 from clew_events.subjects import Address
 from clew_projections.spent import mark
 from clew_services.compose import Clew, connected
-from clew_services.streams import SPENT_IDS_KEPT, verify
+from clew_services.streams import verify
+from clew_services.streams.wanted import SPENT_IDS_KEPT
 
 LONG = 250
 """Commits of a thread that has outgrown what its view remembers more than twice."""

@@ -20,7 +20,7 @@ from clew_events import client
 from clew_events.commit import Commit
 from clew_events.subjects import Address, event_stream
 from clew_services.compose import Clew, connected
-from clew_services.streams import PROJECTOR
+from clew_services.streams.wanted import PROJECTOR
 from support.soaking import Soak
 from support.truth import buckets_equal_the_log, log_of
 from support.up import Up, running_up

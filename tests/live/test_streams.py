@@ -12,11 +12,11 @@ from clew_projections.jetstream import JetStream
 from clew_services import compose, streams
 from clew_services.compose import connected
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.streams import Deployment
+from clew_services.streams import Deployment, wanted
 
 LARGEST = 8 * 1024 * 1024
-STREAMS = [str(config["name"]) for config in streams.streams(2, 1, LARGEST)]
-CONSUMERS = [f"{stream}/{config['name']}" for stream, config in streams.consumers(2)]
+STREAMS = [str(config["name"]) for config in wanted.streams(2, 1, LARGEST)]
+CONSUMERS = [f"{stream}/{config['name']}" for stream, config in wanted.consumers(2)]
 SECOND = 1_000_000_000
 Config = dict[str, object]
 

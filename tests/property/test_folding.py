@@ -10,17 +10,9 @@ from msgspec.structs import replace
 from clew_events.codec import decode, encode, recorded
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
+from clew_projections.advancing import advance, advance_message, touched
 from clew_projections.fold import ThreadState, evolve
-from clew_projections.views import (
-    MessageView,
-    ThreadView,
-    absent,
-    advance,
-    advance_message,
-    decode_message,
-    decode_thread,
-    touched,
-)
+from clew_projections.views import MessageView, ThreadView, absent, decode_message, decode_thread
 from clew_projections.views import encode as encode_view
 from support.commits import THREAD
 from support.simulation import Simulation, commands, lives

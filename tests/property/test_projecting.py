@@ -17,8 +17,9 @@ from clew_events.commands import Command, DeleteMessage, UpdateMessage
 from clew_events.errors import ClewError, Corrupt
 from clew_events.replies import Done
 from clew_events.subjects import event_stream
+from clew_projections.advancing import advance, advance_message, touched
 from clew_projections.buckets import THREADS
-from clew_projections.views import MessageView, absent, advance, advance_message, touched
+from clew_projections.views import MessageView, absent
 from clew_services.compose import Clew, connected
 from clew_services.decide import decide
 from clew_services.embedded.server import EmbeddedServer

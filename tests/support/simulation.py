@@ -39,7 +39,8 @@ from clew_events.requests import (
     StoresForSearch,
     ToolResourcesIn,
 )
-from clew_projections.views import MessageView, ThreadView, absent, advance, advance_message, touched
+from clew_projections.advancing import advance, advance_message, touched
+from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.decide import decide
 from support.commits import NOON, THREAD
 

@@ -14,9 +14,10 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from clew_events.codec import recorded
 from clew_events.commit import Commit, Position, Recorded
 from clew_events.subjects import Address, address_of, event_stream
+from clew_projections.advancing import advance, advance_message, touched
 from clew_projections.buckets import MESSAGES, THREADS, message_key, thread_key
 from clew_projections.checkpoint import marked
-from clew_projections.views import MessageView, ThreadView, absent, advance, advance_message, encode, touched
+from clew_projections.views import MessageView, ThreadView, absent, encode
 from clew_services.compose import Clew
 from support.waiting import eventually
 

@@ -11,7 +11,7 @@ from clew_events.errors import ClewError
 from clew_events.subjects import event_stream
 from clew_services.http.answers import RETRY_AFTER, Answer, json_answer
 from clew_services.http.parts import Parts
-from clew_services.streams import PROJECTOR
+from clew_services.streams.wanted import PROJECTOR
 
 TIME: Final = 2.0
 """Seconds within which JetStream has to answer."""

@@ -23,7 +23,7 @@ from clew_services.apps.inbox.lease import Lease
 from clew_services.apps.inbox.taking import OutOfOrder, lead
 from clew_services.apps.sturdy import beside
 from clew_services.nats_connection import settled
-from clew_services.streams import LEASES
+from clew_services.streams.wanted import LEASES
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew

@@ -19,7 +19,7 @@ from clew_events.subjects import INBOX_STREAM
 from clew_services.apps.inbox.carrying import Carrier
 from clew_services.apps.inbox.lanes import Lanes
 from clew_services.apps.inbox.lease import MARGIN, Lease
-from clew_services.streams import HANDLERS
+from clew_services.streams.wanted import HANDLERS
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew

@@ -1,0 +1,173 @@
+"""What the streams, buckets and consumers of a deployment must be. Stored formats: changed with care, if ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from clew_events.subjects import (
+    EVENTS,
+    INBOX,
+    INBOX_STREAM,
+    LIVE,
+    REJECTED,
+    REJECTED_STREAM,
+    event_stream,
+    shard_subjects,
+)
+from clew_projections.buckets import COMMANDS, MESSAGES, THREADS
+from clew_services.keys.ring import KEYS, LIVE_KEYS
+
+SHARDS: Final = "clew.shards"
+FORMAT: Final = "clew.format"
+PROJECTOR: Final = THREADS
+HANDLERS: Final = "handlers"
+LEASES: Final = "clew_leases"
+
+SPENT_IDS_KEPT: Final = 25 * 60 * 60
+"""Seconds for which callers' command ids are kept beside a thread's last 100: a day is promised."""
+
+_SECOND: Final = 1_000_000_000
+
+Config = dict[str, object]
+
+
+def _log(shard: int, shards: int, replicas: int, max_msg_size: int) -> Config:
+    return {
+        "name": event_stream(shard),
+        "description": "Clew: the log. One message is one commit; nothing here is ever changed or removed.",
+        "subjects": [shard_subjects(shard)],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "max_msg_size": max_msg_size,
+        "duplicate_window": 120 * _SECOND,
+        "compression": "s2",
+        "allow_direct": True,
+        "allow_atomic": True,
+        "allow_rollup_hdrs": False,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": 0,
+        "max_msgs_per_subject": -1,
+        "republish": {"src": f"{EVENTS}.>", "dest": f"{LIVE}.evt.>"},
+        "metadata": {SHARDS: str(shards), FORMAT: "1"},
+    }
+
+
+def _bucket(name: str, replicas: int, max_age: int = 0) -> Config:
+    return {
+        "name": f"KV_{name}",
+        "description": "Clew: current state, a projection of the log. It can be rebuilt; do not write to it.",
+        "subjects": [f"$KV.{name}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "max_msgs_per_subject": 1,
+        "max_age": max_age,
+        "compression": "s2",
+        "allow_direct": True,
+        "allow_rollup_hdrs": True,
+        # It follows from the log, so no view is worth an fsync. Replicas have no such mode and need none.
+        **({"persist_mode": "async"} if replicas == 1 else {}),
+        "metadata": {FORMAT: "1"},
+    }
+
+
+def _keys(replicas: int) -> Config:
+    return {
+        "name": f"KV_{KEYS}",
+        "description": "Clew: API keys, as far as they are kept. Made and revoked by 'clew keys'.",
+        "subjects": [f"$KV.{KEYS}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "max_msgs_per_subject": 1,
+        "max_age": 0,
+        "compression": "s2",
+        "allow_direct": True,
+        "allow_rollup_hdrs": False,
+        # Processes hear that a key has changed, and then ask for what it has become.
+        "republish": {"src": f"$KV.{KEYS}.>", "dest": f"{LIVE_KEYS}.>", "headers_only": True},
+        "metadata": {FORMAT: "1"},
+    }
+
+
+def _leases(replicas: int) -> Config:
+    config = _bucket(LEASES, replicas)
+    # Unlike a view, a lease that a crash takes back would have two processes believe that they hold it.
+    config.pop("persist_mode", None)
+    return {**config, "description": "Clew: which process serves the inbox."}
+
+
+def _inbox(replicas: int, max_msg_size: int) -> Config:
+    return {
+        "name": INBOX_STREAM,
+        "description": "Clew: commands waiting to be carried out.",
+        "subjects": [f"{INBOX}.*.*"],
+        "retention": "workqueue",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "max_msg_size": max_msg_size,
+        "max_msgs": 1_000_000,
+        "max_age": 0,
+        "duplicate_window": 120 * _SECOND,
+        "compression": "s2",
+        "allow_direct": True,
+        "metadata": {FORMAT: "1"},
+    }
+
+
+def _rejected(replicas: int) -> Config:
+    return {
+        "name": REJECTED_STREAM,
+        "description": "Clew: inbox commands that were refused, and why.",
+        "subjects": [f"{REJECTED}.*.*.*"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "num_replicas": replicas,
+        "max_msgs": 1_000_000,
+        "max_age": 0,
+        "duplicate_window": 120 * _SECOND,
+        "compression": "s2",
+        "allow_direct": True,
+        "metadata": {FORMAT: "1"},
+    }
+
+
+def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
+    """Every stream of a deployment, as it must be."""
+    for shard in range(shards):
+        yield _log(shard, shards, replicas, max_msg_size)
+    yield _bucket(THREADS, replicas)
+    yield _bucket(MESSAGES, replicas)
+    yield _bucket(COMMANDS, replicas, SPENT_IDS_KEPT * _SECOND)
+    yield _keys(replicas)
+    yield _leases(replicas)
+    yield _inbox(replicas, max_msg_size)
+    yield _rejected(replicas)
+
+
+def consumers(shards: int) -> Iterator[tuple[str, Config]]:
+    """Every durable consumer of a deployment, with its stream."""
+    for shard in range(shards):
+        yield event_stream(shard), _consumer(PROJECTOR, "Clew: feeds the projectors.", 10_000)
+    yield INBOX_STREAM, _consumer(HANDLERS, "Clew: feeds the handlers of inbox commands.", 2_000)
+
+
+def _consumer(name: str, description: str, max_ack_pending: int) -> Config:
+    return {
+        "name": name,
+        "durable_name": name,
+        "description": description,
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "ack_wait": 30 * _SECOND,
+        "max_deliver": -1,
+        "max_ack_pending": max_ack_pending,
+    }
