@@ -107,6 +107,7 @@ def asked_for() -> list[Requirement]:
             *PROJECT["build-system"]["requires"],
             *project["dependencies"],
             *project["optional-dependencies"]["server"],
+            *project["optional-dependencies"]["otel"],
             *PROJECT["dependency-groups"]["dev"],
         )
     ]
