@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
+ATONCE ?= 4
 
 .PHONY: help install run test bench schema lock clean
 
@@ -16,11 +17,11 @@ install: $(INSTALLED) ## Set up .venv with Clew and everything it needs, at the 
 run: $(INSTALLED) ## Start all of Clew on this machine; ARGS="--http 127.0.0.1:0" passes options
 	@exec $(BIN)/clew up $(ARGS)
 
-test: $(INSTALLED) ## Check format, lint and types, and run all tests; ARGS="-k replay" chooses some
+test: $(INSTALLED) ## Check format, lint and types, and run all tests, ATONCE=4 at a time; ARGS="-k replay" chooses some
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
-	$(BIN)/pytest --quiet $(ARGS)
+	$(BIN)/pytest --quiet --numprocesses $(ATONCE) $(ARGS)
 
 bench: $(INSTALLED) ## Measure, against raw NATS on the same machine
 	@$(BIN)/python -m bench $(ARGS)
