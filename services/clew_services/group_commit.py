@@ -1,9 +1,10 @@
 """Group commit: what waits for the same shard is stored as one atomic batch, with one fsync instead of many.
 
 A stream that syncs every publish stores them one after the other. So a few may be under way at once, which costs a lone
-writer nothing; what arrives beyond these waits, and once enough has gathered it goes as one batch of JetStream, every
-commit with its own guard. A batch is all or nothing, and one stale guard refuses it; its members are then sent singly,
-each to its own outcome, as they are when a batch's answer does not come.
+writer nothing. Once more than that is asked of a shard, nothing is sent until what is under way has been answered, and
+all that has gathered by then goes as one batch of JetStream, every commit with its own guard. A batch is all or
+nothing, and one stale guard refuses it; its members are then sent singly, each to its own outcome, as they are when a
+batch's answer does not come.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from clew_projections.jetstream import Ack, JetStream, Outgoing
 UNDER_WAY: Final = 8
 """Single publishes to one shard that may be under way at once."""
 WORTH_A_BATCH: Final = 16
-"""Below this many, single publishes are faster than a batch."""
+"""Below this many, under way or waiting, single publishes are faster than a batch."""
+ENOUGH: Final = 8
+"""What of them has to have gathered when the time for a batch comes."""
 LARGEST: Final = 256
 LARGEST_BYTES: Final = 4 * 1024 * 1024
 
@@ -41,6 +44,7 @@ class ShardWriter:
         self._queue: deque[_Waiting] = deque()
         self._under_way = 0
         self._batch_under_way = False
+        self._pumping = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def publish(self, message: Outgoing, timeout: float) -> Ack:
@@ -50,7 +54,7 @@ class ShardWriter:
             Unavailable: no answer came within ``timeout`` seconds of its being sent.
             TooLarge: the server does not take so many bytes.
         """
-        if self._under_way < UNDER_WAY and not self._queue:
+        if not self._under_way and not self._queue and not self._batch_under_way:
             self._under_way += 1
             try:
                 return await self._js.publish(message.subject, message.body, message.headers, timeout)
@@ -59,16 +63,23 @@ class ShardWriter:
                 self._pump(timeout)
         waiting = _Waiting(message, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
+        if not self._pumping:
+            # Whatever else is published in this turn of the loop comes along.
+            self._pumping = True
+            asyncio.get_running_loop().call_soon(self._pump, timeout)
         return await waiting.answer
 
     def _pump(self, timeout: float) -> None:
-        while self._queue:
-            if not self._batch_under_way and len(self._queue) >= WORTH_A_BATCH:
+        self._pumping = False
+        while self._queue and not self._batch_under_way:
+            if len(self._queue) + self._under_way >= WORTH_A_BATCH and not self._queue[0].alone:
+                if self._under_way:
+                    return  # the last of these to be answered starts a batch of all that has gathered
                 batch = self._take()
-                if len(batch) >= WORTH_A_BATCH:
+                if len(batch) >= ENOUGH:
                     self._batch_under_way = True
                     self._start(self._send_batch(batch, timeout), batch)
-                    continue
+                    return
                 self._queue.extendleft(reversed(batch))
             if self._under_way >= UNDER_WAY:
                 return
