@@ -213,10 +213,18 @@ class JetStream:
 
     async def newest_at_leader(self, stream: str, subject: str, after: int) -> Stored | None:
         """The same, as the stream's leader knows it."""
-        request = _JSON.encode({"last_by_subj": subject})
-        raw = await self._exchange.one(f"$JS.API.STREAM.MSG.GET.{stream}", request, timeout=self._timeout)
+        found = await self._at_leader(stream, {"last_by_subj": subject})
+        return found if found is not None and found.seq > after else None
+
+    async def next_at_leader(self, stream: str, seq: int) -> Stored | None:
+        """The first message from a sequence on, whatever its subject, as the stream's leader knows it."""
+        return await self._at_leader(stream, {"seq": seq, "next_by_subj": ">"})
+
+    async def _at_leader(self, stream: str, request: Mapping[str, object]) -> Stored | None:
+        call, body = f"$JS.API.STREAM.MSG.GET.{stream}", _JSON.encode(request)
+        raw = await self._exchange.one(call, body, timeout=self._timeout)
         reply = _GET_REPLY.decode(raw.data)
-        if reply.message is not None and reply.message.seq > after:
+        if reply.message is not None:
             found = reply.message
             return Stored(found.seq, found.subject, found.data, _parse_headers(found.hdrs))
         if reply.error is not None and reply.error.err_code != _NO_MESSAGE:

@@ -17,6 +17,7 @@ from clew_projections.history import Histories
 from clew_projections.message_views import MessageViews
 from clew_projections.projecting import Projecting
 from clew_projections.projector import Projector
+from clew_projections.proof.verifying import Verifier
 from clew_projections.prove import Prover
 from clew_projections.spent import SpentIds
 from clew_services import streams
@@ -78,6 +79,10 @@ class Clew:
     def audit(self) -> Audit:
         """Reads the whole log and checks its chains."""
         return Audit(self.js, self.deployment.shards)
+
+    def verifier(self) -> Verifier:
+        """Walks the chains of the log."""
+        return Verifier(self.js, self.deployment.shards)
 
     def prover(self) -> Prover:
         """Compares the buckets with the log."""

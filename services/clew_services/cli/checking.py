@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import click
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from clew_events.subjects import Address
 from clew_projections.audit import Finding
@@ -36,6 +38,22 @@ async def followed(clew: compose.Clew, found: AsyncIterator[T], *, one: bool, wh
         async for item in found:
             progress.advance(task)
             yield item
+
+
+@contextmanager
+def counted(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """What to tell how many commits more were read; a terminal shows the share done and how fast it goes."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), _Speed(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda more: progress.advance(task, more)
+
+
+class _Speed(ProgressColumn):
+    """Commits a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:,.0f} commits/s")
 
 
 def report(summary: dict[str, int], findings: Sequence[Finding], *, as_json: bool, good: str) -> None:

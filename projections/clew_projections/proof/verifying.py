@@ -1,0 +1,161 @@
+"""Verification: every chain of the log walked from its first commit, and what does not fit named."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from msgspec import Struct
+
+from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
+from clew_projections.audit import Finding
+from clew_projections.jetstream import JetStream
+from clew_projections.proof.chains import Chains
+from clew_projections.proof.diagnosis import diagnose
+from clew_projections.proof.links import Link, link
+from clew_projections.proof.reading import Extent, extent, pages
+
+AT_ONCE: Final = 10_000
+"""Broken threads whose histories are held at once to say what was done to them."""
+WORTH_A_WALK: Final = 50
+"""Broken threads from which on one walk through the shard is less work than a read for each."""
+
+Progress = Callable[[int], None]
+"""Told how many messages more were read."""
+
+
+class Verified(Struct, frozen=True, kw_only=True):
+    """What was looked at, and what was found. A finding without a thread is about a shard."""
+
+    threads: int
+    commits: int
+    findings: tuple[Finding, ...]
+
+    def __add__(self, other: Verified) -> Verified:
+        return Verified(
+            threads=self.threads + other.threads,
+            commits=self.commits + other.commits,
+            findings=self.findings + other.findings,
+        )
+
+
+class Verifier:
+    """Walks the log of a deployment. Nothing is folded and nothing but the log is asked."""
+
+    def __init__(self, js: JetStream, shards: int) -> None:
+        self._js = js
+        self._shards = shards
+
+    async def thread(self, address: Address) -> Verified:
+        """One thread's chain.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        shard = shard_of(address.thread, self._shards)
+        links = await self._links(shard, event_subject(shard, address))
+        found = self._diagnosed(shard, address, links)
+        return Verified(threads=1 if links else 0, commits=len(links), findings=(found,) if found else ())
+
+    async def extents(self) -> list[Extent]:
+        """How far each shard reaches."""
+        return [await extent(self._js, shard) for shard in range(self._shards)]
+
+    async def all(
+        self, tenant: str | None = None, *, progress: Progress = lambda _: None, extents: list[Extent] | None = None
+    ) -> Verified:
+        """Every chain of the log, or of a tenant, the shards side by side, up to where the log ends now.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        extents = extents or await self.extents()
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self.shard(shard, each, tenant, progress=progress))
+                for shard, each in enumerate(extents)
+            ]
+        return sum((task.result() for task in tasks), Verified(threads=0, commits=0, findings=()))
+
+    async def shard(self, shard: int, reach: Extent, tenant: str | None, *, progress: Progress) -> Verified:
+        """Every chain of a shard, or a tenant's in it.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        chains = Chains(shard, self._shards, tenant)
+        await self.walk(shard, chains, 1, reach.last_seq, progress=progress)
+        chains.end(reach.last_seq)
+        return await self.judged(shard, chains)
+
+    async def walk(self, shard: int, chains: Chains, first: int, last: int, *, progress: Progress) -> None:
+        """Have the chains follow a shard from one sequence to another.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        async with aclosing(pages(self._js, shard, first, last)) as found:
+            async for page in found:
+                for stored in page:
+                    chains.take(stored)
+                progress(len(page))
+
+    async def judged(self, shard: int, chains: Chains) -> Verified:
+        """What chains that were followed to the end amount to; each that broke is read once more, to say why.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        findings = [self._removed(shard, chains)] if chains.removed else []
+        for subject, seq in chains.misplaced.items():
+            owner = address_of(subject)
+            right = shard_of(owner.thread, self._shards)
+            what = f"this thread belongs in shard {right}, where everybody looks for it"
+            findings.append(_finding(owner, shard, "moved", seq, what))
+        broken = tuple(chains.broken)
+        for start in range(0, len(broken), AT_ONCE):
+            some = broken[start : start + AT_ONCE]
+            for subject, links in (await self._histories(shard, some, chains.seq)).items():
+                owner = address_of(subject)
+                gone = _finding(
+                    owner, shard, "altered", chains.broken[subject], "it did not fit when it was first read"
+                )
+                findings.append(self._diagnosed(shard, owner, links) or gone)
+        return Verified(threads=len(chains.tips), commits=chains.commits, findings=tuple(findings))
+
+    async def _histories(self, shard: int, subjects: Sequence[str], last: int) -> dict[str, list[Link]]:
+        if len(subjects) < WORTH_A_WALK:
+            return {subject: await self._links(shard, subject) for subject in subjects}
+        histories: dict[str, list[Link]] = {subject: [] for subject in subjects}
+        async with aclosing(pages(self._js, shard, 1, last)) as found:
+            async for page in found:
+                for stored in page:
+                    if (links := histories.get(stored.subject)) is not None:
+                        links.append(link(stored.body, stored.seq))
+        return histories
+
+    async def _links(self, shard: int, subject: str) -> list[Link]:
+        links: list[Link] = []
+        seq, more = 1, True
+        while more:
+            page, more = await self._js.after(event_stream(shard), subject, seq)
+            links += [link(stored.body, stored.seq) for stored in page]
+            seq = page[-1].seq + 1 if page else seq
+        return links
+
+    def _diagnosed(self, shard: int, owner: Address, links: list[Link]) -> Finding | None:
+        found = diagnose(owner, links)
+        return _finding(owner, shard, found.code, found.seq, found.what) if found is not None else None
+
+    def _removed(self, shard: int, chains: Chains) -> Finding:
+        what = (
+            f"{chains.removed} of the messages up to sequence {chains.seq - 1} of shard {shard} are not there, "
+            f"first at sequence {chains.first_removed}: they were removed, which Clew never does"
+        )
+        return Finding(tenant="", thread="", code="removed", what=what, shard=shard, seq=chains.first_removed)
+
+
+def _finding(owner: Address, shard: int, code: str, seq: int, what: str) -> Finding:
+    return Finding(tenant=owner.tenant, thread=owner.thread, code=code, what=what, shard=shard, seq=seq)

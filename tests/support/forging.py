@@ -1,0 +1,77 @@
+"""What somebody with all rights on the server can do to a thread's history, and histories to do it to."""
+
+from __future__ import annotations
+
+from clew_events.codec import decode, encode
+from clew_events.commands import CreateThread, UpdateThread
+from clew_events.commit import body_hash
+from clew_events.requests import MetadataPatch
+from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_projections.jetstream import Stored
+from clew_services.compose import Clew
+
+Bodies = list[bytes]
+
+
+async def five_commits(clew: Clew, address: Address) -> None:
+    """A history that says things which an attacker might want otherwise."""
+    await clew.handler.handle(
+        address.tenant, CreateThread(thread_id=address.thread, metadata={"plan": "free"}), actor="shop"
+    )
+    for step in range(4):
+        patch = MetadataPatch(set={"step": str(step)})
+        await clew.handler.handle(address.tenant, UpdateThread(thread_id=address.thread, patch=patch), actor="billing")
+
+
+async def stored(clew: Clew, address: Address) -> list[Stored]:
+    """A thread's history as the stream holds it."""
+    shard = shard_of(address.thread, clew.deployment.shards)
+    found, _ = await clew.js.after(event_stream(shard), event_subject(shard, address), 1)
+    return found
+
+
+async def bodies(clew: Clew, address: Address) -> Bodies:
+    """The bodies of a thread's history."""
+    return [each.body for each in await stored(clew, address)]
+
+
+async def purge(clew: Clew, address: Address, *, down_to: int = 0) -> None:
+    """Take a thread's history away, all but so many of its latest commits."""
+    shard = shard_of(address.thread, clew.deployment.shards)
+    request = {"filter": event_subject(shard, address), **({"keep": down_to} if down_to else {})}
+    await clew.js.api(f"STREAM.PURGE.{event_stream(shard)}", request)
+
+
+async def delete(clew: Clew, address: Address, *sequences: int) -> None:
+    """Take single commits away."""
+    stream = event_stream(shard_of(address.thread, clew.deployment.shards))
+    for seq in sequences:
+        await clew.js.api(f"STREAM.MSG.DELETE.{stream}", {"seq": seq})
+
+
+async def publish(clew: Clew, address: Address, *forged: bytes) -> None:
+    """Put bodies at the end of a thread's history, past every rule."""
+    subject = event_subject(shard_of(address.thread, clew.deployment.shards), address)
+    for body in forged:
+        ack = await clew.js.publish(subject, body)
+        assert ack.error is None
+
+
+async def rewrite(clew: Clew, address: Address, forged: Bodies) -> None:
+    """Put another history in the place of a thread's."""
+    await purge(clew, address)
+    await publish(clew, address, *forged)
+
+
+def rechained(history: Bodies, old: bytes, new: bytes) -> Bodies:
+    """A history with a word replaced and every hash after it computed anew, so that it is whole in itself."""
+    forged: Bodies = []
+    for body in history:
+        commit = decode(body.replace(old, new))
+        prev = body_hash(forged[-1]) if forged else None
+        forged.append(encode(type(commit)(**{**_fields(commit), "prev": prev})))
+    return forged
+
+
+def _fields(commit: object) -> dict[str, object]:
+    return {name: getattr(commit, name) for name in commit.__struct_fields__}  # type: ignore[attr-defined]
