@@ -45,11 +45,20 @@ class Commit(Struct, frozen=True, kw_only=True):
 
 
 class Recorded(Struct, frozen=True):
-    """A commit together with where it was found and the hash of the exact bytes that were found there."""
+    """A commit together with where it was found and the hash of the exact bytes that were found there.
+
+    ``trace`` is the W3C ``traceparent`` it was stored with, if it was with one that is well formed.
+    """
 
     commit: Commit
     position: Position
     hash: str
+    trace: str | None = None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that the command belonged to, in 32 hex digits."""
+        return self.trace.split("-")[1] if self.trace is not None else None
 
 
 def body_hash(body: bytes) -> str:

@@ -111,7 +111,7 @@ _SECOND: Final = _commit(_TAG, 2, _FIRST, _EVENTS[1])
 _SHARD: Final = shard_of(_THREAD, 4)
 _PLACES: Final = (Position(_SHARD, 17), Position(_SHARD, 23))
 _HISTORY: Final = tuple(
-    Entry(position=place, hash=body_hash(encode(commit)), commit=commit)
+    Entry(id=f"{commit.n}-{place.seq}", position=place, hash=body_hash(encode(commit)), commit=commit)
     for place, commit in zip(_PLACES, (_FIRST, _SECOND), strict=True)
 )
 
@@ -154,7 +154,10 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "GetThread": (GetThread(thread_id=_THREAD), GetThread(thread_id=_THREAD, at_least=2)),
     "ListMessages": (ListMessages(thread_id=_THREAD, limit=50, order="asc"),),
     "GetMessage": (GetMessage(thread_id=_THREAD, message_id=_MESSAGE),),
-    "GetHistory": (GetHistory(thread_id=_THREAD),),
+    "GetHistory": (
+        GetHistory(thread_id=_THREAD),
+        GetHistory(thread_id=_THREAD, order="desc", limit=20, types=("MetadataUpdated",), actor="support", since=_AT),
+    ),
     "GetStateAt": (GetStateAt(thread_id=_THREAD, n=1), GetStateAt(thread_id=_THREAD, time=_AT)),
     "DoneReply": (
         DoneReply(ok=Done(position=_PLACES[0], n=1, thread=_THREAD_NOW)),

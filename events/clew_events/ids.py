@@ -32,6 +32,7 @@ MESSAGE_ID_PATTERN: Final = r"^msg_[A-Za-z0-9]{24}" + _END
 COMMAND_ID_PATTERN: Final = r"^[!-~]{1,128}" + _END
 TENANT_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}" + _END
 ACTOR_PATTERN: Final = r"^[^\x00-\x1f\x7f]{1,128}" + _END
+CURSOR_PATTERN: Final = r"^[1-9][0-9]{0,14}(-[1-9][0-9]{0,18})?" + _END
 SUBJECT_PATTERN: Final = r"^[^\x00-\x20\x7f*>]{1,256}" + _END
 
 ThreadId = Annotated[str, Meta(pattern=THREAD_ID_PATTERN)]

@@ -7,13 +7,24 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from clew_events.ids import MessageId, ThreadId
+from clew_events.ids import CURSOR_PATTERN, MessageId, ThreadId
 from clew_events.requests import Request
 
 Consistency = Literal["strong", "eventual"]
 Order = Literal["asc", "desc"]
 Limit = Annotated[int, Meta(ge=1, le=100)]
 Version = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[int, Meta(ge=0)]
+Cursor = Annotated[str, Meta(pattern=CURSOR_PATTERN)]
+EventType = Literal[
+    "ThreadCreated",
+    "MetadataUpdated",
+    "ToolResourcesUpdated",
+    "MessageAdded",
+    "MessageMetadataUpdated",
+    "MessageDeleted",
+    "ThreadDeleted",
+]
 
 
 class GetThread(Request, frozen=True, kw_only=True):
@@ -50,11 +61,24 @@ class GetMessage(Request, frozen=True, kw_only=True):
 
 
 class GetHistory(Request, frozen=True, kw_only=True):
-    """A thread's commits in order, from number ``start``; a page of at most ``limit``."""
+    """A thread's commits, by default the oldest first; a page of at most ``limit``.
+
+    ``after`` and ``before`` are cursors, ids of entries, as seen in the order asked for; the number of a commit will
+    do, and takes longer to find. ``start`` is the number of the first commit instead of ``after``. ``types`` are
+    the events of which a commit has one at least. ``actor`` is one, or with a ``*`` at its end all that begin so.
+    ``since`` and ``until`` are inclusive: times with their offset, or Unix seconds, which are whole seconds.
+    """
 
     thread_id: ThreadId
-    start: Version = 1
+    start: Version | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    order: Order = "asc"
+    after: Cursor | None = None
+    before: Cursor | None = None
+    types: tuple[EventType, ...] = ()
+    actor: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    since: Seconds | datetime | None = None
+    until: Seconds | datetime | None = None
 
 
 class GetStateAt(Request, frozen=True, kw_only=True):

@@ -39,18 +39,30 @@ class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One commit of a history, with its place in the log and the hash of its stored body."""
+    """One commit of a history, with its place in the log and the hash of its stored body.
 
+    ``id`` is a cursor: where a page ended, or is to end. ``trace_id`` is that of the W3C trace context in which the
+    command came, if it came in one.
+    """
+
+    id: str
     position: Position
     hash: str
+    trace_id: str | None = None
     commit: Commit
 
 
 class History(Struct, frozen=True, kw_only=True):
-    """A page of a thread's commits, oldest first; ``next`` is the ``start`` of the page after it, if there is one."""
+    """A page of a thread's commits in the order asked for.
+
+    ``next`` is the ``start`` of the page after it and ``cursor`` its ``after``, which is found faster; both are null
+    if there is none. Where little of a long history is asked for, a page may have fewer commits than the limit, or
+    none, and still not be the last.
+    """
 
     commits: tuple[Entry, ...]
     next: int | None = None
+    cursor: str | None = None
 
 
 class Moment(Struct, frozen=True, kw_only=True):

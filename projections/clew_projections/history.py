@@ -14,7 +14,7 @@ from clew_events.errors import Corrupt, Unavailable
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.jetstream import EXPECTED, JetStream, Stored
+from clew_projections.jetstream import EXPECTED, PAGE, TRACE, JetStream, Stored
 from clew_projections.views import MessageView, absent
 
 PATIENCE: Final = 20
@@ -51,7 +51,7 @@ class Histories:
             Corrupt: the stored body cannot be read.
             Unavailable: the log does not answer.
         """
-        stored = await self._newest(address, seq)
+        stored = await self.newest(address, seq)
         if stored is None:
             return None
         return News(read(stored, self.shard(address)), alone=stored.headers.get(EXPECTED) == str(seq))
@@ -65,16 +65,16 @@ class Histories:
         """
         return [commit async for commit in self.after(address, seq)]
 
-    async def after(self, address: Address, seq: int) -> AsyncIterator[Recorded]:
-        """The same, one by one, for histories too long to hold."""
-        newest = await self._newest(address, seq)
+    async def after(self, address: Address, seq: int, ahead: int = PAGE) -> AsyncIterator[Recorded]:
+        """The same, one by one, for histories too long to hold; ``ahead`` are read at once."""
+        newest = await self.newest(address, seq)
         if newest is None:
             return
         shard = self.shard(address)
         stream, subject = event_stream(shard), event_subject(shard, address)
         late = 0
         while seq < newest.seq:
-            page, _ = await self._js.after(stream, subject, seq + 1)
+            page, _ = await self._js.after(stream, subject, seq + 1, ahead)
             for stored in page:
                 yield read(stored, shard)
             seq = page[-1].seq if page else seq
@@ -123,7 +123,8 @@ class Histories:
                     views[message_id] = advance_message(views.get(message_id), message_id, found.commit)
         return views
 
-    async def _newest(self, address: Address, seq: int) -> Stored | None:
+    async def newest(self, address: Address, seq: int) -> Stored | None:
+        """The same as it is stored."""
         shard = self.shard(address)
         ask = self._js.newest_at_leader if self._replicated else self._js.newest
         return await ask(event_stream(shard), event_subject(shard, address), seq)
@@ -158,7 +159,7 @@ def read(stored: Stored, shard: int) -> Recorded:
         Corrupt: it is none; the message names the place.
     """
     try:
-        return recorded(stored.body, Position(shard, stored.seq))
+        return recorded(stored.body, Position(shard, stored.seq), stored.headers.get(TRACE))
     except Corrupt as fault:
         fault.message = f"sequence {stored.seq} of shard {shard}: {fault.message}"
         fault.args = (fault.message,)

@@ -20,8 +20,10 @@ from clew_projections.projector import Projector
 from clew_projections.proof.verifying import Verifier
 from clew_projections.prove import Prover
 from clew_projections.spent import SpentIds
+from clew_projections.trail import Trail
 from clew_services import streams
 from clew_services.handle import Handler
+from clew_services.history_pages import HistoryPages
 from clew_services.keys import Keys
 from clew_services.keys.following import following
 from clew_services.keys.ring import KeyRing
@@ -57,7 +59,9 @@ class Clew:
         repeats = Repeats(self.current, self.histories, self.spent)
         log = Log(js, deployment.shards)
         self.handler = Handler(log, self.current, self.histories, repeats, memory, limits=limits)
-        self.reader = Reader(self.current, self.histories, memory)
+        self.trail = Trail(js, self.histories)
+        pages = HistoryPages(self.trail, self.current, memory)
+        self.reader = Reader(self.current, self.histories, memory, pages)
         self.keys = KeyRing(js)
 
     def checkpoint(self, shard: int) -> Checkpoint:

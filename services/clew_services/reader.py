@@ -9,7 +9,7 @@ from clew_events.commit import Position
 from clew_events.errors import Invalid, NotFound, Unavailable
 from clew_events.objects import MessagePage
 from clew_events.queries import GetHistory, GetMessage, GetStateAt, GetThread, ListMessages, Query
-from clew_events.replies import Entry, Found, History, Moment
+from clew_events.replies import Found, History, Moment
 from clew_events.subjects import Address
 from clew_projections.advancing import advance
 from clew_projections.current import Current, Present
@@ -17,6 +17,7 @@ from clew_projections.history import Histories
 from clew_projections.pages import span
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.decide import no_message, no_thread
+from clew_services.history_pages import HistoryPages
 from clew_services.memory import Memory
 from clew_services.render import message_object, thread_object
 
@@ -27,10 +28,11 @@ READ_AHEAD: Final = 256
 class Reader:
     """Answers queries."""
 
-    def __init__(self, current: Current, histories: Histories, memory: Memory) -> None:
+    def __init__(self, current: Current, histories: Histories, memory: Memory, pages: HistoryPages) -> None:
         self._current = current
         self._histories = histories
         self._memory = memory
+        self._pages = pages
 
     async def answer(self, tenant: str, query: Query) -> Found | History | Moment:
         """The answer to any query.
@@ -104,18 +106,7 @@ class Reader:
 
     async def history(self, tenant: str, query: GetHistory) -> History:
         """A page of a thread's commits. A deleted thread still has its history."""
-        address = Address(tenant, query.thread_id)
-        entries: list[Entry] = []
-        known = False
-        async for recorded in self._histories.after(address, 0):
-            if recorded.commit.n >= query.start + query.limit:
-                return History(commits=tuple(entries), next=recorded.commit.n)
-            known = True
-            if recorded.commit.n >= query.start:
-                entries.append(Entry(position=recorded.position, hash=recorded.hash, commit=recorded.commit))
-        if not known:
-            raise no_thread(query.thread_id)
-        return History(commits=tuple(entries))
+        return await self._pages.page(tenant, query)
 
     async def state_at(self, tenant: str, query: GetStateAt) -> Moment:
         """A thread as it was, folded from the log up to a commit or a moment."""

@@ -356,8 +356,8 @@ async def test_a_parked_thread_is_taken_up_by_the_first_version_that_can_read_it
     def forked(event: Json) -> list[Json]:
         return [{"type": "MetadataUpdated", "set": {"forked": "yes"}, "unset": []}]
 
-    def read(body: bytes, position: Position) -> Recorded:
-        return Recorded(codec.decode(body, {"ThreadForked": forked}), position, body_hash(body))
+    def read(body: bytes, position: Position, trace: str | None) -> Recorded:
+        return Recorded(codec.decode(body, {"ThreadForked": forked}), position, body_hash(body), trace)
 
     monkeypatch.setattr(history, "recorded", read)
     async with projecting(clew):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -15,6 +15,7 @@ from clew_events.client.requesting import Requester
 from clew_events.objects import Message
 from clew_events.queries import (
     Consistency,
+    EventType,
     GetHistory,
     GetMessage,
     GetStateAt,
@@ -107,20 +108,69 @@ class Queries:
                 return
             after = page.last_id
 
-    async def history(self, thread_id: str, *, start: int = 1, limit: int = PAGE) -> History:
-        """A page of a thread's commits, from number ``start``, oldest first."""
-        query = GetHistory(thread_id=thread_id, start=start, limit=limit)
+    async def history(
+        self,
+        thread_id: str,
+        *,
+        start: int | None = None,
+        limit: int = PAGE,
+        order: Order = "asc",
+        after: str | None = None,
+        before: str | None = None,
+        types: Sequence[EventType] = (),
+        actor: str | None = None,
+        since: int | datetime | None = None,
+        until: int | datetime | None = None,
+    ) -> History:
+        """A page of a thread's commits, by default the oldest first.
+
+        ``start`` is the number of the first, ``after`` and ``before`` are cursors (ids of entries). ``types`` are
+        events of which a commit has one at least; ``actor`` may end in ``*``; times are included, and a number is a
+        whole second of Unix time. The page after it is at its ``cursor``.
+        """
+        query = GetHistory(
+            thread_id=thread_id,
+            start=start,
+            limit=limit,
+            order=order,
+            after=after,
+            before=before,
+            types=tuple(types),
+            actor=actor,
+            since=since,
+            until=until,
+        )
         return await self._ask("history", query, reading.history)
 
-    async def iter_history(self, thread_id: str, *, start: int = 1) -> AsyncIterator[Entry]:
-        """All commits of a thread from number ``start``, fetched page by page as they are needed."""
-        page = await self.history(thread_id, start=start)
+    async def iter_history(
+        self,
+        thread_id: str,
+        *,
+        start: int | None = None,
+        order: Order = "asc",
+        types: Sequence[EventType] = (),
+        actor: str | None = None,
+        since: int | datetime | None = None,
+        until: int | datetime | None = None,
+    ) -> AsyncIterator[Entry]:
+        """All commits of a history, or all that are asked for, fetched page by page as they are needed."""
+        after: str | None = None
         while True:
+            page = await self.history(
+                thread_id,
+                start=start,
+                order=order,
+                after=after,
+                types=types,
+                actor=actor,
+                since=since,
+                until=until,
+            )
             for entry in page.commits:
                 yield entry
-            if page.next is None:
+            if page.cursor is None:
                 return
-            page = await self.history(thread_id, start=page.next)
+            start, after = None, page.cursor
 
     async def state_at(self, thread_id: str, *, n: int | None = None, time: datetime | None = None) -> Moment:
         """A thread as it was after commit ``n``, or at the moment ``time``: exactly one of the two."""

@@ -17,6 +17,7 @@ from clew_services.http.messages import Messages
 from clew_services.http.openapi import description
 from clew_services.http.pace import Pace
 from clew_services.http.parts import Parts
+from clew_services.http.past import Past
 from clew_services.http.threads import Threads
 from clew_services.keys import Keys, KeyScope
 from clew_services.settings import Settings
@@ -41,6 +42,7 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[BaseRoute]:
     """Every path at which there is something, the most asked for first."""
     carrying = Carrying(clew.handler, Attempts())
     threads, messages = Threads(carrying, clew.reader), Messages(carrying, clew.reader)
+    past = Past(clew.reader)
     pace = Pace(settings.rate, settings.burst)
 
     def doorway(closed: Mapping[str, Respond] = NONE, reading: KeyScope = "read", **methods: Respond) -> Doorway:
@@ -59,6 +61,7 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[BaseRoute]:
             "/v1/threads/{thread_id}/messages/{message_id}",
             doorway(GET=messages.retrieve, POST=messages.modify, PATCH=messages.patch, DELETE=messages.delete),
         ),
+        Route("/v1/threads/{thread_id}/events", doorway(reading="audit", GET=past.events)),
         Route("/healthz", Window(alive)),
         Route("/readyz", Window(Readiness(clew).show)),
         Route("/openapi.json", Window(description)),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
-from clew_events.queries import Limit, Order
+from clew_events.queries import Cursor, Limit, Order, Seconds
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
     MetadataIn,
@@ -43,6 +44,19 @@ class PatchBody(Request, frozen=True, kw_only=True):
     """The body of ``PATCH`` on a thread or a message: single metadata keys, the others left alone."""
 
     metadata: MetadataPatch
+
+
+class PageOfHistory(Request, frozen=True, kw_only=True):
+    """The query string of ``GET /v1/threads/{thread_id}/events``. Several types are separated by commas."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 20
+    order: Order = "asc"
+    after: Cursor | None = None
+    before: Cursor | None = None
+    type: str | None = None
+    actor: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    since: Seconds | datetime | None = None
+    until: Seconds | datetime | None = None
 
 
 class PageOfMessages(Request, frozen=True, kw_only=True):

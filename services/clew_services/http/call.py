@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from starlette.types import Scope
@@ -21,6 +22,8 @@ from clew_services.keys import Holder
 from clew_services.refusals import words
 
 T = TypeVar("T")
+NONE: Final[frozenset[str]] = frozenset()
+_SPACED_OFFSET: Final = re.compile(r"(?<=\d) (\d\d:\d\d)$")
 
 
 class Call:
@@ -88,8 +91,10 @@ class Call:
         """
         return refusals.decode(await self._intake.read() or empty, form)
 
-    def query(self, form: type[T], numbers: frozenset[str] = frozenset()) -> T:
+    def query(self, form: type[T], numbers: frozenset[str] = NONE, times: frozenset[str] = NONE) -> T:
         """The query string, as ``form``; ``numbers`` are the parameters that are written in digits.
+
+        In ``times`` a plus sign that was not encoded, and so came as a space, is taken for what was meant.
 
         Raises:
             Invalid: it is not of that form.
@@ -98,7 +103,8 @@ class Call:
         for name, text in parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True):
             if name in said:
                 raise Invalid(f"Invalid '{words.shown(name)}': it is given more than once.", param=words.shown(name))
-            said[name] = int(text) if name in numbers and _is_number(text) else text
+            meant = _SPACED_OFFSET.sub(r"+\1", text) if name in times else text
+            said[name] = int(meant) if name in numbers and _is_number(meant) else meant
         return refusals.convert(said, form)
 
     async def likeness(self) -> Callable[[], bytes]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from clew_events.objects import Thread
+from clew_events.schemas import definitions
 from clew_services.http.answers import Answer, json_answer
 from clew_services.http.errors import ErrorResponse
 from clew_services.http.health import Health
 from clew_services.http.links import links_of
 from clew_services.http.operations import ERRORS, HEADERS, OPERATIONS, PATH, QUERY, Operation
 
-_REF: Final = "#/components/schemas/{name}"
+_SCHEMAS: Final = "#/components/schemas/"
 
 Document = dict[str, Any]
 
@@ -63,14 +60,7 @@ def _rendered() -> Answer:
 def _schemas() -> Document:
     forms = {form for operation in OPERATIONS for form in (operation.body, operation.answer) if form is not None}
     named = sorted((*forms, ErrorResponse, Health), key=lambda form: form.__name__)
-    _, schemas = msgspec.json.schema_components(named, ref_template=_REF)
-    return {name: _tidy(schema) for name, schema in sorted(schemas.items())}
-
-
-def _tidy(schema: Mapping[str, object]) -> Document:
-    # Python 3.13 strips a docstring's indentation and older ones do not; the description is the same under both.
-    about = schema.get("description")
-    return {**schema, "description": inspect.cleandoc(about)} if isinstance(about, str) else dict(schema)
+    return dict(sorted(definitions(named, _SCHEMAS).items()))
 
 
 def _operation(operation: Operation) -> Document:
@@ -126,5 +116,5 @@ def _error(status: int, text: str) -> Document:
 
 
 def _json(form: type, example: object) -> Document:
-    content: Document = {"schema": {"$ref": _REF.format(name=form.__name__)}}
+    content: Document = {"schema": {"$ref": _SCHEMAS + form.__name__}}
     return {"application/json": content if example is None else {**content, "example": example}}

@@ -12,11 +12,20 @@ from clew_events.ids import COMMAND_ID_PATTERN, MESSAGE_ID_PATTERN, THREAD_ID_PA
 from clew_events.objects import Gone, Message, MessagePage, Thread
 from clew_events.requests import NewMessage
 from clew_services.http import samples
-from clew_services.http.bodies import CreateThreadBody, ModifyMessageBody, ModifyThreadBody, PageOfMessages, PatchBody
+from clew_services.http.bodies import (
+    CreateThreadBody,
+    ModifyMessageBody,
+    ModifyThreadBody,
+    PageOfHistory,
+    PageOfMessages,
+    PatchBody,
+)
+from clew_services.http.commits import CommitPage
 
 THREADS: Final = "/v1/threads"
 THREAD: Final = "/v1/threads/{thread_id}"
 MESSAGES: Final = "/v1/threads/{thread_id}/messages"
+EVENTS: Final = "/v1/threads/{thread_id}/events"
 MESSAGE: Final = "/v1/threads/{thread_id}/messages/{message_id}"
 
 ERRORS: Final[Mapping[int, str]] = {
@@ -64,15 +73,17 @@ HEADERS: Final[Mapping[str, Mapping[str, object]]] = {
 }
 
 
-def _query_parameters() -> dict[str, Mapping[str, object]]:
-    schema = msgspec.json.schema(PageOfMessages)["$defs"][PageOfMessages.__name__]
+def _query_parameters(form: type, prefix: str = "") -> dict[str, Mapping[str, object]]:
+    schema = msgspec.json.schema(form)["$defs"][form.__name__]
     return {
-        name: {"name": name, "in": "query", "required": False, "schema": described}
+        prefix + name: {"name": name, "in": "query", "required": False, "schema": described}
         for name, described in schema["properties"].items()
     }
 
 
-QUERY: Final = _query_parameters()
+MESSAGES_QUERY: Final = _query_parameters(PageOfMessages)
+HISTORY_QUERY: Final = _query_parameters(PageOfHistory, "history_")
+QUERY: Final = {**MESSAGES_QUERY, **HISTORY_QUERY}
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -127,7 +138,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         name="listMessages", method="GET", path=MESSAGES,
         summary="List a thread's messages, a page at a time",
         answer=MessagePage, answered=samples.PAGE,
-        parameters=("beta", *QUERY), errors=(*_ALWAYS, 404),
+        parameters=("beta", *MESSAGES_QUERY), errors=(*_ALWAYS, 404),
     ),
     Operation(
         name="getMessage", method="GET", path=MESSAGE,
@@ -149,5 +160,11 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         name="deleteMessage", method="DELETE", path=MESSAGE,
         summary="Delete a message",
         answer=Gone, answered=samples.MESSAGE_GONE,
+    ),
+    Operation(
+        name="listEvents", method="GET", path=EVENTS,
+        summary="List the commits by which a thread came to be what it is; takes the scope `audit`",
+        answer=CommitPage, answered=samples.COMMITS,
+        parameters=("beta", *HISTORY_QUERY), errors=(*_ALWAYS, 404),
     ),
 )  # fmt: skip

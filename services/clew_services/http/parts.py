@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from clew_events.commands import Command
-from clew_events.queries import GetMessage, GetThread, ListMessages
-from clew_events.replies import Done, Found
+from clew_events.queries import GetHistory, GetMessage, GetThread, ListMessages
+from clew_events.replies import Done, Found, History
 
 
 class Commands(Protocol):
@@ -27,6 +27,9 @@ class Queries(Protocol):
 
     async def messages(self, tenant: str, query: ListMessages) -> Found:
         """A page of messages."""
+
+    async def history(self, tenant: str, query: GetHistory) -> History:
+        """A page of a thread's commits."""
 
 
 class Api(Protocol):

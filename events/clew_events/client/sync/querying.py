@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ from clew_events.client.answers import MessageFound, MessagesFound, ThreadFound
 from clew_events.client.querying import PAGE
 from clew_events.client.sync.background import Background
 from clew_events.objects import Message
-from clew_events.queries import Consistency, Order
+from clew_events.queries import Consistency, EventType, Order
 from clew_events.replies import Entry, History, Moment
 
 T = TypeVar("T")
@@ -76,9 +76,40 @@ class Queries:
             )
         )
 
-    def history(self, thread_id: str, *, start: int = 1, limit: int = PAGE) -> History:
-        """A page of a thread's commits, from number ``start``, oldest first."""
-        return self._run(self._clew.history(thread_id, start=start, limit=limit))
+    def history(
+        self,
+        thread_id: str,
+        *,
+        start: int | None = None,
+        limit: int = PAGE,
+        order: Order = "asc",
+        after: str | None = None,
+        before: str | None = None,
+        types: Sequence[EventType] = (),
+        actor: str | None = None,
+        since: int | datetime | None = None,
+        until: int | datetime | None = None,
+    ) -> History:
+        """A page of a thread's commits, by default the oldest first.
+
+        ``start`` is the number of the first, ``after`` and ``before`` are cursors (ids of entries). ``types`` are
+        events of which a commit has one at least; ``actor`` may end in ``*``; times are included, and a number is a
+        whole second of Unix time. The page after it is at its ``cursor``.
+        """
+        return self._run(
+            self._clew.history(
+                thread_id,
+                start=start,
+                limit=limit,
+                order=order,
+                after=after,
+                before=before,
+                types=types,
+                actor=actor,
+                since=since,
+                until=until,
+            )
+        )
 
     def state_at(self, thread_id: str, *, n: int | None = None, time: datetime | None = None) -> Moment:
         """A thread as it was after commit ``n``, or at the moment ``time``: exactly one of the two."""
@@ -94,10 +125,31 @@ class Queries:
                 return
             after = page.last_id
 
-    def iter_history(self, thread_id: str, *, start: int = 1) -> Iterator[Entry]:
-        """All commits of a thread from number ``start``, fetched page by page as they are needed."""
-        following: int | None = start
-        while following is not None:
-            page = self.history(thread_id, start=following)
+    def iter_history(
+        self,
+        thread_id: str,
+        *,
+        start: int | None = None,
+        order: Order = "asc",
+        types: Sequence[EventType] = (),
+        actor: str | None = None,
+        since: int | datetime | None = None,
+        until: int | datetime | None = None,
+    ) -> Iterator[Entry]:
+        """All commits of a history, or all that are asked for, fetched page by page as they are needed."""
+        after: str | None = None
+        while True:
+            page = self.history(
+                thread_id,
+                start=start,
+                order=order,
+                after=after,
+                types=types,
+                actor=actor,
+                since=since,
+                until=until,
+            )
             yield from page.commits
-            following = page.next
+            if page.cursor is None:
+                return
+            start, after = None, page.cursor

@@ -1,0 +1,54 @@
+"""Which commits of a history somebody wants to see. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+
+from clew_events.commit import Commit
+from clew_events.events import Event
+
+ANY_END: Final = "*"
+"""At the end of an actor: whoever's name begins so."""
+
+
+class Choice(Struct, frozen=True, kw_only=True):
+    """What a commit must be like: have an event of one of ``types``, be by ``actor``, and lie between two times.
+
+    What is left out does not matter. Both times are included.
+    """
+
+    types: frozenset[str] = frozenset()
+    actor: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def takes(self, commit: Commit) -> bool:
+        """Whether a commit is wanted."""
+        return (
+            (not self.types or any(tag_of(event) in self.types for event in commit.events))
+            and (self.actor is None or _is(commit.actor, self.actor))
+            and not self.is_before(commit)
+            and not self.is_after(commit)
+        )
+
+    def is_before(self, commit: Commit) -> bool:
+        """Whether a commit, and with it every earlier one of its thread, is too early."""
+        return self.since is not None and commit.at < self.since
+
+    def is_after(self, commit: Commit) -> bool:
+        """Whether a commit, and with it every later one of its thread, is too late."""
+        return self.until is not None and commit.at > self.until
+
+
+def tag_of(event: Event) -> str:
+    """An event's name on the wire."""
+    return str(event.__struct_config__.tag)
+
+
+def _is(actor: str, wanted: str) -> bool:
+    if wanted.endswith(ANY_END):
+        return actor.startswith(wanted[: -len(ANY_END)])
+    return actor == wanted

@@ -1,0 +1,83 @@
+"""Commits as HTTP shows them: flat, and in lists like all the others."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from clew_events.commit import Position
+from clew_events.events import Event
+from clew_events.replies import Entry, History
+
+
+class CommitObject(Struct, frozen=True, kw_only=True):
+    """One commit. ``id`` is its cursor; ``created_at`` are the Unix seconds of ``at``.
+
+    ``hash`` is the SHA-256 of the stored bytes, which the next commit has as its ``prev``; ``digest`` is that of the
+    command as it was received, shortened to 16 hex digits.
+    """
+
+    id: str
+    object: Literal["thread.commit"] = "thread.commit"
+    thread_id: str
+    n: int
+    created_at: int
+    at: datetime
+    actor: str
+    command: str
+    command_id: str
+    digest: str
+    trace_id: str | None
+    position: Position
+    hash: str
+    prev: str | None
+    events: tuple[Event, ...]
+
+
+class CommitPage(Struct, frozen=True, kw_only=True):
+    """A page of commits. ``next`` is what to give as ``after`` for the page after it, and null if there is none.
+
+    Where little of a long history is asked for, a page may be empty and still have a ``next``.
+    """
+
+    object: Literal["list"] = "list"
+    data: tuple[CommitObject, ...]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+    next: str | None
+
+
+def commit_object(entry: Entry) -> CommitObject:
+    """One commit of a history."""
+    commit = entry.commit
+    return CommitObject(
+        id=entry.id,
+        thread_id=commit.thread,
+        n=commit.n,
+        created_at=int(commit.at.timestamp()),
+        at=commit.at,
+        actor=commit.actor,
+        command=commit.command,
+        command_id=commit.id,
+        digest=commit.digest,
+        trace_id=entry.trace_id,
+        position=entry.position,
+        hash=entry.hash,
+        prev=commit.prev,
+        events=commit.events,
+    )
+
+
+def commit_page(history: History) -> CommitPage:
+    """A page of a history."""
+    data = tuple(map(commit_object, history.commits))
+    return CommitPage(
+        data=data,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+        has_more=history.cursor is not None,
+        next=history.cursor,
+    )

@@ -1,0 +1,49 @@
+"""How a thread came to be what it is: ``/v1/threads/{thread_id}/events``. For keys with the scope ``audit``."""
+
+from __future__ import annotations
+
+from typing import Final, cast, get_args
+
+from clew_events.queries import EventType, GetHistory
+from clew_services.http.answers import Answer, json_answer
+from clew_services.http.bodies import PageOfHistory
+from clew_services.http.call import Call
+from clew_services.http.commits import commit_page
+from clew_services.http.parts import Queries
+from clew_services.refusals import words
+
+TIMES: Final = frozenset({"since", "until"})
+_NUMBERS: Final = TIMES | {"limit"}
+_TYPES: Final = get_args(EventType)
+
+
+class Past:
+    """Answers what auditors ask about one thread, deleted or not."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+
+    async def events(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}/events``: the oldest first unless asked otherwise."""
+        thread_id = call.thread_id
+        asked = call.query(PageOfHistory, _NUMBERS, TIMES)
+        query = GetHistory(
+            thread_id=thread_id,
+            limit=asked.limit,
+            order=asked.order,
+            after=asked.after,
+            before=asked.before,
+            types=_types(asked.type),
+            actor=asked.actor,
+            since=asked.since,
+            until=asked.until,
+        )
+        return json_answer(commit_page(await self._queries.history(call.holder.tenant, query)))
+
+
+def _types(said: str | None) -> tuple[EventType, ...]:
+    names = [name.strip() for name in said.split(",")] if said is not None else []
+    for name in names:
+        if name not in _TYPES:
+            raise words.not_supported("type", name, _TYPES)
+    return cast("tuple[EventType, ...]", tuple(names))
