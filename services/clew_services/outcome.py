@@ -17,8 +17,8 @@ from clew_events.commit import Commit, Position
 from clew_events.objects import Gone, Message
 from clew_events.replies import Done
 from clew_projections.advancing import advance_message, touched
+from clew_projections.render import message_object, thread_object
 from clew_projections.views import MessageView, ThreadView
-from clew_services.render import message_object, thread_object
 
 
 def outcome(

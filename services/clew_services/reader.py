@@ -15,11 +15,11 @@ from clew_projections.advancing import advance
 from clew_projections.current import Current, Present
 from clew_projections.history import Histories
 from clew_projections.pages import span
+from clew_projections.render import message_object, thread_object
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.decide import no_message, no_thread
 from clew_services.history_pages import HistoryPages
 from clew_services.memory import Memory
-from clew_services.render import message_object, thread_object
 
 READ_AHEAD: Final = 256
 """Places read at once where many messages of a page turn out to be deleted."""

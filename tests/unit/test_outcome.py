@@ -26,9 +26,9 @@ from clew_events.events import (
 from clew_events.objects import CodeInterpreterFiles, Gone, Resources, SearchStores, TextPart, TextValue
 from clew_events.requests import NewMessage
 from clew_projections.advancing import advance, advance_message
+from clew_projections.render import message_object, thread_object
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.outcome import outcome
-from clew_services.render import message_object, thread_object
 from support.commits import CREATED, NOON, THREAD, added, chain
 
 HELLO = NewMessage(role="user", content="hello")

@@ -1,0 +1,15 @@
+"""The index: threads by time, metadata and words, in one SQLite file that can be made again from the log.
+
+A file is written by one :class:`IndexWriter` and read by any number of :class:`IndexReader`, here or in other
+processes. ``Index`` reads for an event loop.
+"""
+
+from __future__ import annotations
+
+from clew_projections.index.answering import IndexReader
+from clew_projections.index.asking import Index
+from clew_projections.index.opening import open_for_reading, open_for_writing
+from clew_projections.index.schema import INDEX_FORMAT
+from clew_projections.index.writing import IndexWriter
+
+__all__ = ["INDEX_FORMAT", "Index", "IndexReader", "IndexWriter", "open_for_reading", "open_for_writing"]

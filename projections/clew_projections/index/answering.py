@@ -1,0 +1,191 @@
+"""Answering a question for a list of threads, all of it from one moment of the index."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from msgspec import UNSET, UnsetType
+
+from clew_events.commit import Position
+from clew_events.errors import Corrupt, Invalid, Unavailable
+from clew_events.ids import is_thread_id
+from clew_events.listed import Excerpt, Freshness, ListedThread, ThreadList
+from clew_events.listing import ListThreads, positions_text
+from clew_projections.index import cursors, rows
+from clew_projections.index.conditions import TRUE, Conditions
+from clew_projections.index.counting import Counting
+from clew_projections.index.cursors import Place
+from clew_projections.index.driving import Driving
+from clew_projections.index.excerpts import excerpt
+from clew_projections.index.rows import Row
+from clew_projections.index.scanning import Meant, scanned
+from clew_projections.index.searching import Hit, Search
+from clew_projections.index.times import SECOND, moment
+from clew_projections.index.words import words_of
+from clew_projections.render import thread_object
+
+PATIENCE: Final = 5.0
+"""Seconds after which a question is given up that makes the index look at too many threads."""
+_STEPS: Final = 20_000
+
+
+class IndexReader:
+    """Reads one file, for one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._until = 0.0
+        connection.set_progress_handler(self._is_late, _STEPS)
+
+    def marks(self) -> dict[int, int]:
+        """By shard, the sequence up to which everything is in the index.
+
+        Raises:
+            Unavailable: the file cannot be read for now.
+            Corrupt: the file is damaged.
+        """
+        with self._moment():
+            return self._marks()
+
+    def list(self, tenant: str, query: ListThreads) -> ThreadList:
+        """A page of a tenant's threads.
+
+        Raises:
+            Invalid: a cursor is not one of this question; or the question takes too long (``question_too_large``).
+            Unavailable: the file cannot be read for now.
+            Corrupt: the file is damaged.
+        """
+        _hold_order(query)
+        words = words_of(query.search) if query.search is not None else None
+        with self._moment():
+            return self._answer(tenant, query, words)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _answer(self, tenant: str, query: ListThreads, words: tuple[str, ...] | None) -> ThreadList:
+        found = self._connection.execute("SELECT no, threads FROM tenant WHERE name = ?", (tenant,)).fetchone()
+        owner, threads = found if found is not None else (0, 0)
+        conditions = Conditions(self._connection, owner)
+        after, before = (self._place(owner, query, param) for param in ("after", "before"))
+        meant = Meant(owner, threads, TRUE, None)
+        if query.where is not None:
+            candidates = Driving(self._connection, conditions).candidates(query.where)
+            meant = Meant(owner, threads, conditions.sql(query.where), candidates)
+        search = None if words is None else Search(self._connection, words, meant)
+        page: list[tuple[Row, Hit | None]]
+        if search is None:
+            rows_found = scanned(self._connection, query, meant, after, before)
+            page = [(row, None) for row in itertools.islice(rows_found, query.limit + 1)]
+        else:
+            page = [(hit.row, hit) for hit in itertools.islice(search.found(query, after, before), query.limit + 1)]
+        counting = Counting(self._connection, conditions, meant)
+        everything = query.where is None and search is None
+        count, facets = counting.answer(search, everything=everything, count=query.count, facets=query.facets)
+        shown, more = page[: query.limit], len(page) > query.limit
+        data = tuple(self._listed(tenant, row, hit) for row, hit in shown)
+        return ThreadList(
+            data=data,
+            first_id=data[0].id if data else None,
+            last_id=data[-1].id if data else None,
+            has_more=more,
+            next=cursors.written(query, _place_of(query, *shown[-1])) if more else None,
+            fresh=self._freshness(),
+            count=count,
+            facets=facets,
+        )
+
+    def _listed(self, tenant: str, row: Row, hit: Hit | None) -> ListedThread:
+        thread = thread_object(rows.view_of(row, tenant))
+        found: Excerpt | UnsetType = UNSET
+        if hit is not None:
+            found = excerpt(self._connection, hit.expression, hit.message)
+        return ListedThread(
+            id=thread.id,
+            created_at=thread.created_at,
+            metadata=thread.metadata,
+            tool_resources=thread.tool_resources,
+            updated_at=row.updated // SECOND,
+            version=row.n,
+            message_count=row.messages,
+            created_by=row.created_by,
+            updated_by=row.updated_by,
+            excerpt=found,
+        )
+
+    def _place(self, tenant: int, query: ListThreads, param: str) -> Place | None:
+        text: str | None = getattr(query, param)
+        if text is None:
+            return None
+        if not is_thread_id(text):
+            return cursors.read(query, param, text)
+        if query.ordered_by != "created":
+            raise Invalid(
+                f"Invalid '{param}': a thread is no lasting place in the order by '{query.ordered_by}', for it moves. "
+                "Take 'next' from the answer before.",
+                code="invalid_cursor",
+                param=param,
+            )
+        asked = "SELECT created FROM thread WHERE tenant = ? AND id = ?"
+        found = self._connection.execute(asked, (tenant, text)).fetchone()
+        if found is None:
+            raise Invalid(f"Invalid '{param}': no thread found with id '{text}'.", code="invalid_cursor", param=param)
+        return Place(found[0], text)
+
+    def _freshness(self) -> Freshness:
+        at = self._connection.execute("SELECT at FROM newest").fetchone()[0]
+        position = positions_text(*(Position(shard, seq) for shard, seq in sorted(self._marks().items())))
+        return Freshness(position=position, at=None if at is None else moment(at))
+
+    def _marks(self) -> dict[int, int]:
+        return dict(self._connection.execute("SELECT shard, seq FROM mark"))
+
+    @contextmanager
+    def _moment(self) -> Iterator[None]:
+        """A block in which the index stands still, and which does not last too long."""
+        self._until = time.monotonic() + PATIENCE
+        try:
+            self._connection.execute("BEGIN")
+            yield
+        except sqlite3.OperationalError as fault:
+            if self._is_late():
+                raise Invalid(
+                    f"Invalid 'where': the question makes the index look at too many threads for {PATIENCE:.0f} s. "
+                    "Narrow it down by what few threads have, or by time.",
+                    code="question_too_large",
+                    param="where",
+                ) from fault
+            raise Unavailable(f"the index cannot be read: {fault}", code="index_unavailable") from fault
+        except sqlite3.DatabaseError as fault:
+            raise Corrupt(
+                f"the index is damaged: {fault}. It is made again from the log.", code="unreadable_index"
+            ) from fault
+        finally:
+            self._until = float("inf")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._until
+
+
+def _hold_order(query: ListThreads) -> None:
+    if (query.search is not None) == (query.ordered_by == "match"):
+        return
+    if query.search is None:
+        why = "'match' is the order of a search, and there is no 'search'"
+    else:
+        why = f"a search is ordered by 'match', not by '{query.ordered_by}'"
+    raise Invalid(f"Invalid 'order_by': {why}.", param="order_by")
+
+
+def _place_of(query: ListThreads, row: Row, hit: Hit | None) -> Place:
+    if hit is not None:
+        return Place(hit.message, row.id)
+    return Place(row.created if query.ordered_by == "created" else row.updated, row.id)

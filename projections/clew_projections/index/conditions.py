@@ -1,0 +1,156 @@
+"""Conditions as SQL over ``t``, a row of ``thread``. Whatever a caller says becomes a parameter."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from clew_events.listing import ActorTest, Condition, MetadataTest, NumberTest, TimeTest
+from clew_projections.index.terms import CREATED_BY, UPDATED_BY, actor_key
+from clew_projections.index.times import SECOND, micros
+
+_BOUNDS: Final = (("gt", ">"), ("gte", ">="), ("lt", "<"), ("lte", "<="))
+_LAST: Final = "\U0010ffff"
+
+
+class Sql(NamedTuple):
+    """A piece of SQL and the values of its question marks, in order."""
+
+    text: str
+    values: tuple[object, ...] = ()
+
+
+TRUE: Final = Sql("1")
+FALSE: Final = Sql("0")
+
+
+def joined(word: str, parts: list[Sql]) -> Sql:
+    """Pieces joined by ``AND`` or ``OR``; none at all are true, or false."""
+    if not parts:
+        return TRUE if word == "AND" else FALSE
+    if len(parts) == 1:
+        return parts[0]
+    return Sql(
+        "(" + f" {word} ".join(part.text for part in parts) + ")", tuple(v for part in parts for v in part.values)
+    )
+
+
+def value_tests(test: MetadataTest) -> list[Sql]:
+    """What must hold of ``v``, the one term with a value that is wanted."""
+    tests: list[Sql] = []
+    if test.eq is not None:
+        tests.append(Sql("v.value = ?", (test.eq,)))
+    if test.one_of is not None:
+        tests.append(Sql(f"v.value IN ({_marks(len(test.one_of))})", test.one_of))
+    if test.prefix:
+        # Every text with the prefix lies between it and its followers; substr alone would look at every value.
+        tests.append(Sql("v.value >= ? AND v.value < ?", (test.prefix, _after(test.prefix))))
+        tests.append(Sql("substr(v.value, 1, ?) = ?", (len(test.prefix), test.prefix)))
+    for name, sign in _BOUNDS:
+        bound: float | str | None = getattr(test, name)
+        if bound is not None:
+            tests.append(Sql(f"v.{'value' if isinstance(bound, str) else 'number'} {sign} ?", (bound,)))
+    return tests
+
+
+def is_positive(test: MetadataTest) -> bool:
+    """Whether a test wants a value to be there."""
+    return bool(test.exists or value_tests(test)) or test.prefix == ""
+
+
+class Conditions:
+    """Conditions of one tenant's questions. What the index has no word for holds for no thread."""
+
+    def __init__(self, connection: sqlite3.Connection, tenant: int) -> None:
+        self._connection = connection
+        self._tenant = tenant
+
+    def sql(self, condition: Condition) -> Sql:
+        """What holds for ``t`` exactly if the condition does."""
+        parts = [self.sql(each) for each in condition.every or ()]
+        if condition.some is not None:
+            parts.append(joined("OR", [self.sql(each) for each in condition.some]))
+        if condition.no is not None:
+            inner = self.sql(condition.no)
+            parts.append(Sql(f"NOT {inner.text}", inner.values))
+        if condition.metadata is not None:
+            parts.append(self._metadata(condition.metadata))
+        if condition.created is not None:
+            parts += times("t.created", condition.created)
+        if condition.updated is not None:
+            parts += times("t.updated", condition.updated)
+        if condition.messages is not None:
+            parts += _numbers(condition.messages)
+        for column, actor in (("t.created_by", condition.created_by), ("t.updated_by", condition.updated_by)):
+            if actor is not None:
+                parts += _actors(column, actor)
+        return joined("AND", parts)
+
+    def key(self, name: str) -> int:
+        """The number of a metadata key; 0 if no thread ever had it."""
+        found = self._connection.execute("SELECT no FROM key WHERE tenant = ? AND name = ?", (self._tenant, name))
+        row = found.fetchone()
+        return 0 if row is None else int(row[0])
+
+    def actor_key(self, *, latest: bool) -> int:
+        """The number of the key under which threads have who changed them last, or created them."""
+        return actor_key(self._tenant, UPDATED_BY if latest else CREATED_BY)
+
+    def _metadata(self, test: MetadataTest) -> Sql:
+        parts: list[Sql] = []
+        if is_positive(test):
+            parts.append(self._has(test.key, value_tests(test)))
+        if test.ne is not None:
+            found = self._has(test.key, [Sql("v.value = ?", (test.ne,))])
+            parts.append(Sql(f"NOT {found.text}", found.values))
+        if test.exists is False:
+            found = self._has(test.key, [])
+            parts.append(Sql(f"NOT {found.text}", found.values))
+        return joined("AND", parts)
+
+    def _has(self, name: str | None, tests: list[Sql]) -> Sql:
+        """That there is a pair, under one key or any, whose value passes the tests."""
+        which = Sql("p.key > 0")
+        if name is not None:
+            if (key := self.key(name)) == 0:
+                return FALSE
+            which = Sql("p.key = ?", (key,))
+        held = joined("AND", [which, *tests])
+        terms = "CROSS JOIN term v ON v.no = p.term" if tests else ""
+        return Sql(f"EXISTS (SELECT 1 FROM pair p {terms} WHERE p.thread = t.no AND {held.text})", held.values)
+
+
+def times(column: str, test: TimeTest) -> list[Sql]:
+    """What the bounds of a time say of a column."""
+    found: list[Sql] = []
+    for name, sign in _BOUNDS:
+        bound: datetime | int | None = getattr(test, name)
+        if bound is not None:
+            found.append(Sql(f"{column} {sign} ?", (micros(bound) if isinstance(bound, datetime) else bound * SECOND,)))
+    return found
+
+
+def _numbers(test: NumberTest) -> list[Sql]:
+    found: list[Sql] = [] if test.eq is None else [Sql("t.messages = ?", (test.eq,))]
+    for name, sign in _BOUNDS:
+        bound: int | None = getattr(test, name)
+        if bound is not None:
+            found.append(Sql(f"t.messages {sign} ?", (bound,)))
+    return found
+
+
+def _actors(column: str, test: ActorTest) -> list[Sql]:
+    found: list[Sql] = [] if test.eq is None else [Sql(f"{column} = ?", (test.eq,))]
+    if test.one_of is not None:
+        found.append(Sql(f"{column} IN ({_marks(len(test.one_of))})", test.one_of))
+    return found
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+def _after(prefix: str) -> str:
+    # Not the next prefix, which may not exist, but more than any value is long of the last character there is.
+    return prefix + _LAST * 513

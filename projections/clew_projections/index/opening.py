@@ -1,0 +1,86 @@
+"""Opening the file of an index, for its one writer or for any number of readers.
+
+The file is in WAL mode, so nobody waits for anybody. It is not synced: what a power cut takes, or tears, is made again
+from the log, which is why a file that does not look right is refused and never repaired.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from clew_events.errors import Corrupt, Unavailable
+from clew_projections.index.answering import IndexReader
+from clew_projections.index.schema import INDEX_FORMAT, create, format_of
+from clew_projections.index.writing import IndexWriter
+
+_LEAST_SQLITE: Final = (3, 35, 0)
+_PRAGMAS: Final = (
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA synchronous = OFF",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA mmap_size = 1073741824",
+)
+_MEBIBYTES: Final = {"writing": 64, "reading": 8}
+"""Pages that one connection keeps to itself, beside what the operating system keeps for all."""
+
+
+def open_for_writing(path: Path) -> IndexWriter:
+    """The writer of a file, which is made if it is not there. There must be no other writer, in any process.
+
+    Raises:
+        Corrupt: the file is no index, or one of another format (``index_format``): remove it, and it is made again.
+        Unavailable: it cannot be opened; or this Python's SQLite is too old.
+    """
+    return IndexWriter(_opened(path, "rwc", "writing"))
+
+
+def open_for_reading(path: Path) -> IndexReader:
+    """A reader of a file, for one thread at a time.
+
+    Raises:
+        Corrupt: as with :func:`open_for_writing`.
+        Unavailable: as there; and with the code ``index_not_ready``, there is no file yet.
+    """
+    return IndexReader(_opened(path, "ro", "reading"))
+
+
+def _opened(path: Path, mode: str, what: str) -> sqlite3.Connection:
+    if sqlite3.sqlite_version_info < _LEAST_SQLITE:
+        least = ".".join(map(str, _LEAST_SQLITE))
+        raise Unavailable(f"the index needs SQLite {least}, and this is {sqlite3.sqlite_version}", code="no_index")
+    if mode == "ro" and not path.exists():
+        raise Unavailable(f"the index {path.name} is not there yet", code="index_not_ready")
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+        )
+        for pragma in (*_PRAGMAS, f"PRAGMA cache_size = -{_MEBIBYTES[what] * 1024}"):
+            connection.execute(pragma)
+        _hold_format(connection, path, writing=mode != "ro")
+    except BaseException as fault:
+        if connection is not None:
+            connection.close()
+        if isinstance(fault, sqlite3.OperationalError):
+            raise Unavailable(f"the index {path.name} cannot be opened: {fault}", code="index_not_ready") from fault
+        if isinstance(fault, sqlite3.DatabaseError):
+            raise Corrupt(f"{path.name} is no index: {fault}", code="unreadable_index") from fault
+        raise
+    return connection
+
+
+def _hold_format(connection: sqlite3.Connection, path: Path, *, writing: bool) -> None:
+    found = format_of(connection)
+    if found == 0:
+        if not writing:
+            raise Unavailable(f"the index {path.name} is not there yet", code="index_not_ready")
+        connection.execute("PRAGMA journal_mode = WAL")
+        create(connection)
+    elif found != INDEX_FORMAT:
+        raise Corrupt(
+            f"the index {path.name} has format {found}, and this Clew has {INDEX_FORMAT}", code="index_format"
+        )
+    if writing:
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")

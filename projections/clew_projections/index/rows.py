@@ -1,0 +1,89 @@
+"""A thread as a row of the index, and back as the view that the next commit continues."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.content import Metadata, ToolResources
+from clew_projections.index.times import micros, moment
+from clew_projections.views import ThreadView
+
+COLUMNS: Final = (
+    "no, tenant, id, deleted, seq, n, hash, created, updated, created_by, updated_by, messages, last_ordinal, body"
+)
+
+
+class Body(Struct, frozen=True, array_like=True):
+    """What of a thread is kept only to be shown."""
+
+    metadata: Metadata
+    tool_resources: ToolResources
+
+
+class Row(NamedTuple):
+    """A row of ``thread``, in the order of :data:`COLUMNS`."""
+
+    no: int
+    tenant: int
+    id: str
+    deleted: int
+    seq: int
+    n: int
+    hash: str
+    created: int
+    updated: int
+    created_by: str
+    updated_by: str
+    messages: int
+    last_ordinal: int
+    body: bytes
+
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+_DECODE: Final = msgspec.json.Decoder(Body).decode
+_NOTHING: Final = _ENCODE(Body({}, ToolResources()))
+
+
+def view_of(row: Row, tenant: str) -> ThreadView:
+    """The view of a thread as far as the index has it: all of it but the ids that were spent."""
+    body = _DECODE(row.body)
+    return ThreadView(
+        id=row.id,
+        tenant=tenant,
+        status="deleted" if row.deleted else "open",
+        metadata=body.metadata,
+        tool_resources=body.tool_resources,
+        messages=row.messages,
+        last_ordinal=row.last_ordinal,
+        n=row.n,
+        seq=row.seq,
+        hash=row.hash,
+        created_at=moment(row.created),
+        updated_at=moment(row.updated),
+    )
+
+
+def row_of(no: int, tenant: int, view: ThreadView, created_by: str, updated_by: str) -> Row:
+    """The row of a thread that has at least one commit. Of a deleted one, nothing is kept that somebody wrote."""
+    if view.created_at is None or view.updated_at is None or view.hash is None:
+        raise AssertionError("a row is written because of a commit")
+    deleted = view.status == "deleted"
+    return Row(
+        no=no,
+        tenant=tenant,
+        id=view.id,
+        deleted=int(deleted),
+        seq=view.seq,
+        n=view.n,
+        hash=view.hash,
+        created=micros(view.created_at),
+        updated=micros(view.updated_at),
+        created_by=created_by,
+        updated_by=updated_by,
+        messages=view.messages,
+        last_ordinal=view.last_ordinal,
+        body=_NOTHING if deleted else _ENCODE(Body(view.metadata, view.tool_resources)),
+    )

@@ -1,0 +1,102 @@
+"""The tables of the index. A file of another format is never read: it is made again from the log.
+
+``thread`` has a row for every thread there ever was; of a deleted one only what cursors and late commits need. Every
+value of a metadata key is a ``term``, which counts the threads that have it, and ``pair`` says which: in the order of
+both times, so that the newest threads with a value are read off an index. Who created and last changed a thread are
+terms too, under keys with negative numbers. Times are in microseconds since 1970.
+
+``message`` holds the text of every message that has one, and its number follows from the message's time, so that the
+newest are found first in ``words``, the full-text index. There each message is also filed under its tenant and its
+thread, as words of the column ``place``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+INDEX_FORMAT: Final = 1
+"""Grows whenever a table changes or is filled otherwise."""
+
+_TABLES: Final = """
+CREATE TABLE tenant (no INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, threads INTEGER NOT NULL DEFAULT 0);
+
+CREATE TABLE thread (
+    no INTEGER PRIMARY KEY,
+    tenant INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    deleted INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    hash TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    updated INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    updated_by TEXT NOT NULL,
+    messages INTEGER NOT NULL,
+    last_ordinal INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX thread_id ON thread (tenant, id);
+CREATE INDEX thread_created ON thread (tenant, created) WHERE deleted = 0;
+CREATE INDEX thread_updated ON thread (tenant, updated) WHERE deleted = 0;
+
+CREATE TABLE key (
+    no INTEGER PRIMARY KEY,
+    tenant INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    threads INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (tenant, name)
+);
+
+CREATE TABLE term (
+    no INTEGER PRIMARY KEY,
+    key INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    number REAL,
+    threads INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (key, value)
+);
+CREATE INDEX term_frequent ON term (key, threads);
+CREATE INDEX term_number ON term (key, number) WHERE number IS NOT NULL;
+
+CREATE TABLE pair (
+    thread INTEGER NOT NULL,
+    key INTEGER NOT NULL,
+    term INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    updated INTEGER NOT NULL,
+    PRIMARY KEY (thread, key)
+) WITHOUT ROWID;
+CREATE INDEX pair_created ON pair (term, created);
+CREATE INDEX pair_updated ON pair (term, updated);
+
+CREATE TABLE message (
+    no INTEGER PRIMARY KEY,
+    thread INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL,
+    place TEXT NOT NULL,
+    role TEXT NOT NULL,
+    id TEXT NOT NULL,
+    text TEXT NOT NULL
+);
+CREATE UNIQUE INDEX message_place ON message (thread, ordinal);
+CREATE VIRTUAL TABLE words USING fts5 (
+    place, text, content='message', content_rowid='no', tokenize="unicode61 remove_diacritics 2"
+);
+
+CREATE TABLE mark (shard INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+CREATE TABLE newest (one INTEGER PRIMARY KEY CHECK (one = 1), at INTEGER);
+INSERT INTO newest VALUES (1, NULL);
+"""
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables in an empty file, all or none."""
+    connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {INDEX_FORMAT}; COMMIT;")
+
+
+def format_of(connection: sqlite3.Connection) -> int:
+    """The format of a file; 0 is an empty one."""
+    number: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return number

@@ -1,0 +1,288 @@
+"""Threads kept in plain lists, and questions about them answered by looking at every one: what the index must equal."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from clew_events.codec import encode
+from clew_events.commit import Position, Recorded, body_hash
+from clew_events.content import Message, Text, ToolResources
+from clew_events.events import (
+    Event,
+    MessageAdded,
+    MessageDeleted,
+    MetadataUpdated,
+    ThreadCreated,
+    ThreadDeleted,
+)
+from clew_events.ids import message_id
+from clew_events.listing import ActorTest, Condition, ListThreads, MetadataTest, NumberTest, TimeTest
+from clew_events.subjects import shard_of
+from clew_projections.advancing import advance
+from clew_projections.views import ThreadView, absent
+from support.commits import NOON, commit
+
+SHARDS = 2
+TENANTS = ("default", "other")
+THREADS = tuple(f"thread_{letter}" for letter in "abcdefgh")
+KEYS = ("plan", "n", "")
+VALUES = ("gold", "golden", "silver", "1", "2.5", "-10", "1e400", "", "é", "\U0010ffff")
+WORDS = ("refund", "policy", "NEAR", "déjà", "x")
+ACTORS = ("ada", "bob")
+
+
+class Kept(Struct, kw_only=True):
+    """A thread as it is kept for comparison."""
+
+    view: ThreadView
+    created_by: str
+    updated_by: str
+    texts: dict[int, tuple[datetime, str]] = {}
+
+
+class World:
+    """What happened, commit by commit, and what is there now."""
+
+    def __init__(self) -> None:
+        self.threads: dict[tuple[str, str], Kept] = {}
+        self.records: list[Recorded] = []
+        self._seqs: Counter[int] = Counter()
+
+    def happen(self, happening: tuple[str, str, str, str, int, dict[str, str]]) -> None:
+        """One more commit, if it is possible as things are: ``after`` microseconds after the one before."""
+        tenant, thread, actor, what, after, payload = happening
+        kept = self.threads.get((tenant, thread))
+        view = kept.view if kept is not None else absent(tenant, thread)
+        events = self._events(view, kept, what, payload)
+        if not events or view.status == "deleted":
+            return
+        before = self.records[-1].commit.at if self.records else NOON
+        at = before + timedelta(microseconds=after)
+        made = commit(view.n + 1, *events, prev=view.hash, thread=thread, tenant=tenant, actor=actor, at=at)
+        shard = shard_of(thread, SHARDS)
+        self._seqs[shard] += 1
+        record = Recorded(made, Position(shard, self._seqs[shard]), body_hash(encode(made)))
+        self.records.append(record)
+        if kept is None:
+            kept = Kept(view=view, created_by=actor, updated_by=actor)
+        texts = dict(kept.texts)
+        for event in events:
+            if isinstance(event, MessageAdded):
+                texts[event.message.ordinal] = (at, _text(event))
+            elif isinstance(event, MessageDeleted):
+                texts.pop(max(texts), None)
+        self.threads[tenant, thread] = Kept(
+            view=advance(view, record), created_by=kept.created_by, updated_by=actor, texts=texts
+        )
+
+    @property
+    def marks(self) -> dict[int, int]:
+        """How far each shard is."""
+        return dict(self._seqs)
+
+    def answer(self, tenant: str, query: ListThreads) -> list[str]:
+        """The ids of all threads that are meant, in order, however many."""
+        found: list[tuple[tuple[object, ...], str]] = []
+        for (owner, thread), kept in self.threads.items():
+            if owner != tenant or kept.view.status != "open":
+                continue
+            if query.where is not None and not holds(query.where, kept):
+                continue
+            key: object = kept.view.created_at if query.ordered_by == "created" else kept.view.updated_at
+            if query.search is not None:
+                times = [(at, ordinal) for ordinal, (at, text) in kept.texts.items() if _says(text, query.search)]
+                if not times:
+                    continue
+                key = (max if query.order == "desc" else min)(times)[0]
+            found.append(((key, thread), thread))
+        return [thread for _, thread in sorted(found, reverse=query.order == "desc")]
+
+    def _events(self, view: ThreadView, kept: Kept | None, what: str, payload: dict[str, str]) -> list[Event]:
+        metadata = {key: value for key, value in payload.items() if key in KEYS}
+        added = MessageAdded(
+            message=Message(
+                id=message_id(view.last_ordinal + 1, view.id),
+                ordinal=view.last_ordinal + 1,
+                role="user",
+                content=(Text(payload.get("text", "")),),
+                metadata={},
+            )
+        )
+        if view.n == 0:
+            created = ThreadCreated(metadata=metadata, tool_resources=ToolResources())
+            return [created, added] if what == "say" else [created]
+        match what:
+            case "say":
+                return [added]
+            case "tag":
+                return [MetadataUpdated(set=metadata, unset=tuple(set(view.metadata) - set(metadata)))]
+            case "unsay" if kept is not None and kept.texts:
+                return [MessageDeleted(message_id=message_id(max(kept.texts), view.id))]
+            case "end":
+                return [ThreadDeleted()]
+            case _:
+                return []
+
+
+def _text(added: MessageAdded) -> str:
+    return "".join(part.text for part in added.message.content if isinstance(part, Text))
+
+
+def holds(condition: Condition, kept: Kept) -> bool:
+    """Whether a condition holds for a thread, by the letter of its documentation."""
+    view = kept.view
+    parts = [holds(each, kept) for each in condition.every or ()]
+    if condition.some is not None:
+        parts.append(any(holds(each, kept) for each in condition.some))
+    if condition.no is not None:
+        parts.append(not holds(condition.no, kept))
+    if condition.metadata is not None:
+        parts.append(_metadata(condition.metadata, view.metadata))
+    for time, moment in ((condition.created, view.created_at), (condition.updated, view.updated_at)):
+        if time is not None and moment is not None:
+            parts.append(_time(time, moment))
+    if condition.messages is not None:
+        parts.append(_bounds(condition.messages, view.messages) and condition.messages.eq in {None, view.messages})
+    for actor, name in ((condition.created_by, kept.created_by), (condition.updated_by, kept.updated_by)):
+        if actor is not None:
+            parts.append(actor.eq in {None, name} and (actor.one_of is None or name in actor.one_of))
+    return all(parts)
+
+
+def _metadata(test: MetadataTest, metadata: dict[str, str]) -> bool:
+    values = [value for key, value in metadata.items() if test.key in {None, key}]
+    wanted = [test.eq, test.one_of, test.prefix, test.gt, test.gte, test.lt, test.lte]
+    positive = test.exists is True or any(each is not None for each in wanted)
+    if positive and not any(_value(test, value) for value in values):
+        return False
+    return not (test.ne is not None and test.ne in values) and not (test.exists is False and values)
+
+
+def _value(test: MetadataTest, value: str) -> bool:
+    if test.eq not in {None, value} or (test.one_of is not None and value not in test.one_of):
+        return False
+    if test.prefix is not None and not value.startswith(test.prefix):
+        return False
+    for name in ("gt", "gte", "lt", "lte"):
+        bound = getattr(test, name)
+        if isinstance(bound, str) and not _compares(name, value, bound):
+            return False
+        if isinstance(bound, float):
+            number = float(value) if re.fullmatch(r"-?\d+(\.\d+)?(e\d+)?", value) else None
+            if number is None or abs(number) == float("inf") or not _compares(name, number, bound):
+                return False
+    return True
+
+
+def _time(test: TimeTest, moment: datetime) -> bool:
+    seconds = {name: getattr(test, name) for name in ("gt", "gte", "lt", "lte")}
+    return all(
+        _compares(name, moment, bound if isinstance(bound, datetime) else datetime.fromtimestamp(bound, moment.tzinfo))
+        for name, bound in seconds.items()
+        if bound is not None
+    )
+
+
+def _bounds(test: NumberTest, number: int) -> bool:
+    bounds = {name: getattr(test, name) for name in ("gt", "gte", "lt", "lte")}
+    return all(_compares(name, number, bound) for name, bound in bounds.items() if bound is not None)
+
+
+def _compares(name: str, left: object, right: object) -> bool:
+    compare = {"gt": "__gt__", "gte": "__ge__", "lt": "__lt__", "lte": "__le__"}[name]
+    return getattr(left, compare)(right) is True
+
+
+def _says(text: str, search: str) -> bool:
+    said = _tokens(text)
+    wanted = _tokens(search)
+    return bool(wanted) and wanted <= said
+
+
+def _tokens(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower().replace("é", "e").replace("à", "a")))
+
+
+_texts = st.lists(st.sampled_from(WORDS), max_size=3).map(" ".join)
+_payloads = st.fixed_dictionaries({"text": _texts}, optional={key: st.sampled_from(VALUES) for key in KEYS})
+happenings = st.tuples(
+    st.sampled_from(("default", "default", "default", "other")),
+    st.sampled_from(THREADS),
+    st.sampled_from(ACTORS),
+    st.sampled_from(("say", "say", "tag", "tag", "unsay", "end")),
+    st.sampled_from((0, 1, 700_000, 1_000_000)),
+    _payloads,
+)
+_values = st.none() | st.sampled_from(VALUES)
+_bound = st.none() | st.sampled_from(VALUES) | st.sampled_from((-10.0, 1.0, 2.5, 3.0))
+_moments = (
+    st.none() | st.integers(-1, 5).map(lambda s: NOON + timedelta(seconds=s)) | st.just(int(NOON.timestamp()) + 2)
+)
+_few = st.none() | st.integers(0, 3)
+_some_actors = st.lists(st.sampled_from((*ACTORS, "nobody")), min_size=1, max_size=2).map(tuple)
+_leaves: st.SearchStrategy[Condition] = st.one_of(
+    st.builds(
+        Condition,
+        metadata=st.builds(
+            MetadataTest,
+            key=st.none() | st.sampled_from((*KEYS, "nowhere")),
+            eq=_values,
+            ne=_values,
+            one_of=st.none() | st.lists(st.sampled_from(VALUES), min_size=1, max_size=3).map(tuple),
+            prefix=st.none() | st.sampled_from(("", "gol", "1", "z", "\U0010ffff")),
+            exists=st.none() | st.booleans(),
+        ),
+    ),
+    st.builds(Condition, metadata=st.builds(MetadataTest, key=st.sampled_from(KEYS), gt=_bound, lte=_bound)),
+    st.builds(Condition, metadata=st.builds(MetadataTest, key=st.sampled_from(KEYS), gte=_bound, lt=_bound)),
+    st.builds(Condition, metadata=st.builds(MetadataTest, key=st.sampled_from(KEYS), eq=st.sampled_from(VALUES))),
+    st.builds(Condition, created=st.builds(TimeTest, gt=_moments, lte=_moments)),
+    st.builds(Condition, updated=st.builds(TimeTest, gte=_moments, lt=_moments)),
+    st.builds(Condition, messages=st.builds(NumberTest, eq=_few, gt=_few, lte=_few)),
+    st.builds(Condition, created_by=st.builds(ActorTest, eq=st.none() | st.sampled_from(ACTORS))),
+    st.builds(Condition, updated_by=st.builds(ActorTest, one_of=_some_actors)),
+)
+conditions: st.SearchStrategy[Condition] = st.recursive(
+    _leaves,
+    lambda inner: st.one_of(
+        st.builds(Condition, every=st.lists(inner, max_size=3).map(tuple), no=st.none() | inner),
+        st.builds(Condition, some=st.lists(inner, min_size=1, max_size=3).map(tuple)),
+        st.builds(Condition, no=inner),
+    ),
+    max_leaves=5,
+)
+
+
+def question(draw: st.DrawFn) -> ListThreads:
+    """Any question but for its page."""
+    search = draw(st.none() | st.sampled_from((*WORDS, "refund policy", "(NEAR", "nothing", '"*-', "REFUND deja")))
+    ordered = None if search is not None else draw(st.sampled_from((None, "created", "updated")))
+    return ListThreads(
+        where=draw(st.none() | conditions),
+        search=search,
+        order_by=ordered,
+        order=draw(st.sampled_from(("asc", "desc"))),
+        limit=draw(st.integers(1, 4)),
+    )
+
+
+questions: st.SearchStrategy[ListThreads] = st.composite(question)()
+
+
+def histories(size: int = 60) -> st.SearchStrategy[list[tuple[str, str, str, str, int, dict[str, str]]]]:
+    """What may happen, in order."""
+    return st.lists(happenings, max_size=size)
+
+
+def happened(what: Iterable[tuple[str, str, str, str, int, dict[str, str]]], world: World | None = None) -> World:
+    """A world in which that happened."""
+    there = world or World()
+    for each in what:
+        there.happen(each)
+    return there
