@@ -11,6 +11,7 @@ from clew_events.subjects import Address, address_of, event_stream, event_subjec
 from clew_projections.advancing import advance, advance_message, touched
 from clew_projections.history import read
 from clew_projections.jetstream import JetStream, Stored
+from clew_projections.replicas import until
 from clew_projections.views import MessageView, ThreadView, absent
 
 
@@ -36,9 +37,10 @@ class Folded(Struct, kw_only=True):
 class Audit:
     """Reads the log of a deployment from end to end."""
 
-    def __init__(self, js: JetStream, shards: int) -> None:
+    def __init__(self, js: JetStream, shards: int, *, replicated: bool = True) -> None:
         self._js = js
         self._shards = shards
+        self._replicated = replicated
 
     async def verify(self, address: Address | None = None) -> AsyncIterator[tuple[Address, Folded]]:
         """Every thread, or one, folded from the log with its chain checked, shard by shard.
@@ -68,6 +70,13 @@ class Audit:
 
     async def _stored(self, shard: int, address: Address | None) -> AsyncIterator[Stored]:
         subject = shard_subjects(shard) if address is None else event_subject(shard, address)
+        if self._replicated:
+            # A replica that is behind would end too early, and what it lacks would count as checked.
+            last = await self._js.newest_at_leader(event_stream(shard), subject, 0)
+            if last is not None:
+                async for stored in until(self._js, event_stream(shard), subject, 1, last.seq):
+                    yield stored
+            return
         seq, more = 1, True
         while more:
             page, more = await self._js.after(event_stream(shard), subject, seq)

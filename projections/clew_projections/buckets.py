@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt, TooLarge, Unavailable
 from clew_events.subjects import Address
-from clew_projections.jetstream import EXPECTED, JetStream, Stored
+from clew_projections.jetstream import EXPECTED, MULTI_LAST, JetStream, Stored
 
 GENERATION: Final = "v1"
 THREADS: Final = f"clew_threads_{GENERATION}"
@@ -25,6 +25,8 @@ MESSAGES: Final = f"clew_messages_{GENERATION}"
 COMMANDS: Final = f"clew_commands_{GENERATION}"
 CHECKPOINTS: Final = "_checkpoint"
 PARKED: Final = "_parked"
+READS_AT_ONCE: Final = 64
+"""Keys that a leader is asked for at a time."""
 WRITES_AT_ONCE: Final = 256
 """Writes to one bucket that a process has under way; more would wait in the server, and be taken for lost."""
 WRONG_REVISION: Final = frozenset({10071, 10164})
@@ -42,11 +44,16 @@ class LostRace(Exception):
 
 
 class Bucket:
-    """One bucket: reads are direct, writes are guarded by the key's revision."""
+    """One bucket: reads are direct, writes are guarded by the key's revision.
 
-    def __init__(self, js: JetStream, name: str, *, forgets: bool = False) -> None:
-        """``forgets`` if its values are kept for a time only."""
+    On a cluster any replica answers a direct read, and may be behind, each by as much as it likes. A read that decides
+    something is asked of the leader instead (``latest``), or tells how far the replica was (``get_marked``).
+    """
+
+    def __init__(self, js: JetStream, name: str, *, forgets: bool = False, replicated: bool = True) -> None:
+        """``forgets`` if its values are kept for a time only; ``replicated`` unless there is one replica alone."""
         self._js = js
+        self.replicated = replicated
         self.forgets = forgets
         self.stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
@@ -57,9 +64,40 @@ class Bucket:
         return self._prefix + key
 
     async def get(self, key: str) -> Value | None:
-        """The value under a key."""
+        """The value under a key, as one of the replicas has it."""
         stored = await self._js.last(self.stream, self.subject(key))
         return Value(stored.body, stored.seq) if stored is not None else None
+
+    async def latest(self, key: str) -> Value | None:
+        """The value under a key. Never behind."""
+        if not self.replicated:
+            return await self.get(key)
+        stored = await self._js.newest_at_leader(self.stream, self.subject(key), 0)
+        return Value(stored.body, stored.seq) if stored is not None else None
+
+    async def latest_of(self, keys: Iterable[str]) -> dict[str, Value]:
+        """The values under many keys, of those that have one. Never behind."""
+        wanted = list(keys)
+        if not self.replicated:
+            return await self.get_many(wanted)
+        found: dict[str, Value] = {}
+        for start in range(0, len(wanted), READS_AT_ONCE):
+            some = wanted[start : start + READS_AT_ONCE]
+            values = await asyncio.gather(*(self.latest(key) for key in some))
+            found |= {key: value for key, value in zip(some, values, strict=True) if value is not None}
+        return found
+
+    async def get_marked(self, keys: Iterable[str], mark: str) -> tuple[dict[str, Value], Value | None]:
+        """The values under many keys, and the one under ``mark``, none of them older than that one."""
+        wanted = list(keys)
+        # One answer is one replica's, as it was at one moment. If they do not fit into one, the leader has them all.
+        if len(wanted) < MULTI_LAST:
+            answer = await self._js.lasts_at_once(self.stream, [self.subject(key) for key in (*wanted, mark)])
+            found = self._by_key(answer) if answer is not None else {}
+            if mark in found:
+                return found, found.pop(mark)
+        marked = await self.latest(mark)
+        return await self.latest_of(wanted), marked
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Value]:
         """The values under many keys, of those that have one."""

@@ -112,8 +112,8 @@ class Checkpoint:
     async def _write_to(self, bucket: Bucket, seq: int, *, back: bool) -> None:
         key = checkpoint_key(self._shard)
         while True:
-            value = await bucket.get(key)
-            if not back and _seq(key, value) >= seq:
+            value = await bucket.latest(key)
+            if not back and marked_at(key, value) >= seq:
                 return
             try:
                 await bucket.put(key, msgspec.json.encode(Mark(seq)), value.revision if value else 0)
@@ -131,11 +131,12 @@ async def marked(buckets: Iterable[Bucket], shard: int) -> int:
         Unavailable: a bucket does not answer.
     """
     key = checkpoint_key(shard)
-    values = [(bucket, await bucket.get(key)) for bucket in buckets]
-    return min(_seq(key, value) for bucket, value in values if value is not None or not bucket.forgets)
+    values = [(bucket, await bucket.latest(key)) for bucket in buckets]
+    return min(marked_at(key, value) for bucket, value in values if value is not None or not bucket.forgets)
 
 
-def _seq(key: str, value: Value | None) -> int:
+def marked_at(key: str, value: Value | None) -> int:
+    """The sequence that a mark says, or 0 if there is none that can be read."""
     if value is None or not value.body:
         return 0
     try:

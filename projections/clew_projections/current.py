@@ -7,13 +7,17 @@ Messages need one thing more. The projector writes the messages of a commit befo
 *after* a thread's view from the bucket holds at least every commit that view holds; the tail supplies the rest. Where
 a server that died may have lost messages, the tail begins earlier; and a view that is missing or cannot be read is
 made again from the log.
+
+On a cluster a message may be read from a replica that lags behind the one that the thread was read from. So the
+checkpoint is read along with messages, in the same answer: it says up to where this very replica has them, and the log
+supplies the rest.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -24,7 +28,8 @@ from clew_events.events import MessageAdded
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
 from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.buckets import Bucket, message_key, thread_key
+from clew_projections.buckets import Bucket, Value, checkpoint_key, message_key, thread_key
+from clew_projections.checkpoint import marked_at
 from clew_projections.doubt import Doubts
 from clew_projections.history import Histories, News
 from clew_projections.views import MessageView, ThreadView, absent, decode_message, decode_thread
@@ -36,10 +41,11 @@ logger = logging.getLogger(__name__)
 
 
 class Present(Struct, frozen=True):
-    """A thread at its latest commit, and the commits that the bucket was not known to hold yet."""
+    """A thread at its latest commit, and those of its commits after ``sure``, which the bucket may not hold yet."""
 
     thread: ThreadView
     unprojected: tuple[Recorded, ...]
+    sure: int
 
 
 class Current:
@@ -95,12 +101,12 @@ class Current:
             view = await self.projected(address)
             sure, news = await self._after(address, view)
         if news is None:
-            return Present(view, ())
+            return Present(view, (), sure)
         tail = [news.recorded] if news.alone else await self._histories.tail(address, sure)
         for commit in tail:
             if commit.position.seq > view.seq:
                 view = advance(view, commit)
-        return Present(view, tuple(tail))
+        return Present(view, tuple(tail), sure)
 
     async def _after(self, address: Address, view: ThreadView) -> tuple[int, News | None]:
         """Up to where the messages of a view are in the bucket for certain, and the latest commit after that."""
@@ -112,9 +118,9 @@ class Current:
         thread = present.thread
         address = Address(thread.tenant, thread.id)
         keys = {message_key(address, ordinal): ordinal for ordinal in ordinals}
-        stored = await self._messages.get_many(keys)
+        stored, unprojected = await self._stored(present, address, keys)
         views = {keys[key]: view for key, value in stored.items() if (view := _readable(value.body)) is not None}
-        for recorded in present.unprojected:
+        for recorded in unprojected:
             for message_id in touched(recorded.commit):
                 ordinal = ordinal_of(message_id)
                 if ordinal in views or (ordinal in ordinals and _adds(recorded, message_id)):
@@ -124,6 +130,19 @@ class Current:
             again = await self._histories.messages_at(address, lost, thread.n)
             views |= {view.ordinal: view for view in again.values()}
         return views
+
+    async def _stored(
+        self, present: Present, address: Address, keys: Iterable[str]
+    ) -> tuple[dict[str, Value], Sequence[Recorded]]:
+        """What the bucket of messages has under some keys, and the commits that it may not hold there."""
+        if not self._messages.replicated:
+            return await self._messages.get_many(keys), present.unprojected
+        mark = checkpoint_key(self._histories.shard(address))
+        stored, value = await self._messages.get_marked(keys, mark)
+        held = marked_at(mark, value)
+        if held >= present.sure:
+            return stored, present.unprojected
+        return stored, await self._histories.tail(address, held)
 
     async def message(self, present: Present, message_id: str) -> MessageView | None:
         """The message with an id, if the thread ever had it."""

@@ -7,7 +7,7 @@ through here, so a read that finds nothing (the common case) and one that finds 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Final
 
@@ -31,6 +31,12 @@ class Timeout(Unavailable):
     default_code = "timeout"
 
 
+class Disconnected(Unavailable):
+    """The connection was lost before the answer came; whether the request was carried out is not known."""
+
+    default_code = "disconnected"
+
+
 class Exchange:
     """Sends requests over a connection and brings each its replies."""
 
@@ -51,11 +57,18 @@ class Exchange:
 
     async def stop(self) -> None:
         """Close the reply subscription; what is still waiting is told that no answer will come."""
-        for future in tuple(self._waiting.values()):
-            if not future.done():
-                future.set_exception(Unavailable("the connection is closing", outcome_unknown=True))
+        self._tell_all(lambda: Unavailable("the connection is closing", outcome_unknown=True))
         if self._subscription is not None and not self._nc.is_closed:
             await self._subscription.unsubscribe()
+
+    def disconnected(self) -> None:
+        """Tell what is waiting that its answer will not come: it went to a connection that is no more."""
+        self._tell_all(lambda: Disconnected("the connection to NATS was lost", outcome_unknown=True))
+
+    def _tell_all(self, fault: Callable[[], Unavailable]) -> None:
+        for future in tuple(self._waiting.values()):
+            if not future.done():
+                future.set_exception(fault())
 
     async def one(
         self, subject: str, body: bytes = b"", headers: Mapping[str, str] | None = None, timeout: float = 5.0

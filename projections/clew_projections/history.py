@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Container
-from typing import Final
 
 from msgspec import Struct
 
 from clew_events.codec import recorded
 from clew_events.commit import Position, Recorded
-from clew_events.errors import Corrupt, Unavailable
+from clew_events.errors import Corrupt
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.advancing import advance, advance_message, touched
 from clew_projections.jetstream import EXPECTED, PAGE, TRACE, JetStream, Stored
+from clew_projections.replicas import until
 from clew_projections.views import MessageView, absent
-
-PATIENCE: Final = 20
-"""How often a follower is asked again for commits its leader has."""
 
 
 class News(Struct, frozen=True):
@@ -72,17 +68,8 @@ class Histories:
             return
         shard = self.shard(address)
         stream, subject = event_stream(shard), event_subject(shard, address)
-        late = 0
-        while seq < newest.seq:
-            page, _ = await self._js.after(stream, subject, seq + 1, ahead)
-            for stored in page:
-                yield read(stored, shard)
-            seq = page[-1].seq if page else seq
-            if not page:
-                late += 1
-                if late > PATIENCE:
-                    raise Unavailable(f"a replica of {stream} is too far behind its leader", code="replica_behind")
-                await asyncio.sleep(0.01 * late)
+        async for stored in until(self._js, stream, subject, seq + 1, newest.seq, limit=ahead):
+            yield read(stored, shard)
 
     async def at(self, address: Address, seq: int) -> Recorded:
         """The thread's commit at a sequence.

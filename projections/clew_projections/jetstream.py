@@ -6,9 +6,9 @@ nats-py offers a single direct get, no batch and no ``multi_last``; the wire for
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from secrets import token_hex
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +16,9 @@ from nats.aio.msg import Msg
 
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Unavailable
-from clew_projections.exchange import STATUS, Exchange
+from clew_projections.exchange import STATUS, Disconnected, Exchange, Timeout
+
+T = TypeVar("T")
 
 MSG_ID: Final = "Nats-Msg-Id"
 EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
@@ -97,6 +99,11 @@ _ACK: Final = msgspec.json.Decoder(Ack)
 _GET_REPLY: Final = msgspec.json.Decoder(_GetReply)
 _JSON: Final = msgspec.json.Encoder()
 _NO_MESSAGE: Final = 10037
+_NO_LEADER: Final = 10008
+LEADER_SILENT: Final = 1.0
+"""Seconds after which a leader that says nothing is taken for gone, and whoever leads by then is asked."""
+ELECTION: Final = 0.05
+"""Seconds between questions while the servers of a cluster elect a leader."""
 
 
 class JetStream:
@@ -143,21 +150,27 @@ class JetStream:
         return [Ack(stream=ack.stream, seq=seq) for seq in range(first, ack.seq + 1)]
 
     async def api(self, call: str, request: object = None) -> dict[str, object]:
-        """Call ``$JS.API.<call>``.
+        """Call ``$JS.API.<call>``. While a leader is elected, who did nothing is asked again.
 
         Raises:
             Refused: the server answered with an error.
         """
         body = b"" if request is None else _JSON.encode(request)
-        reply = await self._exchange.one(f"$JS.API.{call}", body, timeout=self._timeout)
-        answer = msgspec.json.decode(reply.data, type=dict[str, object])
-        if (error := answer.get("error")) is not None:
-            raise Refused(msgspec.convert(error, ApiError), call)
-        return answer
+        until = _now() + self._timeout
+        while True:
+            reply = await self._exchange.one(f"$JS.API.{call}", body, timeout=self._timeout)
+            answer = msgspec.json.decode(reply.data, type=dict[str, object])
+            if (found := answer.get("error")) is None:
+                return answer
+            error = msgspec.convert(found, ApiError)
+            if error.err_code != _NO_LEADER or _now() >= until:
+                raise Refused(error, call)
+            await asyncio.sleep(ELECTION)
 
     async def last(self, stream: str, subject: str) -> Stored | None:
         """The last message on an exact subject."""
-        reply = await self._exchange.one(f"$JS.API.DIRECT.GET.{stream}.{subject}", timeout=self._timeout)
+        call = f"$JS.API.DIRECT.GET.{stream}.{subject}"
+        reply = await self._reading(lambda: self._exchange.one(call, timeout=self._timeout))
         return _stored(reply, subject)
 
     async def subjects(self, stream: str, pattern: str) -> list[str]:
@@ -181,6 +194,12 @@ class JetStream:
                 continue
             found |= await self._multi_last(stream, wanted)
         return found
+
+    async def lasts_at_once(self, stream: str, subjects: Sequence[str]) -> dict[str, Stored] | None:
+        """The same from a single answer, for at most :data:`MULTI_LAST`; nothing if they do not fit into one."""
+        page = await self._direct(stream, {"multi_last": subjects}, subjects[0])
+        whole = not page or page[-1].headers.get("Nats-Num-Pending") == "0"
+        return {stored.subject: stored for stored in page} if whole else None
 
     async def _multi_last(self, stream: str, subjects: Sequence[str]) -> dict[str, Stored]:
         found: dict[str, Stored] = {}
@@ -214,23 +233,49 @@ class JetStream:
 
     async def newest_at_leader(self, stream: str, subject: str, after: int) -> Stored | None:
         """The same, as the stream's leader knows it."""
-        found = await self._at_leader(stream, {"last_by_subj": subject})
+        found = await self.from_leader(stream, {"last_by_subj": subject})
         return found if found is not None and found.seq > after else None
 
     async def next_at_leader(self, stream: str, seq: int) -> Stored | None:
         """The first message from a sequence on, whatever its subject, as the stream's leader knows it."""
-        return await self._at_leader(stream, {"seq": seq, "next_by_subj": ">"})
+        return await self.from_leader(stream, {"seq": seq, "next_by_subj": ">"})
 
-    async def _at_leader(self, stream: str, request: Mapping[str, object]) -> Stored | None:
-        call, body = f"$JS.API.STREAM.MSG.GET.{stream}", _JSON.encode(request)
-        raw = await self._exchange.one(call, body, timeout=self._timeout)
-        reply = _GET_REPLY.decode(raw.data)
-        if reply.message is not None:
-            found = reply.message
-            return Stored(found.seq, found.subject, found.data, _parse_headers(found.hdrs))
-        if reply.error is not None and reply.error.err_code != _NO_MESSAGE:
-            raise Refused(reply.error, f"reading {stream}")
-        return None
+    async def from_leader(self, stream: str, request: Mapping[str, object]) -> Stored | None:
+        """What the stream's leader gives for a request of ``STREAM.MSG.GET``, whoever leads by the time it answers.
+
+        Raises:
+            Timeout: nobody led for as long as there was time.
+            Refused: the leader answered with an error.
+        """
+        body, until = _JSON.encode(request), _now() + self._timeout
+        call = f"$JS.API.STREAM.MSG.GET.{stream}"
+        while True:
+            last_try = _now() + LEADER_SILENT >= until
+            try:
+                raw = await self._reading(lambda: self._exchange.one(call, body, timeout=LEADER_SILENT))
+            except Timeout:
+                if last_try:
+                    raise
+                continue
+            reply = _GET_REPLY.decode(raw.data)
+            if (found := reply.message) is not None:
+                return Stored(found.seq, found.subject, found.data, _parse_headers(found.hdrs))
+            if reply.error is None or reply.error.err_code == _NO_MESSAGE:
+                return None
+            if reply.error.err_code != _NO_LEADER or last_try:
+                raise Refused(reply.error, f"reading {stream}")
+            await asyncio.sleep(ELECTION)
+
+    async def _reading(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask again what a connection that was lost took along: a read changes nothing."""
+        until = _now() + self._timeout
+        while True:
+            try:
+                return await ask()
+            except Disconnected:
+                if _now() >= until:
+                    raise
+                await asyncio.sleep(ELECTION)
 
     async def newest_until(self, stream: str, subject: str, seq: int) -> Stored | None:
         """The last message on an exact subject that stands at a sequence or before it. Any replica may answer."""
@@ -244,13 +289,17 @@ class JetStream:
         Any replica may answer.
         """
         subject = f"$JS.API.DIRECT.GET.{stream}"
-        asked = (self._exchange.one(subject, b'{"seq":%d}' % seq, timeout=self._timeout) for seq in seqs)
+        asked = (
+            self._reading(lambda seq=seq: self._exchange.one(subject, b'{"seq":%d}' % seq, timeout=self._timeout))  # type: ignore[misc]
+            for seq in seqs
+        )
         return [_stored(reply, "") for reply in await asyncio.gather(*asked)]
 
     async def _direct(self, stream: str, request: Mapping[str, object], subject: str) -> list[Stored]:
         # Without a bound the server sends so much at once that it takes the client for too slow and disconnects it.
         body = _JSON.encode({**request, "max_bytes": PAGE_BYTES})
-        replies = await self._exchange.many(f"$JS.API.DIRECT.GET.{stream}", body, timeout=self._timeout)
+        call = f"$JS.API.DIRECT.GET.{stream}"
+        replies = await self._reading(lambda: self._exchange.many(call, body, timeout=self._timeout))
         found: list[Stored] = []
         for reply in replies:
             stored = _stored(reply, subject)
@@ -270,6 +319,10 @@ def _stored(reply: Msg, subject: str) -> Stored | None:
     if status is not None:
         raise Unavailable(f"the server refused to read: {status} {headers.get('Description', '')}")
     return Stored(int(headers["Nats-Sequence"]), headers.get("Nats-Subject", subject), reply.data, headers)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _parse_headers(raw: bytes) -> dict[str, str]:

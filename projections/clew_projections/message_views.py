@@ -51,7 +51,7 @@ class MessageViews:
                 if after is not None:
                     await self._bucket.put(key, encode(after), stored.revision if stored is not None else 0)
             except LostRace:
-                stored = await self._bucket.get(key)
+                stored = await self._bucket.latest(key)
                 continue
             return
 
@@ -73,7 +73,7 @@ class MessageViews:
         else:
             return after if after is not before else None
         # A change to a message that is not new: continue from what the bucket has, or failing that from the log.
-        value = await self._bucket.get(message_key(address, ordinal_of(message_id)))
+        value = await self._bucket.latest(message_key(address, ordinal_of(message_id)))
         if value is not None and value.body:
             raise LostRace(message_id)
         return await self._from_log(address, message_id, commits)

@@ -48,7 +48,7 @@ async def parked(threads: Bucket) -> list[Parked]:
 async def park(threads: Bucket, address: Address, fault: Corrupt) -> None:
     """Record that a thread cannot be folded, and say so, once."""
     key = parked_key(address)
-    value = await threads.get(key)
+    value = await threads.latest(key)
     if value is not None and value.body:
         return
     logger.error("thread %s of tenant %s is parked: %s", address.thread, address.tenant, fault)
@@ -95,7 +95,7 @@ async def retry(threads: Bucket, projecting: Projecting) -> int:
 
 async def _release(threads: Bucket, address: Address) -> None:
     key = parked_key(address)
-    value = await threads.get(key)
+    value = await threads.latest(key)
     if value is not None and value.body:
         try:
             await threads.delete(key, value.revision)

@@ -163,7 +163,7 @@ class Projecting:
         await self._spent.write(address, commits)
 
     async def _read(self, address: Address) -> _Known:
-        return _known(address, await self._threads.get(thread_key(address)))
+        return _known(address, await self._threads.latest(thread_key(address)))
 
     def _remember(self, address: Address, known: _Known) -> _Known:
         self._known[address] = known

@@ -89,6 +89,9 @@ class Prover:
         keys = {message_key(address, view.ordinal): view for view in folded.messages.values()}
         stored: Mapping[str, Value] = await self._messages.get_many(keys) if keys else {}
         lost: str | None = None
+        behind = {key for key, wanted in keys.items() if _n(stored.get(key)) < wanted.n}
+        # A replica may be behind. The leader tells whether that is all.
+        stored = {**stored, **await self._messages.latest_of(behind)} if behind else stored
         for key, wanted in keys.items():
             value = stored.get(key)
             found = decode_message(value.body) if value is not None and value.body else None
@@ -101,6 +104,10 @@ class Prover:
         if lost is not None and await self._doubts.sure(shard, folded.view.seq) < folded.view.seq:
             return None
         return lost
+
+
+def _n(value: Value | None) -> int:
+    return decode_message(value.body).n if value is not None and value.body else 0
 
 
 def _difference(what: str, wanted: ThreadView | MessageView, found: ThreadView | MessageView | None) -> str | None:

@@ -48,11 +48,12 @@ class Clew:
         self.nc = connection.nc
         self.js = js
         self.deployment = deployment
-        self.threads = Bucket(js, THREADS)
-        self.messages = Bucket(js, MESSAGES)
-        self.commands = Bucket(js, COMMANDS, forgets=True)
+        replicated = deployment.replicas > 1
+        self.threads = Bucket(js, THREADS, replicated=replicated)
+        self.messages = Bucket(js, MESSAGES, replicated=replicated)
+        self.commands = Bucket(js, COMMANDS, forgets=True, replicated=replicated)
         self.spent = SpentIds(self.commands)
-        self.histories = Histories(js, deployment.shards, replicated=deployment.replicas > 1)
+        self.histories = Histories(js, deployment.shards, replicated=replicated)
         self.doubts = Doubts(js, (self.messages, self.commands), self._connection)
         self.current = Current(self.threads, self.messages, self.histories, self.doubts)
         memory = Memory()
@@ -82,7 +83,7 @@ class Clew:
 
     def audit(self) -> Audit:
         """Reads the whole log and checks its chains."""
-        return Audit(self.js, self.deployment.shards)
+        return Audit(self.js, self.deployment.shards, replicated=self.deployment.replicas > 1)
 
     def verifier(self) -> Verifier:
         """Walks the chains of the log."""

@@ -43,9 +43,10 @@ class Connection:
     called after it was made again.
     """
 
-    def __init__(self, nc: Client, js: JetStream) -> None:
+    def __init__(self, nc: Client, exchange: Exchange) -> None:
         self.nc = nc
-        self.js = js
+        self.exchange = exchange
+        self.js = JetStream(exchange)
         self.made = 1
         self.reconnected: list[Callable[[], None]] = []
 
@@ -56,7 +57,8 @@ async def connection(
 ) -> AsyncIterator[Connection]:
     """A connection to NATS under a name that its operators will see; closed at the end, after a flush.
 
-    A user and password go into the URL. Replies come to subjects that begin with ``inbox_prefix``.
+    ``url`` may be several, with commas between them: servers of one cluster, of which any will do. A user and password
+    go into each URL. Replies come to subjects that begin with ``inbox_prefix``.
 
     Raises:
         Unavailable: no server answers at ``url`` within ``patience`` seconds.
@@ -73,6 +75,7 @@ async def connection(
     async def on_disconnect() -> None:
         for each in made:
             each.made += 1
+            each.exchange.disconnected()
 
     async def on_reconnect() -> None:
         _LOG.warning("nats: connected again")
@@ -84,7 +87,7 @@ async def connection(
     try:
         async with asyncio.timeout(patience):
             await nc.connect(
-                url,
+                url.split(","),
                 name=name,
                 inbox_prefix=inbox_prefix,
                 error_cb=on_error,
@@ -103,7 +106,7 @@ async def connection(
         raise Unavailable(f"no NATS server answers at {where}: {why}", code="no_nats") from fault
     exchange = await Exchange(nc).start()
     try:
-        made.append(Connection(nc, JetStream(exchange)))
+        made.append(Connection(nc, exchange))
         yield made[0]
     finally:
         await exchange.stop()

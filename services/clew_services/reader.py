@@ -139,7 +139,8 @@ class Reader:
     async def _open(self, address: Address, query: GetMessage | ListMessages) -> Present:
         present: Present | None = None
         if query.consistency == "eventual":
-            present = Present(await self._current.projected(address), ())
+            view = await self._current.projected(address)
+            present = Present(view, (), view.seq)
         if present is None or present.thread.n < (query.at_least or 0):
             present = await self._current.present(address)
         self._memory.remember(present.thread)

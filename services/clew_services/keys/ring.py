@@ -31,7 +31,6 @@ class KeyRing:
     """Issues keys, revokes them, and knows those there are. All calls raise ``Unavailable`` if no answer comes."""
 
     def __init__(self, js: JetStream) -> None:
-        self._js = js
         self._bucket = Bucket(js, KEYS)
 
     async def create(self, tenant: str, name: str, scopes: Iterable[KeyScope]) -> tuple[str, Issued]:
@@ -81,13 +80,12 @@ class KeyRing:
         return await self._bucket.keys("*")
 
     async def values(self, key_ids: Iterable[str]) -> dict[str, Value]:
-        """What is kept under ids. On a cluster it may be a little behind."""
-        return await self._bucket.get_many(key_ids)
+        """What is kept under ids. Never behind."""
+        return await self._bucket.latest_of(key_ids)
 
     async def value(self, key_id: str) -> Value | None:
         """What is kept under one id. Never behind."""
-        stored = await self._js.newest_at_leader(self._bucket.stream, self._bucket.subject(key_id), 0)
-        return Value(stored.body, stored.seq) if stored is not None else None
+        return await self._bucket.latest(key_id)
 
     async def _change(self, key_id: str, change: Callable[[Issued], dict[str, datetime] | None]) -> Issued | None:
         pauses = delays()

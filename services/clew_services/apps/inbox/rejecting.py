@@ -50,7 +50,7 @@ async def recorded(js: JetStream, message: Msg) -> ClewError | None:
     Raises:
         Unavailable: nobody knows; to be tried again.
     """
-    stored = await js.last(REJECTED_STREAM, _subject(message))
+    stored = await js.newest_at_leader(REJECTED_STREAM, _subject(message), 0)
     return from_fault(_DECODE(stored.body).error) if stored is not None else None
 
 

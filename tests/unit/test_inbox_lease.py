@@ -1,0 +1,56 @@
+"""The lease on the inbox, on a bucket that answers when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from clew_projections.buckets import Bucket, Value
+from clew_services.apps.inbox import lease as leases
+from clew_services.apps.inbox.lease import Lease, Lost
+
+
+class Slow:
+    """A bucket of one key whose writes take as long as the test wants."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.asked = asyncio.Event()
+        self.revision = 0
+
+    async def latest(self, _: str) -> Value | None:
+        return None
+
+    async def put(self, _key: str, _body: bytes, _revision: int) -> int:
+        self.asked.set()
+        await self.go_on.wait()
+        self.revision += 1
+        return self.revision
+
+
+async def test_a_lease_that_slipped_is_not_held_again_by_a_renewal_that_comes_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(leases, "_now", lambda: now)
+    monkeypatch.setattr(leases, "RENEW", 0.0)
+    bucket = Slow()
+    lease = Lease(cast("Bucket", bucket))
+    assert await lease.take()
+    bucket.asked.clear()
+    bucket.go_on.clear()
+    keeping = asyncio.create_task(lease.keep())
+    await bucket.asked.wait()
+    # A renewal is under way when somebody finds that the term is over, and leaves what it was about to do.
+    lease_until, now = now, leases.TERM
+    with pytest.raises(Lost):
+        lease.check()
+    now = lease_until
+    bucket.go_on.set()
+    with pytest.raises(Lost):
+        await keeping
+    with pytest.raises(Lost):
+        lease.check()
