@@ -19,7 +19,7 @@ from nats.errors import Error as NatsError
 
 from clew_events.errors import Unavailable
 from clew_projections.exchange import DESCRIPTION, STATUS
-from clew_projections.jetstream import EXPECTED, Stored
+from clew_projections.jetstream import EXPECTED, TRACE, Stored
 
 PULL_BYTES: Final = 16 * 1024 * 1024
 """Far below what a server holds for one client, and above the largest commit there can be."""
@@ -33,7 +33,8 @@ SLACK: Final = 1.0
 class Delivery(Struct, frozen=True):
     """A stored commit on its way to a projector, and where to acknowledge it.
 
-    ``after`` is its guard, which the server has held: the sequence of what stands before it on its subject.
+    ``after`` is its guard, which the server has held: the sequence of what stands before it on its subject. ``trace``
+    is its ``traceparent``, if it has one; ``at`` is when it was stored, in nanoseconds since 1970.
     """
 
     seq: int
@@ -41,6 +42,8 @@ class Delivery(Struct, frozen=True):
     subject: str
     body: bytes
     reply: str
+    trace: str | None = None
+    at: int = 0
 
     def stored(self) -> Stored:
         """The same as a read of the stream would give it."""
@@ -161,6 +164,15 @@ class Deliveries:
 
 def _delivery(message: Msg) -> Delivery:
     # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>, more tokens before.
-    seq = int(message.reply.split(".")[-4])
-    guard = (message.headers or {}).get(EXPECTED, "")
-    return Delivery(seq, int(guard) if guard.isdecimal() else None, message.subject, message.data, message.reply)
+    _, seq, _, at, _ = message.reply.rsplit(".", 4)
+    headers = message.headers or {}
+    guard = headers.get(EXPECTED, "")
+    return Delivery(
+        int(seq),
+        int(guard) if guard.isdecimal() else None,
+        message.subject,
+        message.data,
+        message.reply,
+        headers.get(TRACE),
+        int(at),
+    )

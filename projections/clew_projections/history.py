@@ -35,6 +35,8 @@ class Histories:
         self._js = js
         self.shards = shards
         self._replicated = replicated
+        self.asked = 0
+        """How often the log was asked for what a thread's view may lack, since the start."""
 
     def shard(self, address: Address) -> int:
         """The shard that holds a thread's history."""
@@ -112,6 +114,7 @@ class Histories:
 
     async def newest(self, address: Address, seq: int) -> Stored | None:
         """The same as it is stored."""
+        self.asked += 1
         shard = self.shard(address)
         ask = self._js.newest_at_leader if self._replicated else self._js.newest
         return await ask(event_stream(shard), event_subject(shard, address), seq)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -39,13 +40,19 @@ class Projector:
         threads: Bucket,
         checkpoint: Checkpoint,
         connection: Callable[[], int],
+        *,
+        projected: Callable[[int, float], None] = lambda _commits, _seconds: None,
     ) -> None:
-        """``connection`` counts how often the connection to NATS was made."""
+        """``connection`` counts how often the connection to NATS was made.
+
+        ``projected`` is told of each batch: how many commits, and the seconds since the oldest of them was stored.
+        """
         self._deliveries = deliveries
         self._projecting = projecting
         self._threads = threads
         self._checkpoint = checkpoint
         self._connection = connection
+        self._projected = projected
         self._reached = 0
         self.commits = 0
         """Commits projected since the start, repeated ones included."""
@@ -90,7 +97,9 @@ class Projector:
             Unavailable: a bucket or the log does not answer; what was not acknowledged is delivered again.
         """
         threads: dict[Address, list[Delivery]] = {}
+        before, oldest = self.commits, time.time_ns()
         for delivery in batch:
+            oldest = min(oldest, delivery.at)
             threads.setdefault(address_of(delivery.subject), []).append(delivery)
         if not threads:
             return
@@ -102,6 +111,7 @@ class Projector:
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
+        self._projected(self.commits - before, (time.time_ns() - oldest) / 1e9)
 
     async def _thread(self, address: Address, deliveries: list[Delivery]) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from clew_events.subjects import event_stream
@@ -15,6 +15,7 @@ from clew_projections.deliveries import Deliveries
 from clew_projections.doubt import Doubts
 from clew_projections.history import Histories
 from clew_projections.message_views import MessageViews
+from clew_projections.parking import Parked, parked
 from clew_projections.projecting import Projecting
 from clew_projections.projector import Projector
 from clew_projections.proof.verifying import Verifier
@@ -31,6 +32,7 @@ from clew_services.limits import DEFAULT, Limits
 from clew_services.log import Log
 from clew_services.memory import Memory
 from clew_services.nats_connection import INBOX_PREFIX, Connection, connection
+from clew_services.observing import NOBODY, Observer
 from clew_services.reader import Reader
 from clew_services.repeats import Repeats
 from clew_services.streams import Deployment
@@ -42,12 +44,15 @@ __all__ = ["Clew", "Connection", "connected", "connection"]
 class Clew:
     """A verified deployment and what can be done with it."""
 
-    def __init__(self, connection: Connection, deployment: Deployment, limits: Limits = DEFAULT) -> None:
+    def __init__(
+        self, connection: Connection, deployment: Deployment, limits: Limits = DEFAULT, observer: Observer = NOBODY
+    ) -> None:
         js = connection.js
         self.connection = connection
         self.nc = connection.nc
         self.js = js
         self.deployment = deployment
+        self.observer = observer
         replicated = deployment.replicas > 1
         self.threads = Bucket(js, THREADS, replicated=replicated)
         self.messages = Bucket(js, MESSAGES, replicated=replicated)
@@ -56,13 +61,15 @@ class Clew:
         self.histories = Histories(js, deployment.shards, replicated=replicated)
         self.doubts = Doubts(js, (self.messages, self.commands), self._connection)
         self.current = Current(self.threads, self.messages, self.histories, self.doubts)
-        memory = Memory()
+        self.memory = Memory()
         repeats = Repeats(self.current, self.histories, self.spent)
-        log = Log(js, deployment.shards)
-        self.handler = Handler(log, self.current, self.histories, repeats, memory, limits=limits)
+        log = Log(js, deployment.shards, observer=observer)
+        self.handler = Handler(
+            log, self.current, self.histories, repeats, self.memory, limits=limits, observer=observer
+        )
         self.trail = Trail(js, self.histories)
-        pages = HistoryPages(self.trail, self.current, memory)
-        self.reader = Reader(self.current, self.histories, memory, pages)
+        pages = HistoryPages(self.trail, self.current, self.memory)
+        self.reader = Reader(self.current, self.histories, self.memory, pages)
         self.keys = KeyRing(js)
 
     def checkpoint(self, shard: int) -> Checkpoint:
@@ -79,7 +86,12 @@ class Clew:
             self.threads,
             self.checkpoint(shard),
             self._connection,
+            projected=self.observer.shard(shard),
         )
+
+    async def parked(self) -> Sequence[Parked]:
+        """The threads that stand still because their history cannot be folded."""
+        return await parked(self.threads)
 
     def audit(self) -> Audit:
         """Reads the whole log and checks its chains."""
@@ -115,12 +127,15 @@ async def connected(
     patience: float = 10.0,
     limits: Limits = DEFAULT,
     inbox_prefix: str = INBOX_PREFIX,
+    observer: Observer = NOBODY,
 ) -> AsyncIterator[Clew]:
     """A deployment, verified and ready to use, within limits of the operator's choice.
+
+    ``observer`` is told what happens in it.
 
     Raises:
         Unavailable: NATS does not answer, or nobody has run ``clew init`` there.
         Corrupt: a stream is not as it must be; see :mod:`clew_services.streams`.
     """
     async with connection(url, name=name, patience=patience, inbox_prefix=inbox_prefix) as made:
-        yield Clew(made, await streams.verify(made.js), limits)
+        yield Clew(made, await streams.verify(made.js), limits, observer)

@@ -16,6 +16,7 @@ from typing import Final
 
 from clew_events.errors import ClewError
 from clew_projections.jetstream import Ack, JetStream, Outgoing
+from clew_services.observing import NOBODY, Observer
 
 UNDER_WAY: Final = 8
 """Single publishes to one shard that may be under way at once."""
@@ -39,8 +40,9 @@ class _Waiting:
 class ShardWriter:
     """Publishes to one shard, alone or in company; callers cannot tell which."""
 
-    def __init__(self, js: JetStream) -> None:
+    def __init__(self, js: JetStream, observer: Observer = NOBODY) -> None:
         self._js = js
+        self._observer = observer
         self._queue: deque[_Waiting] = deque()
         self._under_way = 0
         self._batch_under_way = False
@@ -125,6 +127,7 @@ class ShardWriter:
             acks = []
         finally:
             self._batch_under_way = False
+            self._observer.gathered(len(batch), bool(acks))
             if acks:
                 for each, ack in zip(batch, acks, strict=True):
                     if not each.answer.done():

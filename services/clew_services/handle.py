@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -18,7 +19,7 @@ from msgspec import Struct
 from clew_events import ids
 from clew_events.commands import Command, CreateThread, DeleteMessage, UpdateMessage, digest
 from clew_events.commit import FORMAT, Commit, Position
-from clew_events.errors import Conflict, Rejected
+from clew_events.errors import ClewError, Conflict, Rejected
 from clew_events.events import Event
 from clew_events.replies import Done
 from clew_events.subjects import Address
@@ -30,6 +31,7 @@ from clew_services.decide import decide
 from clew_services.limits import DEFAULT, Limits
 from clew_services.log import Appended, Log
 from clew_services.memory import Memory, Turns
+from clew_services.observing import NOBODY, Handled, Observer
 from clew_services.outcome import outcome
 from clew_services.repeats import Repeats
 
@@ -57,6 +59,13 @@ class _Ground(Struct, frozen=True):
     fresh: bool
 
 
+class _Ended(Struct, frozen=True):
+    """The answer to a command, and how it came about."""
+
+    done: Done
+    how: Handled
+
+
 class Handler:
     """Carries commands out."""
 
@@ -70,6 +79,7 @@ class Handler:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         limits: Limits = DEFAULT,
+        observer: Observer = NOBODY,
     ) -> None:
         self._log = log
         self._current = current
@@ -79,6 +89,7 @@ class Handler:
         self._turns = Turns()
         self._clock = clock
         self._limits = limits
+        self._observer = observer
 
     async def handle(
         self,
@@ -104,16 +115,27 @@ class Handler:
         command_id = command.id or ids.random("cmd_")
         address = Address(tenant, _thread_of(command, tenant))
         task = _Task(command, address, command_id, digest(command), command.actor or actor)
-        with self._memory.doubting(address):
-            async with self._turns.turn(address):
-                return await self._until_done(task, trace, fence)
+        began = time.perf_counter()
+        how: Handled = "failed"
+        try:
+            with self._memory.doubting(address):
+                async with self._turns.turn(address):
+                    ended = await self._until_done(task, trace, fence)
+            how = ended.how
+        except ClewError as error:
+            how = error.kind
+            raise
+        finally:
+            self._observer.handled(command.named, how, time.perf_counter() - began)
+        return ended.done
 
-    async def _until_done(self, task: _Task, trace: str | None, fence: Callable[[], None] | None) -> Done:
+    async def _until_done(self, task: _Task, trace: str | None, fence: Callable[[], None] | None) -> _Ended:
         ground = await self._ground(task)
         for attempt in range(TRIES):
-            done = await self._attempt(task, ground, trace, fence)
-            if done is not None:
-                return done
+            ended = await self._attempt(task, ground, trace, fence)
+            if ended is not None:
+                return ended
+            self._observer.decided_again()
             if attempt > 1:
                 await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - jitter
             ground = await self._fresh(task, ground)
@@ -126,12 +148,12 @@ class Handler:
 
     async def _attempt(
         self, task: _Task, ground: _Ground, trace: str | None, fence: Callable[[], None] | None
-    ) -> Done | None:
+    ) -> _Ended | None:
         """One decision and one append; ``None`` says that the ground was not the present."""
         view = ground.thread
         asked = task.command, task.id, task.digest, view
         if (before := await self._repeats.answered(*asked)) is not None:
-            return before
+            return _Ended(before, "repeat")
         try:
             events = self._decide(task, ground)
         except (Rejected, Conflict):
@@ -140,16 +162,21 @@ class Handler:
             return None
         if not events:
             position = Position(self._histories.shard(task.address), view.seq)
-            return outcome(task.command, view, ground.message, position) if ground.fresh else None
+            return _Ended(outcome(task.command, view, ground.message, position), "nothing") if ground.fresh else None
         if fence is not None:
             fence()
         appended = await self._log.append(self._commit(task, view, events), view.seq, trace)
         if not isinstance(appended, Appended):
+            self._observer.guard_failed(appended.why)
+            if appended.why == "stale" or not ground.fresh:
+                return None
             # A duplicate that the present does not remember was carried out more than a hundred commits ago.
-            return await self._repeats.long_ago(*asked) if appended.why == "duplicate" and ground.fresh else None
+            first = await self._repeats.long_ago(*asked)
+            return _Ended(first, "repeat") if first is not None else None
         after = advance(view, appended.recorded)
         self._memory.remember(after)
-        return outcome(task.command, after, ground.message, appended.recorded.position, appended.recorded.commit)
+        recorded = appended.recorded
+        return _Ended(outcome(task.command, after, ground.message, recorded.position, recorded.commit), "ok")
 
     def _decide(self, task: _Task, ground: _Ground) -> tuple[Event, ...]:
         expected = task.command.expected_version

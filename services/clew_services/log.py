@@ -21,6 +21,7 @@ from clew_events.subjects import Address, event_subject, shard_of
 from clew_projections.exchange import Timeout
 from clew_projections.jetstream import EXPECTED, MSG_ID, TRACE, Ack, ApiError, JetStream, Outgoing
 from clew_services.group_commit import ShardWriter
+from clew_services.observing import NOBODY, Observer
 
 STALE = frozenset({10071, 10164})
 """Wrong last sequence: as found in the stream, or among what a replicated stream has in flight."""
@@ -47,8 +48,16 @@ class Behind(Struct, frozen=True):
 class Log:
     """Appends commits to the shards of a deployment."""
 
-    def __init__(self, js: JetStream, shards: int, *, attempt: float = 2.0, deadline: float = 10.0) -> None:
-        self._writers = [ShardWriter(js) for _ in range(shards)]
+    def __init__(
+        self,
+        js: JetStream,
+        shards: int,
+        *,
+        attempt: float = 2.0,
+        deadline: float = 10.0,
+        observer: Observer = NOBODY,
+    ) -> None:
+        self._writers = [ShardWriter(js, observer) for _ in range(shards)]
         self._attempt = attempt
         self._deadline = deadline
 

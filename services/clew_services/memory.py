@@ -18,12 +18,19 @@ class Memory:
     def __init__(self, limit: int = 20_000) -> None:
         self._limit = limit
         self._views: OrderedDict[Address, ThreadView] = OrderedDict()
+        self.hits = 0
+        """How often a thread that was asked for was remembered, since the start."""
+        self.misses = 0
+        """How often it was not."""
 
     def recall(self, address: Address) -> ThreadView | None:
         """The view remembered for a thread, if any."""
         view = self._views.get(address)
-        if view is not None:
-            self._views.move_to_end(address)
+        if view is None:
+            self.misses += 1
+            return None
+        self.hits += 1
+        self._views.move_to_end(address)
         return view
 
     def remember(self, view: ThreadView) -> None:

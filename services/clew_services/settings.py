@@ -18,6 +18,9 @@ from clew_services.limits import DEFAULT, Limits
 NATS_PORT: Final = 4222
 LIMITING: Final = ("max_body", "max_message", "max_messages", "max_create", "rate", "burst")
 """The settings that say how much is taken of each caller."""
+WATCHING: Final = ("metrics", "stuck_after")
+"""The settings that say how it is watched."""
+LONGEST_STILL: Final = 86_400
 FASTEST: Final = 1_000_000
 """Requests a second at most to which a rate can be set."""
 _SCHEMES: Final = frozenset({"nats", "tls", "ws", "wss"})
@@ -42,7 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     count once, when a deployment is first initialised. ``sync`` says when the embedded server puts things on
     stable storage: ``always`` before it acknowledges, or an interval. ``max_body`` and ``max_message`` are in bytes;
     ``max_messages`` is for a thread, ``max_create`` for its creation. ``rate`` is in requests a second of one API key,
-    and 0 is no limit; ``burst`` is how many may come at once, and 0 is as many as in a second.
+    and 0 is no limit; ``burst`` is how many may come at once, and 0 is as many as in a second. ``metrics`` is where
+    they are shown: ``on`` the API at ``/metrics``, ``off``, or ``host:port``. ``stuck_after`` is for how many seconds a
+    projector may stand still before ``/readyz`` says no; 0 is for ever.
 
     Raises:
         Invalid: a setting makes no sense; the message names the option, the variable and what would be right.
@@ -61,6 +66,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_create: int = DEFAULT.create
     rate: int = 0
     burst: int = 0
+    metrics: str = "on"
+    stuck_after: int = 30
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -72,11 +79,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         self._hold_limits()
         if self.sync != "always" and not (_INTERVAL.fullmatch(self.sync) and re.search("[1-9]", self.sync)):
             raise _refused("sync", self.sync, "'always' or an interval such as 2m or 500ms")
-        _ = self.http_address
+        _ = self.http_address, self.metrics_address
         if self.embedded_port is None:
             _ = self.nats_url
 
     def _hold_limits(self) -> None:
+        if not 0 <= self.stuck_after <= LONGEST_STILL:
+            raise _refused("stuck_after", self.stuck_after, f"between 0 and {LONGEST_STILL} seconds")
         if not 1024 <= self.max_body <= MAX_PAYLOAD:
             raise _refused("max_body", self.max_body, f"between 1024 and {MAX_PAYLOAD} bytes")
         if not 1024 <= self.max_message <= MAX_PAYLOAD:
@@ -102,11 +111,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def http_address(self) -> Address:
         """Where the HTTP API listens."""
-        host, _, port = self.http.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not host or not _is_port(port):
+        address = _address(self.http)
+        if address is None:
             raise _refused("http", self.http, "host:port, such as 127.0.0.1:8787")
-        return Address(host, int(port))
+        return address
+
+    @property
+    def metrics_address(self) -> Address | None:
+        """Where metrics are shown, if that is an address of their own."""
+        if self.metrics in {"on", "off"}:
+            return None
+        address = _address(self.metrics)
+        if address is None:
+            raise _refused("metrics", self.metrics, "'on', 'off' or host:port, such as 127.0.0.1:9464")
+        return address
 
     @property
     def embedded_port(self) -> int | None:
@@ -130,6 +148,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if not _is_url(url):
             raise _refused("nats", self.nats, "a URL such as nats://127.0.0.1:4222, 'embedded' or 'embedded:PORT'")
         return url
+
+
+def _address(text: str) -> Address | None:
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    return Address(host, int(port)) if host and _is_port(port) else None
 
 
 def _is_url(text: str) -> bool:

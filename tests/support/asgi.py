@@ -22,8 +22,10 @@ from clew_events.errors import Unavailable
 from clew_events.objects import Gone, Message, MessagePage, Resources, TextPart, TextValue, Thread
 from clew_events.queries import GetMessage, GetThread, ListMessages
 from clew_events.replies import Done, Found
+from clew_projections.parking import Parked
 from clew_services.http.app import create_app
 from clew_services.keys import Keys
+from clew_services.observing import NOBODY
 from clew_services.settings import Settings
 
 ID = "thread_" + "a" * 24
@@ -66,6 +68,7 @@ class Parts:
     def __init__(self) -> None:
         self.handler = self.reader = self.js = self.deployment = self
         self.shards = 2
+        self.observer = NOBODY
         self.asked: list[tuple[str, object]] = []
         self.signed: tuple[str, str | None] | None = None
         self.fails: Exception | None = None
@@ -104,6 +107,9 @@ class Parts:
         if call in self.broken:
             raise Unavailable("no answer came", code="timeout")
         return {}
+
+    async def parked(self) -> list[Parked]:
+        return []
 
     def _asked(self, tenant: str, what: object) -> None:
         self.asked.append((tenant, what))

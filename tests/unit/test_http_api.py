@@ -465,7 +465,9 @@ async def test_health_needs_no_key(clew: Parts):
 
 async def test_readiness_asks_for_jetstream_every_stream_and_every_consumer(clew: Parts):
     ready = await call(clew, "GET", "/readyz", headers={})
-    assert (ready.status, json.loads(ready.body)) == (200, {"ok": True, "reasons": []})
+    idle = [{"shard": 0, "state": "idle"}, {"shard": 1, "state": "idle"}]
+    said = {"ok": True, "reasons": [], "notes": [], "shards": idle, "parked": 0}
+    assert (ready.status, json.loads(ready.body)) == (200, said)
     assert sorted(clew.calls) == [
         "CONSUMER.INFO.CLEW_EVT_00.clew_threads_v1",
         "CONSUMER.INFO.CLEW_EVT_01.clew_threads_v1",
@@ -479,7 +481,9 @@ async def test_what_is_missing_for_readiness_is_named(clew: Parts):
     clew.broken = {"STREAM.INFO.CLEW_EVT_01", "INFO"}
     ready = await call(clew, "GET", "/readyz", headers={})
     reasons = ["JetStream: no answer came", "stream CLEW_EVT_01: no answer came"]
-    assert (ready.status, json.loads(ready.body)) == (503, {"ok": False, "reasons": reasons})
+    said = json.loads(ready.body)
+    assert (ready.status, said["ok"], said["reasons"]) == (503, False, reasons)
+    assert [each["shard"] for each in said["shards"]] == [0]
     assert ready.headers["retry-after"] == "1"
 
 

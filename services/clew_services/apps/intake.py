@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -12,7 +13,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from clew_events.errors import ClewError, Corrupt, TooLarge, Unavailable
-from clew_services.apps.replying import Reply, is_reserved, refusal
+from clew_services.apps.replying import OK, Reply, code_of, is_reserved, refusal
+from clew_services.observing import NOBODY, Observer
 
 LIMIT: Final = 1024
 """Requests in flight in one process before others are turned away: more would only wait until it is too late."""
@@ -23,12 +25,22 @@ _LOG: Final = logging.getLogger("clew.nats")
 class Intake:
     """One task per request. nats-py waits for a callback before it takes the next message, so none may work in it.
 
-    ``work`` makes the reply to a message, or raises.
+    ``work`` makes the reply to a message, or raises. ``observer`` is told of each reply, under the name ``service``.
     """
 
-    def __init__(self, nc: Client, work: Callable[[Msg], Awaitable[Reply]], *, limit: int = LIMIT) -> None:
+    def __init__(
+        self,
+        nc: Client,
+        work: Callable[[Msg], Awaitable[Reply]],
+        *,
+        limit: int = LIMIT,
+        service: str = "",
+        observer: Observer = NOBODY,
+    ) -> None:
         self._nc = nc
         self._work = work
+        self._service = service
+        self._observer = observer
         self._limit = limit
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -36,6 +48,7 @@ class Intake:
         """Begin to work on a request, or turn it away when too many are in flight."""
         if len(self._tasks) >= self._limit:
             full = Unavailable(f"{self._limit} requests are in flight here already", code="overloaded")
+            self._observer.replied(self._service, code_of(full), 0.0)
             await self._reply(message, refusal(full))
             return
         task = asyncio.create_task(self._serve(message))
@@ -56,15 +69,19 @@ class Intake:
         if is_reserved(message.reply):
             _LOG.warning("ignored %r: no reply may go to %r", message.subject, message.reply)
             return
+        began, code = time.perf_counter(), OK
         try:
             reply = await self._work(message)
         except ClewError as error:
+            code = code_of(error)
             if not message.reply:
                 _LOG.warning("refused %r, which asked for no reply: %s", message.subject, error.message)
             reply = refusal(error)
         except Exception:  # noqa: BLE001 - whatever one request brings up, the others go on
             _LOG.exception("failed at %r", message.subject)
-            reply = refusal(Corrupt("Clew failed at this in an unforeseen way.", code="internal_error"))
+            unforeseen = Corrupt("Clew failed at this in an unforeseen way.", code="internal_error")
+            reply, code = refusal(unforeseen), code_of(unforeseen)
+        self._observer.replied(self._service, code, time.perf_counter() - began)
         await self._reply(message, reply)
 
     async def _reply(self, message: Msg, reply: Reply) -> None:

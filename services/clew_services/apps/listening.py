@@ -23,6 +23,7 @@ from clew_services.apps.intake import Intake
 from clew_services.apps.replying import Reply
 from clew_services.apps.sturdy import beside
 from clew_services.nats_connection import settled
+from clew_services.observing import NOBODY, Observer
 
 DRAIN: Final = 15.0
 """Seconds in which requests that were taken in must be answered once the application stops."""
@@ -45,7 +46,7 @@ class _Broker(NatsBroker):
 
 @contextlib.asynccontextmanager
 async def listening(
-    nc: Client, subjects: str, *, queue: str, work: Callable[[Msg], Awaitable[Reply]]
+    nc: Client, subjects: str, *, queue: str, work: Callable[[Msg], Awaitable[Reply]], observer: Observer = NOBODY
 ) -> AsyncIterator[None]:
     """Answer requests on ``subjects`` with what ``work`` makes of them, for as long as the block lasts.
 
@@ -53,7 +54,7 @@ async def listening(
     and those taken are answered first, within :data:`DRAIN` seconds. Nothing is declared on the server.
     """
     own = await beside(nc, name=queue)
-    intake = Intake(own, work)
+    intake = Intake(own, work, service=queue.removeprefix("clew-"), observer=observer)
     broker = _Broker(own)
     subscriber = broker.subscriber(subjects, queue=queue, no_reply=True)
     subscriber(intake.take)

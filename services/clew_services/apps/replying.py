@@ -25,6 +25,8 @@ from clew_events.replies import Done, Found, History, Moment
 
 ERROR: Final = "Nats-Service-Error"
 ERROR_CODE: Final = "Nats-Service-Error-Code"
+OK: Final = "200"
+"""What stands where an error's code would for a request that was granted."""
 
 _CODES: Final[dict[type[ClewError], str]] = {
     Invalid: "400",

@@ -46,6 +46,9 @@ max_create = setting("max_create", "Most messages that a thread is created with;
 rate = setting("rate", "Requests a second of one API key; 0 is no limit.")
 burst = setting("burst", "Requests at once of one API key; 0 is as many as in a second.")
 
+metrics = setting("metrics", "Where metrics are shown: 'on' the API at /metrics, 'off', or host:port.")
+stuck_after = setting("stuck_after", "Seconds a projector may stand still before /readyz says no; 0 is for ever.")
+
 
 class _Moment(click.ParamType[int | datetime]):
     """A commit's number, or a time in ISO 8601; a time without a zone is UTC."""
@@ -141,6 +144,11 @@ command_id = click.option("--command-id", help="The same id is carried out once,
 def limiting(function: F) -> F:
     """The options of what serves callers: how much it takes of each."""
     return max_body(max_message(max_messages(max_create(rate(burst(function))))))
+
+
+def watching(function: F) -> F:
+    """The options of whatever can be watched: where its metrics are, and when it is not ready."""
+    return metrics(stuck_after(function))
 
 
 def asking(function: F) -> F:

@@ -21,6 +21,7 @@ from clew_services.settings import Settings
 @options.http
 @options.api_keys
 @options.limiting
+@options.watching
 def command(roles: Sequence[Role], **chosen: str | int) -> None:
     """Run chosen parts of Clew in one process, against a deployment that 'clew init' has made.
 

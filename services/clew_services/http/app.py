@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clew_services.http.attempts import Attempts
 from clew_services.http.carrying import Carrying
-from clew_services.http.edge import Doorway, Nowhere, Respond, Window
+from clew_services.http.edge import Doorway, Edge, Nowhere, Respond, Show, Window
 from clew_services.http.health import Readiness, alive
 from clew_services.http.messages import Messages
 from clew_services.http.openapi import description
@@ -22,12 +22,25 @@ from clew_services.http.threads import Threads
 from clew_services.keys import Keys, KeyScope
 from clew_services.settings import Settings
 
+ELSEWHERE: Final = ""
+"""What stands for the path where there is nothing at the path."""
 NONE: Final[Mapping[str, Respond]] = MappingProxyType({})
 
 
-def create_app(clew: Parts, keys: Keys, settings: Settings) -> ASGIApp:
-    """The API of a composed Clew for the holders of ``keys``. It needs no lifespan and holds nothing open."""
-    router = Router(routes(clew, keys, settings), redirect_slashes=False, default=Nowhere())
+def create_app(clew: Parts, keys: Keys, settings: Settings, metrics: Show | None = None) -> ASGIApp:
+    """The API of a composed Clew for the holders of ``keys``. It needs no lifespan and holds nothing open.
+
+    ``metrics``, if there are any to be shown here, is what ``GET /metrics`` shows.
+    """
+    everywhere = routes(clew, keys, settings)
+    if metrics is not None:
+        everywhere.append(Route("/metrics", Window(metrics)))
+    elsewhere = Nowhere()
+    elsewhere.answered = clew.observer.route(ELSEWHERE)
+    for route in everywhere:
+        if isinstance(route.endpoint, Edge):
+            route.endpoint.answered = clew.observer.route(route.path)
+    router = Router(everywhere, redirect_slashes=False, default=elsewhere)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -38,7 +51,7 @@ def create_app(clew: Parts, keys: Keys, settings: Settings) -> ASGIApp:
     return app
 
 
-def routes(clew: Parts, keys: Keys, settings: Settings) -> list[BaseRoute]:
+def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
     """Every path at which there is something, the most asked for first."""
     carrying = Carrying(clew.handler, Attempts())
     threads, messages = Threads(carrying, clew.reader), Messages(carrying, clew.reader)
@@ -63,6 +76,6 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[BaseRoute]:
         ),
         Route("/v1/threads/{thread_id}/events", doorway(reading="audit", GET=past.events)),
         Route("/healthz", Window(alive)),
-        Route("/readyz", Window(Readiness(clew).show)),
+        Route("/readyz", Window(Readiness(clew, settings.stuck_after).show)),
         Route("/openapi.json", Window(description)),
     ]

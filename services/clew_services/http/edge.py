@@ -23,6 +23,7 @@ from clew_services.http.call import Call
 from clew_services.http.intake import CallerSlow, Incomplete, Intake
 from clew_services.http.pace import Pace
 from clew_services.keys import Holder, Keys, KeyScope
+from clew_services.observing import Answered, unanswered
 
 Respond = Callable[[Call], Awaitable[Answer]]
 Show = Callable[[], Awaitable[Answer]]
@@ -32,7 +33,17 @@ _LOG: Final = logging.getLogger("clew.http")
 _VERSION: Final = (b"openai-version", b"2020-10-01")
 
 
-class Doorway:
+class Edge:
+    """What all of these have in common: ``answered`` is told of every answer."""
+
+    answered: Answered = staticmethod(unanswered)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        raise NotImplementedError
+
+
+class Doorway(Edge):
     """One path for holders of a key: a route for each of its ``methods``. It is an ASGI application.
 
     What is ``closed`` is answered too, but never with what was asked for.
@@ -85,8 +96,9 @@ class Doorway:
         except Exception:  # noqa: BLE001 - the caller gets an answer, whatever broke
             _LOG.exception("%s: %s %s failed", request_id, scope["method"], scope["path"])
             answer = errors.unexpected(request_id)
-        spent = (time.perf_counter_ns() - started) // 1_000_000
-        common: Headers = (_VERSION, (b"openai-processing-ms", b"%d" % spent))
+        spent = time.perf_counter_ns() - started
+        self.answered(scope["method"], answer.status, spent / 1e9)
+        common: Headers = (_VERSION, (b"openai-processing-ms", b"%d" % (spent // 1_000_000)))
         if holder is not None:
             tenant = holder.tenant.encode()
             common = (*common, (b"openai-organization", tenant), (b"openai-project", tenant))
@@ -94,7 +106,7 @@ class Doorway:
         await intake.drop()
 
 
-class Window:
+class Window(Edge):
     """One path that shows the same to everybody, by GET. It is an ASGI application."""
 
     def __init__(self, show: Show) -> None:
@@ -102,6 +114,7 @@ class Window:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        started = time.perf_counter()
         request_id = _request_id()
         try:
             if scope["method"] in {"GET", "HEAD"}:
@@ -111,11 +124,12 @@ class Window:
         except Exception:  # noqa: BLE001 - the caller gets an answer, whatever broke
             _LOG.exception("%s: %s %s failed", request_id, scope["method"], scope["path"])
             answer = errors.unexpected(request_id)
+        self.answered(scope["method"], answer.status, time.perf_counter() - started)
         await _send(send, answer, request_id)
         await Intake(dict(scope["headers"]), receive, 0).drop()
 
 
-class Nowhere:
+class Nowhere(Edge):
     """Every path at which there is nothing. It is an ASGI application."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,7 +137,9 @@ class Nowhere:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
-        await _send(send, errors.invalid_url(scope["method"], scope["path"]), _request_id())
+        answer = errors.invalid_url(scope["method"], scope["path"])
+        self.answered(scope["method"], answer.status, 0.0)
+        await _send(send, answer, _request_id())
         await Intake(dict(scope["headers"]), receive, 0).drop()
 
 

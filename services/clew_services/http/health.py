@@ -1,27 +1,62 @@
-"""Whether the process lives, and whether it can do its work: the latter is asked of JetStream, every time."""
+"""Whether the process lives, and whether all can do their work: the latter is asked of JetStream, every time."""
 
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
 
 from clew_events.errors import ClewError
-from clew_events.subjects import event_stream
 from clew_services.http.answers import RETRY_AFTER, Answer, json_answer
 from clew_services.http.parts import Parts
-from clew_services.streams.wanted import PROJECTOR
+from clew_services.progress import TIME, Progress, Shard, Standing, asked
 
-TIME: Final = 2.0
-"""Seconds within which JetStream has to answer."""
+NOBODY_ASKS: Final = "No projector asks for them: start one with 'clew serve projector', or look why it stopped."
+GETS_NOWHERE: Final = (
+    "A projector asks for them and gets nowhere: its log says why; if it says nothing, start it again."
+)
 
 
 class Health(Struct, frozen=True):
-    """Whether all is well, and what is not."""
+    """Whether the process lives. There is nothing that it could say against that."""
 
     ok: bool
     reasons: tuple[str, ...] = ()
+
+
+class ShardHealth(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the projection of a shard stands: ``idle``, ``behind`` and at it, or ``stuck``.
+
+    ``behind`` counts commits that wait, ``lag_seconds`` is the age of the oldest of them, and ``since`` is when the
+    projection last moved.
+    """
+
+    shard: int
+    state: Standing
+    behind: int = 0
+    lag_seconds: float | None = None
+    since: datetime | None = None
+
+
+class Ready(Struct, frozen=True, kw_only=True):
+    """Whether all is well; if not, ``reasons`` say what is wrong and what to do. ``notes`` turn nobody away."""
+
+    ok: bool
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    shards: tuple[ShardHealth, ...] = ()
+    parked: int | None = None
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """What a look at a deployment found: the shards as they are, and how many threads are parked, if that is known."""
+
+    ok: bool
+    reasons: tuple[str, ...]
+    shards: tuple[Shard, ...]
+    parked: int | None
 
 
 async def alive() -> Answer:
@@ -30,37 +65,74 @@ async def alive() -> Answer:
 
 
 class Readiness:
-    """``GET /readyz``: JetStream answers, and every shard's stream and its projector's consumer are there."""
+    """``GET /readyz``: JetStream answers, every shard's stream and consumer are there, and no projector is stuck."""
 
-    def __init__(self, parts: Parts, seconds: float = TIME) -> None:
+    def __init__(self, parts: Parts, stuck_after: float, seconds: float = TIME) -> None:
+        """``stuck_after`` is for how many seconds a projector may stand still (0: for ever)."""
         self._parts = parts
+        self._stuck_after = stuck_after
         self._seconds = seconds
-        self._running: asyncio.Task[Answer] | None = None
+        self._progress: Progress | None = None
+        self._running: asyncio.Task[Found] | None = None
 
     async def show(self) -> Answer:
-        """200, or 503 with the reasons. However many ask at once, JetStream is asked once."""
+        """200, or 503 with the reasons."""
+        found = await self.look()
+        parked = found.parked or 0
+        notes = (f"{parked} threads are parked: 'clew status' names them and says why",) if parked else ()
+        health = Ready(
+            ok=found.ok,
+            reasons=found.reasons,
+            notes=notes,
+            shards=tuple(self._health(each) for each in found.shards if not each.trouble),
+            parked=found.parked,
+        )
+        return json_answer(health) if found.ok else json_answer(health, 503, (RETRY_AFTER,))
+
+    async def look(self) -> Found:
+        """The same, as it was found. However many ask at once, JetStream is asked once."""
         if self._running is None or self._running.done():
-            self._running = asyncio.get_running_loop().create_task(self._ask())
+            self._running = asyncio.get_running_loop().create_task(self._look())
         return await asyncio.shield(self._running)
 
-    async def _ask(self) -> Answer:
-        streams = [event_stream(shard) for shard in range(self._parts.deployment.shards)]
-        calls = {
-            "INFO": "JetStream",
-            **{f"STREAM.INFO.{stream}": f"stream {stream}" for stream in streams},
-            **{f"CONSUMER.INFO.{stream}.{PROJECTOR}": f"consumer {stream}/{PROJECTOR}" for stream in streams},
-        }
-        found = await asyncio.gather(*(self._trouble(call, name) for call, name in calls.items()))
-        reasons = tuple(trouble for trouble in found if trouble is not None)
-        health = Health(ok=not reasons, reasons=reasons)
-        return json_answer(health, 503, (RETRY_AFTER,)) if reasons else json_answer(health)
+    async def _look(self) -> Found:
+        if self._progress is None:
+            self._progress = Progress(self._parts.js, self._parts.deployment.shards, self._seconds)
+        account, shards, parked = await asyncio.gather(
+            asked(self._parts.js, "INFO", "JetStream", dict, seconds=self._seconds),
+            self._progress.look(),
+            self._parked(),
+        )
+        reasons = [account] if isinstance(account, str) else []
+        for shard in shards:
+            reasons += shard.trouble
+            if shard.state(self._stuck_after) == "stuck":
+                reasons.append(_stuck(shard))
+        return Found(ok=not reasons, reasons=tuple(reasons), shards=shards, parked=parked)
 
-    async def _trouble(self, call: str, name: str) -> str | None:
+    async def _parked(self) -> int | None:
         try:
             async with asyncio.timeout(self._seconds):
-                await self._parts.js.api(call)
-        except TimeoutError:
-            return f"{name} did not answer within {self._seconds:g} s"
-        except ClewError as error:
-            return f"{name}: {error.message}"
-        return None
+                return len(await self._parts.parked())
+        except (ClewError, TimeoutError):
+            return None
+
+    def _health(self, shard: Shard) -> ShardHealth:
+        return ShardHealth(
+            shard=shard.shard,
+            state=shard.state(self._stuck_after),
+            behind=shard.behind,
+            lag_seconds=round(shard.lag, 3) if shard.behind else None,
+            since=_since(shard) if shard.behind else None,
+        )
+
+
+def _since(shard: Shard) -> datetime:
+    return (datetime.now(UTC) - timedelta(seconds=shard.still)).replace(microsecond=0)
+
+
+def _stuck(shard: Shard) -> str:
+    return (
+        f"shard {shard.shard}: the projector has stood still for {shard.still:.0f} s, since {_since(shard):%H:%M:%S}Z, "
+        f"and {shard.behind} commits wait. {GETS_NOWHERE if shard.asking else NOBODY_ASKS}"
+    )

@@ -9,7 +9,7 @@ from clew_events.objects import Thread
 from clew_events.schemas import definitions
 from clew_services.http.answers import Answer, json_answer
 from clew_services.http.errors import ErrorResponse
-from clew_services.http.health import Health
+from clew_services.http.health import Health, Ready
 from clew_services.http.links import links_of
 from clew_services.http.operations import ERRORS, HEADERS, OPERATIONS, PATH, QUERY, Operation
 
@@ -59,7 +59,7 @@ def _rendered() -> Answer:
 
 def _schemas() -> Document:
     forms = {form for operation in OPERATIONS for form in (operation.body, operation.answer) if form is not None}
-    named = sorted((*forms, ErrorResponse, Health), key=lambda form: form.__name__)
+    named = sorted((*forms, ErrorResponse, Health, Ready), key=lambda form: form.__name__)
     return dict(sorted(definitions(named, _SCHEMAS).items()))
 
 
@@ -105,8 +105,10 @@ _RETRY_AFTER: Final[Document] = {
 def _window(name: str, summary: str) -> Document:
     answers = {"200": {"description": "Yes.", "content": _json(Health, {"ok": True, "reasons": []})}}
     if name == "readyz":
-        no = {"ok": False, "reasons": ["JetStream did not answer within 2 s"]}
-        answers["503"] = {"description": "No, and why not.", "content": _json(Health, no)}
+        yes = {"ok": True, "reasons": [], "notes": [], "shards": [{"shard": 0, "state": "idle"}], "parked": 0}
+        no = {"ok": False, "reasons": ["JetStream did not answer within 2 s"], "notes": [], "shards": []}
+        answers["200"]["content"] = _json(Ready, yes)
+        answers["503"] = {"description": "No, and why not.", "content": _json(Ready, no)}
     return {"operationId": name, "summary": summary, "security": [], "responses": answers}
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from clew_events.commands import Command
 from clew_events.queries import GetHistory, GetMessage, GetThread, ListMessages
 from clew_events.replies import Done, Found, History
+from clew_projections.parking import Parked
+from clew_services.observing import Observer
+from clew_services.progress import Api
 
 
 class Commands(Protocol):
@@ -32,13 +36,6 @@ class Queries(Protocol):
         """A page of a thread's commits."""
 
 
-class Api(Protocol):
-    """JetStream's own API; see :class:`clew_projections.jetstream.JetStream`."""
-
-    async def api(self, call: str, request: object = None) -> dict[str, object]:
-        """Call ``$JS.API.<call>``."""
-
-
 class Shards(Protocol):
     """How the deployment is laid out."""
 
@@ -61,6 +58,13 @@ class Parts(Protocol):
     @property
     def js(self) -> Api:
         """JetStream, for asking how it is."""
+
+    async def parked(self) -> Sequence[Parked]:
+        """The threads that stand still because their history cannot be folded."""
+
+    @property
+    def observer(self) -> Observer:
+        """Who is told what happens."""
 
     @property
     def deployment(self) -> Shards:

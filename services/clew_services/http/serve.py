@@ -15,6 +15,7 @@ from granian.server.embed import Server
 
 from clew_events.errors import Unavailable
 from clew_services.http.app import create_app
+from clew_services.http.edge import Show
 from clew_services.http.parts import Parts
 from clew_services.keys import Keys
 from clew_services.running.ports import refuse_taken
@@ -35,10 +36,12 @@ async def serve_http(
     *,
     settings: Settings | None = None,
     ready: Callable[[str], None] | None = None,
+    metrics: Show | None = None,
 ) -> None:
     """Serve the API on ``host:port`` until cancelled; then finish the requests under way and return.
 
     Port 0 takes any that is free. ``ready`` is called once, with the address, when connections are accepted.
+    ``metrics`` is what ``/metrics`` shows; without it there is nothing at that path.
 
     Raises:
         CannotStart: the port is taken.
@@ -48,7 +51,7 @@ async def serve_http(
     refuse_taken(host, port, purpose="the HTTP API", remedy="Choose another with --http (CLEW_HTTP), or port 0.")
     address, port = _free(host, port)
     server = Server(
-        create_app(clew, keys, settings or Settings()),
+        create_app(clew, keys, settings or Settings(), metrics),
         address=address,
         port=port,
         interface=Interfaces.ASGINL,

@@ -8,14 +8,21 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Final, Literal, assert_never, get_args
 
 from clew_services import compose
 from clew_services.apps import serve_commands, serve_inbox, serve_queries
+from clew_services.http.edge import Show
+from clew_services.http.health import Readiness
 from clew_services.http.serve import serve_http
 from clew_services.keys import Keys
+from clew_services.metrics.deployment import DeploymentMetrics
+from clew_services.metrics.folder import named
+from clew_services.metrics.instruments import Instruments
+from clew_services.metrics.sampling import Sampling
+from clew_services.metrics.showing import Showing
 from clew_services.running import readiness
 from clew_services.settings import Settings
 
@@ -42,14 +49,38 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
     keys = Keys.parse(settings.api_keys)
     stop, facts = _stop_on_signals(), dict[str, str]()
     name, limits = f"clew {' '.join(roles)}", settings.limits
-    async with compose.connected(settings.nats_url, name=name, limits=limits) as clew:
+    named()
+    instruments = Instruments()
+    async with (
+        compose.connected(settings.nats_url, name=name, limits=limits, observer=instruments) as clew,
+        _shown(clew, instruments, settings, api="api" in roles) as metrics,
+    ):
         services = [
-            each for role in roles for each in _services(role, clew, keys, settings, facts, alone=len(roles) == 1)
+            each
+            for role in roles
+            for each in _services(role, clew, keys, settings, facts, metrics=metrics, alone=len(roles) == 1)
         ]
         try:
-            await _together(services, stop, facts)
+            await _together([Sampling(instruments, clew).run, *services], stop, facts)
         except ExceptionGroup as group:
             raise _first(group) from group
+
+
+@contextlib.asynccontextmanager
+async def _shown(
+    clew: compose.Clew, instruments: Instruments, settings: Settings, *, api: bool
+) -> AsyncIterator[Show | None]:
+    """Metrics on an address of their own, or what is to show them on the API's; the API's are the deployment's too."""
+    if settings.metrics == "off":
+        yield None
+        return
+    readiness = Readiness(clew, settings.stuck_after)
+    showing = Showing(instruments, [DeploymentMetrics(clew, readiness)] if api else [])
+    if settings.metrics_address is None:
+        yield showing.show
+        return
+    async with showing.listening(settings.metrics_address):
+        yield None
 
 
 async def _together(services: Sequence[_Service], stop: asyncio.Event, facts: dict[str, str]) -> None:
@@ -76,11 +107,18 @@ def _collect_less() -> None:
 
 
 def _services(
-    role: Role, clew: compose.Clew, keys: Keys, settings: Settings, facts: dict[str, str], *, alone: bool
+    role: Role,
+    clew: compose.Clew,
+    keys: Keys,
+    settings: Settings,
+    facts: dict[str, str],
+    *,
+    metrics: Show | None,
+    alone: bool,
 ) -> list[_Service]:
     match role:
         case "api":
-            return [partial(_api, partial(_serve_api, clew, keys, settings), facts)]
+            return [partial(_api, partial(_serve_api, clew, keys, settings, metrics), facts)]
         case "commands":
             return [partial(serve_commands, clew), partial(serve_inbox, clew)]
         case "query":
@@ -91,12 +129,14 @@ def _services(
             assert_never(role)
 
 
-async def _serve_api(clew: compose.Clew, keys: Keys, settings: Settings, ready: Callable[[str], None]) -> None:
+async def _serve_api(
+    clew: compose.Clew, keys: Keys, settings: Settings, metrics: Show | None, ready: Callable[[str], None]
+) -> None:
     host, port = settings.http_address
     async with clew.following(keys):
         if not len(keys):
             _LOG.warning("nobody has an API key yet, so nobody is let in: make one with 'clew keys create'")
-        await serve_http(clew, keys, host, port, settings=settings, ready=ready)
+        await serve_http(clew, keys, host, port, settings=settings, ready=ready, metrics=metrics)
 
 
 async def _api(

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from clew_events.backoff import delays
 from clew_services.embedded.binary import CannotStart
 from clew_services.embedded.tether import tethered
+from clew_services.metrics import folder
 from clew_services.running import readiness
 from clew_services.running.stopping import signal, stopped
 
@@ -55,7 +56,7 @@ class Served:
 
     def __init__(self, roles: tuple[str, ...], environment: Mapping[str, str]) -> None:
         self.name = " ".join(("serve", *roles))
-        self.environment = dict(environment)
+        self.environment = {**environment, folder.PROCESS: "-".join(roles)}
         self.facts: dict[str, str] = {}
         self._roles = roles
         self._process: Process | None = None
@@ -91,7 +92,9 @@ class Served:
     async def wait(self) -> int:
         """Wait until it is gone; its return code."""
         assert self._process is not None, "not started"
-        return await self._process.wait()
+        code = await self._process.wait()
+        folder.buried(self.environment)
+        return code
 
     async def stop(self) -> None:
         """Let it finish what it has begun, for at most :data:`DRAIN` seconds."""

@@ -21,11 +21,12 @@ import msgspec
 from clew_services import compose, streams
 from clew_services.embedded.data_folder import claim
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.metrics import folder
 from clew_services.running.issued_key import issued
 from clew_services.running.ports import refuse_taken
 from clew_services.running.probe import reachable, until_ready
 from clew_services.running.supervise import Part, Served, keep
-from clew_services.settings import LIMITING, Settings
+from clew_services.settings import LIMITING, WATCHING, Settings
 
 OVER_NATS: Final = ("commands", "query")
 PROJECTING: Final = ("projector",)
@@ -83,13 +84,16 @@ async def _start(settings: Settings, parts: list[Part], stack: contextlib.AsyncE
     keys = settings.api_keys or issued(data)
     environment = {
         **os.environ,
+        **(folder.emptied(data) if settings.metrics != "off" else {}),
         "CLEW_NATS": nats,
         "CLEW_API_KEYS": keys,
         "CLEW_HTTP": str(wanted),
-        **{"CLEW_" + name.upper(): str(getattr(settings, name)) for name in LIMITING},
+        **{"CLEW_" + name.upper(): str(getattr(settings, name)) for name in (*LIMITING, *WATCHING)},
     }
-    await asyncio.gather(start(Served(PROJECTING, environment)), start(Served(OVER_NATS, environment)))
     api = Served(OVER_HTTP, environment)
+    # What all of them count, the API shows.
+    others = {**environment, "CLEW_METRICS": "off"}
+    await asyncio.gather(start(Served(PROJECTING, others)), start(Served(OVER_NATS, others)))
     await start(api)
     # Clients know the port from now on, so the API comes back on the same one.
     api.environment["CLEW_HTTP"] = api.facts["http"]

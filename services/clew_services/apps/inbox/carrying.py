@@ -113,12 +113,14 @@ class Carrier:
         done = await self._clew.handler.handle(
             letter.tenant, letter.command, actor=ACTOR, trace=trace_of(message), fence=self._lease.check
         )
+        self._clew.observer.settled("done")
         return replying.answer(done)
 
     async def _refused(self, message: Msg, letter: Letter | None, refusal: ClewError) -> Reply:
         self._lease.check()
         command_id = letter.command.id if letter is not None else None
         await rejecting.record(self._clew.js, message, command_id, refusal)
+        self._clew.observer.settled("refused")
         return replying.refusal(refusal)
 
     async def _reply(self, letter: Letter | None, reply: Reply) -> None:

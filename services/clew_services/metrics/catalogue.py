@@ -1,0 +1,173 @@
+"""Every metric there is: its name with its unit, its labels, and what it says. docs/metrics.md is this list.
+
+Labels never name a tenant, a thread or a key: how many series there are depends on the deployment, not on who uses it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+MILLISECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+LONGER: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0)
+COMMITS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Metric(Struct, frozen=True, kw_only=True):
+    """One metric. ``source`` says who knows: each process for itself, or JetStream, asked by the API at each scrape.
+
+    ``over`` is how the values of several processes become one, as prometheus-client names it.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    source: Literal["process", "deployment"] = "process"
+    over: Literal["livesum", "livemin", "livemax", "max"] = "livesum"
+
+
+COMMAND_SECONDS: Final = Metric(
+    name="clew_command_seconds", kind="histogram", labels=("command", "outcome"), buckets=MILLISECONDS,
+    help="Time to carry a command out, however it came. Outcome: ok (a commit), nothing (no change needed), repeat "
+    "(answered as the first time), rejected, conflict, unavailable, corrupt, failed (cut short or unforeseen).",
+)  # fmt: skip
+GUARD_FAILURES: Final = Metric(
+    name="clew_guard_failures_total", kind="counter", labels=("why",),
+    help="Appends that the log refused: stale (another writer was faster), duplicate (the id was stored before).",
+)  # fmt: skip
+COMMAND_RETRIES: Final = Metric(
+    name="clew_command_retries_total", kind="counter",
+    help="Decisions taken once more, on the thread as the log has it, because what was remembered was not the present.",
+)  # fmt: skip
+GROUP_COMMITS: Final = Metric(
+    name="clew_group_commit_commits", kind="histogram", labels=("outcome",), buckets=COMMITS,
+    help="Commits sent to a shard as one batch. Outcome: stored, or refused (they then go singly).",
+)  # fmt: skip
+NATS_REQUEST_SECONDS: Final = Metric(
+    name="clew_nats_request_seconds", kind="histogram", labels=("service", "code"), buckets=MILLISECONDS,
+    help="Time to answer a request over NATS. Service: commands, queries. Code: 200, or that of the error header.",
+)  # fmt: skip
+INBOX_SETTLED: Final = Metric(
+    name="clew_inbox_settled_total", kind="counter", labels=("outcome",),
+    help="Commands from the inbox that came to their end: done, or refused and put on record.",
+)  # fmt: skip
+HTTP_REQUEST_SECONDS: Final = Metric(
+    name="clew_http_request_seconds", kind="histogram", labels=("route", "method", "status"), buckets=MILLISECONDS,
+    help="Time to answer an HTTP request, from its headers until the answer is ready. An empty route is a path at "
+    "which there is nothing.",
+)  # fmt: skip
+TAIL_READS: Final = Metric(
+    name="clew_tail_reads_total", kind="counter",
+    help="How often the log was asked for commits that a view may lack.",
+)  # fmt: skip
+MEMORY_LOOKUPS: Final = Metric(
+    name="clew_memory_lookups_total", kind="counter", labels=("result",),
+    help="Threads looked up in a process's memory: hit, or miss (then the bucket is read).",
+)  # fmt: skip
+MEMORY_THREADS: Final = Metric(
+    name="clew_memory_threads", kind="gauge",
+    help="Threads that the processes remember.",
+)  # fmt: skip
+PROJECTED: Final = Metric(
+    name="clew_projected_commits_total", kind="counter", labels=("shard",),
+    help="Commits projected, those included that were delivered again.",
+)  # fmt: skip
+PROJECTOR_BATCH: Final = Metric(
+    name="clew_projector_batch_commits", kind="histogram", labels=("shard",), buckets=COMMITS,
+    help="Commits that the projector applied in one go.",
+)  # fmt: skip
+PROJECTION_DELAY: Final = Metric(
+    name="clew_projection_delay_seconds", kind="histogram", labels=("shard",), buckets=LONGER,
+    help="For each batch, the time from the storing of its oldest commit until all its views were written.",
+)  # fmt: skip
+PROCESSES: Final = Metric(
+    name="clew_processes", kind="gauge",
+    help="Processes of Clew that run and are counted here.",
+)  # fmt: skip
+NATS_CONNECTED: Final = Metric(
+    name="clew_nats_connected", kind="gauge", over="livemin",
+    help="1 when every process is connected to NATS, 0 when one is not.",
+)  # fmt: skip
+NATS_DISCONNECTS: Final = Metric(
+    name="clew_nats_disconnects_total", kind="counter",
+    help="How often a connection to NATS was lost.",
+)  # fmt: skip
+LOOP_LAG: Final = Metric(
+    name="clew_event_loop_lag_seconds", kind="gauge", over="livemax",
+    help="How late a process's event loop was at its last look at the clock; the worst of all processes.",
+)  # fmt: skip
+BUILD: Final = Metric(
+    name="clew_build_info", kind="gauge", labels=("version", "python", "nats_server"), over="max",
+    help="Always 1; the labels say what runs.",
+)  # fmt: skip
+
+READY: Final = Metric(
+    name="clew_ready", kind="gauge", source="deployment",
+    help="1 when /readyz says 200, 0 when it does not.",
+)  # fmt: skip
+LOG_COMMITS: Final = Metric(
+    name="clew_log_commits", kind="gauge", labels=("shard",), source="deployment",
+    help="Commits in the log.",
+)  # fmt: skip
+LOG_BYTES: Final = Metric(
+    name="clew_log_bytes", kind="gauge", labels=("shard",), source="deployment",
+    help="Bytes of the log, as the server counts them.",
+)  # fmt: skip
+LOG_THREADS: Final = Metric(
+    name="clew_log_threads", kind="gauge", labels=("shard",), source="deployment",
+    help="Threads in the log, deleted ones included.",
+)  # fmt: skip
+LAG_COMMITS: Final = Metric(
+    name="clew_projector_lag_commits", kind="gauge", labels=("shard",), source="deployment",
+    help="Commits that are not projected yet.",
+)  # fmt: skip
+LAG_SECONDS: Final = Metric(
+    name="clew_projector_lag_seconds", kind="gauge", labels=("shard",), source="deployment",
+    help="Age of the oldest commit that is not projected yet; 0 when all are.",
+)  # fmt: skip
+STILL_SECONDS: Final = Metric(
+    name="clew_projector_still_seconds", kind="gauge", labels=("shard",), source="deployment",
+    help="For how long nothing has been projected although commits wait; 0 when none do.",
+)  # fmt: skip
+PARKED: Final = Metric(
+    name="clew_parked_threads", kind="gauge", source="deployment",
+    help="Threads that stand still because their history cannot be folded.",
+)  # fmt: skip
+INBOX: Final = Metric(
+    name="clew_inbox_commands", kind="gauge", source="deployment",
+    help="Commands waiting in the inbox.",
+)  # fmt: skip
+INBOX_LIMIT: Final = Metric(
+    name="clew_inbox_limit_commands", kind="gauge", source="deployment",
+    help="Commands that the inbox takes before it refuses more.",
+)  # fmt: skip
+INBOX_OLDEST: Final = Metric(
+    name="clew_inbox_oldest_seconds", kind="gauge", source="deployment",
+    help="Age of the oldest command in the inbox; 0 when it is empty.",
+)  # fmt: skip
+REJECTED: Final = Metric(
+    name="clew_rejected_commands", kind="gauge", source="deployment",
+    help="Refused inbox commands on record.",
+)  # fmt: skip
+STORAGE: Final = Metric(
+    name="clew_jetstream_storage_bytes", kind="gauge", source="deployment",
+    help="Bytes that JetStream keeps on disk for Clew's account.",
+)  # fmt: skip
+STORAGE_LIMIT: Final = Metric(
+    name="clew_jetstream_storage_limit_bytes", kind="gauge", source="deployment",
+    help="Bytes that the account may keep on disk. Absent when the account has no limit.",
+)  # fmt: skip
+DISK_FREE: Final = Metric(
+    name="clew_disk_free_bytes", kind="gauge", source="deployment",
+    help="Bytes free on the disk of the data folder. Only under 'clew up'.",
+)  # fmt: skip
+DISK: Final = Metric(
+    name="clew_disk_bytes", kind="gauge", source="deployment",
+    help="Bytes of the disk of the data folder. Only under 'clew up'.",
+)  # fmt: skip
+
+ALL: Final[tuple[Metric, ...]] = tuple(each for each in list(globals().values()) if isinstance(each, Metric))
+"""In the order in which they stand here."""

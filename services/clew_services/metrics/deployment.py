@@ -1,0 +1,139 @@
+"""What JetStream says of a deployment, asked anew at each scrape."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from clew_events.subjects import INBOX_STREAM, REJECTED_STREAM
+from clew_services.http.health import Readiness
+from clew_services.metrics import catalogue
+from clew_services.metrics.catalogue import Metric
+from clew_services.metrics.folder import VARIABLE
+from clew_services.progress import asked
+
+if TYPE_CHECKING:
+    from clew_services.compose import Clew
+
+TIME: Final = 8.0
+"""Seconds that a scrape waits for JetStream at most, somewhat less than Prometheus waits for a scrape."""
+
+Values = Mapping[Metric, Mapping[str, float]]
+"""The values of metrics by shard; ``""`` where a metric has no shards."""
+
+
+class _Stream(Struct, frozen=True):
+    class Config(Struct, frozen=True):
+        max_msgs: int = -1
+
+    class State(Struct, frozen=True):
+        messages: int = 0
+        first_ts: datetime | None = None
+
+    config: Config = Config()
+    state: State = State()
+
+
+class _Account(Struct, frozen=True):
+    class Limits(Struct, frozen=True):
+        max_storage: int = -1
+
+    storage: int = 0
+    limits: Limits = Limits()
+
+
+class DeploymentMetrics(Collector):
+    """Asks JetStream at each scrape, over a connection that belongs to the event loop it was made in.
+
+    What could not be found out is left out, so that no number is older than the scrape; ``clew_ready`` is always there.
+    """
+
+    def __init__(self, clew: Clew, readiness: Readiness) -> None:
+        self._clew = clew
+        self._readiness = readiness
+        self._loop = asyncio.get_running_loop()
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """Nothing, so that nobody is asked before there is a scrape."""
+        return []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The metrics, now. Must not be called by the event loop's own thread."""
+        values = asyncio.run_coroutine_threadsafe(self.look(), self._loop).result(TIME + 1)
+        for metric, by_shard in values.items():
+            family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for shard, value in by_shard.items():
+                family.add_metric([shard] if metric.labels else [], value)
+            yield family
+
+    async def look(self) -> Values:
+        """The values of all metrics of this kind that can be found out now."""
+        values: dict[Metric, Mapping[str, float]] = {catalogue.READY: {"": 0}}
+        try:
+            async with asyncio.timeout(TIME):
+                found = await asyncio.gather(self._shards(), self._inbox(), self._rejected(), self._account())
+        except TimeoutError:
+            return values
+        for each in found:
+            values.update(each)
+        return {**values, **_disk()}
+
+    async def _shards(self) -> Values:
+        health = await self._readiness.look()
+        shards = [each for each in health.shards if not each.trouble]
+        values: dict[Metric, Mapping[str, float]] = {
+            catalogue.READY: {"": float(health.ok)},
+            catalogue.LOG_COMMITS: {str(each.shard): each.commits for each in shards},
+            catalogue.LOG_BYTES: {str(each.shard): each.bytes for each in shards},
+            catalogue.LOG_THREADS: {str(each.shard): each.threads for each in shards},
+            catalogue.LAG_COMMITS: {str(each.shard): each.behind for each in shards},
+            catalogue.LAG_SECONDS: {str(each.shard): each.lag for each in shards},
+            catalogue.STILL_SECONDS: {str(each.shard): each.still for each in shards},
+        }
+        if health.parked is not None:
+            values[catalogue.PARKED] = {"": health.parked}
+        return values
+
+    async def _inbox(self) -> Values:
+        stream = await asked(self._clew.js, f"STREAM.INFO.{INBOX_STREAM}", INBOX_STREAM, _Stream)
+        if isinstance(stream, str):
+            return {}
+        state, age = stream.state, 0.0
+        if state.messages and state.first_ts is not None:
+            age = max(0.0, (datetime.now(UTC) - state.first_ts).total_seconds())
+        return {
+            catalogue.INBOX: {"": state.messages},
+            catalogue.INBOX_LIMIT: {"": stream.config.max_msgs},
+            catalogue.INBOX_OLDEST: {"": age},
+        }
+
+    async def _rejected(self) -> Values:
+        stream = await asked(self._clew.js, f"STREAM.INFO.{REJECTED_STREAM}", REJECTED_STREAM, _Stream)
+        return {} if isinstance(stream, str) else {catalogue.REJECTED: {"": stream.state.messages}}
+
+    async def _account(self) -> Values:
+        account = await asked(self._clew.js, "INFO", "JetStream", _Account)
+        if isinstance(account, str):
+            return {}
+        limit = account.limits.max_storage
+        known = {catalogue.STORAGE: {"": account.storage}}
+        return {**known, catalogue.STORAGE_LIMIT: {"": limit}} if limit > 0 else known
+
+
+def _disk() -> Values:
+    folder = os.environ.get(VARIABLE)
+    if folder is None:
+        return {}
+    try:
+        disk = shutil.disk_usage(folder)
+    except OSError:
+        return {}
+    return {catalogue.DISK_FREE: {"": disk.free}, catalogue.DISK: {"": disk.total}}

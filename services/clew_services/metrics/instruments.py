@@ -1,0 +1,107 @@
+"""The instruments of one process: an observer that counts, with every child of a metric bound before it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Final, Literal, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from clew_services.metrics import catalogue
+from clew_services.metrics.catalogue import Metric
+from clew_services.observing import Answered, Handled, Observer, Projected
+
+M = TypeVar("M", Counter, Histogram)
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
+"""Methods that are named; all others count as ``other``, since anybody may make some up."""
+
+
+class Instruments(Observer):
+    """Counts what it is told. One for each process, in a registry of its own.
+
+    Where ``PROMETHEUS_MULTIPROC_DIR`` is set the values are kept in files there, to be shown with other processes'.
+    """
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self._commands = _bound(self._histogram(catalogue.COMMAND_SECONDS))
+        self._guard = _bound(self._counter(catalogue.GUARD_FAILURES))
+        self._again = self._counter(catalogue.COMMAND_RETRIES)
+        self._batches = _bound(self._histogram(catalogue.GROUP_COMMITS))
+        self._requests = _bound(self._histogram(catalogue.NATS_REQUEST_SECONDS))
+        self._settled = _bound(self._counter(catalogue.INBOX_SETTLED))
+        self._http = self._histogram(catalogue.HTTP_REQUEST_SECONDS)
+        self._projected = self._counter(catalogue.PROJECTED)
+        self._projector_batch = self._histogram(catalogue.PROJECTOR_BATCH)
+        self._delay = self._histogram(catalogue.PROJECTION_DELAY)
+        self.tail_reads = self._counter(catalogue.TAIL_READS)
+        self.memory = self._counter(catalogue.MEMORY_LOOKUPS)
+        self.memory_threads = self._gauge(catalogue.MEMORY_THREADS)
+        self.processes = self._gauge(catalogue.PROCESSES)
+        self.connected = self._gauge(catalogue.NATS_CONNECTED)
+        self.disconnects = self._counter(catalogue.NATS_DISCONNECTS)
+        self.loop_lag = self._gauge(catalogue.LOOP_LAG)
+        self.build = self._gauge(catalogue.BUILD)
+
+    def handled(self, command: str, outcome: Handled, seconds: float) -> None:
+        """Counted, and timed."""
+        self._commands(command, outcome).observe(seconds)
+
+    def guard_failed(self, why: Literal["stale", "duplicate"]) -> None:
+        """Counted."""
+        self._guard(why).inc()
+
+    def decided_again(self) -> None:
+        """Counted."""
+        self._again.inc()
+
+    def gathered(self, commits: int, stored: bool) -> None:
+        """Counted, by size."""
+        self._batches("stored" if stored else "refused").observe(commits)
+
+    def replied(self, service: str, code: str, seconds: float) -> None:
+        """Counted, and timed."""
+        self._requests(service, code).observe(seconds)
+
+    def settled(self, outcome: Literal["done", "refused"]) -> None:
+        """Counted."""
+        self._settled(outcome).inc()
+
+    def route(self, path: str) -> Answered:
+        """Counts and times the answers of one route."""
+        bound = _bound(self._http)
+
+        def answered(method: str, status: int, seconds: float) -> None:
+            bound(path, method if method in METHODS else "other", str(status)).observe(seconds)
+
+        return answered
+
+    def shard(self, number: int) -> Projected:
+        """Counts and times the batches of one shard."""
+        label = str(number)
+        commits, delay = self._projected.labels(label), self._delay.labels(label)
+        batch = self._projector_batch.labels(label)
+
+        def projected(count: int, seconds: float) -> None:
+            commits.inc(count)
+            batch.observe(count)
+            delay.observe(seconds)
+
+        return projected
+
+    def _counter(self, metric: Metric) -> Counter:
+        return Counter(metric.name, metric.help, metric.labels, registry=self.registry)
+
+    def _gauge(self, metric: Metric) -> Gauge:
+        return Gauge(metric.name, metric.help, metric.labels, registry=self.registry, multiprocess_mode=metric.over)
+
+    def _histogram(self, metric: Metric) -> Histogram:
+        return Histogram(metric.name, metric.help, metric.labels, registry=self.registry, buckets=metric.buckets)
+
+
+def _bound(metric: M) -> Callable[..., M]:
+    """A metric's children by their labels, each looked up in the metric itself only once."""
+    return cache(metric.labels)

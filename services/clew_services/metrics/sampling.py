@@ -1,0 +1,74 @@
+"""What a process counts by the way, taken over into its instruments every second.
+
+Counters on the hottest paths are plain numbers, since those cost next to nothing; a second later they are metrics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import Counter
+
+from clew_services.cli.versions import clew_version
+from clew_services.metrics.instruments import Instruments
+
+if TYPE_CHECKING:
+    from clew_services.compose import Clew
+
+EVERY: Final = 1.0
+"""Seconds between two looks."""
+
+
+class Sampling:
+    """Looks at one composed Clew."""
+
+    def __init__(self, instruments: Instruments, clew: Clew) -> None:
+        self._clew = clew
+        self._instruments = instruments
+        memory, histories, connection = clew.memory, clew.histories, clew.connection
+        self._followed = [
+            _Followed(lambda: memory.hits, instruments.memory.labels("hit")),
+            _Followed(lambda: memory.misses, instruments.memory.labels("miss")),
+            _Followed(lambda: histories.asked, instruments.tail_reads),
+            _Followed(lambda: connection.made - 1, instruments.disconnects),
+        ]
+        server = clew.nc.connected_server_version
+        number = f"{server.major}.{server.minor}.{server.patch}"
+        instruments.build.labels(clew_version(), platform.python_version(), number).set(1)
+        instruments.processes.set(1)
+
+    async def run(self, stop: asyncio.Event, ready: asyncio.Event) -> None:
+        """Look every second until ``stop`` is set, and once more then."""
+        loop = asyncio.get_running_loop()
+        self.look()
+        ready.set()
+        while not stop.is_set():
+            due = loop.time() + EVERY
+            try:
+                async with asyncio.timeout_at(due):
+                    await stop.wait()
+            except TimeoutError:
+                self._instruments.loop_lag.set(loop.time() - due)
+            self.look()
+
+    def look(self) -> None:
+        """Take over what was counted since the last look."""
+        for each in self._followed:
+            each.take()
+        self._instruments.memory_threads.set(len(self._clew.memory))
+        self._instruments.connected.set(1 if self._clew.nc.is_connected else 0)
+
+
+class _Followed:
+    def __init__(self, read: Callable[[], int], counter: Counter) -> None:
+        self._read = read
+        self._counter = counter
+        self._taken = 0
+
+    def take(self) -> None:
+        now = self._read()
+        self._counter.inc(now - self._taken)
+        self._taken = now

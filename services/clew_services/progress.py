@@ -1,0 +1,167 @@
+"""How far the projection of each shard is, and whether it goes on: idle, behind, or stuck.
+
+A shard whose projection is behind is stuck when nothing has moved for a while: its acknowledged floor has stayed where
+it is between looks, or JetStream itself says that nothing was acknowledged since the oldest commit that waits came. The
+latter needs no earlier look, but counts from this process's start at the earliest, so that nobody is called stuck who
+has only just been given the time to begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final, Literal, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.errors import ClewError
+from clew_events.subjects import event_stream
+from clew_services.streams.wanted import PROJECTOR
+
+TIME: Final = 2.0
+"""Seconds within which JetStream has to answer."""
+
+Standing = Literal["idle", "behind", "stuck"]
+T = TypeVar("T")
+
+
+class Api(Protocol):
+    """JetStream's own API; see :class:`clew_projections.jetstream.JetStream`."""
+
+    async def api(self, call: str, request: object = None) -> dict[str, object]:
+        """Call ``$JS.API.<call>``."""
+
+
+class Shard(Struct, frozen=True, kw_only=True):
+    """One shard of the log, and its projection, at a moment.
+
+    ``behind`` counts commits that are not projected yet, ``lag`` is the age in seconds of the oldest of them, and
+    ``still`` for how many seconds nothing has moved although some wait. ``asking`` counts the requests of projectors
+    for more. ``trouble`` says what could not be found out; then the numbers are 0.
+    """
+
+    shard: int
+    threads: int = 0
+    commits: int = 0
+    bytes: int = 0
+    last_seq: int = 0
+    behind: int = 0
+    lag: float = 0.0
+    still: float = 0.0
+    asking: int = 0
+    trouble: tuple[str, ...] = ()
+
+    def state(self, patience: float) -> Standing:
+        """What it is to be called where standing still for ``patience`` seconds is too long; 0 is never too long."""
+        if self.behind == 0:
+            return "idle"
+        return "stuck" if 0 < patience <= self.still else "behind"
+
+
+class _Stream(Struct, frozen=True):
+    class State(Struct, frozen=True):
+        messages: int = 0
+        bytes: int = 0
+        last_seq: int = 0
+        num_subjects: int = 0
+
+    state: State = State()
+
+
+class _Consumer(Struct, frozen=True):
+    class Sequence(Struct, frozen=True):
+        stream_seq: int = 0
+        last_active: datetime | None = None
+
+    ack_floor: Sequence = Sequence()
+    num_pending: int = 0
+    num_ack_pending: int = 0
+    num_waiting: int = 0
+    ts: datetime | None = None
+
+
+class _Got(Struct, frozen=True):
+    class Message(Struct, frozen=True):
+        time: datetime | None = None
+
+    message: Message = Message()
+
+
+class Progress:
+    """Looks at all shards of a deployment, and remembers since when each has not moved."""
+
+    def __init__(self, js: Api, shards: int, seconds: float = TIME) -> None:
+        """``seconds`` is how long JetStream has for each answer."""
+        self._js = js
+        self._shards = shards
+        self._seconds = seconds
+        self._clock: Callable[[], float] = asyncio.get_running_loop().time
+        self._began = self._clock()
+        self._stands: dict[int, tuple[int, float]] = {}
+
+    async def look(self) -> tuple[Shard, ...]:
+        """Every shard, now. What does not answer is said in its ``trouble``."""
+        return tuple(await asyncio.gather(*(self._shard(number) for number in range(self._shards))))
+
+    async def _shard(self, number: int) -> Shard:
+        name = event_stream(number)
+        stream, consumer = await asyncio.gather(
+            self._ask(f"STREAM.INFO.{name}", f"stream {name}", _Stream),
+            self._ask(f"CONSUMER.INFO.{name}.{PROJECTOR}", f"consumer {name}/{PROJECTOR}", _Consumer),
+        )
+        if isinstance(stream, str) or isinstance(consumer, str):
+            return Shard(shard=number, trouble=tuple(each for each in (stream, consumer) if isinstance(each, str)))
+        behind = consumer.num_pending + consumer.num_ack_pending
+        lag = still = 0.0
+        if behind:
+            now, oldest = (
+                consumer.ts or datetime.now(UTC),
+                await self._stored_at(name, consumer.ack_floor.stream_seq + 1),
+            )
+            lag = max(0.0, (now - oldest).total_seconds()) if oldest is not None else 0.0
+            moved = [each for each in (oldest, consumer.ack_floor.last_active) if each is not None]
+            still = self._still(number, consumer.ack_floor.stream_seq, (now - max(moved, default=now)).total_seconds())
+        else:
+            self._stands.pop(number, None)
+        return Shard(
+            shard=number,
+            threads=stream.state.num_subjects,  # a thread is a subject
+            commits=stream.state.messages,
+            bytes=stream.state.bytes,
+            last_seq=stream.state.last_seq,
+            behind=behind,
+            lag=lag,
+            still=still,
+            asking=consumer.num_waiting,
+        )
+
+    def _still(self, number: int, floor: int, quiet: float) -> float:
+        now = self._clock()
+        stands = self._stands.get(number)
+        if stands is None or stands[0] != floor:
+            stands = self._stands[number] = floor, now
+        return max(0.0, now - stands[1], min(quiet, now - self._began))
+
+    async def _stored_at(self, stream: str, seq: int) -> datetime | None:
+        got = await self._ask(f"STREAM.MSG.GET.{stream}", stream, _Got, {"seq": seq})
+        return None if isinstance(got, str) else got.message.time
+
+    async def _ask(self, call: str, name: str, form: type[T], request: object = None) -> T | str:
+        return await asked(self._js, call, name, form, request, seconds=self._seconds)
+
+
+async def asked(
+    js: Api, call: str, name: str, form: type[T], request: object = None, *, seconds: float = TIME
+) -> T | str:
+    """JetStream's answer to a call about what people call ``name``, or why there is none."""
+    try:
+        async with asyncio.timeout(seconds):
+            return msgspec.convert(await js.api(call, request), form)
+    except TimeoutError:
+        return f"{name} did not answer within {seconds:g} s"
+    except ClewError as error:
+        return f"{name}: {error.message}"
+    except msgspec.ValidationError as fault:
+        return f"{name} answered with what cannot be understood: {fault}"
