@@ -16,7 +16,6 @@ from clew_events.subjects import event_stream
 from clew_services import compose, streams
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.streams.wanted import PROJECTOR
 
 CROWD = 500
 
@@ -73,7 +72,7 @@ async def _project(clew: Clew, total: int) -> Measured:
     for bucket in (clew.threads, clew.messages):
         await clew.js.api(f"STREAM.PURGE.{bucket.stream}")
     for shard in range(SHARDS):
-        await clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{PROJECTOR}", {"seq": 1})
+        await clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{clew.live.side.consumer}", {"seq": 1})
     stop = asyncio.Event()
     projectors = [clew.projector(shard) for shard in range(SHARDS)]
     started = time.perf_counter()

@@ -1,5 +1,7 @@
 """The buckets: current state, kept in JetStream key-value buckets that any NATS client can read.
 
+Each generation has three (see :mod:`clew_projections.generations`), with its number at the end of their names.
+
 ``clew_threads_v1`` holds a :class:`~clew_projections.views.ThreadView` under ``<tenant>.<thread>``, and keys of the
 projector's own that begin with ``_`` (which no tenant does). ``clew_messages_v1`` holds a
 :class:`~clew_projections.views.MessageView` under ``<tenant>.<thread>.<ordinal>``, ordinals being dense, so a page of
@@ -10,8 +12,9 @@ messages is one request that names exactly the keys wanted. ``clew_commands_v1``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Final
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from msgspec import Struct
 
@@ -19,17 +22,49 @@ from clew_events.errors import Corrupt, TooLarge, Unavailable
 from clew_events.subjects import Address
 from clew_projections.jetstream import EXPECTED, MULTI_LAST, JetStream, Stored
 
-GENERATION: Final = "v1"
-THREADS: Final = f"clew_threads_{GENERATION}"
-MESSAGES: Final = f"clew_messages_{GENERATION}"
-COMMANDS: Final = f"clew_commands_{GENERATION}"
+
+def bucket_names(generation: int) -> tuple[str, str, str]:
+    """The names of a generation's buckets: of threads, messages and command ids."""
+    return f"clew_threads_v{generation}", f"clew_messages_v{generation}", f"clew_commands_v{generation}"
+
+
+THREADS, MESSAGES, COMMANDS = bucket_names(1)
+"""The buckets that a deployment begins with."""
+NO_BUCKET: Final = "no_bucket"
+"""The code of the error that a bucket is gone."""
 CHECKPOINTS: Final = "_checkpoint"
 PARKED: Final = "_parked"
 READS_AT_ONCE: Final = 64
 """Keys that a leader is asked for at a time."""
 WRITES_AT_ONCE: Final = 256
 """Writes to one bucket that a process has under way; more would wait in the server, and be taken for lost."""
+_NOBODY: Final = frozenset({"no_responders", "jetstream_10059"})
 WRONG_REVISION: Final = frozenset({10071, 10164})
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _explained(
+    method: Callable[Concatenate[Bucket, P], Awaitable[T]],
+) -> Callable[Concatenate[Bucket, P], Coroutine[None, None, T]]:
+    """Says of a failure that comes of nobody having such a bucket what to do about it."""
+
+    @functools.wraps(method)
+    async def explained(self: Bucket, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await method(self, *args, **kwargs)
+        except Unavailable as fault:
+            if fault.code not in _NOBODY:
+                raise
+            raise Unavailable(
+                f"the bucket {self.stream} is gone, or its server is: if it stays so, 'clew init' has another "
+                f"generation of buckets made from the log ({fault.message})",
+                code=NO_BUCKET,
+            ) from fault
+
+    return explained
 
 
 class Value(Struct, frozen=True):
@@ -63,11 +98,13 @@ class Bucket:
         """The subject that a key's values are published on."""
         return self._prefix + key
 
+    @_explained
     async def get(self, key: str) -> Value | None:
         """The value under a key, as one of the replicas has it."""
         stored = await self._js.last(self.stream, self.subject(key))
         return Value(stored.body, stored.seq) if stored is not None else None
 
+    @_explained
     async def latest(self, key: str) -> Value | None:
         """The value under a key. Never behind."""
         if not self.replicated:
@@ -87,6 +124,7 @@ class Bucket:
             found |= {key: value for key, value in zip(some, values, strict=True) if value is not None}
         return found
 
+    @_explained
     async def get_marked(self, keys: Iterable[str], mark: str) -> tuple[dict[str, Value], Value | None]:
         """The values under many keys, and the one under ``mark``, none of them older than that one."""
         wanted = list(keys)
@@ -99,6 +137,7 @@ class Bucket:
         marked = await self.latest(mark)
         return await self.latest_of(wanted), marked
 
+    @_explained
     async def get_many(self, keys: Iterable[str]) -> dict[str, Value]:
         """The values under many keys, of those that have one."""
         return self._by_key(await self._js.lasts(self.stream, [self.subject(key) for key in keys]))
@@ -107,6 +146,7 @@ class Bucket:
         """The values under all keys that match a pattern with wildcards."""
         return await self.get_many(await self.keys(pattern))
 
+    @_explained
     async def keys(self, pattern: str) -> list[str]:
         """All keys that match a pattern with wildcards, deleted ones included."""
         skip = len(self._prefix)
@@ -135,6 +175,7 @@ class Bucket:
         """
         return await self._publish(key, body, {EXPECTED: str(revision)})
 
+    @_explained
     async def _publish(self, key: str, body: bytes, headers: dict[str, str]) -> int:
         try:
             async with self._under_way:

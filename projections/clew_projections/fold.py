@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar, assert_never
+from typing import Final, Literal, TypeVar, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,6 +21,9 @@ from clew_events.events import (
     ThreadDeleted,
     ToolResourcesUpdated,
 )
+
+FOLD: Final = 1
+"""Which fold this is. A change by which the views of one and the same history become others takes the next number."""
 
 Status = Literal["absent", "open", "deleted"]
 

@@ -95,6 +95,15 @@ class _SubjectPage(Struct, frozen=True):
     total: int = 0
 
 
+class StreamState(Struct, frozen=True):
+    """What a stream holds."""
+
+    messages: int = 0
+    bytes: int = 0
+    last_seq: int = 0
+    num_subjects: int = 0
+
+
 _ACK: Final = msgspec.json.Decoder(Ack)
 _GET_REPLY: Final = msgspec.json.Decoder(_GetReply)
 _JSON: Final = msgspec.json.Encoder()
@@ -309,6 +318,16 @@ class JetStream:
                 raise Unavailable(f"a reply was lost while reading {stream}", code="reply_lost")
             found.append(stored)
         return found
+
+
+async def stream_state(js: JetStream, stream: str) -> StreamState:
+    """What a stream holds, now.
+
+    Raises:
+        Refused: there is no such stream.
+        Unavailable: JetStream does not answer.
+    """
+    return msgspec.convert((await js.api(f"STREAM.INFO.{stream}"))["state"], StreamState)
 
 
 def _stored(reply: Msg, subject: str) -> Stored | None:

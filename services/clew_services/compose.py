@@ -8,11 +8,19 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from clew_events.subjects import event_stream
 from clew_projections.audit import Audit
-from clew_projections.buckets import COMMANDS, MESSAGES, THREADS, Bucket
+from clew_projections.buckets import Bucket
 from clew_projections.checkpoint import Checkpoint
 from clew_projections.current import Current
 from clew_projections.deliveries import Deliveries
 from clew_projections.doubt import Doubts
+from clew_projections.fold import FOLD
+from clew_projections.from_log import FromLog
+from clew_projections.generations.alias import Alias, Written
+from clew_projections.generations.feeding import feed
+from clew_projections.generations.following import following as following_generations
+from clew_projections.generations.live import Live
+from clew_projections.generations.record import Generation
+from clew_projections.generations.side import Side
 from clew_projections.history import Histories
 from clew_projections.message_views import MessageViews
 from clew_projections.parking import Parked, parked
@@ -36,7 +44,6 @@ from clew_services.observing import NOBODY, Observer
 from clew_services.reader import Reader
 from clew_services.repeats import Repeats
 from clew_services.streams import Deployment
-from clew_services.streams.wanted import PROJECTOR
 
 __all__ = ["Clew", "Connection", "connected", "connection"]
 
@@ -45,24 +52,28 @@ class Clew:
     """A verified deployment and what can be done with it."""
 
     def __init__(
-        self, connection: Connection, deployment: Deployment, limits: Limits = DEFAULT, observer: Observer = NOBODY
+        self,
+        connection: Connection,
+        deployment: Deployment,
+        generations: Written,
+        limits: Limits = DEFAULT,
+        observer: Observer = NOBODY,
+        *,
+        fold: int = FOLD,
     ) -> None:
+        """``fold`` is the number of the fold that this process makes and reads views with."""
         js = connection.js
         self.connection = connection
         self.nc = connection.nc
         self.js = js
         self.deployment = deployment
         self.observer = observer
-        replicated = deployment.replicas > 1
-        self.threads = Bucket(js, THREADS, replicated=replicated)
-        self.messages = Bucket(js, MESSAGES, replicated=replicated)
-        self.commands = Bucket(js, COMMANDS, forgets=True, replicated=replicated)
-        self.spent = SpentIds(self.commands)
-        self.histories = Histories(js, deployment.shards, replicated=replicated)
-        self.doubts = Doubts(js, (self.messages, self.commands), self._connection)
-        self.current = Current(self.threads, self.messages, self.histories, self.doubts)
+        self.fold = fold
+        self.histories = Histories(js, deployment.shards, replicated=deployment.replicas > 1)
+        self.live = Live(Alias(js), generations, self.side)
+        self.current = Current(lambda: self.live.side.reading, FromLog(self.histories), self.live.doubt)
         self.memory = Memory()
-        repeats = Repeats(self.current, self.histories, self.spent)
+        repeats = Repeats(self.current, self.histories)
         log = Log(js, deployment.shards, observer=observer)
         self.handler = Handler(
             log, self.current, self.histories, repeats, self.memory, limits=limits, observer=observer
@@ -72,19 +83,51 @@ class Clew:
         self.reader = Reader(self.current, self.histories, self.memory, pages)
         self.keys = KeyRing(js)
 
-    def checkpoint(self, shard: int) -> Checkpoint:
-        """The checkpoint of a shard, and with it how far its projection is."""
-        buckets = (self.threads, self.messages, self.commands)
-        return Checkpoint(self.js, event_stream(shard), PROJECTOR, buckets, shard, connection=self._connection)
+    @property
+    def threads(self) -> Bucket:
+        """The live bucket of threads."""
+        return self.live.side.threads
 
-    def projector(self, shard: int) -> Projector:
-        """A projector of one shard. Any number of them may run, here and elsewhere."""
-        messages = MessageViews(self.messages, self.histories)
+    @property
+    def messages(self) -> Bucket:
+        """The live bucket of messages."""
+        return self.live.side.messages
+
+    @property
+    def commands(self) -> Bucket:
+        """The live bucket of command ids."""
+        return self.live.side.commands
+
+    @property
+    def spent(self) -> SpentIds:
+        """The command ids that are kept in the live buckets."""
+        return self.live.side.spent
+
+    @property
+    def feeder(self) -> str:
+        """The name of the consumers that feed the live buckets."""
+        return self.live.side.consumer
+
+    @property
+    def doubts(self) -> Doubts:
+        """What is in doubt of the live buckets."""
+        return self.live.side.doubts
+
+    def checkpoint(self, shard: int, side: Side | None = None) -> Checkpoint:
+        """The checkpoint of a shard on the live side or another, and with it how far its projection is."""
+        side = side or self.live.side
+        stream = event_stream(shard)
+        return Checkpoint(self.js, stream, side.consumer, side.buckets, shard, connection=self._connection)
+
+    def projector(self, shard: int, side: Side | None = None) -> Projector:
+        """A projector of one shard, for the live side or another. Any number of them may run, here and elsewhere."""
+        side = side or self.live.side
+        messages = MessageViews(side.messages, self.histories)
         return Projector(
-            Deliveries(self.nc, event_stream(shard), PROJECTOR),
-            Projecting(self.threads, messages, self.spent, self.histories, self.doubts),
-            self.threads,
-            self.checkpoint(shard),
+            Deliveries(self.nc, event_stream(shard), side.consumer),
+            Projecting(side.threads, messages, side.spent, self.histories, side.doubts),
+            side.threads,
+            self.checkpoint(shard, side),
             self._connection,
             projected=self.observer.shard(shard),
         )
@@ -92,6 +135,15 @@ class Clew:
     async def parked(self) -> Sequence[Parked]:
         """The threads that stand still because their history cannot be folded."""
         return await parked(self.threads)
+
+    def projectors(self, side: Side) -> list[Projector]:
+        """A projector of each shard, for one side."""
+        return [self.projector(shard, side) for shard in range(self.deployment.shards)]
+
+    def side(self, generation: Generation) -> Side:
+        """A generation as this process would use it, live or not."""
+        replicated = self.deployment.replicas > 1
+        return Side(self.js, generation, self.histories, self._connection, fold=self.fold, replicated=replicated)
 
     def audit(self) -> Audit:
         """Reads the whole log and checks its chains."""
@@ -101,9 +153,10 @@ class Clew:
         """Walks the chains of the log."""
         return Verifier(self.js, self.deployment.shards)
 
-    def prover(self) -> Prover:
-        """Compares the buckets with the log."""
-        return Prover(self.audit(), self.threads, self.messages, self.histories, self.doubts)
+    def prover(self, side: Side | None = None) -> Prover:
+        """Compares the buckets of the live side, or of another, with the log."""
+        side = side or self.live.side
+        return Prover(self.audit(), side.threads, side.messages, self.histories, side.doubts)
 
     def following(self, keys: Keys) -> AbstractAsyncContextManager[None]:
         """Keep ``keys`` at what the bucket of keys says, for as long as the block lasts."""
@@ -113,10 +166,8 @@ class Clew:
         return self.connection.made
 
     async def project(self, stop: asyncio.Event) -> None:
-        """Project every shard until ``stop`` is set."""
-        async with asyncio.TaskGroup() as shards:
-            for shard in range(self.deployment.shards):
-                shards.create_task(self.projector(shard).run(stop))
+        """Project every shard into the live side, whichever that is, until ``stop`` is set."""
+        await feed(self.live, self.projectors, stop)
 
 
 @asynccontextmanager
@@ -128,6 +179,7 @@ async def connected(
     limits: Limits = DEFAULT,
     inbox_prefix: str = INBOX_PREFIX,
     observer: Observer = NOBODY,
+    fold: int = FOLD,
 ) -> AsyncIterator[Clew]:
     """A deployment, verified and ready to use, within limits of the operator's choice.
 
@@ -138,4 +190,7 @@ async def connected(
         Corrupt: a stream is not as it must be; see :mod:`clew_services.streams`.
     """
     async with connection(url, name=name, patience=patience, inbox_prefix=inbox_prefix) as made:
-        yield Clew(made, await streams.verify(made.js), limits, observer)
+        deployment = await streams.verify(made.js)
+        clew = Clew(made, deployment, await Alias(made.js).written(), limits, observer, fold=fold)
+        async with following_generations(made.nc, clew.live, made.reconnected):
+            yield clew

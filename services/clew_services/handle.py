@@ -24,8 +24,9 @@ from clew_events.events import Event
 from clew_events.replies import Done
 from clew_events.subjects import Address
 from clew_projections.advancing import advance
-from clew_projections.current import Current, Present
+from clew_projections.current import Current
 from clew_projections.history import Histories
+from clew_projections.present import Present
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.decide import decide
 from clew_services.limits import DEFAULT, Limits

@@ -18,7 +18,6 @@ from msgspec import Struct
 
 from clew_events.errors import ClewError
 from clew_events.subjects import event_stream
-from clew_services.streams.wanted import PROJECTOR
 
 TIME: Final = 2.0
 """Seconds within which JetStream has to answer."""
@@ -92,8 +91,10 @@ class _Got(Struct, frozen=True):
 class Progress:
     """Looks at all shards of a deployment, and remembers since when each has not moved."""
 
-    def __init__(self, js: Api, shards: int, seconds: float = TIME) -> None:
-        """``seconds`` is how long JetStream has for each answer."""
+    def __init__(self, js: Api, shards: int, feeder: Callable[[], str], seconds: float = TIME) -> None:
+        """``feeder`` names the consumers of the live buckets; ``seconds`` is how long JetStream has for each answer."""
+        self._live = feeder
+        self._feeder = feeder()
         self._js = js
         self._shards = shards
         self._seconds = seconds
@@ -103,13 +104,16 @@ class Progress:
 
     async def look(self) -> tuple[Shard, ...]:
         """Every shard, now. What does not answer is said in its ``trouble``."""
+        if self._feeder != (feeder := self._live()):
+            # Another generation is live, and whoever feeds it has only just been given the time to begin.
+            self._feeder, self._began, self._stands = feeder, self._clock(), {}
         return tuple(await asyncio.gather(*(self._shard(number) for number in range(self._shards))))
 
     async def _shard(self, number: int) -> Shard:
         name = event_stream(number)
         stream, consumer = await asyncio.gather(
             self._ask(f"STREAM.INFO.{name}", f"stream {name}", _Stream),
-            self._ask(f"CONSUMER.INFO.{name}.{PROJECTOR}", f"consumer {name}/{PROJECTOR}", _Consumer),
+            self._ask(f"CONSUMER.INFO.{name}.{self._feeder}", f"consumer {name}/{self._feeder}", _Consumer),
         )
         if isinstance(stream, str) or isinstance(consumer, str):
             return Shard(shard=number, trouble=tuple(each for each in (stream, consumer) if isinstance(each, str)))

@@ -12,9 +12,10 @@ from clew_events.queries import GetHistory, GetMessage, GetStateAt, GetThread, L
 from clew_events.replies import Found, History, Moment
 from clew_events.subjects import Address
 from clew_projections.advancing import advance
-from clew_projections.current import Current, Present
+from clew_projections.current import Current
 from clew_projections.history import Histories
 from clew_projections.pages import span
+from clew_projections.present import Present
 from clew_projections.render import message_object, thread_object
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.decide import no_message, no_thread
@@ -139,8 +140,7 @@ class Reader:
     async def _open(self, address: Address, query: GetMessage | ListMessages) -> Present:
         present: Present | None = None
         if query.consistency == "eventual":
-            view = await self._current.projected(address)
-            present = Present(view, (), view.seq)
+            present = await self._current.as_projected(address)
         if present is None or present.thread.n < (query.at_least or 0):
             present = await self._current.present(address)
         self._memory.remember(present.thread)

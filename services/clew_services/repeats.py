@@ -20,7 +20,7 @@ from clew_events.subjects import Address
 from clew_projections.advancing import REMEMBERED_COMMANDS, advance
 from clew_projections.current import Current
 from clew_projections.history import Histories
-from clew_projections.spent import SpentIds, is_callers, mark
+from clew_projections.spent import is_callers, mark
 from clew_projections.views import SpentId, ThreadView, absent
 from clew_services.decide import thread_exists
 from clew_services.outcome import outcome
@@ -40,10 +40,9 @@ class _Outgrown(Struct):
 class Repeats:
     """Finds what was answered when a command came first."""
 
-    def __init__(self, current: Current, histories: Histories, spent: SpentIds) -> None:
+    def __init__(self, current: Current, histories: Histories) -> None:
         self._current = current
         self._histories = histories
-        self._spent = spent
         self._outgrown: OrderedDict[Address, _Outgrown] = OrderedDict()
 
     async def answered(self, command: Command, command_id: str, digest: str, view: ThreadView) -> Done | None:
@@ -72,7 +71,7 @@ class Repeats:
     async def long_ago(self, command: Command, command_id: str, digest: str, view: ThreadView) -> Done | None:
         """The same for a command that is known to be a repeat, though its thread remembers it no more."""
         address = Address(view.tenant, view.id)
-        spent = await self._spent.find(address, command_id)
+        spent = await self._current.spent(address, command_id)
         if spent is not None and spent.id == command_id:
             return await self._as_then(command, digest, view, await self._histories.at(address, spent.seq))
         async for found in self._histories.after(address, 0):
@@ -84,9 +83,9 @@ class Repeats:
         """Marks of every id that the thread spent and ``view`` does not hold any more."""
         known = self._outgrown.get(address)
         if known is None or view.n - known.n > len(known.commands):
-            projected = await self._current.projected(address)
-            marks = await self._spent.marks(address)
-            async for recorded in self._histories.after(address, projected.seq):
+            outgrown = await self._current.outgrown(address)
+            marks = outgrown.marks
+            async for recorded in self._histories.after(address, outgrown.seq):
                 marks.add(mark(recorded.commit.id))
             known = self._outgrown[address] = _Outgrown(view.n, view.commands, marks)
         elif view.n > known.n:

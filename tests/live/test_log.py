@@ -80,7 +80,7 @@ async def test_a_commit_says_who_asked_for_what(clew: Clew) -> None:
 async def test_time_never_goes_backwards_within_a_thread(clew: Clew) -> None:
     times = iter([NOON, NOON - timedelta(hours=1), NOON + timedelta(seconds=1)])
     log = Log(clew.js, clew.deployment.shards)
-    repeats = Repeats(clew.current, clew.histories, clew.spent)
+    repeats = Repeats(clew.current, clew.histories)
     writer = Writer(Handler(log, clew.current, clew.histories, repeats, Memory(), clock=lambda: next(times)))
     thread = thread_id(await writer.create())
     await writer.set(thread, "a", "1")

@@ -20,7 +20,6 @@ from clew_events import client
 from clew_events.commit import Commit
 from clew_events.subjects import Address, event_stream
 from clew_services.compose import Clew, connected
-from clew_services.streams.wanted import PROJECTOR
 from support.soaking import Soak
 from support.truth import buckets_equal_the_log, log_of
 from support.up import Up, running_up
@@ -102,7 +101,7 @@ async def test_nothing_is_lost_and_nothing_happens_twice_whoever_is_killed_and_w
         async with connected(up.nats_url, name="soak") as clew:
             for shard in range(clew.deployment.shards):
                 # What killed projectors were handed comes again now, instead of in half a minute.
-                await clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{PROJECTOR}")
+                await clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{clew.live.side.consumer}")
             await eventually(lambda: has_come_to_rest(clew), within=60 + SECONDS)
             log = {address: [each.commit for each in records] for address, records in (await log_of(clew)).items()}
             everything_happened_once(soak, log)

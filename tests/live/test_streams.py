@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
+from clew_projections.generations.alias import Alias
 from clew_projections.jetstream import JetStream
 from clew_services import compose, streams
 from clew_services.compose import connected
@@ -15,8 +16,10 @@ from clew_services.embedded.server import EmbeddedServer
 from clew_services.streams import Deployment, wanted
 
 LARGEST = 8 * 1024 * 1024
-STREAMS = [str(config["name"]) for config in wanted.streams(2, 1, LARGEST)]
-CONSUMERS = [f"{stream}/{config['name']}" for stream, config in wanted.consumers(2)]
+FIXED = [str(config["name"]) for config in wanted.streams(2, 1, LARGEST)]
+BUCKETS = [str(config["name"]) for config in wanted.buckets(1, 1)]
+STREAMS = FIXED + BUCKETS
+CONSUMERS = [f"{stream}/{config['name']}" for stream, config in [*wanted.feeders(1, 2), *wanted.consumers()]]
 SECOND = 1_000_000_000
 Config = dict[str, object]
 
@@ -113,7 +116,7 @@ async def test_an_impossible_number_of_shards_creates_nothing(js: JetStream, sha
     assert (await js.api("STREAM.NAMES"))["total"] == 0
 
 
-@pytest.mark.parametrize("missing", STREAMS[1:])
+@pytest.mark.parametrize("missing", FIXED[1:])
 async def test_a_missing_stream_is_named_and_created_by_the_next_init(js: JetStream, missing: str) -> None:
     await init(js)
     await js.api(f"STREAM.DELETE.{missing}")
@@ -124,6 +127,34 @@ async def test_a_missing_stream_is_named_and_created_by_the_next_init(js: JetStr
     assert "clew init" in refusal.value.message
     assert missing in await init(js)
     await streams.verify(js)
+
+
+@pytest.mark.parametrize("missing", BUCKETS)
+async def test_where_a_live_bucket_is_missing_the_next_init_has_another_generation_take_its_place(
+    js: JetStream, missing: str
+) -> None:
+    await init(js)
+    await js.api(f"STREAM.DELETE.{missing}")
+    with pytest.raises(Corrupt, match="clew init") as refusal:
+        await streams.verify(js)
+    assert refusal.value.code == "missing_stream"
+    assert missing in refusal.value.message
+    made = await asyncio.gather(*(init(js) for _ in range(3)))
+    assert {name.replace("_v1", "_v2") for name in BUCKETS} <= {name for each in made for name in each}
+    await streams.verify(js)
+    record = (await Alias(js).written()).record
+    assert (record.live, record.last, record.building) == (2, 2, None)
+    assert await init(js) == []
+
+
+async def test_a_deployment_from_before_there_were_generations_begins_with_its_first(js: JetStream) -> None:
+    await init(js)
+    await js.api("STREAM.DELETE.KV_clew_generations")
+    with pytest.raises(Corrupt, match="KV_clew_generations is missing: run 'clew init'"):
+        await streams.verify(js)
+    assert await init(js) == ["KV_clew_generations"]
+    await streams.verify(js)
+    assert (await Alias(js).written()).record.live == 1
 
 
 @pytest.mark.parametrize("missing", CONSUMERS)

@@ -131,7 +131,7 @@ class Patient:
     """
 
     def __init__(self, clew: Clew, *, late: bool = False) -> None:
-        self.reader, self.js, self.deployment = clew.reader, clew.js, clew.deployment
+        self.reader, self.js, self.deployment, self.feeder = clew.reader, clew.js, clew.deployment, clew.feeder
         self.handler: Commands = self
         self._commands = clew.handler
         self._late = late

@@ -15,7 +15,7 @@ from clew_events.codec import recorded
 from clew_events.commit import Commit, Position, Recorded
 from clew_events.subjects import Address, address_of, event_stream
 from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.buckets import MESSAGES, THREADS, message_key, thread_key
+from clew_projections.buckets import message_key, thread_key
 from clew_projections.checkpoint import marked
 from clew_projections.views import MessageView, ThreadView, absent, encode
 from clew_services.compose import Clew
@@ -86,9 +86,9 @@ async def fold_of_log(clew: Clew) -> Truth:
 async def buckets_of(clew: Clew) -> Truth:
     """What the buckets hold now, without the projector's own keys."""
     held: list[dict[str, bytes]] = []
-    for bucket in (THREADS, MESSAGES):
-        prefix = f"$KV.{bucket}."
-        values = {message.subject.removeprefix(prefix): message.data for _, message in await raw(clew, f"KV_{bucket}")}
+    for bucket in (clew.threads, clew.messages):
+        prefix = bucket.subject("")
+        values = {message.subject.removeprefix(prefix): message.data for _, message in await raw(clew, bucket.stream)}
         held.append({key: body for key, body in values.items() if body and not key.startswith("_")})
     return Truth(*held)
 
@@ -139,7 +139,7 @@ async def impatient(clew: Clew) -> None:
     To be called when everybody who verifies the deployment has done so.
     """
     for shard in range(clew.deployment.shards):
-        stream, name = event_stream(shard), THREADS
+        stream, name = event_stream(shard), clew.feeder
         config = (await clew.js.api(f"CONSUMER.INFO.{stream}.{name}"))["config"]
         assert isinstance(config, dict)
         request = {"stream_name": stream, "config": {**config, "ack_wait": 1_000_000_000}}

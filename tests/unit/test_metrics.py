@@ -118,7 +118,7 @@ class Watched:
     def __init__(self) -> None:
         self.server = Server()
         self.time = 500.0
-        self.progress = Progress(self.server, 1)
+        self.progress = Progress(self.server, 1, lambda: "clew_threads_v1")
         self.progress._clock = lambda: self.time
         self.progress._began = self.time
 

@@ -28,6 +28,7 @@ _COMMANDS = {
     "status": "Show what a deployment holds and whether it keeps up.",
     "verify": "Check that no history was altered.",
     "prove": "Check that the current state follows from the history.",
+    "rebuild": "Make the current state again from the history, beside the live one.",
     "schema": "Print the contract as JSON Schema, AsyncAPI or OpenAPI.",
 }
 

@@ -97,7 +97,9 @@ class Readiness:
 
     async def _look(self) -> Found:
         if self._progress is None:
-            self._progress = Progress(self._parts.js, self._parts.deployment.shards, self._seconds)
+            self._progress = Progress(
+                self._parts.js, self._parts.deployment.shards, lambda: self._parts.feeder, self._seconds
+            )
         account, shards, parked = await asyncio.gather(
             asked(self._parts.js, "INFO", "JetStream", dict, seconds=self._seconds),
             self._progress.look(),

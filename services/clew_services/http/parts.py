@@ -69,3 +69,7 @@ class Parts(Protocol):
     @property
     def deployment(self) -> Shards:
         """How the log is laid out."""
+
+    @property
+    def feeder(self) -> str:
+        """The name of the consumers that feed the live buckets."""

@@ -6,18 +6,26 @@ setting changed behind Clew's back (a rollup allowed, an age limit set) is how h
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import UTC, datetime
 
 from msgspec import Struct
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.subjects import MAX_SHARDS, event_stream
-from clew_projections.jetstream import JetStream, Refused
-from clew_services.streams.differences import hold_same, shards_of
-from clew_services.streams.wanted import Config, consumers, streams
-
-_STREAM_NOT_FOUND: Final = 10059
-_CONSUMER_NOT_FOUND: Final = 10014
+from clew_projections.fold import FOLD
+from clew_projections.generations import record
+from clew_projections.generations.alias import Alias
+from clew_projections.jetstream import JetStream
+from clew_services.streams import generation
+from clew_services.streams.differences import shards_of
+from clew_services.streams.existing import (
+    existing_stream,
+    hold_consumers,
+    hold_streams,
+    make_consumers,
+    make_streams,
+)
+from clew_services.streams.wanted import consumers, streams
 
 
 class Deployment(Struct, frozen=True):
@@ -27,87 +35,74 @@ class Deployment(Struct, frozen=True):
     replicas: int
 
 
-async def init(js: JetStream, *, shards: int = 4, replicas: int = 1, max_msg_size: int) -> list[str]:
+async def init(js: JetStream, *, shards: int = 4, replicas: int = 1, max_msg_size: int, fold: int = FOLD) -> list[str]:
     """Create what is missing of a deployment and verify the rest; the names of what was created.
 
-    Safe to repeat, and to interrupt. A deployment that exists keeps the number of shards it was first given.
+    Safe to repeat, and to interrupt. A deployment that exists keeps the number of shards it was first given. Where
+    buckets of the live generation are gone, the next generation takes its place, and projectors fill it from the log.
 
     Raises:
         Invalid: another number of shards was asked for than the deployment has, or an impossible one.
         Corrupt: something of that name is there and is not as it must be.
+        Conflict: buckets of the live generation are gone, and another fold is building the next.
     """
     if not 1 <= shards <= MAX_SHARDS:
         raise Invalid(f"'shards' must be between 1 and {MAX_SHARDS}, not {shards}", param="shards")
-    first = await _existing(js, event_stream(0))
+    first = await existing_stream(js, event_stream(0))
     if first is not None and (fixed := shards_of(first)) != shards:
         raise Invalid(
             f"this deployment was initialised with {fixed} shards, which cannot be changed to {shards}: "
             f"start with --shards {fixed}, or choose another NATS server",
             param="shards",
         )
-    made = []
-    for config in streams(shards, replicas, max_msg_size):
-        name = str(config["name"])
-        existing = await _existing(js, name)
-        if existing is None:
-            await js.api(f"STREAM.CREATE.{name}", config)
-            made.append(name)
-        else:
-            hold_same(name, config, existing)
-    for stream, config in consumers(shards):
-        name = str(config["name"])
-        existing = await _existing_consumer(js, stream, name)
-        if existing is None:
-            await js.api(f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config})
-            made.append(f"{stream}/{name}")
-        else:
-            hold_same(f"{stream}/{name}", config, existing)
+    made = await make_streams(js, streams(shards, replicas, max_msg_size))
+    made += await make_consumers(js, consumers())
+    return made + await _generation(js, shards, replicas, fold)
+
+
+async def _generation(js: JetStream, shards: int, replicas: int, fold: int) -> list[str]:
+    alias = Alias(js)
+    found = await alias.read()
+    if found is None:
+        made = await generation.make(js, 1, shards=shards, replicas=replicas)
+        await alias.begin(record.first(fold, datetime.now(UTC)))
+        return made
+    live = found.record.live
+    if not await generation.lost(js, live):
+        return await generation.make(js, live, shards=shards, replicas=replicas)
+    # Not under the same number: what running processes remember of these buckets must not be held against others.
+    began = await alias.change(lambda each: record.begun(each, fold, datetime.now(UTC)) if each.live == live else each)
+    if (building := began.record.building) is None:
+        return []  # somebody else has seen to it
+    made = await generation.make(js, building.number, shards=shards, replicas=replicas)
+    await alias.change(
+        lambda each: record.switched(each, building.number, datetime.now(UTC)) if each.live == live else each
+    )
     return made
 
 
 async def verify(js: JetStream) -> Deployment:
-    """Hold every stream and consumer against what it must be, changing nothing.
+    """Hold every stream and consumer that is in use against what it must be, changing nothing.
+
+    Generations that are not live are not looked at: they are when somebody switches to them.
 
     Raises:
         Unavailable: the deployment is not initialised, or JetStream does not answer.
         Corrupt: a stream or consumer differs; the message names it, the setting, and both values.
     """
-    first = await _existing(js, event_stream(0))
+    first = await existing_stream(js, event_stream(0))
     if first is None:
         raise Unavailable("there is no Clew on this NATS server yet: run 'clew init'", code="not_initialised")
     shards, replicas = shards_of(first), int(str(first.get("num_replicas", 1)))
     max_msg_size = int(str(first.get("max_msg_size", -1)))
-    for config in streams(shards, replicas, max_msg_size):
-        name = str(config["name"])
-        existing = await _existing(js, name)
-        if existing is None:
-            raise Corrupt(f"the stream {name} is missing: run 'clew init'", code="missing_stream")
-        hold_same(name, config, existing)
-    for stream, config in consumers(shards):
-        name = str(config["name"])
-        existing = await _existing_consumer(js, stream, name)
-        if existing is None:
-            raise Corrupt(f"the consumer {stream}/{name} is missing: run 'clew init'", code="missing_consumer")
-        hold_same(f"{stream}/{name}", config, existing)
-    return Deployment(shards, replicas)
-
-
-async def _existing(js: JetStream, name: str) -> Config | None:
-    return await _config(js, f"STREAM.INFO.{name}", _STREAM_NOT_FOUND)
-
-
-async def _existing_consumer(js: JetStream, stream: str, name: str) -> Config | None:
-    return await _config(js, f"CONSUMER.INFO.{stream}.{name}", _CONSUMER_NOT_FOUND)
-
-
-async def _config(js: JetStream, call: str, absent: int) -> Config | None:
-    try:
-        info = await js.api(call)
-    except Refused as refusal:
-        if refusal.error.err_code == absent:
-            return None
-        raise
-    config = info["config"]
-    if not isinstance(config, dict):
-        raise Corrupt(f"{call} answered without a configuration")
-    return config
+    await hold_streams(js, streams(shards, replicas, max_msg_size))
+    await hold_consumers(js, consumers())
+    while True:
+        live = (await Alias(js).written()).record.live
+        try:
+            await generation.hold(js, live, shards=shards, replicas=replicas)
+        except Corrupt:
+            if (await Alias(js).written()).record.live == live:
+                raise
+            continue  # it was live until a moment ago, and may be gone by now
+        return Deployment(shards, replicas)

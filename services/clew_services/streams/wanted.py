@@ -15,12 +15,12 @@ from clew_events.subjects import (
     event_stream,
     shard_subjects,
 )
-from clew_projections.buckets import COMMANDS, MESSAGES, THREADS
+from clew_projections.buckets import bucket_names
+from clew_projections.generations.alias import GENERATIONS, LIVE_GENERATIONS
 from clew_services.keys.ring import KEYS, LIVE_KEYS
 
 SHARDS: Final = "clew.shards"
 FORMAT: Final = "clew.format"
-PROJECTOR: Final = THREADS
 HANDLERS: Final = "handlers"
 LEASES: Final = "clew_leases"
 
@@ -96,6 +96,16 @@ def _keys(replicas: int) -> Config:
     }
 
 
+def _generations(replicas: int) -> Config:
+    return {
+        **_keys(replicas),
+        "name": f"KV_{GENERATIONS}",
+        "description": "Clew: which generation of buckets is live. Changed by 'clew rebuild'.",
+        "subjects": [f"$KV.{GENERATIONS}.>"],
+        "republish": {"src": f"$KV.{GENERATIONS}.>", "dest": f"{LIVE_GENERATIONS}.>", "headers_only": True},
+    }
+
+
 def _leases(replicas: int) -> Config:
     config = _bucket(LEASES, replicas)
     # Unlike a view, a lease that a crash takes back would have two processes believe that they hold it.
@@ -141,23 +151,38 @@ def _rejected(replicas: int) -> Config:
 
 
 def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
-    """Every stream of a deployment, as it must be."""
+    """Every stream of a deployment but those of its generations, as it must be."""
     for shard in range(shards):
         yield _log(shard, shards, replicas, max_msg_size)
-    yield _bucket(THREADS, replicas)
-    yield _bucket(MESSAGES, replicas)
-    yield _bucket(COMMANDS, replicas, SPENT_IDS_KEPT * _SECOND)
     yield _keys(replicas)
+    yield _generations(replicas)
     yield _leases(replicas)
     yield _inbox(replicas, max_msg_size)
     yield _rejected(replicas)
 
 
-def consumers(shards: int) -> Iterator[tuple[str, Config]]:
-    """Every durable consumer of a deployment, with its stream."""
-    for shard in range(shards):
-        yield event_stream(shard), _consumer(PROJECTOR, "Clew: feeds the projectors.", 10_000)
+def consumers() -> Iterator[tuple[str, Config]]:
+    """Every durable consumer of a deployment but those of its generations, with its stream."""
     yield INBOX_STREAM, _consumer(HANDLERS, "Clew: feeds the handlers of inbox commands.", 2_000)
+
+
+def buckets(generation: int, replicas: int) -> Iterator[Config]:
+    """The streams of a generation's buckets."""
+    threads, messages, commands = bucket_names(generation)
+    yield _bucket(threads, replicas)
+    yield _bucket(messages, replicas)
+    yield _bucket(commands, replicas, SPENT_IDS_KEPT * _SECOND)
+
+
+def feeders(generation: int, shards: int) -> Iterator[tuple[str, Config]]:
+    """The durable consumers that feed a generation's projectors, with their streams."""
+    for shard in range(shards):
+        yield event_stream(shard), _consumer(projector(generation), "Clew: feeds the projectors.", 10_000)
+
+
+def projector(generation: int) -> str:
+    """The name of a generation's consumers, which is that of its bucket of threads."""
+    return bucket_names(generation)[0]
 
 
 def _consumer(name: str, description: str, max_ack_pending: int) -> Config:

@@ -1,0 +1,53 @@
+"""What reading the present means, wherever it is read from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from clew_events.commit import Recorded
+from clew_events.subjects import Address
+from clew_projections.views import MessageView, SpentId, ThreadView
+
+
+class Present(Struct, frozen=True):
+    """A thread at some commit, and those of its commits after ``sure``, which the bucket may not hold yet.
+
+    ``by`` is who read it: the thread's messages have to be read there too.
+    """
+
+    thread: ThreadView
+    unprojected: tuple[Recorded, ...]
+    sure: int
+    by: Reading
+
+
+class Outgrown(Struct, frozen=True):
+    """The marks of command ids kept beside a thread's view, at least those of all commits up to ``seq``."""
+
+    marks: set[str]
+    seq: int
+
+
+class Reading(Protocol):
+    """Reads threads and their messages. Everything raises ``Corrupt`` for a history that cannot be read."""
+
+    async def projected(self, address: Address) -> Present:
+        """A thread as cheaply as it is to be had, which may lag; an absent one if nothing is there."""
+
+    async def caught_up(self, view: ThreadView) -> ThreadView:
+        """A view brought up to the latest commit."""
+
+    async def present(self, address: Address) -> Present:
+        """A thread at its latest commit, together with what reading its messages takes."""
+
+    async def messages(self, present: Present, ordinals: Sequence[int]) -> dict[int, MessageView]:
+        """The messages at some ordinals, of those that were ever added, none older than ``present``."""
+
+    async def outgrown(self, address: Address) -> Outgrown:
+        """What is known of the command ids that a thread's view has outgrown."""
+
+    async def spent(self, address: Address, command_id: str) -> SpentId | None:
+        """What is kept of a command id beside a thread's view, if anything is."""

@@ -1,0 +1,23 @@
+"""``clew rebuild``: projections made again from the log while everything goes on."""
+
+from __future__ import annotations
+
+import click
+
+from clew_services.cli.rebuild.back import back
+from clew_services.cli.rebuild.list import listed
+from clew_services.cli.rebuild.remove import remove
+from clew_services.cli.rebuild.threads import threads
+
+
+@click.group("rebuild")
+def command() -> None:
+    """Make projections again from the log, beside the live ones, and switch to them. Nobody notices.
+
+    The buckets of threads and messages come in generations. One is live; those before are kept until they are removed,
+    and can be gone back to.
+    """
+
+
+for each in (threads, listed, back, remove):
+    command.add_command(each)

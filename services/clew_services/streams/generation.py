@@ -1,0 +1,58 @@
+"""The streams and consumers of one generation of buckets: made, held to what they must be, and removed."""
+
+from __future__ import annotations
+
+from clew_events.subjects import event_stream
+from clew_projections.buckets import bucket_names
+from clew_projections.jetstream import JetStream
+from clew_services.streams.existing import (
+    existing_stream,
+    hold_consumers,
+    hold_streams,
+    make_consumers,
+    make_streams,
+    remove_consumer,
+    remove_stream,
+)
+from clew_services.streams.wanted import buckets, feeders, projector
+
+
+async def make(js: JetStream, number: int, *, shards: int, replicas: int) -> list[str]:
+    """Create what is missing of a generation and hold the rest to what it must be; the names of what was created.
+
+    Raises:
+        Corrupt: something of that name is there and is not as it must be.
+        Unavailable: JetStream does not answer.
+    """
+    # The consumers last: where they are, there is something to feed.
+    made = await make_streams(js, buckets(number, replicas))
+    return made + await make_consumers(js, feeders(number, shards))
+
+
+async def hold(js: JetStream, number: int, *, shards: int, replicas: int) -> None:
+    """Hold that a generation is all there, as it must be.
+
+    Raises:
+        Corrupt: something is missing or differs.
+        Unavailable: JetStream does not answer.
+    """
+    await hold_streams(js, buckets(number, replicas))
+    await hold_consumers(js, feeders(number, shards))
+
+
+async def lost(js: JetStream, number: int) -> list[str]:
+    """The streams of a generation's buckets that are not there."""
+    streams = [f"KV_{name}" for name in bucket_names(number)]
+    return [name for name in streams if await existing_stream(js, name) is None]
+
+
+async def remove(js: JetStream, number: int, *, shards: int) -> None:
+    """Delete whatever is there of a generation. Safe to repeat.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    for shard in range(shards):
+        await remove_consumer(js, event_stream(shard), projector(number))
+    for name in bucket_names(number):
+        await remove_stream(js, f"KV_{name}")
