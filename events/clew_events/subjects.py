@@ -13,6 +13,8 @@
 ``$KV.clew_commands_v1.<tenant>.<thread>.<hash>``  a command id of a caller's, kept for a day
 ``$KV.clew_keys_v1.<id>``                     an API key, of which all is kept but the key
 ``clew.live.keys.<id>``                       says over core NATS that an API key has changed
+``$KV.clew_generations.threads``              which generation of the three buckets of views is live: ``v1``, ``v2``, …
+``clew.live.generations.threads``             says over core NATS that this has changed
 ============================================  =====================================================================
 """
 
