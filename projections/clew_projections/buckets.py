@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from msgspec import Struct
 
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 def _explained(
     method: Callable[Concatenate[Bucket, P], Awaitable[T]],
-) -> Callable[Concatenate[Bucket, P], Coroutine[None, None, T]]:
+) -> Callable[Concatenate[Bucket, P], Coroutine[Any, Any, T]]:
     """Says of a failure that comes of nobody having such a bucket what to do about it."""
 
     @functools.wraps(method)
