@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from msgspec import Struct
 
@@ -48,11 +48,11 @@ T = TypeVar("T")
 
 def _explained(
     method: Callable[Concatenate[Bucket, P], Awaitable[T]],
-) -> Callable[Concatenate[Bucket, P], Coroutine[Any, Any, T]]:
+) -> Callable[Concatenate[Bucket, P], Coroutine[None, None, T]]:
     """Says of a failure that comes of nobody having such a bucket what to do about it."""
 
     @functools.wraps(method)
-    async def explained(self: Bucket, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def explained(self: Bucket, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return await method(self, *args, **kwargs)
         except Unavailable as fault:
