@@ -14,7 +14,15 @@ import pytest
 
 from support.up import ROOT, Up, clew, environment, running_up
 
-DOCS = ("README.md", "docs/keys.md", "docs/openai.md", "docs/query.md", "docs/replay.md", "infra/README.md")
+DOCS = (
+    "README.md",
+    "docs/keys.md",
+    "docs/openai.md",
+    "docs/operating.md",
+    "docs/query.md",
+    "docs/replay.md",
+    "infra/README.md",
+)
 BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
