@@ -17,7 +17,7 @@ from clew_events.commands import COMMANDS
 from clew_events.commit import FORMAT, Commit
 from clew_events.examples import EXAMPLES
 from clew_events.queries import QUERIES
-from clew_events.replies import DoneReply, FoundReply, HistoryReply, MomentReply, Rejection
+from clew_events.replies import DoneReply, FeedReply, FoundReply, HistoryReply, MomentReply, Rejection
 from clew_events.schemas import as_json, definitions
 
 Part = dict[str, object]
@@ -28,8 +28,9 @@ ANSWERS: Final[Mapping[str, type[Struct]]] = {
     "get_message": FoundReply,
     "history": HistoryReply,
     "state_at": MomentReply,
+    "feed": FeedReply,
 }
-_REPLIES: Final = (DoneReply, FoundReply, HistoryReply, MomentReply)
+_REPLIES: Final = (DoneReply, FoundReply, HistoryReply, MomentReply, FeedReply)
 _SCHEMAS: Final = "#/components/schemas/"
 _TENANT: Final[Part] = {"description": "Whose thread it is."}
 _PLACE_IN_INBOX: Final[Part] = {"description": "Which message of the inbox it was."}

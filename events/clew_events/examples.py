@@ -33,11 +33,14 @@ from clew_events.events import (
     ToolResourcesUpdated,
 )
 from clew_events.ids import derived, message_id
-from clew_events.queries import GetHistory, GetMessage, GetStateAt, GetThread, ListMessages
+from clew_events.queries import GetFeed, GetHistory, GetMessage, GetStateAt, GetThread, ListMessages
 from clew_events.replies import (
     Done,
     DoneReply,
     Entry,
+    Feed,
+    FeedEntry,
+    FeedReply,
     Found,
     FoundReply,
     History,
@@ -115,6 +118,18 @@ _HISTORY: Final = tuple(
     for place, commit in zip(_PLACES, (_FIRST, _SECOND), strict=True)
 )
 
+_CURSORS: Final = ("feed_AQQAABEABQ9_IYfGqA5xMXM", "feed_AQQAABcABU8x3WqkNwqF1gY")
+_FEED: Final = Feed(
+    data=tuple(
+        FeedEntry(id=cursor, stored_at=each.commit.at, position=each.position, hash=each.hash, commit=each.commit)
+        for cursor, each in zip(_CURSORS, _HISTORY, strict=True)
+    ),
+    first_id=_CURSORS[0],
+    last_id=_CURSORS[1],
+    has_more=False,
+    next=_CURSORS[1],
+)
+
 _THREAD_NOW: Final = objects.Thread(
     id=_THREAD,
     created_at=int(_AT.timestamp()),
@@ -159,6 +174,7 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
         GetHistory(thread_id=_THREAD, order="desc", limit=20, types=("MetadataUpdated",), actor="support", since=_AT),
     ),
     "GetStateAt": (GetStateAt(thread_id=_THREAD, n=1), GetStateAt(thread_id=_THREAD, time=_AT)),
+    "GetFeed": (GetFeed(), GetFeed(order="desc", limit=20, types=("MessageDeleted",), since=_AT)),
     "DoneReply": (
         DoneReply(ok=Done(position=_PLACES[0], n=1, thread=_THREAD_NOW)),
         DoneReply(error=_MOVED_ON),
@@ -169,6 +185,7 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     ),
     "HistoryReply": (HistoryReply(ok=History(commits=_HISTORY)),),
     "MomentReply": (MomentReply(ok=Moment(position=_PLACES[0], n=1, at=_AT, thread=_THREAD_NOW, message_count=1)),),
+    "FeedReply": (FeedReply(ok=_FEED),),
     "Rejection": (
         Rejection(
             tenant=_TENANT,

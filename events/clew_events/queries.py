@@ -89,7 +89,25 @@ class GetStateAt(Request, frozen=True, kw_only=True):
     time: datetime | None = None
 
 
-Query = GetThread | ListMessages | GetMessage | GetHistory | GetStateAt
+class GetFeed(Request, frozen=True, kw_only=True):
+    """The commits of all of a tenant's threads, as the log took them; with ``desc`` the last first.
+
+    ``after`` is the ``id`` of an entry or the ``next`` of a page, which say how far a reader has come, for ever; or
+    ``latest``, for the place after everything there is. ``types`` and ``actor`` are as in the history of one thread.
+    ``since`` and ``until`` are inclusive, and about when the log took a commit.
+    """
+
+    after: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    order: Order = "asc"
+    types: tuple[EventType, ...] = ()
+    actor: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    thread_id: ThreadId | None = None
+    since: Seconds | datetime | None = None
+    until: Seconds | datetime | None = None
+
+
+Query = GetThread | ListMessages | GetMessage | GetHistory | GetStateAt | GetFeed
 
 QUERIES: Final[dict[str, type[Query]]] = {
     "get_thread": GetThread,
@@ -97,4 +115,5 @@ QUERIES: Final[dict[str, type[Query]]] = {
     "get_message": GetMessage,
     "history": GetHistory,
     "state_at": GetStateAt,
+    "feed": GetFeed,
 }

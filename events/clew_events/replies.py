@@ -7,6 +7,7 @@ come since.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from msgspec import Struct
 
@@ -75,6 +76,34 @@ class Moment(Struct, frozen=True, kw_only=True):
     message_count: int
 
 
+class FeedEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A commit in the feed. ``id`` is the cursor after it; ``stored_at`` is when the log took it, which is its order.
+
+    A stored body that cannot be read is given in base64 as ``body``, with the ``fault`` in place of the commit.
+    """
+
+    id: str
+    object: Literal["thread.commit"] = "thread.commit"
+    stored_at: datetime
+    position: Position
+    hash: str
+    trace_id: str | None = None
+    commit: Commit | None = None
+    fault: Fault | None = None
+    body: bytes | None = None
+
+
+class Feed(Struct, frozen=True, kw_only=True):
+    """A page of the feed. ``next`` is always there, and stays a place to go on from when nothing more is there yet."""
+
+    object: Literal["list"] = "list"
+    data: tuple[FeedEntry, ...]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+    next: str
+
+
 class DoneReply(Struct, frozen=True, omit_defaults=True):
     """The reply to a command."""
 
@@ -100,6 +129,13 @@ class MomentReply(Struct, frozen=True, omit_defaults=True):
     """The reply to ``state_at``."""
 
     ok: Moment | None = None
+    error: Fault | None = None
+
+
+class FeedReply(Struct, frozen=True, omit_defaults=True):
+    """The reply to ``feed``."""
+
+    ok: Feed | None = None
     error: Fault | None = None
 
 

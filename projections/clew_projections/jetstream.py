@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Final, TypeVar
 
@@ -229,6 +230,13 @@ class JetStream:
         request = {"seq": max(seq, 1), "next_by_subj": subject, "batch": limit}
         found = await self._direct(stream, request, subject)
         return found, bool(found) and found[-1].headers.get("Nats-Num-Pending") != "0"
+
+    async def first_since(self, stream: str, subject: str, moment: int) -> Stored | None:
+        """The first message on a subject that was stored at a moment (microseconds since 1970) or later."""
+        when = datetime.fromtimestamp(moment // 1_000_000, UTC).replace(microsecond=moment % 1_000_000)
+        request = {"start_time": when, "next_by_subj": subject}
+        reply = await self._exchange.one(f"$JS.API.DIRECT.GET.{stream}", _JSON.encode(request), timeout=self._timeout)
+        return _stored(reply, subject)
 
     async def newest(self, stream: str, subject: str, after: int) -> Stored | None:
         """The last message on an exact subject if it stands after a sequence. Costs the same however long the log is.

@@ -13,6 +13,7 @@ from clew_projections.checkpoint import Checkpoint
 from clew_projections.current import Current
 from clew_projections.deliveries import Deliveries
 from clew_projections.doubt import Doubts
+from clew_projections.feed import Feed
 from clew_projections.fold import FOLD
 from clew_projections.from_log import FromLog
 from clew_projections.generations.alias import Alias, Written
@@ -79,8 +80,9 @@ class Clew:
             log, self.current, self.histories, repeats, self.memory, limits=limits, observer=observer
         )
         self.trail = Trail(js, self.histories)
+        self.feed = Feed(js, deployment.shards)
         pages = HistoryPages(self.trail, self.current, self.memory)
-        self.reader = Reader(self.current, self.histories, self.memory, pages)
+        self.reader = Reader(self.current, self.histories, self.memory, pages, self.feed)
         self.keys = KeyRing(js)
 
     @property

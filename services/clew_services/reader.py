@@ -8,9 +8,10 @@ from clew_events import ids
 from clew_events.commit import Position
 from clew_events.errors import Invalid, NotFound, Unavailable
 from clew_events.objects import MessagePage
-from clew_events.queries import GetHistory, GetMessage, GetStateAt, GetThread, ListMessages, Query
-from clew_events.replies import Found, History, Moment
+from clew_events.queries import GetFeed, GetHistory, GetMessage, GetStateAt, GetThread, ListMessages, Query
+from clew_events.replies import Feed, Found, History, Moment
 from clew_events.subjects import Address
+from clew_projections import feed
 from clew_projections.advancing import advance
 from clew_projections.current import Current
 from clew_projections.history import Histories
@@ -18,6 +19,7 @@ from clew_projections.pages import span
 from clew_projections.present import Present
 from clew_projections.render import message_object, thread_object
 from clew_projections.views import MessageView, ThreadView, absent
+from clew_services import feeding
 from clew_services.decide import no_message, no_thread
 from clew_services.history_pages import HistoryPages
 from clew_services.memory import Memory
@@ -29,13 +31,16 @@ READ_AHEAD: Final = 256
 class Reader:
     """Answers queries."""
 
-    def __init__(self, current: Current, histories: Histories, memory: Memory, pages: HistoryPages) -> None:
+    def __init__(
+        self, current: Current, histories: Histories, memory: Memory, pages: HistoryPages, feeds: feed.Feed
+    ) -> None:
         self._current = current
         self._histories = histories
+        self._feeds = feeds
         self._memory = memory
         self._pages = pages
 
-    async def answer(self, tenant: str, query: Query) -> Found | History | Moment:
+    async def answer(self, tenant: str, query: Query) -> Found | History | Moment | Feed:
         """The answer to any query.
 
         Raises:
@@ -55,6 +60,8 @@ class Reader:
                 return await self.history(tenant, query)
             case GetStateAt():
                 return await self.state_at(tenant, query)
+            case GetFeed():
+                return await self.feed(tenant, query)
             case _:
                 assert_never(query)
 
@@ -136,6 +143,10 @@ class Reader:
             thread=thread_object(view) if view.status == "open" else None,
             message_count=view.messages,
         )
+
+    async def feed(self, tenant: str, query: GetFeed) -> Feed:
+        """A page of all of a tenant's commits; see :class:`clew_projections.feed.Feed` for their order."""
+        return await feeding.page(self._feeds, tenant, query)
 
     async def _open(self, address: Address, query: GetMessage | ListMessages) -> Present:
         present: Present | None = None

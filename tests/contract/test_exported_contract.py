@@ -191,6 +191,7 @@ def test_every_command_and_query_has_its_subject_and_its_answer() -> None:
         "get_message": {"FoundReply"},
         "history": {"HistoryReply"},
         "state_at": {"MomentReply"},
+        "feed": {"FeedReply"},
     }
 
 

@@ -20,8 +20,8 @@ from clew_events.commands import (
 from clew_events.commit import Position
 from clew_events.errors import Unavailable
 from clew_events.objects import Gone, Message, MessagePage, Resources, TextPart, TextValue, Thread
-from clew_events.queries import GetMessage, GetThread, ListMessages
-from clew_events.replies import Done, Found
+from clew_events.queries import GetFeed, GetMessage, GetThread, ListMessages
+from clew_events.replies import Done, Feed, Found
 from clew_projections.parking import Parked
 from clew_services.http.app import create_app
 from clew_services.keys import Keys
@@ -102,6 +102,10 @@ class Parts:
         self._asked(tenant, query)
         page = MessagePage(data=(MESSAGE,), first_id=MESSAGE_ID, last_id=MESSAGE_ID, has_more=False)
         return Found(position=HERE, n=3, messages=page)
+
+    async def feed(self, tenant: str, query: GetFeed) -> Feed:
+        self._asked(tenant, query)
+        return Feed(data=(), first_id=None, last_id=None, has_more=False, next="feed_x")
 
     async def api(self, call: str, request: object = None) -> dict[str, object]:
         self.calls.append(call)

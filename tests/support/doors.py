@@ -73,7 +73,7 @@ LISTENING = (
 SPEAKS = {
     "publisher": {f"{where}.acme.{name}" for where in ("clew.cmd", "clew.inbox") for name in COMMANDS},
     "reader": {f"clew.query.acme.{name}" for name in ("get_thread", "get_message", "list_messages")},
-    "auditor": {f"clew.query.acme.{name}" for name in ("history", "state_at")},
+    "auditor": {f"clew.query.acme.{name}" for name in ("history", "state_at", "feed")},
 }
 HEARS = {
     "publisher": {"_INBOX_publisher.>", "clew.outcome.acme.publisher.>"},

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from clew_services.http.attempts import Attempts
 from clew_services.http.carrying import Carrying
 from clew_services.http.edge import Doorway, Edge, Nowhere, Respond, Show, Window
+from clew_services.http.events import Events
 from clew_services.http.health import Readiness, alive
 from clew_services.http.messages import Messages
 from clew_services.http.openapi import description
@@ -58,8 +59,10 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
     past = Past(clew.reader)
     pace = Pace(settings.rate, settings.burst)
 
-    def doorway(closed: Mapping[str, Respond] = NONE, reading: KeyScope = "read", **methods: Respond) -> Doorway:
-        return Doorway(methods, keys, settings.max_body, pace, closed, reading=reading)
+    def doorway(
+        closed: Mapping[str, Respond] = NONE, reading: KeyScope = "read", versioned: bool = True, **methods: Respond
+    ) -> Doorway:
+        return Doorway(methods, keys, settings.max_body, pace, closed, reading=reading, versioned=versioned)
 
     return [
         # Before the path it would match otherwise: creating a thread and running it is no modifying of "runs".
@@ -75,6 +78,7 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
             doorway(GET=messages.retrieve, POST=messages.modify, PATCH=messages.patch, DELETE=messages.delete),
         ),
         Route("/v1/threads/{thread_id}/events", doorway(reading="audit", GET=past.events)),
+        Route("/v1/events", doorway(reading="audit", versioned=False, GET=Events(clew.reader).feed)),
         Route("/healthz", Window(alive)),
         Route("/readyz", Window(Readiness(clew, settings.stuck_after).show)),
         Route("/openapi.json", Window(description)),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
+from clew_events.ids import ThreadId
 from clew_events.queries import Cursor, Limit, Order, Seconds
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
@@ -55,6 +56,19 @@ class PageOfHistory(Request, frozen=True, kw_only=True):
     before: Cursor | None = None
     type: str | None = None
     actor: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    since: Seconds | datetime | None = None
+    until: Seconds | datetime | None = None
+
+
+class PageOfFeed(Request, frozen=True, kw_only=True):
+    """The query string of ``GET /v1/events``. Several types are separated by commas."""
+
+    after: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    order: Order = "asc"
+    type: str | None = None
+    actor: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    thread_id: ThreadId | None = None
     since: Seconds | datetime | None = None
     until: Seconds | datetime | None = None
 

@@ -46,7 +46,8 @@ class Edge:
 class Doorway(Edge):
     """One path for holders of a key: a route for each of its ``methods``. It is an ASGI application.
 
-    What is ``closed`` is answered too, but never with what was asked for.
+    What is ``closed`` is answered too, but never with what was asked for. Where it is ``versioned``, as the paths are
+    that OpenAI had, the header that says which version of their API is meant has to be there.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Doorway(Edge):
         closed: Mapping[str, Respond],
         *,
         reading: KeyScope = "read",
+        versioned: bool = True,
     ) -> None:
         methods = {**routes, **({"HEAD": routes["GET"]} if "GET" in routes else {})}
         self.methods = frozenset(methods)
@@ -65,6 +67,7 @@ class Doorway(Edge):
         self._needs = {method: scope_of(method, reading) for method in self._routes}
         self._allow = ", ".join(sorted(self.methods)).encode()
         self._keys = keys
+        self._versioned = versioned
         self._max_body = max_body
         self._pace = pace
 
@@ -85,7 +88,8 @@ class Doorway(Edge):
                     answer = errors.too_many(wait)
                 else:
                     hold_scope(holder, self._needs[scope["method"]])
-                    hold_version(headers)
+                    if self._versioned:
+                        hold_version(headers)
                     answer = await route(Call(scope, headers, intake, holder))
         except ClewError as error:
             answer = _refused(error, request_id, headers)

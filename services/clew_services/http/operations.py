@@ -16,14 +16,17 @@ from clew_services.http.bodies import (
     CreateThreadBody,
     ModifyMessageBody,
     ModifyThreadBody,
+    PageOfFeed,
     PageOfHistory,
     PageOfMessages,
     PatchBody,
 )
 from clew_services.http.commits import CommitPage
+from clew_services.http.fed import FeedPage
 
 THREADS: Final = "/v1/threads"
 THREAD: Final = "/v1/threads/{thread_id}"
+FEED: Final = "/v1/events"
 MESSAGES: Final = "/v1/threads/{thread_id}/messages"
 EVENTS: Final = "/v1/threads/{thread_id}/events"
 MESSAGE: Final = "/v1/threads/{thread_id}/messages/{message_id}"
@@ -83,7 +86,8 @@ def _query_parameters(form: type, prefix: str = "") -> dict[str, Mapping[str, ob
 
 MESSAGES_QUERY: Final = _query_parameters(PageOfMessages)
 HISTORY_QUERY: Final = _query_parameters(PageOfHistory, "history_")
-QUERY: Final = {**MESSAGES_QUERY, **HISTORY_QUERY}
+FEED_QUERY: Final = _query_parameters(PageOfFeed, "feed_")
+QUERY: Final = {**MESSAGES_QUERY, **HISTORY_QUERY, **FEED_QUERY}
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -166,5 +170,11 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="List the commits by which a thread came to be what it is; takes the scope `audit`",
         answer=CommitPage, answered=samples.COMMITS,
         parameters=("beta", *HISTORY_QUERY), errors=(*_ALWAYS, 404),
+    ),
+    Operation(
+        name="feed", method="GET", path=FEED,
+        summary="All commits of all threads in the order in which the log took them, or live as server-sent events",
+        answer=FeedPage, answered=samples.FEED,
+        parameters=tuple(FEED_QUERY), errors=_ALWAYS,
     ),
 )  # fmt: skip

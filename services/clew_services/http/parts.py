@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from clew_events.commands import Command
-from clew_events.queries import GetHistory, GetMessage, GetThread, ListMessages
-from clew_events.replies import Done, Found, History
+from clew_events.queries import GetFeed, GetHistory, GetMessage, GetThread, ListMessages
+from clew_events.replies import Done, Feed, Found, History
 from clew_projections.parking import Parked
 from clew_services.observing import Observer
 from clew_services.progress import Api
@@ -34,6 +34,9 @@ class Queries(Protocol):
 
     async def history(self, tenant: str, query: GetHistory) -> History:
         """A page of a thread's commits."""
+
+    async def feed(self, tenant: str, query: GetFeed) -> Feed:
+        """A page of all of a tenant's commits."""
 
 
 class Shards(Protocol):

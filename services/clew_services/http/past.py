@@ -33,7 +33,7 @@ class Past:
             order=asked.order,
             after=asked.after,
             before=asked.before,
-            types=_types(asked.type),
+            types=event_types(asked.type),
             actor=asked.actor,
             since=asked.since,
             until=asked.until,
@@ -41,7 +41,12 @@ class Past:
         return json_answer(commit_page(await self._queries.history(call.holder.tenant, query)))
 
 
-def _types(said: str | None) -> tuple[EventType, ...]:
+def event_types(said: str | None) -> tuple[EventType, ...]:
+    """The types of events in a list of them with commas between.
+
+    Raises:
+        Invalid: there is no such type.
+    """
     names = [name.strip() for name in said.split(",")] if said is not None else []
     for name in names:
         if name not in _TYPES:

@@ -39,27 +39,26 @@ PAGE: Final = {
     "last_id": _MESSAGE_ID,
     "has_more": False,
 }
+_COMMIT: Final = {
+    "id": "2-4711",
+    "object": "thread.commit",
+    "thread_id": _THREAD_ID,
+    "n": 2,
+    "created_at": _AT,
+    "at": "2026-11-22T22:00:00.123456Z",
+    "actor": "key:support/0f3a5c7e9b1d2f40",
+    "command": "UpdateThread",
+    "command_id": "order-4711-closed",
+    "digest": "d87c2a4e5f60b1c3",
+    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+    "position": {"shard": 3, "seq": 4711},
+    "hash": "9f" * 32,
+    "prev": "3c" * 32,
+    "events": [{"type": "MetadataUpdated", "set": {"state": "closed"}, "unset": ["urgent"]}],
+}
 COMMITS: Final = {
     "object": "list",
-    "data": [
-        {
-            "id": "2-4711",
-            "object": "thread.commit",
-            "thread_id": _THREAD_ID,
-            "n": 2,
-            "created_at": _AT,
-            "at": "2026-11-22T22:00:00.123456Z",
-            "actor": "key:support/0f3a5c7e9b1d2f40",
-            "command": "UpdateThread",
-            "command_id": "order-4711-closed",
-            "digest": "d87c2a4e5f60b1c3",
-            "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
-            "position": {"shard": 3, "seq": 4711},
-            "hash": "9f" * 32,
-            "prev": "3c" * 32,
-            "events": [{"type": "MetadataUpdated", "set": {"state": "closed"}, "unset": ["urgent"]}],
-        }
-    ],
+    "data": [_COMMIT],
     "first_id": "2-4711",
     "last_id": "2-4711",
     "has_more": False,
@@ -70,3 +69,12 @@ PATCH: Final = {"metadata": {"set": {"state": "open"}, "unset": ["customer"]}}
 CREATED: Final = {"metadata": {"customer": "c-81"}, "messages": [ASKED]}
 THREAD_GONE: Final = {"id": _THREAD_ID, "object": "thread.deleted", "deleted": True}
 MESSAGE_GONE: Final = {"id": _MESSAGE_ID, "object": "thread.message.deleted", "deleted": True}
+_CURSOR: Final = "feed_AQQAABEABQ9_IYfGqA5xMXM"
+FEED: Final = {
+    "object": "list",
+    "data": [{**_COMMIT, "id": _CURSOR, "stored_at": "2026-11-22T22:00:00.124000Z"}],
+    "first_id": _CURSOR,
+    "last_id": _CURSOR,
+    "has_more": False,
+    "next": _CURSOR,
+}

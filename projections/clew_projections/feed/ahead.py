@@ -1,0 +1,90 @@
+"""A shard read forwards, as far ahead as it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from clew_events.errors import Unavailable
+from clew_events.subjects import event_stream
+from clew_projections.feed.fed import Fed, fed
+from clew_projections.jetstream import JetStream
+
+MOST: Final = 1000
+"""Commits that one read asks for at most."""
+PATIENCE: Final = 20
+"""How often a replica is asked again for commits that its leader has."""
+
+
+class Ahead:
+    """Commits of a shard on ``subject`` after ``seq``.
+
+    ``goal`` is the last one there was when reading began, as the stream's leader knows it: reading goes at least so
+    far, though the replica that answers may be behind. What was stored since is read too, but nothing after ``limit``.
+    """
+
+    __slots__ = ("_chunk", "_ended", "_js", "_limit", "_read", "_subject", "buffer", "goal", "seq", "shard")
+
+    def __init__(
+        self, js: JetStream, shard: int, subject: str, seq: int, goal: int, *, chunk: int, limit: int | None = None
+    ) -> None:
+        self._js = js
+        self._subject = subject
+        self._chunk = chunk
+        self._limit = limit
+        self._read = seq
+        self._ended = False
+        self.shard = shard
+        self.seq = seq
+        self.goal = goal
+        self.buffer: deque[Fed] = deque()
+
+    @property
+    def left(self) -> bool:
+        """Whether there are commits up to the goal that were not taken yet."""
+        return self.seq < self.goal
+
+    @property
+    def dry(self) -> bool:
+        """Whether more has to be read before it is known what is next."""
+        return not self.buffer and not self._ended
+
+    def take(self) -> Fed:
+        """The next commit."""
+        found = self.buffer.popleft()
+        self.seq = found.seq
+        return found
+
+    async def fill(self) -> None:
+        """Have the next commits at hand, or know that there are none.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        for late in range(PATIENCE):
+            if self._read >= self.goal and not await self._more_by_now():
+                self._ended = True
+                return
+            page, _ = await self._js.after(event_stream(self.shard), self._subject, self._read + 1, self._chunk)
+            if page:
+                self._read = page[-1].seq
+                self._ended = self._limit is not None and self._read >= self._limit
+                self.buffer.extend(
+                    fed(each, self.shard) for each in page if self._limit is None or each.seq <= self._limit
+                )
+                return
+            if self._read >= self.goal:
+                self._ended = True
+                return
+            await asyncio.sleep(0.01 * late)
+        raise Unavailable(
+            f"a replica of {event_stream(self.shard)} is too far behind its leader", code="replica_behind"
+        )
+
+    async def _more_by_now(self) -> bool:
+        # Asked of the end of the stream, as a search forwards looks into every block behind this tenant's last commit.
+        if self._limit is not None:
+            return False
+        newest = await self._js.newest_at_leader(event_stream(self.shard), self._subject, self._read)
+        return newest is not None
