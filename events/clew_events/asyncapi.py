@@ -17,7 +17,17 @@ from clew_events.commands import COMMANDS
 from clew_events.commit import FORMAT, Commit
 from clew_events.examples import EXAMPLES
 from clew_events.queries import QUERIES
-from clew_events.replies import DoneReply, FeedReply, FoundReply, HistoryReply, MomentReply, Rejection
+from clew_events.replies import (
+    BlameReply,
+    DifferenceReply,
+    DoneReply,
+    FeedReply,
+    FoundReply,
+    HistoryReply,
+    MomentReply,
+    Rejection,
+    ThenReply,
+)
 from clew_events.schemas import as_json, definitions
 
 Part = dict[str, object]
@@ -29,8 +39,12 @@ ANSWERS: Final[Mapping[str, type[Struct]]] = {
     "history": HistoryReply,
     "state_at": MomentReply,
     "feed": FeedReply,
+    "messages_at": ThenReply,
+    "message_at": ThenReply,
+    "diff": DifferenceReply,
+    "blame": BlameReply,
 }
-_REPLIES: Final = (DoneReply, FoundReply, HistoryReply, MomentReply, FeedReply)
+_REPLIES: Final[tuple[type[Struct], ...]] = (DoneReply, *dict.fromkeys(ANSWERS.values()))
 _SCHEMAS: Final = "#/components/schemas/"
 _TENANT: Final[Part] = {"description": "Whose thread it is."}
 _PLACE_IN_INBOX: Final[Part] = {"description": "Which message of the inbox it was."}
@@ -49,7 +63,7 @@ _SEQUENCE: Final[Part] = {"type": "string", "description": "Only when live: the 
 
 def asyncapi() -> dict[str, object]:
     """The document, complete in itself; payloads are the JSON Schemas of the types, each with examples."""
-    spoken = (*COMMANDS.values(), *QUERIES.values(), *_REPLIES, Rejection, Commit)
+    spoken: tuple[type[Struct], ...] = (*COMMANDS.values(), *QUERIES.values(), *_REPLIES, Rejection, Commit)
     return {
         "asyncapi": "3.0.0",
         "id": "urn:clew",

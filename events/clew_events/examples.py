@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events import content, objects
+from clew_events.blame import Blame, KeySet, MessageBlame
 from clew_events.codec import encode
 from clew_events.commands import (
     AddMessage,
@@ -21,6 +22,7 @@ from clew_events.commands import (
     digest,
 )
 from clew_events.commit import FORMAT, Commit, Position, body_hash
+from clew_events.difference import Difference, KeyChange, StatusChange
 from clew_events.errors import Fault
 from clew_events.events import (
     Event,
@@ -33,8 +35,22 @@ from clew_events.events import (
     ToolResourcesUpdated,
 )
 from clew_events.ids import derived, message_id
-from clew_events.queries import GetFeed, GetHistory, GetMessage, GetStateAt, GetThread, ListMessages
+from clew_events.past import Origin, Point, Then
+from clew_events.queries import (
+    GetBlame,
+    GetDifference,
+    GetFeed,
+    GetHistory,
+    GetMessage,
+    GetMessageAt,
+    GetStateAt,
+    GetThread,
+    ListMessages,
+    ListMessagesAt,
+)
 from clew_events.replies import (
+    BlameReply,
+    DifferenceReply,
     Done,
     DoneReply,
     Entry,
@@ -48,6 +64,7 @@ from clew_events.replies import (
     Moment,
     MomentReply,
     Rejection,
+    ThenReply,
 )
 from clew_events.requests import FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
 from clew_events.subjects import shard_of
@@ -145,6 +162,41 @@ _MESSAGE_NOW: Final = objects.Message(
     metadata={},
 )
 _PAGE: Final = objects.MessagePage(data=(_MESSAGE_NOW,), first_id=_MESSAGE, last_id=_MESSAGE, has_more=False)
+_BY: Final = tuple(
+    Origin(
+        id=entry.id,
+        n=entry.commit.n,
+        position=entry.position,
+        hash=entry.hash,
+        at=entry.commit.at,
+        actor=entry.commit.actor,
+        command=entry.commit.command,
+        command_id=entry.commit.id,
+        trace_id=entry.trace_id,
+    )
+    for entry in _HISTORY
+)
+_POINTS: Final = tuple(Point(n=by.n, at=by.at, position=by.position) for by in _BY)
+_DIFFERENCE: Final = Difference(
+    thread_id=_THREAD,
+    since=_POINTS[0],
+    until=_POINTS[1],
+    status=StatusChange(before="open", after="open"),
+    metadata=(KeyChange(key="carrier", before=None, after="bike"),),
+    tool_resources=(),
+    messages=(),
+    commits=(_BY[1],),
+)
+_BLAME: Final = Blame(
+    thread_id=_THREAD,
+    at=_POINTS[1],
+    created=_BY[0],
+    deleted=None,
+    metadata=(KeySet(key="order", value="4711", by=_BY[0]), KeySet(key="carrier", value="bike", by=_BY[1])),
+    removed=(),
+    tool_resources=(),
+    messages=(MessageBlame(id=_MESSAGE, added=_BY[0], changed=_BY[0], deleted=None, metadata=(), removed=()),),
+)
 _MOVED_ON: Final = Fault(
     type="conflict",
     code="version_conflict",
@@ -175,6 +227,10 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     ),
     "GetStateAt": (GetStateAt(thread_id=_THREAD, n=1), GetStateAt(thread_id=_THREAD, time=_AT)),
     "GetFeed": (GetFeed(), GetFeed(order="desc", limit=20, types=("MessageDeleted",), since=_AT)),
+    "ListMessagesAt": (ListMessagesAt(thread_id=_THREAD, as_of=1, order="asc"),),
+    "GetMessageAt": (GetMessageAt(thread_id=_THREAD, message_id=_MESSAGE, as_of=_AT),),
+    "GetDifference": (GetDifference(thread_id=_THREAD, since=1, until=2), GetDifference(thread_id=_THREAD)),
+    "GetBlame": (GetBlame(thread_id=_THREAD), GetBlame(thread_id=_THREAD, as_of=1_795_384_800)),
     "DoneReply": (
         DoneReply(ok=Done(position=_PLACES[0], n=1, thread=_THREAD_NOW)),
         DoneReply(error=_MOVED_ON),
@@ -186,6 +242,12 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "HistoryReply": (HistoryReply(ok=History(commits=_HISTORY)),),
     "MomentReply": (MomentReply(ok=Moment(position=_PLACES[0], n=1, at=_AT, thread=_THREAD_NOW, message_count=1)),),
     "FeedReply": (FeedReply(ok=_FEED),),
+    "ThenReply": (
+        ThenReply(ok=Then(position=_PLACES[0], n=1, at=_AT, messages=_PAGE)),
+        ThenReply(ok=Then(position=_PLACES[0], n=1, at=_AT, message=_MESSAGE_NOW)),
+    ),
+    "DifferenceReply": (DifferenceReply(ok=_DIFFERENCE),),
+    "BlameReply": (BlameReply(ok=_BLAME),),
     "Rejection": (
         Rejection(
             tenant=_TENANT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from clew_events.ids import CURSOR_PATTERN, MessageId, ThreadId
 from clew_events.requests import Request
@@ -14,7 +14,10 @@ Consistency = Literal["strong", "eventual"]
 Order = Literal["asc", "desc"]
 Limit = Annotated[int, Meta(ge=1, le=100)]
 Version = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[int, Meta(ge=0)]
+AsOf = int | datetime
+"""A moment: a commit's number up to 999,999,999; from there on Unix seconds; or a time with its offset."""
+Instant = int | datetime
+"""A time with its offset, or Unix seconds."""
 Cursor = Annotated[str, Meta(pattern=CURSOR_PATTERN)]
 EventType = Literal[
     "ThreadCreated",
@@ -77,16 +80,20 @@ class GetHistory(Request, frozen=True, kw_only=True):
     before: Cursor | None = None
     types: tuple[EventType, ...] = ()
     actor: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
-    since: Seconds | datetime | None = None
-    until: Seconds | datetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
 
 
 class GetStateAt(Request, frozen=True, kw_only=True):
-    """A thread as it was after commit ``n``, or at the moment ``time``: exactly one of the two."""
+    """A thread as it was after commit ``n``, at the moment ``time``, or ``as_of`` either: exactly one of the three.
+
+    ``as_of`` is a commit's number, a time or Unix seconds, and unlike ``time`` none that is still to come.
+    """
 
     thread_id: ThreadId
     n: Version | None = None
     time: datetime | None = None
+    as_of: AsOf | None = None
 
 
 class GetFeed(Request, frozen=True, kw_only=True):
@@ -103,11 +110,56 @@ class GetFeed(Request, frozen=True, kw_only=True):
     types: tuple[EventType, ...] = ()
     actor: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     thread_id: ThreadId | None = None
-    since: Seconds | datetime | None = None
-    until: Seconds | datetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
 
 
-Query = GetThread | ListMessages | GetMessage | GetHistory | GetStateAt | GetFeed
+class ListMessagesAt(Request, frozen=True, kw_only=True):
+    """A page of a thread's messages as they were ``as_of`` a moment. ``after`` and ``before`` are message ids."""
+
+    thread_id: ThreadId
+    as_of: AsOf
+    limit: Limit = 20
+    order: Order = "desc"
+    after: str | None = None
+    before: str | None = None
+
+
+class GetMessageAt(Request, frozen=True, kw_only=True):
+    """One message as it was ``as_of`` a moment."""
+
+    thread_id: ThreadId
+    message_id: MessageId
+    as_of: AsOf
+
+
+class GetDifference(Request, frozen=True, kw_only=True):
+    """What changed in a thread after the moment ``from`` (0, the default: before its beginning) up to ``to`` (now)."""
+
+    thread_id: ThreadId
+    since: AsOf = field(name="from", default=0)
+    until: AsOf | None = field(name="to", default=None)
+
+
+class GetBlame(Request, frozen=True, kw_only=True):
+    """Who last set each part of a thread, by now or ``as_of`` a moment."""
+
+    thread_id: ThreadId
+    as_of: AsOf | None = None
+
+
+Query = (
+    GetThread
+    | ListMessages
+    | GetMessage
+    | GetHistory
+    | GetStateAt
+    | GetFeed
+    | ListMessagesAt
+    | GetMessageAt
+    | GetDifference
+    | GetBlame
+)
 
 QUERIES: Final[dict[str, type[Query]]] = {
     "get_thread": GetThread,
@@ -116,4 +168,8 @@ QUERIES: Final[dict[str, type[Query]]] = {
     "history": GetHistory,
     "state_at": GetStateAt,
     "feed": GetFeed,
+    "messages_at": ListMessagesAt,
+    "message_at": GetMessageAt,
+    "diff": GetDifference,
+    "blame": GetBlame,
 }

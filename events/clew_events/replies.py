@@ -11,9 +11,12 @@ from typing import Literal
 
 from msgspec import Struct
 
+from clew_events.blame import Blame
 from clew_events.commit import Commit, Position
+from clew_events.difference import Difference
 from clew_events.errors import Fault
 from clew_events.objects import Gone, Message, MessagePage, Thread
+from clew_events.past import Then
 
 
 class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -104,6 +107,10 @@ class Feed(Struct, frozen=True, kw_only=True):
     next: str
 
 
+Answer = Found | History | Moment | Feed | Then | Difference | Blame
+"""What any query is answered with."""
+
+
 class DoneReply(Struct, frozen=True, omit_defaults=True):
     """The reply to a command."""
 
@@ -136,6 +143,27 @@ class FeedReply(Struct, frozen=True, omit_defaults=True):
     """The reply to ``feed``."""
 
     ok: Feed | None = None
+    error: Fault | None = None
+
+
+class ThenReply(Struct, frozen=True, omit_defaults=True):
+    """The reply to ``messages_at`` and ``message_at``."""
+
+    ok: Then | None = None
+    error: Fault | None = None
+
+
+class DifferenceReply(Struct, frozen=True, omit_defaults=True):
+    """The reply to ``diff``."""
+
+    ok: Difference | None = None
+    error: Fault | None = None
+
+
+class BlameReply(Struct, frozen=True, omit_defaults=True):
+    """The reply to ``blame``."""
+
+    ok: Blame | None = None
     error: Fault | None = None
 
 

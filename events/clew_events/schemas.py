@@ -18,7 +18,17 @@ from clew_events.commit import Commit
 from clew_events.events import Event
 from clew_events.examples import EXAMPLES
 from clew_events.queries import QUERIES
-from clew_events.replies import DoneReply, FeedReply, FoundReply, HistoryReply, MomentReply, Rejection
+from clew_events.replies import (
+    BlameReply,
+    DifferenceReply,
+    DoneReply,
+    FeedReply,
+    FoundReply,
+    HistoryReply,
+    MomentReply,
+    Rejection,
+    ThenReply,
+)
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 DEFINITIONS: Final = "#/$defs/"
@@ -26,7 +36,17 @@ DEFINITIONS: Final = "#/$defs/"
 GROUPS: Final[Mapping[str, tuple[type[Struct], ...]]] = {
     "commands": tuple(COMMANDS.values()),
     "queries": tuple(QUERIES.values()),
-    "replies": (DoneReply, FoundReply, HistoryReply, MomentReply, FeedReply, Rejection),
+    "replies": (
+        DoneReply,
+        FoundReply,
+        HistoryReply,
+        MomentReply,
+        FeedReply,
+        ThenReply,
+        DifferenceReply,
+        BlameReply,
+        Rejection,
+    ),
     "events": (Commit, *get_args(Event)),
 }
 

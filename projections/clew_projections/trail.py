@@ -105,6 +105,25 @@ class Trail:
             return Spot(spot.n, found.position.seq) if found.commit.n == spot.n else None
         return None
 
+    async def among(self, address: Address, seqs: Sequence[int]) -> list[Recorded]:
+        """The thread's commits at some sequences where it is known to have one.
+
+        Raises:
+            Corrupt: one of them cannot be read, or is not there.
+            Unavailable: the log does not answer.
+        """
+        shard = self._histories.shard(address)
+        subject = event_subject(shard, address)
+        found: list[Recorded] = []
+        for start in range(0, len(seqs), AHEAD):
+            some = seqs[start : start + AHEAD]
+            for seq, stored in zip(some, await self._js.at(event_stream(shard), some), strict=True):
+                if stored is None or stored.subject != subject:
+                    found.append(await self._histories.at(address, seq))
+                else:
+                    found.append(read(stored, shard))
+        return found
+
     async def _begin(self, address: Address, after: Spot, known: Mapping[int, int]) -> int:
         if after.seq or after.n not in known:
             return after.seq

@@ -42,6 +42,7 @@ from clew_services.log import Log
 from clew_services.memory import Memory
 from clew_services.nats_connection import INBOX_PREFIX, Connection, connection
 from clew_services.observing import NOBODY, Observer
+from clew_services.past import Past
 from clew_services.reader import Reader
 from clew_services.repeats import Repeats
 from clew_services.streams import Deployment
@@ -82,7 +83,8 @@ class Clew:
         self.trail = Trail(js, self.histories)
         self.feed = Feed(js, deployment.shards)
         pages = HistoryPages(self.trail, self.current, self.memory)
-        self.reader = Reader(self.current, self.histories, self.memory, pages, self.feed)
+        past = Past(self.trail, self.current, self.memory)
+        self.reader = Reader(self.current, self.histories, self.memory, pages=pages, past=past, feeds=self.feed)
         self.keys = KeyRing(js)
 
     @property

@@ -14,6 +14,7 @@ from clew_events.replies import Entry, History
 from clew_events.subjects import Address
 from clew_projections.current import Current
 from clew_projections.replaying.choosing import Choice
+from clew_projections.replaying.origins import cursor_of
 from clew_projections.replaying.times import first_instant, last_instant
 from clew_projections.trail import AHEAD, Spot, Trail
 from clew_projections.views import ThreadView
@@ -138,8 +139,3 @@ def entry(recorded: Recorded) -> Entry:
         trace_id=recorded.trace_id,
         commit=recorded.commit,
     )
-
-
-def cursor_of(recorded: Recorded) -> str:
-    """The id of a commit within its thread's history: its number, and the sequence where it is found at once."""
-    return f"{recorded.commit.n}-{recorded.position.seq}"

@@ -8,8 +8,20 @@ from clew_events import ids
 from clew_events.commit import Position
 from clew_events.errors import Invalid, NotFound, Unavailable
 from clew_events.objects import MessagePage
-from clew_events.queries import GetFeed, GetHistory, GetMessage, GetStateAt, GetThread, ListMessages, Query
-from clew_events.replies import Feed, Found, History, Moment
+from clew_events.queries import (
+    GetBlame,
+    GetDifference,
+    GetFeed,
+    GetHistory,
+    GetMessage,
+    GetMessageAt,
+    GetStateAt,
+    GetThread,
+    ListMessages,
+    ListMessagesAt,
+    Query,
+)
+from clew_events.replies import Answer, Feed, Found, History, Moment
 from clew_events.subjects import Address
 from clew_projections import feed
 from clew_projections.advancing import advance
@@ -23,6 +35,7 @@ from clew_services import feeding
 from clew_services.decide import no_message, no_thread
 from clew_services.history_pages import HistoryPages
 from clew_services.memory import Memory
+from clew_services.past import Past
 
 READ_AHEAD: Final = 256
 """Places read at once where many messages of a page turn out to be deleted."""
@@ -32,15 +45,23 @@ class Reader:
     """Answers queries."""
 
     def __init__(
-        self, current: Current, histories: Histories, memory: Memory, pages: HistoryPages, feeds: feed.Feed
+        self,
+        current: Current,
+        histories: Histories,
+        memory: Memory,
+        *,
+        pages: HistoryPages,
+        past: Past,
+        feeds: feed.Feed,
     ) -> None:
         self._current = current
         self._histories = histories
         self._feeds = feeds
         self._memory = memory
         self._pages = pages
+        self.past = past
 
-    async def answer(self, tenant: str, query: Query) -> Found | History | Moment | Feed:
+    async def answer(self, tenant: str, query: Query) -> Answer:
         """The answer to any query.
 
         Raises:
@@ -62,6 +83,8 @@ class Reader:
                 return await self.state_at(tenant, query)
             case GetFeed():
                 return await self.feed(tenant, query)
+            case ListMessagesAt() | GetMessageAt() | GetDifference() | GetBlame():
+                return await self.past.answer(tenant, query)
             case _:
                 assert_never(query)
 
@@ -118,6 +141,8 @@ class Reader:
 
     async def state_at(self, tenant: str, query: GetStateAt) -> Moment:
         """A thread as it was, folded from the log up to a commit or a moment."""
+        if query.as_of is not None:
+            return await self.past.thread(tenant, query.thread_id, query.as_of)
         if (query.n is None) == (query.time is None):
             raise Invalid("Say either 'n' or 'time', not both.", code="invalid_value", param="n")
         if query.time is not None and query.time.tzinfo is None:

@@ -192,6 +192,10 @@ def test_every_command_and_query_has_its_subject_and_its_answer() -> None:
         "history": {"HistoryReply"},
         "state_at": {"MomentReply"},
         "feed": {"FeedReply"},
+        "messages_at": {"ThenReply"},
+        "message_at": {"ThenReply"},
+        "diff": {"DifferenceReply"},
+        "blame": {"BlameReply"},
     }
 
 

@@ -70,10 +70,13 @@ LISTENING = (
     "clew.outcome.>", "clew.outcome.acme.>", "clew.outcome.acme.publisher.>", "clew.outcome.globex.publisher.>",
 )  # fmt: skip
 
+PRESENT = ("get_thread", "get_message", "list_messages")
+"""Queries about threads as they are; all others are about the past."""
+
 SPEAKS = {
     "publisher": {f"{where}.acme.{name}" for where in ("clew.cmd", "clew.inbox") for name in COMMANDS},
-    "reader": {f"clew.query.acme.{name}" for name in ("get_thread", "get_message", "list_messages")},
-    "auditor": {f"clew.query.acme.{name}" for name in ("history", "state_at", "feed")},
+    "reader": {f"clew.query.acme.{name}" for name in PRESENT},
+    "auditor": {f"clew.query.acme.{name}" for name in QUERIES if name not in PRESENT},
 }
 HEARS = {
     "publisher": {"_INBOX_publisher.>", "clew.outcome.acme.publisher.>"},

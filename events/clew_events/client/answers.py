@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clew_events.objects import Gone, Message, MessagePage, Thread
+from clew_events.past import Then
 from clew_events.replies import Done, Found
 
 
@@ -34,6 +35,18 @@ class MessageFound(Found, frozen=True, kw_only=True):
     """A message as it is."""
 
     message: Message
+
+
+class MessageThen(Then, frozen=True, kw_only=True):
+    """A message as it was."""
+
+    message: Message
+
+
+class MessagesThen(Then, frozen=True, kw_only=True):
+    """A page of messages as they were."""
+
+    messages: MessagePage
 
 
 class MessagesFound(Found, frozen=True, kw_only=True):

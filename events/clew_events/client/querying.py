@@ -9,18 +9,25 @@ from typing import Final, TypeVar
 import msgspec
 
 from clew_events import subjects
+from clew_events.blame import Blame
 from clew_events.client import reading
-from clew_events.client.answers import MessageFound, MessagesFound, ThreadFound
+from clew_events.client.answers import MessageFound, MessagesFound, MessagesThen, MessageThen, ThreadFound
 from clew_events.client.requesting import Requester
+from clew_events.difference import Difference
 from clew_events.objects import Message
 from clew_events.queries import (
+    AsOf,
     Consistency,
     EventType,
+    GetBlame,
+    GetDifference,
     GetHistory,
     GetMessage,
+    GetMessageAt,
     GetStateAt,
     GetThread,
     ListMessages,
+    ListMessagesAt,
     Order,
     Query,
 )
@@ -172,6 +179,42 @@ class Queries:
                 return
             start, after = None, page.cursor
 
-    async def state_at(self, thread_id: str, *, n: int | None = None, time: datetime | None = None) -> Moment:
-        """A thread as it was after commit ``n``, or at the moment ``time``: exactly one of the two."""
-        return await self._ask("state_at", GetStateAt(thread_id=thread_id, n=n, time=time), reading.moment)
+    async def state_at(
+        self, thread_id: str, *, n: int | None = None, time: datetime | None = None, as_of: AsOf | None = None
+    ) -> Moment:
+        """A thread as it was after commit ``n``, at the moment ``time``, or ``as_of`` either: exactly one of the three.
+
+        ``as_of`` is a commit's number up to 999,999,999, from there on Unix seconds, or a time; none still to come.
+        """
+        return await self._ask("state_at", GetStateAt(thread_id=thread_id, n=n, time=time, as_of=as_of), reading.moment)
+
+    async def message_at(self, thread_id: str, message_id: str, as_of: AsOf) -> MessageThen:
+        """One message as it was ``as_of`` a moment, as :meth:`state_at` takes it."""
+        return await self._ask(
+            "message_at", GetMessageAt(thread_id=thread_id, message_id=message_id, as_of=as_of), reading.message_then
+        )
+
+    async def messages_at(
+        self,
+        thread_id: str,
+        as_of: AsOf,
+        *,
+        limit: int = 20,
+        order: Order = "desc",
+        after: str | None = None,
+        before: str | None = None,
+    ) -> MessagesThen:
+        """A page of a thread's messages as they were ``as_of`` a moment, as :meth:`state_at` takes it."""
+        return await self._ask(
+            "messages_at",
+            ListMessagesAt(thread_id=thread_id, as_of=as_of, limit=limit, order=order, after=after, before=before),
+            reading.messages_then,
+        )
+
+    async def diff(self, thread_id: str, since: AsOf = 0, until: AsOf | None = None) -> Difference:
+        """What changed after one moment (0: before the beginning) up to another (by default now), and by whom."""
+        return await self._ask("diff", GetDifference(thread_id=thread_id, since=since, until=until), reading.difference)
+
+    async def blame(self, thread_id: str, as_of: AsOf | None = None) -> Blame:
+        """Who last set each part of a thread, by now or ``as_of`` a moment, and who removed what is gone."""
+        return await self._ask("blame", GetBlame(thread_id=thread_id, as_of=as_of), reading.blame)

@@ -7,14 +7,18 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from clew_events.blame import Blame
 from clew_events.client.answers import (
     GoneDone,
     MessageDone,
     MessageFound,
     MessagesFound,
+    MessagesThen,
+    MessageThen,
     ThreadDone,
     ThreadFound,
 )
+from clew_events.difference import Difference
 from clew_events.errors import Corrupt, Fault, TooLarge, Unavailable, from_fault
 from clew_events.replies import Done, History, Moment
 
@@ -70,6 +74,10 @@ message_found: Final = _reader(MessageFound)
 messages_found: Final = _reader(MessagesFound)
 history: Final = _reader(History)
 moment: Final = _reader(Moment)
+message_then: Final = _reader(MessageThen)
+messages_then: Final = _reader(MessagesThen)
+difference: Final = _reader(Difference)
+blame: Final = _reader(Blame)
 _STORED: Final = msgspec.json.Decoder(_Stored)
 
 

@@ -11,10 +11,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from clew_events.commit import Commit
-from clew_events.errors import Invalid
-
-AsOf = int | datetime
+from clew_events.commit import Commit, Recorded
+from clew_events.errors import Invalid, NotFound
+from clew_events.queries import AsOf
 
 GREATEST_NUMBER: Final = 999_999_999
 """The greatest that is the number of a commit; one more is a second of the year 2001."""
@@ -23,21 +22,39 @@ GREATEST_SECOND: Final = 253_402_300_799
 
 
 class Moment(Struct, frozen=True):
-    """After commit ``n``, or after everything up to and including ``time``: exactly one of the two is there."""
+    """After commit ``n``, or after everything up to and including ``time``; after everything, if neither is there.
+
+    ``begins`` is when ``time`` does, where that is a whole second: it is not in the future once it has begun.
+    """
 
     n: int | None = None
     time: datetime | None = None
+    begins: datetime | None = None
 
     def includes(self, commit: Commit) -> bool:
         """Whether a commit had been made by then."""
         if self.n is not None:
             return commit.n <= self.n
-        return self.time is not None and commit.at <= self.time
+        return self.time is None or commit.at <= self.time
+
+    def ends_with(self, commit: Commit) -> bool:
+        """Whether a commit certainly is the last that had been made by then."""
+        return self.n is not None and commit.n >= self.n
+
+    def is_behind(self, other: Moment) -> bool:
+        """Whether it certainly is later than another, going by the two alone."""
+        if self.n is not None and other.n is not None:
+            return self.n > other.n
+        return self.time is not None and other.time is not None and self.time > other.time
 
     def __str__(self) -> str:
         if self.n is not None:
             return str(self.n)
-        return "now" if self.time is None else written(self.time)
+        return "now" if self.time is None else written(self.begins or self.time)
+
+
+NOW: Final = Moment()
+"""After everything there is."""
 
 
 def moment(said: AsOf, param: str, *, least: int = 1) -> Moment:
@@ -52,7 +69,7 @@ def moment(said: AsOf, param: str, *, least: int = 1) -> Moment:
                 f"Invalid '{param}': {said}. Commits are numbered from 1.", code="integer_below_min_value", param=param
             )
         return Moment(n=said)
-    return Moment(time=last_instant(said, param))
+    return Moment(time=last_instant(said, param), begins=first_instant(said, param))
 
 
 def first_instant(said: AsOf, param: str) -> datetime:
@@ -88,6 +105,39 @@ def last_instant(said: AsOf, param: str) -> datetime:
     """
     first = first_instant(said, param)
     return first if isinstance(said, datetime) else first + timedelta(microseconds=999_999)
+
+
+def hold_reached(
+    reached: Moment, param: str, thread: str, *, first: Recorded | None, last: Recorded | None, now: datetime
+) -> None:
+    """Hold that a history came as far as a moment, and that the moment is not still to come.
+
+    ``first`` is the thread's first commit, ``last`` the last that had been made by then; ``None`` if there is none. A
+    moment behind ``now`` that the thread has reached all the same is that of a writer whose clock is ahead.
+
+    Raises:
+        NotFound: there never was such a thread, or there was not yet.
+        Invalid: the moment is in the future, or the commit has not been made; ``param`` is named.
+    """
+    if first is None:
+        raise NotFound(f"No thread found with id '{thread}'.", code="thread_not_found")
+    made = last.commit.n if last is not None else 0
+    if reached.n is not None and reached.n > made:
+        raise Invalid(
+            f"Invalid '{param}': {reached.n}. Thread '{thread}' has {made} commits.",
+            code="moment_in_future",
+            param=param,
+        )
+    begins = reached.begins or reached.time
+    if begins is not None and begins > now and (last is None or begins > last.commit.at):
+        raise Invalid(f"Invalid '{param}': {reached} is in the future.", code="moment_in_future", param=param)
+    if last is None and reached.n != 0:
+        raise NotFound(
+            f"Thread '{thread}' was not there yet at '{param}' {reached}: it was created at "
+            f"{written(first.commit.at)}.",
+            code="moment_not_found",
+            param=param,
+        )
 
 
 def written(time: datetime) -> str:

@@ -21,7 +21,7 @@ from clew_events.errors import (
     Unavailable,
     to_fault,
 )
-from clew_events.replies import Done, Feed, Found, History, Moment
+from clew_events.replies import Answer, Done
 
 ERROR: Final = "Nats-Service-Error"
 ERROR_CODE: Final = "Nats-Service-Error-Code"
@@ -53,7 +53,7 @@ class Reply(msgspec.Struct, frozen=True):
     headers: dict[str, str] | None = None
 
 
-def answer(outcome: Done | Found | History | Moment | Feed) -> Reply:
+def answer(outcome: Done | Answer) -> Reply:
     """The reply to a request that was granted."""
     return Reply(_ENCODE({"ok": outcome}))
 

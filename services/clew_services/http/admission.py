@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import parse_qsl
 
 from clew_events.errors import Forbidden, Invalid
 from clew_services.http.errors import no_key, wrong_key
@@ -35,6 +36,14 @@ def admitted(headers: Mapping[bytes, bytes], keys: Keys) -> Holder:
 def scope_of(method: str, reading: KeyScope = "read") -> KeyScope:
     """The scope that a method needs: to read takes ``reading``, and everything else changes something."""
     return reading if method in {"GET", "HEAD"} else "write"
+
+
+def needed(scope: KeyScope, query_string: bytes) -> KeyScope:
+    """The scope that a request needs where its method needs ``scope``: to read the past takes ``audit``."""
+    if scope != "read" or not query_string:
+        return scope
+    said = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+    return "audit" if any(name == "as_of" for name, _ in said) else scope
 
 
 def hold_scope(holder: Holder, needed: KeyScope) -> None:

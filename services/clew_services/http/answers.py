@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 import msgspec
+
+from clew_events.commit import Position
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -26,6 +29,17 @@ class Answer(NamedTuple):
 def json_answer(value: object, status: int = 200, headers: Headers = ()) -> Answer:
     """A value as JSON."""
     return Answer(status, msgspec.json.format(_ENCODER.encode(value), indent=2), (_JSON, *headers))
+
+
+def stamp(position: Position, n: int, at: datetime) -> Headers:
+    """The headers of an answer about the past: the last commit by then, where it stands, and of when it is."""
+    time = at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return (
+        etag(n),
+        (b"clew-commit", b"%d" % n),
+        (b"clew-position", b"%d-%d" % (position.shard, position.seq)),
+        (b"clew-time", time.encode()),
+    )
 
 
 def etag(n: int) -> tuple[bytes, bytes]:

@@ -79,6 +79,8 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
         ),
         Route("/v1/threads/{thread_id}/events", doorway(reading="audit", GET=past.events)),
         Route("/v1/events", doorway(reading="audit", versioned=False, GET=Events(clew.reader).feed)),
+        Route("/v1/threads/{thread_id}/diff", doorway(reading="audit", GET=past.diff)),
+        Route("/v1/threads/{thread_id}/blame", doorway(reading="audit", GET=past.blame)),
         Route("/healthz", Window(alive)),
         Route("/readyz", Window(Readiness(clew, settings.stuck_after).show)),
         Route("/openapi.json", Window(description)),

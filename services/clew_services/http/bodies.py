@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, UnsetType, field
 
 from clew_events.ids import ThreadId
-from clew_events.queries import Cursor, Limit, Order, Seconds
+from clew_events.queries import AsOf, Cursor, Instant, Limit, Order
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
     MetadataIn,
@@ -56,8 +55,8 @@ class PageOfHistory(Request, frozen=True, kw_only=True):
     before: Cursor | None = None
     type: str | None = None
     actor: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
-    since: Seconds | datetime | None = None
-    until: Seconds | datetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
 
 
 class PageOfFeed(Request, frozen=True, kw_only=True):
@@ -69,8 +68,8 @@ class PageOfFeed(Request, frozen=True, kw_only=True):
     type: str | None = None
     actor: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     thread_id: ThreadId | None = None
-    since: Seconds | datetime | None = None
-    until: Seconds | datetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
 
 
 class PageOfMessages(Request, frozen=True, kw_only=True):
@@ -81,3 +80,17 @@ class PageOfMessages(Request, frozen=True, kw_only=True):
     after: str | None = None
     before: str | None = None
     run_id: str | None = None
+    as_of: AsOf | None = None
+
+
+class AsOfMoment(Request, frozen=True, kw_only=True):
+    """What the query string of a GET may say about the past, of whatever else it says."""
+
+    as_of: AsOf | None = None
+
+
+class Between(Request, frozen=True, kw_only=True):
+    """The query string of ``GET /v1/threads/{thread_id}/diff``: from before the beginning to now, if left out."""
+
+    since: AsOf = field(name="from", default=0)
+    until: AsOf | None = field(name="to", default=None)

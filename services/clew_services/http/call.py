@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, unquote
 
+import msgspec
 from starlette.types import Scope
 
 from clew_events import ids
 from clew_events.errors import Invalid
+from clew_events.queries import AsOf
 from clew_services import refusals
 from clew_services.decide import no_message, no_thread
 from clew_services.http import attempts, conditions
+from clew_services.http.bodies import AsOfMoment
 from clew_services.http.intake import Intake
 from clew_services.keys import Holder
 from clew_services.refusals import words
 
 T = TypeVar("T")
 NONE: Final[frozenset[str]] = frozenset()
+AS_OF: Final = "as_of"
+MOMENT: Final = frozenset({AS_OF})
+BETWEEN: Final = frozenset({"from", "to"})
 _SPACED_OFFSET: Final = re.compile(r"(?<=\d) (\d\d:\d\d)$")
 
 
@@ -99,13 +106,33 @@ class Call:
         Raises:
             Invalid: it is not of that form.
         """
+        return self._formed(self._said(), form, numbers, times)
+
+    def _said(self) -> list[tuple[str, str]]:
+        return parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+    def _formed(
+        self, texts: Iterable[tuple[str, str]], form: type[T], numbers: frozenset[str], times: frozenset[str]
+    ) -> T:
         said: dict[str, object] = {}
-        for name, text in parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        for name, text in texts:
             if name in said:
                 raise Invalid(f"Invalid '{words.shown(name)}': it is given more than once.", param=words.shown(name))
-            meant = _SPACED_OFFSET.sub(r"+\1", text) if name in times else text
-            said[name] = int(meant) if name in numbers and _is_number(meant) else meant
+            if name in numbers and _is_number(text):
+                said[name] = int(text)
+            else:
+                said[name] = _time(name, text) if name in times else text
         return refusals.convert(said, form)
+
+    @property
+    def as_of(self) -> AsOf | None:
+        """The moment of the past that is asked for, if one is, of whatever else the query string says.
+
+        Raises:
+            Invalid: it can be none.
+        """
+        said = [(name, text) for name, text in self._said() if name == AS_OF]
+        return self._formed(said, AsOfMoment, MOMENT, MOMENT).as_of if said else None
 
     async def likeness(self) -> Callable[[], bytes]:
         """What makes out what this request and its repetitions have in common, the whole body included.
@@ -134,6 +161,14 @@ class Call:
     def _path_params(self) -> Mapping[str, Any]:
         params: Mapping[str, Any] = self._scope["path_params"]
         return params
+
+
+def _time(name: str, text: str) -> datetime:
+    try:
+        return msgspec.convert(_SPACED_OFFSET.sub(r"+\1", text), datetime)
+    except msgspec.ValidationError:
+        what = "a commit's number, a time" if name in MOMENT | BETWEEN else "a time"
+        raise words.malformed(name, text, f"{what} such as 2026-11-22T22:00:00Z, or Unix seconds") from None
 
 
 def _is_number(text: str) -> bool:

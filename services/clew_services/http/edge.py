@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from clew_events.errors import ClewError
 from clew_services.http import errors
-from clew_services.http.admission import admitted, hold_scope, hold_version, scope_of
+from clew_services.http.admission import admitted, hold_scope, hold_version, needed, scope_of
 from clew_services.http.answers import Answer, Headers
 from clew_services.http.attempts import repetition
 from clew_services.http.call import Call
@@ -87,7 +87,7 @@ class Doorway(Edge):
                 if (wait := self._pace.wait(holder)) is not None:
                     answer = errors.too_many(wait)
                 else:
-                    hold_scope(holder, self._needs[scope["method"]])
+                    hold_scope(holder, needed(self._needs[scope["method"]], scope["query_string"]))
                     if self._versioned:
                         hold_version(headers)
                     answer = await route(Call(scope, headers, intake, holder))

@@ -6,15 +6,15 @@ from typing import Final
 
 from clew_events.commands import AddMessage, DeleteMessage, UpdateMessage
 from clew_events.objects import MessagePage
-from clew_events.queries import GetMessage, GetThread, ListMessages
+from clew_events.queries import AsOf, GetMessage, GetMessageAt, GetThread, ListMessages, ListMessagesAt
 from clew_events.requests import NewMessage
-from clew_services.http.answers import Answer, json_answer
+from clew_services.http.answers import Answer, json_answer, stamp
 from clew_services.http.bodies import ModifyMessageBody, PageOfMessages, PatchBody
-from clew_services.http.call import Call
+from clew_services.http.call import MOMENT, Call
 from clew_services.http.carrying import Carrying
 from clew_services.http.parts import Queries
 
-_NUMBERS: Final = frozenset({"limit"})
+_NUMBERS: Final = frozenset({"limit"}) | MOMENT
 _NO_MESSAGES: Final = MessagePage(data=(), first_id=None, last_id=None, has_more=False)
 
 
@@ -33,9 +33,11 @@ class Messages:
         return json_answer(done.message)
 
     async def page(self, call: Call) -> Answer:
-        """``GET /v1/threads/{thread_id}/messages``: the newest first unless asked otherwise."""
+        """``GET /v1/threads/{thread_id}/messages``: the newest first unless asked otherwise, now or as of a moment."""
         thread_id, tenant = call.thread_id, call.holder.tenant
-        asked = call.query(PageOfMessages, _NUMBERS)
+        asked = call.query(PageOfMessages, _NUMBERS, MOMENT)
+        if asked.as_of is not None:
+            return await self._page_as_of(call, asked, asked.as_of)
         if asked.run_id is not None:
             # Messages here are made by callers, none by a run; but a missing thread is still told.
             await self._queries.thread(tenant, GetThread(thread_id=thread_id))
@@ -48,9 +50,27 @@ class Messages:
         )
         return json_answer(found.messages)
 
+    async def _page_as_of(self, call: Call, asked: PageOfMessages, as_of: AsOf) -> Answer:
+        query = ListMessagesAt(
+            thread_id=call.thread_id,
+            as_of=as_of,
+            limit=asked.limit,
+            order=asked.order,
+            after=asked.after,
+            before=asked.before,
+        )
+        then = await self._queries.past.messages(call.holder.tenant, query)
+        page = then.messages if asked.run_id is None else _NO_MESSAGES
+        return json_answer(page, headers=stamp(then.position, then.n, then.at))
+
     async def retrieve(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/messages/{message_id}``."""
-        query = GetMessage(thread_id=call.thread_id, message_id=call.message_id)
+        thread_id, message_id = call.thread_id, call.message_id
+        if (as_of := call.as_of) is not None:
+            past = GetMessageAt(thread_id=thread_id, message_id=message_id, as_of=as_of)
+            then = await self._queries.past.message(call.holder.tenant, past)
+            return json_answer(then.message, headers=stamp(then.position, then.n, then.at))
+        query = GetMessage(thread_id=thread_id, message_id=message_id)
         return json_answer((await self._queries.message(call.holder.tenant, query)).message)
 
     async def modify(self, call: Call) -> Answer:

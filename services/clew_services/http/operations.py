@@ -8,11 +8,16 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from clew_events.blame import Blame
+from clew_events.difference import Difference
+from clew_events.examples import EXAMPLES
 from clew_events.ids import COMMAND_ID_PATTERN, MESSAGE_ID_PATTERN, THREAD_ID_PATTERN
 from clew_events.objects import Gone, Message, MessagePage, Thread
 from clew_events.requests import NewMessage
+from clew_events.schemas import as_json
 from clew_services.http import samples
 from clew_services.http.bodies import (
+    Between,
     CreateThreadBody,
     ModifyMessageBody,
     ModifyThreadBody,
@@ -29,6 +34,8 @@ THREAD: Final = "/v1/threads/{thread_id}"
 FEED: Final = "/v1/events"
 MESSAGES: Final = "/v1/threads/{thread_id}/messages"
 EVENTS: Final = "/v1/threads/{thread_id}/events"
+DIFF: Final = "/v1/threads/{thread_id}/diff"
+BLAME: Final = "/v1/threads/{thread_id}/blame"
 MESSAGE: Final = "/v1/threads/{thread_id}/messages/{message_id}"
 
 ERRORS: Final[Mapping[int, str]] = {
@@ -85,9 +92,16 @@ def _query_parameters(form: type, prefix: str = "") -> dict[str, Mapping[str, ob
 
 
 MESSAGES_QUERY: Final = _query_parameters(PageOfMessages)
+BETWEEN_QUERY: Final = _query_parameters(Between, "diff_")
 HISTORY_QUERY: Final = _query_parameters(PageOfHistory, "history_")
 FEED_QUERY: Final = _query_parameters(PageOfFeed, "feed_")
-QUERY: Final = {**MESSAGES_QUERY, **HISTORY_QUERY, **FEED_QUERY}
+QUERY: Final = {**MESSAGES_QUERY, **BETWEEN_QUERY, **HISTORY_QUERY, **FEED_QUERY}
+
+
+def _of(reply: str) -> object:
+    example = as_json(EXAMPLES[reply][0])
+    assert isinstance(example, dict)
+    return example["ok"]
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -116,7 +130,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         name="getThread", method="GET", path=THREAD,
         summary="Retrieve a thread, never behind what was acknowledged",
         answer=Thread, answered=samples.THREAD,
-        parameters=("beta", "ifNoneMatch"), errors=(*_ALWAYS, 404),
+        parameters=("beta", "ifNoneMatch", "as_of"), errors=(*_ALWAYS, 404),
     ),
     Operation(
         name="modifyThread", method="POST", path=THREAD,
@@ -148,7 +162,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         name="getMessage", method="GET", path=MESSAGE,
         summary="Retrieve a message",
         answer=Message, answered=samples.MESSAGE,
-        parameters=("beta",), errors=(*_ALWAYS, 404),
+        parameters=("beta", "as_of"), errors=(*_ALWAYS, 404),
     ),
     Operation(
         name="modifyMessage", method="POST", path=MESSAGE,
@@ -176,5 +190,17 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="All commits of all threads in the order in which the log took them, or live as server-sent events",
         answer=FeedPage, answered=samples.FEED,
         parameters=tuple(FEED_QUERY), errors=_ALWAYS,
+    ),
+    Operation(
+        name="diffThread", method="GET", path=DIFF,
+        summary="Say what changed between two moments, and by which commits; takes the scope `audit`",
+        answer=Difference, answered=_of("DifferenceReply"),
+        parameters=("beta", *BETWEEN_QUERY), errors=(*_ALWAYS, 404, 413),
+    ),
+    Operation(
+        name="blameThread", method="GET", path=BLAME,
+        summary="Say who last set each part of a thread, and who removed what is gone; takes the scope `audit`",
+        answer=Blame, answered=_of("BlameReply"),
+        parameters=("beta", "as_of"), errors=(*_ALWAYS, 404),
     ),
 )  # fmt: skip

@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from clew_events.blame import Blame
 from clew_events.commands import Command
-from clew_events.queries import GetFeed, GetHistory, GetMessage, GetThread, ListMessages
-from clew_events.replies import Done, Feed, Found, History
+from clew_events.difference import Difference
+from clew_events.past import Then
+from clew_events.queries import (
+    GetBlame,
+    GetDifference,
+    GetFeed,
+    GetHistory,
+    GetMessage,
+    GetMessageAt,
+    GetStateAt,
+    GetThread,
+    ListMessages,
+    ListMessagesAt,
+)
+from clew_events.replies import Done, Feed, Found, History, Moment
 from clew_projections.parking import Parked
 from clew_services.observing import Observer
 from clew_services.progress import Api
@@ -37,6 +51,29 @@ class Queries(Protocol):
 
     async def feed(self, tenant: str, query: GetFeed) -> Feed:
         """A page of all of a tenant's commits."""
+
+    async def state_at(self, tenant: str, query: GetStateAt) -> Moment:
+        """A thread as it was."""
+
+    @property
+    def past(self) -> PastQueries:
+        """What answers questions about one thread's past."""
+
+
+class PastQueries(Protocol):
+    """Answers questions about one thread's past; see :class:`clew_services.past.Past`."""
+
+    async def message(self, tenant: str, query: GetMessageAt) -> Then:
+        """One message as it was."""
+
+    async def messages(self, tenant: str, query: ListMessagesAt) -> Then:
+        """A page of messages as they were."""
+
+    async def difference(self, tenant: str, query: GetDifference) -> Difference:
+        """What changed between two moments."""
+
+    async def blame(self, tenant: str, query: GetBlame) -> Blame:
+        """Who last set each part of a thread."""
 
 
 class Shards(Protocol):

@@ -1,13 +1,13 @@
-"""How a thread came to be what it is: ``/v1/threads/{thread_id}/events``. For keys with the scope ``audit``."""
+"""How a thread came to be what it is: ``…/events``, ``…/diff`` and ``…/blame``. For keys with the scope ``audit``."""
 
 from __future__ import annotations
 
 from typing import Final, cast, get_args
 
-from clew_events.queries import EventType, GetHistory
+from clew_events.queries import EventType, GetBlame, GetDifference, GetHistory
 from clew_services.http.answers import Answer, json_answer
-from clew_services.http.bodies import PageOfHistory
-from clew_services.http.call import Call
+from clew_services.http.bodies import AsOfMoment, Between, PageOfHistory
+from clew_services.http.call import BETWEEN, MOMENT, Call
 from clew_services.http.commits import commit_page
 from clew_services.http.parts import Queries
 from clew_services.refusals import words
@@ -39,6 +39,18 @@ class Past:
             until=asked.until,
         )
         return json_answer(commit_page(await self._queries.history(call.holder.tenant, query)))
+
+    async def diff(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}/diff``: what changed between two moments."""
+        asked = call.query(Between, BETWEEN, BETWEEN)
+        query = GetDifference(thread_id=call.thread_id, since=asked.since, until=asked.until)
+        return json_answer(await self._queries.past.difference(call.holder.tenant, query))
+
+    async def blame(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}/blame``: who last set each part, now or as of a moment."""
+        asked = call.query(AsOfMoment, MOMENT, MOMENT)
+        query = GetBlame(thread_id=call.thread_id, as_of=asked.as_of)
+        return json_answer(await self._queries.past.blame(call.holder.tenant, query))
 
 
 def event_types(said: str | None) -> tuple[EventType, ...]:

@@ -7,11 +7,11 @@ from typing import Final
 import msgspec
 
 from clew_events.commands import Command, CreateThread, DeleteThread, UpdateThread
-from clew_events.errors import Unauthorized
+from clew_events.errors import NotFound, Unauthorized
 from clew_events.objects import CodeInterpreterFiles, Resources, Thread
-from clew_events.queries import GetThread
+from clew_events.queries import AsOf, GetStateAt, GetThread
 from clew_services.http import conditions
-from clew_services.http.answers import Answer, etag, json_answer
+from clew_services.http.answers import Answer, etag, json_answer, stamp
 from clew_services.http.bodies import CreateThreadBody, ModifyThreadBody, PatchBody
 from clew_services.http.call import Call
 from clew_services.http.carrying import Carrying
@@ -44,13 +44,24 @@ class Threads:
         )
 
     async def retrieve(self, call: Call) -> Answer:
-        """``GET /v1/threads/{thread_id}``."""
+        """``GET /v1/threads/{thread_id}``, now or ``?as_of=`` a moment."""
+        if (as_of := call.as_of) is not None:
+            return await self._retrieve_as_of(call, as_of)
         found = await self._queries.thread(call.holder.tenant, GetThread(thread_id=call.thread_id))
         tag = etag(found.n)
         if conditions.is_known(call.headers, found.n):
             return Answer(304, b"", (tag,))
         assert found.thread is not None
         return json_answer(_as_retrieved(found.thread), headers=(tag,))
+
+    async def _retrieve_as_of(self, call: Call, as_of: AsOf) -> Answer:
+        then = await self._queries.state_at(call.holder.tenant, GetStateAt(thread_id=call.thread_id, as_of=as_of))
+        if then.thread is None:
+            raise NotFound(f"Thread '{call.thread_id}' had been deleted at 'as_of' {as_of}.", code="thread_not_found")
+        headers = stamp(then.position, then.n, then.at)
+        if conditions.is_known(call.headers, then.n):
+            return Answer(304, b"", headers)
+        return json_answer(_as_retrieved(then.thread), headers=headers)
 
     async def modify(self, call: Call) -> Answer:
         """``POST /v1/threads/{thread_id}``: ``metadata`` replaces all of it."""

@@ -67,12 +67,14 @@ def check_command(command: Command) -> None:
 
 
 def check_moment(query: GetStateAt) -> None:
-    """A moment is a commit's number or a time with its offset, exactly one of the two.
+    """A moment is a commit's number, a time with its offset, or ``as_of``: exactly one of them.
 
     Raises:
         Invalid: it is neither, or both, or a time somewhere on earth.
     """
-    if query.n is None and query.time is None:
+    if query.as_of is not None and not (query.n is None and query.time is None):
+        raise Invalid("Invalid 'as_of': it cannot be given together with 'n' or 'time'.", param="as_of")
+    if query.n is None and query.time is None and query.as_of is None:
         raise words.missing("n")
     if query.n is not None and query.time is not None:
         raise Invalid("Invalid 'time': it cannot be given together with 'n'.", param="time")

@@ -6,12 +6,14 @@ from collections.abc import Coroutine, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
+from clew_events.blame import Blame
 from clew_events.client import calls
-from clew_events.client.answers import MessageFound, MessagesFound, ThreadFound
+from clew_events.client.answers import MessageFound, MessagesFound, MessagesThen, MessageThen, ThreadFound
 from clew_events.client.querying import PAGE
 from clew_events.client.sync.background import Background
+from clew_events.difference import Difference
 from clew_events.objects import Message
-from clew_events.queries import Consistency, EventType, Order
+from clew_events.queries import AsOf, Consistency, EventType, Order
 from clew_events.replies import Entry, History, Moment
 
 T = TypeVar("T")
@@ -111,9 +113,39 @@ class Queries:
             )
         )
 
-    def state_at(self, thread_id: str, *, n: int | None = None, time: datetime | None = None) -> Moment:
-        """A thread as it was after commit ``n``, or at the moment ``time``: exactly one of the two."""
-        return self._run(self._clew.state_at(thread_id, n=n, time=time))
+    def state_at(
+        self, thread_id: str, *, n: int | None = None, time: datetime | None = None, as_of: AsOf | None = None
+    ) -> Moment:
+        """A thread as it was after commit ``n``, at the moment ``time``, or ``as_of`` either: exactly one of the three.
+
+        ``as_of`` is a commit's number up to 999,999,999, from there on Unix seconds, or a time; none still to come.
+        """
+        return self._run(self._clew.state_at(thread_id, n=n, time=time, as_of=as_of))
+
+    def message_at(self, thread_id: str, message_id: str, as_of: AsOf) -> MessageThen:
+        """One message as it was ``as_of`` a moment, as :meth:`state_at` takes it."""
+        return self._run(self._clew.message_at(thread_id, message_id, as_of))
+
+    def messages_at(
+        self,
+        thread_id: str,
+        as_of: AsOf,
+        *,
+        limit: int = 20,
+        order: Order = "desc",
+        after: str | None = None,
+        before: str | None = None,
+    ) -> MessagesThen:
+        """A page of a thread's messages as they were ``as_of`` a moment, as :meth:`state_at` takes it."""
+        return self._run(self._clew.messages_at(thread_id, as_of, limit=limit, order=order, after=after, before=before))
+
+    def diff(self, thread_id: str, since: AsOf = 0, until: AsOf | None = None) -> Difference:
+        """What changed after one moment (0: before the beginning) up to another (by default now), and by whom."""
+        return self._run(self._clew.diff(thread_id, since, until))
+
+    def blame(self, thread_id: str, as_of: AsOf | None = None) -> Blame:
+        """Who last set each part of a thread, by now or ``as_of`` a moment, and who removed what is gone."""
+        return self._run(self._clew.blame(thread_id, as_of))
 
     def iter_messages(self, thread_id: str, *, order: Order = "asc") -> Iterator[Message]:
         """All messages of a thread, by default the oldest first, fetched page by page as they are needed."""
