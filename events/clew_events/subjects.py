@@ -12,6 +12,8 @@
 ``$KV.clew_messages_v1.<tenant>.<thread>.<ordinal>``  the view of a message
 ``$KV.clew_commands_v1.<tenant>.<thread>.<hash>``  a command id of a caller's, kept for a day
 ``$KV.clew_keys_v1.<id>``                     an API key, of which all is kept but the key
+``clew.checkpoint.<number>``                  signed checkpoints of the log, in ``CLEW_CHECKPOINTS``
+``clew.live.checkpoint.<number>``             the same, republished over core NATS as they are made
 ``clew.live.keys.<id>``                       says over core NATS that an API key has changed
 ``$KV.clew_generations.threads``              which generation of the three buckets of views is live: ``v1``, ``v2``, …
 ``clew.live.generations.threads``             says over core NATS that this has changed
@@ -30,9 +32,11 @@ QUERIES: Final = "clew.query"
 INBOX: Final = "clew.inbox"
 REJECTED: Final = "clew.rejected"
 OUTCOME: Final = "clew.outcome"
+CHECKPOINT: Final = "clew.checkpoint"
 
 INBOX_STREAM: Final = "CLEW_INBOX"
 REJECTED_STREAM: Final = "CLEW_REJECTED"
+CHECKPOINT_STREAM: Final = "CLEW_CHECKPOINTS"
 MAX_SHARDS: Final = 64
 
 
@@ -87,3 +91,8 @@ def inbox_subject(tenant: str, command: str) -> str:
 def rejected_subject(tenant: str, command: str, place: str) -> str:
     """Where the refusal of an inbox command is recorded: one exact subject for each message that was in the inbox."""
     return f"{REJECTED}.{tenant}.{command}.{place}"
+
+
+def checkpoint_subject(number: int) -> str:
+    """The one exact subject of a signed checkpoint, so that no number is given twice."""
+    return f"{CHECKPOINT}.{number}"

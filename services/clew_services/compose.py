@@ -32,6 +32,7 @@ from clew_projections.prove import Prover
 from clew_projections.spent import SpentIds
 from clew_projections.trail import Trail
 from clew_services import streams
+from clew_services.checkpoints.ledger import Ledger
 from clew_services.handle import Handler
 from clew_services.history_pages import HistoryPages
 from clew_services.keys import Keys
@@ -86,6 +87,7 @@ class Clew:
         past = Past(self.trail, self.current, self.memory)
         self.reader = Reader(self.current, self.histories, self.memory, pages=pages, past=past, feeds=self.feed)
         self.keys = KeyRing(js)
+        self.ledger = Ledger(js)
 
     @property
     def threads(self) -> Bucket:

@@ -24,6 +24,10 @@ LONGEST_STILL: Final = 86_400
 FASTEST: Final = 1_000_000
 """Requests a second at most to which a rate can be set."""
 _SCHEMES: Final = frozenset({"nats", "tls", "ws", "wss"})
+SIGNING_KEY: Final = "signing-key"
+SIGNING: Final = ("checkpoints", "signing_key")
+"""The settings that say how checkpoints are signed."""
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _INTERVAL: Final = re.compile(r"([0-9]+(ms|s|m|h))+")
 
 
@@ -47,7 +51,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``max_messages`` is for a thread, ``max_create`` for its creation. ``rate`` is in requests a second of one API key,
     and 0 is no limit; ``burst`` is how many may come at once, and 0 is as many as in a second. ``metrics`` is where
     they are shown: ``on`` the API at ``/metrics``, ``off``, or ``host:port``. ``stuck_after`` is for how many seconds a
-    projector may stand still before ``/readyz`` says no; 0 is for ever.
+    projector may stand still before ``/readyz`` says no; 0 is for ever. ``checkpoints`` is how often a checkpoint is
+    signed if anything has changed, ``0`` for never; ``signing_key`` is the file with the key for that, by default
+    ``signing-key`` in the data folder.
 
     Raises:
         Invalid: a setting makes no sense; the message names the option, the variable and what would be right.
@@ -68,6 +74,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     burst: int = 0
     metrics: str = "on"
     stuck_after: int = 30
+    checkpoints: str = "5m"
+    signing_key: str = ""
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -79,6 +87,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         self._hold_limits()
         if self.sync != "always" and not (_INTERVAL.fullmatch(self.sync) and re.search("[1-9]", self.sync)):
             raise _refused("sync", self.sync, "'always' or an interval such as 2m or 500ms")
+        if self.checkpoints != "0" and not self.checkpoint_seconds:
+            raise _refused("checkpoints", self.checkpoints, "an interval such as 5m or 30s, or 0 for never")
         _ = self.http_address, self.metrics_address
         if self.embedded_port is None:
             _ = self.nats_url
@@ -102,6 +112,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def data_folder(self) -> Path:
         """The folder of ``clew up``, from the root."""
         return Path(self.data).absolute()
+
+    @property
+    def signing_key_file(self) -> Path:
+        """The file with the key that signs checkpoints."""
+        return Path(self.signing_key).absolute() if self.signing_key else self.data_folder / SIGNING_KEY
+
+    @property
+    def checkpoint_seconds(self) -> float:
+        """How often a checkpoint is signed; 0 is never."""
+        if not _INTERVAL.fullmatch(self.checkpoints):
+            return 0
+        parts = re.findall(r"([0-9]+)(ms|s|m|h)", self.checkpoints)
+        return sum(int(count) * _SECONDS[unit] for count, unit in parts)
 
     @property
     def limits(self) -> Limits:

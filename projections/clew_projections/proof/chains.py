@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from clew_events.subjects import Address, address_of, shard_of
+from clew_events.subjects import address_of, shard_of
 from clew_projections.jetstream import Stored
-from clew_projections.proof.links import NOTHING, Tip, follow
+from clew_projections.proof.heads import Head
+from clew_projections.proof.links import NOTHING, Tip, check, follow
 
 
 class Chains:
     """The chains of a shard, or a tenant's in it, as far as they were followed.
 
-    A chain that breaks stays where it was: ``tips`` has its last good end, and ``broken`` the first sequence that does
-    not fit.
+    ``tips`` has the end of each, whatever stands between that does not continue it; ``broken`` the first sequence that
+    does not fit, and ``misfits`` counts the messages that continue no chain.
     """
 
     def __init__(self, shard: int, shards: int, tenant: str | None = None) -> None:
@@ -21,6 +22,7 @@ class Chains:
         self.broken: dict[str, int] = {}
         self.misplaced: dict[str, int] = {}
         self.commits = 0
+        self.misfits = 0
         self.seq = 0
         self.removed = 0
         self.first_removed: int | None = None
@@ -41,11 +43,12 @@ class Chains:
             self.tips[subject] = tip = NOTHING
             if shard_of(owner.thread, self._shards) != self._shard:
                 self.misplaced[subject] = stored.seq
-        if subject in self.broken:
-            return
-        followed = follow(tip, owner, stored.body)
+        followed = check(tip, owner, stored.body)
         if followed is None:
-            self.broken[subject] = stored.seq
+            self.broken.setdefault(subject, stored.seq)
+            followed = follow(tip, owner, stored.body)
+        if followed is None:
+            self.misfits += 1
         else:
             self.tips[subject] = followed
 
@@ -53,11 +56,11 @@ class Chains:
         """The shard's stream says that it reaches up to ``last``."""
         self._count_removed(last + 1)
 
-    def heads(self) -> Iterator[tuple[Address, Tip]]:
+    def heads(self) -> Iterator[Head]:
         """Every thread that has a good commit, with the end of its chain."""
         for subject, tip in self.tips.items():
             if tip.hash is not None:
-                yield address_of(subject), tip
+                yield Head(*address_of(subject), tip.n, tip.hash)
 
     def _count_removed(self, seq: int) -> None:
         gap = seq - self.seq - 1

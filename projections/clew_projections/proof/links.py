@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
-from clew_events.codec import decode
-from clew_events.commit import Commit, body_hash
+from clew_events.codec import UNREADABLE, decode
+from clew_events.commit import body_hash
 from clew_events.errors import Corrupt, Fault, to_fault
 from clew_events.subjects import Address
 
@@ -30,10 +31,19 @@ class Tip(Struct, frozen=True, gc=False):
 
     n: int
     hash: str | None
-    at: datetime | None
+    at: datetime | None = None
 
 
-NOTHING: Final = Tip(0, None, None)
+class _Place(Struct, frozen=True, gc=False):
+    tenant: str
+    thread: str
+    n: int
+    prev: str | None
+
+
+_PLACE: Final = msgspec.json.Decoder(_Place)
+
+NOTHING: Final = Tip(0, None)
 """The end of a chain that has not begun."""
 
 
@@ -48,12 +58,34 @@ def link(body: bytes, seq: int) -> Link:
 
 
 def follow(tip: Tip, owner: Address, body: bytes) -> Tip | None:
-    """The end of a thread's chain after one more stored body, or nothing if that body does not continue it."""
+    """The end of a thread's chain after one more stored body, or nothing if that body does not continue it.
+
+    Only a body's place is read, so a commit of a newer Clew, whose events are not known here, continues a chain, too:
+    every version finds the same heads in the same log.
+    """
+    try:
+        place = _PLACE.decode(body)
+    except UNREADABLE:
+        return None
+    if (place.n, place.prev, place.thread, place.tenant) != (tip.n + 1, tip.hash, owner.thread, owner.tenant):
+        return None
+    return Tip(place.n, body_hash(body))
+
+
+def check(tip: Tip, owner: Address, body: bytes) -> Tip | None:
+    """The same, if the body can be read whole and its time does not go backwards."""
     try:
         commit = decode(body)
     except Corrupt:
         return None
-    return Tip(commit.n, body_hash(body), commit.at) if _continues(tip, owner, commit) else None
+    fits = (
+        commit.n == tip.n + 1
+        and commit.prev == tip.hash
+        and commit.thread == owner.thread
+        and commit.tenant == owner.tenant
+        and (tip.at is None or commit.at >= tip.at)
+    )
+    return Tip(commit.n, body_hash(body), commit.at) if fits else None
 
 
 def continues(tip: Tip, owner: Address, one: Link) -> bool:
@@ -62,14 +94,4 @@ def continues(tip: Tip, owner: Address, one: Link) -> bool:
         one.fault is None
         and (one.owner, one.n, one.prev) == (owner, tip.n + 1, tip.hash)
         and (tip.at is None or one.at is None or one.at >= tip.at)
-    )
-
-
-def _continues(tip: Tip, owner: Address, commit: Commit) -> bool:
-    return (
-        commit.n == tip.n + 1
-        and commit.prev == tip.hash
-        and commit.thread == owner.thread
-        and commit.tenant == owner.tenant
-        and (tip.at is None or commit.at >= tip.at)
     )

@@ -27,6 +27,7 @@ _COMMANDS = {
     "rejected": "Look at inbox commands that were refused, and try them again.",
     "status": "Show what a deployment holds and whether it keeps up.",
     "verify": "Check that no history was altered.",
+    "checkpoint": "Sign what the log is, keep it elsewhere, and prove things by it.",
     "prove": "Check that the current state follows from the history.",
     "rebuild": "Make the current state again from the history, beside the live one.",
     "schema": "Print the contract as JSON Schema, AsyncAPI or OpenAPI.",

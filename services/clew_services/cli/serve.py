@@ -22,11 +22,13 @@ from clew_services.settings import Settings
 @options.api_keys
 @options.limiting
 @options.watching
+@options.data
+@options.signing
 def command(roles: Sequence[Role], **chosen: str | int) -> None:
     """Run chosen parts of Clew in one process, against a deployment that 'clew init' has made.
 
     api: the HTTP API. commands: commands over NATS and from the inbox. query: queries over NATS. projector:
-    keeps the buckets up to date. Any number of processes may run each of them.
+    keeps the buckets up to date, and signs checkpoints if it has a key. Any number of processes may run each of them.
     """
     log_to_stderr()
     running = serve(tuple(dict.fromkeys(roles)), msgspec.convert(chosen, Settings))

@@ -24,6 +24,7 @@ from clew_services.settings import Settings
 @options.replicas
 @options.limiting
 @options.watching
+@options.signing
 @options.as_json
 def command(as_json: bool, **chosen: str | int) -> None:
     """Run all of Clew here, in the foreground, on an embedded NATS server.

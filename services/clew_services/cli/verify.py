@@ -2,24 +2,59 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from clew_projections.proof.verifying import Verified
 from clew_services import compose
+from clew_services.checkpoints.against import Comparison
+from clew_services.checkpoints.note import VerifierKey
+from clew_services.checkpoints.signed import read_kept, verified
 from clew_services.cli import checking, options
+from clew_services.cli.checkpoint_options import key_from, verifier_key
 from clew_services.cli.session import look
 
 
 @click.command("verify")
 @options.maybe_thread
 @checking.everything
+@click.option(
+    "--against",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A checkpoint that 'clew checkpoint export' wrote; checks everything.",
+)
+@verifier_key
 @options.asking
-def command(*, thread: str | None, everything: bool, tenant: str, nats: str, as_json: bool) -> None:
+def command(
+    *,
+    thread: str | None,
+    everything: bool,
+    against: Path | None,
+    key: str | None,
+    tenant: str,
+    nats: str,
+    as_json: bool,
+) -> None:
     """Check from the log alone that no history was altered: of one THREAD, of a tenant, or of all.
 
-    Every commit names the hash of the one before it. The exit code is 5 if one does not fit, and each history that was
-    touched is named with the place and what was done to it.
+    Every commit names the hash of the one before it. With --against, the log must also still hold everything that a
+    signed checkpoint speaks of, which no chain computed anew and no history cut off does. The exit code is 5 if
+    anything does not fit, and each history that was touched is named with the place and what was done to it.
     """
+    if against is not None:
+        if thread is not None:
+            raise click.UsageError("--against checks everything: leave THREAD out")
+        found, good = _compared(nats, against, key), "every chain is whole, and the log is what the checkpoint says"
+    else:
+        if key is not None:
+            raise click.UsageError("--key is for checking a checkpoint: say which with --against")
+        found, good = _verified(nats, thread, tenant, everything=everything), "every chain is whole"
+    summary = {"threads": found.threads, "commits": found.commits}
+    checking.report(summary, found.findings, as_json=as_json, good=good)
+
+
+def _verified(nats: str, thread: str | None, tenant: str, *, everything: bool) -> Verified:
     address = checking.chosen(thread, tenant, everything)
 
     async def check(clew: compose.Clew) -> Verified:
@@ -30,6 +65,18 @@ def command(*, thread: str | None, everything: bool, tenant: str, nats: str, as_
         with checking.counted("verifying", sum(each.last_seq for each in extents)) as progress:
             return await verifier.all(None if everything else tenant, progress=progress, extents=extents)
 
-    found = look(nats, check)
-    summary = {"threads": found.threads, "commits": found.commits}
-    checking.report(summary, found.findings, as_json=as_json, good="every chain is whole")
+    return look(nats, check)
+
+
+def _compared(nats: str, file: Path, key: str | None) -> Verified:
+    kept = read_kept(file.read_bytes())
+    signed = verified(kept.checkpoint.encode(), key_from(key) if key else VerifierKey.parse(kept.key))
+
+    async def check(clew: compose.Clew) -> Verified:
+        verifier = clew.verifier()
+        extents = await verifier.extents()
+        comparison = Comparison(clew.js, clew.ledger, verifier, clew.deployment.shards)
+        with checking.counted("verifying", sum(each.last_seq for each in extents)) as progress:
+            return await comparison.compare(signed, kept.heads, extents, progress=progress)
+
+    return look(nats, check)

@@ -14,6 +14,7 @@ from typing import Final, Literal, assert_never, get_args
 
 from clew_services import compose
 from clew_services.apps import serve_commands, serve_inbox, serve_queries
+from clew_services.checkpoints.serving import serve_checkpoints
 from clew_services.http.edge import Show
 from clew_services.http.health import Readiness
 from clew_services.http.serve import serve_http
@@ -124,7 +125,7 @@ def _services(
         case "query":
             return [partial(serve_queries, clew)]
         case "projector":
-            return [partial(_project, clew, alone)]
+            return [partial(_project, clew, alone), partial(serve_checkpoints, clew, settings)]
         case _:
             assert_never(role)
 

@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from clew_services import compose, streams
+from clew_services.checkpoints.key_file import kept_or_new
 from clew_services.embedded.data_folder import claim
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.metrics import folder
@@ -26,7 +27,7 @@ from clew_services.running.issued_key import issued
 from clew_services.running.ports import refuse_taken
 from clew_services.running.probe import reachable, until_ready
 from clew_services.running.supervise import Part, Served, keep
-from clew_services.settings import LIMITING, WATCHING, Settings
+from clew_services.settings import LIMITING, SIGNING, WATCHING, Settings
 
 OVER_NATS: Final = ("commands", "query")
 PROJECTING: Final = ("projector",)
@@ -82,13 +83,16 @@ async def _start(settings: Settings, parts: list[Part], stack: contextlib.AsyncE
         size = made.nc.max_payload
         await streams.init(made.js, shards=settings.shards, replicas=settings.replicas, max_msg_size=size)
     keys = settings.api_keys or issued(data)
+    if settings.checkpoint_seconds and not settings.signing_key:
+        kept_or_new(settings.signing_key_file)
     environment = {
         **os.environ,
         **(folder.emptied(data) if settings.metrics != "off" else {}),
         "CLEW_NATS": nats,
         "CLEW_API_KEYS": keys,
         "CLEW_HTTP": str(wanted),
-        **{"CLEW_" + name.upper(): str(getattr(settings, name)) for name in (*LIMITING, *WATCHING)},
+        "CLEW_DATA": str(data),
+        **{"CLEW_" + name.upper(): str(getattr(settings, name)) for name in (*LIMITING, *WATCHING, *SIGNING)},
     }
     api = Served(OVER_HTTP, environment)
     # What all of them count, the API shows.

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from clew_events.subjects import (
+    CHECKPOINT,
+    CHECKPOINT_STREAM,
     EVENTS,
     INBOX,
     INBOX_STREAM,
@@ -150,6 +152,30 @@ def _rejected(replicas: int) -> Config:
     }
 
 
+def _checkpoints(replicas: int) -> Config:
+    return {
+        "name": CHECKPOINT_STREAM,
+        "description": "Clew: signed checkpoints of the log. Nothing here is ever changed or removed.",
+        "subjects": [f"{CHECKPOINT}.*"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "duplicate_window": 120 * _SECOND,
+        "compression": "s2",
+        "allow_direct": True,
+        "allow_rollup_hdrs": False,
+        "deny_delete": True,
+        "deny_purge": True,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": 0,
+        "max_msgs_per_subject": -1,
+        "republish": {"src": f"{CHECKPOINT}.>", "dest": f"{LIVE}.checkpoint.>"},
+        "metadata": {FORMAT: "1"},
+    }
+
+
 def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
     """Every stream of a deployment but those of its generations, as it must be."""
     for shard in range(shards):
@@ -159,6 +185,7 @@ def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
     yield _leases(replicas)
     yield _inbox(replicas, max_msg_size)
     yield _rejected(replicas)
+    yield _checkpoints(replicas)
 
 
 def consumers() -> Iterator[tuple[str, Config]]:

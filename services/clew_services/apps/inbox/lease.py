@@ -1,4 +1,4 @@
-"""The right to serve the inbox, which one process has at a time: a key in a bucket, and the clock.
+"""The right to serve the inbox, or to sign checkpoints, which one process has at a time: a key and the clock.
 
 Whoever holds it writes the key anew every :data:`RENEW` seconds. Whoever stands by and sees it unchanged for a whole
 term by its own clock takes it, guarded by the revision it saw. The holder counts its term from before it asked for it
@@ -47,8 +47,10 @@ class Held(msgspec.Struct, frozen=True):
 class Lease:
     """One process's hold, or its wait for one."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, key: str = KEY) -> None:
+        """``key`` says what for: there is one lease for each."""
         self._bucket = bucket
+        self._key = key
         self._held = Held(token_hex(8), TERM, f"{socket.gethostname()}:{os.getpid()}")
         self._body = msgspec.json.encode(self._held)
         self._revision = 0
@@ -70,7 +72,7 @@ class Lease:
         if self._slipped or not self.is_held:
             # Whoever was told so has left something undone, and a renewal that comes late does not bring that back.
             self._slipped = True
-            raise Lost("the inbox is served by another process now")
+            raise Lost(f"the lease on the {self._key} is another process's now")
 
     async def take(self) -> bool:
         """Look once whether the lease can be had, and take it if so.
@@ -78,7 +80,7 @@ class Lease:
         Raises:
             Unavailable: the bucket does not answer.
         """
-        value = await self._bucket.latest(KEY)
+        value = await self._bucket.latest(self._key)
         if value is not None and not self._is_free(value):
             return False
         return await self._write(value.revision if value is not None else 0)
@@ -98,7 +100,7 @@ class Lease:
             except Lost:
                 raise
             except Unavailable as fault:
-                _LOG.warning("the lease on the inbox was not renewed: %s", fault)
+                _LOG.warning("the lease on the %s was not renewed: %s", self._key, fault)
             self.check()
 
     async def give_up(self) -> None:
@@ -106,9 +108,9 @@ class Lease:
         if self.is_held:
             self._until = 0.0
             try:
-                await self._bucket.delete(KEY, self._revision)
+                await self._bucket.delete(self._key, self._revision)
             except (Unavailable, LostRace) as fault:
-                _LOG.info("the lease on the inbox was not given back: %s", fault)
+                _LOG.info("the lease on the %s was not given back: %s", self._key, fault)
 
     def _is_free(self, value: Value) -> bool:
         if not value.body:
@@ -125,7 +127,7 @@ class Lease:
     async def _write(self, revision: int) -> bool:
         sent = _now()
         try:
-            self._revision = await self._bucket.put(KEY, self._body, revision)
+            self._revision = await self._bucket.put(self._key, self._body, revision)
         except LostRace:
             return False
         self._until = sent + TERM - MARGIN
@@ -133,10 +135,10 @@ class Lease:
 
     async def _look_closer(self) -> None:
         # A renewal whose acknowledgement was lost has moved the key, too.
-        value = await self._bucket.latest(KEY)
+        value = await self._bucket.latest(self._key)
         if value is None or not value.body or msgspec.json.decode(value.body, type=Held) != self._held:
             self._until = 0.0
-            raise Lost("another process has taken the inbox over")
+            raise Lost(f"another process has taken the {self._key} over")
         self._revision = value.revision
 
 

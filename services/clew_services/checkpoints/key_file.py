@@ -1,0 +1,54 @@
+"""The file with the key that signs checkpoints, which only its user can read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clew_events.errors import Invalid
+from clew_services.checkpoints.note import SigningKey
+from clew_services.running.secret_file import write_secret
+
+
+def kept(file: Path) -> SigningKey | None:
+    """The key in a file, if there is such a file.
+
+    Raises:
+        Invalid: the file cannot be read, or holds no key.
+    """
+    try:
+        return SigningKey.parse(file.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise Invalid(f"the signing key in {file} cannot be read: {fault}", code="no_key") from fault
+    except Invalid as fault:
+        raise Invalid(f"{file}: {fault.message}", code="no_key") from fault
+
+
+def made(file: Path) -> SigningKey:
+    """A new key, in a file that must not be there yet.
+
+    Raises:
+        Invalid: it is there, or cannot be written.
+    """
+    if file.exists():
+        raise Invalid(
+            f"{file} is there already. To change keys, move it away first, and give everybody who keeps checkpoints "
+            "the new public key: earlier checkpoints stay signed with the old one",
+            code="key_exists",
+        )
+    key = SigningKey.new()
+    try:
+        write_secret(file, key.line() + "\n")
+    except OSError as fault:
+        raise Invalid(f"cannot keep a signing key in {file}: {fault}", code="data_not_writable") from fault
+    return key
+
+
+def kept_or_new(file: Path) -> SigningKey:
+    """The key in a file, which is made if need be.
+
+    Raises:
+        Invalid: the file cannot be read or written, or holds no key.
+    """
+    return kept(file) or made(file)

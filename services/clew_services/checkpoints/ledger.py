@@ -1,0 +1,78 @@
+"""The stream of checkpoints: each is appended once, under a number that nobody gives twice."""
+
+from __future__ import annotations
+
+from clew_events.errors import NotFound, Unavailable
+from clew_events.subjects import CHECKPOINT, CHECKPOINT_STREAM, checkpoint_subject
+from clew_projections.buckets import WRONG_REVISION
+from clew_projections.jetstream import EXPECTED, JetStream
+from clew_services.checkpoints.signed import Signed, read
+
+
+class Ledger:
+    """The checkpoints of a deployment. Reading says nothing of signatures."""
+
+    def __init__(self, js: JetStream) -> None:
+        self._js = js
+
+    async def latest(self) -> Signed | None:
+        """The last one, if there is any.
+
+        Raises:
+            Corrupt: what stands there is no checkpoint.
+            Unavailable: JetStream does not answer.
+        """
+        found = await self._js.newest_at_leader(CHECKPOINT_STREAM, f"{CHECKPOINT}.*", 0)
+        return read(found.body) if found is not None else None
+
+    async def get(self, number: int) -> Signed | None:
+        """The one under a number, if there is one.
+
+        Raises:
+            Corrupt: what stands there is no checkpoint.
+            Unavailable: JetStream does not answer.
+        """
+        found = await self._js.newest_at_leader(CHECKPOINT_STREAM, checkpoint_subject(number), 0)
+        return read(found.body) if found is not None else None
+
+    async def chosen(self, number: int | None) -> Signed:
+        """The one under a number, or the last.
+
+        Raises:
+            NotFound: there is none.
+            Corrupt: what stands there is no checkpoint.
+            Unavailable: JetStream does not answer.
+        """
+        found = await (self.latest() if number is None else self.get(number))
+        if found is None:
+            what = "There is no checkpoint yet." if number is None else f"There is no checkpoint {number}."
+            raise NotFound(what, code="checkpoint_not_found")
+        return found
+
+    async def before(self, number: int | None, limit: int) -> list[Signed]:
+        """At most ``limit`` checkpoints, the newest first, those before a number or all.
+
+        Raises:
+            Corrupt: what stands there is no checkpoint.
+            Unavailable: JetStream does not answer.
+        """
+        if number is None:
+            latest = await self.latest()
+            number = latest.checkpoint.number + 1 if latest is not None else 1
+        numbers = range(number - 1, max(0, number - 1 - limit), -1)
+        found = await self._js.lasts(CHECKPOINT_STREAM, [checkpoint_subject(each) for each in numbers])
+        notes = [found.get(checkpoint_subject(each)) for each in numbers]
+        return [read(each.body) for each in notes if each is not None]
+
+    async def append(self, signed: Signed) -> bool:
+        """Put one at the end; whether its number was still free.
+
+        Raises:
+            Unavailable: it is not known whether it was taken.
+        """
+        ack = await self._js.publish(checkpoint_subject(signed.checkpoint.number), signed.note, {EXPECTED: "0"})
+        if ack.error is None:
+            return True
+        if ack.error.err_code in WRONG_REVISION:
+            return False
+        raise Unavailable(f"{CHECKPOINT_STREAM} refused a checkpoint: {ack.error.description}")

@@ -1,0 +1,245 @@
+"""``clew checkpoint``: what the log was, signed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from clew_events.errors import Invalid
+from clew_events.subjects import Address
+from clew_services import compose
+from clew_services.checkpoints import key_file
+from clew_services.checkpoints.making import Maker
+from clew_services.checkpoints.note import SigningKey
+from clew_services.checkpoints.proving import bodies_between, check, head_proof, heads_beside
+from clew_services.checkpoints.signed import KeptCheckpoint, KeptProof, Signed, read_proof, verified
+from clew_services.cli import display, options
+from clew_services.cli.checkpoint_options import key_from, verifier_key
+from clew_services.cli.outcome import print_json
+from clew_services.cli.session import look
+from clew_services.settings import Settings
+
+_TITLE = ("number", "time", "threads", "commits", "key", "hash")
+
+_number = click.argument("number", required=False, type=click.IntRange(min=1))
+_new_file = click.Path(dir_okay=False, writable=True, path_type=Path)
+_there = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group("checkpoint")
+def command() -> None:
+    """Sign what the log is, keep it elsewhere, and prove things by it.
+
+    A checkpoint names, for each shard, a root over the heads of all its threads. 'clew up' and 'clew serve projector'
+    sign one at an interval (CLEW_CHECKPOINTS).
+    """
+
+
+@command.command("list")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
+@click.option("--before", type=click.IntRange(min=1), help="Only those before this number.")
+@options.nats
+@options.as_json
+def listed(*, limit: int, before: int | None, nats: str, as_json: bool) -> None:
+    """Show checkpoints, the newest first."""
+
+    async def some(clew: compose.Clew) -> list[Signed]:
+        return await clew.ledger.before(before, limit)
+
+    found = look(nats, some)
+    if as_json:
+        print_json([_shown(each) for each in found])
+        return
+    display.rows(_TITLE, map(_line, found), right=frozenset({"number", "threads", "commits"}))
+
+
+@command.command("show")
+@_number
+@options.nats
+@options.as_json
+def show(*, number: int | None, nats: str, as_json: bool) -> None:
+    """Show checkpoint NUMBER, or the last, as it was signed. Whether the signature is right is not looked at."""
+    signed = _chosen(nats, number)
+    if as_json:
+        print_json(_shown(signed))
+        return
+    click.echo(signed.note.decode(), nl=False)
+
+
+@command.command("make")
+@click.option("--reason", help="Sign even if the history is not what the last checkpoint says, with this reason in it.")
+@options.nats
+@options.data
+@options.signing_key
+@options.as_json
+def make(*, reason: str | None, nats: str, data: str, signing_key: str, as_json: bool) -> None:
+    """Sign a checkpoint now, if anything has changed since the last.
+
+    The whole log is read first, and held against the last checkpoint.
+    """
+    key = _signing_key(data, signing_key)
+
+    async def made(clew: compose.Clew) -> Signed | None:
+        async with heads_beside(clew.js, clew.deployment.shards) as heads:
+            return await Maker(clew.js, clew.ledger, heads, key).make(reason=reason)
+
+    signed = look(nats, made)
+    if as_json:
+        print_json(_shown(signed) if signed is not None else None)
+    elif signed is None:
+        click.echo("nothing to sign: nothing has changed since the last checkpoint")
+    else:
+        click.echo(f"signed checkpoint {signed.checkpoint.number} with key {key.verifier.id}")
+
+
+@command.command("keygen")
+@options.data
+@options.signing_key
+def keygen(*, data: str, signing_key: str) -> None:
+    """Make a key to sign checkpoints with, where --data or --signing-key says, and print its public half."""
+    click.echo(str(key_file.made(_key_file(data, signing_key)).verifier))
+
+
+@command.command("key")
+@options.data
+@options.signing_key
+def key(*, data: str, signing_key: str) -> None:
+    """Print the public half of the key that signs checkpoints here: what an auditor has to be given."""
+    click.echo(str(_signing_key(data, signing_key).verifier))
+
+
+@command.command("export")
+@click.argument("file", type=_new_file)
+@_number
+@click.option("--with-heads", is_flag=True, help="With every thread's head, so that each that differs can be named.")
+@verifier_key
+@options.nats
+@options.data
+@options.signing_key
+def export(
+    *, file: Path, number: int | None, with_heads: bool, key: str | None, nats: str, data: str, signing_key: str
+) -> None:
+    """Write checkpoint NUMBER, or the last, to FILE, with the public key: what an auditor keeps elsewhere."""
+    verifier = key_from(key) if key else _signing_key(data, signing_key).verifier
+
+    async def found(clew: compose.Clew) -> KeptCheckpoint:
+        signed = verified((await clew.ledger.chosen(number)).note, verifier)
+        kept = KeptCheckpoint(checkpoint=signed.note.decode(), key=str(verifier))
+        if not with_heads:
+            return kept
+        async with heads_beside(clew.js, clew.deployment.shards) as heads:
+            shards = [await heads.agreeing(shard, signed.checkpoint) for shard in range(heads.shards)]
+        return msgspec.structs.replace(kept, heads=tuple(shards))
+
+    kept = look(nats, found)
+    _write(file, msgspec.json.encode(kept))
+    click.echo(f"wrote {file}")
+
+
+@command.command("proof")
+@options.thread
+@click.option("--out", "file", type=_new_file, help="Write it to this file instead of standard output.")
+@click.option("--number", type=click.IntRange(min=1), help="Under this checkpoint.  [default: the last]")
+@click.option("--since", type=click.IntRange(min=1), help="Also that it continues what it was under this checkpoint.")
+@click.option("--with-commits", is_flag=True, help="With all commits from the first, for a whole history to take home.")
+@options.tenant
+@options.nats
+def proof(
+    *, thread: str, file: Path | None, number: int | None, since: int | None, with_commits: bool, tenant: str, nats: str
+) -> None:
+    """Prove that THREAD's history, up to its head, is what a checkpoint speaks of. No server is needed to check it."""
+    if since is not None and with_commits:
+        raise click.UsageError("either --since or --with-commits")
+    address = Address(tenant, thread)
+
+    async def proven(clew: compose.Clew) -> KeptProof:
+        shards = clew.deployment.shards
+        later = await clew.ledger.chosen(number)
+        if since is not None and since >= later.checkpoint.number:
+            raise Invalid(f"--since {since} is not before checkpoint {later.checkpoint.number}", param="since")
+        async with heads_beside(clew.js, shards) as heads:
+            earlier = await head_proof(clew.js, heads, await clew.ledger.chosen(since), address) if since else None
+            found = await head_proof(clew.js, heads, later, address)
+        commits: list[str] = []
+        if with_commits or earlier is not None:
+            commits = await bodies_between(clew.js, shards, address, earlier.n if earlier is not None else 0, found.n)
+        return KeptProof(head=found, earlier=earlier, commits=tuple(commits))
+
+    raw = msgspec.json.format(msgspec.json.encode(look(nats, proven)), indent=2)
+    if file is None:
+        click.echo(raw)
+        return
+    _write(file, raw + b"\n")
+    click.echo(f"wrote {file}")
+
+
+@command.command("check")
+@click.argument("file", type=_there)
+@click.option("--key", metavar="KEY|FILE", required=True, help="The public key to trust: its line, or a file with it.")
+@options.as_json
+def checked(*, file: Path, key: str, as_json: bool) -> None:
+    """Check the proof in FILE, with no server at hand. The exit code is 5 if it proves nothing."""
+    proven = read_proof(file.read_bytes())
+    checkpoint = check(proven, key_from(key)).checkpoint
+    head, earlier = proven.head, proven.earlier
+    if as_json:
+        facts = {"tenant": head.tenant, "thread": head.thread, "n": head.n, "hash": head.hash}
+        print_json({**facts, "checkpoint": checkpoint, "since": earlier.n if earlier is not None else None})
+        return
+    click.echo(
+        f"thread {head.thread} of tenant {head.tenant} had {head.n} commits, the last with the hash {head.hash}, "
+        f"when checkpoint {checkpoint.number} was signed at {display.when(checkpoint.at)}"
+    )
+    if earlier is not None:
+        click.echo(f"its commits {earlier.n + 1} to {head.n} continue what it was under the earlier checkpoint")
+    elif proven.commits:
+        click.echo(f"all its {head.n} commits are here, unaltered")
+
+
+def _chosen(nats: str, number: int | None) -> Signed:
+    async def one(clew: compose.Clew) -> Signed:
+        return await clew.ledger.chosen(number)
+
+    return look(nats, one)
+
+
+def _key_file(data: str, signing_key: str) -> Path:
+    return Settings(data=data, signing_key=signing_key).signing_key_file
+
+
+def _signing_key(data: str, signing_key: str) -> SigningKey:
+    file = _key_file(data, signing_key)
+    key = key_file.kept(file)
+    if key is None:
+        raise Invalid(
+            f"there is no signing key in {file}: say where with --data or --signing-key, or make one with "
+            "'clew checkpoint keygen'",
+            code="no_key",
+        )
+    return key
+
+
+def _write(file: Path, raw: bytes) -> None:
+    try:
+        file.write_bytes(raw)
+    except OSError as fault:
+        raise Invalid(f"{file} cannot be written: {fault.strerror}", code="not_writable") from fault
+
+
+def _shown(signed: Signed) -> dict[str, object]:
+    return {
+        **msgspec.structs.asdict(signed.checkpoint),
+        "hash": signed.hash,
+        "keys": signed.key_ids,
+        "note": signed.note.decode(),
+    }
+
+
+def _line(signed: Signed) -> tuple[object, ...]:
+    checkpoint = signed.checkpoint
+    threads = sum(shard.threads for shard in checkpoint.shards)
+    commits = sum(shard.commits for shard in checkpoint.shards)
+    when = display.when(checkpoint.at)
+    return checkpoint.number, when, threads, commits, " ".join(signed.key_ids), signed.hash[:12]

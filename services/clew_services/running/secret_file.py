@@ -1,0 +1,22 @@
+"""Files that only their user can read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_secret(file: Path, text: str) -> None:
+    """Put a text into a file of mode 0600, whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    # Renamed into place when it is whole and on disk, so that a crash leaves no half of a key.
+    draft = file.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.rename(file)
