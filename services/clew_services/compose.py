@@ -28,7 +28,9 @@ from clew_projections.parking import Parked, parked
 from clew_projections.projecting import Projecting
 from clew_projections.projector import Projector
 from clew_projections.proof.verifying import Verifier
-from clew_projections.prove import Prover
+from clew_projections.proving.comparing import Comparing
+from clew_projections.proving.prover import Prover
+from clew_projections.proving.repairing import Repairing
 from clew_projections.spent import SpentIds
 from clew_projections.trail import Trail
 from clew_services import streams
@@ -73,9 +75,9 @@ class Clew:
         self.observer = observer
         self.fold = fold
         self.histories = Histories(js, deployment.shards, replicated=deployment.replicas > 1)
-        self.live = Live(Alias(js), generations, self.side)
-        self.current = Current(lambda: self.live.side.reading, FromLog(self.histories), self.live.doubt)
         self.memory = Memory()
+        self.live = Live(Alias(js), generations, self.side, self.memory.clear)
+        self.current = Current(lambda: self.live.side.reading, FromLog(self.histories), self.live.doubt)
         repeats = Repeats(self.current, self.histories)
         log = Log(js, deployment.shards, observer=observer)
         self.handler = Handler(
@@ -128,10 +130,9 @@ class Clew:
     def projector(self, shard: int, side: Side | None = None) -> Projector:
         """A projector of one shard, for the live side or another. Any number of them may run, here and elsewhere."""
         side = side or self.live.side
-        messages = MessageViews(side.messages, self.histories)
         return Projector(
             Deliveries(self.nc, event_stream(shard), side.consumer),
-            Projecting(side.threads, messages, side.spent, self.histories, side.doubts),
+            self._projecting(side),
             side.threads,
             self.checkpoint(shard, side),
             self._connection,
@@ -162,7 +163,19 @@ class Clew:
     def prover(self, side: Side | None = None) -> Prover:
         """Compares the buckets of the live side, or of another, with the log."""
         side = side or self.live.side
-        return Prover(self.audit(), side.threads, side.messages, self.histories, side.doubts)
+        return Prover(self.js, self.deployment.shards, self._comparing(side))
+
+    def repairing(self) -> Repairing:
+        """Writes views of the live side anew that differ from the log."""
+        side = self.live.side
+        return Repairing(side.threads, side.messages, self.histories, self._comparing(side), self._projecting(side))
+
+    def _comparing(self, side: Side) -> Comparing:
+        return Comparing(side.threads, side.messages, self.histories, side.doubts)
+
+    def _projecting(self, side: Side) -> Projecting:
+        messages = MessageViews(side.messages, self.histories)
+        return Projecting(side.threads, messages, side.spent, self.histories, side.doubts)
 
     def following(self, keys: Keys) -> AbstractAsyncContextManager[None]:
         """Keep ``keys`` at what the bucket of keys says, for as long as the block lasts."""

@@ -49,6 +49,10 @@ class Memory:
         """Drop what is remembered of a thread."""
         self._views.pop(address, None)
 
+    def clear(self) -> None:
+        """Drop everything."""
+        self._views.clear()
+
     @contextmanager
     def doubting(self, address: Address) -> Iterator[None]:
         """Forget a thread if it turns out corrupt, so that once it is mended it is read anew."""

@@ -16,11 +16,15 @@ class Live:
     ``doubted`` is set when this process has met a reason to read the record again.
     """
 
-    def __init__(self, alias: Alias, written: Written, make: Callable[[Generation], Side]) -> None:
+    def __init__(
+        self, alias: Alias, written: Written, make: Callable[[Generation], Side], forget: Callable[[], None]
+    ) -> None:
+        """``forget`` drops whatever else is remembered of views."""
         self.alias = alias
         self.doubted = asyncio.Event()
         self._written = written
         self._make = make
+        self._forget = forget
         self._side = make(written.record.current)
         self._turned: set[asyncio.Event] = set()
 
@@ -51,8 +55,9 @@ class Live:
         """Take a record to be the latest, unless a later one is known."""
         if written.revision <= self._written.revision:
             return
-        self._written = written
-        if written.record.live != self._side.number:
+        before, self._written = self._written.record, written
+        if (written.record.live, written.record.repairs) != (before.live, before.repairs):
+            self._forget()
             self._side = self._make(written.record.current)
             for each in self._turned:
                 each.set()

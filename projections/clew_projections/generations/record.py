@@ -33,12 +33,16 @@ class Generation(Struct, frozen=True, kw_only=True):
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """The value under ``threads`` in the bucket ``clew_generations``. ``last`` is the highest number ever given."""
+    """The value under ``threads`` in the bucket ``clew_generations``. ``last`` is the highest number ever given.
+
+    ``repairs`` counts repairs of views: who sees it go up forgets every view it remembers, since it may be a wrong one.
+    """
 
     live: int
     last: int
     generations: tuple[Generation, ...]
     switched_at: datetime | None = None
+    repairs: int = 0
 
     @property
     def current(self) -> Generation:
@@ -101,6 +105,11 @@ def switched(record: Record, number: int, now: datetime) -> Record:
     if record.live == number:
         return record
     return _with(replace(record, live=number, switched_at=now), replace(chosen, standing="kept"))
+
+
+def repaired(record: Record) -> Record:
+    """The record after views of the live generation were repaired."""
+    return replace(record, repairs=record.repairs + 1)
 
 
 def going(record: Record, number: int) -> Record:

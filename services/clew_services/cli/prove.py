@@ -2,34 +2,109 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import AsyncIterator
+
 import click
+from msgspec import Struct
 
 from clew_projections.audit import Finding
+from clew_projections.generations.record import repaired
+from clew_projections.proving.comparing import Compared
+from clew_projections.proving.repairing import Repaired
 from clew_services import compose
-from clew_services.cli import checking, options
+from clew_services.cli import checking, display, options
+from clew_services.cli.outcome import EXIT_CODES, print_json
 from clew_services.cli.session import look
+
+SHOWN = 1_000
+"""Findings that are told; more are only counted."""
+
+
+class _Proved(Struct):
+    """What was looked at and found; ``drifted`` counts all findings, and ``unrepaired`` those that stand."""
+
+    threads: int = 0
+    behind: int = 0
+    drifted: int = 0
+    unrepaired: int = 0
+    findings: list[Finding] = []
+    repairs: list[Repaired] = []
 
 
 @click.command("prove")
 @options.maybe_thread
 @checking.everything
+@click.option("--sample", type=click.IntRange(min=1), help="Only so many threads, at random.")
+@click.option("--seed", type=int, help="With --sample: the same threads again, as long as the log is the same.")
+@click.option("--repair", is_flag=True, help="Explain what differs, and write it anew from the log.")
 @options.asking
-def command(*, thread: str | None, everything: bool, tenant: str, nats: str, as_json: bool) -> None:
+def command(
+    *,
+    thread: str | None,
+    everything: bool,
+    sample: int | None,
+    seed: int | None,
+    repair: bool,
+    tenant: str,
+    nats: str,
+    as_json: bool,
+) -> None:
     """Check that the buckets hold exactly what follows from the log: for one THREAD, a tenant, or all.
 
-    Commits that are not projected yet are counted, and are no finding. The exit code is 5 if anything differs.
+    Commits that are not projected yet are counted, and are no finding. The exit code is 5 if anything differs, and was
+    not repaired.
     """
     address = checking.chosen(thread, tenant, everything)
+    if address is not None and sample is not None:
+        raise click.UsageError("either one THREAD or --sample")
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    only = None if everything else tenant
 
-    async def check(clew: compose.Clew) -> tuple[int, int, list[Finding]]:
-        threads, behind, findings = 0, 0, list[Finding]()
-        walk = clew.prover().prove(address)
+    async def check(clew: compose.Clew) -> _Proved:
+        prover, proved = clew.prover(), _Proved()
+        walk: AsyncIterator[Compared] = prover.prove(address, tenant=only)
+        if sample is not None:
+            walk = prover.sample(sample, seed, tenant=only)
         async for compared in checking.followed(clew, walk, one=address is not None, what="proving"):
-            if everything or compared.address.tenant == tenant:
-                threads, behind = threads + 1, behind + compared.behind
-                findings += [compared.finding] if compared.finding else []
-        return threads, behind, findings
+            await _take(clew, proved, compared, repair=repair)
+        if repair:
+            # Whoever remembers a view may remember a wrong one, of before.
+            await clew.live.alias.change(repaired)
+        return proved
 
-    threads, behind, findings = look(nats, check)
-    summary = {"threads": threads, "commits not projected yet": behind}
-    checking.report(summary, findings, as_json=as_json, good="the buckets are what follows from the log")
+    proved = look(nats, check)
+    drawn = {"seed": seed} if sample is not None else {}
+    _show(proved, drawn, repair=repair, as_json=as_json)
+    if proved.unrepaired:
+        raise click.exceptions.Exit(EXIT_CODES["corrupt"])
+
+
+async def _take(clew: compose.Clew, proved: _Proved, compared: Compared, *, repair: bool) -> None:
+    proved.threads += 1
+    proved.behind += compared.behind
+    if compared.finding is None:
+        return
+    proved.drifted += 1
+    mended = await clew.repairing().repair(compared) if repair and compared.finding.code == "drift" else None
+    proved.unrepaired += mended is None or not mended.repaired
+    if proved.drifted <= SHOWN:
+        proved.findings.append(compared.finding)
+        proved.repairs += [mended] if mended is not None else []
+
+
+def _show(proved: _Proved, drawn: dict[str, int], *, repair: bool, as_json: bool) -> None:
+    counts = {"threads": proved.threads, "commits not projected yet": proved.behind, **drawn}
+    if as_json:
+        repairs = {"repairs": proved.repairs} if repair else {}
+        print_json({**counts, "drifted": proved.drifted, "findings": proved.findings, **repairs})
+        return
+    if proved.findings:
+        lines = [(each.tenant, each.thread, each.code, each.what) for each in proved.findings]
+        display.rows(("tenant", "thread", "finding", "what"), lines)
+    for each in proved.repairs:
+        said = "repaired" if each.repaired else "NOT repaired"
+        click.echo(f"{said}: thread {each.thread} of {each.tenant}: {display.printable('; '.join(each.why))}")
+    said = ", ".join(f"{count} {name}" for name, count in counts.items())
+    found = f"{proved.drifted} findings" + (f", {proved.unrepaired} not repaired" if repair else "")
+    click.echo(f"{said}: {found if proved.drifted else 'the buckets are what follows from the log'}")

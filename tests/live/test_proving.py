@@ -1,0 +1,208 @@
+"""Drift is found, explained and repaired, and what only lags is no drift."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from clew_events.queries import GetThread
+from clew_events.requests import NewMessage
+from clew_events.subjects import Address
+from clew_projections.advancing import advance
+from clew_projections.buckets import message_key, thread_key
+from clew_projections.proving.comparing import Compared
+from clew_projections.proving.repairing import Repaired
+from clew_projections.views import ThreadView, absent, decode_message, decode_thread, encode
+from clew_services.compose import Clew, connected
+from clew_services.embedded.server import EmbeddedServer
+from support.commits import added, commit, store
+from support.truth import buckets_equal_the_log, checkpointed, projecting
+from support.up import clew as run
+from support.writers import Writer, message_id, thread_id
+
+HELLO = NewMessage(role="user", content="hello")
+HOME = Address("default", "thread_home")
+
+
+async def lived(clew: Clew, address: Address = HOME) -> list[str]:
+    """A thread of six commits with two messages, projected to its end."""
+    writer = Writer(clew.handler, address.tenant)
+    await writer.create(address.thread, metadata={"plan": "free"})
+    first = message_id(await writer.add(address.thread, "one"))
+    await writer.set(address.thread, "mood", "calm")
+    second = message_id(await writer.add(address.thread, "two"))
+    await writer.change(address.thread, first, metadata={"a": "1"})
+    await writer.set(address.thread, "plan", "paid")
+    async with projecting(clew):
+        await buckets_equal_the_log(clew)
+        await checkpointed(clew)
+    return [first, second]
+
+
+async def forge(clew: Clew, change: Callable[[ThreadView], ThreadView], address: Address = HOME) -> None:
+    value = await clew.threads.get(thread_key(address))
+    assert value is not None
+    await clew.threads.put(thread_key(address), encode(change(decode_thread(value.body))), value.revision)
+
+
+async def drifted(clew: Clew) -> dict[str, Compared]:
+    return {each.address.thread: each async for each in clew.prover().prove() if each.finding is not None}
+
+
+async def repaired(clew: Clew) -> Repaired:
+    (compared,) = (await drifted(clew)).values()
+    done = await clew.repairing().repair(compared)
+    assert await drifted(clew) == {}
+    await buckets_equal_the_log(clew)
+    return done
+
+
+async def test_a_missed_commit_is_named_and_made_up_for(clew: Clew) -> None:
+    await lived(clew)
+    await forge(clew, lambda view: replace(view, metadata={"plan": "paid"}))
+    done = await repaired(clew)
+    assert done.repaired
+    assert "commit 3" in done.why[0]
+    assert "was missed" in done.why[0]
+
+
+async def test_a_view_put_back_to_an_older_one_has_missed_what_the_checkpoint_covers(clew: Clew) -> None:
+    await lived(clew)
+    older = [view async for view in folds(clew)][2]
+    await forge(clew, lambda _: older)
+    compared = (await drifted(clew))[HOME.thread]
+    assert (compared.n, compared.behind, compared.missed) == (3, 3, True)
+    done = await repaired(clew)
+    assert done.why[0].startswith("commits 4, 5, 6 were never applied")
+
+
+async def folds(clew: Clew) -> AsyncIterator[ThreadView]:
+
+    view = absent(*HOME)
+    async for each in clew.histories.after(HOME, 0):
+        view = advance(view, each)
+        yield view
+
+
+async def test_a_view_that_is_gone_is_drift_where_the_checkpoint_covers_it(clew: Clew) -> None:
+    await lived(clew)
+    await clew.js.api(f"STREAM.PURGE.{clew.threads.stream}", {"filter": clew.threads.subject(thread_key(HOME))})
+    assert (await repaired(clew)).why[0].startswith("commits 1, 2, 3, 4, 5, 6 were never applied")
+
+
+async def test_what_is_not_projected_yet_is_counted_and_no_drift(clew: Clew) -> None:
+    await lived(clew)
+    await Writer(clew.handler).set(HOME.thread, "mood", "wild")
+    (compared,) = [each async for each in clew.prover().prove()]
+    assert (compared.n, compared.behind, compared.finding) == (6, 1, None)
+
+
+async def test_messages_that_differ_are_named_one_by_one_and_written_anew(clew: Clew) -> None:
+    first, second = await lived(clew)
+    value = await clew.messages.get(message_key(HOME, 1))
+    assert value is not None
+    await clew.messages.put(
+        message_key(HOME, 1), encode(replace(decode_message(value.body), metadata={})), value.revision
+    )
+    await clew.js.api(f"STREAM.PURGE.{clew.messages.stream}", {"filter": clew.messages.subject(message_key(HOME, 2))})
+    done = await repaired(clew)
+    assert f"message {first}: commits 5 were missed" in done.why[0]
+    assert f"commit 4, which added message {second}, was missed" in done.why[1]
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b'{"id":"other"}'])
+async def test_a_view_that_cannot_be_read_is_written_anew(clew: Clew, body: bytes) -> None:
+    await lived(clew)
+    value = await clew.threads.get(thread_key(HOME))
+    assert value is not None
+    await clew.threads.put(thread_key(HOME), body, value.revision)
+    assert (await repaired(clew)).repaired
+
+
+async def test_a_log_that_lost_its_end_is_not_repaired_over(clew: Clew) -> None:
+    await lived(clew)
+    await forge(clew, lambda view: replace(view, n=9, seq=view.seq + 50))
+    (compared,) = (await drifted(clew)).values()
+    done = await clew.repairing().repair(compared)
+    assert not done.repaired
+    assert "commits were lost" in done.why[-1]
+    assert set(await drifted(clew)) == {HOME.thread}
+
+
+async def test_a_parked_thread_is_behind_for_a_reason_and_not_drifted(clew: Clew) -> None:
+    await lived(clew)
+    bad = commit(7, added(9), prev="0" * 64, thread=HOME.thread)
+    await store(clew.nc, HOME, msgspec.json.encode(bad))
+    await Writer(clew.handler).create("thread_other")
+    async with projecting(clew):
+        await checkpointed(clew)
+    assert await drifted(clew) == {}
+    (home,) = [each async for each in clew.prover().prove(HOME)]
+    assert (home.n, home.behind, home.missed) == (6, 1, False)
+
+
+async def test_projecting_goes_on_while_all_is_proved_and_nothing_is_found(clew: Clew) -> None:
+    writer = Writer(clew.handler)
+    threads = [thread_id(await writer.create(messages=(HELLO,))) for _ in range(8)]
+    over = asyncio.Event()
+
+    async def lives(thread: str) -> None:
+        message = message_id(await writer.add(thread, "x"))
+        while not over.is_set():
+            await writer.change(thread, message, metadata={"a": "1"})
+            await writer.change(thread, message, metadata={})
+
+    async with projecting(clew), asyncio.TaskGroup() as everybody:
+        for thread in threads:
+            everybody.create_task(lives(thread))
+        for _ in range(5):
+            assert await drifted(clew) == {}
+        over.set()
+
+
+async def test_a_sample_is_the_same_under_the_same_seed_and_a_tenants_are_theirs_alone(clew: Clew) -> None:
+    ours, theirs = Writer(clew.handler), Writer(clew.handler, "acme")
+    for _ in range(15):
+        await ours.create()
+        await theirs.create()
+
+    async def drawn(count: int, seed: int, tenant: str | None = None) -> list[Address]:
+        return [each.address async for each in clew.prover().sample(count, seed, tenant=tenant)]
+
+    one = await drawn(8, 7)
+    assert len(set(one)) == 8
+    assert await drawn(8, 7) == one
+    assert await drawn(8, 8) != one
+    assert {each.tenant for each in await drawn(5, 1, "acme")} == {"acme"}
+    assert len(await drawn(500, 1)) <= 30
+    assert {each.address.tenant async for each in clew.prover().prove(tenant="acme")} == {"acme"}
+    assert len([each async for each in clew.prover().prove()]) == 30
+    assert await drawn(3, 1, "nobody") == []
+
+
+async def test_whoever_remembers_a_wrong_view_forgets_it_with_the_repair(
+    clew: Clew, deployment: EmbeddedServer
+) -> None:
+    await lived(clew)
+    await forge(clew, lambda view: replace(view, metadata={"plan": "gold"}))
+    async with connected(deployment.url, name="other") as other:
+        wrong = await other.reader.thread("default", GetThread(thread_id=HOME.thread))
+        assert wrong.thread is not None
+        assert wrong.thread.metadata == {"plan": "gold"}
+        env = {"CLEW_NATS": deployment.url}
+        found = await asyncio.to_thread(run, "prove", "--all", "--json", env=env)
+        assert found.returncode == 5, found.stderr
+        mended = await asyncio.to_thread(run, "prove", "--all", "--repair", "--json", env=env)
+        assert mended.returncode == 0, mended.stderr
+        said = json.loads(mended.stdout)
+        assert said["repairs"][0]["repaired"] is True
+        assert "something other" in said["repairs"][0]["why"][0]
+        await other.live.read_again()
+        right = await other.reader.thread("default", GetThread(thread_id=HOME.thread))
+        assert right.thread is not None
+        assert right.thread.metadata == {"plan": "paid", "mood": "calm"}
