@@ -49,6 +49,7 @@ from clew_services.past import Past
 from clew_services.reader import Reader
 from clew_services.repeats import Repeats
 from clew_services.streams import Deployment
+from clew_services.tracing import UNTRACED, Tracing
 
 __all__ = ["Clew", "Connection", "connected", "connection"]
 
@@ -64,6 +65,7 @@ class Clew:
         limits: Limits = DEFAULT,
         observer: Observer = NOBODY,
         *,
+        tracing: Tracing = UNTRACED,
         fold: int = FOLD,
     ) -> None:
         """``fold`` is the number of the fold that this process makes and reads views with."""
@@ -73,15 +75,16 @@ class Clew:
         self.js = js
         self.deployment = deployment
         self.observer = observer
+        self.tracing = tracing
         self.fold = fold
         self.histories = Histories(js, deployment.shards, replicated=deployment.replicas > 1)
         self.memory = Memory()
         self.live = Live(Alias(js), generations, self.side, self.memory.clear)
         self.current = Current(lambda: self.live.side.reading, FromLog(self.histories), self.live.doubt)
         repeats = Repeats(self.current, self.histories)
-        log = Log(js, deployment.shards, observer=observer)
-        self.handler = Handler(
-            log, self.current, self.histories, repeats, self.memory, limits=limits, observer=observer
+        log = tracing.log(Log(js, deployment.shards, observer=observer))
+        self.handler = tracing.handler(
+            Handler(log, self.current, self.histories, repeats, self.memory, limits=limits, observer=observer)
         )
         self.trail = Trail(js, self.histories)
         self.feed = Feed(js, deployment.shards)
@@ -132,7 +135,7 @@ class Clew:
         side = side or self.live.side
         return Projector(
             Deliveries(self.nc, event_stream(shard), side.consumer),
-            self._projecting(side),
+            self.tracing.projecting(self._projecting(side)),
             side.threads,
             self.checkpoint(shard, side),
             self._connection,
@@ -198,11 +201,12 @@ async def connected(
     limits: Limits = DEFAULT,
     inbox_prefix: str = INBOX_PREFIX,
     observer: Observer = NOBODY,
+    tracing: Tracing = UNTRACED,
     fold: int = FOLD,
 ) -> AsyncIterator[Clew]:
     """A deployment, verified and ready to use, within limits of the operator's choice.
 
-    ``observer`` is told what happens in it.
+    ``observer`` is told what happens in it, and ``tracing`` follows it.
 
     Raises:
         Unavailable: NATS does not answer, or nobody has run ``clew init`` there.
@@ -210,6 +214,6 @@ async def connected(
     """
     async with connection(url, name=name, patience=patience, inbox_prefix=inbox_prefix) as made:
         deployment = await streams.verify(made.js)
-        clew = Clew(made, deployment, await Alias(made.js).written(), limits, observer, fold=fold)
+        clew = Clew(made, deployment, await Alias(made.js).written(), limits, observer, tracing=tracing, fold=fold)
         async with following_generations(made.nc, clew.live, made.reconnected):
             yield clew

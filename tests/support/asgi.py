@@ -27,6 +27,7 @@ from clew_services.http.app import create_app
 from clew_services.keys import Keys
 from clew_services.observing import NOBODY
 from clew_services.settings import Settings
+from clew_services.tracing import UNTRACED
 
 ID = "thread_" + "a" * 24
 MESSAGE_ID = "msg_" + "b" * 24
@@ -70,6 +71,7 @@ class Parts:
         self.feeder = "clew_threads_v1"
         self.shards = 2
         self.observer = NOBODY
+        self.tracing = UNTRACED
         self.asked: list[tuple[str, object]] = []
         self.signed: tuple[str, str | None] | None = None
         self.fails: Exception | None = None

@@ -35,7 +35,9 @@ async def serve_commands(clew: Clew, stop: asyncio.Event, ready: asyncio.Event |
         done = await clew.handler.handle(tenant, command, actor=ACTOR, trace=trace_of(message))
         return replying.answer(done)
 
-    async with listening(clew.nc, f"{COMMANDS}.*.*", queue=QUEUE, work=work, observer=clew.observer):
+    async with listening(
+        clew.nc, f"{COMMANDS}.*.*", queue=QUEUE, work=clew.tracing.request(work), observer=clew.observer
+    ):
         if ready is not None:
             ready.set()
         await stop.wait()

@@ -31,7 +31,9 @@ async def serve_queries(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | 
         tenant, kind = asked(message.subject, KINDS, "query")
         return replying.answer(await clew.reader.answer(tenant, refusals.decode(message.data, kind)))
 
-    async with listening(clew.nc, f"{QUERIES}.*.*", queue=QUEUE, work=work, observer=clew.observer):
+    async with listening(
+        clew.nc, f"{QUERIES}.*.*", queue=QUEUE, work=clew.tracing.request(work), observer=clew.observer
+    ):
         if ready is not None:
             ready.set()
         await stop.wait()

@@ -41,6 +41,7 @@ def create_app(clew: Parts, keys: Keys, settings: Settings, metrics: Show | None
     for route in everywhere:
         if isinstance(route.endpoint, Edge):
             route.endpoint.answered = clew.observer.route(route.path)
+        route.app = clew.tracing.route(route.app, route.path)
     router = Router(everywhere, redirect_slashes=False, default=elsewhere)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

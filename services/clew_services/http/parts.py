@@ -25,6 +25,7 @@ from clew_events.replies import Done, Feed, Found, History, Moment
 from clew_projections.parking import Parked
 from clew_services.observing import Observer
 from clew_services.progress import Api
+from clew_services.tracing import Tracing
 
 
 class Commands(Protocol):
@@ -101,6 +102,10 @@ class Parts(Protocol):
 
     async def parked(self) -> Sequence[Parked]:
         """The threads that stand still because their history cannot be folded."""
+
+    @property
+    def tracing(self) -> Tracing:
+        """How it is traced."""
 
     @property
     def observer(self) -> Observer:

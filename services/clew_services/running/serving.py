@@ -26,6 +26,7 @@ from clew_services.metrics.sampling import Sampling
 from clew_services.metrics.showing import Showing
 from clew_services.running import readiness
 from clew_services.settings import Settings
+from clew_services.tracing.turning_on import turned_on
 
 Role = Literal["api", "commands", "query", "projector"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
@@ -52,8 +53,10 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
     name, limits = f"clew {' '.join(roles)}", settings.limits
     named()
     instruments = Instruments()
+    tracing, send_off = turned_on(os.environ, name)
     async with (
-        compose.connected(settings.nats_url, name=name, limits=limits, observer=instruments) as clew,
+        _after(send_off),
+        compose.connected(settings.nats_url, name=name, limits=limits, observer=instruments, tracing=tracing) as clew,
         _shown(clew, instruments, settings, api="api" in roles) as metrics,
     ):
         services = [
@@ -65,6 +68,15 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
             await _together([Sampling(instruments, clew).run, *services], stop, facts)
         except ExceptionGroup as group:
             raise _first(group) from group
+
+
+@contextlib.asynccontextmanager
+async def _after(last: Callable[[], None]) -> AsyncIterator[None]:
+    """A block with something to do at its end that takes its time."""
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(last)
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,86 @@
+"""Tracing as OpenTelemetry's own environment variables have it, where the extra ``otel`` is installed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from clew_events.errors import Invalid
+from clew_services.tracing import UNTRACED, Tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+EXPORTERS: Final = "OTEL_TRACES_EXPORTER"
+DISABLED: Final = "OTEL_SDK_DISABLED"
+SERVICE: Final = "OTEL_SERVICE_NAME"
+NAME: Final = "clew"
+
+_LOG: Final = logging.getLogger("clew.tracing")
+
+
+def wanted(environment: Mapping[str, str]) -> str | None:
+    """The exporter that the environment asks for: ``otlp``, ``console``, or none.
+
+    Raises:
+        Invalid: it asks for one that there is not.
+    """
+    if environment.get(DISABLED, "").strip().lower() == "true":
+        return None
+    said = environment.get(EXPORTERS, "").strip().lower()
+    if said not in {"", "none", "otlp", "console"}:
+        raise Invalid(
+            f"{EXPORTERS} is {said!r}, and should be 'otlp', 'console' or 'none'",
+            code="invalid_setting",
+            param=EXPORTERS,
+        )
+    if said:
+        return None if said == "none" else said
+    return "otlp" if any(environment.get(each) for each in ENDPOINTS) else None
+
+
+def turned_on(environment: Mapping[str, str], process: str) -> tuple[Tracing, Callable[[], None]]:
+    """Tracing, if traces are wanted, and what sends off the last spans when the process ends.
+
+    ``process`` says which of Clew's processes this is. Sampler, batching, headers and the rest are what OpenTelemetry's
+    variables say.
+
+    Raises:
+        Invalid: what is wanted does not exist.
+    """
+    exporter = wanted(environment)
+    if exporter is None:
+        return UNTRACED, _nothing
+    try:
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra, and slow to import
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+        from clew_services.tracing.spans import Spans  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        _LOG.warning("traces are wanted, and %s is not here: pip install 'clew[otel]'", missing.name)
+        return UNTRACED, _nothing
+    said = {} if environment.get(SERVICE) else {"service.name": NAME}
+    provider = TracerProvider(
+        resource=Resource.create({**said, "service.instance.id": process}), shutdown_on_exit=False
+    )
+    provider.add_span_processor(BatchSpanProcessor(_exporter(exporter)))
+    return Spans(provider.get_tracer(NAME)), provider.shutdown
+
+
+def _exporter(name: str) -> SpanExporter:
+    if name == "console":
+        import sys  # noqa: PLC0415
+
+        from opentelemetry.sdk.trace.export import ConsoleSpanExporter  # noqa: PLC0415
+
+        return ConsoleSpanExporter(out=sys.stderr)
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
+    return OTLPSpanExporter()
+
+
+def _nothing() -> None:
+    pass
