@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 from clew_events.subjects import event_stream
 from clew_projections.audit import Audit
@@ -23,6 +24,11 @@ from clew_projections.generations.live import Live
 from clew_projections.generations.record import Generation
 from clew_projections.generations.side import Side
 from clew_projections.history import Histories
+from clew_projections.index.feeding import Due, Feeder
+from clew_projections.index.folder import Folder
+from clew_projections.index.ordered import Ordered
+from clew_projections.index.snapshots import Snapshots
+from clew_projections.index.starting import Start
 from clew_projections.message_views import MessageViews
 from clew_projections.parking import Parked, parked
 from clew_projections.projecting import Projecting
@@ -179,6 +185,20 @@ class Clew:
     def _projecting(self, side: Side) -> Projecting:
         messages = MessageViews(side.messages, self.histories)
         return Projecting(side.threads, messages, side.spent, self.histories, side.doubts)
+
+    def index_in(self, root: Path) -> Folder:
+        """Where this machine keeps its index of this deployment, in the folder of all indexes."""
+        return Folder(root, self.deployment.identity)
+
+    def index_feeder(self, root: Path, *, dedicated: bool, due: Due | None = None) -> Feeder:
+        """Feeds the index that this machine keeps; ``dedicated`` if that is this process's business."""
+        folder = self.index_in(root)
+        snapshots = Snapshots(self.nc, self.js, self.deployment.identity)
+        start = Start(self.js, self.histories, folder, snapshots)
+        return Feeder(folder, start, self._readers, snapshots, self._connection, dedicated=dedicated, due=due)
+
+    def _readers(self) -> list[Ordered]:
+        return [Ordered(self.nc, self.js, shard, self._connection) for shard in range(self.deployment.shards)]
 
     def following(self, keys: Keys) -> AbstractAsyncContextManager[None]:
         """Keep ``keys`` at what the bucket of keys says, for as long as the block lasts."""

@@ -44,7 +44,8 @@ class Address(NamedTuple):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, valid as soon as they exist.
 
-    ``data`` is the folder of ``clew up``. ``http`` is ``host:port``. ``nats`` is the URL of a server, or
+    ``data`` is the folder of ``clew up``. ``index`` is the folder of this machine's index, or empty for the one in
+    ``data``. ``http`` is ``host:port``. ``nats`` is the URL of a server, or
     ``embedded``, or ``embedded:PORT``. ``api_keys`` is ``key:tenant,key:tenant``. ``shards`` and ``replicas``
     count once, when a deployment is first initialised. ``sync`` says when the embedded server puts things on
     stable storage: ``always`` before it acknowledges, or an interval. ``max_body`` and ``max_message`` are in bytes;
@@ -60,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     data: str = "clew-data"
+    index: str = ""
     http: str = "127.0.0.1:8787"
     nats: str = "embedded"
     api_keys: str = ""
@@ -125,6 +127,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return 0
         parts = re.findall(r"([0-9]+)(ms|s|m|h)", self.checkpoints)
         return sum(int(count) * _SECONDS[unit] for count, unit in parts)
+
+    def index_folder(self) -> Path:
+        """The folder of this machine's index, from the root."""
+        return Path(self.index).absolute() if self.index else self.data_folder / "index"
 
     @property
     def limits(self) -> Limits:

@@ -1,7 +1,8 @@
 """Opening the file of an index, for its one writer or for any number of readers.
 
-The file is in WAL mode, so nobody waits for anybody. It is not synced: what a power cut takes, or tears, is made again
-from the log, which is why a file that does not look right is refused and never repaired.
+The file is in WAL mode, so nobody waits for anybody. It is synced when what was written goes
+from the log of SQLite into the file itself, so a power cut takes the newest of it, and tears nothing; what it took is
+made again from the log. A file that does not look right is refused and never repaired.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from clew_projections.index.writing import IndexWriter
 _LEAST_SQLITE: Final = (3, 35, 0)
 _PRAGMAS: Final = (
     "PRAGMA busy_timeout = 5000",
-    "PRAGMA synchronous = OFF",
+    "PRAGMA synchronous = NORMAL",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA mmap_size = 1073741824",
 )

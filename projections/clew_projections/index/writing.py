@@ -65,6 +65,29 @@ class IndexWriter:
                 raise Unavailable(f"the index cannot be written: {fault}", code="index_unavailable") from fault
             raise
 
+    def leave_out(self, tenant: str, thread: str) -> None:
+        """Take a thread out as if it had never been there; its commits, from the first on, would bring it back.
+
+        Raises:
+            Unavailable: the file cannot be written.
+        """
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            found = self._connection.execute(_FIND, (self._terms.tenant(tenant), thread)).fetchone()
+            if found is not None:
+                row = Row._make(found)
+                self._relate(row, rows.view_of(row, tenant), row._replace(deleted=1), absent(tenant, thread))
+                self._texts.remove(row.no)
+                self._connection.execute("DELETE FROM thread WHERE no = ?", (row.no,))
+            self._texts.write()
+            self._terms.write()
+            self._connection.execute("COMMIT")
+        except BaseException as fault:
+            self._undo()
+            if isinstance(fault, sqlite3.OperationalError):
+                raise Unavailable(f"the index cannot be written: {fault}", code="index_unavailable") from fault
+            raise
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()

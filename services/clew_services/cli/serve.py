@@ -19,6 +19,7 @@ from clew_services.settings import Settings
 @click.argument("roles", nargs=-1, required=True, type=click.Choice(list(ROLES)))
 @options.nats
 @options.http
+@options.index
 @options.api_keys
 @options.limiting
 @options.watching
@@ -28,7 +29,8 @@ def command(roles: Sequence[Role], **chosen: str | int) -> None:
     """Run chosen parts of Clew in one process, against a deployment that 'clew init' has made.
 
     api: the HTTP API. commands: commands over NATS and from the inbox. query: queries over NATS. projector:
-    keeps the buckets up to date, and signs checkpoints if it has a key. Any number of processes may run each of them.
+    keeps the buckets up to date, and signs checkpoints if it has a key. index: keeps this machine's index of threads
+    up to date, as the others do that ask it if nobody else does. Any number of processes may run each of them.
     """
     log_to_stderr()
     running = serve(tuple(dict.fromkeys(roles)), msgspec.convert(chosen, Settings))

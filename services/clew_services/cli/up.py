@@ -16,6 +16,7 @@ from clew_services.settings import Settings
 
 @click.command("up")
 @options.data
+@options.index
 @options.http
 @options.nats
 @options.api_keys

@@ -28,13 +28,16 @@ from clew_services.running import readiness
 from clew_services.settings import Settings
 from clew_services.tracing.turning_on import turned_on
 
-Role = Literal["api", "commands", "query", "projector"]
+Role = Literal["api", "commands", "query", "projector", "index"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 COLLECT_AFTER: Final = (50_000, 20, 100)
 """Allocations between looks for cycles among the youngest objects, and how many of these to one among older ones."""
 STEP_BACK: Final = 10
-"""By how much a projector alone in its process is nicer to the others than they are to it."""
+"""By how much a process that only projects is nicer to the others than they are to it."""
+PROJECTING: Final = frozenset[Role]({"projector", "index"})
+LISTING: Final = frozenset[Role]({"api", "query"})
+"""Roles that ask the index, and feed it where nobody else on the machine does."""
 
 _Service = Callable[[asyncio.Event, asyncio.Event], Coroutine[None, None, None]]
 _LOG: Final = logging.getLogger("clew.serve")
@@ -51,6 +54,9 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
     keys = Keys.parse(settings.api_keys)
     stop, facts = _stop_on_signals(), dict[str, str]()
     name, limits = f"clew {' '.join(roles)}", settings.limits
+    if PROJECTING.issuperset(roles):
+        # Where there are too few cores for all, answering comes first: a late projection makes no answer wrong.
+        os.nice(STEP_BACK)
     named()
     instruments = Instruments()
     tracing, send_off = turned_on(os.environ, name)
@@ -60,10 +66,10 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
         _shown(clew, instruments, settings, api="api" in roles) as metrics,
     ):
         services = [
-            each
-            for role in roles
-            for each in _services(role, clew, keys, settings, facts, metrics=metrics, alone=len(roles) == 1)
+            each for role in roles for each in _services(role, clew, keys, settings, facts, metrics=metrics)
         ]
+        if "index" not in roles and not LISTING.isdisjoint(roles):
+            services.append(partial(_feed_index, clew, settings, False))
         try:
             await _together([Sampling(instruments, clew).run, *services], stop, facts)
         except ExceptionGroup as group:
@@ -120,14 +126,7 @@ def _collect_less() -> None:
 
 
 def _services(
-    role: Role,
-    clew: compose.Clew,
-    keys: Keys,
-    settings: Settings,
-    facts: dict[str, str],
-    *,
-    metrics: Show | None,
-    alone: bool,
+    role: Role, clew: compose.Clew, keys: Keys, settings: Settings, facts: dict[str, str], *, metrics: Show | None
 ) -> list[_Service]:
     match role:
         case "api":
@@ -137,7 +136,9 @@ def _services(
         case "query":
             return [partial(serve_queries, clew)]
         case "projector":
-            return [partial(_project, clew, alone), partial(serve_checkpoints, clew, settings)]
+            return [partial(_project, clew), partial(serve_checkpoints, clew, settings)]
+        case "index":
+            return [partial(_feed_index, clew, settings, True)]
         case _:
             assert_never(role)
 
@@ -174,12 +175,16 @@ async def _api(
         ready.set()
 
 
-async def _project(clew: compose.Clew, alone: bool, stop: asyncio.Event, ready: asyncio.Event) -> None:
-    if alone:
-        # Where there are too few cores for all, answering comes first: a late projection makes no answer wrong.
-        os.nice(STEP_BACK)
+async def _project(clew: compose.Clew, stop: asyncio.Event, ready: asyncio.Event) -> None:
     ready.set()
     await clew.project(stop)
+
+
+async def _feed_index(
+    clew: compose.Clew, settings: Settings, dedicated: bool, stop: asyncio.Event, ready: asyncio.Event
+) -> None:
+    ready.set()
+    await clew.index_feeder(settings.index_folder, dedicated=dedicated).run(stop)
 
 
 def _stop_on_signals() -> asyncio.Event:

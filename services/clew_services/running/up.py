@@ -30,7 +30,7 @@ from clew_services.running.supervise import Part, Served, keep
 from clew_services.settings import LIMITING, SIGNING, WATCHING, Settings
 
 OVER_NATS: Final = ("commands", "query")
-PROJECTING: Final = ("projector",)
+PROJECTING: Final = ("projector", "index")
 OVER_HTTP: Final = ("api",)
 
 _REMEDY: Final = "Choose another with --http or CLEW_HTTP (port 0 takes any free one)"
@@ -92,6 +92,7 @@ async def _start(settings: Settings, parts: list[Part], stack: contextlib.AsyncE
         "CLEW_API_KEYS": keys,
         "CLEW_HTTP": str(wanted),
         "CLEW_DATA": str(data),
+        "CLEW_INDEX": str(settings.index_folder),
         **{"CLEW_" + name.upper(): str(getattr(settings, name)) for name in (*LIMITING, *WATCHING, *SIGNING)},
     }
     api = Served(OVER_HTTP, environment)

@@ -6,6 +6,7 @@ setting changed behind Clew's back (a rollup allowed, an age limit set) is how h
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -29,10 +30,11 @@ from clew_services.streams.wanted import consumers, streams
 
 
 class Deployment(Struct, frozen=True):
-    """What a running deployment was initialised with."""
+    """What a running deployment was initialised with, and by what it is told from others."""
 
     shards: int
     replicas: int
+    identity: str = "0"
 
 
 async def init(js: JetStream, *, shards: int = 4, replicas: int = 1, max_msg_size: int, fold: int = FOLD) -> list[str]:
@@ -105,4 +107,9 @@ async def verify(js: JetStream) -> Deployment:
             if (await Alias(js).written()).record.live == live:
                 raise
             continue  # it was live until a moment ago, and may be gone by now
-        return Deployment(shards, replicas)
+        return Deployment(shards, replicas, await _identity(js))
+
+
+async def _identity(js: JetStream) -> str:
+    """When the deployment was made, in digits: a server knows no other deployment by that name, nor does another."""
+    return re.sub("[^0-9]", "", str((await js.api(f"STREAM.INFO.{event_stream(0)}"))["created"]))

@@ -19,6 +19,8 @@ from clew_events.subjects import (
 )
 from clew_projections.buckets import bucket_names
 from clew_projections.generations.alias import GENERATIONS, LIVE_GENERATIONS
+from clew_projections.index.snapshots import BUCKET as INDEX
+from clew_projections.index.snapshots import STREAM as SNAPSHOTS
 from clew_services.keys.ring import KEYS, LIVE_KEYS
 
 SHARDS: Final = "clew.shards"
@@ -115,6 +117,23 @@ def _leases(replicas: int) -> Config:
     return {**config, "description": "Clew: which process serves the inbox."}
 
 
+def _snapshots(replicas: int) -> Config:
+    return {
+        "name": SNAPSHOTS,
+        "description": "Clew: snapshots of the index, an object store. They can be made again; do not write to it.",
+        "subjects": [f"$O.{INDEX}.C.>", f"$O.{INDEX}.M.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "max_age": 0,
+        "allow_direct": True,
+        "allow_rollup_hdrs": True,
+        **({"persist_mode": "async"} if replicas == 1 else {}),
+        "metadata": {FORMAT: "1"},
+    }
+
+
 def _inbox(replicas: int, max_msg_size: int) -> Config:
     return {
         "name": INBOX_STREAM,
@@ -182,6 +201,7 @@ def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
         yield _log(shard, shards, replicas, max_msg_size)
     yield _keys(replicas)
     yield _generations(replicas)
+    yield _snapshots(replicas)
     yield _leases(replicas)
     yield _inbox(replicas, max_msg_size)
     yield _rejected(replicas)

@@ -1,0 +1,142 @@
+"""What the feeder of an index notes in its file, beside what the index says.
+
+Places: of each shard, the last commit that was taken and the hash of its stored bytes. By them a file is told from one
+that follows from another log, or from a log that was since brought back from an older backup. Threads set aside: those
+whose history cannot be folded. They are left out, loudly, and tried again whenever feeding begins.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec import Struct
+
+from clew_events.errors import Corrupt
+from clew_events.subjects import Address
+
+BUSY: int = 10_000
+"""Milliseconds to wait for another connection to the same file."""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS feeding_places (shard INTEGER PRIMARY KEY, seq INTEGER NOT NULL, hash TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS feeding_aside (
+    tenant TEXT NOT NULL, thread TEXT NOT NULL, seq INTEGER NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,
+    since TEXT NOT NULL, PRIMARY KEY (tenant, thread)
+) WITHOUT ROWID;
+"""
+
+
+class Place(Struct, frozen=True):
+    """The last commit of a shard that was taken into an index."""
+
+    shard: int
+    seq: int
+    hash: str
+
+
+class Aside(Struct, frozen=True, kw_only=True):
+    """A thread that the index leaves out, since the commit at ``seq`` of its shard cannot be folded."""
+
+    tenant: str
+    thread: str
+    seq: int
+    code: str
+    reason: str
+    since: datetime
+
+    @property
+    def address(self) -> Address:
+        """Which thread."""
+        return Address(self.tenant, self.thread)
+
+
+class Ledger:
+    """The notes in one file, for one thread of execution."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the notes of a file that is there.
+
+        Raises:
+            sqlite3.Error: it is no database, is damaged, or cannot be written.
+        """
+        self._db = sqlite3.connect(path, isolation_level=None)
+        try:
+            self._db.execute(f"PRAGMA busy_timeout = {BUSY}")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(_TABLES)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def places(self) -> list[Place]:
+        """The last commit taken of every shard that has any."""
+        return _places(self._db)
+
+    def note(self, places: Iterable[Place]) -> None:
+        """Note how far some shards were taken."""
+        with closing(self._db.cursor()) as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                rows = [(each.shard, each.seq, each.hash) for each in places]
+                cursor.executemany("INSERT OR REPLACE INTO feeding_places VALUES (?, ?, ?)", rows)
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            cursor.execute("COMMIT")
+
+    def aside(self) -> list[Aside]:
+        """The threads that are left out."""
+        return _aside(self._db)
+
+    def set_aside(self, address: Address, seq: int, fault: Corrupt) -> None:
+        """Note that a thread is left out."""
+        row = (*address, seq, fault.code, fault.message, datetime.now(UTC).isoformat())
+        self._db.execute("INSERT OR IGNORE INTO feeding_aside VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def take_up(self, address: Address) -> None:
+        """Note that a thread is no longer left out."""
+        self._db.execute("DELETE FROM feeding_aside WHERE tenant = ? AND thread = ?", address)
+
+    def sound(self) -> bool:
+        """Whether SQLite finds nothing wrong with the file. Reads all of it."""
+        try:
+            return bool(self._db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+        except sqlite3.DatabaseError:
+            return False
+
+
+class Notes(Struct, frozen=True):
+    """What is noted in a file."""
+
+    places: list[Place]
+    aside: list[Aside]
+
+
+def notes(path: Path) -> Notes:
+    """What is noted in a file that somebody else writes; nothing if it cannot be read."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            db.execute(f"PRAGMA busy_timeout = {BUSY}")
+            return Notes(_places(db), _aside(db))
+    except sqlite3.Error:
+        return Notes([], [])
+
+
+def _places(db: sqlite3.Connection) -> list[Place]:
+    return [Place(*row) for row in db.execute("SELECT shard, seq, hash FROM feeding_places ORDER BY shard")]
+
+
+def _aside(db: sqlite3.Connection) -> list[Aside]:
+    rows = db.execute("SELECT tenant, thread, seq, code, reason, since FROM feeding_aside ORDER BY tenant, thread")
+    return [
+        Aside(tenant=tenant, thread=thread, seq=seq, code=code, reason=reason, since=datetime.fromisoformat(since))
+        for tenant, thread, seq, code, reason, since in rows
+    ]

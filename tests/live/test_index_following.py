@@ -1,0 +1,99 @@
+"""The index follows the log, whatever happens to the server, the connection or the process that feeds it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from signal import SIGKILL
+
+from clew_services.compose import Clew
+from clew_services.embedded.server import EmbeddedServer
+from support.indexes import caught_up, created, fed, names, threads
+from support.waiting import eventually
+
+
+async def test_what_was_there_before_and_what_comes_is_in_the_index(clew: Clew, tmp_path: Path) -> None:
+    await created(clew, *names(30))
+    async with fed(clew, tmp_path / "index"):
+        assert set(await caught_up(clew, tmp_path / "index")) == set(names(30))
+        await created(clew, *names(20, 30))
+        assert set(await caught_up(clew, tmp_path / "index")) == set(names(50))
+
+
+async def test_an_empty_log_makes_an_index_that_can_be_asked(clew: Clew, tmp_path: Path) -> None:
+    async with fed(clew, tmp_path / "index"):
+        assert await caught_up(clew, tmp_path / "index") == {}
+
+
+async def test_it_goes_on_where_it_was(clew: Clew, tmp_path: Path) -> None:
+    await created(clew, *names(10))
+    async with fed(clew, tmp_path / "index"):
+        await caught_up(clew, tmp_path / "index")
+    await created(clew, *names(5, 10))
+    async with fed(clew, tmp_path / "index") as feeder:
+        assert set(await caught_up(clew, tmp_path / "index")) == set(names(15))
+        assert feeder.taken == 5
+
+
+async def test_a_server_that_is_killed_and_comes_back_is_followed_on(
+    clew: Clew, deployment: EmbeddedServer, tmp_path: Path
+) -> None:
+    async with fed(clew, tmp_path / "index") as feeder:
+        await created(clew, *names(10))
+        await caught_up(clew, tmp_path / "index")
+        os.kill(deployment.pid, SIGKILL)
+        await deployment.wait()
+        await deployment.start()
+        await created(clew, *names(10, 10))
+        assert set(await caught_up(clew, tmp_path / "index")) == set(names(20))
+        assert feeder.taken == 20
+        assert clew.index_in(tmp_path / "index").generations() == [1]
+
+
+async def test_a_consumer_that_is_taken_away_is_made_anew(clew: Clew, tmp_path: Path) -> None:
+    async with fed(clew, tmp_path / "index") as feeder:
+        await created(clew, *names(10))
+        await caught_up(clew, tmp_path / "index")
+        for stream in ("CLEW_EVT_00", "CLEW_EVT_01"):
+            for consumer in (await clew.js.api(f"CONSUMER.NAMES.{stream}"))["consumers"]:
+                if not consumer.startswith("clew_"):
+                    await clew.js.api(f"CONSUMER.DELETE.{stream}.{consumer}")
+        await created(clew, *names(10, 10))
+        assert set(await caught_up(clew, tmp_path / "index")) == set(names(20))
+        assert feeder.taken == 20
+
+
+async def test_only_one_of_many_feeds_and_another_takes_over(clew: Clew, tmp_path: Path) -> None:
+    root = tmp_path / "index"
+    async with fed(clew, root) as first:
+        await caught_up(clew, root)
+        async with fed(clew, root) as second:
+            await created(clew, *names(10))
+            await caught_up(clew, root)
+            assert (first.feeding, second.feeding) == (True, False)
+            assert second.taken == 0
+    async with fed(clew, root) as third:
+        await created(clew, *names(10, 10))
+        await caught_up(clew, root)
+        assert third.taken == 10
+    assert set(threads(clew.index_in(root))) == set(names(20))
+
+
+async def test_who_steps_in_gives_way_to_one_whose_business_it_is(clew: Clew, tmp_path: Path) -> None:
+    root = tmp_path / "index"
+    async with fed(clew, root, dedicated=False) as stand_in:
+        await eventually(lambda: asyncio.sleep(0, stand_in.feeding))
+        async with fed(clew, root) as dedicated:
+            await eventually(lambda: asyncio.sleep(0, dedicated.feeding))
+            assert not stand_in.feeding
+        await eventually(lambda: asyncio.sleep(0, stand_in.feeding))
+
+
+async def test_no_consumer_is_left_behind(clew: Clew, tmp_path: Path) -> None:
+    await created(clew, *names(3))
+    async with fed(clew, tmp_path / "index"):
+        await caught_up(clew, tmp_path / "index")
+    for stream in ("CLEW_EVT_00", "CLEW_EVT_01"):
+        names_left = (await clew.js.api(f"CONSUMER.NAMES.{stream}"))["consumers"]
+        assert all(each.startswith("clew_") for each in names_left)

@@ -1,0 +1,70 @@
+"""The index of a deployment fed in this process, and looked into."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+from clew_events.commands import CreateThread
+from clew_projections.index.agreeing import ends
+from clew_projections.index.feeding import Due, Feeder
+from clew_projections.index.folder import Folder
+from clew_services.compose import Clew
+from support.waiting import eventually
+
+
+@contextlib.asynccontextmanager
+async def fed(clew: Clew, root: Path, *, dedicated: bool = True, due: Due | None = None) -> AsyncIterator[Feeder]:
+    """The index in a folder, fed for as long as the block lasts."""
+    stop = asyncio.Event()
+    feeder = clew.index_feeder(root, dedicated=dedicated, due=due)
+    running = asyncio.create_task(feeder.run(stop))
+    try:
+        yield feeder
+    finally:
+        stop.set()
+        await running
+
+
+def threads(folder: Folder) -> dict[str, tuple[int, str]]:
+    """What the index has, looked at past all code: the number and the hash of each thread's last commit."""
+    pointer = folder.pointer()
+    assert pointer is not None
+    assert pointer.ready
+    file = folder.file(pointer.generation)
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
+        return {thread: (n, head) for thread, n, head in db.execute("SELECT id, n, hash FROM thread")}
+
+
+async def caught_up(clew: Clew, root: Path) -> dict[str, tuple[int, str]]:
+    """What the index has once it has all that is in the log by now."""
+    goal = {shard: seq for shard, seq in (await ends(clew.js, clew.deployment.shards)).items() if seq}
+    folder = clew.index_in(root)
+
+    async def there() -> bool:
+        pointer = folder.pointer()
+        if pointer is None or not pointer.ready:
+            return False
+        try:
+            with closing(sqlite3.connect(f"file:{folder.file(pointer.generation)}?mode=ro", uri=True)) as db:
+                marks = dict(db.execute("SELECT shard, seq FROM mark"))
+        except sqlite3.DatabaseError:  # one of no use, which nobody has looked at yet
+            return False
+        return all(marks.get(shard, 0) >= seq for shard, seq in goal.items())
+
+    await eventually(there)
+    return threads(folder)
+
+
+async def created(clew: Clew, *ids: str, tenant: str = "default") -> None:
+    """Threads with these ids."""
+    await asyncio.gather(*(clew.handler.handle(tenant, CreateThread(thread_id=each)) for each in ids))
+
+
+def names(count: int, start: int = 0) -> list[str]:
+    """Ids of threads."""
+    return [f"thread_{number:08}" for number in range(start, start + count)]
