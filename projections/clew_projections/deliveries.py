@@ -99,10 +99,6 @@ class Deliveries:
         except NatsError as fault:
             raise Unavailable(f"the connection to NATS is down: {fault}") from fault
 
-    def forget(self, delivery: Delivery) -> None:
-        """Keep no note of a delivery of a consumer that wants no acknowledgements."""
-        self._open.discard(delivery.reply)
-
     async def give_back(self) -> None:
         """Have what was not acknowledged delivered again at once, here or elsewhere, instead of after a while."""
         given, self._open = self._open, set()

@@ -198,7 +198,8 @@ class Clew:
         return Feeder(folder, start, self._readers, snapshots, self._connection, dedicated=dedicated, due=due)
 
     def _readers(self) -> list[Ordered]:
-        return [Ordered(self.nc, self.js, shard, self._connection) for shard in range(self.deployment.shards)]
+        shards = self.deployment.shards
+        return [Ordered(self.js, shard, shards) for shard in range(shards)]
 
     def following(self, keys: Keys) -> AbstractAsyncContextManager[None]:
         """Keep ``keys`` at what the bucket of keys says, for as long as the block lasts."""

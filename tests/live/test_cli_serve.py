@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -18,12 +19,13 @@ KEYS = "a-secret-key:default"
 
 @contextlib.contextmanager
 def serving(*roles: str, **env: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([*CLEW, "serve", *roles], env=environment(**env), stderr=subprocess.PIPE, text=True)
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    with tempfile.TemporaryDirectory() as index:
+        settings = environment(CLEW_INDEX=index, **env)
+        with subprocess.Popen([*CLEW, "serve", *roles], env=settings, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
 def told(process: subprocess.Popen[str], words: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from support.up import CLEW, PATIENCE, Up, clew, environment, gone, running_up
 
-PARTS = ("nats-server", "serve api", "serve commands query", "serve projector")
+PARTS = ("nats-server", "serve api", "serve commands query", "serve projector index")
 
 
 def sdk(up: Up) -> openai.OpenAI:

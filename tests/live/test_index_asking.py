@@ -71,17 +71,17 @@ async def test_who_asks_before_there_is_an_index_is_told_to_ask_again(clew: Clew
 
 
 async def test_damage_that_only_who_asks_can_see_is_made_good_and_they_follow(clew: Clew, tmp_path: Path) -> None:
-    index = CurrentIndex(clew.index_in(tmp_path))
     folder = clew.index_in(tmp_path)
     await created(clew, *names(300))
     async with fed(clew, tmp_path):
-        await eventually(lambda: lists(index, names(300)))
+        await caught_up(clew, tmp_path)
     with closing(sqlite3.connect(folder.file(1))) as db:
         (root,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'thread_created'").fetchone()
         (size,) = db.execute("PRAGMA page_size").fetchone()
     with folder.file(1).open("r+b") as raw:
         raw.seek((root - 1) * size)
         raw.write(os.urandom(size))
+    index = CurrentIndex(folder)
     async with fed(clew, tmp_path):
         await eventually(lambda: lists(index, names(300)))
         assert folder.generations() == [2]

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -41,8 +42,15 @@ def cli(deployment: EmbeddedServer) -> Cli:
 @contextmanager
 def serving_api(nats: str, **env: str) -> Iterator[tuple[str, int]]:
     """``clew serve api`` in a process of its own; where it listens."""
-    anywhere = environment(CLEW_NATS=nats, CLEW_HTTP="127.0.0.1:0", **env)
-    with subprocess.Popen([*CLEW, "serve", "api"], env=anywhere, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        tempfile.TemporaryDirectory() as index,
+        subprocess.Popen(
+            [*CLEW, "serve", "api"],
+            env=environment(CLEW_NATS=nats, CLEW_HTTP="127.0.0.1:0", CLEW_INDEX=index, **env),
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
         try:
             assert process.stderr is not None
             lines = []

@@ -38,11 +38,6 @@ class Following:
         self._arrived: asyncio.Queue[Batch] = asyncio.Queue(AHEAD)
         self._drawing: list[asyncio.Task[None]] = []
 
-    @property
-    def waiting(self) -> int:
-        """Commits in the log behind those that came, as the server last said."""
-        return sum(each.waiting for each in self._sources)
-
     async def batch(self, patience: float) -> Batch:
         """What came, or nothing if nothing does within ``patience`` seconds."""
         try:
@@ -66,8 +61,6 @@ class Following:
         for task in self._drawing:
             task.cancel()
         await asyncio.gather(*self._drawing, return_exceptions=True)
-        for source in self._sources:
-            await source.close()
 
     async def _draw(self, source: Ordered) -> None:
         pauses = delays(first=0.05)
@@ -89,7 +82,7 @@ async def following(sources: Sequence[Ordered], book: Book) -> AsyncIterator[Fol
     following = Following(sources)
     marks = book.marks
     for source in sources:
-        await source.begin(marks.get(source.shard, 0))
+        source.begin(marks.get(source.shard, 0))
     following.start()
     try:
         yield following

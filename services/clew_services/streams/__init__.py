@@ -34,7 +34,7 @@ class Deployment(Struct, frozen=True):
 
     shards: int
     replicas: int
-    identity: str = "0"
+    identity: str
 
 
 async def init(js: JetStream, *, shards: int = 4, replicas: int = 1, max_msg_size: int, fold: int = FOLD) -> list[str]:
