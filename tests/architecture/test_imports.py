@@ -103,7 +103,7 @@ def test_below_the_services_nothing_is_imported_by_a_name_worked_out_at_run_time
 
 
 def test_only_the_services_know_frameworks() -> None:
-    allowed = {*sys.stdlib_module_names, "msgspec", "nats", "clew_events", "clew_projections"}
+    allowed = {*sys.stdlib_module_names, "msgspec", "nats", "zstandard", "clew_events", "clew_projections"}
     for package, file in files():
         if package == "clew_projections":
             assert tops(file) <= allowed, f"{file.relative_to(ROOT)} needs {tops(file) - allowed}"

@@ -65,9 +65,7 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
         compose.connected(settings.nats_url, name=name, limits=limits, observer=instruments, tracing=tracing) as clew,
         _shown(clew, instruments, settings, api="api" in roles) as metrics,
     ):
-        services = [
-            each for role in roles for each in _services(role, clew, keys, settings, facts, metrics=metrics)
-        ]
+        services = [each for role in roles for each in _services(role, clew, keys, settings, facts, metrics=metrics)]
         if "index" not in roles and not LISTING.isdisjoint(roles):
             services.append(partial(_feed_index, clew, settings, False))
         try:
