@@ -24,6 +24,7 @@ from clew_projections.generations.live import Live
 from clew_projections.generations.record import Generation
 from clew_projections.generations.side import Side
 from clew_projections.history import Histories
+from clew_projections.index.current import CurrentIndex
 from clew_projections.index.feeding import Due, Feeder
 from clew_projections.index.folder import Folder
 from clew_projections.index.ordered import Ordered
@@ -99,6 +100,8 @@ class Clew:
         self.reader = Reader(self.current, self.histories, self.memory, pages=pages, past=past, feeds=self.feed)
         self.keys = KeyRing(js)
         self.ledger = Ledger(js)
+        self.index: CurrentIndex | None = None
+        """The index of threads that this process asks, if it has a folder for one; see :meth:`open_index`."""
 
     @property
     def threads(self) -> Bucket:
@@ -190,6 +193,10 @@ class Clew:
         """Where this machine keeps its index of this deployment, in the folder of all indexes."""
         return Folder(root, self.deployment.identity)
 
+    def open_index(self, root: Path) -> None:
+        """Ask the index that this machine keeps, which some process has to feed: see :meth:`index_feeder`."""
+        self.index = CurrentIndex(self.index_in(root))
+
     def index_feeder(self, root: Path, *, dedicated: bool, due: Due | None = None) -> Feeder:
         """Feeds the index that this machine keeps; ``dedicated`` if that is this process's business."""
         folder = self.index_in(root)
@@ -237,4 +244,8 @@ async def connected(
         deployment = await streams.verify(made.js)
         clew = Clew(made, deployment, await Alias(made.js).written(), limits, observer, tracing=tracing, fold=fold)
         async with following_generations(made.nc, clew.live, made.reconnected):
-            yield clew
+            try:
+                yield clew
+            finally:
+                if clew.index is not None:
+                    await clew.index.close()

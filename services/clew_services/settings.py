@@ -128,6 +128,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         parts = re.findall(r"([0-9]+)(ms|s|m|h)", self.checkpoints)
         return sum(int(count) * _SECONDS[unit] for count, unit in parts)
 
+    @property
     def index_folder(self) -> Path:
         """The folder of this machine's index, from the root."""
         return Path(self.index).absolute() if self.index else self.data_folder / "index"

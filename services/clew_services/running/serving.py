@@ -66,8 +66,10 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
         _shown(clew, instruments, settings, api="api" in roles) as metrics,
     ):
         services = [each for role in roles for each in _services(role, clew, keys, settings, facts, metrics=metrics)]
-        if "index" not in roles and not LISTING.isdisjoint(roles):
-            services.append(partial(_feed_index, clew, settings, False))
+        if not LISTING.isdisjoint(roles):
+            clew.open_index(settings.index_folder)
+            if "index" not in roles:
+                services.append(partial(_feed_index, clew, settings, False))
         try:
             await _together([Sampling(instruments, clew).run, *services], stop, facts)
         except ExceptionGroup as group:
