@@ -9,21 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from clew_events.commit import Position
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.ids import is_thread_id
-from clew_events.listed import Excerpt, Freshness, ListedThread, ThreadList
+from clew_events.listed import Freshness, ListedThread, ThreadList
 from clew_events.listing import ListThreads, positions_text
 from clew_projections.index import cursors, rows
 from clew_projections.index.conditions import TRUE, Conditions
 from clew_projections.index.counting import Counting
 from clew_projections.index.cursors import Place
 from clew_projections.index.driving import Driving
-from clew_projections.index.excerpts import excerpt
 from clew_projections.index.rows import Row
-from clew_projections.index.scanning import Meant, scanned
+from clew_projections.index.scanning import Meant, Page, scanned
 from clew_projections.index.searching import Hit, Search
 from clew_projections.index.times import SECOND, moment
 from clew_projections.index.words import words_of
@@ -73,7 +72,7 @@ class IndexReader:
         found = self._connection.execute("SELECT no, threads FROM tenant WHERE name = ?", (tenant,)).fetchone()
         owner, threads = found if found is not None else (0, 0)
         conditions = Conditions(self._connection, owner)
-        after, before = (self._place(owner, query, param) for param in ("after", "before"))
+        span = Page(self._place(owner, query, "after"), self._place(owner, query, "before"))
         meant = Meant(owner, threads, TRUE, None)
         if query.where is not None:
             candidates = Driving(self._connection, conditions).candidates(query.where)
@@ -81,10 +80,9 @@ class IndexReader:
         search = None if words is None else Search(self._connection, words, meant)
         page: list[tuple[Row, Hit | None]]
         if search is None:
-            rows_found = scanned(self._connection, query, meant, after, before)
-            page = [(row, None) for row in itertools.islice(rows_found, query.limit + 1)]
+            page = [(row, None) for row in scanned(self._connection, query, meant, span)]
         else:
-            page = [(hit.row, hit) for hit in itertools.islice(search.found(query, after, before), query.limit + 1)]
+            page = [(hit.row, hit) for hit in itertools.islice(search.found(query, span), query.limit + 1)]
         counting = Counting(self._connection, conditions, meant)
         everything = query.where is None and search is None
         count, facets = counting.answer(search, everything=everything, count=query.count, facets=query.facets)
@@ -103,9 +101,6 @@ class IndexReader:
 
     def _listed(self, tenant: str, row: Row, hit: Hit | None) -> ListedThread:
         thread = thread_object(rows.view_of(row, tenant))
-        found: Excerpt | UnsetType = UNSET
-        if hit is not None:
-            found = excerpt(self._connection, hit.expression, hit.message)
         return ListedThread(
             id=thread.id,
             created_at=thread.created_at,
@@ -116,7 +111,7 @@ class IndexReader:
             message_count=row.messages,
             created_by=row.created_by,
             updated_by=row.updated_by,
-            excerpt=found,
+            excerpt=UNSET if hit is None else hit.excerpt,
         )
 
     def _place(self, tenant: int, query: ListThreads, param: str) -> Place | None:

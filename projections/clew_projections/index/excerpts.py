@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Final
 
+from clew_events.content import Role
 from clew_events.listed import Excerpt, Piece
 from clew_projections.index.texts import BEGIN, END
 
-_TOKENS: Final = 24
+COLUMNS: Final = f"m.id, m.role, snippet(words, 1, '{BEGIN}', '{END}', '…', 24)"
+"""What an excerpt is made of, for a query that joins ``words`` and ``message m``: at most 24 words of the text."""
 _MOST: Final = 600
-_READ: Final = (
-    "SELECT m.id, m.role, snippet(words, 1, ?, ?, '…', ?) FROM words CROSS JOIN message m ON m.no = words.rowid "
-    "WHERE words MATCH ? AND words.rowid = ?"
-)
+"""The greatest length of an excerpt in characters, for words may be of any length."""
 
 
-def excerpt(connection: sqlite3.Connection, expression: str, message: int) -> Excerpt:
-    """The piece of a message, found by an expression, that has most of its words."""
-    message_id, role, text = connection.execute(_READ, (BEGIN, END, _TOKENS, expression, message)).fetchone()
-    return Excerpt(message_id=message_id, role=role, pieces=_pieces(text))
-
-
-def _pieces(marked: str) -> tuple[Piece, ...]:
+def excerpt_of(message_id: str, role: Role, marked: str) -> Excerpt:
+    """The excerpt that the values of :data:`COLUMNS` make."""
     pieces: list[Piece] = []
     left = _MOST
     for index, stretch in enumerate(marked.split(BEGIN)):
@@ -32,4 +25,4 @@ def _pieces(marked: str) -> tuple[Piece, ...]:
             if shown and left > 0:
                 pieces.append(Piece(shown, match))
             left -= len(text)
-    return tuple(pieces)
+    return Excerpt(message_id=message_id, role=role, pieces=tuple(pieces))

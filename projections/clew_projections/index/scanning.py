@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from clew_events.listing import ListThreads
+from clew_events.listing import Direction, ListThreads
 from clew_projections.index import rows
 from clew_projections.index.conditions import Sql, joined
 from clew_projections.index.cursors import Place
@@ -14,7 +13,9 @@ from clew_projections.index.driving import Candidates
 from clew_projections.index.rows import Row
 
 COLUMNS: Final = ", ".join(f"t.{name}" for name in rows.COLUMNS.split(", "))
-_WALKED: Final = 50
+_MERGED: Final = 32
+"""So many values are read off in order each, and what is found is merged."""
+_WALKED: Final = 5
 """How many threads can be looked at in order in the time in which one is gathered and sorted."""
 
 
@@ -32,46 +33,61 @@ class Meant(NamedTuple):
         return self.candidates is not None and not self.candidates.terms
 
 
-def bounds(column: str, query: ListThreads, after: Place | None, before: Place | None, tie: str = "t.id") -> Sql:
-    """What holds for a thread strictly between two places, as seen in the question's order."""
-    parts: list[Sql] = []
-    for place, sign in (
-        (after, "<" if query.order == "desc" else ">"),
-        (before, ">" if query.order == "desc" else "<"),
-    ):
-        if place is not None:
-            text = f"{column} {sign}= ? AND ({column} {sign} ? OR {tie} {sign} ?)"
-            parts.append(Sql(text, (place.key, place.key, place.id)))
-    return joined("AND", parts)
+class Page(NamedTuple):
+    """The places between which a page lies, as seen in the question's order; either may be missing."""
+
+    after: Place | None
+    before: Place | None
+
+    def sql(self, column: str, order: Direction) -> Sql:
+        """What holds for a thread between them."""
+        parts: list[Sql] = []
+        ahead, back = ("<", ">") if order == "desc" else (">", "<")
+        for place, sign in ((self.after, ahead), (self.before, back)):
+            if place is not None:
+                text = f"{column} {sign}= ? AND ({column} {sign} ? OR t.id {sign} ?)"
+                parts.append(Sql(text, (place.key, place.key, place.id)))
+        return joined("AND", parts)
 
 
-def scanned(
-    connection: sqlite3.Connection, query: ListThreads, meant: Meant, after: Place | None, before: Place | None
-) -> Iterator[Row]:
-    """The threads of a page and all that follow, as they are asked for."""
+def scanned(connection: sqlite3.Connection, query: ListThreads, meant: Meant, page: Page) -> list[Row]:
+    """The threads of a page, and one more if there is one."""
     if meant.none:
-        return
-    column: str = query.ordered_by
-    if meant.candidates is not None and len(meant.candidates.terms) == 1:
-        source = Sql(
-            f"pair d INDEXED BY pair_{column} CROSS JOIN thread t ON t.no = d.thread WHERE d.term = ?",
-            meant.candidates.terms,
-        )
-        column = f"d.{column}"
-    elif meant.candidates is not None and _are_few(meant.candidates, meant, query.limit):
-        source = _gathered(meant.candidates)
-        column = f"t.{column}"
-    else:
-        source = Sql(f"thread t INDEXED BY thread_{column} WHERE 1")
-        column = f"t.{column}"
-    held = joined("AND", [meant.held, bounds(column, query, after, before)])
+        return []
+    time: str = query.ordered_by
+    candidates = meant.candidates
+    if candidates is not None and len(candidates.terms) <= _MERGED:
+        found: dict[int, Row] = {}
+        for term in candidates.terms:
+            of_term = f"pair d INDEXED BY pair_{time} CROSS JOIN thread t ON t.no = d.thread WHERE d.term = ?"
+            some = _ordered(connection, query, meant, page, _Source(Sql(of_term, (term,)), f"d.{time}"))
+            found.update((row.no, row) for row in some)
+        at = Row._fields.index(time)
+        ordered = sorted(found.values(), key=lambda row: (row[at], row.id), reverse=query.order == "desc")
+        return ordered[: query.limit + 1]
+    source = Sql(f"thread t INDEXED BY thread_{time} WHERE 1")
+    if candidates is not None and _are_few(candidates, meant, query.limit):
+        source = _gathered(candidates)
+    return _ordered(connection, query, meant, page, _Source(source, f"t.{time}"))
+
+
+class _Source(NamedTuple):
+    """Where threads come from, and the column that they are ordered by there."""
+
+    tables: Sql
+    column: str
+
+
+def _ordered(
+    connection: sqlite3.Connection, query: ListThreads, meant: Meant, page: Page, source: _Source
+) -> list[Row]:
+    held = joined("AND", [meant.held, page.sql(source.column, query.order)])
     found = connection.execute(
-        f"SELECT {COLUMNS} FROM {source.text} AND t.tenant = ? AND t.deleted = 0 AND {held.text} "
-        f"ORDER BY {column} {query.order}, t.id {query.order}",
-        (*source.values, meant.tenant, *held.values),
+        f"SELECT {COLUMNS} FROM {source.tables.text} AND t.tenant = ? AND t.deleted = 0 AND {held.text} "
+        f"ORDER BY {source.column} {query.order}, t.id {query.order} LIMIT ?",
+        (*source.tables.values, meant.tenant, *held.values, query.limit + 1),
     )
-    for row in found:
-        yield Row._make(row)
+    return [Row._make(row) for row in found]
 
 
 def sample(connection: sqlite3.Connection, meant: Meant, most: int) -> list[int]:
@@ -98,4 +114,4 @@ def _gathered(candidates: Candidates) -> Sql:
 
 def _are_few(candidates: Candidates, meant: Meant, limit: int) -> bool:
     # Gathering costs all of them; walking costs as many threads as it takes until enough of them have come by.
-    return candidates.threads**2 <= _WALKED * limit * meant.threads
+    return _WALKED * candidates.threads**2 <= limit * meant.threads

@@ -6,10 +6,12 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from clew_events.content import Role
+from clew_events.listed import Excerpt
 from clew_events.listing import ListThreads
-from clew_projections.index.cursors import Place
+from clew_projections.index import excerpts
 from clew_projections.index.rows import Row
-from clew_projections.index.scanning import COLUMNS, Meant, sample
+from clew_projections.index.scanning import COLUMNS, Meant, Page, sample
 from clew_projections.index.texts import place_of
 from clew_projections.index.words import expression
 
@@ -17,12 +19,19 @@ FEW: Final = 300
 """So many threads are rather asked one by one whether they have the words."""
 
 
+_COLUMNS: Final = f"m.no, {excerpts.COLUMNS}, {COLUMNS}"
+_HIT: Final = (
+    f"SELECT {_COLUMNS} FROM words CROSS JOIN message m ON m.no = words.rowid CROSS JOIN thread t ON t.no = m.thread "
+    "WHERE words MATCH ? AND words.rowid = ?"
+)
+
+
 class Hit(NamedTuple):
-    """A thread that was found, the message that decides its place, and the expression that found that."""
+    """A thread that was found, and the message that decides its place."""
 
     row: Row
     message: int
-    expression: str
+    excerpt: Excerpt
 
 
 class Search:
@@ -33,15 +42,15 @@ class Search:
         self._words = words
         self._meant = meant
 
-    def found(self, query: ListThreads, after: Place | None, before: Place | None) -> Iterator[Hit]:
+    def found(self, query: ListThreads, page: Page) -> Iterator[Hit]:
         """The threads of a page and all that follow, as they are asked for."""
         if not self._words or self._meant.none:
             return
         candidates = self._meant.candidates
         if candidates is not None and candidates.threads <= FEW:
-            yield from self._among_few(query, after, before)
+            yield from self._among_few(query, page)
         else:
-            yield from self._among_all(query, after, before)
+            yield from self._among_all(query, page)
 
     def sample(self, most: int) -> tuple[list[int], bool]:
         """The numbers of threads found in at most so many messages, and whether that is all there are."""
@@ -58,28 +67,29 @@ class Search:
             seen[no] = None
         return list(seen), True
 
-    def _among_few(self, query: ListThreads, after: Place | None, before: Place | None) -> Iterator[Hit]:
+    def _among_few(self, query: ListThreads, page: Page) -> Iterator[Hit]:
         numbers = sample(self._connection, self._meant, FEW + 1)
         best = {no: message for no in numbers if (message := self._best(no, query.order)) is not None}
-        low, high = _limits(query, after, before)
+        low, high = _limits(query, page)
         ordered = sorted(best.items(), key=lambda each: each[1], reverse=query.order == "desc")
         for no, message in ordered:
             if low < message < high:
-                row = self._connection.execute(f"SELECT {COLUMNS} FROM thread t WHERE t.no = ?", (no,)).fetchone()
-                yield Hit(Row._make(row), message, self._of_thread(no))
+                found = self._connection.execute(_HIT, (self._of_thread(no), message)).fetchone()
+                yield _hit(*found)
 
-    def _among_all(self, query: ListThreads, after: Place | None, before: Place | None) -> Iterator[Hit]:
-        low, high = _limits(query, after, before)
+    def _among_all(self, query: ListThreads, page: Page) -> Iterator[Hit]:
+        low, high = _limits(query, page)
         seen: set[int] = set()
-        asked = self._stream(f"m.no, {COLUMNS}", query.order, "words.rowid > ? AND words.rowid < ?", (low, high))
-        for message, *columns in self._connection.execute(*asked):
-            row = Row._make(columns)
-            if row.no in seen:
+        for found in self._connection.execute(
+            *self._stream(_COLUMNS, query.order, "words.rowid > ? AND words.rowid < ?", (low, high))
+        ):
+            hit = _hit(*found)
+            if hit.row.no in seen:
                 continue
-            seen.add(row.no)
+            seen.add(hit.row.no)
             # A thread with a match beyond where the page begins was on an earlier one.
-            if after is None or self._best(row.no, query.order) == message:
-                yield Hit(row, message, self._of_thread(row.no))
+            if page.after is None or self._is_first(hit.row.no, hit.message, query.order):
+                yield hit
 
     def _stream(self, columns: str, order: str, within: str, limits: tuple[int, ...]) -> tuple[str, tuple[object, ...]]:
         meant = self._meant
@@ -92,18 +102,28 @@ class Search:
 
     def _best(self, thread: int, order: str) -> int | None:
         """The message by which a thread is found first."""
-        found = self._connection.execute(
-            f"SELECT rowid FROM words WHERE words MATCH ? ORDER BY rowid {order} LIMIT 1",
-            (self._of_thread(thread),),
-        ).fetchone()
-        return None if found is None else int(found[0])
+        # Not by ORDER BY: FTS5 walks a long list of messages backwards at many times the price.
+        first = "max" if order == "desc" else "min"
+        asked = f"SELECT {first}(+rowid) FROM words WHERE words MATCH ?"
+        best: int | None = self._connection.execute(asked, (self._of_thread(thread),)).fetchone()[0]
+        return best
+
+    def _is_first(self, thread: int, message: int, order: str) -> bool:
+        """Whether there is no message before this one by which a thread is found."""
+        beyond = ">" if order == "desc" else "<"
+        asked = f"SELECT 1 FROM words WHERE words MATCH ? AND rowid {beyond} ? LIMIT 1"
+        return self._connection.execute(asked, (self._of_thread(thread), message)).fetchone() is None
 
     def _of_thread(self, thread: int) -> str:
         return expression(self._words, place_of(self._meant.tenant, thread).split()[1])
 
 
-def _limits(query: ListThreads, after: Place | None, before: Place | None) -> tuple[int, int]:
+def _hit(message: int, message_id: str, role: Role, marked: str, *row: object) -> Hit:
+    return Hit(Row._make(row), message, excerpts.excerpt_of(message_id, role, marked))
+
+
+def _limits(query: ListThreads, page: Page) -> tuple[int, int]:
     """The numbers of messages between which a page lies, without themselves."""
     lowest, highest = -1, 2**63 - 1
-    low, high = (before, after) if query.order == "desc" else (after, before)
+    low, high = (page.before, page.after) if query.order == "desc" else (page.after, page.before)
     return (low.key if low is not None else lowest, high.key if high is not None else highest)
