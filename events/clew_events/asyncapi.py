@@ -27,6 +27,7 @@ from clew_events.replies import (
     MomentReply,
     Rejection,
     ThenReply,
+    ThreadListReply,
 )
 from clew_events.schemas import as_json, definitions
 
@@ -34,6 +35,7 @@ Part = dict[str, object]
 
 ANSWERS: Final[Mapping[str, type[Struct]]] = {
     "get_thread": FoundReply,
+    "list_threads": ThreadListReply,
     "list_messages": FoundReply,
     "get_message": FoundReply,
     "history": HistoryReply,

@@ -35,6 +35,8 @@ from clew_events.events import (
     ToolResourcesUpdated,
 )
 from clew_events.ids import derived, message_id
+from clew_events.listed import Count, Excerpt, Facet, FacetValue, Freshness, ListedThread, Piece, ThreadList
+from clew_events.listing import Condition, ListThreads, MetadataTest, NumberTest
 from clew_events.past import Origin, Point, Then
 from clew_events.queries import (
     GetBlame,
@@ -65,6 +67,7 @@ from clew_events.replies import (
     MomentReply,
     Rejection,
     ThenReply,
+    ThreadListReply,
 )
 from clew_events.requests import FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
 from clew_events.subjects import shard_of
@@ -197,6 +200,40 @@ _BLAME: Final = Blame(
     tool_resources=(),
     messages=(MessageBlame(id=_MESSAGE, added=_BY[0], changed=_BY[0], deleted=None, metadata=(), removed=()),),
 )
+_LIST: Final = ThreadList(
+    data=(
+        ListedThread(
+            id=_THREAD,
+            created_at=int(_AT.timestamp()),
+            metadata={"order": "4711"},
+            tool_resources=objects.Resources(),
+            updated_at=int(_AT.timestamp()),
+            version=1,
+            message_count=1,
+            created_by="shop",
+            updated_by="shop",
+            excerpt=Excerpt(
+                message_id=_MESSAGE,
+                role="user",
+                pieces=(Piece("Where is my "), Piece("parcel", match=True), Piece("?")),
+            ),
+        ),
+    ),
+    first_id=_THREAD,
+    last_id=_THREAD,
+    has_more=False,
+    next=None,
+    fresh=Freshness(position=f"{_SHARD}-17", at=_AT),
+    count=Count(1, exact=True),
+    facets=(Facet(key="order", values=(FacetValue("4711", 1),), more=False, exact=True),),
+)
+_CHOSEN: Final = Condition(
+    every=(
+        Condition(metadata=MetadataTest(key="order", prefix="47")),
+        Condition(no=Condition(metadata=MetadataTest(key="carrier", exists=True))),
+        Condition(messages=NumberTest(gte=1)),
+    )
+)
 _MOVED_ON: Final = Fault(
     type="conflict",
     code="version_conflict",
@@ -219,6 +256,10 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "UpdateMessage": (UpdateMessage(thread_id=_THREAD, message_id=_MESSAGE, patch=MetadataPatch(unset=("draft",))),),
     "DeleteMessage": (DeleteMessage(thread_id=_THREAD, message_id=_MESSAGE),),
     "GetThread": (GetThread(thread_id=_THREAD), GetThread(thread_id=_THREAD, at_least=2)),
+    "ListThreads": (
+        ListThreads(order_by="updated", limit=50),
+        ListThreads(where=_CHOSEN, search="parcel", count=True, facets=("order",), at_least=f"{_SHARD}-17"),
+    ),
     "ListMessages": (ListMessages(thread_id=_THREAD, limit=50, order="asc"),),
     "GetMessage": (GetMessage(thread_id=_THREAD, message_id=_MESSAGE),),
     "GetHistory": (
@@ -239,6 +280,7 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
         FoundReply(ok=Found(position=_PLACES[0], n=1, thread=_THREAD_NOW)),
         FoundReply(ok=Found(position=_PLACES[0], n=1, messages=_PAGE)),
     ),
+    "ThreadListReply": (ThreadListReply(ok=_LIST),),
     "HistoryReply": (HistoryReply(ok=History(commits=_HISTORY)),),
     "MomentReply": (MomentReply(ok=Moment(position=_PLACES[0], n=1, at=_AT, thread=_THREAD_NOW, message_count=1)),),
     "FeedReply": (FeedReply(ok=_FEED),),

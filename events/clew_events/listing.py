@@ -25,7 +25,7 @@ MAX_FACETS: Final = 8
 MAX_SEARCH: Final = 4096
 MAX_WORDS: Final = 64
 """How many different words a search looks for."""
-POSITIONS_PATTERN: Final = r"^[0-9]{1,2}:[0-9]{1,15}(,[0-9]{1,2}:[0-9]{1,15}){0,63}$(?!\n)"
+POSITIONS_PATTERN: Final = r"^[0-9]{1,2}-[0-9]{1,15}(,[0-9]{1,2}-[0-9]{1,15}){0,63}$(?!\n)"
 
 OrderBy = Literal["created", "updated", "match"]
 Direction = Literal["asc", "desc"]
@@ -103,6 +103,11 @@ class Condition(Request, frozen=True, kw_only=True):
     created_by: ActorTest | None = None
     updated_by: ActorTest | None = None
 
+    @classmethod
+    def equal(cls, key: str, value: str) -> Condition:
+        """That a metadata key has a value."""
+        return cls(metadata=MetadataTest(key=key, eq=value))
+
 
 class ListThreads(Request, frozen=True, kw_only=True):
     """The tenant's threads, a page at a time, from the index; deleted threads are in no list.
@@ -112,7 +117,7 @@ class ListThreads(Request, frozen=True, kw_only=True):
     order is that of ``created`` (the default) or ``updated``. ``after`` and ``before`` are cursors of answers to the
     same question (by ``created`` a thread's id will do) between which the page must lie, as seen in the order asked
     for. ``count`` adds how many threads there are in all, ``facets`` how they are spread over the values of metadata
-    keys. ``at_least`` waits until the index has come to a position ``<shard>:<sequence>``, or several with commas.
+    keys. ``at_least`` waits until the index has come to a position ``<shard>-<sequence>``, or several with commas.
     """
 
     where: Condition | None = None
@@ -133,14 +138,14 @@ class ListThreads(Request, frozen=True, kw_only=True):
 
 
 def positions_text(*positions: Position) -> str:
-    """Positions as ``at_least`` and ``Clew-Position`` write them: ``<shard>:<sequence>``, several with commas."""
-    return ",".join(f"{position.shard}:{position.seq}" for position in positions)
+    """Positions as ``at_least`` and ``Clew-Position`` write them: ``<shard>-<sequence>``, several with commas."""
+    return ",".join(f"{position.shard}-{position.seq}" for position in positions)
 
 
 def positions_of(text: str) -> dict[int, int]:
     """The sequence of each shard that is named in such a text; the highest where one is named twice."""
     reached: dict[int, int] = {}
     for pair in text.split(","):
-        shard, _, seq = pair.partition(":")
+        shard, _, seq = pair.partition("-")
         reached[int(shard)] = max(int(seq), reached.get(int(shard), 0))
     return reached

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, field
 
 from clew_events.ids import CURSOR_PATTERN, MessageId, ThreadId
+from clew_events.listing import ListThreads
 from clew_events.requests import Request
 
 Consistency = Literal["strong", "eventual"]
@@ -150,6 +151,7 @@ class GetBlame(Request, frozen=True, kw_only=True):
 
 Query = (
     GetThread
+    | ListThreads
     | ListMessages
     | GetMessage
     | GetHistory
@@ -163,6 +165,7 @@ Query = (
 
 QUERIES: Final[dict[str, type[Query]]] = {
     "get_thread": GetThread,
+    "list_threads": ListThreads,
     "list_messages": ListMessages,
     "get_message": GetMessage,
     "history": GetHistory,

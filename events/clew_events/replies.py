@@ -15,6 +15,7 @@ from clew_events.blame import Blame
 from clew_events.commit import Commit, Position
 from clew_events.difference import Difference
 from clew_events.errors import Fault
+from clew_events.listed import ThreadList
 from clew_events.objects import Gone, Message, MessagePage, Thread
 from clew_events.past import Then
 
@@ -107,7 +108,7 @@ class Feed(Struct, frozen=True, kw_only=True):
     next: str
 
 
-Answer = Found | History | Moment | Feed | Then | Difference | Blame
+Answer = Found | ThreadList | History | Moment | Feed | Then | Difference | Blame
 """What any query is answered with."""
 
 
@@ -122,6 +123,13 @@ class FoundReply(Struct, frozen=True, omit_defaults=True):
     """The reply to ``get_thread``, ``get_message`` and ``list_messages``."""
 
     ok: Found | None = None
+    error: Fault | None = None
+
+
+class ThreadListReply(Struct, frozen=True, omit_defaults=True):
+    """The reply to ``list_threads``."""
+
+    ok: ThreadList | None = None
     error: Fault | None = None
 
 

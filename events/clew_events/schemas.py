@@ -28,6 +28,7 @@ from clew_events.replies import (
     MomentReply,
     Rejection,
     ThenReply,
+    ThreadListReply,
 )
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -39,6 +40,7 @@ GROUPS: Final[Mapping[str, tuple[type[Struct], ...]]] = {
     "replies": (
         DoneReply,
         FoundReply,
+        ThreadListReply,
         HistoryReply,
         MomentReply,
         FeedReply,

@@ -48,6 +48,7 @@ from clew_services.keys import Keys
 from clew_services.keys.following import following
 from clew_services.keys.ring import KeyRing
 from clew_services.limits import DEFAULT, Limits
+from clew_services.lists import Lists
 from clew_services.log import Log
 from clew_services.memory import Memory
 from clew_services.nats_connection import INBOX_PREFIX, Connection, connection
@@ -97,7 +98,10 @@ class Clew:
         self.feed = Feed(js, deployment.shards)
         pages = HistoryPages(self.trail, self.current, self.memory)
         past = Past(self.trail, self.current, self.memory)
-        self.reader = Reader(self.current, self.histories, self.memory, pages=pages, past=past, feeds=self.feed)
+        self.lists = Lists(deployment.shards)
+        self.reader = Reader(
+            self.current, self.histories, self.memory, pages=pages, past=past, feeds=self.feed, lists=self.lists
+        )
         self.keys = KeyRing(js)
         self.ledger = Ledger(js)
         self.index: CurrentIndex | None = None

@@ -7,6 +7,8 @@ from typing import Final, assert_never
 from clew_events import ids
 from clew_events.commit import Position
 from clew_events.errors import Invalid, NotFound, Unavailable
+from clew_events.listed import ThreadList
+from clew_events.listing import ListThreads
 from clew_events.objects import MessagePage
 from clew_events.queries import (
     GetBlame,
@@ -34,6 +36,7 @@ from clew_projections.views import MessageView, ThreadView, absent
 from clew_services import feeding
 from clew_services.decide import no_message, no_thread
 from clew_services.history_pages import HistoryPages
+from clew_services.lists import Lists
 from clew_services.memory import Memory
 from clew_services.past import Past
 
@@ -53,6 +56,7 @@ class Reader:
         pages: HistoryPages,
         past: Past,
         feeds: feed.Feed,
+        lists: Lists,
     ) -> None:
         self._current = current
         self._histories = histories
@@ -60,6 +64,7 @@ class Reader:
         self._memory = memory
         self._pages = pages
         self.past = past
+        self._lists = lists
 
     async def answer(self, tenant: str, query: Query) -> Answer:
         """The answer to any query.
@@ -73,6 +78,8 @@ class Reader:
         match query:
             case GetThread():
                 return await self.thread(tenant, query)
+            case ListThreads():
+                return await self.threads(tenant, query)
             case GetMessage():
                 return await self.message(tenant, query)
             case ListMessages():
@@ -98,6 +105,10 @@ class Reader:
         self._memory.remember(view)
         self._hold_open(view, query.thread_id, query.at_least)
         return Found(position=self._position(view), n=view.n, thread=thread_object(view))
+
+    async def threads(self, tenant: str, query: ListThreads) -> ThreadList:
+        """A page of a tenant's threads."""
+        return await self._lists.threads(tenant, query)
 
     async def message(self, tenant: str, query: GetMessage) -> Found:
         """One message as it is."""

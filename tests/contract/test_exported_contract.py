@@ -189,6 +189,7 @@ def test_every_command_and_query_has_its_subject_and_its_answer() -> None:
         "get_thread": {"FoundReply"},
         "list_messages": {"FoundReply"},
         "get_message": {"FoundReply"},
+        "list_threads": {"ThreadListReply"},
         "history": {"HistoryReply"},
         "state_at": {"MomentReply"},
         "feed": {"FeedReply"},

@@ -233,13 +233,6 @@ async def test_what_is_wrong_with_a_request(service: Service, row: Row):
         cites="2.2 unknown beta", headers={"OpenAI-Beta": "x"}, status=400,
         answer=error("Unknown beta requested: 'x'.", "invalid_beta"),
     ),
-    Row(
-        cites="2.2 GET /v1/threads with API key", method="GET", status=401,
-        answer=error(
-            begins("Your request to GET /v1/threads must be made with a session key (that is, it can only be made "),
-            "missing_scope",
-        ),
-    ),
 )  # fmt: skip
 async def test_who_asks(service: Service, row: Row):
     await service.hold(row)

@@ -39,15 +39,6 @@ def chunking(most: int, overlap: int) -> dict[str, object]:
         method="DELETE", path=THREAD, answer={"id": "{thread}", "object": "thread.deleted", "deleted": True},
     ),
     Row(
-        cites="1.1 list existed for session keys alone",
-        method="GET", path=THREADS, status=401,
-        answer=error(
-            "Your request to GET /v1/threads must be made with a session key (that is, it can only be made from the "
-            "browser). You made it with the following key type: secret.",
-            "missing_scope",
-        ),
-    ),
-    Row(
         cites="1.1 creating and running does not modify a thread called runs",
         path="/v1/threads/runs", body={}, status=404, answer=error("Invalid URL (POST /v1/threads/runs)"),
     ),

@@ -19,6 +19,8 @@ from clew_events.commands import (
 )
 from clew_events.commit import Position
 from clew_events.errors import Unavailable
+from clew_events.listed import Freshness, ListedThread, ThreadList
+from clew_events.listing import ListThreads
 from clew_events.objects import Gone, Message, MessagePage, Resources, TextPart, TextValue, Thread
 from clew_events.queries import GetFeed, GetMessage, GetThread, ListMessages
 from clew_events.replies import Done, Feed, Found
@@ -44,6 +46,28 @@ MESSAGE = Message(
     role="user",
     content=(TextPart(TextValue("hi")),),
     metadata={},
+)
+
+
+LIST = ThreadList(
+    data=(
+        ListedThread(
+            id=ID,
+            created_at=1_795_384_800,
+            metadata={},
+            tool_resources=Resources(),
+            updated_at=1_795_384_800,
+            version=3,
+            message_count=1,
+            created_by="shop",
+            updated_by="shop",
+        ),
+    ),
+    first_id=ID,
+    last_id=ID,
+    has_more=False,
+    next=None,
+    fresh=Freshness(position="0-1", at=None),
 )
 
 
@@ -95,6 +119,10 @@ class Parts:
     async def thread(self, tenant: str, query: GetThread) -> Found:
         self._asked(tenant, query)
         return Found(position=HERE, n=3, thread=self.found)
+
+    async def threads(self, tenant: str, query: ListThreads) -> ThreadList:
+        self._asked(tenant, query)
+        return LIST
 
     async def message(self, tenant: str, query: GetMessage) -> Found:
         self._asked(tenant, query)

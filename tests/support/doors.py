@@ -70,7 +70,7 @@ LISTENING = (
     "clew.outcome.>", "clew.outcome.acme.>", "clew.outcome.acme.publisher.>", "clew.outcome.globex.publisher.>",
 )  # fmt: skip
 
-PRESENT = ("get_thread", "get_message", "list_messages")
+PRESENT = ("get_thread", "get_message", "list_messages", "list_threads")
 """Queries about threads as they are; all others are about the past."""
 
 SPEAKS = {

@@ -313,7 +313,7 @@ async def test_where_nothing_is_the_url_is_called_invalid(clew: Parts, method: s
     ("method", "path", "allow"),
     [
         ("PUT", f"/v1/threads/{ID}", "DELETE, GET, HEAD, PATCH, POST"),
-        ("DELETE", "/v1/threads", "POST"),
+        ("DELETE", "/v1/threads", "GET, HEAD, POST"),
         ("OPTIONS", f"/v1/threads/{ID}/messages", "GET, HEAD, POST"),
         ("POST", "/healthz", "GET, HEAD"),
     ],

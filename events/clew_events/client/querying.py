@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, TypeVar, Unpack
 
 import msgspec
 
@@ -12,8 +12,11 @@ from clew_events import subjects
 from clew_events.blame import Blame
 from clew_events.client import reading
 from clew_events.client.answers import MessageFound, MessagesFound, MessagesThen, MessageThen, ThreadFound
+from clew_events.client.asking import Asked, question
 from clew_events.client.requesting import Requester
 from clew_events.difference import Difference
+from clew_events.listed import ListedThread, ThreadList
+from clew_events.listing import ListThreads
 from clew_events.objects import Message
 from clew_events.queries import (
     AsOf,
@@ -68,6 +71,28 @@ class Queries:
             Unavailable: it has not within this client's timeout.
         """
         return await self.get_thread(thread_id, at_least=n)
+
+    async def list_threads(self, **asked: Unpack[Asked]) -> ThreadList:
+        """A page of the tenant's threads, by default those created last.
+
+        Take ``at_least`` from what a change answered to see that change in the list.
+        """
+        return await self.ask_for_threads(question(asked))
+
+    async def ask_for_threads(self, query: ListThreads) -> ThreadList:
+        """A page of the tenant's threads, as a question says that was put together elsewhere."""
+        return await self._ask("list_threads", query, reading.thread_list)
+
+    async def iter_threads(self, **asked: Unpack[Asked]) -> AsyncIterator[ListedThread]:
+        """All threads that are asked for, fetched page by page as they are needed."""
+        query = msgspec.structs.replace(question(asked), limit=asked.get("limit", PAGE))
+        while True:
+            page = await self.ask_for_threads(query)
+            for thread in page.data:
+                yield thread
+            if page.next is None:
+                return
+            query = msgspec.structs.replace(query, after=page.next)
 
     async def get_message(
         self,

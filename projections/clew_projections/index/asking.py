@@ -56,7 +56,7 @@ class Index:
         while (come := (await self.marks()).get(shard, 0)) < seq:
             if (left := until - loop.time()) <= 0:
                 raise Unavailable(
-                    f"the index has come to {shard}:{come}, and 'at_least' is {shard}:{seq}: ask again later",
+                    f"the index has come to {shard}-{come}, and 'at_least' is {shard}-{seq}: ask again later",
                     code="index_behind",
                     param="at_least",
                 )

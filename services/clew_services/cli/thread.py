@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from clew_services.cli import thread_asking, thread_changing
+from clew_services.cli import thread_asking, thread_changing, thread_listing
 
 
 @click.group("thread")
@@ -15,6 +15,7 @@ def command() -> None:
 for each in (
     thread_changing.create,
     thread_asking.get,
+    thread_listing.command,
     thread_changing.update,
     thread_changing.delete,
     thread_changing.add_message,

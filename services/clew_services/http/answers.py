@@ -31,6 +31,11 @@ def json_answer(value: object, status: int = 200, headers: Headers = ()) -> Answ
     return Answer(status, msgspec.json.format(_ENCODER.encode(value), indent=2), (_JSON, *headers))
 
 
+def position(text: str) -> tuple[bytes, bytes]:
+    """``Clew-Position``: where the log was, as ``at_least`` takes it."""
+    return b"clew-position", text.encode()
+
+
 def stamp(position: Position, n: int, at: datetime) -> Headers:
     """The headers of an answer about the past: the last commit by then, where it stands, and of when it is."""
     time = at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -14,6 +14,7 @@ from clew_services.http.carrying import Carrying
 from clew_services.http.edge import Doorway, Edge, Nowhere, Respond, Show, Window
 from clew_services.http.events import Events
 from clew_services.http.health import Readiness, alive
+from clew_services.http.listing import Listing
 from clew_services.http.messages import Messages
 from clew_services.http.openapi import description
 from clew_services.http.pace import Pace
@@ -72,7 +73,7 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
             "/v1/threads/{thread_id}",
             doorway(GET=threads.retrieve, POST=threads.modify, PATCH=threads.patch, DELETE=threads.delete),
         ),
-        Route("/v1/threads", doorway({"GET": threads.unlisted}, POST=threads.create)),
+        Route("/v1/threads", doorway(GET=Listing(clew.reader).page, POST=threads.create)),
         Route("/v1/threads/{thread_id}/messages", doorway(GET=messages.page, POST=messages.create)),
         Route(
             "/v1/threads/{thread_id}/messages/{message_id}",

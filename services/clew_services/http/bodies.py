@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
 from clew_events.ids import ThreadId
+from clew_events.listing import OrderBy
 from clew_events.queries import AsOf, Cursor, Instant, Limit, Order
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
@@ -70,6 +71,20 @@ class PageOfFeed(Request, frozen=True, kw_only=True):
     thread_id: ThreadId | None = None
     since: Instant | None = None
     until: Instant | None = None
+
+
+class PageOfThreads(Request, frozen=True, kw_only=True):
+    """The query string of ``GET /v1/threads``: all of a question as JSON in ``query``, or what it says most often."""
+
+    limit: Limit = 20
+    order: Order = "desc"
+    order_by: OrderBy | None = None
+    after: str | None = None
+    before: str | None = None
+    search: str | None = None
+    count: Literal["true", "false"] = "false"
+    at_least: str | None = None
+    query: str | None = None
 
 
 class PageOfMessages(Request, frozen=True, kw_only=True):

@@ -6,9 +6,11 @@ from msgspec.structs import replace
 
 from clew_events.commands import Command
 from clew_events.errors import Conflict, Rejected
+from clew_events.listing import positions_text
 from clew_events.replies import Done
 from clew_services import refusals
 from clew_services.http import attempts
+from clew_services.http.answers import position
 from clew_services.http.attempts import Attempts
 from clew_services.http.call import Call
 from clew_services.http.parts import Commands
@@ -47,3 +49,8 @@ class Carrying:
     async def _carry(self, call: Call, command: Command) -> Done:
         tenant, actor = call.holder.tenant, call.holder.actor
         return await self._commands.handle(tenant, command, actor=actor, trace=call.trace)
+
+
+def where(done: Done) -> tuple[bytes, bytes]:
+    """The header that says where a command's commit is in the log."""
+    return position(positions_text(done.position))

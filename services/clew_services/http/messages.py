@@ -11,7 +11,7 @@ from clew_events.requests import NewMessage
 from clew_services.http.answers import Answer, json_answer, stamp
 from clew_services.http.bodies import ModifyMessageBody, PageOfMessages, PatchBody
 from clew_services.http.call import MOMENT, Call
-from clew_services.http.carrying import Carrying
+from clew_services.http.carrying import Carrying, where
 from clew_services.http.parts import Queries
 
 _NUMBERS: Final = frozenset({"limit"}) | MOMENT
@@ -30,7 +30,7 @@ class Messages:
         thread_id = call.thread_id
         message = await call.body(NewMessage)
         done = await self._carrying.out(call, AddMessage(thread_id=thread_id, message=message))
-        return json_answer(done.message)
+        return json_answer(done.message, headers=(where(done),))
 
     async def page(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/messages``: the newest first unless asked otherwise, now or as of a moment."""
@@ -80,7 +80,7 @@ class Messages:
         done = await self._carrying.out(
             call, UpdateMessage(thread_id=thread_id, message_id=message_id, metadata=body.metadata)
         )
-        return json_answer(done.message)
+        return json_answer(done.message, headers=(where(done),))
 
     async def patch(self, call: Call) -> Answer:
         """``PATCH /v1/threads/{thread_id}/messages/{message_id}``: single metadata keys are set and unset."""
@@ -89,9 +89,9 @@ class Messages:
         done = await self._carrying.out(
             call, UpdateMessage(thread_id=thread_id, message_id=message_id, patch=body.metadata)
         )
-        return json_answer(done.message)
+        return json_answer(done.message, headers=(where(done),))
 
     async def delete(self, call: Call) -> Answer:
         """``DELETE /v1/threads/{thread_id}/messages/{message_id}``."""
         done = await self._carrying.out(call, DeleteMessage(thread_id=call.thread_id, message_id=call.message_id))
-        return json_answer(done.deleted)
+        return json_answer(done.deleted, headers=(where(done),))

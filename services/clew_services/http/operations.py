@@ -12,6 +12,7 @@ from clew_events.blame import Blame
 from clew_events.difference import Difference
 from clew_events.examples import EXAMPLES
 from clew_events.ids import COMMAND_ID_PATTERN, MESSAGE_ID_PATTERN, THREAD_ID_PATTERN
+from clew_events.listed import ThreadList
 from clew_events.objects import Gone, Message, MessagePage, Thread
 from clew_events.requests import NewMessage
 from clew_events.schemas import as_json
@@ -24,6 +25,7 @@ from clew_services.http.bodies import (
     PageOfFeed,
     PageOfHistory,
     PageOfMessages,
+    PageOfThreads,
     PatchBody,
 )
 from clew_services.http.commits import CommitPage
@@ -91,11 +93,12 @@ def _query_parameters(form: type, prefix: str = "") -> dict[str, Mapping[str, ob
     }
 
 
+THREADS_QUERY: Final = _query_parameters(PageOfThreads, "threads_")
 MESSAGES_QUERY: Final = _query_parameters(PageOfMessages)
 BETWEEN_QUERY: Final = _query_parameters(Between, "diff_")
 HISTORY_QUERY: Final = _query_parameters(PageOfHistory, "history_")
 FEED_QUERY: Final = _query_parameters(PageOfFeed, "feed_")
-QUERY: Final = {**MESSAGES_QUERY, **BETWEEN_QUERY, **HISTORY_QUERY, **FEED_QUERY}
+QUERY: Final = {**THREADS_QUERY, **MESSAGES_QUERY, **BETWEEN_QUERY, **HISTORY_QUERY, **FEED_QUERY}
 
 
 def _of(reply: str) -> object:
@@ -125,6 +128,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Create a thread, with messages already in it or without",
         body=CreateThreadBody, asked=samples.CREATED, answer=Thread, answered=samples.THREAD,
         errors=(*_ALWAYS, 409, 412, 413),
+    ),
+    Operation(
+        name="listThreads", method="GET", path=THREADS,
+        summary="List threads by what they are, what was said in them, and when",
+        answer=ThreadList, answered=samples.THREADS,
+        parameters=("beta", *THREADS_QUERY), errors=_ALWAYS,
     ),
     Operation(
         name="getThread", method="GET", path=THREAD,

@@ -8,6 +8,8 @@ from typing import Protocol
 from clew_events.blame import Blame
 from clew_events.commands import Command
 from clew_events.difference import Difference
+from clew_events.listed import ThreadList
+from clew_events.listing import ListThreads
 from clew_events.past import Then
 from clew_events.queries import (
     GetBlame,
@@ -40,6 +42,9 @@ class Queries(Protocol):
 
     async def thread(self, tenant: str, query: GetThread) -> Found:
         """A thread as it is."""
+
+    async def threads(self, tenant: str, query: ListThreads) -> ThreadList:
+        """A page of a tenant's threads."""
 
     async def message(self, tenant: str, query: GetMessage) -> Found:
         """One message as it is."""

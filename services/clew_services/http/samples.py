@@ -32,6 +32,26 @@ MESSAGE: Final = {
     "incomplete_at": None,
     "incomplete_details": None,
 }
+THREADS: Final = {
+    "object": "list",
+    "data": [
+        {
+            **THREAD,
+            "updated_at": _AT,
+            "version": 1,
+            "message_count": 1,
+            "created_by": "shop",
+            "updated_by": "shop",
+        }
+    ],
+    "first_id": _THREAD_ID,
+    "last_id": _THREAD_ID,
+    "has_more": False,
+    "next": None,
+    "fresh": {"position": "0-17,1-4", "at": "2026-11-22T22:00:00Z"},
+    "count": None,
+    "facets": None,
+}
 PAGE: Final = {
     "object": "list",
     "data": [MESSAGE],

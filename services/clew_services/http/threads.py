@@ -7,14 +7,14 @@ from typing import Final
 import msgspec
 
 from clew_events.commands import Command, CreateThread, DeleteThread, UpdateThread
-from clew_events.errors import NotFound, Unauthorized
+from clew_events.errors import NotFound
 from clew_events.objects import CodeInterpreterFiles, Resources, Thread
 from clew_events.queries import AsOf, GetStateAt, GetThread
 from clew_services.http import conditions
 from clew_services.http.answers import Answer, etag, json_answer, stamp
 from clew_services.http.bodies import CreateThreadBody, ModifyThreadBody, PatchBody
 from clew_services.http.call import Call
-from clew_services.http.carrying import Carrying
+from clew_services.http.carrying import Carrying, where
 from clew_services.http.parts import Queries
 
 _NOTHING: Final = Resources()
@@ -33,14 +33,6 @@ class Threads:
         body = await call.body(CreateThreadBody, empty=b"{}")
         return await self._change(
             call, CreateThread(messages=body.messages, metadata=body.metadata, tool_resources=body.tool_resources)
-        )
-
-    async def unlisted(self, _call: Call) -> Answer:
-        """``GET /v1/threads``: refused, in the words in which it always was."""
-        raise Unauthorized(
-            "Your request to GET /v1/threads must be made with a session key (that is, it can only be made from the "
-            "browser). You made it with the following key type: secret.",
-            code="missing_scope",
         )
 
     async def retrieve(self, call: Call) -> Answer:
@@ -80,11 +72,11 @@ class Threads:
     async def delete(self, call: Call) -> Answer:
         """``DELETE /v1/threads/{thread_id}``."""
         done = await self._carrying.out(call, DeleteThread(thread_id=call.thread_id))
-        return json_answer(done.deleted)
+        return json_answer(done.deleted, headers=(where(done),))
 
     async def _change(self, call: Call, command: Command) -> Answer:
         done = await self._carrying.out(call, command)
-        return json_answer(done.thread, headers=(etag(done.n),))
+        return json_answer(done.thread, headers=(etag(done.n), where(done)))
 
 
 def _as_retrieved(thread: Thread) -> Thread:

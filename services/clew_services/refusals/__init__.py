@@ -9,8 +9,9 @@ import msgspec
 
 from clew_events.commands import Command
 from clew_events.errors import Invalid
+from clew_events.listing import ListThreads
 from clew_events.queries import GetStateAt
-from clew_services.refusals import faults, rules, words
+from clew_services.refusals import asking, faults, rules, words
 
 T = TypeVar("T")
 
@@ -55,6 +56,8 @@ def check(value: object) -> None:
     form = type(value)
     if form in _COMMANDS:
         rules.check_command(value)  # type: ignore[arg-type]
+    elif isinstance(value, ListThreads):
+        asking.check_list(value)
     elif isinstance(value, GetStateAt):
         rules.check_moment(value)
 

@@ -15,13 +15,14 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from clew_events.content import Detail, Role, ToolName
+from clew_events.listing import OrderBy
 from clew_events.queries import Consistency, Order
 
 Schema = Mapping[str, object]
 
 # msgspec exports the choices sorted; sentences name them in the contract's order.
 _SPELLED: Final = {
-    frozenset(get_args(choice)): get_args(choice) for choice in (Role, Detail, ToolName, Order, Consistency)
+    frozenset(get_args(choice)): get_args(choice) for choice in (Role, Detail, ToolName, Order, OrderBy, Consistency)
 }
 
 # What OpenAI reports before anything else; the rest comes as it stands in the contract.
@@ -75,18 +76,25 @@ def _violation(error: ValidationError) -> Violation:
 @functools.cache
 def _validator(form: object) -> Draft202012Validator:
     schema = msgspec.json.schema(form)
-    return _Validator(cast("dict[str, object]", _inlined(schema, schema.get("$defs", {}))))
+    definitions = schema.get("$defs", {})
+    inlined = cast("dict[str, object]", _inlined(schema, definitions))
+    return _Validator(
+        {**inlined, "$defs": {name: _inlined(definitions[name], definitions, name) for name in definitions}}
+    )
 
 
-def _inlined(node: object, definitions: Mapping[str, object]) -> object:
-    """A schema without references, its choices in the contract's order. No type of ours contains itself."""
+def _inlined(node: object, definitions: Mapping[str, object], *within: str) -> object:
+    """A schema without references but of a type to itself, its choices in the contract's order."""
     if isinstance(node, list):
-        return [_inlined(part, definitions) for part in node]
+        return [_inlined(part, definitions, *within) for part in node]
     if not isinstance(node, dict):
         return node
     if "$ref" in node:
-        return _inlined(definitions[node["$ref"].rpartition("/")[2]], definitions)
-    inlined = {name: _inlined(part, definitions) for name, part in node.items() if name != "$defs"}
+        name = node["$ref"].rpartition("/")[2]
+        if name in within:
+            return {"type": "object", "$ref": node["$ref"]}
+        return _inlined(definitions[name], definitions, *within, name)
+    inlined = {name: _inlined(part, definitions, *within) for name, part in node.items() if name != "$defs"}
     if isinstance(choices := node.get("enum"), list):
         inlined["enum"] = list(_SPELLED.get(frozenset(choices), choices))
     return inlined

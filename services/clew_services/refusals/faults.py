@@ -14,6 +14,7 @@ import msgspec
 
 from clew_events import ids
 from clew_events.errors import Invalid
+from clew_events.listing import POSITIONS_PATTERN
 from clew_services.refusals import words
 from clew_services.refusals.contract import Schema, Violation, branches, json_type, violations
 
@@ -24,6 +25,7 @@ _PREFIXES: Final = {ids.THREAD_ID_PATTERN: "thread", ids.MESSAGE_ID_PATTERN: "ms
 _SHAPES: Final = {
     ids.THREAD_ID_PATTERN: "'thread' and up to 122 letters, digits, '_' and '-'",
     ids.MESSAGE_ID_PATTERN: "'msg_' and 24 letters and digits",
+    POSITIONS_PATTERN: "'<shard>-<sequence>', or several with commas",
     ids.COMMAND_ID_PATTERN: "1 to 128 visible ASCII characters",
     ids.TENANT_PATTERN: "1 to 64 of 'a-z', '0-9', '_' and '-', not beginning with '_' or '-'",
     ids.ACTOR_PATTERN: "1 to 128 characters, none of them a control character",

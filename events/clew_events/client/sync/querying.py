@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 from clew_events.blame import Blame
 from clew_events.client import calls
 from clew_events.client.answers import MessageFound, MessagesFound, MessagesThen, MessageThen, ThreadFound
+from clew_events.client.asking import Asked
 from clew_events.client.querying import PAGE
 from clew_events.client.sync.background import Background
 from clew_events.difference import Difference
+from clew_events.listed import ListedThread, ThreadList
+from clew_events.listing import ListThreads
 from clew_events.objects import Message
 from clew_events.queries import AsOf, Consistency, EventType, Order
 from clew_events.replies import Entry, History, Moment
@@ -42,6 +45,24 @@ class Queries:
             Unavailable: it has not within this client's timeout.
         """
         return self._run(self._clew.wait_for(thread_id, n))
+
+    def list_threads(self, **asked: Unpack[Asked]) -> ThreadList:
+        """A page of the tenant's threads, by default those created last."""
+        return self._run(self._clew.list_threads(**asked))
+
+    def ask_for_threads(self, query: ListThreads) -> ThreadList:
+        """A page of the tenant's threads, as a question says that was put together elsewhere."""
+        return self._run(self._clew.ask_for_threads(query))
+
+    def iter_threads(self, **asked: Unpack[Asked]) -> Iterator[ListedThread]:
+        """All threads that are asked for, fetched page by page as they are needed."""
+        following: Asked = {"limit": PAGE, **asked}
+        while True:
+            page = self.list_threads(**following)
+            yield from page.data
+            if page.next is None:
+                return
+            following = {**following, "after": page.next}
 
     def get_message(
         self,
