@@ -15,6 +15,7 @@ from clew_projections.current import Current
 from clew_projections.deliveries import Deliveries
 from clew_projections.doubt import Doubts
 from clew_projections.feed import Feed
+from clew_projections.feed.tail import Tail
 from clew_projections.fold import FOLD
 from clew_projections.from_log import FromLog
 from clew_projections.generations.alias import Alias, Written
@@ -96,6 +97,8 @@ class Clew:
         )
         self.trail = Trail(js, self.histories)
         self.feed = Feed(js, deployment.shards)
+        self.tail = Tail(self.nc, js, deployment.shards)
+        connection.reconnected.append(self.tail.doubt)
         pages = HistoryPages(self.trail, self.current, self.memory)
         past = Past(self.trail, self.current, self.memory)
         self.lists = Lists(deployment.shards)

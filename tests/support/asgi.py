@@ -92,6 +92,7 @@ class Parts:
 
     def __init__(self) -> None:
         self.handler = self.reader = self.js = self.deployment = self
+        self.tail = self
         self.feeder = "clew_threads_v1"
         self.shards = 2
         self.observer = NOBODY

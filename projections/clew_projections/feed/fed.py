@@ -25,6 +25,7 @@ class Fed(NamedTuple):
     stored_at: int
     shard: int
     seq: int
+    thread: str
     body: bytes
     hash: str
     trace_id: str | None
@@ -44,12 +45,12 @@ class Fed(NamedTuple):
 
 def fed(stored: Stored, shard: int) -> Fed:
     """What a stream holds, as the feed gives it."""
-    when = microseconds(stored.headers[STAMP])
+    when, thread = microseconds(stored.headers[STAMP]), address_of(stored.subject).thread
     try:
         recorded = _own(stored, shard)
     except Corrupt as fault:
-        return Fed(when, shard, stored.seq, stored.body, body_hash(stored.body), None, None, fault)
-    return Fed(when, shard, stored.seq, stored.body, recorded.hash, recorded.trace_id, recorded.commit, None)
+        return Fed(when, shard, stored.seq, thread, stored.body, body_hash(stored.body), None, None, fault)
+    return Fed(when, shard, stored.seq, thread, stored.body, recorded.hash, recorded.trace_id, recorded.commit, None)
 
 
 def _own(stored: Stored, shard: int) -> Recorded:

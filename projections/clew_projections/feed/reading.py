@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -70,7 +70,7 @@ class Feed:
         start = await self._start(tenant, query, wanted, ends)
         if query.after == cursors.LATEST:
             return FeedPage((), start, more=False)
-        await self._hold_same_log(start)
+        await self.hold_same_log(start)
         chunk = query.limit // len(ends) + 2
         readers: list[Ahead] | list[Behind] = (
             [Ahead(self._js, at, end.subject, start.seqs[at], end.goal, chunk=chunk) for at, end in ends.items()]
@@ -94,7 +94,7 @@ class Feed:
             return FeedPage(tuple(items), cursor, more=False)
         return FeedPage(tuple(items), cursor, more=True)
 
-    async def up_to(self, tenant: str, query: GetFeed, start: Cursor, seqs: Sequence[int]) -> AsyncIterator[Fed]:
+    async def up_to(self, tenant: str, query: GetFeed, start: Cursor, seqs: Sequence[int]) -> AsyncGenerator[Fed]:
         """Every commit after a cursor up to the given sequence of each shard, wanted or not, read ahead of its taking.
 
         Raises:
@@ -116,7 +116,7 @@ class Feed:
         """
         wanted = Wanted(query)
         start = await self._start(tenant, query, wanted, await self._ends(tenant, wanted))
-        await self._hold_same_log(start)
+        await self.hold_same_log(start)
         return start
 
     async def _ends(self, tenant: str, wanted: Wanted) -> dict[int, _End]:
@@ -160,7 +160,12 @@ class Feed:
                 seqs[shard] = min(seqs[shard], found.seq)
         return replace(start, seqs=tuple(seqs))
 
-    async def _hold_same_log(self, start: Cursor) -> None:
+    async def hold_same_log(self, start: Cursor) -> None:
+        """Hold that the log is the one in which a cursor was.
+
+        Raises:
+            Invalid: the commit that the cursor passed last is another one now, or gone with all that followed.
+        """
         if start.mark is None:
             return
         shard, seq = start.mark.shard, start.seqs[start.mark.shard]

@@ -47,3 +47,9 @@ class Wanted:
         if self.until is not None and fed.stored_at > self.until:
             return False
         return fed.commit is None or self._choice.takes(fed.commit)
+
+    def listens(self, fed: Fed) -> bool:
+        """Whether a commit that was heard of, whatever its thread, is wanted."""
+        if self.thread is not None and fed.thread != self.thread:
+            return False
+        return self.holds(fed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -24,6 +25,8 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     headers: Headers = ()
+    chunks: AsyncIterator[bytes] | None = None
+    """What follows, as it comes about: the answer then has no length, and goes on until its reader leaves."""
 
 
 def json_answer(value: object, status: int = 200, headers: Headers = ()) -> Answer:

@@ -15,6 +15,7 @@ from clew_services.http.edge import Doorway, Edge, Nowhere, Respond, Show, Windo
 from clew_services.http.events import Events
 from clew_services.http.health import Readiness, alive
 from clew_services.http.listing import Listing
+from clew_services.http.live import Live
 from clew_services.http.messages import Messages
 from clew_services.http.openapi import description
 from clew_services.http.pace import Pace
@@ -80,9 +81,12 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
             doorway(GET=messages.retrieve, POST=messages.modify, PATCH=messages.patch, DELETE=messages.delete),
         ),
         Route("/v1/threads/{thread_id}/events", doorway(reading="audit", GET=past.events)),
-        Route("/v1/events", doorway(reading="audit", versioned=False, GET=Events(clew.reader).feed)),
         Route("/v1/threads/{thread_id}/diff", doorway(reading="audit", GET=past.diff)),
         Route("/v1/threads/{thread_id}/blame", doorway(reading="audit", GET=past.blame)),
+        Route(
+            "/v1/events",
+            doorway(reading="audit", versioned=False, GET=Events(clew.reader, Live(clew.feed, clew.tail)).feed),
+        ),
         Route("/healthz", Window(alive)),
         Route("/readyz", Window(Readiness(clew, settings.stuck_after).show)),
         Route("/openapi.json", Window(description)),

@@ -71,6 +71,7 @@ class PageOfFeed(Request, frozen=True, kw_only=True):
     thread_id: ThreadId | None = None
     since: Instant | None = None
     until: Instant | None = None
+    stream: Literal["true", "false"] = "false"
 
 
 class PageOfThreads(Request, frozen=True, kw_only=True):

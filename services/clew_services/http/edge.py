@@ -22,6 +22,7 @@ from clew_services.http.attempts import repetition
 from clew_services.http.call import Call
 from clew_services.http.intake import CallerSlow, Incomplete, Intake
 from clew_services.http.pace import Pace
+from clew_services.http.streaming import streamed
 from clew_services.keys import Holder, Keys, KeyScope
 from clew_services.observing import Answered, unanswered
 
@@ -106,8 +107,17 @@ class Doorway(Edge):
         if holder is not None:
             tenant = holder.tenant.encode()
             common = (*common, (b"openai-organization", tenant), (b"openai-project", tenant))
-        await _send(send, answer, request_id, common)
-        await intake.drop()
+        if answer.chunks is None or scope["method"] == "HEAD":
+            await _send(send, answer, request_id, common)
+            await intake.drop()
+        else:
+            await streamed(
+                send, intake, answer.chunks, (*answer.headers, *common, _named(request_id)), self._admits(headers)
+            )
+
+    def _admits(self, headers: Mapping[bytes, bytes]) -> Callable[[], object]:
+        # Whoever loses their key loses what they were given by it, too.
+        return lambda: admitted(headers, self._keys)
 
 
 class Window(Edge):
@@ -147,6 +157,10 @@ class Nowhere(Edge):
         await Intake(dict(scope["headers"]), receive, 0).drop()
 
 
+def _named(request_id: str) -> tuple[bytes, bytes]:
+    return b"x-request-id", request_id.encode()
+
+
 def _request_id() -> str:
     # Unique is enough, nothing is kept secret by it: so no system call for each request.
     return f"req_{_IDS.getrandbits(128):032x}"
@@ -170,7 +184,7 @@ async def _send(send: Send, answer: Answer, request_id: str, common: Headers = (
     headers = [
         *answer.headers,
         *common,
-        (b"x-request-id", request_id.encode()),
+        _named(request_id),
         (b"content-length", b"%d" % len(answer.body)),
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -93,6 +93,14 @@ def too_many(wait: int) -> Answer:
     return answer._replace(headers=(*answer.headers, (b"retry-after", b"%d" % wait)))
 
 
+def too_many_readers(wait: int) -> Answer:
+    """As many read live as may."""
+    answer = envelope(
+        _TOO_MANY, f"Too many read the live feed already. Please try again in {wait}s.", code="too_many_streams"
+    )
+    return answer._replace(headers=(*answer.headers, (b"retry-after", b"%d" % wait)))
+
+
 def unexpected(request_id: str) -> Answer:
     """Something broke that should not; the log says what, under the request's id."""
     return envelope(500, f"The server had an error while processing your request ({request_id}).")

@@ -24,6 +24,8 @@ from clew_events.queries import (
     ListMessagesAt,
 )
 from clew_events.replies import Done, Feed, Found, History, Moment
+from clew_projections.feed import Feed as Feeds
+from clew_projections.feed.tail import Tail
 from clew_projections.parking import Parked
 from clew_services.observing import Observer
 from clew_services.progress import Api
@@ -100,6 +102,14 @@ class Parts(Protocol):
     @property
     def reader(self) -> Queries:
         """What answers queries."""
+
+    @property
+    def feed(self) -> Feeds:
+        """The whole log."""
+
+    @property
+    def tail(self) -> Tail:
+        """The live end of it."""
 
     @property
     def js(self) -> Api:

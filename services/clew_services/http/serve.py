@@ -67,6 +67,7 @@ async def serve_http(
             ready(f"http://{_bracketed(host)}:{port}")
         await asyncio.shield(serving)
     finally:
+        await clew.tail.close()  # what would never end by itself
         await _stopped(server, serving)
     raise Unavailable("the HTTP server ended by itself", code="http_ended")
 

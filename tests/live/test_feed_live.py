@@ -1,0 +1,278 @@
+"""The feed as it happens: whatever goes down or is slow, every reader gets what the log has, once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from signal import SIGKILL
+
+import httpx2
+import msgspec
+import pytest
+
+from clew_events.errors import Unavailable
+from clew_projections.feed import listener as listening
+from clew_services.compose import Clew, connected
+from support.api import ACME, GLOBEX, served
+from support.deployments import deployed
+from support.truth import log_of
+from support.waiting import eventually
+from support.writers import Writer, handler, thread_id
+
+Event = dict[str, object]
+
+
+class Reader:
+    """A reader of server-sent events who comes back after the last one when cut off."""
+
+    def __init__(self, url: Callable[[], str], key: str = ACME, **asked: str) -> None:
+        self._url = url
+        self._key = key
+        self._asked = asked
+        self.last = ""
+        self.events: list[Event] = []
+        self.ids: list[str] = []
+        self.times = 0
+
+    async def read(self) -> None:
+        while True:
+            headers = {"Authorization": f"Bearer {self._key}", "Accept": "text/event-stream"}
+            if self.last:
+                headers["Last-Event-ID"] = self.last
+            try:
+                async with httpx2.AsyncClient(timeout=30) as http:
+                    url = f"{self._url()}/v1/events"
+                    async with http.stream("GET", url, headers=headers, params=self._asked) as answer:
+                        self.times += 1
+                        async for event in events_of(answer):
+                            self.take(event)
+            except httpx2.HTTPError:
+                pass
+            await asyncio.sleep(0.02)
+
+    def take(self, event: dict[str, str]) -> None:
+        if event.get("event") == "commit":
+            self.last = event["id"]
+            self.ids.append(event["id"])
+            self.events.append(msgspec.json.decode(event["data"]))
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        return [place_of(event) for event in self.events]
+
+
+async def events_of(answer: httpx2.Response) -> AsyncIterator[dict[str, str]]:
+    event: dict[str, str] = {}
+    async for line in answer.aiter_lines():
+        name, _, value = line.partition(": ")
+        if not line:
+            yield event
+            event = {}
+        elif name:
+            event[name] = value
+
+
+def place_of(event: Event) -> tuple[int, int]:
+    position = event["position"]
+    assert isinstance(position, dict)
+    return position["shard"], position["seq"]
+
+
+@asynccontextmanager
+async def reading(*readers: Reader) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(reader.read()) for reader in readers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def places_of(clew: Clew, tenant: str) -> list[tuple[int, int]]:
+    threads = await log_of(clew)
+    return sorted(
+        (each.position.shard, each.position.seq) for at, all_ in threads.items() if at.tenant == tenant for each in all_
+    )
+
+
+async def has_all(reader: Reader, clew: Clew, tenant: str) -> None:
+    wanted = await places_of(clew, tenant)
+
+    async def all_there() -> bool:
+        assert len(reader.places) >= len(wanted)
+        return True
+
+    await eventually(all_there)
+    assert sorted(reader.places) == wanted  # nothing missed, nothing twice, nothing of another
+    newest: dict[object, int] = {}
+    for event in reader.events:
+        assert event["n"] == newest.get(event["thread_id"], 0) + 1
+        newest[event["thread_id"]] = event["n"]
+
+
+async def write(clew: Clew, tenant: str, threads: int, each: int) -> None:
+    writer = Writer(handler(clew), tenant)
+
+    async def one() -> None:
+        thread = thread_id(await writer.create())
+        for _ in range(each - 1):
+            await writer.add(thread)
+
+    await asyncio.gather(*(one() for _ in range(threads)))
+
+
+async def test_readers_get_what_there_was_and_what_comes_and_of_their_own_tenant_only(clew: Clew) -> None:
+    await write(clew, "acme", 5, 3)
+    await write(clew, "globex", 2, 2)
+    async with served(clew) as url:
+        acme, late = Reader(lambda: url), Reader(lambda: url, after="latest")
+        globex, some = Reader(lambda: url, GLOBEX), Reader(lambda: url, type="MessageAdded", stream="true")
+        async with reading(acme, late, globex, some):
+            await eventually(lambda: _true(len(acme.events) == 15 and late.times and len(some.events) == 10))
+            await write(clew, "acme", 8, 5)
+            await write(clew, "globex", 3, 2)
+            await has_all(acme, clew, "acme")
+            await has_all(globex, clew, "globex")
+            await eventually(lambda: _true(len(some.events) == 10 + 32))
+            await eventually(lambda: _true(len(late.events) == 40))
+        assert set(late.places) == set(acme.places[15:])
+        assert acme.times == 1
+
+
+async def test_what_comes_after_any_id_is_exactly_the_next(clew: Clew) -> None:
+    async with served(clew) as url:
+        first = Reader(lambda: url)
+        async with reading(first):
+            await write(clew, "acme", 6, 5)
+            await has_all(first, clew, "acme")
+        for place in (0, 7, 28, 29):
+            onwards = Reader(lambda: url)
+            onwards.last = first.ids[place]
+            left = sorted(first.places[place + 1 :])
+            async with reading(onwards):
+                await eventually(lambda onwards=onwards, left=left: _true(len(onwards.places) >= len(left)))
+            assert sorted(onwards.places) == left
+
+
+async def test_readers_are_whole_through_kills_of_the_server_and_restarts_of_the_api(tmp_path: Path) -> None:
+    async with deployed(tmp_path / "data") as server, connected(server.url, name="writer") as clew:
+        here: list[str] = []
+        stop = asyncio.Event()
+        readers = [Reader(lambda: here[-1]), Reader(lambda: here[-1], after="latest"), Reader(lambda: here[-1], GLOBEX)]
+
+        async def api(stack: AsyncExitStack) -> None:
+            other = await stack.enter_async_context(connected(server.url, name="api"))
+            here.append(await stack.enter_async_context(served(other)))
+
+        async def writing(tenant: str) -> None:
+            writer = Writer(handler(clew, deadline=30), tenant)
+            while not stop.is_set():
+                thread = thread_id(await writer.create())
+                for _ in range(4):
+                    await writer.add(thread)
+
+        async with AsyncExitStack() as stack:
+            first = await stack.enter_async_context(AsyncExitStack())
+            await api(first)
+            async with reading(*readers):
+                writers = [asyncio.create_task(writing(tenant)) for tenant in ("acme", "acme", "globex")]
+                for step in range(3):
+                    seen = len(readers[0].events)
+                    await eventually(lambda seen=seen: _true(len(readers[0].events) > seen + 20))
+                    if step == 1:
+                        await first.aclose()
+                        await api(stack)
+                    else:
+                        os.kill(server.pid, SIGKILL)
+                        await server.wait()
+                        await server.start()
+                stop.set()
+                await asyncio.gather(*writers)
+                await has_all(readers[0], clew, "acme")
+                await has_all(readers[2], clew, "globex")
+
+
+async def test_a_slow_reader_is_served_from_the_log_and_misses_nothing(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "ROOM", 3_000)
+    async with served(clew) as url, httpx2.AsyncClient(timeout=30) as http:
+        slow = Reader(lambda: url)
+        headers = {"Authorization": f"Bearer {ACME}"}
+        async with http.stream("GET", f"{url}/v1/events?stream=true", headers=headers) as answer:
+            await write(clew, "acme", 30, 5)
+            async for event in events_of(answer):
+                slow.take(event)
+                if len(slow.events) == 150:
+                    break
+        await has_all(slow, clew, "acme")
+
+
+async def test_a_commit_that_was_never_heard_of_is_read_from_the_log(clew: Clew) -> None:
+    async with served(clew) as url:
+        reader = Reader(lambda: url)
+        async with reading(reader):
+            await write(clew, "acme", 3, 1)
+            await has_all(reader, clew, "acme")
+            subscription = clew.tail._subscription
+            assert subscription is not None
+            deaf, subscription._cb = subscription._cb, _hears_nothing  # as when a network loses messages
+            await write(clew, "acme", 3, 1)
+            subscription._cb = deaf
+            await write(clew, "acme", 4, 2)
+            await has_all(reader, clew, "acme")
+            assert reader.times == 1
+
+
+async def test_nothing_is_subscribed_to_when_nobody_listens_and_a_stop_ends_every_stream(clew: Clew) -> None:
+    async with served(clew) as url:
+        readers = [Reader(lambda: url) for _ in range(20)]
+        async with reading(*readers):
+            await write(clew, "acme", 2, 2)
+            for reader in readers:
+                await has_all(reader, clew, "acme")
+            assert clew.tail._subscription is not None
+        await eventually(lambda: _true(clew.tail._subscription is None))
+        async with httpx2.AsyncClient(timeout=30) as http:
+            headers = {"Authorization": f"Bearer {ACME}", "Accept": "text/event-stream"}
+            async with http.stream("GET", f"{url}/v1/events", headers=headers) as answer:
+                lines = answer.aiter_lines()
+                assert await anext(lines) == "retry: 1000"
+                begun = [await anext(lines) for _ in range(1 + 4 * 4)]
+                assert begun.count("event: commit") == 4
+                await clew.tail.close()
+                assert [line async for line in lines if line] == []
+    with pytest.raises(Unavailable):
+        await clew.tail.listen("acme")
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        ({"order": "desc"}, "order"),
+        ({"until": "2026-01-01T00:00:00Z"}, "until"),
+        ({"after": "nonsense"}, "after"),
+        ({"type": "Nothing"}, "type"),
+        ({"stream": "maybe"}, "stream"),
+    ],
+)
+async def test_a_stream_that_cannot_be_is_refused_before_it_begins(
+    clew: Clew, asked: dict[str, str], param: str
+) -> None:
+    async with served(clew) as url, httpx2.AsyncClient(timeout=30) as http:
+        headers = {"Authorization": f"Bearer {ACME}"}
+        answer = await http.get(f"{url}/v1/events", headers=headers, params={"stream": "true", **asked})
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == param
+
+
+async def _true(value: object) -> object:
+    return value
+
+
+async def _hears_nothing(message: object) -> None:
+    pass
