@@ -42,12 +42,20 @@ def parts(node: object) -> Iterator[dict[str, Any]]:
         yield from parts(part)
 
 
+LEFT_OUT = frozenset({
+    "ifMatch", "as_of", "diff_from", "diff_to", "history_after", "history_before", "history_type", "feed_after",
+    "feed_type",
+})  # fmt: skip
+
+
 def narrowed(described: dict[str, Any]) -> dict[str, Any]:
     """The description without what JSON Schema cannot say, or Schemathesis does not send as it is."""
     for part in parts(described):
         if "parameters" in part and isinstance(part["parameters"], list):
-            # The quotes around an ETag do not survive.
-            part["parameters"] = [each for each in part["parameters"] if "ifMatch" not in each.get("$ref", "")]
+            # The quotes around an ETag do not survive, and which moments and cursors there are only the record knows.
+            part["parameters"] = [
+                each for each in part["parameters"] if each.get("$ref", "").rpartition("/")[2] not in LEFT_OUT
+            ]
     schemas = described["components"]["schemas"]
     # Chunks overlap by at most half, a store is named in one of two ways, and what is attached adds up.
     del schemas["NewMessage"]["properties"]["attachments"]

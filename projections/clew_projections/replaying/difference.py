@@ -78,6 +78,11 @@ class Differing:
         self.last = recorded
         return True
 
+    def turn(self) -> None:
+        """Go on from here: what was taken so far is what lies before, and the difference begins anew."""
+        self._before, self._start = self._after, self.last
+        self._touched, self._commits = {}, []
+
     def answer(self) -> Difference:
         """What changed, by what was taken so far."""
         before, after = self._before, self._after

@@ -2,49 +2,104 @@
 
 from __future__ import annotations
 
-import click
+from collections.abc import Sequence
+from datetime import datetime
+from typing import get_args
 
-from clew_events.queries import GetHistory
+import click
+from msgspec.structs import replace
+
+from clew_events.difference import Difference
+from clew_events.queries import EventType, GetHistory
 from clew_events.replies import Entry, History
+from clew_events.subjects import Address
+from clew_projections.replaying.difference import Differing
+from clew_projections.replaying.times import NOW, Moment
 from clew_services import compose
-from clew_services.cli import display, options
-from clew_services.cli.changes import in_words
+from clew_services.cli import options, telling
 from clew_services.cli.outcome import print_json
 from clew_services.cli.session import look
 
 _PAGE = 1000
+_TYPES = get_args(EventType)
 
 
 @click.command("history")
 @options.thread
-@click.option("--start", type=click.IntRange(min=1), default=1, show_default=True, help="The first commit to show.")
+@click.option("--start", type=click.IntRange(min=1), help="The first commit to show.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), help="Show at most so many.")
+@click.option("--reverse", is_flag=True, help="The newest first.")
+@click.option("-p", "--patch", is_flag=True, help="Show what each changed: before with a minus, after with a plus.")
+@click.option("--type", "types", type=click.Choice(_TYPES), multiple=True, help="Only with such an event.")
+@click.option("--actor", help="Only by this one; with a * at its end, by all whose names begin so.")
+@click.option("--since", type=options.TIME, help="Only from this time on.")
+@click.option("--until", type=options.TIME, help="Only up to this time.")
 @options.asking
-def command(*, thread: str, start: int, tenant: str, nats: str, as_json: bool) -> None:
-    """Show how a thread came to be what it is: one line per commit, the oldest first."""
+def command(
+    *,
+    thread: str,
+    start: int | None,
+    limit: int | None,
+    reverse: bool,
+    patch: bool,
+    types: Sequence[EventType],
+    actor: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    tenant: str,
+    nats: str,
+    as_json: bool,
+) -> None:
+    """Show how a thread came to be what it is: one line per commit, by default the oldest first."""
+    query = GetHistory(
+        thread_id=thread,
+        start=start,
+        limit=min(limit or _PAGE, _PAGE),
+        order="desc" if reverse else "asc",
+        types=tuple(types),
+        actor=actor,
+        since=since,
+        until=until,
+    )
 
-    async def read(clew: compose.Clew) -> History:
-        return await _all(clew, tenant, thread, start)
+    async def read(clew: compose.Clew) -> tuple[History, dict[int, Difference]]:
+        history = await _all(clew, tenant, query, limit)
+        numbers = {entry.commit.n for entry in history.commits} if patch and not as_json else set()
+        return history, await _patches(clew, Address(tenant, thread), numbers)
 
-    history = look(nats, read)
+    history, patches = look(nats, read)
     if as_json:
         print_json(history)
-    else:
-        title = ("n", "time", "actor", "command", "what changed", "hash")
-        display.rows(title, map(_line, history.commits), right=frozenset({"n"}))
+        return
+    lines: list[str] = []
+    for entry in history.commits:
+        lines.append(telling.one_line(entry.commit, entry.hash))
+        if (found := patches.get(entry.commit.n)) is not None:
+            lines += [*telling.changed(found), ""]
+    telling.show(lines)
 
 
-async def _all(clew: compose.Clew, tenant: str, thread: str, start: int) -> History:
+async def _all(clew: compose.Clew, tenant: str, query: GetHistory, limit: int | None) -> History:
     entries: list[Entry] = []
-    following: int | None = start
-    while following is not None:
-        query = GetHistory(thread_id=thread, start=following, limit=_PAGE)
+    while True:
         page = await clew.reader.history(tenant, query)
         entries += page.commits
-        following = page.next
-    return History(commits=tuple(entries))
+        if page.cursor is None or (limit is not None and len(entries) >= limit):
+            return History(commits=tuple(entries[:limit]))
+        query = replace(query, start=None, after=page.cursor)
 
 
-def _line(entry: Entry) -> tuple[object, ...]:
-    commit = entry.commit
-    what = "; ".join(map(in_words, commit.events))
-    return commit.n, display.when(commit.at), commit.actor, commit.command, what, entry.hash[:12]
+async def _patches(clew: compose.Clew, address: Address, numbers: set[int]) -> dict[int, Difference]:
+    # What was before a commit is known from all that lie before it.
+    if not numbers:
+        return {}
+    found: dict[int, Difference] = {}
+    differing = Differing(address, Moment(n=0), NOW)
+    async for recorded in clew.histories.after(address, 0):
+        differing.add(recorded)
+        if recorded.commit.n in numbers:
+            found[recorded.commit.n] = differing.answer()
+        if recorded.commit.n >= max(numbers):
+            break
+        differing.turn()
+    return found

@@ -57,14 +57,30 @@ class _Moment(click.ParamType[int | datetime]):
 
     name = "N|TIME"
 
+    def __init__(self, least: int = 1) -> None:
+        self._least = least
+
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | datetime:
         text = str(value)
-        if text.isascii() and text.isdecimal() and int(text) > 0:
+        if text.isascii() and text.isdecimal() and len(text) < 20 and int(text) >= self._least:
             return int(text)
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
             self.fail(f"{text!r} is neither a commit's number nor a time such as 2026-11-22T22:00:00Z", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class _Time(click.ParamType[datetime]):
+    """A time in ISO 8601; one without a zone is UTC."""
+
+    name = "TIME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a time such as 2026-11-22T22:00:00Z", param, ctx)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -100,7 +116,9 @@ def _user() -> str:
 
 
 MOMENT = _Moment()
+BEGINNING = _Moment(0)
 PAIR = _Pair()
+TIME = _Time()
 
 thread = click.argument("thread", callback=_known_thread)
 maybe_thread = click.argument("thread", required=False, callback=_known_thread)

@@ -10,17 +10,31 @@ from clew_events.queries import GetStateAt
 from clew_events.replies import Moment
 from clew_services import compose
 from clew_services.cli import display, options
+from clew_services.cli.following import follow
 from clew_services.cli.outcome import print_json
 from clew_services.cli.session import look
 from clew_services.cli.thread_asking import thread_facts
 
 
 @click.command("replay")
-@options.thread
+@options.maybe_thread
 @click.option("--at", type=options.MOMENT, help="After commit N, or at a time in ISO 8601; now, if left out.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Show commits as they happen, until interrupted.")
 @options.asking
-def command(*, thread: str, at: int | datetime | None, tenant: str, nats: str, as_json: bool) -> None:
-    """Show a thread as it was at some moment, folded anew from its history."""
+def command(
+    *, thread: str | None, at: int | datetime | None, following: bool, tenant: str, nats: str, as_json: bool
+) -> None:
+    """Show a thread as it was at some moment, folded anew from its history.
+
+    With --follow, show the commits of all of a tenant's threads, or of THREAD, as they happen.
+    """
+    if following:
+        if at is not None:
+            raise click.UsageError("--follow shows what happens from now on: it does not go with --at")
+        look(nats, lambda clew: follow(clew, tenant, thread, as_json=as_json))
+        return
+    if thread is None:
+        raise click.UsageError("Missing argument 'THREAD'.")
     query = (
         GetStateAt(thread_id=thread, n=at)
         if isinstance(at, int)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 import msgspec
 
-from clew_events.objects import Message, TextPart, Thread
+from clew_events.objects import Thread
 from clew_events.queries import Order
 from clew_events.replies import Done, Found
 from clew_services.cli import display, options
 from clew_services.cli.outcome import print_json
 from clew_services.cli.session import ask
+from clew_services.cli.telling import text_of
 
 
 @click.command()
@@ -32,7 +33,7 @@ def messages(*, thread: str, limit: int, order: Order, tenant: str, nats: str, a
     if as_json:
         print_json(found)
     elif found.messages is not None:
-        lines = [(each.id, display.when(each.created_at), each.role, _text(each)) for each in found.messages.data]
+        lines = [(each.id, display.when(each.created_at), each.role, text_of(each)) for each in found.messages.data]
         display.rows(("message", "created", "role", "text"), lines)
 
 
@@ -43,7 +44,7 @@ def show(answer: Done | Found, as_json: bool) -> None:
         return
     facts: list[tuple[str, object]] = []
     if answer.message is not None:
-        facts += [("message", answer.message.id), ("role", answer.message.role), ("text", _text(answer.message))]
+        facts += [("message", answer.message.id), ("role", answer.message.role), ("text", text_of(answer.message))]
     if answer.thread is not None:
         facts += thread_facts(answer.thread)
     if isinstance(answer, Done) and answer.deleted is not None:
@@ -60,9 +61,3 @@ def thread_facts(thread: Thread) -> list[tuple[str, object]]:
         *((f"metadata {key}", value) for key, value in thread.metadata.items()),
         *([("tool resources", resources)] if resources != "{}" else []),
     ]
-
-
-def _text(message: Message) -> str:
-    return " ".join(
-        part.text.value if isinstance(part, TextPart) else f"({part.__struct_config__.tag})" for part in message.content
-    )

@@ -1,0 +1,54 @@
+"""``clew blame``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import click
+
+from clew_events.blame import Blame, KeyRemoved, KeySet
+from clew_events.queries import GetBlame
+from clew_services import compose
+from clew_services.cli import options, telling
+from clew_services.cli.display import printable
+from clew_services.cli.outcome import print_json
+from clew_services.cli.session import look
+
+
+@click.command("blame")
+@options.thread
+@click.option("--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601; now, if left out.")
+@options.asking
+def command(*, thread: str, as_of: int | datetime | None, tenant: str, nats: str, as_json: bool) -> None:
+    """Show who last set each part of a thread, when, and in which commit; and who removed what is gone."""
+
+    async def read(clew: compose.Clew) -> Blame:
+        return await clew.reader.past.blame(tenant, GetBlame(thread_id=thread, as_of=as_of))
+
+    found = look(nats, read)
+    if as_json:
+        print_json(found)
+    else:
+        telling.show(_lines(found))
+
+
+def _lines(found: Blame) -> Iterator[str]:
+    yield f"{found.thread_id}  created by {telling.by_line(found.created)}"
+    if found.deleted is not None:
+        yield f"{found.thread_id}  deleted by {telling.by_line(found.deleted)}"
+    yield from _keys("metadata", found.metadata, found.removed)
+    for each in found.tool_resources:
+        yield f"{each.resource}={printable(','.join(each.value))}  by {telling.by_line(each.by)}"
+    for message in found.messages:
+        yield f"{message.id}  added by {telling.by_line(message.added)}"
+        if message.deleted is not None:
+            yield f"{message.id}  deleted by {telling.by_line(message.deleted)}"
+        yield from _keys(message.id, message.metadata, message.removed)
+
+
+def _keys(of: str, there: Sequence[KeySet], gone: Sequence[KeyRemoved]) -> Iterator[str]:
+    for each in there:
+        yield f"{of} {printable(f'{each.key}={each.value}')}  by {telling.by_line(each.by)}"
+    for was in gone:
+        yield f"{of} -{printable(f'{was.key}={was.value}')}  removed by {telling.by_line(was.by)}"

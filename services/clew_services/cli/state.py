@@ -1,0 +1,65 @@
+"""``clew state``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+from msgspec import Struct
+
+from clew_events import replies
+from clew_events.objects import Message
+from clew_events.queries import GetThread, ListMessagesAt
+from clew_services import compose
+from clew_services.cli import display, options
+from clew_services.cli.outcome import print_json
+from clew_services.cli.session import look
+from clew_services.cli.telling import text_of
+from clew_services.cli.thread_asking import thread_facts
+
+_PAGE = 100
+
+
+class State(Struct, frozen=True):
+    """A thread as of a moment, and all its messages then."""
+
+    then: replies.Moment
+    messages: tuple[Message, ...]
+
+
+@click.command("state")
+@options.thread
+@click.option("--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601; now, if left out.")
+@options.asking
+def command(*, thread: str, as_of: int | datetime | None, tenant: str, nats: str, as_json: bool) -> None:
+    """Show a thread and its messages, now or as of a moment, from its history alone."""
+
+    async def read(clew: compose.Clew) -> State:
+        moment = as_of if as_of is not None else (await clew.reader.thread(tenant, GetThread(thread_id=thread))).n
+        then = await clew.reader.past.thread(tenant, thread, moment)
+        return State(then, await _messages(clew, tenant, thread, then) if then.thread is not None else ())
+
+    state = look(nats, read)
+    if as_json:
+        print_json(state)
+        return
+    then = state.then
+    facts = thread_facts(then.thread) if then.thread is not None else [("thread", f"{thread} (deleted)")]
+    display.card([*facts, ("messages", then.message_count), ("n", then.n), ("at", display.when(then.at))])
+    if state.messages:
+        click.echo()
+        lines = [(each.id, display.when(each.created_at), each.role, text_of(each)) for each in state.messages]
+        display.rows(("message", "created", "role", "text"), lines)
+
+
+async def _messages(clew: compose.Clew, tenant: str, thread: str, then: replies.Moment) -> tuple[Message, ...]:
+    found: list[Message] = []
+    after: str | None = None
+    while True:  # All pages are of the same commit, whatever happens meanwhile.
+        query = ListMessagesAt(thread_id=thread, as_of=then.n, limit=_PAGE, order="asc", after=after)
+        page = (await clew.reader.past.messages(tenant, query)).messages
+        assert page is not None
+        found += page.data
+        if not page.has_more:
+            return tuple(found)
+        after = page.last_id

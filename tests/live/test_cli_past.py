@@ -1,0 +1,167 @@
+"""What the command line tells of a thread's past, to people and to programs."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from clew_services.cli import main, telling
+from support.up import Up, environment, running_up
+
+EVIL = "Hi\x1b[31m"
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with running_up(tmp_path_factory.mktemp("past") / "data") as running:
+        yield running
+
+
+class Cli:
+    """``clew`` with its settings in the environment."""
+
+    def __init__(self, up: Up) -> None:
+        self.env = {"CLEW_NATS": up.nats_url, "CLEW_ACTOR": "tester"}
+
+    def __call__(self, *arguments: str) -> Result:
+        return CliRunner().invoke(main, arguments, env=self.env)
+
+    def lines(self, *arguments: str) -> list[str]:
+        result = self(*arguments)
+        assert result.exit_code == 0, result.output
+        assert "\x1b" not in result.stdout
+        return result.stdout.splitlines()
+
+    def json(self, *arguments: str) -> dict:
+        return json.loads("\n".join(self.lines(*arguments, "--json")))
+
+    def refused(self, code: int, *arguments: str) -> str:
+        result = self(*arguments)
+        assert (result.exit_code, result.stdout) == (code, ""), result.output
+        return result.stderr
+
+
+@pytest.fixture(scope="module")
+def cli(up: Up) -> Cli:
+    return Cli(up)
+
+
+@pytest.fixture(scope="module")
+def thread(cli: Cli) -> str:
+    """A thread of five commits, by two actors."""
+    thread = cli.json("thread", "create", "-m", "plan=free", "--message", EVIL)["thread"]["id"]
+    cli.lines("thread", "update", thread, "--set", "plan=paid", "--set", f"note={EVIL}", "--actor", "sales")
+    cli.lines("thread", "update", thread, "--unset", "note", "--actor", "bot")
+    cli.lines("thread", "add-message", thread, "second")
+    cli.lines("thread", "delete", thread)
+    return thread
+
+
+def numbers(lines: list[str]) -> list[int]:
+    return [int(line.split()[0]) for line in lines]
+
+
+def test_a_history_is_chosen_from_and_turned_round(cli: Cli, thread: str) -> None:
+    assert numbers(cli.lines("history", thread)) == [1, 2, 3, 4, 5]
+    assert numbers(cli.lines("history", thread, "--reverse", "-n", "2")) == [5, 4]
+    assert numbers(cli.lines("history", thread, "--actor", "sales")) == [2]
+    assert numbers(cli.lines("history", thread, "--actor", "*", "--type", "MessageAdded")) == [1, 4]
+    at = cli.json("history", thread)["commits"][2]["commit"]["at"]
+    assert numbers(cli.lines("history", thread, "--since", at)) == [3, 4, 5]
+    assert numbers(cli.lines("history", thread, "--until", at)) == [1, 2, 3]
+    assert cli.lines("history", thread, "--since", "3000-01-01") == []
+    assert "not a time" in cli.refused(2, "history", thread, "--since", "soon")
+    assert "MessageAdded" in cli.refused(2, "history", thread, "--type", "Nothing")
+
+
+def test_a_patch_shows_what_was_before_and_after(cli: Cli, thread: str) -> None:
+    lines = [line.strip() for line in cli.lines("history", thread, "-p", "--start", "2")]
+    assert lines[1:4] == ["- metadata plan=free", "+ metadata plan=paid", r"+ metadata note=Hi\x1b[31m"]
+    assert r"- metadata note=Hi\x1b[31m" in lines
+    assert any(line.startswith("+ msg_") and line.endswith("user: second") for line in lines)
+    assert "thread: open -> deleted" in lines
+    newest = [line.strip() for line in cli.lines("history", thread, "-p", "--reverse", "-n", "1")]
+    assert newest[1:] == ["thread: open -> deleted", ""]
+
+
+def test_a_state_is_the_thread_with_its_messages_then(cli: Cli, thread: str) -> None:
+    then = cli.json("state", thread, "--as-of", "2")
+    assert then["then"]["thread"]["metadata"] == {"plan": "paid", "note": EVIL}
+    assert len(then["messages"]) == 1
+    shown = "\n".join(cli.lines("state", thread, "--as-of", "4"))
+    assert "second" in shown
+    assert r"Hi\x1b[31m" in shown
+    assert "(deleted)" in "\n".join(cli.lines("state", thread, "--as-of", "5"))
+    assert "thread_not_found" in cli.refused(1, "state", thread)
+    assert "5 commits" in cli.refused(1, "state", thread, "--as-of", "6")
+    assert "neither" in cli.refused(2, "state", thread, "--as-of", "0")
+
+
+def test_a_difference_is_shown_with_who_made_it(cli: Cli, thread: str) -> None:
+    lines = cli.lines("diff", thread, "1", "3")
+    assert lines[0] == f"{thread} from commit 1 to 3"
+    assert ["sales" in lines[1], "bot" in lines[2]] == [True, True]
+    assert [line.strip() for line in lines[3:]] == ["- metadata plan=free", "+ metadata plan=paid"]
+    whole = cli.json("diff", thread, "0")
+    assert (whole["from"]["n"], whole["to"]["n"], len(whole["commits"])) == (0, 5, 5)
+    assert "behind 'to'" in cli.refused(1, "diff", thread, "3", "1")
+
+
+def test_blame_answers_who_removed_a_key(cli: Cli, thread: str) -> None:
+    lines = cli.lines("blame", thread)
+    (removed,) = [line for line in lines if "removed by" in line]
+    assert removed.startswith(r"metadata -note=Hi\x1b[31m  removed by bot")
+    assert any(line.startswith("metadata plan=paid  by sales") for line in lines)
+    assert any("deleted by tester" in line for line in lines)
+    earlier = cli.json("blame", thread, "--as-of", "1")
+    assert [key["key"] for key in earlier["metadata"]] == ["plan"]
+    assert "thread_nobody" in cli.refused(1, "blame", "thread_nobody")
+
+
+def test_following_shows_commits_as_they_happen(cli: Cli, up: Up, tmp_path: Path) -> None:
+    command = [sys.executable, "-u", "-m", "clew_services.cli", "replay", "--follow", "--json", "--tenant", "live"]
+    env = {**environment(), "CLEW_NATS": up.nats_url}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as following:
+        try:
+            assert following.stdout is not None
+            # It begins when it begins: whatever is made from then on is shown, in order and once.
+            made: list[str] = []
+            shown = ""
+            while not shown:
+                made.append(cli.json("thread", "create", "--tenant", "live")["thread"]["id"])
+                shown = _line_within(following, 1.0)
+            first = made.index(json.loads(shown)["commit"]["thread"])
+            made += [cli.json("thread", "create", "--tenant", "live")["thread"]["id"] for _ in range(3)]
+            rest = [json.loads(following.stdout.readline())["commit"]["thread"] for _ in made[first + 1 :]]
+            assert rest == made[first + 1 :]
+        finally:
+            following.kill()
+    assert "--at" in cli.refused(2, "replay", "--follow", "--at", "1")
+    assert "THREAD" in cli.refused(2, "replay")
+
+
+def _line_within(process: subprocess.Popen[str], seconds: float) -> str:
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], seconds)
+    return process.stdout.readline() if ready else ""
+
+
+def test_how_long_ago_is_said_in_one_number() -> None:
+    now = datetime(2026, 11, 22, 22, tzinfo=UTC)
+    said = {
+        timedelta(seconds=5): "5 s ago",
+        timedelta(minutes=3): "3 min ago",
+        timedelta(hours=23, minutes=59): "23 h ago",
+        timedelta(days=59): "59 days ago",
+        timedelta(days=61): "2026-09-22",
+        timedelta(seconds=-1): "2026-11-22 22:00:01.000Z",
+    }
+    assert {passed: telling.ago(now - passed, now) for passed in said} == said
