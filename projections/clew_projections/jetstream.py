@@ -303,14 +303,15 @@ class JetStream:
         """The messages at some sequences, each ``None`` if there is none.
 
         All are asked for at once: ten times as fast as searching for those of a subject that has few of very many.
-        Any replica may answer.
         """
-        subject = f"$JS.API.DIRECT.GET.{stream}"
-        asked = (
-            self._reading(lambda seq=seq: self._exchange.one(subject, b'{"seq":%d}' % seq, timeout=self._timeout))  # type: ignore[misc]
-            for seq in seqs
-        )
-        return [_stored(reply, "") for reply in await asyncio.gather(*asked)]
+        call = f"$JS.API.DIRECT.GET.{stream}"
+
+        async def one(seq: int) -> Stored | None:
+            reply = await self._reading(lambda: self._exchange.one(call, b'{"seq":%d}' % seq, timeout=self._timeout))
+            # A replica that is behind has not got it yet.
+            return _stored(reply, "") or await self.from_leader(stream, {"seq": seq})
+
+        return list(await asyncio.gather(*(one(seq) for seq in seqs)))
 
     async def _direct(self, stream: str, request: Mapping[str, object], subject: str) -> list[Stored]:
         # Without a bound the server sends so much at once that it takes the client for too slow and disconnects it.

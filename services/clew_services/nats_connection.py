@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from clew_events.errors import Unavailable
+from clew_events.servers import addresses, login
 from clew_projections.exchange import Exchange
 from clew_projections.jetstream import JetStream
 
@@ -83,11 +84,11 @@ async def connection(
             for tell in tuple(each.reconnected):
                 tell()
 
-    nc = Client()
+    nc, servers = Client(), addresses(url)
     try:
         async with asyncio.timeout(patience):
             await nc.connect(
-                url.split(","),
+                servers,
                 name=name,
                 inbox_prefix=inbox_prefix,
                 error_cb=on_error,
@@ -98,6 +99,7 @@ async def connection(
                 reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # fractions of a second work
                 ping_interval=20,
                 pending_size=64 * 1024 * 1024,
+                **login(servers),
             )
     except (NatsError, OSError, TimeoutError) as fault:
         await nc.close()

@@ -11,6 +11,7 @@ import msgspec
 
 from clew_events.errors import Invalid
 from clew_events.ids import MAX_ORDINAL
+from clew_events.servers import addresses
 from clew_events.subjects import MAX_SHARDS
 from clew_services.embedded.config import MAX_PAYLOAD
 from clew_services.limits import DEFAULT, Limits
@@ -45,9 +46,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, valid as soon as they exist.
 
     ``data`` is the folder of ``clew up``. ``index`` is the folder of this machine's index, or empty for the one in
-    ``data``. ``http`` is ``host:port``. ``nats`` is the URL of a server, or
-    ``embedded``, or ``embedded:PORT``. ``api_keys`` is ``key:tenant,key:tenant``. ``shards`` and ``replicas``
-    count once, when a deployment is first initialised. ``sync`` says when the embedded server puts things on
+    ``data``. ``http`` is ``host:port``. ``nats`` is the URL of a server, or of
+    several of one cluster with commas between them, or ``embedded``, or ``embedded:PORT``. ``api_keys`` is
+    ``key:tenant,key:tenant``. ``shards`` and ``replicas`` count once, when a deployment is first initialised. ``sync`` says when the embedded server puts things on
     stable storage: ``always`` before it acknowledges, or an interval. ``max_body`` and ``max_message`` are in bytes;
     ``max_messages`` is for a thread, ``max_create`` for its creation. ``rate`` is in requests a second of one API key,
     and 0 is no limit; ``burst`` is how many may come at once, and 0 is as many as in a second. ``metrics`` is where
@@ -175,8 +176,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if port == 0:
             raise _refused("nats", self.nats, "an address; give the URL that 'clew up' printed")
         url = self.nats if port is None else f"nats://127.0.0.1:{port}"
-        if not _is_url(url):
-            raise _refused("nats", self.nats, "a URL such as nats://127.0.0.1:4222, 'embedded' or 'embedded:PORT'")
+        if not (servers := addresses(url)) or not all(_is_url(each) for each in servers):
+            raise _refused(
+                "nats",
+                self.nats,
+                "a URL such as nats://127.0.0.1:4222, several of one cluster with commas between them, 'embedded' or "
+                "'embedded:PORT'",
+            )
         return url
 
 

@@ -42,6 +42,8 @@ async def raw(clew: Clew, stream: str) -> list[tuple[int, Msg]]:
     while len(found) < held:
         messages = await subscription.fetch(min(page, held - len(found)), timeout=5)
         found += [(message.metadata.sequence.stream, message) for message in messages]
+    # By itself it would stay for a while, and on a cluster a server that misses one is not well.
+    await js.delete_consumer(stream, (await subscription.consumer_info()).name)
     await subscription.unsubscribe()
     return found
 

@@ -21,7 +21,10 @@ def test_the_defaults_are_what_the_documentation_says() -> None:
     [
         ("data", ""),
         *(("http", value) for value in ("8787", ":8787", "localhost", "localhost:", "a:-1", "a:65536", "a:\u0661")),
-        *(("nats", value) for value in ("", "localhost", "http://a:1", "nats://", "nats://a:b", "embedded:x")),
+        *(
+            ("nats", value)
+            for value in ("", ",", "nats://a,b", "localhost", "http://a:1", "nats://", "nats://a:b", "embedded:x")
+        ),
         ("nats", "embedded:65536"),
         ("shards", 0),
         ("shards", 65),
@@ -53,6 +56,7 @@ def test_an_address_may_be_of_ipv6() -> None:
     [
         ("embedded", 4222, "nats://127.0.0.1:4222"),
         ("embedded:99", 99, "nats://127.0.0.1:99"),
+        ("nats://a:4222,tls://b", None, "nats://a:4222,tls://b"),
         ("tls://a", None, "tls://a"),
     ],
 )

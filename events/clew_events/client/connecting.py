@@ -12,6 +12,7 @@ from nats.aio.client import Client
 
 from clew_events.client.calls import Clew
 from clew_events.errors import Unavailable
+from clew_events.servers import addresses, login
 
 _LOG = logging.getLogger("clew.client")
 
@@ -27,8 +28,9 @@ async def connect(
 ) -> AsyncIterator[Clew]:
     """A client on a connection of its own, which is opened now and closed at the end of the block.
 
-    A user and password, or a token, go into the URL. For anything more (TLS files, NKeys, ``.creds``) connect
-    with nats-py and hand that connection to :class:`Clew`. Replies come to subjects that begin with
+    ``servers`` are one or several of one cluster, in a sequence or in one text with commas between them; when one is
+    lost, another is taken. A user and password, or a token, go into the URL. For anything more (TLS files, NKeys,
+    ``.creds``) connect with nats-py and hand that connection to :class:`Clew`. Replies come to subjects that begin with
     ``inbox_prefix``, for servers where each user may listen only at its own. Once open, the connection is made
     again whenever it is lost, for as long as that takes; ``timeout`` is what a call waits, in seconds, before it
     gives up.
@@ -44,7 +46,7 @@ async def connect(
         last[:] = [error]
         _LOG.info("NATS connection: %s", error)
 
-    urls = [servers] if isinstance(servers, str) else list(servers)
+    urls = addresses(servers)
     try:
         await asyncio.wait_for(
             nc.connect(
@@ -53,6 +55,7 @@ async def connect(
                 max_reconnect_attempts=-1,
                 error_cb=note,
                 inbox_prefix=inbox_prefix,
+                **login(urls),
             ),
             timeout,
         )

@@ -61,6 +61,9 @@ async def beside(nc: Client, *, name: str) -> SturdyClient:
         pending_size=_PENDING,
         error_cb=_note,
         tls=nc.options.get("tls"),
+        user=nc.options["user"],
+        password=nc.options["password"],
+        token=nc.options["token"],
         inbox_prefix=nc.new_inbox().rpartition(".")[0],
     )
     return twin

@@ -35,7 +35,10 @@ def setting(name: str, text: str) -> Callable[[F], F]:
 data = setting("data", "Folder that holds everything.")
 index = setting("index", "Folder of this machine's index, on a local disk.  [default: 'index' in the data folder]")
 http = setting("http", "host:port of the HTTP API; port 0 takes any free one.")
-nats = setting("nats", "URL of a NATS server, or 'embedded', or 'embedded:PORT' (0 takes any free one).")
+nats = setting(
+    "nats",
+    "URL of a NATS server, or several with commas, or 'embedded', or 'embedded:PORT' (0 takes any free one).",
+)
 api_keys = setting("api_keys", "key:tenant,key:tenant")
 shards = setting("shards", "Streams to spread threads over; fixed for ever at the first init.")
 sync = setting("sync", "'always' before acknowledging, or an interval such as 2m.")

@@ -1,0 +1,374 @@
+"""Three servers, three replicas: no acknowledged commit is lost, nothing happens twice, and no read is behind.
+
+The servers are configured by the very files of ``infra/nats``. With ``CLEW_CLUSTER_SECONDS`` the last test goes on
+for so long, with one disturbance after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from clew_events.commands import AddMessage, Command, CreateThread, UpdateThread
+from clew_events.errors import ClewError, Unavailable
+from clew_events.events import MetadataUpdated
+from clew_events.queries import GetMessage, GetThread
+from clew_events.replies import Done
+from clew_events.requests import MetadataPatch, NewMessage
+from clew_events.subjects import event_stream
+from clew_projections.jetstream import MSG_ID
+from clew_services import compose, streams
+from clew_services.apps import serve_inbox
+from clew_services.compose import Clew
+from support.cluster import NUMBERS, Cluster, running_cluster
+from support.truth import buckets_equal_the_log, commits_of, log_of, projecting
+from support.waiting import eventually
+from support.writers import Writer, handler, message_id, thread_id
+
+SHARDS = 2
+SECONDS = float(os.environ.get("CLEW_CLUSTER_SECONDS", "0"))
+pytestmark = pytest.mark.timeout(240 + 3 * SECONDS)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        asyncio.run(initialised(running))
+        yield running
+
+
+async def initialised(cluster: Cluster) -> None:
+    async with compose.connection(cluster.url(user="operator"), name="init") as made:
+        await streams.init(made.js, shards=SHARDS, replicas=3, max_msg_size=made.nc.max_payload)
+
+
+@pytest.fixture
+async def clews(cluster: Cluster) -> AsyncIterator[list[Clew]]:
+    """One connection through each server, with everything composed on it: as good as three processes.
+
+    Each is told of one server alone, and finds the others by itself.
+    """
+    await cluster.healthy()
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(compose.connected(cluster.url(number), name=f"through {number}"))
+            for number in NUMBERS
+        ]
+
+
+@pytest.fixture
+async def auditor(cluster: Cluster) -> AsyncIterator[Clew]:
+    """The deployment as the operator sees it, who may make consumers to read the log with."""
+    async with compose.connected(cluster.url(user="operator"), name="auditor") as clew:
+        yield clew
+
+
+@asynccontextmanager
+async def operating(cluster: Cluster, user: str = "operator") -> AsyncIterator[compose.Connection]:
+    async with compose.connection(cluster.url(user=user), name=user) as made:
+        yield made
+
+
+async def leader_of(operator: compose.Connection, stream: str) -> str:
+    async def known() -> str:
+        info = (await operator.js.api(f"STREAM.INFO.{stream}"))["cluster"]
+        assert isinstance(info, dict)
+        return str(info.get("leader", ""))
+
+    return await eventually(known)
+
+
+async def test_fifty_writers_through_three_servers_change_one_thread_without_losing_a_change(
+    clews: list[Clew], auditor: Clew
+) -> None:
+    writers = [Writer(handler(clew)) for clew in clews]
+    thread = thread_id(await writers[0].create())
+    done = await asyncio.gather(*(writers[i % 3].set(thread, str(i % 10), str(i)) for i in range(50)))
+    assert sorted(each.n for each in done) == list(range(2, 52))
+    commits = await commits_of(auditor, thread)
+    assert [commit.n for commit in commits] == list(range(1, 52))
+
+
+async def test_a_command_that_comes_through_three_servers_at_once_happens_once(
+    clews: list[Clew], auditor: Clew
+) -> None:
+    thread = thread_id(await Writer(clews[0].handler).create())
+    for step in range(10):
+        command = UpdateThread(id=f"once-{step}", thread_id=thread, patch=MetadataPatch(set={"step": str(step)}))
+        done = await asyncio.gather(*(clew.handler.handle("default", command) for clew in clews))
+        assert {each.n for each in done} == {step + 2}
+    assert len(await commits_of(auditor, thread)) == 11
+
+
+async def test_what_is_written_through_one_server_is_read_through_the_others_at_once(clews: list[Clew]) -> None:
+    async with projecting(clews[0]):
+        writers = [Writer(clew.handler) for clew in clews]
+
+        async def lane(number: int) -> None:
+            ours, others = writers[number], [clew for clew in clews if clew is not clews[number]]
+            thread = thread_id(await ours.create())
+            message = message_id(await ours.add(thread))
+            for step in range(25):
+                done = await ours.change(thread, message, patch=MetadataPatch(set={"step": str(step)}))
+                for reader in (clew.reader for clew in others):
+                    seen = await reader.thread("default", GetThread(thread_id=thread))
+                    assert seen.n == done.n
+                    found = await reader.message("default", GetMessage(thread_id=thread, message_id=message))
+                    assert found.message is not None
+                    assert found.message.metadata == {"step": str(step)}
+
+        await asyncio.gather(*(lane(number % 3) for number in range(6)))
+
+
+async def test_a_message_is_never_older_than_its_thread_though_its_replica_lags(
+    clews: list[Clew], auditor: Clew
+) -> None:
+    writer, other = Writer(clews[0].handler), clews[1]
+    thread = thread_id(await writer.create())
+    message = message_id(await writer.add(thread, "first"))
+    async with projecting(clews[0]):
+        await buckets_equal_the_log(auditor)
+        behind = await other.messages.get_many(await other.messages.keys(f"default.{thread}.*"))
+        marks = await other.messages.keys("_checkpoint.*")
+        behind |= await other.messages.get_many(marks)
+        await writer.change(thread, message, patch=MetadataPatch(set={"now": "yes"}))
+        await buckets_equal_the_log(auditor)
+    answered = other.js.lasts_at_once
+
+    async def from_a_replica_that_lags(stream: str, subjects: list[str]) -> object:
+        found = await answered(stream, subjects)
+        assert found is not None
+        old = {other.messages.subject(key): value for key, value in behind.items()}
+        return {
+            subject: type(each)(old[subject].revision, subject, old[subject].body, each.headers)
+            if subject in old
+            else each
+            for subject, each in found.items()
+        }
+
+    other.js.lasts_at_once = from_a_replica_that_lags  # type: ignore[method-assign, assignment]
+    found = await other.reader.message("default", GetMessage(thread_id=thread, message_id=message))
+    assert found.message is not None
+    assert found.message.metadata == {"now": "yes"}
+    late = await other.reader.message(
+        "default", GetMessage(thread_id=thread, message_id=message, consistency="eventual", at_least=3)
+    )
+    assert late.message == found.message
+
+
+async def test_a_commit_as_large_as_there_can_be_is_read_through_every_server(clews: list[Clew]) -> None:
+    messages = tuple(NewMessage(role="user", content=f"{i}" * 900_000) for i in range(8))
+    done = await clews[0].handler.handle("default", CreateThread(messages=messages))
+    for clew in clews:
+        seen = await clew.reader.thread("default", GetThread(thread_id=thread_id(done)))
+        assert seen.n == 1
+
+
+class Load:
+    """Commands of many lanes through three servers, each followed by strong reads through the others."""
+
+    def __init__(self, clews: list[Clew]) -> None:
+        self._clews = clews
+        self._writers = [Writer(handler(clew, attempt=0.5, deadline=20.0)) for clew in clews]
+        self.commands: dict[str, Command] = {}
+        self.answers: dict[str, Done | ClewError] = {}
+        self.reads = 0
+        self.unanswered = 0
+        self.stale: list[str] = []
+        self.stopped = False
+
+    @asynccontextmanager
+    async def running(self, at_once: int) -> AsyncIterator[Load]:
+        lanes = [asyncio.create_task(self._lane(lane)) for lane in range(at_once)]
+        try:
+            yield self
+        finally:
+            self.stopped = True
+            await asyncio.gather(*lanes)
+
+    async def _lane(self, lane: int) -> None:
+        thread: str | None = None
+        for step in itertools.count():
+            if self.stopped:
+                return
+            command_id = f"{id(self)}-{lane}-{step}"
+            command: Command = CreateThread(id=command_id)
+            if thread is not None and step % 8:
+                patch = MetadataPatch(set={"step": str(step)})
+                message = NewMessage(role="user", content=command_id)
+                command = (
+                    UpdateThread(id=command_id, thread_id=thread, patch=patch)
+                    if step % 2
+                    else AddMessage(id=command_id, thread_id=thread, message=message)
+                )
+            done = await self.send(command_id, command, lane + step)
+            if isinstance(done, Done):
+                thread = done.thread.id if done.thread is not None else thread
+                if thread is not None:
+                    await self._read(thread, done.n, lane + step + 1)
+
+    async def send(self, command_id: str, command: Command, through: int = 0) -> Done | ClewError:
+        self.commands[command_id] = command
+        try:
+            done: Done | ClewError = await self._writers[through % 3].handler.handle("default", command)
+        except ClewError as fault:
+            done = fault
+        self.answers[command_id] = done
+        return done
+
+    async def _read(self, thread: str, n: int, through: int) -> None:
+        try:
+            found = await self._clews[through % 3].reader.thread("default", GetThread(thread_id=thread))
+        except Unavailable:
+            self.unanswered += 1
+            return
+        self.reads += 1
+        if found.n < n:
+            self.stale.append(f"{thread} was at {found.n} after {n} was acknowledged")
+
+    def acknowledged(self) -> int:
+        return sum(isinstance(answer, Done) for answer in self.answers.values())
+
+    async def more(self, commands: int) -> None:
+        """Wait until so many more were acknowledged: whatever was disturbed goes on by itself."""
+        wanted = self.acknowledged() + commands
+
+        async def enough() -> bool:
+            return self.acknowledged() >= wanted
+
+        await eventually(enough, within=60)
+
+    async def account(self, auditor: Clew) -> None:
+        """Send again what has no answer; then hold that each command is in the log once, and no read was behind."""
+        for command_id, answer in list(self.answers.items()):
+            if not isinstance(answer, Done):
+                assert isinstance(answer, Unavailable), answer
+                assert isinstance(await self.send(command_id, self.commands[command_id]), Done)
+        times = Counter(each.commit.id for records in (await log_of(auditor)).values() for each in records)
+        assert {command_id: times[command_id] for command_id in self.answers if times[command_id] != 1} == {}
+        assert self.stale == []
+        assert self.reads > 0
+
+
+async def clean(clew: Clew) -> None:
+    """The record is whole, and the buckets follow from it."""
+    verified = [folded.finding async for _, folded in clew.audit().verify()]
+    assert verified
+    assert set(verified) == {None}
+    assert {each.finding async for each in clew.prover().prove()} == {None}
+
+
+async def test_leaders_that_step_down_under_load_lose_nothing(
+    cluster: Cluster, clews: list[Clew], auditor: Clew
+) -> None:
+    load = Load(clews)
+    names = [event_stream(shard) for shard in range(SHARDS)]
+    others = ["KV_clew_threads_v1", "KV_clew_messages_v1", "KV_clew_commands_v1", "KV_clew_leases"]
+    async with operating(cluster) as operator, operating(cluster, "admin") as admin:
+        async with projecting(clews[0]), projecting(clews[1]):
+            async with load.running(60):
+                await load.more(100)
+                for stream in (*names, *others):
+                    await operator.js.api(f"STREAM.LEADER.STEPDOWN.{stream}")
+                for stream in names:
+                    await operator.js.api(f"CONSUMER.LEADER.STEPDOWN.{stream}.clew_threads_v1")
+                await load.more(200)
+                await admin.js.api("META.LEADER.STEPDOWN")
+                for stream in names:
+                    await operator.js.api(f"STREAM.LEADER.STEPDOWN.{stream}")
+                await load.more(200)
+            await load.account(auditor)
+            await buckets_equal_the_log(auditor, within=60)
+        await clean(clews[2])
+
+
+async def test_a_server_that_is_killed_under_load_and_comes_back_loses_nothing(
+    cluster: Cluster, clews: list[Clew], auditor: Clew
+) -> None:
+    load = Load(clews)
+    async with operating(cluster) as operator:
+        leader = cluster.number_of(await leader_of(operator, event_stream(0)))
+    async with projecting(clews[0]), projecting(clews[1]):
+        async with load.running(60):
+            await load.more(100)
+            cluster.nodes[leader].stop(signal.SIGKILL)
+            await load.more(300)
+            cluster.start(leader)
+            await load.more(100)
+            await cluster.healthy()
+            await load.more(100)
+        await load.account(auditor)
+        await buckets_equal_the_log(auditor, within=60)
+    await clean(clews[leader - 1])
+
+
+async def left(operator: compose.Connection, command: str, body: bytes, message: str) -> None:
+    """Leave a command in the inbox; while nobody leads there, try again under the same id."""
+
+    async def taken() -> bool:
+        try:
+            ack = await operator.js.publish(f"clew.inbox.default.{command}", body, {MSG_ID: message}, 1.0)
+        except Unavailable:
+            return False
+        return ack.error is None
+
+    await eventually(taken)
+
+
+async def test_the_inbox_changes_hands_and_leaders_and_carries_everything_out_once(
+    cluster: Cluster, clews: list[Clew], auditor: Clew
+) -> None:
+    stop = asyncio.Event()
+    serving = [asyncio.create_task(serve_inbox(clew, stop)) for clew in clews]
+    commands = 150
+    try:
+        async with operating(cluster) as operator:
+            js = operator.nc.jetstream()
+            thread = "thread_inbox"
+            await left(operator, "create_thread", b'{"thread_id":"thread_inbox"}', "inbox-new")
+            for step in range(commands):
+                body = b'{"thread_id":"%s","metadata":{"step":"%d"}}' % (thread.encode(), step)
+                await left(operator, "update_thread", body, f"inbox-{step}")
+                if step % 50 == 25:
+                    for stream in ("KV_clew_leases", "CLEW_INBOX", "CLEW_REJECTED"):
+                        await operator.js.api(f"STREAM.LEADER.STEPDOWN.{stream}")
+                    await operator.js.api("CONSUMER.LEADER.STEPDOWN.CLEW_INBOX.handlers")
+
+            async def is_empty() -> bool:
+                return (await js.stream_info("CLEW_INBOX")).state.messages == 0
+
+            await eventually(is_empty, within=60)
+    finally:
+        stop.set()
+        await asyncio.gather(*serving)
+    said = [each.events[0] for each in (await commits_of(auditor, "thread_inbox"))[1:]]
+    assert [each.set["step"] for each in said if isinstance(each, MetadataUpdated)] == [
+        str(step) for step in range(commands)
+    ]
+
+
+@pytest.mark.skipif(not SECONDS, reason="CLEW_CLUSTER_SECONDS says how long; it is not set")
+async def test_servers_that_are_restarted_and_killed_in_turn_lose_nothing(
+    cluster: Cluster, clews: list[Clew], auditor: Clew
+) -> None:
+    load, until = Load(clews), asyncio.get_running_loop().time() + SECONDS
+    async with projecting(clews[0]), projecting(clews[1]):
+        async with load.running(40):
+            for number, how in itertools.cycle(itertools.product(NUMBERS, (signal.SIGTERM, signal.SIGKILL))):
+                await load.more(50)
+                await asyncio.to_thread(cluster.nodes[number].stop, how)
+                await load.more(50)
+                cluster.start(number)
+                await cluster.healthy()
+                if asyncio.get_running_loop().time() > until:
+                    break
+        await load.account(auditor)
+        await buckets_equal_the_log(auditor, within=60)
+    await clean(auditor)
