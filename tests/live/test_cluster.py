@@ -163,14 +163,6 @@ async def test_a_message_is_never_older_than_its_thread_though_its_replica_lags(
     assert late.message == found.message
 
 
-async def test_a_commit_as_large_as_there_can_be_is_read_through_every_server(clews: list[Clew]) -> None:
-    messages = tuple(NewMessage(role="user", content=f"{i}" * 900_000) for i in range(8))
-    done = await clews[0].handler.handle("default", CreateThread(messages=messages))
-    for clew in clews:
-        seen = await clew.reader.thread("default", GetThread(thread_id=thread_id(done)))
-        assert seen.n == 1
-
-
 class Load:
     """Commands of many lanes through three servers, each followed by strong reads through the others."""
 
@@ -372,3 +364,11 @@ async def test_servers_that_are_restarted_and_killed_in_turn_lose_nothing(
         await load.account(auditor)
         await buckets_equal_the_log(auditor, within=60)
     await clean(auditor)
+
+
+async def test_a_commit_as_large_as_there_can_be_is_read_through_every_server(clews: list[Clew]) -> None:
+    messages = tuple(NewMessage(role="user", content=f"{i}" * 900_000) for i in range(8))
+    done = await clews[0].handler.handle("default", CreateThread(messages=messages))
+    for clew in clews:
+        seen = await clew.reader.thread("default", GetThread(thread_id=thread_id(done)))
+        assert seen.n == 1
