@@ -48,8 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``data`` is the folder of ``clew up``. ``index`` is the folder of this machine's index, or empty for the one in
     ``data``. ``http`` is ``host:port``. ``nats`` is the URL of a server, or of several of one cluster with commas
     between them, or ``embedded``, or ``embedded:PORT``. ``api_keys`` is ``key:tenant,key:tenant``. ``shards`` and
-    ``replicas`` count once, when a deployment is first initialised. ``sync`` says when the embedded server puts things on
-    stable storage: ``always`` before it acknowledges, or an interval. ``max_body`` and ``max_message`` are in bytes;
+    ``replicas`` count once, when a deployment is first initialised. ``sync`` says when the embedded server puts things
+    on stable storage: ``always`` before it acknowledges, or an interval. ``max_body`` and ``max_message`` are in bytes;
     ``max_messages`` is for a thread, ``max_create`` for its creation. ``rate`` is in requests a second of one API key,
     and 0 is no limit; ``burst`` is how many may come at once, and 0 is as many as in a second. ``metrics`` is where
     they are shown: ``on`` the API at ``/metrics``, ``off``, or ``host:port``. ``stuck_after`` is for how many seconds a
