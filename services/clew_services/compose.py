@@ -202,7 +202,7 @@ class Clew:
 
     def open_index(self, root: Path) -> None:
         """Ask the index that this machine keeps, which some process has to feed: see :meth:`index_feeder`."""
-        self.index = CurrentIndex(self.index_in(root))
+        self.index = self.lists.index = CurrentIndex(self.index_in(root))
 
     def index_feeder(self, root: Path, *, dedicated: bool, due: Due | None = None) -> Feeder:
         """Feeds the index that this machine keeps; ``dedicated`` if that is this process's business."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from clew_events.commit import Recorded
 from clew_events.content import Metadata
-from clew_events.errors import Unavailable
+from clew_events.errors import Corrupt, Unavailable
 from clew_events.events import MessageAdded, MessageDeleted
 from clew_events.ids import ordinal_of
 from clew_projections.advancing import advance
@@ -45,7 +45,8 @@ class IndexWriter:
         Commits that the index holds already change nothing.
 
         Raises:
-            Corrupt: a commit does not continue its thread; nothing is skipped.
+            Corrupt: a commit does not continue its thread, and nothing is skipped; or the file is damaged
+                (``unreadable_index``).
             Unavailable: the file cannot be written, as when the disk is full. The same may be tried again.
         """
         threads: dict[tuple[str, str], list[Recorded]] = {}
@@ -63,6 +64,8 @@ class IndexWriter:
             self._undo()
             if isinstance(fault, sqlite3.OperationalError):
                 raise Unavailable(f"the index cannot be written: {fault}", code="index_unavailable") from fault
+            if isinstance(fault, sqlite3.DatabaseError):
+                raise Corrupt(f"the index is damaged: {fault}", code="unreadable_index") from fault
             raise
 
     def leave_out(self, tenant: str, thread: str) -> None:
@@ -86,6 +89,8 @@ class IndexWriter:
             self._undo()
             if isinstance(fault, sqlite3.OperationalError):
                 raise Unavailable(f"the index cannot be written: {fault}", code="index_unavailable") from fault
+            if isinstance(fault, sqlite3.DatabaseError):
+                raise Corrupt(f"the index is damaged: {fault}", code="unreadable_index") from fault
             raise
 
     def close(self) -> None:

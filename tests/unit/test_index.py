@@ -1,0 +1,200 @@
+"""The index's file: what it takes in, what it refuses, and that the work of an answer does not grow with the file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bench.listing import QUESTIONS, TENANT, commits
+from msgspec.structs import replace
+
+from clew_events.content import Metadata
+from clew_events.errors import Corrupt, Invalid, Unavailable
+from clew_events.events import Event, MessageDeleted, MetadataUpdated, ThreadCreated, ThreadDeleted
+from clew_events.ids import message_id
+from clew_events.listing import Condition, ListThreads, MetadataTest
+from clew_projections.index import (
+    INDEX_FORMAT,
+    IndexReader,
+    IndexWriter,
+    answering,
+    open_for_reading,
+    open_for_writing,
+)
+from support.commits import CREATED, THREAD, added, chain, commit
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "index.db"
+
+
+@pytest.fixture
+def writer(file: Path) -> Iterator[IndexWriter]:
+    writer = open_for_writing(file)
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def reader(writer: IndexWriter, file: Path) -> Iterator[IndexReader]:
+    reader = open_for_reading(file)
+    yield reader
+    reader.close()
+
+
+def listed(reader: IndexReader, **asked: object) -> list[str]:
+    return [each.id for each in reader.list("default", ListThreads(**asked)).data]
+
+
+def test_what_is_known_already_changes_nothing(writer: IndexWriter, reader: IndexReader):
+    records = chain([CREATED, added(1, "refund")], [added(2, "again")])
+    writer.apply(records, {0: 2})
+    writer.apply(records, {0: 2})
+    writer.apply(records[:1], {0: 1})
+    (thread,) = reader.list("default", ListThreads(search="refund")).data
+    assert (thread.version, thread.message_count) == (2, 2)
+    assert writer.marks() == reader.marks() == {0: 2}
+
+
+@pytest.mark.parametrize("wrong", ["a gap", "another chain", "a message out of turn"])
+def test_a_commit_that_does_not_continue_its_thread_is_refused_with_all_that_came_along(
+    writer: IndexWriter, reader: IndexReader, wrong: str
+):
+    good = chain([CREATED, added(1)], [added(2)], [added(3)])
+    other = chain([CREATED], thread="thread_other", first_seq=9)
+    bad = {
+        "a gap": good[2],
+        "another chain": replace(good[1], commit=replace(good[1].commit, prev="0" * 64)),
+        "a message out of turn": replace(good[1], commit=replace(good[1].commit, events=(added(7),))),
+    }[wrong]
+    writer.apply(good[:1], {0: 1})
+    with pytest.raises(Corrupt):
+        writer.apply([*other, bad], {0: 9})
+    assert listed(reader) == [THREAD]
+    assert reader.marks() == {0: 1}
+    writer.apply([*good, *other], {0: 9})
+    assert sorted(listed(reader, count=True)) == sorted([THREAD, "thread_other"])
+
+
+def test_nothing_that_was_deleted_stays_in_the_file(writer: IndexWriter, file: Path):
+    secret: Metadata = {"note": "quicksilver"}
+    events: list[list[Event]] = [
+        [
+            ThreadCreated(metadata=secret, tool_resources=CREATED.tool_resources),
+            added(1, "tell nobody"),
+            added(2, "xyzzy"),
+        ],
+        [MessageDeleted(message_id=message_id(1, "made"))],
+        [ThreadDeleted()],
+    ]
+    writer.apply(chain(*events), {0: 3})
+    with sqlite3.connect(file) as plain:
+        for table in ("pair", "message", "term"):
+            assert plain.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+        for word in ("nobody", "xyzzy"):
+            assert plain.execute("SELECT count(*) FROM words WHERE words MATCH ?", (word,)).fetchone() == (0,)
+        plain.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+        (body,) = plain.execute("SELECT body FROM thread").fetchone()
+        assert b"quicksilver" not in body
+    plain.close()
+
+
+def test_messages_of_one_microsecond_each_have_a_place(writer: IndexWriter, reader: IndexReader):
+    count = 300
+    crowd = commit(1, CREATED, *(added(n, f"word{n} all") for n in range(1, count + 1)))
+    writer.apply([replace(chain([CREATED])[0], commit=crowd)], {0: 1})
+    assert len(listed(reader, search="all")) == 1
+    assert len(listed(reader, search=f"word{count}")) == 1
+
+
+def test_times_before_and_after_all_reason_are_kept(writer: IndexWriter, reader: IndexReader):
+    old, new = (commit(1, CREATED, added(1, "hello")).at.replace(year=year) for year in (1970, 9999))
+    for name, at in (("thread_old", old), ("thread_new", new)):
+        made = commit(1, CREATED, added(1, "hello"), thread=name, at=at)
+        writer.apply([replace(chain([CREATED])[0], commit=made)], {0: 1})
+    assert listed(reader) == listed(reader, search="hello") == ["thread_new", "thread_old"]
+
+
+def test_a_value_that_nobody_has_any_more_is_in_no_facet(writer: IndexWriter, reader: IndexReader):
+    gold = ThreadCreated(metadata={"plan": "gold"}, tool_resources=CREATED.tool_resources)
+    writer.apply(chain([gold], [MetadataUpdated(set={"plan": "silver"}, unset=())]), {0: 2})
+    facets = reader.list("default", ListThreads(facets=("plan",))).facets
+    assert facets is not None
+    assert [(each.value, each.threads) for each in facets[0].values] == [("silver", 1)]
+
+
+def test_a_file_of_another_format_is_refused(writer: IndexWriter, file: Path):
+    writer.close()
+    with sqlite3.connect(file) as plain:
+        plain.execute(f"PRAGMA user_version = {INDEX_FORMAT + 1}")
+    plain.close()
+    for opening in (open_for_reading, open_for_writing):
+        with pytest.raises(Corrupt, match=f"format {INDEX_FORMAT + 1}") as refused:
+            opening(file)
+        assert refused.value.code == "index_format"
+
+
+def test_a_file_that_is_none_is_refused_and_one_that_is_not_there_is_waited_for(file: Path):
+    with pytest.raises(Unavailable) as missing:
+        open_for_reading(file)
+    assert missing.value.code == "index_not_ready"
+    assert not file.exists()
+    file.write_bytes(b"no database at all, but long enough to be looked at" * 100)
+    for opening in (open_for_reading, open_for_writing):
+        with pytest.raises(Corrupt, match="is no index"):
+            opening(file)
+
+
+def test_a_file_that_cannot_grow_is_not_available_and_loses_nothing(writer: IndexWriter, reader: IndexReader):
+    writer.apply(chain([CREATED]), {0: 1})
+    pages = writer._connection.execute("PRAGMA page_count").fetchone()[0]
+    writer._connection.execute(f"PRAGMA max_page_count = {pages}")
+    more = chain([CREATED, *(added(n, "word " * 500) for n in range(1, 50))], thread="thread_large")
+    with pytest.raises(Unavailable, match="full"):
+        writer.apply(more, {0: 2})
+    assert listed(reader) == [THREAD]
+    writer._connection.execute("PRAGMA max_page_count = 1000000")
+    writer.apply(more, {0: 2})
+    assert len(listed(reader, search="word")) == 1
+
+
+def test_a_question_that_takes_too_long_is_given_up(writer: IndexWriter, file: Path, monkeypatch: pytest.MonkeyPatch):
+    writer.apply(chain([CREATED, added(1)]), {0: 1})
+    monkeypatch.setattr(answering, "_STEPS", 1)
+    monkeypatch.setattr(answering, "PATIENCE", -1.0)
+    reader = open_for_reading(file)
+    with pytest.raises(Invalid, match="too many threads") as refused:
+        reader.list("default", ListThreads(where=Condition(metadata=MetadataTest(ne="x"))))
+    assert refused.value.code == "question_too_large"
+    monkeypatch.setattr(answering, "PATIENCE", 60.0)
+    assert listed(reader) == [THREAD]
+    reader.close()
+
+
+FLAT = [name for name in QUESTIONS if name not in {"customer prefix", "search among gold", "gold and eu"}]
+"""Questions whose answers cost the same however many threads there are. The others cost what their answers are rare."""
+
+
+def test_the_work_of_an_answer_does_not_grow_with_the_file(tmp_path: Path):
+    work: dict[str, list[int]] = {name: [] for name in FLAT}
+    for size in (2_000, 8_000):
+        writer = open_for_writing(tmp_path / f"{size}.db")
+        writer.apply(list(commits(size)), {0: size})
+        writer.close()
+        reader = open_for_reading(tmp_path / f"{size}.db")
+        steps = [0]
+
+        def step(steps: list[int] = steps) -> None:
+            steps[0] += 1
+
+        reader._connection.set_progress_handler(step, 10)
+        for name in FLAT:
+            steps[0] = 0
+            reader.list(TENANT, QUESTIONS[name])
+            work[name].append(steps[0])
+        reader.close()
+    grown = {name: (few, many) for name, (few, many) in work.items() if many > 1.3 * few + 20}
+    assert grown == {}
