@@ -34,6 +34,7 @@ NO_BUCKET: Final = "no_bucket"
 """The code of the error that a bucket is gone."""
 CHECKPOINTS: Final = "_checkpoint"
 PARKED: Final = "_parked"
+PROVED: Final = "_proved"
 READS_AT_ONCE: Final = 64
 """Keys that a leader is asked for at a time."""
 WRITES_AT_ONCE: Final = 256
@@ -202,6 +203,11 @@ def message_key(address: Address, ordinal: int) -> str:
 def checkpoint_key(shard: int) -> str:
     """The key that says up to which sequence of a shard every view is written."""
     return f"{CHECKPOINTS}.{shard:02d}"
+
+
+def proved_key(shard: int) -> str:
+    """The key that says how far a shard was compared with the log."""
+    return f"{PROVED}.{shard:02d}"
 
 
 def parked_key(address: Address) -> str:

@@ -39,6 +39,7 @@ from clew_projections.proof.verifying import Verifier
 from clew_projections.proving.comparing import Comparing
 from clew_projections.proving.prover import Prover
 from clew_projections.proving.repairing import Repairing
+from clew_projections.proving.watch import Watch
 from clew_projections.spent import SpentIds
 from clew_projections.trail import Trail
 from clew_services import streams
@@ -188,6 +189,10 @@ class Clew:
         """Writes views of the live side anew that differ from the log."""
         side = self.live.side
         return Repairing(side.threads, side.messages, self.histories, self._comparing(side), self._projecting(side))
+
+    def watch(self, rate: float) -> Watch:
+        """Proves the live side for ever, at so many threads a second."""
+        return Watch(self.js, self.deployment.shards, self.live, self._comparing, rate)
 
     def _comparing(self, side: Side) -> Comparing:
         return Comparing(side.threads, side.messages, self.histories, side.doubts)

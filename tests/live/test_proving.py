@@ -14,15 +14,18 @@ from clew_events.queries import GetThread
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address
 from clew_projections.advancing import advance
-from clew_projections.buckets import message_key, thread_key
+from clew_projections.buckets import message_key, proved_key, thread_key
+from clew_projections.proving import watch as watching
 from clew_projections.proving.comparing import Compared
 from clew_projections.proving.repairing import Repaired
+from clew_projections.proving.watch import Watch, proved
 from clew_projections.views import ThreadView, absent, decode_message, decode_thread, encode
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
 from support.commits import added, commit, store
 from support.truth import buckets_equal_the_log, checkpointed, projecting
 from support.up import clew as run
+from support.waiting import eventually
 from support.writers import Writer, message_id, thread_id
 
 HELLO = NewMessage(role="user", content="hello")
@@ -206,3 +209,74 @@ async def test_whoever_remembers_a_wrong_view_forgets_it_with_the_repair(
         right = await other.reader.thread("default", GetThread(thread_id=HOME.thread))
         assert right.thread is not None
         assert right.thread.metadata == {"plan": "paid", "mood": "calm"}
+
+
+# The watch.
+
+
+async def through(clew: Clew, watch: Watch, rounds: int) -> None:
+    """Step by step until every shard has had so many whole rounds."""
+    for _ in range(1_000):
+        if all(shard in watch.shards and watch.shards[shard].rounds >= rounds for shard in range(2)):
+            return
+        for shard in range(2):
+            await watch.step(clew.live.side, shard)
+    pytest.fail("the watch does not come round")
+
+
+async def test_the_watch_comes_round_finds_drift_says_so_and_is_quiet_after_the_repair(
+    clew: Clew, deployment: EmbeddedServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "ROUND", 0.0)
+    monkeypatch.setattr(watching, "PAGE", 4)
+    await lived(clew)
+    await lived(clew, Address("default", "thread_other"))
+    watch = clew.watch(1_000)
+    await through(clew, watch, 1)
+    assert watch.drift == 0
+    assert watch.since is not None
+
+    await forge(clew, lambda view: replace(view, metadata={"plan": "paid"}))
+    await through(clew, watch, 3)
+    assert watch.drift == 1
+    assert "drift: thread thread_home of tenant default" in caplog.text
+    assert "--repair" in caplog.text
+    seen = await proved(clew.threads, range(2))
+    assert [finding.thread for each in seen.values() for finding in each.findings] == [HOME.thread]
+
+    mended = await asyncio.to_thread(run, "prove", "--repair", "--all", env={"CLEW_NATS": deployment.url})
+    assert mended.returncode == 0, mended.stderr
+    assert sum(each.drift for each in (await proved(clew.threads, range(2))).values()) == 0
+    await through(clew, watch, 6)
+    assert watch.drift == 0
+
+
+async def test_two_watches_share_the_walk_and_a_restarted_one_goes_on(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "PAGE", 4)
+    await lived(clew)
+    shard = clew.histories.shard(HOME)
+    await clew.watch(1).step(clew.live.side, shard)
+    one, other = clew.watch(1), clew.watch(1)
+    await asyncio.gather(one.step(clew.live.side, shard), other.step(clew.live.side, shard))
+    (there,) = (await proved(clew.threads, (shard,))).values()
+    assert (there.seq, there.threads) == (6, 1)
+    await clew.threads.put(proved_key(shard), b"nonsense", (await clew.threads.get(proved_key(shard))).revision)  # type: ignore[union-attr]
+    await one.step(clew.live.side, shard)
+    assert one.shards[shard].seq == 4
+
+
+async def test_the_watch_runs_and_stops_with_its_projector_and_not_at_all_at_a_rate_of_nothing(clew: Clew) -> None:
+    await lived(clew)
+    stop = asyncio.Event()
+    await clew.watch(0).run(stop)
+    watch = clew.watch(10_000)
+    running = asyncio.create_task(watch.run(stop))
+
+    async def been_round() -> bool:
+        return watch.since is not None
+
+    await eventually(been_round)
+    stop.set()
+    await asyncio.wait_for(running, 10)

@@ -23,7 +23,7 @@ from support.up import ROOT
 TENANTS = ("acme", "globex")
 ROLES = ("publisher", "reader", "auditor")
 SHARDS = 2
-BY_THE_CLOCK = re.compile(r"\._checkpoint\.|^\$KV\.clew_leases\.")
+BY_THE_CLOCK = re.compile(r"\.(_checkpoint|_proved)\.|^\$KV\.clew_leases\.")
 BLOCK = re.compile(r"^  acme \{\n.*?^  \}\n", re.MULTILINE | re.DOTALL)
 
 

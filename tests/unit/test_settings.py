@@ -29,6 +29,7 @@ def test_the_defaults_are_what_the_documentation_says() -> None:
         ("shards", 0),
         ("shards", 65),
         ("replicas", 2),
+        ("prove_rate", -1),
         *(("sync", value) for value in ("", "never", "2", "0s", "2m jetstream", "-2m")),
         ("max_body", 10),
         ("max_body", 9 * 1024 * 1024),

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 import click
 from msgspec import Struct
 
+from clew_events.subjects import Address
 from clew_projections.audit import Finding
 from clew_projections.generations.record import repaired
 from clew_projections.proving.comparing import Compared
 from clew_projections.proving.repairing import Repaired
+from clew_projections.proving.watch import mended
 from clew_services import compose
 from clew_services.cli import checking, display, options
 from clew_services.cli.outcome import EXIT_CODES, print_json
@@ -71,6 +73,8 @@ def command(
         if repair:
             # Whoever remembers a view may remember a wrong one, of before.
             await clew.live.alias.change(repaired)
+            right = {Address(each.tenant, each.thread) for each in proved.repairs if each.repaired}
+            await mended(clew.threads, range(clew.deployment.shards), right)
         return proved
 
     proved = look(nats, check)
@@ -86,11 +90,11 @@ async def _take(clew: compose.Clew, proved: _Proved, compared: Compared, *, repa
     if compared.finding is None:
         return
     proved.drifted += 1
-    mended = await clew.repairing().repair(compared) if repair and compared.finding.code == "drift" else None
-    proved.unrepaired += mended is None or not mended.repaired
+    done = await clew.repairing().repair(compared) if repair and compared.finding.code == "drift" else None
+    proved.unrepaired += done is None or not done.repaired
     if proved.drifted <= SHOWN:
         proved.findings.append(compared.finding)
-        proved.repairs += [mended] if mended is not None else []
+        proved.repairs += [done] if done is not None else []
 
 
 def _show(proved: _Proved, drawn: dict[str, int], *, repair: bool, as_json: bool) -> None:

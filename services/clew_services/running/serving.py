@@ -136,7 +136,7 @@ def _services(
         case "query":
             return [partial(serve_queries, clew)]
         case "projector":
-            return [partial(_project, clew), partial(serve_checkpoints, clew, settings)]
+            return [partial(_project, clew, settings.prove_rate), partial(serve_checkpoints, clew, settings)]
         case "index":
             return [partial(_feed_index, clew, settings, True)]
         case _:
@@ -175,9 +175,11 @@ async def _api(
         ready.set()
 
 
-async def _project(clew: compose.Clew, stop: asyncio.Event, ready: asyncio.Event) -> None:
+async def _project(clew: compose.Clew, prove_rate: int, stop: asyncio.Event, ready: asyncio.Event) -> None:
     ready.set()
-    await clew.project(stop)
+    async with asyncio.TaskGroup() as both:
+        both.create_task(clew.project(stop))
+        both.create_task(clew.watch(prove_rate).run(stop))
 
 
 async def _feed_index(
