@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import shutil
@@ -163,8 +164,15 @@ async def test_a_publisher_commands_a_reader_reads_and_an_auditor_audits_what_is
             (2, "publisher"),
         ]
         assert (await auditor.state_at(thread, n=1)).thread.metadata == {"a": "1"}
-        live = [decode((await commits.next_msg(timeout=10)).data) for _ in range(2)]
-        assert [(commit.tenant, commit.thread, commit.n) for commit in live] == [
+        async with contextlib.aclosing(auditor.feed(follow=True)) as feed:
+            seen = [await anext(feed) for _ in range(2)]
+            await publisher.patch_metadata(thread, set={"c": "3"})
+            seen.append(await anext(feed))
+            await publisher.patch_metadata(thread, unset=["c"])
+            seen.append(await anext(feed))
+        assert [entry.commit.n for entry in seen if entry.commit is not None] == [1, 2, 3, 4]
+        live = [decode((await commits.next_msg(timeout=10)).data) for _ in range(4)]
+        assert [(commit.tenant, commit.thread, commit.n) for commit in live[:2]] == [
             ("acme", thread, 1),
             ("acme", thread, 2),
         ]

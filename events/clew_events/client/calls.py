@@ -7,11 +7,12 @@ from collections.abc import Callable
 from nats.aio.client import Client
 
 from clew_events.client.commanding import Commands
+from clew_events.client.feeding import Feeds
 from clew_events.client.querying import Queries
 from clew_events.client.requesting import Requester
 
 
-class Clew(Commands, Queries):
+class Clew(Commands, Queries, Feeds):
     """Everything that can be asked of Clew for one tenant, over a nats-py connection that stays the caller's.
 
     ``actor`` is put on record with every command. A call that gets no answer is repeated for at most
@@ -31,4 +32,5 @@ class Clew(Commands, Queries):
         requester = Requester(nc, timeout=timeout, trace=trace)
         Commands.__init__(self, requester, tenant=tenant, actor=actor)
         Queries.__init__(self, requester, tenant=tenant)
+        Feeds.__init__(self, nc, requester, tenant=tenant)
         self.nc = nc

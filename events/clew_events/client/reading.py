@@ -21,7 +21,7 @@ from clew_events.client.answers import (
 from clew_events.difference import Difference
 from clew_events.errors import Corrupt, Fault, TooLarge, Unavailable, from_fault
 from clew_events.listed import ThreadList
-from clew_events.replies import Done, History, Moment
+from clew_events.replies import Done, Feed, History, Moment
 
 T = TypeVar("T")
 _TOO_LARGE: Final = 10054
@@ -74,6 +74,7 @@ thread_found: Final = _reader(ThreadFound)
 message_found: Final = _reader(MessageFound)
 messages_found: Final = _reader(MessagesFound)
 history: Final = _reader(History)
+feed: Final = _reader(Feed)
 thread_list: Final = _reader(ThreadList)
 moment: Final = _reader(Moment)
 message_then: Final = _reader(MessageThen)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from clew_events.client import calls
 from clew_events.client.sync.background import Background
 from clew_events.client.sync.commanding import Commands
+from clew_events.client.sync.feeding import Feeds
 from clew_events.client.sync.querying import Queries
 
 
-class Clew(Commands, Queries):
+class Clew(Commands, Queries, Feeds):
     """Everything that can be asked of Clew for one tenant, from any number of threads at once.
 
     Made by :func:`clew_events.client.sync.connect`.
