@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from clew_projections.index.current import CurrentIndex
 from clew_projections.index.feeding import Due, Feeder
 from clew_projections.index.folder import Folder
 from clew_projections.index.ordered import Ordered
+from clew_projections.index.rebuilding import IndexProgress, IndexRebuild
 from clew_projections.index.snapshots import Snapshots
 from clew_projections.index.starting import Start
 from clew_projections.message_views import MessageViews
@@ -215,6 +216,10 @@ class Clew:
         snapshots = Snapshots(self.nc, self.js, self.deployment.identity)
         start = Start(self.js, self.histories, folder, snapshots)
         return Feeder(folder, start, self._readers, snapshots, self._connection, dedicated=dedicated, due=due)
+
+    def index_rebuild(self, root: Path, tell: Callable[[IndexProgress], None]) -> IndexRebuild:
+        """Builds this machine's index anew, beside; ``tell`` hears how far it is."""
+        return IndexRebuild(self.js, self.histories, self.index_in(root), self._readers, tell)
 
     def _readers(self) -> list[Ordered]:
         shards = self.deployment.shards

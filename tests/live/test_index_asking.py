@@ -19,7 +19,7 @@ from clew_projections.index.current import CurrentIndex
 from clew_projections.index.freshness import freshness
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
-from support.indexes import caught_up, created, fed, names
+from support.indexes import caught_up, created, fed, listed, names
 from support.up import SOURCES
 from support.waiting import eventually
 
@@ -39,17 +39,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-async def listed(index: CurrentIndex, tenant: str = "default") -> set[str]:
-    found: set[str] = set()
-    after = None
-    while True:
-        page = await index.list(tenant, ListThreads(limit=100, after=after))
-        found |= {each.id for each in page.data}
-        if not page.has_more:
-            return found
-        after = page.next
 
 
 async def lists(index: CurrentIndex, wanted: list[str]) -> bool:

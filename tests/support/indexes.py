@@ -10,7 +10,9 @@ from contextlib import closing
 from pathlib import Path
 
 from clew_events.commands import CreateThread
+from clew_events.listing import ListThreads
 from clew_projections.index.agreeing import ends
+from clew_projections.index.current import CurrentIndex
 from clew_projections.index.feeding import Due, Feeder
 from clew_projections.index.folder import Folder
 from clew_services.compose import Clew
@@ -68,3 +70,15 @@ async def created(clew: Clew, *ids: str, tenant: str = "default") -> None:
 def names(count: int, start: int = 0) -> list[str]:
     """Ids of threads."""
     return [f"thread_{number:08}" for number in range(start, start + count)]
+
+
+async def listed(index: CurrentIndex, tenant: str = "default") -> set[str]:
+    """All threads of a tenant, page by page."""
+    found: set[str] = set()
+    after = None
+    while True:
+        page = await index.list(tenant, ListThreads(limit=100, after=after))
+        found |= {each.id for each in page.data}
+        if not page.has_more:
+            return found
+        after = page.next

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from clew_services.cli.rebuild.back import back
+from clew_services.cli.rebuild.index import index
 from clew_services.cli.rebuild.list import listed
 from clew_services.cli.rebuild.remove import remove
 from clew_services.cli.rebuild.threads import threads
@@ -15,9 +16,9 @@ def command() -> None:
     """Make projections again from the log, beside the live ones, and switch to them. Nobody notices.
 
     The buckets of threads and messages come in generations. One is live; those before are kept until they are removed,
-    and can be gone back to.
+    and can be gone back to. So does each machine's index of threads: see 'clew rebuild index --help'.
     """
 
 
-for each in (threads, listed, back, remove):
+for each in (threads, index, listed, back, remove):
     command.add_command(each)

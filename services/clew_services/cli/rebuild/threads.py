@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from clew_services import compose
 from clew_services.cli import display, options
 from clew_services.cli.outcome import EXIT_CODES, print_json
+from clew_services.cli.rebuild.bars import bars
 from clew_services.cli.session import look
 from clew_services.rebuilding import rebuild
-
-
-class _Rate(ProgressColumn):
-    """Steps a second."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:,.0f}/s")
 
 
 @click.command("threads")
@@ -39,12 +22,11 @@ def threads(*, nats: str, as_json: bool) -> None:
     The generation before is kept: 'clew rebuild back' returns to it, 'clew rebuild remove' removes it. The exit code
     is 5, and the live generation the one it was, if the new one is not what follows from the log.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks = {stage: bars.add_task(stage, total=None, visible=False) for stage in ("filling", "comparing")}
+    with bars() as shown:
+        tasks = {stage: shown.add_task(stage, total=None, visible=False) for stage in ("filling", "comparing")}
 
         def tell(progress: rebuild.Progress) -> None:
-            bars.update(tasks[progress.stage], completed=progress.done, total=progress.total, visible=True)
+            shown.update(tasks[progress.stage], completed=progress.done, total=progress.total, visible=True)
 
         async def rebuilt(clew: compose.Clew) -> rebuild.Rebuilt:
             return await rebuild.Rebuild(clew, tell).run()

@@ -1,0 +1,140 @@
+"""The index built anew beside the one that is asked: under load, broken off, compared, switched to and back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from clew_events.errors import Invalid, NotFound, Unavailable
+from clew_projections.index.current import CurrentIndex
+from clew_projections.index.rebuilding import IndexProgress, go_back, remove
+from clew_services.compose import Clew
+from clew_services.embedded.server import EmbeddedServer
+from support.indexes import caught_up, created, fed, listed, names, threads
+from support.up import CLEW, environment
+from support.up import clew as run
+from support.waiting import eventually
+
+
+async def test_under_load_nobody_notices_and_nothing_is_missing(clew: Clew, tmp_path: Path) -> None:
+    index, folder = CurrentIndex(clew.index_in(tmp_path)), clew.index_in(tmp_path)
+    told: list[IndexProgress] = []
+    await created(clew, *names(300))
+    async with fed(clew, tmp_path) as feeder:
+        await caught_up(clew, tmp_path)
+        made = 300
+        asked = 0
+
+        async def load() -> None:
+            nonlocal made
+            while True:
+                await created(clew, *names(10, made))
+                made += 10
+
+        async def ask() -> None:
+            nonlocal asked
+            while True:
+                assert set(names(300)) <= await listed(index)
+                asked += 1
+
+        loading, asking = asyncio.create_task(load()), asyncio.create_task(ask())
+        done = await clew.index_rebuild(tmp_path, told.append).run()
+        before = asked
+        await eventually(lambda: asyncio.sleep(0, asked > before + 1))
+        for task in (loading, asking):
+            assert not task.done() or task.result()
+            task.cancel()
+        assert (done.generation, done.before, done.live, done.findings) == (2, 1, True, ())
+        assert done.live_was_wrong == 0
+        assert set(names(made)) <= set(await caught_up(clew, tmp_path))
+        assert await listed(index) >= set(names(made))
+        assert feeder.feeding
+    assert folder.generations() == [1, 2]
+    assert told[-1].done == told[-1].total
+    await index.close()
+
+
+async def test_a_generation_that_was_wrong_is_replaced_and_can_be_gone_back_to(clew: Clew, tmp_path: Path) -> None:
+    folder = clew.index_in(tmp_path)
+    await created(clew, *names(20))
+    async with fed(clew, tmp_path):
+        right = await caught_up(clew, tmp_path)
+    with closing(sqlite3.connect(folder.file(1), isolation_level=None)) as db:
+        db.execute("UPDATE thread SET hash = 'wrong' WHERE id = ?", names(1))
+        db.execute("DELETE FROM thread WHERE id = ?", names(1, 1))
+    done = await clew.index_rebuild(tmp_path, lambda _: None).run()
+    assert (done.live, done.live_was_wrong, done.threads) == (True, 2, 20)
+    assert threads(folder) == right
+    with pytest.raises(Invalid, match="is the one that is asked"):
+        remove(folder, 2)
+    with pytest.raises(NotFound):
+        remove(folder, 7)
+    assert go_back(folder) == 1
+    assert len(threads(folder)) == 19
+    with pytest.raises(NotFound):
+        go_back(folder)
+    remove(folder, 2)
+    assert folder.generations() == [1]
+
+
+async def test_a_new_generation_that_is_not_what_the_log_says_does_not_take_over(clew: Clew, tmp_path: Path) -> None:
+    folder = clew.index_in(tmp_path)
+    await created(clew, *names(20))
+    async with fed(clew, tmp_path):
+        await caught_up(clew, tmp_path)
+    rebuild = clew.index_rebuild(tmp_path, lambda _: None)
+    await rebuild._fill()
+    with closing(sqlite3.connect(folder.path / "rebuild.db", isolation_level=None)) as db:
+        db.execute("UPDATE thread SET hash = 'wrong' WHERE id = ?", names(1))
+    done = await rebuild.run()
+    assert (done.live, done.generation, len(done.findings)) == (False, 1, 1)
+    assert names(1)[0] in done.findings[0]
+    assert folder.generations() == [1]
+    again = await clew.index_rebuild(tmp_path, lambda _: None).run(anew=True)
+    assert (again.live, again.generation) == (True, 2)
+
+
+async def test_only_one_rebuild_runs_at_a_time(clew: Clew, tmp_path: Path) -> None:
+    folder = clew.index_in(tmp_path)
+    folder.make()
+    held = folder.lock("rebuild")
+    assert held.take()
+    with pytest.raises(Unavailable, match="already"):
+        await clew.index_rebuild(tmp_path, lambda _: None).run()
+    held.give_back()
+
+
+async def test_a_rebuild_that_was_killed_goes_on_where_it_was(
+    clew: Clew, deployment: EmbeddedServer, tmp_path: Path
+) -> None:
+    folder = clew.index_in(tmp_path)
+    env = {"CLEW_NATS": deployment.url, "CLEW_INDEX": str(tmp_path)}
+    for start in range(0, 3000, 500):
+        await created(clew, *names(500, start))
+    process = subprocess.Popen([*CLEW, "rebuild", "index"], env=environment(**env), stderr=subprocess.DEVNULL)
+
+    async def begun() -> bool:
+        try:
+            with closing(sqlite3.connect(f"file:{folder.path / 'rebuild.db'}?mode=ro", uri=True)) as db:
+                return db.execute("SELECT sum(seq) FROM mark").fetchone()[0] is not None
+        except sqlite3.Error:
+            return False
+
+    await eventually(begun)
+    process.kill()
+    process.wait()
+    assert folder.generations() == []
+    ran = await asyncio.to_thread(run, "rebuild", "index", "--json", env=env)
+    assert ran.returncode == 0, ran.stderr
+    done = json.loads(ran.stdout)
+    assert (done["generation"], done["live"], done["threads"]) == (1, True, 3000)
+    assert done["commits"] < 3000
+    shown = await asyncio.to_thread(run, "rebuild", "index", "--list", env=env)
+    assert shown.stdout.split()[-4:-2] == ["asked", "3000"], shown.stdout
+    assert folder.file(1).exists()
