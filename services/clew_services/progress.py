@@ -9,6 +9,7 @@ has only just been given the time to begin.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, Literal, Protocol, TypeVar
@@ -98,7 +99,7 @@ class Progress:
         self._js = js
         self._shards = shards
         self._seconds = seconds
-        self._clock: Callable[[], float] = asyncio.get_running_loop().time
+        self._clock: Callable[[], float] = time.monotonic
         self._began = self._clock()
         self._stands: dict[int, tuple[int, float]] = {}
 

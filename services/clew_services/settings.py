@@ -19,7 +19,7 @@ from clew_services.limits import DEFAULT, Limits
 NATS_PORT: Final = 4222
 LIMITING: Final = ("max_body", "max_message", "max_messages", "max_create", "rate", "burst")
 """The settings that say how much is taken of each caller."""
-WATCHING: Final = ("metrics", "stuck_after", "prove_rate")
+WATCHING: Final = ("metrics", "stuck_after", "log", "prove_rate")
 """The settings that say how it is watched."""
 LONGEST_STILL: Final = 86_400
 FASTEST: Final = 1_000_000
@@ -53,8 +53,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``max_messages`` is for a thread, ``max_create`` for its creation. ``rate`` is in requests a second of one API key,
     and 0 is no limit; ``burst`` is how many may come at once, and 0 is as many as in a second. ``metrics`` is where
     they are shown: ``on`` the API at ``/metrics``, ``off``, or ``host:port``. ``stuck_after`` is for how many seconds a
-    projector may stand still before ``/readyz`` says no; 0 is for ever. ``prove_rate`` is how many threads a second a
-    projector's process compares with the log, for ever; 0 is none. ``checkpoints`` is how often a checkpoint is
+    projector may stand still before ``/readyz`` says no; 0 is for ever. ``log`` is the form of log lines, ``text`` or
+    ``json``. ``prove_rate`` is how many threads a second a projector's process compares with the log, for ever; 0 is
+    none. ``checkpoints`` is how often a checkpoint is
     signed if anything has changed, ``0`` for never; ``signing_key`` is the file with the key for that, by default
     ``signing-key`` in the data folder.
 
@@ -79,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: str = "on"
     stuck_after: int = 30
     prove_rate: int = 10
+    log: str = "text"
     checkpoints: str = "5m"
     signing_key: str = ""
 
@@ -101,6 +103,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def _hold_limits(self) -> None:
         if not 0 <= self.prove_rate <= FASTEST:
             raise _refused("prove_rate", self.prove_rate, f"between 0 and {FASTEST} threads a second")
+        if self.log not in {"text", "json"}:
+            raise _refused("log", self.log, "'text' or 'json'")
         if not 0 <= self.stuck_after <= LONGEST_STILL:
             raise _refused("stuck_after", self.stuck_after, f"between 0 and {LONGEST_STILL} seconds")
         if not 1024 <= self.max_body <= MAX_PAYLOAD:

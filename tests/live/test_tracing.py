@@ -232,4 +232,5 @@ async def test_the_processes_of_clew_up_send_one_trace_to_a_collector(tmp_path: 
         spans = collector.spans
         assert spans["project"][1] == spans["append"][0]
         assert {span[2] for span in spans.values()} == {"clew"}
-        assert (spans["append"][3], spans["project"][3]) == ("clew api", "clew projector")
+        assert spans["append"][3] == "clew api"
+    assert spans["project"][3].startswith("clew projector")

@@ -59,6 +59,12 @@ def create(up: Up) -> str:
         return str(json.load(answer)["id"])
 
 
+def projector(up: Up) -> int:
+    """The process that projects."""
+    (pid,) = (pid for name, pid in up.children().items() if "projector" in name)
+    return pid
+
+
 async def test_the_metrics_of_all_processes_are_shown_together(up: Up) -> None:
     before = metrics(up)
     create(up)
@@ -89,7 +95,7 @@ async def test_a_process_that_dies_is_missing_until_it_is_back_and_counts_on(up:
         return total(metrics(up), "clew_projected_commits_total")
 
     before = await eventually(projected)
-    os.kill(up.children()["serve projector"], signal.SIGKILL)
+    os.kill(projector(up), signal.SIGKILL)
 
     async def one_less() -> bool:
         return total(metrics(up), "clew_processes") == 2
@@ -119,7 +125,7 @@ async def test_readiness_tells_a_frozen_projector_from_an_idle_one(up: Up) -> No
         return all(each == {"shard": each["shard"], "state": "idle"} for each in shards)
 
     await eventually(idle)
-    frozen = up.children()["serve projector"]
+    frozen = projector(up)
     os.kill(frozen, signal.SIGSTOP)
     try:
         # Nothing waits, so nobody is stuck, for longer than it would take to be.
@@ -140,8 +146,13 @@ async def test_readiness_tells_a_frozen_projector_from_an_idle_one(up: Up) -> No
         (reason,) = said["reasons"]  # type: ignore[misc]
         assert reason.startswith(f"shard {stuck['shard']}: the projector has stood still for ")
         assert "clew serve projector" in reason
-        now = metrics(up)
-        assert total(now, "clew_ready") == 0
+
+        async def told() -> Series:
+            now = metrics(up)
+            assert total(now, "clew_ready") == 0
+            return now
+
+        now = await eventually(told)
         assert total(now, "clew_projector_still_seconds", shard=str(stuck["shard"])) >= 2
         assert total(now, "clew_projector_lag_commits") == stuck["behind"]
     finally:
@@ -155,7 +166,7 @@ async def test_a_service_of_its_own_shows_its_metrics_where_it_is_told_to(up: Up
         port = free.getsockname()[1]
     where = f"127.0.0.1:{port}"
     command = [*CLEW, "serve", "projector", "--nats", up.nats_url, "--metrics", where]
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as projector:
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as alone:
         try:
 
             async def shown() -> Series:
@@ -172,8 +183,8 @@ async def test_a_service_of_its_own_shows_its_metrics_where_it_is_told_to(up: Up
             assert taken.returncode == 1
             assert f"cannot listen on {where} for metrics" in taken.stderr
         finally:
-            projector.terminate()
-    assert projector.returncode == 0
+            alone.terminate()
+    assert alone.returncode == 0
 
 
 def test_a_place_for_metrics_that_cannot_be_is_refused(up: Up) -> None:

@@ -55,6 +55,8 @@ stuck_after = setting("stuck_after", "Seconds a projector may stand still before
 checkpoints = setting("checkpoints", "How often a checkpoint is signed if anything changed; 0 is never.")
 signing_key = setting("signing_key", "File with the key that signs checkpoints.  [default: signing-key in the data]")
 
+log = setting("log", "Form of log lines on standard error: 'text' or 'json'.")
+
 
 class _Moment(click.ParamType[int | datetime]):
     """A commit's number, or a time in ISO 8601; a time without a zone is UTC."""
@@ -171,8 +173,8 @@ def limiting(function: F) -> F:
 
 
 def watching(function: F) -> F:
-    """The options of whatever can be watched: where its metrics are, and when it is not ready."""
-    return metrics(stuck_after(prove_rate(function)))
+    """The options of whatever can be watched: its metrics, when it is not ready, what it proves and what it logs."""
+    return metrics(stuck_after(log(prove_rate(function))))
 
 
 def signing(function: F) -> F:

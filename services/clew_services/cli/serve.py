@@ -32,7 +32,7 @@ def command(roles: Sequence[Role], **chosen: str | int) -> None:
     keeps the buckets up to date, and signs checkpoints if it has a key. index: keeps this machine's index of threads
     up to date, as the others do that ask it if nobody else does. Any number of processes may run each of them.
     """
-    log_to_stderr()
+    log_to_stderr(str(chosen["log"]))
     running = serve(tuple(dict.fromkeys(roles)), msgspec.convert(chosen, Settings))
     if sys.platform == "win32":
         asyncio.run(running)

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+
 import click
 import msgspec
+from rich.console import Console
+from rich.live import Live
 
-from clew_services.cli import display, options
+from clew_services import compose
+from clew_services.cli import display, live, options
 from clew_services.cli.outcome import print_json
 from clew_services.cli.session import look
 from clew_services.cli.versions import clew_version
 from clew_services.running import status as deployment
+from clew_services.running.watching import Glance, glances
 
 
 @click.command("status")
+@click.option("--watch", is_flag=True, help="Go on looking until Ctrl-C; with --json one line for each look.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    show_default=True,
+    help="Seconds from one look to the next.",
+)
 @options.nats
 @options.as_json
-def command(*, nats: str, as_json: bool) -> None:
+def command(*, watch: bool, every: float, nats: str, as_json: bool) -> None:
     """Show what a deployment holds and whether it keeps up."""
+    if watch:
+        with contextlib.suppress(KeyboardInterrupt):
+            look(nats, lambda clew: _watch(clew, every, as_json=as_json))
+        return
     found = look(nats, deployment.status)
     if as_json:
         print_json({"clew": clew_version(), **msgspec.structs.asdict(found)})
@@ -39,6 +58,21 @@ def command(*, nats: str, as_json: bool) -> None:
     if found.parked:
         lines = [(each.tenant, each.thread, display.when(each.since), each.reason) for each in found.parked]
         display.rows(("tenant", "parked thread", "since", "why"), lines)
+
+
+async def _watch(clew: compose.Clew, every: float, *, as_json: bool) -> None:
+    if as_json or not sys.stdout.isatty():
+        async for glance in glances(clew, every):
+            click.echo(_as_json(glance) if as_json else live.line(glance))
+        return
+    console = Console(markup=False, highlight=False, emoji=False)
+    with Live(console=console, auto_refresh=False, screen=True) as shown:
+        async for glance in glances(clew, every):
+            shown.update(live.screen(glance, clew_version()), refresh=True)
+
+
+def _as_json(glance: Glance) -> str:
+    return msgspec.json.encode(glance).decode()
 
 
 def _line(shard: deployment.Shard) -> tuple[object, ...]:

@@ -32,7 +32,7 @@ def command(as_json: bool, **chosen: str | int) -> None:
 
     Prints one line when everything is ready. Ctrl-C stops it in order, and a second one at once.
     """
-    log_to_stderr()
+    log_to_stderr(str(chosen["log"]))
     settings = msgspec.convert(chosen, Settings)
     Keys.parse(settings.api_keys)
 

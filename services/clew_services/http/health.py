@@ -72,7 +72,8 @@ class Readiness:
         self._parts = parts
         self._stuck_after = stuck_after
         self._seconds = seconds
-        self._progress: Progress | None = None
+        # From here on it counts for how long nothing has moved, not from the first time that anybody asks.
+        self._progress = Progress(parts.js, parts.deployment.shards, lambda: parts.feeder, seconds)
         self._running: asyncio.Task[Found] | None = None
 
     async def show(self) -> Answer:
@@ -96,10 +97,6 @@ class Readiness:
         return await asyncio.shield(self._running)
 
     async def _look(self) -> Found:
-        if self._progress is None:
-            self._progress = Progress(
-                self._parts.js, self._parts.deployment.shards, lambda: self._parts.feeder, self._seconds
-            )
         account, shards, parked = await asyncio.gather(
             asked(self._parts.js, "INFO", "JetStream", dict, seconds=self._seconds),
             self._progress.look(),

@@ -152,6 +152,22 @@ REJECTED: Final = Metric(
     name="clew_rejected_commands", kind="gauge", source="deployment",
     help="Refused inbox commands on record.",
 )  # fmt: skip
+INDEX_BEHIND: Final = Metric(
+    name="clew_index_behind_commits", kind="gauge", source="deployment",
+    help="Commits that the index of the API's machine does not have yet.",
+)  # fmt: skip
+INDEX_SECONDS: Final = Metric(
+    name="clew_index_behind_seconds", kind="gauge", source="deployment",
+    help="How long the oldest of these has been in the log; 0 when there is none.",
+)  # fmt: skip
+INDEX_ASIDE: Final = Metric(
+    name="clew_index_aside_threads", kind="gauge", source="deployment",
+    help="Threads that lists and searches leave out because their history cannot be folded.",
+)  # fmt: skip
+INDEX_BYTES: Final = Metric(
+    name="clew_index_bytes", kind="gauge", source="deployment",
+    help="Bytes of the index on disk.",
+)  # fmt: skip
 STORAGE: Final = Metric(
     name="clew_jetstream_storage_bytes", kind="gauge", source="deployment",
     help="Bytes that JetStream keeps on disk for Clew's account.",

@@ -13,7 +13,11 @@ from msgspec import Struct
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from clew_events.errors import ClewError
 from clew_events.subjects import INBOX_STREAM, REJECTED_STREAM
+from clew_projections.index.folder import Folder
+from clew_projections.index.freshness import freshness
+from clew_services import progress
 from clew_services.http.health import Readiness
 from clew_services.metrics import catalogue
 from clew_services.metrics.catalogue import Metric
@@ -56,8 +60,10 @@ class DeploymentMetrics(Collector):
     What could not be found out is left out, so that no number is older than the scrape; ``clew_ready`` is always there.
     """
 
-    def __init__(self, clew: Clew, readiness: Readiness) -> None:
+    def __init__(self, clew: Clew, readiness: Readiness, index: Folder | None) -> None:
+        """``index`` is where this machine keeps its index, if it has one."""
         self._clew = clew
+        self._index = index
         self._readiness = readiness
         self._loop = asyncio.get_running_loop()
 
@@ -79,7 +85,9 @@ class DeploymentMetrics(Collector):
         values: dict[Metric, Mapping[str, float]] = {catalogue.READY: {"": 0}}
         try:
             async with asyncio.timeout(TIME):
-                found = await asyncio.gather(self._shards(), self._inbox(), self._rejected(), self._account())
+                found = await asyncio.gather(
+                    self._shards(), self._inbox(), self._rejected(), self._account(), self._indexed()
+                )
         except TimeoutError:
             return values
         for each in found:
@@ -118,6 +126,21 @@ class DeploymentMetrics(Collector):
     async def _rejected(self) -> Values:
         stream = await asked(self._clew.js, f"STREAM.INFO.{REJECTED_STREAM}", REJECTED_STREAM, _Stream)
         return {} if isinstance(stream, str) else {catalogue.REJECTED: {"": stream.state.messages}}
+
+    async def _indexed(self) -> Values:
+        if self._index is None:
+            return {}
+        try:
+            async with asyncio.timeout(progress.TIME):
+                fresh = await freshness(self._clew.js, self._clew.deployment.shards, self._index)
+        except (ClewError, TimeoutError, OSError):
+            return {}
+        return {
+            catalogue.INDEX_BEHIND: {"": fresh.behind},
+            catalogue.INDEX_SECONDS: {"": fresh.seconds},
+            catalogue.INDEX_ASIDE: {"": fresh.aside},
+            catalogue.INDEX_BYTES: {"": fresh.bytes},
+        }
 
     async def _account(self) -> Values:
         account = await asked(self._clew.js, "INFO", "JetStream", _Account)

@@ -93,8 +93,8 @@ async def _shown(
     if settings.metrics == "off":
         yield None
         return
-    readiness = Readiness(clew, settings.stuck_after)
-    showing = Showing(instruments, [DeploymentMetrics(clew, readiness)] if api else [])
+    readiness, index = Readiness(clew, settings.stuck_after), clew.index_in(settings.index_folder)
+    showing = Showing(instruments, [DeploymentMetrics(clew, readiness, index)] if api else [])
     if settings.metrics_address is None:
         yield showing.show
         return

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from msgspec import Struct, convert
 
+from clew_events.errors import Unavailable
 from clew_events.subjects import INBOX_STREAM, REJECTED_STREAM, event_stream
-from clew_projections.parking import Parked, parked
+from clew_projections.parking import Parked
+from clew_services import progress as shards
 from clew_services.compose import Clew
+from clew_services.progress import Progress
 
 
 class _State(Struct, frozen=True):
     messages: int
-    bytes: int
     last_seq: int
-    num_subjects: int = 0
 
 
 class Shard(Struct, frozen=True, kw_only=True):
-    """One stream of the log. ``behind`` counts the commits that are not projected yet."""
+    """One stream of the log. ``behind`` counts the commits that are not projected yet.
+
+    ``lag`` is the age in seconds of the oldest of these, and ``still`` for how many seconds none was projected.
+    """
 
     stream: str
     threads: int
@@ -25,10 +31,16 @@ class Shard(Struct, frozen=True, kw_only=True):
     bytes: int
     last_seq: int
     behind: int
+    lag: float = 0.0
+    still: float = 0.0
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """A deployment at a glance. ``inbox`` counts commands waiting, ``rejected`` those refused and kept."""
+    """A deployment at a glance.
+
+    ``inbox`` counts commands waiting, ``rejected`` those refused and kept; ``inbox_seq`` and ``rejected_seq`` count all
+    that ever were.
+    """
 
     nats_server: str
     replicas: int
@@ -37,41 +49,51 @@ class Status(Struct, frozen=True, kw_only=True):
     behind: int
     inbox: int
     rejected: int
+    inbox_seq: int
+    rejected_seq: int
     parked: tuple[Parked, ...]
     shards: tuple[Shard, ...]
 
 
-async def status(clew: Clew) -> Status:
-    """Ask JetStream, now.
+async def status(clew: Clew, progress: Progress | None = None) -> Status:
+    """Ask JetStream, now. ``progress`` remembers since when shards do not move, if there is more than one look.
 
     Raises:
         Unavailable: it does not answer.
     """
-    shards = tuple([await _shard(clew, number) for number in range(clew.deployment.shards)])
+    progress = progress or Progress(clew.js, clew.deployment.shards, lambda: clew.feeder)
+    looked, inbox, rejected, parked = await asyncio.gather(
+        progress.look(), _state(clew, INBOX_STREAM), _state(clew, REJECTED_STREAM), clew.parked()
+    )
+    found = tuple(_shard(each) for each in looked)
     server = clew.nc.connected_server_version
     return Status(
         nats_server=f"{server.major}.{server.minor}.{server.patch}",
         replicas=clew.deployment.replicas,
-        threads=sum(shard.threads for shard in shards),
-        commits=sum(shard.commits for shard in shards),
-        behind=sum(shard.behind for shard in shards),
-        inbox=(await _state(clew, INBOX_STREAM)).messages,
-        rejected=(await _state(clew, REJECTED_STREAM)).messages,
-        parked=tuple(await parked(clew.threads)),
-        shards=shards,
+        threads=sum(shard.threads for shard in found),
+        commits=sum(shard.commits for shard in found),
+        behind=sum(shard.behind for shard in found),
+        inbox=inbox.messages,
+        rejected=rejected.messages,
+        inbox_seq=inbox.last_seq,
+        rejected_seq=rejected.last_seq,
+        parked=tuple(parked),
+        shards=found,
     )
 
 
-async def _shard(clew: Clew, number: int) -> Shard:
-    stream = event_stream(number)
-    state, projected = await _state(clew, stream), await clew.checkpoint(number).state()
+def _shard(found: shards.Shard) -> Shard:
+    if found.trouble:
+        raise Unavailable("; ".join(found.trouble))
     return Shard(
-        stream=stream,
-        threads=state.num_subjects,  # a thread is a subject
-        commits=state.messages,
-        bytes=state.bytes,
-        last_seq=state.last_seq,
-        behind=projected.num_pending + projected.num_ack_pending,
+        stream=event_stream(found.shard),
+        threads=found.threads,
+        commits=found.commits,
+        bytes=found.bytes,
+        last_seq=found.last_seq,
+        behind=found.behind,
+        lag=round(found.lag, 3),
+        still=round(found.still, 3),
     )
 
 
