@@ -19,6 +19,7 @@ DOCS = (
     "docs/keys.md",
     "docs/openai.md",
     "docs/operating.md",
+    "docs/listing.md",
     "docs/query.md",
     "docs/replay.md",
     "infra/README.md",
