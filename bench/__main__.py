@@ -14,6 +14,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from bench.auditing import auditing
 from bench.lane import Lane
 from bench.load import Measured
 from bench.messages import messages
@@ -38,6 +39,7 @@ async def _all(seconds: float, threads: int) -> tuple[list[Lane], Mapping[str, f
     lanes += await messages(seconds)
     lanes.append(await projecting(threads, 1))
     lanes.append(await projecting(threads // 10, 10))
+    lanes += await auditing(seconds)
     return lanes, memory
 
 

@@ -16,6 +16,7 @@ from support.up import ROOT, Up, clew, environment, running_up
 
 DOCS = (
     "README.md",
+    "docs/feed.md",
     "docs/keys.md",
     "docs/openai.md",
     "docs/operating.md",

@@ -1,0 +1,146 @@
+"""What auditors do: the whole log read as one feed, and the feed heard live, beside raw nats-py doing as little."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig
+
+from bench.generating import Plan, generated
+from bench.http_load import request_bytes
+from bench.lane import SHARDS, Lane, in_turn
+from bench.load import Measured
+from bench.service import KEY, service
+from clew_events.queries import GetFeed
+from clew_events.subjects import command_subject, event_stream
+from clew_projections.feed.cursor import beginning
+from clew_services import compose
+from clew_services.compose import Clew
+
+TENANT = "acme"
+
+
+async def auditing(seconds: float, commits: int = 100_000) -> list[Lane]:
+    """The lanes. ``commits`` is the length of the log that is replayed."""
+    return [await _replaying(commits), await _hearing(seconds)]
+
+
+async def _replaying(commits: int) -> Lane:
+    plan = Plan(commits=commits, threads=max(1, commits // 10), tenants={TENANT: 1})
+    with TemporaryDirectory(prefix="clew-bench-") as data:
+        async with (
+            generated(Path(data), plan, shards=SHARDS) as (server, _),
+            compose.connected(server.url, name="bench") as clew,
+        ):
+            ours, raw = await in_turn(lambda: _feed(clew, commits), lambda: _fetch(clew, commits))
+    return Lane(name="replay of the whole log, in order", clew=ours, raw_name="fetch", raw=raw, goal=0.5)
+
+
+async def _feed(clew: Clew, commits: int) -> Measured:
+    started = time.perf_counter()
+    ends = [(await clew.nc.jetstream().stream_info(event_stream(shard))).state.last_seq for shard in range(SHARDS)]
+    found = 0
+    async for _ in clew.feed.up_to(TENANT, GetFeed(), beginning(SHARDS), ends):
+        found += 1
+    if found != commits:
+        raise RuntimeError(f"{found} commits of {commits}")
+    return Measured(per_second=commits / (time.perf_counter() - started), p50=0, p99=0, count=commits)
+
+
+async def _fetch(clew: Clew, commits: int) -> Measured:
+    js = clew.nc.jetstream()
+
+    async def drain(shard: int) -> int:
+        left = found = (await js.stream_info(event_stream(shard))).state.messages
+        config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True)
+        subscription = await js.pull_subscribe("", stream=event_stream(shard), config=config)
+        while left:
+            left -= len(await subscription.fetch(min(left, 500), timeout=5))
+        await subscription.unsubscribe()
+        return found
+
+    started = time.perf_counter()
+    found = sum(await asyncio.gather(*(drain(shard) for shard in range(SHARDS))))
+    if found != commits:
+        raise RuntimeError(f"{found} commits of {commits}")
+    return Measured(per_second=commits / (time.perf_counter() - started), p50=0, p99=0, count=commits)
+
+
+async def _hearing(seconds: float) -> Lane:
+    """From the sending of a command to the reader of its commit; what is compared is one over the p99.
+
+    Not from its acknowledgement: the raw subscription hears of a commit before whoever sent the command is answered.
+    """
+    async with service() as running:
+        nc = await nats.connect(running.nats)
+        try:
+            heard: dict[str, asyncio.Future[float]] = {}
+
+            async def raw() -> Measured:
+                async def told(message: Msg) -> None:
+                    _settle(heard, message.data)
+
+                subscription = await nc.subscribe("clew.live.evt.*.bench.*", cb=told)
+                await nc.flush()
+                try:
+                    return await _latencies(nc, heard, seconds)
+                finally:
+                    await subscription.unsubscribe()
+
+            async def ours() -> Measured:
+                reader, writer = await asyncio.open_connection(running.host, running.port)
+                writer.write(request_bytes("GET", "/v1/events?stream=true&after=latest", KEY))
+                await reader.readuntil(b"retry: 1000\n\n")
+
+                async def reading() -> None:
+                    while True:
+                        _settle(heard, await reader.readuntil(b"\n\n"))
+
+                task = asyncio.create_task(reading())
+                try:
+                    await asyncio.sleep(0.2)  # until the reader has come to the live end
+                    return await _latencies(nc, heard, seconds)
+                finally:
+                    task.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await task
+                    writer.close()
+
+            live, core = await in_turn(ours, raw)
+        finally:
+            await nc.close()
+    return Lane(name="live feed, one over its p99", clew=live, raw_name="core NATS", raw=core, goal=1 / 3)
+
+
+async def _latencies(nc: Client, heard: dict[str, asyncio.Future[float]], seconds: float) -> Measured:
+    found: list[float] = []
+    until = time.perf_counter() + seconds
+    number = 0
+    while time.perf_counter() < until:
+        number += 1
+        name = f"bench-{time.time_ns()}-{number}"
+        heard[name] = asyncio.get_running_loop().create_future()
+        sent = time.perf_counter()
+        reply = await nc.request(command_subject("bench", "create_thread"), b'{"id":"%s"}' % name.encode(), timeout=10)
+        if not reply.data.startswith(b'{"ok"'):
+            raise RuntimeError(reply.data)
+        found.append(await asyncio.wait_for(heard[name], 10) - sent)
+        del heard[name]
+    found.sort()
+    middle, late = found[len(found) // 2] * 1000, found[len(found) * 99 // 100] * 1000
+    return Measured(per_second=1000 / max(late, 0.001), p50=middle, p99=late, count=len(found))
+
+
+def _settle(heard: dict[str, asyncio.Future[float]], body: bytes) -> None:
+    now = time.perf_counter()
+    at = body.find(b'"bench-')
+    name = body[at + 1 : body.index(b'"', at + 1)].decode() if at >= 0 else ""
+    if (future := heard.get(name)) is not None and not future.done():
+        future.set_result(now)
