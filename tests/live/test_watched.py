@@ -84,6 +84,13 @@ async def test_the_metrics_of_all_processes_are_shown_together(up: Up) -> None:
         return now
 
     now = await eventually(counted)
+
+    async def proved() -> bool:
+        return ("clew_drift_threads", frozenset()) in metrics(up)
+
+    await eventually(proved)
+    assert total(metrics(up), "clew_drift_threads") == 0
+    assert ("clew_index_behind_commits", frozenset()) in now
     assert total(now, "clew_processes") == 3
     assert total(now, "clew_nats_connected") == total(now, "clew_ready") == 1
 

@@ -152,6 +152,15 @@ REJECTED: Final = Metric(
     name="clew_rejected_commands", kind="gauge", source="deployment",
     help="Refused inbox commands on record.",
 )  # fmt: skip
+DRIFT: Final = Metric(
+    name="clew_drift_threads", kind="gauge", source="deployment",
+    help="Threads whose state in the buckets is not what the log says, as far as the proof that never ends has found. "
+    "Absent until that has begun.",
+)  # fmt: skip
+PROOF_AGE: Final = Metric(
+    name="clew_proof_age_seconds", kind="gauge", source="deployment",
+    help="Age of the state that has been compared with the log as a whole. Absent until that has happened once.",
+)  # fmt: skip
 INDEX_BEHIND: Final = Metric(
     name="clew_index_behind_commits", kind="gauge", source="deployment",
     help="Commits that the index of the API's machine does not have yet.",

@@ -17,6 +17,7 @@ from clew_events.errors import ClewError
 from clew_events.subjects import INBOX_STREAM, REJECTED_STREAM
 from clew_projections.index.folder import Folder
 from clew_projections.index.freshness import freshness
+from clew_projections.proving.watch import proved
 from clew_services import progress
 from clew_services.http.health import Readiness
 from clew_services.metrics import catalogue
@@ -86,7 +87,7 @@ class DeploymentMetrics(Collector):
         try:
             async with asyncio.timeout(TIME):
                 found = await asyncio.gather(
-                    self._shards(), self._inbox(), self._rejected(), self._account(), self._indexed()
+                    self._shards(), self._inbox(), self._rejected(), self._account(), self._indexed(), self._proved()
                 )
         except TimeoutError:
             return values
@@ -141,6 +142,21 @@ class DeploymentMetrics(Collector):
             catalogue.INDEX_ASIDE: {"": fresh.aside},
             catalogue.INDEX_BYTES: {"": fresh.bytes},
         }
+
+    async def _proved(self) -> Values:
+        shards = range(self._clew.deployment.shards)
+        try:
+            async with asyncio.timeout(progress.TIME):
+                found = await proved(self._clew.threads, shards)
+        except (ClewError, TimeoutError):
+            return {}
+        if not found:
+            return {}
+        drift = {catalogue.DRIFT: {"": sum(each.drift for each in found.values())}}
+        since = [each.since for each in found.values() if each.since is not None]
+        if len(since) < len(shards):
+            return drift
+        return {**drift, catalogue.PROOF_AGE: {"": max(0.0, (datetime.now(UTC) - min(since)).total_seconds())}}
 
     async def _account(self) -> Values:
         account = await asked(self._clew.js, "INFO", "JetStream", _Account)
