@@ -45,6 +45,7 @@ from clew_projections.spent import SpentIds
 from clew_projections.trail import Trail
 from clew_services import streams
 from clew_services.checkpoints.ledger import Ledger
+from clew_services.checkpoints.proving import Proofs
 from clew_services.handle import Handler
 from clew_services.history_pages import HistoryPages
 from clew_services.keys import Keys
@@ -109,6 +110,7 @@ class Clew:
         )
         self.keys = KeyRing(js)
         self.ledger = Ledger(js)
+        self.proofs = Proofs(js, deployment.shards, self.ledger)
         self.index: CurrentIndex | None = None
         """The index of threads that this process asks, if it has a folder for one; see :meth:`open_index`."""
 
@@ -264,5 +266,6 @@ async def connected(
             try:
                 yield clew
             finally:
+                await clew.proofs.close()
                 if clew.index is not None:
                     await clew.index.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,10 +27,13 @@ from clew_services.checkpoints.making import Maker
 from clew_services.checkpoints.note import SigningKey
 from clew_services.checkpoints.proving import bodies_between, check, head_proof, heads_beside
 from clew_services.checkpoints.serving import serve_checkpoints
-from clew_services.checkpoints.signed import KeptProof, Signed, verified
+from clew_services.checkpoints.signed import KeptProof, Signed, read_proof, verified
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.keys import Holder, Keys
+from clew_services.keys.holders import digest
 from clew_services.settings import Settings
+from support.asgi import IN, call
 from support.deployments import deployed
 from support.forging import bodies, delete, five_commits, publish, purge, rechained, rewrite, stored
 from support.waiting import eventually
@@ -249,9 +253,9 @@ async def test_a_changed_history_is_signed_only_with_a_reason_which_stands_in_it
 async def test_checkpoints_cannot_be_deleted_or_purged(clew: Clew) -> None:
     await five_commits(clew, VICTIM)
     await signed(clew)
-    for call, request in (("PURGE", {}), ("MSG.DELETE", {"seq": 1})):
+    for what, request in (("PURGE", {}), ("MSG.DELETE", {"seq": 1})):
         with pytest.raises(Refused):
-            await clew.js.api(f"STREAM.{call}.{CHECKPOINT_STREAM}", request)
+            await clew.js.api(f"STREAM.{what}.{CHECKPOINT_STREAM}", request)
 
 
 async def test_a_deployments_own_checkpoints_are_held_against_the_one_that_was_kept(clew: Clew, tmp_path: Path) -> None:
@@ -391,3 +395,48 @@ async def test_a_cut_off_end_of_one_thread_leaves_the_others_provable(clew: Clew
                 await head_proof(clew.js, heads, kept, OTHER)
         else:
             assert (await head_proof(clew.js, heads, kept, OTHER)).n == 5
+
+
+async def test_checkpoints_and_proofs_are_there_over_http_for_auditors_of_the_tenant(clew: Clew) -> None:
+    mine = Address("acme", "thread_mine")
+    assert (await call(clew, "GET", "/v1/checkpoints/latest")).status == 404
+    assert (await call(clew, "GET", f"/v1/threads/{mine.thread}/proof")).status == 404
+    for address in (mine, VICTIM):
+        await five_commits(clew, address)
+    first = await signed(clew)
+    await five_commits(clew, OTHER)
+    second = await signed(clew)
+
+    listed = json.loads((await call(clew, "GET", "/v1/checkpoints?limit=1")).body)
+    assert [each["number"] for each in listed["data"]] == [2]
+    assert listed["has_more"]
+    older = json.loads((await call(clew, "GET", "/v1/checkpoints?before=2")).body)
+    assert ([each["number"] for each in older["data"]], older["has_more"]) == ([1], False)
+    one = json.loads((await call(clew, "GET", "/v1/checkpoints/1")).body)
+    assert (one["note"], one["hash"]) == (first.note.decode(), first.hash)
+    assert json.loads((await call(clew, "GET", "/v1/checkpoints/latest")).body)["hash"] == second.hash
+    for nowhere in ("3", "0", "x", "1.5", "%20", "9" * 30):
+        assert (await call(clew, "GET", f"/v1/checkpoints/{nowhere}")).status == 404
+
+    answered = await call(clew, "GET", f"/v1/threads/{mine.thread}/proof")
+    proof = read_proof(answered.body)
+    assert check(proof, KEY.verifier) == second
+    assert proof.head.head.address == mine
+    assert (await call(clew, "GET", f"/v1/threads/{VICTIM.thread}/proof")).status == 404, "another tenant's"
+    await five_commits(clew, BYSTANDER)
+    third = await signed(clew)
+    again = read_proof((await call(clew, "GET", f"/v1/threads/{mine.thread}/proof")).body)
+    assert check(again, KEY.verifier) == third
+
+    reader = {**IN, "Authorization": "Bearer a-reading-key"}
+    keys = Keys()
+    keys.admit(digest("a-reading-key"), Holder("acme", "reader", frozenset({"read"})))
+    for path in ("/v1/checkpoints", "/v1/checkpoints/1", f"/v1/threads/{mine.thread}/proof"):
+        assert (await call(clew, "GET", path, headers={})).status == 401
+        assert (await call(clew, "GET", path, headers=reader, keys=keys)).status == 403
+
+    await rewrite(clew, mine, rechained(await bodies(clew, mine), b"billing", b"nobody!"))
+    async with maker(clew) as anew:
+        accepted = await anew.make(reason="a test")
+    rewritten = read_proof((await call(clew, "GET", f"/v1/threads/{mine.thread}/proof")).body)
+    assert check(rewritten, KEY.verifier) == accepted

@@ -91,7 +91,7 @@ class Parts:
     """Parts that remember what was asked of them, and answer as they are told to."""
 
     def __init__(self) -> None:
-        self.handler = self.reader = self.js = self.deployment = self
+        self.handler = self.reader = self.js = self.deployment = self.ledger = self.proofs = self
         self.tail = self
         self.feeder = "clew_threads_v1"
         self.shards = 2
@@ -161,6 +161,7 @@ async def call(
     headers: Mapping[str, str] = IN,
     *,
     max_body: int = 2048,
+    keys: Keys | None = None,
 ) -> Answered:
     """Ask the API as an ASGI server does."""
     path, _, query = path.partition("?")
@@ -188,7 +189,7 @@ async def call(
     async def send(message: dict[str, object]) -> None:
         sent.append(message)
 
-    await create_app(clew, KEYS, Settings(max_body=max_body))(scope, receive, send)
+    await create_app(clew, KEYS if keys is None else keys, Settings(max_body=max_body))(scope, receive, send)
     start, end = sent
     answered = Answered(start["status"], start["headers"], end["body"])
     assert answered.headers["content-length"] == str(len(answered.body))

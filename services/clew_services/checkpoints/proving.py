@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,8 +13,49 @@ from clew_projections.proof.inclusion import HeadProof, check_between, check_inc
 from clew_projections.proof.kept import Kept
 from clew_projections.proof.reading import extent
 from clew_services.checkpoints.heads import Heads, hold_agrees
+from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.checkpoints.signed import KeptProof, Signed, verified
+
+
+class Proofs:
+    """Proofs under the last checkpoint, from heads that are read on from one to the next as they are needed."""
+
+    def __init__(self, js: JetStream, shards: int, ledger: Ledger) -> None:
+        self._js = js
+        self._shards = shards
+        self._ledger = ledger
+        self._heads: Heads | None = None
+        self._alone = asyncio.Lock()
+
+    async def latest(self, address: Address) -> KeptProof:
+        """The head that a thread had under the last checkpoint. The first one asked for after a start takes its time.
+
+        Raises:
+            NotFound: there is no checkpoint yet, or the thread had no commits.
+            Corrupt: the log is not what the checkpoint says any more.
+            Unavailable: JetStream does not answer.
+        """
+        async with self._alone:
+            signed = await self._ledger.chosen(None)
+            if self._heads is not None:
+                try:
+                    return KeptProof(head=await head_proof(self._js, self._heads, signed, address))
+                except Corrupt:
+                    # The history may have been changed, and signed as it is now: only reading it anew can tell.
+                    await self._heads.forget()
+            self._heads = self._heads or Heads(self._js, self._shards, Kept())
+            try:
+                return KeptProof(head=await head_proof(self._js, self._heads, signed, address))
+            except Corrupt:
+                await self._heads.forget()
+                raise
+
+    async def close(self) -> None:
+        """Let go of what was read."""
+        heads, self._heads = self._heads, None
+        if heads is not None:
+            await heads.close()
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clew_services.http.attempts import Attempts
 from clew_services.http.carrying import Carrying
+from clew_services.http.checkpoints import Checkpoints
 from clew_services.http.edge import Doorway, Edge, Nowhere, Respond, Show, Window
 from clew_services.http.events import Events
 from clew_services.http.health import Readiness, alive
@@ -60,6 +61,7 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
     carrying = Carrying(clew.handler, Attempts())
     threads, messages = Threads(carrying, clew.reader), Messages(carrying, clew.reader)
     past = Past(clew.reader)
+    checkpoints = Checkpoints(clew.ledger, clew.proofs)
     pace = Pace(settings.rate, settings.burst)
 
     def doorway(
@@ -87,6 +89,9 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
             "/v1/events",
             doorway(reading="audit", versioned=False, GET=Events(clew.reader, Live(clew.feed, clew.tail)).feed),
         ),
+        Route("/v1/threads/{thread_id}/proof", doorway(reading="audit", GET=checkpoints.proof)),
+        Route("/v1/checkpoints", doorway(reading="audit", versioned=False, GET=checkpoints.page)),
+        Route("/v1/checkpoints/{number}", doorway(reading="audit", versioned=False, GET=checkpoints.retrieve)),
         Route("/healthz", Window(alive)),
         Route("/readyz", Window(Readiness(clew, settings.stuck_after).show)),
         Route("/openapi.json", Window(description)),

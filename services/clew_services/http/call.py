@@ -157,6 +157,10 @@ class Call:
         finally:
             watch.cancel()
 
+    def path_param(self, name: str) -> str:
+        """A part of the path, as it was sent."""
+        return str(self._path_params[name])
+
     @property
     def _path_params(self) -> Mapping[str, Any]:
         params: Mapping[str, Any] = self._scope["path_params"]

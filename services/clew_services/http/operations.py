@@ -16,6 +16,7 @@ from clew_events.listed import ThreadList
 from clew_events.objects import Gone, Message, MessagePage, Thread
 from clew_events.requests import NewMessage
 from clew_events.schemas import as_json
+from clew_services.checkpoints.signed import KeptProof
 from clew_services.http import samples
 from clew_services.http.bodies import (
     Between,
@@ -28,6 +29,7 @@ from clew_services.http.bodies import (
     PageOfThreads,
     PatchBody,
 )
+from clew_services.http.checkpoints import NUMBER_PATTERN, CheckpointObject, CheckpointPage, PageOfCheckpoints
 from clew_services.http.commits import CommitPage
 from clew_services.http.fed import FeedPage
 
@@ -35,6 +37,9 @@ THREADS: Final = "/v1/threads"
 THREAD: Final = "/v1/threads/{thread_id}"
 FEED: Final = "/v1/events"
 MESSAGES: Final = "/v1/threads/{thread_id}/messages"
+PROOF: Final = "/v1/threads/{thread_id}/proof"
+CHECKPOINTS: Final = "/v1/checkpoints"
+CHECKPOINT: Final = "/v1/checkpoints/{number}"
 EVENTS: Final = "/v1/threads/{thread_id}/events"
 DIFF: Final = "/v1/threads/{thread_id}/diff"
 BLAME: Final = "/v1/threads/{thread_id}/blame"
@@ -70,6 +75,7 @@ def _id(name: str, pattern: str) -> Mapping[str, object]:
 PATH: Final[Mapping[str, Mapping[str, object]]] = {
     "thread_id": _id("thread_id", THREAD_ID_PATTERN),
     "message_id": _id("message_id", MESSAGE_ID_PATTERN),
+    "number": _id("number", NUMBER_PATTERN),
 }
 HEADERS: Final[Mapping[str, Mapping[str, object]]] = {
     "beta": _header("OpenAI-Beta", "`assistants=v2`.", required=True, enum=["assistants=v2"]),
@@ -98,7 +104,8 @@ MESSAGES_QUERY: Final = _query_parameters(PageOfMessages)
 BETWEEN_QUERY: Final = _query_parameters(Between, "diff_")
 HISTORY_QUERY: Final = _query_parameters(PageOfHistory, "history_")
 FEED_QUERY: Final = _query_parameters(PageOfFeed, "feed_")
-QUERY: Final = {**THREADS_QUERY, **MESSAGES_QUERY, **BETWEEN_QUERY, **HISTORY_QUERY, **FEED_QUERY}
+CHECKPOINTS_QUERY: Final = _query_parameters(PageOfCheckpoints, "checkpoints_")
+QUERY: Final = {**THREADS_QUERY, **MESSAGES_QUERY, **BETWEEN_QUERY, **HISTORY_QUERY, **FEED_QUERY, **CHECKPOINTS_QUERY}
 
 
 def _of(reply: str) -> object:
@@ -211,5 +218,23 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Say who last set each part of a thread, and who removed what is gone; takes the scope `audit`",
         answer=Blame, answered=_of("BlameReply"),
         parameters=("beta", "as_of"), errors=(*_ALWAYS, 404),
+    ),
+    Operation(
+        name="proveThread", method="GET", path=PROOF,
+        summary="Prove what a thread's head was under the last signed checkpoint; takes the scope `audit`",
+        answer=KeptProof, answered=samples.PROOF,
+        parameters=("beta",), errors=(*_ALWAYS, 404),
+    ),
+    Operation(
+        name="listCheckpoints", method="GET", path=CHECKPOINTS,
+        summary="List the signed checkpoints of the log, the newest first; takes the scope `audit`",
+        answer=CheckpointPage, answered=samples.CHECKPOINTS,
+        parameters=tuple(CHECKPOINTS_QUERY), errors=_ALWAYS,
+    ),
+    Operation(
+        name="getCheckpoint", method="GET", path=CHECKPOINT,
+        summary="Retrieve a signed checkpoint by its number, or the `latest`; takes the scope `audit`",
+        answer=CheckpointObject, answered=samples.CHECKPOINT,
+        parameters=(), errors=(*_ALWAYS, 404),
     ),
 )  # fmt: skip

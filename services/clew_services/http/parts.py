@@ -27,6 +27,7 @@ from clew_events.replies import Done, Feed, Found, History, Moment
 from clew_projections.feed import Feed as Feeds
 from clew_projections.feed.tail import Tail
 from clew_projections.parking import Parked
+from clew_services.http.checkpoints import Ledger, Proofs
 from clew_services.observing import Observer
 from clew_services.progress import Api
 from clew_services.tracing import Tracing
@@ -110,6 +111,14 @@ class Parts(Protocol):
     @property
     def tail(self) -> Tail:
         """The live end of it."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The signed checkpoints."""
+
+    @property
+    def proofs(self) -> Proofs:
+        """What proves things by them."""
 
     @property
     def js(self) -> Api:

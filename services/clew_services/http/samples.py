@@ -98,3 +98,37 @@ FEED: Final = {
     "has_more": False,
     "next": _CURSOR,
 }
+
+_SHARD: Final = {"seq": 4, "threads": 2, "commits": 4, "misfits": 0, "root": "5e" * 32}
+_NOTE: Final = (
+    f'{{"v":1,"log":"{"c1" * 16}","number":1,"at":"2026-11-22T22:00:00Z","prev":null,"shards":[{{"seq":4,"threads":2,'
+    f'"commits":4,"misfits":0,"root":"{"5e" * 32}"}}],"reason":null}}\n\n— clew hjL0zmFwFb2vYOBW\n'
+)
+CHECKPOINT: Final = {
+    "number": 1,
+    "object": "checkpoint",
+    "created_at": _AT,
+    "at": "2026-11-22T22:00:00Z",
+    "log": "c1" * 16,
+    "prev": None,
+    "shards": [_SHARD],
+    "reason": None,
+    "hash": "1e" * 32,
+    "keys": ["8632f4ce"],
+    "note": _NOTE,
+}
+CHECKPOINTS: Final = {"object": "list", "data": [CHECKPOINT], "has_more": False}
+PROOF: Final = {
+    "clew": "proof",
+    "v": 1,
+    "head": {
+        "checkpoint": _NOTE,
+        "tenant": "default",
+        "thread": _THREAD_ID,
+        "n": 3,
+        "hash": "ab" * 32,
+        "path": ["cd" * 32],
+    },
+    "earlier": None,
+    "commits": [],
+}
