@@ -1,0 +1,45 @@
+"""The views that a history amounts to, byte for byte: whoever changes them takes the next number for the fold."""
+
+from __future__ import annotations
+
+import hashlib
+
+from clew_events.content import ToolResources
+from clew_events.events import (
+    MessageDeleted,
+    MessageMetadataUpdated,
+    MetadataUpdated,
+    ThreadDeleted,
+    ToolResourcesUpdated,
+)
+from clew_projections.advancing import advance, advance_message, touched
+from clew_projections.fold import FOLD
+from clew_projections.views import MessageView, absent, encode
+from support.commits import CREATED, THREAD, added, chain
+
+ONE, TWO = added(1, metadata={"b": "2"}), added(2)
+HISTORY = chain(
+    [CREATED],
+    [MetadataUpdated(set={"plan": "free", "mood": "calm"}, unset=())],
+    [ONE, TWO],
+    [MessageMetadataUpdated(message_id=ONE.message.id, set={"a": "1"}, unset=("b",))],
+    [ToolResourcesUpdated(tool_resources=ToolResources())],
+    [MessageDeleted(message_id=TWO.message.id)],
+    [MetadataUpdated(set={"plan": "paid"}, unset=("mood",))],
+    [ThreadDeleted()],
+)
+VIEWS = {1: "4d92079f6540f5f2a4f3336b4fb7f25e8e6d65767c40b9d05017a797e55f6a0d"}
+
+
+def test_a_fold_that_makes_other_views_has_another_number() -> None:
+    view, messages, made = absent("default", THREAD), dict[str, MessageView](), hashlib.sha256()
+    for each in HISTORY:
+        view = advance(view, each)
+        made.update(encode(view))
+        for message_id in touched(each.commit):
+            messages[message_id] = advance_message(messages.get(message_id), message_id, each.commit)
+            made.update(encode(messages[message_id]))
+    assert VIEWS.get(FOLD) == made.hexdigest(), (
+        "the same history makes other views than before: raise FOLD in clew_projections/fold.py, and add the "
+        "new digest here beside the old ones. docs/rebuilding.md says how such a change is released."
+    )
