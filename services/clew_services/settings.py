@@ -22,6 +22,7 @@ LIMITING: Final = ("max_body", "max_message", "max_messages", "max_create", "rat
 WATCHING: Final = ("metrics", "stuck_after", "log", "prove_rate")
 """The settings that say how it is watched."""
 LONGEST_STILL: Final = 86_400
+MOST_WORKERS: Final = 64
 FASTEST: Final = 1_000_000
 """Requests a second at most to which a rate can be set."""
 _SCHEMES: Final = frozenset({"nats", "tls", "ws", "wss"})
@@ -48,7 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``data`` is the folder of ``clew up``. ``index`` is the folder of this machine's index, or empty for the one in
     ``data``. ``http`` is ``host:port``. ``nats`` is the URL of a server, or of several of one cluster with commas
     between them, or ``embedded``, or ``embedded:PORT``. ``api_keys`` is ``key:tenant,key:tenant``. ``shards`` and
-    ``replicas`` count once, when a deployment is first initialised. ``sync`` says when the embedded server puts things
+    ``replicas`` count once, when a deployment is first initialised. ``workers`` is how many processes do the same,
+    which share the port of the HTTP API. ``sync`` says when the embedded server puts things
     on stable storage: ``always`` before it acknowledges, or an interval. ``max_body`` and ``max_message`` are in bytes;
     ``max_messages`` is for a thread, ``max_create`` for its creation. ``rate`` is in requests a second of one API key,
     and 0 is no limit; ``burst`` is how many may come at once, and 0 is as many as in a second. ``metrics`` is where
@@ -71,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shards: int = 4
     sync: str = "always"
     replicas: int = 1
+    workers: int = 1
     max_body: int = MAX_PAYLOAD - 64 * 1024
     max_message: int = DEFAULT.message
     max_messages: int = DEFAULT.messages
@@ -91,6 +94,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise _refused("shards", self.shards, f"between 1 and {MAX_SHARDS}")
         if self.replicas not in {1, 3, 5}:
             raise _refused("replicas", self.replicas, "1, 3 or 5")
+        if not 1 <= self.workers <= MOST_WORKERS:
+            raise _refused("workers", self.workers, f"between 1 and {MOST_WORKERS}")
         self._hold_limits()
         if self.sync != "always" and not (_INTERVAL.fullmatch(self.sync) and re.search("[1-9]", self.sync)):
             raise _refused("sync", self.sync, "'always' or an interval such as 2m or 500ms")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
+import shutil
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -24,11 +26,12 @@ from clew_events.replies import Done
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import event_stream
 from clew_projections.jetstream import MSG_ID
-from clew_services import compose, streams
+from clew_services import compose
 from clew_services.apps import serve_inbox
 from clew_services.compose import Clew
 from support.cluster import NUMBERS, Cluster, running_cluster
 from support.truth import buckets_equal_the_log, commits_of, log_of, projecting
+from support.up import clew
 from support.waiting import eventually
 from support.writers import Writer, handler, message_id, thread_id
 
@@ -40,13 +43,9 @@ pytestmark = pytest.mark.timeout(240 + 3 * SECONDS)
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
-        asyncio.run(initialised(running))
+        made = clew("init", "--replicas", "3", "--shards", str(SHARDS), env={"CLEW_NATS": running.url(user="operator")})
+        assert made.returncode == 0, made.stderr
         yield running
-
-
-async def initialised(cluster: Cluster) -> None:
-    async with compose.connection(cluster.url(user="operator"), name="init") as made:
-        await streams.init(made.js, shards=SHARDS, replicas=3, max_msg_size=made.nc.max_payload)
 
 
 @pytest.fixture
@@ -346,6 +345,32 @@ async def test_the_inbox_changes_hands_and_leaders_and_carries_everything_out_on
     ]
 
 
+async def test_a_server_whose_disk_is_gone_gets_everything_from_the_others(
+    cluster: Cluster, clews: list[Clew], auditor: Clew
+) -> None:
+    writers = [Writer(handler(clew)) for clew in clews]
+    threads = [thread_id(await writers[i % 3].create()) for i in range(20)]
+    new, other = cluster.nodes[3], cluster.nodes[1]
+    new.stop(signal.SIGKILL)
+    shutil.rmtree(new.folder / "clew-nats")
+    cluster.start(new.number)
+    await cluster.healthy()
+    # Two are a majority, so from now on the new one has to have it all.
+    other.stop(signal.SIGKILL)
+    done = await asyncio.gather(*(writers[i % 2 + 1].set(thread, "after", "yes") for i, thread in enumerate(threads)))
+    assert [each.n for each in done] == [2] * len(threads)
+    await clean(auditor)
+    cluster.start(other.number)
+    await cluster.healthy()
+
+
+async def test_the_command_line_looks_at_a_cluster_through_any_of_its_servers(cluster: Cluster) -> None:
+    await cluster.healthy()
+    asked = await asyncio.to_thread(clew, "status", "--json", env={"CLEW_NATS": cluster.url()})
+    assert asked.returncode == 0, asked.stderr
+    assert json.loads(asked.stdout)["replicas"] == 3
+
+
 @pytest.mark.skipif(not SECONDS, reason="CLEW_CLUSTER_SECONDS says how long; it is not set")
 async def test_servers_that_are_restarted_and_killed_in_turn_lose_nothing(
     cluster: Cluster, clews: list[Clew], auditor: Clew
@@ -369,6 +394,6 @@ async def test_servers_that_are_restarted_and_killed_in_turn_lose_nothing(
 async def test_a_commit_as_large_as_there_can_be_is_read_through_every_server(clews: list[Clew]) -> None:
     messages = tuple(NewMessage(role="user", content=f"{i}" * 900_000) for i in range(8))
     done = await clews[0].handler.handle("default", CreateThread(messages=messages))
-    for clew in clews:
-        seen = await clew.reader.thread("default", GetThread(thread_id=thread_id(done)))
+    for each in clews:
+        seen = await each.reader.thread("default", GetThread(thread_id=thread_id(done)))
         assert seen.n == 1

@@ -12,6 +12,7 @@ import msgspec
 from clew_services.cli import options
 from clew_services.cli.logs import log_to_stderr
 from clew_services.running.serving import ROLES, Role, serve
+from clew_services.running.workers import serve_workers
 from clew_services.settings import Settings
 
 
@@ -19,6 +20,7 @@ from clew_services.settings import Settings
 @click.argument("roles", nargs=-1, required=True, type=click.Choice(list(ROLES)))
 @options.nats
 @options.http
+@options.workers
 @options.index
 @options.api_keys
 @options.limiting
@@ -26,14 +28,18 @@ from clew_services.settings import Settings
 @options.data
 @options.signing
 def command(roles: Sequence[Role], **chosen: str | int) -> None:
-    """Run chosen parts of Clew in one process, against a deployment that 'clew init' has made.
+    """Run chosen parts of Clew in one process or in several, against a deployment that 'clew init' has made.
 
     api: the HTTP API. commands: commands over NATS and from the inbox. query: queries over NATS. projector:
     keeps the buckets up to date, and signs checkpoints if it has a key. index: keeps this machine's index of threads
     up to date, as the others do that ask it if nobody else does. Any number of processes may run each of them.
     """
     log_to_stderr(str(chosen["log"]))
-    running = serve(tuple(dict.fromkeys(roles)), msgspec.convert(chosen, Settings))
+    settings, wanted = msgspec.convert(chosen, Settings), tuple(dict.fromkeys(roles))
+    if settings.workers > 1:
+        asyncio.run(serve_workers(wanted, settings))
+        return
+    running = serve(wanted, settings)
     if sys.platform == "win32":
         asyncio.run(running)
     else:

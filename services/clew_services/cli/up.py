@@ -23,6 +23,7 @@ from clew_services.settings import Settings
 @options.shards
 @options.sync
 @options.replicas
+@options.workers
 @options.limiting
 @options.watching
 @options.signing

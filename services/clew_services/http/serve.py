@@ -18,7 +18,7 @@ from clew_services.http.app import create_app
 from clew_services.http.edge import Show
 from clew_services.http.parts import Parts
 from clew_services.keys import Keys
-from clew_services.running.ports import refuse_taken
+from clew_services.running.ports import refuse_taken, shares_port
 from clew_services.settings import Settings
 
 GRACE: Final = 15.0
@@ -48,8 +48,9 @@ async def serve_http(
         Unavailable: the server ended by itself.
     """
     # The server shares its port with whoever else listens there instead of refusing, so it is asked for here first.
-    refuse_taken(host, port, purpose="the HTTP API", remedy="Choose another with --http (CLEW_HTTP), or port 0.")
-    address, port = _free(host, port)
+    if not shares_port():
+        refuse_taken(host, port, purpose="the HTTP API", remedy="Choose another with --http (CLEW_HTTP), or port 0.")
+    address, port = _free(host, port) if port == 0 or not shares_port() else (_address(host), port)
     server = Server(
         create_app(clew, keys, settings or Settings(), metrics),
         address=address,
@@ -80,6 +81,10 @@ def _free(host: str, port: int) -> tuple[str, int]:
         probe.bind(address)
         name = probe.getsockname()
         return str(name[0]), int(name[1])
+
+
+def _address(host: str) -> str:
+    return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
 
 
 def _bracketed(host: str) -> str:

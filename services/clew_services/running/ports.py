@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Final
 
 from clew_services.embedded.binary import CannotStart
+
+SHARES: Final = "CLEW_SHARES_PORT"
+"""Set for a process that has others of its kind beside it, which listen on the same port."""
+
+
+def shares_port() -> bool:
+    """Whether another process that listens where this one will is a worker like it, and not in its way."""
+    return SHARES in os.environ
 
 
 def refuse_taken(host: str, port: int, *, purpose: str, remedy: str) -> None:

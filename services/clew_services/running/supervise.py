@@ -51,12 +51,14 @@ class Part(Protocol):
 class Served:
     """``clew serve ROLE...`` as a child process that does not outlive this one.
 
-    ``environment`` is all it is told; ``facts`` is what it announced when it was ready.
+    ``environment`` is all it is told; ``facts`` is what it announced when it was ready. ``number`` tells it from others
+    that do the same.
     """
 
-    def __init__(self, roles: tuple[str, ...], environment: Mapping[str, str]) -> None:
-        self.name = " ".join(("serve", *roles))
-        self.environment = {**environment, folder.PROCESS: "-".join(roles)}
+    def __init__(self, roles: tuple[str, ...], environment: Mapping[str, str], *, number: int | None = None) -> None:
+        which = () if number is None else (str(number),)
+        self.name = " ".join(("serve", *roles, *which))
+        self.environment = {**environment, folder.PROCESS: "-".join((*roles, *which))}
         self.facts: dict[str, str] = {}
         self._roles = roles
         self._process: Process | None = None

@@ -12,8 +12,7 @@ import contextlib
 import logging
 import os
 import re
-import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -26,7 +25,9 @@ from clew_services.metrics import folder
 from clew_services.running.issued_key import issued
 from clew_services.running.ports import refuse_taken
 from clew_services.running.probe import reachable, until_ready
+from clew_services.running.signalled import until_signalled
 from clew_services.running.supervise import Part, Served, keep
+from clew_services.running.workers import start_all
 from clew_services.settings import LIMITING, SIGNING, WATCHING, Settings
 
 OVER_NATS: Final = ("commands", "query")
@@ -35,7 +36,6 @@ OVER_HTTP: Final = ("api",)
 
 _REMEDY: Final = "Choose another with --http or CLEW_HTTP (port 0 takes any free one)"
 _LOG: Final = logging.getLogger("clew.up")
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Up(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ async def run(settings: Settings, ready: Callable[[Up], None]) -> None:
         ClewError: the deployment on the NATS server cannot be used as it is. Nothing is left running.
     """
     parts: list[Part] = []
-    async with _until_signalled(parts), contextlib.AsyncExitStack() as stack:
+    async with until_signalled(parts), contextlib.AsyncExitStack() as stack:
         ready(await _start(settings, parts, stack))
         async with asyncio.TaskGroup() as keepers:
             for part in parts:
@@ -92,17 +92,15 @@ async def _start(settings: Settings, parts: list[Part], stack: contextlib.AsyncE
         "CLEW_API_KEYS": keys,
         "CLEW_HTTP": str(wanted),
         "CLEW_DATA": str(data),
+        "CLEW_WORKERS": "1",
         "CLEW_INDEX": str(settings.index_folder),
         **{"CLEW_" + name.upper(): str(getattr(settings, name)) for name in (*LIMITING, *WATCHING, *SIGNING)},
     }
-    api = Served(OVER_HTTP, environment)
     # What all of them count, the API shows.
     others = {**environment, "CLEW_METRICS": "off"}
     await asyncio.gather(start(Served(PROJECTING, others)), start(Served(OVER_NATS, others)))
-    await start(api)
-    # Clients know the port from now on, so the API comes back on the same one.
-    api.environment["CLEW_HTTP"] = api.facts["http"]
-    address = Settings(http=api.facts["http"]).http_address
+    facts = await start_all(OVER_HTTP, environment, settings.workers, start)
+    address = Settings(http=facts["http"]).http_address
     await until_ready(address)
     return Up(
         http=f"http://{reachable(address)}/v1",
@@ -110,32 +108,3 @@ async def _start(settings: Settings, parts: list[Part], stack: contextlib.AsyncE
         data=str(data),
         api_key=None if settings.api_keys else keys.rpartition(":")[0],
     )
-
-
-@contextlib.asynccontextmanager
-async def _until_signalled(parts: list[Part]) -> AsyncIterator[None]:
-    """Ends the block quietly at the first signal; at the second, kills the parts that are still stopping."""
-    loop, task, stopping = asyncio.get_running_loop(), asyncio.current_task(), False
-    assert task is not None
-
-    def stop() -> None:
-        nonlocal stopping
-        if stopping:
-            _LOG.warning("stopping at once")
-            for part in parts:
-                part.kill()
-        else:
-            stopping = True
-            task.cancel()
-
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not stopping:
-            raise
-        task.uncancel()
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)

@@ -1,0 +1,44 @@
+"""Running until a signal says stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from clew_services.running.supervise import Part
+
+_LOG: Final = logging.getLogger("clew.up")
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.asynccontextmanager
+async def until_signalled(parts: Sequence[Part]) -> AsyncIterator[None]:
+    """Ends the block quietly at the first signal; at the second, kills the parts that are still stopping."""
+    loop, task, stopping = asyncio.get_running_loop(), asyncio.current_task(), False
+    assert task is not None
+
+    def stop() -> None:
+        nonlocal stopping
+        if stopping:
+            _LOG.warning("stopping at once")
+            for part in parts:
+                part.kill()
+        else:
+            stopping = True
+            task.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not stopping:
+            raise
+        task.uncancel()
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
