@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType, field
 
 from clew_events.ids import ThreadId
-from clew_events.listing import OrderBy
+from clew_events.listing import MAX_SEARCH, OrderBy, Positions
 from clew_events.queries import AsOf, Cursor, Instant, Limit, Order
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
@@ -82,9 +82,9 @@ class PageOfThreads(Request, frozen=True, kw_only=True):
     order_by: OrderBy | None = None
     after: str | None = None
     before: str | None = None
-    search: str | None = None
+    search: Annotated[str, Meta(max_length=MAX_SEARCH)] | None = None
     count: Literal["true", "false"] = "false"
-    at_least: str | None = None
+    at_least: Positions | None = None
     query: str | None = None
 
 
