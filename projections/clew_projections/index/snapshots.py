@@ -36,7 +36,8 @@ BUCKET: Final = "clew_index"
 STREAM: Final = f"OBJ_{BUCKET}"
 KEPT: Final = 2
 """Snapshots of a deployment and a format that are kept: the newest, and one in case it turns out to be broken."""
-CHUNK: Final = 128 * 1024
+CHUNK: Final = 512 * 1024
+"""Bytes of a message that holds a piece of a snapshot: half of what a server takes that nobody has configured."""
 LEVEL: Final = 3
 """How hard Zstandard tries: more makes it slower, and hardly smaller."""
 
@@ -139,7 +140,7 @@ class Snapshots:
             part.unlink(missing_ok=True)
 
     async def _unpack(self, snapshot: Snapshot, file: IO[bytes]) -> None:
-        digest, seq, read = hashlib.sha256(), 0, 0
+        digest, read = hashlib.sha256(), 0
         unpacking = zstandard.ZstdDecompressor().decompressobj()
 
         def unpack(bodies: list[bytes]) -> None:
@@ -148,16 +149,20 @@ class Snapshots:
                 file.write(unpacking.decompress(body))
 
         subject = f"$O.{BUCKET}.C.{snapshot.nuid}"
-        try:
-            while True:
-                page, more = await self._js.after(STREAM, subject, seq + 1)
-                await asyncio.to_thread(unpack, [each.body for each in page])
-                read += sum(len(each.body) for each in page)
-                if not page or not more:
-                    break
-                seq = page[-1].seq
-        except zstandard.ZstdError as fault:
-            raise ValueError(f"it is damaged: {fault}") from fault
+        page, more = await self._js.after(STREAM, subject, 1)
+        while page:
+            bodies = [each.body for each in page]
+            unpacked = asyncio.create_task(asyncio.to_thread(unpack, bodies))
+            try:
+                # The next piece is on its way while this one is worked on.
+                page, more = await self._js.after(STREAM, subject, page[-1].seq + 1) if more else ([], False)
+            finally:
+                await asyncio.wait({unpacked})
+            try:
+                unpacked.result()
+            except zstandard.ZstdError as fault:
+                raise ValueError(f"it is damaged: {fault}") from fault
+            read += sum(map(len, bodies))
         wanted = base64.urlsafe_b64decode(snapshot.digest.partition("=")[2])
         if digest.digest() != wanted:
             raise ValueError(f"it is damaged: {read} bytes of {snapshot.compressed} are there, or they are others")
