@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 import openai
 import pytest
 
+from clew_events.subjects import shard_of
 from support.up import CLEW, PATIENCE, Up, clew, environment, gone, running_up
 
 PARTS = ("nats-server", "serve api", "serve commands query", "serve projector index")
@@ -155,3 +157,19 @@ def test_a_signal_while_it_starts_leaves_nothing_running(tmp_path: Path) -> None
         assert said == ""
     with running_up(tmp_path / "data") as up:
         assert metadata(up, created(up)) == {"kept": "yes"}
+
+
+def test_threads_are_listed_from_the_index_of_the_machine(tmp_path: Path) -> None:
+    with running_up(tmp_path / "data") as up:
+        env = {"CLEW_NATS": up.nats_url}
+        made = clew("thread", "create", "--id", "thread_listed", env=env)
+        assert made.returncode == 0, made.stderr
+        shard = shard_of("thread_listed", 4)
+        listed = clew("thread", "list", "--at-least", f"{shard}-1", "--json", env=env)
+        assert "thread_listed" in listed.stdout, listed.stderr
+        shown = clew("rebuild", "index", "--list", "--json", "--data", str(up.data), env=env)
+        (generation,) = json.loads(shown.stdout)["generations"]
+        assert (generation["generation"], generation["asked"], generation["commits"]) == (1, True, 1)
+        rebuilt = clew("rebuild", "index", "--data", str(up.data), env=env)
+        assert "generation 2 of the index is asked from now on" in rebuilt.stdout, rebuilt.stderr
+        assert "thread_listed" in clew("thread", "list", "--json", env=env).stdout
