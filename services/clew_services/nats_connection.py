@@ -16,6 +16,7 @@ from clew_events.errors import Unavailable
 from clew_events.servers import addresses, login
 from clew_projections.exchange import Exchange
 from clew_projections.jetstream import JetStream
+from clew_services.nats_client import LeanClient
 
 RECONNECT_WAIT: Final = 0.25
 INBOX_PREFIX: Final = "_INBOX"
@@ -84,7 +85,7 @@ async def connection(
             for tell in tuple(each.reconnected):
                 tell()
 
-    nc, servers = Client(), addresses(url)
+    nc, servers = LeanClient(), addresses(url)
     try:
         async with asyncio.timeout(patience):
             await nc.connect(

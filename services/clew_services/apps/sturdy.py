@@ -13,14 +13,16 @@ from typing import Final
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from clew_services.nats_client import LeanClient
+
 _LOG = logging.getLogger("clew.nats")
 _PENDING: Final = 64 * 1024 * 1024
 
 
-class SturdyClient(Client):
+class SturdyClient(LeanClient):
     """A nats-py client whose read loop survives bytes that are no UTF-8, wherever they stand."""
 
-    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         try:
             return await super()._process_headers(headers)
         except (ValueError, IndexError):
