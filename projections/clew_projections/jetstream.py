@@ -180,7 +180,7 @@ class JetStream:
     async def last(self, stream: str, subject: str) -> Stored | None:
         """The last message on an exact subject."""
         call = f"$JS.API.DIRECT.GET.{stream}.{subject}"
-        reply = await self._reading(lambda: self._exchange.one(call, timeout=self._timeout))
+        reply = await self._reading(lambda: self._exchange.one(call, timeout=LEADER_SILENT))
         return _stored(reply, subject)
 
     async def subjects(self, stream: str, pattern: str) -> list[str]:
@@ -284,12 +284,12 @@ class JetStream:
             await asyncio.sleep(ELECTION)
 
     async def _reading(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask again what a connection that was lost took along: a read changes nothing."""
+        """Ask again what a connection or a server that was lost took along: a read changes nothing."""
         until = _now() + self._timeout
         while True:
             try:
                 return await ask()
-            except Disconnected:
+            except (Disconnected, Timeout):
                 if _now() >= until:
                     raise
                 await asyncio.sleep(ELECTION)
