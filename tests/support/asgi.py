@@ -147,6 +147,9 @@ class Parts:
     async def parked(self) -> list[Parked]:
         return []
 
+    async def close(self) -> None:
+        """There is no live end to be closed."""
+
     def _asked(self, tenant: str, what: object) -> None:
         self.asked.append((tenant, what))
         if self.fails is not None:

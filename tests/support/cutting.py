@@ -7,7 +7,7 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from clew_events.commands import Command
@@ -131,12 +131,15 @@ class Patient:
     """
 
     def __init__(self, clew: Clew, *, late: bool = False) -> None:
-        self.reader, self.js, self.deployment, self.feeder = clew.reader, clew.js, clew.deployment, clew.feeder
+        self._clew = clew
         self.handler: Commands = self
         self._commands = clew.handler
         self._late = late
         self._left: dict[str, asyncio.Event] = {}
         self._repeated: dict[str, asyncio.Event] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clew, name)
 
     def lost(self, attempt: Attempt) -> None:
         """An attempt is known to have told nobody."""
