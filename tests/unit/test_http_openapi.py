@@ -81,6 +81,16 @@ def test_every_example_keeps_to_its_schema(operation):
         Draft202012Validator(whole).validate(content["example"])
 
 
+def test_what_is_streamed_is_described_beside_the_page():
+    described = document()["paths"]["/v1/events"]["get"]
+    content = described["responses"]["200"]["content"]
+    assert set(content) == {"application/json", "text/event-stream"}
+    *_, last = content["text/event-stream"]["example"].strip().split("\n")
+    whole = {"$ref": "#/components/schemas/FedCommit", "components": document()["components"]}
+    Draft202012Validator(whole).validate(json.loads(last.removeprefix("data: ")))
+    assert {"$ref": "#/components/parameters/lastEventId"} in described["parameters"]
+
+
 def test_nobody_is_told_that_a_key_is_not_needed():
     assert document()["security"] == [{"bearer": []}]
     for path, item in document()["paths"].items():

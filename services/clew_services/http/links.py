@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-_OF_A_THREAD: Final = ("getThread", "modifyThread", "patchThread", "deleteThread", "createMessage", "listMessages")
+_OF_A_THREAD: Final = (
+    "getThread",
+    "modifyThread",
+    "patchThread",
+    "deleteThread",
+    "createMessage",
+    "listMessages",
+    "listEvents",
+    "diffThread",
+    "blameThread",
+    "proveThread",
+)
 _OF_A_MESSAGE: Final = ("getMessage", "modifyMessage", "patchMessage", "deleteMessage")
 _THREAD: Final = {"thread_id": "$response.body#/id"}
 _MESSAGE: Final = {"thread_id": "$response.body#/thread_id", "message_id": "$response.body#/id"}

@@ -76,7 +76,7 @@ def _operation(operation: Operation) -> Document:
             "200": {
                 "description": "Done.",
                 **({"headers": {"ETag": _ETAG}} if operation.answer is Thread else {}),
-                "content": _json(operation.answer, operation.answered),
+                "content": {**_json(operation.answer, operation.answered), **_streamed(operation.streamed)},
                 **({"links": links} if links else {}),
             },
             **({"304": {"description": "The caller has it already."}} if operation.name == "getThread" else {}),
@@ -110,6 +110,11 @@ def _window(name: str, summary: str) -> Document:
         answers["200"]["content"] = _json(Ready, yes)
         answers["503"] = {"description": "No, and why not.", "content": _json(Ready, no)}
     return {"operationId": name, "summary": summary, "security": [], "responses": answers}
+
+
+def _streamed(example: str | None) -> Document:
+    # OpenAPI 3.1 has no words for what each of the events is.
+    return {"text/event-stream": {"schema": {"type": "string"}, "example": example}} if example is not None else {}
 
 
 def _error(status: int, text: str) -> Document:

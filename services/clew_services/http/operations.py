@@ -87,6 +87,9 @@ HEADERS: Final[Mapping[str, Mapping[str, object]]] = {
     "ifMatch": _header(
         "If-Match", "Act only if the thread is at this version (its `ETag`).", pattern=rf"^({_TAG}|\*)$"
     ),
+    "lastEventId": _header(
+        "Last-Event-ID", "With server-sent events, the `id` of the last one that was seen: used instead of `after`."
+    ),
     "ifNoneMatch": _header("If-None-Match", "Answer 304 if the thread is at this version (its `ETag`)."),
 }
 
@@ -115,7 +118,10 @@ def _of(reply: str) -> object:
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """One method of one path: what it takes, what it answers, and an example of both."""
+    """One method of one path: what it takes, what it answers, and an example of both.
+
+    ``streamed`` is the beginning of what is answered instead to who asks for server-sent events.
+    """
 
     name: str
     method: str
@@ -125,6 +131,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     asked: object = None
     answer: type
     answered: object
+    streamed: str | None = None
     parameters: tuple[str, ...] = ("beta", "idempotency", "ifMatch")
     errors: tuple[int, ...] = (*_ALWAYS, 404, 409, 412, 413)
 
@@ -204,8 +211,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="feed", method="GET", path=FEED,
         summary="All commits of all threads in the order in which the log took them, or live as server-sent events",
-        answer=FeedPage, answered=samples.FEED,
-        parameters=tuple(FEED_QUERY), errors=_ALWAYS,
+        answer=FeedPage, answered=samples.FEED, streamed=samples.STREAMED,
+        parameters=("lastEventId", *FEED_QUERY), errors=_ALWAYS,
     ),
     Operation(
         name="diffThread", method="GET", path=DIFF,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 _THREAD_ID: Final = "thread_4hYrC0mTq7bXk2LwZp9sVnEa"
 _MESSAGE_ID: Final = "msg_000001Qd8sKz5uVbNwPr3yTe"
 _AT: Final = 1_795_384_800
@@ -98,6 +100,9 @@ FEED: Final = {
     "has_more": False,
     "next": _CURSOR,
 }
+STREAMED: Final = (
+    f"retry: 1000\n\nid: {_CURSOR}\nevent: commit\ndata: {msgspec.json.encode(FEED['data'][0]).decode()}\n\n"  # type: ignore[index]
+)
 
 _SHARD: Final = {"seq": 4, "threads": 2, "commits": 4, "misfits": 0, "root": "5e" * 32}
 _NOTE: Final = (
