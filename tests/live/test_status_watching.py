@@ -9,17 +9,33 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from clew_events.commands import CreateThread
 from clew_events.errors import Fault
+from clew_projections.generations import record
+from clew_projections.index.freshness import IndexFreshness
 from clew_projections.parking import Parked
+from clew_projections.proof.kept import Kept
+from clew_services.checkpoints.covering import Covered, covered
+from clew_services.checkpoints.heads import Heads
+from clew_services.checkpoints.making import Maker
+from clew_services.checkpoints.note import SigningKey
 from clew_services.cli.live import line, screen
+from clew_services.running.derived import Buckets, Building, Derived, Proof
 from clew_services.running.status import Shard, Status
+from clew_services.running.status import status as deployment_status
 from clew_services.running.watching import Glance, Rates, glances
+from clew_services.streams import generation
+from support.indexes import caught_up, fed
+from support.truth import checkpointed, projecting
 from support.up import CLEW, environment
+from support.waiting import eventually
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from clew_services.compose import Clew
     from clew_services.embedded.server import EmbeddedServer
 
@@ -84,6 +100,76 @@ def test_without_a_terminal_a_look_is_a_line():
         "2026-11-22T12:00:00Z  2469134 commits (12/s)  4 not projected, oldest 1.2 s  "
         "3 in the inbox  1 rejected  0 parked"
     )
+
+
+def test_a_look_says_which_buckets_are_live_what_drifted_and_how_fresh_the_rest_is():
+    derived = Derived(
+        buckets=Buckets(live=3, fold=2, kept=(2,), building=Building(number=4, behind=77)),
+        proof=Proof(drift=2, since=NOON, age=7300.0),
+        index=IndexFreshness(generation=1, ready=True, behind=9, seconds=2.25, aside=1, bytes=5),
+        checkpoint=Covered(number=41, at=NOON, age=90.0, waiting=61.4),
+        trouble=("the moon: \x1b[2J",),
+    )
+    said = shown(Glance(at=NOON, status=replace(status(shard(0)), derived=derived)))
+    assert "generation 3 (fold 2), generation 4 is being built, 77 commits behind, kept: 2" in said
+    assert "2 threads, all proved as of 2 h ago" in said
+    assert "generation 1, 9 commits behind, oldest 2.2 s, 1 threads left out" in said
+    assert "number 41, signed 90 s ago, commits wait for the next one, oldest 61 s" in said
+    assert "the moon: \\x1b[2J" in said
+    assert "\x1b" not in said
+    assert "drift 2 threads" in line(Glance(at=NOON, status=replace(status(shard(0)), derived=derived)))
+
+
+async def test_status_finds_the_proof_the_index_and_the_generation_that_is_being_built(clew: Clew, tmp_path: Path):
+    await clew.handler.handle("acme", CreateThread())
+    folder = clew.index_in(tmp_path)
+    first = (await deployment_status(clew, folder=folder)).derived
+    assert first == Derived(buckets=Buckets(live=1, fold=clew.fold))
+    async with fed(clew, tmp_path), projecting(clew):
+        await caught_up(clew, tmp_path)
+        await checkpointed(clew)
+    watch = clew.watch(1)
+    for shard_number in [*range(clew.deployment.shards)] * 3:
+        await watch.step(clew.live.side, shard_number)
+    made = (await clew.live.alias.change(lambda each: record.begun(each, clew.fold, NOON))).record.building
+    assert made is not None
+    await clew.live.read_again()
+    half_made = (await deployment_status(clew, folder=folder)).derived
+    assert half_made is not None
+    assert half_made.trouble[0].startswith("the generation that is being built: ")
+    await generation.make(clew.js, made.number, shards=clew.deployment.shards, replicas=1)
+    found = (await deployment_status(clew, folder=folder)).derived
+    assert found is not None
+    assert found.buckets.building == Building(number=2, behind=1)
+    assert found.index is not None
+    assert (found.index.generation, found.index.ready, found.index.behind) == (1, True, 0)
+    assert found.proof is not None
+    assert found.proof.drift == 0
+    assert found.proof.age is not None
+
+
+async def test_how_long_commits_wait_for_a_checkpoint_counts_from_the_first_that_none_covers(clew: Clew):
+    shards = clew.deployment.shards
+    assert await covered(clew.js, shards, clew.ledger) is None
+    await clew.handler.handle("acme", CreateThread())
+    heads = Heads(clew.js, shards, Kept())
+    maker = Maker(clew.js, clew.ledger, heads, SigningKey.new())
+    await maker.make()
+    signed = await covered(clew.js, shards, clew.ledger)
+    assert signed is not None
+    assert (signed.number, signed.waiting) == (1, 0.0)
+    await clew.handler.handle("acme", CreateThread())
+
+    async def waits() -> bool:
+        now = await covered(clew.js, shards, clew.ledger)
+        assert now is not None
+        assert now.waiting <= now.age
+        return now.waiting > 0
+
+    await eventually(waits)
+    await maker.make()
+    assert (await covered(clew.js, shards, clew.ledger)).waiting == 0  # type: ignore[union-attr]
+    await heads.close()
 
 
 async def test_rates_count_what_came_between_two_looks(clew: Clew):

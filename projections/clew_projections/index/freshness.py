@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
-from typing import Final
 
 from msgspec import Struct
 
-from clew_events.subjects import event_stream
 from clew_projections.index.agreeing import ends
 from clew_projections.index.folder import Folder
 from clew_projections.index.ledger import notes
 from clew_projections.jetstream import JetStream
-
-STORED_AT: Final = "Nats-Time-Stamp"
+from clew_projections.waiting import waiting
 
 
 class IndexFreshness(Struct, frozen=True, kw_only=True):
@@ -43,21 +39,12 @@ async def freshness(js: JetStream, shards: int, folder: Folder) -> IndexFreshnes
     generation = pointer.generation if pointer is not None else 0
     noted = await asyncio.to_thread(notes, folder.file(generation))
     reached = {place.shard: place.seq for place in noted.places}
-    late = {shard: end - reached.get(shard, 0) for shard, end in (await ends(js, shards)).items()}
-    waiting = [await _since(js, shard, reached.get(shard, 0)) for shard, behind in late.items() if behind > 0]
+    now = await ends(js, shards)
     return IndexFreshness(
         generation=generation,
         ready=pointer is not None and pointer.ready,
-        behind=sum(max(0, behind) for behind in late.values()),
-        seconds=max(waiting, default=0.0),
+        behind=sum(max(0, end - reached.get(shard, 0)) for shard, end in now.items()),
+        seconds=await waiting(js, reached, now),
         aside=len(noted.aside),
         bytes=folder.size(generation),
     )
-
-
-async def _since(js: JetStream, shard: int, seq: int) -> float:
-    """Seconds since the first commit behind a sequence was stored."""
-    found, _ = await js.after(event_stream(shard), ">", seq + 1, 1)
-    if not found:
-        return 0.0
-    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(found[0].headers[STORED_AT])).total_seconds())

@@ -10,7 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from clew_services.cli import derived
 from clew_services.cli.display import printable
+from clew_services.running.derived import Derived
 from clew_services.running.status import Shard, Status
 from clew_services.running.watching import Glance, Rates
 
@@ -43,6 +45,7 @@ def line(glance: Glance) -> str:
     return (
         f"{at}  {found.commits} commits{speed}  {found.behind} not projected, oldest {lag:.1f} s  "
         f"{found.inbox} in the inbox  {found.rejected} rejected  {len(found.parked)} parked"
+        + "".join(f"  {name} {said}" for name, said in derived.facts(found.derived))
     )
 
 
@@ -51,6 +54,9 @@ def _parts(head: Text, found: Status, rates: Rates | None) -> Iterator[Renderabl
     yield Text()
     yield _totals(found, rates)
     yield Text()
+    if found.derived is not None:
+        yield _derived(found.derived)
+        yield Text()
     yield _shards(found.shards)
     if found.parked:
         yield Text()
@@ -71,6 +77,13 @@ def _totals(found: Status, rates: Rates | None) -> Table:
     table.add_row("waiting in the inbox", f"{found.inbox:,}", _speed(rates.inbox if rates else None, " came"))
     refused = Text(f"{found.rejected:,}", style="yellow" if found.rejected else "")
     table.add_row("rejected from the inbox", refused, _speed(rates.refused if rates else None))
+    return table
+
+
+def _derived(found: Derived) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, said in derived.facts(found):
+        table.add_row(name, Text(printable(said), style="bold red" if derived.is_bad(name, found) else ""))
     return table
 
 

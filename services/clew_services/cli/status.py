@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from pathlib import Path
 
 import click
 import msgspec
@@ -11,12 +12,13 @@ from rich.console import Console
 from rich.live import Live
 
 from clew_services import compose
-from clew_services.cli import display, live, options
+from clew_services.cli import derived, display, live, options
 from clew_services.cli.outcome import print_json
 from clew_services.cli.session import look
 from clew_services.cli.versions import clew_version
 from clew_services.running import status as deployment
 from clew_services.running.watching import Glance, glances
+from clew_services.settings import Settings
 
 
 @click.command("status")
@@ -28,15 +30,21 @@ from clew_services.running.watching import Glance, glances
     show_default=True,
     help="Seconds from one look to the next.",
 )
+@options.data
+@options.index
 @options.nats
 @options.as_json
-def command(*, watch: bool, every: float, nats: str, as_json: bool) -> None:
-    """Show what a deployment holds and whether it keeps up."""
+def command(*, watch: bool, every: float, data: str, index: str, nats: str, as_json: bool) -> None:
+    """Show what a deployment holds, whether it keeps up, and whether what was made of the log is right.
+
+    Of indexes, that of this machine is shown, if it has one.
+    """
+    root = Settings(data=data, index=index).index_folder
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
-            look(nats, lambda clew: _watch(clew, every, as_json=as_json))
+            look(nats, lambda clew: _watch(clew, every, root, as_json=as_json))
         return
-    found = look(nats, deployment.status)
+    found = look(nats, lambda clew: deployment.status(clew, folder=clew.index_in(root)))
     if as_json:
         print_json({"clew": clew_version(), **msgspec.structs.asdict(found)})
         return
@@ -51,6 +59,7 @@ def command(*, watch: bool, every: float, nats: str, as_json: bool) -> None:
             ("waiting in the inbox", found.inbox),
             ("rejected from the inbox", found.rejected),
             ("parked threads", len(found.parked)),
+            *derived.facts(found.derived),
         ]
     )
     title = ("stream", "threads", "commits", "bytes", "last", "behind")
@@ -60,14 +69,15 @@ def command(*, watch: bool, every: float, nats: str, as_json: bool) -> None:
         display.rows(("tenant", "parked thread", "since", "why"), lines)
 
 
-async def _watch(clew: compose.Clew, every: float, *, as_json: bool) -> None:
+async def _watch(clew: compose.Clew, every: float, root: Path, *, as_json: bool) -> None:
+    folder = clew.index_in(root)
     if as_json or not sys.stdout.isatty():
-        async for glance in glances(clew, every):
+        async for glance in glances(clew, every, folder):
             click.echo(_as_json(glance) if as_json else live.line(glance))
         return
     console = Console(markup=False, highlight=False, emoji=False)
     with Live(console=console, auto_refresh=False, screen=True) as shown:
-        async for glance in glances(clew, every):
+        async for glance in glances(clew, every, folder):
             shown.update(live.screen(glance, clew_version()), refresh=True)
 
 

@@ -161,6 +161,23 @@ PROOF_AGE: Final = Metric(
     name="clew_proof_age_seconds", kind="gauge", source="deployment",
     help="Age of the state that has been compared with the log as a whole. Absent until that has happened once.",
 )  # fmt: skip
+CHECKPOINT_AGE: Final = Metric(
+    name="clew_checkpoint_age_seconds", kind="gauge", source="deployment",
+    help="Age of the latest signed checkpoint. Absent until one was signed.",
+)  # fmt: skip
+CHECKPOINT_WAITING: Final = Metric(
+    name="clew_checkpoint_waiting_seconds", kind="gauge", source="deployment",
+    help="How long the oldest commit that no signed checkpoint covers has been in the log; 0 when all are covered. "
+    "Absent until a checkpoint was signed.",
+)  # fmt: skip
+GENERATION: Final = Metric(
+    name="clew_generation", kind="gauge", source="deployment",
+    help="Number of the generation of buckets that is live.",
+)  # fmt: skip
+GENERATION_BUILDING: Final = Metric(
+    name="clew_generation_building", kind="gauge", source="deployment",
+    help="Number of the generation of buckets that is being built; 0 when none is.",
+)  # fmt: skip
 INDEX_BEHIND: Final = Metric(
     name="clew_index_behind_commits", kind="gauge", source="deployment",
     help="Commits that the index of the API's machine does not have yet.",

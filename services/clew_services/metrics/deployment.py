@@ -19,6 +19,7 @@ from clew_projections.index.folder import Folder
 from clew_projections.index.freshness import freshness
 from clew_projections.proving.watch import proved
 from clew_services import progress
+from clew_services.checkpoints.covering import covered
 from clew_services.http.health import Readiness
 from clew_services.metrics import catalogue
 from clew_services.metrics.catalogue import Metric
@@ -87,13 +88,19 @@ class DeploymentMetrics(Collector):
         try:
             async with asyncio.timeout(TIME):
                 found = await asyncio.gather(
-                    self._shards(), self._inbox(), self._rejected(), self._account(), self._indexed(), self._proved()
+                    self._shards(),
+                    self._inbox(),
+                    self._rejected(),
+                    self._account(),
+                    self._indexed(),
+                    self._proved(),
+                    self._signed(),
                 )
         except TimeoutError:
             return values
         for each in found:
             values.update(each)
-        return {**values, **_disk()}
+        return {**values, **self._generations(), **_disk()}
 
     async def _shards(self) -> Values:
         health = await self._readiness.look()
@@ -157,6 +164,24 @@ class DeploymentMetrics(Collector):
         if len(since) < len(shards):
             return drift
         return {**drift, catalogue.PROOF_AGE: {"": max(0.0, (datetime.now(UTC) - min(since)).total_seconds())}}
+
+    async def _signed(self) -> Values:
+        try:
+            async with asyncio.timeout(progress.TIME):
+                found = await covered(self._clew.js, self._clew.deployment.shards, self._clew.ledger)
+        except (ClewError, TimeoutError):
+            return {}
+        if found is None:
+            return {}
+        return {catalogue.CHECKPOINT_AGE: {"": found.age}, catalogue.CHECKPOINT_WAITING: {"": found.waiting}}
+
+    def _generations(self) -> Values:
+        record = self._clew.live.record
+        building = record.building
+        return {
+            catalogue.GENERATION: {"": record.live},
+            catalogue.GENERATION_BUILDING: {"": building.number if building is not None else 0},
+        }
 
     async def _account(self) -> Values:
         account = await asked(self._clew.js, "INFO", "JetStream", _Account)

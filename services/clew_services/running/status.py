@@ -8,10 +8,12 @@ from msgspec import Struct, convert
 
 from clew_events.errors import Unavailable
 from clew_events.subjects import INBOX_STREAM, REJECTED_STREAM, event_stream
+from clew_projections.index.folder import Folder
 from clew_projections.parking import Parked
 from clew_services import progress as shards
 from clew_services.compose import Clew
 from clew_services.progress import Progress
+from clew_services.running.derived import Derived, derived
 
 
 class _State(Struct, frozen=True):
@@ -39,7 +41,7 @@ class Status(Struct, frozen=True, kw_only=True):
     """A deployment at a glance.
 
     ``inbox`` counts commands waiting, ``rejected`` those refused and kept; ``inbox_seq`` and ``rejected_seq`` count all
-    that ever were.
+    that ever were. ``derived`` is there if it was asked for.
     """
 
     nats_server: str
@@ -53,17 +55,25 @@ class Status(Struct, frozen=True, kw_only=True):
     rejected_seq: int
     parked: tuple[Parked, ...]
     shards: tuple[Shard, ...]
+    derived: Derived | None = None
 
 
-async def status(clew: Clew, progress: Progress | None = None) -> Status:
-    """Ask JetStream, now. ``progress`` remembers since when shards do not move, if there is more than one look.
+async def status(clew: Clew, progress: Progress | None = None, folder: Folder | None = None) -> Status:
+    """Ask JetStream, now.
+
+    ``progress`` remembers since when shards do not move, if there is more than one look. ``folder`` is where this
+    machine's index would be, if what was made of the log is to be looked at as well.
 
     Raises:
         Unavailable: it does not answer.
     """
     progress = progress or Progress(clew.js, clew.deployment.shards, lambda: clew.feeder)
-    looked, inbox, rejected, parked = await asyncio.gather(
-        progress.look(), _state(clew, INBOX_STREAM), _state(clew, REJECTED_STREAM), clew.parked()
+    looked, inbox, rejected, parked, follows = await asyncio.gather(
+        progress.look(),
+        _state(clew, INBOX_STREAM),
+        _state(clew, REJECTED_STREAM),
+        clew.parked(),
+        _derived(clew, folder),
     )
     found = tuple(_shard(each) for each in looked)
     server = clew.nc.connected_server_version
@@ -79,7 +89,12 @@ async def status(clew: Clew, progress: Progress | None = None) -> Status:
         rejected_seq=rejected.last_seq,
         parked=tuple(parked),
         shards=found,
+        derived=follows,
     )
+
+
+async def _derived(clew: Clew, folder: Folder | None) -> Derived | None:
+    return await derived(clew, folder) if folder is not None else None
 
 
 def _shard(found: shards.Shard) -> Shard:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from clew_events.errors import ClewError, Fault, to_fault
+from clew_projections.index.folder import Folder
 from clew_services.compose import Clew
 from clew_services.progress import Progress
 from clew_services.running.status import Status, status
@@ -36,8 +37,11 @@ class Glance(Struct, frozen=True, kw_only=True):
     error: Fault | None = None
 
 
-async def glances(clew: Clew, every: float) -> AsyncIterator[Glance]:
-    """A look every so many seconds, for ever. Where JetStream does not answer, that is what the glance says."""
+async def glances(clew: Clew, every: float, folder: Folder | None = None) -> AsyncIterator[Glance]:
+    """A look every so many seconds, for ever; ``folder`` is as :func:`.status.status` takes it.
+
+    Where JetStream does not answer, that is what the glance says.
+    """
     progress = Progress(clew.js, clew.deployment.shards, lambda: clew.feeder)
     loop = asyncio.get_running_loop()
     before: tuple[float, Status] | None = None
@@ -45,7 +49,7 @@ async def glances(clew: Clew, every: float) -> AsyncIterator[Glance]:
         began = loop.time()
         at = datetime.now(UTC)
         try:
-            found = await status(clew, progress)
+            found = await status(clew, progress, folder)
         except ClewError as error:
             before = None
             yield Glance(at=at, error=to_fault(error))

@@ -1,0 +1,69 @@
+"""What was made of the log, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from clew_projections.index.freshness import IndexFreshness
+from clew_services.checkpoints.covering import Covered
+from clew_services.running.derived import Buckets, Derived, Proof
+
+DRIFT: Final = "drift"
+TROUBLE: Final = "not found out"
+
+
+def facts(found: Derived | None) -> Iterator[tuple[str, str]]:
+    """Names and what is to be said under them."""
+    if found is None:
+        return
+    yield "buckets", _buckets(found.buckets)
+    yield DRIFT, _proof(found.proof)
+    yield "index here", _index(found.index)
+    yield "checkpoint", _checkpoint(found.checkpoint)
+    for each in found.trouble:
+        yield TROUBLE, each
+
+
+def is_bad(name: str, found: Derived) -> bool:
+    """Whether what is said under a name is bad news."""
+    return name == TROUBLE or (name == DRIFT and found.proof is not None and found.proof.drift > 0)
+
+
+def _buckets(found: Buckets) -> str:
+    said = f"generation {found.live} (fold {found.fold})"
+    if found.building is not None:
+        said += f", generation {found.building.number} is being built, {found.building.behind} commits behind"
+    if found.kept:
+        said += f", kept: {', '.join(map(str, found.kept))}"
+    return said
+
+
+def _proof(found: Proof | None) -> str:
+    if found is None:
+        return "not known: no projector proves"
+    if found.age is None:
+        return f"{found.drift} threads, the first proof of all is under way"
+    return f"{found.drift} threads, all proved as of {_ago(found.age)}"
+
+
+def _index(found: IndexFreshness | None) -> str:
+    if found is None:
+        return "none"
+    said = f"generation {found.generation}" + ("" if found.ready else ", being built")
+    said += f", {found.behind} commits behind, oldest {found.seconds:.1f} s" if found.behind else ", up to date"
+    return said + (f", {found.aside} threads left out" if found.aside else "")
+
+
+def _checkpoint(found: Covered | None) -> str:
+    if found is None:
+        return "none was signed"
+    said = f"number {found.number}, signed {_ago(found.age)}"
+    return said + (f", commits wait for the next one, oldest {found.waiting:.0f} s" if found.waiting else "")
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
