@@ -12,7 +12,8 @@ from clew_events.errors import Corrupt
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.jetstream import EXPECTED, PAGE, TRACE, JetStream, Stored
+from clew_projections.jetstream import EXPECTED, PAGE, TRACE, Stored
+from clew_projections.reads import Reads
 from clew_projections.replicas import until
 from clew_projections.views import MessageView, absent
 
@@ -31,7 +32,7 @@ class Histories:
     latest commit is, and a read goes on until it has that one.
     """
 
-    def __init__(self, js: JetStream, shards: int, *, replicated: bool) -> None:
+    def __init__(self, js: Reads, shards: int, *, replicated: bool) -> None:
         self._js = js
         self.shards = shards
         self._replicated = replicated

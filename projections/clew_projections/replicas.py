@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from clew_events.errors import Unavailable
-from clew_projections.jetstream import PAGE, JetStream, Stored
+from clew_projections.jetstream import PAGE, Stored
+from clew_projections.reads import Reads
 
 PATIENCE: Final = 3
 """How often a replica is asked for what it does not have, before the leader is asked for it message by message."""
@@ -16,7 +17,7 @@ PAUSE: Final = 0.01
 
 
 async def until(
-    js: JetStream, stream: str, subject: str, seq: int, last: int, *, limit: int = PAGE
+    js: Reads, stream: str, subject: str, seq: int, last: int, *, limit: int = PAGE
 ) -> AsyncIterator[Stored]:
     """Messages on a subject from a sequence on, up to the one at ``last`` at least, which the leader is known to have.
 
@@ -40,7 +41,7 @@ async def until(
             await asyncio.sleep(PAUSE * late)
 
 
-async def _from_leader(js: JetStream, stream: str, subject: str, seq: int) -> Stored:
+async def _from_leader(js: Reads, stream: str, subject: str, seq: int) -> Stored:
     found = await js.from_leader(stream, {"seq": max(seq, 1), "next_by_subj": subject})
     if found is None:
         raise Unavailable(f"what {stream} had on {subject} went away while it was read", code="log_changed")

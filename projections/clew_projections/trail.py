@@ -17,7 +17,8 @@ from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, event_stream, event_subject
 from clew_projections.history import Histories, read
-from clew_projections.jetstream import EXPECTED, JetStream, Stored
+from clew_projections.jetstream import EXPECTED, Stored
+from clew_projections.reads import Reads
 from clew_projections.views import ThreadView
 
 AHEAD: Final = 128
@@ -41,7 +42,7 @@ class _Link(Struct, frozen=True):
 class Trail:
     """Reads stretches of histories. A ``hint`` is any view of the thread, however old; it need not be one that is."""
 
-    def __init__(self, js: JetStream, histories: Histories) -> None:
+    def __init__(self, js: Reads, histories: Histories) -> None:
         self._js = js
         self._histories = histories
 

@@ -55,7 +55,7 @@ class Reader:
         *,
         pages: HistoryPages,
         past: Past,
-        feeds: feed.Feed,
+        feeds: feed.Feed | None,
         lists: Lists,
     ) -> None:
         self._current = current
@@ -182,6 +182,8 @@ class Reader:
 
     async def feed(self, tenant: str, query: GetFeed) -> Feed:
         """A page of all of a tenant's commits; see :class:`clew_projections.feed.Feed` for their order."""
+        if self._feeds is None:
+            raise Invalid("There is no feed here: only a log has one.", code="no_feed")
         return await feeding.page(self._feeds, tenant, query)
 
     async def _open(self, address: Address, query: GetMessage | ListMessages) -> Present:

@@ -56,7 +56,7 @@ class Verifier:
         """
         shard = shard_of(address.thread, self._shards)
         links = await self._links(shard, event_subject(shard, address))
-        found = self._diagnosed(shard, address, links)
+        found = _diagnosed(shard, address, links)
         return Verified(threads=1 if links else 0, commits=len(links), findings=(found,) if found else ())
 
     async def extents(self) -> list[Extent]:
@@ -108,21 +108,12 @@ class Verifier:
         Raises:
             Unavailable: the log does not answer.
         """
-        findings = [self._removed(shard, chains)] if chains.removed else []
-        for subject, seq in chains.misplaced.items():
-            owner = address_of(subject)
-            right = shard_of(owner.thread, self._shards)
-            what = f"this thread belongs in shard {right}, where everybody looks for it"
-            findings.append(_finding(owner, shard, "moved", seq, what))
+        findings = [*removed(shard, chains), *misplaced(shard, self._shards, chains)]
         broken = tuple(chains.broken)
         for start in range(0, len(broken), AT_ONCE):
             some = broken[start : start + AT_ONCE]
-            for subject, links in (await self._histories(shard, some, chains.seq)).items():
-                owner = address_of(subject)
-                gone = _finding(
-                    owner, shard, "altered", chains.broken[subject], "it did not fit when it was first read"
-                )
-                findings.append(self._diagnosed(shard, owner, links) or gone)
+            histories = await self._histories(shard, some, chains.seq)
+            findings += [named(shard, subject, chains, links) for subject, links in histories.items()]
         return Verified(threads=len(chains.tips), commits=chains.commits, findings=tuple(findings))
 
     async def _histories(self, shard: int, subjects: Sequence[str], last: int) -> dict[str, list[Link]]:
@@ -145,16 +136,38 @@ class Verifier:
             seq = page[-1].seq + 1 if page else seq
         return links
 
-    def _diagnosed(self, shard: int, owner: Address, links: list[Link]) -> Finding | None:
-        found = diagnose(owner, links)
-        return _finding(owner, shard, found.code, found.seq, found.what) if found is not None else None
 
-    def _removed(self, shard: int, chains: Chains) -> Finding:
-        what = (
-            f"{chains.removed} of the messages up to sequence {chains.seq - 1} of shard {shard} are not there, "
-            f"first at sequence {chains.first_removed}: they were removed, which Clew never does"
-        )
-        return Finding(tenant="", thread="", code="removed", what=what, shard=shard, seq=chains.first_removed)
+def removed(shard: int, chains: Chains) -> list[Finding]:
+    """That sequences of a shard hold nothing, if any do."""
+    if not chains.removed:
+        return []
+    what = (
+        f"{chains.removed} of the messages up to sequence {chains.seq - 1} of shard {shard} are not there, "
+        f"first at sequence {chains.first_removed}: they were removed, which Clew never does"
+    )
+    return [Finding(tenant="", thread="", code="removed", what=what, shard=shard, seq=chains.first_removed)]
+
+
+def misplaced(shard: int, shards: int, chains: Chains) -> list[Finding]:
+    """The threads in a shard that belong in another."""
+    findings = []
+    for subject, seq in chains.misplaced.items():
+        owner = address_of(subject)
+        what = f"this thread belongs in shard {shard_of(owner.thread, shards)}, where everybody looks for it"
+        findings.append(_finding(owner, shard, "moved", seq, what))
+    return findings
+
+
+def named(shard: int, subject: str, chains: Chains, links: list[Link]) -> Finding:
+    """What was done to a history that broke, given all its links."""
+    owner = address_of(subject)
+    gone = "it did not fit when it was first read"
+    return _diagnosed(shard, owner, links) or _finding(owner, shard, "altered", chains.broken[subject], gone)
+
+
+def _diagnosed(shard: int, owner: Address, links: list[Link]) -> Finding | None:
+    found = diagnose(owner, links)
+    return _finding(owner, shard, found.code, found.seq, found.what) if found is not None else None
 
 
 def _finding(owner: Address, shard: int, code: str, seq: int, what: str) -> Finding:

@@ -29,6 +29,7 @@ _COMMANDS = {
     "keys": "Issue, list and revoke API keys.",
     "rejected": "Look at inbox commands that were refused, and try them again.",
     "status": "Show what a deployment holds and whether it keeps up.",
+    "export": "Write threads with all their commits into one file: an audit pack.",
     "verify": "Check that no history was altered.",
     "checkpoint": "Sign what the log is, keep it elsewhere, and prove things by it.",
     "prove": "Check that the current state follows from the history.",

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 
 import click
 
 from clew_events.blame import Blame, KeyRemoved, KeySet
 from clew_events.queries import GetBlame
-from clew_services import compose
 from clew_services.cli import options, telling
 from clew_services.cli.display import printable
 from clew_services.cli.outcome import print_json
-from clew_services.cli.session import look
+from clew_services.cli.session import Source, consult
 
 
 @click.command("blame")
 @options.thread
 @click.option("--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601; now, if left out.")
+@options.pack
 @options.asking
-def command(*, thread: str, as_of: int | datetime | None, tenant: str, nats: str, as_json: bool) -> None:
+def command(
+    *, thread: str, as_of: int | datetime | None, pack: Path | None, tenant: str, nats: str, as_json: bool
+) -> None:
     """Show who last set each part of a thread, when, and in which commit; and who removed what is gone."""
 
-    async def read(clew: compose.Clew) -> Blame:
+    async def read(clew: Source) -> Blame:
         return await clew.reader.past.blame(tenant, GetBlame(thread_id=thread, as_of=as_of))
 
-    found = look(nats, read)
+    found = consult(nats, pack, read)
     if as_json:
         print_json(found)
     else:

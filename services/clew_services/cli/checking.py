@@ -43,10 +43,21 @@ async def followed(clew: compose.Clew, found: AsyncIterator[T], *, one: bool, wh
 @contextmanager
 def counted(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """What to tell how many commits more were read; a terminal shows the share done and how fast it goes."""
+    with counting(what) as begin:
+        yield begin(total)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int | None], Callable[[int], None]]]:
+    """The same, for when it is known how many there are only later, or not at all."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), _Speed(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda more: progress.advance(task, more)
+
+        def begin(total: int | None) -> Callable[[int], None]:
+            task = progress.add_task(what, total=total)
+            return lambda more: progress.advance(task, more)
+
+        yield begin
 
 
 class _Speed(ProgressColumn):

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
 import click
 
 from clew_events.difference import Difference
 from clew_events.queries import GetDifference
-from clew_services import compose
 from clew_services.cli import options, telling
 from clew_services.cli.outcome import print_json
-from clew_services.cli.session import look
+from clew_services.cli.session import Source, consult
 
 
 @click.command("diff")
 @options.thread
 @click.argument("since", metavar="FROM", type=options.BEGINNING)
 @click.argument("until", metavar="[TO]", type=options.MOMENT, required=False)
+@options.pack
 @options.asking
 def command(
     *,
     thread: str,
     since: int | datetime,
     until: int | datetime | None,
+    pack: Path | None,
     tenant: str,
     nats: str,
     as_json: bool,
@@ -33,10 +35,10 @@ def command(
     FROM may be 0, before the beginning; without TO it is up to now.
     """
 
-    async def read(clew: compose.Clew) -> Difference:
+    async def read(clew: Source) -> Difference:
         return await clew.reader.past.difference(tenant, GetDifference(thread_id=thread, since=since, until=until))
 
-    found = look(nats, read)
+    found = consult(nats, pack, read)
     if as_json:
         print_json(found)
         return

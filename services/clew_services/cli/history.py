@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import get_args
 
 import click
@@ -15,10 +16,9 @@ from clew_events.replies import Entry, History
 from clew_events.subjects import Address
 from clew_projections.replaying.difference import Differing
 from clew_projections.replaying.times import NOW, Moment
-from clew_services import compose
 from clew_services.cli import options, telling
 from clew_services.cli.outcome import print_json
-from clew_services.cli.session import look
+from clew_services.cli.session import Source, consult
 
 _PAGE = 1000
 _TYPES = get_args(EventType)
@@ -34,6 +34,7 @@ _TYPES = get_args(EventType)
 @click.option("--actor", help="Only by this one; with a * at its end, by all whose names begin so.")
 @click.option("--since", type=options.TIME, help="Only from this time on.")
 @click.option("--until", type=options.TIME, help="Only up to this time.")
+@options.pack
 @options.asking
 def command(
     *,
@@ -46,6 +47,7 @@ def command(
     actor: str | None,
     since: datetime | None,
     until: datetime | None,
+    pack: Path | None,
     tenant: str,
     nats: str,
     as_json: bool,
@@ -62,12 +64,12 @@ def command(
         until=until,
     )
 
-    async def read(clew: compose.Clew) -> tuple[History, dict[int, Difference]]:
+    async def read(clew: Source) -> tuple[History, dict[int, Difference]]:
         history = await _all(clew, tenant, query, limit)
         numbers = {entry.commit.n for entry in history.commits} if patch and not as_json else set()
         return history, await _patches(clew, Address(tenant, thread), numbers)
 
-    history, patches = look(nats, read)
+    history, patches = consult(nats, pack, read)
     if as_json:
         print_json(history)
         return
@@ -79,7 +81,7 @@ def command(
     telling.show(lines)
 
 
-async def _all(clew: compose.Clew, tenant: str, query: GetHistory, limit: int | None) -> History:
+async def _all(clew: Source, tenant: str, query: GetHistory, limit: int | None) -> History:
     entries: list[Entry] = []
     while True:
         page = await clew.reader.history(tenant, query)
@@ -89,7 +91,7 @@ async def _all(clew: compose.Clew, tenant: str, query: GetHistory, limit: int | 
         query = replace(query, start=None, after=page.cursor)
 
 
-async def _patches(clew: compose.Clew, address: Address, numbers: set[int]) -> dict[int, Difference]:
+async def _patches(clew: Source, address: Address, numbers: set[int]) -> dict[int, Difference]:
     # What was before a commit is known from all that lie before it.
     if not numbers:
         return {}

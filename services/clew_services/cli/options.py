@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -103,7 +104,8 @@ class _Pair(click.ParamType[tuple[str, str]]):
         return key, rest
 
 
-def _known_thread(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def known_thread(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A thread's id, or a complaint that it can be none."""
     if value is not None and not ids.is_thread_id(value):
         raise click.BadParameter("a thread's id begins with 'thread', then letters, digits, _ and -", ctx, param)
     return value
@@ -127,9 +129,9 @@ BEGINNING = _Moment(0)
 PAIR = _Pair()
 TIME = _Time()
 
-thread = click.argument("thread", callback=_known_thread)
-maybe_thread = click.argument("thread", required=False, callback=_known_thread)
-thread_id = click.option("--id", "thread_id", callback=_known_thread, help="The new thread's id.")
+thread = click.argument("thread", callback=known_thread)
+maybe_thread = click.argument("thread", required=False, callback=known_thread)
+thread_id = click.option("--id", "thread_id", callback=known_thread, help="The new thread's id.")
 tenant = click.option(
     "--tenant",
     envvar="CLEW_TENANT",
@@ -158,6 +160,20 @@ _inbox_prefix = click.option(
     expose_value=False,
     callback=_remember_prefix,
     help="Where the NATS user may listen for replies.",
+)
+
+
+def _known_pack(ctx: click.Context, _: click.Parameter, file: Path | None) -> Path | None:
+    if file is not None and not file.is_file():
+        raise click.BadParameter(f"there is no file {file}", ctx=ctx)
+    return file
+
+
+pack = click.option(
+    "--pack",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_known_pack,
+    help="An audit pack to ask instead of a server; see 'clew export'.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
 from clew_events.queries import GetStateAt
 from clew_events.replies import Moment
-from clew_services import compose
 from clew_services.cli import display, options
 from clew_services.cli.following import follow
 from clew_services.cli.outcome import print_json
-from clew_services.cli.session import look
+from clew_services.cli.session import Source, consult, look
 from clew_services.cli.thread_asking import thread_facts
 
 
 @click.command("replay")
 @options.maybe_thread
-@click.option("--at", type=options.MOMENT, help="After commit N, or at a time in ISO 8601; now, if left out.")
+@click.option(
+    "--at", "--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601; now, if left out."
+)
 @click.option("-f", "--follow", "following", is_flag=True, help="Show commits as they happen, until interrupted.")
+@options.pack
 @options.asking
 def command(
-    *, thread: str | None, at: int | datetime | None, following: bool, tenant: str, nats: str, as_json: bool
+    *,
+    thread: str | None,
+    at: int | datetime | None,
+    following: bool,
+    pack: Path | None,
+    tenant: str,
+    nats: str,
+    as_json: bool,
 ) -> None:
     """Show a thread as it was at some moment, folded anew from its history.
 
@@ -31,6 +41,8 @@ def command(
     if following:
         if at is not None:
             raise click.UsageError("--follow shows what happens from now on: it does not go with --at")
+        if pack is not None:
+            raise click.UsageError("--follow shows what happens from now on, and in a pack nothing happens any more")
         look(nats, lambda clew: follow(clew, tenant, thread, as_json=as_json))
         return
     if thread is None:
@@ -41,10 +53,10 @@ def command(
         else GetStateAt(thread_id=thread, time=at or datetime.now(UTC))
     )
 
-    async def fold(clew: compose.Clew) -> Moment:
+    async def fold(clew: Source) -> Moment:
         return await clew.reader.state_at(tenant, query)
 
-    moment = look(nats, fold)
+    moment = consult(nats, pack, fold)
     if as_json:
         print_json(moment)
         return

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
 
 from clew_events import client
+from clew_projections.history import Histories
 from clew_services import compose
 from clew_services.cli.logs import hush
 from clew_services.cli.options import reply_prefix
+from clew_services.reader import Reader
 from clew_services.settings import Settings
 
 PATIENCE: Final = 5.0
 """Seconds that somebody at a terminal waits for an answer before being told that there is none."""
 
 T = TypeVar("T")
+
+
+class Source(Protocol):
+    """What can be asked about threads and their past: a deployment, or a pack in a file."""
+
+    reader: Reader
+    histories: Histories
 
 
 def ask(nats: str, tenant: str, question: Callable[[client.Clew], Awaitable[T]], *, actor: str | None = None) -> T:
@@ -42,3 +52,17 @@ def look(nats: str, question: Callable[[compose.Clew], Awaitable[T]]) -> T:
 
     hush()
     return asyncio.run(looked())
+
+
+def consult(nats: str, pack: Path | None, question: Callable[[Source], Awaitable[T]]) -> T:
+    """Ask a pack, if there is one, with no server in reach; otherwise the deployment itself."""
+    if pack is None:
+        return look(nats, question)
+    from clew_projections.packs.reading import Pack  # noqa: PLC0415 - only asked for now and then
+    from clew_services.packs.offline import Offline  # noqa: PLC0415
+
+    async def consulted() -> T:
+        return await question(Offline(Pack(pack)))
+
+    hush()
+    return asyncio.run(consulted())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
 import click
 from msgspec import Struct
@@ -10,10 +11,9 @@ from msgspec import Struct
 from clew_events import replies
 from clew_events.objects import Message
 from clew_events.queries import GetThread, ListMessagesAt
-from clew_services import compose
 from clew_services.cli import display, options
 from clew_services.cli.outcome import print_json
-from clew_services.cli.session import look
+from clew_services.cli.session import Source, consult
 from clew_services.cli.telling import text_of
 from clew_services.cli.thread_asking import thread_facts
 
@@ -30,16 +30,19 @@ class State(Struct, frozen=True):
 @click.command("state")
 @options.thread
 @click.option("--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601; now, if left out.")
+@options.pack
 @options.asking
-def command(*, thread: str, as_of: int | datetime | None, tenant: str, nats: str, as_json: bool) -> None:
+def command(
+    *, thread: str, as_of: int | datetime | None, pack: Path | None, tenant: str, nats: str, as_json: bool
+) -> None:
     """Show a thread and its messages, now or as of a moment, from its history alone."""
 
-    async def read(clew: compose.Clew) -> State:
+    async def read(clew: Source) -> State:
         moment = as_of if as_of is not None else (await clew.reader.thread(tenant, GetThread(thread_id=thread))).n
         then = await clew.reader.past.thread(tenant, thread, moment)
         return State(then, await _messages(clew, tenant, thread, then) if then.thread is not None else ())
 
-    state = look(nats, read)
+    state = consult(nats, pack, read)
     if as_json:
         print_json(state)
         return
@@ -52,7 +55,7 @@ def command(*, thread: str, as_of: int | datetime | None, tenant: str, nats: str
         display.rows(("message", "created", "role", "text"), lines)
 
 
-async def _messages(clew: compose.Clew, tenant: str, thread: str, then: replies.Moment) -> tuple[Message, ...]:
+async def _messages(clew: Source, tenant: str, thread: str, then: replies.Moment) -> tuple[Message, ...]:
     found: list[Message] = []
     after: str | None = None
     while True:  # All pages are of the same commit, whatever happens meanwhile.

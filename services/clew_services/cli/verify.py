@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from clew_projections.packs.reading import Pack
 from clew_projections.proof.verifying import Verified
 from clew_services import compose
 from clew_services.checkpoints.against import Comparison
@@ -14,6 +15,7 @@ from clew_services.checkpoints.signed import read_kept, verified
 from clew_services.cli import checking, options
 from clew_services.cli.checkpoint_options import key_from, verifier_key
 from clew_services.cli.session import look
+from clew_services.packs.checking import Checked, checked
 
 
 @click.command("verify")
@@ -25,6 +27,7 @@ from clew_services.cli.session import look
     help="A checkpoint that 'clew checkpoint export' wrote; checks everything.",
 )
 @verifier_key
+@options.pack
 @options.asking
 def command(
     *,
@@ -32,6 +35,7 @@ def command(
     everything: bool,
     against: Path | None,
     key: str | None,
+    pack: Path | None,
     tenant: str,
     nats: str,
     as_json: bool,
@@ -41,7 +45,15 @@ def command(
     Every commit names the hash of the one before it. With --against, the log must also still hold everything that a
     signed checkpoint speaks of, which no chain computed anew and no history cut off does. The exit code is 5 if
     anything does not fit, and each history that was touched is named with the place and what was done to it.
+
+    With --pack, all that is in an audit pack is checked, with no server: every byte of it, every chain, and that it is
+    what the checkpoint in it says. With --key, that must be signed with a key that you trust.
     """
+    if pack is not None:
+        if thread is not None or everything:
+            raise click.UsageError("--pack checks all that is in the pack: leave THREAD and --all out")
+        _check_pack(pack, against, key, as_json=as_json)
+        return
     if against is not None:
         if thread is not None:
             raise click.UsageError("--against checks everything: leave THREAD out")
@@ -80,3 +92,24 @@ def _compared(nats: str, file: Path, key: str | None) -> Verified:
             return await comparison.compare(signed, kept.heads, extents, progress=progress)
 
     return look(nats, check)
+
+
+def _check_pack(file: Path, against: Path | None, key: str | None, *, as_json: bool) -> None:
+    pack = Pack(file)
+    trusted = key_from(key) if key else None
+    kept = read_kept(against.read_bytes()) if against is not None else None
+    with checking.counted("verifying", pack.manifest.commits) as progress:
+        found = checked(pack, key=trusted, kept=kept, progress=progress)
+    summary = {"threads": found.verified.threads, "commits": found.verified.commits}
+    checking.report(summary, found.verified.findings, as_json=as_json, good=_good(found))
+
+
+def _good(found: Checked) -> str:
+    good = "every byte is as it was written, every chain is whole"
+    if not found.checkpoints:
+        return f"{good}; no checkpoint covers them"
+    numbers = " and ".join(map(str, found.checkpoints))
+    if found.key_id is None:
+        return f"{good}, and they are what checkpoint {numbers} says, whose signature was not checked: give its --key"
+    whose = "" if found.given else " that the pack itself names: give one that you trust with --key"
+    return f"{good}, and they are what checkpoint {numbers} says, signed with the key {found.key_id}{whose}"

@@ -1,0 +1,66 @@
+"""A pack checked with the checkpoint it carries and one that somebody kept, the signatures of both looked at first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from clew_projections.packs.checking import Mark, Progress, check
+from clew_projections.packs.form import altered
+from clew_projections.packs.reading import Pack
+from clew_projections.proof.checkpoint import Checkpoint
+from clew_projections.proof.verifying import Verified
+from clew_services.checkpoints.note import VerifierKey
+from clew_services.checkpoints.signed import KeptCheckpoint, read, verified
+
+
+class Checked(Struct, frozen=True):
+    """What was found, and by which checkpoints; ``key_id`` is none if no key was there to check signatures with.
+
+    A key that was ``given`` is one that somebody trusts; one out of the pack says nothing of who made it.
+    """
+
+    verified: Verified
+    checkpoints: tuple[int, ...]
+    key_id: str | None
+    given: bool
+
+
+def checked(
+    pack: Pack, *, key: VerifierKey | None = None, kept: KeptCheckpoint | None = None, progress: Progress
+) -> Checked:
+    """Everything that is wrong with a pack.
+
+    Raises:
+        Corrupt: the pack was altered or damaged, or a checkpoint was not signed with the key, or altered since.
+        Invalid: nothing can be said by the checkpoint that was kept.
+    """
+    covering = pack.covering
+    trusted = key
+    if trusted is None and kept is not None:
+        trusted = VerifierKey.parse(kept.key)
+    if trusted is None and covering is not None and covering.key is not None:
+        trusted = VerifierKey.parse(covering.key)
+    marks = tuple(_marks(pack, kept, trusted))
+    if pack.opening.checkpoint != (marks[0].checkpoint.number if covering is not None else None):
+        raise altered("the checkpoint in it is another than its beginning names")
+    return Checked(
+        verified=check(pack, marks, progress),
+        checkpoints=tuple(dict.fromkeys(mark.checkpoint.number for mark in marks)),
+        key_id=trusted.id if trusted is not None and marks else None,
+        given=key is not None or kept is not None,
+    )
+
+
+def _marks(pack: Pack, kept: KeptCheckpoint | None, key: VerifierKey | None) -> Iterator[Mark]:
+    """The checkpoint in the pack, and the one that was kept, unless that is the same."""
+
+    def signed(note: str) -> Checkpoint:
+        return (read(note.encode()) if key is None else verified(note.encode(), key)).checkpoint
+
+    covering = pack.covering
+    if covering is not None:
+        yield Mark(signed(covering.note), beside=covering.beside)
+    if kept is not None and (covering is None or kept.checkpoint != covering.note or kept.heads is not None):
+        yield Mark(signed(kept.checkpoint), heads=kept.heads)

@@ -1,0 +1,235 @@
+"""Packs made by hand, right and wrong: whatever was done to one, it is told."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+import zstandard
+
+from clew_events.codec import decode, encode
+from clew_events.commit import body_hash
+from clew_events.errors import ClewError, Corrupt, Invalid
+from clew_events.events import MetadataUpdated
+from clew_events.subjects import Address, event_subject
+from clew_projections.jetstream import Stored
+from clew_projections.packs import form, frames
+from clew_projections.packs.checking import check
+from clew_projections.packs.form import Opening, Scope
+from clew_projections.packs.reading import Pack
+from clew_projections.packs.streams import PackedStreams
+from support.commits import CREATED, added, chain
+from support.packing import as_stored, contents, written
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "pack.clew"
+ONE = "thread_one"
+TWO = "thread_two"
+
+
+def history(thread: str, *, seq: int, length: int = 4) -> list[Stored]:
+    changes = [(MetadataUpdated(set={"step": str(step)}, unset=()),) for step in range(length - 2)]
+    return as_stored(chain((CREATED,), (added(1, f"hello from {thread}"),), *changes, thread=thread, first_seq=seq))
+
+
+@pytest.fixture
+def commits() -> list[Stored]:
+    return [*history(ONE, seq=1), *history(TWO, seq=5)]
+
+
+def codes(file: Path) -> list[str]:
+    return [finding.code for finding in check(Pack(file)).findings]
+
+
+def changed(stored: Stored, **fields: object) -> Stored:
+    return msgspec.structs.replace(stored, **fields)
+
+
+def test_a_pack_made_by_hand_is_whole(tmp_path: Path, commits: list[Stored]) -> None:
+    found = check(Pack(written(tmp_path / "pack", [commits])))
+    assert (found.threads, found.commits, found.findings) == (2, 8, ())
+
+
+def test_the_bytes_of_a_pack_are_what_they_always_were(tmp_path: Path, commits: list[Stored]) -> None:
+    traced = changed(commits[0], headers={"traceparent": "00-" + "4b" * 16 + "-" + "00f067aa0ba902b7" + "-01"})
+    made = written(tmp_path / "pack", [[traced, *commits[1:]]])
+    assert codes(GOLDEN) == []
+    # What the compressor makes of it may differ from version to version; what comes out of it never does.
+    unpacked = [
+        zstandard.ZstdDecompressor().stream_reader(file.read_bytes(), read_across_frames=True).read()
+        for file in (made, GOLDEN)
+    ]
+    for name in ("README.txt", "manifest.json"):
+        assert name.encode() in unpacked[1]
+    assert contents(made) == contents(GOLDEN)
+    assert unpacked[0].partition(b"manifest.json")[0] == unpacked[1].partition(b"manifest.json")[0]
+
+
+def test_a_byte_changed_anywhere_is_found(tmp_path: Path, commits: list[Stored]) -> None:
+    whole = written(tmp_path / "pack", [commits]).read_bytes()
+    chance = random.Random(20261123)
+    bad = tmp_path / "bad"
+    for place in {*range(40), *range(len(whole) - 60, len(whole)), *(chance.randrange(len(whole)) for _ in range(600))}:
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << chance.randrange(8)
+        bad.write_bytes(flipped)
+        with pytest.raises(ClewError) as told:
+            check(Pack(bad))
+        assert told.value.code in {"altered_pack", "truncated_pack", "not_a_pack", "unknown_format"}, place
+
+
+def test_a_pack_that_was_cut_short_or_added_to_says_so(tmp_path: Path, commits: list[Stored]) -> None:
+    whole = written(tmp_path / "pack", [commits]).read_bytes()
+    bad = tmp_path / "bad"
+    for length in range(12, len(whole), 37):
+        bad.write_bytes(whole[:length])
+        with pytest.raises(Corrupt, match="cut short"):
+            Pack(bad)
+    bad.write_bytes(whole + b"\0")
+    with pytest.raises(Corrupt):
+        Pack(bad)
+    bad.write_bytes(whole[: -frames.BEHIND] + whole[-frames.BEHIND - 40 :])
+    with pytest.raises(Corrupt):
+        check(Pack(bad))
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04" + bytes(100), b'{"clew":"checkpoint"}'])
+def test_another_file_is_no_pack(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(Invalid, match="not an audit pack") as told:
+        Pack(tmp_path / "file")
+    assert told.value.code == "not_a_pack"
+    with pytest.raises(Invalid):
+        Pack(tmp_path / "nothing")
+
+
+def test_a_pack_of_a_newer_clew_is_told_by_its_beginning(
+    tmp_path: Path, commits: list[Stored], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as newer:
+        newer.setattr("support.packing.Opening", lambda **said: Opening(**said, v=2))
+        written(tmp_path / "pack", [commits])
+    with pytest.raises(Invalid, match="newer Clew") as told:
+        Pack(tmp_path / "pack")
+    assert told.value.code == "unknown_format"
+
+
+def rechained(commits: list[Stored], place: int, old: bytes, new: bytes) -> list[Stored]:
+    """A history with a word replaced at some place, and every hash from there on computed anew."""
+    forged: list[Stored] = []
+    for number, each in enumerate(commits):
+        body = each.body.replace(old, new) if number == place else each.body
+        commit = decode(body)
+        if forged and commit.n > 1:
+            body = encode(msgspec.structs.replace(commit, prev=body_hash(forged[-1].body)))
+        forged.append(changed(each, body=body))
+    return forged
+
+
+def transplanted(commits: list[Stored]) -> list[Stored]:
+    return [*commits[:3], changed(commits[3], subject=commits[4].subject), *commits[4:]]
+
+
+def swapped(commits: list[Stored]) -> list[Stored]:
+    one, two = commits[1], commits[2]
+    return [commits[0], changed(two, seq=one.seq), changed(one, seq=two.seq), *commits[3:]]
+
+
+def inserted(commits: list[Stored]) -> list[Stored]:
+    false = changed(commits[1], body=commits[1].body.replace(b"hello", b"howdy"))
+    return [*commits[:2], changed(false, seq=3), *(changed(each, seq=each.seq + 1) for each in commits[2:])]
+
+
+FORGERIES: dict[str, tuple[Callable[[list[Stored]], list[Stored]], set[str]]] = {
+    "altered": (lambda c: [c[0], changed(c[1], body=c[1].body.replace(b"hello", b"hallo")), *c[2:]], {"altered"}),
+    "dropped": (lambda c: [c[0], *c[2:]], {"missing", "removed"}),
+    "swapped": (swapped, {"reordered"}),
+    "inserted": (inserted, {"inserted"}),
+    "transplanted": (transplanted, {"moved"}),
+    "unknown event": (
+        lambda c: [*c[:3], changed(c[3], body=c[3].body.replace(b"MetadataUpd", b"MetadataOut")), *c[4:]],
+        {"unknown_event"},
+    ),
+    "unknown format": (
+        lambda c: [*c[:3], changed(c[3], body=c[3].body.replace(b'"v":1', b'"v":9')), *c[4:]],
+        {"unknown_format"},
+    ),
+    "no commit": (lambda c: [*c[:3], changed(c[3], body=b"\xff\n{"), *c[4:]], {"unreadable_commit"}),
+    "last one gone": (lambda c: c[:-1], {"removed"}),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_commits_that_were_tampered_with_are_named_though_every_hash_in_the_manifest_is_right(
+    tmp_path: Path, commits: list[Stored], name: str
+) -> None:
+    forge, told = FORGERIES[name]
+    assert set(codes(written(tmp_path / "pack", [forge(commits)], ends=[9]))) >= told - {"removed"}
+    assert set(codes(written(tmp_path / "pack", [forge(commits)], ends=[8 if name != "inserted" else 9]))) >= told
+
+
+def test_heads_that_are_not_those_of_the_commits_are_named(tmp_path: Path, commits: list[Stored]) -> None:
+    scope = Scope(tenant="default")
+    assert codes(written(tmp_path / "pack", [commits[:-1]], scope=scope, heads=[commits])) == ["shortened"]
+    assert codes(written(tmp_path / "pack", [commits], scope=scope, heads=[commits[:-1]])) == ["lengthened"]
+    forged = [*commits[:4], *rechained(commits[4:], 1, b"hello", b"hallo")]
+    assert codes(written(tmp_path / "pack", [forged], scope=scope, heads=[commits])) == ["rewritten"]
+    assert codes(written(tmp_path / "pack", [commits[:4]], scope=scope, heads=[commits])) == ["shortened"]
+
+
+OUTSIDE: list[tuple[Scope, str]] = [
+    (Scope(tenant="acme"), "default"),
+    (Scope(tenant="default", thread=ONE), TWO),
+]
+
+
+@pytest.mark.parametrize(("scope", "which"), OUTSIDE)
+def test_commits_that_were_not_asked_for_do_not_belong_in_a_pack(
+    tmp_path: Path, commits: list[Stored], scope: Scope, which: str
+) -> None:
+    with pytest.raises(Corrupt, match=which):
+        check(Pack(written(tmp_path / "pack", [commits], scope=scope)))
+
+
+def test_commits_are_in_the_order_and_in_the_shard_in_which_the_log_had_them(
+    tmp_path: Path, commits: list[Stored]
+) -> None:
+    for wrong in (
+        [*commits[4:], *commits[:4]],
+        [commits[0], *commits],
+        [changed(commits[0], subject=event_subject(1, Address("default", ONE))), *commits[1:]],
+        [changed(commits[0], subject="clew.evt.00.default.thread.one"), *commits[1:]],
+    ):
+        try:
+            written(tmp_path / "pack", [wrong], ends=[8])
+        except ValueError:
+            continue
+        with pytest.raises(Corrupt):
+            check(Pack(tmp_path / "pack"))
+    with pytest.raises(Corrupt):
+        check(Pack(written(tmp_path / "pack", [commits], ends=[7])))
+
+
+async def test_bodies_with_line_ends_in_them_come_out_as_they_went_in(tmp_path: Path, commits: list[Stored]) -> None:
+    odd = [*commits[:2], changed(commits[2], body=b'{\n\n"v":1}\n'), changed(commits[3], body=b"")]
+    streams = PackedStreams(Pack(written(tmp_path / "pack", [odd])))
+    page, more = await streams.after("CLEW_EVT_00", commits[0].subject, 2, 2)
+    assert ([each.body for each in page], more) == ([odd[1].body, odd[2].body], True)
+    assert [each and each.body for each in await streams.at("CLEW_EVT_00", [4, 9])] == [b"", None]
+    newest = await streams.newest("CLEW_EVT_00", commits[0].subject, 0)
+    assert newest is not None
+    assert newest.seq == 4
+    assert await streams.newest("CLEW_EVT_00", commits[0].subject, 4) is None
+
+
+def test_a_frame_that_claims_to_be_huge_is_refused_before_it_is_unpacked() -> None:
+    bomb = zstandard.ZstdCompressor(level=1).compress(bytes(frames.LARGEST + 1))
+    with pytest.raises(Corrupt, match="larger"):
+        frames.unframe(bomb)
+
+
+def test_the_whole_is_a_hash_that_ordinary_tools_compute(tmp_path: Path, commits: list[Stored]) -> None:
+    manifest = Pack(written(tmp_path / "pack", [commits])).manifest
+    assert manifest.whole == form.whole_of(manifest.members)
