@@ -57,8 +57,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     they are shown: ``on`` the API at ``/metrics``, ``off``, or ``host:port``. ``stuck_after`` is for how many seconds a
     projector may stand still before ``/readyz`` says no; 0 is for ever. ``log`` is the form of log lines, ``text`` or
     ``json``. ``prove_rate`` is how many threads a second a projector's process compares with the log, for ever; 0 is
-    none. ``checkpoints`` is how often a checkpoint is
-    signed if anything has changed, ``0`` for never; ``signing_key`` is the file with the key for that, by default
+    none. ``index_snapshots`` is how often whoever feeds the index keeps a snapshot of it in JetStream, if enough has
+    changed, ``0`` for never. ``checkpoints`` is how often a checkpoint is signed if anything has changed, likewise;
+    ``signing_key`` is the file with the key for that, by default
     ``signing-key`` in the data folder.
 
     Raises:
@@ -84,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stuck_after: int = 30
     prove_rate: int = 10
     log: str = "text"
+    index_snapshots: str = "10m"
     checkpoints: str = "5m"
     signing_key: str = ""
 
@@ -99,8 +101,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         self._hold_limits()
         if self.sync != "always" and not (_INTERVAL.fullmatch(self.sync) and re.search("[1-9]", self.sync)):
             raise _refused("sync", self.sync, "'always' or an interval such as 2m or 500ms")
-        if self.checkpoints != "0" and not self.checkpoint_seconds:
-            raise _refused("checkpoints", self.checkpoints, "an interval such as 5m or 30s, or 0 for never")
+        for name, value in {"checkpoints": self.checkpoints, "index_snapshots": self.index_snapshots}.items():
+            if value != "0" and not _seconds(value):
+                raise _refused(name, value, "an interval such as 5m or 30s, or 0 for never")
         _ = self.http_address, self.metrics_address
         if self.embedded_port is None:
             _ = self.nats_url
@@ -137,10 +140,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def checkpoint_seconds(self) -> float:
         """How often a checkpoint is signed; 0 is never."""
-        if not _INTERVAL.fullmatch(self.checkpoints):
-            return 0
-        parts = re.findall(r"([0-9]+)(ms|s|m|h)", self.checkpoints)
-        return sum(int(count) * _SECONDS[unit] for count, unit in parts)
+        return _seconds(self.checkpoints)
+
+    @property
+    def index_snapshot_seconds(self) -> float:
+        """How often a snapshot of the index is kept; 0 is never."""
+        return _seconds(self.index_snapshots)
 
     @property
     def index_folder(self) -> Path:
@@ -197,6 +202,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 "'embedded:PORT'",
             )
         return url
+
+
+def _seconds(interval: str) -> float:
+    """An interval in seconds; 0 if it is none."""
+    if not _INTERVAL.fullmatch(interval):
+        return 0
+    return sum(int(count) * _SECONDS[unit] for count, unit in re.findall(r"([0-9]+)(ms|s|m|h)", interval))
 
 
 def _address(text: str) -> Address | None:

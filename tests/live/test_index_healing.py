@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -201,3 +204,34 @@ async def test_a_snapshot_that_cannot_be_used_is_passed_over(clew: Clew, tmp_pat
         assert set(await caught_up(clew, tmp_path / "three")) == set(names(300))
     assert feeder.taken == 300
     assert set(threads(clew.index_in(tmp_path / "three"))) == set(names(300))
+
+
+CUT_OFF = """
+import sqlite3
+import sys
+from pathlib import Path
+from clew_projections.index import open_for_reading
+
+file = Path(sys.argv[1])
+reading = open_for_reading(file)._connection
+reading.execute("BEGIN")
+reading.execute("SELECT count(*) FROM tenant").fetchone()
+with file.open("r+b") as raw:
+    raw.truncate(8192)
+try:
+    reading.execute("SELECT max(hash) FROM thread NOT INDEXED").fetchone()
+except sqlite3.DatabaseError as fault:
+    print(type(fault).__name__)
+"""
+
+
+async def test_a_file_that_is_cut_off_under_a_reader_is_an_error_and_not_the_end_of_its_process(
+    clew: Clew, tmp_path: Path
+) -> None:
+    file = await built(clew, tmp_path / "index", count=300)
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    asked = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", CUT_OFF, str(file)], capture_output=True, text=True, timeout=60
+    )
+    assert (asked.returncode, asked.stdout.strip()) == (0, "DatabaseError"), asked.stderr

@@ -30,6 +30,7 @@ def test_the_defaults_are_what_the_documentation_says() -> None:
         ("shards", 65),
         ("replicas", 2),
         ("prove_rate", -1),
+        *((name, value) for name in ("checkpoints", "index_snapshots") for value in ("", "often", "5", "0s", "-1m")),
         *(("sync", value) for value in ("", "never", "2", "0s", "2m jetstream", "-2m")),
         ("max_body", 10),
         ("max_body", 9 * 1024 * 1024),
@@ -45,6 +46,11 @@ def test_a_setting_that_makes_no_sense_is_refused_by_option_and_variable(name: s
 @pytest.mark.parametrize("value", ["always", "2m", "500ms", "1h30m"])
 def test_sync_is_always_or_an_interval_as_nats_writes_it(value: str) -> None:
     assert Settings(sync=value).sync == value
+
+
+def test_an_interval_is_given_in_seconds_and_0_is_never() -> None:
+    assert Settings(index_snapshots="1h30m").index_snapshot_seconds == 5400
+    assert Settings(index_snapshots="0").index_snapshot_seconds == 0
 
 
 def test_an_address_may_be_of_ipv6() -> None:

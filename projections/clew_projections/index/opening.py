@@ -21,7 +21,8 @@ _PRAGMAS: Final = (
     "PRAGMA busy_timeout = 5000",
     "PRAGMA synchronous = NORMAL",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA mmap_size = 1073741824",
+    # Of a mapped file, a page that is gone or cannot be read ends the process; read, it is an error that heals.
+    "PRAGMA mmap_size = 0",
 )
 _MEBIBYTES: Final = {"writing": 64, "reading": 8}
 """Pages that one connection keeps to itself, beside what the operating system keeps for all."""

@@ -35,6 +35,7 @@ def setting(name: str, text: str) -> Callable[[F], F]:
 
 data = setting("data", "Folder that holds everything.")
 index = setting("index", "Folder of this machine's index, on a local disk.  [default: 'index' in the data folder]")
+index_snapshots = setting("index_snapshots", "How often a snapshot of the index is kept in NATS; 0 is never.")
 http = setting("http", "host:port of the HTTP API; port 0 takes any free one.")
 nats = setting(
     "nats",

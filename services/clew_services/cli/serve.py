@@ -22,6 +22,7 @@ from clew_services.settings import Settings
 @options.http
 @options.workers
 @options.index
+@options.index_snapshots
 @options.api_keys
 @options.limiting
 @options.watching

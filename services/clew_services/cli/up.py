@@ -17,6 +17,7 @@ from clew_services.settings import Settings
 @click.command("up")
 @options.data
 @options.index
+@options.index_snapshots
 @options.http
 @options.nats
 @options.api_keys

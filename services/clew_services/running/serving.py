@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Final, Literal, assert_never, get_args
 
+from clew_projections.index.feeding import Due
 from clew_services import compose
 from clew_services.apps import serve_commands, serve_inbox, serve_queries
 from clew_services.checkpoints.serving import serve_checkpoints
@@ -186,7 +188,8 @@ async def _feed_index(
     clew: compose.Clew, settings: Settings, dedicated: bool, stop: asyncio.Event, ready: asyncio.Event
 ) -> None:
     ready.set()
-    await clew.index_feeder(settings.index_folder, dedicated=dedicated).run(stop)
+    due = Due(settings.index_snapshot_seconds or math.inf)
+    await clew.index_feeder(settings.index_folder, dedicated=dedicated, due=due).run(stop)
 
 
 def _stop_on_signals() -> asyncio.Event:

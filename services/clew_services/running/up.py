@@ -94,6 +94,7 @@ async def _start(settings: Settings, parts: list[Part], stack: contextlib.AsyncE
         "CLEW_DATA": str(data),
         "CLEW_WORKERS": "1",
         "CLEW_INDEX": str(settings.index_folder),
+        "CLEW_INDEX_SNAPSHOTS": settings.index_snapshots,
         **{"CLEW_" + name.upper(): str(getattr(settings, name)) for name in (*LIMITING, *WATCHING, *SIGNING)},
     }
     # What all of them count, the API shows.
