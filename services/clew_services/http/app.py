@@ -14,6 +14,7 @@ from clew_services.http.carrying import Carrying
 from clew_services.http.checkpoints import Checkpoints
 from clew_services.http.edge import Doorway, Edge, Nowhere, Respond, Show, Window
 from clew_services.http.events import Events
+from clew_services.http.explorer import explorer_routes
 from clew_services.http.health import Readiness, alive
 from clew_services.http.listing import Listing
 from clew_services.http.live import Live
@@ -95,4 +96,5 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
         Route("/healthz", Window(alive)),
         Route("/readyz", Window(Readiness(clew, settings.stuck_after).show)),
         Route("/openapi.json", Window(description)),
+        *explorer_routes(),
     ]

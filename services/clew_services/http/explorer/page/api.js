@@ -1,0 +1,97 @@
+// The API as the holder of one key, at the address that the page came from. Every answer is JSON.
+
+const HERE = new URL("v1/", new URL(".", location.href));
+const PATIENCE = 4;
+
+/** The API refused: its status, its message for people, and the scope that is missing, if that is why. */
+export class Refused extends Error {
+  constructor(status, said) {
+    super(said?.message ?? `The server answered ${status}.`);
+    this.status = status;
+    this.code = said?.code ?? null;
+    this.scope = this.code === "missing_scope" ? /Missing scopes?: (\w+)/.exec(this.message)?.[1] ?? null : null;
+  }
+}
+
+/** Nothing answered. */
+export class Silent extends Error {
+  constructor() {
+    super("Clew does not answer at this address.");
+  }
+}
+
+export class Api {
+  #key;
+
+  constructor(key) {
+    this.#key = key;
+  }
+
+  /** The answer's value and headers. `parameters` that are null or empty are left out. */
+  async get(path, parameters = {}, signal = undefined) {
+    const answer = await this.#ask(path, parameters, { signal });
+    const text = await arrived(answer.text());
+    return { value: JSON.parse(text), text, headers: answer.headers };
+  }
+
+  /** The bytes of an answer. */
+  async bytes(path, parameters = {}, signal = undefined) {
+    const answer = await this.#ask(path, parameters, { signal });
+    return { blob: await arrived(answer.blob()), headers: answer.headers };
+  }
+
+  /** An answer that goes on: its body, as a stream of bytes. */
+  async stream(path, parameters, signal) {
+    const answer = await this.#ask(path, parameters, { signal, headers: { Accept: "text/event-stream" } });
+    return answer.body;
+  }
+
+  async #ask(path, parameters, { signal, headers = {} }) {
+    const url = new URL(path, HERE);
+    for (const [name, value] of Object.entries(parameters)) {
+      if (value !== null && value !== undefined && value !== "") url.searchParams.set(name, String(value));
+    }
+    const asking = {
+      headers: { Authorization: `Bearer ${this.#key}`, "OpenAI-Beta": "assistants=v2", ...headers },
+      credentials: "omit",
+      cache: "no-store",
+      signal,
+    };
+    for (let time = 1; ; time++) {
+      const answer = await arrived(fetch(url, asking));
+      if (answer.ok) return answer;
+      const wait = Number(answer.headers.get("retry-after") ?? 0);
+      if (time < PATIENCE && wait > 0 && wait <= 5 && (answer.status === 429 || answer.status === 503)) {
+        await answer.body?.cancel();
+        await pause(wait * 1000, signal);
+        continue;
+      }
+      throw new Refused(answer.status, await answer.json().then((said) => said.error, () => null));
+    }
+  }
+}
+
+/** A path of the API, each part of it encoded. */
+export const path = (...parts) => parts.map(encodeURIComponent).join("/");
+
+/** Wait; broken off as what it waits for is. */
+export function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    });
+  });
+}
+
+async function arrived(promise) {
+  try {
+    return await promise;
+  } catch (fault) {
+    throw fault.name === "AbortError" ? fault : new Silent();
+  }
+}
+
+/** Whether something was only broken off, because nobody waits for it any more. */
+export const brokenOff = (fault) => fault?.name === "AbortError";

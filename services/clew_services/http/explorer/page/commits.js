@@ -1,0 +1,84 @@
+// The commits of a thread, by number: read a page at a time as they come into view, and kept.
+import { brokenOff, path } from "./api.js";
+
+const PAGE = 100;
+const KEPT = 60; // pages
+
+export class Commits {
+  #api;
+  #path;
+  #signal;
+  #pages = new Map();
+  #coming = new Map();
+
+  /** `arrived` is called when more of them are there, `failed` with what went wrong. */
+  constructor(api, id, signal, { arrived, failed }) {
+    this.#api = api;
+    this.#path = path("threads", id, "events");
+    this.#signal = signal;
+    this.arrived = arrived;
+    this.failed = failed;
+    this.total = 0;
+  }
+
+  /** Ask how many there are. The newest is then there. */
+  async count() {
+    const { value } = await this.#api.get(this.#path, { order: "desc", limit: 1 }, this.#signal);
+    for (const commit of value.data) this.take(commit);
+    return this.total;
+  }
+
+  /** One that is there already, or nothing. */
+  get(n) {
+    return this.#pages.get(Math.floor((n - 1) / PAGE))?.get(n) ?? null;
+  }
+
+  /** One that came about. */
+  take(commit) {
+    const place = Math.floor((commit.n - 1) / PAGE);
+    if (!this.#pages.has(place)) this.#pages.set(place, new Map());
+    this.#pages.get(place).set(commit.n, commit);
+    this.total = Math.max(this.total, commit.n);
+  }
+
+  /** Have those from one number to another, and one more page at most. */
+  want(from, to) {
+    const first = Math.floor((Math.max(1, from) - 1) / PAGE);
+    const last = Math.floor((Math.min(this.total, to) - 1) / PAGE);
+    for (let place = first; place <= last; place++) this.#read(place);
+  }
+
+  /** One commit, read if need be. */
+  async need(n) {
+    if (this.get(n) === null) await this.#read(Math.floor((n - 1) / PAGE));
+    return this.get(n);
+  }
+
+  #read(place) {
+    const expected = Math.min(PAGE, this.total - place * PAGE);
+    if ((this.#pages.get(place)?.size ?? 0) >= expected) return Promise.resolve();
+    if (!this.#coming.has(place)) {
+      this.#coming.set(place, this.#page(place).finally(() => this.#coming.delete(place)));
+    }
+    return this.#coming.get(place);
+  }
+
+  async #page(place) {
+    try {
+      const after = place * PAGE || null;
+      const { value } = await this.#api.get(this.#path, { order: "asc", limit: PAGE, after }, this.#signal);
+      this.#make(place);
+      for (const commit of value.data) this.take(commit);
+      this.arrived();
+    } catch (fault) {
+      if (!brokenOff(fault)) this.failed(fault);
+    }
+  }
+
+  // Of a thread with a million commits nobody looks at all of them at once.
+  #make(place) {
+    if (this.#pages.size < KEPT) return;
+    const farthest = [...this.#pages.keys()].sort((a, b) => Math.abs(b - place) - Math.abs(a - place))[0];
+    this.#pages.delete(farthest);
+  }
+}

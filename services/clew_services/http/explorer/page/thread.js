@@ -1,0 +1,213 @@
+// A thread: its messages beside a timeline of its commits, at any moment of its past, and live.
+import { brokenOff, Refused } from "./api.js";
+import { asked, blameShown } from "./blame.js";
+import { Commits } from "./commits.js";
+import { announce, fill, h, settled } from "./dom.js";
+import { count } from "./finding.js";
+import { live } from "./live.js";
+import { moment } from "./moment.js";
+import { failure, loading } from "./notices.js";
+import { go, toThread } from "./route.js";
+import { saving } from "./saving.js";
+import { stateShown, states } from "./state.js";
+import { tabs } from "./tabs.js";
+import { line } from "./text.js";
+import { timeline } from "./timeline.js";
+import { verdict } from "./verdict.js";
+
+const LIVE = { live: "Live", connecting: "Connecting …", waiting: "Cut off, trying again …", paused: "Paused", refused: "Not live" };
+
+/** The view of one thread. */
+export function threadView(api, route) {
+  const id = route.id;
+  const leaving = new AbortController();
+  const { signal } = leaving;
+  const pages = states(api, id);
+  let at = null;
+  let tab = route.tab;
+  let following = route.at === null;
+  let loads = null;
+
+  const commits = new Commits(api, id, signal, { arrived: redraw, failed: (fault) => fill(trouble, failure(fault, redraw)) });
+  const list = timeline(commits, choose);
+  const slider = moment(commits, (n, step) => choose(n, step));
+  const check = verdict(api, id, commits, signal);
+  const save = saving(api, id, signal);
+  const trouble = h("div", {});
+  const facts = h("p", { class: "fine facts" });
+  const status = h("span", { class: "status" });
+  const watch = h("button", { type: "button", class: "live", "aria-pressed": "true" }, status);
+  const choice = tabs(
+    [
+      ["state", "State"],
+      ["blame", "Who changed what"],
+    ],
+    tab,
+    (name) => {
+      tab = name;
+      address(true);
+      load();
+    },
+  );
+  const panel = choice.panel;
+  const body = h("div", { class: "loaded" });
+  const actions = h("div", { class: "actions" }, watch, check.button, save.button);
+  const element = h(
+    "article",
+    { class: "thread", "aria-labelledby": "thread-id" },
+    h("header", { class: "thread-head" }, h("div", {}, h("a", { class: "fine", href: "#threads" }, "All threads"), h("h1", { id: "thread-id", class: "mono" }, line(id)), facts), actions),
+    trouble,
+    check.element,
+    save.element,
+    body,
+  );
+
+  const stream = live(api, id, {
+    told(state, fault = null) {
+      watch.dataset.state = state;
+      status.textContent = LIVE[state];
+      watch.setAttribute("aria-pressed", String(state !== "paused" && state !== "refused"));
+      watch.title = fault ? fault.message : state === "paused" ? "Watch it again" : "Pause";
+      if (fault) dispatchEvent(new CustomEvent("refused", { detail: fault }));
+    },
+    took(commit) {
+      const before = commits.total;
+      commits.take(commit);
+      grow(before);
+    },
+    async opened() {
+      const before = commits.total;
+      await commits.count();
+      grow(before);
+    },
+  });
+  watch.addEventListener("click", () => (stream.wanted() && watch.dataset.state !== "refused" ? stream.pause() : stream.start()));
+
+  function grow(before) {
+    const by = commits.total - before;
+    if (by <= 0) return;
+    list.grown(by);
+    tell();
+    announce(`${count(by, "new commit")}.`);
+    if (following) show(commits.total);
+    else slider.draw();
+  }
+
+  function tell() {
+    fill(facts, count(commits.total, "commit"), commits.get(1) ? [" · begun ", commits.get(1).at.slice(0, 10), " by ", line(commits.get(1).actor)] : null);
+  }
+
+  function redraw() {
+    fill(trouble);
+    list.draw();
+    slider.draw();
+    tell();
+  }
+
+  function choose(n, step) {
+    following = n === commits.total;
+    show(n);
+    address(step);
+  }
+
+  const settle = settled(300, () => signal.aborted || address(true, true));
+  function address(step, quietly = false) {
+    if (step) go(toThread(id, { at: following ? null : at, tab }), { quietly });
+    else settle();
+  }
+
+  function show(n) {
+    if (n === at) return;
+    at = n;
+    list.select(n);
+    slider.select(n);
+    panel.setAttribute("aria-busy", "true");
+    // The moment is drawn at once; what was then is asked for when it is clear which is meant.
+    later();
+  }
+
+  const later = settled(90, () => load());
+
+  async function load() {
+    loads?.abort();
+    if (signal.aborted) return;
+    const mine = (loads = new AbortController());
+    const either = AbortSignal.any([signal, mine.signal]);
+    panel.setAttribute("aria-busy", "true");
+    try {
+      const [n, blame] = [at, tab === "blame"];
+      const found = blame ? blameShown(await asked(api, id, n, either)) : stateShown(await pages.at(n, either), pages, signal);
+      if (either.aborted) return;
+      fill(panel, found);
+      reveal();
+      commits.need(n);
+    } catch (fault) {
+      if (brokenOff(fault) || mine.signal.aborted) return;
+      fill(panel, failure(fault, load));
+      dispatchEvent(new CustomEvent("refused", { detail: fault }));
+    }
+    panel.removeAttribute("aria-busy");
+  }
+
+  // Where the panel scrolls by itself, what changed comes into view.
+  function reveal() {
+    if (panel.scrollHeight <= panel.clientHeight) return;
+    const changed = panel.querySelector(".message.is-added, .message.is-changed, .message.is-deleted, tr.changed");
+    panel.scrollTop = changed ? Math.max(0, changed.offsetTop - panel.offsetTop - 64) : 0;
+  }
+
+  async function begin() {
+    document.title = `${id} · Clew explorer`;
+    fill(trouble);
+    fill(body, loading("the thread"));
+    try {
+      await commits.count();
+    } catch (fault) {
+      if (brokenOff(fault)) return;
+      dispatchEvent(new CustomEvent("refused", { detail: fault }));
+      actions.hidden = true;
+      fill(body);
+      fill(trouble, failure(fault, begin));
+      if (fault instanceof Refused && fault.scope === "audit") await present();
+      return;
+    }
+    actions.hidden = false;
+    fill(body, slider.element, h("div", { class: "columns" }, h("section", { class: "past", "aria-label": "Timeline" }, h("h2", {}, "Timeline"), list.element), h("section", { class: "then" }, choice.element, panel)));
+    commits.want(1, 1);
+    if (commits.total <= 160) commits.want(1, commits.total);
+    if (route.at !== null && route.at > commits.total) announce(`There is no commit ${route.at} yet: this is now.`);
+    show(route.at === null ? commits.total : Math.min(route.at, commits.total));
+    tell();
+    stream.start();
+  }
+
+  // Without the past there is still the present.
+  async function present() {
+    try {
+      const found = await pages.at(null, signal);
+      fill(body, h("section", { class: "then alone" }, h("p", { class: "fine" }, "This is the thread as it is now."), stateShown(found, pages, signal)));
+    } catch (fault) {
+      if (!brokenOff(fault)) fill(body, failure(fault, present));
+    }
+  }
+
+  begin();
+  return {
+    element,
+    takes: (wanted) => wanted.view === "thread" && wanted.id === id,
+    go(wanted) {
+      following = wanted.at === null;
+      if (wanted.tab !== tab) {
+        tab = wanted.tab;
+        choice.choose(tab);
+        load();
+      }
+      if (commits.total) show(wanted.at === null ? commits.total : Math.min(wanted.at, commits.total));
+    },
+    leave() {
+      leaving.abort();
+      stream.leave();
+      list.leave();
+    },
+  };
+}
