@@ -16,10 +16,10 @@ KEYS = Keys.parse(f"{ACME}:acme,{GLOBEX}:globex")
 
 
 @contextlib.asynccontextmanager
-async def served(clew: Parts, settings: Settings | None = None) -> AsyncIterator[str]:
+async def served(clew: Parts, settings: Settings | None = None, keys: Keys = KEYS) -> AsyncIterator[str]:
     """The API on a free port of this machine; its address, such as ``http://127.0.0.1:45678``."""
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    serving = asyncio.create_task(serve_http(clew, KEYS, "127.0.0.1", 0, settings=settings, ready=ready.set_result))
+    serving = asyncio.create_task(serve_http(clew, keys, "127.0.0.1", 0, settings=settings, ready=ready.set_result))
     await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         serving.result()

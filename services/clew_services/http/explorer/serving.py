@@ -62,7 +62,7 @@ class File(Edge):
     def __init__(self, body: bytes, kind: bytes) -> None:
         self._etag = b'"%s"' % sha256(body).hexdigest()[:32].encode()
         headers = (*_HEADERS, (b"etag", self._etag))
-        self._whole = Answer(200, body, (*headers, (b"content-type", kind), (b"content-length", b"%d" % len(body))))
+        self._whole = Answer(200, body, (*headers, (b"content-type", kind)))
         self._same = Answer(304, b"", headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,15 +71,15 @@ class File(Edge):
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if scope["method"] not in {"GET", "HEAD"}:
             refused = invalid_url(scope["method"], scope["path"], 405)
-            length = (b"content-length", b"%d" % len(refused.body))
-            answer = refused._replace(headers=(*refused.headers, length, (b"allow", b"GET, HEAD")))
+            answer = refused._replace(headers=(*refused.headers, (b"allow", b"GET, HEAD")))
         elif self._has(headers.get(b"if-none-match", b"")):
             answer = self._same
         else:
             answer = self._whole
         self.answered(scope["method"], answer.status, perf_counter() - started)
-        await send({"type": "http.response.start", "status": answer.status, "headers": list(answer.headers)})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+        sent = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
+        await send({"type": "http.response.start", "status": answer.status, "headers": sent})
+        await send({"type": "http.response.body", "body": answer.body})  # which the server keeps from a HEAD
         await Intake(headers, receive, 0).drop()
 
     def _has(self, said: bytes) -> bool:

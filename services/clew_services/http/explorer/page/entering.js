@@ -66,7 +66,7 @@ async function tried(key) {
   try {
     await new Api(key).get("threads", { limit: 1 });
   } catch (fault) {
-    // A key that may not list is one all the same; what it may not do is said where it is tried.
-    if (!(fault instanceof Refused && fault.scope)) throw fault;
+    // A key that may not list is one all the same; what it may not do, and what is not ready, is said where it is tried.
+    if (!(fault instanceof Refused) || fault.status === 401) throw fault;
   }
 }

@@ -1,0 +1,353 @@
+"""The explorer in a real browser, against the real service: what people do on it, and what is tried against them.
+
+Every page holds at its end that nothing was asked of anybody else and nothing was against its policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Locator, Page, Route, expect
+
+from clew_events.requests import FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
+from clew_events.subjects import Address
+from clew_services.compose import connected
+from clew_services.keys import Holder, Keys
+from clew_services.keys.holders import digest
+from support.api import ACME, served
+from support.browser import PATIENCE, chromium, needs_chromium, page_at
+from support.commits import CREATED, added, commit, store
+from support.deployments import deployed
+from support.feeding import Fed, fed_by_hand
+from support.writers import Writer, message_id, thread_id
+
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+
+READER = "a-key-that-may-read"
+LONG = 900
+expect.set_options(timeout=PATIENCE)
+
+
+class Stand:
+    """A service with a page, and who writes to it."""
+
+    def __init__(self, url: str, browser: Browser, writer: Writer, fed: Fed) -> None:
+        self.url = url
+        self.writer = writer
+        self.fed = fed
+        self._browser = browser
+
+    def page(self, place: str = "", **options: object) -> AbstractAsyncContextManager[Page]:
+        """The page, as it is opened by somebody who has entered no key."""
+        return page_at(self._browser, f"{self.url}/explorer{place}", **options)
+
+    @asynccontextmanager
+    async def entered(self, place: str = "", key: str = ACME, **options: object) -> AsyncIterator[Page]:
+        """The page, with a key entered."""
+        async with self.page(place, **options) as page:
+            await page.get_by_label("API key").fill(key)
+            await page.keyboard.press("Enter")
+            await expect(page.get_by_role("button", name="Forget key")).to_be_visible()
+            yield page
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
+    keys = Keys.parse(f"{ACME}:acme")
+    keys.admit(digest(READER), Holder("acme", "key:reader", frozenset({"read"})))
+    folder = tmp_path_factory.mktemp("explorer")
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(deployed(folder / "data"))
+        clew = await stack.enter_async_context(connected(server.url, name="explorer"))
+        fed = stack.enter_context(fed_by_hand(clew, folder))
+        url = await stack.enter_async_context(served(clew, keys=keys))
+        browser = await stack.enter_async_context(chromium())
+        await _many(server.url)
+        yield Stand(url, browser, Writer(clew.handler, "acme"), fed)
+
+
+async def _many(url: str) -> None:
+    """A thread of many commits, put into the log as they are."""
+    from clew_events.codec import encode
+    from clew_events.commit import body_hash
+    from support.deployments import connected_client
+
+    address, prev = Address("acme", "thread_of_many"), None
+    async with connected_client(url) as nc:
+        for n in range(1, LONG + 1):
+            events = (CREATED,) if n == 1 else (added(n - 1, f"message {n - 1}"),)
+            body = encode(commit(n, *events, prev=prev, thread=address.thread, tenant="acme"))
+            prev = body_hash(body)
+            await store(nc, address, body)
+
+
+async def story(writer: Writer, thread: str) -> str:
+    """A thread to which everything happened that can, by several people."""
+    message = NewMessage(role="user", content="Where is my parcel? I want a refund.")
+    await writer.create(thread, metadata={"plan": "free", "trial": "yes"}, messages=(message,), actor="shop")  # 1
+    one = message_id(await writer.add(thread, "It left Oslo.", actor="bot"))  # 2
+    two = message_id(await writer.add(thread, "My card is 4111", actor="shop"))  # 3
+    await writer.update(thread, patch=MetadataPatch(set={"plan": "paid"}, unset=("trial",)), actor="sales")  # 4
+    await writer.change(thread, one, patch=MetadataPatch(set={"mood": "sad"}), actor="bot")  # 5
+    await writer.remove(thread, two, actor="privacy")  # 6
+    files = ToolResourcesIn(code_interpreter=FilesForCode(file_ids=("file-1",)))
+    await writer.update(thread, tool_resources=files, actor="sales")  # 7
+    return thread
+
+
+def row(page: Page, key: str) -> Locator:
+    return page.locator("tr", has=page.get_by_role("rowheader", name=key, exact=True))
+
+
+async def at(page: Page, n: int) -> None:
+    """Wait until the page shows the state after a commit."""
+    await expect(page.locator(".told b")).to_have_text(str(n))
+    await expect(page.locator(".panel")).not_to_have_attribute("aria-busy", "true")
+
+
+async def test_a_thread_is_found_walked_through_and_watched(stand: Stand) -> None:
+    thread = await story(stand.writer, "thread_story")
+    await stand.writer.create("thread_other", metadata={"plan": "gold"}, actor="shop")
+    await stand.fed.feed()
+    async with stand.entered() as page:
+        # Found by what was said in it, with the words marked.
+        await page.get_by_label("Words, or").fill("refund")
+        await page.get_by_role("button", name="Find", exact=True).click()
+        await expect(page.locator(".threads > li")).to_have_count(1)
+        await expect(page.locator("mark")).to_have_text("refund")
+        await page.get_by_role("link", name=thread).click()
+        await at(page, 7)
+        await expect(page.locator("#resources + table ins")).to_have_text("file-1")
+
+        # Back in time by the slider, with what each commit changed.
+        slider = page.get_by_role("slider")
+        await slider.focus()
+        await slider.press("Home")
+        await at(page, 1)
+        await expect(row(page, "plan").locator("ins")).to_have_text("free")
+        for _ in range(3):
+            await slider.press("ArrowRight")
+        await at(page, 4)
+        await expect(row(page, "plan").locator("del")).to_have_text("free")
+        await expect(row(page, "plan").locator("ins")).to_have_text("paid")
+        await expect(row(page, "trial")).to_contain_text("removed")
+        assert "Commit 4 of 7" in (await slider.get_attribute("aria-valuetext") or "")
+        await slider.press("ArrowRight")
+        await slider.press("ArrowRight")
+        await at(page, 6)
+        await expect(page.locator(".message.is-deleted")).to_contain_text("My card is 4111")
+
+        # Who took a key away that is not there any more.
+        await page.get_by_role("tab", name="Who changed what").click()
+        await expect(row(page, "trial")).to_contain_text("removed by sales in commit 4")
+        await expect(row(page, "trial")).to_contain_text("set by shop in commit 1")
+        await expect(page.locator(".blame").last).to_contain_text("deleted by privacy in commit 6")
+        await page.get_by_role("tab", name="State", exact=True).click()
+        await page.get_by_role("button", name="Latest commit").click()
+        await at(page, 7)
+
+        # Live, paused, and live again without a gap.
+        await expect(page.locator(".live")).to_have_text("Live")
+        await stand.writer.add(thread, "A word from elsewhere", actor="bot")
+        await at(page, 8)
+        await expect(page.locator(".message.is-added")).to_contain_text("A word from elsewhere")
+        await page.locator(".live").click()
+        await expect(page.locator(".live")).to_have_text("Paused")
+        await stand.writer.set(thread, "while", "paused", actor="bot")
+        await page.locator(".live").click()
+        await at(page, 9)
+        await expect(row(page, "while")).to_contain_text("paused")
+
+        # The way back, and the way back to it.
+        await page.go_back()
+        await page.go_back()
+        await page.goto(f"{stand.url}/explorer#thread/{thread}?at=4")
+        await at(page, 4)
+        await page.reload()
+        await at(page, 4)
+
+        # In the dark as well.
+        light = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+        await page.emulate_media(color_scheme="dark")
+        dark = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert light != dark
+
+
+async def test_what_a_thread_says_is_text_and_nothing_else(stand: Stand) -> None:
+    evil = "<script>document.title='owned'</script><img src=//evil.example/x onerror=alert(1)>"
+    turned = "invoice_\u202egnp.exe"
+    huge = "😀 long " * 100_000
+    made = await stand.writer.create(
+        metadata={evil[:64]: evil, turned: turned, "__proto__": "x", "constructor": "y"},
+        messages=(NewMessage(role="user", content=evil), NewMessage(role="user", content=huge)),
+        actor="<b>bold</b>\u200f",
+    )
+    await stand.writer.add(
+        thread_id(made), "javascript:alert(1) \u202eright to left\u202c שלום 👩‍👩‍👧", actor=evil[:120]
+    )
+    await stand.fed.feed()
+    async with stand.entered() as page:
+        before = await page.locator("script, img, iframe, object, style").count()
+        await expect(page.locator(".chips").first).to_contain_text("<script>")
+        for place in ("?at=1", "?at=2", "?tab=blame"):
+            await page.evaluate("place => location.hash = place", f"#thread/{thread_id(made)}{place}")
+            await expect(page.locator(".panel")).to_contain_text(evil[:50])
+            await expect(page.locator(".panel")).not_to_have_attribute("aria-busy", "true")
+            assert await page.locator("script, img, iframe, object, style").count() == before
+            assert "owned" not in await page.title()
+            # What would turn the line around is named instead.
+            await expect(page.locator(".panel .sign", has_text="U+202E").first).to_be_visible()
+        await page.evaluate("place => location.hash = place", f"#thread/{thread_id(made)}?at=1")
+        await at(page, 1)
+        await expect(page.locator("th", has_text="__proto__")).to_be_visible()
+        # A message of a megabyte comes bit by bit, and no sign of it is cut in two.
+        shown = page.locator(".prose", has_text="😀 long").first
+        assert len(await shown.inner_text()) < 5000
+        await page.get_by_role("button", name="Show more").click()
+        text = await shown.inner_text()
+        assert 40_000 < len(text) < 60_000
+        assert "\ufffd" not in text
+        # Nothing is so long that the page has to be moved sideways.
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_everything_can_be_done_with_the_keyboard_and_has_a_name(stand: Stand) -> None:
+    await story(stand.writer, "thread_by_keyboard")
+    await stand.fed.feed()
+    async with stand.page(viewport={"width": 390, "height": 800}, reduced_motion="reduce") as page:
+        await _named(page)
+        await page.keyboard.type(ACME)
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".threads > li").first).to_be_visible()
+        await _named(page)
+        await _tab_to(page, "document.activeElement.id === 'words'")
+        await page.keyboard.type("thread_by_keyboard")
+        await page.keyboard.press("Enter")
+        await at(page, 7)
+        await expect(page.locator(".live")).to_have_text("Live")
+        await _named(page)
+        await _tab_to(page, "document.activeElement.type === 'range'")
+        await page.keyboard.press("ArrowLeft")
+        await at(page, 6)
+        await _tab_to(page, "document.activeElement.matches('.timeline')")
+        await page.keyboard.press("End")
+        await at(page, 1)
+        await page.keyboard.press("ArrowUp")
+        await at(page, 2)
+        chosen = await page.locator(".timeline").get_attribute("aria-activedescendant")
+        await expect(page.locator(f"#{chosen}")).to_have_attribute("aria-selected", "true")
+        await _tab_to(page, "document.activeElement.role === 'tab'")
+        await page.keyboard.press("ArrowRight")
+        await expect(page.locator(".blame").first).to_be_visible()
+        await at(page, 2)
+        await _named(page)
+        await _tab_to(page, "document.activeElement.textContent === 'Verify the chain'")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("heading", name="The chain verifies")).to_be_visible()
+        await _tab_to(page, "document.activeElement.id === 'skip'")
+        await page.keyboard.press("Enter")
+        assert await page.evaluate("document.activeElement.id") == "main"
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def _tab_to(page: Page, there: str) -> None:
+    """Press Tab until something has the focus; wherever it comes by, the focus can be seen."""
+    for _ in range(60):
+        await page.keyboard.press("Tab")
+        if not await page.evaluate("document.activeElement !== document.body"):
+            continue  # once around
+        seen = "(() => { const s = getComputedStyle(document.activeElement); return s.outlineStyle !== 'none' })()"
+        assert await page.evaluate(seen), await page.evaluate("document.activeElement.outerHTML")
+        if await page.evaluate(there):
+            return
+    pytest.fail(f"never there: {there}")
+
+
+async def _named(page: Page) -> None:
+    """Everything that can be used says what it is, to those who do not see it, and no two things have one id."""
+    session = await page.context.new_cdp_session(page)
+    nodes = (await session.send("Accessibility.getFullAXTree"))["nodes"]
+    usable = {"button", "link", "textbox", "searchbox", "slider", "listbox", "tab", "tabpanel", "combobox", "option"}
+    told = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if "role" in node]
+    assert [role for role, name in told if role in usable and not name.strip()] == []
+    assert any(role in usable for role, _ in told)
+    ids = await page.evaluate("[...document.querySelectorAll('[id]')].map(each => each.id)")
+    assert len(ids) == len(set(ids))
+    assert await page.locator("h1").count() == 1
+    await session.detach()
+
+
+async def test_the_chain_is_recomputed_here_and_a_word_that_was_changed_is_found(stand: Stand) -> None:
+    thread = await story(stand.writer, "thread_to_verify")
+    await stand.writer.delete(thread, actor="privacy")  # 8
+
+    async def forged(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, body=(await answer.text()).replace("It left Oslo", "It left Rome"))
+
+    async with stand.entered(f"#thread/{thread}") as page:
+        await expect(page.locator(".panel")).to_contain_text("gone for its users")
+        verify = page.get_by_role("button", name="Verify the chain")
+        await verify.click()
+        verdict = page.locator(".verdict")
+        await expect(verdict).to_contain_text("The chain verifies")
+        await expect(verdict).to_contain_text("8 commits, numbered without a gap")
+        await expect(verdict).to_contain_text("Each hash was computed here")
+        await expect(verdict).to_contain_text("No signed checkpoint has this thread yet")
+        await page.route("**/events?*", forged)
+        await verify.click()
+        await expect(verdict).to_contain_text("The record does not verify")
+        await expect(verdict).to_contain_text("Commit 2 does not fit")
+        await page.unroute("**/events?*")
+        async with page.expect_download() as downloading:
+            await page.get_by_role("button", name="Download").click()
+        saved = Path(await (await downloading.value).path()).read_bytes()
+        assert saved
+
+
+async def test_a_key_that_is_wrong_or_reaches_less_far_is_told_why(stand: Stand) -> None:
+    thread = await story(stand.writer, "thread_for_readers")
+    async with stand.page(f"#thread/{thread}") as page:
+        await page.get_by_label("API key").fill("a-key-of-nobody-at-all")
+        await page.get_by_role("button", name="Open").click()
+        await expect(page.get_by_role("alert")).to_contain_text("The key is not accepted")
+        assert await page.evaluate("sessionStorage.length") == 0
+        # One that may only read sees what is, and is told what it takes to see what was.
+        await page.get_by_label("API key").fill(READER)
+        await page.get_by_role("button", name="Open").click()
+        await expect(page.get_by_role("alert")).to_contain_text("The key lacks the scope “audit”")
+        await expect(page.locator(".alone")).to_contain_text("It left Oslo.")
+        await expect(page.locator(".alone")).to_contain_text("paid")
+        await page.evaluate("location.hash = '#thread/thread_of_nobody'")
+        await expect(page.get_by_role("alert").last).to_contain_text("Not there")
+        await page.get_by_role("button", name="Forget key").click()
+        await expect(page.get_by_label("API key")).to_be_visible()
+        assert await page.evaluate("sessionStorage.length") == 0
+        assert await page.evaluate("JSON.stringify(localStorage)") == "{}"
+
+
+async def test_a_thread_of_many_commits_has_few_of_them_on_the_page(stand: Stand) -> None:
+    async with stand.entered("#thread/thread_of_many?at=450") as page:
+        await at(page, 450)
+        await expect(page.locator("#commit-450")).to_be_in_viewport()
+        await expect(page.locator("#commit-450")).to_contain_text("message 449")
+        slider = page.get_by_role("slider")
+        await slider.focus()
+        for key, n in (("Home", 1), ("PageUp", 11), ("End", LONG)):
+            await slider.press(key)
+            await at(page, n)
+            await expect(page.locator(f"#commit-{n}")).to_be_in_viewport()
+            await expect(page.locator(f"#commit-{n} .by time")).to_be_visible()
+            assert await page.locator(".commit").count() < 40
+            assert await page.locator(".message").count() <= 40
+        await page.get_by_role("button", name="Show earlier messages").click()
+        await expect(page.locator(".message")).to_have_count(80)
+        # Dragged back and forth as fast as can be, it comes to rest where it was left.
+        for n in (700, 20, 333, 800, 5, 250):
+            await slider.fill(str(n))
+        await at(page, 250)
+        await expect(page.locator(".message.is-added")).to_contain_text("message 249")
