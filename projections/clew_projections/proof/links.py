@@ -72,6 +72,18 @@ def follow(tip: Tip, owner: Address, body: bytes) -> Tip | None:
     return Tip(place.n, body_hash(body))
 
 
+def place_of(body: bytes) -> int:
+    """The number that a stored body says it has.
+
+    Raises:
+        Corrupt: it says none.
+    """
+    try:
+        return _PLACE.decode(body).n
+    except UNREADABLE as fault:
+        raise Corrupt(f"not a commit: {fault}", code="unreadable_commit") from fault
+
+
 def check(tip: Tip, owner: Address, body: bytes) -> Tip | None:
     """The same, if the body can be read whole and its time does not go backwards."""
     try:

@@ -30,12 +30,16 @@ _COMMANDS = {
     "rejected": "Look at inbox commands that were refused, and try them again.",
     "status": "Show what a deployment holds and whether it keeps up.",
     "export": "Write threads with all their commits into one file: an audit pack.",
+    "import": "Put the threads of an audit pack into a deployment.",
     "verify": "Check that no history was altered.",
     "checkpoint": "Sign what the log is, keep it elsewhere, and prove things by it.",
     "prove": "Check that the current state follows from the history.",
     "rebuild": "Make the current state again from the history, beside the live one.",
     "schema": "Print the contract as JSON Schema, AsyncAPI or OpenAPI.",
 }
+
+_MODULES = {"import": "importing"}
+"""Of commands whose name can be none of a module."""
 
 
 class _Commands(click.Group):
@@ -47,7 +51,7 @@ class _Commands(click.Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = importlib.import_module(f"clew_services.cli.{cmd_name}").command
+        command = importlib.import_module(f"clew_services.cli.{_MODULES.get(cmd_name, cmd_name)}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -208,6 +208,11 @@ def asking(function: F) -> F:
     return tenant(nats(_inbox_prefix(as_json(function))))
 
 
+def connecting(function: F) -> F:
+    """The options of whatever is about a deployment and no tenant of it: ``nats`` and ``as_json``."""
+    return nats(_inbox_prefix(as_json(function)))
+
+
 def reply_prefix() -> str:
     """What the subjects begin with on which the command that is running wants its replies."""
     prefix: str = click.get_current_context().meta.get(_INBOX_PREFIX, INBOX_PREFIX)

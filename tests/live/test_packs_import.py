@@ -1,0 +1,279 @@
+"""Packs put into another deployment: all of it or nothing, as often as one likes, and the same as it was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from clew_events.codec import encode
+from clew_events.errors import Conflict, Corrupt, Unavailable
+from clew_events.events import MessageDeleted, MetadataUpdated
+from clew_events.ids import message_id as id_of
+from clew_events.subjects import Address, event_stream
+from clew_projections.jetstream import stream_state
+from clew_projections.packs.checking import Progress
+from clew_projections.packs.form import Scope
+from clew_projections.packs.reading import Pack
+from clew_services import compose
+from clew_services.cli import main
+from clew_services.compose import Clew
+from clew_services.packs import importing
+from clew_services.packs.comparing import Plan
+from clew_services.packs.exporting import Exporter
+from clew_services.packs.files import export
+from clew_services.packs.importing import Importer
+from support import forging
+from support.commits import CREATED, added, chain
+from support.deployments import deployed
+from support.packing import as_stored, written
+from support.waiting import eventually
+from support.writers import Writer, message_id
+
+THREADS = [Address("acme" if number % 2 else "other", f"thread_{number}") for number in range(10)]
+
+
+@pytest.fixture
+async def clew(clew: Clew) -> Clew:
+    """A deployment in two shards with ten threads of two tenants."""
+    for number, address in enumerate(THREADS):
+        writer = Writer(clew.handler, address.tenant)
+        await writer.create(address.thread, metadata={"number": str(number)}, actor="shop", id=f"make-{number}")
+        done = await writer.add(address.thread, "hello", actor="shop")
+        await writer.set(address.thread, "plan", "paid", actor="sales")
+        await writer.remove(address.thread, message_id(done))
+    await Writer(clew.handler, THREADS[0].tenant).delete(THREADS[0].thread)
+    return clew
+
+
+@pytest.fixture
+async def url(tmp_path: Path) -> AsyncIterator[str]:
+    """Where another deployment is, in three shards."""
+    async with deployed(tmp_path / "target", shards=3) as server:
+        yield server.url
+
+
+@pytest.fixture
+async def target(url: str) -> AsyncIterator[Clew]:
+    """The other deployment."""
+    async with compose.connected(url, name="target") as made:
+        yield made
+
+
+async def packed(clew: Clew, file: Path) -> Pack:
+    await export(Exporter(clew.js, clew.ledger, clew.deployment), Scope(), file)
+    return Pack(file)
+
+
+async def imported(target: Clew, pack: Pack) -> Plan:
+    importer = Importer(target.js, target.histories)
+    plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet)
+    await importer.carry_out(pack, plan, _quiet)
+    return plan
+
+
+def _quiet(_: int) -> None:
+    """Progress that nobody watches."""
+
+
+def counts(plan: Plan) -> tuple[int, int, int, int]:
+    return plan.new, plan.continued, plan.complete, plan.commits
+
+
+async def stored(clew: Clew) -> int:
+    return sum([(await stream_state(clew.js, event_stream(shard))).messages for shard in range(clew.deployment.shards)])
+
+
+async def test_a_pack_is_restored_byte_for_byte_whatever_the_number_of_shards(
+    clew: Clew, target: Clew, tmp_path: Path
+) -> None:
+    pack = await packed(clew, tmp_path / "pack")
+    assert counts(await imported(target, pack)) == (10, 0, 0, 41)
+    for address in THREADS:
+        assert await forging.bodies(target, address) == await forging.bodies(clew, address)
+    found = await target.verifier().all()
+    assert (found.threads, found.commits, found.findings) == (10, 41, ())
+    stop = asyncio.Event()
+    projecting = asyncio.create_task(target.project(stop))
+    try:
+
+        async def projected() -> bool:
+            views = [(await target.threads.get(f"{each.tenant}.{each.thread}")) for each in THREADS]
+            return all(view is not None for view in views)
+
+        await eventually(projected)
+    finally:
+        stop.set()
+        await projecting
+    assert counts(await imported(target, pack)) == (0, 0, 10, 0)
+    assert await stored(target) == 41
+
+
+async def test_an_imported_thread_goes_on_and_knows_what_was_asked_of_it(
+    clew: Clew, target: Clew, tmp_path: Path
+) -> None:
+    pack = await packed(clew, tmp_path / "pack")
+    await imported(target, pack)
+    writer = Writer(target.handler, THREADS[3].tenant)
+    again = await writer.create(THREADS[3].thread, metadata={"number": "3"}, actor="shop", id="make-3")
+    assert again.n == 1
+    assert (await writer.set(THREADS[3].thread, "plan", "gold")).n == 5
+    # The deployment is ahead of the pack now, and has all that is in it.
+    assert counts(await imported(target, pack)) == (0, 0, 10, 0)
+
+
+async def test_a_later_pack_continues_what_an_earlier_one_brought(clew: Clew, target: Clew, tmp_path: Path) -> None:
+    await imported(target, await packed(clew, tmp_path / "first"))
+    for step in range(3):
+        await Writer(clew.handler, THREADS[1].tenant).set(THREADS[1].thread, "step", str(step))
+    await Writer(clew.handler, "acme").create("thread_new")
+    assert counts(await imported(target, await packed(clew, tmp_path / "second"))) == (1, 1, 9, 4)
+    assert await forging.bodies(target, THREADS[1]) == await forging.bodies(clew, THREADS[1])
+    assert (await target.verifier().all()).findings == ()
+
+
+async def test_a_thread_with_another_history_refuses_the_whole_import(clew: Clew, target: Clew, tmp_path: Path) -> None:
+    pack = await packed(clew, tmp_path / "pack")
+    for address in THREADS[4:7]:
+        await Writer(target.handler, address.tenant).create(address.thread)
+    # One is longer than in the pack, and still another.
+    for step in range(9):
+        await Writer(target.handler, THREADS[4].tenant).set(THREADS[4].thread, "step", str(step))
+    before = await stored(target)
+    with pytest.raises(Conflict, match="3 threads") as told:
+        await imported(target, pack)
+    assert all(address.thread in told.value.message for address in THREADS[4:7])
+    assert await stored(target) == before
+
+
+async def test_an_import_that_was_killed_goes_on(
+    clew: Clew, target: Clew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = await packed(clew, tmp_path / "pack")
+    monkeypatch.setattr(importing, "BATCH", 4)
+    importer = Importer(target.js, target.histories)
+    plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet)
+
+    for _ in range(3):
+        with pytest.raises(_Killed):
+            await importer.carry_out(pack, plan, _kill_after(1))
+        plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet)
+        assert 0 < plan.commits < 41
+    assert (await target.verifier().all()).findings == ()
+    await imported(target, pack)
+    assert await stored(target) == 41
+    for address in THREADS:
+        assert await forging.bodies(target, address) == await forging.bodies(clew, address)
+
+
+class _Killed(Exception):
+    """The end of a process."""
+
+
+def _kill_after(batches: int) -> Progress:
+    left = [batches]
+
+    def progress(_: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise _Killed
+
+    return progress
+
+
+async def test_whoever_writes_meanwhile_is_not_overwritten(clew: Clew, target: Clew, tmp_path: Path) -> None:
+    pack = await packed(clew, tmp_path / "pack")
+    importer = Importer(target.js, target.histories)
+    plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet)
+    await Writer(target.handler, THREADS[5].tenant).create(THREADS[5].thread)
+    with pytest.raises(Conflict, match=THREADS[5].thread):
+        await importer.carry_out(pack, plan, _quiet)
+    assert len(await forging.bodies(target, THREADS[5])) == 1
+    assert (await target.verifier().all()).findings == ()
+    with pytest.raises(Conflict, match=f"1 threads.*{THREADS[5].thread}"):
+        await imported(target, pack)
+
+
+HELLO = added(1, "hello")
+GOODBYE = MessageDeleted(message_id=id_of(1, "made"))
+STRANGER = MessageDeleted(message_id=id_of(1, "another"))
+UNKNOWN = [
+    msgspec.structs.replace(each, body=each.body.replace(b"ThreadCreated", b"ThreadForked"))
+    for each in as_stored(chain((CREATED,)))
+]
+BAD = {
+    "missing commit": (as_stored(chain((CREATED,), (HELLO,), (GOODBYE,))[::2]), "missing"),
+    "unknown event": (UNKNOWN, "unknown_event"),
+    "created twice": (as_stored(chain((CREATED,), (CREATED,))), "never again"),
+    "never created": (as_stored(chain((HELLO,))), "first commit"),
+    "no such message": (as_stored(chain((CREATED,), (GOODBYE,))), "no place"),
+    "another message": (as_stored(chain((CREATED,), (HELLO,), (STRANGER,))), "never added"),
+    "no events": (as_stored(chain((CREATED,), ())), "no events"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_a_pack_with_something_wrong_in_it_is_refused_before_the_first_write(
+    clew: Clew, target: Clew, tmp_path: Path, name: str
+) -> None:
+    commits, told = BAD[name]
+    good = as_stored(chain((CREATED,), (HELLO,), thread="thread_good", first_seq=50))
+    pack = Pack(written(tmp_path / "pack", [[*commits, *good]], scope=Scope(tenant="default")))
+    with pytest.raises(Corrupt, match=told):
+        await imported(target, pack)
+    assert await stored(target) == 0
+
+
+async def test_a_commit_that_the_deployment_cannot_take_is_told_before_the_first_write(
+    target: Clew, tmp_path: Path
+) -> None:
+    huge = chain((CREATED,), (added(1, "x" * 9_000_000),))
+    with pytest.raises(Exception, match="takes 8388608") as told:
+        await imported(target, Pack(written(tmp_path / "pack", [as_stored(huge)])))
+    assert told.value.code == "too_large"  # type: ignore[attr-defined]
+    assert await stored(target) == 0
+
+
+async def test_long_threads_and_big_messages_go_through_in_batches(target: Clew, tmp_path: Path) -> None:
+    steps = [(MetadataUpdated(set={"step": str(step), "pad": "x" * 5000}, unset=()),) for step in range(2500)]
+    long = as_stored(chain((CREATED,), *steps))
+    pack = Pack(written(tmp_path / "pack", [long], at_once=500))
+    assert counts(await imported(target, pack)) == (1, 0, 0, 2501)
+    found = await target.verifier().all()
+    assert (found.commits, found.findings) == (2501, ())
+    history = [each async for each in target.histories.after(Address("default", "thread_made_by_hand"), 0)]
+    assert [encode(each.commit) for each in history] == [each.body for each in long]
+
+
+async def test_a_server_that_goes_away_is_told_as_what_it_is(clew: Clew, tmp_path: Path) -> None:
+    pack = await packed(clew, tmp_path / "pack")
+    async with deployed(tmp_path / "gone", shards=2) as server, compose.connected(server.url, name="gone") as target:
+        importer = Importer(target.js, target.histories)
+        plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet)
+        await target.nc.close()
+        with pytest.raises(Unavailable, match="goes on where it was"):
+            await importer.carry_out(pack, plan, _quiet)
+
+
+async def test_the_command_line_imports_and_says_what_it_would(clew: Clew, url: str, tmp_path: Path) -> None:
+    await packed(clew, tmp_path / "pack")
+
+    async def cli(*arguments: str) -> str:
+        result = await asyncio.to_thread(CliRunner().invoke, main, arguments, env={"CLEW_NATS": url})
+        assert result.exit_code == 0, result.stderr
+        return result.stdout
+
+    file = str(tmp_path / "pack")
+    assert "would import 41 commits: 10 threads are new" in await cli("import", file, "--dry-run")
+    assert "imported 41 commits: 10 threads are new" in await cli("import", file)
+    assert "imported 0 commits: 0 threads are new, 0 were continued, 10 were there" in await cli("import", file)
+    assert '"there": 10' in await cli("import", file, "--json", "--dry-run")
+    (tmp_path / "bad").write_bytes((tmp_path / "pack").read_bytes()[:-1])
+    result = await asyncio.to_thread(
+        CliRunner().invoke, main, ["import", str(tmp_path / "bad")], env={"CLEW_NATS": url}
+    )
+    assert (result.exit_code, "truncated_pack" in result.stderr) == (5, True)
