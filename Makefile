@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 ATONCE ?= 4
 
-.PHONY: help install run test bench schema lock clean
+.PHONY: help install run test bench bench-peers schema lock clean
 
 help: ## Say what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
 
 install: $(INSTALLED) ## Set up .venv with Clew and everything it needs, at the versions of requirements.lock
 
@@ -25,6 +25,9 @@ test: $(INSTALLED) ## Check format, lint and types, and run all tests, ATONCE=4 
 
 bench: $(INSTALLED) ## Measure, against raw NATS on the same machine
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-peers: $(INSTALLED) ## Race Clew and others on this machine, and write bench/results and the README's table
+	@$(BIN)/python -m bench.peers $(ARGS)
 
 schema: $(INSTALLED) ## Write docs/contract anew from the types
 	@$(BIN)/python -m clew_events.contract docs/contract

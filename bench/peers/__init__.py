@@ -1,0 +1,1 @@
+"""Clew beside other systems on the same machine in the same run: ``make bench-peers``."""
