@@ -19,12 +19,15 @@ from clew_events.examples import EXAMPLES
 from clew_events.queries import QUERIES
 from clew_events.replies import (
     BlameReply,
+    CheckpointPageReply,
+    CheckpointReply,
     DifferenceReply,
     DoneReply,
     FeedReply,
     FoundReply,
     HistoryReply,
     MomentReply,
+    ProofReply,
     Rejection,
     ThenReply,
     ThreadListReply,
@@ -45,6 +48,9 @@ ANSWERS: Final[Mapping[str, type[Struct]]] = {
     "message_at": ThenReply,
     "diff": DifferenceReply,
     "blame": BlameReply,
+    "list_checkpoints": CheckpointPageReply,
+    "get_checkpoint": CheckpointReply,
+    "proof": ProofReply,
 }
 _REPLIES: Final[tuple[type[Struct], ...]] = (DoneReply, *dict.fromkeys(ANSWERS.values()))
 _SCHEMAS: Final = "#/components/schemas/"

@@ -10,6 +10,16 @@ from msgspec import Struct
 
 from clew_events import content, objects
 from clew_events.blame import Blame, KeySet, MessageBlame
+from clew_events.checkpoints import (
+    CheckpointPage,
+    GetCheckpoint,
+    GetProof,
+    HeadProof,
+    KeptProof,
+    ListCheckpoints,
+    ShardHeads,
+    SignedCheckpoint,
+)
 from clew_events.codec import encode
 from clew_events.commands import (
     AddMessage,
@@ -52,6 +62,8 @@ from clew_events.queries import (
 )
 from clew_events.replies import (
     BlameReply,
+    CheckpointPageReply,
+    CheckpointReply,
     DifferenceReply,
     Done,
     DoneReply,
@@ -65,6 +77,7 @@ from clew_events.replies import (
     HistoryReply,
     Moment,
     MomentReply,
+    ProofReply,
     Rejection,
     ThenReply,
     ThreadListReply,
@@ -200,6 +213,32 @@ _BLAME: Final = Blame(
     tool_resources=(),
     messages=(MessageBlame(id=_MESSAGE, added=_BY[0], changed=_BY[0], deleted=None, metadata=(), removed=()),),
 )
+_SIGNED: Final = (
+    f'{{"v":1,"log":"{"c1" * 16}","number":1,"at":"2026-11-22T22:05:00Z","prev":null,"shards":[{{"seq":23,"threads":2,'
+    f'"commits":23,"misfits":0,"root":"{"5e" * 32}"}}],"reason":null}}\n\n— clew hjL0zmFwFb2vYOBW\n'
+)
+_CHECKPOINT: Final = SignedCheckpoint(
+    number=1,
+    created_at=1_795_385_100,
+    at=datetime(2026, 11, 22, 22, 5, tzinfo=UTC),
+    log="c1" * 16,
+    prev=None,
+    shards=(ShardHeads(seq=23, threads=2, commits=23, misfits=0, root="5e" * 32),),
+    reason=None,
+    hash=body_hash(_SIGNED.encode()),
+    keys=("8632f4ce",),
+    note=_SIGNED,
+)
+_PROOF: Final = KeptProof(
+    head=HeadProof(
+        checkpoint=_SIGNED,
+        tenant=_TENANT,
+        thread=_THREAD,
+        n=2,
+        hash=body_hash(encode(_SECOND)),
+        path=("cd" * 32,),
+    )
+)
 _LIST: Final = ThreadList(
     data=(
         ListedThread(
@@ -290,6 +329,12 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     ),
     "DifferenceReply": (DifferenceReply(ok=_DIFFERENCE),),
     "BlameReply": (BlameReply(ok=_BLAME),),
+    "ListCheckpoints": (ListCheckpoints(), ListCheckpoints(limit=100, before=12)),
+    "GetCheckpoint": (GetCheckpoint(), GetCheckpoint(number=1)),
+    "GetProof": (GetProof(thread_id=_THREAD),),
+    "CheckpointPageReply": (CheckpointPageReply(ok=CheckpointPage(data=(_CHECKPOINT,), has_more=False)),),
+    "CheckpointReply": (CheckpointReply(ok=_CHECKPOINT),),
+    "ProofReply": (ProofReply(ok=_PROOF),),
     "Rejection": (
         Rejection(
             tenant=_TENANT,

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
+from clew_events.checkpoints import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.ids import CURSOR_PATTERN, MessageId, ThreadId
 from clew_events.listing import ListThreads
 from clew_events.requests import Request
@@ -161,6 +162,9 @@ Query = (
     | GetMessageAt
     | GetDifference
     | GetBlame
+    | ListCheckpoints
+    | GetCheckpoint
+    | GetProof
 )
 
 QUERIES: Final[dict[str, type[Query]]] = {
@@ -175,4 +179,7 @@ QUERIES: Final[dict[str, type[Query]]] = {
     "message_at": GetMessageAt,
     "diff": GetDifference,
     "blame": GetBlame,
+    "list_checkpoints": ListCheckpoints,
+    "get_checkpoint": GetCheckpoint,
+    "proof": GetProof,
 }

@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import Struct
 
 from clew_events.blame import Blame
+from clew_events.checkpoints import CheckpointPage, KeptProof, SignedCheckpoint
 from clew_events.commit import Commit, Position
 from clew_events.difference import Difference
 from clew_events.errors import Fault
@@ -108,7 +109,19 @@ class Feed(Struct, frozen=True, kw_only=True):
     next: str
 
 
-Answer = Found | ThreadList | History | Moment | Feed | Then | Difference | Blame
+Answer = (
+    Found
+    | ThreadList
+    | History
+    | Moment
+    | Feed
+    | Then
+    | Difference
+    | Blame
+    | CheckpointPage
+    | SignedCheckpoint
+    | KeptProof
+)
 """What any query is answered with."""
 
 
@@ -172,6 +185,27 @@ class BlameReply(Struct, frozen=True, omit_defaults=True):
     """The reply to ``blame``."""
 
     ok: Blame | None = None
+    error: Fault | None = None
+
+
+class CheckpointPageReply(Struct, frozen=True, omit_defaults=True):
+    """The reply to ``list_checkpoints``."""
+
+    ok: CheckpointPage | None = None
+    error: Fault | None = None
+
+
+class CheckpointReply(Struct, frozen=True, omit_defaults=True):
+    """The reply to ``get_checkpoint``."""
+
+    ok: SignedCheckpoint | None = None
+    error: Fault | None = None
+
+
+class ProofReply(Struct, frozen=True, omit_defaults=True):
+    """The reply to ``proof``."""
+
+    ok: KeptProof | None = None
     error: Fault | None = None
 
 

@@ -44,6 +44,7 @@ from clew_projections.proving.watch import Watch
 from clew_projections.spent import SpentIds
 from clew_projections.trail import Trail
 from clew_services import streams
+from clew_services.checkpoints.asking import CheckpointQueries
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.proving import Proofs
 from clew_services.handle import Handler
@@ -105,12 +106,20 @@ class Clew:
         pages = HistoryPages(self.trail, self.current, self.memory)
         past = Past(self.trail, self.current, self.memory)
         self.lists = Lists(deployment.shards)
-        self.reader = Reader(
-            self.current, self.histories, self.memory, pages=pages, past=past, feeds=self.feed, lists=self.lists
-        )
-        self.keys = KeyRing(js)
         self.ledger = Ledger(js)
         self.proofs = Proofs(js, deployment.shards, self.ledger)
+        self.checkpoints = CheckpointQueries(self.ledger, self.proofs)
+        self.reader = Reader(
+            self.current,
+            self.histories,
+            self.memory,
+            pages=pages,
+            past=past,
+            feeds=self.feed,
+            lists=self.lists,
+            checkpoints=self.checkpoints,
+        )
+        self.keys = KeyRing(js)
         self.index: CurrentIndex | None = None
         """The index of threads that this process asks, if it has a folder for one; see :meth:`open_index`."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from clew_events import ids
+from clew_events.checkpoints import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.commit import Position
 from clew_events.errors import Invalid, NotFound, Unavailable
 from clew_events.listed import ThreadList
@@ -34,6 +35,7 @@ from clew_projections.present import Present
 from clew_projections.render import message_object, thread_object
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services import feeding
+from clew_services.checkpoints.asking import CheckpointQueries
 from clew_services.decide import no_message, no_thread
 from clew_services.history_pages import HistoryPages
 from clew_services.lists import Lists
@@ -57,6 +59,7 @@ class Reader:
         past: Past,
         feeds: feed.Feed | None,
         lists: Lists,
+        checkpoints: CheckpointQueries | None,
     ) -> None:
         self._current = current
         self._histories = histories
@@ -65,6 +68,7 @@ class Reader:
         self._pages = pages
         self.past = past
         self._lists = lists
+        self._checkpoints = checkpoints
 
     async def answer(self, tenant: str, query: Query) -> Answer:
         """The answer to any query.
@@ -90,6 +94,8 @@ class Reader:
                 return await self.state_at(tenant, query)
             case GetFeed():
                 return await self.feed(tenant, query)
+            case ListCheckpoints() | GetCheckpoint() | GetProof():
+                return await self._vouching().answer(tenant, query)
             case ListMessagesAt() | GetMessageAt() | GetDifference() | GetBlame():
                 return await self.past.answer(tenant, query)
             case _:
@@ -185,6 +191,11 @@ class Reader:
         if self._feeds is None:
             raise Invalid("There is no feed here: only a log has one.", code="no_feed")
         return await feeding.page(self._feeds, tenant, query)
+
+    def _vouching(self) -> CheckpointQueries:
+        if self._checkpoints is None:
+            raise Invalid("There are no checkpoints to ask for here: only a log has them.", code="no_checkpoints")
+        return self._checkpoints
 
     async def _open(self, address: Address, query: GetMessage | ListMessages) -> Present:
         present: Present | None = None

@@ -197,6 +197,9 @@ def test_every_command_and_query_has_its_subject_and_its_answer() -> None:
         "message_at": {"ThenReply"},
         "diff": {"DifferenceReply"},
         "blame": {"BlameReply"},
+        "list_checkpoints": {"CheckpointPageReply"},
+        "get_checkpoint": {"CheckpointReply"},
+        "proof": {"ProofReply"},
     }
 
 

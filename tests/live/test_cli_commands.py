@@ -177,7 +177,7 @@ def test_a_history_that_was_altered_is_named_and_the_exit_code_says_so(tmp_path:
     with running_up(tmp_path / "data") as up:
         cli = Cli(up)
         whole, altered = (cli.json("thread", "create")["thread"]["id"] for _ in range(2))
-        assert cli.json("verify", "--all") == {"threads": 2, "commits": 2, "findings": []}
+        assert cli.json("verify", "--all") == {"threads": 2, "commits": 2, "checkpoints": 0, "findings": []}
         subject = event_subject(shard_of(altered, 2), Address("default", altered))
 
         async def forge() -> None:

@@ -91,7 +91,7 @@ class Parts:
     """Parts that remember what was asked of them, and answer as they are told to."""
 
     def __init__(self) -> None:
-        self.handler = self.reader = self.js = self.deployment = self.ledger = self.proofs = self
+        self.handler = self.reader = self.js = self.deployment = self.checkpoints = self
         self.tail = self
         self.feeder = "clew_threads_v1"
         self.shards = 2

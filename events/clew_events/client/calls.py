@@ -8,11 +8,12 @@ from nats.aio.client import Client
 
 from clew_events.client.commanding import Commands
 from clew_events.client.feeding import Feeds
+from clew_events.client.proving import Proofs
 from clew_events.client.querying import Queries
 from clew_events.client.requesting import Requester
 
 
-class Clew(Commands, Queries, Feeds):
+class Clew(Commands, Queries, Feeds, Proofs):
     """Everything that can be asked of Clew for one tenant, over a nats-py connection that stays the caller's.
 
     ``actor`` is put on record with every command. A call that gets no answer is repeated for at most
@@ -33,4 +34,5 @@ class Clew(Commands, Queries, Feeds):
         Commands.__init__(self, requester, tenant=tenant, actor=actor)
         Queries.__init__(self, requester, tenant=tenant)
         Feeds.__init__(self, nc, requester, tenant=tenant)
+        Proofs.__init__(self, requester, tenant=tenant)
         self.nc = nc

@@ -8,6 +8,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from clew_events.blame import Blame
+from clew_events.checkpoints import CheckpointPage, KeptProof, SignedCheckpoint
 from clew_events.client.answers import (
     GoneDone,
     MessageDone,
@@ -81,6 +82,9 @@ message_then: Final = _reader(MessageThen)
 messages_then: Final = _reader(MessagesThen)
 difference: Final = _reader(Difference)
 blame: Final = _reader(Blame)
+checkpoint_page: Final = _reader(CheckpointPage)
+checkpoint: Final = _reader(SignedCheckpoint)
+proof: Final = _reader(KeptProof)
 _STORED: Final = msgspec.json.Decoder(_Stored)
 
 

@@ -12,29 +12,14 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from clew_events.checkpoints import Count, Hash, ShardHeads
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt
 from clew_events.subjects import MAX_SHARDS
 
+__all__ = ["FORMAT", "Checkpoint", "Count", "Hash", "ShardHeads", "decode", "encode", "hash_of"]
+
 FORMAT: Final = 1
-
-Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-"""A SHA-256, in hexadecimal digits."""
-Count = Annotated[int, Meta(ge=0)]
-
-
-class ShardHeads(Struct, frozen=True, kw_only=True):
-    """One shard of the log up to a sequence of its stream.
-
-    ``root`` is that of the tree over the heads of its ``threads``, which have so many ``commits`` in their chains;
-    ``misfits`` are messages that continue no chain.
-    """
-
-    seq: Count
-    threads: Count
-    commits: Count
-    misfits: Count
-    root: Hash
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):

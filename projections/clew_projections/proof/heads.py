@@ -6,26 +6,13 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
-from msgspec import Struct
-
+from clew_events.checkpoints import Head
 from clew_events.subjects import Address
+
+__all__ = ["LEAF", "THREAD", "Head", "key_of", "leaf_of", "leaves_of"]
 
 THREAD: Final = b"clew thread\x00"
 LEAF: Final = b"\x00"
-
-
-class Head(Struct, frozen=True, array_like=True):
-    """The end of a thread's chain: the number of its last commit, and the hash of that commit's body."""
-
-    tenant: str
-    thread: str
-    n: int
-    hash: str
-
-    @property
-    def address(self) -> Address:
-        """Whose thread, and which."""
-        return Address(self.tenant, self.thread)
 
 
 def key_of(address: Address) -> bytes:

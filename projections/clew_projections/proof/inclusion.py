@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from msgspec import Meta, Struct
-
+from clew_events.checkpoints import HeadProof
 from clew_events.errors import Corrupt
 from clew_events.subjects import shard_of
-from clew_projections.proof.checkpoint import Checkpoint, Hash
+from clew_projections.proof.checkpoint import Checkpoint
 from clew_projections.proof.heads import Head, key_of, leaf_of
 from clew_projections.proof.links import Tip, follow
-from clew_projections.proof.merkle import DEEPEST, climb
+from clew_projections.proof.merkle import climb
 
-
-class HeadProof(Struct, frozen=True, kw_only=True):
-    """A thread's head under a checkpoint: the checkpoint as signed, the head, and the way from it to its shard's root.
-
-    ``path`` begins at the leaf; see :mod:`clew_projections.proof.merkle`.
-    """
-
-    checkpoint: str
-    tenant: str
-    thread: str
-    n: Annotated[int, Meta(ge=1)]
-    hash: Hash
-    path: Annotated[tuple[Hash, ...], Meta(max_length=DEEPEST)]
-
-    @property
-    def head(self) -> Head:
-        """The thread's head."""
-        return Head(self.tenant, self.thread, self.n, self.hash)
+__all__ = ["HeadProof", "check_between", "check_included"]
 
 
 def check_included(head: Head, path: Sequence[str], checkpoint: Checkpoint) -> None:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from clew_events.checkpoints import FORMAT, KeptProof
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt, Invalid
 from clew_projections.proof.checkpoint import Checkpoint, decode, hash_of
 from clew_projections.proof.heads import Head, leaves_of
-from clew_projections.proof.inclusion import HeadProof
 from clew_projections.proof.merkle import subtree
 from clew_services.checkpoints.note import VerifierKey, parts
 
-FORMAT: Final = 1
+__all__ = [
+    "FORMAT",
+    "KeptCheckpoint",
+    "KeptProof",
+    "Signed",
+    "read",
+    "read_kept",
+    "read_proof",
+    "verified",
+]
 
 T = TypeVar("T", bound="KeptCheckpoint | KeptProof")
 
@@ -63,20 +72,6 @@ class KeptCheckpoint(Struct, frozen=True, kw_only=True):
     checkpoint: str
     key: str
     heads: tuple[tuple[Head, ...], ...] | None = None
-
-
-class KeptProof(Struct, frozen=True, kw_only=True):
-    """A thread's head under a checkpoint, to be checked by whoever has the key.
-
-    With an ``earlier`` head, ``commits`` are the bodies that lead from it to the later one; the earlier is a proof of
-    the same thread under an earlier checkpoint.
-    """
-
-    clew: Literal["proof"] = "proof"
-    v: int = FORMAT
-    head: HeadProof
-    earlier: HeadProof | None = None
-    commits: tuple[str, ...] = ()
 
 
 def read_kept(raw: bytes) -> KeptCheckpoint:

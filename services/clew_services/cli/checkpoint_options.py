@@ -14,6 +14,14 @@ LONGEST: Final = 4096
 
 verifier_key = click.option("--key", metavar="KEY|FILE", help="The public key to trust: its line, or a file with it.")
 
+verifier_keys = click.option(
+    "--key",
+    "keys",
+    metavar="KEY|FILE",
+    multiple=True,
+    help="A public key to trust: its line, or a file with it. As often as there were keys.",
+)
+
 
 def key_from(said: str) -> VerifierKey:
     """The public key that was given as its line or as a file.

@@ -62,7 +62,7 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
     carrying = Carrying(clew.handler, Attempts())
     threads, messages = Threads(carrying, clew.reader), Messages(carrying, clew.reader)
     past = Past(clew.reader)
-    checkpoints = Checkpoints(clew.ledger, clew.proofs)
+    checkpoints = Checkpoints(clew.checkpoints)
     pace = Pace(settings.rate, settings.burst)
 
     def doorway(

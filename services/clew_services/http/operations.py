@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from clew_events.blame import Blame
+from clew_events.checkpoints import CheckpointPage, KeptProof, ListCheckpoints, SignedCheckpoint
 from clew_events.difference import Difference
 from clew_events.examples import EXAMPLES
 from clew_events.ids import COMMAND_ID_PATTERN, MESSAGE_ID_PATTERN, THREAD_ID_PATTERN
@@ -16,7 +17,6 @@ from clew_events.listed import ThreadList
 from clew_events.objects import Gone, Message, MessagePage, Thread
 from clew_events.requests import NewMessage
 from clew_events.schemas import as_json
-from clew_services.checkpoints.signed import KeptProof
 from clew_services.http import samples
 from clew_services.http.bodies import (
     Between,
@@ -29,7 +29,7 @@ from clew_services.http.bodies import (
     PageOfThreads,
     PatchBody,
 )
-from clew_services.http.checkpoints import NUMBER_PATTERN, CheckpointObject, CheckpointPage, PageOfCheckpoints
+from clew_services.http.checkpoints import NUMBER_PATTERN
 from clew_services.http.commits import CommitPage
 from clew_services.http.fed import FeedPage
 
@@ -107,7 +107,7 @@ MESSAGES_QUERY: Final = _query_parameters(PageOfMessages)
 BETWEEN_QUERY: Final = _query_parameters(Between, "diff_")
 HISTORY_QUERY: Final = _query_parameters(PageOfHistory, "history_")
 FEED_QUERY: Final = _query_parameters(PageOfFeed, "feed_")
-CHECKPOINTS_QUERY: Final = _query_parameters(PageOfCheckpoints, "checkpoints_")
+CHECKPOINTS_QUERY: Final = _query_parameters(ListCheckpoints, "checkpoints_")
 QUERY: Final = {**THREADS_QUERY, **MESSAGES_QUERY, **BETWEEN_QUERY, **HISTORY_QUERY, **FEED_QUERY, **CHECKPOINTS_QUERY}
 
 
@@ -241,7 +241,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="getCheckpoint", method="GET", path=CHECKPOINT,
         summary="Retrieve a signed checkpoint by its number, or the `latest`; takes the scope `audit`",
-        answer=CheckpointObject, answered=samples.CHECKPOINT,
+        answer=SignedCheckpoint, answered=samples.CHECKPOINT,
         parameters=(), errors=(*_ALWAYS, 404),
     ),
 )  # fmt: skip

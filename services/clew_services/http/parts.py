@@ -27,7 +27,7 @@ from clew_events.replies import Done, Feed, Found, History, Moment
 from clew_projections.feed import Feed as Feeds
 from clew_projections.feed.tail import Tail
 from clew_projections.parking import Parked
-from clew_services.http.checkpoints import Ledger, Proofs
+from clew_services.http.checkpoints import Asked
 from clew_services.observing import Observer
 from clew_services.progress import Api
 from clew_services.tracing import Tracing
@@ -113,12 +113,8 @@ class Parts(Protocol):
         """The live end of it."""
 
     @property
-    def ledger(self) -> Ledger:
-        """The signed checkpoints."""
-
-    @property
-    def proofs(self) -> Proofs:
-        """What proves things by them."""
+    def checkpoints(self) -> Asked:
+        """What answers about signed checkpoints, and proves by them."""
 
     @property
     def js(self) -> Api:

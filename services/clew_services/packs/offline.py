@@ -31,6 +31,7 @@ class Offline:
             pages=HistoryPages(trail, current, memory),
             past=Past(trail, current, memory),
             feeds=None,
+            checkpoints=None,
             lists=Lists(pack.opening.shards),
         )
 

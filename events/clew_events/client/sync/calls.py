@@ -6,10 +6,11 @@ from clew_events.client import calls
 from clew_events.client.sync.background import Background
 from clew_events.client.sync.commanding import Commands
 from clew_events.client.sync.feeding import Feeds
+from clew_events.client.sync.proving import Proofs
 from clew_events.client.sync.querying import Queries
 
 
-class Clew(Commands, Queries, Feeds):
+class Clew(Commands, Queries, Feeds, Proofs):
     """Everything that can be asked of Clew for one tenant, from any number of threads at once.
 
     Made by :func:`clew_events.client.sync.connect`.

@@ -1,0 +1,102 @@
+"""All checkpoints of a deployment, from the first to the last: each signed, and each naming the one before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from clew_events.errors import Corrupt
+from clew_events.subjects import CHECKPOINT, CHECKPOINT_STREAM, checkpoint_subject
+from clew_projections.audit import Finding
+from clew_projections.jetstream import JetStream, Stored
+from clew_projections.replicas import until
+from clew_services.checkpoints.note import VerifierKey
+from clew_services.checkpoints.signed import Signed, read
+
+EVERY: Final = f"{CHECKPOINT}.*"
+
+
+class Walked(Struct, frozen=True, kw_only=True):
+    """How many checkpoints there are, the ids of the keys they name, and what is wrong with them.
+
+    A finding's ``seq`` is the number of the checkpoint it is about.
+    """
+
+    checkpoints: int
+    key_ids: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+async def walk(js: JetStream, keys: Mapping[str, VerifierKey]) -> Walked:
+    """Read all checkpoints in their order, and hold each against the one before it, and against the keys given by id.
+
+    Without ``keys`` signatures are not looked at, which says nothing of who made them.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    newest = await js.newest_at_leader(CHECKPOINT_STREAM, EVERY, 0)
+    findings: list[Finding] = []
+    key_ids: dict[str, None] = {}
+    before: Signed | None = None
+    count = expected = 0
+    async for stored in until(js, CHECKPOINT_STREAM, EVERY, 1, newest.seq if newest is not None else 0):
+        count += 1
+        expected += 1
+        try:
+            one = _one(stored, keys)
+        except Corrupt as fault:
+            findings.append(_finding(expected, fault.code, fault.message))
+            before = None
+            continue
+        number = one.checkpoint.number
+        if number != expected:
+            missing = f"checkpoint {expected} should stand before checkpoint {number}, and does not"
+            findings.append(_finding(expected, "checkpoint_missing", missing))
+        elif (what := _broken(before, one, first=number == 1)) is not None:
+            findings.append(_finding(number, "checkpoint_changed", what))
+        key_ids |= dict.fromkeys(one.key_ids)
+        before, expected = one, number
+    return Walked(checkpoints=count, key_ids=tuple(key_ids), findings=tuple(findings))
+
+
+def _one(stored: Stored, keys: Mapping[str, VerifierKey]) -> Signed:
+    """The checkpoint in a message of the stream.
+
+    Raises:
+        Corrupt: it is none, stands under a number that is not its own, or is not signed with any of the keys.
+    """
+    one = read(stored.body)
+    if stored.subject != checkpoint_subject(one.checkpoint.number):
+        raise Corrupt(
+            f"checkpoint {one.checkpoint.number} stands on {stored.subject}, which is another's place",
+            code="checkpoint_changed",
+        )
+    if keys:
+        known = [keys[key_id] for key_id in one.key_ids if key_id in keys]
+        (known or [next(iter(keys.values()))])[0].text(stored.body)
+    return one
+
+
+def _broken(before: Signed | None, one: Signed, *, first: bool) -> str | None:
+    """In what a checkpoint does not follow from the one before it, where that could be read."""
+    number = one.checkpoint.number
+    if first:
+        return None if one.checkpoint.prev is None else "checkpoint 1 names one before it"
+    if before is None:
+        return None
+    was, now = before.checkpoint, one.checkpoint
+    if now.prev != before.hash:
+        return f"checkpoint {number} names as the one before it {now.prev}, and that one is {before.hash}"
+    if now.log != was.log or len(now.shards) != len(was.shards):
+        return f"checkpoint {number} is of the log {now.log} in {len(now.shards)} shards, and the one before of another"
+    shorter = any(after.seq < earlier.seq for earlier, after in zip(was.shards, now.shards, strict=True))
+    if shorter and now.reason is None:
+        return f"checkpoint {number} says that a shard became shorter, and gives no reason"
+    return None
+
+
+def _finding(number: int, code: str, what: str) -> Finding:
+    return Finding(tenant="", thread="", code=code, what=what, shard=0, seq=number)
