@@ -58,6 +58,7 @@ from clew_services.log import Log
 from clew_services.memory import Memory
 from clew_services.nats_connection import INBOX_PREFIX, Connection, connection
 from clew_services.observing import NOBODY, Observer
+from clew_services.packs.exporting import Exporter
 from clew_services.past import Past
 from clew_services.reader import Reader
 from clew_services.repeats import Repeats
@@ -120,6 +121,7 @@ class Clew:
             checkpoints=self.checkpoints,
         )
         self.keys = KeyRing(js)
+        self.exporter = Exporter(js, self.ledger, deployment)
         self.index: CurrentIndex | None = None
         """The index of threads that this process asks, if it has a folder for one; see :meth:`open_index`."""
 

@@ -26,10 +26,13 @@ from clew_services.checkpoints.proving import heads_beside
 from clew_services.checkpoints.signed import KeptCheckpoint
 from clew_services.cli import main
 from clew_services.compose import Clew
+from clew_services.http.app import create_app
 from clew_services.packs.checking import Checked, checked
 from clew_services.packs.exporting import Exported, Exporter
 from clew_services.packs.files import export
+from clew_services.settings import Settings
 from support import forging
+from support.asgi import IN, KEYS
 from support.packing import contents
 from support.writers import Writer, message_id
 
@@ -281,3 +284,42 @@ async def test_a_pack_is_held_against_a_checkpoint_that_was_kept(clew: Clew, tmp
     async with heads_beside(clew.js, clew.deployment.shards) as heads:
         assert await Maker(clew.js, clew.ledger, heads, KEY).make() is not None
     assert "log_cut_off" in codes(tmp_path / "all", await kept_now(clew, heads=False))
+
+
+async def downloaded(clew: Clew, path: str) -> tuple[int, dict[str, str], bytes]:
+    """What the API answers, which may come in any number of pieces."""
+    sent: list[dict[str, object]] = []
+
+    async def receive() -> dict[str, object]:
+        if not sent:
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "raw_path": path.encode(), "query_string": b""}
+    headers = [(name.lower().encode(), value.encode()) for name, value in IN.items()]
+    await create_app(clew, KEYS, Settings())({**scope, "headers": headers}, receive, send)
+    answered = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return int(str(sent[0]["status"])), answered, b"".join(message.get("body", b"") for message in sent[1:])
+
+
+async def test_a_thread_is_downloaded_over_http_with_its_proof(clew: Clew, tmp_path: Path) -> None:
+    status, headers, body = await downloaded(clew, f"/v1/threads/{THREADS[1]}/export")
+    assert (status, headers["content-type"]) == (200, "application/zstd")
+    assert headers["content-disposition"] == f'attachment; filename="{THREADS[1]}.clew.tar.zst"'
+    (tmp_path / "download").write_bytes(body)
+    found = check(tmp_path / "download")
+    assert (found.verified.threads, found.verified.commits, found.verified.findings) == (1, 5, ())
+    assert found.checkpoints == (1,)
+    # It is what the command line would have written, less the key, which an API has no say in.
+    await exported(clew, tmp_path / "pack", Scope(tenant="acme", thread=THREADS[1]), key=None)
+    assert contents(tmp_path / "pack") == contents(tmp_path / "download")
+    await Writer(clew.handler, "acme").create("thread_since")
+    status, _, body = await downloaded(clew, "/v1/threads/thread_since/export")
+    (tmp_path / "since").write_bytes(body)
+    assert (status, check(tmp_path / "since").checkpoints) == (200, ())
+    assert (await downloaded(clew, "/v1/threads/thread_nobody/export"))[0] == 404
+    assert (await downloaded(clew, f"/v1/threads/{THREADS[0]}/export"))[0] == 404

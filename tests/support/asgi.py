@@ -92,7 +92,7 @@ class Parts:
 
     def __init__(self) -> None:
         self.handler = self.reader = self.js = self.deployment = self.checkpoints = self
-        self.tail = self
+        self.tail = self.exporter = self
         self.feeder = "clew_threads_v1"
         self.shards = 2
         self.observer = NOBODY

@@ -31,6 +31,7 @@ _COMMANDS = {
     "status": "Show what a deployment holds and whether it keeps up.",
     "export": "Write threads with all their commits into one file: an audit pack.",
     "import": "Put the threads of an audit pack into a deployment.",
+    "what-if": "Replay history through other code and say which threads would be others.",
     "verify": "Check that no history was altered.",
     "checkpoint": "Sign what the log is, keep it elsewhere, and prove things by it.",
     "prove": "Check that the current state follows from the history.",
@@ -38,7 +39,7 @@ _COMMANDS = {
     "schema": "Print the contract as JSON Schema, AsyncAPI or OpenAPI.",
 }
 
-_MODULES = {"import": "importing"}
+_MODULES = {"import": "importing", "what-if": "what_if"}
 """Of commands whose name can be none of a module."""
 
 

@@ -21,6 +21,7 @@ from clew_services.http.live import Live
 from clew_services.http.messages import Messages
 from clew_services.http.openapi import description
 from clew_services.http.pace import Pace
+from clew_services.http.packs import Packs
 from clew_services.http.parts import Parts
 from clew_services.http.past import Past
 from clew_services.http.threads import Threads
@@ -91,6 +92,10 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
             doorway(reading="audit", versioned=False, GET=Events(clew.reader, Live(clew.feed, clew.tail)).feed),
         ),
         Route("/v1/threads/{thread_id}/proof", doorway(reading="audit", GET=checkpoints.proof)),
+        Route(
+            "/v1/threads/{thread_id}/export",
+            doorway(reading="audit", GET=Packs(clew.exporter, clew.checkpoints).export),
+        ),
         Route("/v1/checkpoints", doorway(reading="audit", versioned=False, GET=checkpoints.page)),
         Route("/v1/checkpoints/{number}", doorway(reading="audit", versioned=False, GET=checkpoints.retrieve)),
         Route("/healthz", Window(alive)),

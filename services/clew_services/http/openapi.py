@@ -76,7 +76,7 @@ def _operation(operation: Operation) -> Document:
             "200": {
                 "description": "Done.",
                 **({"headers": {"ETag": _ETAG}} if operation.answer is Thread else {}),
-                "content": {**_json(operation.answer, operation.answered), **_streamed(operation.streamed)},
+                "content": _content(operation),
                 **({"links": links} if links else {}),
             },
             **({"304": {"description": "The caller has it already."}} if operation.name == "getThread" else {}),
@@ -110,6 +110,13 @@ def _window(name: str, summary: str) -> Document:
         answers["200"]["content"] = _json(Ready, yes)
         answers["503"] = {"description": "No, and why not.", "content": _json(Ready, no)}
     return {"operationId": name, "summary": summary, "security": [], "responses": answers}
+
+
+def _content(operation: Operation) -> Document:
+    if operation.file is not None:
+        return {operation.file: {"schema": {"type": "string", "format": "binary"}}}
+    assert operation.answer is not None
+    return {**_json(operation.answer, operation.answered), **_streamed(operation.streamed)}
 
 
 def _streamed(example: str | None) -> Document:

@@ -32,12 +32,14 @@ from clew_services.http.bodies import (
 from clew_services.http.checkpoints import NUMBER_PATTERN
 from clew_services.http.commits import CommitPage
 from clew_services.http.fed import FeedPage
+from clew_services.http.packs import MEDIA_TYPE
 
 THREADS: Final = "/v1/threads"
 THREAD: Final = "/v1/threads/{thread_id}"
 FEED: Final = "/v1/events"
 MESSAGES: Final = "/v1/threads/{thread_id}/messages"
 PROOF: Final = "/v1/threads/{thread_id}/proof"
+EXPORT: Final = "/v1/threads/{thread_id}/export"
 CHECKPOINTS: Final = "/v1/checkpoints"
 CHECKPOINT: Final = "/v1/checkpoints/{number}"
 EVENTS: Final = "/v1/threads/{thread_id}/events"
@@ -120,7 +122,8 @@ def _of(reply: str) -> object:
 class Operation(Struct, frozen=True, kw_only=True):
     """One method of one path: what it takes, what it answers, and an example of both.
 
-    ``streamed`` is the beginning of what is answered instead to who asks for server-sent events.
+    ``streamed`` is the beginning of what is answered instead to who asks for server-sent events. With a ``file``, which
+    is its media type, that is answered and no JSON.
     """
 
     name: str
@@ -129,8 +132,9 @@ class Operation(Struct, frozen=True, kw_only=True):
     summary: str
     body: type | None = None
     asked: object = None
-    answer: type
-    answered: object
+    answer: type | None = None
+    answered: object = None
+    file: str | None = None
     streamed: str | None = None
     parameters: tuple[str, ...] = ("beta", "idempotency", "ifMatch")
     errors: tuple[int, ...] = (*_ALWAYS, 404, 409, 412, 413)
@@ -230,6 +234,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         name="proveThread", method="GET", path=PROOF,
         summary="Prove what a thread's head was under the last signed checkpoint; takes the scope `audit`",
         answer=KeptProof, answered=samples.PROOF,
+        parameters=("beta",), errors=(*_ALWAYS, 404),
+    ),
+    Operation(
+        name="exportThread", method="GET", path=EXPORT,
+        summary="Download a thread's audit pack, to be read and checked without a server; takes the scope `audit`",
+        file=MEDIA_TYPE,
         parameters=("beta",), errors=(*_ALWAYS, 404),
     ),
     Operation(

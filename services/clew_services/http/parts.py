@@ -29,6 +29,7 @@ from clew_projections.feed.tail import Tail
 from clew_projections.parking import Parked
 from clew_services.http.checkpoints import Asked
 from clew_services.observing import Observer
+from clew_services.packs.exporting import Exporter
 from clew_services.progress import Api
 from clew_services.tracing import Tracing
 
@@ -115,6 +116,10 @@ class Parts(Protocol):
     @property
     def checkpoints(self) -> Asked:
         """What answers about signed checkpoints, and proves by them."""
+
+    @property
+    def exporter(self) -> Exporter:
+        """What makes audit packs."""
 
     @property
     def js(self) -> Api:

@@ -7,11 +7,12 @@ from clew_events.subjects import Address, shard_of
 from clew_projections.jetstream import JetStream
 from clew_projections.packs.form import Covering, Scope
 from clew_projections.proof.heads import key_of, leaves_of
+from clew_projections.proof.inclusion import HeadProof
 from clew_projections.proof.several import beside
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.checkpoints.proving import heads_beside
-from clew_services.checkpoints.signed import Signed, verified
+from clew_services.checkpoints.signed import Signed, read, verified
 
 
 async def chosen(ledger: Ledger, key: VerifierKey | None) -> Signed | None:
@@ -55,3 +56,11 @@ async def covering(
                 ) from fault
             ways.append(tuple(tuple(each.hex() for each in way) for way in beside(leaves, places)))
     return Covering(note=note, key=line, beside=tuple(ways))
+
+
+def proven(proof: HeadProof) -> Covering:
+    """What the pack of one thread carries, from a proof of its head."""
+    shards = read(proof.checkpoint.encode()).checkpoint.shards
+    ours = shard_of(proof.thread, len(shards))
+    ways = ((proof.path if shard == ours else (said.root,),) for shard, said in enumerate(shards))
+    return Covering(note=proof.checkpoint, beside=tuple(ways))

@@ -23,12 +23,13 @@ from clew_projections.packs import form
 from clew_projections.packs.form import Covering, Opening, Scope
 from clew_projections.packs.partial import Partial, Totals
 from clew_projections.packs.writing import Ends, Segment, Writer
+from clew_projections.proof.inclusion import HeadProof
 from clew_projections.proof.reading import extent, pages
 from clew_projections.replaying.choosing import Choice
 from clew_projections.replicas import until
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
-from clew_services.checkpoints.signed import Signed
+from clew_services.checkpoints.signed import Signed, read
 from clew_services.packs import covering
 from clew_services.streams import Deployment
 
@@ -77,7 +78,9 @@ class Exporter:
             Unavailable: JetStream does not answer.
         """
         # The checkpoint first: it then speaks of nothing that lies behind the ends.
-        signed = await covering.chosen(self._ledger, self._key) if self._checkpoint else None
+        return await self._opening(scope, await covering.chosen(self._ledger, self._key) if self._checkpoint else None)
+
+    async def _opening(self, scope: Scope, signed: Signed | None) -> Opening:
         shards = self._deployment.shards
         ends = [(await extent(self._js, shard)).last_seq for shard in range(shards)]
         if scope.thread is not None:
@@ -97,6 +100,22 @@ class Exporter:
     def packing(self, opening: Opening, begun: Partial | None = None, progress: Progress = lambda _: None) -> Packing:
         """The pack that begins so; from where it was left, if it was ``begun``."""
         return Packing(self._js, opening, begun, progress, self._covering)
+
+    async def thread(self, address: Address, proof: HeadProof | None) -> Packing:
+        """The pack of one thread, with a proof that is at hand already instead of one that has to be made.
+
+        Raises:
+            NotFound: there never was such a thread.
+            Unavailable: JetStream does not answer.
+        """
+        scope = Scope(tenant=address.tenant, thread=address.thread)
+        opening = await self._opening(scope, read(proof.checkpoint.encode()) if proof is not None else None)
+        carried = covering.proven(proof) if proof is not None else None
+
+        async def covered(_: Opening, __: set[Address]) -> Covering | None:
+            return carried
+
+        return Packing(self._js, opening, None, lambda _: None, covered)
 
     async def _covering(self, opening: Opening, threads: set[Address]) -> Covering | None:
         if opening.checkpoint is None:

@@ -1,0 +1,221 @@
+"""What would have been: history replayed through another fold, or past another decider, beside what was. Pure.
+
+Commands are not recorded, only what came of them. So a decider is asked of each commit whether it would have accepted
+it, in the state that the thread would have had by then; what it refuses is left out. A command that was refused, or one
+that somebody would have sent instead, cannot be replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from clew_events.codec import decode
+from clew_events.commit import Commit
+from clew_events.errors import ClewError, Corrupt
+from clew_events.events import Event
+from clew_events.subjects import Address
+from clew_projections.fold import ThreadState, evolve
+
+Fold = Callable[[ThreadState, Event], ThreadState]
+"""As :func:`clew_projections.fold.evolve`: the state after an event."""
+Decide = Callable[[ThreadState, Commit], object]
+"""Whether a commit is accepted in a state: ``None`` or ``True``; otherwise ``False``, or why not."""
+
+_FIELDS: Final = ThreadState.__struct_fields__
+
+
+class Refusal(Struct, frozen=True):
+    """The first commit of a thread that the decider refused, why, and how many it refused in all."""
+
+    n: int
+    why: str | None
+    commits: int
+
+
+class Change(Struct, frozen=True):
+    """A part of a thread's last state, as it was and as it would be; of metadata, a key."""
+
+    field: str
+    before: object
+    after: object
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """A thread that would be another: from commit ``n`` on."""
+
+    tenant: str
+    thread: str
+    n: int
+    refused: Refusal | None
+    fields: tuple[Change, ...]
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """A thread of which it cannot be told: the code that was given failed there, or the record cannot be read."""
+
+    tenant: str
+    thread: str
+    n: int
+    code: str
+    what: str
+
+
+class Tried(Struct, frozen=True, kw_only=True):
+    """What came of it. ``in_between`` threads were different for a while, and are the same in the end."""
+
+    threads: int = 0
+    commits: int = 0
+    in_between: int = 0
+    refused: int = 0
+    differ: tuple[Difference, ...] = ()
+    failed: tuple[Failure, ...] = ()
+
+    def __add__(self, other: Tried) -> Tried:
+        return Tried(**{name: getattr(self, name) + getattr(other, name) for name in Tried.__struct_fields__})
+
+
+class _Thread(Struct):
+    real: ThreadState = ThreadState()
+    other: ThreadState = ThreadState()
+    n: int = 0
+    first: int | None = None
+    refused: Refusal | None = None
+    failed: Failure | None = None
+
+
+class Trying:
+    """Takes the commits of any number of threads, each thread's in order, and then says which would be others."""
+
+    def __init__(self, fold: Fold = evolve, decide: Decide | None = None) -> None:
+        self._fold = fold
+        self._decide = decide
+        self._threads: dict[Address, _Thread] = {}
+        self._commits = 0
+
+    def take(self, address: Address, body: bytes) -> None:
+        """The next commit of a thread, as it is stored."""
+        self._commits += 1
+        thread = self._threads.get(address)
+        if thread is None:
+            thread = self._threads[address] = _Thread()
+        if thread.failed is not None:
+            return
+        try:
+            self._advance(address, thread, body)
+        except _Failed as failed:
+            thread.failed = Failure(
+                tenant=address.tenant, thread=address.thread, n=thread.n + 1, code=failed.code, what=failed.message
+            )
+
+    def _advance(self, address: Address, thread: _Thread, body: bytes) -> None:
+        try:
+            # Read twice: code that changes what it was given must not change what it is compared with.
+            real, other = decode(body), decode(body)
+        except Corrupt as fault:
+            raise _Failed(fault.message, fault.code) from fault
+        if (real.tenant, real.thread, real.n) != (*address, thread.n + 1):
+            raise _Failed(
+                f"where commit {thread.n + 1} should be is commit {real.n}; 'clew verify' says more", "missing_commit"
+            )
+        after = thread.real
+        for event in real.events:
+            after = evolve(after, event)
+        state = self._other(thread, other)
+        same = state == after or not any(_changes(after, state))
+        thread.real, thread.other, thread.n = after, after if same else state, real.n
+        if not same and thread.first is None:
+            thread.first = real.n
+
+    def _other(self, thread: _Thread, commit: Commit) -> ThreadState:
+        state = _copied(thread.other)
+        if self._decide is not None and (refused := self._refused(state, commit)) is not None:
+            before = thread.refused
+            thread.refused = replace(before, commits=before.commits + 1) if before is not None else refused
+            return thread.other
+        for event in commit.events:
+            found = _called("the fold", self._fold, _copied(state), event)
+            if not isinstance(found, ThreadState):
+                raise _Failed(f"the fold returned {type(found).__name__} and no ThreadState", "failed")
+            state = found
+        return state
+
+    def _refused(self, state: ThreadState, commit: Commit) -> Refusal | None:
+        verdict = _called("the decider", self._decide, state, commit)
+        if verdict is None or verdict is True:
+            return None
+        if verdict is False or isinstance(verdict, str):
+            return Refusal(commit.n, verdict or None, 1)
+        raise _Failed(
+            f"the decider returned {type(verdict).__name__}: None or True accepts, False or why refuses", "failed"
+        )
+
+    def result(self) -> Tried:
+        """What came of everything so far."""
+        differ = tuple(self._differences())
+        named = {(each.tenant, each.thread) for each in differ}
+        return Tried(
+            threads=len(self._threads),
+            commits=self._commits,
+            in_between=sum(
+                thread.first is not None and thread.failed is None and address not in named
+                for address, thread in self._threads.items()
+            ),
+            refused=sum(each.refused.commits for each in self._threads.values() if each.refused is not None),
+            differ=differ,
+            failed=tuple(each.failed for each in self._threads.values() if each.failed is not None),
+        )
+
+    def _differences(self) -> Iterator[Difference]:
+        for address, thread in self._threads.items():
+            fields = tuple(_changes(thread.real, thread.other))
+            if thread.failed is not None or not (fields or thread.refused is not None):
+                continue
+            places = [thread.first, thread.refused.n if thread.refused is not None else None]
+            yield Difference(
+                tenant=address.tenant,
+                thread=address.thread,
+                n=min(place for place in places if place is not None),
+                refused=thread.refused,
+                fields=fields,
+            )
+
+
+class _Failed(ClewError):
+    """It cannot be told of a thread."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message, code=code)
+
+
+def _called(what: str, function: object, *arguments: object) -> object:
+    assert callable(function)
+    try:
+        return function(*arguments)
+    except Exception as fault:
+        raise _Failed(f"{what} raised {type(fault).__name__}: {fault}", "failed") from fault
+
+
+def _copied(state: ThreadState) -> ThreadState:
+    return replace(state, metadata=dict(state.metadata))
+
+
+def _changes(before: ThreadState, after: ThreadState) -> Iterator[Change]:
+    for name in _FIELDS:
+        was, now = getattr(before, name), getattr(after, name)
+        if was == now:
+            continue
+        if name == "metadata" and isinstance(now, dict):
+            for key in dict.fromkeys((*was, *now)):
+                if was.get(key) != now.get(key):
+                    yield Change(f"metadata.{key}", was.get(key), _plain(now.get(key)))
+        else:
+            yield Change(name, _plain(was), _plain(now))
+
+
+def _plain(value: object) -> object:
+    return msgspec.to_builtins(value, enc_hook=repr)
