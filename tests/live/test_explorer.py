@@ -5,6 +5,7 @@ Every page holds at its end that nothing was asked of anybody else and nothing w
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -141,11 +142,18 @@ async def test_a_thread_is_found_walked_through_and_watched(stand: Stand) -> Non
         await at(page, 6)
         await expect(page.locator(".message.is-deleted")).to_contain_text("My card is 4111")
 
+        # What stands on record of it stays open from commit to commit.
+        await page.get_by_text("Commit 6 on record").click()
+        await expect(page.locator(".record")).to_contain_text('"type": "MessageDeleted"')
+        await slider.press("ArrowLeft")
+        await at(page, 5)
+        await expect(page.locator(".record .code")).to_contain_text('"mood": "sad"')
+
         # Who took a key away that is not there any more.
         await page.get_by_role("tab", name="Who changed what").click()
         await expect(row(page, "trial")).to_contain_text("removed by sales in commit 4")
         await expect(row(page, "trial")).to_contain_text("set by shop in commit 1")
-        await expect(page.locator(".blame").last).to_contain_text("deleted by privacy in commit 6")
+        await expect(page.locator(".blame").last).to_contain_text("changed by bot in commit 5")
         await page.get_by_role("tab", name="State", exact=True).click()
         await page.get_by_role("button", name="Latest commit").click()
         await at(page, 7)
@@ -182,7 +190,14 @@ async def test_what_a_thread_says_is_text_and_nothing_else(stand: Stand) -> None
     turned = "invoice_\u202egnp.exe"
     huge = "😀 long " * 100_000
     made = await stand.writer.create(
-        metadata={evil[:64]: evil, turned: turned, "__proto__": "x", "constructor": "y"},
+        metadata={
+            evil[:64]: evil,
+            turned: turned,
+            "2": "two",
+            "1": '\\"\x7f\u2028\t',
+            "__proto__": "x",
+            "constructor": "y",
+        },
         messages=(NewMessage(role="user", content=evil), NewMessage(role="user", content=huge)),
         actor="<b>bold</b>\u200f",
     )
@@ -200,17 +215,21 @@ async def test_what_a_thread_says_is_text_and_nothing_else(stand: Stand) -> None
             assert await page.locator("script, img, iframe, object, style").count() == before
             assert "owned" not in await page.title()
             # What would turn the line around is named instead.
-            await expect(page.locator(".panel .sign", has_text="U+202E").first).to_be_visible()
+            assert "\u202e" not in await page.inner_text("body")
+            await expect(page.locator(".panel tr .sign:visible", has_text="U+202E").first).to_be_visible()
         await page.evaluate("place => location.hash = place", f"#thread/{thread_id(made)}?at=1")
         await at(page, 1)
         await expect(page.locator("th", has_text="__proto__")).to_be_visible()
         # A message of a megabyte comes bit by bit, and no sign of it is cut in two.
-        shown = page.locator(".prose", has_text="😀 long").first
+        shown = page.locator(".message .prose", has_text="😀 long").first
         assert len(await shown.inner_text()) < 5000
         await page.get_by_role("button", name="Show more").click()
         text = await shown.inner_text()
         assert 40_000 < len(text) < 60_000
         assert "\ufffd" not in text
+        # Whatever is written in it, its bytes are put together again to the last one.
+        await page.get_by_role("button", name="Verify the chain").click()
+        await expect(page.locator(".verdict")).to_contain_text("Each hash was computed here")
         # Nothing is so long that the page has to be moved sideways.
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -306,6 +325,8 @@ async def test_the_chain_is_recomputed_here_and_a_word_that_was_changed_is_found
         async with page.expect_download() as downloading:
             await page.get_by_role("button", name="Download").click()
         saved = Path(await (await downloading.value).path()).read_bytes()
+        if (await downloading.value).suggested_filename.endswith(".ndjson"):
+            assert [json.loads(line)["n"] for line in saved.splitlines()] == list(range(1, 9))
         assert saved
 
 

@@ -7,6 +7,7 @@ import { count } from "./finding.js";
 import { live } from "./live.js";
 import { moment } from "./moment.js";
 import { failure, loading } from "./notices.js";
+import { recordShown } from "./record.js";
 import { go, toThread } from "./route.js";
 import { saving } from "./saving.js";
 import { stateShown, states } from "./state.js";
@@ -27,6 +28,7 @@ export function threadView(api, route) {
   let tab = route.tab;
   let following = route.at === null;
   let loads = null;
+  let recordOpen = false;
 
   const commits = new Commits(api, id, signal, { arrived: redraw, failed: (fault) => fill(trouble, failure(fault, redraw)) });
   const list = timeline(commits, choose);
@@ -136,11 +138,11 @@ export function threadView(api, route) {
     panel.setAttribute("aria-busy", "true");
     try {
       const [n, blame] = [at, tab === "blame"];
-      const found = blame ? blameShown(await asked(api, id, n, either)) : stateShown(await pages.at(n, either), pages, signal);
+      const [found, commit] = await Promise.all([blame ? asked(api, id, n, either) : pages.at(n, either), commits.need(n)]);
       if (either.aborted) return;
-      fill(panel, found);
+      const record = commit && recordShown(commit, recordOpen, (open) => (recordOpen = open));
+      fill(panel, record, blame ? blameShown(found) : stateShown(found, pages, signal));
       reveal();
-      commits.need(n);
     } catch (fault) {
       if (brokenOff(fault) || mine.signal.aborted) return;
       fill(panel, failure(fault, load));
@@ -197,12 +199,14 @@ export function threadView(api, route) {
     takes: (wanted) => wanted.view === "thread" && wanted.id === id,
     go(wanted) {
       following = wanted.at === null;
-      if (wanted.tab !== tab) {
-        tab = wanted.tab;
-        choice.choose(tab);
-        load();
-      }
-      if (commits.total) show(wanted.at === null ? commits.total : Math.min(wanted.at, commits.total));
+      const turned = wanted.tab !== tab;
+      tab = wanted.tab;
+      choice.choose(tab);
+      route = wanted;
+      if (!commits.total) return;
+      const n = wanted.at === null ? commits.total : Math.min(wanted.at, commits.total);
+      if (n !== at) show(n);
+      else if (turned) load();
     },
     leave() {
       leaving.abort();

@@ -1,0 +1,27 @@
+// A commit as it stands on record: who asked for it, under which ids, between which hashes, and its events.
+import { h } from "./dom.js";
+import { block, line } from "./text.js";
+import { exact } from "./times.js";
+
+/** The record of a commit, closed at first; `toggled` is told when it is opened or closed. */
+export function recordShown(commit, open, toggled) {
+  const facts = [
+    ["Asked by", line(commit.actor)],
+    ["Command", line(commit.command)],
+    ["At", exact(commit.at)],
+    ["Command id", line(commit.command_id, "mono")],
+    ["Trace", commit.trace_id && line(commit.trace_id, "mono")],
+    ["Position", h("span", { class: "mono" }, `${commit.position.shard}-${commit.position.seq}`)],
+    ["Hash", line(commit.hash, "mono")],
+    ["Follows", line(commit.prev ?? "none: it is the first", commit.prev ? "mono" : "")],
+  ];
+  const element = h(
+    "details",
+    { class: "record", open },
+    h("summary", {}, `Commit ${commit.n} on record`),
+    h("table", {}, h("tbody", {}, ...facts.filter(([, value]) => value).map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value))))),
+    block(JSON.stringify(commit.events, null, 2), "mono code"),
+  );
+  element.addEventListener("toggle", () => toggled(element.open));
+  return element;
+}
