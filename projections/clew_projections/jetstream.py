@@ -193,16 +193,16 @@ class JetStream:
             if not page.state.subjects or len(found) >= page.total:
                 return found
 
-    async def lasts(self, stream: str, subjects: Sequence[str]) -> dict[str, Stored]:
-        """The last messages on many exact subjects, of those that have one."""
+    async def lasts(self, stream: str, subjects: Sequence[str], after: int = 0) -> dict[str, Stored]:
+        """The last messages on many exact subjects, of those that have one that stands after a sequence."""
         found: dict[str, Stored] = {}
         for start in range(0, len(subjects), MULTI_LAST):
             wanted = subjects[start : start + MULTI_LAST]
-            if len(wanted) == 1:
+            if len(wanted) == 1 and not after:
                 only = await self.last(stream, wanted[0])
                 found |= {only.subject: only} if only is not None else {}
                 continue
-            found |= await self._multi_last(stream, wanted)
+            found |= await self._multi_last(stream, wanted, after)
         return found
 
     async def lasts_at_once(self, stream: str, subjects: Sequence[str]) -> dict[str, Stored] | None:
@@ -211,10 +211,11 @@ class JetStream:
         whole = not page or page[-1].headers.get("Nats-Num-Pending") == "0"
         return {stored.subject: stored for stored in page} if whole else None
 
-    async def _multi_last(self, stream: str, subjects: Sequence[str]) -> dict[str, Stored]:
+    async def _multi_last(self, stream: str, subjects: Sequence[str], after: int) -> dict[str, Stored]:
         found: dict[str, Stored] = {}
+        start = {"seq": after + 1} if after else {}
         while subjects:
-            page = await self._direct(stream, {"multi_last": subjects}, subjects[0])
+            page = await self._direct(stream, {"multi_last": subjects, **start}, subjects[0])
             found |= {stored.subject: stored for stored in page}
             if not page or page[-1].headers.get("Nats-Num-Pending") == "0":
                 break

@@ -40,6 +40,7 @@ from clew_projections.proof.verifying import Verifier
 from clew_projections.proving.comparing import Comparing
 from clew_projections.proving.prover import Prover
 from clew_projections.proving.repairing import Repairing
+from clew_projections.proving.sweeping import Sweep
 from clew_projections.proving.watch import Watch
 from clew_projections.spent import SpentIds
 from clew_projections.trail import Trail
@@ -197,7 +198,9 @@ class Clew:
     def prover(self, side: Side | None = None) -> Prover:
         """Compares the buckets of the live side, or of another, with the log."""
         side = side or self.live.side
-        return Prover(self.js, self.deployment.shards, self._comparing(side))
+        comparing, replicated = self._comparing(side), self.deployment.replicas > 1
+        sweep = Sweep(self.js, side.threads, side.messages, comparing, replicated=replicated)
+        return Prover(self.js, self.deployment.shards, comparing, sweep)
 
     def repairing(self) -> Repairing:
         """Writes views of the live side anew that differ from the log."""

@@ -39,7 +39,7 @@ async def fold(address: Address, history: AsyncIterator[Recorded], n: int) -> Fo
         async for recorded in history:
             folded.logged += 1
             if folded.view.n < n:
-                _advance(folded, recorded)
+                further(folded, recorded)
             elif folded.next_seq is None:
                 folded.next_seq = recorded.position.seq
     except Corrupt as fault:
@@ -47,7 +47,12 @@ async def fold(address: Address, history: AsyncIterator[Recorded], n: int) -> Fo
     return folded
 
 
-def _advance(folded: Folded, recorded: Recorded) -> None:
+def further(folded: Folded, recorded: Recorded) -> None:
+    """Fold a thread's next commit in.
+
+    Raises:
+        Corrupt: it does not continue the thread, and nothing was changed.
+    """
     view = advance(folded.view, recorded)
     changed: dict[int, MessageView] = {}
     for message_id in touched(recorded.commit):

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Final
 
 from clew_events.subjects import Address
 from clew_projections.jetstream import JetStream
 from clew_projections.proving.comparing import Compared, Comparing
-from clew_projections.proving.walking import beginnings, sampled
-
-AT_ONCE: Final = 64
-"""Threads that are compared at once, each of which is held whole."""
+from clew_projections.proving.sweeping import Sweep
+from clew_projections.proving.walking import sampled
 
 
 class Prover:
     """Compares what the buckets of one generation say with what the log says."""
 
-    def __init__(self, js: JetStream, shards: int, comparing: Comparing) -> None:
+    def __init__(self, js: JetStream, shards: int, comparing: Comparing, sweep: Sweep) -> None:
         self._js = js
         self._shards = shards
         self._comparing = comparing
+        self._sweep = sweep
 
     async def thread(self, address: Address) -> Compared:
         """One thread.
@@ -32,7 +30,7 @@ class Prover:
         return await self._comparing.thread(address)
 
     async def prove(self, address: Address | None = None, *, tenant: str | None = None) -> AsyncIterator[Compared]:
-        """Every thread of the log, or one, or those of a tenant, in the order in which they came.
+        """Every thread of the log, or one, or those of a tenant, shard by shard.
 
         Raises:
             Unavailable: the log or a bucket does not answer.
@@ -41,11 +39,9 @@ class Prover:
             yield await self.thread(address)
             return
         for shard in range(self._shards):
-            async with aclosing(beginnings(self._js, shard, tenant)) as found:
-                async for page in found:
-                    for start in range(0, len(page), AT_ONCE):
-                        for compared in await self._comparing.some(page[start : start + AT_ONCE]):
-                            yield compared
+            async with aclosing(self._sweep.shard(shard, tenant)) as found:
+                async for compared in found:
+                    yield compared
 
     async def sample(self, count: int, seed: int, *, tenant: str | None = None) -> AsyncIterator[Compared]:
         """Some threads at random; see :func:`~clew_projections.proving.walking.sampled`.

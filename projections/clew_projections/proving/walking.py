@@ -8,31 +8,34 @@ finds.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from typing import Final
 
+import msgspec
+from msgspec import Struct
+
+from clew_events.codec import UNREADABLE
 from clew_events.subjects import Address, address_of, event_stream
 from clew_projections.jetstream import EXPECTED, JetStream, Stored
-from clew_projections.proof.reading import extent, pages
+from clew_projections.proof.reading import extent
+
+
+class _Numbered(Struct, frozen=True):
+    n: int
+
+
+_NUMBERED: Final = msgspec.json.Decoder(_Numbered)
 
 
 def begins(stored: Stored) -> bool:
-    """Whether this is a thread's first commit, or, if it carries no guard, may be."""
-    return stored.headers.get(EXPECTED, "0") == "0"
-
-
-async def beginnings(js: JetStream, shard: int, tenant: str | None = None) -> AsyncGenerator[list[Address], None]:
-    """The threads of a shard, or a tenant's in it, page by page, in the order in which they came.
-
-    Raises:
-        Unavailable: the log does not answer.
-    """
-    reach = await extent(js, shard)
-    async with aclosing(pages(js, shard, max(1, reach.first_seq), reach.last_seq)) as found:
-        async for page in found:
-            # A commit without its guard was not written by Clew, and may not be its thread's first.
-            owners = dict.fromkeys(address_of(each.subject) for each in page if begins(each))
-            yield [each for each in owners if tenant is None or each.tenant == tenant]
+    """Whether this is a thread's first commit, or, if it carries no guard and cannot be read, may be."""
+    guard = stored.headers.get(EXPECTED)
+    if guard is not None:
+        return guard == "0"
+    try:
+        return _NUMBERED.decode(stored.body).n <= 1
+    except UNREADABLE:
+        return True
 
 
 async def sampled(
