@@ -19,6 +19,7 @@ from bench.lane import Lane
 from bench.load import Measured
 from bench.messages import messages
 from bench.projecting import projecting
+from bench.scaling import SIZES, Scaled, scaled
 from bench.serving import serving
 
 RESULTS = Path(__file__).parent / "results"
@@ -27,8 +28,18 @@ RESULTS = Path(__file__).parent / "results"
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--seconds", default=4.0, show_default=True, help="How long each run of a serving lane lasts.")
 @click.option("--threads", default=20_000, show_default=True, help="How many threads the projector lanes project.")
-def main(seconds: float, threads: int) -> None:
+@click.option(
+    "--scale",
+    type=click.Path(path_type=Path),
+    help="Compare 1,000 with 1,000,000 threads instead, kept in this folder.",
+)
+def main(seconds: float, threads: int, scale: Path | None) -> None:
     """Measure Clew beside the raw limit of the same NATS server."""
+    if scale is not None:
+        found = uvloop.run(scaled(scale, seconds))
+        _print_scale(found)
+        _write("scale", {"scale": found})
+        return
     lanes, memory = uvloop.run(_all(seconds, threads))
     _print(lanes, memory)
     _save(lanes, memory)
@@ -64,20 +75,40 @@ def _print(lanes: list[Lane], memory: Mapping[str, float]) -> None:
         console.print(f"memory  {megabytes:6.0f} MB  {name}", highlight=False)
 
 
+def _print_scale(found: Scaled) -> None:
+    few, many = SIZES
+    table = Table(title=f"{few:,} and {many:,} threads, {datetime.now(UTC):%Y-%m-%d}")
+    for column in ("request", f"{few:,}: p50 ms", f"{many:,}: p50 ms", "ratio", "at most"):
+        table.add_column(column, justify="left" if column == "request" else "right")
+    for each in found.compared:
+        ratio = f"{each.ratio:.2f}"
+        table.add_row(each.name, f"{each.few.p50:.2f}", f"{each.many.p50:.2f}", ratio, f"{each.goal:.1f}")
+    console = Console(width=150)
+    console.print(table)
+    for size, starts in found.starts.items():
+        for start in starts:
+            parts = f"server {start.server:.1f} s, ready {start.ready:.1f} s, lists {start.lists:.1f} s"
+            console.print(
+                f"start of {size} after {start.after}: {parts}, processors {start.cpu:.1f} s", highlight=False
+            )
+    late = found.lag
+    console.print(f"lag at {late.per_second:,.0f} commands/s: p50 {late.p50:.1f} ms, p99 {late.p99:.1f} ms")
+
+
 def _latency(measured: Measured) -> tuple[str, str]:
     return (f"{measured.p50:.1f}", f"{measured.p99:.1f}") if measured.p50 else ("", "")
 
 
 def _save(lanes: list[Lane], memory: Mapping[str, float]) -> None:
+    _write("latest", {"lanes": lanes, "memory_mb": dict(memory)})
+
+
+def _write(name: str, found: Mapping[str, object]) -> None:
     RESULTS.mkdir(exist_ok=True)
-    report = {
-        "at": datetime.now(UTC),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        "lanes": lanes,
-        "memory_mb": dict(memory),
-    }
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    report = {"at": datetime.now(UTC), "machine": machine, **found}
     raw = msgspec.json.format(msgspec.json.encode(report), indent=2)
-    (RESULTS / "latest.json").write_bytes(raw + b"\n")
+    (RESULTS / f"{name}.json").write_bytes(raw + b"\n")
 
 
 if __name__ == "__main__":

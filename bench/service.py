@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import sys
 import tempfile
@@ -25,12 +26,14 @@ class Service(Struct, frozen=True):
 
 
 @contextlib.asynccontextmanager
-async def service(sync: str = "always", extra: Mapping[str, str] | None = None) -> AsyncIterator[Service]:
-    """``clew up`` until it is ready; stopped at the end."""
-    with tempfile.TemporaryDirectory(prefix="clew-bench-") as data:
+async def service(
+    sync: str = "always", extra: Mapping[str, str] | None = None, *, data: Path | None = None, patience: float = 60
+) -> AsyncIterator[Service]:
+    """``clew up`` until it is ready, on a folder that is there or else on one of its own; stopped at the end."""
+    with tempfile.TemporaryDirectory(prefix="clew-bench-") as fresh:
         environment = {
             "PATH": "/usr/bin:/bin",
-            "CLEW_DATA": data,
+            "CLEW_DATA": str(data or fresh),
             "CLEW_HTTP": "127.0.0.1:0",
             "CLEW_NATS": "embedded:0",
             "CLEW_SYNC": sync,
@@ -42,7 +45,7 @@ async def service(sync: str = "always", extra: Mapping[str, str] | None = None) 
         )
         assert process.stdout is not None
         try:
-            line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
+            line = (await asyncio.wait_for(process.stdout.readline(), patience)).decode()
             found = re.search(r"http://([\d.]+):(\d+)/v1\s+(nats://\S+)", line)
             if found is None:
                 raise RuntimeError(f"clew up said {line!r}")
@@ -50,6 +53,26 @@ async def service(sync: str = "always", extra: Mapping[str, str] | None = None) 
         finally:
             process.terminate()
             await process.wait()
+
+
+def descendants(root: int) -> list[int]:
+    """A process and all that it has started, directly or not, itself first (Linux)."""
+    found = [root]
+    for pid in found:
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += [int(each) for each in children.read_text().split()]
+    return found
+
+
+def computed(root: int) -> float:
+    """Seconds of processor time that a process and its descendants have taken (Linux)."""
+    ticks = 0
+    for pid in descendants(root):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def memory(root: int) -> dict[str, float]:

@@ -20,7 +20,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """A log, before it is made.
 
     For each 100,000 commits there is a thread of 10,000, and for each 1,000 one of 100; a fifth of the others have one
-    commit, and the rest share what is left. The threads of 10,000 are the first tenant's.
+    commit, and the rest share what is left. The threads of 10,000 are the first tenant's. With as many
+    threads as commits, each has one.
     """
 
     commits: int = 1_000_000
@@ -44,6 +45,8 @@ def lengths(plan: Plan) -> list[int]:
     Raises:
         ValueError: there are too few commits for so many threads, or too many for so few.
     """
+    if plan.commits == plan.threads:
+        return [SHORT] * plan.threads
     long = [LONG] * (plan.commits // 100_000) + [MIDDLING] * (plan.commits // 1_000)
     if len(long) >= plan.threads:
         long = []

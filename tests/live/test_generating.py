@@ -52,7 +52,7 @@ async def test_the_same_plan_gives_the_same_bytes_at_the_same_places_and_another
 
 @pytest.mark.parametrize(
     ("commits", "threads"),
-    [(1_000_000, 100_000), (100_000, 10_000), (200_000, 220), (10, 10), (11, 10), (1, 1), (5, 1)],
+    [(1_000_000, 100_000), (100_000, 10_000), (200_000, 220), (5_000, 5_000), (10, 10), (11, 10), (1, 1), (5, 1)],
 )
 def test_lengths_add_up_to_the_commits_whatever_is_planned(commits: int, threads: int) -> None:
     found = lengths(Plan(commits=commits, threads=threads))
