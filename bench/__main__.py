@@ -28,29 +28,30 @@ RESULTS = Path(__file__).parent / "results"
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--seconds", default=4.0, show_default=True, help="How long each run of a serving lane lasts.")
 @click.option("--threads", default=20_000, show_default=True, help="How many threads the projector lanes project.")
+@click.option("--commits", default=100_000, show_default=True, help="How long a log the auditing lanes read.")
 @click.option(
     "--scale",
     type=click.Path(path_type=Path),
     help="Compare 1,000 with 1,000,000 threads instead, kept in this folder.",
 )
-def main(seconds: float, threads: int, scale: Path | None) -> None:
+def main(seconds: float, threads: int, commits: int, scale: Path | None) -> None:
     """Measure Clew beside the raw limit of the same NATS server."""
     if scale is not None:
         found = uvloop.run(scaled(scale, seconds))
         _print_scale(found)
         _write("scale", {"scale": found})
         return
-    lanes, memory = uvloop.run(_all(seconds, threads))
+    lanes, memory = uvloop.run(_all(seconds, threads, commits))
     _print(lanes, memory)
     _save(lanes, memory)
 
 
-async def _all(seconds: float, threads: int) -> tuple[list[Lane], Mapping[str, float]]:
+async def _all(seconds: float, threads: int, commits: int) -> tuple[list[Lane], Mapping[str, float]]:
     lanes, memory = await serving(seconds)
     lanes += await messages(seconds)
     lanes.append(await projecting(threads, 1))
     lanes.append(await projecting(threads // 10, 10))
-    lanes += await auditing(seconds)
+    lanes += await auditing(seconds, commits)
     return lanes, memory
 
 

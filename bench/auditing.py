@@ -17,6 +17,7 @@ from bench.generating import Plan, generated
 from bench.http_load import request_bytes
 from bench.lane import SHARDS, Lane, in_turn
 from bench.load import Measured
+from bench.past import past_lanes
 from bench.service import KEY, service
 from clew_events.queries import GetFeed
 from clew_events.subjects import command_subject, event_stream
@@ -29,18 +30,30 @@ TENANT = "acme"
 
 async def auditing(seconds: float, commits: int = 100_000) -> list[Lane]:
     """The lanes. ``commits`` is the length of the log that is replayed."""
-    return [await _replaying(commits), await _hearing(seconds)]
+    return [*await _reading(seconds, commits), await _hearing(seconds)]
 
 
-async def _replaying(commits: int) -> Lane:
+async def _reading(seconds: float, commits: int) -> list[Lane]:
     plan = Plan(commits=commits, threads=max(1, commits // 10), tenants={TENANT: 1})
     with TemporaryDirectory(prefix="clew-bench-") as data:
         async with (
-            generated(Path(data), plan, shards=SHARDS) as (server, _),
+            generated(Path(data), plan, shards=SHARDS) as (server, made),
             compose.connected(server.url, name="bench") as clew,
         ):
             ours, raw = await in_turn(lambda: _feed(clew, commits), lambda: _fetch(clew, commits))
-    return Lane(name="replay of the whole log, in order", clew=ours, raw_name="fetch", raw=raw, goal=0.5)
+            whole = Lane(name="replay of the whole log, in order", clew=ours, raw_name="fetch", raw=raw, goal=0.5)
+            verified, replayed = await in_turn(lambda: _verify(clew, commits), lambda: _feed(clew, commits))
+            chains = Lane(name="verify all chains", clew=verified, raw_name="replay", raw=replayed, goal=0.5)
+            hundred = await past_lanes(clew, made.of_length[100], seconds) if 100 in made.of_length else []
+    return [whole, chains, *hundred]
+
+
+async def _verify(clew: Clew, commits: int) -> Measured:
+    started = time.perf_counter()
+    found = await clew.verifier().all()
+    if found.commits != commits or found.findings:
+        raise RuntimeError(f"{found.commits} commits of {commits}, {len(found.findings)} findings")
+    return Measured(per_second=commits / (time.perf_counter() - started), p50=0, p99=0, count=commits)
 
 
 async def _feed(clew: Clew, commits: int) -> Measured:
