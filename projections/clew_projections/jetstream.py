@@ -96,6 +96,11 @@ class _SubjectPage(Struct, frozen=True):
     total: int = 0
 
 
+class _NamesPage(Struct, frozen=True):
+    streams: tuple[str, ...] | None = None
+    total: int = 0
+
+
 class StreamState(Struct, frozen=True):
     """What a stream holds."""
 
@@ -191,6 +196,15 @@ class JetStream:
             page = msgspec.convert(await self.api(f"STREAM.INFO.{stream}", request), _SubjectPage)
             found += page.state.subjects
             if not page.state.subjects or len(found) >= page.total:
+                return found
+
+    async def streams(self) -> list[str]:
+        """The names of all streams there are."""
+        found: list[str] = []
+        while True:
+            page = msgspec.convert(await self.api("STREAM.NAMES", {"offset": len(found)}), _NamesPage)
+            found += page.streams or ()
+            if not page.streams or len(found) >= page.total:
                 return found
 
     async def lasts(self, stream: str, subjects: Sequence[str], after: int = 0) -> dict[str, Stored]:

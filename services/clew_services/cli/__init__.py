@@ -36,6 +36,8 @@ _COMMANDS = {
     "checkpoint": "Sign what the log is, keep it elsewhere, and prove things by it.",
     "prove": "Check that the current state follows from the history.",
     "rebuild": "Make the current state again from the history, beside the live one.",
+    "backup": "Write everything that cannot be made again into a folder.",
+    "restore": "Bring a backup back, to one server or to three.",
     "schema": "Print the contract as JSON Schema, AsyncAPI or OpenAPI.",
 }
 

@@ -26,6 +26,7 @@ from clew_services.streams.existing import (
     make_consumers,
     make_streams,
 )
+from clew_services.streams.half import refuse_half
 from clew_services.streams.wanted import consumers, streams
 
 
@@ -46,7 +47,8 @@ async def init(js: JetStream, *, shards: int = 4, replicas: int = 1, max_msg_siz
     Raises:
         Invalid: another number of shards was asked for than the deployment has, or an impossible one.
         Corrupt: something of that name is there and is not as it must be.
-        Conflict: buckets of the live generation are gone, and another fold is building the next.
+        Conflict: buckets of the live generation are gone, and another fold is building the next; or a restore is
+            not finished here.
     """
     if not 1 <= shards <= MAX_SHARDS:
         raise Invalid(f"'shards' must be between 1 and {MAX_SHARDS}, not {shards}", param="shards")
@@ -57,6 +59,7 @@ async def init(js: JetStream, *, shards: int = 4, replicas: int = 1, max_msg_siz
             f"start with --shards {fixed}, or choose another NATS server",
             param="shards",
         )
+    await refuse_half(js, first)
     made = await make_streams(js, streams(shards, replicas, max_msg_size))
     made += await make_consumers(js, consumers())
     return made + await _generation(js, shards, replicas, fold)
@@ -90,11 +93,13 @@ async def verify(js: JetStream) -> Deployment:
 
     Raises:
         Unavailable: the deployment is not initialised, or JetStream does not answer.
+        Conflict: a restore is not finished here.
         Corrupt: a stream or consumer differs; the message names it, the setting, and both values.
     """
     first = await existing_stream(js, event_stream(0))
     if first is None:
         raise Unavailable("there is no Clew on this NATS server yet: run 'clew init'", code="not_initialised")
+    await refuse_half(js, first)
     shards, replicas = shards_of(first), int(str(first.get("num_replicas", 1)))
     max_msg_size = int(str(first.get("max_msg_size", -1)))
     await hold_streams(js, streams(shards, replicas, max_msg_size))
@@ -107,9 +112,12 @@ async def verify(js: JetStream) -> Deployment:
             if (await Alias(js).written()).record.live == live:
                 raise
             continue  # it was live until a moment ago, and may be gone by now
-        return Deployment(shards, replicas, await _identity(js))
+        return Deployment(shards, replicas, await identity(js))
 
 
-async def _identity(js: JetStream) -> str:
-    """When the deployment was made, in digits: a server knows no other deployment by that name, nor does another."""
+async def identity(js: JetStream) -> str:
+    """When the deployment was made, in digits: a server knows no other deployment by that name, nor does another.
+
+    What is restored from a backup is another deployment than the one it was taken of.
+    """
     return re.sub("[^0-9]", "", str((await js.api(f"STREAM.INFO.{event_stream(0)}"))["created"]))

@@ -1,0 +1,66 @@
+"""``clew restore``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from clew_services import compose
+from clew_services.backups.folder import Folder
+from clew_services.backups.restoring import Restored, restore
+from clew_services.cli import options
+from clew_services.cli.bytes_shown import shown
+from clew_services.cli.logs import hush
+from clew_services.cli.outcome import print_json
+from clew_services.cli.session import PATIENCE
+from clew_services.embedded.server import EmbeddedServer
+from clew_services.settings import Settings
+
+
+@click.command("restore")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--into",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The data folder of a 'clew up' that does not run, instead of a NATS server that does.",
+)
+@click.option("--replicas", type=click.Choice(["1", "3", "5"]), help="Copies of every stream.  [default: as it was]")
+@options.nats
+@options.as_json
+def command(*, folder: Path, into: Path | None, replicas: str | None, nats: str, as_json: bool) -> None:
+    """Bring back what 'clew backup' wrote into FOLDER, where there is no deployment yet.
+
+    The whole backup is checked before anything is written. If this is broken off, running it again goes on. Afterwards
+    projectors fill the views from the log; answers are right meanwhile.
+    """
+    if into is not None and replicas not in {None, "1"}:
+        raise click.UsageError("a data folder has one server, so --replicas 1")
+    copies = int(replicas) if replicas else None
+    if into is not None:
+        done = asyncio.run(_into(into, Folder(folder)))
+    else:
+        done = asyncio.run(_restore(Settings(nats=nats).nats_url, Folder(folder), copies))
+    if as_json:
+        print_json(done)
+        return
+    for each in done.streams:
+        click.echo(f"restored {each}")
+    click.echo(
+        f"{done.commits:,} commits are there again, in {done.replicas} cop{'y' if done.replicas == 1 else 'ies'}: see "
+        "'clew verify --all', and 'clew prove' once the projector has filled the views"
+    )
+
+
+async def _into(data: Path, folder: Folder) -> Restored:
+    hush()
+    async with EmbeddedServer(data) as server:
+        return await _restore(server.url, folder, 1)
+
+
+async def _restore(url: str, folder: Folder, replicas: int | None) -> Restored:
+    hush()
+    async with compose.connection(url, name="clew-restore", patience=PATIENCE) as connection:
+        with shown() as tell:
+            return await restore(connection, folder, replicas, tell)
