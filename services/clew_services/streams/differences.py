@@ -8,7 +8,8 @@ from typing import Final
 from clew_events.errors import Corrupt
 from clew_services.streams.wanted import SHARDS, Config
 
-_SERVER_CHOICES: Final = frozenset({"max_msg_size"})
+_SERVER_CHOICES: Final = frozenset({"max_msg_size", "compression"})
+"""What says nothing of what is kept: streams that were made when Clew chose otherwise stay as they are."""
 
 
 def shards_of(config: Config) -> int:
