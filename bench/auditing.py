@@ -17,6 +17,7 @@ from bench.generating import Plan, generated
 from bench.http_load import request_bytes
 from bench.lane import SHARDS, Lane, in_turn
 from bench.load import Measured
+from bench.packing import exporting, verifying
 from bench.past import past_lanes
 from bench.service import KEY, service
 from clew_events.queries import GetFeed
@@ -44,8 +45,13 @@ async def _reading(seconds: float, commits: int) -> list[Lane]:
             whole = Lane(name="replay of the whole log, in order", clew=ours, raw_name="fetch", raw=raw, goal=0.5)
             verified, replayed = await in_turn(lambda: _verify(clew, commits), lambda: _feed(clew, commits))
             chains = Lane(name="verify all chains", clew=verified, raw_name="replay", raw=replayed, goal=0.5)
+            packs = Path(data)
+            written, bare = await in_turn(lambda: exporting(clew, commits, packs), lambda: _fetch(clew, commits))
+            export = Lane(name="export of the whole log", clew=written, raw_name="fetch", raw=bare, goal=0.5)
+            checked, again = await in_turn(lambda: verifying(commits, packs), lambda: _feed(clew, commits))
+            pack = Lane(name="verify a pack", clew=checked, raw_name="replay", raw=again, goal=0.5)
             hundred = await past_lanes(clew, made.of_length[100], seconds) if 100 in made.of_length else []
-    return [whole, chains, *hundred]
+    return [whole, chains, export, pack, *hundred]
 
 
 async def _verify(clew: Clew, commits: int) -> Measured:

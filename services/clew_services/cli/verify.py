@@ -147,7 +147,11 @@ def _check_pack(file: Path, against: Path | None, keys: tuple[str, ...], *, as_j
     kept = read_kept(against.read_bytes()) if against is not None else None
     with checking.counted("verifying", pack.manifest.commits) as progress:
         found = checked(pack, key=trusted, kept=kept, progress=progress)
-    summary = {"threads": found.verified.threads, "commits": found.verified.commits}
+    summary = {
+        "threads": found.verified.threads,
+        "commits": found.verified.commits,
+        "checkpoints": len(found.checkpoints),
+    }
     checking.report(summary, found.verified.findings, as_json=as_json, good=_good(found))
 
 
