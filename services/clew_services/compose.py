@@ -29,6 +29,7 @@ from clew_projections.index.current import CurrentIndex
 from clew_projections.index.feeding import Due, Feeder
 from clew_projections.index.folder import Folder
 from clew_projections.index.ordered import Ordered
+from clew_projections.index.proving import IndexProof
 from clew_projections.index.rebuilding import IndexProgress, IndexRebuild
 from clew_projections.index.snapshots import Snapshots
 from clew_projections.index.starting import Start
@@ -38,8 +39,10 @@ from clew_projections.projecting import Projecting
 from clew_projections.projector import Projector
 from clew_projections.proof.verifying import Verifier
 from clew_projections.proving.comparing import Comparing
+from clew_projections.proving.indexed import Indexed
 from clew_projections.proving.prover import Prover
 from clew_projections.proving.repairing import Repairing
+from clew_projections.proving.strays import Strays
 from clew_projections.proving.sweeping import Sweep
 from clew_projections.proving.watch import Watch
 from clew_projections.spent import SpentIds
@@ -195,12 +198,14 @@ class Clew:
         """Walks the chains of the log."""
         return Verifier(self.js, self.deployment.shards)
 
-    def prover(self, side: Side | None = None) -> Prover:
-        """Compares the buckets of the live side, or of another, with the log."""
+    def prover(self, side: Side | None = None, index: Path | None = None) -> Prover:
+        """Compares the buckets of the live side, or of another, with the log; and a file that is an index."""
         side = side or self.live.side
+        indexed = Indexed(self.js, IndexProof(index, self.histories), self.histories) if index is not None else None
         comparing, replicated = self._comparing(side), self.deployment.replicas > 1
-        sweep = Sweep(self.js, side.threads, side.messages, comparing, replicated=replicated)
-        return Prover(self.js, self.deployment.shards, comparing, sweep)
+        sweep = Sweep(self.js, side.threads, side.messages, comparing, replicated=replicated, indexed=indexed)
+        strays = Strays(self.js, self.histories, side.threads, side.messages)
+        return Prover(self.js, self.deployment.shards, comparing, sweep, strays=strays, indexed=indexed)
 
     def repairing(self) -> Repairing:
         """Writes views of the live side anew that differ from the log."""

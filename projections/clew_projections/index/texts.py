@@ -9,6 +9,7 @@ from zlib import crc32
 
 from clew_events.content import Message, Text
 from clew_projections.index.times import micros
+from clew_projections.views import MessageView
 
 _START: Final = micros(datetime.fromisoformat("2010-01-01T00:00:00Z"))
 _SPAN: Final = 2**50
@@ -25,7 +26,7 @@ def place_of(tenant: int, thread: int) -> str:
     return f"t{tenant} h{thread}"
 
 
-def text_of(message: Message) -> str:
+def text_of(message: Message | MessageView) -> str:
     """All that a message says in text, its parts one a line."""
     return "\n".join(part.text for part in message.content if isinstance(part, Text)).translate(_UNMARKED)
 

@@ -33,7 +33,8 @@ READ_AT_ONCE: Final = 500
 class Compared(Struct, frozen=True, kw_only=True):
     """One thread, compared: ``behind`` commits are not projected yet; ``finding`` is the drift, if there is any.
 
-    ``thread`` if the thread's own view is wrong as it stands, ``ordinals`` are those of its messages that are, and
+    ``index`` is the drift of the index where that was compared as well. ``thread`` if the thread's own view is wrong as
+    it stands, ``ordinals`` are those of its messages that are, and
     ``missed`` if commits up to the checkpoint are not in its view.
     """
 
@@ -41,6 +42,7 @@ class Compared(Struct, frozen=True, kw_only=True):
     n: int
     behind: int
     finding: Finding | None = None
+    index: Finding | None = None
     thread: bool = False
     ordinals: tuple[int, ...] = ()
     missed: bool = False

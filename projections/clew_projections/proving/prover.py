@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from clew_events.subjects import Address
+from clew_projections.audit import Finding
 from clew_projections.jetstream import JetStream
 from clew_projections.proving.comparing import Compared, Comparing
+from clew_projections.proving.indexed import Indexed
+from clew_projections.proving.strays import Strays
 from clew_projections.proving.sweeping import Sweep
 from clew_projections.proving.walking import sampled
 
@@ -15,11 +18,23 @@ from clew_projections.proving.walking import sampled
 class Prover:
     """Compares what the buckets of one generation say with what the log says."""
 
-    def __init__(self, js: JetStream, shards: int, comparing: Comparing, sweep: Sweep) -> None:
+    def __init__(
+        self,
+        js: JetStream,
+        shards: int,
+        comparing: Comparing,
+        sweep: Sweep,
+        *,
+        strays: Strays,
+        indexed: Indexed | None = None,
+    ) -> None:
+        """``indexed`` compares the index as well."""
         self._js = js
         self._shards = shards
         self._comparing = comparing
         self._sweep = sweep
+        self._strays = strays
+        self._indexed = indexed
 
     async def thread(self, address: Address) -> Compared:
         """One thread.
@@ -27,7 +42,8 @@ class Prover:
         Raises:
             Unavailable: the log or a bucket does not answer.
         """
-        return await self._comparing.thread(address)
+        compared = await self._comparing.thread(address)
+        return (await self._indexed.of([compared]))[0] if self._indexed is not None else compared
 
     async def prove(self, address: Address | None = None, *, tenant: str | None = None) -> AsyncIterator[Compared]:
         """Every thread of the log, or one, or those of a tenant, shard by shard.
@@ -42,6 +58,18 @@ class Prover:
             async with aclosing(self._sweep.shard(shard, tenant)) as found:
                 async for compared in found:
                     yield compared
+
+    async def rest(self, *, tenant: str | None = None) -> AsyncIterator[Finding]:
+        """What is there that follows from nothing, and, of all tenants, what the index counts otherwise than it is.
+
+        Raises:
+            Unavailable: the log, a bucket or the index does not answer.
+        """
+        async for found in self._strays.find(tenant):
+            yield found
+        if self._indexed is not None and tenant is None:
+            async for found in self._indexed.rest():
+                yield found
 
     async def sample(self, count: int, seed: int, *, tenant: str | None = None) -> AsyncIterator[Compared]:
         """Some threads at random; see :func:`~clew_projections.proving.walking.sampled`.

@@ -21,10 +21,12 @@ from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject
 from clew_projections.buckets import Bucket, Value, message_key, thread_key
 from clew_projections.history import read
+from clew_projections.index.proving import Told
 from clew_projections.jetstream import MULTI_LAST, JetStream, Stored
 from clew_projections.proof.reading import extent, pages
 from clew_projections.proving.comparing import Compared, Comparing
 from clew_projections.proving.folding import Folded, further
+from clew_projections.proving.indexed import Indexed
 from clew_projections.proving.walking import begins
 from clew_projections.views import absent, encode
 
@@ -48,6 +50,8 @@ class _Open(Struct, kw_only=True):
     view: bytes
     n: int
     folded: Folded
+    created_by: str = ""
+    updated_by: str = ""
     size: int = A_THREAD
 
 
@@ -71,14 +75,19 @@ class Sweep:
         *,
         replicated: bool,
         held: int = HELD,
+        indexed: Indexed | None = None,
     ) -> None:
-        """``replicated`` unless there is one replica of the log alone; ``held`` is how many bytes may be held."""
+        """``replicated`` unless there is one replica of the log alone; ``held`` is how many bytes may be held.
+
+        ``indexed`` compares the index as well.
+        """
         self._js = js
         self._threads = threads
         self._messages = messages
         self._comparing = comparing
         self._replicated = replicated
         self._most = held
+        self._indexed = indexed
 
     async def shard(self, shard: int, tenant: str | None = None) -> AsyncGenerator[Compared, None]:
         """The threads of a shard, or a tenant's in it, about in the order in which they came.
@@ -136,12 +145,16 @@ class Sweep:
                 yield compared
             singly = [*singly, *checked.others]
         for start in range(0, len(singly), SINGLY):
-            for compared in await self._comparing.some(singly[start : start + SINGLY]):
+            found = await self._comparing.some(singly[start : start + SINGLY])
+            for compared in await self._indexed.of(found) if self._indexed is not None else found:
                 yield compared
 
     async def _check(self, shard: int, done: dict[Address, _Open], seq: int) -> _Checked:
         right = await self._right(shard, done, seq)
         found = [Compared(address=address, n=each.n, behind=0) for address, each in done.items() if address in right]
+        if self._indexed is not None:
+            told = [_told(done[each.address]) for each in found]
+            found = await self._indexed.of_told(found, told)
         return _Checked(found, [address for address in done if address not in right])
 
     async def _right(self, shard: int, done: dict[Address, _Open], seq: int) -> set[Address]:
@@ -197,15 +210,23 @@ def _fold(
         if (each := under_way.get(address)) is None:
             continue
         try:
-            further(each.folded, read(stored, shard))
+            recorded = read(stored, shard)
+            further(each.folded, recorded)
         except Corrupt:
             del under_way[address]
             broken.append(address)
             continue
+        each.created_by = each.created_by or recorded.commit.actor
+        each.updated_by = recorded.commit.actor
         each.size += len(stored.body)
         if each.folded.view.n == each.n:
             done[address] = under_way.pop(address)
     return done, broken
+
+
+def _told(done: _Open) -> Told:
+    folded = done.folded
+    return Told(view=folded.view, messages=folded.messages, created_by=done.created_by, updated_by=done.updated_by)
 
 
 def _let_go(under_way: dict[Address, _Open], most: int) -> list[Address]:

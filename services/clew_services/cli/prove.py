@@ -12,12 +12,14 @@ from clew_events.subjects import Address
 from clew_projections.audit import Finding
 from clew_projections.generations.record import repaired
 from clew_projections.proving.comparing import Compared
+from clew_projections.proving.indexed import CODE as INDEX_DRIFT
 from clew_projections.proving.repairing import Repaired
 from clew_projections.proving.watch import mended
 from clew_services import compose
 from clew_services.cli import checking, display, options
 from clew_services.cli.outcome import EXIT_CODES, print_json
 from clew_services.cli.session import look
+from clew_services.settings import Settings
 
 SHOWN = 1_000
 """Findings that are told; more are only counted."""
@@ -26,12 +28,21 @@ SHOWN = 1_000
 class _Proved(Struct):
     """What was looked at and found; ``drifted`` counts all findings, and ``unrepaired`` those that stand."""
 
+    indexed: bool = False
     threads: int = 0
     behind: int = 0
     drifted: int = 0
     unrepaired: int = 0
     findings: list[Finding] = []
     repairs: list[Repaired] = []
+
+    def found(self, finding: Finding, done: Repaired | None = None) -> None:
+        """Take a finding in, and what came of repairing it, if that was tried."""
+        self.drifted += 1
+        self.unrepaired += done is None or not done.repaired
+        if self.drifted <= SHOWN:
+            self.findings.append(finding)
+            self.repairs += [done] if done is not None else []
 
 
 @click.command("prove")
@@ -40,6 +51,8 @@ class _Proved(Struct):
 @click.option("--sample", type=click.IntRange(min=1), help="Only so many threads, at random.")
 @click.option("--seed", type=int, help="With --sample: the same threads again, as long as the log is the same.")
 @click.option("--repair", is_flag=True, help="Explain what differs, and write it anew from the log.")
+@options.data
+@options.index
 @options.asking
 def command(
     *,
@@ -48,15 +61,19 @@ def command(
     sample: int | None,
     seed: int | None,
     repair: bool,
+    data: str,
+    index: str,
     tenant: str,
     nats: str,
     as_json: bool,
 ) -> None:
     """Check that the buckets hold exactly what follows from the log: for one THREAD, a tenant, or all.
 
-    Commits that are not projected yet are counted, and are no finding. The exit code is 5 if anything differs, and was
-    not repaired.
+    So does the index of threads, where this machine has one. Commits that are not projected or indexed yet are no
+    finding; the former are counted. The exit code is 5 if anything differs, and was not repaired. An index is not
+    repaired but made anew: 'clew rebuild index'.
     """
+    root = Settings(data=data, index=index).index_folder
     address = checking.chosen(thread, tenant, everything)
     if address is not None and sample is not None:
         raise click.UsageError("either one THREAD or --sample")
@@ -64,12 +81,17 @@ def command(
     only = None if everything else tenant
 
     async def check(clew: compose.Clew) -> _Proved:
-        prover, proved = clew.prover(), _Proved()
+        pointer = clew.index_in(root).pointer()
+        file = clew.index_in(root).file(pointer.generation) if pointer is not None and pointer.ready else None
+        prover, proved = clew.prover(index=file), _Proved(indexed=file is not None)
         walk: AsyncIterator[Compared] = prover.prove(address, tenant=only)
         if sample is not None:
             walk = prover.sample(sample, seed, tenant=only)
         async for compared in checking.followed(clew, walk, one=address is not None, what="proving"):
             await _take(clew, proved, compared, repair=repair)
+        if address is None and sample is None:
+            async for finding in prover.rest(tenant=only):
+                proved.found(finding)
         if repair:
             # Whoever remembers a view may remember a wrong one, of before.
             await clew.live.alias.change(repaired)
@@ -87,21 +109,20 @@ def command(
 async def _take(clew: compose.Clew, proved: _Proved, compared: Compared, *, repair: bool) -> None:
     proved.threads += 1
     proved.behind += compared.behind
-    if compared.finding is None:
-        return
-    proved.drifted += 1
-    done = await clew.repairing().repair(compared) if repair and compared.finding.code == "drift" else None
-    proved.unrepaired += done is None or not done.repaired
-    if proved.drifted <= SHOWN:
-        proved.findings.append(compared.finding)
-        proved.repairs += [done] if done is not None else []
+    if compared.index is not None:
+        proved.found(compared.index)
+    if compared.finding is not None:
+        done = await clew.repairing().repair(compared) if repair and compared.finding.code == "drift" else None
+        proved.found(compared.finding, done)
 
 
 def _show(proved: _Proved, drawn: dict[str, int], *, repair: bool, as_json: bool) -> None:
     counts = {"threads": proved.threads, "commits not projected yet": proved.behind, **drawn}
     if as_json:
         repairs = {"repairs": proved.repairs} if repair else {}
-        print_json({**counts, "drifted": proved.drifted, "findings": proved.findings, **repairs})
+        print_json(
+            {**counts, "index": proved.indexed, "drifted": proved.drifted, "findings": proved.findings, **repairs}
+        )
         return
     if proved.findings:
         lines = [(each.tenant, each.thread, each.code, each.what) for each in proved.findings]
@@ -109,6 +130,9 @@ def _show(proved: _Proved, drawn: dict[str, int], *, repair: bool, as_json: bool
     for each in proved.repairs:
         said = "repaired" if each.repaired else "NOT repaired"
         click.echo(f"{said}: thread {each.thread} of {each.tenant}: {display.printable('; '.join(each.why))}")
+    if any(each.code == INDEX_DRIFT for each in proved.findings):
+        click.echo("the index of this machine is not what follows from the log: 'clew rebuild index' makes it anew")
+    what = "the buckets and the index are" if proved.indexed else "the buckets are"
     said = ", ".join(f"{count} {name}" for name, count in counts.items())
     found = f"{proved.drifted} findings" + (f", {proved.unrepaired} not repaired" if repair else "")
-    click.echo(f"{said}: {found if proved.drifted else 'the buckets are what follows from the log'}")
+    click.echo(f"{said}: {found if proved.drifted else f'{what} what follows from the log'}")
