@@ -27,6 +27,7 @@ from clew_services.metrics.instruments import Instruments
 from clew_services.metrics.sampling import Sampling
 from clew_services.metrics.showing import Showing
 from clew_services.running import readiness
+from clew_services.running.stepping_back import step_back
 from clew_services.settings import Settings
 from clew_services.tracing.turning_on import turned_on
 
@@ -35,8 +36,6 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 COLLECT_AFTER: Final = (50_000, 20, 100)
 """Allocations between looks for cycles among the youngest objects, and how many of these to one among older ones."""
-STEP_BACK: Final = 10
-"""By how much a process that only projects is nicer to the others than they are to it."""
 PROJECTING: Final = frozenset[Role]({"projector", "index"})
 LISTING: Final = frozenset[Role]({"api", "query"})
 """Roles that ask the index, and feed it where nobody else on the machine does."""
@@ -58,7 +57,7 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
     name, limits = f"clew {' '.join(roles)}", settings.limits
     if PROJECTING.issuperset(roles):
         # Where there are too few cores for all, answering comes first: a late projection makes no answer wrong.
-        os.nice(STEP_BACK)
+        step_back()
     named()
     instruments = Instruments()
     tracing, send_off = turned_on(os.environ, name)
