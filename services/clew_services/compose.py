@@ -33,6 +33,7 @@ from clew_projections.index.proving import IndexProof
 from clew_projections.index.rebuilding import IndexProgress, IndexRebuild
 from clew_projections.index.snapshots import Snapshots
 from clew_projections.index.starting import Start
+from clew_projections.index.watch import IndexWatch
 from clew_projections.message_views import MessageViews
 from clew_projections.parking import Parked, parked
 from clew_projections.projecting import Projecting
@@ -237,6 +238,10 @@ class Clew:
         snapshots = Snapshots(self.nc, self.js, self.deployment.identity)
         start = Start(self.js, self.histories, folder, snapshots)
         return Feeder(folder, start, self._readers, snapshots, self._connection, dedicated=dedicated, due=due)
+
+    def index_watch(self, root: Path, rate: float, feeder: Feeder) -> IndexWatch:
+        """Proves this machine's index for ever, at so many threads a second, while a feeder feeds it."""
+        return IndexWatch(self.index_in(root), self.histories, rate, lambda: feeder.feeding)
 
     def index_rebuild(self, root: Path, tell: Callable[[IndexProgress], None]) -> IndexRebuild:
         """Builds this machine's index anew, beside; ``tell`` hears how far it is."""

@@ -4,6 +4,7 @@
 
     <folder>/<deployment>/current        which generation is asked, and how far it has to get first
     <folder>/<deployment>/000001.db      a generation: a SQLite database, with what SQLite keeps beside it
+    <folder>/<deployment>/proved         how far the proof of it is, and what it found
     <folder>/<deployment>/feeder         locked by the process that feeds the index
     <folder>/<deployment>/dedicated      locked, shared, by processes whose business is to feed it
     <folder>/<deployment>/rebuild        locked by a rebuild

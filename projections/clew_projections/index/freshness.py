@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 from msgspec import Struct
 
+from clew_projections.index import proved
 from clew_projections.index.agreeing import ends
 from clew_projections.index.folder import Folder
 from clew_projections.index.ledger import notes
@@ -18,7 +20,8 @@ class IndexFreshness(Struct, frozen=True, kw_only=True):
 
     ``generation`` is 0 where there is none. ``behind`` counts commits in the log that are not in it, and ``seconds`` is
     how long the first of these has been there. ``aside`` counts threads that are left out because their history cannot
-    be folded. ``bytes`` is what it takes on disk.
+    be folded. ``bytes`` is what it takes on disk. ``drift`` counts what is known to differ from the log, and everything
+    that was there at ``since`` has been compared; both are nothing until that has begun, or has happened once.
     """
 
     generation: int
@@ -27,6 +30,8 @@ class IndexFreshness(Struct, frozen=True, kw_only=True):
     seconds: float
     aside: int
     bytes: int
+    drift: int | None = None
+    since: datetime | None = None
 
 
 async def freshness(js: JetStream, shards: int, folder: Folder) -> IndexFreshness:
@@ -37,6 +42,7 @@ async def freshness(js: JetStream, shards: int, folder: Folder) -> IndexFreshnes
     """
     pointer = folder.pointer()
     generation = pointer.generation if pointer is not None else 0
+    known = proved.read(folder.path, generation)
     noted = await asyncio.to_thread(notes, folder.file(generation))
     reached = {place.shard: place.seq for place in noted.places}
     now = await ends(js, shards)
@@ -47,4 +53,6 @@ async def freshness(js: JetStream, shards: int, folder: Folder) -> IndexFreshnes
         seconds=await waiting(js, reached, now),
         aside=len(noted.aside),
         bytes=folder.size(generation),
+        drift=known.drift if known is not None else None,
+        since=known.since if known is not None else None,
     )

@@ -116,13 +116,13 @@ class IndexProof:
         """
         return await asyncio.to_thread(self._counts)
 
-    async def page(self, after: int) -> tuple[list[Address], int]:
+    async def page(self, after: int, most: int = WALKED) -> tuple[list[Address], int]:
         """Threads that the index has, some at a time, and where to go on; it begins after 0 and ends with none.
 
         Raises:
             Unavailable: the file cannot be read.
         """
-        return await asyncio.to_thread(self._page, after)
+        return await asyncio.to_thread(self._page, after, most)
 
     async def _told(self, address: Address, mark: int) -> Told | None:
         folded = Folded(view=absent(*address), messages={})
@@ -153,9 +153,9 @@ class IndexProof:
                 for name, kept, found in db.execute(question)
             ]
 
-    def _page(self, after: int) -> tuple[list[Address], int]:
+    def _page(self, after: int, most: int) -> tuple[list[Address], int]:
         with self._moment() as db:
-            found = list(db.execute(_NAMES, (after, WALKED)))
+            found = list(db.execute(_NAMES, (after, most)))
         return [Address(tenant, thread) for _, tenant, thread in found], found[-1][0] if found else after
 
     @contextmanager

@@ -116,5 +116,9 @@ class Start:
     def _sweep(self) -> None:
         for left in self._folder.path.glob("snapshot-*"):
             shutil.rmtree(left, ignore_errors=True)
-        for left in (*self._folder.path.glob("*.part"), *self._folder.path.glob("current.*")):
+        for left in (
+            *self._folder.path.glob("*.part"),
+            *self._folder.path.glob("current.*"),
+            *self._folder.path.glob("proved.*"),
+        ):
             left.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from clew_services.checkpoints.covering import Covered
 from clew_services.running.derived import Buckets, Derived, Proof
 
 DRIFT: Final = "drift"
+INDEX: Final = "index here"
 TROUBLE: Final = "not found out"
 
 
@@ -19,7 +20,7 @@ def facts(found: Derived | None) -> Iterator[tuple[str, str]]:
         return
     yield "buckets", _buckets(found.buckets)
     yield DRIFT, _proof(found.proof)
-    yield "index here", _index(found.index)
+    yield INDEX, _index(found.index)
     yield "checkpoint", _checkpoint(found.checkpoint)
     for each in found.trouble:
         yield TROUBLE, each
@@ -27,6 +28,8 @@ def facts(found: Derived | None) -> Iterator[tuple[str, str]]:
 
 def is_bad(name: str, found: Derived) -> bool:
     """Whether what is said under a name is bad news."""
+    if name == INDEX:
+        return found.index is not None and bool(found.index.drift)
     return name == TROUBLE or (name == DRIFT and found.proof is not None and found.proof.drift > 0)
 
 
@@ -52,7 +55,8 @@ def _index(found: IndexFreshness | None) -> str:
         return "none"
     said = f"generation {found.generation}" + ("" if found.ready else ", being built")
     said += f", {found.behind} commits behind, oldest {found.seconds:.1f} s" if found.behind else ", up to date"
-    return said + (f", {found.aside} threads left out" if found.aside else "")
+    said += f", {found.aside} threads left out" if found.aside else ""
+    return said + (f", {found.drift} of it DIFFER from the log" if found.drift else "")
 
 
 def _checkpoint(found: Covered | None) -> str:

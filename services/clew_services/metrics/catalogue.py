@@ -190,6 +190,11 @@ INDEX_ASIDE: Final = Metric(
     name="clew_index_aside_threads", kind="gauge", source="deployment",
     help="Threads that lists and searches leave out because their history cannot be folded.",
 )  # fmt: skip
+INDEX_DRIFT: Final = Metric(
+    name="clew_index_drift", kind="gauge", source="deployment",
+    help="Threads and counts of the index of the API's machine that are not what the log says, as far as its proof "
+    "that never ends has found. Absent until that has begun.",
+)  # fmt: skip
 INDEX_BYTES: Final = Metric(
     name="clew_index_bytes", kind="gauge", source="deployment",
     help="Bytes of the index on disk.",

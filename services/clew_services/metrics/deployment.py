@@ -144,6 +144,7 @@ class DeploymentMetrics(Collector):
         except (ClewError, TimeoutError, OSError):
             return {}
         return {
+            **({catalogue.INDEX_DRIFT: {"": fresh.drift}} if fresh.drift is not None else {}),
             catalogue.INDEX_BEHIND: {"": fresh.behind},
             catalogue.INDEX_SECONDS: {"": fresh.seconds},
             catalogue.INDEX_ASIDE: {"": fresh.aside},

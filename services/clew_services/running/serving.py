@@ -188,7 +188,10 @@ async def _feed_index(
 ) -> None:
     ready.set()
     due = Due(settings.index_snapshot_seconds or math.inf)
-    await clew.index_feeder(settings.index_folder, dedicated=dedicated, due=due).run(stop)
+    feeder = clew.index_feeder(settings.index_folder, dedicated=dedicated, due=due)
+    async with asyncio.TaskGroup() as both:
+        both.create_task(feeder.run(stop))
+        both.create_task(clew.index_watch(settings.index_folder, settings.prove_rate, feeder).run(stop))
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -1,0 +1,91 @@
+"""The watch over a machine's index: a proof that never ends, at a low rate, by whoever feeds it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from msgspec.structs import replace
+
+from clew_events.errors import ClewError
+from clew_events.subjects import Address
+from clew_projections.history import Histories
+from clew_projections.index import proved
+from clew_projections.index.folder import Folder
+from clew_projections.index.proved import IndexProved
+from clew_projections.index.proving import IndexProof
+
+PAGE: Final = 32
+"""Threads compared between two notes of how far it is."""
+ROUND: Final = 60.0
+"""Seconds at least from the beginning of one round to that of the next."""
+PAUSE: Final = 5.0
+"""Seconds before looking again where there is nothing to do, or what did not answer."""
+
+logger = logging.getLogger(__name__)
+
+
+class IndexWatch:
+    """Proves the generation that is asked, at most ``rate`` threads a second, while ``feeding`` says so."""
+
+    def __init__(self, folder: Folder, histories: Histories, rate: float, feeding: Callable[[], bool]) -> None:
+        self._folder = folder
+        self._histories = histories
+        self._rate = rate
+        self._feeding = feeding
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Prove until ``stop`` is set; not at all at a rate of 0."""
+        while self._rate > 0 and not stop.is_set():
+            pause = PAUSE
+            try:
+                pause = await self.step() / self._rate or PAUSE
+            except (ClewError, OSError) as fault:
+                logger.warning("the proof of the index waits: %s", fault)
+            try:
+                async with asyncio.timeout(pause):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def step(self) -> int:
+        """Go on by some threads; how many, 0 if there was nothing to do.
+
+        Raises:
+            Unavailable: the log does not answer, or the file cannot be read.
+            OSError: the disk does not take how far it is.
+        """
+        pointer, now = self._folder.pointer(), datetime.now(UTC)
+        if pointer is None or not pointer.ready or not self._feeding():
+            return 0
+        number = pointer.generation
+        known = proved.read(self._folder.path, number) or IndexProved(generation=number, began_at=now)
+        if not known.place and known.since is not None and (now - known.began_at).total_seconds() < ROUND:
+            return 0
+        proof = IndexProof(self._folder.file(number), self._histories)
+        page, place = await proof.page(known.place, PAGE)
+        if not page:
+            for what in (wrong := await proof.counts()):
+                self._say(what)
+            known = IndexProved(
+                generation=number, began_at=now, since=known.began_at, drifted_before=known.drifted + len(wrong)
+            )
+        else:
+            wrong = [what for what in await asyncio.gather(*(self._one(proof, each) for each in page)) if what]
+            threads, drifted = known.threads + len(page), known.drifted + len(wrong)
+            began = known.began_at if known.place else now
+            known = replace(known, place=place, threads=threads, drifted=drifted, began_at=began)
+        proved.write(self._folder.path, known)
+        return max(1, len(page))
+
+    async def _one(self, proof: IndexProof, address: Address) -> str | None:
+        what = await proof.thread(address)
+        if what is not None:
+            self._say(f"thread {address.thread} of tenant {address.tenant}: {what}")
+        return what
+
+    def _say(self, what: str) -> None:
+        logger.error("drift of the index in %s: %s. 'clew rebuild index' makes it anew", self._folder.path, what)
