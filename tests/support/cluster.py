@@ -58,7 +58,7 @@ class Node:
 
     @property
     def runs(self) -> bool:
-        return self._process is not None
+        return self._process is not None and self._process.poll() is None
 
     def is_healthy(self) -> bool:
         """It takes clients, and every stream and consumer that it has a part in is up to date here."""
@@ -104,7 +104,7 @@ class Cluster:
         return ",".join(f"nats://{user}:{PASSWORD}@{node.client}" for node in nodes)
 
     def start(self, *numbers: int) -> None:
-        for number in numbers or NUMBERS:
+        for number in numbers:
             self.nodes[number].start(self.environment)
 
     def stop(self) -> None:
@@ -132,7 +132,7 @@ class Cluster:
 def running_cluster(folder: Path) -> Iterator[Cluster]:
     """Three servers that have found each other."""
     cluster = Cluster(folder)
-    cluster.start()
+    cluster.start(*NUMBERS)
     try:
         cluster.until_healthy()
         yield cluster

@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager, suppress
 
 from msgspec import Struct
 from nats.aio.msg import Msg
+from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.errors import ServiceUnavailableError
 
 from clew_events.codec import recorded
 from clew_events.commit import Commit, Position, Recorded
@@ -40,12 +42,24 @@ async def raw(clew: Clew, stream: str) -> list[tuple[int, Msg]]:
     subscription = await js.pull_subscribe("", stream=stream, config=config)
     found: list[tuple[int, Msg]] = []
     while len(found) < held:
-        messages = await subscription.fetch(min(page, held - len(found)), timeout=5)
+        messages = await _fetched(subscription, min(page, held - len(found)))
         found += [(message.metadata.sequence.stream, message) for message in messages]
     # By itself it would stay for a while, and on a cluster a server that misses one is not well.
     await js.delete_consumer(stream, (await subscription.consumer_info()).name)
     await subscription.unsubscribe()
     return found
+
+
+async def _fetched(subscription: JetStreamContext.PullSubscription, most: int) -> list[Msg]:
+    """The next messages. On a cluster it takes a moment until every server knows where a new consumer is."""
+
+    async def fetched() -> list[Msg]:
+        try:
+            return await subscription.fetch(most, timeout=5)
+        except ServiceUnavailableError:
+            return []
+
+    return await eventually(fetched)
 
 
 async def log_of(clew: Clew) -> dict[Address, list[Recorded]]:

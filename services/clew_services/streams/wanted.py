@@ -36,6 +36,16 @@ _SECOND: Final = 1_000_000_000
 Config = dict[str, object]
 
 
+def _compression(replicas: int) -> str:
+    """Blocks are compressed on one server only.
+
+    A server of a cluster that was killed and comes back cuts off what the others do not have, and nats-server 2.15.1
+    then compresses the block that it goes on writing to: what follows is written past it as it is, and the block cannot
+    be read any more.
+    """
+    return "s2" if replicas == 1 else "none"
+
+
 def _log(shard: int, shards: int, replicas: int, max_msg_size: int) -> Config:
     return {
         "name": event_stream(shard),
@@ -47,7 +57,7 @@ def _log(shard: int, shards: int, replicas: int, max_msg_size: int) -> Config:
         "num_replicas": replicas,
         "max_msg_size": max_msg_size,
         "duplicate_window": 120 * _SECOND,
-        "compression": "s2",
+        "compression": _compression(replicas),
         "allow_direct": True,
         "allow_atomic": True,
         "allow_rollup_hdrs": False,
@@ -93,7 +103,7 @@ def _keys(replicas: int) -> Config:
         "num_replicas": replicas,
         "max_msgs_per_subject": 1,
         "max_age": 0,
-        "compression": "s2",
+        "compression": _compression(replicas),
         "allow_direct": True,
         "allow_rollup_hdrs": False,
         # Processes hear that a key has changed, and then ask for what it has become.
@@ -149,7 +159,7 @@ def _inbox(replicas: int, max_msg_size: int) -> Config:
         "max_msgs": 1_000_000,
         "max_age": 0,
         "duplicate_window": 120 * _SECOND,
-        "compression": "s2",
+        "compression": _compression(replicas),
         "allow_direct": True,
         "metadata": {FORMAT: "1"},
     }
@@ -167,7 +177,7 @@ def _rejected(replicas: int) -> Config:
         "max_msgs": 1_000_000,
         "max_age": 0,
         "duplicate_window": 120 * _SECOND,
-        "compression": "s2",
+        "compression": _compression(replicas),
         "allow_direct": True,
         "metadata": {FORMAT: "1"},
     }
@@ -183,7 +193,7 @@ def _checkpoints(replicas: int) -> Config:
         "discard": "new",
         "num_replicas": replicas,
         "duplicate_window": 120 * _SECOND,
-        "compression": "s2",
+        "compression": _compression(replicas),
         "allow_direct": True,
         "allow_rollup_hdrs": False,
         "deny_delete": True,
