@@ -66,6 +66,7 @@ FULL = {
     "order": "asc",
     "after": "msg_" + "b" * 24,
     "n": 3,
+    "number": 3,
     "start": 1,
     "time": "2026-01-01T00:00:00Z",
     **MESSAGE,
