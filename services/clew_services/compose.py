@@ -8,7 +8,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from clew_events.subjects import event_stream
-from clew_projections.audit import Audit
 from clew_projections.buckets import Bucket
 from clew_projections.checkpoint import Checkpoint
 from clew_projections.current import Current
@@ -190,10 +189,6 @@ class Clew:
         """A generation as this process would use it, live or not."""
         replicated = self.deployment.replicas > 1
         return Side(self.js, generation, self.histories, self._connection, fold=self.fold, replicated=replicated)
-
-    def audit(self) -> Audit:
-        """Reads the whole log and checks its chains."""
-        return Audit(self.js, self.deployment.shards, replicated=self.deployment.replicas > 1)
 
     def verifier(self) -> Verifier:
         """Walks the chains of the log."""

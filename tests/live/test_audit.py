@@ -18,10 +18,11 @@ from clew_events.errors import Corrupt
 from clew_events.queries import GetThread
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_projections.audit import Finding
 from clew_projections.buckets import Bucket, checkpoint_key, message_key, thread_key
+from clew_projections.finding import Finding
 from clew_projections.views import encode
 from clew_services.compose import Clew, connected
+from support.auditing import audit
 from support.deployments import deployed
 from support.waiting import eventually
 
@@ -58,7 +59,7 @@ async def rewrite(clew: Clew, address: Address, forged: Bodies) -> None:
 
 
 async def findings(clew: Clew) -> dict[Address, Finding]:
-    return {address: folded.finding async for address, folded in clew.audit().verify() if folded.finding is not None}
+    return {address: folded.finding async for address, folded in audit(clew).verify() if folded.finding is not None}
 
 
 def altered(victim: Bodies, other: Bodies) -> Bodies:

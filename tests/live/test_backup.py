@@ -30,6 +30,7 @@ from clew_services.compose import Clew
 from clew_services.embedded import data_folder
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.streams.wanted import streams as wanted
+from support.auditing import audit
 from support.deployments import FAST, deployed
 from support.truth import buckets_equal_the_log, projecting, raw
 from support.waiting import eventually
@@ -140,7 +141,7 @@ async def test_a_backup_under_load_brings_back_exactly_what_was_there(
         # Reads are right before there is any view; then the projector makes them all.
         seen = await again.reader.thread("default", GetThread(thread_id="thread_lane0"))
         assert seen.n > 1
-        assert [folded.finding async for _, folded in again.audit().verify() if folded.finding] == []
+        assert [folded.finding async for _, folded in audit(again).verify() if folded.finding] == []
         async with projecting(again):
             await buckets_equal_the_log(again)
         assert {each.finding async for each in again.prover().prove()} == {None}

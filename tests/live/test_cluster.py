@@ -30,6 +30,7 @@ from clew_projections.jetstream import MSG_ID
 from clew_services import compose
 from clew_services.apps import serve_inbox
 from clew_services.compose import Clew
+from support.auditing import audit
 from support.cluster import NUMBERS, Cluster, running_cluster
 from support.truth import buckets_equal_the_log, commits_of, log_of, projecting
 from support.up import clew
@@ -252,7 +253,7 @@ class Load:
 
 async def clean(clew: Clew) -> None:
     """The record is whole, and the buckets follow from it."""
-    verified = [folded.finding async for _, folded in clew.audit().verify()]
+    verified = [folded.finding async for _, folded in audit(clew).verify()]
     assert verified
     assert set(verified) == {None}
     assert {each.finding async for each in clew.prover().prove()} == {None}

@@ -9,8 +9,8 @@ from bench.generating import Plan, generate, generated
 from bench.generating.planning import lengths
 
 from clew_events.subjects import address_of, event_stream
-from clew_projections.audit import Audit
 from clew_services.compose import Clew, connected
+from support.auditing import Audit
 from support.truth import log_of, raw
 
 SMALL = Plan(commits=3_000, threads=250, seed=7)

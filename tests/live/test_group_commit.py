@@ -13,6 +13,7 @@ from clew_projections.exchange import Timeout
 from clew_projections.jetstream import BATCH_ID, Ack, JetStream, Outgoing
 from clew_services.compose import Clew
 from clew_services.group_commit import ShardWriter
+from support.auditing import audit
 
 
 def outgoing(subject: str, message_id: str, expected: int = 0) -> Outgoing:
@@ -104,7 +105,7 @@ async def test_commands_in_a_crowd_are_each_carried_out_once(clew: Clew) -> None
     assert len({each.position for each in done}) == 400
     state = [await clew.js.api(f"STREAM.INFO.{event_stream(shard)}") for shard in range(2)]
     assert sum(each["state"]["messages"] for each in state) == 400  # type: ignore[index]
-    async for _, folded in clew.audit().verify():
+    async for _, folded in audit(clew).verify():
         assert folded.finding is None
 
 

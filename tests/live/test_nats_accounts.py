@@ -25,6 +25,7 @@ from clew_projections.buckets import THREADS
 from clew_services import compose, streams
 from clew_services.embedded import binary, server
 from support.accounts import ROLES, SHARDS, Accounts, User, asking, connected_as, everything, settled
+from support.auditing import audit
 from support.doors import ASKING, CHANGING, HEARS, LISTENING, SERVING, SPEAKS
 from support.nats_services import served
 from support.up import CLEW, ROOT, clew, environment
@@ -347,9 +348,10 @@ async def _until(stream: asyncio.StreamReader, words: bytes) -> AsyncIterator[by
 async def test_what_was_done_here_broke_nothing(
     accounts: Accounts, service: compose.Clew, operator: compose.Connection
 ) -> None:
+    await service.handler.handle("acme", CreateThread())
     await settled(operator)
     async with compose.connected(accounts.url("operator"), name="auditor") as composed:
-        found = [folded.finding async for _, folded in composed.audit().verify()]
+        found = [folded.finding async for _, folded in audit(composed).verify()]
     assert found
     assert not any(found)
     denied = [line for line in accounts.log().splitlines() if "Violation" in line and '"clew/user:clew"' in line]

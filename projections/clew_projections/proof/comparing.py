@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from clew_events.subjects import Address
-from clew_projections.audit import Finding
+from clew_projections.finding import Finding
 from clew_projections.proof.chains import Chains
 from clew_projections.proof.checkpoint import Checkpoint, ShardHeads
 from clew_projections.proof.heads import Head, leaves_of

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
-from clew_projections.audit import Finding
+from clew_projections.finding import Finding
 from clew_projections.jetstream import JetStream
 from clew_projections.proof.chains import Chains
 from clew_projections.proof.diagnosis import diagnose

@@ -16,10 +16,10 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
-from clew_projections.audit import Finding
 from clew_projections.buckets import Bucket, Value, message_key, parked_key, thread_key
 from clew_projections.checkpoint import marked
 from clew_projections.doubt import Doubts
+from clew_projections.finding import Finding
 from clew_projections.history import Histories
 from clew_projections.proving.folding import Folded, fold
 from clew_projections.views import MessageView, ThreadView, absent, decode_message, decode_thread

@@ -9,7 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from clew_events.subjects import Address
-from clew_projections.audit import Finding
+from clew_projections.finding import Finding
 from clew_projections.history import Histories
 from clew_projections.index.proving import IndexProof, Told
 from clew_projections.jetstream import JetStream

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from clew_events.subjects import Address
-from clew_projections.audit import Finding
+from clew_projections.finding import Finding
 from clew_projections.jetstream import JetStream
 from clew_projections.proving.comparing import Compared, Comparing
 from clew_projections.proving.indexed import Indexed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from clew_projections.audit import Finding
+from clew_projections.finding import Finding
 from clew_projections.jetstream import JetStream
 from clew_projections.proof.chains import Chains
 from clew_projections.proof.comparing import cut_off, differing, differs, said_of

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import CHECKPOINT, CHECKPOINT_STREAM, checkpoint_subject
-from clew_projections.audit import Finding
+from clew_projections.finding import Finding
 from clew_projections.jetstream import JetStream, Stored
 from clew_projections.replicas import until
 from clew_services.checkpoints.note import VerifierKey

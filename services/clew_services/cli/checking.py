@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgres
 from rich.text import Text
 
 from clew_events.subjects import Address
-from clew_projections.audit import Finding
+from clew_projections.finding import Finding
 from clew_services import compose
 from clew_services.cli import display
 from clew_services.cli.outcome import EXIT_CODES, print_json

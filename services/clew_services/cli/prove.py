@@ -9,7 +9,7 @@ import click
 from msgspec import Struct
 
 from clew_events.subjects import Address
-from clew_projections.audit import Finding
+from clew_projections.finding import Finding
 from clew_projections.generations.record import repaired
 from clew_projections.proving.comparing import Compared
 from clew_projections.proving.indexed import CODE as INDEX_DRIFT

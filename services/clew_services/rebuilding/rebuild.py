@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from clew_events.errors import Conflict, Unavailable
 from clew_events.subjects import event_stream
-from clew_projections.audit import Finding
+from clew_projections.finding import Finding
 from clew_projections.generations import record
 from clew_projections.generations.record import Record
 from clew_projections.generations.side import Side

@@ -1,4 +1,4 @@
-"""The audit: histories folded from the log alone, every chain checked link by link."""
+"""The plainest audit there can be, to hold others against: every thread of the log in memory, folded link by link."""
 
 from __future__ import annotations
 
@@ -9,21 +9,12 @@ from msgspec import Struct
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of, shard_subjects
 from clew_projections.advancing import advance, advance_message, touched
+from clew_projections.finding import Finding
 from clew_projections.history import read
 from clew_projections.jetstream import JetStream, Stored
 from clew_projections.replicas import until
 from clew_projections.views import MessageView, ThreadView, absent
-
-
-class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that is not as it must be; ``seq`` is the place in the shard's stream, where there is one."""
-
-    tenant: str
-    thread: str
-    code: str
-    what: str
-    shard: int
-    seq: int | None = None
+from clew_services.compose import Clew
 
 
 class Folded(Struct, kw_only=True):
@@ -103,3 +94,8 @@ def _continue(thread: Folded, stored: Stored, shard: int) -> Finding | None:
         )
     thread.view = view
     return None
+
+
+def audit(clew: Clew) -> Audit:
+    """An audit of a composed deployment."""
+    return Audit(clew.js, clew.deployment.shards, replicated=clew.deployment.replicas > 1)
