@@ -8,7 +8,8 @@ of the number expected, and otherwise the server is asked to search.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Final
 
 from msgspec import Struct
@@ -67,7 +68,7 @@ class Trail:
                     break
             else:
                 return
-        while ahead_of := [Spot(m, known[m]) for m in range(n + 1, n + 1 + ahead) if m in known]:
+        while ahead_of := _run(known, range(n + 1, n + 1 + ahead)):
             page = await self._exactly(address, ahead_of)
             for link in page:
                 yield link.recorded
@@ -90,8 +91,7 @@ class Trail:
         while link is not None:
             yield link.recorded
             n = link.recorded.commit.n
-            places = [Spot(m, known[m]) for m in range(n - 1, max(0, n - 1 - ahead), -1) if m in known]
-            for link in await self._exactly(address, places):
+            for link in await self._exactly(address, _run(known, range(n - 1, max(0, n - 1 - ahead), -1))):
                 yield link.recorded
             link = await self._previous(address, link)
 
@@ -181,3 +181,8 @@ def _known(view: ThreadView) -> Mapping[int, int]:
     """The sequences that a view remembers, by the numbers of their commits."""
     first = view.n - len(view.commands) + 1
     return {n: spent.seq for n, spent in enumerate(view.commands, start=first)}
+
+
+def _run(known: Mapping[int, int], numbers: Iterable[int]) -> list[Spot]:
+    """The spots of some commits, up to the first that a view does not know: beyond it others would be left out."""
+    return [Spot(n, known[n]) for n in takewhile(known.__contains__, numbers)]

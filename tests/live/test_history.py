@@ -179,6 +179,24 @@ async def test_where_hints_are_wrong_the_log_is_searched(clew: Clew) -> None:
     assert await clew.trail.spot(lying, Spot(5)) == Spot(5, log[4].position.seq)
 
 
+async def test_however_old_a_hint_is_no_commit_is_left_out(clew: Clew) -> None:
+    await long_history(clew, "thread_aged", 12)
+    thread = Address("default", "thread_aged")
+    log = [found async for found in clew.histories.after(thread, 0)]
+    aged = [absent(*thread)]
+    for found in log:
+        aged.append(advance(aged[-1], found))
+    forgetful = [replace(view, commands=view.commands[-2:]) for view in aged]
+    for hint in aged + forgetful:
+        for ahead in (2, 128):
+            for n in range(13):
+                assert [each async for each in clew.trail.onward(hint, Spot(n), ahead)] == log[n:]
+            for place, found in enumerate(log):
+                before = Spot(found.commit.n, found.position.seq)
+                assert [each async for each in clew.trail.back(hint, before, ahead)] == log[:place][::-1]
+            assert [each async for each in clew.trail.back(hint, None, ahead)] == log[::-1]
+
+
 async def test_a_guard_that_leads_nowhere_does_not_end_a_history(clew: Clew) -> None:
     thread, prev = "thread_unguarded", None
     for n in (1, 2, 3):

@@ -131,7 +131,8 @@ async def test_readiness_tells_a_frozen_projector_from_an_idle_one(up: Up) -> No
         assert isinstance(shards, list)
         return all(each == {"shard": each["shard"], "state": "idle"} for each in shards)
 
-    await eventually(idle)
+    # What a projector that was killed had in hand comes again after ten seconds.
+    await eventually(idle, within=40)
     frozen = projector(up)
     os.kill(frozen, signal.SIGSTOP)
     try:

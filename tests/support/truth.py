@@ -150,7 +150,7 @@ async def projecting(clew: Clew) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def impatient(clew: Clew) -> None:
-    """Have deliveries that a dead projector never acknowledged come again after one second instead of thirty.
+    """Have deliveries that a dead projector never acknowledged come again after one second instead of ten.
 
     To be called when everybody who verifies the deployment has done so.
     """

@@ -222,7 +222,7 @@ def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
 
 def consumers() -> Iterator[tuple[str, Config]]:
     """Every durable consumer of a deployment but those of its generations, with its stream."""
-    yield INBOX_STREAM, _consumer(HANDLERS, "Clew: feeds the handlers of inbox commands.", 2_000)
+    yield INBOX_STREAM, _consumer(HANDLERS, "Clew: feeds the handlers of inbox commands.", 2_000, ack_wait=30)
 
 
 def buckets(generation: int, replicas: int) -> Iterator[Config]:
@@ -236,7 +236,7 @@ def buckets(generation: int, replicas: int) -> Iterator[Config]:
 def feeders(generation: int, shards: int) -> Iterator[tuple[str, Config]]:
     """The durable consumers that feed a generation's projectors, with their streams."""
     for shard in range(shards):
-        yield event_stream(shard), _consumer(projector(generation), "Clew: feeds the projectors.", 10_000)
+        yield event_stream(shard), _consumer(projector(generation), "Clew: feeds the projectors.", 10_000, ack_wait=10)
 
 
 def projector(generation: int) -> str:
@@ -244,14 +244,16 @@ def projector(generation: int) -> str:
     return bucket_names(generation)[0]
 
 
-def _consumer(name: str, description: str, max_ack_pending: int) -> Config:
+def _consumer(name: str, description: str, max_ack_pending: int, *, ack_wait: int) -> Config:
+    # What a process that died had in hand comes again after ``ack_wait`` seconds. Twice does no harm, so it need not be
+    # long; but it must end well before a projection that stands still for its sake is called stuck.
     return {
         "name": name,
         "durable_name": name,
         "description": description,
         "deliver_policy": "all",
         "ack_policy": "explicit",
-        "ack_wait": 30 * _SECOND,
+        "ack_wait": ack_wait * _SECOND,
         "max_deliver": -1,
         "max_ack_pending": max_ack_pending,
     }
