@@ -24,7 +24,7 @@ from clew_projections.advancing import advance
 from clew_projections.views import ThreadView, absent
 from clew_services import compose
 from clew_services.compose import Clew
-from clew_services.log import Appended, Log
+from clew_services.handling.log import Appended, Log
 
 TENANT = "bench"
 SHORT, LONG = 10, 100_000

@@ -19,7 +19,8 @@ from msgspec import Struct
 from bench.generating.inventing import Thread
 from bench.generating.planning import Plan, Planned, planned
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_projections.jetstream import EXPECTED, MSG_ID, JetStream, Outgoing
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import EXPECTED, MSG_ID, Outgoing
 from clew_services import compose, streams
 from clew_services.embedded.server import EmbeddedServer
 

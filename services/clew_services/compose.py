@@ -8,22 +8,21 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from clew_events.subjects import event_stream
-from clew_projections.buckets import Bucket
-from clew_projections.checkpoint import Checkpoint
-from clew_projections.current import Current
-from clew_projections.deliveries import Deliveries
-from clew_projections.doubt import Doubts
+from clew_projections.buckets.bucket import Bucket
+from clew_projections.buckets.checkpoint import Checkpoint
+from clew_projections.buckets.doubt import Doubts
+from clew_projections.buckets.spent import SpentIds
 from clew_projections.feed import Feed
 from clew_projections.feed.tail import Tail
 from clew_projections.fold import FOLD
-from clew_projections.from_log import FromLog
 from clew_projections.generations.alias import Alias, Written
 from clew_projections.generations.feeding import feed
 from clew_projections.generations.following import following as following_generations
 from clew_projections.generations.live import Live
 from clew_projections.generations.record import Generation
 from clew_projections.generations.side import Side
-from clew_projections.history import Histories
+from clew_projections.histories.history import Histories
+from clew_projections.histories.trail import Trail
 from clew_projections.index.current import CurrentIndex
 from clew_projections.index.feeding import Due, Feeder
 from clew_projections.index.folder import Folder
@@ -33,10 +32,13 @@ from clew_projections.index.rebuilding import IndexProgress, IndexRebuild
 from clew_projections.index.snapshots import Snapshots
 from clew_projections.index.starting import Start
 from clew_projections.index.watch import IndexWatch
-from clew_projections.message_views import MessageViews
-from clew_projections.parking import Parked, parked
-from clew_projections.projecting import Projecting
-from clew_projections.projector import Projector
+from clew_projections.present.current import Current
+from clew_projections.present.from_log import FromLog
+from clew_projections.projecting.applying import Projecting
+from clew_projections.projecting.deliveries import Deliveries
+from clew_projections.projecting.message_views import MessageViews
+from clew_projections.projecting.parking import Parked, parked
+from clew_projections.projecting.projector import Projector
 from clew_projections.proof.verifying import Verifier
 from clew_projections.proving.comparing import Comparing
 from clew_projections.proving.indexed import Indexed
@@ -45,27 +47,25 @@ from clew_projections.proving.repairing import Repairing
 from clew_projections.proving.strays import Strays
 from clew_projections.proving.sweeping import Sweep
 from clew_projections.proving.watch import Watch
-from clew_projections.spent import SpentIds
-from clew_projections.trail import Trail
 from clew_services import streams
+from clew_services.answering.history_pages import HistoryPages
+from clew_services.answering.lists import Lists
+from clew_services.answering.past import Past
+from clew_services.answering.reader import Reader
 from clew_services.checkpoints.asking import CheckpointQueries
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.proving import Proofs
-from clew_services.handle import Handler
-from clew_services.history_pages import HistoryPages
+from clew_services.deciding.limits import DEFAULT, Limits
+from clew_services.handling.handle import Handler
+from clew_services.handling.log import Log
+from clew_services.handling.repeats import Repeats
 from clew_services.keys import Keys
 from clew_services.keys.following import following
 from clew_services.keys.ring import KeyRing
-from clew_services.limits import DEFAULT, Limits
-from clew_services.lists import Lists
-from clew_services.log import Log
 from clew_services.memory import Memory
 from clew_services.nats_connection import INBOX_PREFIX, Connection, connection
 from clew_services.observing import NOBODY, Observer
 from clew_services.packs.exporting import Exporter
-from clew_services.past import Past
-from clew_services.reader import Reader
-from clew_services.repeats import Repeats
 from clew_services.streams import Deployment
 from clew_services.tracing import UNTRACED, Tracing
 

@@ -14,8 +14,8 @@ from nats.errors import Error as NatsError
 
 from clew_events.errors import Unavailable
 from clew_events.servers import addresses, login
-from clew_projections.exchange import Exchange
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.exchange import Exchange
 from clew_services.nats_client import LeanClient
 
 RECONNECT_WAIT: Final = 0.25

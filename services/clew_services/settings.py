@@ -13,8 +13,8 @@ from clew_events.errors import Invalid
 from clew_events.ids import MAX_ORDINAL
 from clew_events.servers import addresses
 from clew_events.subjects import MAX_SHARDS
+from clew_services.deciding.limits import DEFAULT, Limits
 from clew_services.embedded.config import MAX_PAYLOAD
-from clew_services.limits import DEFAULT, Limits
 
 NATS_PORT: Final = 4222
 LIMITING: Final = ("max_body", "max_message", "max_messages", "max_create", "rate", "burst")

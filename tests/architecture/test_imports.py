@@ -14,7 +14,7 @@ HOMES = {
     "clew_projections": ROOT / "projections",
     "clew_events": ROOT / "events",
 }
-PURE = ("clew_services.decide", "clew_projections.fold", "clew_projections.views")
+PURE = ("clew_services.deciding.decide", "clew_projections.fold", "clew_projections.views")
 IMPURE = {
     "asyncio",
     "http",
@@ -134,8 +134,13 @@ def test_rules_and_folds_have_no_clock_no_chance_and_no_io_nor_has_anything_they
 
 
 def test_everything_the_rules_use_is_looked_at() -> None:
-    reached = closure("clew_services.decide")
-    assert {"clew_services.decide", "clew_projections.fold", "clew_events.events", "clew_events.commands"} <= reached
+    reached = closure("clew_services.deciding.decide")
+    assert {
+        "clew_services.deciding.decide",
+        "clew_projections.fold",
+        "clew_events.events",
+        "clew_events.commands",
+    } <= reached
 
 
 def test_frameworks_are_known_at_the_edges_only() -> None:

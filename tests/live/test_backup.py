@@ -17,7 +17,8 @@ from click.testing import CliRunner, Result
 from clew_events.errors import AlreadyExists, ClewError, Conflict, Corrupt, Invalid, Unavailable
 from clew_events.queries import GetFeed, GetThread
 from clew_events.subjects import INBOX_STREAM, REJECTED_STREAM, event_stream
-from clew_projections.jetstream import MSG_ID, JetStream
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import MSG_ID
 from clew_services import compose, streams
 from clew_services.apps import serve_inbox
 from clew_services.backups import manifest, restoring, taking, wire

@@ -16,7 +16,7 @@ import pytest
 from clew_events.errors import Corrupt, NotFound
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream, shard_of
 from clew_projections.finding import Finding
-from clew_projections.jetstream import Refused
+from clew_projections.jetstream.messages import Refused
 from clew_projections.proof.checkpoint import Checkpoint, encode
 from clew_projections.proof.heads import Head
 from clew_projections.proof.kept import Kept

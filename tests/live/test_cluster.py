@@ -26,7 +26,7 @@ from clew_events.queries import GetMessage, GetThread
 from clew_events.replies import Done
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import event_stream
-from clew_projections.jetstream import MSG_ID
+from clew_projections.jetstream.messages import MSG_ID
 from clew_services import compose
 from clew_services.apps import serve_inbox
 from clew_services.compose import Clew

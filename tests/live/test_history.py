@@ -20,10 +20,10 @@ from clew_events.replies import Entry, History
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.advancing import advance
-from clew_projections.jetstream import EXPECTED, MSG_ID, Ack
-from clew_projections.trail import Spot
+from clew_projections.histories.trail import Spot
+from clew_projections.jetstream.messages import EXPECTED, MSG_ID, Ack
 from clew_projections.views import absent
-from clew_services import history_pages
+from clew_services.answering import history_pages
 from clew_services.compose import Clew
 from support.asgi import IN, call
 from support.commits import CREATED, commit, store

@@ -15,7 +15,7 @@ from nats.js.client import JetStreamContext
 
 from clew_events.commands import CreateThread
 from clew_events.subjects import Address
-from clew_projections.buckets import Bucket
+from clew_projections.buckets.bucket import Bucket
 from clew_services.apps import serve_inbox
 from clew_services.apps.inbox import lease as leases
 from clew_services.apps.inbox.lease import Held, Lease, Lost

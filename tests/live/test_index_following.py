@@ -11,7 +11,8 @@ import pytest
 
 from clew_events.errors import Unavailable
 from clew_projections.index.ordered import Ordered
-from clew_projections.jetstream import JetStream, Stored
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import Stored
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
 from support.indexes import caught_up, created, fed, names, threads

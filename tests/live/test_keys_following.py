@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from clew_events.errors import NotFound, Unavailable
-from clew_projections.buckets import Value
+from clew_projections.buckets.bucket import Value
 from clew_services import streams
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer

@@ -20,7 +20,7 @@ from clew_events.client import connect
 from clew_events.client import sync as waiting
 from clew_events.commit import Position
 from clew_events.errors import Invalid, Unavailable
-from clew_services import lists
+from clew_services.answering import lists
 from clew_services.apps import serve_commands, serve_queries
 from clew_services.cli import main
 from clew_services.compose import Clew

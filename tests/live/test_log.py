@@ -16,10 +16,10 @@ from clew_events.errors import TooLarge, Unavailable
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.handle import Handler
-from clew_services.log import Appended, Behind, Log
+from clew_services.handling.handle import Handler
+from clew_services.handling.log import Appended, Behind, Log
+from clew_services.handling.repeats import Repeats
 from clew_services.memory import Memory
-from clew_services.repeats import Repeats
 from support.commits import CREATED, NOON, added, commit
 from support.proxy import Proxy, between
 from support.truth import commits_of, log_of, raw

@@ -15,7 +15,7 @@ from clew_events.errors import Conflict, Corrupt, Unavailable
 from clew_events.events import MessageDeleted, MetadataUpdated
 from clew_events.ids import message_id as id_of
 from clew_events.subjects import Address, event_stream
-from clew_projections.jetstream import stream_state
+from clew_projections.jetstream.calls import stream_state
 from clew_projections.packs.checking import Progress
 from clew_projections.packs.form import Scope
 from clew_projections.packs.reading import Pack

@@ -23,7 +23,7 @@ from clew_events.subjects import Address
 from clew_projections.replaying.blame import blame
 from clew_projections.replaying.difference import difference
 from clew_projections.replaying.times import NOW, moment
-from clew_services import past
+from clew_services.answering import past
 from clew_services.apps import serve_queries
 from clew_services.compose import Clew
 from clew_services.http.admission import needed

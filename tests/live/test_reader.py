@@ -25,7 +25,7 @@ from clew_events.queries import (
 from clew_events.replies import Found, History, Moment
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address, shard_of
-from clew_projections.buckets import MESSAGES, THREADS, message_key, thread_key
+from clew_projections.buckets.bucket import MESSAGES, THREADS, message_key, thread_key
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
 from support.commits import CREATED, THREAD, added, chain, commit, store

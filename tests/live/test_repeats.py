@@ -11,7 +11,7 @@ from clew_events.errors import IdReused
 from clew_events.replies import Done
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address
-from clew_projections.spent import mark
+from clew_projections.buckets.spent import mark
 from clew_services.compose import Clew, connected
 from clew_services.streams import verify
 from clew_services.streams.wanted import SPENT_IDS_KEPT

@@ -16,7 +16,7 @@ from clew_events.commands import CreateThread
 from clew_events.errors import Fault
 from clew_projections.generations import record
 from clew_projections.index.freshness import IndexFreshness
-from clew_projections.parking import Parked
+from clew_projections.projecting.parking import Parked
 from clew_projections.proof.kept import Kept
 from clew_services.checkpoints.covering import Covered, covered
 from clew_services.checkpoints.heads import Heads

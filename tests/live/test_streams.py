@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_projections.generations.alias import Alias
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 from clew_services import compose, streams
 from clew_services.compose import connected
 from clew_services.embedded.server import EmbeddedServer

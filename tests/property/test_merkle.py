@@ -14,7 +14,7 @@ from clew_events.codec import encode
 from clew_events.commit import body_hash
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, event_subject, shard_of
-from clew_projections.jetstream import Stored
+from clew_projections.jetstream.messages import Stored
 from clew_projections.proof.checkpoint import FORMAT, Checkpoint, ShardHeads
 from clew_projections.proof.heads import Head, key_of, leaf_of, leaves_of
 from clew_projections.proof.inclusion import check_included

@@ -18,10 +18,10 @@ from clew_events.errors import ClewError, Corrupt
 from clew_events.replies import Done
 from clew_events.subjects import event_stream
 from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.buckets import THREADS
+from clew_projections.buckets.bucket import THREADS
 from clew_projections.views import MessageView, absent
 from clew_services.compose import Clew, connected
-from clew_services.decide import decide
+from clew_services.deciding.decide import decide
 from clew_services.embedded.server import EmbeddedServer
 from support.deployments import deployed
 from support.simulation import NOWHERE, commands

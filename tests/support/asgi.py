@@ -24,7 +24,7 @@ from clew_events.listing import ListThreads
 from clew_events.objects import Gone, Message, MessagePage, Resources, TextPart, TextValue, Thread
 from clew_events.queries import GetFeed, GetMessage, GetThread, ListMessages
 from clew_events.replies import Done, Feed, Found
-from clew_projections.parking import Parked
+from clew_projections.projecting.parking import Parked
 from clew_services.http.app import create_app
 from clew_services.keys import Keys
 from clew_services.observing import NOBODY

@@ -9,7 +9,7 @@ from clew_events.codec import encode
 from clew_events.commit import FORMAT, Recorded
 from clew_events.subjects import Address, event_subject
 from clew_projections.fold import FOLD
-from clew_projections.jetstream import Stored
+from clew_projections.jetstream.messages import Stored
 from clew_projections.packs import form
 from clew_projections.packs.form import Covering, Opening, Scope
 from clew_projections.packs.partial import Totals

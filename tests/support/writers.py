@@ -6,10 +6,10 @@ from clew_events.commands import AddMessage, CreateThread, DeleteMessage, Delete
 from clew_events.replies import Done
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_services.compose import Clew
-from clew_services.handle import Handler
-from clew_services.log import Log
+from clew_services.handling.handle import Handler
+from clew_services.handling.log import Log
+from clew_services.handling.repeats import Repeats
 from clew_services.memory import Memory
-from clew_services.repeats import Repeats
 
 TENANT = "default"
 

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from clew_projections.buckets import Bucket, Value
+from clew_projections.buckets.bucket import Bucket, Value
 from clew_services.apps.inbox import lease as leases
 from clew_services.apps.inbox.lease import Lease, Lost
 

@@ -28,7 +28,7 @@ from clew_events.requests import NewMessage
 from clew_projections.advancing import advance, advance_message
 from clew_projections.render import message_object, thread_object
 from clew_projections.views import MessageView, ThreadView, absent
-from clew_services.outcome import outcome
+from clew_services.handling.outcome import outcome
 from support.commits import CREATED, NOON, THREAD, added, chain
 
 HELLO = NewMessage(role="user", content="hello")

@@ -15,7 +15,7 @@ from clew_events.commit import body_hash
 from clew_events.errors import ClewError, Corrupt, Invalid
 from clew_events.events import MetadataUpdated
 from clew_events.subjects import Address, event_subject
-from clew_projections.jetstream import Stored
+from clew_projections.jetstream.messages import Stored
 from clew_projections.packs import form, frames
 from clew_projections.packs.checking import check
 from clew_projections.packs.form import Opening, Scope

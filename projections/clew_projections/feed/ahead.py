@@ -9,7 +9,7 @@ from typing import Final
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
 from clew_projections.feed.fed import Fed, fed
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 
 MOST: Final = 1000
 """Commits that one read asks for at most."""

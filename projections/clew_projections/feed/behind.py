@@ -10,7 +10,9 @@ from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
 from clew_projections.feed.ahead import PATIENCE
 from clew_projections.feed.fed import Fed, fed
-from clew_projections.jetstream import PAGE, JetStream, Stored
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import Stored
+from clew_projections.jetstream.reading import PAGE
 
 _GROWTH: Final = 4
 

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from clew_events.commit import Commit, Position, Recorded, body_hash
 from clew_events.errors import Corrupt
 from clew_events.subjects import address_of
-from clew_projections.history import read
-from clew_projections.jetstream import Stored
+from clew_projections.histories.history import read
+from clew_projections.jetstream.messages import Stored
 
 STAMP: Final = "Nats-Time-Stamp"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

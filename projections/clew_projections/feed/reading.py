@@ -18,7 +18,7 @@ from clew_projections.feed.behind import Behind
 from clew_projections.feed.cursor import Cursor, Mark
 from clew_projections.feed.fed import Fed
 from clew_projections.feed.wanted import Wanted
-from clew_projections.jetstream import JetStream, stream_state
+from clew_projections.jetstream.calls import JetStream, stream_state
 
 SCANNED: Final = 10_000
 """Commits that one page looks at, at most, for those that are wanted."""

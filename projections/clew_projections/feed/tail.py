@@ -23,7 +23,8 @@ from clew_events.subjects import EVENTS, LIVE, event_stream
 from clew_projections.feed.cursor import MARK, Cursor, Mark, written
 from clew_projections.feed.fed import fed
 from clew_projections.feed.listener import Heard, Listener
-from clew_projections.jetstream import JetStream, Stored, stream_state
+from clew_projections.jetstream.calls import JetStream, stream_state
+from clew_projections.jetstream.messages import Stored
 
 CHECK: Final = 5.0
 """Seconds after which the streams are asked how far they are."""

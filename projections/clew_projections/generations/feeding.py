@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 
 from clew_projections.generations.live import Live
 from clew_projections.generations.side import Side
-from clew_projections.projector import Projector
+from clew_projections.projecting.projector import Projector
 
 logger = logging.getLogger(__name__)
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clew_projections.buckets import Bucket, bucket_names
-from clew_projections.doubt import Doubts
-from clew_projections.from_log import FromLog
+from clew_projections.buckets.bucket import Bucket, bucket_names
+from clew_projections.buckets.doubt import Doubts
+from clew_projections.buckets.spent import SpentIds
 from clew_projections.generations.record import Generation
-from clew_projections.history import Histories
-from clew_projections.jetstream import JetStream
-from clew_projections.present import Reading
-from clew_projections.projected import Projected
-from clew_projections.spent import SpentIds
+from clew_projections.histories.history import Histories
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.present.from_log import FromLog
+from clew_projections.present.present import Reading
+from clew_projections.present.projected import Projected
 
 
 class Side:

@@ -11,7 +11,7 @@ from clew_events.commit import body_hash
 from clew_events.subjects import event_stream
 from clew_projections.index.disk import Unusable
 from clew_projections.index.ledger import Place
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 
 
 class _State(Struct, frozen=True):

@@ -15,12 +15,12 @@ from typing import Self, TypeVar
 from clew_events.commit import Recorded, body_hash
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of
-from clew_projections.history import read
+from clew_projections.histories.history import read
 from clew_projections.index.disk import Unusable
 from clew_projections.index.ledger import Aside, Ledger, Place
 from clew_projections.index.opening import open_for_writing
 from clew_projections.index.writing import IndexWriter
-from clew_projections.jetstream import Stored
+from clew_projections.jetstream.messages import Stored
 
 T = TypeVar("T")
 

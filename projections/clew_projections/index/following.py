@@ -16,7 +16,7 @@ from clew_events.backoff import delays
 from clew_events.errors import Unavailable
 from clew_projections.index.book import Book
 from clew_projections.index.ordered import Ordered
-from clew_projections.jetstream import Stored
+from clew_projections.jetstream.messages import Stored
 
 AT_ONCE: Final = 500
 """Commits asked of a shard at once, and that go into the index in one transaction, about."""

@@ -11,8 +11,8 @@ from clew_projections.index import proved
 from clew_projections.index.agreeing import ends
 from clew_projections.index.folder import Folder
 from clew_projections.index.ledger import notes
-from clew_projections.jetstream import JetStream
-from clew_projections.waiting import waiting
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.projecting.waiting import waiting
 
 
 class IndexFreshness(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,8 @@ from typing import Final
 
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
-from clew_projections.jetstream import JetStream, Stored
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import Stored
 
 SOON: Final = 0.005
 """Seconds after which a log that had nothing new is asked again; then twice as many, and so on."""

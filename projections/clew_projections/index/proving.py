@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address
-from clew_projections.history import Histories
+from clew_projections.histories.history import Histories
 from clew_projections.index import rows
 from clew_projections.index.rows import Row
 from clew_projections.index.terms import CREATED_BY, UPDATED_BY, actor_key

@@ -17,7 +17,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from clew_events.errors import Invalid, NotFound, Unavailable
-from clew_projections.history import Histories
+from clew_projections.histories.history import Histories
 from clew_projections.index.agreeing import ends, hold_agrees
 from clew_projections.index.book import Book
 from clew_projections.index.comparing import Difference, differences, threads
@@ -25,7 +25,7 @@ from clew_projections.index.disk import Unusable, is_damage
 from clew_projections.index.folder import Folder
 from clew_projections.index.following import following
 from clew_projections.index.ordered import Ordered
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 
 PATIENCE: Final = 0.25
 NAMED: Final = 100

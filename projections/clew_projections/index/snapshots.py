@@ -30,7 +30,7 @@ from nats.js.object_store import ObjectStore
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Unavailable
 from clew_projections.index.schema import INDEX_FORMAT
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 
 BUCKET: Final = "clew_index"
 STREAM: Final = f"OBJ_{BUCKET}"

@@ -8,13 +8,13 @@ import sqlite3
 from pathlib import Path
 
 from clew_events.errors import Corrupt, Unavailable
-from clew_projections.history import Histories
+from clew_projections.histories.history import Histories
 from clew_projections.index.agreeing import ends, hold_agrees
 from clew_projections.index.book import Book
 from clew_projections.index.disk import Unusable, is_damage
 from clew_projections.index.folder import Folder
 from clew_projections.index.snapshots import Snapshots
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 
 logger = logging.getLogger(__name__)
 

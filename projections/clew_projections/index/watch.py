@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from clew_events.errors import ClewError
 from clew_events.subjects import Address
-from clew_projections.history import Histories
+from clew_projections.histories.history import Histories
 from clew_projections.index import proved
 from clew_projections.index.folder import Folder
 from clew_projections.index.proved import IndexProved

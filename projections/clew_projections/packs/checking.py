@@ -9,7 +9,7 @@ from msgspec import Struct
 from clew_events.errors import Invalid
 from clew_events.subjects import EVENTS, Address
 from clew_projections.finding import Finding
-from clew_projections.jetstream import Stored
+from clew_projections.jetstream.messages import Stored
 from clew_projections.packs import form, frames
 from clew_projections.packs.form import altered
 from clew_projections.packs.reading import Pack

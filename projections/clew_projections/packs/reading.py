@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt, Invalid
-from clew_projections.jetstream import TRACE, Stored
+from clew_projections.jetstream.messages import TRACE, Stored
 from clew_projections.packs import form, frames
 from clew_projections.packs.form import Covering, Entry, Manifest, Member, Opening, altered
 from clew_projections.proof.heads import Head

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from clew_events.subjects import event_stream
-from clew_projections.jetstream import PAGE, Stored
+from clew_projections.jetstream.messages import Stored
+from clew_projections.jetstream.reading import PAGE
 from clew_projections.packs.reading import Pack, Segment
 
 _KEPT: Final = 4
@@ -15,7 +16,9 @@ _KEPT: Final = 4
 
 
 class PackedStreams:
-    """The streams in a pack, for :class:`clew_projections.reads.Reads`. Only subjects of single threads are asked for.
+    """The streams in a pack, for :class:`clew_projections.jetstream.reads.Reads`.
+
+    Only subjects of single threads are asked for.
 
     Everything raises ``Corrupt`` where the pack is not what its manifest says.
     """

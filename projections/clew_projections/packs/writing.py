@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from clew_events.subjects import address_of
-from clew_projections.jetstream import TRACE, Stored
+from clew_projections.jetstream.messages import TRACE, Stored
 from clew_projections.packs import form, frames
 from clew_projections.packs.form import Entry, Manifest, Member
 from clew_projections.proof.heads import Head

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from clew_events.subjects import address_of, shard_of
-from clew_projections.jetstream import Stored
+from clew_projections.jetstream.messages import Stored
 from clew_projections.proof.heads import Head
 from clew_projections.proof.links import NOTHING, Tip, check, follow
 

@@ -16,7 +16,7 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events.subjects import Address, address_of
-from clew_projections.jetstream import Stored
+from clew_projections.jetstream.messages import Stored
 from clew_projections.proof.heads import Head, key_of, leaf_of
 from clew_projections.proof.links import NOTHING, Tip, follow
 from clew_projections.proof.merkle import EMPTY, Leaf, Subtree, bit, join, path, subtree

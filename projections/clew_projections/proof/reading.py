@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
-from clew_projections.jetstream import JetStream, Stored
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import Stored
 
 EVERYTHING: Final = ">"
 PAGE: Final = 512

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.finding import Finding
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 from clew_projections.proof.chains import Chains
 from clew_projections.proof.diagnosis import diagnose
 from clew_projections.proof.links import Link, link

@@ -3,7 +3,7 @@
 A projector that lags is not drift: a view is compared with the fold up to its own commit. It is drift if the view is
 wrong as of that commit, or if a commit after it has been missed: the checkpoint says that every view is written up to
 there, and this one is not. Nor is it drift that a server which died has lost views of messages that the projectors are
-about to write again (see :mod:`clew_projections.doubt`), or that a thread stands aside because it is parked.
+about to write again (see :mod:`clew_projections.buckets.doubt`), or that a thread stands aside because it is parked.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
-from clew_projections.buckets import Bucket, Value, message_key, parked_key, thread_key
-from clew_projections.checkpoint import marked
-from clew_projections.doubt import Doubts
+from clew_projections.buckets.bucket import Bucket, Value, message_key, parked_key, thread_key
+from clew_projections.buckets.checkpoint import marked
+from clew_projections.buckets.doubt import Doubts
 from clew_projections.finding import Finding
-from clew_projections.history import Histories
+from clew_projections.histories.history import Histories
 from clew_projections.proving.folding import Folded, fold
 from clew_projections.views import MessageView, ThreadView, absent, decode_message, decode_thread
 

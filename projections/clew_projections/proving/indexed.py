@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from clew_events.subjects import Address
 from clew_projections.finding import Finding
-from clew_projections.history import Histories
+from clew_projections.histories.history import Histories
 from clew_projections.index.proving import IndexProof, Told
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 from clew_projections.proving.comparing import Compared
 from clew_projections.proving.strays import without_history
 

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from clew_events.subjects import Address
 from clew_projections.finding import Finding
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 from clew_projections.proving.comparing import Compared, Comparing
 from clew_projections.proving.indexed import Indexed
 from clew_projections.proving.strays import Strays

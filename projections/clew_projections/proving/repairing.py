@@ -14,9 +14,9 @@ from msgspec import Struct
 from clew_events.backoff import delays
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address
-from clew_projections.buckets import Bucket, LostRace, Value, message_key, thread_key
-from clew_projections.history import Histories
-from clew_projections.projecting import Projecting
+from clew_projections.buckets.bucket import Bucket, LostRace, Value, message_key, thread_key
+from clew_projections.histories.history import Histories
+from clew_projections.projecting.applying import Projecting
 from clew_projections.proving.comparing import Compared, Comparing
 from clew_projections.proving.explaining import ordinals_of, why_message, why_thread
 from clew_projections.proving.folding import Folded, fold

@@ -19,10 +19,12 @@ from msgspec import Struct
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject
-from clew_projections.buckets import Bucket, Value, message_key, thread_key
-from clew_projections.history import read
+from clew_projections.buckets.bucket import Bucket, Value, message_key, thread_key
+from clew_projections.histories.history import read
 from clew_projections.index.proving import Told
-from clew_projections.jetstream import MULTI_LAST, JetStream, Stored
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import Stored
+from clew_projections.jetstream.reading import MULTI_LAST
 from clew_projections.proof.reading import extent, pages
 from clew_projections.proving.comparing import Compared, Comparing
 from clew_projections.proving.folding import Folded, further

@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from clew_events.codec import UNREADABLE
 from clew_events.subjects import Address, address_of, event_stream
-from clew_projections.jetstream import EXPECTED, JetStream, Stored
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import EXPECTED, Stored
 from clew_projections.proof.reading import extent
 
 

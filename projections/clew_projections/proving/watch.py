@@ -19,11 +19,11 @@ from msgspec import Struct
 from clew_events.codec import UNREADABLE
 from clew_events.errors import ClewError
 from clew_events.subjects import Address, address_of, event_stream
-from clew_projections.buckets import Bucket, LostRace, Value, proved_key
+from clew_projections.buckets.bucket import Bucket, LostRace, Value, proved_key
 from clew_projections.finding import Finding
 from clew_projections.generations.live import Live
 from clew_projections.generations.side import Side
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 from clew_projections.proof.reading import extent
 from clew_projections.proving.comparing import Comparing
 from clew_projections.proving.walking import begins

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from clew_events.errors import AlreadyExists, Corrupt, Invalid, Unavailable
 from clew_events.subjects import event_stream
-from clew_projections.jetstream import JetStream, stream_state
+from clew_projections.jetstream.calls import JetStream, stream_state
 from clew_services import streams
 from clew_services.backups import manifest, wire
 from clew_services.backups.folder import Folder

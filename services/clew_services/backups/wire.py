@@ -21,8 +21,8 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from clew_events.errors import Unavailable
-from clew_projections.exchange import STATUS
-from clew_projections.jetstream import ApiError, Refused
+from clew_projections.jetstream.exchange import STATUS
+from clew_projections.jetstream.messages import ApiError, Refused
 from clew_services.nats_connection import Connection
 
 CHUNK: Final = 512 * 1024

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from clew_projections.finding import Finding
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 from clew_projections.proof.chains import Chains
 from clew_projections.proof.comparing import cut_off, differing, differs, said_of
 from clew_projections.proof.heads import Head

@@ -10,8 +10,9 @@ from msgspec import Struct
 from clew_events.errors import Corrupt
 from clew_events.subjects import CHECKPOINT, CHECKPOINT_STREAM, checkpoint_subject
 from clew_projections.finding import Finding
-from clew_projections.jetstream import JetStream, Stored
-from clew_projections.replicas import until
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import Stored
+from clew_projections.jetstream.replicas import until
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.checkpoints.signed import Signed, read
 

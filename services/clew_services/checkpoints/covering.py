@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from clew_projections.index.agreeing import ends
-from clew_projections.jetstream import JetStream
-from clew_projections.waiting import waiting
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.projecting.waiting import waiting
 from clew_services.checkpoints.ledger import Ledger
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address, shard_of
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 from clew_projections.proof.checkpoint import Checkpoint, ShardHeads
 from clew_projections.proof.heads import Head
 from clew_projections.proof.kept import Kept

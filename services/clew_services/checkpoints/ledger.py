@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from clew_events.errors import NotFound, Unavailable
 from clew_events.subjects import CHECKPOINT, CHECKPOINT_STREAM, checkpoint_subject
-from clew_projections.buckets import WRONG_REVISION
-from clew_projections.jetstream import EXPECTED, JetStream
+from clew_projections.buckets.bucket import WRONG_REVISION
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import EXPECTED
 from clew_services.checkpoints.signed import Signed, read
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from secrets import token_hex
 
 from clew_events.errors import Corrupt
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 from clew_projections.proof.checkpoint import FORMAT, Checkpoint, encode
 from clew_projections.proof.reading import extent
 from clew_services.checkpoints.heads import Heads, hold_agrees

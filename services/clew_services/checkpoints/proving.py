@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from clew_events.errors import Corrupt, Invalid, NotFound
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 from clew_projections.proof.inclusion import HeadProof, check_between, check_included
 from clew_projections.proof.kept import Kept
 from clew_projections.proof.reading import extent

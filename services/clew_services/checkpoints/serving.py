@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from clew_events.errors import ClewError, Corrupt, Invalid, Unavailable
-from clew_projections.buckets import Bucket
+from clew_projections.buckets.bucket import Bucket
 from clew_projections.proof.kept import Kept
 from clew_services.apps.inbox.lease import Lease
 from clew_services.checkpoints import key_file

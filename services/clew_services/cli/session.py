@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from clew_events import client
-from clew_projections.history import Histories
+from clew_projections.histories.history import Histories
 from clew_services import compose
+from clew_services.answering.reader import Reader
 from clew_services.cli.logs import hush
 from clew_services.cli.options import reply_prefix
-from clew_services.reader import Reader
 from clew_services.settings import Settings
 
 PATIENCE: Final = 5.0

@@ -15,7 +15,7 @@ import click
 from clew_events.errors import Invalid
 from clew_events.subjects import Address, address_of
 from clew_projections.fold import evolve
-from clew_projections.jetstream import Stored
+from clew_projections.jetstream.messages import Stored
 from clew_projections.packs.checking import commits
 from clew_projections.packs.reading import Pack
 from clew_projections.proof.reading import extent, pages

@@ -18,7 +18,7 @@ from clew_events import ids
 from clew_events.errors import Invalid
 from clew_events.queries import AsOf
 from clew_services import refusals
-from clew_services.decide import no_message, no_thread
+from clew_services.deciding.decide import no_message, no_thread
 from clew_services.http import attempts, conditions
 from clew_services.http.bodies import AsOfMoment
 from clew_services.http.intake import Intake

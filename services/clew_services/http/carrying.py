@@ -29,7 +29,7 @@ class Carrying:
         A caller who leaves meanwhile does not stop it.
 
         Raises:
-            ClewError: it was not carried out; see :meth:`clew_services.handle.Handler.handle`.
+            ClewError: it was not carried out; see :meth:`clew_services.handling.handle.Handler.handle`.
         """
         command = replace(command, id=call.command_id, expected_version=call.expected_version)
         refusals.check(command)

@@ -16,7 +16,7 @@ from clew_projections.feed import Feed
 from clew_projections.feed.cursor import written
 from clew_projections.feed.following import Followed, follow
 from clew_projections.feed.tail import Tail
-from clew_services.feeding import entry
+from clew_services.answering.feeding import entry
 from clew_services.http import errors
 from clew_services.http.answers import Answer, Headers
 from clew_services.http.fed import fed_object

@@ -26,7 +26,7 @@ from clew_events.queries import (
 from clew_events.replies import Done, Feed, Found, History, Moment
 from clew_projections.feed import Feed as Feeds
 from clew_projections.feed.tail import Tail
-from clew_projections.parking import Parked
+from clew_projections.projecting.parking import Parked
 from clew_services.http.checkpoints import Asked
 from clew_services.observing import Observer
 from clew_services.packs.exporting import Exporter
@@ -35,14 +35,14 @@ from clew_services.tracing import Tracing
 
 
 class Commands(Protocol):
-    """Carries commands out; see :class:`clew_services.handle.Handler`."""
+    """Carries commands out; see :class:`clew_services.handling.handle.Handler`."""
 
     async def handle(self, tenant: str, command: Command, *, actor: str = "unknown", trace: str | None = None) -> Done:
         """Carry a command out, once, and answer with what came of it."""
 
 
 class Queries(Protocol):
-    """Answers queries; see :class:`clew_services.reader.Reader`."""
+    """Answers queries; see :class:`clew_services.answering.reader.Reader`."""
 
     async def thread(self, tenant: str, query: GetThread) -> Found:
         """A thread as it is."""
@@ -71,7 +71,7 @@ class Queries(Protocol):
 
 
 class PastQueries(Protocol):
-    """Answers questions about one thread's past; see :class:`clew_services.past.Past`."""
+    """Answers questions about one thread's past; see :class:`clew_services.answering.past.Past`."""
 
     async def message(self, tenant: str, query: GetMessageAt) -> Then:
         """One message as it was."""

@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 
 from clew_events.backoff import delays
 from clew_events.errors import Unavailable
-from clew_projections.buckets import Value
+from clew_projections.buckets.bucket import Value
 from clew_services.keys.holders import Keys
 from clew_services.keys.issued import Issued, id_of, is_id, now, read
 from clew_services.keys.ring import COARSE, KeyRing

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from clew_events.backoff import delays
 from clew_events.errors import NotFound, Unavailable
 from clew_events.subjects import LIVE
-from clew_projections.buckets import Bucket, LostRace, Value
-from clew_projections.jetstream import JetStream
+from clew_projections.buckets.bucket import Bucket, LostRace, Value
+from clew_projections.jetstream.calls import JetStream
 from clew_services.keys.holders import KeyScope
 from clew_services.keys.issued import Issued, is_id, issue, now, read
 

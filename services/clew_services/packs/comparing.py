@@ -8,8 +8,9 @@ from clew_events.codec import decode
 from clew_events.commit import body_hash
 from clew_events.errors import Conflict, Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
-from clew_projections.history import Histories
-from clew_projections.jetstream import JetStream, Stored
+from clew_projections.histories.history import Histories
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import Stored
 from clew_projections.packs.checking import Progress, commits
 from clew_projections.packs.foldable import Foldable
 from clew_projections.packs.reading import Pack

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, shard_of
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 from clew_projections.packs.form import Covering, Scope
 from clew_projections.proof.heads import key_of, leaves_of
 from clew_projections.proof.inclusion import HeadProof

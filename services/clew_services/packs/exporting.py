@@ -18,7 +18,9 @@ from clew_events.contract import documents, render
 from clew_events.errors import Corrupt, NotFound
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.fold import FOLD
-from clew_projections.jetstream import JetStream, Stored
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import Stored
+from clew_projections.jetstream.replicas import until
 from clew_projections.packs import form
 from clew_projections.packs.form import Covering, Opening, Scope
 from clew_projections.packs.partial import Partial, Totals
@@ -26,7 +28,6 @@ from clew_projections.packs.writing import Ends, Segment, Writer
 from clew_projections.proof.inclusion import HeadProof
 from clew_projections.proof.reading import extent, pages
 from clew_projections.replaying.choosing import Choice
-from clew_projections.replicas import until
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.checkpoints.signed import Signed, read

@@ -14,13 +14,14 @@ from msgspec import Struct
 
 from clew_events.errors import Conflict, Corrupt, TooLarge, Unavailable
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
-from clew_projections.history import Histories
-from clew_projections.jetstream import EXPECTED, TRACE, Ack, JetStream, Outgoing, Stored
+from clew_projections.histories.history import Histories
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import EXPECTED, TRACE, Ack, Outgoing, Stored
 from clew_projections.packs.checking import Progress, commits
 from clew_projections.packs.reading import Pack
 from clew_projections.proof.links import place_of
 from clew_services.checkpoints.note import VerifierKey
-from clew_services.log import STALE
+from clew_services.handling.log import STALE
 from clew_services.packs.checking import checked
 from clew_services.packs.comparing import Plan, compared
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from clew_projections.current import Current
-from clew_projections.from_log import FromLog
-from clew_projections.history import Histories
+from clew_projections.histories.history import Histories
+from clew_projections.histories.trail import Trail
 from clew_projections.packs.reading import Pack
 from clew_projections.packs.streams import PackedStreams
-from clew_projections.trail import Trail
-from clew_services.history_pages import HistoryPages
-from clew_services.lists import Lists
+from clew_projections.present.current import Current
+from clew_projections.present.from_log import FromLog
+from clew_services.answering.history_pages import HistoryPages
+from clew_services.answering.lists import Lists
+from clew_services.answering.past import Past
+from clew_services.answering.reader import Reader
 from clew_services.memory import Memory
-from clew_services.past import Past
-from clew_services.reader import Reader
 
 
 class Offline:

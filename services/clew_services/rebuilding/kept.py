@@ -10,7 +10,7 @@ from msgspec import Struct
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_projections.generations import record
 from clew_projections.generations.record import Generation, Record, Standing
-from clew_projections.jetstream import stream_state
+from clew_projections.jetstream.calls import stream_state
 from clew_services.compose import Clew
 from clew_services.streams import generation
 

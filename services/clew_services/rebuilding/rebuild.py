@@ -20,8 +20,8 @@ from clew_projections.finding import Finding
 from clew_projections.generations import record
 from clew_projections.generations.record import Record
 from clew_projections.generations.side import Side
-from clew_projections.jetstream import stream_state
-from clew_projections.parking import Parked, parked
+from clew_projections.jetstream.calls import stream_state
+from clew_projections.projecting.parking import Parked, parked
 from clew_services.compose import Clew
 from clew_services.streams import generation
 

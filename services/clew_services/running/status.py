@@ -9,7 +9,7 @@ from msgspec import Struct, convert
 from clew_events.errors import Unavailable
 from clew_events.subjects import INBOX_STREAM, REJECTED_STREAM, event_stream
 from clew_projections.index.folder import Folder
-from clew_projections.parking import Parked
+from clew_projections.projecting.parking import Parked
 from clew_services import progress as shards
 from clew_services.compose import Clew
 from clew_services.progress import Progress

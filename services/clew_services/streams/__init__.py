@@ -16,7 +16,7 @@ from clew_events.subjects import MAX_SHARDS, event_stream
 from clew_projections.fold import FOLD
 from clew_projections.generations import record
 from clew_projections.generations.alias import Alias
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 from clew_services.streams import generation
 from clew_services.streams.differences import shards_of
 from clew_services.streams.existing import (

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from clew_events.errors import Corrupt
-from clew_projections.jetstream import JetStream, Refused
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import Refused
 from clew_services.streams.differences import hold_same
 from clew_services.streams.wanted import Config
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from clew_events.subjects import event_stream
-from clew_projections.buckets import bucket_names
-from clew_projections.jetstream import JetStream
+from clew_projections.buckets.bucket import bucket_names
+from clew_projections.jetstream.calls import JetStream
 from clew_services.streams.existing import (
     existing_stream,
     hold_consumers,

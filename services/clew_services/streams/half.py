@@ -7,7 +7,7 @@ from typing import Final
 
 from clew_events.errors import Conflict
 from clew_projections.generations.alias import GENERATIONS
-from clew_projections.jetstream import JetStream
+from clew_projections.jetstream.calls import JetStream
 from clew_services.streams.existing import existing_stream
 from clew_services.streams.wanted import Config
 

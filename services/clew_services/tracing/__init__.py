@@ -12,9 +12,9 @@ from typing import Final, TypeVar
 
 from nats.aio.msg import Msg
 
-from clew_projections.projecting import Projecting
-from clew_services.handle import Handler
-from clew_services.log import Log
+from clew_projections.projecting.applying import Projecting
+from clew_services.handling.handle import Handler
+from clew_services.handling.log import Log
 
 T = TypeVar("T")
 Part = MutableMapping[str, object]

@@ -10,8 +10,8 @@ from clew_events.commands import Command
 from clew_events.commit import Commit
 from clew_events.errors import ClewError
 from clew_events.replies import Done
-from clew_services.handle import Handler
-from clew_services.log import Appended, Behind, Log
+from clew_services.handling.handle import Handler
+from clew_services.handling.log import Appended, Behind, Log
 from clew_services.tracing.context import here_or, traceparent
 from clew_services.tracing.outcomes import OUTCOME, told
 
@@ -32,7 +32,7 @@ class TracedHandler(Handler):
         trace: str | None = None,
         fence: Callable[[], None] | None = None,
     ) -> Done:
-        """As the handler does; see :meth:`clew_services.handle.Handler.handle`."""
+        """As the handler does; see :meth:`clew_services.handling.handle.Handler.handle`."""
         with self._tracer.start_as_current_span(
             f"handle {command.named}",
             context=here_or(trace),
@@ -58,7 +58,7 @@ class TracedLog(Log):
         self._tracer = tracer
 
     async def append(self, commit: Commit, expected_seq: int, trace: str | None = None) -> Appended | Behind:
-        """As the log does; see :meth:`clew_services.log.Log.append`."""
+        """As the log does; see :meth:`clew_services.handling.log.Log.append`."""
         with self._tracer.start_as_current_span(
             "append",
             context=here_or(trace),

@@ -8,8 +8,8 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind, Tracer
 
 from clew_events.subjects import Address
-from clew_projections.deliveries import Delivery
-from clew_projections.projecting import Projecting
+from clew_projections.projecting.applying import Projecting
+from clew_projections.projecting.deliveries import Delivery
 from clew_services.tracing.context import remote
 
 
@@ -33,7 +33,7 @@ class TracedProjecting(Projecting):
         await self._projecting.catch_up(address)
 
     async def apply(self, address: Address, deliveries: Sequence[Delivery]) -> None:
-        """As projecting does; see :meth:`clew_projections.projecting.Projecting.apply`."""
+        """As projecting does; see :meth:`clew_projections.projecting.applying.Projecting.apply`."""
         contexts = [remote(each.trace) for each in deliveries if each.trace is not None]
         if not contexts:
             await self._projecting.apply(address, deliveries)

@@ -8,10 +8,10 @@ from typing import TypeVar
 from nats.aio.msg import Msg
 from opentelemetry.trace import Tracer
 
-from clew_projections.projecting import Projecting
-from clew_services.handle import Handler
+from clew_projections.projecting.applying import Projecting
+from clew_services.handling.handle import Handler
+from clew_services.handling.log import Log
 from clew_services.http.traced import TracedRoute
-from clew_services.log import Log
 from clew_services.tracing import App, Tracing
 from clew_services.tracing.commands import TracedHandler, TracedLog
 from clew_services.tracing.projection import TracedProjecting

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from clew_events.errors import Unavailable
-from clew_projections.buckets import Bucket, LostRace, Value
+from clew_projections.buckets.bucket import Bucket, LostRace, Value
 
 TERM: Final = 5.0
 """Seconds after which a process that shows no sign of life is taken to be gone."""

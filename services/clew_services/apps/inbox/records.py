@@ -11,7 +11,8 @@ import msgspec
 from clew_events.errors import AlreadyExists, IdReused, Invalid, NotFound, Unavailable
 from clew_events.replies import Rejection
 from clew_events.subjects import REJECTED, REJECTED_STREAM, inbox_subject
-from clew_projections.jetstream import MSG_ID, JetStream, Stored
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import MSG_ID, Stored
 
 _DECODE: Final = msgspec.json.Decoder(Rejection).decode
 _ALL: Final = f"{REJECTED}.>"

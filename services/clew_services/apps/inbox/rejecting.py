@@ -10,8 +10,9 @@ from nats.aio.msg import Msg
 from clew_events.errors import ClewError, TooLarge, Unavailable, from_fault, to_fault
 from clew_events.replies import Rejection
 from clew_events.subjects import REJECTED_STREAM, rejected_subject
-from clew_projections.buckets import WRONG_REVISION
-from clew_projections.jetstream import EXPECTED, JetStream
+from clew_projections.buckets.bucket import WRONG_REVISION
+from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import EXPECTED
 from clew_services.apps.inbox.letters import place_of
 
 SHORTENED: Final = 64 * 1024

@@ -17,7 +17,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from clew_events.errors import Unavailable
-from clew_projections.buckets import Bucket
+from clew_projections.buckets.bucket import Bucket
 from clew_services.apps.inbox import lease as leases
 from clew_services.apps.inbox.lease import Lease
 from clew_services.apps.inbox.taking import OutOfOrder, lead

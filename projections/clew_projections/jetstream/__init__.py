@@ -1,0 +1,1 @@
+"""JetStream as Clew uses it: requests over one subscription, messages, reads, and calls."""

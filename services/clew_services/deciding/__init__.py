@@ -1,0 +1,1 @@
+"""What a command does to a thread, and what it may not do. Pure."""
