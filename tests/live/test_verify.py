@@ -16,7 +16,7 @@ from clew_projections.finding import Finding
 from clew_services.compose import Clew, connected
 from support.commits import CREATED, chain, commit, store
 from support.deployments import deployed
-from support.forging import Bodies, bodies, delete, five_commits, publish, purge, rechained, rewrite, stored
+from support.forging import Bodies, bodies, delete, five_commits, flip, publish, purge, rechained, rewrite, stored
 
 VICTIM = Address("default", "thread_victim")
 OTHER = Address("default", "thread_other")
@@ -216,7 +216,7 @@ async def test_one_byte_flipped_on_the_disk_does_not_go_unnoticed(tmp_path: Path
             stream = event_stream(shard_of(VICTIM.thread, 2))
         os.kill(server.pid, signal.SIGKILL)
         await server.wait()
-        _flip(data, history[2].index(b'"actor":"billing"') + 10, history[2])
+        flip(data, history[2], history[2].index(b'"actor":"billing"') + 10)
         await server.start()
         async with connected(server.url, name="test") as clew:
             # The server checks its blocks as it starts, and drops the commit with all that stood behind it.
@@ -225,14 +225,3 @@ async def test_one_byte_flipped_on_the_disk_does_not_go_unnoticed(tmp_path: Path
             assert isinstance(state, dict)
             assert verified.commits == 2
             assert state["last_seq"] == 2, "a history without an end: what only a checkpoint can show"
-
-
-def _flip(data: Path, offset: int, written: bytes) -> None:
-    for block in data.rglob("*.blk"):
-        content = bytearray(block.read_bytes())
-        at = content.find(written)
-        if at >= 0:
-            content[at + offset] ^= 1
-            block.write_bytes(content)
-            return
-    pytest.fail("the commit is in no block of the store")

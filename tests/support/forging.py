@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from clew_events.codec import decode, encode
 from clew_events.commands import CreateThread, UpdateThread
 from clew_events.commit import body_hash
@@ -71,6 +73,22 @@ def rechained(history: Bodies, old: bytes, new: bytes) -> Bodies:
         prev = body_hash(forged[-1]) if forged else None
         forged.append(encode(type(commit)(**{**_fields(commit), "prev": prev})))
     return forged
+
+
+def flip(data: Path, written: bytes, offset: int) -> None:
+    """Flip one bit of a body, where a server that does not run keeps it on its disk.
+
+    Raises:
+        LookupError: it keeps it nowhere.
+    """
+    for block in data.rglob("*.blk"):
+        content = bytearray(block.read_bytes())
+        at = content.find(written)
+        if at >= 0:
+            content[at + offset] ^= 1
+            block.write_bytes(content)
+            return
+    raise LookupError("the commit is in no block of the store")
 
 
 def _fields(commit: object) -> dict[str, object]:
