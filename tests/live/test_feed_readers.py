@@ -73,6 +73,30 @@ async def test_beyond_so_many_readers_others_wait_and_another_tenant_does_not(
         await eventually(free_again)
 
 
+async def test_readers_who_come_at_once_do_not_share_the_last_place(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST_OF_A_TENANT", 3)
+    async with served(clew) as url, httpx2.AsyncClient(timeout=30) as http, AsyncExitStack() as stack:
+        asked = [stack.enter_async_context(http.stream("GET", f"{url}/{HERE}", headers=auth(ACME))) for _ in range(12)]
+        answers = await asyncio.gather(*asked)
+        assert sorted(answer.status_code for answer in answers) == [200] * 3 + [429] * 9
+
+
+async def test_whoever_is_refused_or_takes_only_the_headers_leaves_their_place(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "MOST_OF_A_TENANT", 1)
+    async with served(clew) as url, httpx2.AsyncClient(timeout=30) as http:
+        for _ in range(3):
+            refused = await http.get(f"{url}/{HERE}", headers={**auth(ACME), "Last-Event-ID": "nonsense"})
+            assert refused.status_code == 400
+            assert (await http.head(f"{url}/{HERE}", headers=auth(ACME))).status_code == 200
+        async with http.stream("GET", f"{url}/{HERE}", headers=auth(ACME)) as answer:
+            assert answer.status_code == 200
+            assert (await http.head(f"{url}/{HERE}", headers=auth(ACME))).status_code == 429
+
+
 async def test_hundreds_listen_and_each_hears_everything(clew: Clew) -> None:
     writer = Writer(handler(clew), "acme")
     limits = httpx2.Limits(max_connections=300)

@@ -22,7 +22,7 @@ from clew_services.http.attempts import repetition
 from clew_services.http.call import Call
 from clew_services.http.intake import CallerSlow, Incomplete, Intake
 from clew_services.http.pace import Pace
-from clew_services.http.streaming import streamed
+from clew_services.http.streaming import closed, streamed
 from clew_services.keys import Holder, Keys, KeyScope
 from clew_services.observing import Answered, unanswered
 
@@ -181,6 +181,8 @@ def _refused(error: ClewError, request_id: str, headers: Mapping[bytes, bytes]) 
 
 
 async def _send(send: Send, answer: Answer, request_id: str, common: Headers = ()) -> None:
+    if answer.chunks is not None:  # which nobody asked for, only what they begin with
+        await closed(answer.chunks)
     headers = [
         *answer.headers,
         *common,

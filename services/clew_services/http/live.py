@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
@@ -20,6 +19,7 @@ from clew_services.answering.feeding import entry
 from clew_services.http import errors
 from clew_services.http.answers import Answer, Headers
 from clew_services.http.fed import fed_object
+from clew_services.http.seats import Seated, Seats
 
 MOST: Final = 1000
 """Readers that one process has at a time."""
@@ -45,7 +45,7 @@ class Live:
         self._feed = feed
         self._tail = tail
         self._idle = idle
-        self._readers: Counter[str] = Counter()
+        self._seats = Seats()
 
     async def stream(self, tenant: str, query: GetFeed) -> Answer:
         """An answer that goes on until its reader leaves, or this process stops.
@@ -54,14 +54,18 @@ class Live:
             Invalid: the cursor is of another feed, or a filter means nothing.
             Unavailable: the log does not answer.
         """
-        if self._readers.total() >= MOST or self._readers[tenant] >= MOST_OF_A_TENANT:
+        seat = self._seats.take(tenant, most=MOST, most_of_a_tenant=MOST_OF_A_TENANT)
+        if seat is None:
             return errors.too_many_readers(FULL)
-        # From here on it is settled what "latest" means.
-        start = written(await self._feed.start(tenant, query), tenant)
-        return Answer(200, b"", _HEADERS, self._chunks(tenant, replace(query, after=start)))
+        try:
+            # From here on it is settled what "latest" means.
+            start = written(await self._feed.start(tenant, query), tenant)
+        except BaseException:
+            seat.leave()
+            raise
+        return Answer(200, b"", _HEADERS, Seated(self._chunks(tenant, replace(query, after=start)), seat))
 
-    async def _chunks(self, tenant: str, query: GetFeed) -> AsyncIterator[bytes]:
-        self._readers[tenant] += 1
+    async def _chunks(self, tenant: str, query: GetFeed) -> AsyncGenerator[bytes]:
         try:
             yield _BEGIN
             async with aclosing(follow(self._feed, self._tail, tenant, query, idle=self._idle)) as following:
@@ -69,10 +73,6 @@ class Live:
                     yield b"".join(map(_event, some)) or _QUIET
         except ClewError as fault:
             yield b"event: error\ndata: " + _ENCODE(to_fault(fault)) + b"\n\n"
-        finally:
-            self._readers[tenant] -= 1
-            if not self._readers[tenant]:
-                del self._readers[tenant]
 
 
 def _event(followed: Followed) -> bytes:
