@@ -11,6 +11,7 @@ from nats.aio.client import Client
 
 from clew_services.embedded.server import EmbeddedServer
 from support.deployments import FAST, connected_client, deployed
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def nats_server(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
     """An empty NATS server that syncs now and then, for tests that are not about power cuts."""
-    async with EmbeddedServer(tmp_path / "data", sync=FAST) as server:
+    async with EmbeddedServer(tmp_path / "data", port=free_port(), sync=FAST) as server:
         yield server
 
 
 @pytest.fixture
 async def durable_nats_server(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
     """An empty NATS server that syncs before every acknowledgement, as in production."""
-    async with EmbeddedServer(tmp_path / "durable", sync="always") as server:
+    async with EmbeddedServer(tmp_path / "durable", port=free_port(), sync="always") as server:
         yield server
 
 

@@ -11,7 +11,7 @@ import nats
 import pytest
 
 from clew_events.client import Clew as Client
-from clew_events.client import connect
+from clew_events.client import connect, requesting
 from clew_events.commands import AddMessage, CreateThread, UpdateThread
 from clew_events.errors import (
     AlreadyExists,
@@ -149,8 +149,9 @@ async def test_waiting_for_a_commit_ends_when_somebody_makes_it(client: Client):
     assert (found.n, found.thread) == (done.n, done.thread)
 
 
-async def test_what_nobody_serves_is_known_not_to_have_happened(deployment):
-    async with connect(deployment.url, timeout=0.2) as client:
+async def test_what_nobody_serves_is_known_not_to_have_happened(deployment, monkeypatch):
+    monkeypatch.setattr(requesting, "delays", lambda: iter([3600.0]))  # no time for another try
+    async with connect(deployment.url, timeout=60) as client:
         with pytest.raises(Unavailable) as nobody:
             await client.create_thread()
     assert nobody.value.code == "no_responders"
@@ -158,24 +159,27 @@ async def test_what_nobody_serves_is_known_not_to_have_happened(deployment):
 
 
 async def test_what_is_never_answered_may_have_happened(deployment):
-    async with connected_client(deployment.url) as deaf, connect(deployment.url, timeout=0.2) as client:
+    async with connected_client(deployment.url) as deaf, connected_client(deployment.url) as nc:
+        client = Client(nc, timeout=0.2)
         heard = await deaf.subscribe("clew.cmd.*.*")
+        await deaf.flush()
         with pytest.raises(Unavailable) as silence:
             await client.create_thread(command_id="lost")
         assert silence.value.outcome_unknown
-        assert (await heard.next_msg()).subject == "clew.cmd.default.create_thread"
+        assert (await heard.next_msg(timeout=60)).subject == "clew.cmd.default.create_thread"
 
 
 async def test_a_repeat_is_the_same_to_the_last_byte(deployment):
-    async with connected_client(deployment.url) as fake, connect(deployment.url, timeout=20) as client:
+    async with connected_client(deployment.url) as fake, connect(deployment.url, timeout=60) as client:
         heard = await fake.subscribe("clew.cmd.*.*")
+        await fake.flush()
         asking = asyncio.create_task(client.create_thread(messages=["Hello"]))
         bodies = []
         for _ in range(3):
-            message = await heard.next_msg(timeout=10)
+            message = await heard.next_msg(timeout=60)
             bodies.append(message.data)
             await message.respond(b'{"error":{"type":"unavailable","code":"overloaded","message":"m","retry":"later"}}')
-        last = await heard.next_msg(timeout=10)
+        last = await heard.next_msg(timeout=60)
         thread = b'{"id":"thread_a","object":"thread","created_at":1,"metadata":{},"tool_resources":{}}'
         await last.respond(b'{"ok":{"position":{"shard":0,"seq":7},"n":1,"thread":%s}}' % thread)
         assert (await asking).position.seq == 7
@@ -191,7 +195,7 @@ async def test_a_server_that_is_not_there_is_unavailable():
 
 
 async def test_calls_outlive_a_restart_of_the_server(clew: Clew, deployment):
-    async with served(clew), connect(deployment.url, timeout=30) as client:
+    async with served(clew), connect(deployment.url, timeout=60) as client:
         made = await client.create_thread()
         await deployment.stop()
         asking = asyncio.create_task(client.patch_metadata(made.thread.id, set={"after": "all"}))
@@ -202,7 +206,7 @@ async def test_calls_outlive_a_restart_of_the_server(clew: Clew, deployment):
 
 
 async def test_enqueued_commands_are_carried_out_when_a_handler_comes(clew: Clew, deployment):
-    async with connect(deployment.url, actor="batch", timeout=30) as client:
+    async with connect(deployment.url, actor="batch", timeout=60) as client:
         first = await client.enqueue(CreateThread(thread_id="thread_later"))
         second = await client.enqueue(
             AddMessage(thread_id="thread_later", message=NewMessage(role="user", content="x"))

@@ -237,7 +237,7 @@ class Load:
         async def enough() -> bool:
             return self.acknowledged() >= wanted
 
-        await eventually(enough, within=60)
+        await eventually(enough)
 
     async def account(self, auditor: Clew) -> None:
         """Send again what has no answer; then hold that each command is in the log once, and no read was behind."""
@@ -279,7 +279,7 @@ async def test_leaders_that_step_down_under_load_lose_nothing(
                     await operator.js.api(f"STREAM.LEADER.STEPDOWN.{stream}")
                 await load.more(200)
             await load.account(auditor)
-            await buckets_equal_the_log(auditor, within=60)
+            await buckets_equal_the_log(auditor)
         await clean(clews[2])
 
 
@@ -299,7 +299,7 @@ async def test_a_server_that_is_killed_under_load_and_comes_back_loses_nothing(
             await cluster.healthy()
             await load.more(100)
         await load.account(auditor)
-        await buckets_equal_the_log(auditor, within=60)
+        await buckets_equal_the_log(auditor)
     await clean(clews[leader - 1])
     # What a replica holds is not what a read shows, as long as another one answers.
     assert "corrupt" not in cluster.nodes[leader].log()
@@ -344,7 +344,7 @@ async def test_the_inbox_changes_hands_and_leaders_and_carries_everything_out_on
             async def is_empty() -> bool:
                 return (await js.stream_info("CLEW_INBOX")).state.messages == 0
 
-            await eventually(is_empty, within=60)
+            await eventually(is_empty)
     finally:
         stop.set()
         await asyncio.gather(*serving)
@@ -374,10 +374,7 @@ async def test_a_server_whose_disk_is_gone_gets_everything_from_the_others(
             return None
 
     done = await asyncio.gather(
-        *(
-            eventually(functools.partial(change, writers[i % 2 + 1], thread), within=60)
-            for i, thread in enumerate(threads)
-        )
+        *(eventually(functools.partial(change, writers[i % 2 + 1], thread)) for i, thread in enumerate(threads))
     )
     assert [each.n for each in done if each is not None] == [2] * len(threads)
 
@@ -389,7 +386,7 @@ async def test_a_server_whose_disk_is_gone_gets_everything_from_the_others(
             return False
         return True
 
-    await eventually(is_clean, within=60)
+    await eventually(is_clean)
     cluster.start(other.number)
     await cluster.healthy()
 
@@ -417,7 +414,7 @@ async def test_servers_that_are_restarted_and_killed_in_turn_lose_nothing(
                 if asyncio.get_running_loop().time() > until:
                     break
         await load.account(auditor)
-        await buckets_equal_the_log(auditor, within=60)
+        await buckets_equal_the_log(auditor)
     await clean(auditor)
 
 

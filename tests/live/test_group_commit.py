@@ -35,7 +35,7 @@ async def written(clew: Clew, count: int, expected: dict[int, int] | None = None
     subjects = [event_subject(0, Address("default", thread_of_shard(0, shards))) for _ in range(count)]
     acks = await asyncio.gather(
         *(
-            writer.publish(outgoing(subject, f"m{place}", (expected or {}).get(place, 0)), 5.0)
+            writer.publish(outgoing(subject, f"m{place}", (expected or {}).get(place, 0)), 60.0)
             for place, subject in enumerate(subjects)
         )
     )
@@ -87,7 +87,7 @@ async def test_a_batch_whose_answer_is_lost_is_resolved_member_by_member(clew: C
     writer = ShardWriter(deaf)
     subjects = [event_subject(0, Address("default", thread_of_shard(0, 2))) for _ in range(60)]
     acks = await asyncio.gather(
-        *(writer.publish(outgoing(subject, f"m{place}"), 5.0) for place, subject in enumerate(subjects))
+        *(writer.publish(outgoing(subject, f"m{place}"), 60.0) for place, subject in enumerate(subjects))
     )
 
     assert deaf.lost >= 1

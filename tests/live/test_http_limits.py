@@ -50,7 +50,10 @@ async def test_a_full_thread_says_so_and_takes_one_more_when_one_is_gone(deploym
 
 
 async def test_a_key_used_too_fast_is_told_when_to_come_back_and_others_are_served(clew: Clew):
-    async with served(clew, Settings(rate=1, burst=1)) as url, httpx2.AsyncClient(base_url=url, headers=IN) as http:
+    async with (
+        served(clew, Settings(rate=1, burst=1)) as url,
+        httpx2.AsyncClient(base_url=url, headers=IN, timeout=60) as http,
+    ):
         for _ in range(50):
             refused = await http.get("/v1/threads/thread_x")
             if refused.status_code == 429:
@@ -82,7 +85,7 @@ async def test_limits_reach_every_part_of_a_running_clew(tmp_path: Path):
     env = {"CLEW_MAX_MESSAGES": "1", "CLEW_MAX_MESSAGE": "1024", "CLEW_RATE": "1", "CLEW_BURST": "5"}
     with running_up(tmp_path / "data", env=env) as up:
         headers = {"Authorization": f"Bearer {up.api_key}", "OpenAI-Beta": "assistants=v2"}
-        async with connect(up.nats_url) as nats, httpx2.AsyncClient(headers=headers) as http:
+        async with connect(up.nats_url) as nats, httpx2.AsyncClient(headers=headers, timeout=60) as http:
             thread = (await nats.create_thread(messages=["hi"])).thread.id
             with pytest.raises(Invalid, match="cannot have more than 1") as full:
                 await nats.add_message(thread, "again")

@@ -84,7 +84,7 @@ async def test_requests_made_of_the_description_are_answered_as_described(clew: 
 
 
 async def _hold(clew: Clew, tmp_path: Path, described: Path):
-    async with served(clew) as url, httpx2.AsyncClient() as http:
+    async with served(clew) as url, httpx2.AsyncClient(timeout=60) as http:
         described.write_text(json.dumps(narrowed((await http.get(f"{url}/openapi.json")).json())))
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()",

@@ -15,7 +15,7 @@ from nats.js.client import JetStreamContext
 
 from clew_events.commands import CreateThread
 from clew_events.subjects import Address
-from clew_projections.buckets.bucket import Bucket
+from clew_projections.buckets.bucket import Bucket, Value
 from clew_services.apps import serve_inbox
 from clew_services.apps.inbox import lease as leases
 from clew_services.apps.inbox.lease import Held, Lease, Lost
@@ -55,10 +55,14 @@ async def publish(js: JetStreamContext, progress: asyncio.Event | None = None) -
 
 
 async def leader(clew: Clew) -> int:
-    """The process that holds the lease."""
-    value = await Bucket(clew.js, LEASES).get(leases.KEY)
+    """The process that holds the lease, once one does."""
+
+    async def held() -> Value | None:
+        value = await Bucket(clew.js, LEASES).get(leases.KEY)
+        return value if value is not None and value.body else None
+
+    value = await eventually(held)
     assert value is not None
-    assert value.body
     return int(msgspec.json.decode(value.body, type=Held).where.rpartition(":")[2])
 
 
@@ -86,7 +90,7 @@ async def test_the_order_holds_when_the_process_at_work_is_killed(clew: Clew, js
         assert killed in {one.pid, two.pid}
         os.kill(killed, signal.SIGKILL)
         await publishing
-        await eventually(lambda: is_empty(clew), within=60)
+        await eventually(lambda: is_empty(clew))
         assert await leader(clew) in {one.pid, two.pid} - {killed}
     await every_thread_went_as_it_was_left(clew)
 
@@ -105,10 +109,10 @@ async def test_the_order_holds_when_a_process_at_work_is_frozen_and_wakes_up_aft
             async def replaced(by_another_than: int = frozen) -> bool:
                 return await leader(clew) != by_another_than
 
-            await eventually(replaced, within=60)
+            await eventually(replaced)
             os.kill(frozen, signal.SIGCONT)
         await publishing
-        await eventually(lambda: is_empty(clew), within=60)
+        await eventually(lambda: is_empty(clew))
         assert {one.returncode, two.returncode} == {None}
     await every_thread_went_as_it_was_left(clew)
 
@@ -125,7 +129,7 @@ async def test_a_message_that_went_elsewhere_is_fetched_back_before_what_follows
     async def steal_first(name: str, request: object = None) -> dict[str, object]:
         answer = await call(name, request)
         if name.startswith("CONSUMER.RESET") and not stolen.is_set():
-            (message,) = await thief.fetch(1, timeout=5)
+            (message,) = await thief.fetch(1, timeout=60)
             assert message.metadata.sequence.stream == 1
             stolen.set()
         return answer
@@ -161,26 +165,35 @@ async def test_what_was_refused_stays_refused_though_nobody_came_to_acknowledge_
         await eventually(lambda: is_empty(clew))
     assert [commit.command for commit in await commits_of(clew, "thread_a")] == ["CreateThread"]
     for _ in range(2):
-        assert json.loads((await heard.next_msg(timeout=5)).data)["error"]["code"] == "thread_not_found"
+        assert json.loads((await heard.next_msg(timeout=60)).data)["error"]["code"] == "thread_not_found"
     assert (await clew.nc.jetstream().stream_info("CLEW_REJECTED")).state.messages == 1
 
 
 async def test_nobody_leads_while_another_shows_signs_of_life(clew: Clew, monkeypatch) -> None:
-    monkeypatch.setattr(leases, "TERM", 1.4)
-    monkeypatch.setattr(leases, "RENEW", 0.1)
+    monkeypatch.setattr(leases, "RENEW", 0.01)
+    monkeypatch.setattr(leases, "_now", lambda: now)
+    now = 0.0
     bucket = Bucket(clew.js, LEASES)
     one, two = Lease(bucket), Lease(bucket)
     assert await one.take()
     keeping = asyncio.create_task(one.keep())
-    for _ in range(40):
+
+    async def renewed() -> bool:
+        return one._until == now + leases.TERM - leases.MARGIN
+
+    for _ in range(20):
+        now += leases.TERM / 2
+        await eventually(renewed)
         assert not await two.take()
         one.check()
-        await asyncio.sleep(0.05)
     keeping.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await keeping
     # From here on it shows none, and has let go of it before it is taken.
-    await eventually(two.take)
+    shown = now
+    while not await two.take():
+        now += leases.TERM / 20
+    assert leases.TERM <= now - shown <= leases.TERM * 1.2
     assert two.is_held
     with pytest.raises(Lost):
         one.check()

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from clew_services.cli import main
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.keys.following import ANEW
 from support.up import CLEW, PATIENCE, environment
 
 
@@ -78,8 +79,8 @@ def status(api: tuple[str, int], key: str, method: str = "GET", path: str = "/v1
 
 
 def becomes(expected: int, api: tuple[str, int], key: str) -> bool:
-    """Whether a key comes to be answered so, long before everything is read again."""
-    deadline = time.monotonic() + 10
+    """Whether a key comes to be answered so, before everything is read again."""
+    deadline = time.monotonic() + ANEW - 2
     while status(api, key) != expected:
         if time.monotonic() > deadline:
             return False

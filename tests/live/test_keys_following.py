@@ -36,7 +36,7 @@ async def followed(clew: Clew, keys: Keys | None = None, *, anew: float = NEVER,
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.005)
 
@@ -200,7 +200,7 @@ async def test_that_a_key_is_used_is_recorded_by_and_by(clew: Clew) -> None:
     async with followed(clew, note=0.02) as keys:
         before = now()
         keys.holder(key)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (used := {each.id: each.last_used_at for each in await clew.keys.all()})[issued.id] is None:
                 await asyncio.sleep(0.01)
     assert before <= used[issued.id] <= now()
@@ -209,14 +209,19 @@ async def test_that_a_key_is_used_is_recorded_by_and_by(clew: Clew) -> None:
 
 async def test_the_last_uses_are_recorded_when_a_process_stops(clew: Clew) -> None:
     key, _ = await clew.keys.create("acme", "billing", ["read"])
+    used = asyncio.Event()
 
     async def serve() -> None:
         async with followed(clew) as keys:
             keys.holder(key)
+            used.set()
             await asyncio.sleep(NEVER)
 
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(serve(), 0.1)
+    serving = asyncio.create_task(serve())
+    await used.wait()
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
     (issued,) = await clew.keys.all()
     assert issued.last_used_at is not None
 
@@ -277,7 +282,7 @@ async def test_the_key_itself_is_nowhere_on_the_server(clew: Clew, deployment: E
     key, issued = await clew.keys.create("acme", "billing", ["read"])
     subscription = await clew.nc.subscribe(f"{LIVE_KEYS}.>")
     await clew.keys.revoke(issued.id)
-    news = await subscription.next_msg(timeout=10)
+    news = await subscription.next_msg(timeout=60)
     assert news.subject == f"{LIVE_KEYS}.{issued.id}"
     assert news.data == b""
     value = await clew.keys.value(issued.id)

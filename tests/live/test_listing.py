@@ -252,7 +252,7 @@ async def test_what_looks_like_an_operator_is_a_plain_word_or_nothing(nats: Clie
 
 
 async def test_where_there_is_no_index_it_is_said(clew: Clew):
-    async with served(clew) as url, httpx2.AsyncClient(base_url=url, headers=IN) as client:
+    async with served(clew) as url, httpx2.AsyncClient(base_url=url, headers=IN, timeout=60) as client:
         nothing = await client.get(LIST)
         assert (nothing.status_code, nothing.json()["error"]["code"]) == (503, "no_index")
         assert nothing.headers["retry-after"]

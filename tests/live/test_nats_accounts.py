@@ -62,7 +62,7 @@ async def service(accounts: Accounts) -> AsyncIterator[compose.Clew]:
 
     running = asyncio.create_task(run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.wait({ready, running}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
             running.result()
@@ -172,7 +172,7 @@ async def test_a_publisher_commands_a_reader_reads_and_an_auditor_audits_what_is
             await publisher.patch_metadata(thread, unset=["c"])
             seen.append(await anext(feed))
         assert [entry.commit.n for entry in seen if entry.commit is not None] == [1, 2, 3, 4]
-        live = [decode((await commits.next_msg(timeout=10)).data) for _ in range(4)]
+        live = [decode((await commits.next_msg(timeout=60)).data) for _ in range(4)]
         assert [(commit.tenant, commit.thread, commit.n) for commit in live[:2]] == [
             ("acme", thread, 1),
             ("acme", thread, 2),
@@ -181,7 +181,7 @@ async def test_a_publisher_commands_a_reader_reads_and_an_auditor_audits_what_is
             await stranger.get_thread(thread)
         async with asking(accounts, "publisher", "globex") as theirs:
             await theirs.create_thread(thread_id=thread, metadata={"whose": "globex"})
-        assert decode((await others.next_msg(timeout=10)).data).tenant == "globex"
+        assert decode((await others.next_msg(timeout=60)).data).tenant == "globex"
         assert (await reader.get_thread(thread)).thread.metadata == {"a": "1", "b": "2"}
         assert (others.pending_msgs, commits.pending_msgs) == (0, 0)
 
@@ -195,11 +195,11 @@ async def test_a_publisher_leaves_commands_in_the_inbox_and_hears_that_they_are_
         command = CreateThread(id="cmd_once", metadata={"a": "1"}, reply_to="clew.outcome.acme.publisher.1")
         stored = await publisher.enqueue(command)
         assert await publisher.enqueue(command) == stored
-        outcome = json.loads((await outcomes.next_msg(timeout=10)).data)
+        outcome = json.loads((await outcomes.next_msg(timeout=60)).data)
         assert outcome["ok"]["thread"]["metadata"] == {"a": "1"}
         wrong = msgspec.structs.replace(command, id="cmd_wrong", expected_version=7)
         await publisher.enqueue(wrong)
-        outcome = json.loads((await outcomes.next_msg(timeout=10)).data)
+        outcome = json.loads((await outcomes.next_msg(timeout=60)).data)
         assert outcome["error"]["type"] == "conflict"
         assert outcomes.pending_msgs == 0
         assert user.denied == []
@@ -223,7 +223,7 @@ async def test_no_reply_goes_where_its_receiver_may_not_write(
         assert user.denied == []
         # What comes after on the same way is answered, so what came before has been seen to.
         await publisher.enqueue(again)
-        await user.nc.request(door, repeated, timeout=10)
+        await user.nc.request(door, repeated, timeout=60)
         after = await everything(operator)
     came = int(str(after["CLEW_INBOX"]["last_seq"])) - int(str(before["CLEW_INBOX"]["last_seq"]))
     assert came == (len(aims) + 2 if "inbox" in door else 1)
@@ -239,7 +239,7 @@ async def test_a_reader_has_nothing_done_by_naming_a_command_as_where_the_answer
     async with connected_as(accounts, "acme-reader") as user:
         for aim in (subject for subject in ASKING if ".acme." in subject):
             await user.nc.publish("clew.query.acme.get_thread", b'{"thread_id":"thread_door"}', reply=aim)
-        await user.nc.request("clew.query.acme.get_thread", b'{"thread_id":"thread_door"}', timeout=10)
+        await user.nc.request("clew.query.acme.get_thread", b'{"thread_id":"thread_door"}', timeout=60)
         assert user.denied == []
     assert await everything(operator) == before
 
@@ -264,7 +264,7 @@ async def test_an_outcome_goes_to_no_other_tenant_and_to_nobody_who_is_none(
         await publisher.enqueue(
             CreateThread(id="cmd_last", thread_id="thread_outcomes", reply_to="clew.outcome.acme.publisher.2")
         )
-        assert b'"already_exists"' in (await ours.next_msg(timeout=10)).data
+        assert b'"already_exists"' in (await ours.next_msg(timeout=60)).data
         await settled(operator)
         await stranger.seen()
         assert theirs.pending_msgs == 0
@@ -328,7 +328,7 @@ async def test_all_of_clew_runs_as_the_user_that_it_has_and_is_denied_nothing(ac
 
 
 def fetched(address: str, path: str) -> int:
-    connection = http.client.HTTPConnection(address, timeout=20)
+    connection = http.client.HTTPConnection(address, timeout=60)
     try:
         connection.request("GET", path)
         return connection.getresponse().status

@@ -83,14 +83,14 @@ async def victim(clew: Clew, deployment):
 
 
 async def still_served(nc) -> None:
-    made = await nc.request("clew.cmd.default.create_thread", b"{}", timeout=10)
+    made = await nc.request("clew.cmd.default.create_thread", b"{}", timeout=60)
     thread = json.loads(made.data)["ok"]["thread"]["id"]
-    found = await nc.request("clew.query.default.get_thread", json.dumps({"thread_id": thread}).encode(), timeout=10)
+    found = await nc.request("clew.query.default.get_thread", json.dumps({"thread_id": thread}).encode(), timeout=60)
     assert json.loads(found.data)["ok"]["thread"]["id"] == thread
     heard = await nc.subscribe("heard")
     left = json.dumps({"thread_id": thread, "metadata": {"a": "b"}, "reply_to": "heard"}).encode()
     await nc.jetstream().publish("clew.inbox.default.update_thread", left)
-    assert json.loads((await heard.next_msg(timeout=30)).data)["ok"]["thread"]["metadata"] == {"a": "b"}
+    assert json.loads((await heard.next_msg(timeout=60)).data)["ok"]["thread"]["metadata"] == {"a": "b"}
     await heard.unsubscribe()
 
 
@@ -124,6 +124,6 @@ async def test_bytes_that_are_no_text_do_not_deafen_a_service(clew: Clew, deploy
 async def test_the_largest_message_the_server_takes_is_answered(clew: Clew, deployment):
     async with served(clew), connected_client(deployment.url) as nc:
         full = json.dumps({"metadata": {"a": "x" * (nc.max_payload - 40)}}).encode()
-        reply = await nc.request("clew.cmd.default.create_thread", full, timeout=20)
+        reply = await nc.request("clew.cmd.default.create_thread", full, timeout=60)
         assert reply.headers["Nats-Service-Error-Code"] == "400"
         await still_served(nc)

@@ -28,7 +28,7 @@ async def nats_client(clew: Clew):
 
 async def ask(nc: Client, subject: str, body: object, headers: dict[str, str] | None = None) -> tuple[Any, dict]:
     payload = body if isinstance(body, bytes) else json.dumps(body).encode()
-    reply = await nc.request(subject, payload, timeout=10, headers=headers)
+    reply = await nc.request(subject, payload, timeout=60, headers=headers)
     return json.loads(reply.data), reply.headers or {}
 
 

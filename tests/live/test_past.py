@@ -370,7 +370,7 @@ async def test_clients_ask_about_the_past_over_nats(clew: Clew, ours: client.Cle
         await ours.state_at(THREAD, as_of=1, n=1)
     assert both.value.param == "as_of"
     for body in (b'{"thread_id":"thread_order","as_of":"soon"}', b'{"thread_id":"thread_order","as_of":true}'):
-        reply = json.loads((await clew.nc.request("clew.query.acme.blame", body, timeout=10)).data)
+        reply = json.loads((await clew.nc.request("clew.query.acme.blame", body, timeout=60)).data)
         assert reply["error"]["param"] == "as_of"
 
 

@@ -279,4 +279,4 @@ async def test_the_watch_runs_and_stops_with_its_projector_and_not_at_all_at_a_r
 
     await eventually(been_round)
     stop.set()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)

@@ -9,6 +9,7 @@ import nats.js.errors
 import pytest
 
 from clew_events.client import Clew as Client
+from clew_events.client import requesting
 from clew_events.commands import CreateThread, UpdateThread
 from clew_events.errors import Unavailable
 from clew_services.apps import serve_inbox
@@ -137,9 +138,12 @@ async def bound(clew: Clew, **limits: int) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"max_msgs": 2}, {"max_bytes": 450}], ids=["messages", "bytes"])
-async def test_a_full_inbox_says_so_and_takes_more_when_some_of_it_is_done(clew: Clew, limits: dict[str, int]) -> None:
+async def test_a_full_inbox_says_so_and_takes_more_when_some_of_it_is_done(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]
+) -> None:
     await bound(clew, **limits)
-    client = Client(clew.nc, timeout=0.4)
+    monkeypatch.setattr(requesting, "delays", lambda: iter([3600.0]))  # no time for another try
+    client = Client(clew.nc, timeout=60)
     await client.enqueue(CreateThread(id="one", thread_id="thread_a"))
     await client.enqueue(UpdateThread(id="two", thread_id="thread_a", metadata={"a": "1"}))
     late = UpdateThread(id="three", thread_id="thread_a", metadata={"a": "2"})

@@ -38,7 +38,7 @@ async def long_thread(clew: Clew) -> tuple[str, list[Done]]:
 async def projected(clew: Clew, thread: str, n: int) -> None:
     stop = asyncio.Event()
     projecting = asyncio.create_task(clew.project(stop))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await clew.current.projected(Address("default", thread))).n < n:
             await asyncio.sleep(0.01)
     stop.set()

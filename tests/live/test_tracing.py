@@ -115,7 +115,7 @@ async def test_a_request_over_http_is_followed_to_the_projection(spanned: Spanne
 
 async def test_a_command_over_nats_is_followed_to_the_projection(spanned: Spanned) -> None:
     headers = {"traceparent": SAMPLED}
-    answer = await spanned.clew.nc.request("clew.cmd.acme.create_thread", b"{}", headers=headers, timeout=10)
+    answer = await spanned.clew.nc.request("clew.cmd.acme.create_thread", b"{}", headers=headers, timeout=60)
     assert b'"ok"' in answer.data
     await spanned.chain("clew.cmd create_thread", "handle CreateThread", "append", "project")
 

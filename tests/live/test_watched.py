@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from urllib.error import HTTPError
@@ -15,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from clew_events import client
+from support.ports import free_port
 from support.up import CLEW, Up, clew, environment, running_up
 from support.waiting import eventually
 
@@ -29,7 +29,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 def get(up: Up, path: str) -> tuple[int, str]:
     try:
-        with urlopen(up.base_url.removesuffix("/v1") + path, timeout=20) as answer:
+        with urlopen(up.base_url.removesuffix("/v1") + path, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as refused:
         return refused.code, refused.read().decode()
@@ -132,7 +132,7 @@ async def test_readiness_tells_a_frozen_projector_from_an_idle_one(up: Up) -> No
         return all(each == {"shard": each["shard"], "state": "idle"} for each in shards)
 
     # What a projector that was killed had in hand comes again after ten seconds.
-    await eventually(idle, within=40)
+    await eventually(idle)
     frozen = projector(up)
     os.kill(frozen, signal.SIGSTOP)
     try:
@@ -169,17 +169,14 @@ async def test_readiness_tells_a_frozen_projector_from_an_idle_one(up: Up) -> No
 
 
 async def test_a_service_of_its_own_shows_its_metrics_where_it_is_told_to(up: Up) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    where = f"127.0.0.1:{port}"
+    where = f"127.0.0.1:{free_port()}"
     command = [*CLEW, "serve", "projector", "--nats", up.nats_url, "--metrics", where]
     with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as alone:
         try:
 
             async def shown() -> Series:
                 try:
-                    with urlopen(f"http://{where}/metrics", timeout=5) as answer:
+                    with urlopen(f"http://{where}/metrics", timeout=20) as answer:
                         return series(answer.read().decode())
                 except OSError:
                     return {}

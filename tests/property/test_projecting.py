@@ -78,7 +78,7 @@ class World:
     async def end(self) -> None:
         """Have a projector run to the end, alone or with what is still running."""
         await self._start(0)
-        await buckets_equal_the_log(self._clews[1], within=40)
+        await buckets_equal_the_log(self._clews[1])
 
     async def close(self) -> None:
         """Stop what runs; it must not have failed."""

@@ -87,7 +87,7 @@ async def connected_as(accounts: Accounts, user: str) -> AsyncIterator[User]:
         await made.nc.close()
 
 
-def asking(accounts: Accounts, role: str, tenant: str = "acme", *, timeout: float = 10.0):
+def asking(accounts: Accounts, role: str, tenant: str = "acme", *, timeout: float = 60.0):
     url = accounts.url(f"{tenant}-{role}")
     return client.connect(url, tenant=tenant, actor=role, timeout=timeout, inbox_prefix=f"_INBOX_{role}")
 
@@ -119,7 +119,7 @@ async def everything(operator: compose.Connection) -> dict[str, dict[str, object
 async def settled(operator: compose.Connection) -> None:
     """Nothing is left in the inbox, and everything is projected."""
     waiting = [("CLEW_INBOX", "handlers"), *((f"CLEW_EVT_{shard:02d}", THREADS) for shard in range(SHARDS))]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for stream, consumer in waiting:
             while True:
                 state = await operator.js.api(f"CONSUMER.INFO.{stream}.{consumer}")

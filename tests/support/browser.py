@@ -25,7 +25,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE = 30_000
+PATIENCE = 60_000
 """Milliseconds that the browser may take for anything: the machine may be busy."""
 _VIOLATIONS = (
     "globalThis.violations = []; addEventListener('securitypolicyviolation', e => violations.push(e.violatedDirective))"

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from clew_services.embedded import binary
 from clew_services.embedded.tether import tethered
+from support.ports import free_port
 from support.up import ROOT
 
 PASSWORD = "secret"
@@ -67,7 +66,7 @@ class Node:
     def trouble(self) -> str:
         """What it is not well with."""
         try:
-            with urllib.request.urlopen(f"http://{self.monitor}/healthz", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://{self.monitor}/healthz", timeout=10) as answer:
                 said = answer.read()
         except urllib.error.HTTPError as fault:
             with fault:
@@ -85,7 +84,7 @@ class Cluster:
     """The three, which start together and go on without any one of them."""
 
     def __init__(self, folder: Path) -> None:
-        ports = _free_ports(9)
+        ports = [f"127.0.0.1:{free_port()}" for _ in range(9)]
         client, route, monitor = ports[:3], ports[3:6], ports[6:]
         self.nodes = {
             number: Node(number, folder / str(number), client[i], route[i], monitor[i])
@@ -138,13 +137,3 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.stop()
-
-
-def _free_ports(count: int) -> list[str]:
-    """Below those that outgoing connections take, one of which could be in a server's way when it comes back."""
-    found: list[str] = []
-    for port in random.sample(range(15_000, 32_000), 200):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.append(f"127.0.0.1:{port}")
-    return found[:count]

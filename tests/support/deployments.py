@@ -10,6 +10,7 @@ import nats
 from nats.aio.client import Client
 
 from clew_services.embedded.server import EmbeddedServer
+from support.ports import free_port
 
 FAST = "2m"
 """How often the server syncs where a test is not about power cuts."""
@@ -28,14 +29,14 @@ async def connected_client(url: str) -> AsyncIterator[Client]:
 
 @contextlib.asynccontextmanager
 async def deployed(data: Path, *, shards: int = 2, sync: str = FAST, port: int = 0) -> AsyncIterator[EmbeddedServer]:
-    """A server on a free port with everything that ``clew init`` creates.
+    """A server on a port, or a free one, with everything that ``clew init`` creates.
 
     ``kill -9`` is ``os.kill(server.pid, SIGKILL)``; then ``await server.wait()`` and ``await server.start()``
     bring it back on the same store and the same port.
     """
     from clew_services import compose, streams
 
-    async with EmbeddedServer(data, port=port, sync=sync) as server:
+    async with EmbeddedServer(data, port=port or free_port(), sync=sync) as server:
         async with compose.connection(server.url, name="init") as made:
             await streams.init(made.js, shards=shards, max_msg_size=made.nc.max_payload)
         yield server

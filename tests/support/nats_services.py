@@ -56,7 +56,7 @@ async def child(url: str, *roles: str, first: str = "") -> AsyncIterator[asyncio
     ``first`` is Python that it runs before anything else.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", f"{first}\n{CHILD}", url, *roles,
+        sys.executable, "-c", f"import asyncio\n{first}\n{CHILD}", url, *roles,
         env={**os.environ, "PYTHONPATH": PATHS}, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None

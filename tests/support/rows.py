@@ -154,5 +154,5 @@ async def live(data: Path, settings: Settings | None = None) -> AsyncIterator[Se
     """A Clew of its own on a real NATS server, reached as a web server reaches it."""
     async with deployed(data) as server, connected(server.url, name="contract") as clew:
         transport = httpx2.ASGITransport(app=create_app(clew, KEYS, settings or Settings()))
-        async with httpx2.AsyncClient(transport=transport, base_url="http://clew", timeout=30) as http:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://clew", timeout=60) as http:
             yield Service(clew, http)

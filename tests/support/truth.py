@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import nats.errors
 from msgspec import Struct
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -21,7 +22,7 @@ from clew_projections.buckets.bucket import message_key, thread_key
 from clew_projections.buckets.checkpoint import marked
 from clew_projections.views import MessageView, ThreadView, absent, encode
 from clew_services.compose import Clew
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 
 class Truth(Struct, frozen=True):
@@ -33,12 +34,12 @@ class Truth(Struct, frozen=True):
 
 async def raw(clew: Clew, stream: str) -> list[tuple[int, Msg]]:
     """Everything a stream holds, with its sequence, read by a consumer of nats-py."""
-    js = clew.nc.jetstream()
+    js = clew.nc.jetstream(timeout=PATIENCE)
     state = (await js.stream_info(stream)).state
     held = state.messages
     # Not more at once than the server lets a client owe it.
     page = max(1, min(500, 8_000_000 * held // (state.bytes + 1)))
-    config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True)
+    config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True, inactive_threshold=PATIENCE)
     subscription = await js.pull_subscribe("", stream=stream, config=config)
     found: list[tuple[int, Msg]] = []
     while len(found) < held:
@@ -56,7 +57,7 @@ async def _fetched(subscription: JetStreamContext.PullSubscription, most: int) -
     async def fetched() -> list[Msg]:
         try:
             return await subscription.fetch(most, timeout=5)
-        except ServiceUnavailableError:
+        except (ServiceUnavailableError, nats.errors.TimeoutError):
             return []
 
     return await eventually(fetched)
@@ -109,7 +110,7 @@ async def buckets_of(clew: Clew) -> Truth:
     return Truth(*held)
 
 
-async def buckets_equal_the_log(clew: Clew, *, within: float = 20.0) -> Truth:
+async def buckets_equal_the_log(clew: Clew, *, within: float = PATIENCE) -> Truth:
     """Wait until they do, and give what they hold."""
 
     async def equal() -> Truth:
@@ -150,7 +151,12 @@ async def projecting(clew: Clew) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def impatient(clew: Clew) -> None:
-    """Have deliveries that a dead projector never acknowledged come again after one second instead of ten.
+    """Have deliveries that a dead projector never acknowledged come again after one second instead of ten."""
+    await waiting_for_acknowledgements(clew, 1.0)
+
+
+async def waiting_for_acknowledgements(clew: Clew, seconds: float) -> None:
+    """Have the servers wait so long for a projector's acknowledgement before they deliver again.
 
     To be called when everybody who verifies the deployment has done so.
     """
@@ -158,5 +164,5 @@ async def impatient(clew: Clew) -> None:
         stream, name = event_stream(shard), clew.feeder
         config = (await clew.js.api(f"CONSUMER.INFO.{stream}.{name}"))["config"]
         assert isinstance(config, dict)
-        request = {"stream_name": stream, "config": {**config, "ack_wait": 1_000_000_000}}
+        request = {"stream_name": stream, "config": {**config, "ack_wait": int(seconds * 1e9)}}
         await clew.js.api(f"CONSUMER.CREATE.{stream}.{name}", request)

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
+from support.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = os.pathsep.join(str(ROOT / folder) for folder in ("events", "projections", "services"))
 CLEW = [sys.executable, "-W", "error", "-m", "clew_services.cli"]
@@ -98,7 +100,12 @@ def running_up(data: Path, *options: str, env: Mapping[str, str] | None = None) 
 
 
 def _started(data: Path, options: tuple[str, ...], env: Mapping[str, str], errors: IO[str]) -> subprocess.Popen[str]:
-    anywhere = {"CLEW_DATA": str(data), "CLEW_HTTP": "127.0.0.1:0", "CLEW_NATS": "embedded:0", "CLEW_SHARDS": "2"}
+    anywhere = {
+        "CLEW_DATA": str(data),
+        "CLEW_HTTP": "127.0.0.1:0",
+        "CLEW_NATS": f"embedded:{free_port()}",
+        "CLEW_SHARDS": "2",
+    }
     return subprocess.Popen(
         [*CLEW, "up", *options],
         env=environment(**(anywhere | dict(env))),
@@ -108,7 +115,7 @@ def _started(data: Path, options: tuple[str, ...], env: Mapping[str, str], error
     )
 
 
-def gone(pid: int, patience: float = 20.0) -> bool:
+def gone(pid: int, patience: float = PATIENCE) -> bool:
     """Whether a process has ended, or does within ``patience`` seconds. One that nobody has waited for counts."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+PATIENCE = 60.0
+"""Seconds after which what is waited for is taken never to come: long for a machine with much else to do."""
 
 
-async def eventually(ask: Callable[[], Awaitable[T]], *, within: float = 20.0) -> T:
+async def eventually(ask: Callable[[], Awaitable[T]], *, within: float = PATIENCE) -> T:
     """What ``ask`` gives once it gives something truthy and raises no AssertionError.
 
     Raises:
