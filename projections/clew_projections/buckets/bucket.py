@@ -37,8 +37,6 @@ NO_BUCKET: Final = "no_bucket"
 CHECKPOINTS: Final = "_checkpoint"
 PARKED: Final = "_parked"
 PROVED: Final = "_proved"
-READS_AT_ONCE: Final = 64
-"""Keys that a leader is asked for at a time."""
 WRITES_AT_ONCE: Final = 256
 """Writes to one bucket that a process has under way; more would wait in the server, and be taken for lost."""
 _NOBODY: Final = frozenset({"no_responders", "jetstream_10059"})
@@ -115,17 +113,13 @@ class Bucket:
         stored = await self._js.newest_at_leader(self.stream, self.subject(key), 0)
         return Value(stored.body, stored.seq) if stored is not None else None
 
+    @_explained
     async def latest_of(self, keys: Iterable[str]) -> dict[str, Value]:
         """The values under many keys, of those that have one. Never behind."""
         wanted = list(keys)
         if not self.replicated:
             return await self.get_many(wanted)
-        found: dict[str, Value] = {}
-        for start in range(0, len(wanted), READS_AT_ONCE):
-            some = wanted[start : start + READS_AT_ONCE]
-            values = await asyncio.gather(*(self.latest(key) for key in some))
-            found |= {key: value for key, value in zip(some, values, strict=True) if value is not None}
-        return found
+        return self._by_key(await self._js.lasts_at_leader(self.stream, [self.subject(key) for key in wanted]))
 
     @_explained
     async def get_marked(self, keys: Iterable[str], mark: str) -> tuple[dict[str, Value], Value | None]:
@@ -146,8 +140,8 @@ class Bucket:
         return self._by_key(await self._js.lasts(self.stream, [self.subject(key) for key in keys]))
 
     async def matching(self, pattern: str) -> dict[str, Value]:
-        """The values under all keys that match a pattern with wildcards."""
-        return await self.get_many(await self.keys(pattern))
+        """The values under all keys that match a pattern with wildcards. Never behind."""
+        return await self.latest_of(await self.keys(pattern))
 
     @_explained
     async def keys(self, pattern: str) -> list[str]:

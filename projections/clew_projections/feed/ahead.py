@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import Final
 
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
 from clew_projections.feed.fed import Fed, fed
+from clew_projections.jetstream import replicas
 from clew_projections.jetstream.calls import JetStream
 
 MOST: Final = 1000
 """Commits that one read asks for at most."""
-PATIENCE: Final = 20
-"""How often a replica is asked again for commits that its leader has."""
 
 
 class Ahead:
@@ -62,29 +60,18 @@ class Ahead:
         Raises:
             Unavailable: the log does not answer.
         """
-        for late in range(PATIENCE):
-            if self._read >= self.goal and not await self._more_by_now():
-                self._ended = True
-                return
-            page, _ = await self._js.after(event_stream(self.shard), self._subject, self._read + 1, self._chunk)
-            if page:
-                self._read = page[-1].seq
-                self._ended = self._limit is not None and self._read >= self._limit
-                self.buffer.extend(
-                    fed(each, self.shard) for each in page if self._limit is None or each.seq <= self._limit
-                )
-                return
-            if self._read >= self.goal:
-                self._ended = True
-                return
-            await asyncio.sleep(0.01 * late)
-        raise Unavailable(
-            f"a replica of {event_stream(self.shard)} is too far behind its leader", code="replica_behind"
-        )
+        last = self.goal if self._read < self.goal else await self._last_by_now()
+        stream = event_stream(self.shard)
+        page = await replicas.page(self._js, stream, self._subject, self._read + 1, last, limit=self._chunk)
+        if not page and self._read < self.goal:
+            raise Unavailable(f"what {stream} had on {self._subject} went away while it was read", code="log_changed")
+        self._read = page[-1].seq if page else self._read
+        self._ended = not page or (self._limit is not None and self._read >= self._limit)
+        self.buffer.extend(fed(each, self.shard) for each in page if self._limit is None or each.seq <= self._limit)
 
-    async def _more_by_now(self) -> bool:
+    async def _last_by_now(self) -> int:
         # Asked of the end of the stream, as a search forwards looks into every block behind this tenant's last commit.
         if self._limit is not None:
-            return False
+            return 0
         newest = await self._js.newest_at_leader(event_stream(self.shard), self._subject, self._read)
-        return newest is not None
+        return newest.seq if newest is not None else 0

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
+from contextlib import aclosing
 from typing import Final
 
-from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
-from clew_projections.feed.ahead import PATIENCE
 from clew_projections.feed.fed import Fed, fed
 from clew_projections.jetstream.calls import JetStream
 from clew_projections.jetstream.messages import Stored
 from clew_projections.jetstream.reading import PAGE
+from clew_projections.jetstream.replicas import pages
 
 _GROWTH: Final = 4
 
@@ -56,32 +55,23 @@ class Behind:
         """
         while self.dry:
             low = max(1, self._low - self._window)
-            kept, there = await self._piece()
+            kept, there = await self._piece(low)
             self._low = low if there == len(kept) else kept[0].seq
             fitting = self._window * self._most // max(there, 1)
             self._window = min(self._window * _GROWTH, max(self._most, fitting))
             self.buffer.extend(fed(stored, self.shard) for stored in reversed(kept))
 
-    async def _piece(self) -> tuple[deque[Stored], int]:
+    async def _piece(self, low: int) -> tuple[deque[Stored], int]:
         # The last few of a piece; of those that are further back there may be any number.
-        for late in range(PATIENCE):
-            kept: deque[Stored] = deque(maxlen=self._most)
-            there = 0
-            seq, more = max(1, self._low - self._window), True
-            while more:
-                page, more = await self._js.after(
-                    event_stream(self.shard), self._subject, seq, min(PAGE, self._most + 1)
-                )
+        kept: deque[Stored] = deque(maxlen=self._most)
+        there = 0
+        stream, limit = event_stream(self.shard), min(PAGE, self._most + 1)
+        # Up to the last there is, which a replica may not have yet; but no further than one of those taken already.
+        async with aclosing(pages(self._js, stream, self._subject, low, self._goal, limit=limit)) as found:
+            async for page in found:
                 inside = [stored for stored in page if stored.seq < self._low]
                 kept.extend(inside)
                 there += len(inside)
-                more = more and len(inside) == len(page)
-                seq = page[-1].seq + 1 if page else seq
-            if self._goal >= self._low or (kept and kept[-1].seq == self._goal):
-                return kept, there
-            if self._goal < max(1, self._low - self._window):
-                return kept, there
-            await asyncio.sleep(0.01 * late)
-        raise Unavailable(
-            f"a replica of {event_stream(self.shard)} is too far behind its leader", code="replica_behind"
-        )
+                if len(inside) < len(page):
+                    break
+        return kept, there

@@ -36,7 +36,8 @@ class Histories:
     def __init__(self, js: Reads, shards: int, *, replicated: bool) -> None:
         self._js = js
         self.shards = shards
-        self._replicated = replicated
+        self.replicated = replicated
+        """Whether there is more than one replica of the log."""
         self.asked = 0
         """How often the log was asked for what a thread's view may lack, since the start."""
 
@@ -118,7 +119,7 @@ class Histories:
         """The same as it is stored."""
         self.asked += 1
         shard = self.shard(address)
-        ask = self._js.newest_at_leader if self._replicated else self._js.newest
+        ask = self._js.newest_at_leader if self.replicated else self._js.newest
         return await ask(event_stream(shard), event_subject(shard, address), seq)
 
     async def hold_reaches(self, address: Address, n: int, seq: int) -> None:

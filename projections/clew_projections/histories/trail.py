@@ -20,6 +20,7 @@ from clew_events.subjects import Address, event_stream, event_subject
 from clew_projections.histories.history import Histories, read
 from clew_projections.jetstream.messages import EXPECTED, Stored
 from clew_projections.jetstream.reads import Reads
+from clew_projections.jetstream.replicas import before
 from clew_projections.views import ThreadView
 
 AHEAD: Final = 128
@@ -150,7 +151,7 @@ class Trail:
         if link.guard and (found := await self._exactly(address, [Spot(n - 1, link.guard)])):
             return found[0]
         shard = self._histories.shard(address)
-        stored = await self._js.newest_until(event_stream(shard), event_subject(shard, address), seq - 1)
+        stored = await before(self._js, event_stream(shard), event_subject(shard, address), seq)
         return self._link(address, stored) if stored is not None else None
 
     async def _exactly(self, address: Address, spots: Sequence[Spot]) -> list[_Link]:

@@ -14,7 +14,7 @@ import logging
 import sqlite3
 import tempfile
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import aclosing, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
@@ -31,6 +31,7 @@ from clew_events.codec import UNREADABLE
 from clew_events.errors import Unavailable
 from clew_projections.index.schema import INDEX_FORMAT
 from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.replicas import whole
 
 BUCKET: Final = "clew_index"
 STREAM: Final = f"OBJ_{BUCKET}"
@@ -85,7 +86,7 @@ class Snapshots:
         Raises:
             Unavailable: the bucket does not answer.
         """
-        found = await self._js.lasts(STREAM, await self._js.subjects(STREAM, f"$O.{BUCKET}.M.*"))
+        found = await self._js.lasts_at_leader(STREAM, await self._js.subjects(STREAM, f"$O.{BUCKET}.M.*"))
         read = (_read(stored.body) for stored in found.values())
         return sorted((each for each in read if each is not None), key=lambda each: each.made_at, reverse=True)
 
@@ -148,21 +149,23 @@ class Snapshots:
                 digest.update(body)
                 file.write(unpacking.decompress(body))
 
-        subject = f"$O.{BUCKET}.C.{snapshot.nuid}"
-        page, more = await self._js.after(STREAM, subject, 1)
-        while page:
-            bodies = [each.body for each in page]
-            unpacked = asyncio.create_task(asyncio.to_thread(unpack, bodies))
-            try:
-                # The next piece is on its way while this one is worked on.
-                page, more = await self._js.after(STREAM, subject, page[-1].seq + 1) if more else ([], False)
-            finally:
+        # The next piece is on its way while one is worked on.
+        unpacked: asyncio.Task[None] | None = None
+        try:
+            async with aclosing(whole(self._js, STREAM, f"$O.{BUCKET}.C.{snapshot.nuid}")) as found:
+                async for page in found:
+                    if unpacked is not None:
+                        await unpacked
+                    bodies = [each.body for each in page]
+                    read += sum(map(len, bodies))
+                    unpacked = asyncio.create_task(asyncio.to_thread(unpack, bodies))
+            if unpacked is not None:
+                await unpacked
+        except zstandard.ZstdError as fault:
+            raise ValueError(f"it is damaged: {fault}") from fault
+        finally:
+            if unpacked is not None:
                 await asyncio.wait({unpacked})
-            try:
-                unpacked.result()
-            except zstandard.ZstdError as fault:
-                raise ValueError(f"it is damaged: {fault}") from fault
-            read += sum(map(len, bodies))
         wanted = base64.urlsafe_b64decode(snapshot.digest.partition("=")[2])
         if digest.digest() != wanted:
             raise ValueError(f"it is damaged: {read} bytes of {snapshot.compressed} are there, or they are others")

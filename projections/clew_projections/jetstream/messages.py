@@ -17,6 +17,8 @@ TRACE: Final = "traceparent"
 BATCH_ID: Final = "Nats-Batch-Id"
 BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 BATCH_COMMIT: Final = "Nats-Batch-Commit"
+STORED_AT: Final = "Nats-Time-Stamp"
+"""When the server stored a message. It adds this to what is read, and keeps it apart from what was published."""
 
 
 class Stored(Struct, frozen=True):

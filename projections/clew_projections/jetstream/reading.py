@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from clew_events.errors import Unavailable
 from clew_projections.jetstream.exchange import Disconnected, Exchange, Timeout
-from clew_projections.jetstream.messages import ApiError, Refused, Stored, parse_headers, stored
+from clew_projections.jetstream.messages import STORED_AT, ApiError, Refused, Stored, parse_headers, stored
 
 T = TypeVar("T")
 
@@ -29,6 +29,8 @@ LEADER_SILENT: Final = 1.0
 ELECTION: Final = 0.05
 """Seconds between questions while the servers of a cluster elect a leader."""
 _NO_MESSAGE: Final = 10037
+ASKED_AT_ONCE: Final = 64
+"""Subjects that a leader is asked for at a time."""
 NO_LEADER: Final = 10008
 """What the server answers with where a stream has no leader."""
 _JSON: Final = msgspec.json.Encoder()
@@ -38,6 +40,7 @@ class _GetReply(Struct, frozen=True):
     class Message(Struct, frozen=True):
         subject: str
         seq: int
+        time: str
         data: bytes = b""
         hdrs: bytes = b""
 
@@ -104,8 +107,10 @@ class Reading:
         """The first message on a subject that was stored at a moment (microseconds since 1970) or later."""
         when = datetime.fromtimestamp(moment // 1_000_000, UTC).replace(microsecond=moment % 1_000_000)
         request = {"start_time": when, "next_by_subj": subject}
-        reply = await self._exchange.one(f"$JS.API.DIRECT.GET.{stream}", _JSON.encode(request), timeout=self._timeout)
-        return stored(reply, subject)
+        call, body = f"$JS.API.DIRECT.GET.{stream}", _JSON.encode(request)
+        reply = await self._reading(lambda: self._exchange.one(call, body, timeout=self._timeout))
+        # A replica that is behind may have nothing that is as late.
+        return stored(reply, subject) or await self.from_leader(stream, request)
 
     async def newest(self, stream: str, subject: str, after: int) -> Stored | None:
         """The last message on an exact subject if it stands after a sequence. Costs the same however long the log is.
@@ -121,6 +126,18 @@ class Reading:
         """The same, as the stream's leader knows it."""
         found = await self.from_leader(stream, {"last_by_subj": subject})
         return found if found is not None and found.seq > after else None
+
+    async def lasts_at_leader(self, stream: str, subjects: Sequence[str], after: int = 0) -> dict[str, Stored]:
+        """The last messages on many exact subjects, of those that have one after a sequence, as the leader knows them.
+
+        Dearer than ``lasts`` by a request for each.
+        """
+        found: dict[str, Stored] = {}
+        for start in range(0, len(subjects), ASKED_AT_ONCE):
+            some = subjects[start : start + ASKED_AT_ONCE]
+            last = await asyncio.gather(*(self.newest_at_leader(stream, each, after) for each in some))
+            found |= {each.subject: each for each in last if each is not None}
+        return found
 
     async def next_at_leader(self, stream: str, seq: int) -> Stored | None:
         """The first message from a sequence on, whatever its subject, as the stream's leader knows it."""
@@ -164,7 +181,8 @@ class Reading:
                 continue
             reply = _GET_REPLY.decode(raw.data)
             if (found := reply.message) is not None:
-                return Stored(found.seq, found.subject, found.data, parse_headers(found.hdrs))
+                headers = parse_headers(found.hdrs) | {STORED_AT: found.time}
+                return Stored(found.seq, found.subject, found.data, headers)
             if reply.error is None or reply.error.err_code == _NO_MESSAGE:
                 return None
             if reply.error.err_code != NO_LEADER or last_try:

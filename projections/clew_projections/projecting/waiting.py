@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
 
 from clew_events.subjects import event_stream
+from clew_projections.jetstream import replicas
 from clew_projections.jetstream.calls import JetStream
-
-STORED_AT: Final = "Nats-Time-Stamp"
+from clew_projections.jetstream.messages import STORED_AT
 
 
 async def waiting(js: JetStream, reached: Mapping[int, int], ends: Mapping[int, int]) -> float:
@@ -22,11 +21,12 @@ async def waiting(js: JetStream, reached: Mapping[int, int], ends: Mapping[int, 
         Unavailable: JetStream does not answer.
     """
     late = [shard for shard, end in ends.items() if end > reached.get(shard, 0)]
-    return max(await asyncio.gather(*(_since(js, shard, reached.get(shard, 0)) for shard in late)), default=0.0)
+    since = (_since(js, shard, reached.get(shard, 0), ends[shard]) for shard in late)
+    return max(await asyncio.gather(*since), default=0.0)
 
 
-async def _since(js: JetStream, shard: int, seq: int) -> float:
-    found, _ = await js.after(event_stream(shard), ">", seq + 1, 1)
+async def _since(js: JetStream, shard: int, seq: int, end: int) -> float:
+    found = await replicas.page(js, event_stream(shard), ">", seq + 1, end, limit=1)
     if not found:
         return 0.0
     return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(found[0].headers[STORED_AT])).total_seconds())

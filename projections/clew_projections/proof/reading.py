@@ -13,15 +13,13 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
+from clew_projections.jetstream import replicas
 from clew_projections.jetstream.calls import JetStream
 from clew_projections.jetstream.messages import Stored
 
 EVERYTHING: Final = ">"
 PAGE: Final = 512
-PATIENCE: Final = 20
-"""How often a follower is asked again for commits its leader has."""
 
 
 class Extent(Struct, frozen=True):
@@ -46,26 +44,20 @@ async def pages(js: JetStream, shard: int, first: int, last: int) -> AsyncGenera
     """Everything a shard holds from one sequence to another, both included, page by page.
 
     Raises:
-        Unavailable: JetStream does not answer, or a replica stays behind its leader.
+        Unavailable: JetStream does not answer.
     """
-    seq, late = first, 0
-    under_way = asyncio.ensure_future(_page(js, shard, seq)) if seq <= last else None
+    seq = first
+    under_way = asyncio.ensure_future(_page(js, shard, seq, last)) if seq <= last else None
     try:
         while under_way is not None:
             page = await under_way
             under_way = None
-            if page:
-                seq, late = page[-1].seq + 1, 0
-            elif await _nothing_left(js, shard, seq):
-                return
-            else:
-                late += 1
-                if late > PATIENCE:
-                    raise Unavailable(f"a replica of {event_stream(shard)} is too far behind its leader")
-                await asyncio.sleep(0.01 * late)
+            if not page:
+                return  # the end was removed
+            seq = page[-1].seq + 1
             if seq <= last:
-                under_way = asyncio.ensure_future(_page(js, shard, seq))
-            elif page and page[-1].seq > last:
+                under_way = asyncio.ensure_future(_page(js, shard, seq, last))
+            else:
                 page = [each for each in page if each.seq <= last]
             if page:
                 yield page
@@ -74,11 +66,5 @@ async def pages(js: JetStream, shard: int, first: int, last: int) -> AsyncGenera
             under_way.cancel()
 
 
-async def _page(js: JetStream, shard: int, seq: int) -> list[Stored]:
-    page, _ = await js.after(event_stream(shard), EVERYTHING, seq, PAGE)
-    return page
-
-
-async def _nothing_left(js: JetStream, shard: int, seq: int) -> bool:
-    """Whether the stream's leader, too, has nothing from a sequence on: the end was removed."""
-    return await js.next_at_leader(event_stream(shard), seq) is None
+async def _page(js: JetStream, shard: int, seq: int, last: int) -> list[Stored]:
+    return await replicas.page(js, event_stream(shard), EVERYTHING, seq, last, limit=PAGE)

@@ -12,6 +12,7 @@ from msgspec import Struct
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.finding import Finding
 from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.replicas import whole
 from clew_projections.proof.chains import Chains
 from clew_projections.proof.diagnosis import diagnose
 from clew_projections.proof.links import Link, link
@@ -129,11 +130,9 @@ class Verifier:
 
     async def _links(self, shard: int, subject: str) -> list[Link]:
         links: list[Link] = []
-        seq, more = 1, True
-        while more:
-            page, more = await self._js.after(event_stream(shard), subject, seq)
-            links += [link(stored.body, stored.seq) for stored in page]
-            seq = page[-1].seq + 1 if page else seq
+        async with aclosing(whole(self._js, event_stream(shard), subject)) as found:
+            async for page in found:
+                links += [link(stored.body, stored.seq) for stored in page]
         return links
 
 

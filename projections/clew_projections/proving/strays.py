@@ -6,6 +6,7 @@ A walk through the log does not meet them, so here the buckets are walked.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Final
 
 from clew_events.errors import Corrupt
@@ -14,6 +15,7 @@ from clew_projections.buckets.bucket import Bucket, Value, thread_key
 from clew_projections.finding import Finding
 from clew_projections.histories.history import Histories
 from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.replicas import whole
 from clew_projections.views import decode_thread
 
 PAGE: Final = 512
@@ -83,14 +85,13 @@ class Strays:
 
     async def _pages(self, bucket: Bucket, tenant: str | None, parts: int) -> AsyncGenerator[list[str], None]:
         """The keys of a bucket that hold a view, some at a time."""
-        skip, seq, more = len(bucket.subject("")), 1, True
-        while more:
-            page, more = await self._js.after(bucket.stream, ">", seq, PAGE)
-            keys = [each.subject[skip:] for each in page if each.body]
-            keys = [key for key in keys if not key.startswith("_") and key.count(".") == parts - 1]
-            if keys := [key for key in keys if tenant is None or key.startswith(f"{tenant}.")]:
-                yield keys
-            seq = page[-1].seq + 1 if page else seq
+        skip = len(bucket.subject(""))
+        async with aclosing(whole(self._js, bucket.stream, ">", limit=PAGE)) as found:
+            async for page in found:
+                keys = [each.subject[skip:] for each in page if each.body]
+                keys = [key for key in keys if not key.startswith("_") and key.count(".") == parts - 1]
+                if keys := [key for key in keys if tenant is None or key.startswith(f"{tenant}.")]:
+                    yield keys
 
     def _finding(self, address: Address, what: str) -> Finding:
         shard = self._histories.shard(address)

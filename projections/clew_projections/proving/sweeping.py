@@ -38,8 +38,6 @@ A_THREAD: Final = 2_048
 """Bytes that a thread counts for beside its commits."""
 SINGLY: Final = 64
 """Threads that are looked at by themselves at a time, each of which is held whole."""
-ASKED_AT_ONCE: Final = 64
-"""Threads whose latest commit a leader is asked for at a time."""
 
 
 class _Stand(Struct, frozen=True):
@@ -184,15 +182,8 @@ class Sweep:
         """Those of some threads that have a commit after a sequence."""
         stream = event_stream(shard)
         subjects = {event_subject(shard, address): address for address in addresses}
-        if not self._replicated:
-            return {subjects[subject] for subject in await self._js.lasts(stream, list(subjects), after=seq)}
-        found: set[Address] = set()
-        names = list(subjects)
-        for start in range(0, len(names), ASKED_AT_ONCE):
-            some = names[start : start + ASKED_AT_ONCE]
-            last = await asyncio.gather(*(self._js.newest_at_leader(stream, each, seq) for each in some))
-            found |= {subjects[name] for name, stored in zip(some, last, strict=True) if stored is not None}
-        return found
+        ask = self._js.lasts_at_leader if self._replicated else self._js.lasts
+        return {subjects[subject] for subject in await ask(stream, list(subjects), after=seq)}
 
 
 def _fold(

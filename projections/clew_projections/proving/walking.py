@@ -16,9 +16,10 @@ from msgspec import Struct
 
 from clew_events.codec import UNREADABLE
 from clew_events.subjects import Address, address_of, event_stream
+from clew_projections.jetstream import replicas
 from clew_projections.jetstream.calls import JetStream
 from clew_projections.jetstream.messages import EXPECTED, Stored
-from clew_projections.proof.reading import extent
+from clew_projections.proof.reading import EVERYTHING, extent
 
 
 class _Numbered(Struct, frozen=True):
@@ -57,8 +58,7 @@ async def sampled(
             return
         (shard,) = draw.choices(range(shards), [reach.messages for reach in reaches])
         seq = draw.randint(max(1, reaches[shard].first_seq), max(1, reaches[shard].last_seq))
-        found, _ = await js.after(event_stream(shard), ">", seq, 1)
-        for stored in found:
+        for stored in await replicas.page(js, event_stream(shard), EVERYTHING, seq, reaches[shard].last_seq, limit=1):
             owner = address_of(stored.subject)
             if owner not in met and tenant in {None, owner.tenant}:
                 met.add(owner)

@@ -23,8 +23,9 @@ from clew_projections.buckets.bucket import Bucket, LostRace, Value, proved_key
 from clew_projections.finding import Finding
 from clew_projections.generations.live import Live
 from clew_projections.generations.side import Side
+from clew_projections.jetstream import replicas
 from clew_projections.jetstream.calls import JetStream
-from clew_projections.proof.reading import extent
+from clew_projections.proof.reading import EVERYTHING, extent
 from clew_projections.proving.comparing import Comparing
 from clew_projections.proving.walking import begins
 
@@ -141,7 +142,7 @@ class Watch:
             )
             await self._write(side.threads, key, shard, after, value)
             return A_PAGE
-        page, _ = await self._js.after(event_stream(shard), ">", known.seq + 1, PAGE)
+        page = await replicas.page(self._js, event_stream(shard), EVERYTHING, known.seq + 1, reach.last_seq, limit=PAGE)
         threads = list(dict.fromkeys(address_of(each.subject) for each in page if begins(each)))
         found = await self._compare(side, threads)
         again = set(threads)

@@ -61,8 +61,12 @@ class Ledger:
             latest = await self.latest()
             number = latest.checkpoint.number + 1 if latest is not None else 1
         numbers = range(number - 1, max(0, number - 1 - limit), -1)
-        found = await self._js.lasts(CHECKPOINT_STREAM, [checkpoint_subject(each) for each in numbers])
-        notes = [found.get(checkpoint_subject(each)) for each in numbers]
+        subjects = [checkpoint_subject(each) for each in numbers]
+        found = await self._js.lasts(CHECKPOINT_STREAM, subjects)
+        # They never change, and a replica that is behind may have one not yet.
+        missing = [each for each in subjects if each not in found]
+        found |= await self._js.lasts_at_leader(CHECKPOINT_STREAM, missing)
+        notes = [found.get(each) for each in subjects]
         return [read(each.body) for each in notes if each is not None]
 
     async def append(self, signed: Signed) -> bool:

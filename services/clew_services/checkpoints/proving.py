@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from clew_events.errors import Corrupt, Invalid, NotFound
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.replicas import whole
 from clew_projections.proof.inclusion import HeadProof, check_between, check_included
 from clew_projections.proof.kept import Kept
 from clew_projections.proof.reading import extent
@@ -113,19 +114,20 @@ async def bodies_between(js: JetStream, shards: int, address: Address, after: in
     """
     shard = shard_of(address.thread, shards)
     bodies: list[str] = []
-    seq, more, n = 1, True, 0
-    while more and n < until:
-        page, more = await js.after(event_stream(shard), event_subject(shard, address), seq)
-        for stored in page:
-            n += 1
-            if after < n <= until:
-                try:
-                    bodies.append(stored.body.decode())
-                except UnicodeDecodeError:
-                    raise Corrupt(
-                        f"sequence {stored.seq} of shard {shard} is no commit", code="unreadable_commit"
-                    ) from None
-        seq = page[-1].seq + 1 if page else seq
+    n = 0
+    async with aclosing(whole(js, event_stream(shard), event_subject(shard, address))) as found:
+        async for page in found:
+            for stored in page:
+                n += 1
+                if after < n <= until:
+                    try:
+                        bodies.append(stored.body.decode())
+                    except UnicodeDecodeError:
+                        raise Corrupt(
+                            f"sequence {stored.seq} of shard {shard} is no commit", code="unreadable_commit"
+                        ) from None
+            if n >= until:
+                break
     return bodies
 
 

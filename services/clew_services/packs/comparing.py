@@ -51,7 +51,7 @@ async def compared(js: JetStream, histories: Histories, pack: Pack, progress: Pr
     wrong: list[str] = []
     for shard in range(pack.opening.shards):
         some = {head.address: head for head in pack.heads(shard)}
-        found = await _there(js, histories.shards, list(some))
+        found = await _there(js, histories.shards, list(some), replicated=histories.replicated)
         there |= found
         heads |= {address: some[address] for address in found}
         wrong += _contradicting(pack, shard, found, progress)
@@ -90,14 +90,16 @@ def _contradicting(pack: Pack, shard: int, there: dict[Address, There], progress
     return wrong
 
 
-async def _there(js: JetStream, shards: int, addresses: list[Address]) -> dict[Address, There]:
+async def _there(js: JetStream, shards: int, addresses: list[Address], *, replicated: bool) -> dict[Address, There]:
     by_shard: dict[int, list[str]] = {}
     for address in addresses:
         shard = shard_of(address.thread, shards)
         by_shard.setdefault(shard, []).append(event_subject(shard, address))
     found: dict[str, Stored] = {}
+    # Of several replicas only the leader's knows what there is to go on from, and to contradict.
+    ask = js.lasts_at_leader if replicated else js.lasts
     for shard, subjects in by_shard.items():
-        found |= await js.lasts(event_stream(shard), subjects)
+        found |= await ask(event_stream(shard), subjects)
     return {address_of(subject): _last(stored) for subject, stored in found.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import datetime
 from typing import Final
 
@@ -13,6 +14,7 @@ from clew_events.replies import Rejection
 from clew_events.subjects import REJECTED, REJECTED_STREAM, inbox_subject
 from clew_projections.jetstream.calls import JetStream
 from clew_projections.jetstream.messages import MSG_ID, Stored
+from clew_projections.jetstream.replicas import whole
 
 _DECODE: Final = msgspec.json.Decoder(Rejection).decode
 _ALL: Final = f"{REJECTED}.>"
@@ -45,12 +47,11 @@ async def refusals(js: JetStream, *, tenant: str | None = None) -> AsyncIterator
     Raises:
         Unavailable: the records cannot be read now.
     """
-    pattern, start, more = _ALL if tenant is None else f"{REJECTED}.{tenant}.>", 1, True
-    while more:
-        page, more = await js.after(REJECTED_STREAM, pattern, start)
-        for stored in page:
-            yield _refusal(stored)
-            start = stored.seq + 1
+    pattern = _ALL if tenant is None else f"{REJECTED}.{tenant}.>"
+    async with aclosing(whole(js, REJECTED_STREAM, pattern)) as found:
+        async for page in found:
+            for stored in page:
+                yield _refusal(stored)
 
 
 async def refusal(js: JetStream, number: int) -> Refusal:
@@ -60,10 +61,10 @@ async def refusal(js: JetStream, number: int) -> Refusal:
         NotFound: there is none.
         Unavailable: the records cannot be read now.
     """
-    page, _ = await js.after(REJECTED_STREAM, _ALL, number, 1)
-    if not page or page[0].seq != number:
+    found = await js.next_at_leader(REJECTED_STREAM, number)
+    if found is None or found.seq != number:
         raise NotFound(f"there is no refusal with the number {number}", code="refusal_not_found")
-    return _refusal(page[0])
+    return _refusal(found)
 
 
 async def retry(js: JetStream, refused: Refusal) -> int:
