@@ -10,6 +10,7 @@ import pytest
 from bench.listing import QUESTIONS, TENANT, commits
 from msgspec.structs import replace
 
+from clew_events.codec import encode
 from clew_events.content import Metadata
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.events import Event, MessageDeleted, MetadataUpdated, ThreadCreated, ThreadDeleted
@@ -92,13 +93,12 @@ def test_nothing_that_was_deleted_stays_in_the_file(writer: IndexWriter, file: P
     ]
     writer.apply(chain(*events), {0: 3})
     with sqlite3.connect(file) as plain:
-        for table in ("pair", "message", "term"):
+        for table in ("pair", "message", "term", "vocabulary"):
             assert plain.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
-        for word in ("nobody", "xyzzy"):
-            assert plain.execute("SELECT count(*) FROM words WHERE words MATCH ?", (word,)).fetchone() == (0,)
+        for word in ("1xnobody", "1xxyzzy", "h1"):
+            assert plain.execute("SELECT count(*) FROM words WHERE words MATCH ?", (f'"{word}"',)).fetchone() == (0,)
         plain.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
-        (body,) = plain.execute("SELECT body FROM thread").fetchone()
-        assert b"quicksilver" not in body
+        assert plain.execute("SELECT shown FROM thread").fetchone() == (b"{}",)
     plain.close()
 
 
@@ -198,3 +198,38 @@ def test_the_work_of_an_answer_does_not_grow_with_the_file(tmp_path: Path):
         reader.close()
     grown = {name: (few, many) for name, (few, many) in work.items() if many > 1.3 * few + 20}
     assert grown == {}
+
+
+def test_the_beginning_of_a_word_finds_all_words_that_begin_so(writer: IndexWriter, reader: IndexReader):
+    for number, text in enumerate(("warm", "the warmth", "a swarm", "warm*")):
+        writer.apply(chain([CREATED, added(1, text)], thread=f"thread_{number}"), {0: 1})
+    assert sorted(listed(reader, search="WARM*")) == ["thread_0", "thread_1", "thread_3"]
+    assert sorted(listed(reader, search="warm* the")) == ["thread_1"]
+    assert listed(reader, search="warmer*") == []
+
+
+def test_a_beginning_of_too_many_words_is_refused_as_long_as_they_are_there(writer: IndexWriter, reader: IndexReader):
+    many = " ".join(f"word{number}" for number in range(101))
+    said = chain([CREATED, added(1, many)], [ThreadDeleted()])
+    writer.apply(said[:1], {0: 1})
+    with pytest.raises(Invalid, match="begin with 'word'") as refused:
+        listed(reader, search="word*")
+    assert refused.value.code == "beginning_too_short"
+    assert listed(reader, search="word10*") == [THREAD]
+    assert reader.list("other", ListThreads(search="word*")).data == ()
+    writer.apply(said[1:], {0: 2})
+    assert listed(reader, search="word*") == []
+
+
+def test_scripts_without_spaces_are_found_by_any_stretch(writer: IndexWriter, reader: IndexReader):
+    writer.apply(chain([CREATED, added(1, "明日の東京は晴れです。")]), {0: 1})
+    for search in ("東京", "京", "明日の東京は", "東京 晴れ", "晴れです。"):
+        assert listed(reader, search=search) == [THREAD], search
+    for search in ("京東", "大阪", "東晴"):
+        assert listed(reader, search=search) == [], search
+
+
+def test_a_list_goes_out_as_what_it_is_read_as(writer: IndexWriter, reader: IndexReader):
+    writer.apply(chain([CREATED, added(1, "refund")]), {0: 1})
+    for query in (ListThreads(), ListThreads(search="refund", count=True, facets=("plan",))):
+        assert encode(reader.page("default", query)) == encode(reader.list("default", query))

@@ -11,5 +11,6 @@ from clew_projections.index.asking import Index
 from clew_projections.index.opening import open_for_reading, open_for_writing
 from clew_projections.index.schema import INDEX_FORMAT
 from clew_projections.index.writing import IndexWriter
+from clew_projections.index.written import WrittenList
 
-__all__ = ["INDEX_FORMAT", "Index", "IndexReader", "IndexWriter", "open_for_reading", "open_for_writing"]
+__all__ = ["INDEX_FORMAT", "Index", "IndexReader", "IndexWriter", "WrittenList", "open_for_reading", "open_for_writing"]

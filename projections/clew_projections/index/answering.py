@@ -9,28 +9,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from msgspec import UNSET
+from msgspec import Raw
 
-from clew_events.commit import Position
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.ids import is_thread_id
-from clew_events.listed import Freshness, ListedThread, ThreadList
-from clew_events.listing import ListThreads, positions_text
-from clew_projections.index import cursors, rows
+from clew_events.listed import Freshness, ThreadList
+from clew_events.listing import ListThreads
+from clew_projections.index import cursors
 from clew_projections.index.conditions import TRUE, Conditions
 from clew_projections.index.counting import Counting
 from clew_projections.index.cursors import Place
 from clew_projections.index.driving import Driving
-from clew_projections.index.rows import Row
-from clew_projections.index.scanning import Meant, Page, scanned
+from clew_projections.index.scanning import Found, Meant, Page, scanned
 from clew_projections.index.searching import Hit, Search
-from clew_projections.index.times import SECOND, moment
-from clew_projections.index.words import words_of
-from clew_projections.render import thread_object
+from clew_projections.index.times import moment
+from clew_projections.index.words import Wanted, wanted_in
+from clew_projections.index.written import WrittenList, with_excerpt
 
 PATIENCE: Final = 5.0
 """Seconds after which a question is given up that makes the index look at too many threads."""
 _STEPS: Final = 20_000
+_FRESH: Final = "SELECT shard, seq, (SELECT at FROM newest) FROM mark ORDER BY shard"
 
 
 class IndexReader:
@@ -52,23 +51,28 @@ class IndexReader:
             return self._marks()
 
     def list(self, tenant: str, query: ListThreads) -> ThreadList:
-        """A page of a tenant's threads.
+        """A page of a tenant's threads, to be looked into; raises what :meth:`page` raises."""
+        return self.page(tenant, query).read()
+
+    def page(self, tenant: str, query: ListThreads) -> WrittenList:
+        """A page of a tenant's threads, as it goes out.
 
         Raises:
-            Invalid: a cursor is not one of this question; or the question takes too long (``question_too_large``).
+            Invalid: a cursor is not one of this question; too many words begin as one should
+                (``beginning_too_short``); or the question takes too long (``question_too_large``).
             Unavailable: the file cannot be read for now.
             Corrupt: the file is damaged.
         """
         _hold_order(query)
-        words = words_of(query.search) if query.search is not None else None
+        wanted = wanted_in(query.search) if query.search is not None else None
         with self._moment():
-            return self._answer(tenant, query, words)
+            return self._answer(tenant, query, wanted)
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
-    def _answer(self, tenant: str, query: ListThreads, words: tuple[str, ...] | None) -> ThreadList:
+    def _answer(self, tenant: str, query: ListThreads, wanted: Wanted | None) -> WrittenList:
         found = self._connection.execute("SELECT no, threads FROM tenant WHERE name = ?", (tenant,)).fetchone()
         owner, threads = found if found is not None else (0, 0)
         conditions = Conditions(self._connection, owner)
@@ -77,41 +81,27 @@ class IndexReader:
         if query.where is not None:
             candidates = Driving(self._connection, conditions).candidates(query.where)
             meant = Meant(owner, threads, conditions.sql(query.where), candidates)
-        search = None if words is None else Search(self._connection, words, meant)
-        page: list[tuple[Row, Hit | None]]
+        search = None if wanted is None else Search(self._connection, wanted, meant)
+        page: list[Found] | list[Hit]
         if search is None:
-            page = [(row, None) for row in scanned(self._connection, query, meant, span)]
+            page = scanned(self._connection, query, meant, span)
         else:
-            page = [(hit.row, hit) for hit in itertools.islice(search.found(query, span), query.limit + 1)]
-        counting = Counting(self._connection, conditions, meant)
-        everything = query.where is None and search is None
-        count, facets = counting.answer(search, everything=everything, count=query.count, facets=query.facets)
+            page = list(itertools.islice(search.found(query, span), query.limit + 1))
+        count, facets = None, None
+        if query.count or query.facets:
+            counting = Counting(self._connection, conditions, meant)
+            everything = query.where is None and search is None
+            count, facets = counting.answer(search, everything=everything, count=query.count, facets=query.facets)
         shown, more = page[: query.limit], len(page) > query.limit
-        data = tuple(self._listed(tenant, row, hit) for row, hit in shown)
-        return ThreadList(
-            data=data,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
+        return WrittenList(
+            data=tuple(map(_written, shown)),
+            first_id=shown[0].id if shown else None,
+            last_id=shown[-1].id if shown else None,
             has_more=more,
-            next=cursors.written(query, _place_of(query, *shown[-1])) if more else None,
+            next=cursors.written(query, _place_of(shown[-1])) if more else None,
             fresh=self._freshness(),
             count=count,
             facets=facets,
-        )
-
-    def _listed(self, tenant: str, row: Row, hit: Hit | None) -> ListedThread:
-        thread = thread_object(rows.view_of(row, tenant))
-        return ListedThread(
-            id=thread.id,
-            created_at=thread.created_at,
-            metadata=thread.metadata,
-            tool_resources=thread.tool_resources,
-            updated_at=row.updated // SECOND,
-            version=row.n,
-            message_count=row.messages,
-            created_by=row.created_by,
-            updated_by=row.updated_by,
-            excerpt=UNSET if hit is None else hit.excerpt,
         )
 
     def _place(self, tenant: int, query: ListThreads, param: str) -> Place | None:
@@ -134,9 +124,11 @@ class IndexReader:
         return Place(found[0], text)
 
     def _freshness(self) -> Freshness:
-        at = self._connection.execute("SELECT at FROM newest").fetchone()[0]
-        position = positions_text(*(Position(shard, seq) for shard, seq in sorted(self._marks().items())))
-        return Freshness(position=position, at=None if at is None else moment(at))
+        rows = self._connection.execute(_FRESH).fetchall()
+        if not rows:
+            return Freshness(position="", at=None)
+        at = rows[0][2]
+        return Freshness(position=",".join([f"{shard}-{seq}" for shard, seq, _ in rows]), at=at and moment(at))
 
     def _marks(self) -> dict[int, int]:
         return dict(self._connection.execute("SELECT shard, seq FROM mark"))
@@ -180,7 +172,9 @@ def _hold_order(query: ListThreads) -> None:
     raise Invalid(f"Invalid 'order_by': {why}.", param="order_by")
 
 
-def _place_of(query: ListThreads, row: Row, hit: Hit | None) -> Place:
-    if hit is not None:
-        return Place(hit.message, row.id)
-    return Place(row.created if query.ordered_by == "created" else row.updated, row.id)
+def _written(found: Found | Hit) -> Raw:
+    return Raw(found.shown) if isinstance(found, Found) else with_excerpt(found.shown, found.excerpt)
+
+
+def _place_of(found: Found | Hit) -> Place:
+    return Place(found.time if isinstance(found, Found) else found.message, found.id)

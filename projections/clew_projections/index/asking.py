@@ -14,6 +14,7 @@ from clew_events.listed import ThreadList
 from clew_events.listing import ListThreads
 from clew_projections.index.answering import IndexReader
 from clew_projections.index.opening import open_for_reading
+from clew_projections.index.written import WrittenList
 
 T = TypeVar("T")
 THREADS: Final = 4
@@ -34,12 +35,16 @@ class Index:
         self._opening = threading.Lock()
 
     async def list(self, tenant: str, query: ListThreads) -> ThreadList:
-        """A page of a tenant's threads, as the index is; see :meth:`IndexReader.list`. ``at_least`` is not waited for.
+        """A page of a tenant's threads, to be looked into; raises what :meth:`page` raises."""
+        return (await self.page(tenant, query)).read()
+
+    async def page(self, tenant: str, query: ListThreads) -> WrittenList:
+        """A page of a tenant's threads, as the index is; see :meth:`IndexReader.page`. ``at_least`` is not waited for.
 
         Raises:
             Unavailable: there is no index yet, or it cannot be read for now.
         """
-        return await self._ask(lambda reader: reader.list(tenant, query))
+        return await self._ask(lambda reader: reader.page(tenant, query))
 
     async def marks(self) -> dict[int, int]:
         """By shard, the sequence up to which everything is in the index."""

@@ -36,7 +36,7 @@ _JOINED: Final = """
 """
 _CHANGED: Final = (
     f"SELECT {_COLUMNS} {_JOINED.format(one='main', two='live')} WHERE b.id IS NULL OR a.n <> b.n OR a.hash <> b.hash "
-    "OR a.deleted <> b.deleted OR a.messages <> b.messages OR a.body <> b.body"
+    "OR a.deleted <> b.deleted OR a.messages <> b.messages OR a.shown <> b.shown"
 )
 _ONLY_LIVE: Final = f"SELECT {_COLUMNS} {_JOINED.format(one='live', two='main')} WHERE b.id IS NULL"
 

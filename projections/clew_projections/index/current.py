@@ -14,6 +14,7 @@ from clew_events.listing import ListThreads
 from clew_projections.index.asking import PATIENCE, Index
 from clew_projections.index.folder import Folder, Pointer
 from clew_projections.index.ledger import notes
+from clew_projections.index.written import WrittenList
 
 T = TypeVar("T")
 SLICE: Final = 0.25
@@ -30,13 +31,17 @@ class CurrentIndex:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def list(self, tenant: str, query: ListThreads) -> ThreadList:
-        """A page of a tenant's threads; see :meth:`Index.list`. ``at_least`` is not waited for.
+        """A page of a tenant's threads, to be looked into; raises what :meth:`page` raises."""
+        return (await self.page(tenant, query)).read()
+
+    async def page(self, tenant: str, query: ListThreads) -> WrittenList:
+        """A page of a tenant's threads; see :meth:`Index.page`. ``at_least`` is not waited for.
 
         Raises:
             Invalid: the question is none, or takes too long.
             Unavailable: the index is not there, or being built: ask again later. The message says how far it is.
         """
-        return await self._ask(lambda index: index.list(tenant, query))
+        return await self._ask(lambda index: index.page(tenant, query))
 
     async def marks(self) -> dict[int, int]:
         """By shard, the sequence up to which everything is in the index.

@@ -14,7 +14,7 @@ from clew_events.errors import Invalid
 from clew_events.listing import ListThreads
 
 _PREFIX: Final = "page_"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _CANONICAL: Final = msgspec.json.Encoder(order="deterministic")
 
 

@@ -8,19 +8,21 @@ import msgspec
 from msgspec import Struct
 
 from clew_events.content import Metadata, ToolResources
-from clew_projections.index.times import micros, moment
+from clew_events.listed import ListedThread
+from clew_projections.index.times import SECOND, micros, moment
+from clew_projections.render import thread_object
 from clew_projections.views import ThreadView
 
 COLUMNS: Final = (
-    "no, tenant, id, deleted, seq, n, hash, created, updated, created_by, updated_by, messages, last_ordinal, body"
+    "no, tenant, id, deleted, seq, n, hash, created, updated, created_by, updated_by, messages, last_ordinal, shown"
 )
 
 
-class Body(Struct, frozen=True, array_like=True):
-    """What of a thread is kept only to be shown."""
+class _Kept(Struct, frozen=True):
+    """What of a thread only stands in what is shown of it. Tools' resources look the same on both sides."""
 
-    metadata: Metadata
-    tool_resources: ToolResources
+    metadata: Metadata = {}
+    tool_resources: ToolResources = ToolResources()
 
 
 class Row(NamedTuple):
@@ -39,23 +41,23 @@ class Row(NamedTuple):
     updated_by: str
     messages: int
     last_ordinal: int
-    body: bytes
+    shown: bytes
 
 
 _ENCODE: Final = msgspec.json.Encoder().encode
-_DECODE: Final = msgspec.json.Decoder(Body).decode
-_NOTHING: Final = _ENCODE(Body({}, ToolResources()))
+_DECODE: Final = msgspec.json.Decoder(_Kept).decode
+_NOTHING: Final = b"{}"
 
 
 def view_of(row: Row, tenant: str) -> ThreadView:
     """The view of a thread as far as the index has it: all of it but the ids that were spent."""
-    body = _DECODE(row.body)
+    kept = _DECODE(row.shown)
     return ThreadView(
         id=row.id,
         tenant=tenant,
         status="deleted" if row.deleted else "open",
-        metadata=body.metadata,
-        tool_resources=body.tool_resources,
+        metadata=kept.metadata,
+        tool_resources=kept.tool_resources,
         messages=row.messages,
         last_ordinal=row.last_ordinal,
         n=row.n,
@@ -71,6 +73,7 @@ def row_of(no: int, tenant: int, view: ThreadView, created_by: str, updated_by: 
     if view.created_at is None or view.updated_at is None or view.hash is None:
         raise AssertionError("a row is written because of a commit")
     deleted = view.status == "deleted"
+    updated = micros(view.updated_at)
     return Row(
         no=no,
         tenant=tenant,
@@ -80,10 +83,27 @@ def row_of(no: int, tenant: int, view: ThreadView, created_by: str, updated_by: 
         n=view.n,
         hash=view.hash,
         created=micros(view.created_at),
-        updated=micros(view.updated_at),
+        updated=updated,
         created_by=created_by,
         updated_by=updated_by,
         messages=view.messages,
         last_ordinal=view.last_ordinal,
-        body=_NOTHING if deleted else _ENCODE(Body(view.metadata, view.tool_resources)),
+        shown=_NOTHING if deleted else _shown(view, updated, created_by, updated_by),
+    )
+
+
+def _shown(view: ThreadView, updated: int, created_by: str, updated_by: str) -> bytes:
+    thread = thread_object(view)
+    return _ENCODE(
+        ListedThread(
+            id=thread.id,
+            created_at=thread.created_at,
+            metadata=thread.metadata,
+            tool_resources=thread.tool_resources,
+            updated_at=updated // SECOND,
+            version=view.n,
+            message_count=view.messages,
+            created_by=created_by,
+            updated_by=updated_by,
+        )
     )

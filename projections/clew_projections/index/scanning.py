@@ -6,17 +6,23 @@ import sqlite3
 from typing import Final, NamedTuple
 
 from clew_events.listing import Direction, ListThreads
-from clew_projections.index import rows
 from clew_projections.index.conditions import Sql, joined
 from clew_projections.index.cursors import Place
 from clew_projections.index.driving import Candidates
-from clew_projections.index.rows import Row
 
-COLUMNS: Final = ", ".join(f"t.{name}" for name in rows.COLUMNS.split(", "))
 _MERGED: Final = 32
 """So many values are read off in order each, and what is found is merged."""
 _WALKED: Final = 5
 """How many threads can be looked at in order in the time in which one is gathered and sorted."""
+
+
+class Found(NamedTuple):
+    """A thread that belongs into a list: its number, its id, the time that it is ordered by, and what is shown."""
+
+    no: int
+    id: str
+    time: int
+    shown: bytes
 
 
 class Meant(NamedTuple):
@@ -50,20 +56,21 @@ class Page(NamedTuple):
         return joined("AND", parts)
 
 
-def scanned(connection: sqlite3.Connection, query: ListThreads, meant: Meant, page: Page) -> list[Row]:
+def scanned(connection: sqlite3.Connection, query: ListThreads, meant: Meant, page: Page) -> list[Found]:
     """The threads of a page, and one more if there is one."""
     if meant.none:
         return []
     time: str = query.ordered_by
     candidates = meant.candidates
     if candidates is not None and len(candidates.terms) <= _MERGED:
-        found: dict[int, Row] = {}
+        found: dict[int, Found] = {}
         for term in candidates.terms:
             of_term = f"pair d INDEXED BY pair_{time} CROSS JOIN thread t ON t.no = d.thread WHERE d.term = ?"
             some = _ordered(connection, query, meant, page, _Source(Sql(of_term, (term,)), f"d.{time}"))
-            found.update((row.no, row) for row in some)
-        at = Row._fields.index(time)
-        ordered = sorted(found.values(), key=lambda row: (row[at], row.id), reverse=query.order == "desc")
+            if len(candidates.terms) == 1:
+                return some
+            found.update((each.no, each) for each in some)
+        ordered = sorted(found.values(), key=lambda each: (each.time, each.id), reverse=query.order == "desc")
         return ordered[: query.limit + 1]
     source = Sql(f"thread t INDEXED BY thread_{time} WHERE 1")
     if candidates is not None and _are_few(candidates, meant, query.limit):
@@ -80,14 +87,15 @@ class _Source(NamedTuple):
 
 def _ordered(
     connection: sqlite3.Connection, query: ListThreads, meant: Meant, page: Page, source: _Source
-) -> list[Row]:
+) -> list[Found]:
     held = joined("AND", [meant.held, page.sql(source.column, query.order)])
     found = connection.execute(
-        f"SELECT {COLUMNS} FROM {source.tables.text} AND t.tenant = ? AND t.deleted = 0 AND {held.text} "
+        f"SELECT t.no, t.id, {source.column}, t.shown FROM {source.tables.text} "
+        f"AND t.tenant = ? AND t.deleted = 0 AND {held.text} "
         f"ORDER BY {source.column} {query.order}, t.id {query.order} LIMIT ?",
         (*source.tables.values, meant.tenant, *held.values, query.limit + 1),
     )
-    return [Row._make(row) for row in found]
+    return [*map(Found._make, found)]
 
 
 def sample(connection: sqlite3.Connection, meant: Meant, most: int) -> list[int]:

@@ -5,9 +5,12 @@ value of a metadata key is a ``term``, which counts the threads that have it, an
 both times, so that the newest threads with a value are read off an index. Who created and last changed a thread are
 terms too, under keys with negative numbers. Times are in microseconds since 1970.
 
-``message`` holds the text of every message that has one, and its number follows from the message's time, so that the
-newest are found first in ``words``, the full-text index. There each message is also filed under its tenant and its
-thread, as words of the column ``place``.
+``shown`` of a thread is what lists show of it, as JSON.
+
+``message`` holds the text of every message that has one, and its number follows from the message's time. ``words``, the
+full-text index, counts them backwards, so that the newest are read first. Each word there is written with the number of
+its tenant before it, so that nobody's search reads what others have; and each message has a word for its thread.
+``vocabulary`` has all words, in order, for whoever looks for words that begin somehow.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-INDEX_FORMAT: Final = 1
+INDEX_FORMAT: Final = 2
 """Grows whenever a table changes or is filled otherwise."""
 
 _TABLES: Final = """
@@ -35,11 +38,11 @@ CREATE TABLE thread (
     updated_by TEXT NOT NULL,
     messages INTEGER NOT NULL,
     last_ordinal INTEGER NOT NULL,
-    body BLOB NOT NULL
+    shown BLOB NOT NULL
 );
 CREATE UNIQUE INDEX thread_id ON thread (tenant, id);
-CREATE INDEX thread_created ON thread (tenant, created) WHERE deleted = 0;
-CREATE INDEX thread_updated ON thread (tenant, updated) WHERE deleted = 0;
+CREATE INDEX thread_created ON thread (tenant, created, id) WHERE deleted = 0;
+CREATE INDEX thread_updated ON thread (tenant, updated, id) WHERE deleted = 0;
 
 CREATE TABLE key (
     no INTEGER PRIMARY KEY,
@@ -75,15 +78,13 @@ CREATE TABLE message (
     no INTEGER PRIMARY KEY,
     thread INTEGER NOT NULL,
     ordinal INTEGER NOT NULL,
-    place TEXT NOT NULL,
     role TEXT NOT NULL,
     id TEXT NOT NULL,
     text TEXT NOT NULL
 );
 CREATE UNIQUE INDEX message_place ON message (thread, ordinal);
-CREATE VIRTUAL TABLE words USING fts5 (
-    place, text, content='message', content_rowid='no', tokenize="unicode61 remove_diacritics 2"
-);
+CREATE VIRTUAL TABLE words USING fts5 (said, content='', detail=none, columnsize=0, tokenize='ascii');
+CREATE TABLE vocabulary (word TEXT PRIMARY KEY) WITHOUT ROWID;
 
 CREATE TABLE mark (shard INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 CREATE TABLE newest (one INTEGER PRIMARY KEY CHECK (one = 1), at INTEGER);

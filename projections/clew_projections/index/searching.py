@@ -7,29 +7,30 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from clew_events.content import Role
+from clew_events.errors import Invalid
 from clew_events.listed import Excerpt
 from clew_events.listing import ListThreads
-from clew_projections.index import excerpts
-from clew_projections.index.rows import Row
-from clew_projections.index.scanning import COLUMNS, Meant, Page, sample
-from clew_projections.index.texts import place_of
-from clew_projections.index.words import expression
+from clew_projections.index.excerpts import excerpt_of
+from clew_projections.index.scanning import Meant, Page, sample
+from clew_projections.index.texts import TURN, filed, place_of
+from clew_projections.index.words import Wanted
 
 FEW: Final = 300
 """So many threads are rather asked one by one whether they have the words."""
+ENDINGS: Final = 100
+"""How many words a beginning may stand for."""
 
-
-_COLUMNS: Final = f"m.no, {excerpts.COLUMNS}, {COLUMNS}"
-_HIT: Final = (
-    f"SELECT {_COLUMNS} FROM words CROSS JOIN message m ON m.no = words.rowid CROSS JOIN thread t ON t.no = m.thread "
-    "WHERE words MATCH ? AND words.rowid = ?"
-)
+_COLUMNS: Final = "t.no, t.id, t.shown, m.no, m.id, m.role, m.text"
+_HIT: Final = f"SELECT {_COLUMNS} FROM message m CROSS JOIN thread t ON t.no = m.thread WHERE m.no = ?"
+_LAST: Final = "\U0010ffff"
 
 
 class Hit(NamedTuple):
-    """A thread that was found, and the message that decides its place."""
+    """A thread that was found, what is shown of it, and the message that decides its place."""
 
-    row: Row
+    no: int
+    id: str
+    shown: bytes
     message: int
     excerpt: Excerpt
 
@@ -37,14 +38,16 @@ class Hit(NamedTuple):
 class Search:
     """The threads meant that have some words."""
 
-    def __init__(self, connection: sqlite3.Connection, words: tuple[str, ...], meant: Meant) -> None:
+    def __init__(self, connection: sqlite3.Connection, wanted: Wanted, meant: Meant) -> None:
+        """Raises ``Invalid`` if too many words begin as one of the beginnings does."""
         self._connection = connection
-        self._words = words
+        self._wanted = wanted
         self._meant = meant
+        self._expression = self._expressed()
 
     def found(self, query: ListThreads, page: Page) -> Iterator[Hit]:
         """The threads of a page and all that follow, as they are asked for."""
-        if not self._words or self._meant.none:
+        if not self._expression or self._meant.none:
             return
         candidates = self._meant.candidates
         if candidates is not None and candidates.threads <= FEW:
@@ -54,76 +57,101 @@ class Search:
 
     def sample(self, most: int) -> tuple[list[int], bool]:
         """The numbers of threads found in at most so many messages, and whether that is all there are."""
-        if not self._words or self._meant.none:
+        if not self._expression or self._meant.none:
             return [], True
         candidates = self._meant.candidates
         if candidates is not None and candidates.threads <= FEW:
             numbers = sample(self._connection, self._meant, FEW + 1)
             return [no for no in numbers if self._best(no, "desc") is not None], True
         seen: dict[int, None] = {}
-        for looked, (no,) in enumerate(self._connection.execute(*self._stream("t.no", "desc", "1", ()))):
+        for looked, (no,) in enumerate(self._connection.execute(*self._stream("t.no", "desc", (0, TURN)))):
             if looked == most:
                 return list(seen), False
             seen[no] = None
         return list(seen), True
+
+    def _expressed(self) -> str:
+        """What is wanted, as FTS5 takes it; nothing if no message can have it."""
+        tenant = self._meant.tenant
+        parts = [f'"{filed(tenant, word)}"' for word in self._wanted.words]
+        for beginning in self._wanted.beginnings:
+            endings = self._endings(beginning)
+            if not endings:
+                return ""
+            parts.append("(" + " OR ".join(f'"{word}"' for word in endings) + ")")
+        return " AND ".join(parts)
+
+    def _endings(self, beginning: str) -> list[str]:
+        # FTS5 would gather all messages with such a word before it gave the first one, however many there are.
+        whole = filed(self._meant.tenant, beginning)
+        found = self._connection.execute(
+            "SELECT word FROM vocabulary WHERE word >= ? AND word < ? LIMIT ?", (whole, whole + _LAST, ENDINGS + 1)
+        ).fetchall()
+        if len(found) > ENDINGS:
+            raise Invalid(
+                f"Invalid 'search': more than {ENDINGS} words begin with '{beginning}'. Write more of the word.",
+                code="beginning_too_short",
+                param="search",
+            )
+        return [word for (word,) in found]
 
     def _among_few(self, query: ListThreads, page: Page) -> Iterator[Hit]:
         numbers = sample(self._connection, self._meant, FEW + 1)
         best = {no: message for no in numbers if (message := self._best(no, query.order)) is not None}
         low, high = _limits(query, page)
         ordered = sorted(best.items(), key=lambda each: each[1], reverse=query.order == "desc")
-        for no, message in ordered:
-            if low < message < high:
-                found = self._connection.execute(_HIT, (self._of_thread(no), message)).fetchone()
-                yield _hit(*found)
+        for _, message in ordered:
+            if low <= message <= high:
+                yield self._hit(self._connection.execute(_HIT, (message,)).fetchone())
 
     def _among_all(self, query: ListThreads, page: Page) -> Iterator[Hit]:
-        low, high = _limits(query, page)
         seen: set[int] = set()
-        for found in self._connection.execute(
-            *self._stream(_COLUMNS, query.order, "words.rowid > ? AND words.rowid < ?", (low, high))
-        ):
-            hit = _hit(*found)
-            if hit.row.no in seen:
+        for row in self._connection.execute(*self._stream(_COLUMNS, query.order, _limits(query, page))):
+            no, message = row[0], row[3]
+            if no in seen:
                 continue
-            seen.add(hit.row.no)
+            seen.add(no)
             # A thread with a match beyond where the page begins was on an earlier one.
-            if page.after is None or self._is_first(hit.row.no, hit.message, query.order):
-                yield hit
+            if page.after is None or self._is_first(no, message, query.order):
+                yield self._hit(row)
 
-    def _stream(self, columns: str, order: str, within: str, limits: tuple[int, ...]) -> tuple[str, tuple[object, ...]]:
+    def _hit(self, row: tuple[int, str, bytes, int, str, Role, str]) -> Hit:
+        no, thread, shown, message, name, role, text = row
+        return Hit(no, thread, shown, message, excerpt_of(name, role, text, self._wanted))
+
+    def _stream(self, columns: str, order: str, limits: tuple[int, int]) -> tuple[str, tuple[object, ...]]:
         meant = self._meant
+        low, high = limits
         text = (
-            f"SELECT {columns} FROM words CROSS JOIN message m ON m.no = words.rowid "
-            f"CROSS JOIN thread t ON t.no = m.thread WHERE words MATCH ? AND {within} AND t.tenant = ? "
-            f"AND t.deleted = 0 AND {meant.held.text} ORDER BY words.rowid {order}"
+            f"SELECT {columns} FROM words CROSS JOIN message m ON m.no = {TURN} - words.rowid "
+            "CROSS JOIN thread t ON t.no = m.thread WHERE words MATCH ? AND words.rowid BETWEEN ? AND ? "
+            f"AND t.tenant = ? AND t.deleted = 0 AND {meant.held.text} ORDER BY words.rowid {_turned(order)}"
         )
-        return text, (expression(self._words, f"t{meant.tenant}"), *limits, meant.tenant, *meant.held.values)
+        return text, (self._expression, TURN - high, TURN - low, meant.tenant, *meant.held.values)
 
     def _best(self, thread: int, order: str) -> int | None:
         """The message by which a thread is found first."""
         # Not by ORDER BY: FTS5 walks a long list of messages backwards at many times the price.
-        first = "max" if order == "desc" else "min"
+        first = "min" if order == "desc" else "max"
         asked = f"SELECT {first}(+rowid) FROM words WHERE words MATCH ?"
         best: int | None = self._connection.execute(asked, (self._of_thread(thread),)).fetchone()[0]
-        return best
+        return None if best is None else TURN - best
 
     def _is_first(self, thread: int, message: int, order: str) -> bool:
         """Whether there is no message before this one by which a thread is found."""
-        beyond = ">" if order == "desc" else "<"
+        beyond = "<" if order == "desc" else ">"
         asked = f"SELECT 1 FROM words WHERE words MATCH ? AND rowid {beyond} ? LIMIT 1"
-        return self._connection.execute(asked, (self._of_thread(thread), message)).fetchone() is None
+        return self._connection.execute(asked, (self._of_thread(thread), TURN - message)).fetchone() is None
 
     def _of_thread(self, thread: int) -> str:
-        return expression(self._words, place_of(self._meant.tenant, thread).split()[1])
+        return f'"{place_of(thread)}" AND {self._expression}'
 
 
-def _hit(message: int, message_id: str, role: Role, marked: str, *row: object) -> Hit:
-    return Hit(Row._make(row), message, excerpts.excerpt_of(message_id, role, marked))
+def _turned(order: str) -> str:
+    return "asc" if order == "desc" else "desc"
 
 
 def _limits(query: ListThreads, page: Page) -> tuple[int, int]:
-    """The numbers of messages between which a page lies, without themselves."""
-    lowest, highest = -1, 2**63 - 1
+    """The first and the last number that a message of a page may have."""
     low, high = (page.before, page.after) if query.order == "desc" else (page.after, page.before)
-    return (low.key if low is not None else lowest, high.key if high is not None else highest)
+    return (low.key + 1 if low is not None else 0, high.key - 1 if high is not None else TURN)

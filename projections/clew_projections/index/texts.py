@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 from zlib import crc32
 
 from clew_events.content import Message, Text
 from clew_projections.index.times import micros
+from clew_projections.index.words import words_in
 from clew_projections.views import MessageView
 
 _START: Final = micros(datetime.fromisoformat("2010-01-01T00:00:00Z"))
@@ -16,19 +18,26 @@ _SPAN: Final = 2**50
 _SLOTS: Final = 2**13
 _OF_A_THREAD: Final = 2**7
 _CROWD: Final = 2**20
-BEGIN, END = "\ufdd0", "\ufdd1"
-"""What stands around a match in an excerpt: characters that no text has, as they are no characters."""
-_UNMARKED: Final = str.maketrans({BEGIN: "\ufffd", END: "\ufffd", "\x00": " "})
+_KNOWN: Final = 100_000
+TURN: Final = 2**63 - 1
+"""The full-text index counts messages backwards, from here: what it reads first is the newest."""
+_PUT: Final = "INSERT INTO words (rowid, said) VALUES (?, ?)"
+_TAKE: Final = "INSERT INTO words (words, rowid, said) VALUES ('delete', ?, ?)"
 
 
-def place_of(tenant: int, thread: int) -> str:
-    """The words under which a message is filed beside its own."""
-    return f"t{tenant} h{thread}"
+def filed(tenant: int, word: str) -> str:
+    """A tenant's word as the full-text index has it."""
+    return f"{tenant}x{word}"
+
+
+def place_of(thread: int) -> str:
+    """The word under which all messages of a thread are filed beside their own."""
+    return f"h{thread}"
 
 
 def text_of(message: Message | MessageView) -> str:
     """All that a message says in text, its parts one a line."""
-    return "\n".join(part.text for part in message.content if isinstance(part, Text)).translate(_UNMARKED)
+    return "\n".join(part.text for part in message.content if isinstance(part, Text))
 
 
 def slot(at: datetime, thread: str, index: int) -> int:
@@ -46,43 +55,68 @@ class Texts:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._waiting: list[tuple[int, Literal["in", "out"], str, str]] = []
+        self._waiting: list[tuple[int, str, str]] = []
+        self._new: set[str] = set()
+        self._gone: set[str] = set()
+        self._known: set[str] = set()
 
-    def add(self, place: str, thread: int, near: int, message: Message) -> None:
+    def add(self, tenant: int, thread: int, near: int, message: Message) -> None:
         """Put a message in at its slot, or after it. One without any text is left out."""
         text = text_of(message)
         if not text or text.isspace():
             return
         no = self._free(near)
         self._connection.execute(
-            "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (no, thread, message.ordinal, place, message.role, message.id, text),
+            "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
+            (no, thread, message.ordinal, message.role, message.id, text),
         )
-        self._waiting.append((no, "in", place, text))
+        words = _filed(tenant, text)
+        self._new |= words
+        self._waiting.append((TURN - no, _PUT, _said(words, thread)))
 
-    def remove(self, thread: int, ordinal: int | None = None) -> None:
+    def remove(self, tenant: int, thread: int, ordinal: int | None = None) -> None:
         """Take a message of a thread out, or all of them."""
         which, values = (
             ("thread = ?", (thread,)) if ordinal is None else ("thread = ? AND ordinal = ?", (thread, ordinal))
         )
-        found = self._connection.execute(f"SELECT no, place, text FROM message WHERE {which}", values)
-        self._waiting += [(no, "out", place, text) for no, place, text in found]
+        for no, text in self._connection.execute(f"SELECT no, text FROM message WHERE {which}", values):
+            words = _filed(tenant, text)
+            self._gone |= words
+            self._waiting.append((TURN - no, _TAKE, _said(words, thread)))
         self._connection.execute(f"DELETE FROM message WHERE {which}", values)
 
     def write(self) -> None:
         """Bring the full-text index up to date. FTS5 flushes at every step down, hence the order."""
+        if not self._waiting:
+            return
+        # What is put in and taken out again has one number, and that order: sorting keeps it.
         self._waiting.sort(key=lambda each: each[0])
-        for no, what, place, text in self._waiting:
-            if what == "in":
-                self._connection.execute("INSERT INTO words (rowid, place, text) VALUES (?, ?, ?)", (no, place, text))
-            else:
-                gone = "INSERT INTO words (words, rowid, place, text) VALUES ('delete', ?, ?, ?)"
-                self._connection.execute(gone, (no, place, text))
+        for no, what, said in self._waiting:
+            self._connection.execute(what, (no, said))
         self._waiting.clear()
+        new = self._new - self._known
+        self._connection.executemany("INSERT OR IGNORE INTO vocabulary VALUES (?)", ((word,) for word in new))
+        if len(self._known) > _KNOWN:
+            self._known.clear()
+        self._known |= new
+        if self._gone:
+            self._forget_unused()
+        self._new.clear()
 
     def forget(self) -> None:
         """Forget what was not written, for the transaction was rolled back."""
+        for each in (self._new, self._gone, self._known):
+            each.clear()
         self._waiting.clear()
+
+    def _forget_unused(self) -> None:
+        """Take words out of the vocabulary that no message has any more."""
+        for word in self._gone:
+            used = self._connection.execute("SELECT 1 FROM words WHERE words MATCH ? LIMIT 1", (f'"{word}"',))
+            if used.fetchone() is None:
+                self._connection.execute("DELETE FROM vocabulary WHERE word = ?", (word,))
+                self._known.discard(word)
+        self._gone.clear()
 
     def _free(self, near: int) -> int:
         taken = self._connection.execute("SELECT 1 FROM message WHERE no = ?", (near,)).fetchone()
@@ -91,3 +125,11 @@ class Texts:
             near = self._connection.execute(crowd, (near, near + _CROWD)).fetchone()[0] + 1
             taken = self._connection.execute("SELECT 1 FROM message WHERE no = ?", (near,)).fetchone()
         return near
+
+
+def _filed(tenant: int, text: str) -> set[str]:
+    return {f"{tenant}x{word}" for word in words_in(text)}
+
+
+def _said(words: Iterable[str], thread: int) -> str:
+    return f"{place_of(thread)} {' '.join(words)}"

@@ -15,7 +15,7 @@ from clew_projections.advancing import advance
 from clew_projections.index import rows
 from clew_projections.index.rows import Row
 from clew_projections.index.terms import CREATED_BY, UPDATED_BY, Terms, actor_key
-from clew_projections.index.texts import Texts, place_of, slot
+from clew_projections.index.texts import Texts, slot
 from clew_projections.index.times import micros
 from clew_projections.views import ThreadView, absent
 
@@ -23,7 +23,7 @@ _FIND: Final = f"SELECT {rows.COLUMNS} FROM thread WHERE tenant = ? AND id = ?"
 _PUT: Final = f"INSERT OR REPLACE INTO thread VALUES ({', '.join('?' * len(Row._fields))})"
 _CHANGE: Final = (
     "UPDATE thread SET deleted = ?, seq = ?, n = ?, hash = ?, updated = ?, updated_by = ?, messages = ?, "
-    "last_ordinal = ?, body = ? WHERE no = ?"
+    "last_ordinal = ?, shown = ? WHERE no = ?"
 )
 
 
@@ -80,7 +80,7 @@ class IndexWriter:
             if found is not None:
                 row = Row._make(found)
                 self._relate(row, rows.view_of(row, tenant), row._replace(deleted=1), absent(tenant, thread))
-                self._texts.remove(row.no)
+                self._texts.remove(row.tenant, row.no)
                 self._connection.execute("DELETE FROM thread WHERE no = ?", (row.no,))
             self._texts.write()
             self._terms.write()
@@ -127,7 +127,7 @@ class IndexWriter:
             return
         changed = (
             after.deleted, after.seq, after.n, after.hash, after.updated, after.updated_by, after.messages,
-            after.last_ordinal, after.body, after.no,
+            after.last_ordinal, after.shown, after.no,
         )  # fmt: skip
         self._connection.execute(_CHANGE, changed)
 
@@ -162,16 +162,15 @@ class IndexWriter:
     def _say(self, row: Row, commits: Sequence[Recorded]) -> None:
         """Put in what some commits of a thread say, and take out what they delete."""
         if row.deleted:
-            self._texts.remove(row.no)
+            self._texts.remove(row.tenant, row.no)
             return
-        place = place_of(row.tenant, row.no)
         for each in commits:
             for index, event in enumerate(each.commit.events):
                 match event:
                     case MessageAdded():
-                        self._texts.add(place, row.no, slot(each.commit.at, row.id, index), event.message)
+                        self._texts.add(row.tenant, row.no, slot(each.commit.at, row.id, index), event.message)
                     case MessageDeleted():
-                        self._texts.remove(row.no, ordinal_of(event.message_id))
+                        self._texts.remove(row.tenant, row.no, ordinal_of(event.message_id))
                     case _:
                         pass
 

@@ -6,8 +6,8 @@ import asyncio
 from typing import Final, Protocol
 
 from clew_events.errors import Invalid, Unavailable
-from clew_events.listed import ThreadList
 from clew_events.listing import ListThreads, positions_of
+from clew_projections.index import WrittenList
 
 PATIENCE: Final = 5.0
 """Seconds that a question waits for the index to come to where it should be."""
@@ -16,7 +16,7 @@ PATIENCE: Final = 5.0
 class Index(Protocol):
     """An index that can be asked; see :class:`clew_projections.index.Index`."""
 
-    async def list(self, tenant: str, query: ListThreads) -> ThreadList:
+    async def page(self, tenant: str, query: ListThreads) -> WrittenList:
         """A page of a tenant's threads, as the index is."""
 
     async def reached(self, shard: int, seq: int, patience: float) -> None:
@@ -30,7 +30,7 @@ class Lists:
         self._shards = shards
         self.index = index
 
-    async def threads(self, tenant: str, query: ListThreads) -> ThreadList:
+    async def threads(self, tenant: str, query: ListThreads) -> WrittenList:
         """A page of a tenant's threads, with everything in it that ``at_least`` names.
 
         Raises:
@@ -46,7 +46,7 @@ class Lists:
             )
         if query.at_least is not None:
             await self._reached(index, query.at_least)
-        return await index.list(tenant, query)
+        return await index.page(tenant, query)
 
     async def _reached(self, index: Index, at_least: str) -> None:
         wanted = positions_of(at_least)

@@ -8,7 +8,6 @@ from clew_events import ids
 from clew_events.checkpoints import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.commit import Position
 from clew_events.errors import Invalid, NotFound, Unavailable
-from clew_events.listed import ThreadList
 from clew_events.listing import ListThreads
 from clew_events.objects import MessagePage
 from clew_events.queries import (
@@ -29,6 +28,7 @@ from clew_events.subjects import Address
 from clew_projections import feed
 from clew_projections.advancing import advance
 from clew_projections.histories.history import Histories
+from clew_projections.index import WrittenList
 from clew_projections.present.current import Current
 from clew_projections.present.pages import span
 from clew_projections.present.present import Present
@@ -70,7 +70,7 @@ class Reader:
         self._lists = lists
         self._checkpoints = checkpoints
 
-    async def answer(self, tenant: str, query: Query) -> Answer:
+    async def answer(self, tenant: str, query: Query) -> Answer | WrittenList:
         """The answer to any query.
 
         Raises:
@@ -112,7 +112,7 @@ class Reader:
         self._hold_open(view, query.thread_id, query.at_least)
         return Found(position=self._position(view), n=view.n, thread=thread_object(view))
 
-    async def threads(self, tenant: str, query: ListThreads) -> ThreadList:
+    async def threads(self, tenant: str, query: ListThreads) -> WrittenList:
         """A page of a tenant's threads."""
         return await self._lists.threads(tenant, query)
 

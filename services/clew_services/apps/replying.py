@@ -22,6 +22,7 @@ from clew_events.errors import (
     to_fault,
 )
 from clew_events.replies import Answer, Done
+from clew_projections.index import WrittenList
 
 ERROR: Final = "Nats-Service-Error"
 ERROR_CODE: Final = "Nats-Service-Error-Code"
@@ -53,7 +54,7 @@ class Reply(msgspec.Struct, frozen=True):
     headers: dict[str, str] | None = None
 
 
-def answer(outcome: Done | Answer) -> Reply:
+def answer(outcome: Done | Answer | WrittenList) -> Reply:
     """The reply to a request that was granted."""
     return Reply(_ENCODE({"ok": outcome}))
 

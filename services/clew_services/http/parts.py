@@ -8,7 +8,6 @@ from typing import Protocol
 from clew_events.blame import Blame
 from clew_events.commands import Command
 from clew_events.difference import Difference
-from clew_events.listed import ThreadList
 from clew_events.listing import ListThreads
 from clew_events.past import Then
 from clew_events.queries import (
@@ -26,6 +25,7 @@ from clew_events.queries import (
 from clew_events.replies import Done, Feed, Found, History, Moment
 from clew_projections.feed import Feed as Feeds
 from clew_projections.feed.tail import Tail
+from clew_projections.index import WrittenList
 from clew_projections.projecting.parking import Parked
 from clew_services.http.checkpoints import Asked
 from clew_services.observing import Observer
@@ -47,7 +47,7 @@ class Queries(Protocol):
     async def thread(self, tenant: str, query: GetThread) -> Found:
         """A thread as it is."""
 
-    async def threads(self, tenant: str, query: ListThreads) -> ThreadList:
+    async def threads(self, tenant: str, query: ListThreads) -> WrittenList:
         """A page of a tenant's threads."""
 
     async def message(self, tenant: str, query: GetMessage) -> Found:
