@@ -19,6 +19,7 @@ import httpx2
 
 from clew_services.compose import Clew
 from clew_services.http.openapi import document
+from clew_services.settings import Settings
 from support.api import ACME, served
 from support.feeding import fed_by_hand
 
@@ -84,7 +85,8 @@ async def test_requests_made_of_the_description_are_answered_as_described(clew: 
 
 
 async def _hold(clew: Clew, tmp_path: Path, described: Path):
-    async with served(clew) as url, httpx2.AsyncClient(timeout=60) as http:
+    # Nobody projects here, and that is not what is tested.
+    async with served(clew, Settings(stuck_after=0)) as url, httpx2.AsyncClient(timeout=60) as http:
         described.write_text(json.dumps(narrowed((await http.get(f"{url}/openapi.json")).json())))
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()",
