@@ -16,7 +16,7 @@ from clew_events.errors import Unavailable
 from clew_events.servers import addresses, login
 from clew_projections.jetstream.calls import JetStream
 from clew_projections.jetstream.exchange import Exchange
-from clew_services.nats_client import LeanClient
+from clew_projections.wire.client import LeanClient
 
 RECONNECT_WAIT: Final = 0.25
 INBOX_PREFIX: Final = "_INBOX"
@@ -45,7 +45,7 @@ class Connection:
     called after it was made again.
     """
 
-    def __init__(self, nc: Client, exchange: Exchange) -> None:
+    def __init__(self, nc: LeanClient, exchange: Exchange) -> None:
         self.nc = nc
         self.exchange = exchange
         self.js = JetStream(exchange)

@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from nats.aio.client import Client
 
-from clew_services.nats_client import LeanClient, _plain
+from clew_projections.wire.client import LeanClient
+from clew_projections.wire.headers import plain
 
 LIKELY = st.sampled_from(
     [
@@ -53,7 +54,7 @@ def test_any_block_is_read_as_it_would_be_otherwise(block: bytes) -> None:
     st.sampled_from([b"NATS/1.0 404\r\n\r\n", b"NATS/1.0 404 No Messages\r\n\r\n", b"NATS/1.0\r\n\r\n", b"NATS/1.0"])
 )
 def test_a_status_is_left_to_the_library(block: bytes) -> None:
-    assert _plain(block) is None
+    assert plain(block) is None
 
 
 def test_what_a_server_sends_with_a_commit_is_read_in_one_go() -> None:
@@ -61,7 +62,7 @@ def test_what_a_server_sends_with_a_commit_is_read_in_one_go() -> None:
         b"NATS/1.0\r\nNats-Stream: CLEW_EVT_00\r\nNats-Subject: clew.evt.00.shop.thread_1\r\nNats-Sequence: 7\r\n"
         b"Nats-Time-Stamp: 2026-11-23T07:00:00.123456Z\r\nNats-Msg-Id: shop:thread_1:cmd_1\r\n\r\n"
     )
-    assert _plain(block) == read(Client(), block)
+    assert plain(block) == read(Client(), block)
 
 
 @pytest.mark.parametrize("nothing", [None, b""])

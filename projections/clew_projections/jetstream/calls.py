@@ -23,6 +23,7 @@ from clew_projections.jetstream.messages import (
     StreamState,
 )
 from clew_projections.jetstream.reading import ELECTION, NO_LEADER, Reading, now
+from clew_projections.wire.headers import added, written
 
 
 class _SubjectPage(Struct, frozen=True):
@@ -53,7 +54,11 @@ class JetStream(Reading):
         timeout: float | None = None,
     ) -> Ack:
         """Publish and return the server's answer, which may be a refusal."""
-        reply = await self._exchange.one(subject, body, headers, timeout or self._timeout)
+        head = b"" if headers is None else written(headers)
+        return await self._published(subject, body, head, timeout)
+
+    async def _published(self, subject: str, body: bytes, head: bytes, timeout: float | None) -> Ack:
+        reply = await self._exchange.one(subject, body, head, timeout or self._timeout)
         try:
             return _ACK.decode(reply.data)
         except UNREADABLE as fault:
@@ -69,13 +74,13 @@ class JetStream(Reading):
             Unavailable: the connection is down.
         """
         batch = token_hex(8)
-        *others, last = (
-            Outgoing(each.subject, each.body, {**each.headers, BATCH_ID: batch, BATCH_SEQUENCE: str(place)})
+        *others, (last, end) = (
+            (each, added(written(each.headers), {BATCH_ID: batch, BATCH_SEQUENCE: str(place)}))
             for place, each in enumerate(messages, start=1)
         )
-        for each in others:
-            await self._exchange.send(each.subject, each.body, each.headers)
-        ack = await self.publish(last.subject, last.body, {**last.headers, BATCH_COMMIT: "1"}, timeout)
+        for each, head in others:
+            self._exchange.send(each.subject, each.body, head)
+        ack = await self._published(last.subject, last.body, added(end, {BATCH_COMMIT: "1"}), timeout)
         if ack.error is not None:
             return []
         first = ack.seq - len(messages) + 1

@@ -2,22 +2,23 @@
 
 nats-py answers a request with its first reply only, while JetStream answers a batched read with many. Both come
 through here, so a read that finds nothing (the common case) and one that finds a page cost the same single request.
+Replies are taken as they are read from the network, and what their headers say is read by whoever wants to know.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import count
-from typing import Final
+from typing import Final, NamedTuple
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
 from clew_events.errors import TooLarge, Unavailable
+from clew_projections.wire.client import LeanClient
+from clew_projections.wire.headers import status_of
 
 STATUS: Final = "Status"
 DESCRIPTION: Final = "Description"
@@ -37,22 +38,44 @@ class Disconnected(Unavailable):
     default_code = "disconnected"
 
 
+class Reply(NamedTuple):
+    """An answer as it came: its header block, which may be empty, and its body."""
+
+    head: bytes
+    data: bytes
+
+
+class _Waiting:
+    """A request that waits for its one answer, or for the last of many."""
+
+    __slots__ = ("answers", "many", "replies")
+
+    def __init__(self, answers: asyncio.Future[list[Reply]], *, many: bool) -> None:
+        self.answers = answers
+        self.many = many
+        self.replies: list[Reply] = []
+
+    def late(self, subject: str, timeout: float) -> None:
+        if not self.answers.done():
+            self.answers.set_exception(
+                Timeout(f"no answer on {subject} within {timeout:g} s", outcome_unknown=True),
+            )
+
+
 class Exchange:
     """Sends requests over a connection and brings each its replies."""
 
-    def __init__(self, nc: Client) -> None:
+    def __init__(self, nc: LeanClient) -> None:
         self._nc = nc
         self._prefix = nc.new_inbox() + "."
+        self._start_of_token = len(self._prefix.encode())
         self._tokens = count()
-        self._waiting: dict[str, asyncio.Future[list[Msg]]] = {}
-        self._partial: dict[str, list[Msg]] = {}
+        self._waiting: dict[bytes, _Waiting] = {}
         self._subscription: Subscription | None = None
 
     async def start(self) -> Exchange:
         """Open the reply subscription. To be called once, before any request."""
-        self._subscription = await self._nc.subscribe(
-            self._prefix + "*", cb=self._on_reply, pending_msgs_limit=0, pending_bytes_limit=0
-        )
+        self._subscription = await self._nc.hear(self._prefix + "*", self._on_reply)
         return self
 
     async def stop(self) -> None:
@@ -66,66 +89,60 @@ class Exchange:
         self._tell_all(lambda: Disconnected("the connection to NATS was lost", outcome_unknown=True))
 
     def _tell_all(self, fault: Callable[[], Unavailable]) -> None:
-        for future in tuple(self._waiting.values()):
-            if not future.done():
-                future.set_exception(fault())
+        for waiting in tuple(self._waiting.values()):
+            if not waiting.answers.done():
+                waiting.answers.set_exception(fault())
 
-    async def one(
-        self, subject: str, body: bytes = b"", headers: Mapping[str, str] | None = None, timeout: float = 5.0
-    ) -> Msg:
-        """The first reply to a request.
+    async def one(self, subject: str, body: bytes = b"", head: bytes = b"", timeout: float = 5.0) -> Reply:
+        """The first reply to a request; ``head`` is its header block, if it has one.
 
         Raises:
             Timeout: none came within ``timeout`` seconds.
             Unavailable: nobody answers there, or the connection is down.
             TooLarge: the request is larger than the server takes.
         """
-        replies = await self._ask(subject, body, headers, timeout, many=False)
+        replies = await self._ask(subject, body, head, timeout, many=False)
         return replies[0]
 
-    async def send(self, subject: str, body: bytes, headers: Mapping[str, str]) -> None:
-        """Publish without asking for a reply.
+    def send(self, subject: str, body: bytes, head: bytes) -> None:
+        """Publish without asking for a reply, ahead of the next request.
 
         Raises:
             Unavailable: the connection is down.
             TooLarge: the message is larger than the server takes.
         """
-        await self._publish(subject, body, "", headers)
+        self._post(subject, body, "", head)
 
-    async def many(self, subject: str, body: bytes, timeout: float = 5.0) -> list[Msg]:
+    async def many(self, subject: str, body: bytes, timeout: float = 5.0) -> list[Reply]:
         """All replies up to the end-of-batch mark, which is not among them; a lone error status is.
 
         Raises:
             Timeout: the end did not come within ``timeout`` seconds.
             Unavailable: nobody answers there, or the connection is down.
         """
-        return await self._ask(subject, body, None, timeout, many=True)
+        return await self._ask(subject, body, b"", timeout, many=True)
 
-    async def _ask(
-        self, subject: str, body: bytes, headers: Mapping[str, str] | None, timeout: float, *, many: bool
-    ) -> list[Msg]:
-        token = str(next(self._tokens))
-        future: asyncio.Future[list[Msg]] = asyncio.get_running_loop().create_future()
-        self._waiting[token] = future
-        if many:
-            self._partial[token] = []
+    async def _ask(self, subject: str, body: bytes, head: bytes, timeout: float, *, many: bool) -> list[Reply]:
+        loop = asyncio.get_running_loop()
+        token = next(self._tokens)
+        waiting = _Waiting(loop.create_future(), many=many)
+        self._waiting[b"%d" % token] = waiting
+        late = loop.call_later(timeout, waiting.late, subject, timeout)
         try:
-            await self._publish(subject, body, self._prefix + token, headers)
-            async with asyncio.timeout(timeout):
-                replies = await future
-        except TimeoutError:
-            raise Timeout(f"no answer on {subject} within {timeout:g} s", outcome_unknown=True) from None
+            self._post(subject, body, f"{self._prefix}{token}", head)
+            if self._nc.crowded:
+                await self._nc.relieved()
+            replies = await waiting.answers
         finally:
-            self._waiting.pop(token, None)
-            self._partial.pop(token, None)
-        first = replies[0].headers if replies else None
-        if first is not None and first.get(STATUS) == NO_RESPONDERS and not replies[0].data:
+            late.cancel()
+            del self._waiting[b"%d" % token]
+        if replies and not replies[0].data and status_of(replies[0].head) == NO_RESPONDERS:
             raise Unavailable(f"nobody answers on {subject}", code="no_responders")
         return replies
 
-    async def _publish(self, subject: str, body: bytes, reply: str, headers: Mapping[str, str] | None) -> None:
+    def _post(self, subject: str, body: bytes, reply: str, head: bytes) -> None:
         try:
-            await self._nc.publish(subject, body, reply=reply, headers=None if headers is None else dict(headers))
+            self._nc.post(subject, body, reply, head)
         except MaxPayloadError:
             raise TooLarge(
                 f"{len(body)} bytes are more than the {self._nc.max_payload} that the NATS server takes"
@@ -133,17 +150,16 @@ class Exchange:
         except NatsError as fault:
             raise Unavailable(f"the connection to NATS is down: {fault}", outcome_unknown=True) from fault
 
-    async def _on_reply(self, reply: Msg) -> None:
-        token = reply.subject[len(self._prefix) :]
-        future = self._waiting.get(token)
-        if future is None or future.done():
+    def _on_reply(self, subject: bytes, _reply: bytes, head: bytes, data: bytes) -> None:
+        waiting = self._waiting.get(subject[self._start_of_token :])
+        if waiting is None or waiting.answers.done():
             return
-        partial = self._partial.get(token)
-        if partial is None:
-            future.set_result([reply])
-            return
-        status = reply.headers.get(STATUS) if reply.headers else None
-        if status is None:
-            partial.append(reply)
-            return
-        future.set_result(partial if status == END_OF_BATCH else [*partial, reply])
+        if waiting.many:
+            status = status_of(head)
+            if status is None:
+                waiting.replies.append(Reply(head, data))
+                return
+            if status == END_OF_BATCH:
+                waiting.answers.set_result(waiting.replies)
+                return
+        waiting.answers.set_result([*waiting.replies, Reply(head, data)])

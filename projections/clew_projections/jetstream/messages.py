@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
-from nats.aio.msg import Msg
 
 from clew_events.errors import Unavailable
-from clew_projections.jetstream.exchange import STATUS
+from clew_projections.jetstream.exchange import Reply
+from clew_projections.wire.headers import Headers, description_of, status_of
 
 MSG_ID: Final = "Nats-Msg-Id"
 EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
@@ -72,19 +72,19 @@ class StreamState(Struct, frozen=True):
     num_subjects: int = 0
 
 
-def stored(reply: Msg, subject: str) -> Stored | None:
+def stored(reply: Reply, subject: str) -> Stored | None:
     """The message in an answer to a direct get, ``subject`` where it names none; nothing if there was none.
 
     Raises:
         Unavailable: the server refused to read.
     """
-    headers = reply.headers or {}
-    status = headers.get(STATUS)
+    status = status_of(reply.head)
     if status == "404":
         return None
     if status is not None:
-        raise Unavailable(f"the server refused to read: {status} {headers.get('Description', '')}")
-    return Stored(int(headers["Nats-Sequence"]), headers.get("Nats-Subject", subject), reply.data, headers)
+        raise Unavailable(f"the server refused to read: {status} {description_of(reply.head)}")
+    headers = Headers(reply.head)
+    return Stored(int(headers["Nats-Sequence"]), headers.get("Nats-Subject") or subject, reply.data, headers)
 
 
 def parse_headers(raw: bytes) -> dict[str, str]:

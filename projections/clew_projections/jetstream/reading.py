@@ -195,13 +195,15 @@ class Reading:
         call = f"$JS.API.DIRECT.GET.{stream}"
         replies = await self._reading(lambda: self._exchange.many(call, body, timeout=self._timeout))
         found: list[Stored] = []
+        before = "0"
         for reply in replies:
             each = stored(reply, subject)
             if each is None:
                 break
-            if each.headers.get("Nats-Last-Sequence") != str(found[-1].seq if found else 0):
+            if each.headers.get("Nats-Last-Sequence") != before:
                 raise Unavailable(f"a reply was lost while reading {stream}", code="reply_lost")
             found.append(each)
+            before = str(each.seq)
         return found
 
     async def _reading(self, ask: Callable[[], Awaitable[T]]) -> T:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from typing import Final
 
 import msgspec
 from msgspec import Struct
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from clew_events.errors import Unavailable
-from clew_projections.jetstream.exchange import DESCRIPTION, STATUS
 from clew_projections.jetstream.messages import EXPECTED, TRACE, Stored
+from clew_projections.wire.client import LeanClient
+from clew_projections.wire.headers import Headers, description_of, status_of
 
 PULL_BYTES: Final = 16 * 1024 * 1024
 """Far below what a server holds for one client, and above the largest commit there can be."""
@@ -53,7 +53,7 @@ class Delivery(Struct, frozen=True):
 class Deliveries:
     """Pulls from one durable consumer, which ``clew init`` has created."""
 
-    def __init__(self, nc: Client, stream: str, consumer: str, *, wait: float = 1.0) -> None:
+    def __init__(self, nc: LeanClient, stream: str, consumer: str, *, wait: float = 1.0) -> None:
         self._nc = nc
         self._stream = stream
         self._consumer = consumer
@@ -95,7 +95,7 @@ class Deliveries:
         """
         self._open.discard(delivery.reply)
         try:
-            await self._nc.publish(delivery.reply, b"+ACK")
+            self._nc.post(delivery.reply, b"+ACK")
         except NatsError as fault:
             raise Unavailable(f"the connection to NATS is down: {fault}") from fault
 
@@ -106,7 +106,7 @@ class Deliveries:
             self._arrived.get_nowait()
         with contextlib.suppress(NatsError):
             for reply in given:
-                await self._nc.publish(reply, b"-NAK")
+                self._nc.post(reply, b"-NAK")
 
     async def close(self) -> None:
         """Stop pulling, and give back what was not acknowledged."""
@@ -120,16 +120,14 @@ class Deliveries:
         now = asyncio.get_running_loop().time()
         if self._subscription is None:
             self._inbox = self._nc.new_inbox()
-            self._subscription = await self._nc.subscribe(
-                f"{self._inbox}.*", cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0
-            )
+            self._subscription = await self._nc.hear(f"{self._inbox}.*", self._on_message)
         elif self._wanted > 0 and now < self._lost_at:
             return
         self._requests += 1
         self._wanted = limit
         self._lost_at = now + self._wait + SLACK
         expires = int(self._wait * 1_000_000_000)
-        await self._nc.publish(
+        self._nc.post(
             f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}",
             msgspec.json.encode({"batch": limit, "max_bytes": self._most, "expires": expires}),
             reply=f"{self._inbox}.{self._requests}",
@@ -148,31 +146,39 @@ class Deliveries:
                 batch.append(each)
         return batch
 
-    async def _on_message(self, message: Msg) -> None:
-        if message.reply:
+    def _on_message(self, subject: bytes, reply: bytes, head: bytes, body: bytes) -> None:
+        if reply:
+            delivery = _delivery(subject.decode(), reply.decode(), head, body)
             self._wanted -= 1
-            self._open.add(message.reply)
-            self._arrived.put_nowait(_delivery(message))
-        elif message.subject == f"{self._inbox}.{self._requests}" and self._wanted > 0:
+            self._open.add(delivery.reply)
+            self._arrived.put_nowait(delivery)
+        elif subject.decode() == f"{self._inbox}.{self._requests}" and self._wanted > 0:
             # The end of the request that stands: nothing came in time, or what comes next would be too much at once.
             self._wanted = 0
-            headers = message.headers or {}
-            if headers.get(STATUS) not in {NO_MESSAGES, END_OF_TIME} and headers.get(DESCRIPTION) != TOO_MUCH_AT_ONCE:
-                self._refusal = headers.get(DESCRIPTION) or "nobody answers"
+            description = description_of(head)
+            if status_of(head) not in {NO_MESSAGES, END_OF_TIME} and description != TOO_MUCH_AT_ONCE:
+                self._refusal = description or "nobody answers"
             self._arrived.put_nowait(None)
 
 
-def _delivery(message: Msg) -> Delivery:
+_LAID_OUT: Final = re.compile(
+    rb"NATS/1\.0\r\nNats-Msg-Id: [!-~]+\r\nNats-Expected-Last-Subject-Sequence: (\d+)\r\n"
+    rb"(?:traceparent: ([!-~]+)\r\n)?(?:Nats-Batch-[A-Za-z]+: [!-~]+\r\n)*\r\n\Z"
+)
+"""The headers of a commit as the log writes them, which are nearly all there are."""
+
+
+def _delivery(subject: str, reply: str, head: bytes, body: bytes) -> Delivery:
     # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>, more tokens before.
-    _, seq, _, at, _ = message.reply.rsplit(".", 4)
-    headers = message.headers or {}
-    guard = headers.get(EXPECTED, "")
-    return Delivery(
-        int(seq),
-        int(guard) if guard.isdecimal() else None,
-        message.subject,
-        message.data,
-        message.reply,
-        headers.get(TRACE),
-        int(at),
-    )
+    _, seq, _, at, _ = reply.rsplit(".", 4)
+    after, trace = _written(head)
+    return Delivery(int(seq), after, subject, body, reply, trace, int(at))
+
+
+def _written(head: bytes) -> tuple[int | None, str | None]:
+    """What a commit's headers say of its guard and its trace."""
+    if (found := _LAID_OUT.match(head)) is not None:
+        return int(found[1]), found[2].decode() if found[2] is not None else None
+    headers = Headers(head)
+    guard = headers.get(EXPECTED)
+    return int(guard) if guard is not None and guard.isdecimal() else None, headers.get(TRACE)

@@ -13,7 +13,7 @@ from typing import Final
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from clew_services.nats_client import LeanClient
+from clew_projections.wire.client import LeanClient
 
 _LOG = logging.getLogger("clew.nats")
 _PENDING: Final = 64 * 1024 * 1024
