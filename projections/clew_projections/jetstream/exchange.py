@@ -72,6 +72,8 @@ class Exchange:
         self._tokens = count()
         self._waiting: dict[bytes, _Waiting] = {}
         self._subscription: Subscription | None = None
+        self.lost = 0
+        """How often the connection was lost, since the start."""
 
     async def start(self) -> Exchange:
         """Open the reply subscription. To be called once, before any request."""
@@ -86,6 +88,7 @@ class Exchange:
 
     def disconnected(self) -> None:
         """Tell what is waiting that its answer will not come: it went to a connection that is no more."""
+        self.lost += 1
         self._tell_all(lambda: Disconnected("the connection to NATS was lost", outcome_unknown=True))
 
     def _tell_all(self, fault: Callable[[], Unavailable]) -> None:
@@ -114,7 +117,7 @@ class Exchange:
         self._post(subject, body, "", head)
 
     async def many(self, subject: str, body: bytes, timeout: float = 5.0) -> list[Reply]:
-        """All replies up to the end-of-batch mark, which is not among them; a lone error status is.
+        """All replies; the last of them is the end-of-batch mark, or a status that says why there are no more.
 
         Raises:
             Timeout: the end did not come within ``timeout`` seconds.
@@ -154,12 +157,6 @@ class Exchange:
         waiting = self._waiting.get(subject[self._start_of_token :])
         if waiting is None or waiting.answers.done():
             return
-        if waiting.many:
-            status = status_of(head)
-            if status is None:
-                waiting.replies.append(Reply(head, data))
-                return
-            if status == END_OF_BATCH:
-                waiting.answers.set_result(waiting.replies)
-                return
-        waiting.answers.set_result([*waiting.replies, Reply(head, data)])
+        waiting.replies.append(Reply(head, data))
+        if not waiting.many or status_of(head) is not None:
+            waiting.answers.set_result(waiting.replies)

@@ -30,6 +30,16 @@ class Stored(Struct, frozen=True):
     headers: Mapping[str, str]
 
 
+class Newest(Struct, frozen=True):
+    """The last messages on some subjects, by subject, of those looked for, and the sequence up to which there are more.
+
+    ``up_to`` is where the stream ended when it was looked at, or 0 if it has nothing on any of the subjects.
+    """
+
+    found: Mapping[str, Stored]
+    up_to: int
+
+
 class Outgoing(Struct, frozen=True):
     """A message on its way into a stream."""
 

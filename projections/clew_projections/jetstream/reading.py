@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from clew_events.errors import Unavailable
-from clew_projections.jetstream.exchange import Disconnected, Exchange, Timeout
-from clew_projections.jetstream.messages import STORED_AT, ApiError, Refused, Stored, parse_headers, stored
+from clew_projections.jetstream.exchange import END_OF_BATCH, Disconnected, Exchange, Timeout
+from clew_projections.jetstream.messages import STORED_AT, ApiError, Newest, Refused, Stored, parse_headers, stored
+from clew_projections.jetstream.together import Together
+from clew_projections.wire.headers import Headers, status_of
 
 T = TypeVar("T")
 
@@ -57,6 +60,7 @@ class Reading:
     def __init__(self, exchange: Exchange, timeout: float = 5.0) -> None:
         self._exchange = exchange
         self._timeout = timeout
+        self._together: dict[str, Together] = {}
 
     async def last(self, stream: str, subject: str) -> Stored | None:
         """The last message on an exact subject."""
@@ -73,7 +77,7 @@ class Reading:
                 only = await self.last(stream, wanted[0])
                 found |= {only.subject: only} if only is not None else {}
                 continue
-            found |= await self._multi_last(stream, wanted, after)
+            found |= (await self._multi_last(stream, wanted, after)).found
         return found
 
     async def lasts_at_once(self, stream: str, subjects: Sequence[str]) -> dict[str, Stored] | None:
@@ -82,17 +86,20 @@ class Reading:
         whole = not page or page[-1].headers.get("Nats-Num-Pending") == "0"
         return {each.subject: each for each in page} if whole else None
 
-    async def _multi_last(self, stream: str, subjects: Sequence[str], after: int) -> dict[str, Stored]:
+    async def _multi_last(self, stream: str, subjects: Sequence[str], after: int) -> Newest:
         found: dict[str, Stored] = {}
         start = {"seq": after + 1} if after else {}
+        up_to: int | None = None
         while subjects:
-            page = await self._direct(stream, {"multi_last": subjects, **start}, subjects[0])
+            page, ended = await self._paged(stream, {"multi_last": subjects, **start}, subjects[0])
             found |= {each.subject: each for each in page}
+            # What comes to lie behind the end of the first page is not looked for in the later ones.
+            up_to = ended if up_to is None else min(up_to, ended)
             if not page or page[-1].headers.get("Nats-Num-Pending") == "0":
                 break
             # The server ends an answer that grows too large for a connection, and says how many are left.
             subjects = [subject for subject in subjects if subject not in found]
-        return found
+        return Newest(found, up_to or 0)
 
     async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[Stored], bool]:
         """Messages on a subject from a sequence on, at most ``limit``, and whether there are more.
@@ -116,11 +123,13 @@ class Reading:
         """The last message on an exact subject if it stands after a sequence. Costs the same however long the log is.
 
         Asked as ``multi_last`` with a start, because a search forward from ``after`` looks into every block of the
-        stream behind it. Any replica may answer.
+        stream behind it; what others ask at the same time goes along. Any replica may answer.
         """
-        request = {"multi_last": [subject], "seq": after + 1}
-        found = await self._direct(stream, request, subject)
-        return found[0] if found else None
+        together = self._together.get(stream)
+        if together is None:
+            look = partial(self._multi_last, stream)
+            together = self._together[stream] = Together(look, lambda: self._exchange.lost)
+        return await together.newest(subject, after)
 
     async def newest_at_leader(self, stream: str, subject: str, after: int) -> Stored | None:
         """The same, as the stream's leader knows it."""
@@ -190,10 +199,15 @@ class Reading:
             await asyncio.sleep(ELECTION)
 
     async def _direct(self, stream: str, request: Mapping[str, object], subject: str) -> list[Stored]:
+        found, _ = await self._paged(stream, request, subject)
+        return found
+
+    async def _paged(self, stream: str, request: Mapping[str, object], subject: str) -> tuple[list[Stored], int]:
+        """A page, and the sequence at which the stream ended; 0 if it does not say, as where it finds nothing."""
         # Without a bound the server sends so much at once that it takes the client for too slow and disconnects it.
         body = _JSON.encode({**request, "max_bytes": PAGE_BYTES})
         call = f"$JS.API.DIRECT.GET.{stream}"
-        replies = await self._reading(lambda: self._exchange.many(call, body, timeout=self._timeout))
+        *replies, end = await self._reading(lambda: self._exchange.many(call, body, timeout=self._timeout))
         found: list[Stored] = []
         before = "0"
         for reply in replies:
@@ -204,7 +218,9 @@ class Reading:
                 raise Unavailable(f"a reply was lost while reading {stream}", code="reply_lost")
             found.append(each)
             before = str(each.seq)
-        return found
+        if status_of(end.head) != END_OF_BATCH:
+            stored(end, subject)  # nothing there, or a refusal
+        return found, int(Headers(end.head).get("Nats-UpTo-Sequence") or 0)
 
     async def _reading(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask again what a connection or a server that was lost took along: a read changes nothing."""
