@@ -11,7 +11,7 @@ from signal import SIGKILL
 import pytest
 
 from clew_events.client import Clew as Client
-from clew_events.client import connect, feeding, sync
+from clew_events.client import connect, following, sync
 from clew_events.errors import Invalid
 from clew_events.replies import FeedEntry
 from clew_services.apps import serve_queries
@@ -54,7 +54,7 @@ async def test_a_follower_gets_everything_once_and_in_order_through_kills_and_re
                     thread = thread_id(await writer.create())
                     await writer.add(thread)
 
-            following = asyncio.create_task(follow(client, seen))
+            task = asyncio.create_task(follow(client, seen))
             writers = [asyncio.create_task(writing()) for _ in range(3)]
             for _ in range(2):
                 had = len(seen)
@@ -66,7 +66,7 @@ async def test_a_follower_gets_everything_once_and_in_order_through_kills_and_re
             await asyncio.gather(*writers)
             wanted = await log_places(clew)
             await eventually(lambda: _true(len(seen) >= len(wanted)))
-            following.cancel()
+            task.cancel()
             assert sorted(places(seen)) == wanted
             assert [each.stored_at for each in seen] == sorted(each.stored_at for each in seen)
             onwards = [each async for each in client.feed(after=seen[10].id)]
@@ -74,16 +74,16 @@ async def test_a_follower_gets_everything_once_and_in_order_through_kills_and_re
 
 
 async def test_a_follower_who_is_told_nothing_looks_for_itself(clew: Clew, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeding, "LOOK", 0.1)
-    monkeypatch.setattr(feeding.subjects, "LIVE", "nothing.comes.here")
+    monkeypatch.setattr(following, "LOOK", 0.1)
+    monkeypatch.setattr(following, "LIVE", "nothing.comes.here")
     async with served(clew, [serve_queries]):
         client, seen = Client(clew.nc), list[FeedEntry]()
-        following = asyncio.create_task(follow(client, seen))
+        task = asyncio.create_task(follow(client, seen))
         await Writer(handler(clew)).create()
         await eventually(lambda: _true(len(seen) == 1))
         await Writer(handler(clew)).create()
         await eventually(lambda: _true(len(seen) == 2))
-        following.cancel()
+        task.cancel()
 
 
 async def test_the_feed_without_async(clew: Clew) -> None:

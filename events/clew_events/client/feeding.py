@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Final
 
 import msgspec
-import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from clew_events import subjects
-from clew_events.backoff import delays
 from clew_events.client import reading
+from clew_events.client.following import followed, pages
 from clew_events.client.requesting import Requester
-from clew_events.errors import Unavailable
 from clew_events.queries import EventType, GetFeed, Order
 from clew_events.replies import Feed, FeedEntry
 
 PAGE: Final = 500
-LOOK: Final = 5.0
-"""Seconds after which a follower looks for itself, should no word of a commit have come."""
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
@@ -57,17 +50,18 @@ class Feeds:
             Invalid: ``after`` is no cursor of this feed, or a filter means nothing.
             Unavailable: no answer in time.
         """
-        query = GetFeed(
-            after=after,
-            limit=limit,
-            order=order,
-            types=tuple(types),
-            actor=actor,
-            thread_id=thread_id,
-            since=since,
-            until=until,
+        return await self._page(
+            GetFeed(
+                after=after,
+                limit=limit,
+                order=order,
+                types=tuple(types),
+                actor=actor,
+                thread_id=thread_id,
+                since=since,
+                until=until,
+            )
         )
-        return await self._asker.ask(subjects.query_subject(self._of, "feed"), _ENCODE(query), reading.feed)
 
     async def feed(
         self,
@@ -81,52 +75,25 @@ class Feeds:
     ) -> AsyncGenerator[FeedEntry]:
         """Every commit after a cursor, each once and in the one order; with ``follow`` also those still to come.
 
-        Who follows is told over ``clew.live.evt`` that there is something, and then asks for it, so nothing depends on
-        those messages arriving: without any, it looks every few seconds. A follower waits for as long as nobody
-        answers. Close it (``contextlib.aclosing``) if you leave it early.
+        The next page is on its way while one is dealt with. Who follows is told over ``clew.live.evt`` that there is
+        something, and then asks for it, so nothing depends on those messages arriving: without any, it looks every few
+        seconds. A follower waits for as long as nobody answers. Close it (``contextlib.aclosing``) if you leave it
+        early.
 
         Raises:
             Invalid: ``after`` is no cursor of this feed, or the log is not the one it was given for.
             Unavailable: no answer in time, unless it follows.
         """
-        told = asyncio.Event()
-        pauses = delays(first=0.05)
-        async with self._told(told) if follow else contextlib.nullcontext():
-            while True:
-                told.clear()
-                try:
-                    page = await self.feed_page(
-                        after=after, limit=PAGE, types=types, actor=actor, thread_id=thread_id, since=since
-                    )
-                except Unavailable as silence:
-                    if not follow or silence.code == "connection_closed":
-                        raise
-                    await asyncio.sleep(next(pauses))
-                    continue
-                pauses = delays(first=0.05)
+        query = GetFeed(after=after, limit=PAGE, types=tuple(types), actor=actor, thread_id=thread_id, since=since)
+        if follow:
+            async with aclosing(followed(self._nc, self._of, self._page, query)) as entries:
+                async for entry in entries:
+                    yield entry
+            return
+        async with aclosing(pages(self._page, query)) as found:
+            async for page in found:
                 for entry in page.data:
                     yield entry
-                after = page.next
-                if page.has_more:
-                    continue
-                if not follow:
-                    return
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK):
-                        await told.wait()
 
-    @asynccontextmanager
-    async def _told(self, told: asyncio.Event) -> AsyncIterator[None]:
-        async def tell(_: Msg) -> None:
-            told.set()
-
-        subject = f"{subjects.LIVE}.evt.*.{self._of}.*"
-        try:
-            subscription = await self._nc.subscribe(subject, cb=tell)
-        except nats.errors.Error as fault:
-            raise Unavailable(f"the connection is closed: {fault}", code="connection_closed") from fault
-        try:
-            yield
-        finally:
-            with contextlib.suppress(nats.errors.Error):
-                await subscription.unsubscribe()
+    async def _page(self, query: GetFeed) -> Feed:
+        return await self._asker.ask(subjects.query_subject(self._of, "feed"), _ENCODE(query), reading.feed)

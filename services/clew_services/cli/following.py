@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+from contextlib import aclosing
+from typing import Final
 
 import click
 import msgspec
-from nats.aio.msg import Msg
 
+from clew_events.client.following import followed
+from clew_events.errors import Unavailable
 from clew_events.queries import GetFeed
-from clew_events.replies import FeedEntry
-from clew_events.subjects import LIVE
+from clew_events.replies import Feed, FeedEntry
 from clew_services import compose
 from clew_services.cli import telling
 from clew_services.cli.display import printable
 
-_PAGE = 1000
-_LOOK = 5.0
-"""Seconds after which the log is asked in any case: what is told over core NATS may be lost."""
+_PAGE: Final = 500
 
 
-async def follow(clew: compose.Clew, tenant: str, thread: str | None, *, as_json: bool) -> None:
-    """Print a tenant's commits, or one thread's, from now on, until interrupted."""
-    told = asyncio.Event()
+async def follow(clew: compose.Clew, tenant: str, thread: str | None, after: str, *, as_json: bool) -> None:
+    """Print a tenant's commits, or one thread's, after a cursor and on as they happen, until interrupted.
 
-    async def hear(_: Msg) -> None:
-        told.set()
+    While NATS does not answer it waits, and says so once on standard error.
 
-    subscription = await clew.nc.subscribe(f"{LIVE}.evt.*.{tenant}.{thread or '*'}", cb=hear)
-    try:
-        query = GetFeed(after="latest", limit=_PAGE, thread_id=thread)
-        while True:
-            told.clear()
-            page = await clew.reader.feed(tenant, query)
-            for entry in page.data:
-                _print(entry, as_json=as_json)
-            query = msgspec.structs.replace(query, after=page.next)
-            if not page.has_more:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(told.wait(), _LOOK)
-    finally:
-        await subscription.unsubscribe()
+    Raises:
+        Invalid: the cursor is none of this feed.
+    """
+    away = False
+
+    def wait(silence: Unavailable) -> None:
+        nonlocal away
+        if not away:
+            click.echo(f"clew: waiting: {printable(silence.message)} [{silence.code}]", err=True)
+        away = True
+
+    async def ask(query: GetFeed) -> Feed:
+        nonlocal away
+        page = await clew.reader.feed(tenant, query)
+        away = False
+        return page
+
+    query = GetFeed(after=after, limit=_PAGE, thread_id=thread)
+    async with aclosing(followed(clew.nc, tenant, ask, query, waiting=wait)) as entries:
+        async for entry in entries:
+            _print(entry, as_json=as_json)
 
 
 def _print(entry: FeedEntry, *, as_json: bool) -> None:

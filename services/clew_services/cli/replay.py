@@ -22,6 +22,7 @@ from clew_services.cli.thread_asking import thread_facts
     "--at", "--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601; now, if left out."
 )
 @click.option("-f", "--follow", "following", is_flag=True, help="Show commits as they happen, until interrupted.")
+@click.option("--after", help="With --follow, go on after the commit of this id, as --json shows it; now, if left out.")
 @options.pack
 @options.asking
 def command(
@@ -29,6 +30,7 @@ def command(
     thread: str | None,
     at: int | datetime | None,
     following: bool,
+    after: str | None,
     pack: Path | None,
     tenant: str,
     nats: str,
@@ -43,8 +45,10 @@ def command(
             raise click.UsageError("--follow shows what happens from now on: it does not go with --at")
         if pack is not None:
             raise click.UsageError("--follow shows what happens from now on, and in a pack nothing happens any more")
-        look(nats, lambda clew: follow(clew, tenant, thread, as_json=as_json))
+        look(nats, lambda clew: follow(clew, tenant, thread, after or "latest", as_json=as_json))
         return
+    if after is not None:
+        raise click.UsageError("--after says from where on to --follow")
     if thread is None:
         raise click.UsageError("Missing argument 'THREAD'.")
     query = (
