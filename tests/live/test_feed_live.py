@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from signal import SIGKILL
 
 import httpx2
-import msgspec
 import pytest
 
 from clew_events.errors import Unavailable
@@ -18,78 +16,10 @@ from clew_projections.feed import listener as listening
 from clew_services.compose import Clew, connected
 from support.api import ACME, GLOBEX, served
 from support.deployments import deployed
+from support.feed_reading import Reader, events_of, reading
 from support.truth import log_of
 from support.waiting import eventually
 from support.writers import Writer, handler, thread_id
-
-Event = dict[str, object]
-
-
-class Reader:
-    """A reader of server-sent events who comes back after the last one when cut off."""
-
-    def __init__(self, url: Callable[[], str], key: str = ACME, **asked: str) -> None:
-        self._url = url
-        self._key = key
-        self._asked = asked
-        self.last = ""
-        self.events: list[Event] = []
-        self.ids: list[str] = []
-        self.times = 0
-
-    async def read(self) -> None:
-        while True:
-            headers = {"Authorization": f"Bearer {self._key}", "Accept": "text/event-stream"}
-            if self.last:
-                headers["Last-Event-ID"] = self.last
-            try:
-                async with httpx2.AsyncClient(timeout=30) as http:
-                    url = f"{self._url()}/v1/events"
-                    async with http.stream("GET", url, headers=headers, params=self._asked) as answer:
-                        self.times += 1
-                        async for event in events_of(answer):
-                            self.take(event)
-            except httpx2.HTTPError:
-                pass
-            await asyncio.sleep(0.02)
-
-    def take(self, event: dict[str, str]) -> None:
-        if event.get("event") == "commit":
-            self.last = event["id"]
-            self.ids.append(event["id"])
-            self.events.append(msgspec.json.decode(event["data"]))
-
-    @property
-    def places(self) -> list[tuple[int, int]]:
-        return [place_of(event) for event in self.events]
-
-
-async def events_of(answer: httpx2.Response) -> AsyncIterator[dict[str, str]]:
-    event: dict[str, str] = {}
-    async for line in answer.aiter_lines():
-        name, _, value = line.partition(": ")
-        if not line:
-            yield event
-            event = {}
-        elif name:
-            event[name] = value
-
-
-def place_of(event: Event) -> tuple[int, int]:
-    position = event["position"]
-    assert isinstance(position, dict)
-    return position["shard"], position["seq"]
-
-
-@asynccontextmanager
-async def reading(*readers: Reader) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(reader.read()) for reader in readers]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def places_of(clew: Clew, tenant: str) -> list[tuple[int, int]]:
@@ -129,8 +59,8 @@ async def test_readers_get_what_there_was_and_what_comes_and_of_their_own_tenant
     await write(clew, "acme", 5, 3)
     await write(clew, "globex", 2, 2)
     async with served(clew) as url:
-        acme, late = Reader(lambda: url), Reader(lambda: url, after="latest")
-        globex, some = Reader(lambda: url, GLOBEX), Reader(lambda: url, type="MessageAdded", stream="true")
+        acme, late = Reader(lambda: url, ACME), Reader(lambda: url, ACME, after="latest")
+        globex, some = Reader(lambda: url, GLOBEX), Reader(lambda: url, ACME, type="MessageAdded", stream="true")
         async with reading(acme, late, globex, some):
             await eventually(lambda: _true(len(acme.events) == 15 and late.times and len(some.events) == 10))
             await write(clew, "acme", 8, 5)
@@ -145,12 +75,12 @@ async def test_readers_get_what_there_was_and_what_comes_and_of_their_own_tenant
 
 async def test_what_comes_after_any_id_is_exactly_the_next(clew: Clew) -> None:
     async with served(clew) as url:
-        first = Reader(lambda: url)
+        first = Reader(lambda: url, ACME)
         async with reading(first):
             await write(clew, "acme", 6, 5)
             await has_all(first, clew, "acme")
         for place in (0, 7, 28, 29):
-            onwards = Reader(lambda: url)
+            onwards = Reader(lambda: url, ACME)
             onwards.last = first.ids[place]
             left = sorted(first.places[place + 1 :])
             async with reading(onwards):
@@ -162,7 +92,11 @@ async def test_readers_are_whole_through_kills_of_the_server_and_restarts_of_the
     async with deployed(tmp_path / "data") as server, connected(server.url, name="writer") as clew:
         here: list[str] = []
         stop = asyncio.Event()
-        readers = [Reader(lambda: here[-1]), Reader(lambda: here[-1], after="latest"), Reader(lambda: here[-1], GLOBEX)]
+        readers = [
+            Reader(lambda: here[-1], ACME),
+            Reader(lambda: here[-1], ACME, after="latest"),
+            Reader(lambda: here[-1], GLOBEX),
+        ]
 
         async def api(stack: AsyncExitStack) -> None:
             other = await stack.enter_async_context(connected(server.url, name="api"))
@@ -201,7 +135,7 @@ async def test_a_slow_reader_is_served_from_the_log_and_misses_nothing(
 ) -> None:
     monkeypatch.setattr(listening, "ROOM", 3_000)
     async with served(clew) as url, httpx2.AsyncClient(timeout=30) as http:
-        slow = Reader(lambda: url)
+        slow = Reader(lambda: url, ACME)
         headers = {"Authorization": f"Bearer {ACME}"}
         async with http.stream("GET", f"{url}/v1/events?stream=true", headers=headers) as answer:
             await write(clew, "acme", 30, 5)
@@ -214,7 +148,7 @@ async def test_a_slow_reader_is_served_from_the_log_and_misses_nothing(
 
 async def test_a_commit_that_was_never_heard_of_is_read_from_the_log(clew: Clew) -> None:
     async with served(clew) as url:
-        reader = Reader(lambda: url)
+        reader = Reader(lambda: url, ACME)
         async with reading(reader):
             await write(clew, "acme", 3, 1)
             await has_all(reader, clew, "acme")
@@ -230,7 +164,7 @@ async def test_a_commit_that_was_never_heard_of_is_read_from_the_log(clew: Clew)
 
 async def test_nothing_is_subscribed_to_when_nobody_listens_and_a_stop_ends_every_stream(clew: Clew) -> None:
     async with served(clew) as url:
-        readers = [Reader(lambda: url) for _ in range(20)]
+        readers = [Reader(lambda: url, ACME) for _ in range(20)]
         async with reading(*readers):
             await write(clew, "acme", 2, 2)
             for reader in readers:
