@@ -144,7 +144,15 @@ def test_following_shows_commits_as_they_happen(cli: Cli, up: Up, tmp_path: Path
             assert rest == made[first + 1 :]
         finally:
             following.kill()
+    seen = json.loads(shown)["id"]
+    with subprocess.Popen([*command, "--after", seen], env=env, stdout=subprocess.PIPE, text=True) as again:
+        try:
+            assert again.stdout is not None
+            assert [json.loads(again.stdout.readline())["commit"]["thread"] for _ in rest] == rest
+        finally:
+            again.kill()
     assert "--at" in cli.refused(2, "replay", "--follow", "--at", "1")
+    assert "--follow" in cli.refused(2, "replay", "--after", seen)
     assert "THREAD" in cli.refused(2, "replay")
 
 
