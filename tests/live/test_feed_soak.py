@@ -1,8 +1,8 @@
 """The feed under everything that may happen to those who serve it: every reader gets what the log has, once.
 
 All parts are killed, one worker of the API and all of them, buckets and index are rebuilt, a worker stands still, while
-many write and readers of every kind read, hang up and come back. Each of these happens once, and then any of them for as
-long as CLEW_SOAK_SECONDS says. CLEW_SOAK_SEED repeats the choices of a run, as far as they are up to it.
+many write and readers of every kind read, hang up and come back. Each of these happens once, and then any of them for
+as long as CLEW_SOAK_SECONDS says. CLEW_SOAK_SEED repeats the choices of a run, as far as they are up to it.
 """
 
 from __future__ import annotations
