@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,10 @@ from clew_events.queries import (
 from clew_events.replies import Found, History, Moment
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address, shard_of
+from clew_projections.advancing import advance, advance_message, touched
 from clew_projections.buckets.bucket import MESSAGES, THREADS, message_key, thread_key
+from clew_projections.views import MessageView, absent
+from clew_projections.views import encode as encode_view
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
 from support.commits import CREATED, THREAD, added, chain, commit, store
@@ -378,6 +382,42 @@ async def test_messages_that_a_dying_server_lost_are_read_from_the_log(
         with pytest.raises(NotFound):
             await Writer(later.handler).remove(thread, ids[1])
         assert (await Writer(later.handler).change(thread, ids[0], metadata={"a": "1"})).n == 4
+
+        # A projector that remembers these messages as written goes on, and writes what is new.
+        await writer.add(thread, "5")
+        now = (await log_of(clew))[Address("default", thread)]
+        view, last = absent("default", thread), now[-1]
+        for each in now:
+            view = advance(view, each)
+        added = advance_message(None, next(iter(touched(last.commit))), last.commit)
+        await overwrite(clew, MESSAGES, message_key(Address("default", thread), added.ordinal), encode_view(added))
+        await overwrite(clew, THREADS, thread_key(Address("default", thread)), encode_view(view))
+        async with connected(deployment.url, name="yet another") as third:
+            for process in (later, third):
+                assert await texts(process, thread, order="asc") == ["1", "3", "4", "5"]
+
+
+async def test_messages_that_change_while_they_are_read_are_told_as_of_the_commit_that_is_named(
+    clew: Clew, other: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread, ids = await filled(clew, 3)
+    writer, read, changes = Writer(clew.handler), other.current.messages, iter("12")
+
+    async def meanwhile(*asked: Any) -> dict[int, MessageView]:
+        if (change := next(changes, None)) is not None:
+            await writer.change(thread, ids[0], metadata={"a": change})
+            async with projecting(clew):
+                await buckets_equal_the_log(clew)
+        return await read(*asked)
+
+    monkeypatch.setattr(other.current, "messages", meanwhile)
+    page = await found(other, ListMessages(thread_id=thread))
+    assert page.messages is not None
+    assert (page.n, page.messages.data[-1].metadata) == (3, {"a": "2"})
+    changes = iter("3")
+    one = await found(other, GetMessage(thread_id=thread, message_id=ids[0], consistency="eventual"))
+    assert one.message is not None
+    assert (one.n, one.message.metadata) == (4, {"a": "3"})
 
 
 # The past.

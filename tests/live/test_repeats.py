@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from clew_events.commands import AddMessage, Command, CreateThread, UpdateThread
@@ -11,6 +12,8 @@ from clew_events.errors import IdReused
 from clew_events.replies import Done
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address
+from clew_projections.buckets.bucket import checkpoint_key
+from clew_projections.buckets.checkpoint import Mark
 from clew_projections.buckets.spent import mark
 from clew_services.compose import Clew, connected
 from clew_services.streams import verify
@@ -59,6 +62,21 @@ async def test_an_outgrown_id_is_known_to_who_carried_it_out_and_to_everybody_el
             assert await told(process, CreateThread(id="key-0")) == first[0]
         view = await other.current.caught_up(await other.current.projected(Address("default", thread)))
     assert view.n == LONG
+
+
+async def test_ids_that_a_dying_server_lost_are_looked_for_in_the_log(clew: Clew, deployment) -> None:
+    thread, _ = await long_thread(clew)
+    await projected(clew, thread, LONG)
+    address = Address("default", thread)
+    known = await clew.current.outgrown(address)
+    # The bucket of ids as it was early on, as after a crash, while that of threads kept everything.
+    await clew.js.api(f"STREAM.PURGE.{clew.commands.stream}")
+    early = (await clew.histories.first(address)).position
+    await clew.commands.put(checkpoint_key(early.shard), msgspec.json.encode(Mark(early.seq)), 0)
+    async with connected(deployment.url, name="after the crash") as later:
+        left = await later.current.outgrown(address)
+        assert known.marks
+        assert (left.marks, left.seq) == (set(), early.seq)
 
 
 async def test_an_outgrown_id_with_another_command_is_refused_and_changes_nothing(clew: Clew, deployment) -> None:

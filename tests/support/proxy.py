@@ -22,9 +22,25 @@ class Proxy:
         self._host, self._port = host, port
         self._armed: list[tuple[Cut, bytes]] = []
         self._pumps: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self.swallowed: list[bytes] = []
         """What the server said and nobody heard."""
         self.url = ""
+        self._listener: asyncio.Server | None = None
+        self._port_here = 0
+
+    async def up(self) -> None:
+        """Take connections, on the same port as before."""
+        self._listener = await asyncio.start_server(self.serve, "127.0.0.1", self._port_here)
+        self._port_here = self._listener.sockets[0].getsockname()[1]
+        self.url = f"nats://127.0.0.1:{self._port_here}"
+
+    async def down(self) -> None:
+        """Drop every connection, and take none until ``up``."""
+        if self._listener is not None:
+            self._listener.close()
+            await self._listener.wait_closed()
+        await self.stop()
 
     def lose(self, what: Cut, pattern: bytes) -> None:
         """Lose what concerns the next bytes with this pattern. Several calls come into force one after the other."""
@@ -32,6 +48,15 @@ class Proxy:
 
     async def serve(self, client: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
         """One connection."""
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._serving.add(serving)
+        try:
+            await self._serve(client, answers)
+        finally:
+            self._serving.discard(serving)
+
+    async def _serve(self, client: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
         server, requests = await asyncio.open_connection(self._host, self._port)
         wire = _Wire(self, answers, requests)
         pumps = {
@@ -59,7 +84,7 @@ class Proxy:
         """Drop every connection."""
         for pump in tuple(self._pumps):
             pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
+        await asyncio.gather(*self._pumps, *self._serving, return_exceptions=True)
 
 
 class _Wire:
@@ -100,11 +125,8 @@ async def between(url: str) -> AsyncIterator[Proxy]:
     assert target.hostname is not None
     assert target.port is not None
     proxy = Proxy(target.hostname, target.port)
-    listener = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    proxy.url = f"nats://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    await proxy.up()
     try:
         yield proxy
     finally:
-        listener.close()
-        await proxy.stop()
-        await listener.wait_closed()
+        await proxy.down()

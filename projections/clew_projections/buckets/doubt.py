@@ -26,8 +26,12 @@ class Doubt(Struct, frozen=True):
     until: int
 
     def covers(self, seq: int) -> bool:
-        """Whether the messages of a thread whose view stands at ``seq`` are in doubt."""
-        return self.after < seq <= self.until
+        """Whether any messages of a thread whose view stands at ``seq`` are in doubt.
+
+        A view beyond ``until`` says nothing of what stands before: it may be written by somebody who believes that the
+        messages of earlier commits are there, because they were before the server died.
+        """
+        return self.after < min(seq, self.until)
 
 
 class _StreamInfo(Struct, frozen=True):

@@ -144,9 +144,13 @@ class Projected:
         return stored, await self._histories.tail(address, held)
 
     async def outgrown(self, address: Address) -> Outgrown:
-        """The marks of the command ids that are kept, which are those of all commits up to the view's at least."""
+        """The marks of the command ids that are kept, which are those of all commits up to some sequence at least.
+
+        That is the view's, unless a server that died may have lost some.
+        """
         view = await self._view(address)
-        return Outgrown(await self._spent.marks(address), view.seq)
+        sure = await self._doubts.sure(self._histories.shard(address), view.seq)
+        return Outgrown(await self._spent.marks(address), sure)
 
     async def spent(self, address: Address, command_id: str) -> SpentId | None:
         """What is kept of a command id."""

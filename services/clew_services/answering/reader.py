@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, assert_never
+
+from msgspec.structs import replace
 
 from clew_events import ids
 from clew_events.checkpoints import GetCheckpoint, GetProof, ListCheckpoints
@@ -44,6 +48,8 @@ from clew_services.memory import Memory
 
 READ_AHEAD: Final = 256
 """Places read at once where many messages of a page turn out to be deleted."""
+TRIES: Final = 20
+"""How often messages are read that change while they are."""
 
 
 class Reader:
@@ -118,8 +124,12 @@ class Reader:
 
     async def message(self, tenant: str, query: GetMessage) -> Found:
         """One message as it is."""
-        present = await self._open(Address(tenant, query.thread_id), query)
+        return await self._at_one_moment(Address(tenant, query.thread_id), query, partial(self._message, query))
+
+    async def _message(self, query: GetMessage, present: Present) -> Found:
         message = await self._current.message(present, query.message_id)
+        if message is not None:
+            _hold_moment(present, message)
         if message is None or message.deleted:
             raise no_message(query.message_id)
         view = present.thread
@@ -127,7 +137,9 @@ class Reader:
 
     async def messages(self, tenant: str, query: ListMessages) -> Found:
         """A page of messages. A cursor may name a message deleted since; one the thread never had is refused."""
-        present = await self._open(Address(tenant, query.thread_id), query)
+        return await self._at_one_moment(Address(tenant, query.thread_id), query, partial(self._page, query))
+
+    async def _page(self, query: ListMessages, present: Present) -> Found:
         view = present.thread
         left = span(
             view.last_ordinal,
@@ -140,6 +152,7 @@ class Reader:
         while not left.empty and len(found) <= query.limit:
             places = left.next_places(ahead)
             there = await self._current.messages(present, places)
+            _hold_moment(present, *there.values())
             found += [there[place] for place in places if place in there and not there[place].deleted]
             left = left.without(places)
             ahead = READ_AHEAD
@@ -197,6 +210,23 @@ class Reader:
             raise Invalid("There are no checkpoints to ask for here: only a log has them.", code="no_checkpoints")
         return self._checkpoints
 
+    async def _at_one_moment(
+        self, address: Address, query: GetMessage | ListMessages, read: Callable[[Present], Awaitable[Found]]
+    ) -> Found:
+        """What is read of messages, all of it as of the commit that the answer names.
+
+        A message is read after its thread, and may have changed in between. Then both are read again, as of that change
+        at least.
+        """
+        for _ in range(TRIES):
+            try:
+                return await read(await self._open(address, query))
+            except _Changed as change:
+                query = replace(query, at_least=max(change.n, query.at_least or 0))
+        raise Unavailable(
+            f"messages of thread '{address.thread}' changed {TRIES} times while they were read", code="too_many_writers"
+        )
+
     async def _open(self, address: Address, query: GetMessage | ListMessages) -> Present:
         present: Present | None = None
         if query.consistency == "eventual":
@@ -227,3 +257,17 @@ class Reader:
 
     def _position(self, view: ThreadView) -> Position:
         return Position(self._histories.shard(Address(view.tenant, view.id)), view.seq)
+
+
+class _Changed(Exception):
+    """A message that was read is as of a commit later than its thread: the ``n``-th."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(n)
+        self.n = n
+
+
+def _hold_moment(present: Present, *messages: MessageView) -> None:
+    newest = max((message.n for message in messages), default=0)
+    if newest > present.thread.n:
+        raise _Changed(newest)

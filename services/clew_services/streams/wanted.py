@@ -32,6 +32,8 @@ SPENT_IDS_KEPT: Final = 25 * 60 * 60
 """Seconds for which callers' command ids are kept beside a thread's last 100: a day is promised."""
 
 _SECOND: Final = 1_000_000_000
+DUPLICATE_WINDOW: Final = 120 * _SECOND
+"""For so long the server itself knows a message by its id; Clew knows a command by its id for longer."""
 
 Config = dict[str, object]
 
@@ -56,7 +58,7 @@ def _log(shard: int, shards: int, replicas: int, max_msg_size: int) -> Config:
         "discard": "new",
         "num_replicas": replicas,
         "max_msg_size": max_msg_size,
-        "duplicate_window": 120 * _SECOND,
+        "duplicate_window": DUPLICATE_WINDOW,
         "compression": _compression(replicas),
         "allow_direct": True,
         "allow_atomic": True,
@@ -158,7 +160,7 @@ def _inbox(replicas: int, max_msg_size: int) -> Config:
         "max_msg_size": max_msg_size,
         "max_msgs": 1_000_000,
         "max_age": 0,
-        "duplicate_window": 120 * _SECOND,
+        "duplicate_window": DUPLICATE_WINDOW,
         "compression": _compression(replicas),
         "allow_direct": True,
         "metadata": {FORMAT: "1"},
@@ -176,7 +178,7 @@ def _rejected(replicas: int) -> Config:
         "num_replicas": replicas,
         "max_msgs": 1_000_000,
         "max_age": 0,
-        "duplicate_window": 120 * _SECOND,
+        "duplicate_window": DUPLICATE_WINDOW,
         "compression": _compression(replicas),
         "allow_direct": True,
         "metadata": {FORMAT: "1"},
@@ -192,7 +194,7 @@ def _checkpoints(replicas: int) -> Config:
         "storage": "file",
         "discard": "new",
         "num_replicas": replicas,
-        "duplicate_window": 120 * _SECOND,
+        "duplicate_window": DUPLICATE_WINDOW,
         "compression": _compression(replicas),
         "allow_direct": True,
         "allow_rollup_hdrs": False,

@@ -1,0 +1,109 @@
+"""However far the projections are behind, whatever they lost and whoever remembers what: no answer is ever wrong.
+
+A few lives are lived through each time; CLEW_LAGGING_SECONDS asks for as many as there is time for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+
+import pytest
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+from hypothesis import strategies as st
+
+from clew_projections import advancing
+from clew_projections.histories import trail
+from clew_services.answering import history_pages, reader
+from clew_services.embedded.server import EmbeddedServer
+from clew_services.handling import repeats
+from clew_services.streams import wanted
+from support.lagging import (
+    SHORTEST_WINDOW,
+    THREADS,
+    Again,
+    Burst,
+    Crash,
+    Project,
+    Restart,
+    Step,
+    Together,
+    World,
+    Write,
+)
+from support.simulation import commands, creations
+
+SECONDS = float(os.environ.get("CLEW_LAGGING_SECONDS", "0"))
+EXAMPLES = 10
+
+processes = st.integers(0, 2)
+projectors = st.integers(0, 1)
+threads = st.sampled_from(THREADS)
+writes = st.builds(Write, thread=threads, process=processes, command=commands)
+lost = st.integers(0, 9)
+steps: st.SearchStrategy[Step] = st.one_of(
+    writes,
+    writes,
+    st.builds(Again, which=st.integers(0, 50), process=processes, other=st.sampled_from([False, False, True])),
+    st.builds(Burst, thread=threads, process=processes, count=st.integers(2, 12)),
+    st.builds(Project, process=projectors, writes=st.none() | st.integers(1, 12), checkpoint=st.booleans()),
+    st.builds(Project, process=projectors, writes=st.none() | st.integers(1, 12), checkpoint=st.booleans()),
+    st.builds(Crash, lost=st.tuples(lost, lost, lost)),
+    st.builds(Restart, process=processes),
+    st.builds(Together, writes=st.lists(writes, min_size=1, max_size=8).map(tuple), projector=st.none() | projectors),
+)
+begun = st.builds(Write, thread=threads, process=processes, command=creations)
+lives = st.builds(lambda first, rest: [*first, *rest], st.lists(begun, max_size=3), st.lists(steps, max_size=14))
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that is remembered, read ahead or looked at is little, so that short histories go beyond it."""
+    monkeypatch.setattr(advancing, "REMEMBERED_COMMANDS", 4)
+    monkeypatch.setattr(repeats, "REMEMBERED_COMMANDS", 4)
+    monkeypatch.setattr(trail, "AHEAD", 3)
+    monkeypatch.setattr(history_pages, "AHEAD", 3)
+    monkeypatch.setattr(reader, "READ_AHEAD", 2)
+    monkeypatch.setattr(wanted, "DUPLICATE_WINDOW", SHORTEST_WINDOW)
+
+
+async def lived(url: str, life: list[Step], seed: int) -> None:
+    async with World(url, seed) as world:
+        for step in life:
+            await world.live_through(step)
+        await world.ask(everything=True)
+
+
+@pytest.mark.timeout(SECONDS + 120)
+@pytest.mark.usefixtures("little")
+def test_no_answer_is_ever_wrong() -> None:
+    until = monotonic() + SECONDS
+
+    with TemporaryDirectory() as data:
+        runner = asyncio.Runner()
+        server = EmbeddedServer(Path(data), sync="2m")
+        runner.run(server.start())
+
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            suppress_health_check=[*HealthCheck],
+            phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+            derandomize=not SECONDS,
+            database=None,
+            verbosity=Verbosity.normal,
+        )
+        @given(lives, st.integers(0, 10**6))
+        def any_life(life: list[Step], seed: int) -> None:
+            runner.run(lived(server.url, life, seed))
+
+        try:
+            any_life()
+            while monotonic() < until:
+                any_life()
+        finally:
+            runner.run(server.stop())
+            runner.close()

@@ -1,0 +1,203 @@
+"""What is true of a thread, worked out from its stored commits in the plainest way there is, with none of Clew's code.
+
+Everything here takes a history's JSON as it is stored and looks at all of it anew for each question.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+JSON = dict[str, Any]
+
+
+class Kept(Struct, frozen=True):
+    """A stored commit: its JSON, and where it stands."""
+
+    commit: JSON
+    seq: int
+    hash: str
+
+    @property
+    def n(self) -> int:
+        """Its number."""
+        return int(self.commit["n"])
+
+
+def kept(body: bytes, seq: int, digest: str) -> Kept:
+    """A stored commit from its bytes."""
+    return Kept(json.loads(body), seq, digest)
+
+
+class State(Struct):
+    """A thread at some commit. ``messages`` has all there ever were, in order; a deleted one is ``None``."""
+
+    thread: str
+    n: int = 0
+    seq: int = 0
+    status: str = "absent"
+    created: str = ""
+    metadata: dict[str, str] = {}
+    tools: JSON = {}
+    messages: dict[str, JSON | None] = {}
+
+    @property
+    def there(self) -> dict[str, JSON]:
+        """The messages that are there."""
+        return {key: message for key, message in self.messages.items() if message is not None}
+
+    @property
+    def shown(self) -> JSON:
+        """The thread as callers see it."""
+        shown = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
+        tools = {
+            name: {key: self.tools[name].get(key, [])}
+            for name, key in shown.items()
+            if self.tools.get(name) is not None
+        }
+        return {
+            "id": self.thread,
+            "object": "thread",
+            "created_at": seconds(self.created),
+            "metadata": self.metadata,
+            "tool_resources": tools,
+        }
+
+
+def state(thread: str, history: Sequence[Kept]) -> State:
+    """A thread after some commits."""
+    now = State(thread=thread, metadata={}, messages={})
+    for each in history:
+        now.n, now.seq = each.n, each.seq
+        for event in each.commit["events"]:
+            _happen(now, event, each.commit["at"])
+    return now
+
+
+def _happen(now: State, event: JSON, at: str) -> None:
+    match event["type"]:
+        case "ThreadCreated":
+            now.status, now.created = "open", at
+            now.metadata, now.tools = dict(event["metadata"]), event["tool_resources"]
+        case "MetadataUpdated":
+            now.metadata = changed(now.metadata, event)
+        case "ToolResourcesUpdated":
+            now.tools = event["tool_resources"]
+        case "MessageAdded":
+            now.messages[event["message"]["id"]] = _message(now.thread, event["message"], at)
+        case "MessageMetadataUpdated":
+            message = now.messages[event["message_id"]]
+            assert message is not None
+            now.messages[event["message_id"]] = {**message, "metadata": changed(message["metadata"], event)}
+        case "MessageDeleted":
+            now.messages[event["message_id"]] = None
+        case "ThreadDeleted":
+            now.status = "deleted"
+        case other:
+            raise AssertionError(other)
+
+
+def changed(metadata: dict[str, str], event: JSON) -> dict[str, str]:
+    """Metadata after a recorded difference."""
+    return {key: value for key, value in {**metadata, **event["set"]}.items() if key not in event["unset"]}
+
+
+def seconds(at: str) -> int:
+    """A stored time in whole Unix seconds."""
+    return int(datetime.fromisoformat(at).timestamp())
+
+
+def _message(thread: str, added: JSON, at: str) -> JSON:
+    texts = [
+        {"type": "text", "text": {"value": part["text"], "annotations": []}} if part["type"] == "text" else part
+        for part in added["content"]
+    ]
+    return {
+        "id": added["id"],
+        "object": "thread.message",
+        "created_at": seconds(at),
+        "thread_id": thread,
+        "role": added["role"],
+        "content": texts,
+        "assistant_id": None,
+        "run_id": None,
+        "attachments": added.get("attachments", []),
+        "metadata": added["metadata"],
+        "status": "completed",
+        "completed_at": None,
+        "incomplete_at": None,
+        "incomplete_details": None,
+    }
+
+
+def page(now: State, *, limit: int, order: str, after: str | None, before: str | None) -> JSON:
+    """A page of messages. Both cursors have to be messages that the thread had at some time."""
+    places = list(now.messages)
+    if order == "desc":
+        places.reverse()
+    low = places.index(after) + 1 if after is not None else 0
+    high = places.index(before) if before is not None else len(places)
+    there = [message for key in places[low:high] if (message := now.messages[key]) is not None]
+    data = there[:limit]
+    return {
+        "object": "list",
+        "data": data,
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+        "has_more": len(there) > limit,
+    }
+
+
+def blame(history: Sequence[Kept]) -> JSON:
+    """By whom everything is: the numbers of commits."""
+    said: JSON = {"metadata": {}, "removed": {}, "messages": {}}
+    before = State("")
+    for upto in range(1, len(history) + 1):
+        now = state("", history[:upto])
+        n = now.n
+        for event in history[upto - 1].commit["events"]:
+            match event["type"]:
+                case "ThreadCreated":
+                    said["metadata"] = dict.fromkeys(event["metadata"], n)
+                case "MetadataUpdated":
+                    said["metadata"] |= dict.fromkeys(event["set"], n)
+                    said["metadata"] = {key: by for key, by in said["metadata"].items() if key in now.metadata}
+                case "MessageAdded":
+                    said["messages"][event["message"]["id"]] = [n, n, None]
+                case "MessageMetadataUpdated":
+                    said["messages"][event["message_id"]][1] = n
+                case "MessageDeleted":
+                    said["messages"][event["message_id"]][1:] = [n, n]
+                case _:
+                    pass
+        said["removed"] |= {key: n for key in before.metadata if key not in now.metadata}
+        said["removed"] = {key: by for key, by in said["removed"].items() if key not in now.metadata}
+        before = now
+    return said
+
+
+def difference(thread: str, history: Sequence[Kept], since: int) -> JSON:
+    """What the commits after ``since`` came to."""
+    old, new = state(thread, history[:since]), state(thread, history)
+    keys = {*old.metadata, *new.metadata}
+    touched = {
+        event["message_id"] if "message_id" in event else event["message"]["id"]
+        for each in history[since:]
+        for event in each.commit["events"]
+        if event["type"].startswith("Message")
+    }
+    messages = {key: (old.messages.get(key), new.messages.get(key)) for key in touched}
+    return {
+        "status": (old.status, new.status),
+        "commits": [each.n for each in history[since:]],
+        "metadata": {
+            key: (old.metadata.get(key), new.metadata.get(key))
+            for key in keys
+            if old.metadata.get(key) != new.metadata.get(key)
+        },
+        "messages": {key: pair for key, pair in messages.items() if pair[0] != pair[1] or pair == (None, None)},
+    }
