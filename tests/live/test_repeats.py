@@ -76,7 +76,8 @@ async def test_ids_that_a_dying_server_lost_are_looked_for_in_the_log(clew: Clew
     async with connected(deployment.url, name="after the crash") as later:
         left = await later.current.outgrown(address)
         assert known.marks
-        assert (left.marks, left.seq) == (set(), early.seq)
+        assert left.marks == set()
+        assert left.seq <= early.seq  # whatever came after it is looked for in the log
 
 
 async def test_an_outgrown_id_with_another_command_is_refused_and_changes_nothing(clew: Clew, deployment) -> None:

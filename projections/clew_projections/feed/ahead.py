@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import Final
 
@@ -10,6 +11,7 @@ from clew_events.subjects import event_stream
 from clew_projections.feed.fed import Fed, fed
 from clew_projections.jetstream import replicas
 from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import Stored
 
 MOST: Final = 1000
 """Commits that one read asks for at most."""
@@ -20,9 +22,11 @@ class Ahead:
 
     ``goal`` is the last one there was when reading began, as the stream's leader knows it: reading goes at least so
     far, though the replica that answers may be behind. What was stored since is read too, but nothing after ``limit``.
+
+    With a limit the next page is on its way while one is taken. Close it then.
     """
 
-    __slots__ = ("_chunk", "_ended", "_js", "_limit", "_read", "_subject", "buffer", "goal", "seq", "shard")
+    __slots__ = ("_chunk", "_coming", "_ended", "_js", "_limit", "_read", "_subject", "buffer", "goal", "seq", "shard")
 
     def __init__(
         self, js: JetStream, shard: int, subject: str, seq: int, goal: int, *, chunk: int, limit: int | None = None
@@ -32,6 +36,7 @@ class Ahead:
         self._chunk = chunk
         self._limit = limit
         self._read = seq
+        self._coming: asyncio.Task[list[Stored]] | None = None
         self._ended = False
         self.shard = shard
         self.seq = seq
@@ -60,14 +65,28 @@ class Ahead:
         Raises:
             Unavailable: the log does not answer.
         """
-        last = self.goal if self._read < self.goal else await self._last_by_now()
-        stream = event_stream(self.shard)
-        page = await replicas.page(self._js, stream, self._subject, self._read + 1, last, limit=self._chunk)
+        coming, self._coming = self._coming, None
+        page = await (coming if coming is not None else self._next())
         if not page and self._read < self.goal:
-            raise Unavailable(f"what {stream} had on {self._subject} went away while it was read", code="log_changed")
+            what = f"what {event_stream(self.shard)} had on {self._subject}"
+            raise Unavailable(f"{what} went away while it was read", code="log_changed")
         self._read = page[-1].seq if page else self._read
         self._ended = not page or (self._limit is not None and self._read >= self._limit)
+        if self._limit is not None and self._read < self.goal:
+            self._coming = asyncio.get_running_loop().create_task(self._next())
         self.buffer.extend(fed(each, self.shard) for each in page if self._limit is None or each.seq <= self._limit)
+
+    async def close(self) -> None:
+        """Want nothing any more."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+    async def _next(self) -> list[Stored]:
+        last = self.goal if self._read < self.goal else await self._last_by_now()
+        stream = event_stream(self.shard)
+        return await replicas.page(self._js, stream, self._subject, self._read + 1, last, limit=self._chunk)
 
     async def _last_by_now(self) -> int:
         # Asked of the end of the stream, as a search forwards looks into every block behind this tenant's last commit.

@@ -105,8 +105,11 @@ class Feed:
             Ahead(self._js, at, end.subject, start.seqs[at], min(end.goal, seqs[at]), chunk=MOST, limit=seqs[at])
             for at, end in ends.items()
         ]
-        async for found in merged(readers, backwards=False):
-            yield found
+        try:
+            async for found in merged(readers, backwards=False):
+                yield found
+        finally:
+            await asyncio.gather(*(reader.close() for reader in readers))
 
     async def start(self, tenant: str, query: GetFeed) -> Cursor:
         """Where a reader begins.
