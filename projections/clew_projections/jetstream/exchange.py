@@ -21,7 +21,6 @@ from clew_projections.wire.client import LeanClient
 from clew_projections.wire.headers import status_of
 
 STATUS: Final = "Status"
-DESCRIPTION: Final = "Description"
 END_OF_BATCH: Final = "204"
 NO_RESPONDERS: Final = "503"
 
