@@ -20,7 +20,6 @@ from clew_events.errors import TooLarge, Unavailable
 from clew_projections.wire.client import LeanClient
 from clew_projections.wire.headers import status_of
 
-STATUS: Final = "Status"
 END_OF_BATCH: Final = "204"
 NO_RESPONDERS: Final = "503"
 

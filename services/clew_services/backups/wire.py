@@ -21,7 +21,6 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from clew_events.errors import Unavailable
-from clew_projections.jetstream.exchange import STATUS
 from clew_projections.jetstream.messages import ApiError, Refused
 from clew_services.nats_connection import Connection
 
@@ -91,7 +90,7 @@ async def _chunks(connection: Connection, stream: str, subscription: Subscriptio
         if connection.made != made:
             raise _broken(stream, "the connection to NATS was lost")
         if not message.data:
-            status = (message.headers or {}).get(STATUS)
+            status = (message.headers or {}).get("Status")
             if status not in _OVER:
                 raise _broken(stream, f"the server says {status} {(message.headers or {}).get('Description', '')}")
             return
