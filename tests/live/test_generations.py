@@ -19,7 +19,7 @@ from clew_events.replies import Done
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address
 from clew_projections import advancing
-from clew_projections.buckets.bucket import bucket_names, message_key, thread_key
+from clew_projections.buckets.keys import bucket_names, message_key, thread_key
 from clew_projections.fold import FOLD, ThreadState, evolve
 from clew_projections.generations.side import Side
 from clew_services import streams

@@ -21,7 +21,7 @@ from openai import AsyncOpenAI, AuthenticationError
 from clew_events.codec import decode
 from clew_events.commands import CreateThread
 from clew_events.errors import NotFound, Unavailable
-from clew_projections.buckets.bucket import THREADS
+from clew_projections.buckets.keys import THREADS
 from clew_services import compose, streams
 from clew_services.embedded import binary, server
 from support.accounts import ROLES, SHARDS, Accounts, User, asking, connected_as, everything, settled

@@ -22,8 +22,8 @@ from clew_events.replies import Found
 from clew_events.requests import NewImageUrl, NewImageUrlSource, NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_events.upcasting import Json
-from clew_projections.buckets.bucket import MESSAGES, THREADS, checkpoint_key, message_key, parked_key, thread_key
 from clew_projections.buckets.checkpoint import marked
+from clew_projections.buckets.keys import MESSAGES, THREADS, checkpoint_key, message_key, parked_key, thread_key
 from clew_projections.histories import history
 from clew_projections.projecting.deliveries import Deliveries, Delivery
 from clew_projections.projecting.parking import Parked, parked

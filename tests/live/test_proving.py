@@ -14,7 +14,7 @@ from clew_events.queries import GetThread
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address
 from clew_projections.advancing import advance
-from clew_projections.buckets.bucket import message_key, proved_key, thread_key
+from clew_projections.buckets.keys import message_key, proved_key, thread_key
 from clew_projections.proving import watch as watching
 from clew_projections.proving.comparing import Compared
 from clew_projections.proving.repairing import Repaired

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from clew_events.subjects import Address
-from clew_projections.buckets.bucket import message_key, thread_key
+from clew_projections.buckets.keys import message_key, thread_key
 from clew_projections.index import watch
 from clew_projections.index.freshness import freshness
 from clew_projections.views import MessageView, encode

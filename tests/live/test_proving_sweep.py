@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from clew_events.subjects import Address
-from clew_projections.buckets.bucket import message_key, thread_key
+from clew_projections.buckets.keys import message_key, thread_key
 from clew_projections.proof import reading
 from clew_projections.proving.comparing import Compared
 from clew_projections.proving.sweeping import Sweep

@@ -27,7 +27,7 @@ from clew_events.replies import Found, History, Moment
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address, shard_of
 from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.buckets.bucket import MESSAGES, THREADS, message_key, thread_key
+from clew_projections.buckets.keys import MESSAGES, THREADS, message_key, thread_key
 from clew_projections.views import MessageView, absent
 from clew_projections.views import encode as encode_view
 from clew_services.compose import Clew, connected

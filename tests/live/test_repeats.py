@@ -12,8 +12,8 @@ from clew_events.errors import IdReused
 from clew_events.replies import Done
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address
-from clew_projections.buckets.bucket import checkpoint_key
 from clew_projections.buckets.checkpoint import Mark
+from clew_projections.buckets.keys import checkpoint_key
 from clew_projections.buckets.spent import mark
 from clew_services.compose import Clew, connected
 from clew_services.streams import verify

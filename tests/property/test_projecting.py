@@ -18,7 +18,7 @@ from clew_events.errors import ClewError, Corrupt
 from clew_events.replies import Done
 from clew_events.subjects import event_stream
 from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.buckets.bucket import THREADS
+from clew_projections.buckets.keys import THREADS
 from clew_projections.views import MessageView, absent
 from clew_services.compose import Clew, connected
 from clew_services.deciding.decide import decide

@@ -14,7 +14,7 @@ import msgspec
 from nats.aio.client import Client
 
 from clew_events import client
-from clew_projections.buckets.bucket import THREADS
+from clew_projections.buckets.keys import THREADS
 from clew_services import compose
 from clew_services.embedded import config
 from clew_services.embedded.server import EmbeddedServer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clew_events.commands import COMMANDS
 from clew_events.queries import QUERIES
-from clew_projections.buckets.bucket import MESSAGES, THREADS
+from clew_projections.buckets.keys import MESSAGES, THREADS
 from clew_services.keys.ring import KEYS
 from support.accounts import ROLES, TENANTS
 

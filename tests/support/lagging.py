@@ -28,7 +28,7 @@ from clew_events.replies import Done, Feed
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import Address, address_of, event_stream
 from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.jetstream.messages import EXPECTED, Ack
+from clew_projections.jetstream.messages import EXPECTED, Ack, Outgoing
 from clew_projections.projecting.applying import Projecting
 from clew_projections.projecting.deliveries import Deliveries
 from clew_projections.projecting.message_views import MessageViews
@@ -188,7 +188,11 @@ class Process:
                 world.wrote(ack.stream, ack.seq, Written(subject, body, headers or {}))
             return ack
 
+        async def tapped_each(messages: Sequence[Outgoing], timeout: float | None = None) -> list[Ack]:
+            return [await clew.js.publish(each.subject, each.body, each.headers, timeout) for each in messages]
+
         clew.js.publish = tapped  # type: ignore[method-assign]
+        clew.js.publish_each = tapped_each  # type: ignore[method-assign]
 
     async def project(self, step: Project) -> None:
         """Do so."""

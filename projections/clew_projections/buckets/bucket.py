@@ -1,45 +1,31 @@
 """The buckets: current state, kept in JetStream key-value buckets that any NATS client can read.
 
-Each generation has three (see :mod:`clew_projections.generations`), with its number at the end of their names.
-
-``clew_threads_v1`` holds a :class:`~clew_projections.views.ThreadView` under ``<tenant>.<thread>``, and keys of the
-projector's own that begin with ``_`` (which no tenant does). ``clew_messages_v1`` holds a
-:class:`~clew_projections.views.MessageView` under ``<tenant>.<thread>.<ordinal>``, ordinals being dense, so a page of
-messages is one request that names exactly the keys wanted. ``clew_commands_v1`` is described in
-:mod:`clew_projections.buckets.spent`.
+Which there are, and what is under which key, is in :mod:`clew_projections.buckets.keys`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 from msgspec import Struct
 
 from clew_events.errors import Corrupt, TooLarge, Unavailable
-from clew_events.subjects import Address
 from clew_projections.jetstream.calls import JetStream
-from clew_projections.jetstream.messages import EXPECTED, Stored
+from clew_projections.jetstream.messages import EXPECTED, Ack, Outgoing, Stored
 from clew_projections.jetstream.reading import MULTI_LAST
 
-
-def bucket_names(generation: int) -> tuple[str, str, str]:
-    """The names of a generation's buckets: of threads, messages and command ids."""
-    return f"clew_threads_v{generation}", f"clew_messages_v{generation}", f"clew_commands_v{generation}"
-
-
-THREADS, MESSAGES, COMMANDS = bucket_names(1)
-"""The buckets that a deployment begins with."""
 NO_BUCKET: Final = "no_bucket"
 """The code of the error that a bucket is gone."""
-CHECKPOINTS: Final = "_checkpoint"
-PARKED: Final = "_parked"
-PROVED: Final = "_proved"
 WRITES_AT_ONCE: Final = 256
-"""Writes to one bucket that a process has under way; more would wait in the server, and be taken for lost."""
+"""Writes to one bucket that are sent in one go; more would wait in the server, and be taken for lost."""
+BYTES_AT_ONCE: Final = 4 * 1024 * 1024
+CROWDS: Final = 2
+"""How many such goes a process has under way for one bucket."""
 _NOBODY: Final = frozenset({"no_responders", "jetstream_10059"})
+TOO_LARGE: Final = 10054
 WRONG_REVISION: Final = frozenset({10071, 10164})
 
 
@@ -79,6 +65,18 @@ class LostRace(Exception):
     """Somebody else wrote the key first. Read it again."""
 
 
+Fault = Corrupt | Unavailable
+"""Why a value was not written: it cannot be kept, or was refused and may be tried again."""
+
+
+class Write(NamedTuple):
+    """A value for a key that is at ``revision`` (0: was never written)."""
+
+    key: str
+    body: bytes
+    revision: int
+
+
 class Bucket:
     """One bucket: reads are direct, writes are guarded by the key's revision.
 
@@ -93,7 +91,7 @@ class Bucket:
         self.forgets = forgets
         self.stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
-        self._under_way = asyncio.Semaphore(WRITES_AT_ONCE)
+        self._crowds = asyncio.Semaphore(CROWDS)
 
     def subject(self, key: str) -> str:
         """The subject that a key's values are published on."""
@@ -153,6 +151,7 @@ class Bucket:
         skip = len(self._prefix)
         return {subject[skip:]: Value(each.body, each.seq) for subject, each in stored.items()}
 
+    @_explained
     async def delete(self, key: str, revision: int) -> None:
         """Take a key away that is at ``revision``, with the marker that key-value clients expect.
 
@@ -160,8 +159,10 @@ class Bucket:
             LostRace: the key is at another revision.
             Unavailable: the bucket did not take it.
         """
-        await self._publish(key, b"", {"KV-Operation": "DEL", EXPECTED: str(revision)})
+        headers = {"KV-Operation": "DEL", EXPECTED: str(revision)}
+        self._revision(key, await self._js.publish(self.subject(key), b"", headers))
 
+    @_explained
     async def put(self, key: str, body: bytes, revision: int) -> int:
         """Write a key that is at ``revision`` (0: was never written), and give its new revision.
 
@@ -170,42 +171,63 @@ class Bucket:
             Corrupt: the value has more bytes than the bucket takes.
             Unavailable: the bucket did not take it.
         """
-        return await self._publish(key, body, {EXPECTED: str(revision)})
+        try:
+            ack = await self._js.publish(self.subject(key), body, {EXPECTED: str(revision)})
+        except TooLarge as fault:
+            raise _too_large(key, fault.message) from fault
+        return self._revision(key, ack)
+
+    async def put_all(self, writes: Sequence[Write]) -> list[int | LostRace | Fault]:
+        """Write many keys at once, each for itself: its new revision, or what :meth:`put` would have raised.
+
+        Raises:
+            Unavailable: the bucket does not answer; it may have taken some of them.
+        """
+        return [outcome for crowd in _crowds(writes) for outcome in await self._put_crowd(crowd)]
 
     @_explained
-    async def _publish(self, key: str, body: bytes, headers: dict[str, str]) -> int:
+    async def _put_crowd(self, crowd: Sequence[Write]) -> list[int | LostRace | Fault]:
+        messages = [Outgoing(self._prefix + key, body, {EXPECTED: str(revision)}) for key, body, revision in crowd]
         try:
-            async with self._under_way:
-                ack = await self._js.publish(self.subject(key), body, headers)
-        except TooLarge as fault:
-            raise Corrupt(f"the view under {key} cannot be kept: {fault.message}", code="view_too_large") from fault
+            async with self._crowds:
+                acks = await self._js.publish_each(messages)
+        except TooLarge:
+            return [await self._tried(each) for each in crowd]
+        return [self._outcome(each.key, ack) for each, ack in zip(crowd, acks, strict=True)]
+
+    async def _tried(self, write: Write) -> int | LostRace | Fault:
+        try:
+            return await self.put(*write)
+        except (LostRace, Corrupt) as fault:
+            return fault
+
+    def _revision(self, key: str, ack: Ack) -> int:
+        outcome = self._outcome(key, ack)
+        if isinstance(outcome, int):
+            return outcome
+        raise outcome
+
+    def _outcome(self, key: str, ack: Ack) -> int | LostRace | Fault:
         if ack.error is None:
             return ack.seq
         if ack.error.err_code in WRONG_REVISION:
-            raise LostRace(key)
-        raise Unavailable(f"the bucket {self.stream} refused {key}: {ack.error.description}", code="bucket_refused")
+            return LostRace(key)
+        said = ack.error.description
+        if ack.error.err_code == TOO_LARGE:
+            return _too_large(key, said)
+        return Unavailable(f"the bucket {self.stream} refused {key}: {said}", code="bucket_refused")
 
 
-def thread_key(address: Address) -> str:
-    """The key of a thread's view."""
-    return f"{address.tenant}.{address.thread}"
+def _too_large(key: str, why: str) -> Corrupt:
+    return Corrupt(f"the view under {key} cannot be kept: {why}", code="view_too_large")
 
 
-def message_key(address: Address, ordinal: int) -> str:
-    """The key of a message's view."""
-    return f"{address.tenant}.{address.thread}.{ordinal}"
-
-
-def checkpoint_key(shard: int) -> str:
-    """The key that says up to which sequence of a shard every view is written."""
-    return f"{CHECKPOINTS}.{shard:02d}"
-
-
-def proved_key(shard: int) -> str:
-    """The key that says how far a shard was compared with the log."""
-    return f"{PROVED}.{shard:02d}"
-
-
-def parked_key(address: Address) -> str:
-    """The key that says that a thread's history cannot be folded, and why."""
-    return f"{PARKED}.{address.tenant}.{address.thread}"
+def _crowds(writes: Sequence[Write]) -> Iterator[Sequence[Write]]:
+    start, size = 0, 0
+    for place, each in enumerate(writes):
+        size += len(each.body)
+        if place > start and (place - start == WRITES_AT_ONCE or size > BYTES_AT_ONCE):
+            yield writes[start:place]
+            start, size = place, len(each.body)
+    if writes:
+        yield writes[start:]

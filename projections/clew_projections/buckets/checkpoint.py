@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from clew_events.codec import UNREADABLE
-from clew_projections.buckets.bucket import Bucket, LostRace, Value, checkpoint_key
+from clew_projections.buckets.bucket import Bucket, LostRace, Value
+from clew_projections.buckets.keys import checkpoint_key
 from clew_projections.jetstream.calls import JetStream
 
 logger = logging.getLogger(__name__)

@@ -7,9 +7,8 @@ a command that comes again hours later.
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -18,7 +17,7 @@ from clew_events import ids
 from clew_events.codec import UNREADABLE
 from clew_events.commit import Recorded
 from clew_events.subjects import Address
-from clew_projections.buckets.bucket import Bucket, LostRace
+from clew_projections.buckets.bucket import Bucket, Write
 from clew_projections.views import SpentId
 
 _MADE_HERE: Final = re.compile(r"cmd_[A-Za-z0-9]{24}")
@@ -41,15 +40,17 @@ class SpentIds:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    async def write(self, address: Address, commits: Sequence[Recorded]) -> None:
-        """Keep the callers' ids of some commits of a thread.
+    async def write(self, commits: Mapping[Address, Sequence[Recorded]]) -> None:
+        """Keep the callers' ids of some commits of some threads.
 
         Raises:
             Unavailable: the bucket does not answer.
         """
-        chosen = [each for each in commits if is_callers(each.commit.id)]
-        if chosen:
-            await asyncio.gather(*(self._write(address, each) for each in chosen))
+        chosen = [
+            _write(address, each) for address, some in commits.items() for each in some if is_callers(each.commit.id)
+        ]
+        # Who lost a race found it there already, and it never changes.
+        await self._bucket.put_all(chosen)
 
     async def marks(self, address: Address) -> set[str]:
         """The marks of all ids that are kept of a thread.
@@ -73,13 +74,11 @@ class SpentIds:
         except UNREADABLE:
             return None
 
-    async def _write(self, address: Address, recorded: Recorded) -> None:
-        commit = recorded.commit
-        spent = SpentId(commit.id, commit.digest, recorded.position.seq)
-        try:
-            await self._bucket.put(_key(address, commit.id), msgspec.json.encode(spent), 0)
-        except LostRace:
-            return  # It is there already, and never changes.
+
+def _write(address: Address, recorded: Recorded) -> Write:
+    commit = recorded.commit
+    spent = SpentId(commit.id, commit.digest, recorded.position.seq)
+    return Write(_key(address, commit.id), msgspec.json.encode(spent), 0)
 
 
 def _key(address: Address, command_id: str) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from clew_projections.buckets.bucket import Bucket, bucket_names
+from clew_projections.buckets.bucket import Bucket
 from clew_projections.buckets.doubt import Doubts
+from clew_projections.buckets.keys import bucket_names
 from clew_projections.buckets.spent import SpentIds
 from clew_projections.generations.record import Generation
 from clew_projections.histories.history import Histories

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Unavailable
+from clew_projections.jetstream.exchange import Reply, Request
 from clew_projections.jetstream.messages import (
     BATCH_COMMIT,
     BATCH_ID,
@@ -58,11 +59,19 @@ class JetStream(Reading):
         return await self._published(subject, body, head, timeout)
 
     async def _published(self, subject: str, body: bytes, head: bytes, timeout: float | None) -> Ack:
-        reply = await self._exchange.one(subject, body, head, timeout or self._timeout)
-        try:
-            return _ACK.decode(reply.data)
-        except UNREADABLE as fault:
-            raise Unavailable(f"no stream took the message on {subject}: {fault}", code="no_stream") from fault
+        return _acked(await self._exchange.one(subject, body, head, timeout or self._timeout), subject)
+
+    async def publish_each(self, messages: Sequence[Outgoing], timeout: float | None = None) -> list[Ack]:
+        """Publish messages in one go, each for itself, and return the server's answer to each.
+
+        Raises:
+            Timeout: whether all were stored is not known.
+            Unavailable: nobody takes one of them, or the connection is down.
+            TooLarge: one of them is larger than the server takes; those before it are published.
+        """
+        requests = [Request(each.subject, each.body, written(each.headers)) for each in messages]
+        replies = await self._exchange.each(requests, timeout or self._timeout)
+        return [_acked(reply, each.subject) for reply, each in zip(replies, messages, strict=True)]
 
     async def publish_batch(self, messages: Sequence[Outgoing], timeout: float | None = None) -> list[Ack]:
         """Store messages of one stream together or not at all (NATS ADR-50); an ack for each, or none if refused.
@@ -122,6 +131,13 @@ class JetStream(Reading):
             found += page.streams or ()
             if not page.streams or len(found) >= page.total:
                 return found
+
+
+def _acked(reply: Reply, subject: str) -> Ack:
+    try:
+        return _ACK.decode(reply.data)
+    except UNREADABLE as fault:
+        raise Unavailable(f"no stream took the message on {subject}: {fault}", code="no_stream") from fault
 
 
 async def stream_state(js: JetStream, stream: str) -> StreamState:

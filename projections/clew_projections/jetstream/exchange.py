@@ -8,7 +8,7 @@ Replies are taken as they are read from the network, and what their headers say 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final, NamedTuple
 
@@ -43,6 +43,14 @@ class Reply(NamedTuple):
     data: bytes
 
 
+class Request(NamedTuple):
+    """A request as it is sent: its subject, its body, and its header block, if it has one."""
+
+    subject: str
+    body: bytes
+    head: bytes = b""
+
+
 class _Waiting:
     """A request that waits for its one answer, or for the last of many."""
 
@@ -53,11 +61,46 @@ class _Waiting:
         self.many = many
         self.replies: list[Reply] = []
 
-    def late(self, subject: str, timeout: float) -> None:
-        if not self.answers.done():
-            self.answers.set_exception(
-                Timeout(f"no answer on {subject} within {timeout:g} s", outcome_unknown=True),
-            )
+    def take(self, reply: Reply) -> None:
+        self.replies.append(reply)
+        if not self.many or status_of(reply.head) is not None:
+            self.answers.set_result(self.replies)
+
+
+class _Whole:
+    """Requests that wait together, each for its one answer."""
+
+    __slots__ = ("answers", "missing", "replies")
+
+    def __init__(self, answers: asyncio.Future[list[Reply]], count: int) -> None:
+        self.answers = answers
+        self.missing = count
+        self.replies = [Reply(b"", b"")] * count
+
+
+class _Part:
+    """One of them."""
+
+    __slots__ = ("answers", "place", "whole")
+
+    def __init__(self, whole: _Whole, place: int) -> None:
+        self.answers = whole.answers
+        self.whole: _Whole | None = whole
+        self.place = place
+
+    def take(self, reply: Reply) -> None:
+        whole, self.whole = self.whole, None
+        if whole is None:
+            return
+        whole.replies[self.place] = reply
+        whole.missing -= 1
+        if not whole.missing:
+            self.answers.set_result(whole.replies)
+
+
+def _late(answers: asyncio.Future[list[Reply]], subject: str, timeout: float) -> None:
+    if not answers.done():
+        answers.set_exception(Timeout(f"no answer on {subject} within {timeout:g} s", outcome_unknown=True))
 
 
 class Exchange:
@@ -68,7 +111,7 @@ class Exchange:
         self._prefix = nc.new_inbox() + "."
         self._start_of_token = len(self._prefix.encode())
         self._tokens = count()
-        self._waiting: dict[bytes, _Waiting] = {}
+        self._waiting: dict[bytes, _Waiting | _Part] = {}
         self._subscription: Subscription | None = None
         self.lost = 0
         """How often the connection was lost, since the start."""
@@ -123,12 +166,42 @@ class Exchange:
         """
         return await self._ask(subject, body, b"", timeout, many=True)
 
+    async def each(self, requests: Sequence[Request], timeout: float = 5.0) -> list[Reply]:
+        """The first reply to each of some requests, which are sent in one go.
+
+        Raises:
+            Timeout: one of them has no reply within ``timeout`` seconds; others may have been carried out.
+            Unavailable: nobody answers there, or the connection is down.
+            TooLarge: one of them is larger than the server takes; those before it were sent.
+        """
+        loop = asyncio.get_running_loop()
+        answers: asyncio.Future[list[Reply]] = loop.create_future()
+        whole = _Whole(answers, len(requests))
+        tokens: list[bytes] = []
+        late = loop.call_later(timeout, _late, answers, requests[0].subject, timeout)
+        try:
+            for place, (subject, body, head) in enumerate(requests):
+                token = next(self._tokens)
+                tokens.append(b"%d" % token)
+                self._waiting[tokens[-1]] = _Part(whole, place)
+                self._post(subject, body, f"{self._prefix}{token}", head)
+                if self._nc.crowded:
+                    await self._nc.relieved()
+            replies = await answers
+        finally:
+            late.cancel()
+            for each in tokens:
+                del self._waiting[each]
+        for reply, request in zip(replies, requests, strict=True):
+            _hold_answered(reply, request.subject)
+        return replies
+
     async def _ask(self, subject: str, body: bytes, head: bytes, timeout: float, *, many: bool) -> list[Reply]:
         loop = asyncio.get_running_loop()
         token = next(self._tokens)
         waiting = _Waiting(loop.create_future(), many=many)
         self._waiting[b"%d" % token] = waiting
-        late = loop.call_later(timeout, waiting.late, subject, timeout)
+        late = loop.call_later(timeout, _late, waiting.answers, subject, timeout)
         try:
             self._post(subject, body, f"{self._prefix}{token}", head)
             if self._nc.crowded:
@@ -137,8 +210,8 @@ class Exchange:
         finally:
             late.cancel()
             del self._waiting[b"%d" % token]
-        if replies and not replies[0].data and status_of(replies[0].head) == NO_RESPONDERS:
-            raise Unavailable(f"nobody answers on {subject}", code="no_responders")
+        if replies:
+            _hold_answered(replies[0], subject)
         return replies
 
     def _post(self, subject: str, body: bytes, reply: str, head: bytes) -> None:
@@ -153,8 +226,10 @@ class Exchange:
 
     def _on_reply(self, subject: bytes, _reply: bytes, head: bytes, data: bytes) -> None:
         waiting = self._waiting.get(subject[self._start_of_token :])
-        if waiting is None or waiting.answers.done():
-            return
-        waiting.replies.append(Reply(head, data))
-        if not waiting.many or status_of(head) is not None:
-            waiting.answers.set_result(waiting.replies)
+        if waiting is not None and not waiting.answers.done():
+            waiting.take(Reply(head, data))
+
+
+def _hold_answered(reply: Reply, subject: str) -> None:
+    if not reply.data and status_of(reply.head) == NO_RESPONDERS:
+        raise Unavailable(f"nobody answers on {subject}", code="no_responders")

@@ -26,9 +26,10 @@ from clew_events.events import MessageAdded
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
 from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.buckets.bucket import Bucket, Value, checkpoint_key, message_key, thread_key
+from clew_projections.buckets.bucket import Bucket, Value
 from clew_projections.buckets.checkpoint import marked_at
 from clew_projections.buckets.doubt import Doubts
+from clew_projections.buckets.keys import checkpoint_key, message_key, thread_key
 from clew_projections.buckets.spent import SpentIds
 from clew_projections.histories.history import Histories, News
 from clew_projections.present.present import Outgrown, Present

@@ -1,11 +1,14 @@
-"""Advancing views: what some of a thread's commits do to the buckets, race by race."""
+"""Advancing views: what some commits of some threads do to the buckets, round by round.
+
+A round reads what is not known of the threads, folds their commits, and writes the views of all of them in one go: the
+messages first, so that whoever sees a thread's view at a commit finds that commit's messages there. Who lost a race
+takes part in the next round.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from typing import Final
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -13,32 +16,24 @@ from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
 from clew_projections.advancing import advance
-from clew_projections.buckets.bucket import Bucket, LostRace, Value, thread_key
+from clew_projections.buckets.bucket import Bucket, Fault, LostRace, Write
 from clew_projections.buckets.doubt import Doubts
+from clew_projections.buckets.keys import thread_key
 from clew_projections.buckets.spent import SpentIds
 from clew_projections.histories.history import Histories, read
 from clew_projections.projecting.deliveries import Delivery
+from clew_projections.projecting.known import Known, KnownViews
 from clew_projections.projecting.message_views import MessageViews
-from clew_projections.views import ThreadView, absent, decode_thread, encode
-
-logger = logging.getLogger(__name__)
-
-REMEMBERED: Final = 20_000
-"""Views kept with their revisions, so that a busy thread is not read before each write."""
+from clew_projections.views import ThreadView, encode
 
 
-class _Known(Struct, frozen=True):
-    """A view and the revision it is kept at; ``sure`` when its messages are known to be there as well."""
+class _Step(Struct, frozen=True):
+    """A thread, the commits by which its view is to be advanced, what it will be then, and why not further."""
 
+    address: Address
+    known: Known
+    commits: Sequence[Recorded]
     view: ThreadView
-    revision: int
-    sure: bool = False
-
-
-class _Found(Struct, frozen=True):
-    """Commits as far as they can be read, and why not further."""
-
-    commits: list[Recorded]
     fault: Corrupt | None = None
 
 
@@ -53,134 +48,159 @@ class Projecting:
         self._spent = spent
         self._histories = histories
         self._doubts = doubts
-        self._known: OrderedDict[Address, _Known] = OrderedDict()
+        self._known = KnownViews(threads)
 
     def forget(self) -> None:
         """Drop what is remembered of the buckets; they are read again."""
-        self._known.clear()
+        self._known.forget()
         self._doubts.forget()
 
-    async def prepare(self, addresses: Iterable[Address]) -> None:
-        """Read in one go what ``apply`` would otherwise read thread by thread."""
-        missing = {thread_key(address): address for address in addresses if address not in self._known}
-        if missing:
-            found = await self._threads.get_many(missing)
-            for key, address in missing.items():
-                self._remember(address, _known(address, found.get(key)))
+    async def apply(self, batch: Mapping[Address, Sequence[Delivery]]) -> dict[Address, Fault]:
+        """Bring the views of some threads at least up to the latest of their deliveries.
 
-    async def apply(self, address: Address, deliveries: Sequence[Delivery]) -> None:
-        """Bring the views of a thread at least up to the latest of some deliveries.
+        A thread for which that could not be done is returned with the reason: its history cannot be read or folded, and
+        everything before that is written; or a bucket refused something of it, which may be tried again.
 
         Raises:
-            Corrupt: the thread's history cannot be read or folded. Everything before the fault is written.
             Unavailable: a bucket or the log does not answer.
         """
-        while True:
-            known = await self._sure(address, self._known.get(address) or await self._read(address))
-            new = sorted((each for each in deliveries if each.seq > known.view.seq), key=lambda each: each.seq)
-            if not new:
-                return
-            try:
-                await self._write(address, known, await self._next(address, known.view, new))
-            except LostRace:
-                self._known.pop(address, None)
-                continue
-            return
+        faults: dict[Address, Fault] = {}
+        left = batch
+        known = await self._known.recalled(left)
+        while left:
+            known = await self._sure(known, faults)
+            lost = await self._write(await self._steps(known, left), faults)
+            left = {address: left[address] for address in lost}
+            known = await self._known.latest(left) if left else {}
+        return faults
 
     async def catch_up(self, address: Address) -> None:
         """Bring the views of a thread up to its latest commit, from the log.
 
         Raises:
-            Corrupt: as for ``apply``.
-            Unavailable: as for ``apply``.
+            Corrupt: the thread's history cannot be read or folded. Everything before the fault is written.
+            Unavailable: a bucket or the log does not answer.
         """
-        while True:
-            known = await self._sure(address, await self._read(address))
-            try:
-                await self._write(address, known, await self._tail(address, known.view.seq))
-            except LostRace:
-                continue
-            return
+        faults: dict[Address, Fault] = {}
+        lost = [address]
+        while lost:
+            known = await self._sure(await self._known.latest(lost), faults)
+            lost = await self._write([await self._caught_up(*each) for each in known.items()], faults)
+        for fault in faults.values():
+            raise fault
 
-    async def _sure(self, address: Address, known: _Known) -> _Known:
-        """The same view, after its messages were written again if a server that died may have lost them."""
-        if known.sure:
-            return known
-        sure = await self._doubts.sure(self._histories.shard(address), known.view.seq)
-        if sure < known.view.seq:
-            await self._write_beside(address, (await self._tail(address, sure)).commits)
-        return self._remember(address, _Known(known.view, known.revision, sure=True))
+    async def _sure(self, known: Mapping[Address, Known], faults: dict[Address, Fault]) -> dict[Address, Known]:
+        """The same, after messages were written again that a server that died may have lost."""
+        doubtful: dict[Address, int] = {}
+        for address, each in known.items():
+            if not each.sure and each.view.seq:
+                until = await self._doubts.sure(self._histories.shard(address), each.view.seq)
+                if until < each.view.seq:
+                    doubtful[address] = until
+        if doubtful:
+            tails = await asyncio.gather(*(self._tail(*each) for each in doubtful.items()))
+            again = {address: commits for address, (commits, _) in zip(doubtful, tails, strict=True)}
+            faults.update(await self._write_beside(again))
+        return {
+            address: each if each.sure else Known(each.view, each.revision, sure=True)
+            for address, each in known.items()
+            if address not in faults
+        }
 
-    async def _next(self, address: Address, view: ThreadView, new: Sequence[Delivery]) -> _Found:
-        """The commits that follow a view, up to the last delivery at least."""
-        if [each.after for each in new] == [view.seq, *(each.seq for each in new[:-1])]:
-            shard = self._histories.shard(address)
+    async def _steps(self, known: Mapping[Address, Known], batch: Mapping[Address, Sequence[Delivery]]) -> list[_Step]:
+        steps: list[_Step] = []
+        gaps: list[Address] = []
+        for address, each in known.items():
+            new = sorted((one for one in batch[address] if one.seq > each.view.seq), key=_seq)
+            if not new:
+                self._known.remember(address, each)
+            elif (commits := self._delivered(address, each.view.seq, new)) is None:
+                gaps.append(address)
+            else:
+                steps.append(_step(address, each, commits))
+        return steps + await asyncio.gather(*(self._caught_up(address, known[address]) for address in gaps))
+
+    def _delivered(self, address: Address, seq: int, new: Sequence[Delivery]) -> list[Recorded] | None:
+        """Deliveries as commits, if nothing is missing between ``seq`` and the last of them."""
+        shard = self._histories.shard(address)
+        commits: list[Recorded] = []
+        for each in new:
+            if each.after != seq:
+                return None
+            seq = each.seq
             try:
-                return _Found([read(each.stored(), shard) for each in new])
+                commits.append(read(each.stored(), shard))
             except Corrupt:
-                pass
-        # Something before these, or between them, has not come this way, or cannot be read: the log has it all.
-        return await self._tail(address, view.seq)
+                return None
+        return commits
 
-    async def _tail(self, address: Address, seq: int) -> _Found:
+    async def _caught_up(self, address: Address, known: Known) -> _Step:
+        # Something has not come this way, or cannot be read: the log has it all.
+        return _step(address, known, *await self._tail(address, known.view.seq))
+
+    async def _tail(self, address: Address, seq: int) -> tuple[list[Recorded], Corrupt | None]:
         commits: list[Recorded] = []
         try:
             async for recorded in self._histories.after(address, seq):
                 commits.append(recorded)  # noqa: PERF401 - what was read before a fault is wanted
         except Corrupt as fault:
-            return _Found(commits, fault)
-        return _Found(commits)
+            return commits, fault
+        return commits, None
 
-    async def _write(self, address: Address, known: _Known, found: _Found) -> None:
-        view, fault = known.view, found.fault
-        folded: list[Recorded] = []
-        for recorded in found.commits:
-            try:
-                view = advance(view, recorded)
-            except Corrupt as broken:
-                fault = broken
-                break
-            folded.append(recorded)
+    async def _write(self, steps: Sequence[_Step], faults: dict[Address, Fault]) -> list[Address]:
+        """Write what some steps lead to, and return whose race was lost; why others failed goes to ``faults``."""
+        moving = [each for each in steps if each.commits]
+        failed = await self._write_beside({each.address: each.commits for each in moving})
+        whole = [each for each in moving if each.address not in failed]
+        writes = [Write(thread_key(each.address), encode(each.view), each.known.revision) for each in whole]
+        lost: list[Address] = []
+        for step, outcome in zip(whole, await self._threads.put_all(writes), strict=True):
+            if isinstance(outcome, int):
+                self._known.remember(step.address, Known(step.view, outcome, sure=True))
+            elif isinstance(outcome, LostRace):
+                lost.append(step.address)
+            else:
+                failed[step.address] = outcome
+        for step in moving:
+            if isinstance(failed.get(step.address), Corrupt) and len(step.commits) > 1:
+                del failed[step.address]
+                lost += await self._write_singly(step, failed)
+        for step in steps:
+            if step.fault is not None and step.address not in lost:
+                failed.setdefault(step.address, step.fault)
+        self._known.drop((*lost, *failed))
+        faults.update(failed)
+        return lost
+
+    async def _write_singly(self, step: _Step, faults: dict[Address, Fault]) -> list[Address]:
+        # One of these commits cannot be. What stands before it can.
+        known = step.known
+        for each in step.commits:
+            lost = await self._write([_step(step.address, known, [each])], faults)
+            if lost or step.address in faults:
+                return lost
+            (known,) = (await self._known.recalled([step.address])).values()
+        return []
+
+    async def _write_beside(self, commits: Mapping[Address, Sequence[Recorded]]) -> dict[Address, Fault]:
+        faults = await self._messages.write(commits)
+        await self._spent.write(commits)
+        return faults
+
+
+def _seq(delivery: Delivery) -> int:
+    return delivery.seq
+
+
+def _step(address: Address, known: Known, commits: Iterable[Recorded], fault: Corrupt | None = None) -> _Step:
+    """Advance a view by commits, as far as they continue it."""
+    view = known.view
+    folded: list[Recorded] = []
+    for recorded in commits:
         try:
-            known = await self._put(address, known, view, folded)
-        except Corrupt:
-            # One of these cannot be. What stands before it can.
-            for each in folded:
-                known = await self._put(address, known, advance(known.view, each), [each])
-        if fault is not None:
-            raise fault
-
-    async def _put(self, address: Address, known: _Known, view: ThreadView, commits: Sequence[Recorded]) -> _Known:
-        if not commits:
-            return known
-        # The others first: whoever sees the thread's view at a commit finds that commit's messages there.
-        await self._write_beside(address, commits)
-        revision = await self._threads.put(thread_key(address), encode(view), known.revision)
-        return self._remember(address, _Known(view, revision, sure=True))
-
-    async def _write_beside(self, address: Address, commits: Sequence[Recorded]) -> None:
-        await self._messages.write(address, commits)
-        await self._spent.write(address, commits)
-
-    async def _read(self, address: Address) -> _Known:
-        return _known(address, await self._threads.latest(thread_key(address)))
-
-    def _remember(self, address: Address, known: _Known) -> _Known:
-        self._known[address] = known
-        self._known.move_to_end(address)
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
-        return known
-
-
-def _known(address: Address, value: Value | None) -> _Known:
-    if value is None:
-        return _Known(absent(*address), 0)
-    if not value.body:
-        return _Known(absent(*address), value.revision)
-    try:
-        return _Known(decode_thread(value.body), value.revision)
-    except Corrupt as fault:
-        # The log is what counts; what cannot be read is made again from it.
-        logger.warning("thread %s of tenant %s is projected again: %s", address.thread, address.tenant, fault)
-        return _Known(absent(*address), value.revision)
+            view = advance(view, recorded)
+        except Corrupt as broken:
+            fault = broken
+            break
+        folded.append(recorded)
+    return _Step(address, known, folded, view, fault)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -87,15 +88,16 @@ class Deliveries:
             raise Unavailable(f"{self._stream}/{self._consumer} does not answer: {refusal}")
         return batch
 
-    async def ack(self, delivery: Delivery) -> None:
-        """Say that a delivery needs not come again.
+    def ack(self, deliveries: Iterable[Delivery]) -> None:
+        """Say that some deliveries need not come again.
 
         Raises:
-            Unavailable: the connection is down; it will come again, which is harmless.
+            Unavailable: the connection is down; they will come again, which is harmless.
         """
-        self._open.discard(delivery.reply)
         try:
-            self._nc.post(delivery.reply, b"+ACK")
+            for each in deliveries:
+                self._open.discard(each.reply)
+                self._nc.post(each.reply, b"+ACK")
         except NatsError as fault:
             raise Unavailable(f"the connection to NATS is down: {fault}") from fault
 

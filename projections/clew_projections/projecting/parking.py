@@ -16,7 +16,8 @@ from msgspec import Struct
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
-from clew_projections.buckets.bucket import PARKED, Bucket, LostRace, parked_key
+from clew_projections.buckets.bucket import Bucket, LostRace
+from clew_projections.buckets.keys import PARKED, parked_key
 from clew_projections.projecting.applying import Projecting
 
 logger = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from clew_events.errors import Corrupt, Unavailable
+from clew_events.errors import Unavailable
 from clew_events.subjects import Address, address_of
 from clew_projections.buckets.bucket import Bucket
 from clew_projections.buckets.checkpoint import Checkpoint
@@ -90,36 +90,29 @@ class Projector:
         if released := await retry(self._threads, self._projecting):
             logger.warning("%d parked threads could be taken up again", released)
 
-    async def project(self, batch: Iterable[Delivery]) -> None:
+    async def project(self, batch: Sequence[Delivery]) -> None:
         """Apply a batch, write its views, and acknowledge what was written.
 
         Raises:
             Unavailable: a bucket or the log does not answer; what was not acknowledged is delivered again.
         """
         threads: dict[Address, list[Delivery]] = {}
-        before, oldest = self.commits, time.time_ns()
         for delivery in batch:
-            oldest = min(oldest, delivery.at)
             threads.setdefault(address_of(delivery.subject), []).append(delivery)
         if not threads:
             return
-        await self._projecting.prepare(threads)
-        outcomes = await asyncio.gather(
-            *(self._thread(address, deliveries) for address, deliveries in threads.items()),
-            return_exceptions=True,
-        )
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
-        self._projected(self.commits - before, (time.time_ns() - oldest) / 1e9)
-
-    async def _thread(self, address: Address, deliveries: list[Delivery]) -> None:
-        try:
-            await self._projecting.apply(address, deliveries)
-        except Corrupt as fault:
-            # This thread stands still until somebody has looked; its commits stay in the log, and others go on.
-            await park(self._threads, address, fault)
-        for delivery in deliveries:
-            await self._deliveries.ack(delivery)
-        self.commits += len(deliveries)
-        self._reached = max(self._reached, *(delivery.seq for delivery in deliveries))
+        refused: Unavailable | None = None
+        for address, fault in (await self._projecting.apply(threads)).items():
+            if isinstance(fault, Unavailable):
+                refused = fault
+                del threads[address]
+            else:
+                # This thread stands still until somebody has looked; its commits stay in the log, and others go on.
+                await park(self._threads, address, fault)
+        done = [delivery for deliveries in threads.values() for delivery in deliveries]
+        self._deliveries.ack(done)
+        self.commits += len(done)
+        self._reached = max([self._reached, *(delivery.seq for delivery in done)])
+        if refused is not None:
+            raise refused
+        self._projected(len(done), (time.time_ns() - min(delivery.at for delivery in done)) / 1e9)

@@ -16,9 +16,10 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
-from clew_projections.buckets.bucket import Bucket, Value, message_key, parked_key, thread_key
+from clew_projections.buckets.bucket import Bucket, Value
 from clew_projections.buckets.checkpoint import marked
 from clew_projections.buckets.doubt import Doubts
+from clew_projections.buckets.keys import message_key, parked_key, thread_key
 from clew_projections.finding import Finding
 from clew_projections.histories.history import Histories
 from clew_projections.proving.folding import Folded, fold

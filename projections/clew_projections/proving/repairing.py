@@ -14,7 +14,8 @@ from msgspec import Struct
 from clew_events.backoff import delays
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address
-from clew_projections.buckets.bucket import Bucket, LostRace, Value, message_key, thread_key
+from clew_projections.buckets.bucket import Bucket, LostRace, Value
+from clew_projections.buckets.keys import message_key, thread_key
 from clew_projections.histories.history import Histories
 from clew_projections.projecting.applying import Projecting
 from clew_projections.proving.comparing import Compared, Comparing

@@ -11,7 +11,8 @@ from typing import Final
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, event_stream, event_subject
-from clew_projections.buckets.bucket import Bucket, Value, thread_key
+from clew_projections.buckets.bucket import Bucket, Value
+from clew_projections.buckets.keys import thread_key
 from clew_projections.finding import Finding
 from clew_projections.histories.history import Histories
 from clew_projections.jetstream.calls import JetStream

@@ -19,7 +19,8 @@ from msgspec import Struct
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject
-from clew_projections.buckets.bucket import Bucket, Value, message_key, thread_key
+from clew_projections.buckets.bucket import Bucket, Value
+from clew_projections.buckets.keys import message_key, thread_key
 from clew_projections.histories.history import read
 from clew_projections.index.proving import Told
 from clew_projections.jetstream.calls import JetStream

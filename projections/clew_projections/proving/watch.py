@@ -19,7 +19,8 @@ from msgspec import Struct
 from clew_events.codec import UNREADABLE
 from clew_events.errors import ClewError
 from clew_events.subjects import Address, address_of, event_stream
-from clew_projections.buckets.bucket import Bucket, LostRace, Value, proved_key
+from clew_projections.buckets.bucket import Bucket, LostRace, Value
+from clew_projections.buckets.keys import proved_key
 from clew_projections.finding import Finding
 from clew_projections.generations.live import Live
 from clew_projections.generations.side import Side

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clew_events.subjects import event_stream
-from clew_projections.buckets.bucket import bucket_names
+from clew_projections.buckets.keys import bucket_names
 from clew_projections.jetstream.calls import JetStream
 from clew_services.streams.existing import (
     existing_stream,

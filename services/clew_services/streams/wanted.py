@@ -17,7 +17,7 @@ from clew_events.subjects import (
     event_stream,
     shard_subjects,
 )
-from clew_projections.buckets.bucket import bucket_names
+from clew_projections.buckets.keys import bucket_names
 from clew_projections.generations.alias import GENERATIONS, LIVE_GENERATIONS
 from clew_projections.index.snapshots import BUCKET as INDEX
 from clew_projections.index.snapshots import STREAM as SNAPSHOTS

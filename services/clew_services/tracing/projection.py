@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 
 from opentelemetry import trace
-from opentelemetry.trace import Link, SpanKind, Tracer
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
 from clew_events.subjects import Address
+from clew_projections.buckets.bucket import Fault
 from clew_projections.projecting.applying import Projecting
 from clew_projections.projecting.deliveries import Delivery
 from clew_services.tracing.context import remote
@@ -24,26 +27,25 @@ class TracedProjecting(Projecting):
         """As projecting does."""
         self._projecting.forget()
 
-    async def prepare(self, addresses: Iterable[Address]) -> None:
-        """As projecting does."""
-        await self._projecting.prepare(addresses)
-
     async def catch_up(self, address: Address) -> None:
         """As projecting does."""
         await self._projecting.catch_up(address)
 
-    async def apply(self, address: Address, deliveries: Sequence[Delivery]) -> None:
+    async def apply(self, batch: Mapping[Address, Sequence[Delivery]]) -> dict[Address, Fault]:
         """As projecting does; see :meth:`clew_projections.projecting.applying.Projecting.apply`."""
-        contexts = [remote(each.trace) for each in deliveries if each.trace is not None]
-        if not contexts:
-            await self._projecting.apply(address, deliveries)
-            return
+        with ExitStack() as spans:
+            for address, deliveries in batch.items():
+                contexts = [remote(each.trace) for each in deliveries if each.trace is not None]
+                if contexts:
+                    spans.enter_context(self._span(address, len(deliveries), contexts))
+            return await self._projecting.apply(batch)
+
+    def _span(self, address: Address, commits: int, contexts: Sequence[Context]) -> AbstractContextManager[Span]:
         *others, last = contexts
-        with self._tracer.start_as_current_span(
+        return self._tracer.start_as_current_span(
             "project",
             context=last,
             kind=SpanKind.CONSUMER,
             links=[Link(trace.get_current_span(each).get_span_context()) for each in others],
-            attributes={"clew.thread": address.thread, "clew.commits": len(deliveries)},
-        ):
-            await self._projecting.apply(address, deliveries)
+            attributes={"clew.thread": address.thread, "clew.commits": commits},
+        )
