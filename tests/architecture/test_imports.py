@@ -144,7 +144,7 @@ def test_everything_the_rules_use_is_looked_at() -> None:
 
 
 def test_frameworks_are_known_at_the_edges_only() -> None:
-    frameworks = {"starlette", "granian", "faststream", "click", "rich", "uvloop"}
+    frameworks = {"starlette", "uvicorn", "faststream", "click", "rich", "uvloop"}
     edges = ("clew_services.http", "clew_services.apps", "clew_services.cli")
     for name, file in MODULES.items():
         if not name.startswith(edges):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from clew_events.replies import Done
 from clew_services.compose import Clew
 from clew_services.embedded.binary import CannotStart
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.http.connection import HEAD_BYTES
 from clew_services.http.serve import serve_http
 from clew_services.settings import Settings
 from support.api import ACME, KEYS, raw, served
@@ -110,6 +112,63 @@ async def test_what_is_no_http_is_refused_and_the_service_goes_on(url: str, http
     assert (await http.get("/healthz")).status_code == 200
 
 
+async def test_what_is_no_http_is_answered_with_the_envelope(url: str):
+    head, _, body = (await raw(url, b"what is this\r\n\r\n")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["error"]["type"] == "invalid_request_error"
+
+
+async def test_headers_are_not_taken_without_end(url: str, http: httpx2.AsyncClient):
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /healthz HTTP/1.1\r\n" + HEAD)
+    with contextlib.suppress(ConnectionError):
+        for number in range(1_000):
+            writer.write(b"x-%d: " % number + b"x" * 8192 + b"\r\n")
+            await writer.drain()
+        assert await reader.read(12) in {b"HTTP/1.1 431", b""}  # which is lost where the rest was still on its way
+    writer.close()
+    assert (await http.get("/healthz")).status_code == 200
+    answered = await raw(
+        url, b"GET /healthz HTTP/1.1\r\n" + HEAD + b"x: " + b"x" * HEAD_BYTES + b"\r\nConnection: close"
+    )
+    assert answered.startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nHost:"])
+async def test_who_begins_no_request_or_never_ends_its_head_is_left(monkeypatch: pytest.MonkeyPatch, begun: bytes):
+    monkeypatch.setattr("clew_services.http.connection.HEAD_PATIENCE", 0.2)
+    async with asyncio.timeout(60), served(Parts()) as address:
+        assert await raw(address, begun) == b""
+        whole = b"GET /healthz HTTP/1.1\r\nHost: clew\r\n\r\n"
+        answered = await raw(address, whole + begun) if begun else b"HTTP/1.1 200"
+        assert answered.startswith(b"HTTP/1.1 200")
+
+
+async def test_what_outlasts_the_grace_is_given_up_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("clew_services.http.serve.GRACE", 0.2)
+    reached, never = asyncio.Event(), asyncio.Event()
+
+    class Stuck(Parts):
+        async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Done:
+            reached.set()
+            await never.wait()
+            raise AssertionError
+
+    async with asyncio.timeout(60), httpx2.AsyncClient(headers=IN, timeout=60) as client:
+        async with served(Stuck()) as address:
+            asked = asyncio.create_task(client.post(f"{address}/v1/threads"))
+            await reached.wait()
+        refused = await asked
+        assert refused.status_code == 503
+        assert (refused.json()["error"]["code"], refused.headers["x-should-retry"]) == ("stopping", "false")
+    assert [(each.levelname, each.exc_info) for each in caplog.records if each.name == "uvicorn.error"] == [
+        ("ERROR", None)
+    ]
+
+
 async def test_a_caller_who_leaves_in_the_middle_changes_nothing(url: str, http: httpx2.AsyncClient):
     host, _, port = url.removeprefix("http://").rpartition(":")
     for _ in range(20):
@@ -179,7 +238,7 @@ async def test_the_server_leaves_the_processs_logging_alone():
     before = (root.level, list(root.handlers))
     async with served(Parts()):
         assert (root.level, list(root.handlers)) == before
-        assert logging.getLogger("_granian").handlers == []
+        assert logging.getLogger("uvicorn.error").handlers == []
 
 
 async def test_without_nats_it_lives_is_not_ready_and_says_so(

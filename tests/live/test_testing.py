@@ -26,7 +26,7 @@ BYSTANDER = """
 import sys
 
 def test_of_somebody_who_does_not_care():
-    heavy = {"nats", "msgspec", "click", "starlette", "granian", "faststream", "clew_events", "clew_projections"}
+    heavy = {"nats", "msgspec", "click", "starlette", "uvicorn", "faststream", "clew_events", "clew_projections"}
     assert "PLUGIN" in sys.modules
     assert not heavy & set(sys.modules)
 """

@@ -6,6 +6,7 @@ inside.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -14,7 +15,7 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from clew_events.errors import ClewError
+from clew_events.errors import ClewError, Unavailable
 from clew_services.http import errors
 from clew_services.http.admission import admitted, hold_scope, hold_version, needed, scope_of
 from clew_services.http.answers import Answer, Headers
@@ -94,6 +95,9 @@ class Doorway(Edge):
                     answer = await route(Call(scope, headers, intake, holder))
         except ClewError as error:
             answer = _refused(error, request_id, headers)
+        except asyncio.CancelledError:
+            stopping = Unavailable("the service stops, and did not wait longer", code="stopping", outcome_unknown=True)
+            answer = _refused(stopping, request_id, headers)
         except Incomplete:
             answer = errors.envelope(400, "The request's body broke off before its end.")
         except CallerSlow:

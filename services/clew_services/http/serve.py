@@ -1,31 +1,34 @@
-"""The HTTP API served by granian within this process's event loop."""
+"""The HTTP API served by uvicorn within this process's event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import os
 import socket
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Final
 
-from granian.constants import HTTPModes, Interfaces
-from granian.log import LogLevels
-from granian.server.embed import Server
+import uvicorn
 
 from clew_events.errors import Unavailable
+from clew_services.embedded.binary import CannotStart
 from clew_services.http.app import create_app
+from clew_services.http.connection import IDLE, Connection
 from clew_services.http.edge import Show
 from clew_services.http.parts import Parts
 from clew_services.keys import Keys
 from clew_services.running.ports import refuse_taken, shares_port
 from clew_services.settings import Settings
 
-GRACE: Final = 15.0
+GRACE: Final = 15
 """Seconds that requests under way get to finish when the server stops."""
-_START_TRIES: Final = 1000
+BACKLOG: Final = 1024
 
-_LOG: Final = logging.getLogger("clew.http")
+_LOG: Final = logging.getLogger("uvicorn.error")
+_PURPOSE: Final = "the HTTP API"
+_REMEDY: Final = "Choose another with --http (CLEW_HTTP), or port 0."
 
 
 async def serve_http(
@@ -47,75 +50,72 @@ async def serve_http(
         CannotStart: the port is taken.
         Unavailable: the server ended by itself.
     """
-    # The server shares its port with whoever else listens there instead of refusing, so it is asked for here first.
-    if not shares_port():
-        refuse_taken(host, port, purpose="the HTTP API", remedy="Choose another with --http (CLEW_HTTP), or port 0.")
-    address, port = _free(host, port) if port == 0 or not shares_port() else (_address(host), port)
-    server = Server(
-        create_app(clew, keys, settings or Settings(), metrics),
-        address=address,
-        port=port,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.http1,
-        websockets=False,
-        backlog=1024,
-        log_level=LogLevels.error,
-        log_dictconfig=_only_levels(),
-    )
-    serving = asyncio.create_task(server.serve(), name="http")
-    try:
-        if await _accepting(address, port, serving) and ready is not None:
-            ready(f"http://{_bracketed(host)}:{port}")
-        await asyncio.shield(serving)
-    finally:
-        await clew.tail.close()  # what would never end by itself
-        await _stopped(server, serving)
+    with _listening(host, port) as listener:
+        server = _Server(
+            uvicorn.Config(
+                create_app(clew, keys, settings or Settings(), metrics),
+                http=Connection,
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                log_level=logging.ERROR,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=IDLE,
+                timeout_graceful_shutdown=GRACE,
+            )
+        )
+        _LOG.addFilter(_not_given_up)
+        serving = asyncio.create_task(server.serve([listener]), name="http")
+        try:
+            if ready is not None:
+                ready(f"http://{_bracketed(host)}:{listener.getsockname()[1]}")
+            await asyncio.shield(serving)
+        finally:
+            await clew.tail.close()  # what would never end by itself
+            server.should_exit = True
+            await asyncio.wait({serving})
     raise Unavailable("the HTTP server ended by itself", code="http_ended")
 
 
-def _free(host: str, port: int) -> tuple[str, int]:
-    """The numeric address of a host, and the port, or a free one for port 0."""
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
-        name = probe.getsockname()
-        return str(name[0]), int(name[1])
+class _Server(uvicorn.Server):
+    """One that leaves signals to the process it is in."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
 
 
-def _address(host: str) -> str:
-    return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket on which connections are accepted from now on, though perhaps answered a little later."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as listener:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shares_port():
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        elif port:
+            refuse_taken(host, port, purpose=_PURPOSE, remedy=_REMEDY)
+        try:
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError as fault:
+            reason = os.strerror(fault.errno or 0)
+            raise CannotStart(
+                f"cannot listen on {host}:{port} for {_PURPOSE}: {reason}. {_REMEDY}", code="port_taken"
+            ) from fault
+        yield listener
+
+
+def _not_given_up(record: logging.LogRecord) -> bool:
+    """All that uvicorn logs as an error, but not a traceback for each request that was given up at the end."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
 
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _only_levels() -> dict[str, Any]:
-    # Left alone, the server would replace the process's logging configuration by its own.
-    return {"incremental": True, "formatters": {}, "handlers": {}, "loggers": {}}
-
-
-async def _accepting(address: str, port: int, serving: asyncio.Task[None]) -> bool:
-    """Whether connections are accepted; if not, ``serving`` has ended."""
-    for _ in range(_START_TRIES):
-        if serving.done():
-            return False
-        with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection(address, port)
-            writer.close()
-            await writer.wait_closed()
-            return True
-        await asyncio.sleep(0.01)
-    raise Unavailable(f"the HTTP server does not accept connections on {address}:{port}", code="http_silent")
-
-
-async def _stopped(server: Server, serving: asyncio.Task[None]) -> None:
-    server.stop()  # type: ignore[no-untyped-call]
-    _, late = await asyncio.wait({serving}, timeout=GRACE)
-    if late:
-        _LOG.warning("requests still under way after %g s are given up", GRACE)
-        serving.cancel()
-        await asyncio.wait({serving})
-    elif not serving.cancelled() and (fault := serving.exception()) is not None:
-        raise fault
