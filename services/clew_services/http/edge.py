@@ -93,18 +93,8 @@ class Doorway(Edge):
                     if self._versioned:
                         hold_version(headers)
                     answer = await route(Call(scope, headers, intake, holder))
-        except ClewError as error:
-            answer = _refused(error, request_id, headers)
-        except asyncio.CancelledError:
-            stopping = Unavailable("the service stops, and did not wait longer", code="stopping", outcome_unknown=True)
-            answer = _refused(stopping, request_id, headers)
-        except Incomplete:
-            answer = errors.envelope(400, "The request's body broke off before its end.")
-        except CallerSlow:
-            answer = errors.envelope(408, "The request's body did not arrive in time.")
-        except Exception:  # noqa: BLE001 - the caller gets an answer, whatever broke
-            _LOG.exception("%s: %s %s failed", request_id, scope["method"], scope["path"])
-            answer = errors.unexpected(request_id)
+        except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001 - the caller gets an answer, whatever broke
+            answer = _instead(fault, request_id, scope, headers)
         spent = time.perf_counter_ns() - started
         self.answered(scope["method"], answer.status, spent / 1e9)
         common: Headers = (_VERSION, (b"openai-processing-ms", b"%d" % (spent // 1_000_000)))
@@ -175,6 +165,23 @@ def _not_allowed(scope: Scope, allow: bytes) -> Answer:
     status = 404 if scope["method"] in {"GET", "HEAD"} else 405
     answer = errors.invalid_url(scope["method"], scope["path"], status)
     return answer._replace(headers=(*answer.headers, (b"allow", allow)))
+
+
+def _instead(fault: BaseException, request_id: str, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
+    """What is answered where what was asked for did not come about."""
+    match fault:
+        case ClewError():
+            return _refused(fault, request_id, headers)
+        case Incomplete():
+            return errors.envelope(400, "The request's body broke off before its end.")
+        case CallerSlow():
+            return errors.envelope(408, "The request's body did not arrive in time.")
+        case asyncio.CancelledError():
+            stopping = Unavailable("the service stops, and did not wait longer", code="stopping", outcome_unknown=True)
+            return _refused(stopping, request_id, headers)
+        case _:
+            _LOG.error("%s: %s %s failed", request_id, scope["method"], scope["path"], exc_info=fault)
+            return errors.unexpected(request_id)
 
 
 def _refused(error: ClewError, request_id: str, headers: Mapping[bytes, bytes]) -> Answer:
