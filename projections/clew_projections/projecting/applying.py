@@ -66,7 +66,7 @@ class Projecting:
         """
         faults: dict[Address, Fault] = {}
         left = batch
-        known = await self._known.recalled(left)
+        known = await self._known.recalled(left, new={address for address, some in batch.items() if some[0].after == 0})
         while left:
             known = await self._sure(known, faults)
             lost = await self._write(await self._steps(known, left), faults)

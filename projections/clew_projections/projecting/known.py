@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -52,8 +52,12 @@ class KnownViews:
         if len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)
 
-    async def recalled(self, addresses: Iterable[Address]) -> dict[Address, Known]:
+    async def recalled(
+        self, addresses: Iterable[Address], *, new: Container[Address] = frozenset()
+    ) -> dict[Address, Known]:
         """What is remembered of some threads, or else read from any replica; if it is old, the guard finds out.
+
+        It also finds out if one of those that seem to be ``new`` is not, so nothing is read of them.
 
         Raises:
             Unavailable: the bucket does not answer.
@@ -63,6 +67,8 @@ class KnownViews:
         for address in addresses:
             if (remembered := self._remembered.get(address)) is not None:
                 known[address] = remembered
+            elif address in new:
+                known[address] = Known(absent(*address), 0)
             else:
                 missing.append(address)
         if missing:
