@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import groupby
 from typing import Final
 from zlib import crc32
 
@@ -65,11 +66,16 @@ class Texts:
         text = text_of(message)
         if not text or text.isspace():
             return
-        no = self._free(near)
-        self._connection.execute(
+        put, row = (
             "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
-            (no, thread, message.ordinal, message.role, message.id, text),
+            (thread, message.ordinal, message.role, message.id, text),
         )
+        no = near
+        try:
+            self._connection.execute(put, (no, *row))
+        except sqlite3.IntegrityError:
+            no = self._free(near)
+            self._connection.execute(put, (no, *row))
         words = _filed(tenant, text)
         self._new |= words
         self._waiting.append((TURN - no, _PUT, _said(words, thread)))
@@ -91,8 +97,8 @@ class Texts:
             return
         # What is put in and taken out again has one number, and that order: sorting keeps it.
         self._waiting.sort(key=lambda each: each[0])
-        for no, what, said in self._waiting:
-            self._connection.execute(what, (no, said))
+        for what, same in groupby(self._waiting, lambda each: each[1]):
+            self._connection.executemany(what, [(no, said) for no, _, said in same])
         self._waiting.clear()
         new = self._new - self._known
         self._connection.executemany("INSERT OR IGNORE INTO vocabulary VALUES (?)", ((word,) for word in new))

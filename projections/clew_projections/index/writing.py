@@ -20,6 +20,7 @@ from clew_projections.index.times import micros
 from clew_projections.views import ThreadView, absent
 
 _FIND: Final = f"SELECT {rows.COLUMNS} FROM thread WHERE tenant = ? AND id = ?"
+_NEXT: Final = "SELECT coalesce(max(no), 0) + 1 FROM thread"
 _PUT: Final = f"INSERT OR REPLACE INTO thread VALUES ({', '.join('?' * len(Row._fields))})"
 _CHANGE: Final = (
     "UPDATE thread SET deleted = ?, seq = ?, n = ?, hash = ?, updated = ?, updated_by = ?, messages = ?, "
@@ -34,6 +35,8 @@ class IndexWriter:
         self._connection = connection
         self._terms = Terms(connection)
         self._texts = Texts(connection)
+        self._pairs_put: list[tuple[int, int, int, int, int]] = []
+        self._next: int | None = None
 
     def marks(self) -> dict[int, int]:
         """By shard, the sequence up to which everything is in the index. What is not named was never begun."""
@@ -56,6 +59,8 @@ class IndexWriter:
             self._connection.execute("BEGIN IMMEDIATE")
             for (tenant, thread), new in threads.items():
                 self._continue(tenant, thread, new)
+            self._connection.executemany("INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?, ?)", self._pairs_put)
+            self._pairs_put.clear()
             self._texts.write()
             self._terms.write()
             self._mark(commits, marks)
@@ -119,7 +124,9 @@ class IndexWriter:
         self._say(written, known)
 
     def _new_number(self) -> int:
-        return int(self._connection.execute("SELECT coalesce(max(no), 0) + 1 FROM thread").fetchone()[0])
+        no = self._next if self._next is not None else int(self._connection.execute(_NEXT).fetchone()[0])
+        self._next = no + 1
+        return no
 
     def _put(self, before: Row | None, after: Row) -> None:
         if before is None:
@@ -147,11 +154,10 @@ class IndexWriter:
             run("DELETE FROM pair WHERE thread = ? AND key = ?", (no, key))
         if was and row is not None and row.updated != written.updated:
             run("UPDATE pair SET updated = ? WHERE thread = ?", (written.updated, no))
-        put = "INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?, ?)"
         for key, term in now.items():
             if was.get(key) != term:
                 self._terms.count(key, term, 1)
-                run(put, (no, key, term, written.created, written.updated))
+                self._pairs_put.append((no, key, term, written.created, written.updated))
 
     def _pairs(self, row: Row, metadata: Metadata) -> dict[int, int]:
         named = {self._terms.key(row.tenant, name): value for name, value in metadata.items()}
@@ -184,5 +190,7 @@ class IndexWriter:
     def _undo(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+        self._pairs_put.clear()
+        self._next = None
         self._terms.forget()
         self._texts.forget()
