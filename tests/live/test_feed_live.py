@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
 from signal import SIGKILL
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from clew_events.errors import Unavailable
 from clew_projections.feed import listener as listening
 from clew_services.compose import Clew, connected
+from clew_services.http import live, serve
 from support.api import ACME, GLOBEX, served
 from support.deployments import deployed
 from support.feed_reading import Reader, events_of, reading
@@ -182,6 +185,25 @@ async def test_nothing_is_subscribed_to_when_nobody_listens_and_a_stop_ends_ever
                 assert [line async for line in lines if line] == []
     with pytest.raises(Unavailable):
         await clew.tail.listen("acme")
+
+
+async def test_a_reader_who_takes_nothing_does_not_hold_up_a_stop(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(serve, "GRACE", 3600)
+    monkeypatch.setattr(serve, "STALL", 0.2)
+    # More than all the buffers between here and there have room for.
+    monkeypatch.setattr(live, "_BEGIN", b": " + b"x" * 48_000_000 + b"\n\n")
+    with socket.socket() as stuck:
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stuck.setblocking(False)
+        async with asyncio.timeout(120), served(clew) as url:
+            loop, where = asyncio.get_running_loop(), urlsplit(url)
+            await loop.sock_connect(stuck, (where.hostname, where.port))
+            request = f"GET /v1/events HTTP/1.1\r\nHost: clew\r\nAuthorization: Bearer {ACME}\r\n"
+            await loop.sock_sendall(stuck, f"{request}Accept: text/event-stream\r\n\r\n".encode())
+            assert await loop.sock_recv(stuck, 12) == b"HTTP/1.1 200"
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,11 @@ class Connection(HttpToolsProtocol):
     _head = 0
     _late: asyncio.TimerHandle | None = None
 
+    @property
+    def untaken(self) -> int:
+        """Bytes of answers that the caller has not taken yet, beyond what the system keeps for them."""
+        return self.transport.get_write_buffer_size()
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, but not for ever."""
         super().connection_made(transport)

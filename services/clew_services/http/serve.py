@@ -24,6 +24,8 @@ from clew_services.settings import Settings
 
 GRACE: Final = 15
 """Seconds that requests under way get to finish when the server stops."""
+STALL: Final = 2.0
+"""Seconds in which a caller has to take something of an answer then, or is cut off."""
 BACKLOG: Final = 1024
 
 _LOG: Final = logging.getLogger("uvicorn.error")
@@ -42,6 +44,8 @@ async def serve_http(
     metrics: Show | None = None,
 ) -> None:
     """Serve the API on ``host:port`` until cancelled; then finish the requests under way and return.
+
+    That takes :data:`GRACE` seconds at most, and nobody who has stopped reading holds it up.
 
     Port 0 takes any that is free. ``ready`` is called once, with the address, when connections are accepted.
     ``metrics`` is what ``/metrics`` shows; without it there is nothing at that path.
@@ -77,8 +81,21 @@ async def serve_http(
         finally:
             await clew.tail.close()  # what would never end by itself
             server.should_exit = True
-            await asyncio.wait({serving})
+            await _stopped(server, serving)
     raise Unavailable("the HTTP server ended by itself", code="http_ended")
+
+
+async def _stopped(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    waiting: dict[Connection, int] = {}
+    while (await asyncio.wait({serving}, timeout=STALL))[1]:
+        before, waiting = waiting, {}
+        for each in tuple(server.server_state.connections):
+            if isinstance(each, Connection) and (untaken := each.untaken):
+                waiting[each] = untaken
+                if before.get(each) == untaken:
+                    each.transport.abort()
+    if not serving.cancelled() and (fault := serving.exception()) is not None:
+        raise fault
 
 
 class _Server(uvicorn.Server):
