@@ -17,6 +17,8 @@ from clew_projections.jetstream.messages import Stored
 
 SOON: Final = 0.005
 """Seconds after which a log that had nothing new is asked again; then twice as many, and so on."""
+GATHERING: Final = 0.05
+"""Seconds that a log gets to go on once all of it was read: many commits together cost less than one by one."""
 AT_LAST: Final = 0.1
 """Seconds between questions to a log that is idle, for up to so many shards, and longer for more."""
 SHARDS: Final = 8
@@ -32,11 +34,13 @@ class Ordered:
         self._longest = AT_LAST * max(1.0, shards / SHARDS)
         self._after = 0
         self._pause = SOON
+        self._caught_up = False
 
     def begin(self, after: int) -> None:
         """Go on behind a sequence; 0 is the beginning of the log."""
         self._after = after
         self._pause = SOON
+        self._caught_up = False
 
     async def next(self, limit: int) -> list[Stored]:
         """The commits that come next, at most ``limit``; none, after a moment, if there are none yet.
@@ -44,7 +48,10 @@ class Ordered:
         Raises:
             Unavailable: JetStream does not answer. The next call goes on where this one would have.
         """
+        if self._caught_up:
+            await asyncio.sleep(GATHERING)
         page, _ = await self._js.after(self._stream, ">", self._after + 1, limit)
+        self._caught_up = 0 < len(page) < limit
         if not page:
             await asyncio.sleep(self._pause)
             self._pause = min(2 * self._pause, self._longest)
