@@ -12,6 +12,7 @@ from typing import Final
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from clew_events.cancelling import surely
 from clew_events.errors import Unavailable
 from clew_events.servers import addresses, login
 from clew_projections.jetstream.calls import JetStream
@@ -88,7 +89,7 @@ async def connection(
     nc, servers = LeanClient(), addresses(url)
     try:
         async with asyncio.timeout(patience):
-            await nc.connect(
+            connecting = nc.connect(
                 servers,
                 name=name,
                 inbox_prefix=inbox_prefix,
@@ -102,6 +103,10 @@ async def connection(
                 pending_size=64 * 1024 * 1024,
                 **login(servers),
             )
+            await surely(connecting)
+    except asyncio.CancelledError:
+        await nc.close()
+        raise
     except (NatsError, OSError, TimeoutError) as fault:
         await nc.close()
         where = re.sub("//[^/]*@", "//", url)  # without user and password, since it is printed

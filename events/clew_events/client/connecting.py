@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 import nats.errors
 from nats.aio.client import Client
 
+from clew_events.cancelling import surely
 from clew_events.client.calls import Clew
 from clew_events.errors import Unavailable
 from clew_events.servers import addresses, login
@@ -48,17 +49,19 @@ async def connect(
 
     urls = addresses(servers)
     try:
-        await asyncio.wait_for(
-            nc.connect(
+        async with asyncio.timeout(timeout):
+            connecting = nc.connect(
                 urls,
                 name=actor or "clew client",
                 max_reconnect_attempts=-1,
                 error_cb=note,
                 inbox_prefix=inbox_prefix,
                 **login(urls),
-            ),
-            timeout,
-        )
+            )
+            await surely(connecting)
+    except asyncio.CancelledError:
+        await nc.close()
+        raise
     except (TimeoutError, OSError, nats.errors.Error) as fault:
         await nc.close()
         raise Unavailable(

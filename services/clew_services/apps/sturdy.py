@@ -7,12 +7,14 @@ would fall silent, yet look connected. This client takes what it can read of suc
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Final
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from clew_events.cancelling import surely
 from clew_projections.wire.client import LeanClient
 
 _LOG = logging.getLogger("clew.nats")
@@ -54,7 +56,7 @@ async def beside(nc: Client, *, name: str) -> SturdyClient:
     """
     found = {server.geturl() for server in nc.discovered_servers}
     twin = SturdyClient()
-    await twin.connect(
+    connecting = twin.connect(
         [url for server in nc.servers if (url := server.geturl()) not in found],
         name=name,
         max_reconnect_attempts=-1,
@@ -68,4 +70,9 @@ async def beside(nc: Client, *, name: str) -> SturdyClient:
         token=nc.options["token"],
         inbox_prefix=nc.new_inbox().rpartition(".")[0],
     )
+    try:
+        await surely(connecting)
+    except asyncio.CancelledError:
+        await twin.close()
+        raise
     return twin
