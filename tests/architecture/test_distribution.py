@@ -95,7 +95,7 @@ def test_the_check_for_a_bare_installation_can_fail(tmp_path: Path) -> None:
 
 
 def test_the_command_that_is_installed_exists() -> None:
-    assert PROJECT["project"]["scripts"] == {"clew": "clew_services.cli:main"}
+    assert PROJECT["project"]["scripts"] == {"clew": "clew_services.program:main"}
     from clew_services.cli import main
 
     assert callable(main)

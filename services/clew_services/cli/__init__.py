@@ -15,6 +15,7 @@ except ModuleNotFoundError as missing:
     raise SystemExit(f"clew: {missing.name} is not here: pip install 'clew[server]'") from missing
 
 from clew_services.cli.outcome import reported
+from clew_services.program import loaded
 
 _COMMANDS = {
     "up": "Run all of Clew here, on an embedded NATS server.",
@@ -55,6 +56,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command = importlib.import_module(f"clew_services.cli.{_MODULES.get(cmd_name, cmd_name)}").command
+        loaded()
         assert isinstance(command, click.Command)
         return command
 

@@ -1,5 +1,5 @@
 """``python -m clew_services.cli`` is ``clew``."""
 
-from clew_services.cli import main
+from clew_services.program import main
 
-main(prog_name="clew")
+main()

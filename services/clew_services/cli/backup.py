@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ from clew_services.backups.manifest import Manifest
 from clew_services.backups.taking import take
 from clew_services.cli import display, options
 from clew_services.cli.bytes_shown import shown
+from clew_services.cli.interruptible import run
 from clew_services.cli.logs import hush
 from clew_services.cli.outcome import print_json
 from clew_services.cli.session import PATIENCE
@@ -39,9 +39,9 @@ def command(*, out: Path, source: Path | None, nats: str, as_json: bool) -> None
     settings, signing-key and api-key. A backup is whole when manifest.json is there. Keep it as safe as the log itself.
     """
     if source is not None:
-        whole = asyncio.run(_from(source, Folder(out)))
+        whole = run(_from(source, Folder(out)))
     else:
-        whole = asyncio.run(_take(Settings(nats=nats).nats_url, Folder(out)))
+        whole = run(_take(Settings(nats=nats).nats_url, Folder(out)))
     if as_json:
         print_json({"folder": str(out), "manifest": whole})
         return

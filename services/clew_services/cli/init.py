@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 import msgspec
 
 from clew_services import compose, streams
 from clew_services.cli import options
+from clew_services.cli.interruptible import run
 from clew_services.cli.logs import hush
 from clew_services.cli.outcome import print_json
 from clew_services.cli.session import PATIENCE
@@ -23,7 +22,7 @@ from clew_services.settings import Settings
 def command(as_json: bool, **chosen: str | int) -> None:
     """Create what a deployment needs on a NATS server, and check what is there. Safe to repeat."""
     settings = msgspec.convert(chosen, Settings)
-    created = asyncio.run(_init(settings))
+    created = run(_init(settings))
     if as_json:
         print_json({"created": created})
         return

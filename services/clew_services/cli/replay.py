@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def command(
             raise click.UsageError("--follow shows what happens from now on: it does not go with --at")
         if pack is not None:
             raise click.UsageError("--follow shows what happens from now on, and in a pack nothing happens any more")
-        look(nats, lambda clew: follow(clew, tenant, thread, after or "latest", as_json=as_json))
+        with contextlib.suppress(KeyboardInterrupt):
+            look(nats, lambda clew: follow(clew, tenant, thread, after or "latest", as_json=as_json))
         return
     if after is not None:
         raise click.UsageError("--after says from where on to --follow")

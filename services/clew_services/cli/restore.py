@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -12,6 +11,7 @@ from clew_services.backups.folder import Folder
 from clew_services.backups.restoring import Restored, restore
 from clew_services.cli import options
 from clew_services.cli.bytes_shown import shown
+from clew_services.cli.interruptible import run
 from clew_services.cli.logs import hush
 from clew_services.cli.outcome import print_json
 from clew_services.cli.session import PATIENCE
@@ -39,9 +39,9 @@ def command(*, folder: Path, into: Path | None, replicas: str | None, nats: str,
         raise click.UsageError("a data folder has one server, so --replicas 1")
     copies = int(replicas) if replicas else None
     if into is not None:
-        done = asyncio.run(_into(into, Folder(folder)))
+        done = run(_into(into, Folder(folder)))
     else:
-        done = asyncio.run(_restore(Settings(nats=nats).nats_url, Folder(folder), copies))
+        done = run(_restore(Settings(nats=nats).nats_url, Folder(folder), copies))
     if as_json:
         print_json(done)
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -11,6 +10,7 @@ from clew_events import client
 from clew_projections.histories.history import Histories
 from clew_services import compose
 from clew_services.answering.reader import Reader
+from clew_services.cli.interruptible import run
 from clew_services.cli.logs import hush
 from clew_services.cli.options import reply_prefix
 from clew_services.settings import Settings
@@ -38,7 +38,7 @@ def ask(nats: str, tenant: str, question: Callable[[client.Clew], Awaitable[T]],
             return await question(clew)
 
     hush()
-    return asyncio.run(asked())
+    return run(asked())
 
 
 def look(nats: str, question: Callable[[compose.Clew], Awaitable[T]]) -> T:
@@ -51,7 +51,7 @@ def look(nats: str, question: Callable[[compose.Clew], Awaitable[T]]) -> T:
             return await question(clew)
 
     hush()
-    return asyncio.run(looked())
+    return run(looked())
 
 
 def consult(nats: str, pack: Path | None, question: Callable[[Source], Awaitable[T]]) -> T:
@@ -65,4 +65,4 @@ def consult(nats: str, pack: Path | None, question: Callable[[Source], Awaitable
         return await question(Offline(Pack(pack)))
 
     hush()
-    return asyncio.run(consulted())
+    return run(consulted())
