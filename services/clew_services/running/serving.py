@@ -27,6 +27,7 @@ from clew_services.metrics.instruments import Instruments
 from clew_services.metrics.sampling import Sampling
 from clew_services.metrics.showing import Showing
 from clew_services.running import readiness
+from clew_services.running.signalled import until_told
 from clew_services.running.stepping_back import step_back
 from clew_services.settings import Settings
 from clew_services.tracing.turning_on import turned_on
@@ -62,6 +63,7 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
     instruments = Instruments()
     tracing, send_off = turned_on(os.environ, name)
     async with (
+        until_told(stop) as begun,
         _after(send_off),
         compose.connected(settings.nats_url, name=name, limits=limits, observer=instruments, tracing=tracing) as clew,
         _shown(clew, instruments, settings, api="api" in roles) as metrics,
@@ -71,6 +73,7 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
             clew.open_index(settings.index_folder)
             if "index" not in roles:
                 services.append(partial(_feed_index, clew, settings, False))
+        begun()
         try:
             await _together([Sampling(instruments, clew).run, *services], stop, facts)
         except ExceptionGroup as group:
@@ -107,12 +110,19 @@ async def _together(services: Sequence[_Service], stop: asyncio.Event, facts: di
     async with asyncio.TaskGroup() as running:
         all_ready = [asyncio.Event() for _ in services]
         for service, ready in zip(services, all_ready, strict=True):
-            running.create_task(service(stop, ready))
+            running.create_task(_ready_or_ended(service, stop, ready))
         for ready in all_ready:
             await ready.wait()
+        if stop.is_set():
+            return
         _collect_less()
         readiness.announce(facts)
         _LOG.info("ready%s", "".join(f" {name} {value}" for name, value in facts.items()))
+
+
+async def _ready_or_ended(service: _Service, stop: asyncio.Event, ready: asyncio.Event) -> None:
+    await service(stop, ready)
+    ready.set()  # who was told to stop before it began is not waited for
 
 
 def _collect_less() -> None:
@@ -173,7 +183,6 @@ async def _api(
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving
-        ready.set()
 
 
 async def _project(clew: compose.Clew, prove_rate: int, stop: asyncio.Event, ready: asyncio.Event) -> None:

@@ -1,4 +1,4 @@
-"""Running until a signal says stop."""
+"""Running until a signal says stop, also while it starts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,34 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from clew_services.running.supervise import Part
 
 _LOG: Final = logging.getLogger("clew.up")
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.asynccontextmanager
+async def until_told(stop: asyncio.Event) -> AsyncIterator[Callable[[], object]]:
+    """Ends the block quietly when ``stop`` is set, until the block says, by what it is given, that it sees to that."""
+    task = asyncio.current_task()
+    assert task is not None
+
+    async def told() -> None:
+        await stop.wait()
+        task.cancel()
+
+    telling = asyncio.create_task(told())
+    try:
+        yield telling.cancel
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+        task.uncancel()
+    finally:
+        telling.cancel()
 
 
 @contextlib.asynccontextmanager

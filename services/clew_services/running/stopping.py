@@ -21,7 +21,8 @@ async def stopped(process: Process, patience: float) -> int:
     """Ask a process to stop, kill it after ``patience`` seconds, and return its code once it is gone."""
     signal(process, SIGTERM)
     try:
-        return await asyncio.wait_for(process.wait(), patience)
+        async with asyncio.timeout(patience):
+            return await process.wait()
     except TimeoutError:
         signal(process, SIGKILL)
         return await process.wait()

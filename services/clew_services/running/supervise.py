@@ -80,7 +80,8 @@ class Served:
         finally:
             os.close(theirs)
         try:
-            facts = await asyncio.wait_for(readiness.announced(ours), START)
+            async with asyncio.timeout(START):
+                facts = await readiness.announced(ours)
         except TimeoutError:
             await stopped(self._process, 0)
             raise CannotStart(f"'clew {self.name}' was not ready after {START:.0f} s") from None
