@@ -11,6 +11,9 @@ That rests on four things, so that it holds even for a process that was stopped 
   (:mod:`.carrying`).
 * Before each commit, after the state that it was decided on was read, the lease is looked at. The commit's guard holds
   from that reading on, so whatever a successor has done in between refuses it.
+
+A command that kills whoever carries it out does not do so for ever: what was handed out before and was not settled is
+tried alone, and put on record when it has killed some more (:mod:`.trials`).
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from clew_services.apps.commands import ACTOR
 from clew_services.apps.inbox import letters, rejecting
 from clew_services.apps.inbox.lease import Lease, Lost
 from clew_services.apps.inbox.letters import Letter
+from clew_services.apps.inbox.trials import Trials
 from clew_services.apps.replying import Reply
 
 if TYPE_CHECKING:
@@ -50,10 +51,13 @@ class Carrier:
     taken before, by whoever led before.
     """
 
-    def __init__(self, clew: Clew, nc: Client, lease: Lease, stop: asyncio.Event, perhaps_tried: int) -> None:
+    def __init__(
+        self, clew: Clew, nc: Client, lease: Lease, trials: Trials, stop: asyncio.Event, *, perhaps_tried: int
+    ) -> None:
         self._clew = clew
         self._nc = nc
         self._lease = lease
+        self._trials = trials
         self._stop = stop
         self._perhaps_tried = perhaps_tried
 
@@ -64,7 +68,7 @@ class Carrier:
         wanted. Refused: that is recorded, then the reply is sent. Both are acknowledged after that, so a crash in
         between repeats a command under its own id, which changes nothing.
         """
-        return await self._until_done(message, self._settle) and await self._until_done(message, self._acknowledge)
+        return await self._until_done(message, self._try) and await self._until_done(message, self._acknowledge)
 
     async def _until_done(self, message: Msg, step: Callable[[Msg, _Try], Awaitable[None]]) -> bool:
         failures, seq = 0, message.metadata.sequence.stream
@@ -85,6 +89,18 @@ class Carrier:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), pause)
         raise AssertionError("delays never end")
+
+    async def _try(self, message: Msg, this: _Try) -> None:
+        if (deadly := self._trials.deadly(message)) is not None:
+            _LOG.error("inbox %d is given up: %s", message.metadata.sequence.stream, deadly.message)
+            letter: Letter | None = None
+            with contextlib.suppress(Rejected):
+                letter = letters.read(message)
+            await self._reply(letter, await self._refused(message, letter, deadly))
+            await self._trials.give_up(message)
+            return
+        async with self._trials.trying(message):
+            await self._settle(message, this)
 
     async def _settle(self, message: Msg, this: _Try) -> None:
         letter: Letter | None = None

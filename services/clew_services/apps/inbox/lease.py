@@ -59,6 +59,11 @@ class Lease:
         self._seen = (-1, 0.0)
 
     @property
+    def holder(self) -> str:
+        """What tells this process's hold from those of others."""
+        return self._held.holder
+
+    @property
     def is_held(self) -> bool:
         """Whether it is ours at this moment."""
         return _now() < self._until

@@ -21,6 +21,7 @@ from clew_projections.buckets.bucket import Bucket
 from clew_services.apps.inbox import lease as leases
 from clew_services.apps.inbox.lease import Lease
 from clew_services.apps.inbox.taking import OutOfOrder, lead
+from clew_services.apps.inbox.trials import Trials
 from clew_services.apps.sturdy import beside
 from clew_services.nats_connection import settled
 from clew_services.streams.wanted import LEASES
@@ -37,12 +38,15 @@ async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | No
     ``ready`` is set once commands are being taken, here or by another process, for which this one then stands by.
     """
     nc = await beside(clew.nc, name="clew-inbox")
-    lease = Lease(Bucket(clew.js, LEASES))
+    bucket = Bucket(clew.js, LEASES)
+    lease = Lease(bucket)
+    trials = Trials(bucket, lease.holder)
     try:
         while not stop.is_set():
             try:
+                await trials.acquit()
                 if lease.is_held or await lease.take():
-                    await _lead(clew, nc, lease, stop, ready)
+                    await _lead(clew, nc, lease, trials, stop, ready=ready)
                     continue
             except Unavailable as fault:
                 _LOG.warning("the inbox waits: %s", fault)
@@ -51,6 +55,7 @@ async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | No
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), leases.LOOK)
     finally:
+        await trials.acquit()
         await lease.give_up()
         # Not drained: nats-py would wait for somebody to read the status messages of the last request for more.
         with contextlib.suppress(nats.errors.Error):
@@ -59,11 +64,13 @@ async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | No
         await nc.close()
 
 
-async def _lead(clew: Clew, nc: Client, lease: Lease, stop: asyncio.Event, ready: asyncio.Event | None) -> None:
+async def _lead(
+    clew: Clew, nc: Client, lease: Lease, trials: Trials, stop: asyncio.Event, *, ready: asyncio.Event | None
+) -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
             keeping = tasks.create_task(lease.keep())
-            await lead(clew, nc, lease, stop, ready)
+            await lead(clew, nc, lease, trials, stop, ready=ready)
             keeping.cancel()
     except* OutOfOrder as group:
         _LOG.warning("the inbox is begun anew: %s", group.exceptions[0])

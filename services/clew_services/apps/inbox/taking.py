@@ -19,6 +19,7 @@ from clew_events.subjects import INBOX_STREAM
 from clew_services.apps.inbox.carrying import Carrier
 from clew_services.apps.inbox.lanes import Lanes
 from clew_services.apps.inbox.lease import MARGIN, Lease
+from clew_services.apps.inbox.trials import Trials
 from clew_services.streams.wanted import HANDLERS
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class _Thread(msgspec.Struct):
 
 class _Delivered(msgspec.Struct):
     consumer_seq: int
+    stream_seq: int
 
 
 class _State(msgspec.Struct):
@@ -60,7 +62,9 @@ class _State(msgspec.Struct):
 _THREAD: Final = msgspec.json.Decoder(_Thread)
 
 
-async def lead(clew: Clew, nc: Client, lease: Lease, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
+async def lead(
+    clew: Clew, nc: Client, lease: Lease, trials: Trials, stop: asyncio.Event, *, ready: asyncio.Event | None = None
+) -> None:
     """Carry out what is in the inbox, from the first that is not settled, until ``stop`` is set.
 
     Raises:
@@ -68,12 +72,14 @@ async def lead(clew: Clew, nc: Client, lease: Lease, stop: asyncio.Event, ready:
         OutOfOrder: it is to be begun anew.
         Unavailable: the inbox does not answer.
     """
+    before = await clew.js.api(f"CONSUMER.INFO.{INBOX_STREAM}.{HANDLERS}")
+    await trials.begin(msgspec.convert(before["delivered"], _Delivered).stream_seq)
     reset = await clew.js.api(f"CONSUMER.RESET.{INBOX_STREAM}.{HANDLERS}")
     delivered = msgspec.convert(reset["delivered"], _Delivered).consumer_seq
     info = await clew.js.api(f"STREAM.INFO.{INBOX_STREAM}")
     perhaps_tried = msgspec.convert(info["state"], _State).last_seq
     subscription = await _subscribed(nc)
-    taken = _Taken(Carrier(clew, nc, lease, stop, perhaps_tried), delivered)
+    taken = _Taken(Carrier(clew, nc, lease, trials, stop, perhaps_tried=perhaps_tried), delivered)
     assuring = asyncio.create_task(taken.assure())
     if ready is not None:
         ready.set()

@@ -1,0 +1,147 @@
+"""Commands that may have killed whoever carried them out: tried alone, and given up when that has killed some more.
+
+What was handed out and never settled is in doubt, since the process that had it may have died of it. Of each such
+command the first try is made while no other is, and noted before it begins. A successor that finds the note of a try
+that somebody else did not live to see the end of knows which command it was. A try that ends, in whatever way, clears
+the command: to find the log unavailable kills nobody, however long it lasts. And a process that lost its lease in the
+middle of a try, and lives, takes its note back before anybody else may lead.
+
+Where nobody dies nothing is noted, and all that this costs is a look at a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+from nats.aio.msg import Msg
+
+from clew_events.errors import Corrupt, Unavailable
+from clew_projections.buckets.bucket import Bucket, LostRace
+from clew_services.apps.inbox.lease import Lost
+from clew_services.apps.inbox.letters import place_of
+
+MOST: Final = 3
+"""Processes that one command may kill while it is all that they do, beside the one that died of it first."""
+KEY: Final = "inbox_trial"
+
+_LOG: Final = logging.getLogger("clew.inbox")
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """Which command ``holder`` is trying alone, if any, and how many died of those that are still in doubt."""
+
+    holder: str
+    trying: str | None = None
+    deaths: dict[str, int] = {}
+
+
+class Trials:
+    """One process's tries of what is in doubt. ``holder`` tells it from others."""
+
+    def __init__(self, bucket: Bucket, holder: str) -> None:
+        self._bucket = bucket
+        self._holder = holder
+        self._revision = 0
+        self._trying: str | None = None
+        self._noted: str | None = None
+        self._deaths: dict[str, int] = {}
+        self._survived: set[str] = set()
+        self._handed_out = 0
+        self._alone = asyncio.Lock()
+        self._under_way = 0
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+
+    async def begin(self, handed_out: int) -> None:
+        """Find out who died of what; in doubt is all that stands in the inbox up to the sequence ``handed_out``.
+
+        Raises:
+            Unavailable: the note cannot be read.
+        """
+        value = await self._bucket.latest(KEY)
+        note = msgspec.json.decode(value.body, type=Note) if value is not None and value.body else Note(holder="")
+        self._revision = value.revision if value is not None else 0
+        self._noted, self._deaths, self._survived = note.trying, dict(note.deaths), set()
+        self._handed_out = handed_out
+        if note.trying is not None and note.holder != self._holder:
+            self._deaths[note.trying] = self._deaths.get(note.trying, 0) + 1
+            _LOG.warning("a process that tried %s alone is gone: that makes %d", note.trying, self._deaths[note.trying])
+
+    def deadly(self, message: Msg) -> Corrupt | None:
+        """Why a command is not to be tried again, if it is not."""
+        if self._deaths.get(place_of(message), 0) < MOST:
+            return None
+        return Corrupt(f"Every process that tried this died of it: {MOST} that did nothing else.", code="handlers_died")
+
+    @contextlib.asynccontextmanager
+    async def trying(self, message: Msg) -> AsyncIterator[None]:
+        """A block in which one try is made: alone and noted if the command is in doubt, else beside others.
+
+        Raises:
+            Lost: somebody else leads.
+            Unavailable: the try cannot be noted, so it may not be made.
+        """
+        place = place_of(message)
+        in_doubt = message.metadata.sequence.stream <= self._handed_out or place in self._deaths
+        if in_doubt and place not in self._survived:
+            async with self._alone, self._nobody_else(place):
+                yield
+            return
+        if self._alone.locked():
+            async with self._alone:
+                pass
+        self._under_way += 1
+        self._nobody.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._nobody.set()
+
+    async def give_up(self, message: Msg) -> None:
+        """Forget a command that was put on record instead of being tried again."""
+        self._deaths.pop(place_of(message), None)
+        await self.acquit()
+
+    async def acquit(self) -> None:
+        """Take the note back of a try that is over, if it can be done now."""
+        if self._noted is not None and self._trying is None:
+            with contextlib.suppress(Unavailable):
+                await self._note(None)
+
+    @contextlib.asynccontextmanager
+    async def _nobody_else(self, place: str) -> AsyncIterator[None]:
+        await self._nobody.wait()
+        await self._note(place)
+        self._trying = place
+        try:
+            yield
+        except asyncio.CancelledError:
+            raise  # whoever goes on with it tries it alone again
+        except BaseException:
+            self._clear(place)
+            raise
+        else:
+            self._clear(place)
+        finally:
+            self._trying = None
+            await self.acquit()
+
+    def _clear(self, place: str) -> None:
+        self._survived.add(place)
+        self._deaths.pop(place, None)
+
+    async def _note(self, trying: str | None) -> None:
+        body = msgspec.json.encode(Note(holder=self._holder, trying=trying, deaths=self._deaths))
+        try:
+            self._revision = await self._bucket.put(KEY, body, self._revision)
+        except LostRace:
+            self._noted = None  # whoever wrote it has seen what we noted
+            raise Lost("another process tries what is in doubt") from None
+        self._noted = trying
