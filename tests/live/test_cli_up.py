@@ -46,6 +46,25 @@ def test_the_key_is_made_once_told_and_readable_by_its_owner_alone(tmp_path: Pat
         assert stat.S_IMODE((up.data / "api-key").stat().st_mode) == 0o600
 
 
+def test_the_file_of_the_key_is_the_key_as_a_shell_takes_it(tmp_path: Path) -> None:
+    with running_up(tmp_path / "data") as up:
+        as_it_is = f'printf %s "$(cat "{up.data / "api-key"}")"'
+        key = subprocess.run(["sh", "-c", as_it_is], capture_output=True, text=True, check=True).stdout
+        with openai.OpenAI(base_url=up.base_url, api_key=key) as client:
+            assert client.post("/threads", cast_to=object, body={}, options={"headers": ASSISTANTS})["id"]
+
+
+def test_a_file_of_before_that_says_whose_its_key_is_is_still_read(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "api-key").write_text("a-key-of-before:acme\n")
+    with running_up(data) as up:
+        assert up.told() == f"api key     a-key-of-before  kept in {data}/api-key\n"
+        thread = created(up)
+        shown = clew("thread", "get", thread, "--tenant", "acme", env={"CLEW_NATS": up.nats_url})
+        assert shown.returncode == 0, shown.stderr
+
+
 def test_a_configured_key_is_used_and_none_is_made(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

@@ -50,7 +50,7 @@ class Up:
         assert words[:2] == ["clew", "ready"], self.errors
         self.base_url, self.nats_url = words[2:4]
         key = data / "api-key"
-        self.api_key = key.read_text().rpartition(":")[0] if key.exists() else ""
+        self.api_key = key.read_text().strip().partition(":")[0] if key.exists() else ""
 
     def told(self) -> str:
         """The next line of its standard output."""

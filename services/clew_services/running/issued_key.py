@@ -17,16 +17,19 @@ _LENGTH: Final = 40
 def issued(folder: Path) -> str:
     """The folder's key, as ``key:tenant``: the one kept there, or a new one that only this user can read.
 
+    The file is the key and nothing else, so that a shell can take it as it is. One that says whose it is, as
+    ``key:tenant``, is of before that.
+
     Raises:
         CannotStart: the file cannot be read or written, or holds no key.
     """
     file = folder / FILE
     try:
         if not file.exists():
-            write_secret(file, f"{ids.random('clew_', _LENGTH)}:{TENANT}\n")
+            write_secret(file, ids.random("clew_", _LENGTH) + "\n")
         kept = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as fault:
         raise CannotStart(f"cannot keep an API key in {file}: {fault}", code="data_not_writable") from fault
     if not kept:
         raise CannotStart(f"{file} is empty: delete it to have a new key made, or set CLEW_API_KEYS", code="no_key")
-    return kept
+    return kept if ":" in kept else f"{kept}:{TENANT}"
