@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from support.ports import free_port
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew
+    from support.cluster import Cluster
 
 
 @pytest.fixture
@@ -58,4 +60,40 @@ async def clew(deployment: EmbeddedServer) -> AsyncIterator[Clew]:
     from clew_services.compose import connected
 
     async with connected(deployment.url, name="test") as composed:
+        yield composed
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three servers with Clew's streams in two shards, which the tests of a module share."""
+    from support.cluster import deployed_cluster
+
+    with deployed_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture
+async def clews(cluster: Cluster) -> AsyncIterator[list[Clew]]:
+    """One connection through each server, with everything composed on it: as good as three processes.
+
+    Each is told of one server alone, and finds the others by itself.
+    """
+    from clew_services.compose import connected
+    from support.cluster import NUMBERS
+
+    cluster.start(*(number for number in NUMBERS if not cluster.nodes[number].runs))  # if the test before failed
+    await cluster.healthy()
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(connected(cluster.url(number), name=f"through {number}"))
+            for number in NUMBERS
+        ]
+
+
+@pytest.fixture
+async def auditor(cluster: Cluster) -> AsyncIterator[Clew]:
+    """The deployment as the operator sees it, who may make consumers to read the log with."""
+    from clew_services.compose import connected
+
+    async with connected(cluster.url(user="operator"), name="auditor") as composed:
         yield composed

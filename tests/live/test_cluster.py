@@ -13,14 +13,11 @@ import json
 import os
 import shutil
 import signal
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from clew_events.commands import AddMessage, Command, CreateThread, UpdateThread
-from clew_events.errors import ClewError, Unavailable
+from clew_events.commands import CreateThread, UpdateThread
+from clew_events.errors import Unavailable
 from clew_events.events import MetadataUpdated
 from clew_events.queries import GetMessage, GetThread
 from clew_events.replies import Done
@@ -30,61 +27,15 @@ from clew_projections.jetstream.messages import MSG_ID
 from clew_services import compose
 from clew_services.apps import serve_inbox
 from clew_services.compose import Clew
-from support.auditing import audit
-from support.cluster import NUMBERS, Cluster, running_cluster
-from support.truth import buckets_equal_the_log, commits_of, log_of, projecting
+from support.cluster import NUMBERS, SHARDS, Cluster, leader_of, operating
+from support.cluster_load import Load, clean
+from support.truth import buckets_equal_the_log, commits_of, projecting
 from support.up import clew
 from support.waiting import eventually
 from support.writers import Writer, handler, message_id, thread_id
 
-SHARDS = 2
 SECONDS = float(os.environ.get("CLEW_CLUSTER_SECONDS", "0"))
 pytestmark = pytest.mark.timeout(240 + 3 * SECONDS)
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
-        made = clew("init", "--replicas", "3", "--shards", str(SHARDS), env={"CLEW_NATS": running.url(user="operator")})
-        assert made.returncode == 0, made.stderr
-        yield running
-
-
-@pytest.fixture
-async def clews(cluster: Cluster) -> AsyncIterator[list[Clew]]:
-    """One connection through each server, with everything composed on it: as good as three processes.
-
-    Each is told of one server alone, and finds the others by itself.
-    """
-    cluster.start(*(number for number in NUMBERS if not cluster.nodes[number].runs))  # if the test before failed
-    await cluster.healthy()
-    async with AsyncExitStack() as stack:
-        yield [
-            await stack.enter_async_context(compose.connected(cluster.url(number), name=f"through {number}"))
-            for number in NUMBERS
-        ]
-
-
-@pytest.fixture
-async def auditor(cluster: Cluster) -> AsyncIterator[Clew]:
-    """The deployment as the operator sees it, who may make consumers to read the log with."""
-    async with compose.connected(cluster.url(user="operator"), name="auditor") as clew:
-        yield clew
-
-
-@asynccontextmanager
-async def operating(cluster: Cluster, user: str = "operator") -> AsyncIterator[compose.Connection]:
-    async with compose.connection(cluster.url(user=user), name=user) as made:
-        yield made
-
-
-async def leader_of(operator: compose.Connection, stream: str) -> str:
-    async def known() -> str:
-        info = (await operator.js.api(f"STREAM.INFO.{stream}"))["cluster"]
-        assert isinstance(info, dict)
-        return str(info.get("leader", ""))
-
-    return await eventually(known)
 
 
 async def test_fifty_writers_through_three_servers_change_one_thread_without_losing_a_change(
@@ -163,100 +114,6 @@ async def test_a_message_is_never_older_than_its_thread_though_its_replica_lags(
         "default", GetMessage(thread_id=thread, message_id=message, consistency="eventual", at_least=3)
     )
     assert late.message == found.message
-
-
-class Load:
-    """Commands of many lanes through three servers, each followed by strong reads through the others."""
-
-    def __init__(self, clews: list[Clew]) -> None:
-        self._clews = clews
-        self._writers = [Writer(handler(clew, attempt=0.5, deadline=20.0)) for clew in clews]
-        self.commands: dict[str, Command] = {}
-        self.answers: dict[str, Done | ClewError] = {}
-        self.reads = 0
-        self.unanswered = 0
-        self.stale: list[str] = []
-        self.stopped = False
-
-    @asynccontextmanager
-    async def running(self, at_once: int) -> AsyncIterator[Load]:
-        lanes = [asyncio.create_task(self._lane(lane)) for lane in range(at_once)]
-        try:
-            yield self
-        finally:
-            self.stopped = True
-            await asyncio.gather(*lanes)
-
-    async def _lane(self, lane: int) -> None:
-        thread: str | None = None
-        for step in itertools.count():
-            if self.stopped:
-                return
-            command_id = f"{id(self)}-{lane}-{step}"
-            command: Command = CreateThread(id=command_id)
-            if thread is not None and step % 8:
-                patch = MetadataPatch(set={"step": str(step)})
-                message = NewMessage(role="user", content=command_id)
-                command = (
-                    UpdateThread(id=command_id, thread_id=thread, patch=patch)
-                    if step % 2
-                    else AddMessage(id=command_id, thread_id=thread, message=message)
-                )
-            done = await self.send(command_id, command, lane + step)
-            if isinstance(done, Done):
-                thread = done.thread.id if done.thread is not None else thread
-                if thread is not None:
-                    await self._read(thread, done.n, lane + step + 1)
-
-    async def send(self, command_id: str, command: Command, through: int = 0) -> Done | ClewError:
-        self.commands[command_id] = command
-        try:
-            done: Done | ClewError = await self._writers[through % 3].handler.handle("default", command)
-        except ClewError as fault:
-            done = fault
-        self.answers[command_id] = done
-        return done
-
-    async def _read(self, thread: str, n: int, through: int) -> None:
-        try:
-            found = await self._clews[through % 3].reader.thread("default", GetThread(thread_id=thread))
-        except Unavailable:
-            self.unanswered += 1
-            return
-        self.reads += 1
-        if found.n < n:
-            self.stale.append(f"{thread} was at {found.n} after {n} was acknowledged")
-
-    def acknowledged(self) -> int:
-        return sum(isinstance(answer, Done) for answer in self.answers.values())
-
-    async def more(self, commands: int) -> None:
-        """Wait until so many more were acknowledged: whatever was disturbed goes on by itself."""
-        wanted = self.acknowledged() + commands
-
-        async def enough() -> bool:
-            return self.acknowledged() >= wanted
-
-        await eventually(enough)
-
-    async def account(self, auditor: Clew) -> None:
-        """Send again what has no answer; then hold that each command is in the log once, and no read was behind."""
-        for command_id, answer in list(self.answers.items()):
-            if not isinstance(answer, Done):
-                assert isinstance(answer, Unavailable), answer
-                assert isinstance(await self.send(command_id, self.commands[command_id]), Done)
-        times = Counter(each.commit.id for records in (await log_of(auditor)).values() for each in records)
-        assert {command_id: times[command_id] for command_id in self.answers if times[command_id] != 1} == {}
-        assert self.stale == []
-        assert self.reads > 0
-
-
-async def clean(clew: Clew) -> None:
-    """The record is whole, and the buckets follow from it."""
-    verified = [folded.finding async for _, folded in audit(clew).verify()]
-    assert verified
-    assert set(verified) == {None}
-    assert {each.finding async for each in clew.prover().prove()} == {None}
 
 
 async def test_leaders_that_step_down_under_load_lose_nothing(

@@ -11,24 +11,28 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from clew_services import compose
 from clew_services.embedded import binary
 from clew_services.embedded.tether import tethered
 from support.ports import free_port
-from support.up import ROOT
+from support.routes import Routes
+from support.up import ROOT, clew
+from support.waiting import eventually
 
 PASSWORD = "secret"
 NUMBERS = (1, 2, 3)
+SHARDS = 2
 PATIENCE = 60.0
 
 
 class Node:
-    """One of the three; ``client`` is its address for clients."""
+    """One of the three; ``client`` is its address for clients, ``reached`` the one at which the others reach it."""
 
-    def __init__(self, number: int, folder: Path, client: str, route: str, monitor: str) -> None:
+    def __init__(self, number: int, folder: Path, client: str, route: str, monitor: str, *, reached: str) -> None:
         self.number = number
         self.name = f"clew-{number}"
         self.folder = folder
@@ -40,7 +44,8 @@ class Node:
             text = file.read_text()
             for ours, theirs in (("0.0.0.0:4222", client), ("0.0.0.0:6222", route), ("127.0.0.1:8222", monitor)):
                 text = text.replace(ours, theirs)
-            (folder / file.name).write_text(text)
+            listen = f'listen: "{route}"'
+            (folder / file.name).write_text(text.replace(listen, f'{listen}\n  advertise: "{reached}"'))
 
     def start(self, environment: dict[str, str]) -> None:
         command = [str(binary.find()), "-c", f"cluster-{self.number}.conf", "-l", "log"]
@@ -54,6 +59,16 @@ class Node:
             self._process.send_signal(number)
             self._process.wait(PATIENCE)
             self._process = None
+
+    def freeze(self) -> None:
+        """Have it say nothing more, as if its machine had died: its connections stay open, and nothing comes back."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Have it go on where it was frozen."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     @property
     def runs(self) -> bool:
@@ -76,6 +91,16 @@ class Node:
         found = json.loads(said)
         return "" if found["status"] == "ok" else str(found)
 
+    def leads_all(self) -> bool:
+        """It leads the cluster, and all the others are there: streams can be made."""
+        try:
+            with urllib.request.urlopen(f"http://{self.monitor}/jsz", timeout=10) as answer:
+                meta = json.loads(answer.read()).get("meta_cluster", {})
+        except OSError:
+            return False
+        there = [each for each in meta.get("replicas", ()) if each["current"] and not each.get("offline")]
+        return len(there) == len(NUMBERS) - 1
+
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
@@ -83,18 +108,20 @@ class Node:
 class Cluster:
     """The three, which start together and go on without any one of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, routes: Routes | None = None) -> None:
+        """``routes`` are what stands between them, if anything does."""
         ports = [f"127.0.0.1:{free_port()}" for _ in range(9)]
         client, route, monitor = ports[:3], ports[3:6], ports[6:]
+        reached = [routes.before(f"clew-{n}", route[i]) for i, n in enumerate(NUMBERS)] if routes else route
         self.nodes = {
-            number: Node(number, folder / str(number), client[i], route[i], monitor[i])
+            number: Node(number, folder / str(number), client[i], route[i], monitor[i], reached=reached[i])
             for i, number in enumerate(NUMBERS)
         }
         text = "".join((ROOT / "infra/nats" / name).read_text() for name in ("accounts.conf", "cluster-1.conf"))
         self.environment = {
             **os.environ,
             **dict.fromkeys(re.findall(r"\$(\w+_PASSWORD)", text), PASSWORD),
-            **{f"CLEW_ROUTE_{n}": f"nats://route:{PASSWORD}@{route[i]}" for i, n in enumerate(NUMBERS)},
+            **{f"CLEW_ROUTE_{n}": f"nats://route:{PASSWORD}@{reached[i]}" for i, n in enumerate(NUMBERS)},
         }
 
     def url(self, *numbers: int, user: str = "clew") -> str:
@@ -114,6 +141,13 @@ class Cluster:
     def is_healthy(self) -> bool:
         return all(node.is_healthy() for node in self.nodes.values() if node.runs)
 
+    def until_whole(self) -> None:
+        """Wait until the three have found each other."""
+        deadline = time.monotonic() + PATIENCE
+        while not any(node.leads_all() for node in self.nodes.values()):
+            assert time.monotonic() < deadline, [node.log() for node in self.nodes.values()]
+            time.sleep(0.05)
+
     def until_healthy(self) -> None:
         deadline = time.monotonic() + PATIENCE
         while not self.is_healthy():
@@ -128,12 +162,41 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(folder: Path) -> Iterator[Cluster]:
-    """Three servers that have found each other."""
-    cluster = Cluster(folder)
+def running_cluster(folder: Path, routes: Routes | None = None) -> Iterator[Cluster]:
+    """Three servers that have found each other, through ``routes`` if they are given."""
+    cluster = Cluster(folder, routes)
     cluster.start(*NUMBERS)
     try:
+        cluster.until_whole()
         cluster.until_healthy()
         yield cluster
     finally:
         cluster.stop()
+
+
+@contextmanager
+def deployed_cluster(folder: Path, routes: Routes | None = None) -> Iterator[Cluster]:
+    """The same with Clew's streams, in two shards."""
+    with running_cluster(folder, routes) as running:
+        asked = ("init", "--replicas", "3", "--shards", str(SHARDS))
+        made = clew(*asked, env={"CLEW_NATS": running.url(user="operator")})
+        if made.returncode:
+            # Servers that have just met may still replace a connection by another, and lose what was on it.
+            made = clew(*asked, env={"CLEW_NATS": running.url(user="operator")})
+        assert made.returncode == 0, made.stderr
+        yield running
+
+
+@asynccontextmanager
+async def operating(cluster: Cluster, user: str = "operator") -> AsyncIterator[compose.Connection]:
+    async with compose.connection(cluster.url(user=user), name=user) as made:
+        yield made
+
+
+async def leader_of(operator: compose.Connection, stream: str) -> str:
+    async def known() -> str:
+        info = (await operator.js.api(f"STREAM.INFO.{stream}"))["cluster"]
+        assert isinstance(info, dict)
+        return str(info.get("leader", ""))
+
+    return await eventually(known)

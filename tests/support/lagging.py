@@ -306,7 +306,7 @@ class World:
                 await self._again(step)
             case Burst():
                 for n in range(step.count):
-                    await self._write(Write(step.thread, step.process, _small(n, self._chance)))
+                    await self._write(Write(step.thread, step.process, small(n, self._chance)))
             case Project():
                 await self.processes[step.process].project(step)
             case Crash():
@@ -507,7 +507,8 @@ class World:
             self._hold_answer(query, answer, low[getattr(query, "thread_id", "")])
 
 
-def _small(n: int, chance: Random) -> Command:
+def small(n: int, chance: Random) -> Command:
+    """A command that changes little, of a thread that is yet to be named."""
     message = NewMessage(role="user", content=f"{n}")
     patch = MetadataPatch(set={"k": f"{n}"}, unset=())
     return chance.choice(
