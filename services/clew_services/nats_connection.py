@@ -20,6 +20,8 @@ from clew_projections.jetstream.exchange import Exchange
 from clew_projections.wire.client import LeanClient
 
 RECONNECT_WAIT: Final = 0.25
+PING: Final = 5
+"""Seconds between looks at whether the server is still there. The third in vain has another one taken."""
 INBOX_PREFIX: Final = "_INBOX"
 
 _LOG: Final = logging.getLogger("clew.nats")
@@ -99,7 +101,7 @@ async def connection(
                 allow_reconnect=True,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # fractions of a second work
-                ping_interval=20,
+                ping_interval=PING,
                 pending_size=64 * 1024 * 1024,
                 **login(servers),
             )

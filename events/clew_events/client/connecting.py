@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 import nats.errors
 from nats.aio.client import Client
@@ -15,6 +16,8 @@ from clew_events.client.calls import Clew
 from clew_events.errors import Unavailable
 from clew_events.servers import addresses, login
 
+PING: Final = 5
+"""Seconds between looks at whether the server is still there. The third in vain has another one taken."""
 _LOG = logging.getLogger("clew.client")
 
 
@@ -54,6 +57,7 @@ async def connect(
                 urls,
                 name=actor or "clew client",
                 max_reconnect_attempts=-1,
+                ping_interval=PING,
                 error_cb=note,
                 inbox_prefix=inbox_prefix,
                 **login(urls),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Awaitable, Mapping, Sequence
 from secrets import token_hex
 from typing import Final
 
@@ -40,6 +41,8 @@ class _NamesPage(Struct, frozen=True):
     total: int = 0
 
 
+_ASKING: Final = re.compile(r"(^|\.)(INFO|NAMES|LIST)(\.|$)")
+"""Calls that change nothing."""
 _ACK: Final = msgspec.json.Decoder(Ack)
 _JSON: Final = msgspec.json.Encoder()
 
@@ -96,7 +99,9 @@ class JetStream(Reading):
         return [Ack(stream=ack.stream, seq=seq) for seq in range(first, ack.seq + 1)]
 
     async def api(self, call: str, request: object = None) -> dict[str, object]:
-        """Call ``$JS.API.<call>``. While a leader is elected, who did nothing is asked again.
+        """Call ``$JS.API.<call>``. Who did nothing while a leader is elected is asked again.
+
+        So is who says nothing, if the call changes nothing.
 
         Raises:
             Refused: the server answered with an error.
@@ -104,7 +109,7 @@ class JetStream(Reading):
         body = b"" if request is None else _JSON.encode(request)
         until = now() + self._timeout
         while True:
-            reply = await self._exchange.one(f"$JS.API.{call}", body, timeout=self._timeout)
+            reply = await self._called(call, body)
             answer = msgspec.json.decode(reply.data, type=dict[str, object])
             if (found := answer.get("error")) is None:
                 return answer
@@ -112,6 +117,12 @@ class JetStream(Reading):
             if error.err_code != NO_LEADER or now() >= until:
                 raise Refused(error, call)
             await asyncio.sleep(ELECTION)
+
+    async def _called(self, call: str, body: bytes) -> Reply:
+        def ask(silence: float) -> Awaitable[Reply]:
+            return self._exchange.one(f"$JS.API.{call}", body, timeout=silence)
+
+        return await (self._patiently(ask) if _ASKING.search(call) else ask(self._timeout))
 
     async def subjects(self, stream: str, pattern: str) -> list[str]:
         """All subjects of a stream that match a pattern and hold a message."""

@@ -27,8 +27,10 @@ PAGE_BYTES: Final = 2 * 1024 * 1024
 """Where a page ends that would have more bytes; it has one message at least."""
 MULTI_LAST: Final = 1024
 """The most subjects that one ``multi_last`` request may match."""
-LEADER_SILENT: Final = 1.0
-"""Seconds after which a leader that says nothing is taken for gone, and whoever leads by then is asked."""
+SILENT: Final = 1.0
+"""Seconds after which a server that says nothing is taken for gone, and whoever answers by then is asked."""
+PATIENCE: Final = (SILENT, 2 * SILENT, 4 * SILENT)
+"""The same where an answer may take long. Servers notice within this time that one of them has died."""
 ELECTION: Final = 0.05
 """Seconds between questions while the servers of a cluster elect a leader."""
 _NO_MESSAGE: Final = 10037
@@ -65,7 +67,7 @@ class Reading:
     async def last(self, stream: str, subject: str) -> Stored | None:
         """The last message on an exact subject."""
         call = f"$JS.API.DIRECT.GET.{stream}.{subject}"
-        reply = await self._reading(lambda: self._exchange.one(call, timeout=LEADER_SILENT))
+        reply = await self._reading(lambda: self._exchange.one(call, timeout=SILENT))
         return stored(reply, subject)
 
     async def lasts(self, stream: str, subjects: Sequence[str], after: int = 0) -> dict[str, Stored]:
@@ -115,7 +117,7 @@ class Reading:
         when = datetime.fromtimestamp(moment // 1_000_000, UTC).replace(microsecond=moment % 1_000_000)
         request = {"start_time": when, "next_by_subj": subject}
         call, body = f"$JS.API.DIRECT.GET.{stream}", _JSON.encode(request)
-        reply = await self._reading(lambda: self._exchange.one(call, body, timeout=self._timeout))
+        reply = await self._patiently(lambda silence: self._exchange.one(call, body, timeout=silence))
         # A replica that is behind may have nothing that is as late.
         return stored(reply, subject) or await self.from_leader(stream, request)
 
@@ -165,7 +167,7 @@ class Reading:
         call = f"$JS.API.DIRECT.GET.{stream}"
 
         async def one(seq: int) -> Stored | None:
-            reply = await self._reading(lambda: self._exchange.one(call, b'{"seq":%d}' % seq, timeout=self._timeout))
+            reply = await self._reading(lambda: self._exchange.one(call, b'{"seq":%d}' % seq, timeout=SILENT))
             # A replica that is behind has not got it yet.
             return stored(reply, "") or await self.from_leader(stream, {"seq": seq})
 
@@ -181,9 +183,9 @@ class Reading:
         body, until = _JSON.encode(request), now() + self._timeout
         call = f"$JS.API.STREAM.MSG.GET.{stream}"
         while True:
-            last_try = now() + LEADER_SILENT >= until
+            last_try = now() + SILENT >= until
             try:
-                raw = await self._reading(lambda: self._exchange.one(call, body, timeout=LEADER_SILENT))
+                raw = await self._reading(lambda: self._exchange.one(call, body, timeout=SILENT))
             except Timeout:
                 if last_try:
                     raise
@@ -207,7 +209,7 @@ class Reading:
         # Without a bound the server sends so much at once that it takes the client for too slow and disconnects it.
         body = _JSON.encode({**request, "max_bytes": PAGE_BYTES})
         call = f"$JS.API.DIRECT.GET.{stream}"
-        *replies, end = await self._reading(lambda: self._exchange.many(call, body, timeout=self._timeout))
+        *replies, end = await self._patiently(lambda silence: self._exchange.many(call, body, timeout=silence))
         found: list[Stored] = []
         before = "0"
         for reply in replies:
@@ -232,6 +234,18 @@ class Reading:
                 if now() >= until:
                     raise
                 await asyncio.sleep(ELECTION)
+
+    async def _patiently(self, ask: Callable[[float], Awaitable[T]]) -> T:
+        """The same for what may take long: whoever is asked has more time each time, and at last all that a call has.
+
+        Any replica may be asked, and one whose machine has died says nothing until the others have noticed.
+        """
+        for silence in PATIENCE:
+            try:
+                return await ask(silence)
+            except (Disconnected, Timeout):
+                await asyncio.sleep(ELECTION)
+        return await self._reading(lambda: ask(self._timeout))
 
 
 def now() -> float:
