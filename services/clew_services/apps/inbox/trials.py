@@ -25,7 +25,7 @@ from clew_projections.buckets.bucket import Bucket, LostRace
 from clew_services.apps.inbox.lease import Lost
 from clew_services.apps.inbox.letters import place_of
 
-MOST: Final = 3
+MOST: Final = 4
 """Processes that one command may kill while it is all that they do, beside the one that died of it first."""
 KEY: Final = "inbox_trial"
 
