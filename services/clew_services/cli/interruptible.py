@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import threading
 from collections.abc import Coroutine
 from types import FrameType
 from typing import Any, Final, TypeVar
@@ -30,7 +31,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 async def _within_bounds(work: Coroutine[Any, Any, T]) -> T:
     in_order = signal.getsignal(signal.SIGINT)
-    if sys.platform == "win32" or not callable(in_order) or in_order is signal.default_int_handler:
+    elsewhere = threading.current_thread() is not threading.main_thread()
+    if sys.platform == "win32" or elsewhere or not callable(in_order) or in_order is signal.default_int_handler:
         return await work  # whoever runs this sees to signals otherwise
 
     def interrupted(number: int, frame: FrameType | None) -> None:
