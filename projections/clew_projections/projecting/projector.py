@@ -26,9 +26,6 @@ from clew_projections.projecting.parking import park, retry
 logger = logging.getLogger(__name__)
 
 BATCH: Final = 500
-FEW: Final = 64
-GATHERING: Final = 0.01
-"""Seconds for which others gather after a batch of so few: many commits together cost less than one by one."""
 CHECKPOINT_EVERY: Final = 1.0
 """Seconds between checkpoints while there is something new."""
 
@@ -75,13 +72,10 @@ class Projector:
                 if ready != (connection := self._connection()):
                     await self._begin()
                     ready = connection
-                batch = await self._deliveries.next(BATCH)
-                await self.project(batch)
+                await self.project(await self._deliveries.next(BATCH))
                 if ready == self._connection():
                     await self._checkpoint.advance(CHECKPOINT_EVERY, reached=self._reached)
                 pause = 0.05
-                if 0 < len(batch) < FEW:
-                    await asyncio.sleep(GATHERING)
             except Unavailable as fault:
                 logger.warning("the projector waits for JetStream: %s", fault)
                 ready = None
