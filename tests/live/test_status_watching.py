@@ -148,6 +148,16 @@ async def test_status_finds_the_proof_the_index_and_the_generation_that_is_being
     assert found.proof.age is not None
 
 
+async def test_a_look_that_is_cut_short_leaves_nothing_behind_whenever_that_is(clew: Clew, tmp_path: Path):
+    for turns in range(20):
+        looking = asyncio.create_task(deployment_status(clew, folder=clew.index_in(tmp_path)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        looking.cancel()
+        await asyncio.wait({looking})
+        assert looking.cancelled()
+
+
 async def test_how_long_commits_wait_for_a_checkpoint_counts_from_the_first_that_none_covers(clew: Clew):
     shards = clew.deployment.shards
     assert await covered(clew.js, shards, clew.ledger) is None

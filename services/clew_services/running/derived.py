@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -66,18 +66,19 @@ async def derived(clew: Clew, folder: Folder) -> Derived:
     """What follows from the log now; ``folder`` is where this machine's index would be."""
     trouble: list[str] = []
 
-    async def tried(what: str, question: Awaitable[T]) -> T | None:
+    async def tried(what: str, ask: Callable[[], Awaitable[T]]) -> T | None:
+        # Asked here and not by the caller, as whoever is cancelled before this begins would leave it unawaited.
         try:
-            return await question
+            return await ask()
         except (ClewError, OSError) as fault:
             trouble.append(f"{what}: {fault}")
             return None
 
     building, proof, index, checkpoint = await asyncio.gather(
-        tried("the generation that is being built", _building(clew)),
-        tried("the proof", _proof(clew)),
-        tried("the index", _index(clew, folder)),
-        tried("the checkpoints", covered(clew.js, clew.deployment.shards, clew.ledger)),
+        tried("the generation that is being built", lambda: _building(clew)),
+        tried("the proof", lambda: _proof(clew)),
+        tried("the index", lambda: _index(clew, folder)),
+        tried("the checkpoints", lambda: covered(clew.js, clew.deployment.shards, clew.ledger)),
     )
     record = clew.live.record
     kept = tuple(each.number for each in record.generations if each.standing == "kept" and each.number != record.live)
