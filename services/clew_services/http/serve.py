@@ -24,7 +24,7 @@ from clew_services.settings import Settings
 
 GRACE: Final = 15
 """Seconds that requests under way get to finish when the server stops."""
-STALL: Final = 2.0
+STALL: Final = 1.0
 """Seconds in which a caller has to take something of an answer then, or is cut off."""
 BACKLOG: Final = 1024
 
