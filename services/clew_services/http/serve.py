@@ -45,7 +45,7 @@ async def serve_http(
 ) -> None:
     """Serve the API on ``host:port`` until cancelled; then finish the requests under way and return.
 
-    That takes :data:`GRACE` seconds at most, and nobody who has stopped reading holds it up.
+    That takes :data:`GRACE` seconds, about, and whoever takes nothing of an answer for :data:`STALL` seconds is cut.
 
     Port 0 takes any that is free. ``ready`` is called once, with the address, when connections are accepted.
     ``metrics`` is what ``/metrics`` shows; without it there is nothing at that path.

@@ -3,8 +3,8 @@
 What was handed out and never settled is in doubt, since the process that had it may have died of it. Of each such
 command the first try is made while no other is, and noted before it begins. A successor that finds the note of a try
 that somebody else did not live to see the end of knows which command it was. A try that ends, in whatever way, clears
-the command: to find the log unavailable kills nobody, however long it lasts. And a process that lost its lease in the
-middle of a try, and lives, takes its note back before anybody else may lead.
+the command: to find the log unavailable kills nobody, however long it lasts. A process that was frozen in the middle of
+a try counts as one that died, until a try of that command ends somewhere.
 
 Where nobody dies nothing is noted, and all that this costs is a look at a lock.
 """
