@@ -14,13 +14,14 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from signal import SIGCONT, SIGKILL, SIGSTOP
+from signal import SIGKILL
 
 import pytest
 
 from clew_events import client
 from clew_services.compose import Clew, connected
 from support.feed_reading import Bare, Pager, Reader, Restless, Service, Shell, Taking, reading
+from support.freezing import freeze, go_on
 from support.truth import log_of
 from support.up import CLEW, Up, environment, running_up
 from support.waiting import eventually
@@ -78,9 +79,9 @@ class Trouble:
         """What it is sent meanwhile waits in the server, in the kernel, and in it."""
         pid = self._chance.choice(await self._workers())
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, SIGSTOP)
+            freeze(pid)
             await asyncio.sleep(PAUSE)
-            os.kill(pid, SIGCONT)
+            go_on(pid)
 
     async def nats(self) -> None:
         """The log itself is gone for a moment."""

@@ -22,6 +22,7 @@ from clew_services.apps.inbox.lease import Held, Lease, Lost
 from clew_services.compose import Clew
 from clew_services.streams.wanted import LEASES
 from support.deployments import connected_client
+from support.freezing import freeze, go_on
 from support.nats_services import child, served
 from support.truth import commits_of, log_of
 from support.waiting import eventually
@@ -104,13 +105,13 @@ async def test_the_order_holds_when_a_process_at_work_is_frozen_and_wakes_up_aft
         await progress.wait()
         for _ in range(3):
             frozen = await leader(clew)
-            os.kill(frozen, signal.SIGSTOP)
+            freeze(frozen)
 
             async def replaced(by_another_than: int = frozen) -> bool:
                 return await leader(clew) != by_another_than
 
             await eventually(replaced)
-            os.kill(frozen, signal.SIGCONT)
+            go_on(frozen)
         await publishing
         await eventually(lambda: is_empty(clew))
         assert {one.returncode, two.returncode} == {None}

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from signal import SIGCONT, SIGKILL, SIGSTOP
+from signal import SIGKILL
 
 import pytest
 
@@ -21,22 +18,13 @@ from clew_services.handling.log import Appended, Behind, Log
 from clew_services.handling.repeats import Repeats
 from clew_services.memory import Memory
 from support.commits import CREATED, NOON, added, commit
+from support.freezing import frozen
 from support.proxy import Proxy, between
 from support.truth import commits_of, log_of, raw
 from support.waiting import eventually
 from support.writers import Writer, handler, thread_id
 
 PUBLISH = b"HPUB clew.evt."
-
-
-@contextmanager
-def stopped(server: EmbeddedServer) -> Iterator[None]:
-    """The server's process stands still, its connections open."""
-    os.kill(server.pid, SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.pid, SIGCONT)
 
 
 async def configure(clew: Clew, thread: str, **settings: object) -> None:
@@ -187,7 +175,7 @@ async def sent(clew: Clew, more: int) -> None:
 async def test_a_command_outlasts_a_server_that_stands_still(deployment: EmbeddedServer, clew: Clew) -> None:
     writer = Writer(handler(clew, attempt=0.1))
     thread = thread_id(await writer.create())
-    with stopped(deployment):
+    with frozen(deployment.pid):
         setting = asyncio.create_task(writer.set(thread, "a", "1"))
         await sent(clew, 3)
         assert not setting.done()
@@ -201,7 +189,7 @@ async def test_a_command_that_gives_up_says_that_it_may_have_happened_and_its_re
     writer = Writer(handler(clew, attempt=0.1))
     thread = thread_id(await writer.create())
     writer.handler._log._deadline = 0.3
-    with stopped(deployment):
+    with frozen(deployment.pid):
         with pytest.raises(Unavailable) as silence:
             await writer.set(thread, "a", "1", id="again")
         assert silence.value.code == "log_unavailable"
@@ -213,7 +201,7 @@ async def test_a_command_that_gives_up_says_that_it_may_have_happened_and_its_re
 
 async def test_nobody_waits_longer_for_having_to_queue(deployment: EmbeddedServer, clew: Clew) -> None:
     writer = Writer(handler(clew, attempt=10.0, deadline=0.5))
-    with stopped(deployment):
+    with frozen(deployment.pid):
         waiting = asyncio.gather(*(writer.create() for _ in range(300)), return_exceptions=True)
         answers = await asyncio.wait_for(waiting, 60)
     assert {type(answer) for answer in answers} == {Unavailable}

@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from clew_events import client
+from support.freezing import freeze, go_on
 from support.ports import free_port
 from support.up import CLEW, Up, clew, environment, running_up
 from support.waiting import eventually
@@ -134,7 +135,7 @@ async def test_readiness_tells_a_frozen_projector_from_an_idle_one(up: Up) -> No
     # What a projector that was killed had in hand comes again after ten seconds.
     await eventually(idle)
     frozen = projector(up)
-    os.kill(frozen, signal.SIGSTOP)
+    freeze(frozen)
     try:
         # Nothing waits, so nobody is stuck, for longer than it would take to be.
         create(up)
@@ -164,7 +165,7 @@ async def test_readiness_tells_a_frozen_projector_from_an_idle_one(up: Up) -> No
         assert total(now, "clew_projector_still_seconds", shard=str(stuck["shard"])) >= 2
         assert total(now, "clew_projector_lag_commits") == stuck["behind"]
     finally:
-        os.kill(frozen, signal.SIGCONT)
+        go_on(frozen)
     await eventually(idle)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -15,6 +17,7 @@ from nats.protocol.parser import Parser
 from clew_projections.wire.client import LEANED_ON, LeanClient
 from clew_projections.wire.headers import Headers, added, description_of, fields, status_of, written
 from clew_projections.wire.parsing import LeanParser
+from support.waiting import eventually
 
 Message = tuple[bytes, bytes, bytes, bytes]
 BODIES = st.one_of(st.binary(max_size=40), st.sampled_from([b"\r\n", b"MSG a 1 1\r\nx\r\n", b"PING\r\n", b"x" * 9000]))
@@ -95,6 +98,37 @@ async def test_nothing_of_a_lost_connection_is_left_on_the_next() -> None:
     client._ps.reset()
     await client._parser.parse(announced((b"a", b"", b"", b"whole"), 1))
     assert client.got == [(b"a", b"", b"", b"whole")]
+
+
+async def test_of_a_server_that_takes_connections_and_says_nothing_no_more_than_one_is_held_open() -> None:
+    seen = Counter[str]()
+
+    async def falls_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen["made"] += 1
+        if seen["made"] == 1:
+            writer.write(b'INFO {"max_payload":1024}\r\n')
+            await reader.readuntil(b"PING\r\n")
+            writer.write(b"PONG\r\n")
+        else:
+            await reader.read()
+        seen["closed"] += 1
+        writer.close()
+
+    async def ignore(_: Exception) -> None:
+        pass
+
+    async def tried() -> bool:
+        return seen["made"] >= 5 and seen["made"] - seen["closed"] <= 1
+
+    client = LeanClient()
+    server = await asyncio.start_server(falls_silent, "127.0.0.1", 0)
+    where = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    await client.connect(where, connect_timeout=1, reconnect_time_wait=0, max_reconnect_attempts=-1, error_cb=ignore)
+    client.options["connect_timeout"] = 0.05
+    await eventually(tried)
+    await client.close()
+    server.close()
+    gc.collect()  # a socket that was left to the collector is heard of here
 
 
 async def test_a_receiver_that_fails_is_told_of_and_the_others_go_on() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from clew_services import compose
 from clew_services.embedded import binary
 from clew_services.embedded.tether import tethered
+from support.freezing import freeze, go_on
 from support.ports import free_port
 from support.routes import Routes
 from support.up import ROOT, clew
@@ -63,12 +64,12 @@ class Node:
     def freeze(self) -> None:
         """Have it say nothing more, as if its machine had died: its connections stay open, and nothing comes back."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process.pid)
 
     def go_on(self) -> None:
         """Have it go on where it was frozen."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        go_on(self._process.pid)
 
     @property
     def runs(self) -> bool:

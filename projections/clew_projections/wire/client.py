@@ -13,7 +13,7 @@ from typing import Final
 
 import nats.aio.client
 from nats import errors
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
@@ -22,9 +22,9 @@ from clew_projections.wire.parsing import LeanParser, Receive
 
 _UNFIT_SUBJECT: Final = re.compile(r"[ \t\r\n]")
 LEANED_ON: Final = {
-    "_error_cb", "_flush_pending", "_flush_queue", "_max_payload", "_max_pending_size", "_pending",
-    "_pending_data_size", "_process_headers", "_process_msg", "_ps", "_remove_sub", "_sid", "_status", "_subs",
-    "_transport",
+    "_connect_to_server", "_error_cb", "_flush_pending", "_flush_queue", "_max_payload", "_max_pending_size",
+    "_pending", "_pending_data_size", "_process_headers", "_process_msg", "_ps", "_remove_sub", "_sid", "_status",
+    "_subs", "_transport",
 }  # fmt: skip
 """Internals of nats-py that this way leans on. A nats-py without them is refused."""
 
@@ -117,6 +117,12 @@ class LeanClient(Client):
     async def failed(self, fault: Exception) -> None:
         """Tell the client's error callback what a receiver has raised."""
         await self._error_cb(fault)
+
+    async def _connect_to_server(self, server: Srv) -> None:
+        # A server that took the connection and then said nothing was given up by nats-py, its socket left open.
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+        await super()._connect_to_server(server)
 
     def _hold_open(self, size: int) -> None:
         if self.is_closed:
