@@ -29,7 +29,8 @@ def ignored() -> list[str]:
 def files(folder: Path = ROOT, patterns: tuple[str, ...] = tuple(ignored())) -> Iterator[Path]:
     """Every file that a clone has, or would have once what lies here is committed."""
     for child in sorted(folder.iterdir()):
-        if any(fnmatch.fnmatch(child.name, pattern) for pattern in patterns):
+        names = child.name, child.relative_to(ROOT).as_posix()
+        if any(fnmatch.fnmatch(name, pattern) for name in names for pattern in patterns):
             continue
         if child.is_dir() and not child.is_symlink():
             yield from files(child, patterns)

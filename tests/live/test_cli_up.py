@@ -17,7 +17,7 @@ import pytest
 from clew_events.subjects import shard_of
 from support.up import CLEW, PATIENCE, Up, clew, environment, gone, running_up
 
-PARTS = ("nats-server", "serve api", "serve commands query", "serve projector index")
+PARTS = ("nats-server", "serve api", "serve commands query", "serve projector", "serve index")
 
 
 def sdk(up: Up) -> openai.OpenAI:

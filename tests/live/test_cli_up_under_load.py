@@ -74,7 +74,7 @@ def assert_all_there(up: Up, threads: list[str]) -> None:
         assert json.loads(checked.stdout)["threads"] >= len(threads)
 
 
-@pytest.mark.parametrize("part", ["nats-server", "serve api", "serve commands query", "serve projector index"])
+@pytest.mark.parametrize("part", ["nats-server", "serve api", "serve commands query", "serve projector", "serve index"])
 def test_what_was_acknowledged_while_a_part_was_killed_is_there(tmp_path: Path, part: str) -> None:
     with running_up(tmp_path / "data") as up:
         load = Load(up)

@@ -93,7 +93,7 @@ class Trouble:
 
     async def projector(self) -> None:
         """One on whom the feed does not depend dies."""
-        self._kill(self._up.children().get("serve projector index"))
+        self._kill(self._up.children().get("serve projector"))
 
     async def terminal(self) -> None:
         """A reader is killed, who has read something."""

@@ -203,3 +203,20 @@ async def test_nobody_leads_while_another_shows_signs_of_life(clew: Clew, monkey
     await two.give_up()
     assert not two.is_held
     assert await one.take()
+
+
+async def test_who_stops_in_the_middle_of_a_renewal_lets_others_lead_at_once(clew: Clew) -> None:
+    bucket = Bucket(clew.js, LEASES)
+    one, two = Lease(bucket), Lease(bucket)
+    assert await one.take()
+    value = await bucket.latest(leases.KEY)
+    assert value is not None
+    # Renewed, and stopped before it was told so.
+    await bucket.put(leases.KEY, value.body, value.revision)
+    await one.give_up()
+    assert await two.take()
+    # What is somebody else's by now is left alone.
+    one._until = two._until
+    await one.give_up()
+    assert not one.is_held
+    assert not await one.take()

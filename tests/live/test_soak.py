@@ -28,7 +28,7 @@ from support.waiting import eventually
 SECONDS = float(os.environ.get("CLEW_SOAK_SECONDS", "6"))
 SEED = int(os.environ.get("CLEW_SOAK_SEED", random.SystemRandom().randrange(10**6)))
 THREADS = 5
-PARTS = ["nats-server", "serve api", "serve commands query", "serve commands query", "serve projector index"]
+PARTS = ["nats-server", "serve api", "serve commands query", "serve commands query", "serve projector", "serve index"]
 
 
 async def kill_parts(up: Up, chance: random.Random) -> Counter[str]:

@@ -92,7 +92,7 @@ async def test_the_metrics_of_all_processes_are_shown_together(up: Up) -> None:
     await eventually(proved)
     assert total(metrics(up), "clew_drift_threads") == 0
     assert ("clew_index_behind_commits", frozenset()) in now
-    assert total(now, "clew_processes") == 3
+    assert total(now, "clew_processes") == 4
     assert total(now, "clew_nats_connected") == total(now, "clew_ready") == 1
 
 
@@ -106,10 +106,10 @@ async def test_a_process_that_dies_is_missing_until_it_is_back_and_counts_on(up:
     os.kill(projector(up), signal.SIGKILL)
 
     async def one_less() -> bool:
-        return total(metrics(up), "clew_processes") == 2
+        return total(metrics(up), "clew_processes") == 3
 
     async def all_there() -> bool:
-        return total(metrics(up), "clew_processes") == 3
+        return total(metrics(up), "clew_processes") == 4
 
     await eventually(one_less)
     await eventually(all_there)

@@ -1,7 +1,7 @@
-"""All of Clew on one machine: a NATS server, and three processes that answer over NATS, answer over HTTP, and project.
+"""All of Clew on one machine: a NATS server, and processes that answer over NATS, answer over HTTP, project, and index.
 
-Three, because each can fill a core: a request is decided and appended where it arrives, and the projector follows in a
-process of its own that steps back for the others, since a projection that is late makes nothing wrong. They are
+Four, because each can fill a core: a request is decided and appended where it arrives. The projector and the index follow
+in processes of their own, which step back for the others, since a projection that is late makes nothing wrong. They are
 started in the order in which they need each other, and stopped in the opposite.
 """
 
@@ -31,7 +31,8 @@ from clew_services.running.workers import start_all
 from clew_services.settings import LIMITING, SIGNING, WATCHING, Settings
 
 OVER_NATS: Final = ("commands", "query")
-PROJECTING: Final = ("projector", "index")
+PROJECTING: Final = ("projector",)
+INDEXING: Final = ("index",)
 OVER_HTTP: Final = ("api",)
 
 _REMEDY: Final = "Choose another with --http or CLEW_HTTP (port 0 takes any free one)"
@@ -99,7 +100,7 @@ async def _start(settings: Settings, parts: list[Part], stack: contextlib.AsyncE
     }
     # What all of them count, the API shows.
     others = {**environment, "CLEW_METRICS": "off"}
-    await asyncio.gather(start(Served(PROJECTING, others)), start(Served(OVER_NATS, others)))
+    await asyncio.gather(*(start(Served(roles, others)) for roles in (PROJECTING, INDEXING, OVER_NATS)))
     facts = await start_all(OVER_HTTP, environment, settings.workers, start)
     address = Settings(http=facts["http"]).http_address
     await until_ready(address)

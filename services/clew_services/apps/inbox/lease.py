@@ -113,7 +113,7 @@ class Lease:
         if self.is_held:
             self._until = 0.0
             try:
-                await self._bucket.delete(self._key, self._revision)
+                await self._delete()
             except (Unavailable, LostRace) as fault:
                 _LOG.info("the lease on the %s was not given back: %s", self._key, fault)
 
@@ -138,8 +138,15 @@ class Lease:
         self._until = sent + TERM - MARGIN
         return True
 
+    async def _delete(self) -> None:
+        try:
+            await self._bucket.delete(self._key, self._revision)
+        except LostRace:
+            await self._look_closer()
+            await self._bucket.delete(self._key, self._revision)
+
     async def _look_closer(self) -> None:
-        # A renewal whose acknowledgement was lost has moved the key, too.
+        # A renewal whose acknowledgement was lost, or not waited for, has moved the key, too.
         value = await self._bucket.latest(self._key)
         if value is None or not value.body or msgspec.json.decode(value.body, type=Held) != self._held:
             self._until = 0.0
