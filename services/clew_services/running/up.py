@@ -1,8 +1,8 @@
 """All of Clew on one machine: a NATS server, and processes that answer over NATS, answer over HTTP, project, and index.
 
-Four, because each can fill a core: a request is decided and appended where it arrives. The projector and the index follow
-in processes of their own, which step back for the others, since a projection that is late makes nothing wrong. They are
-started in the order in which they need each other, and stopped in the opposite.
+Four, because each can fill a core: a request is decided and appended where it arrives. The projector and the index
+follow in processes of their own, which step back for the others, since a projection that is late makes nothing wrong.
+They are started in the order in which they need each other, and stopped in the opposite.
 """
 
 from __future__ import annotations
