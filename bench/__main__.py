@@ -81,7 +81,7 @@ def _print_scale(found: Scaled) -> None:
     table = Table(title=f"{few:,} and {many:,} threads, {datetime.now(UTC):%Y-%m-%d}")
     for column in ("request", f"{few:,}: p50 ms", f"{many:,}: p50 ms", "ratio", "at most"):
         table.add_column(column, justify="left" if column == "request" else "right")
-    for each in found.compared:
+    for each in found.compared.requests:
         ratio = f"{each.ratio:.2f}"
         table.add_row(each.name, f"{each.few.p50:.2f}", f"{each.many.p50:.2f}", ratio, f"{each.goal:.1f}")
     console = Console(width=150)
@@ -92,6 +92,8 @@ def _print_scale(found: Scaled) -> None:
             console.print(
                 f"start of {size} after {start.after}: {parts}, processors {start.cpu:.1f} s", highlight=False
             )
+    for name, megabytes in found.compared.many_mb.items():
+        console.print(f"memory  {megabytes:6.0f} MB  {name}, after these requests to {many:,} threads", highlight=False)
     late = found.lag
     console.print(f"lag at {late.per_second:,.0f} commands/s: p50 {late.p50:.1f} ms, p99 {late.p99:.1f} ms")
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from bench.scaling.deployments import Made, made
 from bench.scaling.lag import Lag, lag
-from bench.scaling.lanes import Compared, compared
+from bench.scaling.lanes import Comparison, compared
 from bench.scaling.starting import Start, starts
 
 SIZES: Final = (1_000, 1_000_000)
@@ -19,7 +19,7 @@ class Scaled(Struct, frozen=True, kw_only=True):
     """What was found out."""
 
     made: list[Made]
-    compared: list[Compared]
+    compared: Comparison
     starts: dict[str, list[Start]]
     lag: Lag
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -16,8 +16,10 @@ from nats.aio.client import Client
 from bench.lane import ROUNDS
 from bench.load import Measured, closed_loop, middle
 from bench.scaling.deployments import PATIENCE, TENANT, WITH, addresses
-from bench.service import Service, service
+from bench.service import Service, memory, service
 from clew_events.subjects import Address, command_subject, query_subject
+from clew_projections.jetstream import together
+from clew_projections.present import projected
 from clew_services import compose
 from clew_services.compose import Clew
 
@@ -61,8 +63,17 @@ class Target(Struct, frozen=True):
 Kind = Callable[[Target, int], Awaitable[object]]
 
 
-async def compared(few: tuple[Path, int], many: tuple[Path, int], seconds: float) -> list[Compared]:
+class Comparison(Struct, frozen=True, kw_only=True):
+    """All kinds of requests, and the memory of every process after them in megabytes."""
+
+    requests: list[Compared]
+    few_mb: Mapping[str, float]
+    many_mb: Mapping[str, float]
+
+
+async def compared(few: tuple[Path, int], many: tuple[Path, int], seconds: float) -> Comparison:
     """All kinds of requests to two deployments that were made before, given as folder and number of threads."""
+    projected.SEEN = together.REMEMBERED = 0  # type: ignore[misc]  # of this process; the services remember
     async with AsyncExitStack() as stack:
         both = [await _target(stack, *each) for each in (few, many)]
         found = []
@@ -72,14 +83,16 @@ async def compared(few: tuple[Path, int], many: tuple[Path, int], seconds: float
                 for target, measured in zip(both, runs, strict=True):
                     measured.append(await closed_loop(_bound(kind, target), workers=workers, seconds=seconds))
             found.append(Compared(name=name, few=middle(runs[0]), many=middle(runs[1]), goal=goal))
-        return found
+        few_mb, many_mb = (memory(target.running.pid) for target in both)
+        return Comparison(requests=found, few_mb=few_mb, many_mb=many_mb)
 
 
 def _kinds() -> dict[str, tuple[Kind, int, float]]:
     kinds: dict[str, tuple[Kind, int, float]] = {
         "create": (_create, 32, 1.2),
         "get, of a thousand that are remembered": (_get_some, 32, 1.2),
-        "get, of any, nothing remembered": (_get_anew, 32, 1.2),
+        "get, of any": (_get_any, 32, 1.2),
+        "get, nothing remembered": (_get_anew, 32, 1.2),
     }
     for name, question in LISTS.items():
         kinds[name] = (_listing(question), 4, 2.0 if "search" in question else 1.2)
@@ -99,8 +112,14 @@ async def _get_some(target: Target, number: int) -> None:
     _ok((await target.nc.request(_GET, b'{"thread_id":"%s"}' % thread, timeout=30)).data)
 
 
+async def _get_any(target: Target, number: int) -> None:
+    """Of a million, hardly one that the query process has heard of."""
+    thread = target.threads[Random(number).randrange(len(target.threads))].thread.encode()
+    _ok((await target.nc.request(_GET, b'{"thread_id":"%s"}' % thread, timeout=30)).data)
+
+
 async def _get_anew(target: Target, number: int) -> None:
-    """In this process, as a query process would that has never heard of the thread."""
+    """Without a service, and without the memory that a process of few threads has of all of them."""
     address = target.threads[Random(number).randrange(len(target.threads))]
     if (await target.clew.current.present(address)).thread.n == 0:
         raise RuntimeError(f"{address} is not there")
