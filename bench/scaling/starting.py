@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -68,7 +69,8 @@ async def _start(folder: Path, after: str, *, kill: bool = False) -> Start:
         await nc.close()
         if kill:
             for pid in descendants(running.pid):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # its parent's death was its own
+                    os.kill(pid, signal.SIGKILL)
     return found
 
 
