@@ -14,6 +14,8 @@ from pathlib import Path
 from msgspec import Struct
 
 KEY = "bench-key"
+IDLE = 0.15
+"""Seconds of processor time in a second that are no work: timers, and questions whether there is any."""
 
 
 class Service(Struct, frozen=True):
@@ -73,6 +75,16 @@ def computed(root: int) -> float:
             fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
             ticks += sum(map(int, fields[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+async def at_rest(root: int) -> None:
+    """Wait until a process and its descendants have hardly anything left to do (Linux)."""
+    done = computed(root)
+    while True:
+        await asyncio.sleep(1.0)
+        before, done = done, computed(root)
+        if done - before < IDLE:
+            return
 
 
 def memory(root: int) -> dict[str, float]:

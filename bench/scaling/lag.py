@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from bench.load import closed_loop
 from bench.scaling.deployments import PATIENCE, WITH
 from bench.scaling.lanes import BODY
-from bench.service import service
+from bench.service import at_rest, service
 from clew_events.replies import DoneReply
 from clew_events.subjects import command_subject
 from clew_projections.buckets.keys import bucket_names
@@ -43,7 +43,7 @@ async def lag(folder: Path, seconds: float) -> Lag:
         nc = await nats.connect(running.nats)
         try:
             most = await closed_loop(lambda _: _create(nc), workers=64, seconds=seconds)
-            await asyncio.sleep(2)  # the projection of these is another matter
+            await at_rest(running.pid)  # the projection of these is another matter
             return await _at(nc, most.per_second * SHARE, seconds)
         finally:
             await nc.close()

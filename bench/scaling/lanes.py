@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from bench.lane import ROUNDS
 from bench.load import Measured, closed_loop, middle
 from bench.scaling.deployments import PATIENCE, TENANT, WITH, addresses
-from bench.service import Service, memory, service
+from bench.service import Service, at_rest, memory, service
 from clew_events.subjects import Address, command_subject, query_subject
 from clew_projections.jetstream import together
 from clew_projections.present import projected
@@ -78,6 +78,8 @@ async def compared(few: tuple[Path, int], many: tuple[Path, int], seconds: float
         both = [await _target(stack, *each) for each in (few, many)]
         found = []
         for name, (kind, workers, goal) in _kinds().items():
+            for target in both:  # what one kind leaves to the projections is not the next one's
+                await at_rest(target.running.pid)
             runs: tuple[list[Measured], list[Measured]] = ([], [])
             for _ in range(ROUNDS):
                 for target, measured in zip(both, runs, strict=True):
