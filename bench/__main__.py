@@ -21,6 +21,7 @@ from bench.messages import messages
 from bench.projecting import projecting
 from bench.scaling import SIZES, Scaled, scaled
 from bench.serving import serving
+from bench.spending import Spent, spending
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -34,8 +35,14 @@ RESULTS = Path(__file__).parent / "results"
     type=click.Path(path_type=Path),
     help="Compare 1,000 with 1,000,000 threads instead, kept in this folder.",
 )
-def main(seconds: float, threads: int, commits: int, scale: Path | None) -> None:
+@click.option("--spending", "where", is_flag=True, help="Say instead which process spends how much on a request.")
+def main(seconds: float, threads: int, commits: int, scale: Path | None, where: bool) -> None:
     """Measure Clew beside the raw limit of the same NATS server."""
+    if where:
+        spent = uvloop.run(spending(seconds))
+        _print_spending(spent)
+        _write("spending", {"spending": spent})
+        return
     if scale is not None:
         found = uvloop.run(scaled(scale, seconds))
         _print_scale(found)
@@ -74,6 +81,19 @@ def _print(lanes: list[Lane], memory: Mapping[str, float]) -> None:
     console.print(table)
     for name, megabytes in memory.items():
         console.print(f"memory  {megabytes:6.0f} MB  {name}", highlight=False)
+
+
+def _print_spending(spent: list[Spent]) -> None:
+    table = Table(title="Microseconds of processor time of one request")
+    table.add_column("process")
+    for each in spent:
+        table.add_column(each.name, justify="right")
+    table.add_row("a second", *(f"{each.per_second:,.0f}" for each in spent), end_section=True)
+    for process in spent[0].micros:
+        table.add_row(process, *(f"{each.micros.get(process, 0.0):,.0f}" for each in spent))
+    table.add_section()
+    table.add_row("all", *(f"{sum(each.micros.values()):,.0f}" for each in spent))
+    Console(width=150).print(table)
 
 
 def _print_scale(found: Scaled) -> None:

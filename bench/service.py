@@ -87,24 +87,24 @@ async def at_rest(root: int) -> None:
             return
 
 
+def by_process(root: int) -> dict[int, str]:
+    """What a process and its descendants are, by process id (Linux)."""
+    found: dict[int, str] = {}
+    for pid in descendants(root):
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            found[pid] = " ".join(word for word in map(_short, words) if word)
+    return found
+
+
 def memory(root: int) -> dict[str, float]:
-    """Resident megabytes of a process and its descendants, by command line (Linux)."""
+    """Resident megabytes of a process and its descendants, by what they are (Linux)."""
     found: dict[str, float] = {}
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, ValueError):
-            parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-    for pid in parents:
-        ancestor = pid
-        while ancestor not in {root, 0, 1}:
-            ancestor = parents.get(ancestor, 0)
-        if ancestor == root:
-            with contextlib.suppress(OSError, StopIteration):
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-                status = Path(f"/proc/{pid}/status").read_text().splitlines()
-                resident = next(line for line in status if line.startswith("VmRSS"))
-                name = " ".join(word for word in map(_short, words) if word)
-                found[name] = int(resident.split()[1]) / 1024
+    for pid, name in by_process(root).items():
+        with contextlib.suppress(OSError, StopIteration):
+            status = Path(f"/proc/{pid}/status").read_text().splitlines()
+            resident = next(line for line in status if line.startswith("VmRSS"))
+            found[name] = int(resident.split()[1]) / 1024
     return found
 
 

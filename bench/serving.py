@@ -66,7 +66,7 @@ async def _streams_like_the_log(nc: Client) -> None:
 
 
 async def _get(nc: Client, seconds: float) -> Lane:
-    threads = await _threads(nc, 1000)
+    threads = await threads_of(nc, 1000)
     query = query_subject("bench", "get_thread")
 
     async def get(number: int) -> None:
@@ -87,7 +87,7 @@ async def _get(nc: Client, seconds: float) -> Lane:
 
 
 async def _http(running: Service, nc: Client, seconds: float) -> list[Lane]:
-    threads = await _threads(nc, 1000)
+    threads = await threads_of(nc, 1000)
     gets = [request_bytes("GET", f"/v1/threads/{thread}", KEY) for thread in threads]
     post = request_bytes("POST", "/v1/threads", KEY, BODY)
 
@@ -107,7 +107,9 @@ async def _http(running: Service, nc: Client, seconds: float) -> list[Lane]:
     ]
 
 
-async def _threads(nc: Client, count: int) -> list[str]:
+async def threads_of(nc: Client, count: int) -> list[str]:
+    """The ids of so many new threads."""
+
     async def create() -> str:
         reply = await nc.request(command_subject("bench", "create_thread"), BODY, timeout=10)
         done = msgspec.json.decode(reply.data, type=DoneReply).ok
