@@ -30,8 +30,8 @@ METHOD: Final = (
         "checked: the status, and that it holds what was asked for. A figure with a failure does not count."
     ),
     (
-        "A create carries two metadata keys; Clew's carries a message too, which the others do not take with it. Gets "
-        "and updates go round all threads that were there at first."
+        "A create carries the same two metadata keys for everybody. Gets and updates go round all threads that were "
+        "there at first."
     ),
     (
         "An append of `Clew` is a command over NATS to the running service, which projects it as well. As a library "

@@ -31,6 +31,8 @@ from bench.serving import BODY
 from clew_events.subjects import command_subject
 from clew_services.embedded import binary
 
+THREAD = b'{"metadata":{"user":"ada","topic":"weather"}}'
+"""What everybody is asked for over HTTP; who appends takes a message with it."""
 SYNC = {"always": "fsync before the answer", "2m": "fsync every two minutes"}
 SOURCE = "CLEW_SYNC={sync}, which sets sync_interval of NATS"
 
@@ -65,7 +67,7 @@ def _api(host: str, port: int) -> Http:
     return Http(
         host=host,
         port=port,
-        create=Request(request_bytes("POST", "/v1/threads", KEY, BODY), b'"thread_'),
+        create=Request(request_bytes("POST", "/v1/threads", KEY, THREAD), b'"weather"'),
         get=lambda thread: request_bytes("GET", f"/v1/threads/{thread}", KEY),
         update=_update,
         newest=Request(request_bytes("GET", "/v1/threads?limit=20", KEY), b'"thread"', 20),
