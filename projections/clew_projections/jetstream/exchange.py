@@ -178,12 +178,19 @@ class Exchange:
         answers: asyncio.Future[list[Reply]] = loop.create_future()
         whole = _Whole(answers, len(requests))
         tokens: list[bytes] = []
-        late = loop.call_later(timeout, _late, answers, requests[0].subject, timeout)
+        parts: list[_Part] = []
+
+        def nothing_more() -> None:
+            missing = (request for part, request in zip(parts, requests, strict=False) if part.whole is not None)
+            _late(answers, next(missing, requests[-1]).subject, timeout)
+
+        late = loop.call_later(timeout, nothing_more)
         try:
             for place, (subject, body, head) in enumerate(requests):
                 token = next(self._tokens)
                 tokens.append(b"%d" % token)
-                self._waiting[tokens[-1]] = _Part(whole, place)
+                parts.append(_Part(whole, place))
+                self._waiting[tokens[-1]] = parts[-1]
                 self._post(subject, body, f"{self._prefix}{token}", head)
                 if self._nc.crowded:
                     await self._nc.relieved()
