@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from clew_events.cancelling import surely
+from clew_events.closing import closed
 from clew_events.errors import Unavailable
 from clew_events.servers import addresses, login
 from clew_projections.jetstream.calls import JetStream
@@ -107,10 +108,10 @@ async def connection(
             )
             await surely(connecting)
     except asyncio.CancelledError:
-        await nc.close()
+        await closed(nc)
         raise
     except (NatsError, OSError, TimeoutError) as fault:
-        await nc.close()
+        await closed(nc)
         where = re.sub("//[^/]*@", "//", url)  # without user and password, since it is printed
         why = str(last[-1] if last else fault)
         raise Unavailable(f"no NATS server answers at {where}: {why}", code="no_nats") from fault
@@ -120,4 +121,4 @@ async def connection(
         yield made[0]
     finally:
         await exchange.stop()
-        await nc.close()
+        await closed(nc)

@@ -226,3 +226,17 @@ async def test_a_closed_connection_is_said_to_be_closed(deployment):
     with pytest.raises(Unavailable) as closed:
         await client.get_thread("thread_x")
     assert closed.value.code == "connection_closed"
+
+
+async def test_a_block_that_ends_while_the_server_is_gone_ends_as_it_would_have(deployment):
+    async def gives_up() -> None:
+        async with connect(deployment.url) as client:
+            deployment.kill()
+            await deployment.wait()
+            asked = asyncio.create_task(client.get_thread("thread_x"))
+            await asyncio.sleep(0.1)
+            asked.cancel()
+            raise KeyError("ours")
+
+    with pytest.raises(KeyError, match="ours"):
+        await gives_up()

@@ -70,7 +70,7 @@ class Up:
                 line = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
                 if "serve" in line:
                     found[" ".join(line[line.index("serve") :])] = int(pid)
-                elif Path(line[0]).name == "nats-server":
+                elif line and Path(line[0]).name == "nats-server":  # who has just died has no line any more
                     found["nats-server"] = int(pid)
         return found
 

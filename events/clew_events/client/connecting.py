@@ -13,6 +13,7 @@ from nats.aio.client import Client
 
 from clew_events.cancelling import surely
 from clew_events.client.calls import Clew
+from clew_events.closing import closed
 from clew_events.errors import Unavailable
 from clew_events.servers import addresses, login
 
@@ -64,10 +65,10 @@ async def connect(
             )
             await surely(connecting)
     except asyncio.CancelledError:
-        await nc.close()
+        await closed(nc)
         raise
     except (TimeoutError, OSError, nats.errors.Error) as fault:
-        await nc.close()
+        await closed(nc)
         raise Unavailable(
             f"no NATS server could be reached within {timeout:g} s ({last[-1] if last else fault})",
             code="unreachable",
@@ -79,4 +80,4 @@ async def connect(
         with contextlib.suppress(nats.errors.Error):
             if nc.is_connected:
                 await nc.flush()
-        await nc.close()
+        await closed(nc)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import nats.errors
 from nats.aio.client import Client
 
+from clew_events.closing import closed
 from clew_events.errors import Unavailable
 from clew_projections.buckets.bucket import Bucket
 from clew_services.apps.inbox import lease as leases
@@ -61,7 +62,7 @@ async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | No
         with contextlib.suppress(nats.errors.Error):
             if nc.is_connected:
                 await settled(nc)
-        await nc.close()
+        await closed(nc)
 
 
 async def _lead(
