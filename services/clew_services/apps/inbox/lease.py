@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from secrets import token_hex
 from typing import Final
 
@@ -155,4 +156,6 @@ class Lease:
 
 
 def _now() -> float:
-    return asyncio.get_running_loop().time()
+    # Not the loop's clock: uvloop's stands still while callbacks run, and so would the term of a process that is frozen
+    # in the middle of them, for all that it still does before it looks at the clock again.
+    return time.monotonic()
