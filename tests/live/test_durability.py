@@ -7,8 +7,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from signal import SIGKILL
 
@@ -22,6 +21,7 @@ from clew_events.replies import Done, Found
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
+from support.lanes import InLanes
 from support.truth import buckets_equal_the_log, checkpointed, impatient, log_of, projecting
 from support.waiting import eventually
 from support.writers import Writer, handler, message_id, thread_id
@@ -51,26 +51,16 @@ asyncio.run(main())
 """
 
 
-class Load:
+class Load(InLanes):
     """Commands in flight, more than two hundred at a time, and what became of each."""
 
     def __init__(self, clews: list[Clew], threads: list[str]) -> None:
+        super().__init__()
         self._writers = [Writer(handler(clew, attempt=0.5, deadline=15.0)) for clew in clews]
         self._threads = threads
         self._tasks: set[asyncio.Task[None]] = set()
         self.commands: dict[str, Command] = {}
         self.answers: dict[str, Done | ClewError] = {}
-        self.stopped = False
-
-    @asynccontextmanager
-    async def running(self, at_once: int) -> AsyncIterator[Load]:
-        """So many commands at once until the block ends, and then until each has its answer."""
-        lanes = [asyncio.create_task(self._lane(lane)) for lane in range(at_once)]
-        try:
-            yield self
-        finally:
-            self.stopped = True
-            await asyncio.gather(*lanes)
 
     async def _lane(self, lane: int) -> None:
         step = 0

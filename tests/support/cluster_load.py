@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from clew_events.commands import AddMessage, Command, CreateThread, UpdateThread
 from clew_events.errors import ClewError, Unavailable
@@ -15,15 +12,17 @@ from clew_events.replies import Done
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_services.compose import Clew
 from support.auditing import audit
+from support.lanes import InLanes
 from support.truth import log_of
 from support.waiting import eventually
 from support.writers import Writer, handler
 
 
-class Load:
+class Load(InLanes):
     """Commands of many lanes through three servers, each followed by strong reads through the others."""
 
     def __init__(self, clews: list[Clew]) -> None:
+        super().__init__()
         self._clews = clews
         self._writers = [Writer(handler(clew, attempt=0.5, deadline=20.0)) for clew in clews]
         self.commands: dict[str, Command] = {}
@@ -31,16 +30,6 @@ class Load:
         self.reads = 0
         self.unanswered = 0
         self.stale: list[str] = []
-        self.stopped = False
-
-    @asynccontextmanager
-    async def running(self, at_once: int) -> AsyncIterator[Load]:
-        lanes = [asyncio.create_task(self._lane(lane)) for lane in range(at_once)]
-        try:
-            yield self
-        finally:
-            self.stopped = True
-            await asyncio.gather(*lanes)
 
     async def _lane(self, lane: int) -> None:
         thread: str | None = None
