@@ -41,6 +41,26 @@ async def settled(nc: Client) -> None:
     await nc.flush()
 
 
+class Troubles:
+    """Logs what is wrong with a connection, each thing once until it is made again."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._known: set[str] = set()
+
+    async def note(self, fault: Exception) -> None:
+        """Log an error, unless it was logged since the connection was last made."""
+        text = str(fault) or type(fault).__name__
+        if text not in self._known:
+            self._known.add(text)
+            _LOG.warning("%s: %s", self._name, text)
+
+    async def forget(self) -> None:
+        """Log that the connection was made again; from now on all errors are new."""
+        self._known.clear()
+        _LOG.warning("%s: connected again", self._name)
+
+
 class Connection:
     """A connection to NATS that comes back by itself for ever.
 
@@ -72,11 +92,13 @@ async def connection(
     made: list[Connection] = []
     last: list[Exception] = []
 
+    troubles = Troubles("nats")
+
     async def on_error(fault: Exception) -> None:
         # What a server says tells more than that it then hung up.
         if isinstance(fault, NatsError) or not any(isinstance(each, NatsError) for each in last):
             last[:] = [fault]
-        _LOG.warning("nats: %s", str(fault) or type(fault).__name__)
+        await troubles.note(fault)
 
     async def on_disconnect() -> None:
         for each in made:
@@ -84,7 +106,7 @@ async def connection(
             each.exchange.disconnected()
 
     async def on_reconnect() -> None:
-        _LOG.warning("nats: connected again")
+        await troubles.forget()
         for each in made:
             for tell in tuple(each.reconnected):
                 tell()

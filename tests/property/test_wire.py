@@ -14,6 +14,7 @@ from nats import errors
 from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
+from clew_events.errors import TooLarge
 from clew_projections.wire.client import LEANED_ON, LeanClient
 from clew_projections.wire.headers import Headers, added, description_of, fields, status_of, written
 from clew_projections.wire.parsing import LeanParser
@@ -203,7 +204,7 @@ async def test_a_connection_that_is_closed_draining_or_away_refuses_as_nats_py_d
         with pytest.raises(refusal):
             client.post("a", b"")
     client._status = Client.CONNECTED
-    with pytest.raises(errors.MaxPayloadError):
+    with pytest.raises(TooLarge):
         client.post("a", bytes(client.max_payload + 1))
 
 

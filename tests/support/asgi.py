@@ -21,6 +21,7 @@ from clew_events.commit import Position
 from clew_events.errors import Unavailable
 from clew_events.listed import Freshness, ListedThread, ThreadList
 from clew_events.listing import ListThreads
+from clew_events.nats_client import LastingClient
 from clew_events.objects import Gone, Message, MessagePage, Resources, TextPart, TextValue, Thread
 from clew_events.queries import GetFeed, GetMessage, GetThread, ListMessages
 from clew_events.replies import Done, Feed, Found
@@ -94,6 +95,7 @@ class Parts:
         self.handler = self.reader = self.js = self.deployment = self.checkpoints = self
         self.tail = self.exporter = self
         self.feeder = "clew_threads_v1"
+        self.nc = LastingClient()
         self.shards = 2
         self.observer = NOBODY
         self.tracing = UNTRACED

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import nats.errors
-from nats.aio.client import Client
 
 from clew_events.cancelling import surely
 from clew_events.client.calls import Clew
 from clew_events.closing import closed
 from clew_events.errors import Unavailable
+from clew_events.nats_client import LastingClient
 from clew_events.servers import addresses, login
 
 PING: Final = 5
@@ -37,13 +37,13 @@ async def connect(
     lost, another is taken. A user and password, or a token, go into the URL. For anything more (TLS files, NKeys,
     ``.creds``) connect with nats-py and hand that connection to :class:`Clew`. Replies come to subjects that begin with
     ``inbox_prefix``, for servers where each user may listen only at its own. Once open, the connection is made
-    again whenever it is lost, for as long as that takes; ``timeout`` is what a call waits, in seconds, before it
-    gives up.
+    again whenever it is lost, for whatever reason and for as long as that takes; ``timeout`` is what a call waits, in
+    seconds, before it gives up.
 
     Raises:
         Unavailable: no server could be reached within ``timeout`` seconds, or none let us in.
     """
-    nc = Client()
+    nc = LastingClient()
     last: list[Exception] = []
 
     async def note(error: Exception) -> None:

@@ -10,7 +10,8 @@ import nats.errors
 from nats.aio.client import Client
 
 from clew_events.backoff import delays
-from clew_events.errors import TooLarge, Unavailable
+from clew_events.errors import Unavailable
+from clew_events.nats_client import check_message, header_size
 
 FIRST_PATIENCE: Final = 1.0
 """Seconds to wait for the first reply; doubled from attempt to attempt, as a loaded service answers late."""
@@ -46,14 +47,17 @@ class Requester:
 
         Raises:
             Unavailable: no answer in time; ``outcome_unknown`` if anyone may have received the request.
-            TooLarge: the payload is more than the server takes.
+            TooLarge: payload and headers are more than the server takes.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
         sent = self._headers(headers)
+        head, inbox = header_size(sent), 2 * self._nc.new_inbox()  # the one that nats-py makes is no longer
         patience, reached = FIRST_PATIENCE, False
         for pause in delays():
             code = "no_reply"
+            # Each time anew: another server of a cluster may take less.
+            check_message(subject, inbox, head, len(payload), self._nc.max_payload)
             try:
                 reply = await self._nc.request(
                     subject, payload, timeout=max(0.001, min(patience, deadline - loop.time())), headers=sent
@@ -64,8 +68,6 @@ class Requester:
                 reached = reached or refusal.code not in UNDONE
             except nats.errors.NoRespondersError:
                 trouble, code = f"nobody answers at {subject}: is Clew running there?", "no_responders"
-            except nats.errors.MaxPayloadError as fault:
-                raise TooLarge(f"{len(payload)} bytes are more than the NATS server takes") from fault
             except (nats.errors.ConnectionClosedError, nats.errors.ConnectionDrainingError) as fault:
                 raise Unavailable(
                     "the connection is closed", code="connection_closed", outcome_unknown=reached

@@ -14,9 +14,8 @@ from typing import Final, NamedTuple
 
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from nats.errors import MaxPayloadError
 
-from clew_events.errors import TooLarge, Unavailable
+from clew_events.errors import Unavailable
 from clew_projections.wire.client import LeanClient
 from clew_projections.wire.headers import status_of
 
@@ -224,10 +223,6 @@ class Exchange:
     def _post(self, subject: str, body: bytes, reply: str, head: bytes) -> None:
         try:
             self._nc.post(subject, body, reply, head)
-        except MaxPayloadError:
-            raise TooLarge(
-                f"{len(body)} bytes are more than the {self._nc.max_payload} that the NATS server takes"
-            ) from None
         except NatsError as fault:
             raise Unavailable(f"the connection to NATS is down: {fault}", outcome_unknown=True) from fault
 

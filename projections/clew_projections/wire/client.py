@@ -17,6 +17,7 @@ from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from clew_events.nats_client import MAX_SUBJECTS, LastingClient, check_message
 from clew_projections.wire.headers import plain, written
 from clew_projections.wire.parsing import LeanParser, Receive
 
@@ -29,8 +30,8 @@ LEANED_ON: Final = {
 """Internals of nats-py that this way leans on. A nats-py without them is refused."""
 
 
-class LeanClient(Client):
-    """A nats-py client that costs less per message."""
+class LeanClient(LastingClient):
+    """A nats-py client that costs less per message, and refuses what would have the server end the connection."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,15 +89,15 @@ class LeanClient(Client):
             ConnectionClosedError: the connection was closed.
             ConnectionDrainingError: the connection is about to be.
             OutboundBufferLimitError: there is no connection now, and no room to keep the message until there is.
-            MaxPayloadError: the body is larger than the server takes.
+            TooLarge: headers and body are more bytes than the server takes, or the subjects are.
         """
         if not subject or _UNFIT_SUBJECT.search(subject) or (reply and _UNFIT_SUBJECT.search(reply)):
             raise errors.BadSubjectError
         size = len(body)
         if self._status != Client.CONNECTED:
             self._hold_open(size)
-        if size > self._max_payload:
-            raise errors.MaxPayloadError
+        if len(head) + size > self._max_payload or 4 * (len(subject) + len(reply)) > MAX_SUBJECTS:
+            check_message(subject, reply, len(head), size, self._max_payload)
         self.stats["out_msgs"] += 1
         self.stats["out_bytes"] += size
         if head:

@@ -8,12 +8,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from clew_events.errors import ClewError, Corrupt, TooLarge, Unavailable
-from clew_services.apps.replying import OK, Reply, code_of, is_reserved, refusal
+from clew_events.errors import ClewError, Corrupt, Unavailable
+from clew_services.apps.replying import OK, Reply, code_of, is_reserved, refusal, send
 from clew_services.observing import NOBODY, Observer
 
 LIMIT: Final = 1024
@@ -85,13 +84,5 @@ class Intake:
         await self._reply(message, reply)
 
     async def _reply(self, message: Msg, reply: Reply) -> None:
-        if not message.reply:
-            return
-        try:
-            await self._nc.publish(message.reply, reply.body, headers=reply.headers)
-        except nats.errors.MaxPayloadError:
-            large = TooLarge("the answer is larger than the NATS server takes: ask for less at once")
-            await self._reply(message, refusal(large))
-        except nats.errors.Error as fault:
-            # Whoever asked gets no reply, asks again, and is answered as it would have been now.
-            _LOG.warning("no reply to %r: %s", message.subject, fault)
+        if message.reply:
+            await send(self._nc, message.reply, reply)

@@ -19,6 +19,7 @@ from faststream.nats import NatsBroker
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from clew_projections.wire.client import LeanClient
 from clew_services.apps.intake import Intake
 from clew_services.apps.replying import Reply
 from clew_services.apps.sturdy import beside
@@ -46,7 +47,7 @@ class _Broker(NatsBroker):
 
 @contextlib.asynccontextmanager
 async def listening(
-    nc: Client, subjects: str, *, queue: str, work: Callable[[Msg], Awaitable[Reply]], observer: Observer = NOBODY
+    nc: LeanClient, subjects: str, *, queue: str, work: Callable[[Msg], Awaitable[Reply]], observer: Observer = NOBODY
 ) -> AsyncIterator[None]:
     """Answer requests on ``subjects`` with what ``work`` makes of them, for as long as the block lasts.
 
@@ -65,12 +66,12 @@ async def listening(
         yield
     finally:
         until = asyncio.get_running_loop().time() + DRAIN
+        # FastStream would drop what has arrived and was not handed over yet, and fails where the connection is closed.
+        subscription, subscriber.subscription = subscriber.subscription, None
         try:
-            # FastStream would drop what has arrived and was not handed over yet.
-            if subscriber.subscription is not None:
+            if subscription is not None:
                 async with asyncio.timeout_at(until):
-                    await subscriber.subscription.drain()  # type: ignore[no-untyped-call]
-                subscriber.subscription = None
+                    await subscription.drain()  # type: ignore[no-untyped-call]
         except (nats.errors.Error, TimeoutError) as fault:
             _LOG.warning("%s could not be drained: %s", queue, str(fault) or type(fault).__name__)
         await intake.finish(until)

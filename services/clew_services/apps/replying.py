@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 import msgspec
+import nats.errors
+from nats.aio.client import Client
 
 from clew_events.errors import (
     AlreadyExists,
@@ -45,6 +48,7 @@ _CODES: Final[dict[type[ClewError], str]] = {
 _RESERVED: Final = ("clew.", "$")
 _ENCODE: Final = msgspec.json.Encoder().encode
 _LONGEST_HEADER: Final = 512
+_LOG: Final = logging.getLogger("clew.nats")
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -70,6 +74,21 @@ def code_of(error: ClewError) -> str:
     if error.code == Conflict.default_code:
         return "412"  # what the caller made a condition does not hold
     return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), "500")
+
+
+async def send(nc: Client, subject: str, reply: Reply) -> None:
+    """Send a reply. One that is larger than the server takes is replaced by a refusal that says so.
+
+    What cannot be sent is logged: whoever asked gets no reply, and asks again.
+    """
+    try:
+        try:
+            await nc.publish(subject, reply.body, headers=reply.headers)
+        except TooLarge as fault:
+            short = refusal(TooLarge(f"the answer is too large, ask for less at once: {fault.message}"))
+            await nc.publish(subject, short.body, headers=short.headers)
+    except (nats.errors.Error, TooLarge) as fault:
+        _LOG.warning("no reply to %r: %s", subject[:_LONGEST_HEADER], fault)
 
 
 def is_reserved(subject: str) -> bool:

@@ -8,16 +8,14 @@ would fall silent, yet look connected. This client takes what it can read of suc
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Final
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from clew_events.cancelling import surely
 from clew_projections.wire.client import LeanClient
+from clew_services.nats_connection import Troubles
 
-_LOG = logging.getLogger("clew.nats")
 _PENDING: Final = 64 * 1024 * 1024
 
 
@@ -43,19 +41,16 @@ class SturdyClient(LeanClient):
         )
 
 
-async def _note(error: Exception) -> None:
-    _LOG.warning("NATS connection: %s", str(error) or type(error).__name__)
-
-
-async def beside(nc: Client, *, name: str) -> SturdyClient:
+async def beside(nc: LeanClient, *, name: str) -> SturdyClient:
     """A second connection to where ``nc`` is connected, made again for as long as it takes when it is lost.
 
     What listens for strangers has its own connection: a flood of requests, or being cut off for reading too
     slowly, then never delays or takes down the one that the log is written over, and it can be drained by
-    itself.
+    itself. If it is closed for good, that ends ``nc`` too, as far as :attr:`LastingClient.ended` tells.
     """
     found = {server.geturl() for server in nc.discovered_servers}
-    twin = SturdyClient()
+    twin, troubles = SturdyClient(), Troubles(name)
+    twin.ended = nc.ended
     connecting = twin.connect(
         [url for server in nc.servers if (url := server.geturl()) not in found],
         name=name,
@@ -63,7 +58,8 @@ async def beside(nc: Client, *, name: str) -> SturdyClient:
         reconnect_time_wait=nc.options["reconnect_time_wait"],
         ping_interval=nc.options["ping_interval"],
         pending_size=_PENDING,
-        error_cb=_note,
+        error_cb=troubles.note,
+        reconnected_cb=troubles.forget,
         tls=nc.options.get("tls"),
         user=nc.options["user"],
         password=nc.options["password"],

@@ -15,7 +15,7 @@ from clew_services.http.checkpoints import Checkpoints
 from clew_services.http.edge import Doorway, Edge, Nowhere, Respond, Show, Window
 from clew_services.http.events import Events
 from clew_services.http.explorer import explorer_routes
-from clew_services.http.health import Readiness, alive
+from clew_services.http.health import Liveness, Readiness
 from clew_services.http.listing import Listing
 from clew_services.http.live import Live
 from clew_services.http.messages import Messages
@@ -98,7 +98,7 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
         ),
         Route("/v1/checkpoints", doorway(reading="audit", versioned=False, GET=checkpoints.page)),
         Route("/v1/checkpoints/{number}", doorway(reading="audit", versioned=False, GET=checkpoints.retrieve)),
-        Route("/healthz", Window(alive)),
+        Route("/healthz", Window(Liveness(clew).show)),
         Route("/readyz", Window(Readiness(clew, settings.stuck_after).show)),
         Route("/openapi.json", Window(description)),
         *explorer_routes(),

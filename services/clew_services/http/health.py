@@ -19,8 +19,11 @@ GETS_NOWHERE: Final = (
 )
 
 
+CLOSED: Final = "A connection to NATS was closed for good: this process ends, to be started again."
+
+
 class Health(Struct, frozen=True):
-    """Whether the process lives. There is nothing that it could say against that."""
+    """Whether the process lives, and can go on living; ``reasons`` say why not."""
 
     ok: bool
     reasons: tuple[str, ...] = ()
@@ -59,9 +62,17 @@ class Found(Struct, frozen=True, kw_only=True):
     parked: int | None
 
 
-async def alive() -> Answer:
-    """``GET /healthz``: this process answers, which is all it says."""
-    return json_answer(Health(ok=True))
+class Liveness:
+    """``GET /healthz``: this process answers, and its connections to NATS are open or are being made again."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._ended = parts.nc.ended
+
+    async def show(self) -> Answer:
+        """200, or 503 when the process can do nothing more and is about to end."""
+        if self._ended.is_set():
+            return json_answer(Health(ok=False, reasons=(CLOSED,)), 503)
+        return json_answer(Health(ok=True))
 
 
 class Readiness:

@@ -9,6 +9,7 @@ from clew_events.blame import Blame
 from clew_events.commands import Command
 from clew_events.difference import Difference
 from clew_events.listing import ListThreads
+from clew_events.nats_client import LastingClient
 from clew_events.past import Then
 from clew_events.queries import (
     GetBlame,
@@ -120,6 +121,10 @@ class Parts(Protocol):
     @property
     def exporter(self) -> Exporter:
         """What makes audit packs."""
+
+    @property
+    def nc(self) -> LastingClient:
+        """The connection to NATS."""
 
     @property
     def js(self) -> Api:

@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Final, Literal, assert_never, get_args
 
+from clew_events.errors import Unavailable
 from clew_projections.index.feeding import Due
 from clew_services import compose
 from clew_services.apps import serve_commands, serve_inbox, serve_queries
 from clew_services.checkpoints.serving import serve_checkpoints
 from clew_services.http.edge import Show
-from clew_services.http.health import Readiness
+from clew_services.http.health import CLOSED, Readiness
 from clew_services.http.serve import serve_http
 from clew_services.keys import Keys
 from clew_services.metrics.deployment import DeploymentMetrics
@@ -75,7 +76,8 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
                 services.append(partial(_feed_index, clew, settings, False))
         begun()
         try:
-            await _together([Sampling(instruments, clew).run, *services], stop, facts)
+            watch = partial(_watch_connections, clew)
+            await _together([Sampling(instruments, clew).run, watch, *services], stop, facts)
         except ExceptionGroup as group:
             raise _first(group) from group
 
@@ -118,6 +120,23 @@ async def _together(services: Sequence[_Service], stop: asyncio.Event, facts: di
         _collect_less()
         readiness.announce(facts)
         _LOG.info("ready%s", "".join(f" {name} {value}" for name, value in facts.items()))
+
+
+async def _watch_connections(clew: compose.Clew, stop: asyncio.Event, ready: asyncio.Event) -> None:
+    """Return when ``stop`` is set.
+
+    Raises:
+        Unavailable: a connection to NATS was closed for good, so that this process can do nothing more.
+    """
+    ready.set()
+    ended, stopped = asyncio.create_task(clew.nc.ended.wait()), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ended.cancel()
+        stopped.cancel()
+    if clew.nc.ended.is_set():
+        raise Unavailable(CLOSED, code="nats_closed")
 
 
 async def _ready_or_ended(service: _Service, stop: asyncio.Event, ready: asyncio.Event) -> None:

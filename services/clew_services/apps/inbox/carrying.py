@@ -142,10 +142,7 @@ class Carrier:
     async def _reply(self, letter: Letter | None, reply: Reply) -> None:
         if letter is None or letter.command.reply_to is None:
             return
-        try:
-            await self._nc.publish(letter.command.reply_to, reply.body, headers=reply.headers)
-        except nats.errors.Error as fault:
-            _LOG.warning("no reply to %r: %s", letter.command.reply_to, fault)
+        await replying.send(self._nc, letter.command.reply_to, reply)
 
     async def _acknowledge(self, message: Msg, _: _Try) -> None:
         self._lease.check()
