@@ -102,7 +102,16 @@ class Clew:
         repeats = Repeats(self.current, self.histories)
         log = tracing.log(Log(js, deployment.shards, observer=observer))
         self.handler = tracing.handler(
-            Handler(log, self.current, self.histories, repeats, self.memory, limits=limits, observer=observer)
+            Handler(
+                log,
+                self.current,
+                self.histories,
+                repeats,
+                self.memory,
+                limits=limits,
+                max_payload=lambda: min(self.nc.max_payload, deployment.max_msg_size),
+                observer=observer,
+            )
         )
         self.trail = Trail(js, self.histories)
         self.feed = Feed(js, deployment.shards)

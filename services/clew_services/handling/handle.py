@@ -30,6 +30,7 @@ from clew_projections.present.present import Present
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.deciding.decide import decide
 from clew_services.deciding.limits import DEFAULT, Limits
+from clew_services.deciding.sizes import check_sizes
 from clew_services.handling.log import Appended, Log
 from clew_services.handling.outcome import outcome
 from clew_services.handling.repeats import Repeats
@@ -80,8 +81,10 @@ class Handler:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         limits: Limits = DEFAULT,
+        max_payload: Callable[[], int],
         observer: Observer = NOBODY,
     ) -> None:
+        """``max_payload`` is how many bytes one message of the server may have now, headers included."""
         self._log = log
         self._current = current
         self._histories = histories
@@ -90,6 +93,7 @@ class Handler:
         self._turns = Turns()
         self._clock = clock
         self._limits = limits
+        self._max_payload = max_payload
         self._observer = observer
 
     async def handle(
@@ -109,6 +113,7 @@ class Handler:
 
         Raises:
             Rejected: the rules refuse it; see :mod:`clew_services.deciding.decide`.
+            TooLarge: its commit, or a view after it, has more bytes than the server takes.
             IdReused: its id was spent on another.
             Conflict: the thread is not at ``expected_version``, or others were faster too often.
             Unavailable: the log does not answer; the same command under the same id may be sent again.
@@ -157,17 +162,17 @@ class Handler:
         if (before := await self._repeats.answered(*asked)) is not None:
             return _Ended(before, "repeat")
         try:
-            events = self._decide(task, ground)
+            commit = self._decide(task, ground)
         except (Rejected, Conflict):
             if ground.fresh:
                 raise
             return None
-        if not events:
+        if commit is None:
             position = Position(self._histories.shard(task.address), view.seq)
             return _Ended(outcome(task.command, view, ground.message, position), "nothing") if ground.fresh else None
         if fence is not None:
             fence()
-        appended = await self._log.append(self._commit(task, view, events), view.seq, trace)
+        appended = await self._log.append(commit, view.seq, trace)
         if not isinstance(appended, Appended):
             self._observer.guard_failed(appended.why)
             if appended.why == "stale" or not ground.fresh:
@@ -180,7 +185,8 @@ class Handler:
         recorded = appended.recorded
         return _Ended(outcome(task.command, after, ground.message, recorded.position, recorded.commit), "ok")
 
-    def _decide(self, task: _Task, ground: _Ground) -> tuple[Event, ...]:
+    def _decide(self, task: _Task, ground: _Ground) -> Commit | None:
+        """The commit that carries out a command, none if there is nothing to do."""
         expected = task.command.expected_version
         if expected is not None and expected != ground.thread.n:
             raise Conflict(
@@ -188,7 +194,12 @@ class Handler:
                 param="expected_version",
             )
         known = task.command, task.address.thread, task.id, ground.thread, ground.message
-        return decide(*known, limits=self._limits)
+        events = decide(*known, limits=self._limits)
+        if not events:
+            return None
+        commit = self._commit(task, ground.thread, events)
+        check_sizes(commit, ground.thread, ground.message, self._max_payload())
+        return commit
 
     def _commit(self, task: _Task, view: ThreadView, events: tuple[Event, ...]) -> Commit:
         now = self._clock()

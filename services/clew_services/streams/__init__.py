@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Final
 
 from msgspec import Struct
 
@@ -29,12 +30,20 @@ from clew_services.streams.existing import (
 from clew_services.streams.half import refuse_half
 from clew_services.streams.wanted import consumers, streams
 
+NO_LIMIT: Final = -1
+LARGEST_MESSAGE: Final = 2**31 - 1
+"""Bytes that no message of NATS can have more than."""
+
 
 class Deployment(Struct, frozen=True):
-    """What a running deployment was initialised with, and by what it is told from others."""
+    """What a running deployment was initialised with, and by what it is told from others.
+
+    ``max_msg_size`` is how many bytes a commit may have, headers included.
+    """
 
     shards: int
     replicas: int
+    max_msg_size: int
     identity: str
 
 
@@ -101,7 +110,7 @@ async def verify(js: JetStream) -> Deployment:
         raise Unavailable("there is no Clew on this NATS server yet: run 'clew init'", code="not_initialised")
     await refuse_half(js, first)
     shards, replicas = shards_of(first), int(str(first.get("num_replicas", 1)))
-    max_msg_size = int(str(first.get("max_msg_size", -1)))
+    max_msg_size = int(str(first.get("max_msg_size", NO_LIMIT)))
     await hold_streams(js, streams(shards, replicas, max_msg_size))
     await hold_consumers(js, consumers())
     while True:
@@ -112,7 +121,8 @@ async def verify(js: JetStream) -> Deployment:
             if (await Alias(js).written()).record.live == live:
                 raise
             continue  # it was live until a moment ago, and may be gone by now
-        return Deployment(shards, replicas, await identity(js))
+        most = max_msg_size if max_msg_size != NO_LIMIT else LARGEST_MESSAGE
+        return Deployment(shards, replicas, most, await identity(js))
 
 
 async def identity(js: JetStream) -> str:
