@@ -212,7 +212,8 @@ class ProofReply(Struct, frozen=True, omit_defaults=True):
 class Rejection(Struct, frozen=True, kw_only=True):
     """An inbox command that was refused: what it said, byte for byte if it was text, and why.
 
-    ``shortened`` says that the body was too large to be kept whole.
+    ``shortened`` says that the body was too large to be kept whole: then ``body`` is how it begins, ``size`` is how
+    many bytes it had, and ``sha256`` is the hash of all of them.
     """
 
     tenant: str
@@ -222,3 +223,5 @@ class Rejection(Struct, frozen=True, kw_only=True):
     error: Fault
     body: str
     shortened: bool = False
+    size: int | None = None
+    sha256: str | None = None

@@ -38,6 +38,8 @@ INBOX_STREAM: Final = "CLEW_INBOX"
 REJECTED_STREAM: Final = "CLEW_REJECTED"
 CHECKPOINT_STREAM: Final = "CLEW_CHECKPOINTS"
 MAX_SHARDS: Final = 64
+LONGEST_TENANT: Final = 64
+LONGEST_THREAD: Final = 128
 
 
 class Address(NamedTuple):
@@ -45,6 +47,11 @@ class Address(NamedTuple):
 
     tenant: str
     thread: str
+
+
+def is_addressable(address: Address) -> bool:
+    """Whether an address is short enough for the keys and subjects that follow from it; all that Clew makes are."""
+    return len(address.tenant) <= LONGEST_TENANT and len(address.thread) <= LONGEST_THREAD
 
 
 def shard_of(thread: str, shards: int) -> int:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from clew_events.subjects import Address
+from clew_events import ids
+from clew_events.subjects import Address, is_addressable
 
 CHECKPOINTS: Final = "_checkpoint"
 PARKED: Final = "_parked"
@@ -51,4 +52,6 @@ def proved_key(shard: int) -> str:
 
 def parked_key(address: Address) -> str:
     """The key that says that a thread's history cannot be folded, and why."""
+    if not is_addressable(address):
+        return f"{PARKED}._.{ids.derived('long-', *address)}"
     return f"{PARKED}.{address.tenant}.{address.thread}"

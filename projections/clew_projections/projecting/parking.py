@@ -15,12 +15,15 @@ from msgspec import Struct
 
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt
-from clew_events.subjects import Address
+from clew_events.subjects import Address, is_addressable
 from clew_projections.buckets.bucket import Bucket, LostRace
 from clew_projections.buckets.keys import PARKED, parked_key
 from clew_projections.projecting.applying import Projecting
 
 logger = logging.getLogger(__name__)
+
+LONGEST_REASON: Final = 4096
+"""Characters that are kept of a reason: it may quote what it found."""
 
 
 class Parked(Struct, frozen=True, kw_only=True):
@@ -52,16 +55,17 @@ async def park(threads: Bucket, address: Address, fault: Corrupt) -> None:
     value = await threads.latest(key)
     if value is not None and value.body:
         return
-    logger.error("thread %s of tenant %s is parked: %s", address.thread, address.tenant, fault)
-    reason = Parked(
+    reason = fault.message[:LONGEST_REASON]
+    logger.error("thread %.128s of tenant %.64s is parked: %s", address.thread, address.tenant, reason)
+    record = Parked(
         tenant=address.tenant,
         thread=address.thread,
         code=fault.code,
-        reason=fault.message,
+        reason=reason,
         since=datetime.now(UTC),
     )
     try:
-        await threads.put(key, msgspec.json.encode(reason), value.revision if value is not None else 0)
+        await threads.put(key, msgspec.json.encode(record), value.revision if value is not None else 0)
     except LostRace:
         return
 
@@ -85,6 +89,8 @@ async def retry(threads: Bucket, projecting: Projecting) -> int:
     released = 0
     for each in await parked(threads):
         address = Address(each.tenant, each.thread)
+        if not is_addressable(address):
+            continue
         try:
             await projecting.catch_up(address)
         except Corrupt:

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from clew_events.errors import Unavailable
-from clew_events.subjects import Address, address_of
+from clew_events.errors import Corrupt, Unavailable
+from clew_events.subjects import Address, address_of, is_addressable
 from clew_projections.buckets.bucket import Bucket
 from clew_projections.buckets.checkpoint import Checkpoint
 from clew_projections.projecting.applying import Projecting
@@ -102,7 +102,10 @@ class Projector:
         if not threads:
             return
         refused: Unavailable | None = None
-        for address, fault in (await self._projecting.apply(threads)).items():
+        possible = {address: some for address, some in threads.items() if is_addressable(address)}
+        faults = await self._projecting.apply(possible)
+        faults |= {address: _impossible(address) for address in threads.keys() - possible.keys()}
+        for address, fault in faults.items():
             if isinstance(fault, Unavailable):
                 refused = fault
                 del threads[address]
@@ -116,3 +119,11 @@ class Projector:
         if refused is not None:
             raise refused
         self._projected(len(done), (time.time_ns() - min(delivery.at for delivery in done)) / 1e9)
+
+
+def _impossible(address: Address) -> Corrupt:
+    return Corrupt(
+        f"tenant '{address.tenant[:64]}' and thread '{address.thread[:128]}' have {len(address.tenant)} and "
+        f"{len(address.thread)} characters, which no thread of Clew's has",
+        code="impossible_address",
+    )

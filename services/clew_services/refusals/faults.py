@@ -135,4 +135,5 @@ def _own_words(refused: msgspec.ValidationError) -> Invalid:
     found = _AT.match(str(refused))
     text, path = (found["words"], found["path"].removesuffix("[...]")) if found else (str(refused), "")
     where = f"'{words.shown(path, 256)}'" if path else "body"
-    return Invalid(f"Invalid {where}: {text.replace('`', chr(39))}.", param=path or None)
+    said = text[: words.LONGEST_PARAM].replace("`", "'")
+    return Invalid(f"Invalid {where}: {said}.", param=path[: words.LONGEST_PARAM] or None)

@@ -12,7 +12,7 @@ from typing import Final
 from clew_events.errors import Invalid
 
 _LONGEST_SHOWN: Final = 64
-_LONGEST_PARAM: Final = 1024
+LONGEST_PARAM: Final = 1024
 
 _KINDS: Final[dict[type, str]] = {
     type(None): "null",
@@ -163,7 +163,7 @@ def wrong_prefix(path: str, value: str, prefix: str) -> Invalid:
 
 
 def _param(path: str) -> str | None:
-    return shown(path, _LONGEST_PARAM) or None
+    return shown(path, LONGEST_PARAM) or None
 
 
 def _number(value: int) -> str:
