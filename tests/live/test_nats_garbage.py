@@ -127,3 +127,10 @@ async def test_the_largest_message_the_server_takes_is_answered(clew: Clew, depl
         reply = await nc.request("clew.cmd.default.create_thread", full, timeout=60)
         assert reply.headers["Nats-Service-Error-Code"] == "400"
         await still_served(nc)
+
+
+async def test_a_message_that_is_no_text_deafens_no_connection(clew: Clew, deployment):
+    await clew.nc.subscribe("anything.*")
+    await throw(deployment.port, [frame(b"anything.\xff", b"", b"", b"{}"), frame(b"anything.a", b"\xfe", b"", b"")])
+    await clew.js.api("INFO")
+    assert clew.connection.made == 1

@@ -28,7 +28,7 @@ from nats.js import api
 from nats.js.object_store import ObjectStore
 
 from clew_events.codec import UNREADABLE
-from clew_events.errors import Unavailable
+from clew_events.errors import TooLarge, Unavailable
 from clew_projections.index.schema import INDEX_FORMAT
 from clew_projections.jetstream.calls import JetStream
 from clew_projections.jetstream.replicas import whole
@@ -118,7 +118,7 @@ class Snapshots:
             try:
                 with packed.open("rb", buffering=0) as data:
                     await self._objects.put(name, data, meta)  # type: ignore[arg-type]  # it asks for readinto alone
-            except (NatsError, TimeoutError) as fault:
+            except (NatsError, TimeoutError, TooLarge) as fault:
                 raise Unavailable(f"the snapshot of the index was not taken: {fault}", code="no_snapshot") from fault
         stored = {each.name: each for each in await self.usable()}
         await self._remove_old()

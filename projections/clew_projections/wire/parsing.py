@@ -80,12 +80,13 @@ class LeanParser(Parser):
             if stop + 2 > end:
                 return at, stop + 2 - at
             at = stop + 2
-            if (receive := receivers.get(sid)) is None:
-                await client.queue(int(sid), subject, reply, data[body:stop], data[start:body])
-                continue
-            stats["in_msgs"] += 1
-            stats["in_bytes"] += stop - body
+            receive = receivers.get(sid)
             try:
+                if receive is None:
+                    await client.queue(int(sid), subject, reply, data[body:stop], data[start:body])
+                    continue
+                stats["in_msgs"] += 1
+                stats["in_bytes"] += stop - body
                 receive(subject, reply, data[start:body], data[body:stop])
             except Exception as fault:  # noqa: BLE001 - the connection has others who listen
                 await client.failed(fault)
