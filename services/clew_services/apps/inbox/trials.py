@@ -33,11 +33,15 @@ _LOG: Final = logging.getLogger("clew.inbox")
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """Which command ``holder`` is trying alone, if any, and how many died of those that are still in doubt."""
+    """Which command ``holder`` is trying alone, if any, and how many died of those that are still in doubt.
+
+    ``handed_out`` is up to which sequence all that is in the inbox is in doubt.
+    """
 
     holder: str
     trying: str | None = None
     deaths: dict[str, int] = {}
+    handed_out: int = 0
 
 
 class Trials:
@@ -57,20 +61,26 @@ class Trials:
         self._nobody = asyncio.Event()
         self._nobody.set()
 
-    async def begin(self, handed_out: int) -> None:
+    async def begin(self, handed_out: int, *, last_seq: int) -> None:
         """Find out who died of what; in doubt is all that stands in the inbox up to the sequence ``handed_out``.
 
+        That is noted, as are deaths: whoever comes next is not told by the inbox what was delivered before this.
+        ``last_seq`` is that of the inbox, by which a note about one that was there before it is told.
+
         Raises:
-            Unavailable: the note cannot be read.
+            Lost: somebody else leads.
+            Unavailable: the note cannot be read or written.
         """
         value = await self._bucket.latest(KEY)
         note = msgspec.json.decode(value.body, type=Note) if value is not None and value.body else Note(holder="")
         self._revision = value.revision if value is not None else 0
         self._noted, self._deaths, self._survived = note.trying, dict(note.deaths), set()
-        self._handed_out = handed_out
+        self._handed_out = max(handed_out, note.handed_out if note.handed_out <= last_seq else 0)
         if note.trying is not None and note.holder != self._holder:
             self._deaths[note.trying] = self._deaths.get(note.trying, 0) + 1
             _LOG.warning("a process that tried %s alone is gone: that makes %d", note.trying, self._deaths[note.trying])
+        if self._deaths != note.deaths or self._handed_out != note.handed_out:
+            await self._note(None)
 
     def deadly(self, message: Msg) -> Corrupt | None:
         """Why a command is not to be tried again, if it is not."""
@@ -138,7 +148,9 @@ class Trials:
         self._deaths.pop(place, None)
 
     async def _note(self, trying: str | None) -> None:
-        body = msgspec.json.encode(Note(holder=self._holder, trying=trying, deaths=self._deaths))
+        body = msgspec.json.encode(
+            Note(holder=self._holder, trying=trying, deaths=self._deaths, handed_out=self._handed_out)
+        )
         try:
             self._revision = await self._bucket.put(KEY, body, self._revision)
         except LostRace:
