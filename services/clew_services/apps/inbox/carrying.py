@@ -72,7 +72,8 @@ class Carrier:
         for attempt, pause in enumerate(delays(first=0.1, longest=LONGEST_PAUSE)):
             try:
                 await step(message, _Try(is_first=attempt == 0, is_last=failures + 1 >= ENOUGH))
-            except (Lost, Over):
+            except (Lost, Over) as fault:
+                self._term.end(fault.message)  # or its thread would stand still until then
                 return False
             except Unavailable as fault:
                 _LOG.warning("inbox %d waits: %s", seq, fault)
