@@ -14,6 +14,8 @@ from nats.aio.msg import Msg
 from nats.js.api import ConsumerInfo
 from nats.js.client import JetStreamContext
 
+from clew_events.client import Clew as Publisher
+from clew_events.commands import CreateThread
 from clew_events.commit import Recorded
 from clew_events.errors import Unavailable
 from clew_events.replies import Rejection
@@ -22,6 +24,7 @@ from clew_services.apps import serve_inbox
 from clew_services.compose import Clew
 from support.deployments import connected_client
 from support.nats_services import child, served
+from support.truth import log_of
 
 GETS_AS_FAR_AS = """
 from clew_services.handling.handle import Handler
@@ -56,6 +59,34 @@ async def leave(js: JetStreamContext, command: str, body: object, headers: dict[
 
 async def commits(clew: Clew, thread: str) -> list[Recorded]:
     return [each async for each in clew.histories.after(Address("default", thread), 0)]
+
+
+async def test_no_tenants_message_hides_anothers(clew: Clew, nc: Client, js: JetStreamContext):
+    theirs = Publisher(nc, tenant="globex", timeout=60)
+    for number in range(20):
+        command = CreateThread(id=f"one-{number}", thread_id=f"thread_{number}")
+        headers = {"Nats-Msg-Id": f"globex:create_thread:{command.thread_id}:{command.id}"}
+        await js.publish("clew.inbox.acme.create_thread", b"{}", headers=headers)
+        stored = await theirs.enqueue(command)
+        assert (await js.get_msg("CLEW_INBOX", stored)).subject == "clew.inbox.globex.create_thread"
+    async with served(clew, (serve_inbox,)):
+        await emptied(js)
+    log = await log_of(clew)
+    assert {f"thread_{number}" for number in range(20)} == {each.thread for each in log if each.tenant == "globex"}
+
+
+async def test_what_the_server_takes_for_a_repeat_of_anybodys_message_is_left_again(clew: Clew, nc: Client, js):
+    """As where something between the client and the server sets the header."""
+    publish = nc.publish
+
+    async def marked(subject: str, *of: Any, headers: dict[str, str] | None = None, **more: Any) -> None:
+        mark = {"Nats-Msg-Id": "1"} if subject.startswith("clew.inbox.") else {}
+        await publish(subject, *of, headers={**(headers or {}), **mark} or None, **more)
+
+    nc.publish = marked  # type: ignore[method-assign]
+    client = Publisher(nc, timeout=60)
+    first = await client.enqueue(CreateThread(thread_id="thread_a"))
+    assert await client.enqueue(CreateThread(thread_id="thread_b")) > first
 
 
 async def emptied(js: JetStreamContext) -> None:
