@@ -34,11 +34,13 @@ _LOG: Final = logging.getLogger("clew.inbox")
 
 
 class Pull:
-    """Messages of a term's consumer, each once and in order, or the term is over."""
+    """Asks for one term. It listens before the term begins, so that on a cluster all servers know by then that it does.
 
-    def __init__(self, nc: Client, term: Term) -> None:
+    Deliveries that were lost are found by the numbers that the consumer gives them.
+    """
+
+    def __init__(self, nc: Client) -> None:
         self._nc = nc
-        self._term = term
         self._connections = nc.stats["reconnects"]
         self._most = max(BYTES, 2 * nc.max_payload)
         self._inbox = nc.new_inbox()
@@ -47,12 +49,23 @@ class Pull:
         self._arrived: asyncio.Queue[Msg] = asyncio.Queue()
         self._subscription: Subscription | None = None
 
-    async def next(self) -> list[Msg]:
-        """What there is; waits a moment for the first, and may give none."""
-        batch = await self._batch()
+    async def open(self) -> None:
+        """Listen.
+
+        Raises:
+            Unavailable: there is no connection.
+        """
+        try:
+            self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._arrived.put)
+        except nats.errors.Error as fault:
+            raise Unavailable(f"the inbox cannot be read: {fault}") from fault
+
+    async def next(self, term: Term) -> list[Msg]:
+        """What there is; waits a moment for the first, and may give none. What it finds out may end the term."""
+        batch = await self._batch(term)
         if self._nc.stats["reconnects"] != self._connections:
-            self._term.end("the connection to NATS was lost, and with it what was on its way")
-        return [each for each in batch if not await self._is_status(each)]
+            term.end("the connection to NATS was lost, and with it what was on its way")
+        return [each for each in batch if not await self._is_status(each, term)]
 
     async def close(self) -> None:
         """Listen no more."""
@@ -60,9 +73,9 @@ class Pull:
             with contextlib.suppress(nats.errors.Error):
                 await self._subscription.unsubscribe()
 
-    async def _batch(self) -> list[Msg]:
+    async def _batch(self, term: Term) -> list[Msg]:
         try:
-            await self._ask()
+            await self._ask(term.consumer)
             async with asyncio.timeout(WAIT + _SLACK):
                 batch = [await self._arrived.get()]
         except TimeoutError:
@@ -75,41 +88,39 @@ class Pull:
             batch.append(self._arrived.get_nowait())
         return batch
 
-    async def _ask(self) -> None:
-        if self._subscription is None:
-            self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._arrived.put)
+    async def _ask(self, consumer: str) -> None:
         if self._wanted > 0:
             return
         self._requests += 1
         self._wanted = LIMIT
         request = {"batch": LIMIT, "max_bytes": self._most, "expires": int(WAIT * 1_000_000_000)}
         await self._nc.publish(
-            f"$JS.API.CONSUMER.MSG.NEXT.{INBOX_STREAM}.{self._term.consumer}",
+            f"$JS.API.CONSUMER.MSG.NEXT.{INBOX_STREAM}.{consumer}",
             msgspec.json.encode(request),
             reply=f"{self._inbox}.{self._requests}",
         )
 
-    async def _is_status(self, arrived: Msg) -> bool:
+    async def _is_status(self, arrived: Msg, term: Term) -> bool:
         if arrived.reply:
             self._wanted -= 1
             return False
         if arrived.subject == f"{self._inbox}.{self._requests}":
-            await self._see_to_end(arrived.headers or {})
+            await self._see_to_end(arrived.headers or {}, term)
         return True
 
-    async def _see_to_end(self, status: Mapping[str, str]) -> None:
+    async def _see_to_end(self, status: Mapping[str, str], term: Term) -> None:
         self._wanted = 0
         if status.get("Description") == _DELETED:
-            self._term.end("its consumer was deleted")
+            term.end("its consumer was deleted")
         elif status.get("Status") == _NOBODY:
-            await self._see_to_silence()
+            await self._see_to_silence(term)
 
-    async def _see_to_silence(self) -> None:
+    async def _see_to_silence(self, term: Term) -> None:
         try:
-            if await self._term.is_there():
+            if await term.is_there():
                 await self._wait("its consumer has no leader")
             else:
-                self._term.end("its consumer is gone")
+                term.end("its consumer is gone")
         except Unavailable as fault:
             await self._wait(str(fault))
 

@@ -53,26 +53,33 @@ async def lead(
         Over: the term has ended, and another is to begin.
         Unavailable: the inbox does not answer.
     """
-    term = await terms.begin(clew.js, lease, trials)
-    pull, taken = Pull(nc, term), _Taken(term, Carrier(clew, nc, term, trials, stop))
+    pull = Pull(nc)
+    await pull.open()
+    try:
+        term = await terms.begin(clew.js, lease, trials)
+        if ready is not None:
+            ready.set()
+        await _carry_out(term, pull, _Taken(term, Carrier(clew, nc, term, trials, stop)), stop)
+        await term.close()
+    finally:
+        await pull.close()
+
+
+async def _carry_out(term: Term, pull: Pull, taken: _Taken, stop: asyncio.Event) -> None:
     assuring = asyncio.create_task(taken.assure())
-    if ready is not None:
-        ready.set()
     try:
         while not stop.is_set():
             term.check()
             if taken.is_full:
                 await taken.some_done(WAIT)
                 continue
-            for message in await pull.next():
+            for message in await pull.next(term):
                 term.check()
                 taken.take(message)
         await taken.finish()
-        await term.close()
     finally:
         assuring.cancel()
         await taken.abandon()
-        await pull.close()
 
 
 class _Taken:
