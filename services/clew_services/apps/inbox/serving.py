@@ -1,9 +1,9 @@
 """Serving the inbox: standing by, leading, standing by again, until told to stop.
 
 Not a FastStream subscriber, for three reasons found in its version 0.7.8: its pull subscriber creates the consumer when
-it is missing, with settings of its own, where Clew only ever uses what ``clew init`` made; in batches it holds a lone
-command back until its timeout is over, and otherwise handles all it fetched at once, in no order; and it fetches
-without regard to what is still in the works.
+it is missing, with settings of its own, where here each term has another; in batches it holds a lone command back until
+its timeout is over, and otherwise handles all it fetched at once, in no order; and it fetches without regard to what is
+still in the works.
 """
 
 from __future__ import annotations
