@@ -1,7 +1,7 @@
 // Change threads from Node, with the ordinary NATS client: npm install nats
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { connect, ErrorCode, headers } from "nats";
+import { connect, ErrorCode } from "nats";
 
 const PATIENCE = 10_000;
 const WORTH_REPEATING = [ErrorCode.Timeout, ErrorCode.NoResponders, ErrorCode.Disconnect];
@@ -45,13 +45,8 @@ try {
 // The inbox: stored now, carried out when a handler is there.
 const outcomes = nc.subscribe("shop.outcomes", { max: 1 });
 const message = { role: "assistant", content: "It is on its way." };
-const about = headers();
-about.set("Nats-Msg-Id", randomUUID());
-await nc
-  .jetstream()
-  .publish("clew.inbox.default.add_message", JSON.stringify({ thread_id, message, reply_to: "shop.outcomes" }), {
-    headers: about,
-  });
+const later = { id: randomUUID(), thread_id, message, reply_to: "shop.outcomes" };
+await nc.jetstream().publish("clew.inbox.default.add_message", JSON.stringify(later));
 for await (const outcome of outcomes) console.log(Object.keys(outcome.json())[0]);
 
 const page = await nc.request("clew.query.default.list_messages", JSON.stringify({ thread_id, order: "asc" }));

@@ -184,8 +184,6 @@ def _headers(kind: type[Struct]) -> Part:
         return {"Nats-Service-Error": _ERROR, "Nats-Service-Error-Code": _ERROR_CODE}
     if kind is Commit:
         return {"traceparent": _TRACE, "Nats-Msg-Id": _ID, "Nats-Sequence": _SEQUENCE}
-    if kind in COMMANDS.values():
-        return {"traceparent": _TRACE, "Nats-Msg-Id": _ID}
     return {"traceparent": _TRACE}
 
 

@@ -11,8 +11,11 @@ import msgspec
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js.api import ConsumerInfo
 from nats.js.client import JetStreamContext
 
+from clew_events.client import Clew as Publisher
+from clew_events.commands import CreateThread
 from clew_events.commit import Recorded
 from clew_events.errors import Unavailable
 from clew_events.replies import Rejection
@@ -21,6 +24,7 @@ from clew_services.apps import serve_inbox
 from clew_services.compose import Clew
 from support.deployments import connected_client
 from support.nats_services import child, served
+from support.truth import log_of
 
 GETS_AS_FAR_AS = """
 from clew_services.handling.handle import Handler
@@ -55,6 +59,34 @@ async def leave(js: JetStreamContext, command: str, body: object, headers: dict[
 
 async def commits(clew: Clew, thread: str) -> list[Recorded]:
     return [each async for each in clew.histories.after(Address("default", thread), 0)]
+
+
+async def test_no_tenants_message_hides_anothers(clew: Clew, nc: Client, js: JetStreamContext):
+    theirs = Publisher(nc, tenant="globex", timeout=60)
+    for number in range(20):
+        command = CreateThread(id=f"one-{number}", thread_id=f"thread_{number}")
+        headers = {"Nats-Msg-Id": f"globex:create_thread:{command.thread_id}:{command.id}"}
+        await js.publish("clew.inbox.acme.create_thread", b"{}", headers=headers)
+        stored = await theirs.enqueue(command)
+        assert (await js.get_msg("CLEW_INBOX", stored)).subject == "clew.inbox.globex.create_thread"
+    async with served(clew, (serve_inbox,)):
+        await emptied(js)
+    log = await log_of(clew)
+    assert {f"thread_{number}" for number in range(20)} == {each.thread for each in log if each.tenant == "globex"}
+
+
+async def test_what_the_server_takes_for_a_repeat_of_anybodys_message_is_left_again(clew: Clew, nc: Client, js):
+    """As where something between the client and the server sets the header."""
+    publish = nc.publish
+
+    async def marked(subject: str, *of: Any, headers: dict[str, str] | None = None, **more: Any) -> None:
+        mark = {"Nats-Msg-Id": "1"} if subject.startswith("clew.inbox.") else {}
+        await publish(subject, *of, headers={**(headers or {}), **mark} or None, **more)
+
+    nc.publish = marked  # type: ignore[method-assign]
+    client = Publisher(nc, timeout=60)
+    first = await client.enqueue(CreateThread(thread_id="thread_a"))
+    assert await client.enqueue(CreateThread(thread_id="thread_b")) > first
 
 
 async def emptied(js: JetStreamContext) -> None:
@@ -117,8 +149,6 @@ async def test_a_handler_killed_at_work_leaves_nothing_undone_and_nothing_done_t
         handler.kill()
         await handler.wait()
     assert (await js.stream_info("CLEW_INBOX")).state.messages > 0
-    # What it held is delivered again when its time is up; here the server is told that it is.
-    await clew.js.api("CONSUMER.RESET.CLEW_INBOX.handlers")
     async with served(clew, (serve_inbox,)):
         await emptied(js)
     assert sorted(await every_created(clew), key=int) == [str(i) for i in range(1000)]
@@ -147,8 +177,8 @@ async def test_the_same_message_delivered_twice_is_the_same_command(clew: Clew, 
             return await acknowledge(self, message, attempt)
         lost.add(seq)
         if len(lost) == 3:
-            # All three are carried out, none is acknowledged: the next leader is handed them again.
-            self._lease._until = 0.0
+            # All three are carried out, none is acknowledged: they are delivered again in the next term.
+            self._term.end("gone")
         raise carrying.Lost("gone")
 
     monkeypatch.setattr(carrying.Carrier, "_acknowledge", lose_the_first)
@@ -326,8 +356,7 @@ async def test_stopping_settles_what_was_taken_and_leaves_the_rest(clew: Clew, j
         while (await js.stream_info("CLEW_INBOX")).state.messages == 400:
             await asyncio.sleep(0)  # at once, while there is still something to leave
         stop.set()
-    info = await js.consumer_info("CLEW_INBOX", "handlers")
-    assert info.num_ack_pending == 0
+    assert await js.consumers_info("CLEW_INBOX") == []
     left = (await js.stream_info("CLEW_INBOX")).state.messages
     assert len(await every_created(clew)) == 400 - left
     async with served(clew, (serve_inbox,)):
@@ -335,10 +364,9 @@ async def test_stopping_settles_what_was_taken_and_leaves_the_rest(clew: Clew, j
     assert sorted(await every_created(clew), key=int) == [str(i) for i in range(400)]
 
 
-async def shorten_the_servers_patience(js: JetStreamContext, seconds: float = 0.4) -> None:
-    config = (await js.consumer_info("CLEW_INBOX", "handlers")).config
-    config.ack_wait = seconds
-    await js.add_consumer("CLEW_INBOX", config)
+async def consumer(js: JetStreamContext) -> ConsumerInfo:
+    (found,) = await js.consumers_info("CLEW_INBOX")
+    return found
 
 
 def held_back(clew: Clew, monkeypatch) -> tuple[list[str], asyncio.Event]:
@@ -354,36 +382,38 @@ def held_back(clew: Clew, monkeypatch) -> tuple[list[str], asyncio.Event]:
     return calls, held
 
 
-async def test_a_command_that_takes_long_is_not_handed_to_anybody_else(clew: Clew, js, monkeypatch):
-    from clew_services.apps.inbox import taking
+async def test_a_command_that_takes_long_is_not_delivered_again(clew: Clew, js, monkeypatch):
+    from clew_services.apps.inbox import taking, term
 
-    monkeypatch.setattr(taking, "LIMIT", 1)
     monkeypatch.setattr(taking, "STILL_AT_IT", 0.05)
-    await shorten_the_servers_patience(js, 3.0)  # this process may have to wait for its turn that long
+    monkeypatch.setattr(term, "ACK_WAIT", 3.0)  # this process may have to wait for its turn that long
+    in_progress = Msg.in_progress
+
+    async def of_the_first_alone(self: Msg) -> None:
+        if self.metadata.sequence.stream == 1:
+            await in_progress(self)
+
+    monkeypatch.setattr(Msg, "in_progress", of_the_first_alone)
     calls, held = held_back(clew, monkeypatch)
     async with served(clew, (serve_inbox,)):
         await leave(js, "create_thread", {"id": "slow"})
-        while not calls:
-            await asyncio.sleep(0.01)
-        # The handler has its hands full. Whoever takes the next one and sits on it gets it again ...
-        marker = await leave(js, "create_thread", {"id": "marker"})
-        other = await js.pull_subscribe_bind("handlers", "CLEW_INBOX")
-        for deliveries in (1, 2):
-            (message,) = await other.fetch(1, timeout=60)
-            # ... while the slow one stays where it is.
-            assert (message.metadata.sequence.stream, message.metadata.num_delivered) == (marker, deliveries)
-        await message.ack()
+        await leave(js, "create_thread", {"id": "unassured"})
+        while (redelivered := (await consumer(js)).num_redelivered) == 0:
+            await asyncio.sleep(0.02)
+        assert redelivered == 1
         held.set()
         await emptied(js)
-    assert calls == ["slow"]
+    assert sorted(calls) == ["slow", "unassured"]
 
 
 async def test_a_command_delivered_again_while_it_is_worked_on_is_not_worked_on_twice(clew: Clew, js, monkeypatch):
-    await shorten_the_servers_patience(js)
+    from clew_services.apps.inbox import term
+
+    monkeypatch.setattr(term, "ACK_WAIT", 0.4)
     calls, held = held_back(clew, monkeypatch)
     async with served(clew, (serve_inbox,)):
         await leave(js, "create_thread", {"id": "slow"})
-        while (await js.consumer_info("CLEW_INBOX", "handlers")).num_redelivered == 0:
+        while (await consumer(js)).num_redelivered == 0:
             await asyncio.sleep(0.02)
         held.set()
         await emptied(js)

@@ -7,18 +7,24 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
+import nats.errors
 import pytest
+from nats.aio.msg import Msg
 from nats.js.client import JetStreamContext
 
 from clew_events.commands import CreateThread
 from clew_events.subjects import Address
 from clew_projections.buckets.bucket import Bucket, Value
 from clew_services.apps import serve_inbox
+from clew_services.apps.inbox import carrying
 from clew_services.apps.inbox import lease as leases
+from clew_services.apps.inbox import term as terms
 from clew_services.apps.inbox.lease import Held, Lease, Lost
+from clew_services.apps.inbox.term import Term
+from clew_services.apps.inbox.trials import Trials
 from clew_services.compose import Clew
 from clew_services.streams.wanted import LEASES
 from support.deployments import connected_client
@@ -27,7 +33,7 @@ from support.nats_services import child, served
 from support.truth import commits_of, log_of
 from support.waiting import eventually
 
-QUICK = "from clew_services.apps.inbox import lease; lease.TERM = 1.6; lease.RENEW = 0.2"
+QUICK = "from clew_services.apps.inbox import lease; lease.TTL = 1.6; lease.RENEW = 0.2"
 THREADS = [f"thread_{i:02d}" for i in range(12)]
 STEPS = 90
 
@@ -118,34 +124,157 @@ async def test_the_order_holds_when_a_process_at_work_is_frozen_and_wakes_up_aft
     await every_thread_went_as_it_was_left(clew)
 
 
-async def test_a_message_that_went_elsewhere_is_fetched_back_before_what_follows_it(clew: Clew, js) -> None:
-    for i in range(3):
-        command = "create_thread" if i == 0 else "update_thread"
-        body = {"thread_id": "thread_a", "metadata": {"i": str(i)}}
-        await js.publish(f"clew.inbox.default.{command}", json.dumps(body).encode())
-    thief = await js.pull_subscribe_bind("handlers", "CLEW_INBOX")
-    stolen = asyncio.Event()
-    call = clew.js.api
+@pytest.fixture
+async def leases_of(clew: Clew) -> Callable[[], Awaitable[Lease]]:
+    """Gives the lease as another process each time, which takes it from the one before."""
+    bucket = Bucket(clew.js, LEASES)
+    given: list[Lease] = []
+
+    async def take() -> Lease:
+        if (value := await bucket.latest(leases.KEY)) is not None and value.body:
+            await bucket.delete(leases.KEY, value.revision)
+        lease = Lease(bucket)
+        assert await lease.take()
+        given.append(lease)
+        return lease
+
+    return take
+
+
+async def begin(clew: Clew, lease: Lease) -> Term:
+    return await terms.begin(clew.js, lease, Trials(Bucket(clew.js, LEASES), lease.holder))
+
+
+async def fetch(js: JetStreamContext, term: Term, batch: int = 10) -> list[Msg]:
+    return await (await js.pull_subscribe_bind(term.consumer, "CLEW_INBOX")).fetch(batch, timeout=60)
+
+
+async def consumers(clew: Clew) -> list[str]:
+    return [each.name for each in await clew.nc.jetstream().consumers_info("CLEW_INBOX")]
+
+
+async def leave(js: JetStreamContext, thread: str, *steps: int) -> None:
+    for step in steps:
+        body = {"thread_id": thread, "metadata": {"step": str(step)}}
+        await js.publish(f"clew.inbox.default.{'update' if step else 'create'}_thread", json.dumps(body).encode())
+
+
+async def steps(clew: Clew, thread: str) -> list[str]:
+    first, *others = await commits_of(clew, thread)
+    return [first.events[0].metadata["step"], *(commit.events[0].set["step"] for commit in others)]
+
+
+async def test_each_term_has_a_consumer_of_its_own_that_delivers_everything_from_the_first_on(
+    clew: Clew, js, leases_of
+) -> None:
+    await leave(js, "thread_a", 0, 1, 2)
+    one = await begin(clew, await leases_of())
+    held = await fetch(js, one)
+    assert [each.metadata.sequence.stream for each in held] == [1, 2, 3]
+    await held[0].ack_sync(timeout=60)
+    two = await begin(clew, await leases_of())
+    assert await consumers(clew) == [two.consumer]
+    assert int(two.consumer.split("-")[1]) > int(one.consumer.split("-")[1])
+    # What the earlier holder still acknowledges goes nowhere.
+    with pytest.raises(nats.errors.NoRespondersError):
+        await clew.nc.request(held[1].reply, b"+ACK", timeout=60)
+    again = [each.metadata.sequence for each in await fetch(js, two)]
+    assert [(each.stream, each.consumer) for each in again] == [(2, 1), (3, 2)]
+
+
+async def test_who_has_lost_the_lease_has_no_term_and_ends_nobodys(clew: Clew, js, leases_of) -> None:
+    late = await leases_of()
+    term = await begin(clew, await leases_of())
+    with pytest.raises(Lost):
+        await begin(clew, late)
+    assert await consumers(clew) == [term.consumer]
+
+
+async def test_a_consumer_that_was_made_too_late_by_an_earlier_holder_is_deleted(
+    clew: Clew, js, leases_of, monkeypatch
+) -> None:
+    late, call, made = await leases_of(), clew.js.api, asyncio.Event()
+    lease = await leases_of()
+
+    async def others_first(name: str, request: object = None) -> dict[str, object]:
+        if name.startswith("CONSUMER.CREATE") and not made.is_set():
+            made.set()
+            assert await terms._made(clew.js, f"{terms.PREFIX}{late.number}-{late.holder}")
+        return await call(name, request)
+
+    monkeypatch.setattr(clew.js, "api", others_first)
+    term = await begin(clew, lease)
+    assert made.is_set()
+    assert await consumers(clew) == [term.consumer]
+
+
+async def test_a_consumer_that_is_not_clews_is_named_and_left_alone(clew: Clew, js, caplog) -> None:
+    await js.pull_subscribe("clew.inbox.acme.*", durable="mine", stream="CLEW_INBOX")
+    async with served(clew, (serve_inbox,)):
+        pass
+    (said,) = [each.getMessage() for each in caplog.records if "mine" in each.getMessage()]
+    assert "remove mine with 'nats consumer rm'" in said
+    assert await consumers(clew) == ["mine"]
+    await js.delete_consumer("CLEW_INBOX", "mine")
+    await leave(js, "thread_a", 0)
+    async with served(clew, (serve_inbox,)):
+        await eventually(lambda: is_empty(clew))
+    assert await consumers(clew) == []
+
+
+async def test_a_message_that_went_elsewhere_is_fetched_back_before_what_follows_it(
+    clew: Clew, js, monkeypatch
+) -> None:
+    await leave(js, "thread_a", 0, 1, 2)
+    call, stolen = clew.js.api, asyncio.Event()
 
     async def steal_first(name: str, request: object = None) -> dict[str, object]:
         answer = await call(name, request)
-        if name.startswith("CONSUMER.RESET") and not stolen.is_set():
+        if name.startswith("CONSUMER.CREATE") and not stolen.is_set():
+            thief = await js.pull_subscribe_bind(name.rpartition(".")[2], "CLEW_INBOX")
             (message,) = await thief.fetch(1, timeout=60)
             assert message.metadata.sequence.stream == 1
             stolen.set()
         return answer
 
-    clew.js.api = steal_first  # type: ignore[method-assign]
+    monkeypatch.setattr(clew.js, "api", steal_first)
     async with served(clew, (serve_inbox,)):
         await eventually(lambda: is_empty(clew))
     assert stolen.is_set()
-    assert [commit.events[0].metadata["i"] for commit in (await commits_of(clew, "thread_a"))[:1]] == ["0"]
-    assert len(await commits_of(clew, "thread_a")) == 3
+    assert await steps(clew, "thread_a") == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("what", ["RESET", "DELETE"])
+async def test_the_inbox_goes_on_when_the_server_confirms_no_acknowledgement_any_more(
+    clew: Clew, js, monkeypatch, what: str
+) -> None:
+    """All that may be in the works is, so nothing is fetched while nothing is acknowledged."""
+    monkeypatch.setattr(carrying, "CONFIRMED", 0.1)
+    many = terms.LIMIT + 50
+    for number in range(many):
+        await js.publish("clew.inbox.default.create_thread", b'{"thread_id":"thread_%d"}' % number)
+    handle, calls, held = type(clew.handler).handle, list[str](), asyncio.Event()
+
+    async def wait_first(self, tenant, command, **around):
+        calls.append(command.thread_id)
+        await held.wait()
+        return await handle(self, tenant, command, **around)
+
+    monkeypatch.setattr(type(clew.handler), "handle", wait_first)
+    async with served(clew, (serve_inbox,)):
+
+        async def full() -> bool:
+            return len(calls) == terms.LIMIT
+
+        await eventually(full)
+        (consumer,) = await consumers(clew)
+        await clew.js.api(f"CONSUMER.{what}.CLEW_INBOX.{consumer}")
+        held.set()
+        await eventually(lambda: is_empty(clew))
+    assert [len(commits) for commits in (await log_of(clew)).values()] == [1] * many
 
 
 async def test_what_was_refused_stays_refused_though_nobody_came_to_acknowledge_it(clew: Clew, js, monkeypatch) -> None:
-    from clew_services.apps.inbox import carrying
-
     acknowledge, crashed = carrying.Carrier._acknowledge, asyncio.Event()
 
     async def crash_once(self, message, attempt) -> None:
@@ -153,8 +282,8 @@ async def test_what_was_refused_stays_refused_though_nobody_came_to_acknowledge_
             # Before it is delivered again, the reason for the refusal goes away.
             await clew.handler.handle("default", CreateThread(thread_id="thread_a"))
             crashed.set()
-            self._lease._until = 0.0
-            raise Lost("gone")
+            self._term.end("gone")
+            self._term.check()
         await acknowledge(self, message, attempt)
 
     monkeypatch.setattr(carrying.Carrier, "_acknowledge", crash_once)
@@ -180,10 +309,10 @@ async def test_nobody_leads_while_another_shows_signs_of_life(clew: Clew, monkey
     keeping = asyncio.create_task(one.keep())
 
     async def renewed() -> bool:
-        return one._until == now + leases.TERM - leases.MARGIN
+        return one._until == now + leases.TTL - leases.MARGIN
 
     for _ in range(20):
-        now += leases.TERM / 2
+        now += leases.TTL / 2
         await eventually(renewed)
         assert not await two.take()
         one.check()
@@ -193,8 +322,8 @@ async def test_nobody_leads_while_another_shows_signs_of_life(clew: Clew, monkey
     # From here on it shows none, and has let go of it before it is taken.
     shown = now
     while not await two.take():
-        now += leases.TERM / 20
-    assert leases.TERM <= now - shown <= leases.TERM * 1.2
+        now += leases.TTL / 20
+    assert leases.TTL <= now - shown <= leases.TTL * 1.2
     assert two.is_held
     with pytest.raises(Lost):
         one.check()

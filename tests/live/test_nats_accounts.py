@@ -120,6 +120,20 @@ async def test_the_service_can_add_to_the_record_and_has_no_way_to_take_from_it(
     assert await everything(operator) == before
 
 
+async def test_the_service_makes_no_consumer_of_anything_but_the_inbox_by_the_right_to_make_one_there(
+    accounts: Accounts, operator: compose.Connection
+) -> None:
+    before = await everything(operator)
+    config = {"name": "mine", "durable_name": "mine", "ack_policy": "explicit"}
+    async with connected_as(accounts, "clew") as user:
+        for stream in before.keys() - {"CLEW_INBOX"}:
+            request = msgspec.json.encode({"stream_name": stream, "config": config})
+            reply = await user.nc.request("$JS.API.CONSUMER.CREATE.CLEW_INBOX.mine", request, timeout=60)
+            assert json.loads(reply.data)["error"]["err_code"] == 10056  # stream name in subject does not match request
+        assert user.denied == []
+    assert await everything(operator) == before
+
+
 async def test_nobody_is_let_in_without_the_right_password(accounts: Accounts) -> None:
     plain = accounts.server.url
     wrong = accounts.url("acme-reader").replace("@", "x@")
@@ -194,9 +208,10 @@ async def test_a_publisher_leaves_commands_in_the_inbox_and_hears_that_they_are_
         await user.seen()
         command = CreateThread(id="cmd_once", metadata={"a": "1"}, reply_to="clew.outcome.acme.publisher.1")
         stored = await publisher.enqueue(command)
-        assert await publisher.enqueue(command) == stored
-        outcome = json.loads((await outcomes.next_msg(timeout=60)).data)
+        assert await publisher.enqueue(command) > stored
+        outcome, again = [json.loads((await outcomes.next_msg(timeout=60)).data) for _ in range(2)]
         assert outcome["ok"]["thread"]["metadata"] == {"a": "1"}
+        assert again == outcome
         wrong = msgspec.structs.replace(command, id="cmd_wrong", expected_version=7)
         await publisher.enqueue(wrong)
         outcome = json.loads((await outcomes.next_msg(timeout=60)).data)

@@ -13,6 +13,7 @@ from clew_events.client import requesting
 from clew_events.commands import CreateThread, UpdateThread
 from clew_events.errors import Unavailable
 from clew_services.apps import serve_inbox
+from clew_services.apps.inbox import records
 from clew_services.compose import Clew
 from support.nats_services import served
 from support.truth import commits_of
@@ -105,8 +106,6 @@ async def test_what_can_never_be_granted_is_not_tried_again(clew: Clew, deployme
 
 
 async def test_a_retry_that_was_cut_short_is_done_once(clew: Clew, deployment, monkeypatch) -> None:
-    from clew_services.apps.inbox import records
-
     async with served(clew, (serve_inbox,)):
         await leave(clew, "update_thread", b'{"thread_id": "thread_a", "metadata": {"a": "1"}, "id": "one"}')
         await emptied(clew)
@@ -131,13 +130,27 @@ async def test_a_retry_that_was_cut_short_is_done_once(clew: Clew, deployment, m
     assert len(await commits_of(clew, "thread_a")) == 2
 
 
+async def test_no_message_of_a_tenants_makes_a_retry_vanish(clew: Clew) -> None:
+    async with served(clew, (serve_inbox,)):
+        await leave(clew, "update_thread", b'{"thread_id": "thread_a", "metadata": {"a": "1"}, "id": "one"}')
+        await emptied(clew)
+        await leave(clew, "create_thread", b'{"thread_id": "thread_a"}')
+        await emptied(clew)
+        (found,) = [each async for each in records.refusals(clew.js)]
+        mark = f"retry-{found.rejection.inbox_seq}-{found.number}-{int(found.at.timestamp() * 1000)}"
+        await leave(clew, "create_thread", b'{"thread_id": "thread_b"}', **{"Nats-Msg-Id": mark})
+        await records.retry(clew.js, found)
+        await emptied(clew)
+    assert [each.id for each in (await commits_of(clew, "thread_a"))[1:]] == ["one"]
+
+
 async def bound(clew: Clew, **limits: int) -> None:
     config = (await clew.js.api("STREAM.INFO.CLEW_INBOX"))["config"]
     assert isinstance(config, dict)
     await clew.js.api("STREAM.UPDATE.CLEW_INBOX", {**config, **limits})
 
 
-@pytest.mark.parametrize("limits", [{"max_msgs": 2}, {"max_bytes": 450}], ids=["messages", "bytes"])
+@pytest.mark.parametrize("limits", [{"max_msgs": 2}, {"max_bytes": 300}], ids=["messages", "bytes"])
 async def test_a_full_inbox_says_so_and_takes_more_when_some_of_it_is_done(
     clew: Clew, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]
 ) -> None:

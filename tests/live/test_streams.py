@@ -20,7 +20,7 @@ LARGEST = 8 * 1024 * 1024
 FIXED = [str(config["name"]) for config in wanted.streams(2, 1, LARGEST)]
 BUCKETS = [str(config["name"]) for config in wanted.buckets(1, 1)]
 STREAMS = FIXED + BUCKETS
-CONSUMERS = [f"{stream}/{config['name']}" for stream, config in [*wanted.feeders(1, 2), *wanted.consumers()]]
+CONSUMERS = [f"{stream}/{config['name']}" for stream, config in wanted.feeders(1, 2)]
 SECOND = 1_000_000_000
 Config = dict[str, object]
 
@@ -68,7 +68,7 @@ def test_the_names_that_others_rely_on_are_these() -> None:
         "CLEW_INBOX",
         "CLEW_REJECTED",
     } <= set(STREAMS)
-    assert CONSUMERS == ["CLEW_EVT_00/clew_threads_v1", "CLEW_EVT_01/clew_threads_v1", "CLEW_INBOX/handlers"]
+    assert CONSUMERS == ["CLEW_EVT_00/clew_threads_v1", "CLEW_EVT_01/clew_threads_v1"]
 
 
 async def test_everything_is_created_once_and_then_left_alone(js: JetStream) -> None:
@@ -220,13 +220,14 @@ async def test_an_interrupted_init_is_finished_by_the_next(js: JetStream) -> Non
         ("KV_clew_threads_v1", "max_age", 3600 * SECOND),
         ("KV_clew_messages_v1", "allow_direct", False),
         ("CLEW_INBOX", "max_age", 3600 * SECOND),
+        ("CLEW_INBOX", "duplicate_window", 120 * SECOND),
         ("CLEW_REJECTED", "duplicate_window", SECOND),
         ("CLEW_EVT_00/clew_threads_v1", "ack_wait", SECOND),
         ("CLEW_EVT_01/clew_threads_v1", "max_deliver", 3),
         ("CLEW_EVT_01/clew_threads_v1", "max_ack_pending", 1),
         ("CLEW_EVT_01/clew_threads_v1", "filter_subject", "clew.evt.01.acme.*"),
         ("CLEW_EVT_01/clew_threads_v1", "inactive_threshold", 60 * SECOND),
-        ("CLEW_INBOX/handlers", "filter_subjects", ["clew.inbox.acme.*", "clew.inbox.other.*"]),
+        ("CLEW_EVT_01/clew_threads_v1", "filter_subjects", ["clew.evt.01.acme.*", "clew.evt.01.other.*"]),
     ],
     ids=lambda value: str(value)[:30],
 )

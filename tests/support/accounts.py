@@ -15,6 +15,7 @@ from nats.aio.client import Client
 
 from clew_events import client
 from clew_projections.buckets.keys import THREADS
+from clew_projections.jetstream.calls import stream_state
 from clew_services import compose
 from clew_services.embedded import config
 from clew_services.embedded.server import EmbeddedServer
@@ -100,14 +101,15 @@ class Listed(msgspec.Struct):
 async def everything(operator: compose.Connection) -> dict[str, dict[str, object]]:
     """All that must not change where nothing is to happen, once nothing is under way.
 
-    Every stream, its settings, its consumers, and which messages are in it; but for what Clew writes by the clock.
+    Every stream, its settings, its consumers, and which messages are in it; but for what Clew writes by the clock, and
+    the inbox's consumer, of which there is another for each term.
     """
     await settled(operator)
     found: dict[str, dict[str, object]] = {}
     listed = (await operator.js.api("STREAM.LIST"))["streams"]
     for stream in msgspec.convert(listed, list[Listed]):
         name = str(stream.config["name"])
-        consumers = (await operator.js.api(f"CONSUMER.NAMES.{name}"))["consumers"]
+        consumers = (await operator.js.api(f"CONSUMER.NAMES.{name}"))["consumers"] if name != "CLEW_INBOX" else None
         held = {each: stream.state.get(each) for each in ("first_seq", "last_seq", "messages")}
         if name.startswith("KV_"):
             subjects = [each for each in await operator.js.subjects(name, ">") if not BY_THE_CLOCK.search(each)]
@@ -118,9 +120,10 @@ async def everything(operator: compose.Connection) -> dict[str, dict[str, object
 
 async def settled(operator: compose.Connection) -> None:
     """Nothing is left in the inbox, and everything is projected."""
-    waiting = [("CLEW_INBOX", "handlers"), *((f"CLEW_EVT_{shard:02d}", THREADS) for shard in range(SHARDS))]
     async with asyncio.timeout(60):
-        for stream, consumer in waiting:
+        while (await stream_state(operator.js, "CLEW_INBOX")).messages:
+            await asyncio.sleep(0.02)
+        for stream, consumer in ((f"CLEW_EVT_{shard:02d}", THREADS) for shard in range(SHARDS)):
             while True:
                 state = await operator.js.api(f"CONSUMER.INFO.{stream}.{consumer}")
                 if state["num_pending"] == state["num_ack_pending"] == 0:

@@ -37,7 +37,9 @@ def test_a_reply_that_says_nothing_is_corrupt_and_not_an_answer(body: bytes):
 
 def test_a_stored_message_is_known_by_its_sequence():
     assert reading.stored(b'{"stream": "CLEW_INBOX", "seq": 12}') == 12
-    assert reading.stored(b'{"stream": "CLEW_INBOX", "seq": 12, "duplicate": true}') == 12
+    with pytest.raises(Unavailable) as hidden:
+        reading.stored(b'{"stream": "CLEW_INBOX", "seq": 12, "duplicate": true}')
+    assert hidden.value.code == "inbox_duplicate"
     with pytest.raises(TooLarge):
         reading.stored(b'{"error": {"code": 400, "err_code": 10054, "description": "too large"}}')
     with pytest.raises(Unavailable):

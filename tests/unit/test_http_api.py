@@ -474,6 +474,7 @@ async def test_readiness_asks_for_jetstream_every_stream_and_every_consumer(clew
         "INFO",
         "STREAM.INFO.CLEW_EVT_00",
         "STREAM.INFO.CLEW_EVT_01",
+        "STREAM.INFO.CLEW_INBOX",
     ]
 
 

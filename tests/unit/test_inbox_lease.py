@@ -45,7 +45,7 @@ async def test_a_lease_that_slipped_is_not_held_again_by_a_renewal_that_comes_la
     keeping = asyncio.create_task(lease.keep())
     await bucket.asked.wait()
     # A renewal is under way when somebody finds that the term is over, and leaves what it was about to do.
-    lease_until, now = now, leases.TERM
+    lease_until, now = now, leases.TTL
     with pytest.raises(Lost):
         lease.check()
     now = lease_until

@@ -32,6 +32,7 @@ class OneKey:
     async def put(self, _key: str, body: bytes, revision: int) -> int:
         if self.is_away:
             raise Unavailable("the bucket is away")
+        await asyncio.sleep(0)
         if revision != (self.value.revision if self.value is not None else 0):
             raise LostRace
         self.value = Value(body, revision + 1)
@@ -45,7 +46,7 @@ def message(seq: int) -> Msg:
 
 async def led(bucket: OneKey, holder: str, handed_out: int) -> Trials:
     trials = Trials(cast("Bucket", bucket), holder)
-    await trials.begin(handed_out)
+    await trials.begin(handed_out, last_seq=9)
     return trials
 
 
@@ -90,7 +91,35 @@ async def test_who_dies_of_a_try_is_counted_by_whoever_leads_next_and_after_some
     assert trials.deadly(message(1)) is not None
     assert trials.deadly(message(2)) is None
     await trials.give_up(message(1))
-    assert bucket.note == Note(holder="another")
+    assert bucket.note == Note(holder="another", handed_out=2)
+
+
+async def test_what_is_in_doubt_stays_so_though_the_next_term_was_handed_nothing() -> None:
+    bucket = OneKey()
+    await led(bucket, "a", 2)
+    trials = await led(bucket, "b", 0)
+    async with trials.trying(message(2)):
+        assert bucket.note.trying is not None
+    async with trials.trying(message(3)):
+        assert bucket.note.trying is None
+
+
+async def test_a_death_that_was_found_is_noted_before_anything_is_tried() -> None:
+    bucket = OneKey()
+    first = await led(bucket, "a", 1)
+    await first.trying(message(1)).__aenter__()
+    for holder in "bc":
+        await led(bucket, holder, 0)
+        assert list(bucket.note.deaths.values()) == [1]
+
+
+async def test_a_note_about_an_inbox_that_was_there_before_this_one_says_nothing() -> None:
+    bucket = OneKey()
+    await led(bucket, "a", 9)
+    trials = Trials(cast("Bucket", bucket), "b")
+    await trials.begin(0, last_seq=3)
+    async with trials.trying(message(1)):
+        assert bucket.note.trying is None
 
 
 @pytest.mark.parametrize("fault", [Unavailable("the log is away"), ValueError("unforeseen"), asyncio.CancelledError()])
@@ -124,3 +153,17 @@ async def test_who_was_replaced_tries_nothing_more() -> None:
     with pytest.raises(Lost):
         async with trials.trying(message(1)):
             raise AssertionError("it was tried")
+
+
+async def test_giving_one_up_does_not_get_in_the_way_of_trying_another() -> None:
+    bucket = OneKey()
+    for number in range(MOST):
+        await (await led(bucket, f"process {number}", 2)).trying(message(1)).__aenter__()
+    trials = await led(bucket, "another", 2)
+
+    async def tried() -> None:
+        async with trials.trying(message(2)):
+            assert bucket.note.trying is not None
+
+    await asyncio.gather(tried(), trials.give_up(message(1)))
+    assert bucket.note == Note(holder="another", handed_out=2)

@@ -43,6 +43,7 @@ class _Stored(msgspec.Struct, frozen=True):
     """What JetStream answers to a publish."""
 
     seq: int = 0
+    duplicate: bool = False
     error: _Refusal | None = None
 
 
@@ -92,10 +93,17 @@ def stored(body: bytes) -> int:
     """The sequence at which JetStream stored a message.
 
     Raises:
-        Unavailable: it was not stored for now; ``inbox_full`` if too many commands are waiting there.
+        Unavailable: it was not stored for now; ``inbox_full`` if too many commands are waiting there,
+            ``inbox_duplicate`` if the server took it for a repeat of another message.
         TooLarge: it is more than the stream takes.
     """
     ack = _decoded(_STORED, body)
+    if ack.error is None and ack.duplicate:
+        # The one before had the same message id, and may be anybody's. Soon the server will have forgotten it.
+        raise Unavailable(
+            f"the server took the command for a repeat of message {ack.seq}, and did not store it",
+            code="inbox_duplicate",
+        )
     if ack.error is None and ack.seq:
         return ack.seq
     if ack.error is None:

@@ -38,22 +38,17 @@ class Sender:
         """Leave a command in the inbox, to be carried out when a handler is there; its place in the stream.
 
         Returns when JetStream has stored it. Whether it was then accepted is seen in the thread's history, in
-        ``CLEW_REJECTED``, or at the command's ``reply_to``.
+        ``CLEW_REJECTED``, or at the command's ``reply_to``. What had to be sent again may be stored twice; it is
+        carried out once, under its id.
 
         Raises:
             Unavailable: it was not stored, or nobody knows. Leave it again with the same ``id`` in the
             command. With the code ``inbox_full`` it was not: more wait there than may.
         """
+        # Without a message id: the stream knows messages by it, whoever sent them, so another tenant's would hide this.
         command = self._signed(command)
-        name = WIRE_NAMES[command.named]
-        # The stream's own notion of a repeat: within two minutes the same message is not even stored twice.
-        message_id = f"{self.tenant}:{name}:{command.thread_id or ''}:{command.id}"
-        return await self._requester.ask(
-            subjects.inbox_subject(self.tenant, name),
-            _ENCODE(command),
-            reading.stored,
-            headers={"Nats-Msg-Id": message_id},
-        )
+        subject = subjects.inbox_subject(self.tenant, WIRE_NAMES[command.named])
+        return await self._requester.ask(subject, _ENCODE(command), reading.stored)
 
     def _signed(self, command: C) -> C:
         return msgspec.structs.replace(command, id=command.id or ids.random("cmd_"), actor=command.actor or self.actor)

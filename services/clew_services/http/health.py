@@ -12,6 +12,7 @@ from clew_events.errors import ClewError
 from clew_services.http.answers import RETRY_AFTER, Answer, json_answer
 from clew_services.http.parts import Parts
 from clew_services.progress import TIME, Progress, Shard, Standing, asked
+from clew_services.standstill import Inbox, Standstill
 
 NOBODY_ASKS: Final = "No projector asks for them: start one with 'clew serve projector', or look why it stopped."
 GETS_NOWHERE: Final = (
@@ -54,10 +55,12 @@ class Ready(Struct, frozen=True, kw_only=True):
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """What a look at a deployment found: the shards as they are, and how many threads are parked, if that is known."""
+    """What a look at a deployment found: shards and inbox as they are, and how many threads are parked, if known."""
 
     ok: bool
     reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    inbox: Inbox
     shards: tuple[Shard, ...]
     parked: int | None
 
@@ -76,26 +79,25 @@ class Liveness:
 
 
 class Readiness:
-    """``GET /readyz``: JetStream answers, every shard's stream and consumer are there, and no projector is stuck."""
+    """``GET /readyz``: JetStream answers, all streams and consumers are there, and no projector or inbox is stuck."""
 
     def __init__(self, parts: Parts, stuck_after: float, seconds: float = TIME) -> None:
-        """``stuck_after`` is for how many seconds a projector may stand still (0: for ever)."""
+        """``stuck_after`` is for how many seconds a projector or the inbox may stand still (0: for ever)."""
         self._parts = parts
         self._stuck_after = stuck_after
         self._seconds = seconds
         # From here on it counts for how long nothing has moved, not from the first time that anybody asks.
         self._progress = Progress(parts.js, parts.deployment.shards, lambda: parts.feeder, seconds)
+        self._standstill = Standstill(parts.js, seconds)
         self._running: asyncio.Task[Found] | None = None
 
     async def show(self) -> Answer:
         """200, or 503 with the reasons."""
         found = await self.look()
-        parked = found.parked or 0
-        notes = (f"{parked} threads are parked: 'clew status' names them and says why",) if parked else ()
         health = Ready(
             ok=found.ok,
             reasons=found.reasons,
-            notes=notes,
+            notes=found.notes,
             shards=tuple(self._health(each) for each in found.shards if not each.trouble),
             parked=found.parked,
         )
@@ -108,17 +110,26 @@ class Readiness:
         return await asyncio.shield(self._running)
 
     async def _look(self) -> Found:
-        account, shards, parked = await asyncio.gather(
+        account, shards, inbox, parked = await asyncio.gather(
             asked(self._parts.js, "INFO", "JetStream", dict, seconds=self._seconds),
             self._progress.look(),
+            self._standstill.look(),
             self._parked(),
         )
+        notes = [f"{parked} threads are parked: 'clew status' names them and says why"] if parked else []
         reasons = [account] if isinstance(account, str) else []
         for shard in shards:
             reasons += shard.trouble
             if shard.state(self._stuck_after) == "stuck":
                 reasons.append(_stuck(shard))
-        return Found(ok=not reasons, reasons=tuple(reasons), shards=shards, parked=parked)
+        if inbox.trouble is not None:
+            reasons.append(inbox.trouble)
+        if inbox.is_stuck(self._stuck_after):
+            # Where nobody is meant to serve it, that commands wait there is no reason to turn anybody away.
+            (reasons if inbox.where is not None else notes).append(inbox.why())
+        return Found(
+            ok=not reasons, reasons=tuple(reasons), notes=tuple(notes), inbox=inbox, shards=shards, parked=parked
+        )
 
     async def _parked(self) -> int | None:
         try:

@@ -148,6 +148,10 @@ INBOX_OLDEST: Final = Metric(
     name="clew_inbox_oldest_seconds", kind="gauge", source="deployment",
     help="Age of the oldest command in the inbox; 0 when it is empty.",
 )  # fmt: skip
+INBOX_STILL: Final = Metric(
+    name="clew_inbox_still_seconds", kind="gauge", source="deployment",
+    help="For how long no command has left the inbox although some wait; 0 when none do.",
+)  # fmt: skip
 REJECTED: Final = Metric(
     name="clew_rejected_commands", kind="gauge", source="deployment",
     help="Refused inbox commands on record.",

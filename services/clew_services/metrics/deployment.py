@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from clew_events.errors import ClewError
-from clew_events.subjects import INBOX_STREAM, REJECTED_STREAM
+from clew_events.subjects import REJECTED_STREAM
 from clew_projections.index.folder import Folder
 from clew_projections.index.freshness import freshness
 from clew_projections.proving.watch import proved
@@ -37,14 +37,9 @@ Values = Mapping[Metric, Mapping[str, float]]
 
 
 class _Stream(Struct, frozen=True):
-    class Config(Struct, frozen=True):
-        max_msgs: int = -1
-
     class State(Struct, frozen=True):
         messages: int = 0
-        first_ts: datetime | None = None
 
-    config: Config = Config()
     state: State = State()
 
 
@@ -89,7 +84,6 @@ class DeploymentMetrics(Collector):
             async with asyncio.timeout(TIME):
                 found = await asyncio.gather(
                     self._shards(),
-                    self._inbox(),
                     self._rejected(),
                     self._account(),
                     self._indexed(),
@@ -114,22 +108,16 @@ class DeploymentMetrics(Collector):
             catalogue.LAG_SECONDS: {str(each.shard): each.lag for each in shards},
             catalogue.STILL_SECONDS: {str(each.shard): each.still for each in shards},
         }
+        if (inbox := health.inbox).trouble is None:
+            values |= {
+                catalogue.INBOX: {"": inbox.waiting},
+                catalogue.INBOX_LIMIT: {"": inbox.limit},
+                catalogue.INBOX_OLDEST: {"": inbox.oldest},
+                catalogue.INBOX_STILL: {"": inbox.still},
+            }
         if health.parked is not None:
             values[catalogue.PARKED] = {"": health.parked}
         return values
-
-    async def _inbox(self) -> Values:
-        stream = await asked(self._clew.js, f"STREAM.INFO.{INBOX_STREAM}", INBOX_STREAM, _Stream)
-        if isinstance(stream, str):
-            return {}
-        state, age = stream.state, 0.0
-        if state.messages and state.first_ts is not None:
-            age = max(0.0, (datetime.now(UTC) - state.first_ts).total_seconds())
-        return {
-            catalogue.INBOX: {"": state.messages},
-            catalogue.INBOX_LIMIT: {"": stream.config.max_msgs},
-            catalogue.INBOX_OLDEST: {"": age},
-        }
 
     async def _rejected(self) -> Values:
         stream = await asked(self._clew.js, f"STREAM.INFO.{REJECTED_STREAM}", REJECTED_STREAM, _Stream)

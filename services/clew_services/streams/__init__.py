@@ -20,15 +20,9 @@ from clew_projections.generations.alias import Alias
 from clew_projections.jetstream.calls import JetStream
 from clew_services.streams import generation
 from clew_services.streams.differences import shards_of
-from clew_services.streams.existing import (
-    existing_stream,
-    hold_consumers,
-    hold_streams,
-    make_consumers,
-    make_streams,
-)
+from clew_services.streams.existing import existing_stream, hold_streams, make_streams
 from clew_services.streams.half import refuse_half
-from clew_services.streams.wanted import consumers, streams
+from clew_services.streams.wanted import streams
 
 NO_LIMIT: Final = -1
 LARGEST_MESSAGE: Final = 2**31 - 1
@@ -70,7 +64,6 @@ async def init(js: JetStream, *, shards: int = 4, replicas: int = 1, max_msg_siz
         )
     await refuse_half(js, first)
     made = await make_streams(js, streams(shards, replicas, max_msg_size))
-    made += await make_consumers(js, consumers())
     return made + await _generation(js, shards, replicas, fold)
 
 
@@ -112,7 +105,6 @@ async def verify(js: JetStream) -> Deployment:
     shards, replicas = shards_of(first), int(str(first.get("num_replicas", 1)))
     max_msg_size = int(str(first.get("max_msg_size", NO_LIMIT)))
     await hold_streams(js, streams(shards, replicas, max_msg_size))
-    await hold_consumers(js, consumers())
     while True:
         live = (await Alias(js).written()).record.live
         try:

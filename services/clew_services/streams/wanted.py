@@ -25,7 +25,6 @@ from clew_services.keys.ring import KEYS, LIVE_KEYS
 
 SHARDS: Final = "clew.shards"
 FORMAT: Final = "clew.format"
-HANDLERS: Final = "handlers"
 LEASES: Final = "clew_leases"
 
 SPENT_IDS_KEPT: Final = 25 * 60 * 60
@@ -34,6 +33,8 @@ SPENT_IDS_KEPT: Final = 25 * 60 * 60
 _SECOND: Final = 1_000_000_000
 DUPLICATE_WINDOW: Final = 120 * _SECOND
 """For so long the server itself knows a message by its id; Clew knows a command by its id for longer."""
+SHORTEST_WINDOW: Final = _SECOND // 10
+"""The least that a server takes; none would be better where several tenants publish to one stream."""
 
 Config = dict[str, object]
 
@@ -160,7 +161,8 @@ def _inbox(replicas: int, max_msg_size: int) -> Config:
         "max_msg_size": max_msg_size,
         "max_msgs": 1_000_000,
         "max_age": 0,
-        "duplicate_window": DUPLICATE_WINDOW,
+        # A message is known by its id alone, whoever sent it: one tenant's would hide another's.
+        "duplicate_window": SHORTEST_WINDOW,
         "compression": _compression(replicas),
         "allow_direct": True,
         "metadata": {FORMAT: "1"},
@@ -222,11 +224,6 @@ def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
     yield _checkpoints(replicas)
 
 
-def consumers() -> Iterator[tuple[str, Config]]:
-    """Every durable consumer of a deployment but those of its generations, with its stream."""
-    yield INBOX_STREAM, _consumer(HANDLERS, "Clew: feeds the handlers of inbox commands.", 2_000, ack_wait=30)
-
-
 def buckets(generation: int, replicas: int) -> Iterator[Config]:
     """The streams of a generation's buckets."""
     threads, messages, commands = bucket_names(generation)
@@ -237,25 +234,25 @@ def buckets(generation: int, replicas: int) -> Iterator[Config]:
 
 def feeders(generation: int, shards: int) -> Iterator[tuple[str, Config]]:
     """The durable consumers that feed a generation's projectors, with their streams."""
+    name = projector(generation)
     for shard in range(shards):
-        yield event_stream(shard), _consumer(projector(generation), "Clew: feeds the projectors.", 10_000, ack_wait=10)
+        # What a process that died had in hand comes again after ``ack_wait``. Twice does no harm, so it need not be
+        # long; but it must end well before a projection that stands still for its sake is called stuck.
+        yield (
+            event_stream(shard),
+            {
+                "name": name,
+                "durable_name": name,
+                "description": "Clew: feeds the projectors.",
+                "deliver_policy": "all",
+                "ack_policy": "explicit",
+                "ack_wait": 10 * _SECOND,
+                "max_deliver": -1,
+                "max_ack_pending": 10_000,
+            },
+        )
 
 
 def projector(generation: int) -> str:
     """The name of a generation's consumers, which is that of its bucket of threads."""
     return bucket_names(generation)[0]
-
-
-def _consumer(name: str, description: str, max_ack_pending: int, *, ack_wait: int) -> Config:
-    # What a process that died had in hand comes again after ``ack_wait`` seconds. Twice does no harm, so it need not be
-    # long; but it must end well before a projection that stands still for its sake is called stuck.
-    return {
-        "name": name,
-        "durable_name": name,
-        "description": description,
-        "deliver_policy": "all",
-        "ack_policy": "explicit",
-        "ack_wait": ack_wait * _SECOND,
-        "max_deliver": -1,
-        "max_ack_pending": max_ack_pending,
-    }

@@ -4,11 +4,11 @@ Commands of one thread are carried out in the order in which they were left, how
 That rests on four things, so that it holds even for a process that was stopped in the middle and wakes up later:
 
 * One process at a time has the lease and is handed commands; the others stand by (:mod:`.lease`).
-* Whoever gets the lease resets the consumer, so everything not settled is delivered again, in order. After a reset
-  deliveries count from 1, so a message that was handed to somebody else leaves a gap, and the leader begins anew
-  (:mod:`.taking`).
-* The next command of a thread begins when the server has confirmed that the one before it is gone for good
-  (:mod:`.carrying`).
+* Whoever gets the lease has a consumer of its own, which delivers everything not settled, in order, and counts its
+  deliveries from 1. Those of earlier holders are deleted, so they are handed nothing more, and what they acknowledge
+  counts for nothing (:mod:`.term`). A message that went elsewhere leaves a gap, and the term is over (:mod:`.taking`).
+* The next command of a thread begins when the server has confirmed that the one before it is gone for good. Two
+  acknowledgements of a message that are not confirmed end the term (:mod:`.carrying`).
 * Before each commit, after the state that it was decided on was read, the lease is looked at. The commit's guard holds
   from that reading on, so whatever a successor has done in between refuses it.
 

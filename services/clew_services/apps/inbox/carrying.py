@@ -19,8 +19,9 @@ from clew_services.apps import replying
 from clew_services.apps.asking import trace_of
 from clew_services.apps.commands import ACTOR
 from clew_services.apps.inbox import letters, rejecting
-from clew_services.apps.inbox.lease import Lease, Lost
+from clew_services.apps.inbox.lease import Lost
 from clew_services.apps.inbox.letters import Letter
+from clew_services.apps.inbox.term import Over, Term
 from clew_services.apps.inbox.trials import Trials
 from clew_services.apps.replying import Reply
 
@@ -47,19 +48,15 @@ class _Try(msgspec.Struct, frozen=True):
 class Carrier:
     """Carries inbox commands out, and acknowledges each when its outcome is where it belongs.
 
-    ``stop`` ends waiting for better times. What stands in the inbox up to the sequence ``perhaps_tried`` may have been
-    taken before, by whoever led before.
+    ``stop`` ends waiting for better times.
     """
 
-    def __init__(
-        self, clew: Clew, nc: Client, lease: Lease, trials: Trials, stop: asyncio.Event, *, perhaps_tried: int
-    ) -> None:
+    def __init__(self, clew: Clew, nc: Client, term: Term, trials: Trials, stop: asyncio.Event) -> None:
         self._clew = clew
         self._nc = nc
-        self._lease = lease
+        self._term = term
         self._trials = trials
         self._stop = stop
-        self._perhaps_tried = perhaps_tried
 
     async def carry(self, message: Msg) -> bool:
         """Settle a message, however long that takes; whether it was settled before we were stopped.
@@ -75,7 +72,8 @@ class Carrier:
         for attempt, pause in enumerate(delays(first=0.1, longest=LONGEST_PAUSE)):
             try:
                 await step(message, _Try(is_first=attempt == 0, is_last=failures + 1 >= ENOUGH))
-            except Lost:
+            except (Lost, Over) as fault:
+                self._term.end(fault.message)  # or its thread would stand still until then
                 return False
             except Unavailable as fault:
                 _LOG.warning("inbox %d waits: %s", seq, fault)
@@ -119,21 +117,22 @@ class Carrier:
         await self._reply(letter, reply)
 
     async def _on_record(self, message: Msg, this: _Try) -> Reply | None:
-        # Refused once is refused for ever, even if nobody came to acknowledge it and it would be granted by now.
-        if this.is_first and message.metadata.sequence.stream > self._perhaps_tried:
+        # Refused once is refused for ever, even if nobody came to acknowledge it and it would be granted by now. What
+        # was there before this term began may have been refused in an earlier one.
+        if this.is_first and message.metadata.sequence.stream > self._term.last_seq:
             return None
         refusal = await rejecting.recorded(self._clew.js, message)
         return replying.refusal(refusal) if refusal is not None else None
 
     async def _carried_out(self, message: Msg, letter: Letter) -> Reply:
         done = await self._clew.handler.handle(
-            letter.tenant, letter.command, actor=ACTOR, trace=trace_of(message), fence=self._lease.check
+            letter.tenant, letter.command, actor=ACTOR, trace=trace_of(message), fence=self._term.check
         )
         self._clew.observer.settled("done")
         return replying.answer(done)
 
     async def _refused(self, message: Msg, letter: Letter | None, refusal: ClewError) -> Reply:
-        self._lease.check()
+        self._term.check()
         command_id = letter.command.id if letter is not None else None
         await rejecting.record(self._clew.js, message, command_id, refusal)
         self._clew.observer.settled("refused")
@@ -144,13 +143,17 @@ class Carrier:
             return
         await replying.send(self._nc, letter.command.reply_to, reply)
 
-    async def _acknowledge(self, message: Msg, _: _Try) -> None:
-        self._lease.check()
+    async def _acknowledge(self, message: Msg, this: _Try) -> None:
+        self._term.check()
         try:
             # Confirmed, as a message that came back after the next one was carried out would turn their order round.
             await self._nc.request(message.reply, _ACK, timeout=CONFIRMED)
         except (nats.errors.Error, TimeoutError) as fault:
-            raise Unavailable(f"its acknowledgement was not confirmed: {fault}") from fault
+            why = f"its acknowledgement was not confirmed: {str(fault) or type(fault).__name__}"
+            if this.is_first:
+                raise Unavailable(why) from fault
+            self._term.end(f"inbox {message.metadata.sequence.stream}: {why}, twice")
+            self._term.check()
 
 
 def _as_corrupt(error: Exception) -> Corrupt:

@@ -40,15 +40,17 @@ class Lanes:
             task.cancel()
         return not late
 
-    def abandon(self) -> None:
-        """Cancel all work that is not through."""
+    async def abandon(self) -> None:
+        """Cancel all work that is not through, and wait until it has ended."""
         for task in self._tasks:
             task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
-    async def room(self, limit: int) -> None:
-        """Wait until there are fewer than ``limit`` pieces of work."""
-        while len(self._tasks) >= limit:
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+    async def some_done(self, within: float) -> None:
+        """Wait until any work is through, for at most ``within`` seconds."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
 
     def __len__(self) -> int:
         return len(self._tasks)

@@ -1,8 +1,8 @@
 """The right to serve the inbox, or to sign checkpoints, which one process has at a time: a key and the clock.
 
-Whoever holds it writes the key anew every :data:`RENEW` seconds. Whoever stands by and sees it unchanged for a whole
-term by its own clock takes it, guarded by the revision it saw. The holder counts its term from before it asked for it
-and :data:`MARGIN` less than the others do, so it has let go before anybody takes over.
+Whoever holds it writes the key anew every :data:`RENEW` seconds. Whoever stands by and sees it unchanged for
+:data:`TTL` seconds by its own clock takes it, guarded by the revision it saw. The holder counts from before it asked
+for it and :data:`MARGIN` less than the others do, so it has let go before anybody takes over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 from clew_events.errors import Unavailable
 from clew_projections.buckets.bucket import Bucket, LostRace, Value
 
-TERM: Final = 5.0
+TTL: Final = 5.0
 """Seconds after which a process that shows no sign of life is taken to be gone."""
 MARGIN: Final = 1.0
 RENEW: Final = 1.0
@@ -41,7 +41,7 @@ class Held(msgspec.Struct, frozen=True):
     """What the key says: who has the lease, for how many seconds from each renewal, and where that process runs."""
 
     holder: str
-    term: float
+    ttl: float
     where: str
 
 
@@ -52,9 +52,10 @@ class Lease:
         """``key`` says what for: there is one lease for each."""
         self._bucket = bucket
         self._key = key
-        self._held = Held(token_hex(8), TERM, f"{socket.gethostname()}:{os.getpid()}")
+        self._held = Held(token_hex(8), TTL, f"{socket.gethostname()}:{os.getpid()}")
         self._body = msgspec.json.encode(self._held)
         self._revision = 0
+        self._number = 0
         self._until = 0.0
         self._slipped = False
         self._seen = (-1, 0.0)
@@ -63,6 +64,11 @@ class Lease:
     def holder(self) -> str:
         """What tells this process's hold from those of others."""
         return self._held.holder
+
+    @property
+    def number(self) -> int:
+        """A number that is higher each time that anybody takes the lease: the revision at which this process did."""
+        return self._number
 
     @property
     def is_held(self) -> bool:
@@ -81,7 +87,7 @@ class Lease:
             raise Lost(f"the lease on the {self._key} is another process's now")
 
     async def take(self) -> bool:
-        """Look once whether the lease can be had, and take it if so.
+        """Look once whether the lease can be had, and take it if so; anew, if it is this process's already.
 
         Raises:
             Unavailable: the bucket does not answer.
@@ -89,7 +95,21 @@ class Lease:
         value = await self._bucket.latest(self._key)
         if value is not None and not self._is_free(value):
             return False
-        return await self._write(value.revision if value is not None else 0)
+        if not await self._write(value.revision if value is not None else 0):
+            return False
+        self._number, self._slipped = self._revision, False
+        return True
+
+    async def confirm(self) -> None:
+        """Ask the bucket's leader whether the lease is still this process's: until then, nobody else has taken it.
+
+        Raises:
+            Lost: it is not.
+            Unavailable: the bucket does not answer.
+        """
+        self.check()
+        await self._look_closer()
+        self.check()
 
     async def keep(self) -> None:
         """Renew the lease until it is lost.
@@ -97,7 +117,6 @@ class Lease:
         Raises:
             Lost: it is.
         """
-        self._slipped = False
         while True:
             await asyncio.sleep(RENEW)
             try:
@@ -110,7 +129,7 @@ class Lease:
             self.check()
 
     async def give_up(self) -> None:
-        """Let others have it at once. If that cannot be told to them, they find out when the term is over."""
+        """Let others have it at once. If that cannot be told to them, they find out when its time is over."""
         if self.is_held:
             self._until = 0.0
             try:
@@ -128,7 +147,7 @@ class Lease:
         if revision != value.revision:
             self._seen = (value.revision, _now())
             return False
-        return _now() - since >= held.term
+        return _now() - since >= held.ttl
 
     async def _write(self, revision: int) -> bool:
         sent = _now()
@@ -136,7 +155,7 @@ class Lease:
             self._revision = await self._bucket.put(self._key, self._body, revision)
         except LostRace:
             return False
-        self._until = sent + TERM - MARGIN
+        self._until = sent + TTL - MARGIN
         return True
 
     async def _delete(self) -> None:
@@ -156,6 +175,6 @@ class Lease:
 
 
 def _now() -> float:
-    # Not the loop's clock: uvloop's stands still while callbacks run, and so would the term of a process that is frozen
-    # in the middle of them, for all that it still does before it looks at the clock again.
+    # Not the loop's clock: uvloop's stands still while callbacks run, and so would the lease of a process that is
+    # frozen in the middle of them, for all that it still does before it looks at the clock again.
     return time.monotonic()

@@ -13,7 +13,7 @@ from clew_events.errors import AlreadyExists, IdReused, Invalid, NotFound, Unava
 from clew_events.replies import Rejection
 from clew_events.subjects import REJECTED, REJECTED_STREAM, inbox_subject
 from clew_projections.jetstream.calls import JetStream
-from clew_projections.jetstream.messages import MSG_ID, Stored
+from clew_projections.jetstream.messages import Stored
 from clew_projections.jetstream.replicas import whole
 
 _DECODE: Final = msgspec.json.Decoder(Rejection).decode
@@ -80,8 +80,7 @@ async def retry(js: JetStream, refused: Refusal) -> int:
         raise Invalid(f"{refused.number} cannot be tried again: {refused.why_final}", code="refusal_final")
     said = refused.rejection
     body = msgspec.json.encode(msgspec.json.decode(said.body, type=dict[str, object]) | {"id": said.id})
-    mark = f"retry-{said.inbox_seq}-{refused.number}-{int(refused.at.timestamp() * 1000)}"
-    ack = await js.publish(inbox_subject(said.tenant, said.command), body, {MSG_ID: mark})
+    ack = await js.publish(inbox_subject(said.tenant, said.command), body)
     if ack.error is not None:
         raise Unavailable(f"the inbox did not take the command: {ack.error.description}", code="inbox_unavailable")
     await js.api(f"STREAM.MSG.DELETE.{REJECTED_STREAM}", {"seq": refused.number})

@@ -1,9 +1,9 @@
 """Serving the inbox: standing by, leading, standing by again, until told to stop.
 
 Not a FastStream subscriber, for three reasons found in its version 0.7.8: its pull subscriber creates the consumer when
-it is missing, with settings of its own, where Clew only ever uses what ``clew init`` made; in batches it holds a lone
-command back until its timeout is over, and otherwise handles all it fetched at once, in no order; and it fetches
-without regard to what is still in the works.
+it is missing, with settings of its own, where here each term has another; in batches it holds a lone command back until
+its timeout is over, and otherwise handles all it fetched at once, in no order; and it fetches without regard to what is
+still in the works.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from clew_events.errors import Unavailable
 from clew_projections.buckets.bucket import Bucket
 from clew_services.apps.inbox import lease as leases
 from clew_services.apps.inbox.lease import Lease
-from clew_services.apps.inbox.taking import OutOfOrder, lead
+from clew_services.apps.inbox.taking import lead
 from clew_services.apps.inbox.trials import Trials
 from clew_services.apps.sturdy import beside
 from clew_services.nats_connection import settled
@@ -42,15 +42,14 @@ async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | No
     bucket = Bucket(clew.js, LEASES)
     lease = Lease(bucket)
     trials = Trials(bucket, lease.holder)
+    said: str | None = None
     try:
         while not stop.is_set():
-            try:
-                await trials.acquit()
-                if lease.is_held or await lease.take():
-                    await _lead(clew, nc, lease, trials, stop, ready=ready)
-                    continue
-            except Unavailable as fault:
+            fault = await _take_turn(clew, nc, lease, trials, stop, ready=ready)
+            if fault is not None and str(fault) != said:
+                # Whatever was begun is left as it is: it is delivered again, to whoever leads next.
                 _LOG.warning("the inbox waits: %s", fault)
+            said = str(fault) if fault is not None else None
             if ready is not None:
                 ready.set()
             with contextlib.suppress(TimeoutError):
@@ -65,16 +64,18 @@ async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | No
         await closed(nc)
 
 
-async def _lead(
+async def _take_turn(
     clew: Clew, nc: Client, lease: Lease, trials: Trials, stop: asyncio.Event, *, ready: asyncio.Event | None
-) -> None:
+) -> Exception | None:
+    """Lead for one term if the lease can be had; why that ended, if nobody asked for it."""
+    fault: Exception | None = None
     try:
-        async with asyncio.TaskGroup() as tasks:
-            keeping = tasks.create_task(lease.keep())
-            await lead(clew, nc, lease, trials, stop, ready=ready)
-            keeping.cancel()
-    except* OutOfOrder as group:
-        _LOG.warning("the inbox is begun anew: %s", group.exceptions[0])
+        await trials.acquit()
+        if await lease.take():
+            async with asyncio.TaskGroup() as tasks:
+                keeping = tasks.create_task(lease.keep())
+                await lead(clew, nc, lease, trials, stop, ready=ready)
+                keeping.cancel()
     except* Unavailable as group:
-        # Whatever was begun is left as it is: it is delivered again, to whoever leads next.
-        _LOG.warning("no longer serving the inbox: %s", group.exceptions[0])
+        fault = group.exceptions[0]
+    return fault

@@ -1,4 +1,4 @@
-"""Taking commands from the inbox while leading, all of them and in order, and putting each thread's in a lane."""
+"""Taking commands from the inbox during one term, all of them and in order, and putting each thread's in a lane."""
 
 from __future__ import annotations
 
@@ -12,26 +12,20 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.client import JetStreamContext
 
-from clew_events.errors import Unavailable
-from clew_events.subjects import INBOX_STREAM
+from clew_services.apps.inbox import term as terms
 from clew_services.apps.inbox.carrying import Carrier
 from clew_services.apps.inbox.lanes import Lanes
-from clew_services.apps.inbox.lease import MARGIN, Lease
+from clew_services.apps.inbox.lease import Lease
+from clew_services.apps.inbox.pull import WAIT, Pull
+from clew_services.apps.inbox.term import Term
 from clew_services.apps.inbox.trials import Trials
-from clew_services.streams.wanted import HANDLERS
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew
 
-LIMIT: Final = 256
-"""Commands in the works."""
-FETCH: Final = MARGIN / 2
-"""Seconds that one request for more stays open, and so the longest that stopping waits for it.
-
-It is over before anybody else can lead, so that it cannot be answered with what is theirs by then.
-"""
+BYTES: Final = 64 * 1024 * 1024
+"""Of commands in the works, beyond which no more are asked for."""
 STILL_AT_IT: Final = 10.0
 """Seconds between assurances to the server that a command is being worked on; it waits three times as long."""
 DRAIN: Final = 15.0
@@ -40,23 +34,10 @@ DRAIN: Final = 15.0
 _LOG: Final = logging.getLogger("clew.inbox")
 
 
-class OutOfOrder(Exception):
-    """A delivery went elsewhere, or came when it should not have: what was taken is not all there is to take."""
-
-
 class _Thread(msgspec.Struct):
     """The one thing about a command that decides its lane."""
 
     thread_id: str | None = None
-
-
-class _Delivered(msgspec.Struct):
-    consumer_seq: int
-    stream_seq: int
-
-
-class _State(msgspec.Struct):
-    last_seq: int
 
 
 _THREAD: Final = msgspec.json.Decoder(_Thread)
@@ -69,74 +50,67 @@ async def lead(
 
     Raises:
         Lost: the lease is gone.
-        OutOfOrder: it is to be begun anew.
+        Over: the term has ended, and another is to begin.
         Unavailable: the inbox does not answer.
     """
-    before = await clew.js.api(f"CONSUMER.INFO.{INBOX_STREAM}.{HANDLERS}")
-    await trials.begin(msgspec.convert(before["delivered"], _Delivered).stream_seq)
-    reset = await clew.js.api(f"CONSUMER.RESET.{INBOX_STREAM}.{HANDLERS}")
-    delivered = msgspec.convert(reset["delivered"], _Delivered).consumer_seq
-    info = await clew.js.api(f"STREAM.INFO.{INBOX_STREAM}")
-    perhaps_tried = msgspec.convert(info["state"], _State).last_seq
-    subscription = await _subscribed(nc)
-    taken = _Taken(Carrier(clew, nc, lease, trials, stop, perhaps_tried=perhaps_tried), delivered)
+    pull = Pull(nc)
+    await pull.open()
+    try:
+        term = await terms.begin(clew.js, lease, trials)
+        if ready is not None:
+            ready.set()
+        await _carry_out(term, pull, _Taken(term, Carrier(clew, nc, term, trials, stop)), stop)
+        await term.close()
+    finally:
+        await pull.close()
+
+
+async def _carry_out(term: Term, pull: Pull, taken: _Taken, stop: asyncio.Event) -> None:
     assuring = asyncio.create_task(taken.assure())
-    if ready is not None:
-        ready.set()
     try:
         while not stop.is_set():
-            await taken.room()
-            lease.check()
-            for message in await _fetched(subscription, LIMIT - len(taken)):
+            term.check()
+            if taken.is_full:
+                await taken.some_done(WAIT)
+                continue
+            for message in await pull.next(term):
+                term.check()
                 taken.take(message)
         await taken.finish()
     finally:
         assuring.cancel()
-        taken.abandon()
-        with contextlib.suppress(nats.errors.Error):
-            await subscription.unsubscribe()
-
-
-async def _subscribed(nc: Client) -> JetStreamContext.PullSubscription:
-    try:
-        return await nc.jetstream().pull_subscribe_bind(HANDLERS, INBOX_STREAM)
-    except (nats.errors.Error, TimeoutError) as fault:
-        raise Unavailable(f"the inbox cannot be read: {fault}") from fault
-
-
-async def _fetched(subscription: JetStreamContext.PullSubscription, most: int) -> list[Msg]:
-    try:
-        return await subscription.fetch(most, timeout=FETCH)
-    except TimeoutError:
-        return []
-    except nats.errors.Error as fault:
-        _LOG.error("the inbox cannot be read: %s", fault)
-        await asyncio.sleep(FETCH)
-        return []
+        await taken.abandon()
 
 
 class _Taken:
-    """What was taken since the consumer was reset, and is not settled yet."""
+    """What was delivered in this term, and is not settled yet."""
 
-    def __init__(self, carrier: Carrier, delivered: int) -> None:
+    def __init__(self, term: Term, carrier: Carrier) -> None:
+        self._term = term
         self._carrier = carrier
         self._lanes = Lanes()
         self._held: dict[int, Msg] = {}
-        self._delivered = delivered
+        self._bytes = 0
+        self._deliveries = 0
         self._newest = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is enough in the works; how many that are the consumer sees to."""
+        return self._bytes >= BYTES
 
     def take(self, message: Msg) -> None:
         seq, delivery = message.metadata.sequence.stream, message.metadata.sequence.consumer
-        if delivery != self._delivered + 1:
-            raise OutOfOrder(f"delivery {delivery} came after {self._delivered}")
-        self._delivered = delivery
-        if seq in self._held:
+        self._deliveries += 1
+        if seq in self._held and delivery == self._deliveries:
             # The server lost sight of us for a while. It is being worked on, and once is enough.
             return
-        if seq <= self._newest:
-            raise OutOfOrder(f"message {seq} came after {self._newest}")
+        if seq <= self._newest or delivery != self._deliveries:
+            self._term.end(f"message {seq} came as delivery {delivery} after message {self._newest}")
+            return
         self._newest = seq
         self._held[seq] = message
+        self._bytes += len(message.data)
         self._lanes.put(_lane(message), partial(self._settle, seq, message))
 
     async def _settle(self, seq: int, message: Msg, clear: bool) -> bool:
@@ -145,6 +119,7 @@ class _Taken:
             return clear and await self._carrier.carry(message)
         finally:
             del self._held[seq]
+            self._bytes -= len(message.data)
 
     async def assure(self) -> None:
         while True:
@@ -153,18 +128,15 @@ class _Taken:
                 with contextlib.suppress(nats.errors.Error):
                     await message.in_progress()
 
-    async def room(self) -> None:
-        await self._lanes.room(LIMIT)
+    async def some_done(self, within: float) -> None:
+        await self._lanes.some_done(within)
 
     async def finish(self) -> None:
         if not await self._lanes.empty(DRAIN):
             _LOG.warning("stopped before everything taken was settled; it is delivered again")
 
-    def abandon(self) -> None:
-        self._lanes.abandon()
-
-    def __len__(self) -> int:
-        return len(self._lanes)
+    async def abandon(self) -> None:
+        await self._lanes.abandon()
 
 
 def _lane(message: Msg) -> str | None:

@@ -33,11 +33,15 @@ _LOG: Final = logging.getLogger("clew.inbox")
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """Which command ``holder`` is trying alone, if any, and how many died of those that are still in doubt."""
+    """Which command ``holder`` is trying alone, if any, and how many died of those that are still in doubt.
+
+    ``handed_out`` is up to which sequence all that is in the inbox is in doubt.
+    """
 
     holder: str
     trying: str | None = None
     deaths: dict[str, int] = {}
+    handed_out: int = 0
 
 
 class Trials:
@@ -48,29 +52,37 @@ class Trials:
         self._holder = holder
         self._revision = 0
         self._trying: str | None = None
-        self._noted: str | None = None
+        self._noted: Note | None = None
         self._deaths: dict[str, int] = {}
         self._survived: set[str] = set()
         self._handed_out = 0
         self._alone = asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._under_way = 0
         self._nobody = asyncio.Event()
         self._nobody.set()
 
-    async def begin(self, handed_out: int) -> None:
+    async def begin(self, handed_out: int, *, last_seq: int) -> None:
         """Find out who died of what; in doubt is all that stands in the inbox up to the sequence ``handed_out``.
 
+        That is noted, as are deaths: whoever comes next is not told by the inbox what was delivered before this.
+        ``last_seq`` is that of the inbox, by which a note about one that was there before it is told.
+
         Raises:
-            Unavailable: the note cannot be read.
+            Lost: somebody else leads.
+            Unavailable: the note cannot be read or written.
         """
         value = await self._bucket.latest(KEY)
         note = msgspec.json.decode(value.body, type=Note) if value is not None and value.body else Note(holder="")
         self._revision = value.revision if value is not None else 0
-        self._noted, self._deaths, self._survived = note.trying, dict(note.deaths), set()
-        self._handed_out = handed_out
+        self._noted = msgspec.structs.replace(note, holder=self._holder)
+        self._deaths, self._survived = dict(note.deaths), set()
+        self._handed_out = max(handed_out, note.handed_out if note.handed_out <= last_seq else 0)
         if note.trying is not None and note.holder != self._holder:
             self._deaths[note.trying] = self._deaths.get(note.trying, 0) + 1
             _LOG.warning("a process that tried %s alone is gone: that makes %d", note.trying, self._deaths[note.trying])
+        if self._noted != self._known():
+            await self._note()
 
     def deadly(self, message: Msg) -> Corrupt | None:
         """Why a command is not to be tried again, if it is not."""
@@ -111,25 +123,25 @@ class Trials:
 
     async def acquit(self) -> None:
         """Take the note back of a try that is over, if it can be done now."""
-        if self._noted is not None and self._trying is None:
+        if self._noted is not None and self._noted != self._known():
             with contextlib.suppress(Unavailable):
-                await self._note(None)
+                await self._note()
 
     @contextlib.asynccontextmanager
     async def _nobody_else(self, place: str) -> AsyncIterator[None]:
         await self._nobody.wait()
-        await self._note(place)
         self._trying = place
+        tried = False
         try:
+            await self._note()
+            tried = True
             yield
         except asyncio.CancelledError:
-            raise  # whoever goes on with it tries it alone again
-        except BaseException:
-            self._clear(place)
+            tried = False  # whoever goes on with it tries it alone again
             raise
-        else:
-            self._clear(place)
         finally:
+            if tried:
+                self._clear(place)
             self._trying = None
             await self.acquit()
 
@@ -137,11 +149,15 @@ class Trials:
         self._survived.add(place)
         self._deaths.pop(place, None)
 
-    async def _note(self, trying: str | None) -> None:
-        body = msgspec.json.encode(Note(holder=self._holder, trying=trying, deaths=self._deaths))
-        try:
-            self._revision = await self._bucket.put(KEY, body, self._revision)
-        except LostRace:
-            self._noted = None  # whoever wrote it has seen what we noted
-            raise Lost("another process tries what is in doubt") from None
-        self._noted = trying
+    def _known(self) -> Note:
+        return Note(holder=self._holder, trying=self._trying, deaths=dict(self._deaths), handed_out=self._handed_out)
+
+    async def _note(self) -> None:
+        async with self._writing:
+            note = self._known()
+            try:
+                self._revision = await self._bucket.put(KEY, msgspec.json.encode(note), self._revision)
+            except LostRace:
+                self._noted = None  # whoever wrote it has seen what we noted
+                raise Lost("another process tries what is in doubt") from None
+            self._noted = note
