@@ -33,8 +33,10 @@ class Verification(Struct, frozen=True):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All that was found."""
-        return (*self.verified.findings, *self.positions, *self.walked.findings)
+        """All that was found, each once."""
+        told = {(each.code, each.shard) for each in self.verified.findings}
+        positions = (each for each in self.positions if (each.code, each.shard) not in told)
+        return (*self.verified.findings, *positions, *self.walked.findings)
 
 
 class RecordVerifier:
