@@ -349,3 +349,27 @@ async def test_a_verdict_says_how_far_it_reaches_and_what_it_was_not_given(whole
         await put_back(clew, CHECKPOINT_STREAM, [])
         ran = await run(tmp_path, url, "verify", "--all")
         assert (ran.exit_code, "no checkpoint says what it was" in ran.stdout) == (0, True)
+
+
+async def test_a_record_that_grows_while_it_is_verified_is_whole(whole: Path, tmp_path: Path) -> None:
+    async with copied(whole, tmp_path) as clew, projecting(clew):
+
+        async def grow() -> None:
+            for step in range(120):
+                await Writer(clew.handler).set((VICTIM, BYSTANDER)[step % 2].thread, "plan", str(step))
+                if step % 10 == 9:
+                    await sign(clew)
+
+        growing = asyncio.create_task(grow())
+        rounds = 0
+        while not growing.done() or not rounds:
+            rounds += 1
+            verifier = clew.record_verifier()
+            keys = {KEY.verifier.id: KEY.verifier}
+            for found in (
+                await verifier.thread(VICTIM, keys),
+                await verifier.whole(None, keys),
+                await verifier.whole(VICTIM.tenant, keys),
+            ):
+                assert found.findings == ()
+        await growing

@@ -258,6 +258,15 @@ async def test_a_log_that_was_tampered_with_is_told_from_its_pack_as_from_the_se
         await exported(clew, tmp_path / "part", Scope(tenant="acme"))
     made = await exported(clew, tmp_path / "pack", checkpoint=False)
     assert made.misfits == 1
+    again = await cli("export", "--all", "--without-checkpoint", "--out", str(tmp_path / "again"))
+    assert (again.exit_code, "1 messages continue no thread's chain" in again.stderr) == (5, True)
+    shown = [
+        await cli("history", address.thread, "--tenant", "acme", *said)
+        for said in ((), ("--pack", str(tmp_path / "pack")))
+    ]
+    assert [each.exit_code for each in shown] == [5, 5]
+    assert shown[0].stdout == shown[1].stdout
+    assert [line.split()[:2] for line in shown[0].stdout.splitlines()][1] == ["2", "missing"]
     server = await cli("verify", "--all", "--json")
     pack = await cli("verify", "--pack", str(tmp_path / "pack"), "--json")
     # Besides, the server has its checkpoint at hand, and this pack was told to take none along.
