@@ -40,6 +40,7 @@ from clew_projections.projecting.message_views import MessageViews
 from clew_projections.projecting.parking import Parked, parked
 from clew_projections.projecting.projector import Projector
 from clew_projections.proof.verifying import Verifier
+from clew_projections.proof.witnesses import Witnesses
 from clew_projections.proving.comparing import Comparing
 from clew_projections.proving.indexed import Indexed
 from clew_projections.proving.prover import Prover
@@ -52,9 +53,11 @@ from clew_services.answering.history_pages import HistoryPages
 from clew_services.answering.lists import Lists
 from clew_services.answering.past import Past
 from clew_services.answering.reader import Reader
+from clew_services.checkpoints.against import Comparison
 from clew_services.checkpoints.asking import CheckpointQueries
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.proving import Proofs
+from clew_services.checkpoints.verification import RecordVerifier
 from clew_services.deciding.limits import DEFAULT, Limits
 from clew_services.handling.handle import Handler
 from clew_services.handling.log import Log
@@ -202,6 +205,16 @@ class Clew:
     def verifier(self) -> Verifier:
         """Walks the chains of the log."""
         return Verifier(self.js, self.deployment.shards)
+
+    def comparison(self) -> Comparison:
+        """Holds the log against checkpoints."""
+        return Comparison(self.js, self.ledger, self.verifier(), self.deployment.shards)
+
+    def record_verifier(self, index: Path | None = None) -> RecordVerifier:
+        """Verifies the log by its chains, by checkpoints, by the views of the live side, and by a file of an index."""
+        shards, proof = self.deployment.shards, IndexProof(index, self.histories) if index is not None else None
+        witnesses = Witnesses(self.threads, shards, proof)
+        return RecordVerifier(self.js, shards, self.verifier(), self.comparison(), witnesses)
 
     def prover(self, side: Side | None = None, index: Path | None = None) -> Prover:
         """Compares the buckets of the live side, or of another, with the log; and a file that is an index."""

@@ -89,5 +89,5 @@ def test_keys_are_secret_made_once_and_missed_in_clear_words(at_home: dict[str, 
     for line in ("make", "key", "export kept.json"):
         ran = run(f"clew checkpoint {line} --data ./nowhere", at_home, tmp_path)
         assert (ran.returncode, "no_key" in ran.stderr) == (1, True), ran.stderr
-    assert run("clew checkpoint show 77", at_home, tmp_path).returncode == 1
+    assert run("clew checkpoint show 77", at_home, tmp_path).returncode == 6
     assert run("clew verify thread_docs --against /dev/null", at_home, tmp_path).returncode == 2

@@ -91,4 +91,4 @@ async def test_a_server_and_a_pack_give_the_same_answer(
         assert (refused.exit_code, refused.stdout) == (1, ""), refused.output
         assert told in refused.stderr
     assert (await cli()).exit_code == 2
-    assert (await cli("thread_nobody", "--fold", "trial_of_mine:frozen")).exit_code == 1
+    assert (await cli("thread_nobody", "--fold", "trial_of_mine:frozen")).exit_code == 6

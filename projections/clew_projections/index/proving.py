@@ -38,6 +38,7 @@ _NAMES: Final = (
 )
 _TEXTS: Final = "SELECT no, ordinal, role, id, text FROM message WHERE thread = ?"
 _FILED: Final = "SELECT rowid FROM words WHERE words MATCH ?"
+_HEAD: Final = "SELECT t.n, t.hash FROM thread t JOIN tenant o ON o.no = t.tenant WHERE o.name = ? AND t.id = ?"
 _COUNTS: Final = {
     "the number of threads of tenant": (
         "SELECT o.name, o.threads, (SELECT count(*) FROM thread t WHERE t.tenant = o.no AND t.deleted = 0) AS found "
@@ -107,6 +108,22 @@ class IndexProof:
             return None
         return _difference(told, kept)
 
+    async def head(self, address: Address) -> tuple[int, str] | None:
+        """The number and the hash of a thread's last commit as the index has it; nothing if it has no such thread.
+
+        Raises:
+            Unavailable: the file cannot be read.
+        """
+        return await asyncio.to_thread(self._head, address)
+
+    async def marks(self) -> dict[int, int]:
+        """The sequence up to which the index has each shard.
+
+        Raises:
+            Unavailable: the file cannot be read.
+        """
+        return await asyncio.to_thread(self._marks)
+
     async def counts(self) -> list[str]:
         """Which counts are not what is counted, in words.
 
@@ -143,6 +160,15 @@ class IndexProof:
         with self._moment() as db:
             mark = db.execute("SELECT seq FROM mark WHERE shard = ?", (shard,)).fetchone()
             return (mark[0] if mark is not None else 0), _kept(db, address)
+
+    def _head(self, address: Address) -> tuple[int, str] | None:
+        with self._moment() as db:
+            found = db.execute(_HEAD, address).fetchone()
+        return (found[0], found[1]) if found is not None else None
+
+    def _marks(self) -> dict[int, int]:
+        with self._moment() as db:
+            return dict(db.execute("SELECT shard, seq FROM mark"))
 
     def _counts(self) -> list[str]:
         with self._moment() as db:

@@ -114,6 +114,7 @@ class _Shard:
         self._marks = sorted(marks, key=lambda mark: mark.checkpoint.shards[shard].seq)
         self._findings: list[Finding] = []
         self._later: list[tuple[Mark, dict[Address, Head]]] = []
+        self._covered = 0
         self.chains = Chains(shard, pack.opening.shards)
 
     def check(self, progress: Progress) -> Verified:
@@ -135,7 +136,12 @@ class _Shard:
         self._findings += misplaced(self._shard, self._pack.opening.shards, self.chains)
         self._findings += [named(self._shard, *each) for each in self._broken()]
         self._findings += self._ends()
-        return Verified(threads=len(self.chains.tips), commits=self.chains.commits, findings=tuple(self._findings))
+        return Verified(
+            threads=self.chains.threads,
+            commits=self.chains.commits,
+            findings=tuple(self._findings),
+            covered=self._covered,
+        )
 
     def _broken(self) -> Iterator[tuple[str, Chains, list[Link]]]:
         links: dict[str, list[Link]] = {subject: [] for subject in self.chains.broken}
@@ -179,14 +185,20 @@ class _Shard:
             return
         if self._pack.opening.scope.whole:
             found = said_of(self.chains, said.seq)
-            if found != said:
-                self._findings += [each for each in (differs(shard, said, found, checkpoint),) if each is not None]
-                if mark.heads is not None:
-                    self._later.append((mark, then))
+            wrong = [each for each in (differs(shard, said, found, checkpoint),) if each is not None]
+            if wrong and mark.heads is not None:
+                self._later.append((mark, then))
         elif mark.beside is not None:
-            self._findings += self._beside(mark.beside[shard], then, said, checkpoint)
+            wrong = list(self._beside(mark.beside[shard], then, said, checkpoint))
         else:
+            heads = mark.heads[shard] if mark.heads is not None else ()
+            wrong = []
             self._later.append((mark, then))
+            if then != {head.address: head for head in heads if self._concerns(head)}:
+                return
+        self._findings += wrong
+        if not wrong:
+            self._covered = self.chains.commits
 
     def _beside(
         self, beside: Sequence[Sequence[str]], then: dict[Address, Head], said: ShardHeads, checkpoint: Checkpoint

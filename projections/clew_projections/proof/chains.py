@@ -11,16 +11,18 @@ from clew_projections.proof.links import NOTHING, Tip, check, follow
 
 
 class Chains:
-    """The chains of a shard, or a tenant's in it, as far as they were followed.
+    """The chains of a shard as far as they were followed.
 
-    ``tips`` has the end of each, whatever stands between that does not continue it; ``broken`` the first sequence that
-    does not fit, and ``misfits`` counts the messages that continue no chain.
+    ``tips`` has the end of each, whatever stands between that does not continue it, and ``misfits`` counts the messages
+    that continue no chain. ``broken`` has the first sequence that does not fit, ``misplaced`` the threads of another
+    shard, and ``threads`` and ``commits`` count: of a ``tenant`` alone, if one is given.
     """
 
     def __init__(self, shard: int, shards: int, tenant: str | None = None) -> None:
         self.tips: dict[str, Tip] = {}
         self.broken: dict[str, int] = {}
         self.misplaced: dict[str, int] = {}
+        self.threads = 0
         self.commits = 0
         self.misfits = 0
         self.seq = 0
@@ -35,17 +37,19 @@ class Chains:
         self._count_removed(stored.seq)
         subject = stored.subject
         owner = address_of(subject)
-        if self._tenant is not None and owner.tenant != self._tenant:
-            return
-        self.commits += 1
+        ours = self._tenant is None or owner.tenant == self._tenant
+        self.commits += ours
         tip = self.tips.get(subject)
         if tip is None:
             self.tips[subject] = tip = NOTHING
-            if shard_of(owner.thread, self._shards) != self._shard:
+            self.threads += ours
+            if ours and shard_of(owner.thread, self._shards) != self._shard:
                 self.misplaced[subject] = stored.seq
-        followed = check(tip, owner, stored.body)
+        # Of other tenants' commits it only matters which chain they continue.
+        followed = check(tip, owner, stored.body) if ours else None
         if followed is None:
-            self.broken.setdefault(subject, stored.seq)
+            if ours:
+                self.broken.setdefault(subject, stored.seq)
             followed = follow(tip, owner, stored.body)
         if followed is None:
             self.misfits += 1

@@ -28,17 +28,22 @@ Progress = Callable[[int], None]
 
 
 class Verified(Struct, frozen=True, kw_only=True):
-    """What was looked at, and what was found. A finding without a thread is about a shard."""
+    """What was looked at, and what was found. A finding without a thread is about a shard.
+
+    ``covered`` counts the commits that are what a checkpoint says; 0 if none was there to hold them against.
+    """
 
     threads: int
     commits: int
     findings: tuple[Finding, ...]
+    covered: int = 0
 
     def __add__(self, other: Verified) -> Verified:
         return Verified(
             threads=self.threads + other.threads,
             commits=self.commits + other.commits,
             findings=self.findings + other.findings,
+            covered=self.covered + other.covered,
         )
 
 
@@ -55,10 +60,18 @@ class Verifier:
         Raises:
             Unavailable: the log does not answer.
         """
-        shard = shard_of(address.thread, self._shards)
-        links = await self._links(shard, event_subject(shard, address))
-        found = _diagnosed(shard, address, links)
+        links = await self.links(address)
+        found = diagnosed(shard_of(address.thread, self._shards), address, links)
         return Verified(threads=1 if links else 0, commits=len(links), findings=(found,) if found else ())
+
+    async def links(self, address: Address) -> list[Link]:
+        """All that the log has of a thread, in its order.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        shard = shard_of(address.thread, self._shards)
+        return await self._links(shard, event_subject(shard, address))
 
     async def extents(self) -> list[Extent]:
         """How far each shard reaches."""
@@ -115,7 +128,7 @@ class Verifier:
             some = broken[start : start + AT_ONCE]
             histories = await self._histories(shard, some, chains.seq)
             findings += [named(shard, subject, chains, links) for subject, links in histories.items()]
-        return Verified(threads=len(chains.tips), commits=chains.commits, findings=tuple(findings))
+        return Verified(threads=chains.threads, commits=chains.commits, findings=tuple(findings))
 
     async def _histories(self, shard: int, subjects: Sequence[str], last: int) -> dict[str, list[Link]]:
         if len(subjects) < WORTH_A_WALK:
@@ -161,10 +174,11 @@ def named(shard: int, subject: str, chains: Chains, links: list[Link]) -> Findin
     """What was done to a history that broke, given all its links."""
     owner = address_of(subject)
     gone = "it did not fit when it was first read"
-    return _diagnosed(shard, owner, links) or _finding(owner, shard, "altered", chains.broken[subject], gone)
+    return diagnosed(shard, owner, links) or _finding(owner, shard, "altered", chains.broken[subject], gone)
 
 
-def _diagnosed(shard: int, owner: Address, links: list[Link]) -> Finding | None:
+def diagnosed(shard: int, owner: Address, links: Sequence[Link]) -> Finding | None:
+    """The first thing wrong with a thread's links as a finding; nothing if they are whole."""
     found = diagnose(owner, links)
     return _finding(owner, shard, found.code, found.seq, found.what) if found is not None else None
 

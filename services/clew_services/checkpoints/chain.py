@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -10,7 +10,7 @@ from msgspec import Struct
 from clew_events.errors import Corrupt
 from clew_events.subjects import CHECKPOINT, CHECKPOINT_STREAM, checkpoint_subject
 from clew_projections.finding import Finding
-from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.calls import JetStream, stream_state
 from clew_projections.jetstream.messages import Stored
 from clew_projections.jetstream.replicas import until
 from clew_services.checkpoints.note import VerifierKey
@@ -20,30 +20,38 @@ EVERY: Final = f"{CHECKPOINT}.*"
 
 
 class Walked(Struct, frozen=True, kw_only=True):
-    """How many checkpoints there are, the ids of the keys they name, and what is wrong with them.
+    """How many checkpoints were read, the ids of the keys they name, and what is wrong with them.
 
-    A finding's ``seq`` is the number of the checkpoint it is about.
+    A finding's ``seq`` is the number of the checkpoint it is about. ``newest`` is the last one with which nothing is
+    wrong in itself: what the log can be held against. ``accepted`` has the checkpoints with which an operator had
+    another history signed, and the reason given.
     """
 
     checkpoints: int
     key_ids: tuple[str, ...]
     findings: tuple[Finding, ...]
+    newest: Signed | None = None
+    accepted: tuple[tuple[int, str], ...] = ()
 
 
 async def walk(js: JetStream, keys: Mapping[str, VerifierKey]) -> Walked:
     """Read all checkpoints in their order, and hold each against the one before it, and against the keys given by id.
 
-    Without ``keys`` signatures are not looked at, which says nothing of who made them.
+    Without ``keys`` signatures are not looked at, which says nothing of who made them. With keys, that there is no
+    checkpoint is a finding.
 
     Raises:
         Unavailable: JetStream does not answer.
     """
-    newest = await js.newest_at_leader(CHECKPOINT_STREAM, EVERY, 0)
+    end = (await stream_state(js, CHECKPOINT_STREAM)).last_seq
+    last = await js.newest_at_leader(CHECKPOINT_STREAM, EVERY, 0)
     findings: list[Finding] = []
     key_ids: dict[str, None] = {}
     before: Signed | None = None
+    newest: Signed | None = None
+    accepted: list[tuple[int, str]] = []
     count = expected = 0
-    async for stored in until(js, CHECKPOINT_STREAM, EVERY, 1, newest.seq if newest is not None else 0):
+    async for stored in until(js, CHECKPOINT_STREAM, EVERY, 1, last.seq if last is not None else 0):
         count += 1
         expected += 1
         try:
@@ -59,8 +67,50 @@ async def walk(js: JetStream, keys: Mapping[str, VerifierKey]) -> Walked:
         elif (what := _broken(before, one, first=number == 1)) is not None:
             findings.append(_finding(number, "checkpoint_changed", what))
         key_ids |= dict.fromkeys(one.key_ids)
-        before, expected = one, number
-    return Walked(checkpoints=count, key_ids=tuple(key_ids), findings=tuple(findings))
+        if one.checkpoint.reason is not None:
+            accepted.append((number, one.checkpoint.reason))
+        before, newest, expected = one, one, number
+    findings += _cut_off(last, end, expected + 1, keys)
+    return Walked(
+        checkpoints=count,
+        key_ids=tuple(key_ids),
+        findings=tuple(findings),
+        newest=newest,
+        accepted=tuple(accepted),
+    )
+
+
+async def read_newest(js: JetStream, keys: Mapping[str, VerifierKey]) -> Walked:
+    """The same of the last checkpoint alone, whatever stands before it.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    end = (await stream_state(js, CHECKPOINT_STREAM)).last_seq
+    last = await js.newest_at_leader(CHECKPOINT_STREAM, EVERY, 0)
+    if last is None:
+        return Walked(checkpoints=0, key_ids=(), findings=tuple(_cut_off(last, end, 1, keys)))
+    try:
+        newest = _one(last, keys)
+    except Corrupt as fault:
+        findings = (_finding(last.seq, fault.code, fault.message), *_cut_off(last, end, last.seq + 1, keys))
+        return Walked(checkpoints=1, key_ids=(), findings=findings)
+    cut_off = tuple(_cut_off(last, end, newest.checkpoint.number + 1, keys))
+    return Walked(checkpoints=1, key_ids=newest.key_ids, findings=cut_off, newest=newest)
+
+
+def _cut_off(last: Stored | None, end: int, number: int, keys: Mapping[str, VerifierKey]) -> Iterator[Finding]:
+    """That the last checkpoints were removed, or that there is none where one is demanded.
+
+    ``end`` is where the stream ended before its ``last`` message was asked for.
+    """
+    if end > (last.seq if last is not None else 0):
+        yield _finding(
+            number, "checkpoint_missing", f"checkpoint {number} was the last one or before it, and was removed"
+        )
+    elif last is None and keys:
+        what = "there is no checkpoint, so nothing that is signed with this key says what the log was"
+        yield _finding(0, "no_checkpoint", what)
 
 
 def _one(stored: Stored, keys: Mapping[str, VerifierKey]) -> Signed:

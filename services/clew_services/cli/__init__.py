@@ -2,7 +2,7 @@
 
 Answers go to standard output, for people or with ``--json`` for programs; whatever went wrong goes to
 standard error as one line. The exit code says what to do next: 0 done, 1 refused, 2 not understood, 3 the thread
-moved on, 4 not now, 5 the record is damaged.
+moved on, 4 not now, 5 the record is damaged, 6 what was asked about is not there.
 """
 
 from __future__ import annotations

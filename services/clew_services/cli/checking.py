@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import click
@@ -67,10 +69,27 @@ class _Speed(ProgressColumn):
         return Text(f"{task.finished_speed or task.speed or 0:,.0f} commits/s")
 
 
-def report(summary: dict[str, int], findings: Sequence[Finding], *, as_json: bool, good: str) -> None:
-    """Print what was checked and what was found, and leave with the code for a damaged record if anything was."""
+def index_of(clew: compose.Clew, root: Path) -> Path | None:
+    """The file of the index that this machine has of a deployment, if it has one that can be asked."""
+    folder = clew.index_in(root)
+    pointer = folder.pointer()
+    return folder.file(pointer.generation) if pointer is not None and pointer.ready else None
+
+
+def report(
+    summary: dict[str, int],
+    findings: Sequence[Finding],
+    *,
+    as_json: bool,
+    good: str,
+    more: Mapping[str, object] = MappingProxyType({}),
+) -> None:
+    """Print what was checked and what was found, and leave with the code for a damaged record if anything was.
+
+    ``more`` is what only programs are told.
+    """
     if as_json:
-        print_json({**summary, "findings": findings})
+        print_json({**summary, **more, "findings": findings})
     else:
         if findings:
             lines = [(each.tenant, each.thread, each.code, each.seq or "", each.what) for each in findings]

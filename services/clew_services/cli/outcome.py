@@ -9,9 +9,11 @@ from typing import Final
 import click
 import msgspec
 
-from clew_events.errors import ClewError, Kind
+from clew_events.errors import ClewError, Kind, NotFound
 
 EXIT_CODES: Final[dict[Kind, int]] = {"rejected": 1, "conflict": 3, "unavailable": 4, "corrupt": 5}
+NOT_FOUND: Final = 6
+"""The exit code where what was asked about is not there: told apart from a request that is wrong."""
 
 
 @contextlib.contextmanager
@@ -23,7 +25,8 @@ def reported() -> Iterator[None]:
         if error.code == "invalid_setting":
             raise click.UsageError(error.message) from error
         click.echo(f"clew: {' '.join(error.message.split())} [{error.code}]", err=True)
-        raise click.exceptions.Exit(EXIT_CODES[error.kind]) from error
+        code = NOT_FOUND if isinstance(error, NotFound) else EXIT_CODES[error.kind]
+        raise click.exceptions.Exit(code) from error
 
 
 def print_json(answer: object) -> None:

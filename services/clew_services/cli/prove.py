@@ -16,6 +16,7 @@ from clew_projections.proving.indexed import CODE as INDEX_DRIFT
 from clew_projections.proving.repairing import Repaired
 from clew_projections.proving.watch import mended
 from clew_services import compose
+from clew_services.checkpoints.verification import RecordVerifier
 from clew_services.cli import checking, display, options
 from clew_services.cli.outcome import EXIT_CODES, print_json
 from clew_services.cli.session import look
@@ -26,9 +27,13 @@ SHOWN = 1_000
 
 
 class _Proved(Struct):
-    """What was looked at and found; ``drifted`` counts all findings, and ``unrepaired`` those that stand."""
+    """What was looked at and found; ``drifted`` counts all findings, and ``unrepaired`` those that stand.
+
+    ``known`` if the log or a view has anything of what was asked about.
+    """
 
     indexed: bool = False
+    known: bool = False
     threads: int = 0
     behind: int = 0
     drifted: int = 0
@@ -38,6 +43,7 @@ class _Proved(Struct):
 
     def found(self, finding: Finding, done: Repaired | None = None) -> None:
         """Take a finding in, and what came of repairing it, if that was tried."""
+        self.known = True
         self.drifted += 1
         self.unrepaired += done is None or not done.repaired
         if self.drifted <= SHOWN:
@@ -70,8 +76,9 @@ def command(
     """Check that the buckets hold exactly what follows from the log: for one THREAD, a tenant, or all.
 
     So does the index of threads, where this machine has one. Commits that are not projected or indexed yet are no
-    finding; the former are counted. The exit code is 5 if anything differs, and was not repaired. An index is not
-    repaired but made anew: 'clew rebuild index'.
+    finding; the former are counted. The exit code is 5 if anything differs, and was not repaired, or if what was asked
+    about was lost; it is 6 if there is no such thread, and never was. An index is not repaired but made anew: 'clew
+    rebuild index'.
     """
     root = Settings(data=data, index=index).index_folder
     address = checking.chosen(thread, tenant, everything)
@@ -81,8 +88,7 @@ def command(
     only = None if everything else tenant
 
     async def check(clew: compose.Clew) -> _Proved:
-        pointer = clew.index_in(root).pointer()
-        file = clew.index_in(root).file(pointer.generation) if pointer is not None and pointer.ready else None
+        file = checking.index_of(clew, root)
         prover, proved = clew.prover(index=file), _Proved(indexed=file is not None)
         walk: AsyncIterator[Compared] = prover.prove(address, tenant=only)
         if sample is not None:
@@ -92,6 +98,8 @@ def command(
         if address is None and sample is None:
             async for finding in prover.rest(tenant=only):
                 proved.found(finding)
+        if not proved.known:
+            await _look_for(clew.record_verifier(file), proved, address, only)
         if repair:
             # Whoever remembers a view may remember a wrong one, of before.
             await clew.live.alias.change(repaired)
@@ -106,9 +114,21 @@ def command(
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
 
+async def _look_for(verifier: RecordVerifier, proved: _Proved, address: Address | None, tenant: str | None) -> None:
+    """Tell whether what neither the log nor a view has any of never was, or was lost.
+
+    Raises:
+        NotFound: it never was, as far as the rest of the record shows.
+    """
+    lost = await (verifier.whole(tenant, {}) if address is None else verifier.thread(address, {}))
+    for finding in lost.findings:
+        proved.found(finding)
+
+
 async def _take(clew: compose.Clew, proved: _Proved, compared: Compared, *, repair: bool) -> None:
     proved.threads += 1
     proved.behind += compared.behind
+    proved.known |= bool(compared.n or compared.behind)
     if compared.index is not None:
         proved.found(compared.index)
     if compared.finding is not None:
@@ -131,7 +151,10 @@ def _show(proved: _Proved, drawn: dict[str, int], *, repair: bool, as_json: bool
         said = "repaired" if each.repaired else "NOT repaired"
         click.echo(f"{said}: thread {each.thread} of {each.tenant}: {display.printable('; '.join(each.why))}")
     if any(each.code == INDEX_DRIFT for each in proved.findings):
-        click.echo("the index of this machine is not what follows from the log: 'clew rebuild index' makes it anew")
+        click.echo(
+            "the index of this machine is not what follows from the log: see by 'clew verify --all' whether the log "
+            "lost what the index has; if not, 'clew rebuild index' makes it anew"
+        )
     what = "the buckets and the index are" if proved.indexed else "the buckets are"
     said = ", ".join(f"{count} {name}" for name, count in counts.items())
     found = f"{proved.drifted} findings" + (f", {proved.unrepaired} not repaired" if repair else "")

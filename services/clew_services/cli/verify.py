@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
 
+from clew_events.subjects import Address
 from clew_projections.packs.reading import Pack
-from clew_projections.proof.verifying import Verified
 from clew_services import compose
-from clew_services.checkpoints.against import Comparison
-from clew_services.checkpoints.chain import Walked, walk
+from clew_services.checkpoints.chain import walk
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.checkpoints.signed import Signed, read, read_kept, verified
-from clew_services.cli import checking, options
+from clew_services.checkpoints.verification import Verification
+from clew_services.cli import checking, display, options
 from clew_services.cli.checkpoint_options import key_from, verifier_keys
 from clew_services.cli.session import look
 from clew_services.packs.checking import Checked, checked
+from clew_services.settings import Settings
 
 
 @click.command("verify")
@@ -30,6 +31,8 @@ from clew_services.packs.checking import Checked, checked
 )
 @verifier_keys
 @options.pack
+@options.data
+@options.index
 @options.asking
 def command(
     *,
@@ -38,96 +41,102 @@ def command(
     against: Path | None,
     keys: tuple[str, ...],
     pack: Path | None,
+    data: str,
+    index: str,
     tenant: str,
     nats: str,
     as_json: bool,
 ) -> None:
-    """Check from the log alone that no history was altered: of one THREAD, of a tenant, or of all.
+    """Check that no history was altered or lost: of one THREAD, of a tenant, or of all.
 
-    Every commit names the hash of the one before it. With --against, the log must also still hold everything that a
-    signed checkpoint speaks of, which no chain computed anew and no history cut off does. The exit code is 5 if
-    anything does not fit, and each history that was touched is named with the place and what was done to it.
+    Every commit names the hash of the one before it, and the deployment's newest checkpoint says what all of the log
+    was. Nor may the views of threads, or this machine's index, know more than the log has. The exit code is 5 if
+    anything does not fit, and each history that was touched is named with the place and what was done to it; it is 6
+    if there is no such thread, and never was.
 
-    With --all or --against the deployment's own checkpoints are checked as well, from the first to the last: that each
-    names the one before it and, with --key, that it is signed. Say --key again for each key that was in use.
+    With --key, a public key that you trust, checkpoints must be signed with it, and there must be one. Say it again for
+    each key that was in use. With --against, the log must also still hold everything that a checkpoint speaks of which
+    you kept elsewhere: that shows what was done together with the deployment's own checkpoints. With --all or
+    --against these are checked from the first to the last.
 
     With --pack, all that is in an audit pack is checked, with no server: every byte of it, every chain, and that it is
-    what the checkpoint in it says. With --key, that must be signed with a key that you trust.
+    what the checkpoint in it says. With --key there must be one, signed with a key that you trust.
     """
     if pack is not None:
         if thread is not None or everything:
             raise click.UsageError("--pack checks all that is in the pack: leave THREAD and --all out")
         _check_pack(pack, against, keys, as_json=as_json)
         return
+    trusted = {key.id: key for key in map(key_from, keys)}
     if against is not None:
         if thread is not None:
             raise click.UsageError("--against checks everything: leave THREAD out")
-        trusted = {key.id: key for key in map(key_from, keys)}
-        found, walked = _compared(nats, against, trusted)
-        good = f"every chain is whole, and the log is what the checkpoint says; {_vouched(walked, trusted)}"
-    elif everything:
-        checking.chosen(thread, tenant, everything)
-        trusted = {key.id: key for key in map(key_from, keys)}
-        found, walked = _whole(nats, trusted)
-        good = f"every chain is whole; {_vouched(walked, trusted)}"
+        found = _compared(nats, against, trusted)
     else:
-        if keys:
-            raise click.UsageError("--key is for checking checkpoints: with --all, --against or --pack")
-        found, walked, good = _verified(nats, thread, tenant), None, "every chain is whole"
-    summary = {"threads": found.threads, "commits": found.commits}
-    if walked is None:
-        checking.report(summary, found.findings, as_json=as_json, good=good)
-    else:
-        findings = (*found.findings, *walked.findings)
-        checking.report({**summary, "checkpoints": walked.checkpoints}, findings, as_json=as_json, good=good)
+        root = Settings(data=data, index=index).index_folder
+        address = checking.chosen(thread, tenant, everything)
+        found = _verified(nats, address, None if everything else tenant, trusted, root)
+    verified, walked = found.verified, found.walked
+    summary = {"threads": verified.threads, "commits": verified.commits}
+    if everything or against is not None:
+        summary["checkpoints"] = walked.checkpoints
+    newest = walked.newest.checkpoint.number if walked.newest is not None else None
+    more = {"covered": verified.covered, "checkpoint": newest}
+    kept = "the log is what the checkpoint says that you kept; " if against is not None else ""
+    every = everything or against is not None
+    good = f"every chain is whole; {kept}{'; '.join(_vouched(found, trusted, every=every))}"
+    checking.report(summary, found.findings, as_json=as_json, good=good, more=more)
 
 
-def _vouched(walked: Walked, trusted: Mapping[str, VerifierKey]) -> str:
-    """What a walk without findings says of the checkpoints."""
-    if not walked.checkpoints:
-        return "there are no checkpoints"
+def _vouched(found: Verification, trusted: Mapping[str, VerifierKey], *, every: bool) -> Iterator[str]:
+    """What checkpoints with which nothing is wrong say of what was verified, and what they do not."""
+    verified, walked = found.verified, found.walked
+    if walked.newest is None:
+        yield "no checkpoint says what it was: what was cut off at the end, or all of it rewritten, does not show"
+        return
+    newest = walked.newest.checkpoint
+    of = f"checkpoint {newest.number} of {display.when(newest.at)}"
+    after = verified.commits - verified.covered
+    if verified.covered or not after:
+        yield f"it is what {of} says" + (f", but for {after} commits after that" if after else "")
+    else:
+        yield f"{of} says nothing of it yet"
     signers = ", ".join(walked.key_ids)
-    if trusted:
-        return f"every checkpoint follows from the one before it, and is signed with {signers}"
-    return f"every checkpoint follows from the one before it; signatures, by {signers}, were not checked: give --key"
+    follows = "every checkpoint follows from the one before it, and " if every else ""
+    yield (
+        f"{follows}is signed with {signers}"
+        if trusted
+        else f"{follows}signatures, by {signers}, were not checked: give --key"
+    )
+    for number, reason in walked.accepted:
+        yield f"checkpoint {number} accepted another history than the one before it had: {reason}"
 
 
-def _whole(nats: str, trusted: Mapping[str, VerifierKey]) -> tuple[Verified, Walked]:
-    async def check(clew: compose.Clew) -> tuple[Verified, Walked]:
-        verifier = clew.verifier()
-        extents = await verifier.extents()
-        walked = await walk(clew.js, trusted)
-        with checking.counted("verifying", sum(each.last_seq for each in extents)) as progress:
-            return await verifier.all(progress=progress, extents=extents), walked
-
-    return look(nats, check)
-
-
-def _verified(nats: str, thread: str | None, tenant: str) -> Verified:
-    address = checking.chosen(thread, tenant, everything=False)
-
-    async def check(clew: compose.Clew) -> Verified:
-        verifier = clew.verifier()
-        if address is not None:
-            return await verifier.thread(address)
-        extents = await verifier.extents()
-        with checking.counted("verifying", sum(each.last_seq for each in extents)) as progress:
-            return await verifier.all(tenant, progress=progress, extents=extents)
+def _verified(
+    nats: str, address: Address | None, tenant: str | None, trusted: Mapping[str, VerifierKey], root: Path
+) -> Verification:
+    async def check(clew: compose.Clew) -> Verification:
+        verifier = clew.record_verifier(checking.index_of(clew, root))
+        with checking.counting("verifying") as begin:
+            if address is not None:
+                return await verifier.thread(address, trusted, begin)
+            return await verifier.whole(tenant, trusted, begin)
 
     return look(nats, check)
 
 
-def _compared(nats: str, file: Path, trusted: Mapping[str, VerifierKey]) -> tuple[Verified, Walked]:
+def _compared(nats: str, file: Path, trusted: Mapping[str, VerifierKey]) -> Verification:
     kept = read_kept(file.read_bytes())
     signed = _signed(kept.checkpoint.encode(), trusted or {"": VerifierKey.parse(kept.key)})
 
-    async def check(clew: compose.Clew) -> tuple[Verified, Walked]:
-        verifier = clew.verifier()
-        extents = await verifier.extents()
-        comparison = Comparison(clew.js, clew.ledger, verifier, clew.deployment.shards)
-        with checking.counted("verifying", sum(each.last_seq for each in extents)) as progress:
-            found = await comparison.compare(signed, kept.heads, extents, progress=progress)
-        return found, await walk(clew.js, trusted)
+    async def check(clew: compose.Clew) -> Verification:
+        walked = await walk(clew.js, trusted)
+        extents = await clew.verifier().extents()
+        with checking.counted("verifying", sum(each.messages for each in extents)) as progress:
+            found = await clew.comparison().compare(
+                signed, kept.heads, extents, newest=walked.newest, progress=progress
+            )
+        return Verification(found, walked, ())
 
     return look(nats, check)
 
@@ -152,7 +161,8 @@ def _check_pack(file: Path, against: Path | None, keys: tuple[str, ...], *, as_j
         "commits": found.verified.commits,
         "checkpoints": len(found.checkpoints),
     }
-    checking.report(summary, found.verified.findings, as_json=as_json, good=_good(found))
+    more = {"covered": found.verified.covered, "checkpoint": max(found.checkpoints, default=None)}
+    checking.report(summary, found.verified.findings, as_json=as_json, good=_good(found), more=more)
 
 
 def _good(found: Checked) -> str:
@@ -160,7 +170,11 @@ def _good(found: Checked) -> str:
     if not found.checkpoints:
         return f"{good}; no checkpoint covers them"
     numbers = " and ".join(map(str, found.checkpoints))
+    covered, commits = found.verified.covered, found.verified.commits
+    they = "they are" if covered == commits else f"{covered} of {commits} commits are"
+    rest = "" if covered == commits else "; of those that came after it only the chains speak"
     if found.key_id is None:
-        return f"{good}, and they are what checkpoint {numbers} says, whose signature was not checked: give its --key"
+        how = "whose signature was not checked: give its --key"
+        return f"{good}, and {they} what checkpoint {numbers} says, {how}{rest}"
     whose = "" if found.given else " that the pack itself names: give one that you trust with --key"
-    return f"{good}, and they are what checkpoint {numbers} says, signed with the key {found.key_id}{whose}"
+    return f"{good}, and {they} what checkpoint {numbers} says, signed with the key {found.key_id}{whose}{rest}"

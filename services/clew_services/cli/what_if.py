@@ -12,7 +12,7 @@ from typing import cast
 
 import click
 
-from clew_events.errors import Invalid
+from clew_events.errors import Invalid, NotFound
 from clew_events.subjects import Address, address_of
 from clew_projections.fold import evolve
 from clew_projections.jetstream.messages import Stored
@@ -68,7 +68,7 @@ def command(
     with contextlib.redirect_stdout(sys.stderr):  # what that code prints is no part of the answer
         found = _of_pack(Pack(pack), wanted, trying) if pack is not None else _of_server(nats, wanted, trying)
     if address is not None and not found.threads:
-        raise Invalid(f"No thread found with id '{address.thread}'.", code="thread_not_found")
+        raise NotFound(f"No thread found with id '{address.thread}'.", code="thread_not_found")
     if as_json:
         print_json(found)
     else:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from clew_projections.finding import Finding
 from clew_projections.packs.checking import Mark, Progress, check
 from clew_projections.packs.form import altered
 from clew_projections.packs.reading import Pack
@@ -30,7 +32,7 @@ class Checked(Struct, frozen=True):
 def checked(
     pack: Pack, *, key: VerifierKey | None = None, kept: KeptCheckpoint | None = None, progress: Progress
 ) -> Checked:
-    """Everything that is wrong with a pack.
+    """Everything that is wrong with a pack; with a ``key``, that nothing in it is what was signed with that, too.
 
     Raises:
         Corrupt: the pack was altered or damaged, or a checkpoint was not signed with the key, or altered since.
@@ -45,12 +47,26 @@ def checked(
     marks = tuple(_marks(pack, kept, trusted))
     if pack.opening.checkpoint != (marks[0].checkpoint.number if covering is not None else None):
         raise altered("the checkpoint in it is another than its beginning names")
+    found = check(pack, marks, progress)
+    if key is not None and found.commits and not found.covered and not found.findings:
+        found = replace(found, findings=(_uncovered(marks),))
     return Checked(
-        verified=check(pack, marks, progress),
+        verified=found,
         checkpoints=tuple(dict.fromkeys(mark.checkpoint.number for mark in marks)),
         key_id=trusted.id if trusted is not None and marks else None,
         given=key is not None or kept is not None,
     )
+
+
+def _uncovered(marks: Sequence[Mark]) -> Finding:
+    """That nothing of a pack is what was signed with the key that it is checked with."""
+    if marks:
+        number = marks[-1].checkpoint.number
+        code, what = "not_covered", f"checkpoint {number} was made before any commit in this pack"
+    else:
+        code, what = "no_checkpoint", "there is no checkpoint in this pack"
+    what += ": nothing that is signed with this key says what is in it"
+    return Finding(tenant="", thread="", code=code, what=what, shard=0)
 
 
 def _marks(pack: Pack, kept: KeptCheckpoint | None, key: VerifierKey | None) -> Iterator[Mark]:
