@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -15,6 +16,7 @@ import openai
 import pytest
 
 from clew_events.subjects import shard_of
+from support.ports import free_port
 from support.up import CLEW, PATIENCE, Up, clew, environment, gone, running_up
 
 PARTS = ("nats-server", "serve api", "serve commands query", "serve projector", "serve index")
@@ -176,6 +178,25 @@ def test_a_signal_while_it_starts_leaves_nothing_running(tmp_path: Path) -> None
         assert said == ""
     with running_up(tmp_path / "data") as up:
         assert metadata(up, created(up)) == {"kept": "yes"}
+
+
+def test_a_shard_that_was_lost_is_named_and_not_made_anew(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running_up(data) as up:
+        made = clew("thread", "create", "--nats", up.nats_url)
+        assert made.returncode == 0, made.stderr
+        assert up.stop() == 0
+    (shard,) = data.rglob("CLEW_EVT_01")
+    shutil.rmtree(shard)
+    options = ("--data", str(data), "--http", "127.0.0.1:0", "--nats", f"embedded:{free_port()}", "--shards", "2")
+    for _ in range(2):
+        refused = clew("up", *options)
+        assert refused.returncode == 5
+        assert "lost: CLEW_EVT_01. " in refused.stderr
+        assert "clew restore" in refused.stderr
+    assert not list(data.rglob("CLEW_EVT_01"))
+    with running_up(data, "--accept-loss", "CLEW_EVT_01") as up:
+        assert "was missing, and was made anew: CLEW_EVT_01" in up.errors
 
 
 def test_threads_are_listed_from_the_index_of_the_machine(tmp_path: Path) -> None:

@@ -184,6 +184,14 @@ expected_version = click.option(
 )
 command_id = click.option("--command-id", help="The same id is carried out once, however often it is sent.")
 
+accept_loss = click.option(
+    "--accept-loss",
+    "accept_loss",
+    multiple=True,
+    metavar="STREAM",
+    help="Make this lost stream anew, empty, where there is no backup of it. What it held stays lost.",
+)
+
 
 def limiting(function: F) -> F:
     """The options of what serves callers: how much it takes of each."""
