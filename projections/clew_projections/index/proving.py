@@ -107,6 +107,22 @@ class IndexProof:
             return None
         return _difference(told, kept)
 
+    async def knows_more(self, address: Address) -> bool:
+        """Whether the index has commits of a thread that the log does not have, or others in their place.
+
+        Raises:
+            Unavailable: the log does not answer, or the file cannot be read.
+        """
+        mark, kept = await asyncio.to_thread(self._kept_at, address, self._histories.shard(address))
+        if kept is None:
+            return False
+        try:
+            told = await self._told(address, mark)
+        except Corrupt:
+            return True
+        row = kept.row
+        return told is None or told.view.n < row.n or (told.view.n == row.n and told.view.hash != row.hash)
+
     async def counts(self) -> list[str]:
         """Which counts are not what is counted, in words.
 

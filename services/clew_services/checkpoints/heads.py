@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
@@ -13,6 +13,7 @@ from typing import TypeVar
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address, shard_of
 from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import Stored
 from clew_projections.proof.checkpoint import Checkpoint, ShardHeads
 from clew_projections.proof.heads import Head
 from clew_projections.proof.kept import Kept
@@ -49,6 +50,24 @@ class Heads:
             async for page in found:
                 await self._do(partial(self.kept.take, shard, page))
         await self._do(lambda: self.kept.pass_over(shard, seq))
+
+    async def reached(self, shard: int) -> int:
+        """The sequence up to which a shard was read."""
+        return (await self._do(lambda: self.kept.reached(shard))).seq
+
+    async def take(self, shard: int, page: Sequence[Stored], *, until: int | None) -> list[Address]:
+        """Take the next messages of a shard, and that it holds nothing more ``until`` a sequence, if that is known.
+
+        The threads of those that continue no chain are given back.
+        """
+
+        def taken() -> list[Address]:
+            misfits = self.kept.take(shard, page)
+            if until is not None:
+                self.kept.pass_over(shard, until)
+            return misfits
+
+        return await self._do(taken)
 
     async def said(self, shard: int) -> ShardHeads:
         """What a checkpoint would say of a shard as it was read."""

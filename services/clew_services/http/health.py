@@ -11,6 +11,7 @@ from msgspec import Struct
 from clew_events.errors import ClewError
 from clew_services.http.answers import RETRY_AFTER, Answer, json_answer
 from clew_services.http.parts import Parts
+from clew_services.integrity.report import ADVICE
 from clew_services.progress import TIME, Progress, Shard, Standing, asked
 
 NOBODY_ASKS: Final = "No projector asks for them: start one with 'clew serve projector', or look why it stopped."
@@ -51,12 +52,16 @@ class Ready(Struct, frozen=True, kw_only=True):
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """What a look at a deployment found: the shards as they are, and how many threads are parked, if that is known."""
+    """What a look at a deployment found: the shards as they are, and how many threads are parked, if that is known.
+
+    ``damage`` is in what the log is not what it was, as far as the background verification knows.
+    """
 
     ok: bool
     reasons: tuple[str, ...]
     shards: tuple[Shard, ...]
     parked: int | None
+    damage: str | None = None
 
 
 async def alive() -> Answer:
@@ -80,11 +85,12 @@ class Readiness:
         """200, or 503 with the reasons."""
         found = await self.look()
         parked = found.parked or 0
-        notes = (f"{parked} threads are parked: 'clew status' names them and says why",) if parked else ()
+        notes = [f"{parked} threads are parked: 'clew status' names them and says why"] if parked else []
+        notes += [f"{found.damage}. {ADVICE}"] if found.damage is not None else []
         health = Ready(
             ok=found.ok,
             reasons=found.reasons,
-            notes=notes,
+            notes=tuple(notes),
             shards=tuple(self._health(each) for each in found.shards if not each.trouble),
             parked=found.parked,
         )
@@ -97,17 +103,18 @@ class Readiness:
         return await asyncio.shield(self._running)
 
     async def _look(self) -> Found:
-        account, shards, parked = await asyncio.gather(
+        account, shards, parked, damage = await asyncio.gather(
             asked(self._parts.js, "INFO", "JetStream", dict, seconds=self._seconds),
             self._progress.look(),
             self._parked(),
+            self._damage(),
         )
         reasons = [account] if isinstance(account, str) else []
         for shard in shards:
             reasons += shard.trouble
             if shard.state(self._stuck_after) == "stuck":
                 reasons.append(_stuck(shard))
-        return Found(ok=not reasons, reasons=tuple(reasons), shards=shards, parked=parked)
+        return Found(ok=not reasons, reasons=tuple(reasons), shards=shards, parked=parked, damage=damage)
 
     async def _parked(self) -> int | None:
         try:
@@ -115,6 +122,14 @@ class Readiness:
                 return len(await self._parts.parked())
         except (ClewError, TimeoutError):
             return None
+
+    async def _damage(self) -> str | None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                report = await self._parts.integrity()
+        except (ClewError, TimeoutError):
+            return None
+        return report.verdict if report is not None else None
 
     def _health(self, shard: Shard) -> ShardHealth:
         return ShardHealth(
