@@ -108,7 +108,7 @@ class IndexProof:
         return _difference(told, kept)
 
     async def knows_more(self, address: Address) -> bool:
-        """Whether the index has commits of a thread that the log does not have, or others in their place.
+        """Whether the index has commits of a thread that the log does not have.
 
         Raises:
             Unavailable: the log does not answer, or the file cannot be read.
@@ -120,8 +120,7 @@ class IndexProof:
             told = await self._told(address, mark)
         except Corrupt:
             return True
-        row = kept.row
-        return told is None or told.view.n < row.n or (told.view.n == row.n and told.view.hash != row.hash)
+        return told is None or told.view.n < kept.row.n
 
     async def counts(self) -> list[str]:
         """Which counts are not what is counted, in words.

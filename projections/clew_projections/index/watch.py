@@ -99,7 +99,10 @@ class IndexWatch:
         return what
 
     def _say_drift(self, what: str) -> None:
-        self._say(f"drift of the index in {self._folder.path}: {what}. 'clew rebuild index' makes it anew")
+        self._say(
+            f"drift of the index in {self._folder.path}: {what}. Where 'clew verify --all' finds the log whole, "
+            "'clew rebuild index' makes it anew"
+        )
 
     def _say(self, what: str) -> None:
         """Say something once."""

@@ -42,13 +42,17 @@ class ShardHealth(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Ready(Struct, frozen=True, kw_only=True):
-    """Whether all is well; if not, ``reasons`` say what is wrong and what to do. ``notes`` turn nobody away."""
+    """Whether all is well; if not, ``reasons`` say what is wrong and what to do. ``notes`` turn nobody away.
+
+    ``damage`` is in what the log is not what it was, if that is known; it is among the notes, too.
+    """
 
     ok: bool
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     shards: tuple[ShardHealth, ...] = ()
     parked: int | None = None
+    damage: str | None = None
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -93,6 +97,7 @@ class Readiness:
             notes=tuple(notes),
             shards=tuple(self._health(each) for each in found.shards if not each.trouble),
             parked=found.parked,
+            damage=found.damage,
         )
         return json_answer(health) if found.ok else json_answer(health, 503, (RETRY_AFTER,))
 
