@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address, shard_of
@@ -20,6 +21,13 @@ from clew_projections.proof.kept import Kept
 from clew_projections.proof.reading import pages
 
 T = TypeVar("T")
+
+
+class Taken(NamedTuple):
+    """What came of taking a page: the threads of messages that continue no chain, and the seconds of processor time."""
+
+    misfits: list[Address]
+    seconds: float
 
 
 class Heads:
@@ -55,17 +63,15 @@ class Heads:
         """The sequence up to which a shard was read."""
         return (await self._do(lambda: self.kept.reached(shard))).seq
 
-    async def take(self, shard: int, page: Sequence[Stored], *, until: int | None) -> list[Address]:
-        """Take the next messages of a shard, and that it holds nothing more ``until`` a sequence, if that is known.
+    async def take(self, shard: int, page: Sequence[Stored], *, until: int | None) -> Taken:
+        """Take the next messages of a shard, and that it holds nothing more ``until`` a sequence, if that is known."""
 
-        The threads of those that continue no chain are given back.
-        """
-
-        def taken() -> list[Address]:
+        def taken() -> Taken:
+            began = time.thread_time()
             misfits = self.kept.take(shard, page)
             if until is not None:
                 self.kept.pass_over(shard, until)
-            return misfits
+            return Taken(misfits, time.thread_time() - began)
 
         return await self._do(taken)
 
