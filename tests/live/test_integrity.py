@@ -199,6 +199,27 @@ async def test_what_was_removed_before_it_was_signed_is_not_signed_as_if_it_had_
     assert refused.value.code == "removed"
 
 
+async def test_checkpoints_that_are_gone_are_not_begun_anew_without_a_reason(clew: Clew) -> None:
+    await five_commits(clew, VICTIM)
+    heads = Heads(clew.js, clew.deployment.shards, Kept())
+    maker = Maker(clew.js, clew.ledger, heads, KEY)
+    try:
+        await maker.make()
+        await checkpoints_gone(clew)
+        await streams.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload, accept_loss=(CHECKPOINT_STREAM,))
+        with pytest.raises(Corrupt, match="there are none any more") as refused:
+            await maker.make()
+        assert refused.value.code == "checkpoint_missing"
+        begun = await sign(clew, reason="their stream was deleted")
+        assert begun is not None
+        await five_commits(clew, OTHER)
+        after = await maker.make()
+        assert after is not None
+        assert (after.checkpoint.number, after.checkpoint.reason) == (2, None)
+    finally:
+        await heads.close()
+
+
 async def test_a_pass_goes_on_where_it_was_and_one_process_does_it_at_a_time(
     clew: Clew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

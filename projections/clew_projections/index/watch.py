@@ -39,6 +39,7 @@ class IndexWatch:
         self._rate = rate
         self._feeding = feeding
         self._said = set[str]()
+        self._generation = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Prove until ``stop`` is set; not at all at a rate of 0."""
@@ -65,6 +66,9 @@ class IndexWatch:
         if pointer is None or not pointer.ready or not self._feeding():
             return 0
         number = pointer.generation
+        if number != self._generation:
+            self._generation = number
+            self._said.clear()
         known = proved.read(self._folder.path, number) or IndexProved(generation=number, began_at=now)
         if not known.place and known.since is not None and (now - known.began_at).total_seconds() < ROUND:
             return 0

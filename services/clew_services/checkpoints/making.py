@@ -46,6 +46,12 @@ class Maker:
             await self._heads.forget()
         elif latest is not None and self._heads.kept.signed != latest.hash:
             await self._follow(latest)
+        elif latest is None and self._heads.kept.signed is not None:
+            raise Corrupt(
+                "checkpoints were signed from here, and there are none any more: they were removed, or this is another "
+                "deployment. If it is meant to be, 'clew checkpoint make --reason' begins anew",
+                code="checkpoint_missing",
+            )
         before = latest.checkpoint if latest is not None else None
         reaches = [await extent(self._js, shard) for shard in range(self._heads.shards)]
         ends = [each.last_seq for each in reaches]

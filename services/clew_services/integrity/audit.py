@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import sqlite3
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -72,7 +73,7 @@ class Audit:
         self._shards = shards
         self._every = every
         self._bucket = Bucket(js, LEASES)
-        self._heads = Heads(js, shards, Kept(file))
+        self._heads = Heads(js, shards, _kept(file))
         self._me = token_hex(8)
         self._alone = asyncio.Lock()
         self._report: Report | None = None
@@ -147,7 +148,7 @@ class Audit:
             began, busy, self._cost = time.monotonic(), False, math.inf
             try:
                 busy = await self.step()
-            except ClewError as fault:
+            except (ClewError, sqlite3.Error) as fault:
                 self._wait_for(fault)
             # On a busy machine most of the time is spent on waiting, which costs nothing.
             worked = min(time.monotonic() - began, self._cost)
@@ -301,15 +302,23 @@ class Audit:
             who = f"thread {each.thread} of tenant {each.tenant}: " if each.thread else ""
             _LOG.error("%s: %s%s", each.code, who, each.what)
 
-    def _wait_for(self, fault: ClewError) -> None:
-        if fault.message != self._trouble:
-            self._trouble = fault.message
-            _LOG.warning("the verification of the log waits: %s", fault.message)
+    def _wait_for(self, fault: Exception) -> None:
+        if str(fault) != self._trouble:
+            self._trouble = str(fault)
+            _LOG.warning("the verification of the log waits: %s", fault)
 
 
 def rest_after(worked: float) -> float:
     """For how many seconds a pass rests after it has worked for some, so as to take :data:`SHARE` of a core."""
     return worked * (1 / SHARE - 1)
+
+
+def _kept(file: Path | None) -> Kept:
+    try:
+        return Kept(file)
+    except sqlite3.Error as fault:
+        _LOG.warning("the heads of a pass are not kept, since %s cannot be used: %s", file, fault)
+        return Kept()
 
 
 def _missing(stream: str, shard: int = 0) -> Finding:
