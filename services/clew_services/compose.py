@@ -62,6 +62,8 @@ from clew_services.deciding.limits import DEFAULT, Limits
 from clew_services.handling.handle import Handler
 from clew_services.handling.log import Log
 from clew_services.handling.repeats import Repeats
+from clew_services.integrity.audit import Audit
+from clew_services.integrity.report import Report, report
 from clew_services.keys import Keys
 from clew_services.keys.following import following
 from clew_services.keys.ring import KeyRing
@@ -229,6 +231,14 @@ class Clew:
         """Writes views of the live side anew that differ from the log."""
         side = self.live.side
         return Repairing(side.threads, side.messages, self.histories, self._comparing(side), self._projecting(side))
+
+    def audit(self, every: float, file: Path | None = None) -> Audit:
+        """Verifies the log for ever, a pass every so many seconds at most; heads are kept in ``file``."""
+        return Audit(self.js, self.ledger, self.verifier(), self.deployment.shards, every=every, file=file)
+
+    async def integrity(self) -> Report | None:
+        """What is known of the log's integrity; nothing where nobody has verified it yet."""
+        return await report(self.js)
 
     def watch(self, rate: float) -> Watch:
         """Proves the live side for ever, at so many threads a second."""

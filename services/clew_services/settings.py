@@ -19,7 +19,7 @@ from clew_services.embedded.config import MAX_PAYLOAD
 NATS_PORT: Final = 4222
 LIMITING: Final = ("max_body", "max_message", "max_messages", "max_create", "rate", "burst")
 """The settings that say how much is taken of each caller."""
-WATCHING: Final = ("metrics", "stuck_after", "log", "prove_rate")
+WATCHING: Final = ("metrics", "stuck_after", "log", "prove_rate", "verify_every")
 """The settings that say how it is watched."""
 LONGEST_STILL: Final = 86_400
 MOST_WORKERS: Final = 64
@@ -57,7 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     they are shown: ``on`` the API at ``/metrics``, ``off``, or ``host:port``. ``stuck_after`` is for how many seconds a
     projector may stand still before ``/readyz`` says no; 0 is for ever. ``log`` is the form of log lines, ``text`` or
     ``json``. ``prove_rate`` is how many threads a second a projector's process compares with the log, for ever; 0 is
-    none. ``index_snapshots`` is how often whoever feeds the index keeps a snapshot of it in JetStream, if enough has
+    none. ``verify_every`` is how often the whole log is verified in the background, ``0`` for never.
+    ``index_snapshots`` is how often whoever feeds the index keeps a snapshot of it in JetStream, if enough has
     changed, ``0`` for never. ``checkpoints`` is how often a checkpoint is signed if anything has changed, likewise;
     ``signing_key`` is the file with the key for that, by default
     ``signing-key`` in the data folder.
@@ -84,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: str = "on"
     stuck_after: int = 30
     prove_rate: int = 10
+    verify_every: str = "24h"
     log: str = "text"
     index_snapshots: str = "10m"
     checkpoints: str = "5m"
@@ -101,7 +103,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         self._hold_limits()
         if self.sync != "always" and not (_INTERVAL.fullmatch(self.sync) and re.search("[1-9]", self.sync)):
             raise _refused("sync", self.sync, "'always' or an interval such as 2m or 500ms")
-        for name, value in {"checkpoints": self.checkpoints, "index_snapshots": self.index_snapshots}.items():
+        for name, value in {
+            "checkpoints": self.checkpoints,
+            "index_snapshots": self.index_snapshots,
+            "verify_every": self.verify_every,
+        }.items():
             if value != "0" and not _seconds(value):
                 raise _refused(name, value, "an interval such as 5m or 30s, or 0 for never")
         _ = self.http_address, self.metrics_address
@@ -141,6 +147,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def checkpoint_seconds(self) -> float:
         """How often a checkpoint is signed; 0 is never."""
         return _seconds(self.checkpoints)
+
+    @property
+    def verify_seconds(self) -> float:
+        """How often the whole log is verified in the background; 0 is never."""
+        return _seconds(self.verify_every)
 
     @property
     def index_snapshot_seconds(self) -> float:

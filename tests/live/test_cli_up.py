@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import openai
 import pytest
 
-from clew_events.subjects import shard_of
+from clew_events.subjects import event_stream, shard_of
+from clew_services import compose
+from support.ports import free_port
 from support.up import CLEW, PATIENCE, Up, clew, environment, gone, running_up
+from support.waiting import eventually
 
 PARTS = ("nats-server", "serve api", "serve commands query", "serve projector", "serve index")
 
@@ -176,6 +181,47 @@ def test_a_signal_while_it_starts_leaves_nothing_running(tmp_path: Path) -> None
         assert said == ""
     with running_up(tmp_path / "data") as up:
         assert metadata(up, created(up)) == {"kept": "yes"}
+
+
+def test_a_shard_that_was_lost_is_named_and_not_made_anew(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running_up(data) as up:
+        made = clew("thread", "create", "--nats", up.nats_url)
+        assert made.returncode == 0, made.stderr
+        assert up.stop() == 0
+    (shard,) = data.rglob("CLEW_EVT_01")
+    shutil.rmtree(shard)
+    options = ("--data", str(data), "--http", "127.0.0.1:0", "--nats", f"embedded:{free_port()}", "--shards", "2")
+    for _ in range(2):
+        refused = clew("up", *options)
+        assert refused.returncode == 5
+        assert "lost: CLEW_EVT_01. " in refused.stderr
+        assert "clew restore" in refused.stderr
+    assert not list(data.rglob("CLEW_EVT_01"))
+    with running_up(data, "--accept-loss", "CLEW_EVT_01") as up:
+        assert "was missing, and was made anew: CLEW_EVT_01" in up.errors
+
+
+@pytest.mark.filterwarnings("ignore:The Assistants API is deprecated:DeprecationWarning")
+async def test_a_loss_is_said_in_the_log_the_status_and_by_readyz_while_serving_goes_on(tmp_path: Path) -> None:
+    with running_up(tmp_path / "data") as up, sdk(up) as client:
+        thread = client.beta.threads.create()
+        shard = event_stream(shard_of(thread.id, 2))
+        async with compose.connection(up.nats_url, name="somebody") as made:
+            await made.js.api(f"STREAM.MSG.DELETE.{shard}", {"seq": 1})
+
+        async def noted() -> str:
+            with urlopen(up.base_url.removesuffix("/v1") + "/readyz") as answer:
+                return "".join(json.load(answer)["notes"])
+
+        note = await eventually(noted)
+        assert "has lost 1 messages" in note
+        status = clew("status", "--nats", up.nats_url, "--json")
+        found = json.loads(status.stdout)["derived"]["integrity"]
+        assert note.startswith(found["verdict"])
+        assert found["verdict"].partition(": ")[0] in clew("status", "--nats", up.nats_url).stdout
+        assert up.errors.count("'clew verify --all' names what was done") == 1
+        assert client.beta.threads.create().id
 
 
 def test_threads_are_listed_from_the_index_of_the_machine(tmp_path: Path) -> None:

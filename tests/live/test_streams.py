@@ -9,15 +9,23 @@ import pytest
 from msgspec.structs import replace
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
+from clew_projections.buckets.bucket import Bucket
+from clew_projections.buckets.checkpoint import marked
 from clew_projections.generations.alias import Alias
 from clew_projections.jetstream.calls import JetStream
 from clew_services import compose, streams
+from clew_services.backups.taking import order
 from clew_services.compose import connected
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.streams import Deployment, wanted
+from clew_services.streams.lost import MARGIN, irreplaceable
+from support.waiting import eventually
+from support.writers import Writer
 
 LARGEST = 8 * 1024 * 1024
 FIXED = [str(config["name"]) for config in wanted.streams(2, 1, LARGEST)]
+LOST = [name for name in FIXED if name in irreplaceable(2)]
+FOLLOWING = [name for name in FIXED if name not in LOST]
 BUCKETS = [str(config["name"]) for config in wanted.buckets(1, 1)]
 STREAMS = FIXED + BUCKETS
 CONSUMERS = [f"{stream}/{config['name']}" for stream, config in wanted.feeders(1, 2)]
@@ -117,8 +125,10 @@ async def test_an_impossible_number_of_shards_creates_nothing(js: JetStream, sha
     assert (await js.api("STREAM.NAMES"))["total"] == 0
 
 
-@pytest.mark.parametrize("missing", FIXED[1:])
-async def test_a_missing_stream_is_named_and_created_by_the_next_init(js: JetStream, missing: str) -> None:
+@pytest.mark.parametrize("missing", FOLLOWING)
+async def test_a_missing_stream_that_follows_from_the_log_is_created_by_the_next_init(
+    js: JetStream, missing: str
+) -> None:
     await init(js)
     await js.api(f"STREAM.DELETE.{missing}")
     with pytest.raises(Corrupt) as refusal:
@@ -128,6 +138,77 @@ async def test_a_missing_stream_is_named_and_created_by_the_next_init(js: JetStr
     assert "clew init" in refusal.value.message
     assert missing in await init(js)
     await streams.verify(js)
+
+
+def test_what_cannot_be_made_again_is_what_a_backup_holds() -> None:
+    assert {*LOST, "KV_clew_generations"} == set(order(2))
+    assert set(FOLLOWING) == {"KV_clew_generations", "KV_clew_leases", "OBJ_clew_index"}
+
+
+@pytest.mark.parametrize("missing", LOST)
+async def test_a_lost_stream_is_named_and_nothing_is_made_in_its_place(js: JetStream, missing: str) -> None:
+    await init(js)
+    await js.api(f"STREAM.DELETE.{missing}")
+    refusing: list[Callable[[], object]] = [lambda: streams.verify(js), lambda: init(js), lambda: init(js)]
+    for refuse in refusing:
+        with pytest.raises(Corrupt) as refusal:
+            await refuse()  # type: ignore[misc]
+        assert refusal.value.code == "missing_stream"
+        assert refusal.value.message.startswith(f"lost: {missing}. ")
+        assert "clew restore" in refusal.value.message
+        assert f"'clew init --accept-loss {missing}'" in refusal.value.message
+    assert missing not in (await js.streams())
+
+
+async def test_where_all_of_the_log_is_lost_what_is_left_of_the_deployment_says_so(js: JetStream) -> None:
+    await init(js)
+    for missing in ("CLEW_EVT_00", "CLEW_EVT_01"):
+        await js.api(f"STREAM.DELETE.{missing}")
+    with pytest.raises(Corrupt, match="lost: CLEW_EVT_00"):
+        await streams.verify(js)
+    with pytest.raises(Corrupt, match="lost: CLEW_EVT_00, CLEW_EVT_01"):
+        await init(js)
+
+
+async def test_the_number_of_shards_is_known_from_any_stream_of_the_log(js: JetStream) -> None:
+    await init(js, shards=3)
+    await js.api("STREAM.DELETE.CLEW_EVT_00")
+    with pytest.raises(Invalid, match="3 shards, which cannot be changed to 2"):
+        await init(js, shards=2)
+
+
+async def test_an_accepted_loss_is_made_anew_and_no_sequence_is_given_twice(nats_server: EmbeddedServer) -> None:
+    async with compose.connection(nats_server.url, name="test") as made:
+        await init(made.js, shards=1)
+    async with connected(nats_server.url, name="test") as clew:
+        writer = Writer(clew.handler)
+        await writer.create("thread_lost")
+        stop = asyncio.Event()
+        projecting = asyncio.create_task(clew.project(stop))
+        await eventually(lambda: marked([clew.threads], 0))
+        stop.set()
+        await projecting
+        await clew.js.api("STREAM.DELETE.CLEW_EVT_00")
+        with pytest.raises(Invalid, match="CLEW_EVT_07"):
+            await streams.init(clew.js, shards=1, max_msg_size=LARGEST, accept_loss=("CLEW_EVT_07",))
+        created = await streams.init(clew.js, shards=1, max_msg_size=LARGEST, accept_loss=("CLEW_EVT_00",))
+        assert "CLEW_EVT_00" in created
+        done = await writer.create("thread_next")
+        assert done.position.seq == 1 + MARGIN + 1
+
+
+async def test_a_record_of_generations_that_was_lost_is_followed_by_one_of_a_new_number(
+    nats_server: EmbeddedServer,
+) -> None:
+    async with compose.connection(nats_server.url, name="test") as made:
+        js = made.js
+        await init(js)
+        await Bucket(js, "clew_threads_v1").put("acme.thread_of_another_fold", b"{}", 0)
+        await js.api("STREAM.DELETE.KV_clew_generations")
+        await init(js)
+        assert (await Alias(js).written()).record.live == 2
+        assert await init(js) == []
+        await streams.verify(js)
 
 
 @pytest.mark.parametrize("missing", BUCKETS)
@@ -146,16 +227,6 @@ async def test_where_a_live_bucket_is_missing_the_next_init_has_another_generati
     record = (await Alias(js).written()).record
     assert (record.live, record.last, record.building) == (2, 2, None)
     assert await init(js) == []
-
-
-async def test_a_deployment_from_before_there_were_generations_begins_with_its_first(js: JetStream) -> None:
-    await init(js)
-    await js.api("STREAM.DELETE.KV_clew_generations")
-    with pytest.raises(Corrupt, match="KV_clew_generations is missing: run 'clew init'"):
-        await streams.verify(js)
-    assert await init(js) == ["KV_clew_generations"]
-    await streams.verify(js)
-    assert (await Alias(js).written()).record.live == 1
 
 
 @pytest.mark.parametrize("missing", CONSUMERS)
@@ -194,6 +265,9 @@ async def test_an_interrupted_init_is_finished_by_the_next(js: JetStream) -> Non
             interrupted += 1
             with pytest.raises((Unavailable, Corrupt)):
                 await streams.verify(js)
+        if interrupted == len(FIXED):
+            # A publisher does not wait until all is done.
+            assert (await js.publish("clew.inbox.acme.create_thread", b"{}")).error is None
     assert interrupted == len(STREAMS + CONSUMERS) - 1
     assert sorted(await everything(js)) == sorted(STREAMS + CONSUMERS)
     assert replace(await streams.verify(js), identity="") == Deployment(2, 1, max_msg_size=LARGEST, identity="")

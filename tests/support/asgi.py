@@ -149,6 +149,9 @@ class Parts:
     async def parked(self) -> list[Parked]:
         return []
 
+    async def integrity(self) -> None:
+        return None
+
     async def close(self) -> None:
         """There is no live end to be closed."""
 

@@ -466,7 +466,7 @@ async def test_health_needs_no_key(clew: Parts):
 async def test_readiness_asks_for_jetstream_every_stream_and_every_consumer(clew: Parts):
     ready = await call(clew, "GET", "/readyz", headers={})
     idle = [{"shard": 0, "state": "idle"}, {"shard": 1, "state": "idle"}]
-    said = {"ok": True, "reasons": [], "notes": [], "shards": idle, "parked": 0}
+    said = {"ok": True, "reasons": [], "notes": [], "shards": idle, "parked": 0, "damage": None}
     assert (ready.status, json.loads(ready.body)) == (200, said)
     assert sorted(clew.calls) == [
         "CONSUMER.INFO.CLEW_EVT_00.clew_threads_v1",

@@ -68,9 +68,9 @@ class Record(Struct, frozen=True, kw_only=True):
         )
 
 
-def first(fold: int, now: datetime) -> Record:
-    """The record of a new deployment."""
-    return Record(live=1, last=1, generations=(Generation(number=1, fold=fold, made_at=now),))
+def first(fold: int, now: datetime, number: int = 1) -> Record:
+    """The record of a new deployment, or with a higher ``number`` of one that has lost its record."""
+    return Record(live=number, last=number, generations=(Generation(number=number, fold=fold, made_at=now),))
 
 
 def begun(record: Record, fold: int, now: datetime) -> Record:

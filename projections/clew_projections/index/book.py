@@ -6,7 +6,7 @@ SQLite makes whoever asks it wait, so all of it happens in one worker thread of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,12 +17,34 @@ from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of
 from clew_projections.histories.history import read
 from clew_projections.index.disk import Unusable
-from clew_projections.index.ledger import Aside, Ledger, Place
+from clew_projections.index.ledger import NOTHING, Aside, Ledger, Place
 from clew_projections.index.opening import open_for_writing
 from clew_projections.index.writing import IndexWriter
 from clew_projections.jetstream.messages import Stored
 
 T = TypeVar("T")
+
+
+class Batch:
+    """What comes next of the log: commits with their shards, in its order, and how far that reaches in each shard.
+
+    A shard reaches further than its last commit where the end of the log was removed.
+    """
+
+    def __init__(self, commits: Sequence[tuple[int, Stored]] = (), reached: Mapping[int, int] | None = None) -> None:
+        self.commits = list(commits)
+        self.reached = dict(reached or {})
+
+    def __bool__(self) -> bool:
+        return bool(self.reached)
+
+    def __len__(self) -> int:
+        return len(self.commits)
+
+    def add(self, later: Batch) -> None:
+        """Take what comes after this."""
+        self.commits += later.commits
+        self.reached |= later.reached
 
 
 class Book:
@@ -72,8 +94,8 @@ class Book:
         """The last commit of every shard that was taken, and its hash."""
         return await self._run(self._ledger.places)
 
-    async def take(self, batch: Sequence[tuple[int, Stored]]) -> None:
-        """Put stored commits in, each with its shard, in the order of the log within each.
+    async def take(self, batch: Batch) -> None:
+        """Put in what comes next of the log.
 
         A thread whose commit cannot be read or does not continue it is set aside; the others go on.
         """
@@ -114,25 +136,25 @@ class Book:
         self._marks = self._writer.marks()
         self._aside = {each.address: each for each in self._ledger.aside()}
 
-    def _take(self, batch: Sequence[tuple[int, Stored]]) -> None:
+    def _take(self, batch: Batch) -> None:
         commits: list[Recorded] = []
-        marks: dict[int, Stored] = {}
-        for shard, stored in batch:
-            marks[shard] = stored
+        last: dict[int, Stored] = {}
+        for shard, stored in batch.commits:
+            last[shard] = stored
             if self._aside and address_of(stored.subject) in self._aside:
                 continue
             try:
                 commits.append(read(stored, shard))
             except Corrupt as fault:
                 self._set_aside(address_of(stored.subject), stored.seq, fault)
-        reached = {**self._marks, **{shard: stored.seq for shard, stored in marks.items()}}
+        reached = {**self._marks, **batch.reached}
         try:
             self._writer.apply(self._without_aside(commits), reached)
         except Corrupt:
             self._one_by_one(commits)
             self._writer.apply([], reached)
         self._marks = reached
-        self._ledger.note(Place(shard, stored.seq, body_hash(stored.body)) for shard, stored in marks.items())
+        self._ledger.note(_place(shard, seq, last.get(shard)) for shard, seq in batch.reached.items())
 
     def _one_by_one(self, commits: Sequence[Recorded]) -> None:
         threads: dict[Address, list[Recorded]] = {}
@@ -166,3 +188,7 @@ class Book:
         self._ledger.take_up(address)
         self._aside.pop(address, None)
         return True
+
+
+def _place(shard: int, seq: int, last: Stored | None) -> Place:
+    return Place(shard, seq, body_hash(last.body) if last is not None and last.seq == seq else NOTHING)

@@ -14,9 +14,8 @@ from typing import Final
 
 from clew_events.backoff import delays
 from clew_events.errors import Unavailable
-from clew_projections.index.book import Book
+from clew_projections.index.book import Batch, Book
 from clew_projections.index.ordered import Ordered
-from clew_projections.jetstream.messages import Stored
 
 AT_ONCE: Final = 500
 """Commits asked of a shard at once, and that go into the index in one transaction, about."""
@@ -25,7 +24,6 @@ AHEAD: Final = 4
 
 logger = logging.getLogger(__name__)
 
-Batch = list[tuple[int, Stored]]
 Sources = Callable[[], Sequence[Ordered]]
 """Gives new readers of all shards."""
 
@@ -47,9 +45,9 @@ class Following:
             for task in self._drawing:
                 if task.done():
                     task.result()
-            return []
+            return Batch()
         while len(found) < AT_ONCE and not self._arrived.empty():
-            found = found + self._arrived.get_nowait()
+            found.add(self._arrived.get_nowait())
         return found
 
     def start(self) -> None:
@@ -65,6 +63,7 @@ class Following:
     async def _draw(self, source: Ordered) -> None:
         pauses = delays(first=0.05)
         while True:
+            before = source.reached
             try:
                 found = await source.next(AT_ONCE)
             except Unavailable as fault:
@@ -72,8 +71,15 @@ class Following:
                 await asyncio.sleep(next(pauses))
                 continue
             pauses = delays(first=0.05)
-            if found:
-                await self._arrived.put([(source.shard, stored) for stored in found])
+            if not found and source.reached > before:
+                logger.error(
+                    "shard %d of the log reaches to sequence %d, and holds nothing after %d: what was there was "
+                    "removed, which Clew never does. The index goes on without it; 'clew verify --all' says more",
+                    *(source.shard, source.reached, before),
+                )
+            if source.reached > before:
+                commits = [(source.shard, stored) for stored in found]
+                await self._arrived.put(Batch(commits, {source.shard: source.reached}))
 
 
 @contextlib.asynccontextmanager

@@ -1,8 +1,8 @@
 """What the feeder of an index notes in its file, beside what the index says.
 
-Places: of each shard, the last commit that was taken and the hash of its stored bytes. By them a file is told from one
-that follows from another log, or from a log that was since brought back from an older backup. Threads set aside: those
-whose history cannot be folded. They are left out, loudly, and tried again whenever feeding begins.
+Places: of each shard, how far it was taken and the hash of the stored bytes of the commit there. By them a file is told
+from one that follows from another log, or from a log that was since brought back from an older backup. Threads set
+aside: those whose history cannot be folded. They are left out, loudly, and tried again whenever feeding begins.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
@@ -30,8 +31,12 @@ CREATE TABLE IF NOT EXISTS feeding_aside (
 """
 
 
+NOTHING: Final = ""
+"""The hash in a place at which there is no commit, since the end of the log was removed."""
+
+
 class Place(Struct, frozen=True):
-    """The last commit of a shard that was taken into an index."""
+    """How far a shard was taken into an index, and the hash of the commit there."""
 
     shard: int
     seq: int

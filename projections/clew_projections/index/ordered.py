@@ -12,7 +12,7 @@ from typing import Final
 
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
-from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.calls import JetStream, stream_state
 from clew_projections.jetstream.messages import Stored
 
 SOON: Final = 0.005
@@ -22,6 +22,10 @@ GATHERING: Final = 0.05
 AT_LAST: Final = 0.1
 """Seconds between questions to a log that is idle, for up to so many shards, and longer for more."""
 SHARDS: Final = 8
+QUIET: Final = 5
+"""Questions in a row without an answer after which the log's leader is asked whether its end was removed."""
+SELDOM: Final = 50
+"""And after so many more, again and again."""
 
 
 class Ordered:
@@ -35,15 +39,24 @@ class Ordered:
         self._after = 0
         self._pause = SOON
         self._caught_up = False
+        self._quiet = 0
+
+    @property
+    def reached(self) -> int:
+        """The sequence up to which all there is was given, whether a commit stands there or was removed."""
+        return self._after
 
     def begin(self, after: int) -> None:
         """Go on behind a sequence; 0 is the beginning of the log."""
         self._after = after
         self._pause = SOON
         self._caught_up = False
+        self._quiet = 0
 
     async def next(self, limit: int) -> list[Stored]:
         """The commits that come next, at most ``limit``; none, after a moment, if there are none yet.
+
+        Where the end of the log was removed, none are given and :attr:`reached` passes over it.
 
         Raises:
             Unavailable: JetStream does not answer. The next call goes on where this one would have.
@@ -55,7 +68,11 @@ class Ordered:
         if not page:
             await asyncio.sleep(self._pause)
             self._pause = min(2 * self._pause, self._longest)
+            self._quiet += 1
+            if self._quiet == QUIET or self._quiet % SELDOM == 0:
+                await self._pass_over()
             return []
+        self._quiet = 0
         await self._hold_whole(page)
         self._after = page[-1].seq
         self._pause = SOON
@@ -70,3 +87,9 @@ class Ordered:
                 if found is None or found.seq != stored.seq:
                     raise Unavailable(f"a replica of {self._stream} lacks what its leader has", code="replica_behind")
             before = stored.seq
+
+    async def _pass_over(self) -> None:
+        """Go on behind sequences at the end of the log that hold nothing, and never will: none is given twice."""
+        last = (await stream_state(self._js, self._stream)).last_seq
+        if last > self._after and await self._js.next_at_leader(self._stream, self._after + 1) is None:
+            self._after = last

@@ -124,6 +124,21 @@ class IndexProof:
         """
         return await asyncio.to_thread(self._marks)
 
+    async def knows_more(self, address: Address) -> bool:
+        """Whether the index has commits of a thread that the log does not have.
+
+        Raises:
+            Unavailable: the log does not answer, or the file cannot be read.
+        """
+        mark, kept = await asyncio.to_thread(self._kept_at, address, self._histories.shard(address))
+        if kept is None:
+            return False
+        try:
+            told = await self._told(address, mark)
+        except Corrupt:
+            return True
+        return told is None or told.view.n < kept.row.n
+
     async def counts(self) -> list[str]:
         """Which counts are not what is counted, in words.
 

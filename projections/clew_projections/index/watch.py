@@ -22,6 +22,8 @@ PAGE: Final = 32
 """Threads compared between two notes of how far it is."""
 ROUND: Final = 60.0
 """Seconds at least from the beginning of one round to that of the next."""
+SAID: Final = 10_000
+"""Things at most of which it is remembered that they were said."""
 PAUSE: Final = 5.0
 """Seconds before looking again where there is nothing to do, or what did not answer."""
 
@@ -36,6 +38,8 @@ class IndexWatch:
         self._histories = histories
         self._rate = rate
         self._feeding = feeding
+        self._said = set[str]()
+        self._generation = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Prove until ``stop`` is set; not at all at a rate of 0."""
@@ -62,6 +66,9 @@ class IndexWatch:
         if pointer is None or not pointer.ready or not self._feeding():
             return 0
         number = pointer.generation
+        if number != self._generation:
+            self._generation = number
+            self._said.clear()
         known = proved.read(self._folder.path, number) or IndexProved(generation=number, began_at=now)
         if not known.place and known.since is not None and (now - known.began_at).total_seconds() < ROUND:
             return 0
@@ -69,7 +76,7 @@ class IndexWatch:
         page, place = await proof.page(known.place, PAGE)
         if not page:
             for what in (wrong := await proof.counts()):
-                self._say(what)
+                self._say_drift(what)
             known = IndexProved(
                 generation=number, began_at=now, since=known.began_at, drifted_before=known.drifted + len(wrong)
             )
@@ -83,9 +90,27 @@ class IndexWatch:
 
     async def _one(self, proof: IndexProof, address: Address) -> str | None:
         what = await proof.thread(address)
-        if what is not None:
-            self._say(f"thread {address.thread} of tenant {address.tenant}: {what}")
+        if what is None:
+            return None
+        named = f"thread {address.thread} of tenant {address.tenant}: {what}"
+        if await proof.knows_more(address):
+            # No drift: to make the index anew would take away what is left of these commits.
+            self._say(
+                f"the log has lost commits, and the index in {self._folder.path} may be their last trace: {named}"
+            )
+            return None
+        self._say_drift(named)
         return what
 
+    def _say_drift(self, what: str) -> None:
+        self._say(
+            f"drift of the index in {self._folder.path}: {what}. Where 'clew verify --all' finds the log whole, "
+            "'clew rebuild index' makes it anew"
+        )
+
     def _say(self, what: str) -> None:
-        logger.error("drift of the index in %s: %s. 'clew rebuild index' makes it anew", self._folder.path, what)
+        """Say something once."""
+        if what not in self._said:
+            if len(self._said) < SAID:
+                self._said.add(what)
+            logger.error("%s", what)

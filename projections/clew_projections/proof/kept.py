@@ -84,11 +84,15 @@ class Kept:
         with self._db:
             self._db.execute("INSERT OR REPLACE INTO signed VALUES (1, ?)", (checkpoint,))
 
-    def take(self, shard: int, page: Sequence[Stored]) -> None:
-        """The next messages of a shard, in its order, all of it: together or not at all."""
+    def take(self, shard: int, page: Sequence[Stored]) -> list[Address]:
+        """The next messages of a shard, in its order, all of it: together or not at all.
+
+        The threads of those that continue no chain are given back.
+        """
         if not page:
-            return
+            return []
         before, commits = self.reached(shard), 0
+        misfits: list[Address] = []
         moved: dict[bytes, tuple[Address, Tip]] = {}
         for stored in page:
             owner = address_of(stored.subject)
@@ -98,15 +102,17 @@ class Kept:
             if followed is not None:
                 moved[place] = (owner, followed)
                 commits += 1
-        misfits = before.misfits + len(page) - commits
+            else:
+                misfits.append(owner)
         rows = ((shard, place, *owner, tip.n, tip.hash) for place, (owner, tip) in moved.items())
         with self._db:
             self._db.executemany("INSERT OR REPLACE INTO head VALUES (?, ?, ?, ?, ?, ?)", rows)
             self._db.executemany("INSERT OR IGNORE INTO changed VALUES (?, ?)", ((shard, place) for place in moved))
             self._db.execute(
                 "INSERT OR REPLACE INTO reached VALUES (?, ?, ?, ?)",
-                (shard, page[-1].seq, before.commits + commits, misfits),
+                (shard, page[-1].seq, before.commits + commits, before.misfits + len(misfits)),
             )
+        return misfits
 
     def pass_over(self, shard: int, seq: int) -> None:
         """Say that a shard holds nothing more up to a sequence."""

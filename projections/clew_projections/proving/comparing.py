@@ -27,6 +27,8 @@ from clew_projections.views import MessageView, ThreadView, absent, decode_messa
 
 AGAIN: Final = 0.2
 """Seconds after which what differs is looked at once more, in case it was being written."""
+LOST: Final = "log_cut_off"
+"""The code of a finding about a thread whose view knows of more commits than the log has."""
 READ_AT_ONCE: Final = 500
 """Messages whose views are held at once."""
 
@@ -98,6 +100,12 @@ class Comparing:
             folded = await fold(address, self._histories.after(address, 0), 0)
             return self._compared(address, folded, 0, fault.message, thread=True)
         folded = await fold(address, self._histories.after(address, 0), view.n)
+        if folded.logged < view.n and folded.fault is None:
+            lost = (
+                f"the log ends with commit {folded.logged} of this thread, and its view stands at commit {view.n}: "
+                "the log has lost commits"
+            )
+            return self._compared(address, folded, view.n, lost, thread=True, code=LOST)
         what = difference("thread", folded.view, view)
         if what is not None:
             return self._compared(
@@ -124,9 +132,9 @@ class Comparing:
         thread: bool = False,
         ordinals: tuple[int, ...] = (),
         missed: bool = False,
+        code: str = "drift",
     ) -> Compared:
         shard = self._histories.shard(address)
-        code = "drift"
         if what is None and folded.fault is not None:
             code, what = folded.fault.code, folded.fault.message
         finding: Finding | None = None

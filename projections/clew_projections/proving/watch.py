@@ -27,7 +27,7 @@ from clew_projections.generations.side import Side
 from clew_projections.jetstream import replicas
 from clew_projections.jetstream.calls import JetStream
 from clew_projections.proof.reading import EVERYTHING, extent
-from clew_projections.proving.comparing import Comparing
+from clew_projections.proving.comparing import LOST, Comparing
 from clew_projections.proving.walking import begins
 
 PAGE: Final = 64
@@ -40,6 +40,8 @@ ROUND: Final = 60.0
 """Seconds at least from the beginning of one round to that of the next."""
 PAUSE: Final = 5.0
 """Seconds before trying again what did not answer."""
+SAID: Final = 10_000
+"""Threads at most of which it is remembered what was said of them."""
 FINDINGS: Final = 20
 """Findings of a shard that are kept; more are only counted."""
 
@@ -86,6 +88,7 @@ class Watch:
         self._live = live
         self._comparing = comparing
         self._rate = rate
+        self._said: dict[Address, str] = {}
         self.shards: dict[int, Proved] = {}
 
     @property
@@ -164,16 +167,30 @@ class Watch:
         found: list[Finding] = []
         for start in range(0, len(threads), AT_ONCE):
             for compared in await self._comparing(side).some(threads[start : start + AT_ONCE]):
-                # Damage to the log itself parks its thread, which is told elsewhere.
+                self._say(compared.address, compared.finding)
+                # Damage to the log itself parks its thread, or is found by those who verify it.
                 if compared.finding is not None and compared.finding.code == "drift":
                     found.append(compared.finding)
-                    logger.error(
-                        "drift: thread %s of tenant %s, shard %d: %s. 'clew prove --tenant %s %s --repair' explains it "
-                        "and writes it anew",
-                        *(compared.address.thread, compared.address.tenant, compared.finding.shard),
-                        *(compared.finding.what, compared.address.tenant, compared.address.thread),
-                    )
         return found
+
+    def _say(self, address: Address, finding: Finding | None) -> None:
+        """Say what is wrong with a thread, once for as long as it is."""
+        if finding is None or finding.code not in {"drift", LOST}:
+            self._said.pop(address, None)
+            return
+        if self._said.get(address) == finding.what:
+            return
+        if len(self._said) < SAID:
+            self._said[address] = finding.what
+        advice = (
+            f"'clew prove --tenant {address.tenant} {address.thread} --repair' explains it and writes it anew"
+            if finding.code == "drift"
+            else "nothing can be repaired from there: keep this view, and see 'clew verify --all'"
+        )
+        logger.error(
+            "%s: thread %s of tenant %s, shard %d: %s. %s",
+            *(finding.code, address.thread, address.tenant, finding.shard, finding.what, advice),
+        )
 
     async def _write(self, bucket: Bucket, key: str, shard: int, proved: Proved, before: Value | None) -> None:
         try:

@@ -21,8 +21,8 @@ from clew_services.backups.manifest import FORMAT, KIND, Kept, Manifest
 from clew_services.keys.ring import KEYS
 from clew_services.nats_connection import Connection
 from clew_services.streams import identity
-from clew_services.streams.differences import shards_of
 from clew_services.streams.existing import existing_stream
+from clew_services.streams.lost import known_shards, refuse_lost
 from clew_services.streams.wanted import Config
 
 
@@ -52,8 +52,10 @@ async def take(connection: Connection, folder: Folder, clew: str, tell: Tell) ->
         Corrupt: a stream is missing.
         Unavailable: it could not be finished; the folder has no manifest then, and is no backup.
     """
-    began, first = datetime.now(UTC), await _config(connection, event_stream(0))
-    shards = shards_of(first)
+    began = datetime.now(UTC)
+    shards = await known_shards(connection.js) or 1
+    await refuse_lost(connection.js, shards)
+    first = await _config(connection, event_stream(0))
     folder.make()
     kept = [await _stream(connection, folder, name, tell) for name in order(shards)]
     whole = Manifest(

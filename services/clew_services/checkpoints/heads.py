@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address, shard_of
 from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.messages import Stored
 from clew_projections.proof.checkpoint import Checkpoint, ShardHeads
 from clew_projections.proof.heads import Head
 from clew_projections.proof.kept import Kept
 from clew_projections.proof.reading import pages
 
 T = TypeVar("T")
+
+
+class Taken(NamedTuple):
+    """What came of taking a page: the threads of messages that continue no chain, and the seconds of processor time."""
+
+    misfits: list[Address]
+    seconds: float
 
 
 class Heads:
@@ -49,6 +58,22 @@ class Heads:
             async for page in found:
                 await self._do(partial(self.kept.take, shard, page))
         await self._do(lambda: self.kept.pass_over(shard, seq))
+
+    async def reached(self, shard: int) -> int:
+        """The sequence up to which a shard was read."""
+        return (await self._do(lambda: self.kept.reached(shard))).seq
+
+    async def take(self, shard: int, page: Sequence[Stored], *, until: int | None) -> Taken:
+        """Take the next messages of a shard, and that it holds nothing more ``until`` a sequence, if that is known."""
+
+        def taken() -> Taken:
+            began = time.thread_time()
+            misfits = self.kept.take(shard, page)
+            if until is not None:
+                self.kept.pass_over(shard, until)
+            return Taken(misfits, time.thread_time() - began)
+
+        return await self._do(taken)
 
     async def said(self, shard: int) -> ShardHeads:
         """What a checkpoint would say of a shard as it was read."""

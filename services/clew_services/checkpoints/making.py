@@ -6,12 +6,16 @@ up to where that one was made, and holds the two against each other first.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from secrets import token_hex
 
 from clew_events.errors import Corrupt
+from clew_projections.finding import Finding
 from clew_projections.jetstream.calls import JetStream
 from clew_projections.proof.checkpoint import FORMAT, Checkpoint, encode
+from clew_projections.proof.comparing import cut_off
+from clew_projections.proof.losses import lost
 from clew_projections.proof.reading import extent
 from clew_services.checkpoints.heads import Heads, hold_agrees
 from clew_services.checkpoints.ledger import Ledger
@@ -42,14 +46,22 @@ class Maker:
             await self._heads.forget()
         elif latest is not None and self._heads.kept.signed != latest.hash:
             await self._follow(latest)
-        ends = [(await extent(self._js, shard)).last_seq for shard in range(self._heads.shards)]
-        if latest is not None and reason is None:
-            if ends == [each.seq for each in latest.checkpoint.shards]:
+        elif latest is None and self._heads.kept.signed is not None:
+            raise Corrupt(
+                "checkpoints were signed from here, and there are none any more: they were removed, or this is another "
+                "deployment. If it is meant to be, 'clew checkpoint make --reason' begins anew",
+                code="checkpoint_missing",
+            )
+        before = latest.checkpoint if latest is not None else None
+        reaches = [await extent(self._js, shard) for shard in range(self._heads.shards)]
+        ends = [each.last_seq for each in reaches]
+        if reason is None:
+            # What was removed before it was ever signed would otherwise be signed as if it had never been there.
+            _refuse(lost(shard, reach, before) for shard, reach in enumerate(reaches))
+            if before is not None and ends == [each.seq for each in before.shards]:
                 return None
-            _hold_none_shortened(ends, latest.checkpoint)
         for shard, end in enumerate(ends):
             await self._heads.reach(shard, end)
-        before = latest.checkpoint if latest is not None else None
         made = Checkpoint(
             v=FORMAT,
             log=before.log if before is not None else token_hex(16),
@@ -75,20 +87,14 @@ class Maker:
                 f"{self._heads.shards}",
                 code="other_deployment",
             )
-        _hold_none_shortened(
-            [(await extent(self._js, shard)).last_seq for shard in range(self._heads.shards)], latest.checkpoint
-        )
         for shard, said in enumerate(shards):
+            _refuse([cut_off(shard, said, (await extent(self._js, shard)).last_seq, latest.checkpoint)])
             await self._heads.reach(shard, said.seq)
             await hold_agrees(self._heads, shard, latest.checkpoint)
         self._heads.kept.signed = latest.hash
 
 
-def _hold_none_shortened(ends: list[int], checkpoint: Checkpoint) -> None:
-    for shard, (end, said) in enumerate(zip(ends, checkpoint.shards, strict=True)):
-        if end < said.seq:
-            raise Corrupt(
-                f"shard {shard} ends at sequence {end}, and checkpoint {checkpoint.number} was made at {said.seq}: "
-                "the log was cut off",
-                code="log_cut_off",
-            )
+def _refuse(findings: Iterable[Finding | None]) -> None:
+    for found in findings:
+        if found is not None:
+            raise Corrupt(found.what, code=found.code)

@@ -63,19 +63,21 @@ async def serve_checkpoints(
 
 async def _sign(clew: Clew, maker: Maker, every: float) -> None:
     lease = Lease(Bucket(clew.js, LEASES), LEASE)
+    refused = ""
     try:
         while True:
             try:
                 due = await _due(clew, every)
                 if due <= 0 and (lease.is_held or await lease.take()):
                     await _make(maker, lease)
-                    due = every
+                    due, refused = every, ""
             except Unavailable as fault:
                 _LOG.warning("checkpoints wait: %s", fault)
                 due = LOOK
             except Corrupt as fault:
-                _LOG.error("no checkpoint is signed any more: %s", fault)
-                due = every
+                if fault.message != refused:
+                    _LOG.error("no checkpoint is signed any more: %s", fault)
+                due, refused = every, fault.message
             await asyncio.sleep(min(max(due, 0.05), LOOK, every))
     finally:
         await lease.give_up()

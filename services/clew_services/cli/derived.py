@@ -7,9 +7,11 @@ from typing import Final
 
 from clew_projections.index.freshness import IndexFreshness
 from clew_services.checkpoints.covering import Covered
-from clew_services.running.derived import Buckets, Derived, Proof
+from clew_services.integrity.report import ADVICE
+from clew_services.running.derived import Buckets, Derived, Integrity, Proof
 
 DRIFT: Final = "drift"
+LOG: Final = "log"
 INDEX: Final = "index here"
 TROUBLE: Final = "not found out"
 
@@ -18,6 +20,7 @@ def facts(found: Derived | None) -> Iterator[tuple[str, str]]:
     """Names and what is to be said under them."""
     if found is None:
         return
+    yield LOG, _integrity(found.integrity)
     yield "buckets", _buckets(found.buckets)
     yield DRIFT, _proof(found.proof)
     yield INDEX, _index(found.index)
@@ -28,6 +31,8 @@ def facts(found: Derived | None) -> Iterator[tuple[str, str]]:
 
 def is_bad(name: str, found: Derived) -> bool:
     """Whether what is said under a name is bad news."""
+    if name == LOG:
+        return found.integrity is not None and found.integrity.verdict is not None
     if name == INDEX:
         return found.index is not None and bool(found.index.drift)
     return name == TROUBLE or (name == DRIFT and found.proof is not None and found.proof.drift > 0)
@@ -40,6 +45,17 @@ def _buckets(found: Buckets) -> str:
     if found.kept:
         said += f", kept: {', '.join(map(str, found.kept))}"
     return said
+
+
+def _integrity(found: Integrity | None) -> str:
+    if found is None:
+        return "not known: no projector verifies it"
+    if found.verdict is not None:
+        return f"{found.verdict}. {ADVICE}"
+    if found.age is None:
+        return "nothing found, the first verification of all is under way"
+    against = f" against checkpoint {found.checkpoint}" if found.checkpoint is not None else ""
+    return f"verified{against} as of {_ago(found.age)}, every chain is whole"
 
 
 def _proof(found: Proof | None) -> str:

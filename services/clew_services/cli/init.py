@@ -18,11 +18,16 @@ from clew_services.settings import Settings
 @options.nats
 @options.shards
 @options.replicas
+@options.accept_loss
 @options.as_json
-def command(as_json: bool, **chosen: str | int) -> None:
-    """Create what a deployment needs on a NATS server, and check what is there. Safe to repeat."""
+def command(as_json: bool, accept_loss: tuple[str, ...], **chosen: str | int) -> None:
+    """Create what a deployment needs on a NATS server, and check what is there. Safe to repeat.
+
+    Of a deployment in use, a stream that follows from nothing else (the log, checkpoints, API keys, the inbox and what
+    it refused) is not made anew where it is missing: that is a loss, and a matter for a backup.
+    """
     settings = msgspec.convert(chosen, Settings)
-    created = run(_init(settings))
+    created = run(_init(settings, accept_loss))
     if as_json:
         print_json({"created": created})
         return
@@ -32,8 +37,14 @@ def command(as_json: bool, **chosen: str | int) -> None:
         click.echo("nothing to create: the deployment is as it should be")
 
 
-async def _init(settings: Settings) -> list[str]:
+async def _init(settings: Settings, accept_loss: tuple[str, ...]) -> list[str]:
     hush()
     async with compose.connection(settings.nats_url, name="clew-init", patience=PATIENCE) as made:
         size = made.nc.max_payload
-        return await streams.init(made.js, shards=settings.shards, replicas=settings.replicas, max_msg_size=size)
+        return await streams.init(
+            made.js,
+            shards=settings.shards,
+            replicas=settings.replicas,
+            max_msg_size=size,
+            accept_loss=accept_loss,
+        )

@@ -54,6 +54,7 @@ rate = setting("rate", "Requests a second of one API key; 0 is no limit.")
 burst = setting("burst", "Requests at once of one API key; 0 is as many as in a second.")
 metrics = setting("metrics", "Where metrics are shown: 'on' the API at /metrics, 'off', or host:port.")
 prove_rate = setting("prove_rate", "Threads a second that a projector compares with the log, for ever; 0 is none.")
+verify_every = setting("verify_every", "How often a projector verifies the whole log in the background; 0 is never.")
 stuck_after = setting("stuck_after", "Seconds a projector may stand still before /readyz says no; 0 is for ever.")
 checkpoints = setting("checkpoints", "How often a checkpoint is signed if anything changed; 0 is never.")
 signing_key = setting("signing_key", "File with the key that signs checkpoints.  [default: signing-key in the data]")
@@ -184,6 +185,14 @@ expected_version = click.option(
 )
 command_id = click.option("--command-id", help="The same id is carried out once, however often it is sent.")
 
+accept_loss = click.option(
+    "--accept-loss",
+    "accept_loss",
+    multiple=True,
+    metavar="STREAM",
+    help="Make this lost stream anew, empty, where there is no backup of it. What it held stays lost.",
+)
+
 
 def limiting(function: F) -> F:
     """The options of what serves callers: how much it takes of each."""
@@ -192,7 +201,7 @@ def limiting(function: F) -> F:
 
 def watching(function: F) -> F:
     """The options of whatever can be watched: its metrics, when it is not ready, what it proves and what it logs."""
-    return metrics(stuck_after(log(prove_rate(function))))
+    return metrics(stuck_after(log(prove_rate(verify_every(function)))))
 
 
 def signing(function: F) -> F:

@@ -28,8 +28,9 @@ from clew_services.settings import Settings
 @options.limiting
 @options.watching
 @options.signing
+@options.accept_loss
 @options.as_json
-def command(as_json: bool, **chosen: str | int) -> None:
+def command(as_json: bool, accept_loss: tuple[str, ...], **chosen: str | int) -> None:
     """Run all of Clew here, in the foreground, on an embedded NATS server.
 
     Prints one line when everything is ready. Ctrl-C stops it in order, and a second one at once.
@@ -46,4 +47,4 @@ def command(as_json: bool, **chosen: str | int) -> None:
         if place.api_key:
             click.echo(f"api key     {place.api_key}  kept in {place.data}/api-key")
 
-    asyncio.run(up.run(settings, ready))
+    asyncio.run(up.run(settings, ready, accept_loss))

@@ -11,6 +11,7 @@ from msgspec import Struct
 from clew_events.errors import ClewError
 from clew_services.http.answers import RETRY_AFTER, Answer, json_answer
 from clew_services.http.parts import Parts
+from clew_services.integrity.report import ADVICE
 from clew_services.progress import TIME, Progress, Shard, Standing, asked
 from clew_services.standstill import Inbox, Standstill
 
@@ -45,17 +46,24 @@ class ShardHealth(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Ready(Struct, frozen=True, kw_only=True):
-    """Whether all is well; if not, ``reasons`` say what is wrong and what to do. ``notes`` turn nobody away."""
+    """Whether all is well; if not, ``reasons`` say what is wrong and what to do. ``notes`` turn nobody away.
+
+    ``damage`` is in what the log is not what it was, if that is known; it is among the notes, too.
+    """
 
     ok: bool
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     shards: tuple[ShardHealth, ...] = ()
     parked: int | None = None
+    damage: str | None = None
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """What a look at a deployment found: shards and inbox as they are, and how many threads are parked, if known."""
+    """What a look at a deployment found: shards and inbox as they are, and how many threads are parked, if known.
+
+    ``damage`` is in what the log is not what it was, as far as the background verification knows.
+    """
 
     ok: bool
     reasons: tuple[str, ...]
@@ -63,6 +71,7 @@ class Found(Struct, frozen=True, kw_only=True):
     inbox: Inbox
     shards: tuple[Shard, ...]
     parked: int | None
+    damage: str | None = None
 
 
 class Liveness:
@@ -100,6 +109,7 @@ class Readiness:
             notes=found.notes,
             shards=tuple(self._health(each) for each in found.shards if not each.trouble),
             parked=found.parked,
+            damage=found.damage,
         )
         return json_answer(health) if found.ok else json_answer(health, 503, (RETRY_AFTER,))
 
@@ -110,11 +120,12 @@ class Readiness:
         return await asyncio.shield(self._running)
 
     async def _look(self) -> Found:
-        account, shards, inbox, parked = await asyncio.gather(
+        account, shards, inbox, parked, damage = await asyncio.gather(
             asked(self._parts.js, "INFO", "JetStream", dict, seconds=self._seconds),
             self._progress.look(),
             self._standstill.look(),
             self._parked(),
+            self._damage(),
         )
         notes = [f"{parked} threads are parked: 'clew status' names them and says why"] if parked else []
         reasons = [account] if isinstance(account, str) else []
@@ -127,8 +138,16 @@ class Readiness:
         if inbox.is_stuck(self._stuck_after):
             # Where nobody is meant to serve it, that commands wait there is no reason to turn anybody away.
             (reasons if inbox.where is not None else notes).append(inbox.why())
+        if damage is not None:
+            notes.append(f"{damage}. {ADVICE}")
         return Found(
-            ok=not reasons, reasons=tuple(reasons), notes=tuple(notes), inbox=inbox, shards=shards, parked=parked
+            ok=not reasons,
+            reasons=tuple(reasons),
+            notes=tuple(notes),
+            inbox=inbox,
+            shards=shards,
+            parked=parked,
+            damage=damage,
         )
 
     async def _parked(self) -> int | None:
@@ -137,6 +156,14 @@ class Readiness:
                 return len(await self._parts.parked())
         except (ClewError, TimeoutError):
             return None
+
+    async def _damage(self) -> str | None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                report = await self._parts.integrity()
+        except (ClewError, TimeoutError):
+            return None
+        return report.verdict if report is not None else None
 
     def _health(self, shard: Shard) -> ShardHealth:
         return ShardHealth(

@@ -29,6 +29,7 @@ from clew_projections.feed.tail import Tail
 from clew_projections.index import WrittenList
 from clew_projections.projecting.parking import Parked
 from clew_services.http.checkpoints import Asked
+from clew_services.integrity.report import Report
 from clew_services.observing import Observer
 from clew_services.packs.exporting import Exporter
 from clew_services.progress import Api
@@ -132,6 +133,9 @@ class Parts(Protocol):
 
     async def parked(self) -> Sequence[Parked]:
         """The threads that stand still because their history cannot be folded."""
+
+    async def integrity(self) -> Report | None:
+        """What is known of the log's integrity."""
 
     @property
     def tracing(self) -> Tracing:

@@ -165,6 +165,15 @@ PROOF_AGE: Final = Metric(
     name="clew_proof_age_seconds", kind="gauge", source="deployment",
     help="Age of the state that has been compared with the log as a whole. Absent until that has happened once.",
 )  # fmt: skip
+LOG_FINDINGS: Final = Metric(
+    name="clew_log_findings", kind="gauge", source="deployment",
+    help="What is known to be wrong with the log itself, by its chains, by the newest checkpoint and by what its "
+    "streams say of themselves. Absent until verification has begun.",
+)  # fmt: skip
+LOG_VERIFIED_AGE: Final = Metric(
+    name="clew_log_verified_age_seconds", kind="gauge", source="deployment",
+    help="Age of the state of the log that was last verified as a whole. Absent until that has happened once.",
+)  # fmt: skip
 CHECKPOINT_AGE: Final = Metric(
     name="clew_checkpoint_age_seconds", kind="gauge", source="deployment",
     help="Age of the latest signed checkpoint. Absent until one was signed.",

@@ -89,6 +89,7 @@ class DeploymentMetrics(Collector):
                     self._indexed(),
                     self._proved(),
                     self._signed(),
+                    self._verified(),
                 )
         except TimeoutError:
             return values
@@ -153,6 +154,17 @@ class DeploymentMetrics(Collector):
         if len(since) < len(shards):
             return drift
         return {**drift, catalogue.PROOF_AGE: {"": max(0.0, (datetime.now(UTC) - min(since)).total_seconds())}}
+
+    async def _verified(self) -> Values:
+        try:
+            async with asyncio.timeout(progress.TIME):
+                found = await self._clew.integrity()
+        except (ClewError, TimeoutError):
+            return {}
+        if found is None:
+            return {}
+        findings = {catalogue.LOG_FINDINGS: {"": len(found.findings)}}
+        return {**findings, catalogue.LOG_VERIFIED_AGE: {"": found.age}} if found.age is not None else findings
 
     async def _signed(self) -> Values:
         try:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from clew_events.errors import ClewError
+from clew_projections.finding import Finding
 from clew_projections.generations.record import Generation
 from clew_projections.index.folder import Folder
 from clew_projections.index.freshness import IndexFreshness, freshness
@@ -48,15 +49,30 @@ class Proof(Struct, frozen=True, kw_only=True):
     age: float | None = None
 
 
+class Integrity(Struct, frozen=True, kw_only=True):
+    """What the background verification knows of the log itself.
+
+    ``verdict`` says in one line that it is not what it was, and is nothing as long as no finding says so. Whatever was
+    there at ``since``, ``age`` seconds ago, has been verified, against checkpoint ``checkpoint`` if there was one.
+    """
+
+    verdict: str | None
+    findings: tuple[Finding, ...]
+    checkpoint: int | None = None
+    since: datetime | None = None
+    age: float | None = None
+
+
 class Derived(Struct, frozen=True, kw_only=True):
     """What follows from the log.
 
-    ``proof`` is nothing until a projector has begun one, ``checkpoint`` until one was signed, and ``index`` where this
-    machine has none. What could not be found out is nothing as well, and ``trouble`` says why.
+    ``proof`` and ``integrity`` are nothing until a projector has begun them, ``checkpoint`` until one was signed, and
+    ``index`` where this machine has none. What could not be found out is nothing as well, and ``trouble`` says why.
     """
 
     buckets: Buckets
     proof: Proof | None = None
+    integrity: Integrity | None = None
     index: IndexFreshness | None = None
     checkpoint: Covered | None = None
     trouble: tuple[str, ...] = ()
@@ -74,9 +90,10 @@ async def derived(clew: Clew, folder: Folder) -> Derived:
             trouble.append(f"{what}: {fault}")
             return None
 
-    building, proof, index, checkpoint = await asyncio.gather(
+    building, proof, integrity, index, checkpoint = await asyncio.gather(
         tried("the generation that is being built", lambda: _building(clew)),
         tried("the proof", lambda: _proof(clew)),
+        tried("the verification of the log", lambda: _integrity(clew)),
         tried("the index", lambda: _index(clew, folder)),
         tried("the checkpoints", lambda: covered(clew.js, clew.deployment.shards, clew.ledger)),
     )
@@ -85,6 +102,7 @@ async def derived(clew: Clew, folder: Folder) -> Derived:
     return Derived(
         buckets=Buckets(live=record.live, fold=record.current.fold, kept=kept, building=building),
         proof=proof,
+        integrity=integrity,
         index=index,
         checkpoint=checkpoint,
         trouble=tuple(trouble),
@@ -115,6 +133,19 @@ async def _proof(clew: Clew) -> Proof | None:
         return Proof(drift=drift)
     age = (datetime.now(UTC) - min(since)).total_seconds()
     return Proof(drift=drift, since=min(since), age=round(max(0.0, age), 3))
+
+
+async def _integrity(clew: Clew) -> Integrity | None:
+    found = await clew.integrity()
+    if found is None:
+        return None
+    return Integrity(
+        verdict=found.verdict,
+        findings=found.findings,
+        checkpoint=found.checkpoint,
+        since=found.since,
+        age=found.age,
+    )
 
 
 async def _index(clew: Clew, folder: Folder) -> IndexFreshness | None:

@@ -21,6 +21,7 @@ from clew_services.checkpoints.serving import serve_checkpoints
 from clew_services.http.edge import Show
 from clew_services.http.health import CLOSED, Readiness
 from clew_services.http.serve import serve_http
+from clew_services.integrity.service import serve_audit
 from clew_services.keys import Keys
 from clew_services.metrics.deployment import DeploymentMetrics
 from clew_services.metrics.folder import named
@@ -166,7 +167,11 @@ def _services(
         case "query":
             return [partial(serve_queries, clew)]
         case "projector":
-            return [partial(_project, clew, settings.prove_rate), partial(serve_checkpoints, clew, settings)]
+            return [
+                partial(_project, clew, settings.prove_rate),
+                partial(serve_checkpoints, clew, settings),
+                partial(serve_audit, clew, settings),
+            ]
         case "index":
             return [partial(_feed_index, clew, settings, True)]
         case _:

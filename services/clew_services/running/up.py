@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
@@ -29,6 +29,7 @@ from clew_services.running.signalled import until_signalled
 from clew_services.running.supervise import Part, Served, keep
 from clew_services.running.workers import start_all
 from clew_services.settings import LIMITING, SIGNING, WATCHING, Settings
+from clew_services.streams.lost import is_in_use
 
 OVER_NATS: Final = ("commands", "query")
 PROJECTING: Final = ("projector",)
@@ -48,10 +49,11 @@ class Up(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str | None = None
 
 
-async def run(settings: Settings, ready: Callable[[Up], None]) -> None:
+async def run(settings: Settings, ready: Callable[[Up], None], accept_loss: Collection[str] = ()) -> None:
     """Run everything until SIGINT, SIGTERM or SIGHUP, then stop it in order; a second signal kills the rest.
 
-    ``ready`` is called once, when the API really answers. Must be run by the main thread.
+    ``ready`` is called once, when the API really answers. ``accept_loss`` names streams as
+    :func:`clew_services.streams.init` takes them. Must be run by the main thread.
 
     Raises:
         CannotStart: something is in the way. Nothing is left running.
@@ -59,13 +61,15 @@ async def run(settings: Settings, ready: Callable[[Up], None]) -> None:
     """
     parts: list[Part] = []
     async with until_signalled(parts), contextlib.AsyncExitStack() as stack:
-        ready(await _start(settings, parts, stack))
+        ready(await _start(settings, parts, stack, accept_loss))
         async with asyncio.TaskGroup() as keepers:
             for part in parts:
                 keepers.create_task(keep(part))
 
 
-async def _start(settings: Settings, parts: list[Part], stack: contextlib.AsyncExitStack) -> Up:
+async def _start(
+    settings: Settings, parts: list[Part], stack: contextlib.AsyncExitStack, accept_loss: Collection[str]
+) -> Up:
     async def start(part: Part) -> None:
         parts.append(part)
         stack.push_async_callback(part.stop)
@@ -82,7 +86,16 @@ async def _start(settings: Settings, parts: list[Part], stack: contextlib.AsyncE
         nats = server.url
     async with compose.connection(nats, name="clew-init") as made:
         size = made.nc.max_payload
-        await streams.init(made.js, shards=settings.shards, replicas=settings.replicas, max_msg_size=size)
+        in_use = await is_in_use(made.js, settings.shards)
+        created = await streams.init(
+            made.js,
+            shards=settings.shards,
+            replicas=settings.replicas,
+            max_msg_size=size,
+            accept_loss=accept_loss,
+        )
+        if in_use and created:
+            _LOG.warning("was missing, and was made anew: %s", ", ".join(created))
     keys = settings.api_keys or issued(data)
     if settings.checkpoint_seconds and not settings.signing_key:
         kept_or_new(settings.signing_key_file)

@@ -1,12 +1,14 @@
 """The streams, buckets and consumers of a deployment: created once by ``clew init``, and only verified ever after.
 
 A process that starts refuses a stream that differs from what this file says, and says how it differs, because a
-setting changed behind Clew's back (a rollup allowed, an age limit set) is how histories get lost.
+setting changed behind Clew's back (a rollup allowed, an age limit set) is how histories get lost. Of a deployment that
+has been in use, only what follows from the log is made anew: see :mod:`clew_services.streams.lost`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
 
@@ -22,6 +24,7 @@ from clew_services.streams import generation
 from clew_services.streams.differences import shards_of
 from clew_services.streams.existing import existing_stream, hold_streams, make_streams
 from clew_services.streams.half import refuse_half
+from clew_services.streams.lost import known_shards, refuse_lost, replacement
 from clew_services.streams.wanted import streams
 
 NO_LIMIT: Final = -1
@@ -41,29 +44,44 @@ class Deployment(Struct, frozen=True):
     identity: str
 
 
-async def init(js: JetStream, *, shards: int = 4, replicas: int = 1, max_msg_size: int, fold: int = FOLD) -> list[str]:
+async def init(
+    js: JetStream,
+    *,
+    shards: int = 4,
+    replicas: int = 1,
+    max_msg_size: int,
+    fold: int = FOLD,
+    accept_loss: Collection[str] = (),
+) -> list[str]:
     """Create what is missing of a deployment and verify the rest; the names of what was created.
 
     Safe to repeat, and to interrupt. A deployment that exists keeps the number of shards it was first given. Where
-    buckets of the live generation are gone, the next generation takes its place, and projectors fill it from the log.
+    buckets of the live generation are gone, or the record of which is live, the next generation takes their place, and
+    projectors fill it from the log. Streams that follow from nothing else are never made anew once any stream has held
+    a message, unless the loss is accepted by their names.
 
     Raises:
-        Invalid: another number of shards was asked for than the deployment has, or an impossible one.
-        Corrupt: something of that name is there and is not as it must be.
+        Invalid: another number of shards was asked for than the deployment has, or an impossible one; or a loss is
+            accepted of what no deployment can lose.
+        Corrupt: something of that name is there and is not as it must be, or something is lost that was there.
         Conflict: buckets of the live generation are gone, and another fold is building the next; or a restore is
             not finished here.
     """
     if not 1 <= shards <= MAX_SHARDS:
         raise Invalid(f"'shards' must be between 1 and {MAX_SHARDS}, not {shards}", param="shards")
-    first = await existing_stream(js, event_stream(0))
-    if first is not None and (fixed := shards_of(first)) != shards:
+    if (fixed := await known_shards(js)) not in {None, shards}:
         raise Invalid(
             f"this deployment was initialised with {fixed} shards, which cannot be changed to {shards}: "
             f"start with --shards {fixed}, or choose another NATS server",
             param="shards",
         )
-    await refuse_half(js, first)
-    made = await make_streams(js, streams(shards, replicas, max_msg_size))
+    await refuse_half(js, await existing_stream(js, event_stream(0)))
+    await refuse_lost(js, shards, accept_loss)
+    wanted = [
+        await replacement(js, each) if each["name"] in accept_loss else each
+        for each in streams(shards, replicas, max_msg_size)
+    ]
+    made = await make_streams(js, wanted)
     return made + await _generation(js, shards, replicas, fold)
 
 
@@ -71,8 +89,10 @@ async def _generation(js: JetStream, shards: int, replicas: int, fold: int) -> l
     alias = Alias(js)
     found = await alias.read()
     if found is None:
-        made = await generation.make(js, 1, shards=shards, replicas=replicas)
-        await alias.begin(record.first(fold, datetime.now(UTC)))
+        # Where the record was lost: no number under which there are views, since nobody knows which fold made them.
+        number = 1 + await generation.last_filled(js)
+        made = await generation.make(js, number, shards=shards, replicas=replicas)
+        await alias.begin(record.first(fold, datetime.now(UTC), number))
         return made
     live = found.record.live
     if not await generation.lost(js, live):
@@ -100,11 +120,16 @@ async def verify(js: JetStream) -> Deployment:
     """
     first = await existing_stream(js, event_stream(0))
     if first is None:
+        await refuse_lost(js, await known_shards(js) or 1)
         raise Unavailable("there is no Clew on this NATS server yet: run 'clew init'", code="not_initialised")
     await refuse_half(js, first)
     shards, replicas = shards_of(first), int(str(first.get("num_replicas", 1)))
     max_msg_size = int(str(first.get("max_msg_size", NO_LIMIT)))
-    await hold_streams(js, streams(shards, replicas, max_msg_size))
+    try:
+        await hold_streams(js, streams(shards, replicas, max_msg_size))
+    except Corrupt:
+        await refuse_lost(js, shards)
+        raise
     while True:
         live = (await Alias(js).written()).record.live
         try:

@@ -24,6 +24,15 @@ async def existing_stream(js: JetStream, name: str) -> Config | None:
     return await _config(js, f"STREAM.INFO.{name}", _STREAM_NOT_FOUND)
 
 
+async def stream_info(js: JetStream, name: str) -> dict[str, object] | None:
+    """What JetStream says of a stream, its ``config`` and its ``state``; nothing if it is not there.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    return await _unless_gone(js, f"STREAM.INFO.{name}", _STREAM_NOT_FOUND)
+
+
 async def make_streams(js: JetStream, wanted: Iterable[Config]) -> list[str]:
     """Create those that are missing and hold the others to what they must be; the names of what was created.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from clew_events.subjects import event_stream
-from clew_projections.buckets.keys import bucket_names
-from clew_projections.jetstream.calls import JetStream
+from clew_projections.buckets.bucket import Bucket
+from clew_projections.buckets.checkpoint import marked_at
+from clew_projections.buckets.keys import bucket_names, checkpoint_key
+from clew_projections.jetstream.calls import JetStream, stream_state
 from clew_services.streams.existing import (
     existing_stream,
     hold_consumers,
@@ -44,6 +46,36 @@ async def lost(js: JetStream, number: int) -> list[str]:
     """The streams of a generation's buckets that are not there."""
     streams = [f"KV_{name}" for name in bucket_names(number)]
     return [name for name in streams if await existing_stream(js, name) is None]
+
+
+async def last_filled(js: JetStream) -> int:
+    """The highest number of a generation whose bucket of threads has ever held anything; 0 if there is none.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    return max([n for n in await _there(js) if (await stream_state(js, f"KV_{_threads(n)}")).last_seq], default=0)
+
+
+async def reached(js: JetStream, shard: int) -> int:
+    """The highest sequence of a shard that any generation has projected; 0 if none has.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    key = checkpoint_key(shard)
+    return max([marked_at(key, await Bucket(js, _threads(n)).latest(key)) for n in await _there(js)], default=0)
+
+
+async def _there(js: JetStream) -> list[int]:
+    """The numbers of the generations whose bucket of threads is there, on record or not."""
+    prefix = f"KV_{_threads(1).removesuffix('1')}"
+    found = (name.removeprefix(prefix) for name in await js.streams() if name.startswith(prefix))
+    return [int(each) for each in found if each.isdecimal()]
+
+
+def _threads(number: int) -> str:
+    return bucket_names(number)[0]
 
 
 async def remove(js: JetStream, number: int, *, shards: int) -> None:

@@ -212,16 +212,20 @@ def _checkpoints(replicas: int) -> Config:
 
 
 def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
-    """Every stream of a deployment but those of its generations, as it must be."""
+    """Every stream of a deployment but those of its generations, as it must be.
+
+    The inbox comes last: publishers write to it as soon as it is there, and a message in any stream says that all the
+    others have been made; see :mod:`clew_services.streams.lost`.
+    """
     for shard in range(shards):
         yield _log(shard, shards, replicas, max_msg_size)
     yield _keys(replicas)
     yield _generations(replicas)
     yield _snapshots(replicas)
     yield _leases(replicas)
-    yield _inbox(replicas, max_msg_size)
     yield _rejected(replicas)
     yield _checkpoints(replicas)
+    yield _inbox(replicas, max_msg_size)
 
 
 def buckets(generation: int, replicas: int) -> Iterator[Config]:

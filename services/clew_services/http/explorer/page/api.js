@@ -34,6 +34,17 @@ export class Api {
     return { value: JSON.parse(text), text, headers: answer.headers };
   }
 
+  /** In what the log is known to be another than it was; nothing if it is not, or if that cannot be asked from here. */
+  async damage(signal) {
+    try {
+      const answer = await fetch(new URL("readyz", new URL(".", location.href)), { credentials: "omit", cache: "no-store", signal });
+      return (await answer.json()).damage ?? null;
+    } catch (fault) {
+      if (brokenOff(fault)) throw fault;
+      return null;
+    }
+  }
+
   /** The bytes of an answer. */
   async bytes(path, parameters = {}, signal = undefined) {
     const answer = await this.#ask(path, parameters, { signal });

@@ -13,11 +13,12 @@ export const canHash = () => globalThis.crypto?.subtle !== undefined;
  * Walk a thread's history from its first commit to its last.
  *
  * What comes back tells what was found: `commits` that follow each other, whether they were `hashed` here, `broken` the
- * first that does not follow and why, and `proof` what the last signed checkpoint says of the thread.
+ * first that does not follow and why, `proof` what the last signed checkpoint says of the thread, and `damage` in what the
+ * server itself has found the log to be another than it was.
  */
 export async function walked(api, id, progress, signal) {
   const proof = await proofOf(api, id, signal);
-  const found = { commits: 0, hashed: canHash(), broken: null, proof };
+  const found = { commits: 0, hashed: canHash(), broken: null, proof, damage: await api.damage(signal) };
   const encoder = new TextEncoder();
   let previous = NULL;
   let after = null;

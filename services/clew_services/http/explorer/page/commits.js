@@ -57,6 +57,7 @@ export class Commits {
 
   /** One commit, read if need be. */
   async need(n) {
+    if (n < 1) return null;
     if (this.get(n) === null) await this.#read(Math.floor((n - 1) / PAGE));
     return this.get(n);
   }

@@ -13,6 +13,17 @@ export function empty(title, advice) {
   return h("div", { class: "notice" }, h("h2", {}, title), h("p", {}, advice));
 }
 
+/** That the log has no commit of a thread of which something else is known. */
+export function gone() {
+  return h(
+    "div",
+    { class: "notice bad", role: "alert" },
+    h("h2", {}, "The history of this thread is gone"),
+    h("p", {}, "The log has no commit of it, and Clew never removes any. Keep everything as it is; what was done is named by"),
+    h("p", {}, h("code", {}, "clew verify --all")),
+  );
+}
+
 /** What went wrong, and what to do; `again` tries once more. */
 export function failure(fault, again = null) {
   const { title, advice, command } = explained(fault);

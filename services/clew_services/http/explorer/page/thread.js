@@ -6,7 +6,7 @@ import { announce, fill, h, settled } from "./dom.js";
 import { count } from "./finding.js";
 import { live } from "./live.js";
 import { moment } from "./moment.js";
-import { failure, loading } from "./notices.js";
+import { failure, gone, loading } from "./notices.js";
 import { recordShown } from "./record.js";
 import { go, toThread } from "./route.js";
 import { saving } from "./saving.js";
@@ -173,7 +173,12 @@ export function threadView(api, route) {
       if (fault instanceof Refused && fault.scope === "audit") await present();
       return;
     }
-    actions.hidden = false;
+    actions.hidden = commits.total === 0;
+    if (commits.total === 0) {
+      fill(trouble, gone());
+      await present("This is what is still known of it.");
+      return;
+    }
     fill(body, slider.element, h("div", { class: "columns" }, h("section", { class: "past", "aria-label": "Timeline" }, h("h2", {}, "Timeline"), list.element), h("section", { class: "then" }, choice.element, panel)));
     commits.want(1, 1);
     if (commits.total <= 160) commits.want(1, commits.total);
@@ -184,12 +189,12 @@ export function threadView(api, route) {
   }
 
   // Without the past there is still the present.
-  async function present() {
+  async function present(title = "This is the thread as it is now.") {
     try {
       const found = await pages.at(null, signal);
-      fill(body, h("section", { class: "then alone" }, h("p", { class: "fine" }, "This is the thread as it is now."), stateShown(found, pages, signal)));
+      fill(body, h("section", { class: "then alone" }, h("p", { class: "fine" }, title), stateShown(found, pages, signal)));
     } catch (fault) {
-      if (!brokenOff(fault)) fill(body, failure(fault, present));
+      if (!brokenOff(fault)) fill(body, failure(fault, () => present(title)));
     }
   }
 
