@@ -135,16 +135,6 @@ async def test_headers_are_not_taken_without_end(url: str, http: httpx2.AsyncCli
     assert answered.startswith(b"HTTP/1.1 431 ")
 
 
-@pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nHost:"])
-async def test_who_begins_no_request_or_never_ends_its_head_is_left(monkeypatch: pytest.MonkeyPatch, begun: bytes):
-    monkeypatch.setattr("clew_services.http.connection.HEAD_PATIENCE", 0.2)
-    async with asyncio.timeout(60), served(Parts()) as address:
-        assert await raw(address, begun) == b""
-        whole = b"GET /healthz HTTP/1.1\r\nHost: clew\r\n\r\n"
-        answered = await raw(address, whole + begun) if begun else b"HTTP/1.1 200"
-        assert answered.startswith(b"HTTP/1.1 200")
-
-
 async def test_what_outlasts_the_grace_is_given_up_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
