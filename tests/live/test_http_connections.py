@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from clew_events.commands import Command
 from clew_events.objects import TextPart, TextValue
 from clew_events.queries import GetMessage
-from clew_events.replies import Done, Found
+from clew_events.replies import Found
+from clew_services.handling.outcome import Outcome
 from clew_services.http.connection import HEAD_BYTES, HEAD_FIELDS, PIPELINED, Patience
 from clew_services.running import descriptors
 from clew_services.settings import Settings
@@ -36,7 +37,7 @@ class Waiting(Parts):
         super().__init__()
         self.reached, self.go_on = asyncio.Event(), asyncio.Event()
 
-    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Done:
+    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
         self.reached.set()
         await self.go_on.wait()
         return await super().handle(tenant, command, actor=actor, trace=trace)

@@ -15,10 +15,10 @@ import httpx2
 import pytest
 
 from clew_events.commands import Command
-from clew_events.replies import Done
 from clew_services.compose import Clew
 from clew_services.embedded.binary import CannotStart
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.handling.outcome import Outcome
 from clew_services.http.connection import HEAD_BYTES
 from clew_services.http.serve import serve_http
 from clew_services.settings import Settings
@@ -142,7 +142,7 @@ async def test_what_outlasts_the_grace_is_given_up_without_a_traceback(
     reached, never = asyncio.Event(), asyncio.Event()
 
     class Stuck(Parts):
-        async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Done:
+        async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
             reached.set()
             await never.wait()
             raise AssertionError
@@ -174,7 +174,7 @@ async def test_requests_under_way_are_answered_before_the_server_stops():
     reached, go_on = asyncio.Event(), asyncio.Event()
 
     class Slow(Parts):
-        async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Done:
+        async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
             reached.set()
             await go_on.wait()
             return await super().handle(tenant, command, actor=actor, trace=trace)
