@@ -169,6 +169,9 @@ _THREAD_NOW: Final = objects.Thread(
     metadata={"order": "4711"},
     tool_resources=objects.Resources(),
 )
+_THREAD_MADE: Final = objects.ThreadReceipt(
+    id=_THREAD, created_at=_THREAD_NOW.created_at, version=1, metadata=_THREAD_NOW.metadata
+)
 _MESSAGE_NOW: Final = objects.Message(
     id=_MESSAGE,
     created_at=int(_AT.timestamp()),
@@ -312,7 +315,7 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "GetDifference": (GetDifference(thread_id=_THREAD, since=1, until=2), GetDifference(thread_id=_THREAD)),
     "GetBlame": (GetBlame(thread_id=_THREAD), GetBlame(thread_id=_THREAD, as_of=1_795_384_800)),
     "DoneReply": (
-        DoneReply(ok=Done(position=_PLACES[0], n=1, thread=_THREAD_NOW)),
+        DoneReply(ok=Done(position=_PLACES[0], n=1, thread=_THREAD_MADE)),
         DoneReply(error=_MOVED_ON),
     ),
     "FoundReply": (

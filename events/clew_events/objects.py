@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from clew_events.content import Attachment, ImageFile, ImageUrl, Metadata, Role
 
@@ -76,6 +76,35 @@ class Gone(Struct, frozen=True, kw_only=True):
     id: str
     object: Literal["thread.deleted", "thread.message.deleted"]
     deleted: bool = True
+
+
+class ThreadReceipt(Struct, frozen=True, kw_only=True):
+    """What came of a change to a thread, for callers who may not be allowed to read it.
+
+    ``version`` is the thread's ``n`` after the change. ``metadata`` holds what the change itself set, and is left out
+    where it set none.
+    """
+
+    id: str
+    object: Literal["thread"] = "thread"
+    created_at: int
+    version: int
+    metadata: Metadata | UnsetType = UNSET
+
+
+class MessageReceipt(Struct, frozen=True, kw_only=True):
+    """What came of a change to a message, for callers who may not be allowed to read it.
+
+    ``version`` is the ``n`` of the message's thread after the change. ``content`` and ``metadata`` hold what the change
+    itself said, and are left out where it said nothing of them.
+    """
+
+    id: str
+    object: Literal["thread.message"] = "thread.message"
+    created_at: int
+    version: int
+    content: tuple[TextPart | ImageFile | ImageUrl, ...] | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
 
 
 class MessagePage(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """What comes back over NATS: ``{"ok": …}`` or ``{"error": …}``, never both.
 
-A repeated command is answered as the first was: the state is that of the commit it made, however far the thread has
-come since.
+Whoever may command may not be allowed to read, so the reply to a command says what came of it and repeats what the
+command itself said, and nothing else of the thread. A repeated command is answered as the first was: with the commit
+it made, however far the thread has come since.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from clew_events.commit import Commit, Position
 from clew_events.difference import Difference
 from clew_events.errors import Fault
 from clew_events.listed import ThreadList
-from clew_events.objects import Gone, Message, MessagePage, Thread
+from clew_events.objects import Gone, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 from clew_events.past import Then
 
 
@@ -29,8 +30,8 @@ class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     position: Position
     n: int
-    thread: Thread | None = None
-    message: Message | None = None
+    thread: ThreadReceipt | None = None
+    message: MessageReceipt | None = None
     deleted: Gone | None = None
 
 

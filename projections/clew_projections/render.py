@@ -34,18 +34,19 @@ def message_object(view: MessageView) -> Message:
         created_at=_seconds(view.created_at),
         thread_id=view.thread,
         role=view.role,
-        content=tuple(_part(part) for part in view.content),
+        content=content_object(view.content),
         attachments=view.attachments,
         metadata=view.metadata,
     )
 
 
+def content_object(parts: tuple[Part, ...]) -> tuple[TextPart | ImageFile | ImageUrl, ...]:
+    """The parts of a message as the API shows them."""
+    return tuple(TextPart(TextValue(part.text)) if isinstance(part, Text) else part for part in parts)
+
+
 def _seconds(moment: datetime | None) -> int:
     return int(moment.timestamp()) if moment is not None else 0
-
-
-def _part(part: Part) -> TextPart | ImageFile | ImageUrl:
-    return TextPart(TextValue(part.text)) if isinstance(part, Text) else part
 
 
 def _resources(tools: ToolResources) -> Resources:

@@ -17,11 +17,22 @@ from clew_services.deciding.limits import DEFAULT, Limits
 from clew_services.embedded.config import MAX_PAYLOAD
 
 NATS_PORT: Final = 4222
-LIMITING: Final = ("max_body", "max_message", "max_messages", "max_create", "rate", "burst")
+LIMITING: Final = (
+    "max_body",
+    "max_message",
+    "max_messages",
+    "max_create",
+    "rate",
+    "burst",
+    "request_timeout",
+    "max_connections_per_address",
+)
 """The settings that say how much is taken of each caller."""
 WATCHING: Final = ("metrics", "stuck_after", "log", "prove_rate", "verify_every")
 """The settings that say how it is watched."""
 LONGEST_STILL: Final = 86_400
+LONGEST_REQUEST: Final = 86_400
+"""Seconds at most that a request may be given to arrive."""
 MOST_WORKERS: Final = 64
 FASTEST: Final = 1_000_000
 """Requests a second at most to which a rate can be set."""
@@ -30,6 +41,18 @@ SIGNING_KEY: Final = "signing-key"
 SIGNING: Final = ("checkpoints", "signing_key")
 """The settings that say how checkpoints are signed."""
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_RANGES: Final = (
+    ("prove_rate", 0, FASTEST, " threads a second"),
+    ("stuck_after", 0, LONGEST_STILL, " seconds"),
+    ("max_body", 1024, MAX_PAYLOAD, " bytes"),
+    ("max_message", 1024, MAX_PAYLOAD, " bytes"),
+    ("max_messages", 1, MAX_ORDINAL, ""),
+    ("max_create", 0, DEFAULT.create, ""),
+    ("rate", 0, FASTEST, ""),
+    ("burst", 0, FASTEST, ""),
+    ("max_connections_per_address", 0, FASTEST, ""),
+)
+"""The least and the most that numbers can be, and of what."""
 _INTERVAL: Final = re.compile(r"([0-9]+(ms|s|m|h))+")
 
 
@@ -53,8 +76,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     which share the port of the HTTP API. ``sync`` says when the embedded server puts things
     on stable storage: ``always`` before it acknowledges, or an interval. ``max_body`` and ``max_message`` are in bytes;
     ``max_messages`` is for a thread, ``max_create`` for its creation. ``rate`` is in requests a second of one API key,
-    and 0 is no limit; ``burst`` is how many may come at once, and 0 is as many as in a second. ``metrics`` is where
-    they are shown: ``on`` the API at ``/metrics``, ``off``, or ``host:port``. ``stuck_after`` is for how many seconds a
+    and 0 is no limit; ``burst`` is how many may come at once, and 0 is as many as in a second. ``request_timeout`` is
+    how long an HTTP request may take from its first byte to the last of its body. ``max_connections_per_address`` is
+    for one process of the HTTP API, and 0 is no limit. ``metrics`` is where they are shown: ``on`` the API at
+    ``/metrics``, ``off``, or ``host:port``. ``stuck_after`` is for how many seconds a
     projector may stand still before ``/readyz`` says no; 0 is for ever. ``log`` is the form of log lines, ``text`` or
     ``json``. ``prove_rate`` is how many threads a second a projector's process compares with the log, for ever; 0 is
     none. ``verify_every`` is how often the whole log is verified in the background, ``0`` for never.
@@ -82,6 +107,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_create: int = DEFAULT.create
     rate: int = 0
     burst: int = 0
+    request_timeout: str = "60s"
+    max_connections_per_address: int = 1000
     metrics: str = "on"
     stuck_after: int = 30
     prove_rate: int = 10
@@ -115,23 +142,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             _ = self.nats_url
 
     def _hold_limits(self) -> None:
-        if not 0 <= self.prove_rate <= FASTEST:
-            raise _refused("prove_rate", self.prove_rate, f"between 0 and {FASTEST} threads a second")
+        for name, least, most, unit in _RANGES:
+            if not least <= getattr(self, name) <= most:
+                raise _refused(name, getattr(self, name), f"between {least} and {most}{unit}")
         if self.log not in {"text", "json"}:
             raise _refused("log", self.log, "'text' or 'json'")
-        if not 0 <= self.stuck_after <= LONGEST_STILL:
-            raise _refused("stuck_after", self.stuck_after, f"between 0 and {LONGEST_STILL} seconds")
-        if not 1024 <= self.max_body <= MAX_PAYLOAD:
-            raise _refused("max_body", self.max_body, f"between 1024 and {MAX_PAYLOAD} bytes")
-        if not 1024 <= self.max_message <= MAX_PAYLOAD:
-            raise _refused("max_message", self.max_message, f"between 1024 and {MAX_PAYLOAD} bytes")
-        if not 1 <= self.max_messages <= MAX_ORDINAL:
-            raise _refused("max_messages", self.max_messages, f"between 1 and {MAX_ORDINAL}")
-        if not 0 <= self.max_create <= DEFAULT.create:
-            raise _refused("max_create", self.max_create, f"between 0 and {DEFAULT.create}")
-        for name, value in {"rate": self.rate, "burst": self.burst}.items():
-            if not 0 <= value <= FASTEST:
-                raise _refused(name, value, f"between 0 and {FASTEST}")
+        if not 0 < self.request_seconds <= LONGEST_REQUEST:
+            raise _refused("request_timeout", self.request_timeout, "an interval such as 60s or 10m, at most 24h")
 
     @property
     def data_folder(self) -> Path:
@@ -142,6 +159,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def signing_key_file(self) -> Path:
         """The file with the key that signs checkpoints."""
         return Path(self.signing_key).absolute() if self.signing_key else self.data_folder / SIGNING_KEY
+
+    @property
+    def request_seconds(self) -> float:
+        """How long an HTTP request may take to arrive."""
+        return _seconds(self.request_timeout)
 
     @property
     def checkpoint_seconds(self) -> float:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 
 from clew_services.embedded.server import EmbeddedServer
+from support.callers import calling
 from support.up import CLEW, PATIENCE, clew, environment
 
 KEYS = "a-secret-key:default"
@@ -83,3 +86,29 @@ async def test_a_taken_port_ends_the_api_and_says_which(deployment: EmbeddedServ
     assert refused.returncode == 1
     assert taken in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@contextlib.contextmanager
+def few_descriptors() -> Iterator[None]:
+    """A block in which processes are started that may have 128 descriptors, and raise that themselves."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_whoever_holds_many_connections_shuts_no_key_holder_out(deployment: EmbeddedServer) -> None:
+    key, _, _ = KEYS.partition(":")
+    async with contextlib.AsyncExitStack() as stack:
+        with few_descriptors():
+            env = {"CLEW_NATS": deployment.url, "CLEW_HTTP": "127.0.0.1:0", "CLEW_API_KEYS": KEYS}
+            process = stack.enter_context(serving("api", **env))
+            url = "http://" + told(process, "ready http 127.0.0.1:").split()[-1]
+        for _ in range(160):
+            caller = await stack.enter_async_context(calling(url))
+            await caller.send(b"POST /v1/threads HTTP/1.1\r\nHost: clew\r\nContent-Length: 1000000\r\n\r\n{")
+        headers = {"Authorization": f"Bearer {key}", "OpenAI-Beta": "assistants=v2"}
+        async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
+            assert (await http.post(f"{url}/v1/threads")).status_code == 200

@@ -21,13 +21,13 @@ from clew_events.commands import CreateThread, UpdateThread
 from clew_events.errors import Unavailable
 from clew_events.events import MetadataUpdated
 from clew_events.queries import GetMessage, GetThread
-from clew_events.replies import Done
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import event_stream
 from clew_projections.jetstream.messages import MSG_ID
 from clew_services import compose
 from clew_services.apps import serve_inbox
 from clew_services.compose import Clew
+from clew_services.handling.outcome import Outcome
 from support.cluster import NUMBERS, SHARDS, Cluster, leader_of, operating
 from support.cluster_load import Load, clean
 from support.truth import buckets_equal_the_log, commits_of, projecting
@@ -227,7 +227,7 @@ async def test_a_server_whose_disk_is_gone_gets_everything_from_the_others(
     # Two are a majority, so from now on the new one has to have it all.
     other.stop(signal.SIGKILL)
 
-    async def change(writer: Writer, thread: str) -> Done | None:
+    async def change(writer: Writer, thread: str) -> Outcome | None:
         try:
             return await writer.set(thread, "after", "yes", id=f"after-{thread}")
         except Unavailable:  # the one that was killed led it, and they take seconds to elect another

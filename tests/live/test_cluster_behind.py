@@ -16,10 +16,10 @@ import pytest
 
 from clew_events.errors import Unavailable
 from clew_events.queries import GetHistory, GetStateAt, GetThread, ListMessages
-from clew_events.replies import Done
 from clew_events.subjects import event_stream
 from clew_services import compose
 from clew_services.compose import Clew, Connection
+from clew_services.handling.outcome import Outcome
 from support.behind import Life, behind
 from support.cluster import SHARDS, Cluster, deployed_cluster
 from support.cluster_load import clean
@@ -126,7 +126,7 @@ async def test_where_two_of_three_are_gone_nobody_lies_and_one_that_comes_back_b
     )
     cluster.start(2)
 
-    async def is_written() -> Done | None:
+    async def is_written() -> Outcome | None:
         try:
             return await writer.set(thread, "while", "alone", id="alone")
         except Unavailable:

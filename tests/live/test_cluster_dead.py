@@ -13,9 +13,9 @@ from functools import partial
 import pytest
 
 from clew_events.errors import Unavailable
-from clew_events.replies import Done
 from clew_events.subjects import event_stream
 from clew_services.compose import Clew
+from clew_services.handling.outcome import Outcome
 from support.behind import Life
 from support.cluster import Cluster, leader_of, operating
 from support.truth import projecting
@@ -40,7 +40,7 @@ async def test_a_machine_that_dies_without_a_word_is_done_without(
     async def is_right(clew: Clew) -> bool:
         return await life.wrong_answers(clew) == []
 
-    async def written(clew: Clew) -> Done | None:
+    async def written(clew: Clew) -> Outcome | None:
         try:
             return await Writer(clew.handler).set("thread_0", "through", "all")
         except Unavailable:

@@ -17,10 +17,11 @@ from clew_events.commands import AddMessage, Command, CreateThread, UpdateThread
 from clew_events.errors import ClewError, Unavailable
 from clew_events.objects import Message
 from clew_events.queries import GetThread, ListMessages
-from clew_events.replies import Done, Found
+from clew_events.replies import Found
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.handling.outcome import Outcome
 from support.lanes import InLanes
 from support.truth import buckets_equal_the_log, checkpointed, impatient, log_of, projecting
 from support.waiting import eventually
@@ -60,7 +61,7 @@ class Load(InLanes):
         self._threads = threads
         self._tasks: set[asyncio.Task[None]] = set()
         self.commands: dict[str, Command] = {}
-        self.answers: dict[str, Done | ClewError] = {}
+        self.answers: dict[str, Outcome | ClewError] = {}
 
     async def _lane(self, lane: int) -> None:
         step = 0
@@ -89,7 +90,7 @@ class Load(InLanes):
             self.answers[command_id] = fault
 
     def acknowledged(self) -> int:
-        return sum(isinstance(answer, Done) for answer in self.answers.values())
+        return sum(isinstance(answer, Outcome) for answer in self.answers.values())
 
 
 async def test_what_was_acknowledged_outlives_a_server_that_is_killed_under_load(
@@ -110,7 +111,7 @@ async def test_what_was_acknowledged_outlives_a_server_that_is_killed_under_load
                     await server.start()
                 before = load.acknowledged()
                 await eventually(lambda: enough(load, before + 300))
-            unknown = [key for key, answer in load.answers.items() if not isinstance(answer, Done)]
+            unknown = [key for key, answer in load.answers.items() if not isinstance(answer, Outcome)]
             assert all(isinstance(load.answers[key], Unavailable) for key in unknown)
             for key in unknown:
                 await load.send(key, load.commands[key])
@@ -118,11 +119,11 @@ async def test_what_was_acknowledged_outlives_a_server_that_is_killed_under_load
             await buckets_equal_the_log(one)
         times = Counter(each.commit.id for records in histories.values() for each in records)
         for command_id, answer in load.answers.items():
-            assert isinstance(answer, Done), answer
+            assert isinstance(answer, Outcome), answer
             assert times[command_id] == 1
         places = {each.commit.id: (each.position, each.commit.n) for records in histories.values() for each in records}
         for command_id, answer in load.answers.items():
-            assert isinstance(answer, Done)
+            assert isinstance(answer, Outcome)
             assert places[command_id] == (answer.position, answer.n)
         assert times.total() == len(load.answers) + len(threads)
 

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from clew_events.errors import Conflict, Corrupt, Invalid, NotFound
 from clew_events.queries import GetThread, ListMessages
-from clew_events.replies import Done
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address
 from clew_projections import advancing
@@ -25,6 +24,7 @@ from clew_projections.generations.side import Side
 from clew_services import streams
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.handling.outcome import Outcome
 from clew_services.rebuilding import kept as keeping
 from clew_services.rebuilding import rebuild as rebuilding
 from clew_services.rebuilding.kept import go_back, kept, remove
@@ -335,7 +335,7 @@ class Shouting:
         return replace(after, metadata={key: value.upper() for key, value in after.metadata.items()})
 
 
-async def created(clew: Clew, **metadata: str) -> Done:
+async def created(clew: Clew, **metadata: str) -> Outcome:
     return await Writer(clew.handler).create(metadata=metadata)
 
 

@@ -209,7 +209,7 @@ async def test_one_of_many_who_expect_the_same_version_wins(clew: Clew, other: C
         Writer(there.handler).set(thread, "by", str(n), expected_version=1) for n, there in enumerate([clew, other] * 5)
     ]
     results = await asyncio.gather(*tries, return_exceptions=True)
-    assert sorted(type(result).__name__ for result in results) == ["Conflict"] * 9 + ["Done"]
+    assert sorted(type(result).__name__ for result in results) == ["Conflict"] * 9 + ["Outcome"]
     assert len(await commits_of(clew, thread)) == 2
 
 

@@ -15,10 +15,10 @@ import httpx2
 import pytest
 
 from clew_events.commands import Command
-from clew_events.replies import Done
 from clew_services.compose import Clew
 from clew_services.embedded.binary import CannotStart
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.handling.outcome import Outcome
 from clew_services.http.connection import HEAD_BYTES
 from clew_services.http.serve import serve_http
 from clew_services.settings import Settings
@@ -135,16 +135,6 @@ async def test_headers_are_not_taken_without_end(url: str, http: httpx2.AsyncCli
     assert answered.startswith(b"HTTP/1.1 431 ")
 
 
-@pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nHost:"])
-async def test_who_begins_no_request_or_never_ends_its_head_is_left(monkeypatch: pytest.MonkeyPatch, begun: bytes):
-    monkeypatch.setattr("clew_services.http.connection.HEAD_PATIENCE", 0.2)
-    async with asyncio.timeout(60), served(Parts()) as address:
-        assert await raw(address, begun) == b""
-        whole = b"GET /healthz HTTP/1.1\r\nHost: clew\r\n\r\n"
-        answered = await raw(address, whole + begun) if begun else b"HTTP/1.1 200"
-        assert answered.startswith(b"HTTP/1.1 200")
-
-
 async def test_what_outlasts_the_grace_is_given_up_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
@@ -152,7 +142,7 @@ async def test_what_outlasts_the_grace_is_given_up_without_a_traceback(
     reached, never = asyncio.Event(), asyncio.Event()
 
     class Stuck(Parts):
-        async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Done:
+        async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
             reached.set()
             await never.wait()
             raise AssertionError
@@ -184,7 +174,7 @@ async def test_requests_under_way_are_answered_before_the_server_stops():
     reached, go_on = asyncio.Event(), asyncio.Event()
 
     class Slow(Parts):
-        async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Done:
+        async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
             reached.set()
             await go_on.wait()
             return await super().handle(tenant, command, actor=actor, trace=trace)

@@ -9,13 +9,13 @@ import pytest
 
 from clew_events.commands import AddMessage, Command, CreateThread, UpdateThread
 from clew_events.errors import IdReused
-from clew_events.replies import Done
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address
 from clew_projections.buckets.checkpoint import Mark
 from clew_projections.buckets.keys import checkpoint_key
 from clew_projections.buckets.spent import mark
 from clew_services.compose import Clew, connected
+from clew_services.handling.outcome import Outcome
 from clew_services.streams import verify
 from clew_services.streams.wanted import SPENT_IDS_KEPT
 
@@ -27,11 +27,11 @@ def said(thread: str, number: int) -> AddMessage:
     return AddMessage(id=f"key-{number}", thread_id=thread, message=NewMessage(role="user", content=f"line {number}"))
 
 
-async def told(clew: Clew, command: Command) -> Done:
+async def told(clew: Clew, command: Command) -> Outcome:
     return await clew.handler.handle("default", command)
 
 
-async def long_thread(clew: Clew) -> tuple[str, list[Done]]:
+async def long_thread(clew: Clew) -> tuple[str, list[Outcome]]:
     created = await told(clew, CreateThread(id="key-0"))
     assert created.thread is not None
     thread = created.thread.id

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from clew_events.commands import Command, DeleteMessage, UpdateMessage
 from clew_events.errors import ClewError, Corrupt
-from clew_events.replies import Done
 from clew_events.subjects import event_stream
 from clew_projections.advancing import advance, advance_message, touched
 from clew_projections.buckets.keys import THREADS
@@ -23,6 +22,7 @@ from clew_projections.views import MessageView, absent
 from clew_services.compose import Clew, connected
 from clew_services.deciding.decide import decide
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.handling.outcome import Outcome
 from support.deployments import deployed
 from support.simulation import NOWHERE, commands
 from support.truth import buckets_equal_the_log, impatient, log_of
@@ -69,7 +69,7 @@ class World:
         self._running: list[tuple[asyncio.Event, asyncio.Task[None]] | None] = [None, None]
         self._messages: dict[str, list[str]] = {}
         self.sent: dict[str, Asked] = {}
-        self.done: dict[str, Done] = {}
+        self.done: dict[str, Outcome] = {}
 
     async def live_through(self, wave: Wave) -> None:
         """Send a wave's commands while its disturbance happens."""

@@ -24,8 +24,9 @@ from clew_events.listing import ListThreads
 from clew_events.nats_client import LastingClient
 from clew_events.objects import Gone, Message, MessagePage, Resources, TextPart, TextValue, Thread
 from clew_events.queries import GetFeed, GetMessage, GetThread, ListMessages
-from clew_events.replies import Done, Feed, Found
+from clew_events.replies import Feed, Found
 from clew_projections.projecting.parking import Parked
+from clew_services.handling.outcome import Outcome
 from clew_services.http.app import create_app
 from clew_services.keys import Keys
 from clew_services.observing import NOBODY
@@ -106,18 +107,18 @@ class Parts:
         self.calls: list[str] = []
         self.broken: set[str] = set()
 
-    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Done:
+    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
         self.signed = (actor, trace)
         self._asked(tenant, command)
         match command:
             case CreateThread() | UpdateThread():
-                return Done(position=HERE, n=3, thread=self.found)
+                return Outcome(position=HERE, n=3, thread=self.found)
             case AddMessage() | UpdateMessage():
-                return Done(position=HERE, n=3, message=MESSAGE)
+                return Outcome(position=HERE, n=3, message=MESSAGE)
             case DeleteThread():
-                return Done(position=HERE, n=3, deleted=Gone(id=ID, object="thread.deleted"))
+                return Outcome(position=HERE, n=3, deleted=Gone(id=ID, object="thread.deleted"))
             case DeleteMessage():
-                return Done(position=HERE, n=3, deleted=Gone(id=MESSAGE_ID, object="thread.message.deleted"))
+                return Outcome(position=HERE, n=3, deleted=Gone(id=MESSAGE_ID, object="thread.message.deleted"))
 
     async def thread(self, tenant: str, query: GetThread) -> Found:
         self._asked(tenant, query)

@@ -15,9 +15,10 @@ from clew_events.commands import Command, CreateThread
 from clew_events.commit import Position
 from clew_events.errors import ClewError, Unavailable
 from clew_events.queries import GetFeed
-from clew_events.replies import Done, Feed
+from clew_events.replies import Feed
 from clew_events.subjects import address_of, event_stream
 from clew_services.compose import Clew, Connection
+from clew_services.handling.outcome import Outcome
 from support import naive, questions
 from support.lagging import small
 from support.naive import Kept
@@ -70,7 +71,7 @@ class Life:
 
     def __init__(self, threads: Iterable[str], seed: int) -> None:
         self.threads = [*threads]
-        self.given: list[tuple[Command, Done | ClewError]] = []
+        self.given: list[tuple[Command, Outcome | ClewError]] = []
         self._chance = Random(seed)
         self._histories: dict[str, list[Kept]] = {}
         self._feed: list[tuple[Any, int, int]] = []
@@ -157,12 +158,12 @@ class Life:
         """Every command that was carried out given again: whatever is not answered as it was the first time."""
         found: list[str] = []
         for command, first in self.given:
-            if isinstance(first, Done) and (second := await carried_out(clew, command)) != first:
+            if isinstance(first, Outcome) and (second := await carried_out(clew, command)) != first:
                 found.append(f"{command}\n  said  {second!r}\n  right {first!r}")
         return found
 
 
-async def carried_out(clew: Clew, command: Command) -> Done | ClewError:
+async def carried_out(clew: Clew, command: Command) -> Outcome | ClewError:
     """What a command is answered with."""
     try:
         return await clew.handler.handle(TENANT, command)

@@ -8,9 +8,9 @@ from collections import Counter
 from clew_events.commands import AddMessage, Command, CreateThread, UpdateThread
 from clew_events.errors import ClewError, Unavailable
 from clew_events.queries import GetThread
-from clew_events.replies import Done
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_services.compose import Clew
+from clew_services.handling.outcome import Outcome
 from support.auditing import audit
 from support.lanes import InLanes
 from support.truth import log_of
@@ -26,7 +26,7 @@ class Load(InLanes):
         self._clews = clews
         self._writers = [Writer(handler(clew, attempt=0.5, deadline=20.0)) for clew in clews]
         self.commands: dict[str, Command] = {}
-        self.answers: dict[str, Done | ClewError] = {}
+        self.answers: dict[str, Outcome | ClewError] = {}
         self.reads = 0
         self.unanswered = 0
         self.stale: list[str] = []
@@ -47,15 +47,15 @@ class Load(InLanes):
                     else AddMessage(id=command_id, thread_id=thread, message=message)
                 )
             done = await self.send(command_id, command, lane + step)
-            if isinstance(done, Done):
+            if isinstance(done, Outcome):
                 thread = done.thread.id if done.thread is not None else thread
                 if thread is not None:
                     await self._read(thread, done.n, lane + step + 1)
 
-    async def send(self, command_id: str, command: Command, through: int = 0) -> Done | ClewError:
+    async def send(self, command_id: str, command: Command, through: int = 0) -> Outcome | ClewError:
         self.commands[command_id] = command
         try:
-            done: Done | ClewError = await self._writers[through % 3].handler.handle("default", command)
+            done: Outcome | ClewError = await self._writers[through % 3].handler.handle("default", command)
         except ClewError as fault:
             done = fault
         self.answers[command_id] = done
@@ -72,7 +72,7 @@ class Load(InLanes):
             self.stale.append(f"{thread} was at {found.n} after {n} was acknowledged")
 
     def acknowledged(self) -> int:
-        return sum(isinstance(answer, Done) for answer in self.answers.values())
+        return sum(isinstance(answer, Outcome) for answer in self.answers.values())
 
     async def more(self, commands: int) -> None:
         """Wait until so many more were acknowledged: whatever was disturbed goes on by itself."""
@@ -86,9 +86,9 @@ class Load(InLanes):
     async def account(self, auditor: Clew) -> None:
         """Send again what has no answer; then hold that each command is in the log once, and no read was behind."""
         for command_id, answer in list(self.answers.items()):
-            if not isinstance(answer, Done):
+            if not isinstance(answer, Outcome):
                 assert isinstance(answer, Unavailable), answer
-                assert isinstance(await self.send(command_id, self.commands[command_id]), Done)
+                assert isinstance(await self.send(command_id, self.commands[command_id]), Outcome)
         times = Counter(each.commit.id for records in (await log_of(auditor)).values() for each in records)
         assert {command_id: times[command_id] for command_id in self.answers if times[command_id] != 1} == {}
         assert self.stale == []

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from clew_events.commands import Command
-from clew_events.replies import Done
 from clew_services.compose import Clew
+from clew_services.handling.outcome import Outcome
 from clew_services.http.attempts import Attempt
 from clew_services.http.parts import Commands
 
@@ -145,7 +145,7 @@ class Patient:
         """An attempt is known to have told nobody."""
         self._left.setdefault(attempt.id, asyncio.Event()).set()
 
-    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Done:
+    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
         assert command.id is not None
         leaving = trace == LEAVES
         if leaving and self._late:

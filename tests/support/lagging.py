@@ -24,7 +24,7 @@ from clew_events.commands import AddMessage, Command, CreateThread, DeleteMessag
 from clew_events.commit import Position, Recorded
 from clew_events.errors import ClewError, Unavailable
 from clew_events.queries import GetFeed, Query
-from clew_events.replies import Done, Feed
+from clew_events.replies import Feed
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import Address, address_of, event_stream
 from clew_projections.advancing import advance, advance_message, touched
@@ -38,6 +38,7 @@ from clew_projections.views import MessageView, absent
 from clew_services import streams
 from clew_services.compose import Clew, connected, connection
 from clew_services.deciding.decide import decide, thread_exists
+from clew_services.handling.outcome import Outcome
 from support import naive, questions
 from support.naive import Kept
 from support.proxy import Proxy, between
@@ -389,13 +390,13 @@ class World:
         self.given[command.id] = command
         return command
 
-    async def _carry_out(self, process: int, command: Command) -> Done | ClewError:
+    async def _carry_out(self, process: int, command: Command) -> Outcome | ClewError:
         try:
             return await self.processes[process].clew.handler.handle(TENANT, command)
         except ClewError as fault:
             return fault
 
-    def _hold(self, command: Command, answer: Done | ClewError, low: int) -> None:
+    def _hold(self, command: Command, answer: Outcome | ClewError, low: int) -> None:
         """Hold that the answer to a command is what came of it, or would have at some moment since ``low`` commits."""
         assert command.thread_id is not None
         assert command.id is not None
@@ -413,18 +414,23 @@ class World:
         self._hold_told(command, answer, history[: answer.n])
 
     def _hold_made(
-        self, command: Command, answer: Done | ClewError, history: Sequence[Kept], commits: Sequence[Recorded], n: int
+        self,
+        command: Command,
+        answer: Outcome | ClewError,
+        history: Sequence[Kept],
+        commits: Sequence[Recorded],
+        n: int,
     ) -> None:
         if commits[n - 1].commit.digest != digest(command):
             assert isinstance(answer, ClewError), f"{command} was answered with {answer}"
             # A thread that is there under an id that somebody else gave is said to be there.
             assert answer.code in {"command_id_reused", "version_conflict"}, f"{command}\n  said  {answer!r}"
             return
-        assert isinstance(answer, Done), f"{command} made commit {n}\n  said  {answer!r}"
+        assert isinstance(answer, Outcome), f"{command} made commit {n}\n  said  {answer!r}"
         assert (answer.n, answer.position) == (n, commits[n - 1].position)
         self._hold_told(command, answer, history[:n])
 
-    def _hold_told(self, command: Command, answer: Done, history: Sequence[Kept]) -> None:
+    def _hold_told(self, command: Command, answer: Outcome, history: Sequence[Kept]) -> None:
         now = naive.state(command.thread_id or "", history)
         if answer.thread is not None:
             said = questions.plain(answer.thread)
@@ -490,7 +496,7 @@ class World:
                 asked = questions.asked(thread, self.truth.history(thread), chance)
                 heard.extend([(query, await self._answer(process, query)) for query in asked])
 
-        async def writing() -> list[Done | ClewError]:
+        async def writing() -> list[Outcome | ClewError]:
             try:
                 return await asyncio.gather(*(self._carry_out(each.process, command) for each, command in writes))
             finally:

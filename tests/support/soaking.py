@@ -13,6 +13,7 @@ import openai
 from clew_events import client
 from clew_events.commands import AddMessage
 from clew_events.errors import Unavailable
+from clew_events.objects import TextPart, TextValue
 from clew_events.requests import NewMessage
 from support.up import Up, environment
 
@@ -109,7 +110,7 @@ class Soak:
 
                 async def add(key: str = key, thread: str = thread) -> str:
                     done = await clew.add_message(thread, key, command_id=key)
-                    assert done.message.thread_id == thread
+                    assert done.message.content == (TextPart(TextValue(key)),)
                     return thread
 
                 await self.persist(key, thread, add)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from clew_events.commands import AddMessage, CreateThread, DeleteMessage, DeleteThread, UpdateMessage, UpdateThread
-from clew_events.replies import Done
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_services.compose import Clew
 from clew_services.handling.handle import Handler
 from clew_services.handling.log import Log
+from clew_services.handling.outcome import Outcome
 from clew_services.handling.repeats import Repeats
 from clew_services.memory import Memory
 
@@ -28,45 +28,45 @@ class Writer:
         self.handler = handler
         self.tenant = tenant
 
-    async def create(self, thread: str | None = None, **said: object) -> Done:
+    async def create(self, thread: str | None = None, **said: object) -> Outcome:
         """Create a thread."""
         return await self.handler.handle(self.tenant, CreateThread(thread_id=thread, **said))  # type: ignore[arg-type]
 
-    async def update(self, thread: str, **said: object) -> Done:
+    async def update(self, thread: str, **said: object) -> Outcome:
         """Change a thread."""
         return await self.handler.handle(self.tenant, UpdateThread(thread_id=thread, **said))  # type: ignore[arg-type]
 
-    async def set(self, thread: str, key: str, value: str, **said: object) -> Done:
+    async def set(self, thread: str, key: str, value: str, **said: object) -> Outcome:
         """Change one key of a thread's metadata."""
         return await self.update(thread, patch=MetadataPatch(set={key: value}), **said)
 
-    async def delete(self, thread: str, **said: object) -> Done:
+    async def delete(self, thread: str, **said: object) -> Outcome:
         """Delete a thread."""
         return await self.handler.handle(self.tenant, DeleteThread(thread_id=thread, **said))  # type: ignore[arg-type]
 
-    async def add(self, thread: str, text: str = "hello", **said: object) -> Done:
+    async def add(self, thread: str, text: str = "hello", **said: object) -> Outcome:
         """Add a message."""
         message = NewMessage(role="user", content=text)
         return await self.handler.handle(self.tenant, AddMessage(thread_id=thread, message=message, **said))  # type: ignore[arg-type]
 
-    async def change(self, thread: str, message: str, **said: object) -> Done:
+    async def change(self, thread: str, message: str, **said: object) -> Outcome:
         """Change a message."""
         command = UpdateMessage(thread_id=thread, message_id=message, **said)  # type: ignore[arg-type]
         return await self.handler.handle(self.tenant, command)
 
-    async def remove(self, thread: str, message: str, **said: object) -> Done:
+    async def remove(self, thread: str, message: str, **said: object) -> Outcome:
         """Delete a message."""
         command = DeleteMessage(thread_id=thread, message_id=message, **said)  # type: ignore[arg-type]
         return await self.handler.handle(self.tenant, command)
 
 
-def message_id(done: Done) -> str:
+def message_id(done: Outcome) -> str:
     """The id of the message that a command was about."""
     assert done.message is not None
     return done.message.id
 
 
-def thread_id(done: Done) -> str:
+def thread_id(done: Outcome) -> str:
     """The id of the thread that a command was about."""
     assert done.thread is not None
     return done.thread.id

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from clew_events.commands import Command
 from clew_events.errors import Corrupt, Invalid, Unavailable
-from clew_events.replies import Done
+from clew_services.handling.outcome import Outcome
 from clew_services.http.app import create_app
 from clew_services.http.attempts import Attempts, likeness, repetition
 from clew_services.keys import Holder
@@ -30,7 +30,7 @@ class Held(Parts):
         self.free.set()
         self.began: asyncio.Queue[Command] = asyncio.Queue()
 
-    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Done:
+    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
         self.began.put_nowait(command)
         await self.free.wait()
         return await super().handle(tenant, command, actor=actor, trace=trace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from clew_events.commands import (
@@ -24,11 +25,11 @@ from clew_events.events import (
     ToolResourcesUpdated,
 )
 from clew_events.objects import CodeInterpreterFiles, Gone, Resources, SearchStores, TextPart, TextValue
-from clew_events.requests import NewMessage
+from clew_events.requests import MetadataPatch, NewMessage
 from clew_projections.advancing import advance, advance_message
 from clew_projections.render import message_object, thread_object
 from clew_projections.views import MessageView, ThreadView, absent
-from clew_services.handling.outcome import outcome
+from clew_services.handling.outcome import outcome, receipt
 from support.commits import CREATED, NOON, THREAD, added, chain
 
 HELLO = NewMessage(role="user", content="hello")
@@ -89,6 +90,47 @@ def test_who_changes_nothing_is_shown_what_is_there() -> None:
     records = chain([CREATED], [added(1)])
     command = UpdateMessage(thread_id=THREAD, message_id=FIRST)
     assert outcome(command, folded(records), born(records), HERE).message == message_object(born(records))
+
+
+SAID = (TextPart(TextValue("hello")),)
+TAGGED = NewMessage(role="user", content="hello", metadata={"b": "2"})
+
+
+@pytest.mark.parametrize(
+    ("command", "content", "metadata"),
+    [
+        (CreateThread(), UNSET, UNSET),
+        (CreateThread(metadata={"b": "2"}, messages=(TAGGED,)), UNSET, {"b": "2"}),
+        (UpdateThread(thread_id=THREAD), UNSET, UNSET),
+        (UpdateThread(thread_id=THREAD, metadata=None), UNSET, {}),
+        (UpdateThread(thread_id=THREAD, metadata={"b": "2"}), UNSET, {"b": "2"}),
+        (UpdateThread(thread_id=THREAD, patch=MetadataPatch(set={"b": "2"}, unset=("a",))), UNSET, {"b": "2"}),
+        (UpdateThread(thread_id=THREAD, patch=MetadataPatch(unset=("a",))), UNSET, UNSET),
+        (AddMessage(thread_id=THREAD, message=HELLO), SAID, UNSET),
+        (AddMessage(thread_id=THREAD, message=TAGGED), SAID, {"b": "2"}),
+        (UpdateMessage(thread_id=THREAD, message_id=FIRST), UNSET, UNSET),
+        (UpdateMessage(thread_id=THREAD, message_id=FIRST, metadata={}), UNSET, {}),
+        (UpdateMessage(thread_id=THREAD, message_id=FIRST, patch=MetadataPatch(set={"b": "2"})), UNSET, {"b": "2"}),
+        (DeleteThread(thread_id=THREAD), UNSET, UNSET),
+        (DeleteMessage(thread_id=THREAD, message_id=FIRST), UNSET, UNSET),
+    ],
+)
+def test_a_receipt_repeats_what_the_command_said_and_nothing_else_of_what_is_there(
+    command: Command, content: object, metadata: object
+) -> None:
+    records = chain([CREATED], [added(1)], [MetadataUpdated(set={"a": "1"}, unset=())])
+    full = outcome(command, folded(records), born(records), HERE)
+    told = receipt(command, full)
+    assert (told.position, told.n, told.deleted) == (full.position, full.n, full.deleted)
+    if (thread := told.thread) is not None:
+        assert (thread.id, thread.version, thread.metadata) == (THREAD, 3, metadata)
+        assert full.thread is not None
+        assert thread.created_at == full.thread.created_at
+    if (message := told.message) is not None:
+        assert (message.id, message.version, message.content, message.metadata) == (FIRST, 3, content, metadata)
+        assert full.message is not None
+        assert message.created_at == full.message.created_at
+    assert (told.thread is None, told.message is None) == (full.thread is None, full.message is None)
 
 
 def test_who_deletes_a_message_is_told_that_it_is_gone() -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from clew_events.objects import Gone, Message, MessagePage, Thread
+from clew_events.objects import Gone, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 from clew_events.past import Then
 from clew_events.replies import Done, Found
 
 
 class ThreadDone(Done, frozen=True, kw_only=True):
-    """A change to a thread, and the thread as it was right after."""
+    """A change to a thread: which it is, and of its metadata what the change set. ``get_thread`` has all of it."""
 
-    thread: Thread
+    thread: ThreadReceipt
 
 
 class MessageDone(Done, frozen=True, kw_only=True):
-    """A change to a message, and the message as it was right after."""
+    """A change to a message: which it is, and what the change said. ``get_message`` has all of it."""
 
-    message: Message
+    message: MessageReceipt
 
 
 class GoneDone(Done, frozen=True, kw_only=True):

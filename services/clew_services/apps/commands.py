@@ -14,6 +14,7 @@ from clew_services.apps import replying
 from clew_services.apps.asking import asked, trace_of
 from clew_services.apps.listening import listening
 from clew_services.apps.replying import Reply
+from clew_services.handling.outcome import receipt
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew
@@ -32,8 +33,8 @@ async def serve_commands(clew: Clew, stop: asyncio.Event, ready: asyncio.Event |
     async def work(message: Msg) -> Reply:
         tenant, kind = asked(message.subject, KINDS, "command")
         command = refusals.decode(message.data, kind)
-        done = await clew.handler.handle(tenant, command, actor=ACTOR, trace=trace_of(message))
-        return replying.answer(done)
+        outcome = await clew.handler.handle(tenant, command, actor=ACTOR, trace=trace_of(message))
+        return replying.answer(receipt(command, outcome))
 
     async with listening(
         clew.nc, f"{COMMANDS}.*.*", queue=QUEUE, work=clew.tracing.request(work), observer=clew.observer

@@ -52,6 +52,10 @@ max_messages = setting("max_messages", "Most messages in a thread.")
 max_create = setting("max_create", "Most messages that a thread is created with; 100 at most.")
 rate = setting("rate", "Requests a second of one API key; 0 is no limit.")
 burst = setting("burst", "Requests at once of one API key; 0 is as many as in a second.")
+request_timeout = setting("request_timeout", "How long an HTTP request may take to arrive, body and all.")
+max_connections_per_address = setting(
+    "max_connections_per_address", "HTTP connections of one address at a time; 0, as behind a proxy, is no limit."
+)
 metrics = setting("metrics", "Where metrics are shown: 'on' the API at /metrics, 'off', or host:port.")
 prove_rate = setting("prove_rate", "Threads a second that a projector compares with the log, for ever; 0 is none.")
 verify_every = setting("verify_every", "How often a projector verifies the whole log in the background; 0 is never.")
@@ -196,7 +200,10 @@ accept_loss = click.option(
 
 def limiting(function: F) -> F:
     """The options of what serves callers: how much it takes of each."""
-    return max_body(max_message(max_messages(max_create(rate(burst(function))))))
+    limits = max_body, max_message, max_messages, max_create, rate, burst, request_timeout, max_connections_per_address
+    for option in reversed(limits):
+        function = option(function)
+    return function
 
 
 def watching(function: F) -> F:

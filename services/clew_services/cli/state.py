@@ -51,7 +51,7 @@ def command(
     display.card([*facts, ("messages", then.message_count), ("n", then.n), ("at", display.when(then.at))])
     if state.messages:
         click.echo()
-        lines = [(each.id, display.when(each.created_at), each.role, text_of(each)) for each in state.messages]
+        lines = [(each.id, display.when(each.created_at), each.role, text_of(each.content)) for each in state.messages]
         display.rows(("message", "created", "role", "text"), lines)
 
 

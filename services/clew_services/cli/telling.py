@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from clew_events.commit import Commit
+from clew_events.content import ImageFile, ImageUrl
 from clew_events.difference import Difference, KeyChange
 from clew_events.objects import Message, TextPart
 from clew_events.past import Origin
@@ -104,11 +105,11 @@ def _pair(name: str, before: str | None, after: str | None) -> Iterator[str]:
 def _said(message: Message | None) -> str | None:
     if message is None:
         return None
-    return f"{message.id} {message.role}: {text_of(message)}"
+    return f"{message.id} {message.role}: {text_of(message.content)}"
 
 
-def text_of(message: Message) -> str:
+def text_of(content: Sequence[TextPart | ImageFile | ImageUrl]) -> str:
     """A message's text, with other parts named."""
     return " ".join(
-        part.text.value if isinstance(part, TextPart) else f"({part.__struct_config__.tag})" for part in message.content
+        part.text.value if isinstance(part, TextPart) else f"({part.__struct_config__.tag})" for part in content
     )

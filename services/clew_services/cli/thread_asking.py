@@ -7,7 +7,6 @@ import msgspec
 
 from clew_events.objects import Thread
 from clew_events.queries import Order
-from clew_events.replies import Done, Found
 from clew_services.cli import display, options
 from clew_services.cli.outcome import print_json
 from clew_services.cli.session import ask
@@ -19,7 +18,11 @@ from clew_services.cli.telling import text_of
 @options.asking
 def get(*, thread: str, tenant: str, nats: str, as_json: bool) -> None:
     """Show a thread as it is."""
-    show(ask(nats, tenant, lambda clew: clew.get_thread(thread)), as_json)
+    found = ask(nats, tenant, lambda clew: clew.get_thread(thread))
+    if as_json:
+        print_json(found)
+    else:
+        display.card([*thread_facts(found.thread), ("n", found.n)])
 
 
 @click.command()
@@ -33,23 +36,10 @@ def messages(*, thread: str, limit: int, order: Order, tenant: str, nats: str, a
     if as_json:
         print_json(found)
     elif found.messages is not None:
-        lines = [(each.id, display.when(each.created_at), each.role, text_of(each)) for each in found.messages.data]
+        lines = [
+            (each.id, display.when(each.created_at), each.role, text_of(each.content)) for each in found.messages.data
+        ]
         display.rows(("message", "created", "role", "text"), lines)
-
-
-def show(answer: Done | Found, as_json: bool) -> None:
-    """Print what a command did or a query found."""
-    if as_json:
-        print_json(answer)
-        return
-    facts: list[tuple[str, object]] = []
-    if answer.message is not None:
-        facts += [("message", answer.message.id), ("role", answer.message.role), ("text", text_of(answer.message))]
-    if answer.thread is not None:
-        facts += thread_facts(answer.thread)
-    if isinstance(answer, Done) and answer.deleted is not None:
-        facts.append(("deleted", answer.deleted.id))
-    display.card([*facts, ("n", answer.n)])
 
 
 def thread_facts(thread: Thread) -> list[tuple[str, object]]:

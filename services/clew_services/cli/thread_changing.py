@@ -11,12 +11,14 @@ import msgspec
 from clew_events.client import Clew
 from clew_events.commands import CreateThread
 from clew_events.content import Role
+from clew_events.objects import MessageReceipt
 from clew_events.replies import Done
 from clew_events.requests import NewMessage
 from clew_services import refusals
-from clew_services.cli import options
+from clew_services.cli import display, options
+from clew_services.cli.outcome import print_json
 from clew_services.cli.session import ask
-from clew_services.cli.thread_asking import show
+from clew_services.cli.telling import text_of
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -36,7 +38,7 @@ def create(
         raise click.UsageError("--file says it all: leave --message and --metadata out")
     asked = _asked(metadata, messages) if file is None else refusals.decode(file.read(), CreateThread)
     asked = msgspec.structs.replace(asked, thread_id=thread_id or asked.thread_id, id=command_id or asked.id)
-    show(ask(nats, tenant, lambda clew: clew.send(asked), actor=actor), as_json)
+    _show(ask(nats, tenant, lambda clew: clew.send(asked), actor=actor), as_json)
 
 
 def _asked(metadata: Pairs, messages: Sequence[str]) -> CreateThread:
@@ -65,7 +67,7 @@ def update(
             thread, set=dict(changed), unset=gone, expected_version=expected_version, command_id=command_id
         )
 
-    show(ask(nats, tenant, patch, actor=actor), as_json)
+    _show(ask(nats, tenant, patch, actor=actor), as_json)
 
 
 @click.command("add-message")
@@ -84,7 +86,7 @@ def add_message(
     async def add(clew: Clew) -> Done:
         return await clew.add_message(thread, message, expected_version=expected_version, command_id=command_id)
 
-    show(ask(nats, tenant, add, actor=actor), as_json)
+    _show(ask(nats, tenant, add, actor=actor), as_json)
 
 
 @click.command()
@@ -100,4 +102,21 @@ def delete(
     async def end(clew: Clew) -> Done:
         return await clew.delete_thread(thread, expected_version=expected_version, command_id=command_id)
 
-    show(ask(nats, tenant, end, actor=actor), as_json)
+    _show(ask(nats, tenant, end, actor=actor), as_json)
+
+
+def _show(done: Done, as_json: bool) -> None:
+    """Print what came of a command: of texts and metadata what the command said, as its reply does."""
+    if as_json:
+        print_json(done)
+        return
+    facts: list[tuple[str, object]] = []
+    changed = done.message or done.thread
+    if changed is not None:
+        facts += [("thread" if done.thread else "message", changed.id), ("created", display.when(changed.created_at))]
+        if isinstance(changed, MessageReceipt) and changed.content:
+            facts.append(("text", text_of(changed.content)))
+        facts += [(f"metadata {key}", value) for key, value in (changed.metadata or {}).items()]
+    if done.deleted is not None:
+        facts.append(("deleted", done.deleted.id))
+    display.card([*facts, ("n", done.n)])

@@ -22,7 +22,7 @@ def message_of(new: NewMessage, ordinal: int, message_id: str) -> Message:
         id=message_id,
         ordinal=ordinal,
         role=new.role,
-        content=_parts(new),
+        content=parts_of(new),
         attachments=tuple(
             Attachment(attachment.file_id, tuple(Tool(tool.type) for tool in attachment.tools))
             for attachment in new.attachments or ()
@@ -31,7 +31,8 @@ def message_of(new: NewMessage, ordinal: int, message_id: str) -> Message:
     )
 
 
-def _parts(new: NewMessage) -> tuple[Part, ...]:
+def parts_of(new: NewMessage) -> tuple[Part, ...]:
+    """The parts of a message to record."""
     if isinstance(new.content, str):
         return (Text(new.content),)
     return tuple(_part(part) for part in new.content)

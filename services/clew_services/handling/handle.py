@@ -21,7 +21,6 @@ from clew_events.commands import Command, CreateThread, DeleteMessage, UpdateMes
 from clew_events.commit import FORMAT, Commit, Position
 from clew_events.errors import ClewError, Conflict, Rejected
 from clew_events.events import Event
-from clew_events.replies import Done
 from clew_events.subjects import Address
 from clew_projections.advancing import advance
 from clew_projections.histories.history import Histories
@@ -32,7 +31,7 @@ from clew_services.deciding.decide import decide
 from clew_services.deciding.limits import DEFAULT, Limits
 from clew_services.deciding.sizes import check_sizes
 from clew_services.handling.log import Appended, Log
-from clew_services.handling.outcome import outcome
+from clew_services.handling.outcome import Outcome, outcome
 from clew_services.handling.repeats import Repeats
 from clew_services.memory import Memory, Turns
 from clew_services.observing import NOBODY, Handled, Observer
@@ -64,7 +63,7 @@ class _Ground(Struct, frozen=True):
 class _Ended(Struct, frozen=True):
     """The answer to a command, and how it came about."""
 
-    done: Done
+    done: Outcome
     how: Handled
 
 
@@ -104,7 +103,7 @@ class Handler:
         actor: str = "unknown",
         trace: str | None = None,
         fence: Callable[[], None] | None = None,
-    ) -> Done:
+    ) -> Outcome:
         """Carry a command out, once, and answer with what came of it.
 
         ``actor`` is recorded unless the command names one itself; ``trace`` is a W3C ``traceparent`` to be stored with

@@ -15,7 +15,6 @@ from msgspec import Struct
 from clew_events.commands import Command, CreateThread, UpdateMessage
 from clew_events.commit import Recorded
 from clew_events.errors import IdReused
-from clew_events.replies import Done
 from clew_events.subjects import Address
 from clew_projections.advancing import REMEMBERED_COMMANDS, advance
 from clew_projections.buckets.spent import is_callers, mark
@@ -23,7 +22,7 @@ from clew_projections.histories.history import Histories
 from clew_projections.present.current import Current
 from clew_projections.views import SpentId, ThreadView, absent
 from clew_services.deciding.decide import thread_exists
-from clew_services.handling.outcome import outcome
+from clew_services.handling.outcome import Outcome, outcome
 
 THREADS: Final = 1_000
 """Threads whose outgrown ids are known at a time."""
@@ -45,7 +44,7 @@ class Repeats:
         self._histories = histories
         self._outgrown: OrderedDict[Address, _Outgrown] = OrderedDict()
 
-    async def answered(self, command: Command, command_id: str, digest: str, view: ThreadView) -> Done | None:
+    async def answered(self, command: Command, command_id: str, digest: str, view: ThreadView) -> Outcome | None:
         """The answer of the first time, if a thread's view or what is kept beside it tells of one.
 
         Raises:
@@ -68,7 +67,7 @@ class Repeats:
             return None
         return await self.long_ago(command, command_id, digest, view)
 
-    async def long_ago(self, command: Command, command_id: str, digest: str, view: ThreadView) -> Done | None:
+    async def long_ago(self, command: Command, command_id: str, digest: str, view: ThreadView) -> Outcome | None:
         """The same for a command that is known to be a repeat, though its thread remembers it no more."""
         address = Address(view.tenant, view.id)
         spent = await self._current.spent(address, command_id)
@@ -96,7 +95,7 @@ class Repeats:
             self._outgrown.popitem(last=False)
         return known.marks
 
-    async def _as_then(self, command: Command, digest: str, view: ThreadView, first: Recorded) -> Done:
+    async def _as_then(self, command: Command, digest: str, view: ThreadView, first: Recorded) -> Outcome:
         commit = first.commit
         if commit.digest != digest:
             raise IdReused(f"the command id '{commit.id}' was already used for a different command", param="id")

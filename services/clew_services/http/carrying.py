@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from clew_events.commands import Command
 from clew_events.errors import Conflict, Rejected
 from clew_events.listing import positions_text
-from clew_events.replies import Done
 from clew_services import refusals
+from clew_services.handling.outcome import Outcome, receipt
 from clew_services.http import attempts
 from clew_services.http.answers import position
 from clew_services.http.attempts import Attempts
@@ -23,7 +23,7 @@ class Carrying:
         self._commands = commands
         self._earlier = earlier
 
-    async def out(self, call: Call, command: Command) -> Done:
+    async def out(self, call: Call, command: Command) -> Outcome:
         """Have a call's command carried out, in the name of who called.
 
         A caller who leaves meanwhile does not stop it.
@@ -46,11 +46,17 @@ class Carrying:
                 attempt.lost()
                 raise
 
-    async def _carry(self, call: Call, command: Command) -> Done:
+    async def _carry(self, call: Call, command: Command) -> Outcome:
         tenant, actor = call.holder.tenant, call.holder.actor
         return await self._commands.handle(tenant, command, actor=actor, trace=call.trace)
 
 
-def where(done: Done) -> tuple[bytes, bytes]:
+def shown(call: Call, command: Command, outcome: Outcome) -> object:
+    """The thread or message that a command left, or a receipt where the caller's key may not read it."""
+    answered = outcome if "read" in call.holder.scopes else receipt(command, outcome)
+    return answered.thread or answered.message
+
+
+def where(outcome: Outcome) -> tuple[bytes, bytes]:
     """The header that says where a command's commit is in the log."""
-    return position(positions_text(done.position))
+    return position(positions_text(outcome.position))

@@ -21,7 +21,7 @@ from clew_services.http.admission import admitted, hold_scope, hold_version, nee
 from clew_services.http.answers import Answer, Headers
 from clew_services.http.attempts import repetition
 from clew_services.http.call import Call
-from clew_services.http.intake import CallerSlow, Incomplete, Intake
+from clew_services.http.intake import BODY_DUE, CallerSlow, Incomplete, Intake
 from clew_services.http.pace import Pace
 from clew_services.http.streaming import closed, streamed
 from clew_services.keys import Holder, Keys, KeyScope
@@ -78,7 +78,8 @@ class Doorway(Edge):
         started = time.perf_counter_ns()
         request_id = _request_id()
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        intake = Intake(headers, receive, self._max_body)
+        due: float | None = scope.get("extensions", {}).get(BODY_DUE, {}).get("at")
+        intake = Intake(headers, receive, self._max_body, due)
         holder: Holder | None = None
         try:
             route = self._routes.get(scope["method"])
@@ -103,7 +104,6 @@ class Doorway(Edge):
             common = (*common, (b"openai-organization", tenant), (b"openai-project", tenant))
         if answer.chunks is None or scope["method"] == "HEAD":
             await _send(send, answer, request_id, common)
-            await intake.drop()
         else:
             await streamed(
                 send, intake, answer.chunks, (*answer.headers, *common, _named(request_id)), self._admits(headers)
@@ -120,7 +120,7 @@ class Window(Edge):
     def __init__(self, show: Show) -> None:
         self._show = show
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
         """Answer one request."""
         started = time.perf_counter()
         request_id = _request_id()
@@ -134,13 +134,12 @@ class Window(Edge):
             answer = errors.unexpected(request_id)
         self.answered(scope["method"], answer.status, time.perf_counter() - started)
         await _send(send, answer, request_id)
-        await Intake(dict(scope["headers"]), receive, 0).drop()
 
 
 class Nowhere(Edge):
     """Every path at which there is nothing. It is an ASGI application."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
         """Say so."""
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
@@ -148,7 +147,6 @@ class Nowhere(Edge):
         answer = errors.invalid_url(scope["method"], scope["path"])
         self.answered(scope["method"], answer.status, 0.0)
         await _send(send, answer, _request_id())
-        await Intake(dict(scope["headers"]), receive, 0).drop()
 
 
 def _named(request_id: str) -> tuple[bytes, bytes]:

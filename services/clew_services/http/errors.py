@@ -101,6 +101,12 @@ def too_many_readers(wait: int) -> Answer:
     return answer._replace(headers=(*answer.headers, (b"retry-after", b"%d" % wait)))
 
 
+def too_many_connections(status: int, message: str) -> Answer:
+    """As many are connected as may be."""
+    answer = envelope(status, message, code="too_many_connections")
+    return answer._replace(headers=(*answer.headers, RETRY_AFTER))
+
+
 def unexpected(request_id: str) -> Answer:
     """Something broke that should not; the log says what, under the request's id."""
     return envelope(500, f"The server had an error while processing your request ({request_id}).")

@@ -11,11 +11,8 @@ from starlette.types import Receive
 
 from clew_events.errors import TooLarge
 
-PATIENCE: Final = 60.0
-"""Seconds a caller may take to send a body."""
-LINGER: Final = 5.0
-"""Seconds for which the rest of a body is still taken in, and dropped, when the answer is out already."""
-LINGER_BYTES: Final = 64 * 1024 * 1024
+BODY_DUE: Final = "clew.body_due"
+"""The ASGI extension that says at what time of the loop's clock (``at``) a request's body has to be there."""
 
 
 class Incomplete(Exception):
@@ -23,20 +20,24 @@ class Incomplete(Exception):
 
 
 class CallerSlow(Exception):
-    """The caller took longer than :data:`PATIENCE` to send a body."""
+    """The caller took longer to send a body than the server waits for one."""
 
 
 class Intake:
-    """The body of one request. Of one that is too long no more than ``most`` bytes are ever held."""
+    """The body of one request. Of one that is too long no more than ``most`` bytes are ever held.
 
-    __slots__ = ("_body", "_headers", "_more", "_most", "_receive")
+    It has to be there by ``due``, by the loop's clock, if that is given.
+    """
 
-    def __init__(self, headers: Mapping[bytes, bytes], receive: Receive, most: int) -> None:
+    __slots__ = ("_body", "_due", "_headers", "_more", "_most", "_receive")
+
+    def __init__(self, headers: Mapping[bytes, bytes], receive: Receive, most: int, due: float | None = None) -> None:
         self._headers = headers
         self._receive = receive
         self._most = most
+        self._due = due
         self._body: bytes | None = None
-        self._more = b"content-length" in headers or b"transfer-encoding" in headers
+        self._more = True
 
     async def read(self) -> bytes:
         """The whole body, however often it is asked for.
@@ -52,10 +53,9 @@ class Intake:
         if announced.isdigit() and int(announced) > self._most:
             raise self._too_large()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout_at(self._due):
                 self._body = await self._whole()
         except TimeoutError:
-            self._more = False
             raise CallerSlow from None
         return self._body
 
@@ -64,14 +64,6 @@ class Intake:
         with contextlib.suppress(Incomplete):
             while True:
                 await self._chunk()
-
-    async def drop(self) -> None:
-        """Take in what is left and drop it: a connection closed on a caller who still sends loses them the answer."""
-        dropped = 0
-        with contextlib.suppress(TimeoutError, Incomplete):
-            async with asyncio.timeout(LINGER):
-                while self._more and dropped < LINGER_BYTES:
-                    dropped += len(await self._chunk())
 
     async def _whole(self) -> bytes:
         body = bytearray(await self._chunk())

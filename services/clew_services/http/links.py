@@ -19,7 +19,7 @@ _OF_A_THREAD: Final = (
 )
 _OF_A_MESSAGE: Final = ("getMessage", "modifyMessage", "patchMessage", "deleteMessage")
 _THREAD: Final = {"thread_id": "$response.body#/id"}
-_MESSAGE: Final = {"thread_id": "$response.body#/thread_id", "message_id": "$response.body#/id"}
+_MESSAGE: Final = {"thread_id": "$request.path.thread_id", "message_id": "$response.body#/id"}
 _WITHIN: Final = {"thread_id": "$request.path.thread_id", "message_id": "$response.body#/first_id"}
 
 Links = dict[str, dict[str, object]]

@@ -54,7 +54,7 @@ class Live:
             Invalid: the cursor is of another feed, or a filter means nothing.
             Unavailable: the log does not answer.
         """
-        seat = self._seats.take(tenant, most=MOST, most_of_a_tenant=MOST_OF_A_TENANT)
+        seat = self._seats.take(tenant, most=MOST, most_of_one=MOST_OF_A_TENANT)
         if seat is None:
             return errors.too_many_readers(FULL)
         try:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from clew_events.commands import AddMessage, DeleteMessage, UpdateMessage
+from clew_events.commands import AddMessage, Command, DeleteMessage, UpdateMessage
 from clew_events.objects import MessagePage
 from clew_events.queries import AsOf, GetMessage, GetMessageAt, GetThread, ListMessages, ListMessagesAt
 from clew_events.requests import NewMessage
 from clew_services.http.answers import Answer, json_answer, stamp
 from clew_services.http.bodies import ModifyMessageBody, PageOfMessages, PatchBody
 from clew_services.http.call import MOMENT, Call
-from clew_services.http.carrying import Carrying, where
+from clew_services.http.carrying import Carrying, shown, where
 from clew_services.http.parts import Queries
 
 _NUMBERS: Final = frozenset({"limit"}) | MOMENT
@@ -29,8 +29,7 @@ class Messages:
         """``POST /v1/threads/{thread_id}/messages``."""
         thread_id = call.thread_id
         message = await call.body(NewMessage)
-        done = await self._carrying.out(call, AddMessage(thread_id=thread_id, message=message))
-        return json_answer(done.message, headers=(where(done),))
+        return await self._change(call, AddMessage(thread_id=thread_id, message=message))
 
     async def page(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/messages``: the newest first unless asked otherwise, now or as of a moment."""
@@ -77,21 +76,21 @@ class Messages:
         """``POST /v1/threads/{thread_id}/messages/{message_id}``: ``metadata`` replaces all of it."""
         thread_id, message_id = call.thread_id, call.message_id
         body = await call.body(ModifyMessageBody)
-        done = await self._carrying.out(
+        return await self._change(
             call, UpdateMessage(thread_id=thread_id, message_id=message_id, metadata=body.metadata)
         )
-        return json_answer(done.message, headers=(where(done),))
 
     async def patch(self, call: Call) -> Answer:
         """``PATCH /v1/threads/{thread_id}/messages/{message_id}``: single metadata keys are set and unset."""
         thread_id, message_id = call.thread_id, call.message_id
         body = await call.body(PatchBody)
-        done = await self._carrying.out(
-            call, UpdateMessage(thread_id=thread_id, message_id=message_id, patch=body.metadata)
-        )
-        return json_answer(done.message, headers=(where(done),))
+        return await self._change(call, UpdateMessage(thread_id=thread_id, message_id=message_id, patch=body.metadata))
 
     async def delete(self, call: Call) -> Answer:
         """``DELETE /v1/threads/{thread_id}/messages/{message_id}``."""
         done = await self._carrying.out(call, DeleteMessage(thread_id=call.thread_id, message_id=call.message_id))
         return json_answer(done.deleted, headers=(where(done),))
+
+    async def _change(self, call: Call, command: Command) -> Answer:
+        done = await self._carrying.out(call, command)
+        return json_answer(shown(call, command, done), headers=(where(done),))

@@ -58,7 +58,8 @@ def _rendered() -> Answer:
 
 
 def _schemas() -> Document:
-    forms = {form for operation in OPERATIONS for form in (operation.body, operation.answer) if form is not None}
+    spoken = ((each.body, each.answer, each.receipt) for each in OPERATIONS)
+    forms = {form for some in spoken for form in some if form is not None}
     named = sorted((*forms, ErrorResponse, Health, Ready), key=lambda form: form.__name__)
     return dict(sorted(definitions(named, _SCHEMAS).items()))
 
@@ -116,7 +117,11 @@ def _content(operation: Operation) -> Document:
     if operation.file is not None:
         return {operation.file: {"schema": {"type": "string", "format": "binary"}}}
     assert operation.answer is not None
-    return {**_json(operation.answer, operation.answered), **_streamed(operation.streamed)}
+    answered = _json(operation.answer, operation.answered)
+    if operation.receipt is not None:
+        forms = [{"$ref": _SCHEMAS + form.__name__} for form in (operation.answer, operation.receipt)]
+        answered["application/json"]["schema"] = {"anyOf": forms}
+    return {**answered, **_streamed(operation.streamed)}
 
 
 def _streamed(example: str | None) -> Document:

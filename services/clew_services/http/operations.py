@@ -14,7 +14,7 @@ from clew_events.difference import Difference
 from clew_events.examples import EXAMPLES
 from clew_events.ids import COMMAND_ID_PATTERN, MESSAGE_ID_PATTERN, THREAD_ID_PATTERN
 from clew_events.listed import ThreadList
-from clew_events.objects import Gone, Message, MessagePage, Thread
+from clew_events.objects import Gone, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 from clew_events.requests import NewMessage
 from clew_events.schemas import as_json
 from clew_services.http import samples
@@ -59,6 +59,7 @@ ERRORS: Final[Mapping[int, str]] = {
     500: "Something is broken, in the record or in the service.",
     503: "Not now; try again after the seconds in `Retry-After`.",
 }
+_RECEIPTS: Final[Mapping[type | None, type]] = {Thread: ThreadReceipt, Message: MessageReceipt}
 _ALWAYS: Final = (400, 401, 403, 429, 500, 503)
 
 
@@ -138,6 +139,11 @@ class Operation(Struct, frozen=True, kw_only=True):
     streamed: str | None = None
     parameters: tuple[str, ...] = ("beta", "idempotency", "ifMatch")
     errors: tuple[int, ...] = (*_ALWAYS, 404, 409, 412, 413)
+
+    @property
+    def receipt(self) -> type | None:
+        """What a change answers to a key that may not read."""
+        return _RECEIPTS.get(self.answer) if self.method != "GET" else None
 
 
 OPERATIONS: Final[tuple[Operation, ...]] = (

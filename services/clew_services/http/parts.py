@@ -23,11 +23,12 @@ from clew_events.queries import (
     ListMessages,
     ListMessagesAt,
 )
-from clew_events.replies import Done, Feed, Found, History, Moment
+from clew_events.replies import Feed, Found, History, Moment
 from clew_projections.feed import Feed as Feeds
 from clew_projections.feed.tail import Tail
 from clew_projections.index import WrittenList
 from clew_projections.projecting.parking import Parked
+from clew_services.handling.outcome import Outcome
 from clew_services.http.checkpoints import Asked
 from clew_services.integrity.report import Report
 from clew_services.observing import Observer
@@ -39,7 +40,9 @@ from clew_services.tracing import Tracing
 class Commands(Protocol):
     """Carries commands out; see :class:`clew_services.handling.handle.Handler`."""
 
-    async def handle(self, tenant: str, command: Command, *, actor: str = "unknown", trace: str | None = None) -> Done:
+    async def handle(
+        self, tenant: str, command: Command, *, actor: str = "unknown", trace: str | None = None
+    ) -> Outcome:
         """Carry a command out, once, and answer with what came of it."""
 
 

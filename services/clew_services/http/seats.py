@@ -1,42 +1,48 @@
-"""Places for readers of what never ends: so many in all, and so many for a tenant."""
+"""Places for what takes room while it lasts: so many in all, and so many for each owner, a tenant or an address."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 
 
 class Seats:
-    """Counts who reads. A place is taken as soon as it is asked for, so that two cannot have the last one."""
+    """Counts who is there. A place is taken as soon as it is asked for, so that two cannot have the last one."""
 
     def __init__(self) -> None:
-        self._taken: Counter[str] = Counter()
+        self.taken = 0
+        self._of: dict[str, int] = {}
 
-    def take(self, tenant: str, *, most: int, most_of_a_tenant: int) -> Seat | None:
-        """A place for one of a tenant's readers, to be left later; nothing where there is none."""
-        if self._taken.total() >= most or self._taken[tenant] >= most_of_a_tenant:
+    def take(self, owner: str, *, most: int, most_of_one: int) -> Seat | None:
+        """A place for ``owner``, to be left later; nothing where there is none."""
+        mine = self._of.get(owner, 0)
+        if self.taken >= most or mine >= most_of_one:
             return None
-        self._taken[tenant] += 1
-        return Seat(self._taken, tenant)
+        self._of[owner] = mine + 1
+        self.taken += 1
+        return Seat(self, owner)
+
+    def give_back(self, owner: str) -> None:
+        """Have room for one more of ``owner``."""
+        self.taken -= 1
+        self._of[owner] -= 1
+        if not self._of[owner]:
+            del self._of[owner]
 
 
 class Seat:
-    """One reader's place, until it is left."""
+    """One place, until it is left."""
 
-    __slots__ = ("_taken", "_tenant")
+    __slots__ = ("_owner", "_seats")
 
-    def __init__(self, taken: Counter[str], tenant: str) -> None:
-        self._taken: Counter[str] | None = taken
-        self._tenant = tenant
+    def __init__(self, seats: Seats, owner: str) -> None:
+        self._seats: Seats | None = seats
+        self._owner = owner
 
     def leave(self) -> None:
         """Give the place to somebody else. Leaving again changes nothing."""
-        taken, self._taken = self._taken, None
-        if taken is None:
-            return
-        taken[self._tenant] -= 1
-        if not taken[self._tenant]:
-            del taken[self._tenant]
+        seats, self._seats = self._seats, None
+        if seats is not None:
+            seats.give_back(self._owner)
 
 
 class Seated(AsyncIterator[bytes]):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 import uvicorn
@@ -15,10 +17,12 @@ import uvicorn
 from clew_events.errors import Unavailable
 from clew_services.embedded.binary import CannotStart
 from clew_services.http.app import create_app
-from clew_services.http.connection import IDLE, Connection
+from clew_services.http.ceiling import Ceiling
+from clew_services.http.connection import Connection, Patience
 from clew_services.http.edge import Show
 from clew_services.http.parts import Parts
 from clew_services.keys import Keys
+from clew_services.running import descriptors
 from clew_services.running.ports import refuse_taken, shares_port
 from clew_services.settings import Settings
 
@@ -27,6 +31,8 @@ GRACE: Final = 15
 STALL: Final = 1.0
 """Seconds in which a caller has to take something of an answer then, or is cut off."""
 BACKLOG: Final = 1024
+LOOK: Final = 1.0
+"""Seconds at most between two looks after all connections."""
 
 _LOG: Final = logging.getLogger("uvicorn.error")
 _PURPOSE: Final = "the HTTP API"
@@ -54,11 +60,14 @@ async def serve_http(
         CannotStart: the port is taken.
         Unavailable: the server ended by itself.
     """
+    settings = settings or Settings()
+    patience = Patience.of(settings.request_seconds)
+    ceiling = Ceiling(descriptors.connections(), settings.max_connections_per_address)
     with _listening(host, port) as listener:
         server = _Server(
             uvicorn.Config(
-                create_app(clew, keys, settings or Settings(), metrics),
-                http=Connection,
+                create_app(clew, keys, settings, metrics),
+                http=partial(Connection, patience=patience, ceiling=ceiling),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
@@ -68,12 +77,13 @@ async def serve_http(
                 proxy_headers=False,
                 server_header=False,
                 backlog=BACKLOG,
-                timeout_keep_alive=IDLE,
+                timeout_keep_alive=math.ceil(patience.idle),
                 timeout_graceful_shutdown=GRACE,
             )
         )
         _LOG.addFilter(_not_given_up)
         serving = asyncio.create_task(server.serve([listener]), name="http")
+        looking = asyncio.create_task(_look_after(server, min(LOOK, patience.request / 4)), name="http connections")
         try:
             if ready is not None:
                 ready(f"http://{_bracketed(host)}:{listener.getsockname()[1]}")
@@ -81,8 +91,21 @@ async def serve_http(
         finally:
             await clew.tail.close()  # what would never end by itself
             server.should_exit = True
-            await _stopped(server, serving)
+            try:
+                await _stopped(server, serving)
+            finally:
+                looking.cancel()
     raise Unavailable("the HTTP server ended by itself", code="http_ended")
+
+
+async def _look_after(server: uvicorn.Server, pause: float) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(pause)
+        now = loop.time()
+        for each in tuple(server.server_state.connections):
+            if isinstance(each, Connection):
+                each.look(now)
 
 
 async def _stopped(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:

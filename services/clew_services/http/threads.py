@@ -14,7 +14,7 @@ from clew_services.http import conditions
 from clew_services.http.answers import Answer, etag, json_answer, stamp
 from clew_services.http.bodies import CreateThreadBody, ModifyThreadBody, PatchBody
 from clew_services.http.call import Call
-from clew_services.http.carrying import Carrying, where
+from clew_services.http.carrying import Carrying, shown, where
 from clew_services.http.parts import Queries
 
 _NOTHING: Final = Resources()
@@ -76,7 +76,7 @@ class Threads:
 
     async def _change(self, call: Call, command: Command) -> Answer:
         done = await self._carrying.out(call, command)
-        return json_answer(done.thread, headers=(etag(done.n), where(done)))
+        return json_answer(shown(call, command, done), headers=(etag(done.n), where(done)))
 
 
 def _as_retrieved(thread: Thread) -> Thread:

@@ -28,7 +28,7 @@ from clew_services.metrics.folder import named
 from clew_services.metrics.instruments import Instruments
 from clew_services.metrics.sampling import Sampling
 from clew_services.metrics.showing import Showing
-from clew_services.running import readiness
+from clew_services.running import descriptors, readiness
 from clew_services.running.signalled import until_told
 from clew_services.running.stepping_back import step_back
 from clew_services.settings import Settings
@@ -56,6 +56,7 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
         ClewError: the deployment cannot be used, or a role cannot go on.
     """
     keys = Keys.parse(settings.api_keys)
+    descriptors.raise_limit()
     stop, facts = _stop_on_signals(), dict[str, str]()
     name, limits = f"clew {' '.join(roles)}", settings.limits
     if PROJECTING.issuperset(roles):

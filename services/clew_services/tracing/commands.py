@@ -9,9 +9,9 @@ from opentelemetry.trace import SpanKind, Tracer
 from clew_events.commands import Command
 from clew_events.commit import Commit
 from clew_events.errors import ClewError
-from clew_events.replies import Done
 from clew_services.handling.handle import Handler
 from clew_services.handling.log import Appended, Behind, Log
+from clew_services.handling.outcome import Outcome
 from clew_services.tracing.context import here_or, traceparent
 from clew_services.tracing.outcomes import OUTCOME, told
 
@@ -31,7 +31,7 @@ class TracedHandler(Handler):
         actor: str = "unknown",
         trace: str | None = None,
         fence: Callable[[], None] | None = None,
-    ) -> Done:
+    ) -> Outcome:
         """As the handler does; see :meth:`clew_services.handling.handle.Handler.handle`."""
         with self._tracer.start_as_current_span(
             f"handle {command.named}",

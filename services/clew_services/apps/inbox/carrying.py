@@ -24,6 +24,7 @@ from clew_services.apps.inbox.letters import Letter
 from clew_services.apps.inbox.term import Over, Term
 from clew_services.apps.inbox.trials import Trials
 from clew_services.apps.replying import Reply
+from clew_services.handling.outcome import receipt
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew
@@ -125,11 +126,11 @@ class Carrier:
         return replying.refusal(refusal) if refusal is not None else None
 
     async def _carried_out(self, message: Msg, letter: Letter) -> Reply:
-        done = await self._clew.handler.handle(
+        outcome = await self._clew.handler.handle(
             letter.tenant, letter.command, actor=ACTOR, trace=trace_of(message), fence=self._term.check
         )
         self._clew.observer.settled("done")
-        return replying.answer(done)
+        return replying.answer(receipt(letter.command, outcome))
 
     async def _refused(self, message: Msg, letter: Letter | None, refusal: ClewError) -> Reply:
         self._term.check()

@@ -16,7 +16,6 @@ from starlette.types import Receive, Scope, Send
 from clew_services.http.answers import Answer, Headers
 from clew_services.http.edge import Edge
 from clew_services.http.errors import invalid_url
-from clew_services.http.intake import Intake
 
 PATH: Final = "/explorer"
 POLICY: Final = "; ".join(
@@ -65,7 +64,7 @@ class File(Edge):
         self._whole = Answer(200, body, (*headers, (b"content-type", kind)))
         self._same = Answer(304, b"", headers)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
         """Answer one request."""
         started = perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -80,7 +79,6 @@ class File(Edge):
         sent = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
         await send({"type": "http.response.start", "status": answer.status, "headers": sent})
         await send({"type": "http.response.body", "body": answer.body})  # which the server keeps from a HEAD
-        await Intake(headers, receive, 0).drop()
 
     def _has(self, said: bytes) -> bool:
         tags = {tag.strip().removeprefix(b"W/") for tag in said.split(b",")}

@@ -1,0 +1,307 @@
+"""Connections as strangers use them: what is held of them, for how long, and how many there can be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec.structs import replace
+
+from clew_events.commands import Command
+from clew_events.objects import TextPart, TextValue
+from clew_events.queries import GetMessage
+from clew_events.replies import Found
+from clew_services.handling.outcome import Outcome
+from clew_services.http.connection import HEAD_BYTES, HEAD_FIELDS, PIPELINED, Patience
+from clew_services.running import descriptors
+from clew_services.settings import Settings
+from support.api import ACME, served
+from support.asgi import ID, MESSAGE, MESSAGE_ID, Parts
+from support.callers import calling
+
+SHORT = Settings(request_timeout="200ms")
+IN = {"Authorization": f"Bearer {ACME}", "OpenAI-Beta": "assistants=v2"}
+KEY = "".join(f"{name}: {value}\r\n" for name, value in IN.items()).encode()
+GET = b"GET /healthz HTTP/1.1\r\nHost: clew\r\n\r\n"
+POST = b"POST /v1/threads HTTP/1.1\r\nHost: clew\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+class Waiting(Parts):
+    """An API that carries commands out when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
+        self.reached.set()
+        await self.go_on.wait()
+        return await super().handle(tenant, command, actor=actor, trace=trace)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that waits for nothing longer than for a request."""
+
+    def of(request: float) -> Patience:
+        return Patience(request=request, head=request, idle=request, linger=request, answer=request)
+
+    monkeypatch.setattr(Patience, "of", of)
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    async with served(Parts(), SHORT) as address:
+        yield address
+
+
+# What is held
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_a_key_in_a_trailer_opens_nothing(url: str, apart: bool):
+    async with calling(url) as caller:
+        await caller.send(POST, CHUNKED, *(() if apart else (b"2\r\n{}\r\n0\r\n", KEY, b"\r\n")))
+        status, body = await caller.answer()
+        assert (status, json.loads(body)["error"]["code"]) == (401, None)
+        if apart:
+            await caller.send(b"2\r\n{}\r\n0\r\n", KEY, b"\r\n")
+        await caller.send(GET)
+        assert (await caller.answer())[0] == 200
+
+
+async def test_trailers_change_nothing_about_a_request_and_the_connection_goes_on():
+    parts = Parts()
+    async with served(parts) as url, calling(url) as caller:
+        body = b"2\r\n{}\r\n0\r\nIdempotency-Key: other\r\nExpect: 100-continue\r\n\r\n"
+        await caller.send(POST, KEY, b"Idempotency-Key: mine\r\n", CHUNKED, body)
+        assert (await caller.answer())[0] == 200
+        assert [command.id for _, command in parts.asked] == ["mine"]  # type: ignore[attr-defined]
+        await caller.send(GET)
+        assert (await caller.answer())[0] == 200
+
+
+@pytest.mark.parametrize("key", [KEY, b""], ids=["with a key", "without"])
+async def test_no_request_is_swallowed_after_a_trailer_that_ends_the_connection(url: str, key: bytes):
+    async with calling(url) as caller:
+        await caller.send(POST, key, CHUNKED, b"2\r\n{}\r\n0\r\nConnection: close\r\n\r\n")
+        assert (await caller.answer())[0] in {200, 401}
+        assert await caller.rest() == b""
+
+
+FIELD = b"x-%d: " % 1 + b"x" * 1024 + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "piece"),
+    [
+        (b"2\r\n{}\r\n0\r\n", FIELD),
+        (b"2\r\n{}\r\n0\r\nx: ", b"x" * 1024),
+        (b"2\r\n{}\r\n0\r\n", b"a:b\r\n" * 1024),
+        (b"2;", b"x" * 1024),
+    ],
+    ids=["trailers", "one trailer", "small trailers", "chunk extension"],
+)
+@pytest.mark.parametrize("key", [KEY, b""], ids=["with a key", "without"])
+async def test_what_is_no_body_is_not_taken_without_end(key: bytes, begun: bytes, piece: bytes):
+    parts = Parts()
+    async with served(parts) as url, calling(url) as caller:
+        taken = 0
+        with contextlib.suppress(ConnectionError):
+            await caller.send(POST, key, CHUNKED, begun)
+            while not caller.reader.at_eof() and taken < 64 * 1024 * 1024:
+                await caller.send(piece)
+                taken += len(piece)
+        assert taken < 32 * 1024 * 1024  # which is what the system may hold on both sides
+        assert parts.asked == []
+
+
+@pytest.mark.parametrize("fields", [b"a:b\r\n" * (HEAD_FIELDS + 1), b"x: " + b"x" * HEAD_BYTES + b"\r\n"])
+async def test_a_head_that_comes_whole_is_held_to_its_bounds_too(url: str, fields: bytes):
+    async with calling(url) as caller:
+        await caller.send(b"GET /healthz HTTP/1.1\r\nHost: clew\r\n" + fields + b"\r\n")
+        assert (await caller.answer())[0] == 431
+        assert await caller.rest() == b""
+
+
+async def test_a_request_that_comes_with_the_end_of_a_long_body_is_not_counted_with_it(url: str):
+    async with calling(url) as caller:
+        body = b"x" * 200_000
+        await caller.send(POST, b"Content-Length: %d\r\n\r\n" % len(body) + body + GET[:-2])
+        assert (await caller.answer())[0] == 401
+        await caller.send(b"\r\n")
+        assert (await caller.answer())[0] == 200
+
+
+async def test_of_many_requests_at_once_no_more_wait_than_may_and_these_are_answered():
+    waiting = Waiting()
+    async with served(waiting) as url, calling(url) as caller:
+        await caller.send(POST, KEY, b"Content-Length: 2\r\n\r\n{}", GET * 5_000)
+        await waiting.reached.wait()
+        waiting.go_on.set()
+        assert (await caller.rest()).count(b"HTTP/1.1 200 OK") == 1 + PIPELINED
+
+
+async def test_what_comes_before_nonsense_is_answered_before_it():
+    waiting = Waiting()
+    async with served(waiting) as url, calling(url) as caller:
+        await caller.send(POST, KEY, b"Content-Length: 2\r\n\r\n{}", b"what is this\r\n\r\n")
+        await waiting.reached.wait()
+        waiting.go_on.set()
+        assert (await caller.answer())[0] == 200
+        assert await caller.rest() == b""
+        assert len(waiting.asked) == 1
+
+
+# For how long
+
+
+SLOW = {
+    "nothing": (b"", b""),
+    "empty lines": (b"\r\n", b"\r\n"),
+    "a head": (b"GET /healthz HTTP/1.1\r\nx: ", b"x"),
+    "small fields": (b"GET /healthz HTTP/1.1\r\n", b"a:b\r\n"),
+    "an upgrade": (b"GET /healthz HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", b"\r\n"),
+    "a head of HTTP/1.0": (b"GET /healthz HTTP/1.0\r\nx: ", b"x"),
+}
+SLOW_BODIES = {
+    "a body": (b"Content-Length: 1000000\r\n\r\n{", b" "),
+    "no body": (b"Content-Length: 1000000\r\n\r\n", b""),
+    "chunks": (CHUNKED, b"1\r\n \r\n"),
+    "one chunk": (CHUNKED + b"ffffff\r\n{", b" "),
+    "a chunk extension": (CHUNKED + b"2;", b"x"),
+    "trailers": (CHUNKED + b"2\r\n{}\r\n0\r\n", b"a:b\r\n"),
+    "one trailer": (CHUNKED + b"2\r\n{}\r\n0\r\nx:", b"x"),
+    "what was continued": (b"Expect: 100-continue\r\nContent-Length: 1000000\r\n\r\n", b" "),
+}
+
+
+@pytest.mark.parametrize(("begun", "piece"), SLOW.values(), ids=SLOW)
+@pytest.mark.parametrize("before", [b"", GET], ids=["at first", "after another"])
+@pytest.mark.usefixtures("impatient")
+async def test_who_takes_for_ever_to_ask_is_left(url: str, before: bytes, begun: bytes, piece: bytes):
+    async with calling(url) as caller:
+        said = await caller.drip(before + begun, piece)
+        assert said.count(b"HTTP/1.1 ") == before.count(b"GET") + begun.count(b"websocket")
+
+
+@pytest.mark.parametrize(("begun", "piece"), SLOW_BODIES.values(), ids=SLOW_BODIES)
+@pytest.mark.parametrize("key", [KEY, b""], ids=["with a key", "without"])
+@pytest.mark.usefixtures("impatient")
+async def test_who_takes_for_ever_to_send_a_body_is_answered_and_left(key: bytes, begun: bytes, piece: bytes):
+    parts = Parts()
+    async with served(parts, SHORT) as url, calling(url) as caller:
+        said = (await caller.drip(POST + key + begun, piece)).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert said.startswith(b"HTTP/1.1 408 " if key else b"HTTP/1.1 401 ")
+        assert said.count(b"HTTP/1.1 ") == 1
+        assert parts.asked == []
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_answer_that_takes_its_time_is_waited_for_whoever_begins_the_next_request_meanwhile():
+    waiting = Waiting()
+    async with served(waiting, SHORT) as url, calling(url) as caller, calling(url) as other:
+        await caller.send(POST, KEY, b"Content-Length: 2\r\n\r\n{}", b"GET /heal")
+        await waiting.reached.wait()
+        assert await other.rest() == b""  # so the time for a head is over
+        waiting.go_on.set()
+        assert (await caller.answer())[0] == 200
+        assert await caller.rest() == b""
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_body_that_is_not_wanted_is_taken_in_for_a_while_and_the_connection_goes_on(url: str):
+    async with calling(url) as caller:
+        await caller.send(POST, b"Content-Length: 200000\r\n\r\n")
+        assert (await caller.answer())[0] == 401
+        await caller.send(b"x" * 200_000, GET)
+        assert (await caller.answer())[0] == 200
+
+
+class Large(Parts):
+    """An API whose messages are larger than what the system keeps of an answer."""
+
+    async def message(self, tenant: str, query: GetMessage) -> Found:
+        found = await super().message(tenant, query)
+        return replace(found, message=replace(MESSAGE, content=(TextPart(TextValue("x" * 16_000_000)),)))
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("head", [b"", b"Connection: close\r\n"], ids=["kept", "closed"])
+@pytest.mark.parametrize("count", [1, 2])
+async def test_who_takes_nothing_of_an_answer_is_left(count: int, head: bytes):
+    only = Settings(request_timeout="200ms", max_connections_per_address=1)
+    request = b"GET /v1/threads/%b/messages/%b HTTP/1.1\r\nHost: clew\r\n" % (ID.encode(), MESSAGE_ID.encode())
+    async with served(Large(), only) as url, calling(url) as deaf:
+        await deaf.send((request + KEY + head + b"\r\n") * count)
+        while await refused(url):
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_who_takes_an_answer_slowly_gets_all_of_it():
+    request = b"GET /v1/threads/%b/messages/%b HTTP/1.0\r\nHost: clew\r\n" % (ID.encode(), MESSAGE_ID.encode())
+    async with served(Large(), SHORT) as url, calling(url) as slow:
+        await slow.send(request + KEY + b"\r\n")
+        taken = 0
+        while some := await slow.reader.read(1024 * 1024):
+            taken += len(some)
+            await asyncio.sleep(0.01)
+        assert taken > 16_000_000
+
+
+# How many
+
+
+async def refused(url: str, local: str = "127.0.0.1") -> int:
+    """With which status a connection is refused, if it is."""
+    async with calling(url, local) as caller:
+        await caller.send(GET)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            status, _ = await caller.answer()
+            return 0 if status == 200 else status
+        return -1  # the refusal was lost
+
+
+async def test_of_one_address_there_are_no_more_connections_than_may_be(caplog: pytest.LogCaptureFixture):
+    async with served(Parts(), Settings(max_connections_per_address=2)) as url:
+        async with calling(url) as first, calling(url) as second:
+            for caller in (first, second):
+                await caller.send(GET)
+                assert (await caller.answer())[0] == 200
+            async with calling(url) as third:
+                status, body = await third.answer()
+                assert (status, json.loads(body)["error"]["code"]) == (429, "too_many_connections")
+                assert await third.rest() == b""
+            assert await refused(url)
+            assert not await refused(url, "127.0.0.2")
+            await first.send(GET)
+            assert (await first.answer())[0] == 200
+        while await refused(url):
+            await asyncio.sleep(0.02)
+    said = [each.getMessage() for each in caplog.records if each.name == "clew.http"]
+    assert said == [
+        "connections from 127.0.0.1 are refused: it has 2; if it is a proxy, --max-connections-per-address 0 lets it in"
+    ]
+
+
+async def test_a_ceiling_of_0_is_none():
+    async with served(Parts(), Settings(max_connections_per_address=0)) as url, contextlib.AsyncExitStack() as stack:
+        for _ in range(20):
+            caller = await stack.enter_async_context(calling(url))
+            await caller.send(GET)
+            assert (await caller.answer())[0] == 200
+
+
+async def test_connections_leave_descriptors_for_what_the_api_needs_itself(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(descriptors, "connections", lambda: 1)
+    async with served(Parts()) as url, calling(url) as first:
+        await first.send(GET)
+        assert (await first.answer())[0] == 200
+        async with calling(url, "127.0.0.2") as second:
+            status, body = await second.answer()
+            assert (status, json.loads(body)["error"]["code"]) == (503, "too_many_connections")
