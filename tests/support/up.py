@@ -39,7 +39,10 @@ def clew(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Co
 
 
 class Up:
-    """A running ``clew up``, and where everything is."""
+    """A running ``clew up``, and where everything is.
+
+    At ``open_url`` its NATS server lets everybody in, and at ``nats_url``, with the password, one may do everything.
+    """
 
     def __init__(self, process: subprocess.Popen[str], data: Path, errors: Path) -> None:
         self.process = process
@@ -48,7 +51,9 @@ class Up:
         assert process.stdout is not None
         words = process.stdout.readline().split()
         assert words[:2] == ["clew", "ready"], self.errors
-        self.base_url, self.nats_url = words[2:4]
+        self.base_url, self.open_url = words[2:4]
+        kept = data / "nats-url"
+        self.nats_url = kept.read_text().strip() if kept.exists() else self.open_url
         key = data / "api-key"
         self.api_key = key.read_text().strip().partition(":")[0] if key.exists() else ""
 
