@@ -43,15 +43,12 @@ try {
 }
 
 // The inbox: stored now, carried out when a handler is there.
-const outcomes = nc.subscribe("shop.outcomes", { max: 1 });
+const outcomes = nc.subscribe("clew.outcome.default.shop", { max: 1 });
 const message = { role: "assistant", content: "It is on its way." };
 const about = headers();
 about.set("Nats-Msg-Id", randomUUID());
-await nc
-  .jetstream()
-  .publish("clew.inbox.default.add_message", JSON.stringify({ thread_id, message, reply_to: "shop.outcomes" }), {
-    headers: about,
-  });
+const later = JSON.stringify({ thread_id, message, reply_to: "clew.outcome.default.shop" });
+await nc.jetstream().publish("clew.inbox.default.add_message", later, { headers: about });
 for await (const outcome of outcomes) console.log(Object.keys(outcome.json())[0]);
 
 const page = await nc.request("clew.query.default.list_messages", JSON.stringify({ thread_id, order: "asc" }));

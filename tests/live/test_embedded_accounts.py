@@ -21,11 +21,12 @@ from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.buckets.keys import THREADS
 from clew_projections.jetstream.exchange import NotPermitted
 from clew_projections.jetstream.messages import Outgoing
-from clew_services import compose, streams
+from clew_services import compose
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.keys.ring import KEYS
 from support.accounts import SHARDS, User, everything, settled
 from support.auditing import audit
+from support.deployments import deployed
 from support.doors import ASKING, CHANGING, LISTENING, SERVING
 from support.nats_services import served
 
@@ -52,9 +53,7 @@ QUIET = sorted({
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedServer]:
     """A server as ``clew up`` starts it, with Clew's streams in two shards."""
-    async with EmbeddedServer(tmp_path_factory.mktemp("open") / "data", sync="2m", password="secret1") as running:
-        async with compose.connection(running.url, name="init") as made:
-            await streams.init(made.js, shards=SHARDS, max_msg_size=made.nc.max_payload)
+    async with deployed(tmp_path_factory.mktemp("open") / "data", shards=SHARDS, password="secret1") as running:
         yield running
 
 
@@ -92,15 +91,11 @@ async def operator(server: EmbeddedServer, service: compose.Clew) -> AsyncIterat
         yield connection
 
 
-def without_password(server: EmbeddedServer) -> str:
-    return f"nats://127.0.0.1:{server.port}"
-
-
 @contextlib.asynccontextmanager
 async def anybody(server: EmbeddedServer) -> AsyncIterator[User]:
     """Somebody who has no password, and notes what is denied."""
     user = User()
-    await user.nc.connect(without_password(server), error_cb=user.note, max_reconnect_attempts=1)
+    await user.nc.connect(server.open_url, error_cb=user.note, max_reconnect_attempts=1)
     try:
         yield user
     finally:
@@ -129,9 +124,7 @@ async def test_nobody_is_let_in_with_a_wrong_password(server: EmbeddedServer) ->
     for login in ("clew:wrong", "clew:", "operator:secret1", "token", "admin:secret1", "clew"):
         nobody = Client()
         with pytest.raises(nats.errors.Error, match="Authorization"):
-            await nobody.connect(
-                without_password(server).replace("//", f"//{login}@"), allow_reconnect=False, error_cb=ignore
-            )
+            await nobody.connect(server.open_url.replace("//", f"//{login}@"), allow_reconnect=False, error_cb=ignore)
         await nobody.close()
 
 
@@ -143,7 +136,7 @@ async def test_without_a_password_one_commands_reads_and_audits_for_every_tenant
     server: EmbeddedServer, service: compose.Clew
 ) -> None:
     for tenant in ("acme", "globex"):
-        async with client.connect(without_password(server), tenant=tenant, actor="anybody", timeout=60) as clew_:
+        async with client.connect(server.open_url, tenant=tenant, actor="anybody", timeout=60) as clew_:
             done = await clew_.create_thread(messages=["hello"], metadata={"a": "1"})
             async with contextlib.aclosing(clew_.feed(follow=True)) as feed:
                 first = await anext(feed)
@@ -174,7 +167,7 @@ async def test_outcomes_and_commits_are_heard_without_a_password(server: Embedde
 async def test_the_log_and_the_views_are_read_without_a_password_one_by_one_and_by_the_page(
     server: EmbeddedServer, operator: compose.Connection
 ) -> None:
-    async with client.connect(without_password(server), timeout=60) as clew_:
+    async with client.connect(server.open_url, timeout=60) as clew_:
         thread = (await clew_.create_thread()).thread.id
         await clew_.patch_metadata(thread, set={"a": "1"})
         await clew_.patch_metadata(thread, set={"a": "2"})
@@ -215,7 +208,7 @@ async def test_no_reply_or_trace_of_a_request_without_a_password_reaches_a_strea
     command = CreateThread(id=f"cmd_{door}".replace(" ", "_"), thread_id=f"thread_{door}".replace(" ", "_"))
     asked = {"read": b'{"seq":1}', "query": b'{"thread_id":"thread_door"}'}.get(door, b"")
     body = msgspec.json.encode(command) if creates else asked
-    async with anybody(server) as user, client.connect(without_password(server), tenant="acme", timeout=60) as acme:
+    async with anybody(server) as user, client.connect(server.open_url, tenant="acme", timeout=60) as acme:
         if creates:
             await acme.send(command)
         before = await everything(operator)
@@ -278,7 +271,7 @@ async def test_of_what_others_ask_without_a_password_nobody_hears_and_nobody_ans
 
 
 async def test_what_takes_the_password_says_so_at_once(server: EmbeddedServer, service: compose.Clew) -> None:
-    async with compose.connection(without_password(server), name="anybody") as made:
+    async with compose.connection(server.open_url, name="anybody") as made:
         with pytest.raises(NotPermitted, match=r"may not publish to \$JS\.API\.STREAM\.INFO\.CLEW_EVT_00$"):
             await made.js.api("STREAM.INFO.CLEW_EVT_00")
         with pytest.raises(NotPermitted, match=r"may not publish to clew\.evt\.00\.acme\.thread_a$") as refusal:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.up import CLEW, Up, clew, environment, running_up
+from support.up import Up, clew, running_up
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +29,6 @@ def test_the_url_with_the_password_is_in_a_file_that_only_its_user_reads(up: Up)
 
 
 def test_commands_find_the_server_and_its_password_in_the_folder(up: Up, tmp_path: Path) -> None:
-    nothing = {name: value for name, value in environment().items() if not name.startswith("CLEW_")}
-
-    def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*CLEW, *words], env=nothing, cwd=cwd, capture_output=True, text=True, timeout=60, check=False
-        )
-
     port = up.open_url.rpartition(":")[2]
     for words, cwd in (
         (("verify", "--all"), up.data.parent),
@@ -45,9 +37,9 @@ def test_commands_find_the_server_and_its_password_in_the_folder(up: Up, tmp_pat
         (("thread", "list", "--data", str(up.data)), tmp_path),
         (("init", "--shards", "2"), up.data.parent),
     ):
-        ran = run(*words, cwd=cwd)
+        ran = clew(*words, cwd=cwd)
         assert ran.returncode == 0, ran.stderr
-    elsewhere = run("verify", "--all", "--nats", up.open_url, cwd=tmp_path)
+    elsewhere = clew("verify", "--all", "--nats", up.open_url, cwd=tmp_path)
     assert elsewhere.returncode != 0
     assert "may not publish to $JS.API.STREAM.INFO.CLEW_EVT_00. 'clew up' keeps a URL" in elsewhere.stderr
 

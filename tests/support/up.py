@@ -26,11 +26,14 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": SOURCES, **more}
 
 
-def clew(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def clew(
+    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """A command of the command line, run to its end."""
     return subprocess.run(
         [*CLEW, *arguments],
         env=environment(**(env or {})),
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -51,8 +51,12 @@ class EmbeddedServer:
     @property
     def url(self) -> str:
         """Where clients connect who may do everything, with user and password. Known once the server was started."""
-        login = "" if self.password is None else f"{USER}:{self.password}@"
-        return f"nats://{login}{HOST}:{self.port}"
+        return self.open_url if self.password is None else f"nats://{USER}:{self.password}@{HOST}:{self.port}"
+
+    @property
+    def open_url(self) -> str:
+        """Where clients connect who have no password. Known once the server was started."""
+        return f"nats://{HOST}:{self.port}"
 
     @property
     def pid(self) -> int:
