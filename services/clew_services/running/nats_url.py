@@ -24,9 +24,9 @@ def password(folder: Path) -> str:
     """
     try:
         found = urlsplit((folder / FILE).read_text(encoding="utf-8").strip()).password or ""
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # not there, or no URL
         found = ""
-    except (OSError, ValueError) as fault:
+    except OSError as fault:
         raise CannotStart(f"cannot read {folder / FILE}: {fault}", code="data_not_readable") from fault
     return found if _PASSWORD.fullmatch(found) else ids.random("", _LENGTH)
 
