@@ -48,10 +48,11 @@ async def service(
         assert process.stdout is not None
         try:
             line = (await asyncio.wait_for(process.stdout.readline(), patience)).decode()
-            found = re.search(r"http://([\d.]+):(\d+)/v1\s+(nats://\S+)", line)
+            found = re.search(r"http://([\d.]+):(\d+)/v1", line)
             if found is None:
                 raise RuntimeError(f"clew up said {line!r}")
-            yield Service(found[1], int(found[2]), found[3], process.pid)
+            nats = Path(data or fresh, "nats-url").read_text(encoding="utf-8").strip()
+            yield Service(found[1], int(found[2]), nats, process.pid)
         finally:
             process.terminate()
             await process.wait()

@@ -43,9 +43,9 @@ try {
 }
 
 // The inbox: stored now, carried out when a handler is there.
-const outcomes = nc.subscribe("shop.outcomes", { max: 1 });
+const outcomes = nc.subscribe("clew.outcome.default.shop", { max: 1 });
 const message = { role: "assistant", content: "It is on its way." };
-const later = { id: randomUUID(), thread_id, message, reply_to: "shop.outcomes" };
+const later = { id: randomUUID(), thread_id, message, reply_to: "clew.outcome.default.shop" };
 await nc.jetstream().publish("clew.inbox.default.add_message", JSON.stringify(later));
 for await (const outcome of outcomes) console.log(Object.keys(outcome.json())[0]);
 

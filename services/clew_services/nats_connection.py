@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -77,6 +77,12 @@ class Connection:
         self.reconnected: list[Callable[[], None]] = []
 
 
+def _pass_on(fault: Exception, made: Sequence[Connection]) -> None:
+    """Tell whoever waits for an answer that the server does not permit what was asked, if that is the fault."""
+    for each in made:
+        each.exchange.denied(str(fault))
+
+
 @asynccontextmanager
 async def connection(
     url: str, *, name: str, patience: float = 10.0, inbox_prefix: str = INBOX_PREFIX
@@ -99,6 +105,7 @@ async def connection(
         if isinstance(fault, NatsError) or not any(isinstance(each, NatsError) for each in last):
             last[:] = [fault]
         await troubles.note(fault)
+        _pass_on(fault, made)
 
     async def on_disconnect() -> None:
         for each in made:

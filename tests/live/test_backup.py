@@ -276,7 +276,6 @@ async def test_a_restore_that_is_broken_off_goes_on_and_nobody_builds_on_half_of
     async with connecting(empty.url) as connection:
         js = connection.js
         config = (await js.api(f"STREAM.INFO.{event_stream(1)}"))["config"]
-        await js.api(f"STREAM.PURGE.{event_stream(1)}")
         await js.api(f"STREAM.DELETE.{event_stream(1)}")
         await js.api(f"STREAM.CREATE.{event_stream(1)}", config)
     assert (await brought_back(empty.url, kept)).commits == 6

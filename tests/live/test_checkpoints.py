@@ -35,7 +35,7 @@ from clew_services.keys.holders import digest
 from clew_services.settings import Settings
 from support.asgi import IN, call
 from support.deployments import deployed
-from support.forging import bodies, delete, five_commits, publish, purge, rechained, rewrite, stored
+from support.forging import bodies, delete, five_commits, publish, rechained, remove, rewrite, stored
 from support.waiting import eventually
 
 VICTIM = Address("default", "thread_victim")
@@ -82,7 +82,7 @@ async def shortened(clew: Clew) -> None:
 
 
 async def removed(clew: Clew) -> None:
-    await purge(clew, VICTIM)
+    await remove(clew, VICTIM)
 
 
 async def anew_from_the_middle(clew: Clew) -> None:

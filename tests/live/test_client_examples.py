@@ -6,17 +6,27 @@ import asyncio
 import os
 import re
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from clew_events.subjects import Address
 from clew_services.compose import Clew
+from clew_services.embedded.server import EmbeddedServer
+from support.deployments import deployed
 from support.nats_services import PATHS, served
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 SHOWN = re.compile(r"<!-- examples/(\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
+
+
+@pytest.fixture
+async def deployment(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
+    """A server with accounts as that of ``clew up``, where the programs have no password."""
+    async with deployed(tmp_path / "deployment", password="secret1") as server:
+        yield server
 
 
 def test_the_guide_shows_the_programs_as_they_are():
@@ -39,7 +49,7 @@ async def run(program: str, url: str) -> list[str]:
 
 async def test_the_program_with_the_client_runs(clew: Clew, deployment):
     async with served(clew):
-        assert await run("publish.py", deployment.url) == [
+        assert await run("publish.py", deployment.open_url) == [
             "somebody was faster: look again, then decide again",
             "user: Where is my parcel?",
             "user: It was due yesterday.",
@@ -51,7 +61,7 @@ async def test_the_program_with_the_client_runs(clew: Clew, deployment):
 
 async def test_the_program_without_async_runs(clew: Clew, deployment):
     async with served(clew):
-        assert await run("publish_sync.py", deployment.url) == [
+        assert await run("publish_sync.py", deployment.open_url) == [
             "{'order': '1042', 'packed': 'yes', 'paid': 'yes', 'sent': 'yes'}",
             "[1, 2, 3, 4]",
         ]
@@ -59,7 +69,7 @@ async def test_the_program_without_async_runs(clew: Clew, deployment):
 
 async def test_the_program_without_the_client_runs(clew: Clew, deployment):
     async with served(clew):
-        (metadata,) = await run("publish_plainly.py", deployment.url)
+        (metadata,) = await run("publish_plainly.py", deployment.open_url)
     assert metadata == "{'order': '1042', 'priority': 'high'}"
 
 
@@ -67,7 +77,7 @@ async def test_the_program_without_the_client_runs(clew: Clew, deployment):
 async def test_the_program_for_later_does_its_work_once_however_often_it_runs(clew: Clew, deployment, times: int):
     async with served(clew):
         for _ in range(times):
-            assert await run("publish_for_later.py", deployment.url) == [
+            assert await run("publish_for_later.py", deployment.open_url) == [
                 "order 1042: version 2",
                 "order 1043: version 2",
             ]

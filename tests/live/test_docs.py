@@ -48,7 +48,7 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with running_up(tmp_path_factory.mktemp("docs") / "data") as running:
+    with running_up(tmp_path_factory.mktemp("docs") / "clew-data") as running:
         yield running
 
 
@@ -78,14 +78,15 @@ def test_a_program_in_the_documents_runs_as_it_stands(up: Up, tmp_path: Path, co
     program = tmp_path / "shown.py"
     program.write_text(
         code.replace("http://127.0.0.1:8787/v1", up.base_url)
-        .replace("nats://127.0.0.1:4222", up.nats_url)
+        .replace("nats://127.0.0.1:4222", up.open_url)
         .replace("clew_...", up.api_key)
     )
     # The SDK says on every call that OpenAI has switched this API off.
     warnings = ["-W", "error", "-W", "ignore::DeprecationWarning"]
     ran = subprocess.run(
-        [sys.executable, *warnings, program], env=environment(), capture_output=True, text=True, timeout=60, check=False
-    )
+        [sys.executable, *warnings, program],
+        cwd=up.data.parent, env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip()
 
@@ -94,6 +95,6 @@ def test_a_program_in_the_documents_runs_as_it_stands(up: Up, tmp_path: Path, co
 def test_a_command_in_the_documents_runs_as_it_stands(up: Up, thread: str, key_id: str, line: str) -> None:
     meant = {"thread_…": thread, "THREAD": thread, "KEY_ID": key_id}
     words = [meant.get(word, word) for word in shlex.split(line, comments=True)[1:]]
-    ran = clew(*words, env={"CLEW_NATS": up.nats_url})
+    ran = clew(*words, cwd=up.data.parent)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip()

@@ -43,7 +43,7 @@ def case(up: Up, tmp_path: Path) -> dict[str, str]:
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W error -m clew_services.cli "$@"\n')
     shim.chmod(0o755)
-    env = {"CLEW_NATS": up.nats_url, "CLEW_DATA": str(up.data)}
+    env = {"CLEW_DATA": str(up.data)}
     assert clew("checkpoint", "keygen", env=env).returncode == 0
 
     async def removed() -> None:
@@ -78,7 +78,7 @@ def test_the_guide_leads_from_the_suspicion_to_a_proof_that_needs_no_server(
     for asked in ("blame thread_…", "history thread_… -p", "diff thread_… 1 2", "state thread_… --as-of 1"):
         assert told[f"clew {asked}"] == told[f"clew {asked} --pack case.pack"], asked
     assert "is signed with" in told["clew verify --all --key clew.pub"]
-    (tmp_path / "feed.py").write_text(PROGRAM.replace("nats://127.0.0.1:4222", up.nats_url))
+    (tmp_path / "feed.py").write_text(PROGRAM.replace("nats://127.0.0.1:4222", up.open_url))
     found = run(f'"{sys.executable}" -W error feed.py', case, tmp_path)
     assert found.returncode == 0, found.stderr
     assert found.stdout.split()[:2] == [THREAD, "2"]

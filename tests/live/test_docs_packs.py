@@ -36,7 +36,7 @@ def test_the_guide_runs_from_top_to_bottom(up: Up, tmp_path: Path) -> None:
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W error -m clew_services.cli "$@"\n')
     shim.chmod(0o755)
-    said = {"CLEW_NATS": up.nats_url, "CLEW_DATA": str(up.data)}
+    said = {"CLEW_DATA": str(up.data)}
     env = environment(**said, PATH=f"{shim.parent}{os.pathsep}{os.environ['PATH']}")
 
     def run(line: str) -> str:

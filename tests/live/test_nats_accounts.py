@@ -38,6 +38,7 @@ async def accounts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ac
     made = Accounts(tmp_path_factory.mktemp("accounts"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "configuration", made.configuration)
+        patch.setattr(server, "accounts", lambda _: "")
         for name, password in made.passwords.items():
             patch.setenv(name, password)
         async with made.server:

@@ -7,12 +7,15 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from clew_events.subjects import Address
 from clew_services.compose import Clew
+from clew_services.embedded.server import EmbeddedServer
+from support.deployments import deployed
 from support.nats_services import served
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +23,13 @@ NODE, NPM = shutil.which("node"), shutil.which("npm")
 OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH", "ERR_SOCKET_TIMEOUT")
 
 pytestmark = pytest.mark.skipif(not (NODE and NPM), reason="node or npm is not installed here")
+
+
+@pytest.fixture
+async def deployment(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
+    """A server with accounts as that of ``clew up``, where the programs have no password."""
+    async with deployed(tmp_path / "deployment", password="secret1") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +69,7 @@ def test_the_lock_file_names_no_host():
 
 async def test_the_guides_program_runs(node_folder: Path, clew: Clew, deployment):
     async with served(clew):
-        assert await run(node_folder, "publish.mjs", deployment.url) == [
+        assert await run(node_folder, "publish.mjs", deployment.open_url) == [
             "version_conflict reload",
             "ok",
             "user: Where is my parcel?",
@@ -69,7 +79,7 @@ async def test_the_guides_program_runs(node_folder: Path, clew: Clew, deployment
 
 async def test_fifty_changes_at_once_to_one_thread_are_fifty_commits(node_folder: Path, clew: Clew, deployment):
     async with served(clew):
-        (summary,) = await run(node_folder, "flood.mjs", deployment.url)
+        (summary,) = await run(node_folder, "flood.mjs", deployment.open_url)
     assert json.loads(summary) == {"ok": 50, "versions": list(range(2, 52))}
     address = Address("default", "thread_flood")
     commits = [each.commit async for each in clew.histories.after(address, 0)]

@@ -11,8 +11,10 @@ from msgspec.structs import replace
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_projections.buckets.bucket import Bucket
 from clew_projections.buckets.checkpoint import marked
+from clew_events.subjects import event_stream
 from clew_projections.generations.alias import Alias
-from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.calls import JetStream, stream_state
+from clew_projections.jetstream.messages import Refused
 from clew_services import compose, streams
 from clew_services.backups.taking import order
 from clew_services.compose import connected
@@ -276,7 +278,7 @@ async def test_an_interrupted_init_is_finished_by_the_next(js: JetStream) -> Non
 @pytest.mark.parametrize(
     ("name", "setting", "value"),
     [
-        ("CLEW_EVT_00", "allow_rollup_hdrs", True),
+        ("KV_clew_keys_v1", "allow_rollup_hdrs", True),
         ("CLEW_EVT_01", "max_age", 3600 * SECOND),
         ("CLEW_EVT_01", "max_msgs", 1000),
         ("CLEW_EVT_00", "max_bytes", 1_000_000),
@@ -317,6 +319,30 @@ async def test_a_changed_setting_is_refused_by_name_with_both_values(
         assert refusal.value.code == "changed_stream"
         assert refusal.value.message.startswith(f"{name} was changed: its '{setting}' is ")
     assert await everything(js) == changed
+
+
+async def test_the_log_cannot_be_purged_and_no_setting_allows_it_again(js: JetStream) -> None:
+    await init(js)
+    for shard in range(2):
+        await js.publish(f"clew.evt.{shard:02d}.acme.thread_a", b"one")
+        for request in ({}, {"seq": 2}, {"filter": f"clew.evt.{shard:02d}.acme.thread_a"}):
+            with pytest.raises(Refused, match="purge"):
+                await js.api(f"STREAM.PURGE.{event_stream(shard)}", request)
+        for setting in ({"deny_purge": False}, {"allow_rollup_hdrs": True}):
+            with pytest.raises(Refused, match="purge"):
+                await reconfigure(js, event_stream(shard), **setting)
+        assert (await stream_state(js, event_stream(shard))).messages == 1
+
+
+async def test_a_log_that_can_be_purged_is_refused(js: JetStream) -> None:
+    for config in wanted.streams(2, 1, LARGEST):
+        allowed = {"deny_purge": False} if config["name"] == event_stream(1) else {}
+        await js.api(f"STREAM.CREATE.{config['name']}", {**config, **allowed})
+    with pytest.raises(
+        Corrupt, match=r"^CLEW_EVT_01 was changed: its 'deny_purge' is False and must be True\."
+    ) as refusal:
+        await init(js)
+    assert refusal.value.code == "changed_stream"
 
 
 async def test_a_stream_of_that_name_that_is_not_clews_is_not_touched(js: JetStream) -> None:

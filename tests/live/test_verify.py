@@ -16,7 +16,7 @@ from clew_projections.finding import Finding
 from clew_services.compose import Clew, connected
 from support.commits import CREATED, chain, commit, store
 from support.deployments import deployed
-from support.forging import Bodies, bodies, delete, five_commits, flip, publish, purge, rechained, rewrite, stored
+from support.forging import Bodies, bodies, delete, five_commits, flip, publish, rechained, remove, rewrite, stored
 
 VICTIM = Address("default", "thread_victim")
 OTHER = Address("default", "thread_other")
@@ -156,7 +156,7 @@ async def test_commits_removed_from_a_stream_are_missed_even_at_the_end_of_a_thr
 
 async def test_a_thread_removed_whole_leaves_a_hole_in_its_shard(clew: Clew) -> None:
     await five_commits(clew, VICTIM)
-    await purge(clew, VICTIM)
+    await remove(clew, VICTIM)
     found = await findings(clew)
     assert set(found) == {""}
     assert found[""].what.startswith("5 of the messages")

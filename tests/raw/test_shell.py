@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -24,8 +25,13 @@ def server() -> Iterator[ClewServer]:
         yield running
 
 
+def open_url(server: ClewServer) -> str:
+    """Where NATS is, without user and password."""
+    return re.sub("//[^/]*@", "//", server.nats_url)
+
+
 def run(server: ClewServer, program: Path = PROGRAM) -> subprocess.CompletedProcess[str]:
-    where = {"NATS_URL": server.nats_url, "CLEW_URL": server.base_url, "CLEW_API_KEY": server.api_key}
+    where = {"NATS_URL": open_url(server), "CLEW_URL": server.base_url, "CLEW_API_KEY": server.api_key}
     bash = shutil.which("bash")
     assert bash is not None
     return subprocess.run(
@@ -57,7 +63,7 @@ def test_the_shell_program_shows_a_refusal_with_its_headers(server: ClewServer, 
 
 
 def test_the_inbox_answers_a_plain_publish_over_a_socket(server: ClewServer) -> None:
-    host, _, port = server.nats_url.removeprefix("nats://").partition(":")
+    host, _, port = open_url(server).removeprefix("nats://").partition(":")
     body = b'{"id": "by-hand", "thread_id": "thread_by_hand"}'
     with socket.create_connection((host, int(port)), timeout=20) as wire, wire.makefile("rwb") as stream:
         assert stream.readline().startswith(b"INFO {")

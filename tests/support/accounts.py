@@ -42,7 +42,7 @@ class Accounts:
         self.server = EmbeddedServer(folder / "data", sync="2m")
 
     def configuration(self, data: Path, *, port: int, sync: str) -> str:
-        """Ours, with the addresses and the folder of a test."""
+        """Ours, with the addresses and the folder of a test; its accounts are in the place of the server's own."""
         return (
             f'include "../{self.conf.name}"\n{config.configuration(data, port=port, sync=sync)}\nhttp: "127.0.0.1:-1"\n'
         )

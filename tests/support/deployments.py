@@ -28,15 +28,19 @@ async def connected_client(url: str) -> AsyncIterator[Client]:
 
 
 @contextlib.asynccontextmanager
-async def deployed(data: Path, *, shards: int = 2, sync: str = FAST, port: int = 0) -> AsyncIterator[EmbeddedServer]:
+async def deployed(
+    data: Path, *, shards: int = 2, sync: str = FAST, port: int = 0, password: str | None = None
+) -> AsyncIterator[EmbeddedServer]:
     """A server on a port, or a free one, with everything that ``clew init`` creates.
+
+    With a password it has the accounts that the server of ``clew up`` has.
 
     ``kill -9`` is ``os.kill(server.pid, SIGKILL)``; then ``await server.wait()`` and ``await server.start()``
     bring it back on the same store and the same port.
     """
     from clew_services import compose, streams
 
-    async with EmbeddedServer(data, port=port or free_port(), sync=sync) as server:
+    async with EmbeddedServer(data, port=port or free_port(), sync=sync, password=password) as server:
         async with compose.connection(server.url, name="init") as made:
             await streams.init(made.js, shards=shards, max_msg_size=made.nc.max_payload)
         yield server

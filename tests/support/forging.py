@@ -38,11 +38,9 @@ async def bodies(clew: Clew, address: Address) -> Bodies:
     return [each.body for each in await stored(clew, address)]
 
 
-async def purge(clew: Clew, address: Address, *, down_to: int = 0) -> None:
-    """Take a thread's history away, all but so many of its latest commits."""
-    shard = shard_of(address.thread, clew.deployment.shards)
-    request = {"filter": event_subject(shard, address), **({"keep": down_to} if down_to else {})}
-    await clew.js.api(f"STREAM.PURGE.{event_stream(shard)}", request)
+async def remove(clew: Clew, address: Address) -> None:
+    """Take a thread's whole history away, commit by commit, since the log refuses to be purged."""
+    await delete(clew, address, *(each.seq for each in await stored(clew, address)))
 
 
 async def delete(clew: Clew, address: Address, *sequences: int) -> None:
@@ -62,7 +60,7 @@ async def publish(clew: Clew, address: Address, *forged: bytes) -> None:
 
 async def rewrite(clew: Clew, address: Address, forged: Bodies) -> None:
     """Put another history in the place of a thread's."""
-    await purge(clew, address)
+    await remove(clew, address)
     await publish(clew, address, *forged)
 
 

@@ -26,11 +26,14 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": SOURCES, **more}
 
 
-def clew(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def clew(
+    *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """A command of the command line, run to its end."""
     return subprocess.run(
         [*CLEW, *arguments],
         env=environment(**(env or {})),
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -39,7 +42,10 @@ def clew(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Co
 
 
 class Up:
-    """A running ``clew up``, and where everything is."""
+    """A running ``clew up``, and where everything is.
+
+    At ``open_url`` its NATS server lets everybody in, and at ``nats_url``, with the password, one may do everything.
+    """
 
     def __init__(self, process: subprocess.Popen[str], data: Path, errors: Path) -> None:
         self.process = process
@@ -48,7 +54,9 @@ class Up:
         assert process.stdout is not None
         words = process.stdout.readline().split()
         assert words[:2] == ["clew", "ready"], self.errors
-        self.base_url, self.nats_url = words[2:4]
+        self.base_url, self.open_url = words[2:4]
+        kept = data / "nats-url"
+        self.nats_url = kept.read_text().strip() if kept.exists() else self.open_url
         key = data / "api-key"
         self.api_key = key.read_text().strip().partition(":")[0] if key.exists() else ""
 

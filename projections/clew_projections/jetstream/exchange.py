@@ -8,6 +8,7 @@ Replies are taken as they are read from the network, and what their headers say 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final, NamedTuple
@@ -21,6 +22,7 @@ from clew_projections.wire.headers import status_of
 
 END_OF_BATCH: Final = "204"
 NO_RESPONDERS: Final = "503"
+_DENIED: Final = re.compile('permissions violation for publish to "([^"]*)"', re.IGNORECASE)
 
 
 class Timeout(Unavailable):
@@ -33,6 +35,12 @@ class Disconnected(Unavailable):
     """The connection was lost before the answer came; whether the request was carried out is not known."""
 
     default_code = "disconnected"
+
+
+class NotPermitted(Unavailable):
+    """The server did not take the request from this user; nothing was done."""
+
+    default_code = "not_permitted"
 
 
 class Reply(NamedTuple):
@@ -53,9 +61,10 @@ class Request(NamedTuple):
 class _Waiting:
     """A request that waits for its one answer, or for the last of many."""
 
-    __slots__ = ("answers", "many", "replies")
+    __slots__ = ("answers", "many", "replies", "subject")
 
-    def __init__(self, answers: asyncio.Future[list[Reply]], *, many: bool) -> None:
+    def __init__(self, subject: str, answers: asyncio.Future[list[Reply]], *, many: bool) -> None:
+        self.subject = subject
         self.answers = answers
         self.many = many
         self.replies: list[Reply] = []
@@ -80,9 +89,10 @@ class _Whole:
 class _Part:
     """One of them."""
 
-    __slots__ = ("answers", "place", "whole")
+    __slots__ = ("answers", "place", "subject", "whole")
 
-    def __init__(self, whole: _Whole, place: int) -> None:
+    def __init__(self, subject: str, whole: _Whole, place: int) -> None:
+        self.subject = subject
         self.answers = whole.answers
         self.whole: _Whole | None = whole
         self.place = place
@@ -131,6 +141,16 @@ class Exchange:
         self.lost += 1
         self._tell_all(lambda: Disconnected("the connection to NATS was lost", outcome_unknown=True))
 
+    def denied(self, error: str) -> None:
+        """Tell what is waiting for an answer on a subject that the server says this user may not publish to."""
+        found = _DENIED.search(error)
+        subject = found[1].lower() if found else ""  # nats-py lowers what the server says
+        for waiting in tuple(self._waiting.values()):
+            if waiting.subject.lower() == subject and not waiting.answers.done():
+                waiting.answers.set_exception(
+                    NotPermitted(f"the NATS user that is connected may not publish to {waiting.subject}")
+                )
+
     def _tell_all(self, fault: Callable[[], Unavailable]) -> None:
         for waiting in tuple(self._waiting.values()):
             if not waiting.answers.done():
@@ -141,6 +161,7 @@ class Exchange:
 
         Raises:
             Timeout: none came within ``timeout`` seconds.
+            NotPermitted: this user may not publish there.
             Unavailable: nobody answers there, or the connection is down.
             TooLarge: the request is larger than the server takes.
         """
@@ -188,7 +209,7 @@ class Exchange:
             for place, (subject, body, head) in enumerate(requests):
                 token = next(self._tokens)
                 tokens.append(b"%d" % token)
-                parts.append(_Part(whole, place))
+                parts.append(_Part(subject, whole, place))
                 self._waiting[tokens[-1]] = parts[-1]
                 self._post(subject, body, f"{self._prefix}{token}", head)
                 if self._nc.crowded:
@@ -205,7 +226,7 @@ class Exchange:
     async def _ask(self, subject: str, body: bytes, head: bytes, timeout: float, *, many: bool) -> list[Reply]:
         loop = asyncio.get_running_loop()
         token = next(self._tokens)
-        waiting = _Waiting(loop.create_future(), many=many)
+        waiting = _Waiting(subject, loop.create_future(), many=many)
         self._waiting[b"%d" % token] = waiting
         late = loop.call_later(timeout, _late, waiting.answers, subject, timeout)
         try:

@@ -18,6 +18,7 @@ from clew_services.cli.outcome import print_json
 from clew_services.cli.session import PATIENCE
 from clew_services.cli.versions import clew_version
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.running import nats_url
 from clew_services.settings import Settings
 
 
@@ -56,7 +57,7 @@ def command(*, out: Path, source: Path | None, nats: str, as_json: bool) -> None
 
 async def _from(data: Path, folder: Folder) -> Manifest:
     hush()
-    async with EmbeddedServer(data) as server:
+    async with EmbeddedServer(data, password=nats_url.password(data)) as server:
         return await _take(server.url, folder)
 
 

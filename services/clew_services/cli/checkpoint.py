@@ -70,8 +70,7 @@ def show(*, number: int | None, nats: str, as_json: bool) -> None:
 
 @command.command("make")
 @click.option("--reason", help="Sign even if the history is not what the last checkpoint says, with this reason in it.")
-@options.nats
-@options.data
+@options.data_and_nats
 @options.signing_key
 @options.as_json
 def make(*, reason: str | None, nats: str, data: str, signing_key: str, as_json: bool) -> None:
@@ -115,8 +114,7 @@ def key(*, data: str, signing_key: str) -> None:
 @_number
 @click.option("--with-heads", is_flag=True, help="With every thread's head, so that each that differs can be named.")
 @verifier_key
-@options.nats
-@options.data
+@options.data_and_nats
 @options.signing_key
 def export(
     *, file: Path, number: int | None, with_heads: bool, key: str | None, nats: str, data: str, signing_key: str

@@ -37,9 +37,8 @@ from clew_services.settings import Settings
 )
 @click.option("--without-checkpoint", is_flag=True, help="Take no checkpoint along, and so no proof.")
 @verifier_key
-@options.data
 @options.signing_key
-@options.asking
+@options.asking_with_data
 def command(
     *,
     thread: str | None,

@@ -12,13 +12,21 @@ import click
 
 from clew_events import ids
 from clew_services.nats_connection import INBOX_PREFIX
+from clew_services.running import nats_url
 from clew_services.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., object])
 _DEFAULTS = Settings()
 
 
-def setting(name: str, text: str) -> Callable[[F], F]:
+def setting(
+    name: str,
+    text: str,
+    *,
+    callback: Callable[[click.Context, click.Parameter, str], str] | None = None,
+    eager: bool = False,
+    expose: bool = True,
+) -> Callable[[F], F]:
     """The option of one setting, with the default and the type that :class:`Settings` gives it."""
     default = getattr(_DEFAULTS, name)
     return click.option(
@@ -30,17 +38,40 @@ def setting(name: str, text: str) -> Callable[[F], F]:
         show_default=bool(default),
         type=type(default),
         help=text,
+        callback=callback,
+        is_eager=eager,
+        expose_value=expose,
     )
 
 
-data = setting("data", "Folder that holds everything.")
+_DATA = "clew.data"
+
+
+def _remember_data(ctx: click.Context, _: click.Parameter, folder: str) -> str:
+    ctx.meta[_DATA] = folder
+    return folder
+
+
+def _with_password(ctx: click.Context, _: click.Parameter, nats: str) -> str:
+    return nats_url.find(Path(ctx.meta.get(_DATA, _DEFAULTS.data)), nats)
+
+
+_SERVER = "URL of a NATS server, or several with commas, or 'embedded', or 'embedded:PORT'"
+
+# Eager, for --nats is looked up in it.
+data = setting("data", "Folder that holds everything.", callback=_remember_data, eager=True)
+_data_of_server = setting(
+    "data",
+    "Folder of 'clew up', where its server's address and password are found.",
+    callback=_remember_data,
+    eager=True,
+    expose=False,
+)
 index = setting("index", "Folder of this machine's index, on a local disk.  [default: 'index' in the data folder]")
 index_snapshots = setting("index_snapshots", "How often a snapshot of the index is kept in NATS; 0 is never.")
 http = setting("http", "host:port of the HTTP API; port 0 takes any free one.")
-nats = setting(
-    "nats",
-    "URL of a NATS server, or several with commas, or 'embedded', or 'embedded:PORT' (0 takes any free one).",
-)
+nats_as_given = setting("nats", f"{_SERVER} (0 takes any free one).")
+_nats = setting("nats", f"{_SERVER}.", callback=_with_password)
 api_keys = setting("api_keys", "key:tenant,key:tenant")
 shards = setting("shards", "Streams to spread threads over; fixed for ever at the first init.")
 sync = setting("sync", "'always' before acknowledging, or an interval such as 2m.")
@@ -216,12 +247,27 @@ def signing(function: F) -> F:
     return checkpoints(signing_key(function))
 
 
+def nats(function: F) -> F:
+    """The option ``nats``, which is the URL with the password where that is in the folder ``--data``."""
+    return _data_of_server(_nats(function))
+
+
+def data_and_nats(function: F) -> F:
+    """The options ``data`` and ``nats``, for what needs the folder for other things too."""
+    return data(_nats(function))
+
+
 def asking(function: F) -> F:
     """The options of whatever asks about threads: ``tenant``, ``nats`` and ``as_json``.
 
     The subjects on which replies come are for whoever connects; see :func:`reply_prefix`.
     """
     return tenant(nats(_inbox_prefix(as_json(function))))
+
+
+def asking_with_data(function: F) -> F:
+    """The options of :func:`asking`, and ``data``."""
+    return tenant(data_and_nats(_inbox_prefix(as_json(function))))
 
 
 def connecting(function: F) -> F:

@@ -57,9 +57,8 @@ class _Proved(Struct):
 @click.option("--sample", type=click.IntRange(min=1), help="Only so many threads, at random.")
 @click.option("--seed", type=int, help="With --sample: the same threads again, as long as the log is the same.")
 @click.option("--repair", is_flag=True, help="Explain what differs, and write it anew from the log.")
-@options.data
 @options.index
-@options.asking
+@options.asking_with_data
 def command(
     *,
     thread: str | None,

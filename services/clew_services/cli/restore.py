@@ -16,6 +16,7 @@ from clew_services.cli.logs import hush
 from clew_services.cli.outcome import print_json
 from clew_services.cli.session import PATIENCE
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.running import nats_url
 from clew_services.settings import Settings
 
 
@@ -55,7 +56,7 @@ def command(*, folder: Path, into: Path | None, replicas: str | None, nats: str,
 
 async def _into(data: Path, folder: Folder) -> Restored:
     hush()
-    async with EmbeddedServer(data) as server:
+    async with EmbeddedServer(data, password=nats_url.password(data)) as server:
         return await _restore(server.url, folder, 1)
 
 

@@ -18,7 +18,7 @@ from clew_services.settings import Settings
 
 @click.command("serve")
 @click.argument("roles", nargs=-1, required=True, type=click.Choice(list(ROLES)))
-@options.nats
+@options.data_and_nats
 @options.http
 @options.workers
 @options.index
@@ -26,7 +26,6 @@ from clew_services.settings import Settings
 @options.api_keys
 @options.limiting
 @options.watching
-@options.data
 @options.signing
 def command(roles: Sequence[Role], **chosen: str | int) -> None:
     """Run chosen parts of Clew in one process or in several, against a deployment that 'clew init' has made.

@@ -8,6 +8,7 @@ from typing import Final, Protocol, TypeVar
 
 from clew_events import client
 from clew_projections.histories.history import Histories
+from clew_projections.jetstream.exchange import NotPermitted
 from clew_services import compose
 from clew_services.answering.reader import Reader
 from clew_services.cli.interruptible import run
@@ -17,6 +18,11 @@ from clew_services.settings import Settings
 
 PATIENCE: Final = 5.0
 """Seconds that somebody at a terminal waits for an answer before being told that there is none."""
+
+_WAY_OUT: Final = (
+    "'clew up' keeps a URL with the password of its server in its data folder: name that with --data or CLEW_DATA, "
+    "and leave --nats away. With a server of your own, put user and password of its operator into the URL"
+)
 
 T = TypeVar("T")
 
@@ -47,8 +53,11 @@ def look(nats: str, question: Callable[[compose.Clew], Awaitable[T]]) -> T:
 
     async def looked() -> T:
         url = Settings(nats=nats).nats_url
-        async with compose.connected(url, name="clew-cli", patience=PATIENCE, inbox_prefix=prefix) as clew:
-            return await question(clew)
+        try:
+            async with compose.connected(url, name="clew-cli", patience=PATIENCE, inbox_prefix=prefix) as clew:
+                return await question(clew)
+        except NotPermitted as fault:
+            raise NotPermitted(f"{fault.message}. {_WAY_OUT}") from fault
 
     hush()
     return run(looked())

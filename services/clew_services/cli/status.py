@@ -30,9 +30,8 @@ from clew_services.settings import Settings
     show_default=True,
     help="Seconds from one look to the next.",
 )
-@options.data
+@options.data_and_nats
 @options.index
-@options.nats
 @options.as_json
 def command(*, watch: bool, every: float, data: str, index: str, nats: str, as_json: bool) -> None:
     """Show what a deployment holds, whether it keeps up, and whether what was made of the log is right.

@@ -10,7 +10,7 @@ import msgspec
 from clew_services.cli import options
 from clew_services.cli.logs import log_to_stderr
 from clew_services.keys import Keys
-from clew_services.running import up
+from clew_services.running import nats_url, up
 from clew_services.settings import Settings
 
 
@@ -19,7 +19,7 @@ from clew_services.settings import Settings
 @options.index
 @options.index_snapshots
 @options.http
-@options.nats
+@options.nats_as_given
 @options.api_keys
 @options.shards
 @options.sync
@@ -46,5 +46,7 @@ def command(as_json: bool, accept_loss: tuple[str, ...], **chosen: str | int) ->
         click.echo(f"clew ready  {place.http}  {place.nats}  data {place.data}")
         if place.api_key:
             click.echo(f"api key     {place.api_key}  kept in {place.data}/api-key")
+        if settings.embedded_port is not None:
+            click.echo(f"nats url    with the password for streams and buckets, kept in {place.data}/{nats_url.FILE}")
 
     asyncio.run(up.run(settings, ready, accept_loss))

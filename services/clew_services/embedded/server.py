@@ -11,11 +11,13 @@ from signal import SIGKILL, SIGTERM
 from typing import Final, Self
 
 from clew_services.embedded import binary
+from clew_services.embedded.accounts import USER, accounts
 from clew_services.embedded.binary import CannotStart
 from clew_services.embedded.config import HOST, configuration
 from clew_services.embedded.data_folder import DataFolder, claim
 from clew_services.embedded.tether import tethered
 from clew_services.running.ports import refuse_taken
+from clew_services.running.secret_file import write_secret
 from clew_services.running.stopping import signal, stopped
 
 START: Final = 120.0
@@ -29,23 +31,31 @@ _REMEDY: Final = "Choose another port with --nats embedded:PORT or CLEW_NATS (em
 class EmbeddedServer:
     """A nats-server with its own data folder, started and stopped by this process; an async context manager.
 
-    It listens on 127.0.0.1. After it died (see :meth:`wait`) or was stopped, :meth:`start` brings it back on
-    the same store and port. On Linux it does not outlive this process, even if this one is killed. Start it
-    from the main thread.
+    It listens on 127.0.0.1. With a ``password`` it has two accounts, as :mod:`clew_services.embedded.accounts` says;
+    without one, whoever connects may do everything.
+
+    After it died (see :meth:`wait`) or was stopped, :meth:`start` brings it back on the same store and port. On Linux
+    it does not outlive this process, even if this one is killed. Start it from the main thread.
     """
 
-    def __init__(self, data: Path, *, port: int = 0, sync: str = "always") -> None:
+    def __init__(self, data: Path, *, port: int = 0, sync: str = "always", password: str | None = None) -> None:
         self.name = "nats-server"
         self.data = data.absolute()
         self.port = port
         self.sync = sync
+        self.password = password
         self.version = ""
         self._folder: DataFolder | None = None
         self._process: Process | None = None
 
     @property
     def url(self) -> str:
-        """Where clients connect. Known once the server was started."""
+        """Where clients connect who may do everything, with user and password. Known once the server was started."""
+        return self.open_url if self.password is None else f"nats://{USER}:{self.password}@{HOST}:{self.port}"
+
+    @property
+    def open_url(self) -> str:
+        """Where clients connect who have no password. Known once the server was started."""
         return f"nats://{HOST}:{self.port}"
 
     @property
@@ -67,7 +77,7 @@ class EmbeddedServer:
         try:
             refuse_taken(HOST, self.port, purpose="NATS", remedy=_REMEDY)
             config = self.data / "nats.conf"
-            config.write_text(configuration(self.data, port=self.port, sync=self.sync), encoding="utf-8")
+            write_secret(config, configuration(self.data, port=self.port, sync=self.sync) + accounts(self.password))
             for stale in self.data.glob("*.ports"):
                 stale.unlink()
             with (self.data / "nats-server.err").open("wb") as errors:

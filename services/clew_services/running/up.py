@@ -22,6 +22,7 @@ from clew_services.checkpoints.key_file import kept_or_new
 from clew_services.embedded.data_folder import claim
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.metrics import folder
+from clew_services.running import nats_url
 from clew_services.running.issued_key import issued
 from clew_services.running.ports import refuse_taken
 from clew_services.running.probe import reachable, until_ready
@@ -81,9 +82,11 @@ async def _start(
         stack.callback((await claim(data)).release)
         nats = settings.nats_url
     else:
-        server = EmbeddedServer(data, port=settings.embedded_port, sync=settings.sync)
+        password = nats_url.password(data)
+        server = EmbeddedServer(data, port=settings.embedded_port, sync=settings.sync, password=password)
         await start(server)
         nats = server.url
+        nats_url.write(data, nats)
     async with compose.connection(nats, name="clew-init") as made:
         size = made.nc.max_payload
         in_use = await is_in_use(made.js, settings.shards)

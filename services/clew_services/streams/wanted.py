@@ -64,6 +64,7 @@ def _log(shard: int, shards: int, replicas: int, max_msg_size: int) -> Config:
         "allow_direct": True,
         "allow_atomic": True,
         "allow_rollup_hdrs": False,
+        "deny_purge": True,
         "max_msgs": -1,
         "max_bytes": -1,
         "max_age": 0,

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from clew_services.embedded.tether import tethered
+from clew_services.running import nats_url
 
 STOP: Final = 30.0
 """Seconds it may take to stop before it is killed."""
@@ -28,7 +29,8 @@ class ClewServer(msgspec.Struct, frozen=True):
     """Where a running Clew is, and the key to it.
 
     ``base_url`` is what the ``openai`` SDK takes, with ``/v1``. The key is for the tenant ``default``, or the first of
-    the ``api_keys`` that were given. Over NATS everybody may do everything. ``data`` is its folder.
+    the ``api_keys`` that were given. ``nats_url`` has the password with which everything is allowed. ``data`` is its
+    folder.
     """
 
     base_url: str
@@ -66,7 +68,7 @@ def running_clew(*, start: float = 60.0, **settings: str | int) -> Iterator[Clew
         try:
             ready = _ready(process, errors, start)
             key = ready.api_key or str(settings["api_keys"]).partition(":")[0]
-            yield ClewServer(ready.http, ready.nats, key, data)
+            yield ClewServer(ready.http, nats_url.find(Path(ready.data), str(chosen["nats"])), key, data)
         finally:
             _stop(process)
 

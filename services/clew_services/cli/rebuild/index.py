@@ -36,9 +36,8 @@ class Kept(Struct, frozen=True, kw_only=True):
 @click.option("--back", "back", is_flag=True, help="Have the generation before asked again.")
 @click.option("--remove", "removed", type=click.IntRange(min=1), metavar="N", help="Delete generation N.")
 @click.option("--anew", is_flag=True, help="Throw away what a rebuild that was broken off has done.")
-@options.data
+@options.data_and_nats
 @options.index
-@options.nats
 @options.as_json
 def index(
     *, show: bool, back: bool, removed: int | None, anew: bool, data: str, index: str, nats: str, as_json: bool
