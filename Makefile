@@ -6,8 +6,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 ATONCE ?= 4
+SECONDS ?= 30
 
-.PHONY: help install run test bench bench-peers schema lock clean
+# Tests start hundreds of processes, and Python would compile all of Clew anew in each.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help install run test check soak bench bench-peers schema lock clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -17,11 +21,17 @@ install: $(INSTALLED) ## Set up .venv with Clew and everything it needs, at the 
 run: $(INSTALLED) ## Start all of Clew on this machine; ARGS="--http 127.0.0.1:0" passes options
 	@exec $(BIN)/clew up $(ARGS)
 
-test: $(INSTALLED) ## Check format, lint and types, and run all tests, ATONCE=4 at a time; ARGS="-k replay" chooses some
+test: check ## Check format, lint and types, and run all tests, ATONCE=4 at a time; ARGS="-k replay" chooses some
+	$(BIN)/pytest --quiet --numprocesses $(ATONCE) $(ARGS)
+
+# Beside mypy the tests are compiled once, which else each of the processes that run them would do.
+check: $(INSTALLED) ## Check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check --quiet .
-	$(BIN)/mypy --no-error-summary
-	$(BIN)/pytest --quiet --numprocesses $(ATONCE) $(ARGS)
+	@$(BIN)/pytest --quiet --quiet --collect-only >/dev/null & $(BIN)/mypy --no-error-summary; checked=$$?; wait; exit $$checked
+
+soak: $(INSTALLED) ## Run what has no end for SECONDS=30 each: clients, kills and losses at random
+	CLEW_SOAK_SECONDS=$(SECONDS) $(BIN)/pytest --quiet --numprocesses $(ATONCE) -m soak $(ARGS)
 
 bench: $(INSTALLED) ## Measure, against raw NATS on the same machine
 	@$(BIN)/python -m bench $(ARGS)

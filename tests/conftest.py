@@ -1,4 +1,4 @@
-"""Fixtures for tests against the real thing. Each test has its own server, store and port."""
+"""Fixtures for tests against the real thing. Each test has a server that is empty, and nobody else's meanwhile."""
 
 from __future__ import annotations
 
@@ -11,18 +11,40 @@ import pytest
 from nats.aio.client import Client
 
 from clew_services.embedded.server import EmbeddedServer
-from support.deployments import FAST, connected_client, deployed
+from support.deployments import FAST, connected_client, deploy, deployed
+from support.lending import Lender
 from support.ports import free_port
+from support.schedule import (
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_runtest_logreport,
+    pytest_terminal_summary,
+)
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew
     from support.cluster import Cluster
 
+__all__ = [
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_runtest_logreport",
+    "pytest_terminal_summary",
+]
+
+
+@pytest.fixture(scope="session")
+def lender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lender]:
+    """Servers that sync now and then, which the tests of this process have one after the other."""
+    made = Lender(tmp_path_factory.mktemp("servers"), sync=FAST)
+    yield made
+    made.close()
+
 
 @pytest.fixture
-async def nats_server(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
+def nats_server(lender: Lender) -> Iterator[EmbeddedServer]:
     """An empty NATS server that syncs now and then, for tests that are not about power cuts."""
-    async with EmbeddedServer(tmp_path / "data", port=free_port(), sync=FAST) as server:
+    with lender.lent() as server:
         yield server
 
 
@@ -41,9 +63,10 @@ async def nc(nats_server: EmbeddedServer) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def deployment(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
+async def deployment(lender: Lender) -> AsyncIterator[EmbeddedServer]:
     """A server with Clew's streams in two shards."""
-    async with deployed(tmp_path / "deployment") as server:
+    with lender.lent() as server:
+        await deploy(server.url)
         yield server
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from support.up import environment
 
 ROOT = Path(__file__).parents[2]
 ARROW = ("clew_services", "clew_projections", "clew_events")
@@ -149,3 +152,15 @@ def test_frameworks_are_known_at_the_edges_only() -> None:
     for name, file in MODULES.items():
         if not name.startswith(edges):
             assert not tops(file) & frameworks, f"{name} imports {tops(file) & frameworks}"
+
+
+def test_a_library_that_few_processes_need_is_loaded_by_those_alone() -> None:
+    heavy = ("faststream", "jsonschema", "opentelemetry.trace")
+    program = (
+        "import sys, clew_services.running.serving, clew_services.cli.thread, clew_services.cli.up; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ran.stdout.strip() == "[]"

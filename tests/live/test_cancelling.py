@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from clew_events.client import connect
-from clew_services.compose import connection
+from clew_services.compose import Clew, connection
 from clew_services.embedded.server import EmbeddedServer
 
 TIMES = 3
@@ -39,3 +39,17 @@ async def test_a_connection_can_be_cancelled_in_every_moment_in_which_it_is_made
         turns = 0
         while not await cancelled_after(turns):
             turns += 1
+
+
+async def test_who_is_cancelled_as_the_server_answers_a_flush_is_cancelled(clew: Clew) -> None:
+    async def flush() -> None:
+        await clew.nc.flush()
+        await asyncio.Event().wait()
+
+    for _ in range(2):
+        flushing = asyncio.create_task(flush())
+        while not clew.nc._pongs:
+            await asyncio.sleep(0)
+        clew.nc._pongs[0].add_done_callback(lambda _, flushing=flushing: flushing.cancel())
+        await asyncio.wait({flushing}, timeout=10)
+        assert flushing.cancelled()

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -29,9 +30,16 @@ def sdk(up: Up) -> openai.OpenAI:
     return openai.OpenAI(base_url=up.base_url, api_key=up.api_key, max_retries=10)
 
 
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One that is neither hurt nor stopped; its first word is left for the test of it."""
+    with running_up(tmp_path_factory.mktemp("up") / "data") as running:
+        yield running
+
+
 @pytest.mark.filterwarnings("ignore:The Assistants API is deprecated:DeprecationWarning")
-def test_the_openai_sdk_creates_retrieves_updates_and_deletes_threads(tmp_path: Path) -> None:
-    with running_up(tmp_path / "data") as up, sdk(up) as client:
+def test_the_openai_sdk_creates_retrieves_updates_and_deletes_threads(up: Up) -> None:
+    with sdk(up) as client:
         thread = client.beta.threads.create(
             messages=[{"role": "user", "content": "Hello"}], metadata={"customer": "42"}
         )
@@ -43,20 +51,18 @@ def test_the_openai_sdk_creates_retrieves_updates_and_deletes_threads(tmp_path: 
             client.beta.threads.retrieve(thread.id)
 
 
-def test_the_key_is_made_once_told_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
-    with running_up(tmp_path / "data") as up:
-        assert up.api_key in up.told()
-        assert up.api_key.startswith("clew_")
-        assert len(up.api_key) >= 37
-        assert stat.S_IMODE((up.data / "api-key").stat().st_mode) == 0o600
+def test_the_key_is_made_once_told_and_readable_by_its_owner_alone(up: Up) -> None:
+    assert up.api_key in up.told()
+    assert up.api_key.startswith("clew_")
+    assert len(up.api_key) >= 37
+    assert stat.S_IMODE((up.data / "api-key").stat().st_mode) == 0o600
 
 
-def test_the_file_of_the_key_is_the_key_as_a_shell_takes_it(tmp_path: Path) -> None:
-    with running_up(tmp_path / "data") as up:
-        as_it_is = f'printf %s "$(cat "{up.data / "api-key"}")"'
-        key = subprocess.run(["sh", "-c", as_it_is], capture_output=True, text=True, check=True).stdout
-        with openai.OpenAI(base_url=up.base_url, api_key=key) as client:
-            assert client.post("/threads", cast_to=object, body={}, options={"headers": ASSISTANTS})["id"]
+def test_the_file_of_the_key_is_the_key_as_a_shell_takes_it(up: Up) -> None:
+    as_it_is = f'printf %s "$(cat "{up.data / "api-key"}")"'
+    key = subprocess.run(["sh", "-c", as_it_is], capture_output=True, text=True, check=True).stdout
+    with openai.OpenAI(base_url=up.base_url, api_key=key) as client:
+        assert client.post("/threads", cast_to=object, body={}, options={"headers": ASSISTANTS})["id"]
 
 
 def test_a_file_of_before_that_says_whose_its_key_is_is_still_read(tmp_path: Path) -> None:
@@ -121,13 +127,12 @@ def test_nothing_outlives_a_killed_clew_and_the_folder_can_be_used_at_once(tmp_p
         assert all(map(gone, parts.values()))
 
 
-def test_a_folder_in_use_is_refused_and_its_user_named(tmp_path: Path) -> None:
-    with running_up(tmp_path / "data") as up:
-        second = clew("up", "--data", str(up.data), "--http", "127.0.0.1:0", "--nats", "embedded:0")
-        assert second.returncode == 1
-        assert f"in use by pid {up.process.pid}" in second.stderr
-        assert second.stderr.count("\n") == 1
-        assert metadata(up, created(up)) == {"kept": "yes"}
+def test_a_folder_in_use_is_refused_and_its_user_named(up: Up) -> None:
+    second = clew("up", "--data", str(up.data), "--http", "127.0.0.1:0", "--nats", "embedded:0")
+    assert second.returncode == 1
+    assert f"in use by pid {up.process.pid}" in second.stderr
+    assert second.stderr.count("\n") == 1
+    assert metadata(up, created(up)) == {"kept": "yes"}
 
 
 @pytest.mark.parametrize(("option", "value"), [("--http", "127.0.0.1:{}"), ("--nats", "embedded:{}")])
@@ -146,13 +151,10 @@ def test_a_taken_port_is_named_with_its_remedy_and_nothing_is_left_running(
         assert metadata(up, created(up)) == {"kept": "yes"}
 
 
-def test_a_nats_server_elsewhere_is_used_if_there_is_one(tmp_path: Path) -> None:
-    with (
-        running_up(tmp_path / "data") as first,
-        running_up(tmp_path / "other", env={"CLEW_NATS": first.nats_url}) as second,
-    ):
+def test_a_nats_server_elsewhere_is_used_if_there_is_one(up: Up, tmp_path: Path) -> None:
+    with running_up(tmp_path / "other", env={"CLEW_NATS": up.nats_url}) as second:
         assert set(second.children()) == set(PARTS[1:])
-        assert metadata(first, created(second)) == {"kept": "yes"}
+        assert metadata(up, created(second)) == {"kept": "yes"}
 
 
 ASSISTANTS = {"OpenAI-Beta": "assistants=v2"}

@@ -1,7 +1,7 @@
 """Three servers, three replicas: no acknowledged commit is lost, nothing happens twice, and no read is behind.
 
-The servers are configured by the very files of ``infra/nats``. With ``CLEW_CLUSTER_SECONDS`` the last test goes on
-for so long, with one disturbance after the other.
+The servers are configured by the very files of ``infra/nats``. In a soak one
+disturbance comes after the other for CLEW_SOAK_SECONDS.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 import functools
 import itertools
 import json
-import os
 import shutil
 import signal
 
@@ -30,12 +29,12 @@ from clew_services.compose import Clew
 from clew_services.handling.outcome import Outcome
 from support.cluster import NUMBERS, SHARDS, Cluster, leader_of, operating
 from support.cluster_load import Load, clean
+from support.lasting import SECONDS
 from support.truth import buckets_equal_the_log, commits_of, projecting
 from support.up import clew
 from support.waiting import eventually
 from support.writers import Writer, handler, message_id, thread_id
 
-SECONDS = float(os.environ.get("CLEW_CLUSTER_SECONDS", "0"))
 pytestmark = pytest.mark.timeout(240 + 3 * SECONDS)
 
 
@@ -258,7 +257,7 @@ async def test_the_command_line_looks_at_a_cluster_through_any_of_its_servers(cl
     assert json.loads(asked.stdout)["replicas"] == 3
 
 
-@pytest.mark.skipif(not SECONDS, reason="CLEW_CLUSTER_SECONDS says how long; it is not set")
+@pytest.mark.soak
 async def test_servers_that_are_restarted_and_killed_in_turn_lose_nothing(
     cluster: Cluster, clews: list[Clew], auditor: Clew
 ) -> None:

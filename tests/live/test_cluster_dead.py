@@ -1,13 +1,11 @@
 """Three servers, one of which falls silent: its machine died, and nobody was told. The other two go on.
 
-With ``CLEW_CLUSTER_SECONDS`` in the environment, so does the process that was connected to the dead one, which takes
-longer to find out.
+In a soak so does the process that was connected to the dead one, which takes longer to find out.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from functools import partial
 
 import pytest
@@ -22,7 +20,6 @@ from support.truth import projecting
 from support.waiting import eventually
 from support.writers import Writer
 
-ALL = "CLEW_CLUSTER_SECONDS" in os.environ
 pytestmark = [
     pytest.mark.timeout(240),
     # Who does not answer nats-py's greeting is left open by it until it is collected.
@@ -30,8 +27,11 @@ pytestmark = [
 ]
 
 
+@pytest.mark.parametrize(
+    "everybody", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["those elsewhere", "everybody"]
+)
 async def test_a_machine_that_dies_without_a_word_is_done_without(
-    cluster: Cluster, clews: list[Clew], auditor: Clew
+    cluster: Cluster, clews: list[Clew], auditor: Clew, everybody: bool
 ) -> None:
     life = Life([f"thread_{n}" for n in range(3)], 1)
     async with operating(cluster) as operator:
@@ -53,7 +53,7 @@ async def test_a_machine_that_dies_without_a_word_is_done_without(
     async with projecting(clews[dead % 3]):
         await life.go_on(clews[0], 40)
         cluster.nodes[dead].freeze()
-        going_on = [clew for number, clew in enumerate(clews, start=1) if number != dead or ALL]
+        going_on = [clew for number, clew in enumerate(clews, start=1) if number != dead or everybody]
         await asyncio.gather(*(eventually(partial(is_right, clew)) for clew in going_on))
         await asyncio.gather(*(eventually(partial(written, clew)) for clew in going_on))
         await eventually(is_read)

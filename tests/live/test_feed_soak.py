@@ -22,11 +22,11 @@ from clew_events import client
 from clew_services.compose import Clew, connected
 from support.feed_reading import Bare, Pager, Reader, Restless, Service, Shell, Taking, reading
 from support.freezing import freeze, go_on
+from support.lasting import SECONDS
 from support.truth import log_of
 from support.up import CLEW, Up, environment, running_up
 from support.waiting import eventually
 
-SECONDS = float(os.environ.get("CLEW_SOAK_SECONDS", "0"))
 SEED = int(os.environ.get("CLEW_SOAK_SEED", random.SystemRandom().randrange(10**6)))
 WRITERS = 20
 WORKERS = 2
@@ -183,7 +183,7 @@ async def whole(reader: Reader | Taking, wanted: Sequence[tuple[int, int]]) -> N
         newest[thread] = n
 
 
-@pytest.mark.skipif(not SECONDS, reason="CLEW_SOAK_SECONDS says how long; it is not set")
+@pytest.mark.soak
 @pytest.mark.timeout(SECONDS * 2 + 240)
 async def test_whatever_happens_every_reader_gets_what_the_log_has_once(tmp_path: Path) -> None:
     chance = random.Random(SEED)

@@ -1,12 +1,11 @@
 """Callers who are killed and begin again, over a wire that loses requests and answers: nothing is lost or doubled.
 
-``CLEW_SOAK`` says for how many seconds; the default is enough to meet every kind of loss many times.
+Each goes on for CLEW_SOAK_SECONDS; four are enough to meet every kind of loss many times.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections import Counter
 
@@ -18,13 +17,14 @@ from clew_events.subjects import Address
 from clew_services.compose import Clew
 from support.api import ACME, served
 from support.cutting import Cutting, Fate, cutting
+from support.lasting import SECONDS
 
 pytestmark = [
+    pytest.mark.soak,
     pytest.mark.filterwarnings("ignore:The Assistants API is deprecated:DeprecationWarning"),
-    pytest.mark.timeout(120 + 2 * float(os.environ.get("CLEW_SOAK", "4"))),
+    pytest.mark.timeout(120 + 2 * SECONDS),
 ]
 
-SECONDS = float(os.environ.get("CLEW_SOAK", "4"))
 CALLERS = 16
 FATES: list[Fate] = ["pass"] * 6 + ["never arrives", "caller leaves", "answer is lost"]
 

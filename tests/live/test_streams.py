@@ -9,9 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
+from clew_events.subjects import event_stream
 from clew_projections.buckets.bucket import Bucket
 from clew_projections.buckets.checkpoint import marked
-from clew_events.subjects import event_stream
 from clew_projections.generations.alias import Alias
 from clew_projections.jetstream.calls import JetStream, stream_state
 from clew_projections.jetstream.messages import Refused

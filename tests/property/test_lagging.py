@@ -1,12 +1,11 @@
 """However far the projections are behind, whatever they lost and whoever remembers what: no answer is ever wrong.
 
-A few lives are lived through each time; CLEW_LAGGING_SECONDS asks for as many as there is time for.
+A few lives are lived through each time, the same ones; in a soak others, as many as there are seconds for.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -34,9 +33,9 @@ from support.lagging import (
     World,
     Write,
 )
+from support.lasting import SECONDS
 from support.simulation import commands, creations
 
-SECONDS = float(os.environ.get("CLEW_LAGGING_SECONDS", "0"))
 EXAMPLES = 10
 
 processes = st.integers(0, 2)
@@ -79,8 +78,9 @@ async def lived(url: str, life: list[Step], seed: int) -> None:
 
 @pytest.mark.timeout(SECONDS + 120)
 @pytest.mark.usefixtures("little")
-def test_no_answer_is_ever_wrong() -> None:
-    until = monotonic() + SECONDS
+@pytest.mark.parametrize("seconds", [0, pytest.param(SECONDS, marks=pytest.mark.soak)], ids=["a few", "soak"])
+def test_no_answer_is_ever_wrong(seconds: float) -> None:
+    until = monotonic() + seconds
 
     with TemporaryDirectory() as data:
         runner = asyncio.Runner()
@@ -92,7 +92,7 @@ def test_no_answer_is_ever_wrong() -> None:
             deadline=None,
             suppress_health_check=[*HealthCheck],
             phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
-            derandomize=not SECONDS,
+            derandomize=not seconds,
             database=None,
             verbosity=Verbosity.normal,
         )

@@ -38,9 +38,14 @@ async def deployed(
     ``kill -9`` is ``os.kill(server.pid, SIGKILL)``; then ``await server.wait()`` and ``await server.start()``
     bring it back on the same store and the same port.
     """
+    async with EmbeddedServer(data, port=port or free_port(), sync=sync, password=password) as server:
+        await deploy(server.url, shards=shards)
+        yield server
+
+
+async def deploy(url: str, *, shards: int = 2) -> None:
+    """Everything that ``clew init`` creates, on an empty server."""
     from clew_services import compose, streams
 
-    async with EmbeddedServer(data, port=port or free_port(), sync=sync, password=password) as server:
-        async with compose.connection(server.url, name="init") as made:
-            await streams.init(made.js, shards=shards, max_msg_size=made.nc.max_payload)
-        yield server
+    async with compose.connection(url, name="init") as made:
+        await streams.init(made.js, shards=shards, max_msg_size=made.nc.max_payload)

@@ -21,6 +21,8 @@ from clew_events.nats_client import MAX_SUBJECTS, LastingClient, check_message
 from clew_projections.wire.headers import plain, written
 from clew_projections.wire.parsing import LeanParser, Receive
 
+FLUSH: Final = 10.0
+"""Seconds in which the server must answer a flush."""
 _UNFIT_SUBJECT: Final = re.compile(r"[ \t\r\n]")
 LEANED_ON: Final = {
     "_connect_to_server", "_error_cb", "_flush_pending", "_flush_queue", "_max_payload", "_max_pending_size",
@@ -72,6 +74,18 @@ class LeanClient(LastingClient):
         if self._subs.get(number) is not subscription:
             raise RuntimeError("this nats-py numbers subscriptions in another way than Clew expects")
         return subscription
+
+    async def flush(self, timeout: float = FLUSH) -> None:
+        """Return when the server has answered, as nats-py does; who is cancelled meanwhile is cancelled.
+
+        nats-py waits with ``asyncio.wait_for``, which before Python 3.12 swallows a cancellation that comes in the same
+        turn of the loop as the answer.
+        """
+        task = asyncio.current_task()
+        asked = task.cancelling() if task else 0
+        await super().flush(timeout)  # type: ignore[arg-type]
+        if task and task.cancelling() > asked:
+            raise asyncio.CancelledError
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None

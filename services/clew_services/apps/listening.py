@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import nats.errors
-from faststream.nats import NatsBroker
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -32,19 +31,6 @@ DRAIN: Final = 15.0
 _LOG: Final = logging.getLogger("clew.nats")
 
 
-class _Broker(NatsBroker):
-    """FastStream's broker over a connection that is there already; the broker drains it when it stops."""
-
-    def __init__(self, nc: Client) -> None:
-        # What FastStream has to tell is for whoever looks closer; failures it reports as errors anyway.
-        super().__init__(apply_types=False, logger=_LOG, log_level=logging.DEBUG)
-        self._nc = nc
-
-    async def _connect(self) -> Client:
-        self.config.connect(self._nc)
-        return self._nc
-
-
 @contextlib.asynccontextmanager
 async def listening(
     nc: LeanClient, subjects: str, *, queue: str, work: Callable[[Msg], Awaitable[Reply]], observer: Observer = NOBODY
@@ -54,9 +40,11 @@ async def listening(
     Requests are shared out among all processes that listen on the same ``queue``. At the end no more are taken,
     and those taken are answered first, within :data:`DRAIN` seconds. Nothing is declared on the server.
     """
+    from clew_services.apps.broker import Broker  # noqa: PLC0415 - half of all imports; most processes do not listen
+
     own = await beside(nc, name=queue)
     intake = Intake(own, work, service=queue.removeprefix("clew-"), observer=observer)
-    broker = _Broker(own)
+    broker = Broker(own)
     subscriber = broker.subscriber(subjects, queue=queue, no_reply=True)
     subscriber(intake.take)
     subscriber.consume = intake.take  # type: ignore[method-assign, assignment]

@@ -1,22 +1,24 @@
 """The contract of a type as JSON Schema, ready to name what a value does wrong.
 
-The schema is exported from the very type that msgspec decodes, so the two cannot come apart.
+The schema is exported from the very type that msgspec decodes, so the two cannot come apart. The library that judges
+by it takes its time to load, so it is loaded when the first value is wrong.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, get_args
 
 import msgspec
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-from jsonschema.validators import extend
 
 from clew_events.content import Detail, Role, ToolName
 from clew_events.listing import OrderBy
 from clew_events.queries import Consistency, Order
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError
 
 Schema = Mapping[str, object]
 
@@ -78,7 +80,7 @@ def _validator(form: object) -> Draft202012Validator:
     schema = msgspec.json.schema(form)
     definitions = schema.get("$defs", {})
     inlined = cast("dict[str, object]", _inlined(schema, definitions))
-    return _Validator(
+    return _validator_class()(
         {**inlined, "$defs": {name: _inlined(definitions[name], definitions, name) for name in definitions}}
     )
 
@@ -104,6 +106,8 @@ def _one_branch(
     judge: Draft202012Validator, any_of: Sequence[Schema], value: object, schema: Schema
 ) -> Iterator[ValidationError]:
     """``anyOf`` as a person reads it: settle which branch is meant, then tell what is wrong with that one."""
+    from jsonschema.exceptions import ValidationError  # noqa: PLC0415 - see above
+
     tag = cast("Mapping[str, str]", schema.get("discriminator", {})).get("propertyName")
     if tag is not None and isinstance(value, dict):
         yield from _tagged_branch(judge, {_tag_of(branch, tag): branch for branch in any_of}, value, tag)
@@ -118,6 +122,8 @@ def _one_branch(
 def _tagged_branch(
     judge: Draft202012Validator, tagged: Mapping[str, Schema], value: Mapping[str, object], tag: str
 ) -> Iterator[ValidationError]:
+    from jsonschema.exceptions import ValidationError  # noqa: PLC0415 - see above
+
     if tag not in value:
         yield ValidationError("no tag", validator="required", validator_value=[tag], instance=value)
     elif not isinstance(said := value[tag], str) or said not in tagged:
@@ -138,11 +144,14 @@ def _is_integer(_: object, value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-_Validator: Final = cast(
-    "type[Draft202012Validator]",
-    extend(  # type: ignore[no-untyped-call]
+@functools.cache
+def _validator_class() -> type[Draft202012Validator]:
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - see above
+    from jsonschema.validators import extend  # noqa: PLC0415
+
+    made = extend(  # type: ignore[no-untyped-call]
         Draft202012Validator,
         {"anyOf": _one_branch},
         type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
-    ),
-)
+    )
+    return cast("type[Draft202012Validator]", made)
