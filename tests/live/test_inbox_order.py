@@ -274,6 +274,25 @@ async def test_the_inbox_goes_on_when_the_server_confirms_no_acknowledgement_any
     assert [len(commits) for commits in (await log_of(clew)).values()] == [1] * many
 
 
+async def test_a_command_that_found_the_lease_lost_is_delivered_again_before_what_follows_it(
+    clew: Clew, js, monkeypatch
+) -> None:
+    tried, told = carrying.Carrier._try, asyncio.Event()
+
+    async def lost_at_first(self, message, attempt) -> None:
+        if message.metadata.sequence.stream == 2 and not told.is_set():
+            told.set()
+            raise Lost("gone")
+        await tried(self, message, attempt)
+
+    monkeypatch.setattr(carrying.Carrier, "_try", lost_at_first)
+    await leave(js, "thread_a", 0, 1, 2)
+    async with served(clew, (serve_inbox,)):
+        await eventually(lambda: is_empty(clew), within=terms.ACK_WAIT / 2)  # not by being delivered again for its age
+    assert told.is_set()
+    assert await steps(clew, "thread_a") == ["0", "1", "2"]
+
+
 async def test_what_was_refused_stays_refused_though_nobody_came_to_acknowledge_it(clew: Clew, js, monkeypatch) -> None:
     acknowledge, crashed = carrying.Carrier._acknowledge, asyncio.Event()
 
