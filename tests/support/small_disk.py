@@ -25,11 +25,10 @@ class SmallDisk:
         return shutil.disk_usage(self.path).free
 
     def fill(self) -> None:
-        """Leave no byte free."""
+        """Leave no byte free; who deletes something on the disk meanwhile makes it necessary again."""
         with self._ballast.open("ab", buffering=0) as ballast, contextlib.suppress(OSError):
             while ballast.write(bytes(4096)):
                 pass
-        assert self.free == 0
 
     def relieve(self) -> None:
         """Free what :meth:`fill` took."""

@@ -27,6 +27,7 @@ from clew_projections.feed import Feed as Feeds
 from clew_projections.feed.tail import Tail
 from clew_projections.index import WrittenList
 from clew_projections.projecting.parking import Parked
+from clew_services.handling.write_probe import Publisher
 from clew_services.http.checkpoints import Asked
 from clew_services.observing import Observer
 from clew_services.packs.exporting import Exporter
@@ -86,6 +87,10 @@ class PastQueries(Protocol):
         """Who last set each part of a thread."""
 
 
+class JetStream(Api, Publisher, Protocol):
+    """JetStream, as far as it is asked how it is."""
+
+
 class Shards(Protocol):
     """How the deployment is laid out."""
 
@@ -122,8 +127,12 @@ class Parts(Protocol):
         """What makes audit packs."""
 
     @property
-    def js(self) -> Api:
+    def js(self) -> JetStream:
         """JetStream, for asking how it is."""
+
+    @property
+    def full_shards(self) -> Sequence[int]:
+        """The shards of the log that were found not to store anything, by this process and not long ago."""
 
     async def parked(self) -> Sequence[Parked]:
         """The threads that stand still because their history cannot be folded."""
