@@ -57,6 +57,11 @@ class ShardWriter:
         self._pumping = False
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def full(self) -> bool:
+        """Whether the shard was found not to store anything, not long ago."""
+        return self._probe is not None and self._probe.full
+
     async def publish(self, message: Outgoing, timeout: float) -> Ack:
         """The server's answer to a message, as a publish of its own would have got it.
 

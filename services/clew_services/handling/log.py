@@ -56,15 +56,15 @@ class Log:
         deadline: float = 10.0,
         observer: Observer = NOBODY,
     ) -> None:
-        self._probes = [] if replicated else [WriteProbe(js, shard) for shard in range(shards)]
-        self._writers = [ShardWriter(js, observer, probe) for probe in (self._probes or [None] * shards)]
+        probes = [None if replicated else WriteProbe(js, shard) for shard in range(shards)]
+        self._writers = [ShardWriter(js, observer, probe) for probe in probes]
         self._attempt = attempt
         self._deadline = deadline
 
     @property
     def full(self) -> tuple[int, ...]:
         """The shards that were found not to store anything, not long ago."""
-        return tuple(shard for shard, probe in enumerate(self._probes) if probe.full)
+        return tuple(shard for shard, writer in enumerate(self._writers) if writer.full)
 
     async def append(self, commit: Commit, expected_seq: int, trace: str | None = None) -> Appended | Behind:
         """Store a commit if the thread's last commit is still the one at ``expected_seq`` (0: it has none).
