@@ -19,7 +19,7 @@ from clew_services.embedded.config import MAX_PAYLOAD
 NATS_PORT: Final = 4222
 LIMITING: Final = ("max_body", "max_message", "max_messages", "max_create", "rate", "burst")
 """The settings that say how much is taken of each caller."""
-WATCHING: Final = ("metrics", "stuck_after", "log", "prove_rate")
+WATCHING: Final = ("metrics", "stuck_after", "max_file_store", "log", "prove_rate")
 """The settings that say how it is watched."""
 LONGEST_STILL: Final = 86_400
 MOST_WORKERS: Final = 64
@@ -30,6 +30,8 @@ SIGNING_KEY: Final = "signing-key"
 SIGNING: Final = ("checkpoints", "signing_key")
 """The settings that say how checkpoints are signed."""
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_BYTES: Final = {"": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+_SIZE: Final = re.compile(r"([0-9]+)(KB|MB|GB|TB)?")
 _INTERVAL: Final = re.compile(r"([0-9]+(ms|s|m|h))+")
 
 
@@ -55,10 +57,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``max_messages`` is for a thread, ``max_create`` for its creation. ``rate`` is in requests a second of one API key,
     and 0 is no limit; ``burst`` is how many may come at once, and 0 is as many as in a second. ``metrics`` is where
     they are shown: ``on`` the API at ``/metrics``, ``off``, or ``host:port``. ``stuck_after`` is for how many seconds a
-    projector may stand still before ``/readyz`` says no; 0 is for ever. ``log`` is the form of log lines, ``text`` or
-    ``json``. ``prove_rate`` is how many threads a second a projector's process compares with the log, for ever; 0 is
-    none. ``index_snapshots`` is how often whoever feeds the index keeps a snapshot of it in JetStream, if enough has
-    changed, ``0`` for never. ``checkpoints`` is how often a checkpoint is signed if anything has changed, likewise;
+    projector may stand still before ``/readyz`` says no; 0 is for ever. ``max_file_store`` is what each NATS server of
+    one's own may keep on its disk, in bytes or with KB, MB, GB or TB behind, and empty if that is not to be watched.
+    ``log`` is the form of log lines, ``text`` or ``json``. ``prove_rate`` is how many threads a second a projector's
+    process compares with the log, for ever; 0 is none. ``index_snapshots`` is how often whoever feeds the index keeps a
+    snapshot of it in JetStream, if enough has changed, ``0`` for never. ``checkpoints`` is how often a checkpoint is signed if anything has changed, likewise;
     ``signing_key`` is the file with the key for that, by default
     ``signing-key`` in the data folder.
 
@@ -83,6 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     burst: int = 0
     metrics: str = "on"
     stuck_after: int = 30
+    max_file_store: str = ""
     prove_rate: int = 10
     log: str = "text"
     index_snapshots: str = "10m"
@@ -101,6 +105,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         self._hold_limits()
         if self.sync != "always" and not (_INTERVAL.fullmatch(self.sync) and re.search("[1-9]", self.sync)):
             raise _refused("sync", self.sync, "'always' or an interval such as 2m or 500ms")
+        if self.max_file_store and not self.storage_limit:
+            raise _refused("max_file_store", self.max_file_store, "a number of bytes, such as 90GB")
         for name, value in {"checkpoints": self.checkpoints, "index_snapshots": self.index_snapshots}.items():
             if value != "0" and not _seconds(value):
                 raise _refused(name, value, "an interval such as 5m or 30s, or 0 for never")
@@ -146,6 +152,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def index_snapshot_seconds(self) -> float:
         """How often a snapshot of the index is kept; 0 is never."""
         return _seconds(self.index_snapshots)
+
+    @property
+    def storage_limit(self) -> int:
+        """Bytes that each NATS server may keep on its disk; 0 if that is not known."""
+        found = _SIZE.fullmatch(self.max_file_store)
+        return int(found[1]) * _BYTES[found[2] or ""] if found else 0
 
     @property
     def index_folder(self) -> Path:

@@ -12,19 +12,16 @@ HOST: Final = "127.0.0.1"
 MAX_PAYLOAD: Final = 8 * 1024 * 1024
 
 
-def configuration(data: Path, *, port: int, sync: str, limit: int, base: str) -> str:
+def configuration(data: Path, *, port: int, sync: str, base: str) -> str:
     """The server's configuration file.
 
-    ``port`` 0 lets the server choose, ``sync`` is ``always`` or an interval such as ``2m``. ``limit`` is how many bytes
-    Clew's account may hold. ``base`` is the secret path below which the server tells of itself over HTTP, on a port of
-    its choice. The feature flag keeps the acknowledgement subjects in the form that nats-py can read.
+    ``port`` 0 lets the server choose, ``sync`` is ``always`` or an interval such as ``2m``. ``base`` is the secret path
+    below which the server tells of itself over HTTP, on a port of its choice. The feature flag keeps the
+    acknowledgement subjects in the form that nats-py can read.
     """
     return f"""\
 http: "{HOST}:-1"
 http_base_path: {_quoted(base)}
-clew_max_file: {limit}
-accounts {{ clew {{ jetstream: {{ max_file: $clew_max_file }}, users: [{{ user: clew }}] }} }}
-no_auth_user: clew
 listen: "{HOST}:{port or -1}"
 server_name: clew
 ports_file_dir: {_quoted(data)}
@@ -36,6 +33,17 @@ max_pending: 64MB
 write_deadline: "10s"
 feature_flags {{ js_ack_fc_v2: false }}
 jetstream {{ store_dir: {_quoted(data / "nats")}, sync_interval: {_quoted(sync)}, max_file_store: {UNLIMITED} }}
+"""
+
+
+def accounts(limit: int) -> str:
+    """The part of it that says who may do what: whoever connects is in Clew's account, which may hold ``limit`` bytes.
+
+    The limit is the account's and not the server's, as that one can be changed while the server runs.
+    """
+    return f"""\
+accounts {{ clew {{ jetstream: {{ max_file: {limit} }}, users: [{{ user: clew }}] }} }}
+no_auth_user: clew
 """
 
 

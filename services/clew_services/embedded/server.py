@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from clew_services.embedded import binary
 from clew_services.embedded.binary import CannotStart
-from clew_services.embedded.config import HOST, configuration
+from clew_services.embedded.config import HOST, accounts, configuration
 from clew_services.embedded.data_folder import DataFolder, claim
 from clew_services.embedded.storage import UNLIMITED, asked, differs, room
 from clew_services.embedded.tether import tethered
@@ -150,7 +150,7 @@ class EmbeddedServer:
             signal(self._process, number)
 
     def _configure(self, limit: int) -> None:
-        text = configuration(self.data, port=self.port, sync=self.sync, limit=limit, base=self._base)
+        text = configuration(self.data, port=self.port, sync=self.sync, base=self._base) + accounts(limit)
         write_secret(self.data / "nats.conf", text)
         self._limit = limit
 

@@ -99,7 +99,9 @@ async def _shown(
         yield None
         return
     readiness, index = Readiness(clew, settings.stuck_after), clew.index_in(settings.index_folder)
-    showing = Showing(instruments, [DeploymentMetrics(clew, readiness, index)] if api else [], files)
+    showing = Showing(
+        instruments, [DeploymentMetrics(clew, readiness, index, settings.storage_limit)] if api else [], files
+    )
     if settings.metrics_address is None:
         yield showing.show
         return
