@@ -61,8 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     one's own may keep on its disk, in bytes or with KB, MB, GB or TB behind, and empty if that is not to be watched.
     ``log`` is the form of log lines, ``text`` or ``json``. ``prove_rate`` is how many threads a second a projector's
     process compares with the log, for ever; 0 is none. ``index_snapshots`` is how often whoever feeds the index keeps a
-    snapshot of it in JetStream, if enough has changed, ``0`` for never. ``checkpoints`` is how often a checkpoint is signed if anything has changed, likewise;
-    ``signing_key`` is the file with the key for that, by default
+    snapshot of it in JetStream, if enough has changed, ``0`` for never. ``checkpoints`` is how often a checkpoint is
+    signed if anything has changed, likewise; ``signing_key`` is the file with the key for that, by default
     ``signing-key`` in the data folder.
 
     Raises:

@@ -127,6 +127,28 @@ async def asked_ready(up: Up) -> int:
     return (await asyncio.to_thread(over_http, up, "/readyz"))[0]
 
 
+async def got(up: Up, path: str) -> str:
+    """What is there."""
+
+    def get() -> str:
+        headers = {"Authorization": f"Bearer {up.api_key}", "OpenAI-Beta": "assistants=v2"}
+        with urlopen(Request(up.base_url.removesuffix("/v1") + path, headers=headers), timeout=60) as answer:
+            return str(answer.read(), "utf-8")
+
+    return await asyncio.to_thread(get)
+
+
+async def behind(up: Up) -> int:
+    """How many commits are not projected yet."""
+    said = json.loads(await got(up, "/readyz"))
+    return sum(each.get("behind", 0) for each in said["shards"])
+
+
+async def listed(up: Up) -> int:
+    """How many threads a list has."""
+    return len(json.loads(await got(up, "/v1/threads"))["data"])
+
+
 def counted(folder: Path) -> float:
     """The commits that all processes counted."""
     from prometheus_client import CollectorRegistry
@@ -234,6 +256,10 @@ async def test_clew_up_survives_a_full_disk_and_goes_on_when_there_is_room(disk:
         disk.relieve()
         await eventually(lambda: answers(create(up), (200, "")))
         await eventually(lambda: answers(asked_ready(up), 200))
+        # Views, index and metrics follow.
+        await eventually(lambda: answers(behind(up), 0))
+        await eventually(lambda: answers(listed(up), lambda found: found >= 2))
+        assert "clew_jetstream_storage_limit_bytes" in await got(up, "/metrics")
         # The server was restarted, and nothing else.
         assert {name for name, pid in up.children().items() if parts[name] != pid} == {"nats-server"}
 
