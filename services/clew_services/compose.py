@@ -105,7 +105,8 @@ class Clew:
         self.live = Live(Alias(js), generations, self.side, self.memory.clear)
         self.current = Current(lambda: self.live.side.reading, FromLog(self.histories), self.live.doubt)
         repeats = Repeats(self.current, self.histories)
-        log = tracing.log(Log(js, deployment.shards, observer=observer))
+        self._log = Log(js, deployment.shards, replicated=deployment.replicas > 1, observer=observer)
+        log = tracing.log(self._log)
         self.handler = tracing.handler(
             Handler(
                 log,
@@ -172,6 +173,11 @@ class Clew:
     def doubts(self) -> Doubts:
         """What is in doubt of the live buckets."""
         return self.live.side.doubts
+
+    @property
+    def full_shards(self) -> tuple[int, ...]:
+        """The shards of the log that were found not to store anything, by this process and not long ago."""
+        return self._log.full
 
     def checkpoint(self, shard: int, side: Side | None = None) -> Checkpoint:
         """The checkpoint of a shard on the live side or another, and with it how far its projection is."""

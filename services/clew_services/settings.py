@@ -28,7 +28,7 @@ LIMITING: Final = (
     "max_connections_per_address",
 )
 """The settings that say how much is taken of each caller."""
-WATCHING: Final = ("metrics", "stuck_after", "log", "prove_rate", "verify_every")
+WATCHING: Final = ("metrics", "stuck_after", "max_file_store", "log", "prove_rate", "verify_every")
 """The settings that say how it is watched."""
 LONGEST_STILL: Final = 86_400
 LONGEST_REQUEST: Final = 86_400
@@ -53,6 +53,8 @@ _RANGES: Final = (
     ("max_connections_per_address", 0, FASTEST, ""),
 )
 """The least and the most that numbers can be, and of what."""
+_BYTES: Final = {"": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+_SIZE: Final = re.compile(r"([0-9]+)(KB|MB|GB|TB)?")
 _INTERVAL: Final = re.compile(r"([0-9]+(ms|s|m|h))+")
 
 
@@ -80,7 +82,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     how long an HTTP request may take from its first byte to the last of its body. ``max_connections_per_address`` is
     for one process of the HTTP API, and 0 is no limit. ``metrics`` is where they are shown: ``on`` the API at
     ``/metrics``, ``off``, or ``host:port``. ``stuck_after`` is for how many seconds a
-    projector may stand still before ``/readyz`` says no; 0 is for ever. ``log`` is the form of log lines, ``text`` or
+    projector may stand still before ``/readyz`` says no; 0 is for ever. ``max_file_store`` is what each NATS server of
+    one's own may keep on its disk, in bytes or with KB, MB, GB or TB behind, and empty if that is not to be watched.
+    ``log`` is the form of log lines, ``text`` or
     ``json``. ``prove_rate`` is how many threads a second a projector's process compares with the log, for ever; 0 is
     none. ``verify_every`` is how often the whole log is verified in the background, ``0`` for never.
     ``index_snapshots`` is how often whoever feeds the index keeps a snapshot of it in JetStream, if enough has
@@ -111,6 +115,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections_per_address: int = 1000
     metrics: str = "on"
     stuck_after: int = 30
+    max_file_store: str = ""
     prove_rate: int = 10
     verify_every: str = "24h"
     log: str = "text"
@@ -130,6 +135,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         self._hold_limits()
         if self.sync != "always" and not (_INTERVAL.fullmatch(self.sync) and re.search("[1-9]", self.sync)):
             raise _refused("sync", self.sync, "'always' or an interval such as 2m or 500ms")
+        if self.max_file_store and not self.storage_limit:
+            raise _refused("max_file_store", self.max_file_store, "a number of bytes, such as 90GB")
         for name, value in {
             "checkpoints": self.checkpoints,
             "index_snapshots": self.index_snapshots,
@@ -179,6 +186,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def index_snapshot_seconds(self) -> float:
         """How often a snapshot of the index is kept; 0 is never."""
         return _seconds(self.index_snapshots)
+
+    @property
+    def storage_limit(self) -> int:
+        """Bytes that each NATS server may keep on its disk; 0 if that is not known."""
+        found = _SIZE.fullmatch(self.max_file_store)
+        return int(found[1]) * _BYTES[found[2] or ""] if found else 0
 
     @property
     def index_folder(self) -> Path:

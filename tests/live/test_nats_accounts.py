@@ -38,9 +38,9 @@ async def accounts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ac
     made = Accounts(tmp_path_factory.mktemp("accounts"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "configuration", made.configuration)
-        patch.setattr(server, "accounts", lambda _: "")
-        for name, password in made.passwords.items():
-            patch.setenv(name, password)
+        patch.setattr(server, "accounts", lambda _password, *, limit: "")
+        for name, value in made.environment.items():
+            patch.setenv(name, value)
         async with made.server:
             async with compose.connection(made.url("operator"), name="init") as operator:
                 await streams.init(operator.js, shards=SHARDS, max_msg_size=operator.nc.max_payload)
@@ -402,7 +402,14 @@ async def test_the_server_itself_refuses_to_give_a_tenant_what_is_anothers(
 async def test_without_a_password_the_server_does_not_start(tmp_path: Path) -> None:
     checked = subprocess.run(
         [binary.find(), "-t", "-c", ROOT / "infra/nats/accounts.conf"],
-        capture_output=True, text=True, check=False, env={},
+        capture_output=True, text=True, check=False, env={"CLEW_MAX_FILE_STORE": "1GB"},
     )  # fmt: skip
     assert checked.returncode == 1
     assert "variable reference for 'CLEW_PASSWORD'" in checked.stderr
+
+
+async def test_without_a_word_on_how_much_it_may_keep_the_server_does_not_start(tmp_path: Path) -> None:
+    command = [binary.find(), "-t", "-c", ROOT / "infra/nats/single.conf"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False, env={})
+    assert checked.returncode == 1
+    assert "variable reference for 'CLEW_MAX_FILE_STORE'" in checked.stderr

@@ -39,13 +39,13 @@ class Accounts:
         self.text = text.replace(block, block + block.replace("acme", "globex").replace("ACME", "GLOBEX"))
         self.conf.write_text(self.text)
         self.passwords = {name: secrets.token_hex(8) for name in re.findall(r"password: \$(\w+)", self.text)}
+        self.environment = {**self.passwords, "CLEW_MAX_FILE_STORE": "1GB"}
         self.server = EmbeddedServer(folder / "data", sync="2m")
 
-    def configuration(self, data: Path, *, port: int, sync: str) -> str:
+    def configuration(self, data: Path, *, port: int, sync: str, base: str) -> str:
         """Ours, with the addresses and the folder of a test; its accounts are in the place of the server's own."""
-        return (
-            f'include "../{self.conf.name}"\n{config.configuration(data, port=port, sync=sync)}\nhttp: "127.0.0.1:-1"\n'
-        )
+        embedded = config.configuration(data, port=port, sync=sync, base=base)
+        return f'include "../{self.conf.name}"\n{embedded}\n'
 
     def url(self, user: str) -> str:
         name = "CLEW" if user == "clew" else "CLEW_OPERATOR" if user == "operator" else user.upper().replace("-", "_")

@@ -122,6 +122,7 @@ class Cluster:
         self.environment = {
             **os.environ,
             **dict.fromkeys(re.findall(r"\$(\w+_PASSWORD)", text), PASSWORD),
+            "CLEW_MAX_FILE_STORE": "10GB",
             **{f"CLEW_ROUTE_{n}": f"nats://route:{PASSWORD}@{reached[i]}" for i, n in enumerate(NUMBERS)},
         }
 

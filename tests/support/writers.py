@@ -16,7 +16,8 @@ TENANT = "default"
 
 def handler(clew: Clew, *, attempt: float = 0.3, deadline: float = 20.0) -> Handler:
     """A handler with a memory of its own, as another process would have."""
-    log = Log(clew.js, clew.deployment.shards, attempt=attempt, deadline=deadline)
+    replicated = clew.deployment.replicas > 1
+    log = Log(clew.js, clew.deployment.shards, replicated=replicated, attempt=attempt, deadline=deadline)
     repeats, limit = Repeats(clew.current, clew.histories), clew.nc.max_payload
     return Handler(log, clew.current, clew.histories, repeats, Memory(), max_payload=lambda: limit)
 

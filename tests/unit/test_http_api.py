@@ -33,6 +33,7 @@ from clew_events.errors import (
 from clew_events.objects import Resources, SearchStores, Thread
 from clew_events.queries import GetMessage, GetThread, ListMessages
 from clew_events.requests import MetadataPatch, NewMessage, NewText
+from clew_projections.jetstream.messages import ApiError
 from clew_services.http.app import create_app
 from clew_services.http.intake import BODY_DUE
 from clew_services.settings import Settings
@@ -463,6 +464,8 @@ async def test_readiness_asks_for_jetstream_every_stream_and_every_consumer(clew
         "STREAM.INFO.CLEW_EVT_00",
         "STREAM.INFO.CLEW_EVT_01",
         "STREAM.INFO.CLEW_INBOX",
+        "clew.evt.00",
+        "clew.evt.01",
     ]
 
 
@@ -474,6 +477,36 @@ async def test_what_is_missing_for_readiness_is_named(clew: Parts):
     assert (ready.status, said["ok"], said["reasons"]) == (503, False, reasons)
     assert [each["shard"] for each in said["shards"]] == [0]
     assert ready.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "said"),
+    [
+        (10047, "no storage", "stream CLEW_EVT_01 is full: no storage"),
+        (10002, "too much", "stream CLEW_EVT_01 is full: too much"),
+        (10176, "incomplete", "stream CLEW_EVT_01 is full: the disk of its server takes no more"),
+        (10109, "sealed", "stream CLEW_EVT_01 refuses commits: sealed (10109)"),
+    ],
+)
+async def test_a_shard_that_would_not_take_a_commit_is_not_ready(clew: Parts, code: int, text: str, said: str):
+    clew.refuses = {"clew.evt.01": ApiError(503, code, text)}
+    ready = await call(clew, "GET", "/readyz", headers={})
+    assert (ready.status, json.loads(ready.body)["reasons"]) == (503, [said])
+
+
+async def test_a_shard_that_answers_no_publish_is_not_ready(clew: Parts):
+    clew.broken = {"clew.evt.00"}
+    ready = await call(clew, "GET", "/readyz", headers={})
+    said = ["stream CLEW_EVT_00 does not answer a publish: no answer came"]
+    assert (ready.status, json.loads(ready.body)["reasons"]) == (503, said)
+
+
+async def test_a_shard_that_was_found_not_to_store_is_not_ready(clew: Parts):
+    clew.full_shards = (1,)
+    ready = await call(clew, "GET", "/readyz", headers={})
+    (said,) = json.loads(ready.body)["reasons"]
+    assert ready.status == 503
+    assert said.startswith("stream CLEW_EVT_01 stores nothing: ")
 
 
 async def test_of_a_body_that_breaks_off_nothing_is_done(clew: Parts):

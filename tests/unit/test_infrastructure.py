@@ -45,7 +45,7 @@ def test_the_containers_of_a_host_run_commands_of_ours_with_settings_of_ours(nam
             assert (INFRA / said["build"]["context"] / said["build"]["dockerfile"]).is_file()
         else:
             assert said["image"] == "nats:2.15.1"
-            assert set(said["environment"]) == PASSWORDS | ROUTES
+            assert set(said["environment"]) == PASSWORDS | ROUTES | {"CLEW_MAX_FILE_STORE"}
             assert (INFRA / "nats" / Path(said["command"][1]).name).is_file()
         for volume in said.get("volumes", ()):
             source = volume.split(":")[0]

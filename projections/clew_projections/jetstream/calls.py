@@ -50,6 +50,11 @@ _JSON: Final = msgspec.json.Encoder()
 class JetStream(Reading):
     """What a connection can ask of JetStream. All calls raise ``Unavailable`` when no answer comes."""
 
+    @property
+    def disconnects(self) -> int:
+        """How often the connection was lost, since the start."""
+        return self._exchange.lost
+
     async def publish(
         self,
         subject: str,

@@ -91,6 +91,7 @@ metrics = setting("metrics", "Where metrics are shown: 'on' the API at /metrics,
 prove_rate = setting("prove_rate", "Threads a second that a projector compares with the log, for ever; 0 is none.")
 verify_every = setting("verify_every", "How often a projector verifies the whole log in the background; 0 is never.")
 stuck_after = setting("stuck_after", "Seconds a projector may stand still before /readyz says no; 0 is for ever.")
+max_file_store = setting("max_file_store", "What each NATS server of your own may keep on its disk, such as 90GB.")
 checkpoints = setting("checkpoints", "How often a checkpoint is signed if anything changed; 0 is never.")
 signing_key = setting("signing_key", "File with the key that signs checkpoints.  [default: signing-key in the data]")
 
@@ -239,7 +240,7 @@ def limiting(function: F) -> F:
 
 def watching(function: F) -> F:
     """The options of whatever can be watched: its metrics, when it is not ready, what it proves and what it logs."""
-    return metrics(stuck_after(log(prove_rate(verify_every(function)))))
+    return metrics(stuck_after(max_file_store(log(prove_rate(verify_every(function))))))
 
 
 def signing(function: F) -> F:

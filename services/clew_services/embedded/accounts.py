@@ -14,16 +14,16 @@ from typing import Final
 USER: Final = "clew"
 """The user with the password, who may do everything."""
 
-_ONE: Final = """\
+_ONE: Final = Template("""\
 no_auth_user: clew
-accounts { clew { jetstream: enabled, users: [{ user: clew }] } }
-"""
+accounts { clew { jetstream: { max_file: $limit }, users: [{ user: clew }] } }
+""")
 # Of those without a password none hears what another sends: who heard a request could answer it in Clew's place.
 _TWO: Final = Template("""\
 no_auth_user: anonymous
 accounts {
   clew {
-    jetstream: enabled
+    jetstream: { max_file: $limit }
     users: [{ user: clew, password: "$password" }]
     exports: [
       { service: "clew.cmd.*.*", accounts: [anonymous] }
@@ -60,9 +60,11 @@ accounts {
 """)
 
 
-def accounts(password: str | None) -> str:
+def accounts(password: str | None, *, limit: int) -> str:
     """The part of the server's configuration that says who may do what; ``password`` is letters and digits.
 
-    Without a password there is no account but Clew's, and whoever connects may do everything.
+    Without a password there is no account but Clew's, and whoever connects may do everything. Clew's account may hold
+    ``limit`` bytes on disk. That limit is the account's and not the server's, as only an account's can be changed while
+    the server runs.
     """
-    return _ONE if password is None else _TWO.substitute(password=password)
+    return (_ONE if password is None else _TWO).substitute(password=password, limit=limit)

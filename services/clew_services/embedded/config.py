@@ -6,17 +6,22 @@ import json
 from pathlib import Path
 from typing import Final
 
+from clew_services.embedded.storage import UNLIMITED
+
 HOST: Final = "127.0.0.1"
 MAX_PAYLOAD: Final = 8 * 1024 * 1024
 
 
-def configuration(data: Path, *, port: int, sync: str) -> str:
+def configuration(data: Path, *, port: int, sync: str, base: str) -> str:
     """The server's configuration file.
 
-    ``port`` 0 lets the server choose, ``sync`` is ``always`` or an interval such as ``2m``. The feature flag
-    keeps the acknowledgement subjects in the form that nats-py can read.
+    ``port`` 0 lets the server choose, ``sync`` is ``always`` or an interval such as ``2m``. ``base`` is the secret path
+    below which the server tells of itself over HTTP, on a port of its choice. The feature flag keeps the
+    acknowledgement subjects in the form that nats-py can read.
     """
     return f"""\
+http: "{HOST}:-1"
+http_base_path: {_quoted(base)}
 listen: "{HOST}:{port or -1}"
 server_name: clew
 ports_file_dir: {_quoted(data)}
@@ -27,7 +32,7 @@ max_payload: {MAX_PAYLOAD}
 max_pending: 64MB
 write_deadline: "10s"
 feature_flags {{ js_ack_fc_v2: false }}
-jetstream {{ store_dir: {_quoted(data / "nats")}, sync_interval: {_quoted(sync)} }}
+jetstream {{ store_dir: {_quoted(data / "nats")}, sync_interval: {_quoted(sync)}, max_file_store: {UNLIMITED} }}
 """
 
 

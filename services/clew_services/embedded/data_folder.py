@@ -39,11 +39,14 @@ async def claim(path: Path) -> DataFolder:
     lock = _opened(path)
     try:
         await _take(lock, path)
+        try:
+            os.truncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        except OSError as fault:
+            raise _not_writable(path, fault) from fault
     except BaseException:
         os.close(lock)
         raise
-    os.truncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return DataFolder(path, lock)
 
 
@@ -52,10 +55,14 @@ def _opened(path: Path) -> int:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as fault:
-        raise CannotStart(
-            f"cannot write to the data folder {path}: {fault.strerror}. Choose another with --data or CLEW_DATA",
-            code="data_not_writable",
-        ) from fault
+        raise _not_writable(path, fault) from fault
+
+
+def _not_writable(path: Path, fault: OSError) -> CannotStart:
+    return CannotStart(
+        f"cannot write to the data folder {path}: {fault.strerror}. Choose another with --data or CLEW_DATA",
+        code="data_not_writable",
+    )
 
 
 async def _take(lock: int, path: Path) -> None:

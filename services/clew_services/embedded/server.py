@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
+import shutil
 from asyncio.subprocess import DEVNULL, Process
+from http.client import HTTPException
 from pathlib import Path
-from signal import SIGKILL, SIGTERM
+from secrets import token_urlsafe
+from signal import SIGHUP, SIGKILL, SIGTERM, Signals
 from typing import Final, Self
+
+import msgspec
+from msgspec import Struct
 
 from clew_services.embedded import binary
 from clew_services.embedded.accounts import USER, accounts
 from clew_services.embedded.binary import CannotStart
 from clew_services.embedded.config import HOST, configuration
 from clew_services.embedded.data_folder import DataFolder, claim
+from clew_services.embedded.storage import UNLIMITED, asked, differs, room
 from clew_services.embedded.tether import tethered
 from clew_services.running.ports import refuse_taken
 from clew_services.running.secret_file import write_secret
@@ -24,8 +32,18 @@ START: Final = 120.0
 """Seconds a server may take to be ready: after a crash it reads its whole store."""
 STOP: Final = 20.0
 """Seconds a server may take to stop before it is killed."""
+LEAST: Final = 1024 * 1024
+"""Bytes that have to be free for a server to start at all."""
 _POLL: Final = 0.01
 _REMEDY: Final = "Choose another port with --nats embedded:PORT or CLEW_NATS (embedded:0 takes any free one)"
+_LOG: Final = logging.getLogger("clew.nats")
+
+
+class Look(Struct, frozen=True, kw_only=True):
+    """What a look at the server found: which write failed, if one did, and how many bytes may still be written."""
+
+    write_error: str | None
+    spare: int
 
 
 class EmbeddedServer:
@@ -47,6 +65,10 @@ class EmbeddedServer:
         self.version = ""
         self._folder: DataFolder | None = None
         self._process: Process | None = None
+        self._store = self.data / "nats"
+        self._monitor = 0
+        self._base = f"/{token_urlsafe(16)}"
+        self._limit = UNLIMITED
 
     @property
     def url(self) -> str:
@@ -68,7 +90,7 @@ class EmbeddedServer:
         """Start the server and return when it takes clients, JetStream recovered.
 
         Raises:
-            CannotStart: no usable program, port taken, folder in use or not writable, or the server gave up.
+            CannotStart: no usable program, port taken, folder in use, not writable or full, or the server gave up.
         """
         program = binary.find()
         self.version = binary.version(program)
@@ -76,17 +98,18 @@ class EmbeddedServer:
         self._folder = held or await claim(self.data)
         try:
             refuse_taken(HOST, self.port, purpose="NATS", remedy=_REMEDY)
-            config = self.data / "nats.conf"
-            write_secret(config, configuration(self.data, port=self.port, sync=self.sync) + accounts(self.password))
+            _refuse_full(self.data)
+            self._configure(UNLIMITED)
             for stale in self.data.glob("*.ports"):
                 stale.unlink()
             with (self.data / "nats-server.err").open("wb") as errors:
                 self._process = await asyncio.create_subprocess_exec(
-                    *tethered([str(program), "-c", str(config)], SIGTERM),
+                    *tethered([str(program), "-c", str(self.data / "nats.conf")], SIGTERM),
                     stdin=DEVNULL, stdout=DEVNULL, stderr=errors, pass_fds=(self._folder.lock,),
                     start_new_session=True,  # Ctrl-C is for us, who stop things in order
                 )  # fmt: skip
-            self.port = await self._ready(self._process)
+            self.port, self._monitor = await self._ready(self._process)
+            await self.look()
         except BaseException:
             await self._stop_process()
             if held is None:
@@ -98,6 +121,30 @@ class EmbeddedServer:
         assert self._process is not None, "not started"
         return await self._process.wait()
 
+    async def look(self) -> Look | None:
+        """Look at server and disk, and have the server keep as much as there is room for; nothing if it is not there.
+
+        It never again writes to a stream to which a write has failed, so it has to be started anew once there is room.
+        """
+        try:
+            said, found = await asyncio.to_thread(lambda: (asked(HOST, self._monitor, self._base), room(self._store)))
+        except (OSError, HTTPException, msgspec.DecodeError) as fault:
+            _LOG.debug("nats-server was not looked at: %s", fault)
+            return None
+        wanted = found.limit(said.held)
+        if differs(self._limit, wanted, said.held):
+            try:
+                self._configure(wanted)
+            except OSError as fault:
+                _LOG.debug("nats-server keeps its limit: %s", fault)  # a disk that is full takes no configuration
+            else:
+                self._signal(SIGHUP)
+        return Look(write_error=said.write_error, spare=found.spare)
+
+    def end(self) -> None:
+        """Have the server end in good order, if it runs; whoever waits for its end may start it again."""
+        self._signal(SIGTERM)
+
     async def stop(self) -> None:
         """Stop the server and release the data folder. Asks first, and kills if it takes too long."""
         await self._stop_process()
@@ -105,8 +152,17 @@ class EmbeddedServer:
 
     def kill(self) -> None:
         """Kill the server where it stands, if it runs."""
+        self._signal(SIGKILL)
+
+    def _signal(self, number: Signals) -> None:
         if self._process is not None:
-            signal(self._process, SIGKILL)
+            signal(self._process, number)
+
+    def _configure(self, limit: int) -> None:
+        general = configuration(self.data, port=self.port, sync=self.sync, base=self._base)
+        text = general + accounts(self.password, limit=limit)
+        write_secret(self.data / "nats.conf", text)
+        self._limit = limit
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -124,16 +180,16 @@ class EmbeddedServer:
         if folder is not None:
             folder.release()
 
-    async def _ready(self, process: Process) -> int:
+    async def _ready(self, process: Process) -> tuple[int, int]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START
         while loop.time() < deadline:
             if process.returncode is not None:
                 raise CannotStart(f"nats-server gave up: {self._last_words()}", code="nats_server_failed")
             with contextlib.suppress(OSError, ValueError):
-                port = _listed_port(self.data / f"nats-server_{process.pid}.ports")
-                await _greeted(port)
-                return port
+                ports = _listed_ports(self.data / f"nats-server_{process.pid}.ports")
+                await _greeted(ports[0])
+                return ports
             await asyncio.sleep(_POLL)
         raise CannotStart(
             f"nats-server was not ready after {START:.0f} s: see {self.data / 'nats-server.log'}",
@@ -150,9 +206,18 @@ class EmbeddedServer:
         return "it left no reason"
 
 
-def _listed_port(file: Path) -> int:
+def _refuse_full(data: Path) -> None:
+    if shutil.disk_usage(data).free < LEAST:
+        raise CannotStart(
+            f"the disk of the data folder {data} is full: make room, or choose another with --data or CLEW_DATA",
+            code="disk_full",
+        )
+
+
+def _listed_ports(file: Path) -> tuple[int, int]:
     listed = json.loads(file.read_text(encoding="utf-8"))
-    return int(listed["nats"][0].rpartition(":")[2])
+    client, monitor = (int(listed[each][0].rpartition(":")[2]) for each in ("nats", "monitoring"))
+    return client, monitor
 
 
 async def _greeted(port: int) -> None:

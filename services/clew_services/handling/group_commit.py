@@ -5,6 +5,9 @@ writer nothing. Once more than that is asked of a shard, nothing is sent until w
 all that has gathered by then goes as one batch of JetStream, every commit with its own guard. A batch is all or
 nothing, and one stale guard refuses it; its members are then sent singly, each to its own outcome, as they are when a
 batch's answer does not come.
+
+A server that runs alone and does not answer may have stopped storing: what is published to it from then on goes through
+a :class:`.write_probe.WriteProbe`, singly, until something is stored.
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ from typing import Final
 
 from clew_events.errors import ClewError
 from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.exchange import Timeout
 from clew_projections.jetstream.messages import Ack, Outgoing
+from clew_services.handling.write_probe import WriteProbe
 from clew_services.observing import NOBODY, Observer
 
 UNDER_WAY: Final = 8
@@ -41,8 +46,10 @@ class _Waiting:
 class ShardWriter:
     """Publishes to one shard, alone or in company; callers cannot tell which."""
 
-    def __init__(self, js: JetStream, observer: Observer = NOBODY) -> None:
+    def __init__(self, js: JetStream, observer: Observer = NOBODY, probe: WriteProbe | None = None) -> None:
+        """``probe`` is for a shard of a server that runs alone."""
         self._js = js
+        self._probe = probe
         self._observer = observer
         self._queue: deque[_Waiting] = deque()
         self._under_way = 0
@@ -50,17 +57,30 @@ class ShardWriter:
         self._pumping = False
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def full(self) -> bool:
+        """Whether the shard was found not to store anything, not long ago."""
+        return self._probe is not None and self._probe.full
+
     async def publish(self, message: Outgoing, timeout: float) -> Ack:
         """The server's answer to a message, as a publish of its own would have got it.
 
         Raises:
+            LogFull: the shard does not store anything.
             Unavailable: no answer came within ``timeout`` seconds of its being sent.
             TooLarge: the server does not take so many bytes.
         """
+        if self._probe is not None and self._probe.in_doubt:
+            ack = await self._probe.publish(message, timeout)
+            if ack is not None:
+                return ack
         if not self._under_way and not self._queue and not self._batch_under_way:
             self._under_way += 1
             try:
                 return await self._js.publish(message.subject, message.body, message.headers, timeout)
+            except Timeout:
+                self._doubt()
+                raise
             finally:
                 self._under_way -= 1
                 self._pump(timeout)
@@ -114,6 +134,8 @@ class ShardWriter:
             if not waiting.answer.done():
                 waiting.answer.set_result(ack)
         except ClewError as fault:
+            if isinstance(fault, Timeout):
+                self._doubt()
             if not waiting.answer.done():
                 waiting.answer.set_exception(fault)
         finally:
@@ -122,10 +144,12 @@ class ShardWriter:
 
     async def _send_batch(self, batch: Sequence[_Waiting], timeout: float) -> None:
         acks: list[Ack] = []
+        silent = False
         try:
             acks = await self._js.publish_batch([each.message for each in batch], timeout)
-        except ClewError:
+        except ClewError as fault:
             acks = []
+            silent = isinstance(fault, Timeout)
         finally:
             self._batch_under_way = False
             self._observer.gathered(len(batch), bool(acks))
@@ -138,7 +162,19 @@ class ShardWriter:
                 for each in reversed(batch):
                     each.alone = True
                     self._queue.appendleft(each)
+            if silent:
+                self._doubt()
             self._pump(timeout)
+
+    def _doubt(self) -> None:
+        """Have everything that waits find out for itself whether anything is stored."""
+        if self._probe is None:
+            return
+        self._probe.in_doubt = True
+        while self._queue:
+            waiting = self._queue.popleft()
+            if not waiting.answer.done():
+                waiting.answer.set_exception(Timeout("no answer", outcome_unknown=waiting.alone))
 
     def _start(self, sending: Coroutine[None, None, None], concerned: Sequence[_Waiting]) -> None:
         task = asyncio.get_running_loop().create_task(sending)

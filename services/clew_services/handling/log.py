@@ -22,16 +22,13 @@ from clew_projections.jetstream.calls import JetStream
 from clew_projections.jetstream.exchange import Timeout
 from clew_projections.jetstream.messages import EXPECTED, MSG_ID, TRACE, Ack, ApiError, Outgoing
 from clew_services.handling.group_commit import ShardWriter
+from clew_services.handling.write_probe import FULL, STALE, LogFull, WriteProbe
 from clew_services.observing import NOBODY, Observer
 
-STALE = frozenset({10071, 10164})
-"""Wrong last sequence: as found in the stream, or among what a replicated stream has in flight."""
 IN_PROCESS = 10158
 """The same message id is being stored this moment."""
 TOO_LARGE = 10054
 TOO_BUSY = 10167
-FULL = frozenset({10047, 10077, 10023, 10028})
-"""Out of storage, or a limit of the stream is reached."""
 
 
 class Appended(Struct, frozen=True):
@@ -54,19 +51,27 @@ class Log:
         js: JetStream,
         shards: int,
         *,
+        replicated: bool = False,
         attempt: float = 2.0,
         deadline: float = 10.0,
         observer: Observer = NOBODY,
     ) -> None:
-        self._writers = [ShardWriter(js, observer) for _ in range(shards)]
+        probes = [None if replicated else WriteProbe(js, shard) for shard in range(shards)]
+        self._writers = [ShardWriter(js, observer, probe) for probe in probes]
         self._attempt = attempt
         self._deadline = deadline
+
+    @property
+    def full(self) -> tuple[int, ...]:
+        """The shards that were found not to store anything, not long ago."""
+        return tuple(shard for shard, writer in enumerate(self._writers) if writer.full)
 
     async def append(self, commit: Commit, expected_seq: int, trace: str | None = None) -> Appended | Behind:
         """Store a commit if the thread's last commit is still the one at ``expected_seq`` (0: it has none).
 
         Raises:
             TooLarge: the commit has more bytes than a stream takes; it is not stored.
+            LogFull: the log takes nothing until there is room.
             Unavailable: not stored, or, if ``outcome_unknown``, perhaps stored; the same command may be sent again.
         """
         address = Address(commit.tenant, commit.thread)
@@ -94,6 +99,8 @@ class Log:
                     ack = await self._writers[shard].publish(message, self._attempt)
             except TimeoutError:
                 unknown, fault = True, Timeout("no answer", outcome_unknown=True)
+            except LogFull as full:
+                raise LogFull(full.message, outcome_unknown=unknown or full.outcome_unknown) from full
             except Unavailable as silence:
                 unknown = unknown or silence.outcome_unknown
                 fault = silence
@@ -118,7 +125,7 @@ def _refusal(error: ApiError, *, unknown: bool) -> Unavailable:
     if error.err_code == TOO_LARGE:
         raise TooLarge("the commit this would make is larger than the log takes")
     if error.err_code in FULL:
-        raise Unavailable(f"the log is full: {error.description}", code="log_full", outcome_unknown=unknown)
+        raise LogFull(f"the log is full: {error.description}", outcome_unknown=unknown)
     if error.err_code in {IN_PROCESS, TOO_BUSY}:
         return Unavailable(error.description, outcome_unknown=True)
     return Unavailable(f"{error.description} ({error.err_code})", outcome_unknown=unknown)

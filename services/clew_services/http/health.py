@@ -9,6 +9,8 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events.errors import ClewError
+from clew_events.subjects import event_stream
+from clew_services.handling.write_probe import trouble
 from clew_services.http.answers import RETRY_AFTER, Answer, json_answer
 from clew_services.http.parts import Parts
 from clew_services.integrity.report import ADVICE
@@ -18,6 +20,11 @@ from clew_services.standstill import Inbox, Standstill
 NOBODY_ASKS: Final = "No projector asks for them: start one with 'clew serve projector', or look why it stopped."
 GETS_NOWHERE: Final = (
     "A projector asks for them and gets nowhere: its log says why; if it says nothing, start it again."
+)
+
+STOPPED: Final = (
+    "nats-server stopped writing to it when the disk was full. 'clew up' restarts its server as soon as there is room; "
+    "restart one of your own."
 )
 
 
@@ -88,7 +95,7 @@ class Liveness:
 
 
 class Readiness:
-    """``GET /readyz``: JetStream answers, all streams and consumers are there, and no projector or inbox is stuck."""
+    """``GET /readyz``: JetStream answers, every shard takes commits, and no projector or inbox is stuck."""
 
     def __init__(self, parts: Parts, stuck_after: float, seconds: float = TIME) -> None:
         """``stuck_after`` is for how many seconds a projector or the inbox may stand still (0: for ever)."""
@@ -120,17 +127,19 @@ class Readiness:
         return await asyncio.shield(self._running)
 
     async def _look(self) -> Found:
-        account, shards, inbox, parked, damage = await asyncio.gather(
+        account, shards, inbox, parked, damage, writes = await asyncio.gather(
             asked(self._parts.js, "INFO", "JetStream", dict, seconds=self._seconds),
             self._progress.look(),
             self._standstill.look(),
             self._parked(),
             self._damage(),
+            self._writes(),
         )
         notes = [f"{parked} threads are parked: 'clew status' names them and says why"] if parked else []
         reasons = [account] if isinstance(account, str) else []
-        for shard in shards:
-            reasons += shard.trouble
+        for shard, refuses in zip(shards, writes, strict=True):
+            # One reason each: who does not answer at all does not answer a publish either.
+            reasons += shard.trouble or refuses
             if shard.state(self._stuck_after) == "stuck":
                 reasons.append(_stuck(shard))
         if inbox.trouble is not None:
@@ -149,6 +158,20 @@ class Readiness:
             parked=parked,
             damage=damage,
         )
+
+    async def _writes(self) -> list[tuple[str, ...]]:
+        """For each shard, why it takes no commits."""
+        shards = range(self._parts.deployment.shards)
+        found = await asyncio.gather(*(trouble(self._parts.js, shard, self._seconds) for shard in shards))
+        silent = self._parts.full_shards
+        return [
+            (reason,)
+            if reason
+            else (f"stream {event_stream(shard)} stores nothing: {STOPPED}",)
+            if shard in silent
+            else ()
+            for shard, reason in enumerate(found)
+        ]
 
     async def _parked(self) -> int | None:
         try:

@@ -29,6 +29,7 @@ from clew_projections.feed.tail import Tail
 from clew_projections.index import WrittenList
 from clew_projections.projecting.parking import Parked
 from clew_services.handling.outcome import Outcome
+from clew_services.handling.write_probe import Publisher
 from clew_services.http.checkpoints import Asked
 from clew_services.integrity.report import Report
 from clew_services.observing import Observer
@@ -91,6 +92,10 @@ class PastQueries(Protocol):
         """Who last set each part of a thread."""
 
 
+class JetStream(Api, Publisher, Protocol):
+    """JetStream, as far as it is asked how it is."""
+
+
 class Shards(Protocol):
     """How the deployment is laid out."""
 
@@ -127,12 +132,17 @@ class Parts(Protocol):
         """What makes audit packs."""
 
     @property
+    @property
     def nc(self) -> LastingClient:
         """The connection to NATS."""
 
     @property
-    def js(self) -> Api:
+    def js(self) -> JetStream:
         """JetStream, for asking how it is."""
+
+    @property
+    def full_shards(self) -> Sequence[int]:
+        """The shards of the log that were found not to store anything, by this process and not long ago."""
 
     async def parked(self) -> Sequence[Parked]:
         """The threads that stand still because their history cannot be folded."""

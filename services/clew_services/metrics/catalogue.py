@@ -214,11 +214,12 @@ INDEX_BYTES: Final = Metric(
 )  # fmt: skip
 STORAGE: Final = Metric(
     name="clew_jetstream_storage_bytes", kind="gauge", source="deployment",
-    help="Bytes that JetStream keeps on disk for Clew's account.",
+    help="Bytes that JetStream keeps on disk for Clew's account, on all servers together.",
 )  # fmt: skip
 STORAGE_LIMIT: Final = Metric(
     name="clew_jetstream_storage_limit_bytes", kind="gauge", source="deployment",
-    help="Bytes that the account may keep on disk. Absent when the account has no limit.",
+    help="Bytes that it may keep there: the account's limit, or else CLEW_MAX_FILE_STORE once for each replica. Absent "
+    "when neither is set.",
 )  # fmt: skip
 DISK_FREE: Final = Metric(
     name="clew_disk_free_bytes", kind="gauge", source="deployment",

@@ -57,8 +57,12 @@ class DeploymentMetrics(Collector):
     What could not be found out is left out, so that no number is older than the scrape; ``clew_ready`` is always there.
     """
 
-    def __init__(self, clew: Clew, readiness: Readiness, index: Folder | None) -> None:
-        """``index`` is where this machine keeps its index, if it has one."""
+    def __init__(self, clew: Clew, readiness: Readiness, index: Folder | None, storage_limit: int = 0) -> None:
+        """``index`` is where this machine keeps its index, if it has one.
+
+        ``storage_limit`` is how many bytes each NATS server may keep, if that is known and the account has no limit.
+        """
+        self._storage_limit = storage_limit
         self._clew = clew
         self._index = index
         self._readiness = readiness
@@ -189,6 +193,9 @@ class DeploymentMetrics(Collector):
         if isinstance(account, str):
             return {}
         limit = account.limits.max_storage
+        if limit <= 0:
+            # What the account keeps is counted on every server that keeps a copy.
+            limit = self._storage_limit * self._clew.deployment.replicas
         known = {catalogue.STORAGE: {"": account.storage}}
         return {**known, catalogue.STORAGE_LIMIT: {"": limit}} if limit > 0 else known
 

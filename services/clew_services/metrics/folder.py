@@ -10,7 +10,10 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from clew_services.metrics.files import Files
 
 FOLDER: Final = "metrics"
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -35,10 +38,18 @@ def buried(environment: Mapping[str, str]) -> None:
         mark_process_dead(environment[PROCESS], environment[VARIABLE])  # type: ignore[no-untyped-call]
 
 
-def named() -> None:
-    """Have this process's files bear its name, if it has one. To be called before anything is counted."""
-    name = os.environ.get(PROCESS)
-    if VARIABLE in os.environ and name:
-        from prometheus_client import values  # noqa: PLC0415 - not before it is known that files are wanted
+def named() -> Files | None:
+    """Have prometheus-client keep what this process counts in files of its own, under its name, if there is a folder.
 
-        values.ValueClass = values.MultiProcessValue(process_identifier=lambda: name)  # type: ignore[no-untyped-call]
+    To be called before anything is counted. Nothing is written unless somebody calls :meth:`.files.Files.write`.
+    """
+    shared = os.environ.get(VARIABLE)
+    if shared is None:
+        return None
+    from prometheus_client import values  # noqa: PLC0415 - not before it is known that files are wanted
+
+    from clew_services.metrics.files import Files, value_class  # noqa: PLC0415 - likewise
+
+    files = Files(Path(shared), os.environ.get(PROCESS) or str(os.getpid()))
+    values.ValueClass = value_class(files)
+    return files

@@ -17,6 +17,7 @@ from clew_services.metrics.instruments import Instruments
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew
+    from clew_services.metrics.files import Files
 
 EVERY: Final = 1.0
 """Seconds between two looks."""
@@ -25,8 +26,10 @@ EVERY: Final = 1.0
 class Sampling:
     """Looks at one composed Clew."""
 
-    def __init__(self, instruments: Instruments, clew: Clew) -> None:
+    def __init__(self, instruments: Instruments, clew: Clew, files: Files | None = None) -> None:
+        """``files`` are written at every look, if what is counted is kept in any."""
         self._clew = clew
+        self._files = files
         self._instruments = instruments
         memory, histories, connection = clew.memory, clew.histories, clew.connection
         self._followed = [
@@ -60,6 +63,8 @@ class Sampling:
             each.take()
         self._instruments.memory_threads.set(len(self._clew.memory))
         self._instruments.connected.set(1 if self._clew.nc.is_connected else 0)
+        if self._files is not None:
+            self._files.write()
 
 
 class _Followed:

@@ -8,11 +8,12 @@ import os
 from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, start_http_server
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from clew_services.http.answers import Answer
+from clew_services.metrics.files import Files
 from clew_services.metrics.folder import VARIABLE
 from clew_services.metrics.instruments import Instruments
 from clew_services.running.ports import refuse_taken
@@ -21,12 +22,26 @@ from clew_services.settings import Address
 _TYPE: Final = (b"content-type", CONTENT_TYPE_LATEST.encode())
 
 
+class _Writer(Collector):
+    """Has no metrics of its own: it is asked before the files are read, and writes what this process has counted."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def collect(self) -> Iterable[Metric]:
+        self._files.write()
+        return ()
+
+
 class Showing:
     """What this process counted, or all processes that share its folder, and what ``more`` collectors find out."""
 
-    def __init__(self, instruments: Instruments, more: Iterable[Collector] = ()) -> None:
+    def __init__(self, instruments: Instruments, more: Iterable[Collector] = (), files: Files | None = None) -> None:
+        """``files`` are those in which this process keeps what it counts, if it keeps it in any."""
         self._registry = CollectorRegistry()
         if VARIABLE in os.environ:
+            if files is not None:
+                self._registry.register(_Writer(files))
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
         else:
             self._registry.register(instruments.registry)

@@ -21,7 +21,7 @@ from clew_projections.packs.checking import Progress, commits
 from clew_projections.packs.reading import Pack
 from clew_projections.proof.links import place_of
 from clew_services.checkpoints.note import VerifierKey
-from clew_services.handling.log import STALE
+from clew_services.handling.write_probe import STALE
 from clew_services.packs.checking import checked
 from clew_services.packs.comparing import Plan, compared
 

@@ -24,6 +24,7 @@ from clew_services.http.serve import serve_http
 from clew_services.integrity.service import serve_audit
 from clew_services.keys import Keys
 from clew_services.metrics.deployment import DeploymentMetrics
+from clew_services.metrics.files import Files
 from clew_services.metrics.folder import named
 from clew_services.metrics.instruments import Instruments
 from clew_services.metrics.sampling import Sampling
@@ -62,14 +63,14 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
     if PROJECTING.issuperset(roles):
         # Where there are too few cores for all, answering comes first: a late projection makes no answer wrong.
         step_back()
-    named()
+    files = named()
     instruments = Instruments()
     tracing, send_off = turned_on(os.environ, name)
     async with (
         until_told(stop) as begun,
         _after(send_off),
         compose.connected(settings.nats_url, name=name, limits=limits, observer=instruments, tracing=tracing) as clew,
-        _shown(clew, instruments, settings, api="api" in roles) as metrics,
+        _shown(clew, instruments, settings, files, api="api" in roles) as metrics,
     ):
         services = [each for role in roles for each in _services(role, clew, keys, settings, facts, metrics=metrics)]
         if not LISTING.isdisjoint(roles):
@@ -79,7 +80,7 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
         begun()
         try:
             watch = partial(_watch_connections, clew)
-            await _together([Sampling(instruments, clew).run, watch, *services], stop, facts)
+            await _together([Sampling(instruments, clew, files).run, watch, *services], stop, facts)
         except ExceptionGroup as group:
             raise _first(group) from group
 
@@ -95,14 +96,16 @@ async def _after(last: Callable[[], None]) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def _shown(
-    clew: compose.Clew, instruments: Instruments, settings: Settings, *, api: bool
+    clew: compose.Clew, instruments: Instruments, settings: Settings, files: Files | None, *, api: bool
 ) -> AsyncIterator[Show | None]:
     """Metrics on an address of their own, or what is to show them on the API's; the API's are the deployment's too."""
     if settings.metrics == "off":
         yield None
         return
     readiness, index = Readiness(clew, settings.stuck_after), clew.index_in(settings.index_folder)
-    showing = Showing(instruments, [DeploymentMetrics(clew, readiness, index)] if api else [])
+    showing = Showing(
+        instruments, [DeploymentMetrics(clew, readiness, index, settings.storage_limit)] if api else [], files
+    )
     if settings.metrics_address is None:
         yield showing.show
         return

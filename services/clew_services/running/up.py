@@ -23,6 +23,7 @@ from clew_services.embedded.data_folder import claim
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.metrics import folder
 from clew_services.running import nats_url
+from clew_services.running.disk_watch import watch_disk
 from clew_services.running.issued_key import issued
 from clew_services.running.ports import refuse_taken
 from clew_services.running.probe import reachable, until_ready
@@ -66,6 +67,8 @@ async def run(settings: Settings, ready: Callable[[Up], None], accept_loss: Coll
         async with asyncio.TaskGroup() as keepers:
             for part in parts:
                 keepers.create_task(keep(part))
+                if isinstance(part, EmbeddedServer):
+                    keepers.create_task(watch_disk(part))
 
 
 async def _start(

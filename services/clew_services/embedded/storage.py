@@ -1,0 +1,112 @@
+"""How much the embedded server may keep on its disk, and what it says of itself over HTTP.
+
+nats-server takes three quarters of what is free when it starts, so that it is allowed less with every start. Clew's
+account gets a limit instead that follows the disk: a tenth is left free, of what JetStream has taken and what it could
+take. JetStream counts messages before compression and does not count what is deleted, so what it holds by its own count
+is asked of it. The limit of an account can be changed while the server runs, unlike that of the server.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+UNLIMITED: Final = 2**60
+RESERVE: Final = 10
+"""One part in so many is left free, of what JetStream has taken and what it could take."""
+LEAST_OF_DISK: Final = 20
+"""One part in so many of the whole disk is left free as well, if that is less than :data:`LEAST`."""
+LEAST: Final = 64 * 1024 * 1024
+_TIMEOUT: Final = 5.0
+_STEP: Final = 1024 * 1024
+_MOST_OF_THEM: Final = 20
+
+
+class Room(Struct, frozen=True, kw_only=True):
+    """Where a store is: bytes that it takes on the disk, bytes that are free there, and bytes of the whole disk."""
+
+    taken: int
+    free: int
+    disk: int
+
+    @property
+    def reserve(self) -> int:
+        """Bytes that are to be left free."""
+        return max((self.taken + self.free) // RESERVE, min(LEAST, self.disk // LEAST_OF_DISK))
+
+    @property
+    def spare(self) -> int:
+        """Bytes that may be written before the reserve is touched."""
+        return max(0, self.free - self.reserve)
+
+    def limit(self, held: int) -> int:
+        """Bytes that JetStream may hold by its own count, if it holds so many now."""
+        return held + self.spare
+
+
+class Said(Struct, frozen=True):
+    """What the server says: bytes that it holds by its own count, and which write failed, if one did."""
+
+    held: int
+    write_error: str | None = None
+
+
+class _Healthz(Struct, frozen=True):
+    error: str = ""
+
+
+class _Jsz(Struct, frozen=True):
+    storage: int = 0
+
+
+def room(store: Path) -> Room:
+    """Look at the disk.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    disk = os.statvfs(store)
+    # A disk that takes no more files takes no more blocks of messages either.
+    free = disk.f_bavail * disk.f_frsize if disk.f_favail or not disk.f_files else 0
+    taken = sum(_taken(folder, files) for folder, _, files in os.walk(store))
+    return Room(taken=taken, free=free, disk=disk.f_blocks * disk.f_frsize)
+
+
+def differs(limit: int, wanted: int, held: int) -> bool:
+    """Whether the limit is worth a change: by a megabyte and a twentieth of what may still come."""
+    return abs(wanted - limit) > max(_STEP, (wanted - held) // _MOST_OF_THEM)
+
+
+def asked(host: str, port: int, base: str) -> Said:
+    """Ask the server. Blocks, for some seconds at most.
+
+    Raises:
+        OSError, HTTPException, DecodeError: it does not answer, or not as it should.
+    """
+    connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
+    try:
+        health = msgspec.json.decode(_get(connection, f"{base}/healthz"), type=_Healthz)
+        store = msgspec.json.decode(_get(connection, f"{base}/jsz"), type=_Jsz)
+    finally:
+        connection.close()
+    return Said(store.storage, health.error if "write error" in health.error else None)
+
+
+def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
+    connection.request("GET", path)
+    return connection.getresponse().read()
+
+
+def _taken(folder: str, files: list[str]) -> int:
+    found = 0
+    for file in files:
+        try:
+            found += os.stat(os.path.join(folder, file)).st_blocks * 512  # noqa: PTH116, PTH118 - there may be very many
+        except OSError:  # gone by now
+            continue
+    return found

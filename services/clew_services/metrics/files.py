@@ -1,0 +1,161 @@
+"""What a process counts, in memory, and written to files now and then for other processes to show.
+
+prometheus-client maps its files into memory. The kernel kills a process that writes to a mapped page for which the disk
+has no room, so these files are written instead: where that fails, numbers are late or lost, and the process goes on.
+Their format is prometheus-client's own, which its ``MultiProcessCollector`` reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+
+_HEAD: Final = 8
+"""Bytes before the first entry; the first four say how many bytes are in use."""
+_NUMBERS: Final = struct.Struct("dd")
+_LOG: Final = logging.getLogger("clew.metrics")
+
+
+class _Cell:
+    """One number, and where it is kept: its name as it stands in the file, and when it was set."""
+
+    __slots__ = ("name", "timestamp", "value")
+
+    def __init__(self, key: str, value: float = 0.0, timestamp: float = 0.0) -> None:
+        encoded = key.encode()
+        self.name = struct.pack("i", len(encoded)) + encoded + b" " * (8 - (len(encoded) + 4) % 8)
+        self.value = value
+        self.timestamp = timestamp
+
+
+class _File:
+    """The numbers of one file. Entries are only ever added, so whoever reads finds each where it was."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._cells: dict[str, _Cell] = {}
+        self._written = b""
+        with contextlib.suppress(FileNotFoundError):
+            for key, value, timestamp, _ in MmapedDict.read_all_values_from_file(path):  # type: ignore[no-untyped-call]
+                self._cells[key] = _Cell(key, value, timestamp)
+
+    def cell(self, key: str) -> _Cell:
+        """The number of a key; 0 if it is new."""
+        return self._cells.get(key) or self._cells.setdefault(key, _Cell(key))
+
+    def write(self) -> None:
+        """Write what has changed.
+
+        Raises:
+            OSError: the disk does not take it. Who reads finds some numbers as they were.
+        """
+        cells = tuple(self._cells.values())
+        entries = b"".join(each.name + _NUMBERS.pack(each.value, each.timestamp) for each in cells)
+        if entries == self._written:
+            return
+        head = struct.pack("ii", _HEAD + len(entries), 0)
+        if self._path.exists():
+            file = os.open(self._path, os.O_WRONLY)
+            try:
+                # How many there are is said last, when they are there.
+                _write(file, entries, _HEAD)
+                _write(file, head, 0)
+            finally:
+                os.close(file)
+        else:
+            fresh = self._path.with_suffix(".new")
+            fresh.write_bytes(head + entries)
+            fresh.replace(self._path)
+        self._written = entries
+
+
+class Files:
+    """The files of this process in the folder that it shares with others, one for each way of adding values up."""
+
+    def __init__(self, folder: Path, process: str) -> None:
+        """``process`` is its name, unique in the folder. What a process of that name counted before is counted on."""
+        self._folder = folder
+        self._process = process
+        self._files: dict[str, _File] = {}
+        self._failing = False
+        self.lock = Lock()
+        """To be held by whoever changes a number."""
+
+    def cell(self, kind: str, key: str) -> _Cell:
+        """The number of a key among those of a kind."""
+        with self.lock:
+            file = self._files.get(kind)
+            if file is None:
+                file = self._files[kind] = _File(self._folder / f"{kind}_{self._process}.db")
+            return file.cell(key)
+
+    def write(self) -> None:
+        """Write what has changed. Where the disk does not take it, that is logged once, and the next time may do."""
+        try:
+            with self.lock:
+                for file in self._files.values():
+                    file.write()
+        except OSError as fault:
+            if not self._failing:
+                _LOG.warning("metrics are not written to %s for now: %s", self._folder, fault)
+            self._failing = True
+        else:
+            self._failing = False
+
+
+def value_class(files: Files) -> type:
+    """What prometheus-client is to keep each number in: a cell of ``files``."""
+
+    class Value:
+        _multiprocess = True
+
+        def __init__(  # noqa: PLR0917 - as prometheus-client calls it
+            self,
+            typ: str,
+            metric_name: str,
+            name: str,
+            labelnames: Sequence[str],
+            labelvalues: Sequence[str],
+            help_text: str,
+            multiprocess_mode: str = "",
+            **_: object,
+        ) -> None:
+            kind = f"{typ}_{multiprocess_mode}" if typ == "gauge" else typ
+            key = mmap_key(metric_name, name, list(labelnames), list(labelvalues), help_text)
+            self._cell = files.cell(kind, key)
+
+        def inc(self, amount: float) -> None:
+            with files.lock:
+                self._cell.value += amount
+                self._cell.timestamp = 0.0
+
+        def set(self, value: float, timestamp: float | None = None) -> None:
+            with files.lock:
+                self._cell.value = value
+                self._cell.timestamp = timestamp or 0.0
+
+        def get(self) -> float:
+            with files.lock:
+                return self._cell.value
+
+        def set_exemplar(self, _: object) -> None:
+            """Exemplars are not kept."""
+
+        def get_exemplar(self) -> None:
+            """There is none."""
+
+    return Value
+
+
+def _write(file: int, data: bytes, offset: int) -> None:
+    while data:
+        written = os.pwrite(file, data, offset)
+        data, offset = data[written:], offset + written
