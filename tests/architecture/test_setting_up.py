@@ -133,4 +133,6 @@ def test_everything_in_the_lock_is_pinned_by_version_and_hash() -> None:
 def test_continuous_integration_runs_what_the_readme_says() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    assert "exec make test" in script.read_text(encoding="utf-8")
+    lines = script.read_text(encoding="utf-8").splitlines()
+    assert "make test" in lines
+    assert lines[-1].startswith("exec make soak SECONDS=")
