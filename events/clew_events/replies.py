@@ -58,15 +58,24 @@ class Entry(Struct, frozen=True, kw_only=True):
     commit: Commit
 
 
+class Missing(Struct, frozen=True, kw_only=True):
+    """Commits that a thread had and the log has not, from number ``first`` to number ``last``."""
+
+    first: int
+    last: int
+
+
 class History(Struct, frozen=True, kw_only=True):
     """A page of a thread's commits in the order asked for.
 
-    ``next`` is the ``start`` of the page after it and ``cursor`` its ``after``, which is found faster; both are null
-    if there is none. Where little of a long history is asked for, a page may have fewer commits than the limit, or
-    none, and still not be the last.
+    ``missing`` has the commits that should stand among these and do not: the log is damaged. ``next`` is the ``start``
+    of the page after it and ``cursor`` its ``after``, which is found faster; both are null if there is none. Where
+    little of a long history is asked for, a page may have fewer commits than the limit, or none, and still not be the
+    last.
     """
 
     commits: tuple[Entry, ...]
+    missing: tuple[Missing, ...] = ()
     next: int | None = None
     cursor: str | None = None
 

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from clew_events.requests import FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
 from clew_events.subjects import Address
-from clew_services.compose import connected
+from clew_services.compose import Clew, connected
 from clew_services.keys import Holder, Keys
 from clew_services.keys.holders import digest
 from support.api import ACME, served
@@ -22,6 +22,7 @@ from support.browser import PATIENCE, chromium, needs_chromium, page_at
 from support.commits import CREATED, added, commit, store
 from support.deployments import deployed
 from support.feeding import Fed, fed_by_hand
+from support.forging import delete, stored
 from support.up import clew
 from support.writers import Writer, message_id, thread_id
 
@@ -35,9 +36,10 @@ expect.set_options(timeout=PATIENCE)
 class Stand:
     """A service with a page, and who writes to it."""
 
-    def __init__(self, url: str, browser: Browser, writer: Writer, fed: Fed) -> None:
+    def __init__(self, url: str, browser: Browser, composed: Clew, fed: Fed) -> None:
         self.url = url
-        self.writer = writer
+        self.composed = composed
+        self.writer = Writer(composed.handler, "acme")
         self.fed = fed
         self._browser = browser
 
@@ -67,7 +69,7 @@ async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand
         url = await stack.enter_async_context(served(composed, keys=keys))
         browser = await stack.enter_async_context(chromium())
         await _many(server.url)
-        yield Stand(url, browser, Writer(composed.handler, "acme"), fed)
+        yield Stand(url, browser, composed, fed)
 
 
 async def _many(url: str) -> None:
@@ -326,6 +328,21 @@ async def test_the_chain_is_recomputed_here_and_a_word_that_was_changed_is_found
         assert (await downloading.value).suggested_filename == f"{thread}.clew.tar.zst"
         verified = clew("verify", "--pack", str(await (await downloading.value).path()))
         assert verified.returncode == 0, verified.stderr
+
+
+async def test_commits_that_the_log_lost_are_shown_in_their_places(stand: Stand) -> None:
+    thread = await story(stand.writer, "thread_with_gaps")
+    await stand.fed.feed()
+    address = Address("acme", thread)
+    lost = await stored(stand.composed, address)
+    await delete(stand.composed, address, lost[3].seq, lost[6].seq)
+    async with stand.entered(f"#thread/{thread}") as page:
+        for n in (4, 7):
+            await expect(page.locator(f"#commit-{n}")).to_contain_text("Missing from the log")
+        await expect(page.locator("#commit-5")).to_contain_text("bot")
+        await page.get_by_role("button", name="Verify the chain").click()
+        await expect(page.locator(".verdict")).to_contain_text("The record does not verify")
+        await expect(page.locator(".verdict")).to_contain_text("Commit 4 does not fit")
 
 
 async def test_a_key_that_is_wrong_or_reaches_less_far_is_told_why(stand: Stand) -> None:

@@ -185,7 +185,12 @@ class Queries:
         since: int | datetime | None = None,
         until: int | datetime | None = None,
     ) -> AsyncIterator[Entry]:
-        """All commits of a history, or all that are asked for, fetched page by page as they are needed."""
+        """All commits of a history, or all that are asked for, fetched page by page as they are needed.
+
+        Raises:
+            Corrupt: one is missing from the log, where it should have come. A page of :meth:`history` names those
+                that are, and has the others.
+        """
         after: str | None = None
         while True:
             page = await self.history(
@@ -198,7 +203,7 @@ class Queries:
                 since=since,
                 until=until,
             )
-            for entry in page.commits:
+            for entry in reading.entries(page, order):
                 yield entry
             if page.cursor is None:
                 return

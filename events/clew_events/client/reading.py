@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -22,7 +22,8 @@ from clew_events.client.answers import (
 from clew_events.difference import Difference
 from clew_events.errors import Corrupt, Fault, TooLarge, Unavailable, from_fault
 from clew_events.listed import ThreadList
-from clew_events.replies import Done, Feed, History, Moment
+from clew_events.queries import Order
+from clew_events.replies import Done, Entry, Feed, History, Moment
 
 T = TypeVar("T")
 _TOO_LARGE: Final = 10054
@@ -108,3 +109,19 @@ def stored(body: bytes) -> int:
             code="inbox_full",
         )
     raise Unavailable(f"the inbox did not take the command: {ack.error.description}", code="inbox_unavailable")
+
+
+def entries(page: History, order: Order) -> Iterator[Entry]:
+    """The commits of a page, as far as none of them is missing from the log.
+
+    Raises:
+        Corrupt: one is, where it should have come.
+    """
+    gap = page.missing[0] if page.missing else None
+    for entry in page.commits:
+        if gap is not None and (entry.commit.n > gap.last if order == "asc" else entry.commit.n < gap.first):
+            break
+        yield entry
+    if gap is not None:
+        which = f"commit {gap.first} is" if gap.first == gap.last else f"commits {gap.first} to {gap.last} are"
+        raise Corrupt(f"{which} missing from the log: 'clew verify' says more", code="missing_commit")

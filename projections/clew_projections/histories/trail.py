@@ -107,6 +107,17 @@ class Trail:
             return Spot(spot.n, found.position.seq) if found.commit.n == spot.n else None
         return None
 
+    async def following(self, hint: ThreadView, n: int) -> Spot | None:
+        """Where the thread's first commit after number ``n`` stands, whatever its number is; nothing if there is none.
+
+        Raises:
+            Corrupt: a stored body cannot be read.
+            Unavailable: the log does not answer.
+        """
+        async for found in self.onward(hint, Spot(n), 1):
+            return Spot(found.commit.n, found.position.seq)
+        return None
+
     async def among(self, address: Address, seqs: Sequence[int]) -> list[Recorded]:
         """The thread's commits at some sequences where it is known to have one.
 
@@ -176,6 +187,30 @@ class Trail:
         return _Link(
             read(stored, self._histories.shard(address)), int(guard) if guard.isascii() and guard.isdecimal() else 0
         )
+
+
+async def unbroken(hint: ThreadView, commits: AsyncIterator[Recorded]) -> AsyncIterator[Recorded]:
+    """A thread's commits from the first on, held to be all that the thread has, up to where ``hint`` stands at least.
+
+    Raises:
+        Corrupt: one of them is missing, at the latest when the one that follows it is asked for.
+    """
+    n = 0
+    async for recorded in commits:
+        if recorded.commit.n != n + 1:
+            raise _lost(hint.id, n + 1, recorded.commit.n - 1)
+        n += 1
+        yield recorded
+    if n < hint.n:
+        raise _lost(hint.id, n + 1, hint.n)
+
+
+def _lost(thread: str, first: int, last: int) -> Corrupt:
+    which = f"commit {first} is" if first >= last else f"commits {first} to {last} are"
+    return Corrupt(
+        f"thread {thread}: {which} missing from the log. 'clew history' shows the others, 'clew verify' says more",
+        code="missing_commit",
+    )
 
 
 def _known(view: ThreadView) -> Mapping[int, int]:

@@ -22,7 +22,7 @@ from clew_events.objects import MessagePage
 from clew_events.past import Then
 from clew_events.queries import AsOf, GetBlame, GetDifference, GetMessageAt, ListMessagesAt
 from clew_events.subjects import Address
-from clew_projections.histories.trail import Spot, Trail
+from clew_projections.histories.trail import Spot, Trail, unbroken
 from clew_projections.present.current import Current
 from clew_projections.present.pages import span
 from clew_projections.render import message_object, thread_object
@@ -30,6 +30,7 @@ from clew_projections.replaying.blame import Blaming
 from clew_projections.replaying.difference import Differing
 from clew_projections.replaying.moment import Folding, messages_of
 from clew_projections.replaying.times import NOW, Moment, hold_reached, moment
+from clew_services.answering.hint import hint_of
 from clew_services.deciding.decide import no_message
 from clew_services.memory import Memory
 
@@ -141,7 +142,8 @@ class Past:
         """
         since, until = moment(query.since, "from", least=0), _or_now(query.until, "to", least=0)
         differing = Differing(Address(tenant, query.thread_id), since, until, LONGEST)
-        await self._read(differing, Address(tenant, query.thread_id), NOW)
+        # Whether a time lies behind the later commit is told by the one after that.
+        await self._read(differing, Address(tenant, query.thread_id), until if since.n is not None else NOW)
         if since.is_behind(until) or differing.turned_round:
             raise Invalid("Invalid 'from': it lies behind 'to'.", param="from")
         self._hold(until, "to", query.thread_id, differing)
@@ -177,8 +179,8 @@ class Past:
     async def _read(
         self, taking: _Taking, address: Address, until: Moment, recent: deque[Recorded] | None = None
     ) -> None:
-        hint = self._memory.recall(address) or await self._current.projected(address)
-        async for recorded in self._trail.onward(hint, Spot(0)):
+        hint = await hint_of(address, self._memory, self._current)
+        async for recorded in unbroken(hint, self._trail.onward(hint, Spot(0))):
             if not taking.add(recorded):
                 return
             if recent is not None:

@@ -32,6 +32,7 @@ from clew_events.subjects import Address
 from clew_projections import feed
 from clew_projections.advancing import advance
 from clew_projections.histories.history import Histories
+from clew_projections.histories.trail import unbroken
 from clew_projections.index import WrittenList
 from clew_projections.present.current import Current
 from clew_projections.present.pages import span
@@ -39,6 +40,7 @@ from clew_projections.present.present import Present
 from clew_projections.render import message_object, thread_object
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.answering import feeding
+from clew_services.answering.hint import hint_of
 from clew_services.answering.history_pages import HistoryPages
 from clew_services.answering.lists import Lists
 from clew_services.answering.past import Past
@@ -178,8 +180,8 @@ class Reader:
         if query.time is not None and query.time.tzinfo is None:
             raise Invalid("Invalid 'time': a time zone is missing, as in '…Z'.", param="time")
         address = Address(tenant, query.thread_id)
-        view = absent(*address)
-        async for recorded in self._histories.after(address, 0):
+        view, hint = absent(*address), await hint_of(address, self._memory, self._current)
+        async for recorded in unbroken(hint, self._histories.after(address, 0)):
             if query.time is not None and recorded.commit.at > query.time:
                 break
             view = advance(view, recorded)

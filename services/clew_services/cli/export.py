@@ -16,7 +16,7 @@ from clew_services.checkpoints import key_file
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.cli import checking, options
 from clew_services.cli.checkpoint_options import key_from, verifier_key
-from clew_services.cli.outcome import print_json
+from clew_services.cli.outcome import EXIT_CODES, print_json
 from clew_services.cli.session import look
 from clew_services.packs.exporting import Exported, Exporter, Progress
 from clew_services.packs.files import Begin, export
@@ -61,6 +61,7 @@ def command(
     another deployment. It is of the log as it is at the start; commits after that are not in it. With --since or
     --until it has the whole histories of the threads that have a commit between the two. The last checkpoint goes
     along, with what proves the histories by it. An export that was killed goes on where it was when it is run again.
+    The exit code is 5 if histories in the log are damaged: they are in the pack as they are.
     """
     if everything and thread is not None:
         raise click.UsageError("either --thread or --all")
@@ -77,16 +78,21 @@ def command(
     found = look(nats, exported)
     if as_json:
         print_json(found)
-        return
+    else:
+        _tell(file, found)
+    if found.misfits:
+        what = f"{found.misfits} messages continue no thread's chain: 'clew verify --pack {file}' says more"
+        click.echo(what, err=True)
+        raise click.exceptions.Exit(EXIT_CODES["corrupt"])
+
+
+def _tell(file: Path, found: Exported) -> None:
     click.echo(f"wrote {file}: {found.threads} threads, {found.commits} commits, {found.bytes} bytes")
     click.echo(f"sha256 of the whole: {found.whole}")
     if found.checkpoint is None:
         click.echo("no checkpoint covers it: its chains can be checked, and nothing more")
     else:
         click.echo(f"covered by checkpoint {found.checkpoint}")
-    if found.misfits:
-        what = f"{found.misfits} messages continue no thread's chain: 'clew verify --pack {file}' says more"
-        click.echo(what, err=True)
 
 
 @contextmanager

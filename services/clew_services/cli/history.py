@@ -11,13 +11,14 @@ import click
 from msgspec.structs import replace
 
 from clew_events.difference import Difference
+from clew_events.errors import Corrupt
 from clew_events.queries import EventType, GetHistory
-from clew_events.replies import Entry, History
+from clew_events.replies import Entry, History, Missing
 from clew_events.subjects import Address
 from clew_projections.replaying.difference import Differing
 from clew_projections.replaying.times import NOW, Moment
 from clew_services.cli import options, telling
-from clew_services.cli.outcome import print_json
+from clew_services.cli.outcome import EXIT_CODES, print_json
 from clew_services.cli.session import Source, consult
 
 _PAGE = 1000
@@ -52,7 +53,10 @@ def command(
     nats: str,
     as_json: bool,
 ) -> None:
-    """Show how a thread came to be what it is: one line per commit, by default the oldest first."""
+    """Show how a thread came to be what it is: one line per commit, by default the oldest first.
+
+    Commits that the log lost are named in their places, and the exit code is then 5.
+    """
     query = GetHistory(
         thread_id=thread,
         start=start,
@@ -72,22 +76,31 @@ def command(
     history, patches = consult(nats, pack, read)
     if as_json:
         print_json(history)
-        return
-    lines: list[str] = []
+    else:
+        telling.show(_lines(history, patches, reverse=reverse))
+    if history.missing:
+        raise click.exceptions.Exit(EXIT_CODES["corrupt"])
+
+
+def _lines(history: History, patches: dict[int, Difference], *, reverse: bool) -> list[str]:
+    told: dict[int, list[str]] = {each.first: [telling.missing(each)] for each in history.missing}
     for entry in history.commits:
+        lines = told.setdefault(entry.commit.n, [])
         lines.append(telling.one_line(entry.commit, entry.hash))
         if (found := patches.get(entry.commit.n)) is not None:
             lines += [*telling.changed(found), ""]
-    telling.show(lines)
+    return [line for n in sorted(told, reverse=reverse) for line in told[n]]
 
 
 async def _all(clew: Source, tenant: str, query: GetHistory, limit: int | None) -> History:
     entries: list[Entry] = []
+    missing: list[Missing] = []
     while True:
         page = await clew.reader.history(tenant, query)
         entries += page.commits
+        missing += page.missing
         if page.cursor is None or (limit is not None and len(entries) >= limit):
-            return History(commits=tuple(entries[:limit]))
+            return History(commits=tuple(entries[:limit]), missing=tuple(missing))
         query = replace(query, start=None, after=page.cursor)
 
 
@@ -98,7 +111,10 @@ async def _patches(clew: Source, address: Address, numbers: set[int]) -> dict[in
     found: dict[int, Difference] = {}
     differing = Differing(address, Moment(n=0), NOW)
     async for recorded in clew.histories.after(address, 0):
-        differing.add(recorded)
+        try:
+            differing.add(recorded)
+        except Corrupt:
+            break  # from here on it cannot be told what changed
         if recorded.commit.n in numbers:
             found[recorded.commit.n] = differing.answer()
         if recorded.commit.n >= max(numbers):

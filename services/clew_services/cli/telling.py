@@ -13,6 +13,7 @@ from clew_events.commit import Commit
 from clew_events.difference import Difference, KeyChange
 from clew_events.objects import Message, TextPart
 from clew_events.past import Origin
+from clew_events.replies import Missing
 from clew_services.cli import display
 from clew_services.cli.changes import in_words
 from clew_services.cli.display import printable
@@ -55,6 +56,12 @@ def one_line(commit: Commit, digest: str, *, exact: bool = False) -> str:
         f"{commit.n:>4}  {click.style(digest[:12], fg='yellow')}  {click.style(time, fg='green')}  "
         f"{click.style(printable(commit.actor), fg='cyan')}  {command}  {what}"
     )
+
+
+def missing(gap: Missing) -> str:
+    """Commits that the log lost, on the line where they should be."""
+    which = str(gap.first) if gap.first == gap.last else f"{gap.first} to {gap.last}"
+    return click.style(f"{which:>4} missing", fg="red", bold=True)
 
 
 def by_line(by: Origin) -> str:

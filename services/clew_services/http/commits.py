@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from clew_events.commit import Position
 from clew_events.events import Event
-from clew_events.replies import Entry, History
+from clew_events.replies import Entry, History, Missing
 
 
 class CommitObject(Struct, frozen=True, kw_only=True):
@@ -39,11 +39,13 @@ class CommitObject(Struct, frozen=True, kw_only=True):
 class CommitPage(Struct, frozen=True, kw_only=True):
     """A page of commits. ``next`` is what to give as ``after`` for the page after it, and null if there is none.
 
-    Where little of a long history is asked for, a page may be empty and still have a ``next``.
+    ``missing`` has the commits that should stand among these and that the log lost. Where little of a long history is
+    asked for, a page may be empty and still have a ``next``.
     """
 
     object: Literal["list"] = "list"
     data: tuple[CommitObject, ...]
+    missing: tuple[Missing, ...]
     first_id: str | None
     last_id: str | None
     has_more: bool
@@ -76,6 +78,7 @@ def commit_page(history: History) -> CommitPage:
     data = tuple(map(commit_object, history.commits))
     return CommitPage(
         data=data,
+        missing=history.missing,
         first_id=data[0].id if data else None,
         last_id=data[-1].id if data else None,
         has_more=history.cursor is not None,

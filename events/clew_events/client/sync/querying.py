@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TypeVar, Unpack
 
 from clew_events.blame import Blame
-from clew_events.client import calls
+from clew_events.client import calls, reading
 from clew_events.client.answers import MessageFound, MessagesFound, MessagesThen, MessageThen, ThreadFound
 from clew_events.client.asking import Asked
 from clew_events.client.querying import PAGE
@@ -189,7 +189,12 @@ class Queries:
         since: int | datetime | None = None,
         until: int | datetime | None = None,
     ) -> Iterator[Entry]:
-        """All commits of a history, or all that are asked for, fetched page by page as they are needed."""
+        """All commits of a history, or all that are asked for, fetched page by page as they are needed.
+
+        Raises:
+            Corrupt: one is missing from the log, where it should have come. A page of :meth:`history` names those
+                that are, and has the others.
+        """
         after: str | None = None
         while True:
             page = self.history(
@@ -202,7 +207,7 @@ class Queries:
                 since=since,
                 until=until,
             )
-            yield from page.commits
+            yield from reading.entries(page, order)
             if page.cursor is None:
                 return
             start, after = None, page.cursor

@@ -41,6 +41,11 @@ export async function walked(api, id, progress, signal) {
       previous = hash;
       found.commits = n;
     }
+    const missing = JSON.parse(page.get("missing"));
+    if (missing.length) {
+      found.broken = { n: missing[0].first, why: "it is missing from the log" };
+      return found;
+    }
     after = JSON.parse(page.get("next"));
     progress(found.commits);
   } while (after !== null);

@@ -10,6 +10,7 @@ export class Commits {
   #signal;
   #pages = new Map();
   #coming = new Map();
+  #missing = new Map(); // from the number of the first to that of the last
 
   /** `arrived` is called when more of them are there, `failed` with what went wrong. */
   constructor(api, id, signal, { arrived, failed }) {
@@ -24,7 +25,7 @@ export class Commits {
   /** Ask how many there are. The newest is then there. */
   async count() {
     const { value } = await this.#api.get(this.#path, { order: "desc", limit: 1 }, this.#signal);
-    for (const commit of value.data) this.take(commit);
+    this.#took(value);
     return this.total;
   }
 
@@ -41,10 +42,16 @@ export class Commits {
     this.total = Math.max(this.total, commit.n);
   }
 
+  /** Whether the thread had this one, and the log has lost it. */
+  isMissing(n) {
+    return this.#among(n, n) > 0;
+  }
+
   /** Have those from one number to another, and one more page at most. */
   want(from, to) {
     const first = Math.floor((Math.max(1, from) - 1) / PAGE);
     const last = Math.floor((Math.min(this.total, to) - 1) / PAGE);
+    if (!this.total) return;
     for (let place = first; place <= last; place++) this.#read(place);
   }
 
@@ -55,7 +62,8 @@ export class Commits {
   }
 
   #read(place) {
-    const expected = Math.min(PAGE, this.total - place * PAGE);
+    const [first, last] = [place * PAGE + 1, Math.min(this.total, (place + 1) * PAGE)];
+    const expected = last - first + 1 - this.#among(first, last);
     if ((this.#pages.get(place)?.size ?? 0) >= expected) return Promise.resolve();
     if (!this.#coming.has(place)) {
       this.#coming.set(place, this.#page(place).finally(() => this.#coming.delete(place)));
@@ -68,11 +76,26 @@ export class Commits {
       const after = place * PAGE || null;
       const { value } = await this.#api.get(this.#path, { order: "asc", limit: PAGE, after }, this.#signal);
       this.#make(place);
-      for (const commit of value.data) this.take(commit);
+      this.#took(value);
       this.arrived();
     } catch (fault) {
       if (!brokenOff(fault)) this.failed(fault);
     }
+  }
+
+  #took(page) {
+    for (const commit of page.data) this.take(commit);
+    for (const { first, last } of page.missing) {
+      this.#missing.set(first, last);
+      this.total = Math.max(this.total, last);
+    }
+  }
+
+  // How many from one number to another are missing.
+  #among(from, to) {
+    let count = 0;
+    for (const [first, last] of this.#missing) count += Math.max(0, Math.min(to, last) - Math.max(from, first) + 1);
+    return count;
   }
 
   // Of a thread with a million commits nobody looks at all of them at once.

@@ -76,7 +76,7 @@ export function moment(commits, moved) {
       ...Array.from({ length: drawn }, (_, index) => {
         const commit = commits.get(index + 1);
         const x = place(index + 1);
-        return svg("line", { class: `tick ${commit ? sort(commit) : ""} ${index + 1 <= at ? "past" : ""}`, x1: x, x2: x, y1: 1, y2: 11 });
+        return svg("line", { class: `tick ${commit ? sort(commit) : commits.isMissing(index + 1) ? "missing" : ""} ${index + 1 <= at ? "past" : ""}`, x1: x, x2: x, y1: 1, y2: 11 });
       }),
     );
   }

@@ -34,10 +34,11 @@ export function timeline(commits, chosen) {
   function row(place) {
     const n = commits.total - place;
     const commit = commits.get(n);
+    const missing = !commit && commits.isMissing(n);
     const option = h(
       "div",
       {
-        class: `commit ${commit ? sort(commit) : "unread"}`,
+        class: `commit ${commit ? sort(commit) : missing ? "missing" : "unread"}`,
         role: "option",
         id: `commit-${n}`,
         "aria-selected": String(n === at),
@@ -46,7 +47,7 @@ export function timeline(commits, chosen) {
         onclick: () => chosen(n, true),
       },
       h("span", { class: "knot", "aria-hidden": "true" }),
-      h("span", { class: "did" }, commit ? line(did(commit)) : "…"),
+      h("span", { class: "did" }, commit ? line(did(commit)) : missing ? "Missing from the log" : "…"),
       h(
         "span",
         { class: "by" },
