@@ -15,7 +15,8 @@ import zstandard
 from click.testing import CliRunner, Result
 
 from clew_events.errors import Corrupt, Invalid
-from clew_events.subjects import Address, event_stream
+from clew_events.subjects import Address, event_stream, shard_of
+from clew_projections.jetstream.messages import Stored
 from clew_projections.packs import writing
 from clew_projections.packs.form import Scope
 from clew_projections.packs.reading import Pack
@@ -30,10 +31,11 @@ from clew_services.http.app import create_app
 from clew_services.packs.checking import Checked, checked
 from clew_services.packs.exporting import Exported, Exporter
 from clew_services.packs.files import export
+from clew_services.packs.importing import Importer
 from clew_services.settings import Settings
 from support import forging
 from support.asgi import IN, KEYS
-from support.packing import contents
+from support.packing import contents, written
 from support.writers import Writer, message_id
 
 KEY = SigningKey(bytes(range(32)))
@@ -256,6 +258,15 @@ async def test_a_log_that_was_tampered_with_is_told_from_its_pack_as_from_the_se
         await exported(clew, tmp_path / "part", Scope(tenant="acme"))
     made = await exported(clew, tmp_path / "pack", checkpoint=False)
     assert made.misfits == 1
+    again = await cli("export", "--all", "--without-checkpoint", "--out", str(tmp_path / "again"))
+    assert (again.exit_code, "1 messages continue no thread's chain" in again.stderr) == (5, True)
+    shown = [
+        await cli("history", address.thread, "--tenant", "acme", *said)
+        for said in ((), ("--pack", str(tmp_path / "pack")))
+    ]
+    assert [each.exit_code for each in shown] == [5, 5]
+    assert shown[0].stdout == shown[1].stdout
+    assert [line.split()[:2] for line in shown[0].stdout.splitlines()][1] == ["2", "missing"]
     server = await cli("verify", "--all", "--json")
     pack = await cli("verify", "--pack", str(tmp_path / "pack"), "--json")
     # Besides, the server has its checkpoint at hand, and this pack was told to take none along.
@@ -270,6 +281,47 @@ async def test_a_log_that_was_tampered_with_is_told_from_its_pack_as_from_the_se
     await exported(clew, tmp_path / "acme", Scope(tenant="acme"), checkpoint=False)
     named = {finding.thread for finding in check(tmp_path / "acme", kept).verified.findings}
     assert named == {THREADS[4], THREADS[5]}
+
+
+async def test_a_pack_that_nothing_signed_speaks_for_does_not_pass_with_a_key(
+    clew: Clew, deployment, tmp_path: Path
+) -> None:
+    cli, key, kept = Cli(deployment.url), str(KEY.verifier), await kept_now(clew, heads=True)
+    address = Address("acme", THREADS[2])
+    late = (await forging.stored(clew, Address("acme", THREADS[2])))[-1].seq
+    for name, scope in (("thread", Scope(tenant="acme", thread=address.thread)), ("all", Scope())):
+        await exported(clew, tmp_path / name, scope, checkpoint=False)
+        assert codes(tmp_path / name) == {"no_checkpoint"}
+        assert codes(tmp_path / name, kept) == set()
+        refused = await cli("verify", "--pack", str(tmp_path / name), "--key", key)
+        assert (refused.exit_code, "no_checkpoint" in refused.stdout) == (5, True)
+        without = await cli("verify", "--pack", str(tmp_path / name))
+        assert (without.exit_code, "no checkpoint covers them" in without.stdout) == (0, True)
+    with pytest.raises(Corrupt, match="no_checkpoint"):
+        await Importer(clew.js, clew.histories).plan(
+            Pack(tmp_path / "all"), key=KEY.verifier, checking=print, comparing=print
+        )
+
+    # Written anew from the first commit, with the checkpoint left out.
+    forged = forging.rechained(await forging.bodies(clew, address), b"sales", b"nobod")
+    rewritten = [
+        Stored(each.seq, each.subject, body, {})
+        for each, body in zip(await forging.stored(clew, address), forged, strict=True)
+    ]
+    shards: list[list[Stored]] = [[], []]
+    shards[shard_of(address.thread, 2)] = rewritten
+    scope = Scope(tenant="acme", thread=address.thread)
+    written(tmp_path / "forged", shards, scope=scope, ends=[late, late])
+    assert codes(tmp_path / "forged") == {"no_checkpoint"}
+    assert "rewritten" in codes(tmp_path / "forged", kept)
+
+    # A checkpoint that is older than all of it is signed rightly, and says nothing.
+    made = await Writer(clew.handler, "acme").create("thread_young")
+    assert made.n == 1
+    await exported(clew, tmp_path / "young", Scope(tenant="acme", thread="thread_young"))
+    assert codes(tmp_path / "young") == {"not_covered"}
+    unkeyed = await cli("verify", "--pack", str(tmp_path / "young"))
+    assert (unkeyed.exit_code, "0 of 1 commits are what checkpoint 1 says" in unkeyed.stdout) == (0, True)
 
 
 async def test_a_pack_is_held_against_a_checkpoint_that_was_kept(clew: Clew, tmp_path: Path) -> None:

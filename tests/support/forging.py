@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from clew_events.codec import decode, encode
@@ -93,3 +94,24 @@ def flip(data: Path, written: bytes, offset: int) -> None:
 
 def _fields(commit: object) -> dict[str, object]:
     return {name: getattr(commit, name) for name in commit.__struct_fields__}  # type: ignore[attr-defined]
+
+
+async def put_back(clew: Clew, stream: str, messages: Sequence[tuple[str, bytes]]) -> None:
+    """Delete a stream and make it anew with the same configuration and consumers, and with other messages."""
+    config = (await clew.js.api(f"STREAM.INFO.{stream}"))["config"]
+    listed = (await clew.js.api(f"CONSUMER.LIST.{stream}"))["consumers"]
+    assert isinstance(listed, list)
+    await clew.js.api(f"STREAM.DELETE.{stream}")
+    await clew.js.api(f"STREAM.CREATE.{stream}", config)
+    for consumer in listed:
+        request = {"stream_name": stream, "config": consumer["config"]}
+        await clew.js.api(f"CONSUMER.CREATE.{stream}.{consumer['name']}", request)
+    for subject, body in messages:
+        assert (await clew.js.publish(subject, body)).error is None
+
+
+async def held(clew: Clew, stream: str) -> list[tuple[str, bytes]]:
+    """All that a stream holds: subjects and bodies."""
+    found, more = await clew.js.after(stream, ">", 1)
+    assert not more
+    return [(each.subject, each.body) for each in found]

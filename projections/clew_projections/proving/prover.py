@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from clew_events.subjects import Address
+from clew_events.subjects import Address, event_stream
 from clew_projections.finding import Finding
-from clew_projections.jetstream.calls import JetStream
+from clew_projections.jetstream.calls import JetStream, stream_state
 from clew_projections.proving.comparing import Compared, Comparing
 from clew_projections.proving.indexed import Indexed
 from clew_projections.proving.strays import Strays
@@ -35,6 +35,7 @@ class Prover:
         self._sweep = sweep
         self._strays = strays
         self._indexed = indexed
+        self._unmet: dict[int, int] = {}
 
     async def thread(self, address: Address) -> Compared:
         """One thread.
@@ -55,18 +56,30 @@ class Prover:
             yield await self.thread(address)
             return
         for shard in range(self._shards):
+            # Every thread is a subject. More are there by the end of the sweep, and each is met where it began.
+            self._unmet[shard] = (await stream_state(self._js, event_stream(shard))).num_subjects
             async with aclosing(self._sweep.shard(shard, tenant)) as found:
                 async for compared in found:
+                    self._unmet[shard] -= 1
                     yield compared
 
     async def rest(self, *, tenant: str | None = None) -> AsyncIterator[Finding]:
         """What is there that follows from nothing, and, of all tenants, what the index counts otherwise than it is.
+
+        After all of :meth:`prove`, also that it met fewer threads than the log has.
 
         Raises:
             Unavailable: the log, a bucket or the index does not answer.
         """
         async for found in self._strays.find(tenant):
             yield found
+        for shard, count in self._unmet.items() if tenant is None else ():
+            if count > 0:
+                what = (
+                    f"{count} threads of shard {shard} have commits in the log and no first one, so they were not "
+                    "compared: 'clew verify --all' names them"
+                )
+                yield Finding(tenant="", thread="", code="missing", what=what, shard=shard)
         if self._indexed is not None and tenant is None:
             async for found in self._indexed.rest():
                 yield found

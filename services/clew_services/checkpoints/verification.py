@@ -33,8 +33,10 @@ class Verification(Struct, frozen=True):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All that was found."""
-        return (*self.verified.findings, *self.positions, *self.walked.findings)
+        """All that was found, each once."""
+        told = {(each.code, each.shard) for each in self.verified.findings}
+        positions = (each for each in self.positions if (each.code, each.shard) not in told)
+        return (*self.verified.findings, *positions, *self.walked.findings)
 
 
 class RecordVerifier:
@@ -78,7 +80,7 @@ class RecordVerifier:
         """All of the log, with all checkpoints from the first on; or what a ``tenant`` has in it.
 
         Raises:
-            NotFound: the tenant has no threads.
+            NotFound: the log has threads, and none of them is the tenant's.
             Unavailable: JetStream does not answer, or the index cannot be read.
         """
         positions = await self._witnesses.positions()
@@ -88,7 +90,8 @@ class RecordVerifier:
         verified = await self._comparison.whole(_marks(walked), extents, tenant=tenant, progress=progress)
         cut_off = tuple(check_positions(positions, [each.last_seq for each in extents]))
         found = Verification(verified, walked, cut_off)
-        if tenant is not None and not verified.threads and not found.findings:
+        others = any(each.last_seq for each in extents)
+        if tenant is not None and others and not verified.threads and not found.findings:
             raise NotFound(f"tenant '{tenant}' has no threads", code="tenant_not_found")
         return found
 

@@ -151,7 +151,10 @@ def _show(proved: _Proved, drawn: dict[str, int], *, repair: bool, as_json: bool
         said = "repaired" if each.repaired else "NOT repaired"
         click.echo(f"{said}: thread {each.thread} of {each.tenant}: {display.printable('; '.join(each.why))}")
     if any(each.code == INDEX_DRIFT for each in proved.findings):
-        click.echo("the index of this machine is not what follows from the log: 'clew rebuild index' makes it anew")
+        click.echo(
+            "the index of this machine is not what follows from the log: see by 'clew verify --all' whether the log "
+            "lost what the index has; if not, 'clew rebuild index' makes it anew"
+        )
     what = "the buckets and the index are" if proved.indexed else "the buckets are"
     said = ", ".join(f"{count} {name}" for name, count in counts.items())
     found = f"{proved.drifted} findings" + (f", {proved.unrepaired} not repaired" if repair else "")
