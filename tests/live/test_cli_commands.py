@@ -67,7 +67,7 @@ def test_a_thread_is_created_changed_shown_and_ended(cli: Cli) -> None:
     assert cli.json("thread", "delete", thread)["deleted"] == {
         "id": thread, "object": "thread.deleted", "deleted": True
     }  # fmt: skip
-    assert "thread_not_found" in cli.refused(1, "thread", "get", thread)
+    assert "thread_not_found" in cli.refused(6, "thread", "get", thread)
 
 
 def test_a_thread_comes_from_a_file_or_from_standard_input(cli: Cli, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_replay_shows_a_thread_as_it_was(cli: Cli) -> None:
     assert cli.json("replay", thread, "--at", second["commit"]["at"])["thread"]["metadata"] == {"a": "2"}
     assert cli.json("replay", thread)["thread"] is None
     assert "(deleted)" in cli.done("replay", thread)
-    assert "moment_not_found" in cli.refused(1, "replay", thread, "--at", "9")
+    assert "moment_not_found" in cli.refused(6, "replay", thread, "--at", "9")
     assert "neither a commit's number nor a time" in cli.refused(2, "replay", thread, "--at", "yesterday")
 
 
@@ -139,7 +139,7 @@ def test_tenants_do_not_see_each_other_s_threads(cli: Cli) -> None:
     thread = cli.json("thread", "create", "--tenant", "acme")["thread"]["id"]
     cli.done("thread", "get", thread, "--tenant", "acme")
     for words in (("thread", "get"), ("history",), ("replay",)):
-        assert thread in cli.refused(1, *words, thread, "--tenant", "umbrella")
+        assert thread in cli.refused(6, *words, thread, "--tenant", "umbrella")
     assert "a tenant is" in cli.refused(2, "thread", "get", thread, "--tenant", "a.>")
 
 
@@ -177,7 +177,8 @@ def test_a_history_that_was_altered_is_named_and_the_exit_code_says_so(tmp_path:
     with running_up(tmp_path / "data", env={"CLEW_CHECKPOINTS": "0"}) as up:
         cli = Cli(up)
         whole, altered = (cli.json("thread", "create")["thread"]["id"] for _ in range(2))
-        assert cli.json("verify", "--all") == {"threads": 2, "commits": 2, "checkpoints": 0, "findings": []}
+        checked = {"threads": 2, "commits": 2, "checkpoints": 0, "covered": 0, "checkpoint": None, "findings": []}
+        assert cli.json("verify", "--all") == checked
         subject = event_subject(shard_of(altered, 2), Address("default", altered))
 
         async def forge() -> None:
@@ -193,7 +194,8 @@ def test_a_history_that_was_altered_is_named_and_the_exit_code_says_so(tmp_path:
         assert "every chain is whole" in cli.done("verify", whole)
         assert "2 threads" in cli("verify", "--all").stdout
         assert "what follows from the log" in cli.done("prove", whole)
-        assert "0 threads" in cli.done("verify", "--tenant", "nobody")
+        for command in ("verify", "prove"):
+            assert "tenant 'nobody' has no threads" in cli.refused(6, command, "--tenant", "nobody")
 
 
 @pytest.mark.parametrize("words", [("status",), ("thread", "get", "thread_x")])

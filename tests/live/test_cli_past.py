@@ -100,7 +100,7 @@ def test_a_state_is_the_thread_with_its_messages_then(cli: Cli, thread: str) -> 
     assert "second" in shown
     assert r"Hi\x1b[31m" in shown
     assert "(deleted)" in "\n".join(cli.lines("state", thread, "--as-of", "5"))
-    assert "thread_not_found" in cli.refused(1, "state", thread)
+    assert "thread_not_found" in cli.refused(6, "state", thread)
     assert "5 commits" in cli.refused(1, "state", thread, "--as-of", "6")
     assert "neither" in cli.refused(2, "state", thread, "--as-of", "0")
 
@@ -123,7 +123,7 @@ def test_blame_answers_who_removed_a_key(cli: Cli, thread: str) -> None:
     assert any("deleted by tester" in line for line in lines)
     earlier = cli.json("blame", thread, "--as-of", "1")
     assert [key["key"] for key in earlier["metadata"]] == ["plan"]
-    assert "thread_nobody" in cli.refused(1, "blame", "thread_nobody")
+    assert "thread_nobody" in cli.refused(6, "blame", "thread_nobody")
 
 
 def test_following_shows_commits_as_they_happen(cli: Cli, up: Up, tmp_path: Path) -> None:

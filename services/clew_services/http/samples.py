@@ -81,6 +81,7 @@ _COMMIT: Final = {
 COMMITS: Final = {
     "object": "list",
     "data": [_COMMIT],
+    "missing": [],
     "first_id": "2-4711",
     "last_id": "2-4711",
     "has_more": False,
