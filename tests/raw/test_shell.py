@@ -45,7 +45,7 @@ def test_the_shell_program_does_its_work_once_however_often_it_runs(server: Clew
     assert first.stdout == second.stdout
     made, reply = first.stdout.splitlines()
     thread = made.removeprefix("made ")
-    assert json.loads(reply.removeprefix("MSG: "))["ok"]["thread"]["metadata"] == {"order": "1042", "paid": "yes"}
+    assert json.loads(reply.removeprefix("MSG: "))["ok"]["thread"]["metadata"] == {"paid": "yes"}
     with connect(server.nats_url) as clew:
         commits = [entry.commit for entry in clew.iter_history(thread)]
     assert [(commit.command, commit.id) for commit in commits][1:] == [("UpdateThread", "paid-1042")]
