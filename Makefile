@@ -40,7 +40,7 @@ bench-peers: $(INSTALLED) ## Race Clew and others on this machine, and write ben
 	@$(BIN)/python -m bench.peers $(ARGS)
 
 schema: $(INSTALLED) ## Write docs/contract anew from the types
-	@$(BIN)/python -m clew_events.contract docs/contract
+	@$(BIN)/python -m clew_events.contract.contract_files docs/contract
 
 lock: $(INSTALLED) ## Write requirements.lock anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \

@@ -23,7 +23,7 @@ from clew_events.commit import FORMAT, Commit, Position, Recorded
 from clew_events.content import Message, Text, ToolResources
 from clew_events.events import Event, MessageAdded, ThreadCreated
 from clew_events.ids import derived, message_id
-from clew_events.listing import ActorTest, Condition, ListThreads, MetadataTest, NumberTest
+from clew_events.list_query import ActorTest, Condition, ListThreads, MetadataTest, NumberTest
 from clew_events.subjects import shard_of
 from clew_projections.index import IndexReader, open_for_reading, open_for_writing
 

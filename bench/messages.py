@@ -20,11 +20,11 @@ from clew_events.commit import FORMAT, Commit
 from clew_events.content import Message, Text, ToolResources
 from clew_events.events import Event, MessageAdded, ThreadCreated
 from clew_events.subjects import command_subject, query_subject
-from clew_projections.advancing import advance
+from clew_projections.apply import advance
 from clew_projections.views import ThreadView, absent
 from clew_services import compose
 from clew_services.compose import Clew
-from clew_services.handling.log import Appended, Log
+from clew_services.eventstore.append import Appended, Log
 
 TENANT = "bench"
 SHORT, LONG = 10, 100_000

@@ -8,12 +8,12 @@ from itertools import count
 from pathlib import Path
 
 from bench.load import Measured
-from clew_projections.packs.form import Scope
-from clew_projections.packs.reading import Pack
+from clew_projections.packs.layout import Scope
+from clew_projections.packs.pack import Pack
 from clew_services.compose import Clew
-from clew_services.packs.checking import checked
-from clew_services.packs.exporting import Exporter
-from clew_services.packs.files import export
+from clew_services.packs.check_pack import checked
+from clew_services.packs.exporter import Exporter
+from clew_services.packs.pack_files import export
 
 _NUMBERS = count()
 

@@ -13,9 +13,10 @@ from bench.lane import SHARDS, Lane, in_turn
 from bench.load import Measured
 from clew_events.commands import CreateThread, UpdateThread
 from clew_events.subjects import event_stream
-from clew_services import compose, streams
+from clew_services import compose
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.eventstore import provision
 
 CROWD = 500
 
@@ -26,7 +27,7 @@ async def projecting(threads: int, commits: int) -> Lane:
     with TemporaryDirectory(prefix="clew-bench-") as data:
         async with EmbeddedServer(Path(data), port=0, sync="2m") as server:
             async with compose.connection(server.url, name="init") as made:
-                await streams.init(made.js, shards=SHARDS, max_msg_size=made.nc.max_payload)
+                await provision.init(made.js, shards=SHARDS, max_msg_size=made.nc.max_payload)
             async with compose.connected(server.url, name="bench") as clew:
                 for start in range(0, threads, CROWD):
                     await asyncio.gather(*(_thread(clew, commits) for _ in range(start, min(threads, start + CROWD))))

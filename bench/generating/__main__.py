@@ -12,8 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench.generating.planning import Plan
 from bench.generating.writing import Generated, generate
-from clew_services import compose, streams
+from clew_services import compose
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.eventstore import provision
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,7 +45,7 @@ async def _into_folder(data: Path, shards: int, plan: Plan) -> Generated:
 async def _into(url: str, shards: int, plan: Plan) -> Generated:
     columns = (TextColumn("commits"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with compose.connection(url, name="generator") as made:
-        await streams.init(made.js, shards=shards, max_msg_size=made.nc.max_payload)
+        await provision.init(made.js, shards=shards, max_msg_size=made.nc.max_payload)
         with Progress(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task("commits", total=plan.commits)
             return await generate(made.js, shards, plan, lambda done: progress.update(task, completed=done))

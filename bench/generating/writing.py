@@ -19,10 +19,11 @@ from msgspec import Struct
 from bench.generating.inventing import Thread
 from bench.generating.planning import Plan, Planned, planned
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_projections.jetstream.calls import JetStream
-from clew_projections.jetstream.messages import EXPECTED, MSG_ID, Outgoing
-from clew_services import compose, streams
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.stream_messages import EXPECTED, MSG_ID, Outgoing
+from clew_services import compose
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.eventstore import provision
 
 BATCH: Final = 500
 FIRST_FEW: Final = 5
@@ -71,7 +72,7 @@ async def generated(data: Path, plan: Plan, *, shards: int = 4) -> AsyncIterator
     """A server on a fresh folder, with a planned log; it goes on until the end of the block."""
     async with EmbeddedServer(data, port=0, sync="2m") as server:
         async with compose.connection(server.url, name="generator") as made:
-            await streams.init(made.js, shards=shards, max_msg_size=made.nc.max_payload)
+            await provision.init(made.js, shards=shards, max_msg_size=made.nc.max_payload)
             result = await generate(made.js, shards, plan)
         yield server, result
 

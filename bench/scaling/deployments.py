@@ -16,10 +16,10 @@ from bench.generating.writing import generated
 from bench.lane import SHARDS
 from bench.service import KEY, memory, service
 from clew_events.subjects import Address
-from clew_projections.index.folder import Folder
-from clew_projections.index.ledger import notes
+from clew_projections.index.index_folder import Folder
+from clew_projections.index.notes import notes
 from clew_services import compose
-from clew_services.running.status import status
+from clew_services.process.deployment_status import status
 
 TENANT: Final = "acme"
 PATIENCE: Final = 3600.0

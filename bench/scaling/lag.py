@@ -19,7 +19,7 @@ from bench.scaling.lanes import BODY
 from bench.service import at_rest, service
 from clew_events.replies import DoneReply
 from clew_events.subjects import command_subject
-from clew_projections.buckets.keys import bucket_names
+from clew_projections.kv.key_names import bucket_names
 
 SHARE: Final = 0.5
 """Of the rate that was reached before."""

@@ -18,8 +18,8 @@ from bench.load import Measured, closed_loop, middle
 from bench.scaling.deployments import PATIENCE, TENANT, WITH, addresses
 from bench.service import Service, at_rest, memory, service
 from clew_events.subjects import Address, command_subject, query_subject
-from clew_projections.jetstream import together
-from clew_projections.present import projected
+from clew_projections.nats import newest_reads
+from clew_projections.state import from_views
 from clew_services import compose
 from clew_services.compose import Clew
 
@@ -73,7 +73,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
 async def compared(few: tuple[Path, int], many: tuple[Path, int], seconds: float) -> Comparison:
     """All kinds of requests to two deployments that were made before, given as folder and number of threads."""
-    projected.SEEN = together.REMEMBERED = 0  # type: ignore[misc]  # of this process; the services remember
+    from_views.SEEN = newest_reads.REMEMBERED = 0  # type: ignore[misc]  # of this process; the services remember
     async with AsyncExitStack() as stack:
         both = [await _target(stack, *each) for each in (few, many)]
         found = []

@@ -17,8 +17,8 @@ from msgspec import Struct
 from bench.scaling.deployments import PATIENCE, TENANT, WITH, index_of
 from bench.service import computed, descendants, memory, service
 from clew_events.subjects import query_subject
-from clew_projections.index.ledger import notes
-from clew_projections.index.snapshots import Snapshots
+from clew_projections.index.notes import notes
+from clew_projections.indexer.snapshots import Snapshots
 from clew_services import compose
 
 

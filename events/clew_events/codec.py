@@ -16,7 +16,7 @@ import msgspec
 from clew_events.commit import FORMAT, Commit, Position, Recorded, body_hash
 from clew_events.errors import Corrupt
 from clew_events.events import Event
-from clew_events.upcasting import UPCASTERS, Json, Upcaster, upcast
+from clew_events.upcast import UPCASTERS, Json, Upcaster, upcast
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(Commit)

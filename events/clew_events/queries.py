@@ -7,9 +7,9 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
-from clew_events.checkpoints import GetCheckpoint, GetProof, ListCheckpoints
+from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.ids import CURSOR_PATTERN, MessageId, ThreadId
-from clew_events.listing import ListThreads
+from clew_events.list_query import ListThreads
 from clew_events.requests import Request
 
 Consistency = Literal["strong", "eventual"]

@@ -12,14 +12,12 @@ from typing import Literal
 
 from msgspec import Struct
 
-from clew_events.blame import Blame
-from clew_events.checkpoints import CheckpointPage, KeptProof, SignedCheckpoint
+from clew_events.audit_replies import Blame, Difference, Then
+from clew_events.checkpoint_messages import CheckpointPage, KeptProof, SignedCheckpoint
 from clew_events.commit import Commit, Position
-from clew_events.difference import Difference
 from clew_events.errors import Fault
-from clew_events.listed import ThreadList
+from clew_events.list_reply import ThreadList
 from clew_events.objects import Gone, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
-from clew_events.past import Then
 
 
 class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,70 +8,67 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from clew_events.subjects import event_stream
-from clew_projections.buckets.bucket import Bucket
-from clew_projections.buckets.checkpoint import Checkpoint
-from clew_projections.buckets.doubt import Doubts
-from clew_projections.buckets.spent import SpentIds
+from clew_projections.consistency.index_check import Indexed, IndexProof
+from clew_projections.consistency.index_watch import IndexWatch
+from clew_projections.consistency.prove import Prover
+from clew_projections.consistency.repair import Repairing
+from clew_projections.consistency.stray_views import Strays
+from clew_projections.consistency.sweep import Sweep
+from clew_projections.consistency.view_check import Comparing
+from clew_projections.consistency.watch import Watch
+from clew_projections.consistency.witnesses import Witnesses
 from clew_projections.feed import Feed
-from clew_projections.feed.tail import Tail
+from clew_projections.feed.live_end import Tail
 from clew_projections.fold import FOLD
 from clew_projections.generations.alias import Alias, Written
-from clew_projections.generations.feeding import feed
-from clew_projections.generations.following import following as following_generations
-from clew_projections.generations.live import Live
+from clew_projections.generations.alias_watch import following as following_generations
+from clew_projections.generations.generation import Live, Side
+from clew_projections.generations.project import feed
 from clew_projections.generations.record import Generation
-from clew_projections.generations.side import Side
-from clew_projections.histories.history import Histories
-from clew_projections.histories.trail import Trail
-from clew_projections.index.current import CurrentIndex
-from clew_projections.index.feeding import Due, Feeder
-from clew_projections.index.folder import Folder
-from clew_projections.index.ordered import Ordered
-from clew_projections.index.proving import IndexProof
-from clew_projections.index.rebuilding import IndexProgress, IndexRebuild
-from clew_projections.index.snapshots import Snapshots
-from clew_projections.index.starting import Start
-from clew_projections.index.watch import IndexWatch
-from clew_projections.present.current import Current
-from clew_projections.present.from_log import FromLog
-from clew_projections.projecting.applying import Projecting
-from clew_projections.projecting.deliveries import Deliveries
-from clew_projections.projecting.message_views import MessageViews
-from clew_projections.projecting.parking import Parked, parked
-from clew_projections.projecting.projector import Projector
-from clew_projections.proof.verifying import Verifier
-from clew_projections.proof.witnesses import Witnesses
-from clew_projections.proving.comparing import Comparing
-from clew_projections.proving.indexed import Indexed
-from clew_projections.proving.prover import Prover
-from clew_projections.proving.repairing import Repairing
-from clew_projections.proving.strays import Strays
-from clew_projections.proving.sweeping import Sweep
-from clew_projections.proving.watch import Watch
-from clew_services import streams
-from clew_services.answering.history_pages import HistoryPages
-from clew_services.answering.lists import Lists
-from clew_services.answering.past import Past
-from clew_services.answering.reader import Reader
-from clew_services.checkpoints.against import Comparison
-from clew_services.checkpoints.asking import CheckpointQueries
+from clew_projections.history.histories import Histories
+from clew_projections.history.stretch import Trail
+from clew_projections.index.index import CurrentIndex
+from clew_projections.index.index_folder import Folder
+from clew_projections.indexer.index_rebuild import IndexProgress, IndexRebuild
+from clew_projections.indexer.indexer import Due, Feeder
+from clew_projections.indexer.shard_order import Ordered
+from clew_projections.indexer.snapshots import Snapshots
+from clew_projections.indexer.start import Start
+from clew_projections.integrity.verify import Verifier
+from clew_projections.kv.bucket import Bucket
+from clew_projections.kv.command_ids import SpentIds
+from clew_projections.kv.lost_views import Doubts
+from clew_projections.kv.position import Checkpoint
+from clew_projections.projector.batch import Projecting
+from clew_projections.projector.message_views import MessageViews
+from clew_projections.projector.parked_threads import Parked, parked
+from clew_projections.projector.projector import Projector
+from clew_projections.projector.shard_consumer import Deliveries
+from clew_projections.state.current import Current, FromLog
+from clew_services.api_keys import Keys
+from clew_services.api_keys.follower import following
+from clew_services.api_keys.key_bucket import KeyRing
+from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
+from clew_services.checkpoints.comparison import Comparison
 from clew_services.checkpoints.ledger import Ledger
-from clew_services.checkpoints.proving import Proofs
+from clew_services.checkpoints.thread_proofs import Proofs
 from clew_services.checkpoints.verification import RecordVerifier
-from clew_services.deciding.limits import DEFAULT, Limits
-from clew_services.handling.handle import Handler
-from clew_services.handling.log import Log
-from clew_services.handling.repeats import Repeats
-from clew_services.integrity.audit import Audit
-from clew_services.integrity.report import Report, report
-from clew_services.keys import Keys
-from clew_services.keys.following import following
-from clew_services.keys.ring import KeyRing
-from clew_services.memory import Memory
+from clew_services.eventstore import provision
+from clew_services.eventstore.append import Log
+from clew_services.eventstore.provision import Deployment
+from clew_services.integrity.background_audit import Audit
+from clew_services.integrity.integrity_report import Report, report
 from clew_services.nats_connection import INBOX_PREFIX, Connection, connection
-from clew_services.observing import NOBODY, Observer
-from clew_services.packs.exporting import Exporter
-from clew_services.streams import Deployment
+from clew_services.observer import NOBODY, Observer
+from clew_services.packs.exporter import Exporter
+from clew_services.queries.history_pages import HistoryPages
+from clew_services.queries.lists import Lists
+from clew_services.queries.past import Past
+from clew_services.queries.reader import Reader
+from clew_services.threads.cache import Memory
+from clew_services.threads.handler import Handler
+from clew_services.threads.idempotency import Repeats
+from clew_services.threads.limits import DEFAULT, Limits
 from clew_services.tracing import UNTRACED, Tracing
 
 __all__ = ["Clew", "Connection", "connected", "connection"]
@@ -314,10 +311,10 @@ async def connected(
 
     Raises:
         Unavailable: NATS does not answer, or nobody has run ``clew init`` there.
-        Corrupt: a stream is not as it must be; see :mod:`clew_services.streams`.
+        Corrupt: a stream is not as it must be; see :mod:`clew_services.eventstore.provision`.
     """
     async with connection(url, name=name, patience=patience, inbox_prefix=inbox_prefix) as made:
-        deployment = await streams.verify(made.js)
+        deployment = await provision.verify(made.js)
         clew = Clew(made, deployment, await Alias(made.js).written(), limits, observer, tracing=tracing, fold=fold)
         async with following_generations(made.nc, clew.live, made.reconnected):
             try:

@@ -12,13 +12,11 @@ from typing import Final
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from clew_events.cancelling import surely
-from clew_events.closing import closed
+from clew_events.connection import addresses, closed, login, surely
 from clew_events.errors import Unavailable
-from clew_events.servers import addresses, login
-from clew_projections.jetstream.calls import JetStream
-from clew_projections.jetstream.exchange import Exchange
-from clew_projections.wire.client import LeanClient
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.lean_client import LeanClient
+from clew_projections.nats.request_mux import Exchange
 
 RECONNECT_WAIT: Final = 0.25
 PING: Final = 5

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Api(Protocol):
-    """JetStream's own API; see :class:`clew_projections.jetstream.calls.JetStream`."""
+    """JetStream's own API; see :class:`clew_projections.nats.jetstream.JetStream`."""
 
     async def api(self, call: str, request: object = None) -> dict[str, object]:
         """Call ``$JS.API.<call>``."""

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from clew_events.connection import addresses
 from clew_events.errors import Invalid
 from clew_events.ids import MAX_ORDINAL
-from clew_events.servers import addresses
 from clew_events.subjects import MAX_SHARDS
-from clew_services.deciding.limits import DEFAULT, Limits
 from clew_services.embedded.config import MAX_PAYLOAD
+from clew_services.threads.limits import DEFAULT, Limits
 
 NATS_PORT: Final = 4222
 LIMITING: Final = (

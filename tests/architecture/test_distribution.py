@@ -81,7 +81,9 @@ def test_the_events_package_and_its_client_work_with_the_base_alone(wheel: zipfi
     wheel.extractall(tmp_path)
     run = subprocess.run([sys.executable, "-I", "-c", BARE, str(tmp_path)], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert {"clew_events.events", "clew_events.contract", "clew_events.client"} <= set(run.stdout.split())
+    assert {"clew_events.events", "clew_events.contract.contract_files", "clew_events.client"} <= set(
+        run.stdout.split()
+    )
 
 
 def test_the_check_for_a_bare_installation_can_fail(tmp_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_the_check_for_a_bare_installation_can_fail(tmp_path: Path) -> None:
 
 
 def test_the_command_that_is_installed_exists() -> None:
-    assert PROJECT["project"]["scripts"] == {"clew": "clew_services.program:main"}
+    assert PROJECT["project"]["scripts"] == {"clew": "clew_services.main:main"}
     from clew_services.cli import main
 
     assert callable(main)

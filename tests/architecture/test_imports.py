@@ -17,7 +17,7 @@ HOMES = {
     "clew_projections": ROOT / "projections",
     "clew_events": ROOT / "events",
 }
-PURE = ("clew_services.deciding.decide", "clew_projections.fold", "clew_projections.views")
+PURE = ("clew_services.threads.decide", "clew_projections.fold", "clew_projections.views")
 IMPURE = {
     "asyncio",
     "http",
@@ -137,9 +137,9 @@ def test_rules_and_folds_have_no_clock_no_chance_and_no_io_nor_has_anything_they
 
 
 def test_everything_the_rules_use_is_looked_at() -> None:
-    reached = closure("clew_services.deciding.decide")
+    reached = closure("clew_services.threads.decide")
     assert {
-        "clew_services.deciding.decide",
+        "clew_services.threads.decide",
         "clew_projections.fold",
         "clew_events.events",
         "clew_events.commands",
@@ -148,7 +148,7 @@ def test_everything_the_rules_use_is_looked_at() -> None:
 
 def test_frameworks_are_known_at_the_edges_only() -> None:
     frameworks = {"starlette", "uvicorn", "faststream", "click", "rich", "uvloop"}
-    edges = ("clew_services.http", "clew_services.apps", "clew_services.cli")
+    edges = ("clew_services.http", "clew_services.nats_api", "clew_services.cli")
     for name, file in MODULES.items():
         if not name.startswith(edges):
             assert not tops(file) & frameworks, f"{name} imports {tops(file) & frameworks}"
@@ -157,7 +157,7 @@ def test_frameworks_are_known_at_the_edges_only() -> None:
 def test_a_library_that_few_processes_need_is_loaded_by_those_alone() -> None:
     heavy = ("faststream", "jsonschema", "opentelemetry.trace")
     program = (
-        "import sys, clew_services.running.serving, clew_services.cli.thread, clew_services.cli.up; "
+        "import sys, clew_services.process.serve, clew_services.cli.thread, clew_services.cli.up; "
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     ran = subprocess.run(

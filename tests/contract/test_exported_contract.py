@@ -13,17 +13,18 @@ import pytest
 from faststream.specification.asyncapi.v3_0_0.schema import ApplicationSchema
 from jsonschema import Draft202012Validator
 
-from clew_events import contract, subjects
+from clew_events import subjects
 from clew_events.commands import COMMANDS, Command
-from clew_events.examples import EXAMPLES
+from clew_events.contract import contract_files
+from clew_events.contract.examples import EXAMPLES
+from clew_events.contract.json_schema import GROUPS, definitions, public_name
 from clew_events.queries import QUERIES, Query
-from clew_events.schemas import GROUPS, definitions, public_name
 from clew_events.subjects import Address
 from clew_projections.views import MessageView, ThreadView
 
 CHECKED_IN = Path(__file__).parents[2] / "docs" / "contract"
-SCHEMAS = contract.json_schema()
-ASYNCAPI = contract.asyncapi()
+SCHEMAS = contract_files.json_schema()
+ASYNCAPI = contract_files.asyncapi()
 TYPES = {kind.__name__: kind for group in GROUPS.values() for kind in group}
 
 
@@ -50,7 +51,7 @@ def resolve(document: object, reference: str) -> object:
 
 
 def test_the_checked_in_contract_is_what_the_types_say() -> None:
-    said = {name: contract.render(document) for name, document in contract.documents().items()}
+    said = {name: contract_files.render(document) for name, document in contract_files.documents().items()}
     written = {file.stem: file.read_text(encoding="utf-8") for file in CHECKED_IN.glob("*.json")}
     assert set(written) == set(said) == {"commands", "queries", "replies", "events", "asyncapi"}
     for name, text in said.items():
@@ -60,17 +61,17 @@ def test_the_checked_in_contract_is_what_the_types_say() -> None:
 @pytest.mark.parametrize("seed", ["1", "2"])
 def test_the_contract_comes_out_the_same_every_time(tmp_path: Path, seed: str) -> None:
     subprocess.run(
-        [sys.executable, "-m", "clew_events.contract", str(tmp_path / "deep" / "folder")],
+        [sys.executable, "-m", "clew_events.contract.contract_files", str(tmp_path / "deep" / "folder")],
         check=True,
         capture_output=True,
-        env={"PYTHONPATH": str(Path(contract.__file__).parents[1]), "PYTHONHASHSEED": seed},
+        env={"PYTHONPATH": str(Path(contract_files.__file__).parents[1]), "PYTHONHASHSEED": seed},
     )
     written = {file.name: file.read_bytes() for file in (tmp_path / "deep" / "folder").iterdir()}
     assert written == {file.name: file.read_bytes() for file in CHECKED_IN.glob("*.json")}
 
 
 def test_without_a_folder_to_write_to_it_says_how_to_name_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert contract.main([]) == 2
+    assert contract_files.main([]) == 2
     assert "FOLDER" in capsys.readouterr().err
 
 
@@ -123,7 +124,7 @@ def test_what_the_decoder_refuses_the_schema_refuses_too(name: str, wrong: objec
 
 
 def test_the_contract_shows_no_python_path() -> None:
-    for document in contract.documents().values():
+    for document in contract_files.documents().values():
         assert "clew_events" not in json.dumps([key for key, _ in walk(document)])
         assert not any("clew_events." in str(value) for key, value in walk(document) if key in {"$ref", "title"})
 
@@ -146,7 +147,7 @@ def test_two_types_of_one_name_are_not_let_into_the_contract() -> None:
 
 
 def test_the_views_of_a_projection_can_be_added_to_the_contract() -> None:
-    views = contract.json_schema({"views": (ThreadView, MessageView)})["views"]
+    views = contract_files.json_schema({"views": (ThreadView, MessageView)})["views"]
     Draft202012Validator.check_schema(views)
     assert {"ThreadView", "MessageView"} <= set(resolve(views, "#/$defs"))
 

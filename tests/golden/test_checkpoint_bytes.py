@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from clew_events.errors import Corrupt, Invalid
-from clew_projections.proof.checkpoint import Checkpoint, ShardHeads, encode
+from clew_projections.integrity.checkpoint import Checkpoint, ShardHeads, encode
 from clew_services.checkpoints.note import SigningKey, VerifierKey
-from clew_services.checkpoints.signed import Signed, read, verified
+from clew_services.checkpoints.signed_checkpoint import Signed, read, verified
 
 SECRET = "PRIVATE+KEY+clew+4189154e+AQABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 PUBLIC = "clew+4189154e+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4"

@@ -12,7 +12,7 @@ from clew_events.events import (
     ThreadDeleted,
     ToolResourcesUpdated,
 )
-from clew_projections.advancing import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, touched
 from clew_projections.fold import FOLD
 from clew_projections.views import MessageView, absent, encode
 from support.commits import CREATED, THREAD, added, chain

@@ -17,20 +17,21 @@ from click.testing import CliRunner, Result
 from clew_events.errors import AlreadyExists, ClewError, Conflict, Corrupt, Invalid, Unavailable
 from clew_events.queries import GetFeed, GetThread
 from clew_events.subjects import INBOX_STREAM, REJECTED_STREAM, event_stream
-from clew_projections.jetstream.calls import JetStream
-from clew_projections.jetstream.messages import MSG_ID
-from clew_services import compose, streams
-from clew_services.apps import serve_inbox
-from clew_services.backups import manifest, restoring, taking, wire
-from clew_services.backups.folder import Folder
-from clew_services.backups.manifest import Manifest
-from clew_services.backups.restoring import Restored, restore
-from clew_services.backups.taking import Progress, take
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.stream_messages import MSG_ID
+from clew_services import compose
+from clew_services.backup import manifest, restore_backup, stream_snapshot, take_backup
+from clew_services.backup.backup_folder import Folder
+from clew_services.backup.manifest import Manifest
+from clew_services.backup.restore_backup import Restored, restore
+from clew_services.backup.take_backup import Progress, take
 from clew_services.cli import main
 from clew_services.compose import Clew
 from clew_services.embedded import data_folder
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.streams.wanted import streams as wanted
+from clew_services.eventstore import provision
+from clew_services.eventstore.topology import streams as wanted
+from clew_services.inbox import serve_inbox
 from support.auditing import audit
 from support.deployments import FAST, deployed
 from support.truth import buckets_equal_the_log, projecting, raw
@@ -48,12 +49,12 @@ async def connecting(url: str) -> AsyncIterator[compose.Connection]:
         yield made
 
 
-async def backed_up(url: str, out: Path, tell: taking.Tell = silent) -> Manifest:
+async def backed_up(url: str, out: Path, tell: take_backup.Tell = silent) -> Manifest:
     async with connecting(url) as connection:
         return await take(connection, Folder(out), "0", tell)
 
 
-async def brought_back(url: str, out: Path, replicas: int | None = None, tell: taking.Tell = silent) -> Restored:
+async def brought_back(url: str, out: Path, replicas: int | None = None, tell: take_backup.Tell = silent) -> Restored:
     async with connecting(url) as connection:
         return await restore(connection, Folder(out), replicas, tell)
 
@@ -255,23 +256,23 @@ async def test_nothing_is_restored_where_something_is(kept: Path, clew: Clew, de
 async def test_a_restore_that_is_broken_off_goes_on_and_nobody_builds_on_half_of_it(
     kept: Path, empty: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken = wire.restore
+    taken = stream_snapshot.restore
     for broken_at in (INBOX_STREAM, event_stream(1), event_stream(0)):
 
         async def breaks(
-            connection: compose.Connection, description: wire.Description, chunks: AsyncIterator[bytes]
-        ) -> wire.State:
+            connection: compose.Connection, description: stream_snapshot.Description, chunks: AsyncIterator[bytes]
+        ) -> stream_snapshot.State:
             if description.config["name"] == broken_at:  # noqa: B023 - called in this round only
                 raise Unavailable("the power went")
             return await taken(connection, description, chunks)
 
-        monkeypatch.setattr(wire, "restore", breaks)
+        monkeypatch.setattr(stream_snapshot, "restore", breaks)
         with pytest.raises(Unavailable, match="power"):
             await brought_back(empty.url, kept)
         async with connecting(empty.url) as connection:
             with pytest.raises(Conflict, match="clew restore"):
-                await streams.init(connection.js, shards=2, max_msg_size=connection.nc.max_payload)
-    monkeypatch.setattr(wire, "restore", taken)
+                await provision.init(connection.js, shards=2, max_msg_size=connection.nc.max_payload)
+    monkeypatch.setattr(stream_snapshot, "restore", taken)
     # What is there and not whole is brought again.
     async with connecting(empty.url) as connection:
         js = connection.js
@@ -284,18 +285,18 @@ async def test_a_restore_that_is_broken_off_goes_on_and_nobody_builds_on_half_of
 async def test_another_backup_takes_the_place_of_one_that_was_given_up_half_restored(
     kept: Path, empty: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def breaks(*_: object) -> wire.State:
+    async def breaks(*_: object) -> stream_snapshot.State:
         if not begun:
             begun.append(True)
             return await taken(*_)  # type: ignore[arg-type]
         raise Unavailable("the power went")
 
     begun: list[bool] = []
-    taken = wire.restore
-    monkeypatch.setattr(wire, "restore", breaks)
+    taken = stream_snapshot.restore
+    monkeypatch.setattr(stream_snapshot, "restore", breaks)
     with pytest.raises(Unavailable, match="power"):
         await brought_back(empty.url, kept)
-    monkeypatch.setattr(wire, "restore", taken)
+    monkeypatch.setattr(stream_snapshot, "restore", taken)
     other = _copied(kept, tmp_path / "other")
     restored = await brought_back(empty.url, other)
     assert (restored.name, restored.commits) == (manifest.read(other).name, 6)
@@ -316,21 +317,21 @@ async def test_a_restore_that_only_lacked_its_views_is_completed_by_init(kept: P
             raise Unavailable("the power went")
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(restoring.streams, "init", cut)
+            patched.setattr(restore_backup.streams, "init", cut)
             with pytest.raises(Unavailable, match="power"):
                 await restore(connection, Folder(kept), None, silent)
         with pytest.raises(AlreadyExists, match="clew init"):
             await restore(connection, Folder(kept), None, silent)
-        await streams.init(connection.js, shards=2, max_msg_size=connection.nc.max_payload)
-        await streams.verify(connection.js)
+        await provision.init(connection.js, shards=2, max_msg_size=connection.nc.max_payload)
+        await provision.verify(connection.js)
 
 
 async def test_a_backup_whose_server_dies_on_the_way_is_none(
     clew: Clew, deployment: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "SILENCE", 2.0)
-    monkeypatch.setattr(wire, "CHUNK", 4096)
-    monkeypatch.setattr(wire, "WINDOW", 4096)
+    monkeypatch.setattr(stream_snapshot, "SILENCE", 2.0)
+    monkeypatch.setattr(stream_snapshot, "CHUNK", 4096)
+    monkeypatch.setattr(stream_snapshot, "WINDOW", 4096)
     await asyncio.gather(*(Writer(clew.handler).create(metadata={"a": os.urandom(200).hex()}) for _ in range(200)))
     killed = []
 
@@ -391,7 +392,7 @@ async def test_a_server_alone_refuses_three_copies_and_nothing_is_left_behind(
 
 def test_every_stream_that_cannot_be_made_again_is_in_a_backup() -> None:
     made_again = {"KV_clew_leases", "OBJ_clew_index"}
-    assert {str(each["name"]) for each in wanted(2, 1, 1)} - set(taking.order(2)) == made_again
+    assert {str(each["name"]) for each in wanted(2, 1, 1)} - set(take_backup.order(2)) == made_again
 
 
 async def test_a_data_folder_that_is_in_use_is_not_restored_into(

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from clew_events.errors import Corrupt, Unavailable
-from clew_projections.buckets.bucket import BYTES_AT_ONCE, WRITES_AT_ONCE, LostRace, Write
-from clew_projections.jetstream.exchange import Timeout
-from clew_projections.jetstream.messages import Outgoing
+from clew_projections.kv.bucket import BYTES_AT_ONCE, WRITES_AT_ONCE, LostRace, Write
+from clew_projections.nats.request_mux import Timeout
+from clew_projections.nats.stream_messages import Outgoing
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
 from support.proxy import between

@@ -15,23 +15,23 @@ import pytest
 
 from clew_events.errors import Corrupt, NotFound
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream, shard_of
-from clew_projections.finding import Finding
-from clew_projections.jetstream.messages import Refused
-from clew_projections.proof.checkpoint import Checkpoint, encode
-from clew_projections.proof.heads import Head
-from clew_projections.proof.kept import Kept
-from clew_services.checkpoints.against import Comparison
-from clew_services.checkpoints.heads import Heads
+from clew_projections.findings import Finding
+from clew_projections.integrity.checkpoint import Checkpoint, encode
+from clew_projections.integrity.heads_file import Kept
+from clew_projections.integrity.inclusion import Head
+from clew_projections.nats.stream_messages import Refused
+from clew_services.api_keys import Holder, Keys
+from clew_services.api_keys.holders import digest
+from clew_services.checkpoints.checkpoint_service import serve_checkpoints
+from clew_services.checkpoints.comparison import Comparison
 from clew_services.checkpoints.key_file import made
-from clew_services.checkpoints.making import Maker
+from clew_services.checkpoints.log_heads import Heads
+from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
-from clew_services.checkpoints.proving import bodies_between, check, head_proof, heads_beside
-from clew_services.checkpoints.serving import serve_checkpoints
-from clew_services.checkpoints.signed import KeptProof, Signed, read_proof, verified
+from clew_services.checkpoints.signed_checkpoint import KeptProof, Signed, read_proof, verified
+from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, heads_beside
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.keys import Holder, Keys
-from clew_services.keys.holders import digest
 from clew_services.settings import Settings
 from support.asgi import IN, call
 from support.deployments import deployed

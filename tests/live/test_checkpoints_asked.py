@@ -9,20 +9,20 @@ import msgspec
 import pytest
 
 from clew_events import client
-from clew_events.checkpoints import KeptProof
+from clew_events.checkpoint_messages import KeptProof
 from clew_events.client.sync import connect as connect_blocking
 from clew_events.errors import Invalid, NotFound
 from clew_events.subjects import CHECKPOINT_STREAM, Address, checkpoint_subject
-from clew_projections.proof.checkpoint import encode
-from clew_projections.proof.kept import Kept
-from clew_services.apps.queries import serve_queries
+from clew_projections.integrity.checkpoint import encode
+from clew_projections.integrity.heads_file import Kept
 from clew_services.checkpoints.chain import walk
-from clew_services.checkpoints.heads import Heads
-from clew_services.checkpoints.making import Maker
+from clew_services.checkpoints.log_heads import Heads
+from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
-from clew_services.checkpoints.proving import check
-from clew_services.checkpoints.signed import read
+from clew_services.checkpoints.signed_checkpoint import read
+from clew_services.checkpoints.thread_proofs import check
 from clew_services.compose import Clew
+from clew_services.nats_api.query_service import serve_queries
 from support.forging import five_commits
 from support.nats_services import served
 

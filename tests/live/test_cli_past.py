@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from clew_services.cli import main, telling
+from clew_services.cli import commit_lines, main
 from support.up import Up, environment, running_up
 
 EVIL = "Hi\x1b[31m"
@@ -172,4 +172,4 @@ def test_how_long_ago_is_said_in_one_number() -> None:
         timedelta(days=61): "2026-09-22",
         timedelta(seconds=-1): "2026-11-22 22:00:01.000Z",
     }
-    assert {passed: telling.ago(now - passed, now) for passed in said} == said
+    assert {passed: commit_lines.ago(now - passed, now) for passed in said} == said

@@ -11,7 +11,7 @@ import nats
 import pytest
 
 from clew_events.client import Clew as Client
-from clew_events.client import connect, requesting
+from clew_events.client import connect, transport
 from clew_events.commands import AddMessage, CreateThread, UpdateThread
 from clew_events.errors import (
     AlreadyExists,
@@ -156,7 +156,7 @@ async def test_waiting_for_a_commit_ends_when_somebody_makes_it(client: Client):
 
 
 async def test_what_nobody_serves_is_known_not_to_have_happened(deployment, monkeypatch):
-    monkeypatch.setattr(requesting, "delays", lambda: iter([3600.0]))  # no time for another try
+    monkeypatch.setattr(transport, "delays", lambda: iter([3600.0]))  # no time for another try
     async with connect(deployment.url, timeout=60) as client:
         with pytest.raises(Unavailable) as nobody:
             await client.create_thread()

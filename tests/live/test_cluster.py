@@ -22,11 +22,11 @@ from clew_events.events import MetadataUpdated
 from clew_events.queries import GetMessage, GetThread
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import event_stream
-from clew_projections.jetstream.messages import MSG_ID
+from clew_projections.nats.stream_messages import MSG_ID
 from clew_services import compose
-from clew_services.apps import serve_inbox
 from clew_services.compose import Clew
-from clew_services.handling.outcome import Outcome
+from clew_services.inbox import serve_inbox
+from clew_services.threads.result import Outcome
 from support.cluster import NUMBERS, SHARDS, Cluster, leader_of, operating
 from support.cluster_load import Load, clean
 from support.lasting import SECONDS

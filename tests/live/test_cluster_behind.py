@@ -18,7 +18,7 @@ from clew_events.queries import GetHistory, GetStateAt, GetThread, ListMessages
 from clew_events.subjects import event_stream
 from clew_services import compose
 from clew_services.compose import Clew, Connection
-from clew_services.handling.outcome import Outcome
+from clew_services.threads.result import Outcome
 from support.behind import Life, behind
 from support.cluster import SHARDS, Cluster, deployed_cluster
 from support.cluster_load import clean

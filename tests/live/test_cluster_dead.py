@@ -13,7 +13,7 @@ import pytest
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
 from clew_services.compose import Clew
-from clew_services.handling.outcome import Outcome
+from clew_services.threads.result import Outcome
 from support.behind import Life
 from support.cluster import Cluster, leader_of, operating
 from support.truth import projecting

@@ -16,12 +16,12 @@ import pytest
 from clew_events.commands import CreateThread
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
-from clew_projections.jetstream.exchange import Disconnected
+from clew_projections.nats.request_mux import Disconnected
 from clew_services import compose
+from clew_services.api_keys import Keys, follower
+from clew_services.api_keys.follower import following
 from clew_services.compose import Clew
-from clew_services.keys import Keys, follower
-from clew_services.keys.following import following
-from clew_services.rebuilding.rebuild import Progress, Rebuild
+from clew_services.rebuild.bucket_rebuild import Progress, Rebuild
 from support.behind import carried_out
 from support.cluster import PASSWORD, Cluster, leader_of, operating
 from support.cluster_load import Load, clean

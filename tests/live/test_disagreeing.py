@@ -17,8 +17,8 @@ from clew_events.errors import Corrupt
 from clew_events.queries import GetThread
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import Address, shard_of
-from clew_projections.buckets.bucket import Bucket
-from clew_projections.buckets.keys import checkpoint_key, message_key, thread_key
+from clew_projections.kv.bucket import Bucket
+from clew_projections.kv.key_names import checkpoint_key, message_key, thread_key
 from clew_projections.views import encode
 from clew_services.compose import Clew, connected
 from support.deployments import deployed

@@ -21,7 +21,7 @@ from clew_events.replies import Found
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.handling.outcome import Outcome
+from clew_services.threads.result import Outcome
 from support.lanes import InLanes
 from support.truth import buckets_equal_the_log, checkpointed, impatient, log_of, projecting
 from support.waiting import eventually
@@ -30,7 +30,7 @@ from support.writers import Writer, handler, message_id, thread_id
 ROOT = Path(__file__).parents[2]
 PROJECTOR = """
 import asyncio, sys
-from clew_projections.projecting.applying import Projecting
+from clew_projections.projector.batch import Projecting
 from clew_services.compose import connected
 
 apply, left = Projecting.apply, 150

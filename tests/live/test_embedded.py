@@ -11,8 +11,8 @@ import pytest
 from nats.aio.client import Client
 from nats.js.api import StreamConfig
 
-from clew_services.embedded.binary import CannotStart
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.host import CannotStart
 from support.deployments import connected_client
 
 

@@ -18,12 +18,12 @@ from clew_events import client
 from clew_events.codec import decode
 from clew_events.commands import CreateThread
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_projections.buckets.keys import THREADS
-from clew_projections.jetstream.exchange import NotPermitted
-from clew_projections.jetstream.messages import Outgoing
+from clew_projections.kv.key_names import THREADS
+from clew_projections.nats.request_mux import NotPermitted
+from clew_projections.nats.stream_messages import Outgoing
 from clew_services import compose
+from clew_services.api_keys.key_bucket import KEYS
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.keys.ring import KEYS
 from support.accounts import SHARDS, User, everything, settled
 from support.auditing import audit
 from support.deployments import deployed

@@ -14,9 +14,9 @@ from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from clew_events.requests import FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
 from clew_events.subjects import Address
+from clew_services.api_keys import Holder, Keys
+from clew_services.api_keys.holders import digest
 from clew_services.compose import Clew, connected
-from clew_services.keys import Holder, Keys
-from clew_services.keys.holders import digest
 from support.api import ACME, served
 from support.browser import PATIENCE, chromium, needs_chromium, page_at
 from support.commits import CREATED, added, commit, store

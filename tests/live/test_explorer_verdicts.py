@@ -11,10 +11,10 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from clew_events.subjects import Address
-from clew_projections.buckets.keys import thread_key
-from clew_projections.proof.kept import Kept
-from clew_services.checkpoints.heads import Heads
-from clew_services.checkpoints.making import Maker
+from clew_projections.integrity.heads_file import Kept
+from clew_projections.kv.key_names import thread_key
+from clew_services.checkpoints.log_heads import Heads
+from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
 from clew_services.compose import Clew
 from support.api import ACME, served

@@ -15,7 +15,7 @@ from clew_events.errors import Invalid
 from clew_events.queries import GetFeed
 from clew_events.replies import Feed, FeedEntry
 from clew_events.subjects import Address, event_stream
-from clew_projections.feed import reading
+from clew_projections.feed import merge
 from clew_services.compose import Clew, connected
 from support.commits import CREATED, THREAD, commit, store
 from support.deployments import deployed
@@ -134,7 +134,7 @@ async def test_filters_hold_and_a_page_that_found_nothing_still_leads_on(
     all_of_it = await everything(clew)
     some = all_of_it[len(all_of_it) // 2].commit
     assert some is not None
-    monkeypatch.setattr(reading, "SCANNED", 50)
+    monkeypatch.setattr(merge, "SCANNED", 50)
     for asked, holds in (
         ({"types": ("ThreadDeleted",)}, lambda c: any(type(event).__name__ == "ThreadDeleted" for event in c.events)),
         ({"actor": "billing"}, lambda c: c.actor == "billing"),

@@ -11,11 +11,11 @@ from signal import SIGKILL
 import pytest
 
 from clew_events.client import Clew as Client
-from clew_events.client import connect, following, sync
+from clew_events.client import connect, feed_methods, sync
 from clew_events.errors import Invalid
 from clew_events.replies import FeedEntry
-from clew_services.apps import serve_queries
 from clew_services.compose import Clew, connected
+from clew_services.nats_api import serve_queries
 from support.deployments import deployed
 from support.nats_services import served
 from support.truth import log_of
@@ -74,8 +74,8 @@ async def test_a_follower_gets_everything_once_and_in_order_through_kills_and_re
 
 
 async def test_a_follower_who_is_told_nothing_looks_for_itself(clew: Clew, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "LOOK", 0.1)
-    monkeypatch.setattr(following, "LIVE", "nothing.comes.here")
+    monkeypatch.setattr(feed_methods, "LOOK", 0.1)
+    monkeypatch.setattr(feed_methods, "LIVE", "nothing.comes.here")
     async with served(clew, [serve_queries]):
         client, seen = Client(clew.nc), list[FeedEntry]()
         task = asyncio.create_task(follow(client, seen))

@@ -14,9 +14,10 @@ import httpx2
 import pytest
 
 from clew_events.errors import Unavailable
-from clew_projections.feed import listener as listening
+from clew_projections.feed import live_end as listening
 from clew_services.compose import Clew, connected
-from clew_services.http import live, serve
+from clew_services.http import http_server
+from clew_services.http.routes import event_feed
 from support.api import ACME, GLOBEX, served
 from support.deployments import deployed
 from support.feed_reading import Reader, events_of, reading
@@ -190,10 +191,10 @@ async def test_nothing_is_subscribed_to_when_nobody_listens_and_a_stop_ends_ever
 async def test_a_reader_who_takes_nothing_does_not_hold_up_a_stop(
     clew: Clew, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(serve, "GRACE", 3600)
-    monkeypatch.setattr(serve, "STALL", 0.2)
+    monkeypatch.setattr(http_server, "GRACE", 3600)
+    monkeypatch.setattr(http_server, "STALL", 0.2)
     # More than all the buffers between here and there have room for.
-    monkeypatch.setattr(live, "_BEGIN", b": " + b"x" * 48_000_000 + b"\n\n")
+    monkeypatch.setattr(event_feed, "_BEGIN", b": " + b"x" * 48_000_000 + b"\n\n")
     with socket.socket() as stuck:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stuck.setblocking(False)

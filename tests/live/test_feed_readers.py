@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 import httpx2
 import pytest
 
+from clew_services.api_keys import Holder, Keys
+from clew_services.api_keys.holders import digest
 from clew_services.compose import Clew
-from clew_services.http import live
-from clew_services.keys import Holder, Keys
-from clew_services.keys.holders import digest
+from clew_services.http.routes import event_feed
 from support.api import ACME, GLOBEX, served
 from support.waiting import eventually
 from support.writers import Writer, handler
@@ -47,7 +47,7 @@ async def test_a_key_that_is_revoked_hears_nothing_more(clew: Clew) -> None:
 async def test_beyond_so_many_readers_others_wait_and_another_tenant_does_not(
     clew: Clew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "MOST_OF_A_TENANT", 2)
+    monkeypatch.setattr(event_feed, "MOST_OF_A_TENANT", 2)
     async with served(clew) as url, httpx2.AsyncClient(timeout=30) as http:
         lines: list[AsyncIterator[str]] = []
 
@@ -63,7 +63,7 @@ async def test_beyond_so_many_readers_others_wait_and_another_tenant_does_not(
         async with AsyncExitStack() as stack:
             assert [await listening(stack, ACME) for _ in range(3)] == [200, 200, 429]
             assert await listening(stack, GLOBEX) == 200
-            monkeypatch.setattr(live, "MOST", 3)
+            monkeypatch.setattr(event_feed, "MOST", 3)
             assert await listening(stack, GLOBEX) == 429
 
         async def free_again() -> bool:
@@ -76,7 +76,7 @@ async def test_beyond_so_many_readers_others_wait_and_another_tenant_does_not(
 async def test_readers_who_come_at_once_do_not_share_the_last_place(
     clew: Clew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "MOST_OF_A_TENANT", 3)
+    monkeypatch.setattr(event_feed, "MOST_OF_A_TENANT", 3)
     async with served(clew) as url, httpx2.AsyncClient(timeout=30) as http, AsyncExitStack() as stack:
         asked = [stack.enter_async_context(http.stream("GET", f"{url}/{HERE}", headers=auth(ACME))) for _ in range(12)]
         answers = await asyncio.gather(*asked)
@@ -86,7 +86,7 @@ async def test_readers_who_come_at_once_do_not_share_the_last_place(
 async def test_whoever_is_refused_or_takes_only_the_headers_leaves_their_place(
     clew: Clew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "MOST_OF_A_TENANT", 1)
+    monkeypatch.setattr(event_feed, "MOST_OF_A_TENANT", 1)
     async with served(clew) as url, httpx2.AsyncClient(timeout=30) as http:
         for _ in range(3):
             refused = await http.get(f"{url}/{HERE}", headers={**auth(ACME), "Last-Event-ID": "nonsense"})

@@ -18,10 +18,10 @@ from click.testing import CliRunner, Result
 from msgspec import Struct
 
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream, shard_of
-from clew_projections.buckets.keys import thread_key
-from clew_projections.proof.kept import Kept
-from clew_services.checkpoints.heads import Heads
-from clew_services.checkpoints.making import Maker
+from clew_projections.integrity.heads_file import Kept
+from clew_projections.kv.key_names import thread_key
+from clew_services.checkpoints.log_heads import Heads
+from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
 from clew_services.cli import main
 from clew_services.compose import Clew, connected

@@ -18,10 +18,10 @@ from nats.js.api import StreamConfig
 
 from clew_events.errors import Unavailable
 from clew_services.compose import Clew, connected
-from clew_services.embedded.binary import CannotStart
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.host import CannotStart
 from clew_services.http.health import Readiness
-from clew_services.metrics.folder import PROCESS, VARIABLE, emptied
+from clew_services.metrics.counter_files import PROCESS, VARIABLE, emptied
 from support.deployments import connected_client, deployed
 from support.small_disk import SmallDisk, mounted
 from support.up import SOURCES, Up, running_up
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 COUNTING = """
 import sys
-from clew_services.metrics.folder import named
+from clew_services.metrics.counter_files import named
 kept = named()
 from clew_services.metrics.instruments import Instruments
 seen = Instruments()

@@ -17,18 +17,18 @@ from clew_events.errors import Conflict, Corrupt, Invalid, NotFound
 from clew_events.queries import GetThread, ListMessages
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address
-from clew_projections import advancing
-from clew_projections.buckets.keys import bucket_names, message_key, thread_key
+from clew_projections import apply
 from clew_projections.fold import FOLD, ThreadState, evolve
-from clew_projections.generations.side import Side
-from clew_services import streams
+from clew_projections.generations.generation import Side
+from clew_projections.kv.key_names import bucket_names, message_key, thread_key
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.handling.outcome import Outcome
-from clew_services.rebuilding import kept as keeping
-from clew_services.rebuilding import rebuild as rebuilding
-from clew_services.rebuilding.kept import go_back, kept, remove
-from clew_services.rebuilding.rebuild import Rebuild
+from clew_services.eventstore import provision
+from clew_services.rebuild import bucket_rebuild as rebuilding
+from clew_services.rebuild import kept_generations as keeping
+from clew_services.rebuild.bucket_rebuild import Rebuild
+from clew_services.rebuild.kept_generations import go_back, kept, remove
+from clew_services.threads.result import Outcome
 from support.truth import buckets_equal_the_log, projecting
 from support.up import environment
 from support.waiting import eventually
@@ -157,7 +157,7 @@ async def test_what_was_begun_on_one_side_is_finished_on_it(clew: Clew) -> None:
 REBUILD_FOR_EVER = """
 import asyncio
 from clew_services.cli import main
-from clew_services.rebuilding.rebuild import Rebuild
+from clew_services.rebuild.bucket_rebuild import Rebuild
 
 async def never_ends(*_):
     await asyncio.Event().wait()
@@ -307,7 +307,7 @@ async def test_answers_stay_right_while_a_live_bucket_is_gone_and_init_brings_an
         assert await texts(other, thread) == ["hello", "one", "m0", "m1", "m2"]
         async with connected_fresh(other) as fresh:
             assert await texts(fresh, thread) == ["hello", "one", "m0", "m1", "m2"]
-        await streams.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload)
+        await provision.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload)
         await live_in(other, 2)
         await live_in(clew, 2)
         await buckets_equal_the_log(clew)
@@ -349,7 +349,7 @@ async def test_a_version_with_another_fold_keeps_its_hands_off_the_live_generati
 
     async with connected(deployment.url, name="next version", fold=Shouting.FOLD) as new:
         with monkeypatch.context() as patch:
-            patch.setattr(advancing, "evolve", Shouting.evolve)
+            patch.setattr(apply, "evolve", Shouting.evolve)
             stop = asyncio.Event()
             feeding = asyncio.create_task(new.project(stop))
             for consistency in ("strong", "eventual"):

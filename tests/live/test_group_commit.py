@@ -9,11 +9,11 @@ from clew_events.commands import CreateThread, UpdateThread
 from clew_events.errors import Conflict
 from clew_events.requests import MetadataPatch
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_projections.jetstream.calls import JetStream
-from clew_projections.jetstream.exchange import Timeout
-from clew_projections.jetstream.messages import BATCH_ID, Ack, Outgoing
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.request_mux import Timeout
+from clew_projections.nats.stream_messages import BATCH_ID, Ack, Outgoing
 from clew_services.compose import Clew
-from clew_services.handling.group_commit import ShardWriter
+from clew_services.eventstore.group_commit import ShardWriter
 from support.auditing import audit
 
 

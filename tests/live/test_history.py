@@ -19,12 +19,12 @@ from clew_events.queries import GetHistory, Order
 from clew_events.replies import Entry, History
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_projections.advancing import advance
-from clew_projections.histories.trail import Spot
-from clew_projections.jetstream.messages import EXPECTED, MSG_ID, Ack
+from clew_projections.apply import advance
+from clew_projections.history.stretch import Spot
+from clew_projections.nats.stream_messages import EXPECTED, MSG_ID, Ack
 from clew_projections.views import absent
-from clew_services.answering import history_pages
 from clew_services.compose import Clew
+from clew_services.queries import history_pages
 from support.asgi import IN, call
 from support.commits import CREATED, commit, store
 from support.truth import projecting

@@ -14,10 +14,10 @@ from clew_events.commands import Command
 from clew_events.objects import TextPart, TextValue
 from clew_events.queries import GetMessage
 from clew_events.replies import Found
-from clew_services.handling.outcome import Outcome
-from clew_services.http.connection import HEAD_BYTES, HEAD_FIELDS, PIPELINED, Patience
-from clew_services.running import descriptors
+from clew_services.host import descriptors
+from clew_services.http.protocol import HEAD_BYTES, HEAD_FIELDS, PIPELINED, Patience
 from clew_services.settings import Settings
+from clew_services.threads.result import Outcome
 from support.api import ACME, served
 from support.asgi import ID, MESSAGE, MESSAGE_ID, Parts
 from support.callers import calling

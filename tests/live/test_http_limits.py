@@ -13,9 +13,9 @@ from clew_events.client import connect
 from clew_events.errors import Invalid, TooLarge
 from clew_services import compose
 from clew_services.compose import Clew
-from clew_services.deciding.limits import Limits
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.settings import Settings
+from clew_services.threads.limits import Limits
 from support.api import ACME, served
 from support.up import running_up
 

@@ -13,7 +13,7 @@ import pytest
 
 from clew_events.subjects import Address
 from clew_services.compose import Clew
-from clew_services.http.attempts import Attempt
+from clew_services.http.retries import Attempt
 from support.api import ACME, served
 from support.cutting import Fate, Patient, cutting
 

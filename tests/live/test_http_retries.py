@@ -14,7 +14,7 @@ from openai import AsyncOpenAI, OpenAI
 from clew_events.commit import Commit
 from clew_events.subjects import Address, event_stream
 from clew_services.compose import Clew
-from clew_services.http.attempts import Attempt
+from clew_services.http.retries import Attempt
 from support.api import ACME, served
 from support.cutting import Cutting, Fate, Patient, cutting
 

@@ -16,12 +16,12 @@ import pytest
 
 from clew_events.commands import Command
 from clew_services.compose import Clew
-from clew_services.embedded.binary import CannotStart
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.handling.outcome import Outcome
-from clew_services.http.connection import HEAD_BYTES
-from clew_services.http.serve import serve_http
+from clew_services.host import CannotStart
+from clew_services.http.http_server import serve_http
+from clew_services.http.protocol import HEAD_BYTES
 from clew_services.settings import Settings
+from clew_services.threads.result import Outcome
 from support.api import ACME, KEYS, raw, served
 from support.asgi import Parts
 
@@ -138,7 +138,7 @@ async def test_headers_are_not_taken_without_end(url: str, http: httpx2.AsyncCli
 async def test_what_outlasts_the_grace_is_given_up_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr("clew_services.http.serve.GRACE", 0.2)
+    monkeypatch.setattr("clew_services.http.http_server.GRACE", 0.2)
     reached, never = asyncio.Event(), asyncio.Event()
 
     class Stuck(Parts):

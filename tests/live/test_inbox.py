@@ -20,14 +20,14 @@ from clew_events.commit import Recorded
 from clew_events.errors import Unavailable
 from clew_events.replies import Rejection
 from clew_events.subjects import Address, event_subject, shard_of
-from clew_services.apps import serve_inbox
 from clew_services.compose import Clew
+from clew_services.inbox import serve_inbox
 from support.deployments import connected_client
 from support.nats_services import child, served
 from support.truth import log_of
 
 GETS_AS_FAR_AS = """
-from clew_services.handling.handle import Handler
+from clew_services.threads.handler import Handler
 
 handle, left = Handler.handle, 300
 
@@ -167,7 +167,7 @@ async def every_created(clew: Clew) -> list[str]:
 
 
 async def test_the_same_message_delivered_twice_is_the_same_command(clew: Clew, js: JetStreamContext, monkeypatch):
-    from clew_services.apps.inbox import carrying
+    from clew_services.inbox import attempt as carrying
 
     acknowledge, lost = carrying.Carrier._acknowledge, set[int]()
 
@@ -222,7 +222,7 @@ async def test_refusals_are_on_record_once_with_their_reason(clew: Clew, js: Jet
 
 
 async def test_a_refusal_is_recorded_once_though_it_is_delivered_again(clew: Clew, js: JetStreamContext, monkeypatch):
-    from clew_services.apps.inbox import carrying
+    from clew_services.inbox import attempt as carrying
 
     async def crash(*_: object) -> None:
         # Once the refusal is on record, and before it is acknowledged.
@@ -328,7 +328,7 @@ async def test_what_waits_for_better_times_keeps_its_place(clew: Clew, js: JetSt
 async def test_what_fails_in_an_unforeseen_way_is_tried_again_then_put_on_record(
     clew: Clew, js: JetStreamContext, monkeypatch, caplog
 ):
-    from clew_services.apps.inbox import carrying
+    from clew_services.inbox import attempt as carrying
 
     monkeypatch.setattr(carrying, "LONGEST_PAUSE", 0.01)
     monkeypatch.setattr(carrying, "ENOUGH", 3)
@@ -383,9 +383,9 @@ def held_back(clew: Clew, monkeypatch) -> tuple[list[str], asyncio.Event]:
 
 
 async def test_a_command_that_takes_long_is_not_delivered_again(clew: Clew, js, monkeypatch):
-    from clew_services.apps.inbox import taking, term
+    from clew_services.inbox import inbox_consumer, term
 
-    monkeypatch.setattr(taking, "STILL_AT_IT", 0.05)
+    monkeypatch.setattr(inbox_consumer, "STILL_AT_IT", 0.05)
     monkeypatch.setattr(term, "ACK_WAIT", 3.0)  # this process may have to wait for its turn that long
     in_progress = Msg.in_progress
 
@@ -407,7 +407,7 @@ async def test_a_command_that_takes_long_is_not_delivered_again(clew: Clew, js, 
 
 
 async def test_a_command_delivered_again_while_it_is_worked_on_is_not_worked_on_twice(clew: Clew, js, monkeypatch):
-    from clew_services.apps.inbox import term
+    from clew_services.inbox import term
 
     monkeypatch.setattr(term, "ACK_WAIT", 0.4)
     calls, held = held_back(clew, monkeypatch)

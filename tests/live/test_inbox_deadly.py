@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 
-from clew_projections.buckets.bucket import Bucket
-from clew_services.apps import serve_inbox
-from clew_services.apps.inbox import lease, records, trials
+from clew_projections.kv.bucket import Bucket
 from clew_services.compose import Clew
+from clew_services.coordination import lease
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.streams.wanted import LEASES
+from clew_services.eventstore.topology import LEASES
+from clew_services.inbox import poison, rejections, serve_inbox
 from support.nats_services import child, served
 from support.truth import commits_of
 from support.waiting import PATIENCE, eventually
 
 DEADLY = """
 import os, signal
-from clew_services.handling.handle import Handler
+from clew_services.threads.handler import Handler
 
 handle = Handler.handle
 
@@ -30,7 +30,7 @@ Handler.handle = dies
 """
 AWAY = """
 from clew_events.errors import Unavailable
-from clew_services.handling.log import Log
+from clew_services.eventstore.append import Log
 
 async def away(*_):
     print("away", flush=True)
@@ -60,8 +60,8 @@ async def steps(clew: Clew, thread: str) -> list[str]:
     return [each.events[0].set["step"] for each in (await commits_of(clew, thread))[1:]]
 
 
-async def on_record(clew: Clew) -> list[records.Refusal]:
-    return [each async for each in records.refusals(clew.js)]
+async def on_record(clew: Clew) -> list[rejections.Refusal]:
+    return [each async for each in rejections.refusals(clew.js)]
 
 
 async def test_a_command_that_kills_whoever_carries_it_out_is_put_on_record_and_its_thread_goes_on(
@@ -83,7 +83,7 @@ async def test_a_command_that_kills_whoever_carries_it_out_is_put_on_record_and_
                 each.cancel()
             killed += process.returncode is not None
         await free_at_once(clew)
-    assert killed == 1 + trials.MOST
+    assert killed == 1 + poison.MOST
     assert await steps(clew, "thread_a") == ["1", "3"]
     for thread in others:
         assert await steps(clew, thread) == ["3"]
@@ -92,7 +92,7 @@ async def test_a_command_that_kills_whoever_carries_it_out_is_put_on_record_and_
     assert (refused.rejection.id, error.type, error.code) == ("deadly", "corrupt", "handlers_died")
     # Where it kills nobody any more it is carried out.
     async with served(clew, (serve_inbox,)):
-        await records.retry(clew.js, refused)
+        await rejections.retry(clew.js, refused)
         await eventually(lambda: is_empty(clew))
     assert await steps(clew, "thread_a") == ["1", "3", "2"]
     assert await on_record(clew) == []
@@ -102,7 +102,7 @@ async def test_a_command_that_waits_for_the_log_is_not_given_up_however_many_pro
     clew: Clew, deployment: EmbeddedServer
 ) -> None:
     await leave(clew, "create_thread", thread_id="thread_a")
-    for _ in range(trials.MOST + 3):
+    for _ in range(poison.MOST + 3):
         async with child(deployment.url, "inbox", first=AWAY) as process, asyncio.timeout(PATIENCE):
             assert process.stdout is not None
             for _ in range(2):  # when it tries again, the first try is over

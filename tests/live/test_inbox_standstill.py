@@ -7,15 +7,15 @@ import json
 
 import pytest
 
-from clew_projections.buckets.bucket import Bucket
-from clew_services.apps import serve_inbox
-from clew_services.apps.inbox.lease import Lease
+from clew_projections.kv.bucket import Bucket
 from clew_services.compose import Clew
+from clew_services.coordination.lease import Lease
+from clew_services.eventstore.topology import LEASES
 from clew_services.http.health import Readiness
+from clew_services.inbox import serve_inbox
+from clew_services.inbox.standstill import Standstill
 from clew_services.metrics import catalogue
 from clew_services.metrics.deployment import DeploymentMetrics
-from clew_services.standstill import Standstill
-from clew_services.streams.wanted import LEASES
 from support.nats_services import served
 from support.waiting import eventually
 

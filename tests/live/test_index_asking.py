@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from clew_events.errors import Unavailable
-from clew_events.listing import ListThreads
-from clew_projections.index.current import CurrentIndex
-from clew_projections.index.freshness import freshness
+from clew_events.list_query import ListThreads
+from clew_projections.index.index import CurrentIndex
+from clew_projections.indexer.freshness import freshness
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
 from support.indexes import caught_up, created, fed, listed, names

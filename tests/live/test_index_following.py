@@ -10,9 +10,9 @@ from signal import SIGKILL
 import pytest
 
 from clew_events.errors import Unavailable
-from clew_projections.index.ordered import Ordered
-from clew_projections.jetstream.calls import JetStream
-from clew_projections.jetstream.messages import Stored
+from clew_projections.indexer.shard_order import Ordered
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.stream_messages import Stored
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
 from support.indexes import caught_up, created, fed, names, threads

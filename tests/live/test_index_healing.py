@@ -15,10 +15,10 @@ import pytest
 
 from clew_events.codec import encode
 from clew_events.subjects import Address
-from clew_projections.index.feeding import Due
-from clew_projections.index.ledger import notes
-from clew_projections.index.schema import INDEX_FORMAT
-from clew_projections.index.snapshots import STREAM, Snapshots
+from clew_projections.index.notes import notes
+from clew_projections.index.tables import INDEX_FORMAT
+from clew_projections.indexer.indexer import Due
+from clew_projections.indexer.snapshots import STREAM, Snapshots
 from clew_services import compose
 from clew_services.compose import Clew
 from support.commits import CREATED, added, chain, commit, store

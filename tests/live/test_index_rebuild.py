@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from clew_events.errors import Invalid, NotFound, Unavailable
-from clew_projections.index.current import CurrentIndex
-from clew_projections.index.rebuilding import IndexProgress, go_back, remove
+from clew_projections.index.index import CurrentIndex
+from clew_projections.indexer.index_rebuild import IndexProgress, go_back, remove
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
 from support.indexes import caught_up, created, fed, listed, names, threads
@@ -113,7 +113,7 @@ async def test_only_one_rebuild_runs_at_a_time(clew: Clew, tmp_path: Path) -> No
 
 REBUILD_IN_PART = """
 import asyncio
-from clew_projections.index.book import Book
+from clew_projections.indexer.generation_file import Book
 from clew_services.cli import main
 
 take, left = Book.take, 2

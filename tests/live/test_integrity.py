@@ -12,20 +12,20 @@ import pytest
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream
-from clew_projections.proof.kept import Kept
-from clew_projections.proving import watch as watching
-from clew_services import streams
-from clew_services.checkpoints.heads import Heads
-from clew_services.checkpoints.making import Maker
+from clew_projections.consistency import watch as watching
+from clew_projections.integrity.heads_file import Kept
+from clew_services.checkpoints.log_heads import Heads
+from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
-from clew_services.checkpoints.signed import Signed
+from clew_services.checkpoints.signed_checkpoint import Signed
 from clew_services.compose import Clew
+from clew_services.eventstore import provision
 from clew_services.http.health import Readiness
-from clew_services.integrity import audit as auditing
-from clew_services.integrity.audit import Audit
+from clew_services.integrity import background_audit as auditing
+from clew_services.integrity.background_audit import Audit
 from clew_services.metrics import catalogue
 from clew_services.metrics.deployment import DeploymentMetrics
-from clew_services.running.derived import derived
+from clew_services.process.derived_state import derived
 from clew_services.settings import Settings
 from support.forging import bodies, delete, five_commits, publish, purge, rechained, rewrite, stored
 from support.indexes import caught_up, fed
@@ -83,7 +83,7 @@ async def checkpoints_gone(clew: Clew) -> None:
 
 async def checkpoints_begun_anew(clew: Clew) -> None:
     await checkpoints_gone(clew)
-    await streams.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload, accept_loss=(CHECKPOINT_STREAM,))
+    await provision.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload, accept_loss=(CHECKPOINT_STREAM,))
     await sign(clew)
 
 
@@ -206,7 +206,7 @@ async def test_checkpoints_that_are_gone_are_not_begun_anew_without_a_reason(cle
     try:
         await maker.make()
         await checkpoints_gone(clew)
-        await streams.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload, accept_loss=(CHECKPOINT_STREAM,))
+        await provision.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload, accept_loss=(CHECKPOINT_STREAM,))
         with pytest.raises(Corrupt, match="there are none any more") as refused:
             await maker.make()
         assert refused.value.code == "checkpoint_missing"
@@ -311,7 +311,7 @@ async def test_whoever_compares_views_or_index_with_the_log_advises_nothing_that
     clew: Clew, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "ROUND", 0.0)
-    monkeypatch.setattr("clew_projections.index.watch.ROUND", 0.0)
+    monkeypatch.setattr("clew_projections.consistency.index_watch.ROUND", 0.0)
     await five_commits(clew, VICTIM)
     await five_commits(clew, OTHER)
     async with AsyncExitStack() as stack:

@@ -14,10 +14,11 @@ from functools import partial
 import pytest
 
 from clew_events.commands import CreateThread
-from clew_services.apps import serve_commands, serve_inbox, serve_queries
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.running import serving
+from clew_services.inbox import serve_inbox
+from clew_services.nats_api import serve_commands, serve_queries
+from clew_services.process import serve as serving
 from support.up import CLEW, PATIENCE, environment
 
 INTERRUPTED_WHEN_IMPORTING = """
@@ -31,7 +32,7 @@ class Interrupting:
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Interrupting())
-from clew_services.program import main
+from clew_services.main import main
 sys.argv += ["status", "--watch"]
 main()
 """
@@ -66,7 +67,7 @@ async def test_following_ends_with_success(clew: Clew, deployment: EmbeddedServe
 
 HARD_TO_END = """
 import sys, time
-from clew_services.cli import interruptible
+from clew_services.cli import interrupt as interruptible
 
 async def work():
     print("begun", flush=True)

@@ -11,14 +11,14 @@ import msgspec
 import pytest
 
 from clew_events.errors import NotFound, Unavailable
-from clew_projections.buckets.bucket import Value
-from clew_services import streams
+from clew_projections.kv.bucket import Value
+from clew_services.api_keys import Keys, follower
+from clew_services.api_keys.follower import following
+from clew_services.api_keys.issued_key import issue, now
+from clew_services.api_keys.key_bucket import KEYS, LIVE_KEYS, KeyRing
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.keys import Keys, follower
-from clew_services.keys.following import following
-from clew_services.keys.issued import issue, now
-from clew_services.keys.ring import KEYS, LIVE_KEYS, KeyRing
+from clew_services.eventstore import provision
 
 NEVER = 3600.0
 
@@ -167,7 +167,7 @@ async def test_nobody_is_let_in_before_the_keys_could_be_read(clew: Clew, caplog
     entering = asyncio.create_task(enter())
     await until(lambda: "the API keys cannot be read" in caplog.text)
     assert not entered.is_set()
-    await streams.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload)
+    await provision.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload)
     await entering
     assert entered.is_set()
 

@@ -23,12 +23,13 @@ from clew_events.replies import Done, Rejection
 from clew_events.requests import NewAttachment, NewImageUrl, NewImageUrlSource, NewMessage, NewTool
 from clew_events.subjects import Address
 from clew_projections import views
-from clew_projections.advancing import advance_message
-from clew_projections.projecting.parking import parked
-from clew_services.apps import serve_commands, serve_inbox, serve_queries
+from clew_projections.apply import advance_message
+from clew_projections.projector.parked_threads import parked
 from clew_services.compose import Clew, connected
 from clew_services.embedded import config
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.inbox import serve_inbox
+from clew_services.nats_api import serve_commands, serve_queries
 from support.api import ACME
 from support.api import served as served_over_http
 from support.commits import CREATED, added, commit, store

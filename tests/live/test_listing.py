@@ -20,10 +20,10 @@ from clew_events.client import connect
 from clew_events.client import sync as waiting
 from clew_events.commit import Position
 from clew_events.errors import Invalid, Unavailable
-from clew_services.answering import lists
-from clew_services.apps import serve_commands, serve_queries
 from clew_services.cli import main
 from clew_services.compose import Clew
+from clew_services.nats_api import serve_commands, serve_queries
+from clew_services.queries import lists
 from support.api import ACME, GLOBEX, served
 from support.feeding import Fed, fed_by_hand
 from support.nats_services import served as answered
@@ -259,7 +259,7 @@ async def test_where_there_is_no_index_it_is_said(clew: Clew):
 
 
 async def test_an_index_that_is_closed_or_not_there_is_not_available(fed: Fed, tmp_path: Path):
-    from clew_events.listing import ListThreads
+    from clew_events.list_query import ListThreads
     from clew_projections.index import Index
 
     with Index(tmp_path / "nowhere.db") as nowhere, pytest.raises(Unavailable, match="not there yet"):

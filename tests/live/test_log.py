@@ -13,10 +13,10 @@ from clew_events.errors import TooLarge, Unavailable
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.handling.handle import Handler
-from clew_services.handling.log import Appended, Behind, Log
-from clew_services.handling.repeats import Repeats
-from clew_services.memory import Memory
+from clew_services.eventstore.append import Appended, Behind, Log
+from clew_services.threads.cache import Memory
+from clew_services.threads.handler import Handler
+from clew_services.threads.idempotency import Repeats
 from support.commits import CREATED, NOON, added, commit
 from support.freezing import frozen
 from support.proxy import Proxy, between

@@ -21,9 +21,10 @@ from openai import AsyncOpenAI, AuthenticationError
 from clew_events.codec import decode
 from clew_events.commands import CreateThread
 from clew_events.errors import NotFound, Unavailable
-from clew_projections.buckets.keys import THREADS
-from clew_services import compose, streams
+from clew_projections.kv.key_names import THREADS
+from clew_services import compose
 from clew_services.embedded import binary, server
+from clew_services.eventstore import provision
 from support.accounts import ROLES, SHARDS, Accounts, User, asking, connected_as, everything, settled
 from support.auditing import audit
 from support.doors import ASKING, CHANGING, HEARS, LISTENING, SERVING, SPEAKS
@@ -43,7 +44,7 @@ async def accounts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ac
             patch.setenv(name, value)
         async with made.server:
             async with compose.connection(made.url("operator"), name="init") as operator:
-                await streams.init(operator.js, shards=SHARDS, max_msg_size=operator.nc.max_payload)
+                await provision.init(operator.js, shards=SHARDS, max_msg_size=operator.nc.max_payload)
             yield made
 
 

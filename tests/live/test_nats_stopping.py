@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from clew_events.client import connect, requesting
+from clew_events.client import connect, transport
 from clew_events.errors import Unavailable
 from clew_events.subjects import Address
-from clew_services.apps import intake, serve_commands, serve_queries
 from clew_services.compose import Clew
+from clew_services.nats_api import dispatcher, serve_commands, serve_queries
 from clew_services.nats_connection import settled
 from support.deployments import connected_client
 from support.nats_services import child, served
@@ -35,7 +35,7 @@ async def test_stopping_under_load_answers_everything_that_was_taken(clew: Clew,
             answered.add(reply.subject)
         assert len(answered) == sent
         # And nobody listens any more, so the next caller knows at once that nothing happens.
-        monkeypatch.setattr(requesting, "delays", lambda: iter([3600.0]))  # no time for another try
+        monkeypatch.setattr(transport, "delays", lambda: iter([3600.0]))  # no time for another try
         async with connect(deployment.url, timeout=60) as client:
             with pytest.raises(Unavailable) as nobody:
                 await client.create_thread()
@@ -56,8 +56,8 @@ async def test_a_service_killed_at_work_costs_its_callers_time_and_nothing_else(
 
 
 async def test_more_than_a_service_can_hold_is_turned_away_at_once_and_comes_back(clew: Clew, deployment, monkeypatch):
-    monkeypatch.setattr(intake, "LIMIT", 4)
-    monkeypatch.setattr(intake.Intake.__init__, "__kwdefaults__", {"limit": 4})
+    monkeypatch.setattr(dispatcher, "LIMIT", 4)
+    monkeypatch.setattr(dispatcher.Intake.__init__, "__kwdefaults__", {"limit": 4})
     held = asyncio.Event()
     handle = type(clew.handler).handle
 

@@ -16,22 +16,22 @@ from click.testing import CliRunner, Result
 
 from clew_events.errors import Corrupt, Invalid
 from clew_events.subjects import Address, event_stream, shard_of
-from clew_projections.jetstream.messages import Stored
-from clew_projections.packs import writing
-from clew_projections.packs.form import Scope
-from clew_projections.packs.reading import Pack
+from clew_projections.nats.stream_messages import Stored
+from clew_projections.packs import pack_writer
+from clew_projections.packs.layout import Scope
+from clew_projections.packs.pack import Pack
 from clew_services import compose
-from clew_services.checkpoints.making import Maker
+from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
-from clew_services.checkpoints.proving import heads_beside
-from clew_services.checkpoints.signed import KeptCheckpoint
+from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint
+from clew_services.checkpoints.thread_proofs import heads_beside
 from clew_services.cli import main
 from clew_services.compose import Clew
 from clew_services.http.app import create_app
-from clew_services.packs.checking import Checked, checked
-from clew_services.packs.exporting import Exported, Exporter
-from clew_services.packs.files import export
-from clew_services.packs.importing import Importer
+from clew_services.packs.check_pack import Checked, checked
+from clew_services.packs.exporter import Exported, Exporter
+from clew_services.packs.importer import Importer
+from clew_services.packs.pack_files import export
 from clew_services.settings import Settings
 from support import forging
 from support.asgi import IN, KEYS
@@ -111,7 +111,7 @@ async def test_a_pack_holds_what_the_log_holds_byte_for_byte_and_is_whole(
 async def test_the_same_log_gives_the_same_bytes_and_a_killed_export_ends_as_if_it_had_not_been(
     clew: Clew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "SEGMENT_COMMITS", 3)
+    monkeypatch.setattr(pack_writer, "SEGMENT_COMMITS", 3)
     await exported(clew, tmp_path / "whole")
     whole = (tmp_path / "whole").read_bytes()
     chance = random.Random(7)

@@ -15,18 +15,18 @@ from clew_events.errors import Conflict, Corrupt, Unavailable
 from clew_events.events import MessageDeleted, MetadataUpdated
 from clew_events.ids import message_id as id_of
 from clew_events.subjects import Address, event_stream
-from clew_projections.jetstream.calls import stream_state
-from clew_projections.packs.checking import Progress
-from clew_projections.packs.form import Scope
-from clew_projections.packs.reading import Pack
+from clew_projections.nats.jetstream import stream_state
+from clew_projections.packs.check import Progress
+from clew_projections.packs.layout import Scope
+from clew_projections.packs.pack import Pack
 from clew_services import compose
 from clew_services.cli import main
 from clew_services.compose import Clew
-from clew_services.packs import importing
-from clew_services.packs.comparing import Plan
-from clew_services.packs.exporting import Exporter
-from clew_services.packs.files import export
-from clew_services.packs.importing import Importer
+from clew_services.packs import importer as importing
+from clew_services.packs.exporter import Exporter
+from clew_services.packs.import_plan import Plan
+from clew_services.packs.importer import Importer
+from clew_services.packs.pack_files import export
 from support import forging
 from support.commits import CREATED, added, chain
 from support.deployments import deployed

@@ -20,13 +20,13 @@ from clew_events.events import MetadataUpdated
 from clew_events.queries import GetBlame, GetDifference, GetMessageAt, GetStateAt, ListMessagesAt
 from clew_events.requests import FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
 from clew_events.subjects import Address
-from clew_projections.replaying.blame import blame
-from clew_projections.replaying.difference import difference
-from clew_projections.replaying.times import NOW, moment
-from clew_services.answering import past
-from clew_services.apps import serve_queries
+from clew_projections.audit.blame import blame
+from clew_projections.audit.diff import difference
+from clew_projections.audit.moments import NOW, moment
 from clew_services.compose import Clew
-from clew_services.http.admission import needed
+from clew_services.http.auth import needed
+from clew_services.nats_api import serve_queries
+from clew_services.queries import past
 from support.asgi import IN, Answered, call
 from support.commits import CREATED, NOON, commit, store
 from support.nats_services import served

@@ -21,15 +21,15 @@ from clew_events.queries import GetMessage, GetThread
 from clew_events.replies import Found
 from clew_events.requests import NewImageUrl, NewImageUrlSource, NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_events.upcasting import Json
-from clew_projections.buckets.checkpoint import marked
-from clew_projections.buckets.keys import MESSAGES, THREADS, checkpoint_key, message_key, parked_key, thread_key
-from clew_projections.histories import history
-from clew_projections.projecting.deliveries import Deliveries, Delivery
-from clew_projections.projecting.parking import Parked, parked
-from clew_services import streams
+from clew_events.upcast import Json
+from clew_projections.history import histories
+from clew_projections.kv.key_names import MESSAGES, THREADS, checkpoint_key, message_key, parked_key, thread_key
+from clew_projections.kv.position import marked
+from clew_projections.projector.parked_threads import Parked, parked
+from clew_projections.projector.shard_consumer import Deliveries, Delivery
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.eventstore import provision
 from clew_services.nats_connection import settled
 from support.commits import CREATED, THREAD, added, chain, commit, store
 from support.truth import (
@@ -258,7 +258,7 @@ async def test_a_projector_outlasts_a_consumer_that_is_gone_for_a_while(clew: Cl
         for shard in range(2):
             await clew.js.api(f"CONSUMER.DELETE.{event_stream(shard)}.{THREADS}")
         await busy(clew, 2)
-        await streams.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload)
+        await provision.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload)
         await buckets_equal_the_log(clew)
 
 
@@ -369,7 +369,7 @@ async def test_a_parked_thread_is_taken_up_by_the_first_version_that_can_read_it
     def read(body: bytes, position: Position, trace: str | None) -> Recorded:
         return Recorded(codec.decode(body, {"ThreadForked": forked}), position, body_hash(body), trace)
 
-    monkeypatch.setattr(history, "recorded", read)
+    monkeypatch.setattr(histories, "recorded", read)
     async with projecting(clew):
 
         async def none() -> bool:

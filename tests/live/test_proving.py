@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from clew_events.queries import GetThread
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address
-from clew_projections.advancing import advance
-from clew_projections.buckets.keys import message_key, proved_key, thread_key
-from clew_projections.proving import watch as watching
-from clew_projections.proving.comparing import Compared
-from clew_projections.proving.repairing import Repaired
-from clew_projections.proving.watch import Watch, proved
+from clew_projections.apply import advance
+from clew_projections.consistency import watch as watching
+from clew_projections.consistency.repair import Repaired
+from clew_projections.consistency.view_check import Compared
+from clew_projections.consistency.watch import Watch, proved
+from clew_projections.kv.key_names import message_key, proved_key, thread_key
 from clew_projections.views import ThreadView, absent, decode_message, decode_thread, encode
 from clew_services.compose import Clew, connected
 from clew_services.embedded.server import EmbeddedServer

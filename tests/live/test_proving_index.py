@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from clew_events.subjects import Address
-from clew_projections.buckets.keys import message_key, thread_key
-from clew_projections.index import watch
-from clew_projections.index.freshness import freshness
+from clew_projections.consistency import index_watch
+from clew_projections.indexer.freshness import freshness
+from clew_projections.kv.key_names import message_key, thread_key
 from clew_projections.views import MessageView, encode
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
@@ -145,12 +145,12 @@ async def test_the_command_proves_the_index_of_this_machine_and_says_what_to_do(
 async def test_the_watch_over_an_index_comes_round_tells_of_drift_and_is_quiet_after_a_rebuild(
     clew: Clew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(watch, "ROUND", 0.0)
+    monkeypatch.setattr(index_watch, "ROUND", 0.0)
     root = tmp_path / "index"
     file = await lived(clew, root)
     folder, shards = clew.index_in(root), clew.deployment.shards
 
-    async def drift(watching: watch.IndexWatch) -> int | None:
+    async def drift(watching: index_watch.IndexWatch) -> int | None:
         """What is known after two whole rounds."""
         for _ in range(4):
             await watching.step()
@@ -158,10 +158,10 @@ async def test_the_watch_over_an_index_comes_round_tells_of_drift_and_is_quiet_a
         assert fresh.since is not None
         return fresh.drift
 
-    nobody = watch.IndexWatch(folder, clew.histories, 1, lambda: False)
+    nobody = index_watch.IndexWatch(folder, clew.histories, 1, lambda: False)
     assert await nobody.step() == 0
     assert (await freshness(clew.js, shards, folder)).drift is None
-    watching = watch.IndexWatch(folder, clew.histories, 1, lambda: True)
+    watching = index_watch.IndexWatch(folder, clew.histories, 1, lambda: True)
     assert await drift(watching) == 0
     with closing(sqlite3.connect(file)) as db:
         db.execute("UPDATE thread SET hash = 'x' WHERE id = 'thread_a'")

@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from clew_events.subjects import Address
-from clew_projections.buckets.keys import message_key, thread_key
-from clew_projections.proof import reading
-from clew_projections.proving.comparing import Compared
-from clew_projections.proving.sweeping import Sweep
+from clew_projections.consistency.sweep import Sweep
+from clew_projections.consistency.view_check import Compared
+from clew_projections.integrity import verify
+from clew_projections.kv.key_names import message_key, thread_key
 from clew_projections.views import decode_message, decode_thread, encode
 from clew_services.compose import Clew
 from support.truth import buckets_equal_the_log, checkpointed, projecting
@@ -54,7 +54,7 @@ async def singly(clew: Clew) -> dict[Address, Compared]:
 async def test_what_is_wrong_is_found_whatever_the_pages(
     clew: Clew, monkeypatch: pytest.MonkeyPatch, page: int, held: int
 ) -> None:
-    monkeypatch.setattr(reading, "PAGE", page)
+    monkeypatch.setattr(verify, "PAGE", page)
     await lives(clew)
     async with projecting(clew):
         await buckets_equal_the_log(clew)
@@ -96,7 +96,7 @@ async def test_what_is_wrong_is_found_whatever_the_pages(
 async def test_what_came_after_a_view_is_counted_on_whichever_page_it_is(
     clew: Clew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "PAGE", 4)
+    monkeypatch.setattr(verify, "PAGE", 4)
     await lives(clew)
     async with projecting(clew):
         await buckets_equal_the_log(clew)

@@ -26,8 +26,8 @@ from clew_events.queries import (
 from clew_events.replies import Found, History, Moment
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address, shard_of
-from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.buckets.keys import MESSAGES, THREADS, message_key, thread_key
+from clew_projections.apply import advance, advance_message, touched
+from clew_projections.kv.key_names import MESSAGES, THREADS, message_key, thread_key
 from clew_projections.views import MessageView, absent
 from clew_projections.views import encode as encode_view
 from clew_services.compose import Clew, connected

@@ -11,10 +11,10 @@ from nats.aio.client import Client
 
 from clew_events.commands import AddMessage, CreateThread
 from clew_events.requests import NewMessage, NewText
+from clew_services.api_keys import Keys, KeyScope
+from clew_services.api_keys.follower import following
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.keys import Keys, KeyScope
-from clew_services.keys.following import following
 from support.api import served
 from support.deployments import connected_client
 from support.nats_services import served as over_nats

@@ -9,12 +9,11 @@ import nats.js.errors
 import pytest
 
 from clew_events.client import Clew as Client
-from clew_events.client import requesting
+from clew_events.client import transport
 from clew_events.commands import CreateThread, UpdateThread
 from clew_events.errors import Unavailable
-from clew_services.apps import serve_inbox
-from clew_services.apps.inbox import records
 from clew_services.compose import Clew
+from clew_services.inbox import rejections, serve_inbox
 from support.nats_services import served
 from support.truth import commits_of
 from support.up import clew as command_line
@@ -111,7 +110,7 @@ async def test_a_retry_that_was_cut_short_is_done_once(clew: Clew, deployment, m
         await emptied(clew)
         await leave(clew, "create_thread", b'{"thread_id": "thread_a"}')
         await emptied(clew)
-        (found,) = [each async for each in records.refusals(clew.js)]
+        (found,) = [each async for each in rejections.refusals(clew.js)]
         call = clew.js.api
 
         async def cut(name: str, request: object = None) -> dict[str, object]:
@@ -122,11 +121,11 @@ async def test_a_retry_that_was_cut_short_is_done_once(clew: Clew, deployment, m
         with monkeypatch.context() as patched:
             patched.setattr(clew.js, "api", cut)
             with pytest.raises(Unavailable):
-                await records.retry(clew.js, found)
+                await rejections.retry(clew.js, found)
         await emptied(clew)
-        await records.retry(clew.js, found)
+        await rejections.retry(clew.js, found)
         await emptied(clew)
-        assert [each async for each in records.refusals(clew.js)] == []
+        assert [each async for each in rejections.refusals(clew.js)] == []
     assert len(await commits_of(clew, "thread_a")) == 2
 
 
@@ -136,10 +135,10 @@ async def test_no_message_of_a_tenants_makes_a_retry_vanish(clew: Clew) -> None:
         await emptied(clew)
         await leave(clew, "create_thread", b'{"thread_id": "thread_a"}')
         await emptied(clew)
-        (found,) = [each async for each in records.refusals(clew.js)]
+        (found,) = [each async for each in rejections.refusals(clew.js)]
         mark = f"retry-{found.rejection.inbox_seq}-{found.number}-{int(found.at.timestamp() * 1000)}"
         await leave(clew, "create_thread", b'{"thread_id": "thread_b"}', **{"Nats-Msg-Id": mark})
-        await records.retry(clew.js, found)
+        await rejections.retry(clew.js, found)
         await emptied(clew)
     assert [each.id for each in (await commits_of(clew, "thread_a"))[1:]] == ["one"]
 
@@ -155,7 +154,7 @@ async def test_a_full_inbox_says_so_and_takes_more_when_some_of_it_is_done(
     clew: Clew, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]
 ) -> None:
     await bound(clew, **limits)
-    monkeypatch.setattr(requesting, "delays", lambda: iter([3600.0]))  # no time for another try
+    monkeypatch.setattr(transport, "delays", lambda: iter([3600.0]))  # no time for another try
     client = Client(clew.nc, timeout=60)
     await client.enqueue(CreateThread(id="one", thread_id="thread_a"))
     await client.enqueue(UpdateThread(id="two", thread_id="thread_a", metadata={"a": "1"}))

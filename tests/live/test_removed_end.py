@@ -9,10 +9,10 @@ import pytest
 
 from clew_events.queries import GetFeed
 from clew_events.subjects import Address, event_stream, shard_of
-from clew_projections.index.freshness import freshness
-from clew_projections.jetstream.calls import stream_state
+from clew_projections.indexer.freshness import freshness
+from clew_projections.nats.jetstream import stream_state
 from clew_services.compose import Clew
-from clew_services.rebuilding.rebuild import Rebuild
+from clew_services.rebuild.bucket_rebuild import Rebuild
 from support.forging import delete
 from support.indexes import caught_up, created, fed, names
 

@@ -11,13 +11,13 @@ from clew_events.commands import AddMessage, Command, CreateThread, UpdateThread
 from clew_events.errors import IdReused
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address
-from clew_projections.buckets.checkpoint import Mark
-from clew_projections.buckets.keys import checkpoint_key
-from clew_projections.buckets.spent import mark
+from clew_projections.kv.command_ids import mark
+from clew_projections.kv.key_names import checkpoint_key
+from clew_projections.kv.position import Mark
 from clew_services.compose import Clew, connected
-from clew_services.handling.outcome import Outcome
-from clew_services.streams import verify
-from clew_services.streams.wanted import SPENT_IDS_KEPT
+from clew_services.eventstore.provision import verify
+from clew_services.eventstore.topology import SPENT_IDS_KEPT
+from clew_services.threads.result import Outcome
 
 LONG = 250
 """Commits of a thread that has outgrown what its view remembers more than twice."""

@@ -15,19 +15,18 @@ from rich.console import Console
 from clew_events.commands import CreateThread
 from clew_events.errors import Fault
 from clew_projections.generations import record
-from clew_projections.index.freshness import IndexFreshness
-from clew_projections.projecting.parking import Parked
-from clew_projections.proof.kept import Kept
-from clew_services.checkpoints.covering import Covered, covered
-from clew_services.checkpoints.heads import Heads
-from clew_services.checkpoints.making import Maker
+from clew_projections.indexer.freshness import IndexFreshness
+from clew_projections.integrity.heads_file import Kept
+from clew_projections.projector.parked_threads import Parked
+from clew_services.checkpoints.coverage import Covered, covered
+from clew_services.checkpoints.log_heads import Heads
+from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
-from clew_services.cli.live import line, screen
-from clew_services.running.derived import Buckets, Building, Derived, Proof
-from clew_services.running.status import Shard, Status
-from clew_services.running.status import status as deployment_status
-from clew_services.running.watching import Glance, Rates, glances
-from clew_services.streams import generation
+from clew_services.cli.status_screen import line, screen
+from clew_services.eventstore import generation_streams
+from clew_services.process.deployment_status import Glance, Rates, Shard, Status, glances
+from clew_services.process.deployment_status import status as deployment_status
+from clew_services.process.derived_state import Buckets, Building, Derived, Proof
 from support.indexes import caught_up, fed
 from support.truth import checkpointed, projecting
 from support.up import CLEW, environment
@@ -137,7 +136,7 @@ async def test_status_finds_the_proof_the_index_and_the_generation_that_is_being
     half_made = (await deployment_status(clew, folder=folder)).derived
     assert half_made is not None
     assert half_made.trouble[0].startswith("the generation that is being built: ")
-    await generation.make(clew.js, made.number, shards=clew.deployment.shards, replicas=1)
+    await generation_streams.make(clew.js, made.number, shards=clew.deployment.shards, replicas=1)
     found = (await deployment_status(clew, folder=folder)).derived
     assert found is not None
     assert found.buckets.building == Building(number=2, behind=1)

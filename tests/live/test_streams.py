@@ -10,27 +10,28 @@ from msgspec.structs import replace
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.subjects import event_stream
-from clew_projections.buckets.bucket import Bucket
-from clew_projections.buckets.checkpoint import marked
 from clew_projections.generations.alias import Alias
-from clew_projections.jetstream.calls import JetStream, stream_state
-from clew_projections.jetstream.messages import Refused
-from clew_services import compose, streams
-from clew_services.backups.taking import order
+from clew_projections.kv.bucket import Bucket
+from clew_projections.kv.position import marked
+from clew_projections.nats.jetstream import JetStream, stream_state
+from clew_projections.nats.stream_messages import Refused
+from clew_services import compose
+from clew_services.backup.take_backup import order
 from clew_services.compose import connected
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.streams import Deployment, wanted
-from clew_services.streams.lost import MARGIN, irreplaceable
+from clew_services.eventstore import provision, topology
+from clew_services.eventstore.lost_streams import MARGIN, irreplaceable
+from clew_services.eventstore.provision import Deployment
 from support.waiting import eventually
 from support.writers import Writer
 
 LARGEST = 8 * 1024 * 1024
-FIXED = [str(config["name"]) for config in wanted.streams(2, 1, LARGEST)]
+FIXED = [str(config["name"]) for config in topology.streams(2, 1, LARGEST)]
 LOST = [name for name in FIXED if name in irreplaceable(2)]
 FOLLOWING = [name for name in FIXED if name not in LOST]
-BUCKETS = [str(config["name"]) for config in wanted.buckets(1, 1)]
+BUCKETS = [str(config["name"]) for config in topology.buckets(1, 1)]
 STREAMS = FIXED + BUCKETS
-CONSUMERS = [f"{stream}/{config['name']}" for stream, config in wanted.feeders(1, 2)]
+CONSUMERS = [f"{stream}/{config['name']}" for stream, config in topology.feeders(1, 2)]
 SECOND = 1_000_000_000
 Config = dict[str, object]
 
@@ -43,7 +44,7 @@ async def js(nats_server: EmbeddedServer) -> AsyncIterator[JetStream]:
 
 
 async def init(js: JetStream, shards: int = 2) -> list[str]:
-    return await streams.init(js, shards=shards, max_msg_size=LARGEST)
+    return await provision.init(js, shards=shards, max_msg_size=LARGEST)
 
 
 async def config_of(js: JetStream, name: str) -> Config:
@@ -86,12 +87,12 @@ async def test_everything_is_created_once_and_then_left_alone(js: JetStream) -> 
     before = await everything(js)
     assert await init(js) == []
     assert await everything(js) == before
-    assert replace(await streams.verify(js), identity="") == Deployment(2, 1, max_msg_size=LARGEST, identity="")
+    assert replace(await provision.verify(js), identity="") == Deployment(2, 1, max_msg_size=LARGEST, identity="")
 
 
 async def test_verifying_changes_nothing_and_creates_nothing(js: JetStream) -> None:
     with pytest.raises(Unavailable) as refusal:
-        await streams.verify(js)
+        await provision.verify(js)
     assert refusal.value.code == "not_initialised"
     assert "clew init" in refusal.value.message
     assert (await js.api("STREAM.NAMES"))["total"] == 0
@@ -106,7 +107,7 @@ async def test_a_service_does_not_start_on_a_server_nobody_initialised(nats_serv
 async def test_many_may_initialise_at_once(js: JetStream) -> None:
     made = await asyncio.gather(*(init(js) for _ in range(4)))
     assert {name for each in made for name in each} == set(STREAMS + CONSUMERS)
-    assert (await streams.verify(js)).shards == 2
+    assert (await provision.verify(js)).shards == 2
 
 
 async def test_the_number_of_shards_is_fixed_at_the_first_init(js: JetStream) -> None:
@@ -134,12 +135,12 @@ async def test_a_missing_stream_that_follows_from_the_log_is_created_by_the_next
     await init(js)
     await js.api(f"STREAM.DELETE.{missing}")
     with pytest.raises(Corrupt) as refusal:
-        await streams.verify(js)
+        await provision.verify(js)
     assert refusal.value.code == "missing_stream"
     assert missing in refusal.value.message
     assert "clew init" in refusal.value.message
     assert missing in await init(js)
-    await streams.verify(js)
+    await provision.verify(js)
 
 
 def test_what_cannot_be_made_again_is_what_a_backup_holds() -> None:
@@ -151,7 +152,7 @@ def test_what_cannot_be_made_again_is_what_a_backup_holds() -> None:
 async def test_a_lost_stream_is_named_and_nothing_is_made_in_its_place(js: JetStream, missing: str) -> None:
     await init(js)
     await js.api(f"STREAM.DELETE.{missing}")
-    refusing: list[Callable[[], object]] = [lambda: streams.verify(js), lambda: init(js), lambda: init(js)]
+    refusing: list[Callable[[], object]] = [lambda: provision.verify(js), lambda: init(js), lambda: init(js)]
     for refuse in refusing:
         with pytest.raises(Corrupt) as refusal:
             await refuse()  # type: ignore[misc]
@@ -167,7 +168,7 @@ async def test_where_all_of_the_log_is_lost_what_is_left_of_the_deployment_says_
     for missing in ("CLEW_EVT_00", "CLEW_EVT_01"):
         await js.api(f"STREAM.DELETE.{missing}")
     with pytest.raises(Corrupt, match="lost: CLEW_EVT_00"):
-        await streams.verify(js)
+        await provision.verify(js)
     with pytest.raises(Corrupt, match="lost: CLEW_EVT_00, CLEW_EVT_01"):
         await init(js)
 
@@ -192,8 +193,8 @@ async def test_an_accepted_loss_is_made_anew_and_no_sequence_is_given_twice(nats
         await projecting
         await clew.js.api("STREAM.DELETE.CLEW_EVT_00")
         with pytest.raises(Invalid, match="CLEW_EVT_07"):
-            await streams.init(clew.js, shards=1, max_msg_size=LARGEST, accept_loss=("CLEW_EVT_07",))
-        created = await streams.init(clew.js, shards=1, max_msg_size=LARGEST, accept_loss=("CLEW_EVT_00",))
+            await provision.init(clew.js, shards=1, max_msg_size=LARGEST, accept_loss=("CLEW_EVT_07",))
+        created = await provision.init(clew.js, shards=1, max_msg_size=LARGEST, accept_loss=("CLEW_EVT_00",))
         assert "CLEW_EVT_00" in created
         done = await writer.create("thread_next")
         assert done.position.seq == 1 + MARGIN + 1
@@ -210,7 +211,7 @@ async def test_a_record_of_generations_that_was_lost_is_followed_by_one_of_a_new
         await init(js)
         assert (await Alias(js).written()).record.live == 2
         assert await init(js) == []
-        await streams.verify(js)
+        await provision.verify(js)
 
 
 @pytest.mark.parametrize("missing", BUCKETS)
@@ -220,12 +221,12 @@ async def test_where_a_live_bucket_is_missing_the_next_init_has_another_generati
     await init(js)
     await js.api(f"STREAM.DELETE.{missing}")
     with pytest.raises(Corrupt, match="clew init") as refusal:
-        await streams.verify(js)
+        await provision.verify(js)
     assert refusal.value.code == "missing_stream"
     assert missing in refusal.value.message
     made = await asyncio.gather(*(init(js) for _ in range(3)))
     assert {name.replace("_v1", "_v2") for name in BUCKETS} <= {name for each in made for name in each}
-    await streams.verify(js)
+    await provision.verify(js)
     record = (await Alias(js).written()).record
     assert (record.live, record.last, record.building) == (2, 2, None)
     assert await init(js) == []
@@ -236,11 +237,11 @@ async def test_a_missing_consumer_is_named_and_created_by_the_next_init(js: JetS
     await init(js)
     await js.api(f"CONSUMER.DELETE.{missing.replace('/', '.')}")
     with pytest.raises(Corrupt) as refusal:
-        await streams.verify(js)
+        await provision.verify(js)
     assert refusal.value.code == "missing_consumer"
     assert missing in refusal.value.message
     assert await init(js) == [missing]
-    await streams.verify(js)
+    await provision.verify(js)
 
 
 async def test_an_interrupted_init_is_finished_by_the_next(js: JetStream) -> None:
@@ -261,18 +262,18 @@ async def test_an_interrupted_init_is_finished_by_the_next(js: JetStream) -> Non
     while True:
         breaking.left = 1
         try:
-            await streams.init(breaking, shards=2, max_msg_size=LARGEST)
+            await provision.init(breaking, shards=2, max_msg_size=LARGEST)
             break
         except Unavailable:
             interrupted += 1
             with pytest.raises((Unavailable, Corrupt)):
-                await streams.verify(js)
+                await provision.verify(js)
         if interrupted == len(FIXED):
             # A publisher does not wait until all is done.
             assert (await js.publish("clew.inbox.acme.create_thread", b"{}")).error is None
     assert interrupted == len(STREAMS + CONSUMERS) - 1
     assert sorted(await everything(js)) == sorted(STREAMS + CONSUMERS)
-    assert replace(await streams.verify(js), identity="") == Deployment(2, 1, max_msg_size=LARGEST, identity="")
+    assert replace(await provision.verify(js), identity="") == Deployment(2, 1, max_msg_size=LARGEST, identity="")
 
 
 @pytest.mark.parametrize(
@@ -313,7 +314,7 @@ async def test_a_changed_setting_is_refused_by_name_with_both_values(
     await init(js)
     await reconfigure(js, name, **{setting: value})
     changed = await everything(js)
-    for refusing in (lambda: streams.verify(js), lambda: init(js)):
+    for refusing in (lambda: provision.verify(js), lambda: init(js)):
         with pytest.raises(Corrupt) as refusal:
             await refusing()
         assert refusal.value.code == "changed_stream"
@@ -335,7 +336,7 @@ async def test_the_log_cannot_be_purged_and_no_setting_allows_it_again(js: JetSt
 
 
 async def test_a_log_that_can_be_purged_is_refused(js: JetStream) -> None:
-    for config in wanted.streams(2, 1, LARGEST):
+    for config in topology.streams(2, 1, LARGEST):
         allowed = {"deny_purge": False} if config["name"] == event_stream(1) else {}
         await js.api(f"STREAM.CREATE.{config['name']}", {**config, **allowed})
     with pytest.raises(
@@ -348,7 +349,7 @@ async def test_a_log_that_can_be_purged_is_refused(js: JetStream) -> None:
 async def test_a_stream_of_that_name_that_is_not_clews_is_not_touched(js: JetStream) -> None:
     await js.api("STREAM.CREATE.CLEW_EVT_00", {"name": "CLEW_EVT_00", "subjects": ["something.else"]})
     before = await config_of(js, "CLEW_EVT_00")
-    refusing: list[Callable[[], object]] = [lambda: init(js), lambda: streams.verify(js)]
+    refusing: list[Callable[[], object]] = [lambda: init(js), lambda: provision.verify(js)]
     for refuse in refusing:
         with pytest.raises(Corrupt) as refusal:
             await refuse()  # type: ignore[misc]
@@ -361,5 +362,5 @@ async def test_a_stream_of_that_name_that_is_not_clews_is_not_touched(js: JetStr
 async def test_a_description_may_be_changed_and_the_size_of_messages_is_the_operators_choice(js: JetStream) -> None:
     await init(js)
     await reconfigure(js, "CLEW_EVT_01", description="ours", max_msg_size=1_000_000)
-    await streams.verify(js)
+    await provision.verify(js)
     assert await init(js) == []

@@ -12,7 +12,7 @@ import pytest
 
 from clew_events.codec import encode
 from clew_events.subjects import Address, event_stream, shard_of
-from clew_projections.finding import Finding
+from clew_projections.findings import Finding
 from clew_services.compose import Clew, connected
 from support.commits import CREATED, chain, commit, store
 from support.deployments import deployed

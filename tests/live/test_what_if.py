@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from clew_projections.packs.form import Scope
+from clew_projections.packs.layout import Scope
 from clew_services.cli import main
 from clew_services.compose import Clew
-from clew_services.packs.exporting import Exporter
-from clew_services.packs.files import export
+from clew_services.packs.exporter import Exporter
+from clew_services.packs.pack_files import export
 from support.writers import Writer
 
 CODE = """

@@ -19,7 +19,7 @@ from clew_events.events import (
     ToolResourcesUpdated,
 )
 from clew_events.requests import MAX_FILES, MAX_PAIRS
-from clew_services.deciding.decide import decide
+from clew_services.threads.decide import decide
 from support.commits import THREAD
 from support.simulation import Decided, Simulation, commands, lives, message_updates, updates
 

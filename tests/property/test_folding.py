@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from clew_events.codec import decode, encode, recorded
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
-from clew_projections.advancing import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, touched
 from clew_projections.fold import ThreadState, evolve
 from clew_projections.views import MessageView, ThreadView, absent, decode_message, decode_thread
 from clew_projections.views import encode as encode_view

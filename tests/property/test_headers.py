@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from nats.aio.client import Client
 
-from clew_projections.wire.client import LeanClient
-from clew_projections.wire.headers import plain
+from clew_projections.nats.headers import plain
+from clew_projections.nats.lean_client import LeanClient
 
 LIKELY = st.sampled_from(
     [

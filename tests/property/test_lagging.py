@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 
-from clew_projections import advancing
-from clew_projections.histories import trail
-from clew_services.answering import history_pages, reader
+from clew_projections import apply
+from clew_projections.history import stretch
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.handling import repeats
-from clew_services.streams import wanted
+from clew_services.eventstore import topology
+from clew_services.queries import history_pages, reader
+from clew_services.threads import idempotency
 from support.lagging import (
     SHORTEST_WINDOW,
     THREADS,
@@ -61,12 +61,12 @@ lives = st.builds(lambda first, rest: [*first, *rest], st.lists(begun, max_size=
 @pytest.fixture
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that is remembered, read ahead or looked at is little, so that short histories go beyond it."""
-    monkeypatch.setattr(advancing, "REMEMBERED_COMMANDS", 4)
-    monkeypatch.setattr(repeats, "REMEMBERED_COMMANDS", 4)
-    monkeypatch.setattr(trail, "AHEAD", 3)
+    monkeypatch.setattr(apply, "REMEMBERED_COMMANDS", 4)
+    monkeypatch.setattr(idempotency, "REMEMBERED_COMMANDS", 4)
+    monkeypatch.setattr(stretch, "AHEAD", 3)
     monkeypatch.setattr(history_pages, "AHEAD", 3)
     monkeypatch.setattr(reader, "READ_AHEAD", 2)
-    monkeypatch.setattr(wanted, "DUPLICATE_WINDOW", SHORTEST_WINDOW)
+    monkeypatch.setattr(topology, "DUPLICATE_WINDOW", SHORTEST_WINDOW)
 
 
 async def lived(url: str, life: list[Step], seed: int) -> None:

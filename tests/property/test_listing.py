@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from clew_events.listing import ListThreads
+from clew_events.list_query import ListThreads
 from clew_projections.index import IndexReader, IndexWriter, open_for_reading, open_for_writing
 from support.listing import KEYS, TENANTS, World, happened, histories, questions
 

@@ -14,12 +14,11 @@ from clew_events.codec import encode
 from clew_events.commit import body_hash
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, event_subject, shard_of
-from clew_projections.jetstream.messages import Stored
-from clew_projections.proof.checkpoint import FORMAT, Checkpoint, ShardHeads
-from clew_projections.proof.heads import Head, key_of, leaf_of, leaves_of
-from clew_projections.proof.inclusion import check_included
-from clew_projections.proof.kept import Kept
-from clew_projections.proof.merkle import EMPTY, climb, path, subtree
+from clew_projections.integrity.checkpoint import FORMAT, Checkpoint, ShardHeads
+from clew_projections.integrity.heads_file import Kept
+from clew_projections.integrity.inclusion import Head, check_included, key_of, leaf_of, leaves_of
+from clew_projections.integrity.merkle import EMPTY, climb, path, subtree
+from clew_projections.nats.stream_messages import Stored
 from support.commits import CREATED, NOON, commit
 
 HASHES = st.binary(max_size=6).map(lambda said: sha256(said).digest())

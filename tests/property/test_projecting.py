@@ -16,13 +16,13 @@ from msgspec.structs import replace
 from clew_events.commands import Command, DeleteMessage, UpdateMessage
 from clew_events.errors import ClewError, Corrupt
 from clew_events.subjects import event_stream
-from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.buckets.keys import THREADS
+from clew_projections.apply import advance, advance_message, touched
+from clew_projections.kv.key_names import THREADS
 from clew_projections.views import MessageView, absent
 from clew_services.compose import Clew, connected
-from clew_services.deciding.decide import decide
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.handling.outcome import Outcome
+from clew_services.threads.decide import decide
+from clew_services.threads.result import Outcome
 from support.deployments import deployed
 from support.simulation import NOWHERE, commands
 from support.truth import buckets_equal_the_log, impatient, log_of

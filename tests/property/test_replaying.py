@@ -8,17 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clew_events.blame import KeySet
+from clew_events.audit_replies import KeySet
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
-from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.render import message_object
-from clew_projections.replaying.blame import blame
-from clew_projections.replaying.difference import difference
-from clew_projections.replaying.moment import Folding, messages_of
-from clew_projections.replaying.origins import lists, origin
-from clew_projections.replaying.times import NOW, Moment
+from clew_projections.api_objects import message_object
+from clew_projections.apply import advance, advance_message, touched
+from clew_projections.audit.as_of import Folding, lists, messages_of, origin
+from clew_projections.audit.blame import blame
+from clew_projections.audit.diff import difference
+from clew_projections.audit.moments import NOW, Moment
 from clew_projections.views import MessageView, ThreadView, absent
 from support.commits import THREAD
 from support.simulation import Simulation, commands, lives

@@ -7,8 +7,7 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clew_projections.proof.merkle import path, subtree
-from clew_projections.proof.several import beside, climb_all
+from clew_projections.integrity.merkle import beside, climb_all, path, subtree
 
 NAMES = st.lists(st.integers(0, 10_000), max_size=40, unique=True)
 

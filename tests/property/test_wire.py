@@ -15,9 +15,9 @@ from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
 from clew_events.errors import TooLarge
-from clew_projections.wire.client import LEANED_ON, LeanClient
-from clew_projections.wire.headers import Headers, added, description_of, fields, status_of, written
-from clew_projections.wire.parsing import LeanParser
+from clew_projections.nats.headers import Headers, added, description_of, fields, status_of, written
+from clew_projections.nats.lean_client import LEANED_ON, LeanClient
+from clew_projections.nats.parser import LeanParser
 from support.waiting import eventually
 
 Message = tuple[bytes, bytes, bytes, bytes]

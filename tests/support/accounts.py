@@ -14,8 +14,8 @@ import msgspec
 from nats.aio.client import Client
 
 from clew_events import client
-from clew_projections.buckets.keys import THREADS
-from clew_projections.jetstream.calls import stream_state
+from clew_projections.kv.key_names import THREADS
+from clew_projections.nats.jetstream import stream_state
 from clew_services import compose
 from clew_services.embedded import config
 from clew_services.embedded.server import EmbeddedServer

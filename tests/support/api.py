@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from clew_services.http.parts import Parts
-from clew_services.http.serve import serve_http
-from clew_services.keys import Keys
+from clew_services.api_keys import Keys
+from clew_services.http.dependencies import Parts
+from clew_services.http.http_server import serve_http
 from clew_services.settings import Settings
 
 ACME, GLOBEX = "sk-test-of-acme", "sk-test-of-globex"

@@ -19,19 +19,19 @@ from clew_events.commands import (
 )
 from clew_events.commit import Position
 from clew_events.errors import Unavailable
-from clew_events.listed import Freshness, ListedThread, ThreadList
-from clew_events.listing import ListThreads
+from clew_events.list_query import ListThreads
+from clew_events.list_reply import Freshness, ListedThread, ThreadList
 from clew_events.nats_client import LastingClient
 from clew_events.objects import Gone, Message, MessagePage, Resources, TextPart, TextValue, Thread
 from clew_events.queries import GetFeed, GetMessage, GetThread, ListMessages
 from clew_events.replies import Feed, Found
-from clew_projections.jetstream.messages import Ack, ApiError
-from clew_projections.projecting.parking import Parked
-from clew_services.handling.outcome import Outcome
+from clew_projections.nats.stream_messages import Ack, ApiError
+from clew_projections.projector.parked_threads import Parked
+from clew_services.api_keys import Keys
 from clew_services.http.app import create_app
-from clew_services.keys import Keys
-from clew_services.observing import NOBODY
+from clew_services.observer import NOBODY
 from clew_services.settings import Settings
+from clew_services.threads.result import Outcome
 from clew_services.tracing import UNTRACED
 
 ID = "thread_" + "a" * 24

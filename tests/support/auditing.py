@@ -8,12 +8,12 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of, shard_subjects
-from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.finding import Finding
-from clew_projections.histories.history import read
-from clew_projections.jetstream.calls import JetStream
-from clew_projections.jetstream.messages import Stored
-from clew_projections.jetstream.replicas import until
+from clew_projections.apply import advance, advance_message, touched
+from clew_projections.findings import Finding
+from clew_projections.history.histories import read
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.replica_reads import until
+from clew_projections.nats.stream_messages import Stored
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.compose import Clew
 

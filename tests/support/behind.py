@@ -18,7 +18,7 @@ from clew_events.queries import GetFeed
 from clew_events.replies import Feed
 from clew_events.subjects import address_of, event_stream
 from clew_services.compose import Clew, Connection
-from clew_services.handling.outcome import Outcome
+from clew_services.threads.result import Outcome
 from support import naive, questions
 from support.lagging import small
 from support.naive import Kept

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from clew_services import compose
 from clew_services.embedded import binary
-from clew_services.embedded.tether import tethered
+from clew_services.host.tether import tethered
 from support.freezing import freeze, go_on
 from support.ports import free_port
 from support.routes import Routes

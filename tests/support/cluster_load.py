@@ -10,7 +10,7 @@ from clew_events.errors import ClewError, Unavailable
 from clew_events.queries import GetThread
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_services.compose import Clew
-from clew_services.handling.outcome import Outcome
+from clew_services.threads.result import Outcome
 from support.auditing import audit
 from support.lanes import InLanes
 from support.truth import log_of

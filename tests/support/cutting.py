@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from clew_events.commands import Command
 from clew_services.compose import Clew
-from clew_services.handling.outcome import Outcome
-from clew_services.http.attempts import Attempt
-from clew_services.http.parts import Commands
+from clew_services.http.dependencies import Commands
+from clew_services.http.retries import Attempt
+from clew_services.threads.result import Outcome
 
 Fate = Literal["pass", "never arrives", "caller leaves", "answer is lost"]
 LEAVES = "00-" + "c" * 32 + "-" + "1" * 16 + "-01"

@@ -45,7 +45,8 @@ async def deployed(
 
 async def deploy(url: str, *, shards: int = 2) -> None:
     """Everything that ``clew init`` creates, on an empty server."""
-    from clew_services import compose, streams
+    from clew_services import compose
+    from clew_services.eventstore import provision
 
     async with compose.connection(url, name="init") as made:
-        await streams.init(made.js, shards=shards, max_msg_size=made.nc.max_payload)
+        await provision.init(made.js, shards=shards, max_msg_size=made.nc.max_payload)

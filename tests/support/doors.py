@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from clew_events.commands import COMMANDS
 from clew_events.queries import QUERIES
-from clew_projections.buckets.keys import MESSAGES, THREADS
-from clew_services.keys.ring import KEYS
+from clew_projections.kv.key_names import MESSAGES, THREADS
+from clew_services.api_keys.key_bucket import KEYS
 from support.accounts import ROLES, TENANTS
 
 STREAMS = ("CLEW_EVT_00", "CLEW_INBOX", "CLEW_REJECTED", f"KV_{THREADS}", f"KV_{MESSAGES}", f"KV_{KEYS}")

@@ -10,7 +10,7 @@ from clew_events.commands import CreateThread, UpdateThread
 from clew_events.commit import body_hash
 from clew_events.requests import MetadataPatch
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_projections.jetstream.messages import Stored
+from clew_projections.nats.stream_messages import Stored
 from clew_services.compose import Clew
 
 Bodies = list[bytes]

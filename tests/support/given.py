@@ -7,10 +7,10 @@ import pytest
 from clew_events.commands import Command, DeleteMessage, UpdateMessage
 from clew_events.errors import ClewError
 from clew_events.events import Event
-from clew_projections.advancing import advance_message, touched
+from clew_projections.apply import advance_message, touched
 from clew_projections.fold import ThreadState, evolve
 from clew_projections.views import MessageView
-from clew_services.deciding.decide import decide
+from clew_services.threads.decide import decide
 from support.commits import THREAD, commit
 
 

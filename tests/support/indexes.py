@@ -10,11 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 from clew_events.commands import CreateThread
-from clew_events.listing import ListThreads
-from clew_projections.index.agreeing import ends
-from clew_projections.index.current import CurrentIndex
-from clew_projections.index.feeding import Due, Feeder
-from clew_projections.index.folder import Folder
+from clew_events.list_query import ListThreads
+from clew_projections.index.index import CurrentIndex
+from clew_projections.index.index_folder import Folder
+from clew_projections.index.log_agreement import ends
+from clew_projections.indexer.indexer import Due, Feeder
 from clew_services.compose import Clew
 from support.waiting import eventually
 

@@ -27,18 +27,18 @@ from clew_events.queries import GetFeed, Query
 from clew_events.replies import Feed
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import Address, address_of, event_stream
-from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.jetstream.messages import EXPECTED, Ack, Outgoing
-from clew_projections.projecting.applying import Projecting
-from clew_projections.projecting.deliveries import Deliveries
-from clew_projections.projecting.message_views import MessageViews
-from clew_projections.projecting.parking import retry
-from clew_projections.projecting.projector import Projector
+from clew_projections.apply import advance, advance_message, touched
+from clew_projections.nats.stream_messages import EXPECTED, Ack, Outgoing
+from clew_projections.projector.batch import Projecting
+from clew_projections.projector.message_views import MessageViews
+from clew_projections.projector.parked_threads import retry
+from clew_projections.projector.projector import Projector
+from clew_projections.projector.shard_consumer import Deliveries
 from clew_projections.views import MessageView, absent
-from clew_services import streams
 from clew_services.compose import Clew, connected, connection
-from clew_services.deciding.decide import decide, thread_exists
-from clew_services.handling.outcome import Outcome
+from clew_services.eventstore import provision
+from clew_services.threads.decide import decide, thread_exists
+from clew_services.threads.result import Outcome
 from support import naive, questions
 from support.naive import Kept
 from support.proxy import Proxy, between
@@ -275,7 +275,7 @@ class World:
         made = await self._stack.enter_async_context(connection(self._url, name="init"))
         for stream in await made.js.streams():
             await made.js.api(f"STREAM.DELETE.{stream}")
-        await streams.init(made.js, shards=SHARDS, max_msg_size=made.nc.max_payload)
+        await provision.init(made.js, shards=SHARDS, max_msg_size=made.nc.max_payload)
         self._admin = await self._stack.enter_async_context(connected(self._url, name="admin"))
         self._wire: Proxy = await self._stack.enter_async_context(between(self._url))
         self.processes = [await self._begin(fold=1), await self._begin(fold=1), await self._begin(fold=2)]

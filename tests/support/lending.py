@@ -18,8 +18,8 @@ from typing import Final, TypeVar
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from clew_services.embedded.binary import CannotStart
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.host import CannotStart
 from support.deployments import connected_client
 from support.ports import free_port
 

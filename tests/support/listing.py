@@ -22,9 +22,9 @@ from clew_events.events import (
     ThreadDeleted,
 )
 from clew_events.ids import message_id
-from clew_events.listing import ActorTest, Condition, ListThreads, MetadataTest, NumberTest, TimeTest
+from clew_events.list_query import ActorTest, Condition, ListThreads, MetadataTest, NumberTest, TimeTest
 from clew_events.subjects import shard_of
-from clew_projections.advancing import advance
+from clew_projections.apply import advance
 from clew_projections.views import ThreadView, absent
 from support.commits import NOON, commit
 

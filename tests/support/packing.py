@@ -9,12 +9,12 @@ from clew_events.codec import encode
 from clew_events.commit import FORMAT, Recorded
 from clew_events.subjects import Address, event_subject
 from clew_projections.fold import FOLD
-from clew_projections.jetstream.messages import Stored
-from clew_projections.packs import form
-from clew_projections.packs.form import Covering, Opening, Scope
-from clew_projections.packs.partial import Totals
-from clew_projections.packs.reading import Pack
-from clew_projections.packs.writing import Ends, Segment, Writer
+from clew_projections.nats.stream_messages import Stored
+from clew_projections.packs import layout
+from clew_projections.packs.layout import Covering, Opening, Scope
+from clew_projections.packs.pack import Pack
+from clew_projections.packs.pack_writer import Ends, Segment, Writer
+from clew_projections.packs.resume import Totals
 
 
 def as_stored(records: Iterable[Recorded]) -> list[Stored]:
@@ -51,8 +51,8 @@ def written(
         checkpoint=checkpoint,
     )
     writer, totals = Writer(), Totals()
-    out = [writer.add(form.README, form.README_TEXT), writer.add(form.OPENING, form.as_json(opening))]
-    out.append(writer.add(f"{form.SCHEMAS}events.json", b"{}\n"))
+    out = [writer.add(layout.README, layout.README_TEXT), writer.add(layout.OPENING, layout.as_json(opening))]
+    out.append(writer.add(f"{layout.SCHEMAS}events.json", b"{}\n"))
     for shard, commits in enumerate(shards):
         ends_of, headed = Ends(), Ends()
         for number, start in enumerate(range(0, len(commits), at_once), start=1):
@@ -67,7 +67,7 @@ def written(
             out.append(headed.packed(writer, shard))
         totals.count(ends_of)
     if covering is not None:
-        out.append(writer.add(form.COVERING, form.as_json(covering)))
+        out.append(writer.add(layout.COVERING, layout.as_json(covering)))
     out.append(writer.end(threads=totals.threads, commits=totals.commits, misfits=totals.misfits))
     file.write_bytes(b"".join(out))
     return file

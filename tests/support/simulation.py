@@ -39,9 +39,9 @@ from clew_events.requests import (
     StoresForSearch,
     ToolResourcesIn,
 )
-from clew_projections.advancing import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, touched
 from clew_projections.views import MessageView, ThreadView, absent
-from clew_services.deciding.decide import decide
+from clew_services.threads.decide import decide
 from support.commits import NOON, THREAD
 
 NOWHERE = ids.message_id(1, "no thread has this one")

@@ -17,9 +17,9 @@ from nats.js.errors import ServiceUnavailableError
 from clew_events.codec import recorded
 from clew_events.commit import Commit, Position, Recorded
 from clew_events.subjects import Address, address_of, event_stream
-from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.buckets.checkpoint import marked
-from clew_projections.buckets.keys import message_key, thread_key
+from clew_projections.apply import advance, advance_message, touched
+from clew_projections.kv.key_names import message_key, thread_key
+from clew_projections.kv.position import marked
 from clew_projections.views import MessageView, ThreadView, absent, encode
 from clew_services.compose import Clew
 from support.waiting import PATIENCE, eventually

@@ -5,11 +5,11 @@ from __future__ import annotations
 from clew_events.commands import AddMessage, CreateThread, DeleteMessage, DeleteThread, UpdateMessage, UpdateThread
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_services.compose import Clew
-from clew_services.handling.handle import Handler
-from clew_services.handling.log import Log
-from clew_services.handling.outcome import Outcome
-from clew_services.handling.repeats import Repeats
-from clew_services.memory import Memory
+from clew_services.eventstore.append import Log
+from clew_services.threads.cache import Memory
+from clew_services.threads.handler import Handler
+from clew_services.threads.idempotency import Repeats
+from clew_services.threads.result import Outcome
 
 TENANT = "default"
 

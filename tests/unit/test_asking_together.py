@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import pytest
 
 from clew_events.errors import Unavailable
-from clew_projections.jetstream.messages import Newest, Stored
-from clew_projections.jetstream.together import SLOW, Together
+from clew_projections.nats.newest_reads import SLOW, Together
+from clew_projections.nats.stream_messages import Newest, Stored
 
 
 class Stream:

@@ -6,9 +6,9 @@ import resource
 
 import pytest
 
-from clew_services.http.ceiling import Ceiling
-from clew_services.http.seats import Seat
-from clew_services.running import descriptors
+from clew_services.host import descriptors
+from clew_services.http.connection_limit import Ceiling
+from clew_services.http.stream_limit import Seat
 
 
 @pytest.mark.parametrize(("limit", "left"), [(64, 32), (128, 64), (1024, 896), (65_536, 65_408), (-1, 0)])

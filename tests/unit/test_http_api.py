@@ -33,9 +33,9 @@ from clew_events.errors import (
 from clew_events.objects import Resources, SearchStores, Thread
 from clew_events.queries import GetMessage, GetThread, ListMessages
 from clew_events.requests import MetadataPatch, NewMessage, NewText
-from clew_projections.jetstream.messages import ApiError
+from clew_projections.nats.stream_messages import ApiError
 from clew_services.http.app import create_app
-from clew_services.http.intake import BODY_DUE
+from clew_services.http.request_body import BODY_DUE
 from clew_services.settings import Settings
 from support.asgi import ID, IN, KEY, KEYS, MESSAGE_ID, Parts, arriving, call
 

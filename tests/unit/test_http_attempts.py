@@ -10,11 +10,11 @@ from starlette.types import ASGIApp
 
 from clew_events.commands import Command
 from clew_events.errors import Corrupt, Invalid, Unavailable
-from clew_services.handling.outcome import Outcome
+from clew_services.api_keys import Holder
 from clew_services.http.app import create_app
-from clew_services.http.attempts import Attempts, likeness, repetition
-from clew_services.keys import Holder
+from clew_services.http.retries import Attempts, likeness, repetition
 from clew_services.settings import Settings
+from clew_services.threads.result import Outcome
 from support.asgi import ID, IN, KEYS, MESSAGE_ID, Parts
 
 AGAIN = {"X-Stainless-Retry-Count": "1"}

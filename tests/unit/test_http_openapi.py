@@ -9,11 +9,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.routing import Route
 
+from clew_services.api_keys import Keys
 from clew_services.http.app import routes
-from clew_services.http.edge import Doorway
+from clew_services.http.middleware import Doorway
 from clew_services.http.openapi import document
 from clew_services.http.operations import OPERATIONS
-from clew_services.keys import Keys
 from clew_services.settings import Settings
 from support.asgi import Parts, call
 

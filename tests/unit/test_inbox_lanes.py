@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clew_services.apps.inbox.lanes import Lanes
+from clew_services.inbox.lanes import Lanes
 
 
 def work(log: list, name: object, *, settled: bool = True, gate: asyncio.Event | None = None):

@@ -7,9 +7,9 @@ from typing import cast
 
 import pytest
 
-from clew_projections.buckets.bucket import Bucket, Value
-from clew_services.apps.inbox import lease as leases
-from clew_services.apps.inbox.lease import Lease, Lost
+from clew_projections.kv.bucket import Bucket, Value
+from clew_services.coordination import lease as leases
+from clew_services.coordination.lease import Lease, Lost
 
 
 class Slow:

@@ -11,9 +11,9 @@ import pytest
 from nats.aio.msg import Msg
 
 from clew_events.errors import Unavailable
-from clew_projections.buckets.bucket import Bucket, LostRace, Value
-from clew_services.apps.inbox.lease import Lost
-from clew_services.apps.inbox.trials import MOST, Note, Trials
+from clew_projections.kv.bucket import Bucket, LostRace, Value
+from clew_services.coordination.lease import Lost
+from clew_services.inbox.poison import MOST, Note, Trials
 
 
 class OneKey:

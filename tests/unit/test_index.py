@@ -15,12 +15,12 @@ from clew_events.content import Metadata
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.events import Event, MessageDeleted, MetadataUpdated, ThreadCreated, ThreadDeleted
 from clew_events.ids import message_id
-from clew_events.listing import Condition, ListThreads, MetadataTest
+from clew_events.list_query import Condition, ListThreads, MetadataTest
 from clew_projections.index import (
     INDEX_FORMAT,
     IndexReader,
     IndexWriter,
-    answering,
+    index_reader,
     open_for_reading,
     open_for_writing,
 )
@@ -163,13 +163,13 @@ def test_a_file_that_cannot_grow_is_not_available_and_loses_nothing(writer: Inde
 
 def test_a_question_that_takes_too_long_is_given_up(writer: IndexWriter, file: Path, monkeypatch: pytest.MonkeyPatch):
     writer.apply(chain([CREATED, added(1)]), {0: 1})
-    monkeypatch.setattr(answering, "_STEPS", 1)
-    monkeypatch.setattr(answering, "PATIENCE", -1.0)
+    monkeypatch.setattr(index_reader, "_STEPS", 1)
+    monkeypatch.setattr(index_reader, "PATIENCE", -1.0)
     reader = open_for_reading(file)
     with pytest.raises(Invalid, match="too many threads") as refused:
         reader.list("default", ListThreads(where=Condition(metadata=MetadataTest(ne="x"))))
     assert refused.value.code == "question_too_large"
-    monkeypatch.setattr(answering, "PATIENCE", 60.0)
+    monkeypatch.setattr(index_reader, "PATIENCE", 60.0)
     assert listed(reader) == [THREAD]
     reader.close()
 

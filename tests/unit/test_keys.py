@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from clew_events.errors import Invalid
-from clew_services.keys import Holder, Keys
+from clew_services.api_keys import Holder, Keys
 
 
 def test_a_key_opens_its_tenant_and_signs_with_its_fingerprint():

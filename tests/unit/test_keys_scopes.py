@@ -7,9 +7,9 @@ from itertools import combinations
 
 import pytest
 
-from clew_services.http.admission import scope_of
-from clew_services.keys import SCOPES, Keys, KeyScope
-from clew_services.keys.issued import issue
+from clew_services.api_keys import SCOPES, Keys, KeyScope
+from clew_services.api_keys.issued_key import issue
+from clew_services.http.auth import scope_of
 from support import asgi
 from support.asgi import ID, IN, MESSAGE_ID, Parts, call
 

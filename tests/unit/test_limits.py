@@ -6,10 +6,10 @@ import pytest
 
 from clew_events.errors import ClewError, Invalid, TooLarge
 from clew_events.requests import NewImageFile, NewImageFileSource, NewMessage, NewText
-from clew_services.deciding.limits import DEFAULT, Limits, hold_add, hold_create
-from clew_services.http.pace import LONGEST_WAIT, Pace
-from clew_services.keys import Holder
+from clew_services.api_keys import Holder
+from clew_services.http.rate_limit import LONGEST_WAIT, Pace
 from clew_services.settings import Settings
+from clew_services.threads.limits import DEFAULT, Limits, hold_add, hold_create
 
 ACME, GLOBEX = Holder("acme", "key_1"), Holder("globex", "key_2")
 

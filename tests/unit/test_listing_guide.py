@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clew_events.listing import ListThreads
-from clew_services import refusals
+from clew_events.list_query import ListThreads
+from clew_services import validation
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "listing.md").read_text(encoding="utf-8")
 SHOWN = re.findall(r"^```json\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
@@ -20,7 +20,7 @@ def test_the_guide_shows_some():
 
 @pytest.mark.parametrize("text", SHOWN)
 def test_a_question_in_the_guide_is_one(text: str):
-    assert refusals.decode(text.encode(), ListThreads) != ListThreads()
+    assert validation.decode(text.encode(), ListThreads) != ListThreads()
 
 
 def test_the_guide_speaks_of_everything_that_can_be_asked():

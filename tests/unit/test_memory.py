@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from clew_events.subjects import Address
 from clew_projections.views import ThreadView, absent
-from clew_services.memory import Memory, Turns
+from clew_services.threads.cache import Memory, Turns
 
 
 def view(thread: str, n: int) -> ThreadView:

@@ -7,7 +7,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from clew_services.metrics import catalogue, table
-from clew_services.metrics.folder import PROCESS, VARIABLE, buried, emptied
+from clew_services.metrics.counter_files import PROCESS, VARIABLE, buried, emptied
 from clew_services.metrics.instruments import Instruments
 from clew_services.progress import Progress, Shard
 from support.asgi import Parts, call

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clew_services.embedded import binary
-from clew_services.embedded.binary import CannotStart
+from clew_services.host import CannotStart
 
 
 def program(folder: Path, output: str) -> Path:

@@ -8,14 +8,14 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from clew_events import errors
-from clew_events.client import reading
+from clew_events.client import decode
 from clew_events.commands import COMMANDS
 from clew_events.commit import Position
 from clew_events.errors import ClewError, Conflict, Invalid, NotFound
 from clew_events.replies import Done
-from clew_services.apps import replying
-from clew_services.apps.asking import asked, trace_of
-from clew_services.apps.inbox import letters
+from clew_services.inbox import inbox_message
+from clew_services.nats_api import reply_codec
+from clew_services.nats_api.request import asked, trace_of
 
 ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ClewError)]
 
@@ -23,30 +23,30 @@ ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issu
 @pytest.mark.parametrize("kind", ALL)
 def test_every_error_has_a_number_and_comes_out_as_it_went_in(kind: type[ClewError]):
     error = kind("A\nmessage\x00 of\u2028 lines")
-    reply = replying.refusal(error)
+    reply = reply_codec.refusal(error)
     assert reply.headers is not None
-    assert 400 <= int(reply.headers[replying.ERROR_CODE]) <= 503
-    assert reply.headers[replying.ERROR] == "A message  of  lines"
+    assert 400 <= int(reply.headers[reply_codec.ERROR_CODE]) <= 503
+    assert reply.headers[reply_codec.ERROR] == "A message  of  lines"
     with pytest.raises(ClewError) as raised:
-        reading.done(reply.body)
+        decode.done(reply.body)
     assert (raised.value.message, raised.value.code, raised.value.retry) == (error.message, error.code, error.retry)
 
 
 def test_the_numbers_are_those_a_caller_of_the_http_api_would_see():
-    numbers = {kind.__name__: replying.code_of(kind("m")) for kind in ALL}
+    numbers = {kind.__name__: reply_codec.code_of(kind("m")) for kind in ALL}
     assert numbers == {
         "Invalid": "400", "Rejected": "400", "ClewError": "500", "Unauthorized": "401", "Forbidden": "403",
         "NotFound": "404", "AlreadyExists": "409", "IdReused": "409", "Conflict": "412", "TooLarge": "413",
         "Unavailable": "503", "Corrupt": "500",
     }  # fmt: skip
-    assert replying.code_of(Conflict("m", code="too_many_writers")) == "409"
+    assert reply_codec.code_of(Conflict("m", code="too_many_writers")) == "409"
 
 
 def test_an_answer_has_no_error_in_it_and_a_refusal_no_answer():
-    done = replying.answer(Done(position=Position(1, 2), n=3))
+    done = reply_codec.answer(Done(position=Position(1, 2), n=3))
     assert json.loads(done.body) == {"ok": {"position": {"shard": 1, "seq": 2}, "n": 3}}
     assert done.headers is None
-    assert set(json.loads(replying.refusal(Invalid("m")).body)) == {"error"}
+    assert set(json.loads(reply_codec.refusal(Invalid("m")).body)) == {"error"}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_an_answer_has_no_error_in_it_and_a_refusal_no_answer():
     ],
 )  # fmt: skip
 def test_no_reply_may_pass_for_something_of_clews_or_the_servers(subject: str, reserved: bool):
-    assert replying.is_reserved(subject) is reserved
+    assert reply_codec.is_reserved(subject) is reserved
 
 
 def test_a_subject_says_whose_it_is_and_what_is_asked_for():
@@ -91,21 +91,21 @@ def test_only_a_well_formed_trace_is_taken_along(headers: dict[str, str] | None,
 
 
 def test_an_inbox_command_has_one_id_over_all_its_deliveries():
-    ids = {letters.given_id(message(None, deliveries)) for deliveries in range(1, 5)}
+    ids = {inbox_message.given_id(message(None, deliveries)) for deliveries in range(1, 5)}
     assert len(ids) == 1
     assert ids.pop().startswith("inbox-7-")
-    assert letters.given_id(message(None, seq=8)) != letters.given_id(message(None, seq=7))
-    assert letters.given_id(message({"Nats-Msg-Id": "order-1"})) == "order-1"
-    odd = letters.given_id(message({"Nats-Msg-Id": "two words"}))
-    assert odd == letters.given_id(message({"Nats-Msg-Id": "two words"}, seq=9))
-    assert odd != letters.given_id(message({"Nats-Msg-Id": "two  words"}))
+    assert inbox_message.given_id(message(None, seq=8)) != inbox_message.given_id(message(None, seq=7))
+    assert inbox_message.given_id(message({"Nats-Msg-Id": "order-1"})) == "order-1"
+    odd = inbox_message.given_id(message({"Nats-Msg-Id": "two words"}))
+    assert odd == inbox_message.given_id(message({"Nats-Msg-Id": "two words"}, seq=9))
+    assert odd != inbox_message.given_id(message({"Nats-Msg-Id": "two  words"}))
 
 
 def test_a_command_keeps_the_id_it_names():
     named = message({"Nats-Msg-Id": "outside"})
     named.data = b'{"id": "inside"}'
-    assert letters.read(named).command.id == "inside"
-    assert letters.read(message({"Nats-Msg-Id": "outside"})).command.id == "outside"
+    assert inbox_message.read(named).command.id == "inside"
+    assert inbox_message.read(message({"Nats-Msg-Id": "outside"})).command.id == "outside"
 
 
 def test_every_kind_of_fault_has_a_retry_word():

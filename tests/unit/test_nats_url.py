@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clew_services.embedded.binary import CannotStart
-from clew_services.running import nats_url
+from clew_services.host import CannotStart, nats_url
 
 URL = "nats://clew:secret1@127.0.0.1:4333"
 

@@ -26,10 +26,10 @@ from clew_events.events import (
 )
 from clew_events.objects import CodeInterpreterFiles, Gone, Resources, SearchStores, TextPart, TextValue
 from clew_events.requests import MetadataPatch, NewMessage
-from clew_projections.advancing import advance, advance_message
-from clew_projections.render import message_object, thread_object
+from clew_projections.api_objects import message_object, thread_object
+from clew_projections.apply import advance, advance_message
 from clew_projections.views import MessageView, ThreadView, absent
-from clew_services.handling.outcome import outcome, receipt
+from clew_services.threads.result import outcome, receipt
 from support.commits import CREATED, NOON, THREAD, added, chain
 
 HELLO = NewMessage(role="user", content="hello")

@@ -15,12 +15,12 @@ from clew_events.commit import body_hash
 from clew_events.errors import ClewError, Corrupt, Invalid
 from clew_events.events import MetadataUpdated
 from clew_events.subjects import Address, event_subject
-from clew_projections.jetstream.messages import Stored
-from clew_projections.packs import form, frames
-from clew_projections.packs.checking import check
-from clew_projections.packs.form import Opening, Scope
-from clew_projections.packs.reading import Pack
-from clew_projections.packs.streams import PackedStreams
+from clew_projections.nats.stream_messages import Stored
+from clew_projections.packs import frames, layout
+from clew_projections.packs.check import check
+from clew_projections.packs.layout import Opening, Scope
+from clew_projections.packs.pack import Pack
+from clew_projections.packs.pack_streams import PackedStreams
 from support.commits import CREATED, added, chain
 from support.packing import as_stored, contents, written
 
@@ -232,4 +232,4 @@ def test_a_frame_that_claims_to_be_huge_is_refused_before_it_is_unpacked() -> No
 
 def test_the_whole_is_a_hash_that_ordinary_tools_compute(tmp_path: Path, commits: list[Stored]) -> None:
     manifest = Pack(written(tmp_path / "pack", [commits])).manifest
-    assert manifest.whole == form.whole_of(manifest.members)
+    assert manifest.whole == layout.whole_of(manifest.members)

@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from clew_events.commit import Recorded
 from clew_events.events import MessageMetadataUpdated, MetadataUpdated
-from clew_projections.advancing import advance, advance_message, touched
-from clew_projections.proving.explaining import why_message, why_thread
+from clew_projections.apply import advance, advance_message, touched
+from clew_projections.consistency.explain import why_message, why_thread
 from clew_projections.views import MessageView, ThreadView, absent
 from support.commits import CREATED, THREAD, added, chain
 

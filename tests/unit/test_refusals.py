@@ -10,14 +10,14 @@ from clew_events.commands import AddMessage, CreateThread, UpdateMessage, Update
 from clew_events.errors import Invalid
 from clew_events.queries import GetStateAt, ListMessages
 from clew_events.requests import NewMessage
-from clew_services import refusals
+from clew_services import validation
 
 
 def refused(value: object, form: type = CreateThread) -> tuple[str, str, str | None]:
     """How a value is refused: message, code, param."""
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
     with pytest.raises(Invalid) as refusal:
-        refusals.decode(raw, form)
+        validation.decode(raw, form)
     return refusal.value.message, refusal.value.code, refusal.value.param
 
 
@@ -35,7 +35,7 @@ def chunked(size: int, overlap: int) -> dict[str, object]:
 
 
 def test_a_good_value_is_just_decoded():
-    decoded = refusals.decode(b'{"metadata": {"k": "v"}, "messages": null}', CreateThread)
+    decoded = validation.decode(b'{"metadata": {"k": "v"}, "messages": null}', CreateThread)
     assert decoded == CreateThread(metadata={"k": "v"})
 
 
@@ -62,7 +62,7 @@ def test_metadata_has_at_most_sixteen_pairs():
 
 
 def test_a_metadata_value_has_at_most_512_characters_not_bytes():
-    refusals.decode(json.dumps({"metadata": {"k": "線" * 512}}, ensure_ascii=False).encode(), CreateThread)
+    validation.decode(json.dumps({"metadata": {"k": "線" * 512}}, ensure_ascii=False).encode(), CreateThread)
     assert refused({"metadata": {"k": "v" * 600}}) == (
         (
             "Invalid 'metadata.k': string too long. Expected a string with maximum length 512, "
@@ -282,14 +282,14 @@ def test_a_body_that_is_no_object_is_called_so(raw: bytes, kind: str):
 
 
 def test_file_search_names_a_store_or_asks_for_one_not_both():
-    refusals.decode(json.dumps(searching(vector_stores=[{}])).encode(), CreateThread)
-    refusals.decode(json.dumps(searching()).encode(), CreateThread)
+    validation.decode(json.dumps(searching(vector_stores=[{}])).encode(), CreateThread)
+    validation.decode(json.dumps(searching()).encode(), CreateThread)
     both = searching(vector_store_ids=["vs_1"], vector_stores=[{}])
     assert refused(both)[1:] == ("invalid_value", "tool_resources.file_search")
 
 
 def test_chunks_overlap_by_at_most_half():
-    refusals.decode(json.dumps(chunked(800, 400)).encode(), CreateThread)
+    validation.decode(json.dumps(chunked(800, 400)).encode(), CreateThread)
     message, code, param = refused(chunked(801, 401))
     assert message.endswith("integer above maximum value. Expected a value <= 400, but got 401 instead.")
     assert code == "integer_above_max_value"
@@ -301,7 +301,7 @@ def test_chunks_overlap_by_at_most_half():
 def test_metadata_is_replaced_or_patched_not_both(form: type):
     ids = {"thread_id": "thread_a"} | ({"message_id": "msg_" + "a" * 24} if form is UpdateMessage else {})
     for whole in ({}, None):
-        refusals.decode(json.dumps({**ids, "metadata": whole}).encode(), form)
+        validation.decode(json.dumps({**ids, "metadata": whole}).encode(), form)
         assert refused({**ids, "metadata": whole, "patch": {}}, form)[1:] == ("invalid_value", "patch")
 
 
@@ -342,8 +342,8 @@ def test_a_huge_value_is_not_sent_back():
 
 
 def test_plain_values_are_judged_as_bodies_are():
-    asked = refusals.convert({"thread_id": "thread_a", "limit": 5}, ListMessages)
+    asked = validation.convert({"thread_id": "thread_a", "limit": 5}, ListMessages)
     assert asked == ListMessages(thread_id="thread_a", limit=5)
     with pytest.raises(Invalid) as refusal:
-        refusals.convert({"thread_id": "thread_a", "limit": "x"}, ListMessages)
+        validation.convert({"thread_id": "thread_a", "limit": "x"}, ListMessages)
     assert refusal.value.message == ("Invalid type for 'limit': expected an integer, but got a string instead.")

@@ -15,15 +15,9 @@ from clew_events.commands import COMMANDS
 from clew_events.errors import Invalid
 from clew_events.queries import QUERIES
 from clew_events.requests import NewMessage
-from clew_services import refusals
-from clew_services.http.bodies import (
-    CreateThreadBody,
-    ModifyMessageBody,
-    ModifyThreadBody,
-    PageOfMessages,
-    PatchBody,
-)
-from clew_services.refusals.faults import path_of
+from clew_services import validation
+from clew_services.http.bodies import CreateThreadBody, ModifyMessageBody, ModifyThreadBody, PageOfMessages, PatchBody
+from clew_services.validation.decode_errors import path_of
 
 FORMS = [
     *COMMANDS.values(),
@@ -92,7 +86,7 @@ def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tu
 def hold(raw: bytes, form: type) -> None:
     """The promise under test."""
     try:
-        outcome = refusals.decode(raw, form)
+        outcome = validation.decode(raw, form)
     except Invalid as refusal:
         outcome = refusal
     if isinstance(outcome, Invalid):

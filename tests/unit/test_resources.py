@@ -28,7 +28,7 @@ from clew_events.requests import (
     StoresForSearch,
     ToolResourcesIn,
 )
-from clew_services.deciding.resources import created, updated, with_attachments
+from clew_services.threads.stored_content import created, updated, with_attachments
 
 SEED = ("thread_a", "cmd_1")
 KNOWN = VectorStore(id="vs_1", file_ids=("file-1",))

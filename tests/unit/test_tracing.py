@@ -7,7 +7,7 @@ import pytest
 
 from clew_events.errors import Invalid
 from clew_services.tracing import UNTRACED
-from clew_services.tracing.turning_on import turned_on, wanted
+from clew_services.tracing.setup import turned_on, wanted
 from support.up import environment
 
 
@@ -48,7 +48,7 @@ def test_where_nobody_traces_every_part_is_as_it_was():
 
 def test_without_traces_nothing_that_traces_is_even_imported():
     program = (
-        "import sys, clew_services.running.serving; "
+        "import sys, clew_services.process.serve; "
         "print([name for name in ('opentelemetry.trace', 'opentelemetry.sdk') if name in sys.modules])"
     )
     ran = subprocess.run(

@@ -10,7 +10,7 @@ from clew_events.codec import TAGS
 from clew_events.commit import Commit
 from clew_events.errors import Corrupt
 from clew_events.events import MetadataUpdated, ThreadDeleted
-from clew_events.upcasting import UPCASTERS, Json, upcast
+from clew_events.upcast import UPCASTERS, Json, upcast
 
 MADE = Commit(
     v=1,

@@ -12,7 +12,7 @@ from clew_events.content import Attachment, Tool
 from clew_events.errors import Corrupt
 from clew_events.events import Event, MessageDeleted, MessageMetadataUpdated, MetadataUpdated, ThreadDeleted
 from clew_events.ids import message_id
-from clew_projections.advancing import REMEMBERED_COMMANDS, advance, advance_message, touched
+from clew_projections.apply import REMEMBERED_COMMANDS, advance, advance_message, touched
 from clew_projections.views import SpentId, ThreadView, absent, decode_message, decode_thread, encode
 from support.commits import CREATED, NOON, THREAD, added, chain, commit
 

@@ -9,8 +9,8 @@ from clew_events.commit import Commit, Recorded
 from clew_events.events import Event, MessageDeleted, MetadataUpdated
 from clew_events.ids import message_id
 from clew_events.subjects import Address
+from clew_projections.audit.what_if import Change, Decide, Fold, Refusal, Tried, Trying
 from clew_projections.fold import ThreadState, evolve
-from clew_projections.replaying.what_if import Change, Decide, Fold, Refusal, Tried, Trying
 from support.commits import CREATED, added, chain
 
 ONE = Address("default", "thread_one")

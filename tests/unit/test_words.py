@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from clew_projections.index.excerpts import WORDS, excerpt_of
-from clew_projections.index.words import LONGEST, Wanted, wanted_in, words_in
+from clew_projections.index.search import WORDS, excerpt_of
+from clew_projections.index.tokenizer import LONGEST, Wanted, wanted_in, words_in
 
 
 @pytest.mark.parametrize(

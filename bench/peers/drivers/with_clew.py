@@ -21,9 +21,10 @@ from clew_events.commands import CreateThread
 from clew_events.queries import GetFeed
 from clew_events.subjects import event_stream
 from clew_projections.feed.cursor import beginning
-from clew_services import compose, streams
+from clew_services import compose
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.eventstore import provision
 
 TENANT = "bench"
 
@@ -41,7 +42,7 @@ async def main(folder: str, sync: str) -> None:
     """Start the server, and carry out orders until there are no more."""
     async with EmbeddedServer(Path(folder), port=0, sync=sync) as server:
         async with compose.connection(server.url, name="bench-init") as made:
-            await streams.init(made.js, shards=SHARDS, max_msg_size=made.nc.max_payload)
+            await provision.init(made.js, shards=SHARDS, max_msg_size=made.nc.max_payload)
         async with compose.connected(server.url, name="bench") as clew:
             _say({"version": server.version, "stored": ""})
             reader = asyncio.StreamReader()

@@ -12,9 +12,9 @@ from msgspec import Struct
 from clew_events.backoff import delays
 from clew_events.errors import Unavailable
 from clew_events.subjects import LIVE
-from clew_projections.buckets.bucket import Bucket, LostRace
 from clew_projections.generations.record import Record, decode
-from clew_projections.jetstream.calls import JetStream
+from clew_projections.kv.bucket import Bucket, LostRace
+from clew_projections.nats.jetstream import JetStream
 
 GENERATIONS: Final = "clew_generations"
 KEY: Final = "threads"

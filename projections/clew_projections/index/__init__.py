@@ -6,11 +6,11 @@ processes. ``Index`` reads for an event loop.
 
 from __future__ import annotations
 
-from clew_projections.index.answering import IndexReader
-from clew_projections.index.asking import Index
-from clew_projections.index.opening import open_for_reading, open_for_writing
-from clew_projections.index.schema import INDEX_FORMAT
-from clew_projections.index.writing import IndexWriter
-from clew_projections.index.written import WrittenList
+from clew_projections.index.database import open_for_reading, open_for_writing
+from clew_projections.index.index import Index
+from clew_projections.index.index_reader import IndexReader
+from clew_projections.index.json_list import WrittenList
+from clew_projections.index.tables import INDEX_FORMAT
+from clew_projections.index.writer import IndexWriter
 
 __all__ = ["INDEX_FORMAT", "Index", "IndexReader", "IndexWriter", "WrittenList", "open_for_reading", "open_for_writing"]

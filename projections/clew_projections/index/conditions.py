@@ -6,9 +6,9 @@ import sqlite3
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from clew_events.listing import ActorTest, Condition, MetadataTest, NumberTest, TimeTest
+from clew_events.list_query import ActorTest, Condition, MetadataTest, NumberTest, TimeTest
+from clew_projections.index.rows import SECOND, micros
 from clew_projections.index.terms import CREATED_BY, UPDATED_BY, actor_key
-from clew_projections.index.times import SECOND, micros
 
 _BOUNDS: Final = (("gt", ">"), ("gte", ">="), ("lt", "<"), ("lte", "<="))
 _LAST: Final = "\U0010ffff"
@@ -154,3 +154,78 @@ def _marks(count: int) -> str:
 def _after(prefix: str) -> str:
     # Not the next prefix, which may not exist, but more than any value is long of the last character there is.
     return prefix + _LAST * 513
+
+
+_MOST_TERMS: Final = 1000
+"""How many values are looked at to find out how many threads they have."""
+
+
+class Candidates(NamedTuple):
+    """The terms of which every thread that is meant has one, and how many threads have them.
+
+    ``whole`` says that every thread with one of them is meant, each counted once: the number is the answer.
+    """
+
+    terms: tuple[int, ...]
+    threads: int
+    whole: bool
+
+
+class Driving:
+    """Finds the candidates of one tenant's conditions."""
+
+    def __init__(self, connection: sqlite3.Connection, conditions: Conditions) -> None:
+        self._connection = connection
+        self._conditions = conditions
+
+    def candidates(self, condition: Condition) -> Candidates | None:
+        """The fewest candidates that all of a condition leaves; ``None`` if it could be any thread."""
+        parts: list[Candidates | None] = [self.candidates(each) for each in condition.every or ()]
+        if condition.some is not None:
+            parts.append(self._any_of([self.candidates(each) for each in condition.some]))
+        if condition.metadata is not None:
+            parts.append(self._of_metadata(condition.metadata))
+        if condition.created_by is not None:
+            parts.append(self._of_actor(self._conditions.actor_key(latest=False), condition.created_by))
+        if condition.updated_by is not None:
+            parts.append(self._of_actor(self._conditions.actor_key(latest=True), condition.updated_by))
+        others = (condition.no, condition.created, condition.updated, condition.messages)
+        alone = len(parts) == 1 and all(other is None for other in others)
+        known = [part for part in parts if part is not None]
+        if not known:
+            return None
+        best = min(known, key=lambda part: part.threads)
+        return best if alone else best._replace(whole=best.whole and best.threads == 0)
+
+    def _any_of(self, parts: list[Candidates | None]) -> Candidates | None:
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):
+            return None
+        terms = tuple(dict.fromkeys(term for part in known for term in part.terms))
+        whole = len(known) == 1 and known[0].whole
+        return Candidates(terms, sum(part.threads for part in known), whole) if len(terms) <= _MOST_TERMS else None
+
+    def _of_metadata(self, test: MetadataTest) -> Candidates | None:
+        if test.key is None or not is_positive(test):
+            return None
+        key = self._conditions.key(test.key)
+        only = test.ne is None and test.exists is not False
+        return self._terms(joined("AND", [Sql("v.key = ?", (key,)), *value_tests(test)]), whole=only)
+
+    def _of_actor(self, key: int, test: ActorTest) -> Candidates | None:
+        return self._terms(
+            joined(
+                "AND",
+                [Sql("v.key = ?", (key,)), *value_tests(MetadataTest(eq=test.eq, one_of=test.one_of))],
+            ),
+            whole=True,
+        )
+
+    def _terms(self, held: Sql, *, whole: bool) -> Candidates | None:
+        found = self._connection.execute(
+            f"SELECT v.no, v.threads FROM term v WHERE {held.text} LIMIT ?",
+            (*held.values, _MOST_TERMS + 1),
+        ).fetchall()
+        if len(found) > _MOST_TERMS:
+            return None
+        return Candidates(tuple(no for no, _ in found), sum(threads for _, threads in found), whole)

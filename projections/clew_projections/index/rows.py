@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from clew_events.content import Metadata, ToolResources
-from clew_events.listed import ListedThread
-from clew_projections.index.times import SECOND, micros, moment
-from clew_projections.render import thread_object
+from clew_events.list_reply import ListedThread
+from clew_projections.api_objects import thread_object
 from clew_projections.views import ThreadView
 
 COLUMNS: Final = (
@@ -107,3 +107,18 @@ def _shown(view: ThreadView, updated: int, created_by: str, updated_by: str) -> 
             updated_by=updated_by,
         )
     )
+
+
+_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+SECOND: Final = 1_000_000
+
+
+def micros(moment: datetime) -> int:
+    """A time with its offset as a number."""
+    return (moment - _START) // _MICROSECOND
+
+
+def moment(micros: int) -> datetime:
+    """The time in UTC that a number stands for."""
+    return _START + timedelta(microseconds=micros)

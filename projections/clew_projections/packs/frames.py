@@ -15,7 +15,7 @@ from typing import Final
 
 import zstandard
 
-from clew_projections.packs.form import altered, truncated
+from clew_projections.packs.layout import altered, truncated
 
 LEVEL: Final = 3
 LARGEST: Final = 1 << 30

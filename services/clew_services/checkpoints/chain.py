@@ -9,12 +9,12 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import CHECKPOINT, CHECKPOINT_STREAM, checkpoint_subject
-from clew_projections.finding import Finding
-from clew_projections.jetstream.calls import JetStream, stream_state
-from clew_projections.jetstream.messages import Stored
-from clew_projections.jetstream.replicas import until
+from clew_projections.findings import Finding
+from clew_projections.nats.jetstream import JetStream, stream_state
+from clew_projections.nats.replica_reads import until
+from clew_projections.nats.stream_messages import Stored
 from clew_services.checkpoints.note import VerifierKey
-from clew_services.checkpoints.signed import Signed, read
+from clew_services.checkpoints.signed_checkpoint import Signed, read
 
 EVERY: Final = f"{CHECKPOINT}.*"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clew_events.errors import Invalid
 from clew_services.checkpoints.note import SigningKey
-from clew_services.running.secret_file import write_secret
+from clew_services.host.secret_file import write_secret
 
 
 def kept(file: Path) -> SigningKey | None:

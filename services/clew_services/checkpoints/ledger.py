@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from clew_events.errors import NotFound, Unavailable
 from clew_events.subjects import CHECKPOINT, CHECKPOINT_STREAM, checkpoint_subject
-from clew_projections.buckets.bucket import WRONG_REVISION
-from clew_projections.jetstream.calls import JetStream
-from clew_projections.jetstream.messages import EXPECTED
-from clew_services.checkpoints.signed import Signed, read
+from clew_projections.kv.bucket import WRONG_REVISION
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.stream_messages import EXPECTED
+from clew_services.checkpoints.signed_checkpoint import Signed, read
 
 
 class Ledger:

@@ -9,13 +9,13 @@ from msgspec import Struct
 
 from clew_events.errors import NotFound
 from clew_events.subjects import EVENTS, Address, address_of, event_stream, shard_of
-from clew_projections.finding import Finding
-from clew_projections.jetstream.calls import JetStream
-from clew_projections.packs.checking import Mark
-from clew_projections.proof.verifying import Progress, Verified, Verifier
-from clew_projections.proof.witnesses import Witnesses, check_positions
-from clew_services.checkpoints.against import Comparison
+from clew_projections.consistency.witnesses import Witnesses, check_positions
+from clew_projections.findings import Finding
+from clew_projections.integrity.verify import Progress, Verified, Verifier
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.packs.check import Mark
 from clew_services.checkpoints.chain import Walked, read_newest, walk
+from clew_services.checkpoints.comparison import Comparison
 from clew_services.checkpoints.note import VerifierKey
 
 Begin = Callable[[int], Progress]

@@ -14,8 +14,8 @@ try:
 except ModuleNotFoundError as missing:
     raise SystemExit(f"clew: {missing.name} is not here: pip install 'clew[server]'") from missing
 
-from clew_services.cli.outcome import reported
-from clew_services.program import loaded
+from clew_services.cli.exit import reported
+from clew_services.main import loaded
 
 _COMMANDS = {
     "up": "Run all of Clew here, on an embedded NATS server.",

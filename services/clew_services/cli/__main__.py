@@ -1,5 +1,5 @@
 """``python -m clew_services.cli`` is ``clew``."""
 
-from clew_services.program import main
+from clew_services.main import main
 
 main()

@@ -7,18 +7,18 @@ from pathlib import Path
 import click
 
 from clew_services import compose
-from clew_services.backups.folder import Folder
-from clew_services.backups.manifest import Manifest
-from clew_services.backups.taking import take
-from clew_services.cli import display, options
-from clew_services.cli.bytes_shown import shown
-from clew_services.cli.interruptible import run
+from clew_services.backup.backup_folder import Folder
+from clew_services.backup.manifest import Manifest
+from clew_services.backup.take_backup import take
+from clew_services.cli import options, output
+from clew_services.cli.exit import print_json
+from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
-from clew_services.cli.outcome import print_json
 from clew_services.cli.session import PATIENCE
+from clew_services.cli.transfer_progress import shown
 from clew_services.cli.versions import clew_version
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.running import nats_url
+from clew_services.host import nats_url
 from clew_services.settings import Settings
 
 
@@ -46,7 +46,7 @@ def command(*, out: Path, source: Path | None, nats: str, as_json: bool) -> None
     if as_json:
         print_json({"folder": str(out), "manifest": whole})
         return
-    display.rows(
+    output.rows(
         ("stream", "messages", "last", "bytes", "sha256"),
         [(each.stream, each.messages, each.last_seq, each.bytes, each.sha256[:16]) for each in whole.streams],
         right=frozenset({"messages", "last", "bytes"}),

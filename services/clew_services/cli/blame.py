@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from clew_events.blame import Blame, KeyRemoved, KeySet
+from clew_events.audit_replies import Blame, KeyRemoved, KeySet
 from clew_events.queries import GetBlame
-from clew_services.cli import options, telling
-from clew_services.cli.display import printable
-from clew_services.cli.outcome import print_json
+from clew_services.cli import commit_lines, options
+from clew_services.cli.exit import print_json
+from clew_services.cli.output import printable
 from clew_services.cli.session import Source, consult
 
 
@@ -33,25 +33,25 @@ def command(
     if as_json:
         print_json(found)
     else:
-        telling.show(_lines(found))
+        commit_lines.show(_lines(found))
 
 
 def _lines(found: Blame) -> Iterator[str]:
-    yield f"{found.thread_id}  created by {telling.by_line(found.created)}"
+    yield f"{found.thread_id}  created by {commit_lines.by_line(found.created)}"
     if found.deleted is not None:
-        yield f"{found.thread_id}  deleted by {telling.by_line(found.deleted)}"
+        yield f"{found.thread_id}  deleted by {commit_lines.by_line(found.deleted)}"
     yield from _keys("metadata", found.metadata, found.removed)
     for each in found.tool_resources:
-        yield f"{each.resource}={printable(','.join(each.value))}  by {telling.by_line(each.by)}"
+        yield f"{each.resource}={printable(','.join(each.value))}  by {commit_lines.by_line(each.by)}"
     for message in found.messages:
-        yield f"{message.id}  added by {telling.by_line(message.added)}"
+        yield f"{message.id}  added by {commit_lines.by_line(message.added)}"
         if message.deleted is not None:
-            yield f"{message.id}  deleted by {telling.by_line(message.deleted)}"
+            yield f"{message.id}  deleted by {commit_lines.by_line(message.deleted)}"
         yield from _keys(message.id, message.metadata, message.removed)
 
 
 def _keys(of: str, there: Sequence[KeySet], gone: Sequence[KeyRemoved]) -> Iterator[str]:
     for each in there:
-        yield f"{of} {printable(f'{each.key}={each.value}')}  by {telling.by_line(each.by)}"
+        yield f"{of} {printable(f'{each.key}={each.value}')}  by {commit_lines.by_line(each.by)}"
     for was in gone:
-        yield f"{of} -{printable(f'{was.key}={was.value}')}  removed by {telling.by_line(was.by)}"
+        yield f"{of} -{printable(f'{was.key}={was.value}')}  removed by {commit_lines.by_line(was.by)}"

@@ -11,13 +11,13 @@ from clew_events.errors import Invalid
 from clew_events.subjects import Address
 from clew_services import compose
 from clew_services.checkpoints import key_file
-from clew_services.checkpoints.making import Maker
+from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
-from clew_services.checkpoints.proving import bodies_between, check, head_proof, heads_beside
-from clew_services.checkpoints.signed import KeptCheckpoint, KeptProof, Signed, read_proof, verified
-from clew_services.cli import display, options
-from clew_services.cli.checkpoint_options import key_from, verifier_key
-from clew_services.cli.outcome import print_json
+from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint, KeptProof, Signed, read_proof, verified
+from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, heads_beside
+from clew_services.cli import options, output
+from clew_services.cli.exit import print_json
+from clew_services.cli.options import key_from, verifier_key
 from clew_services.cli.session import look
 from clew_services.settings import Settings
 
@@ -52,7 +52,7 @@ def listed(*, limit: int, before: int | None, nats: str, as_json: bool) -> None:
     if as_json:
         print_json([_shown(each) for each in found])
         return
-    display.rows(_TITLE, map(_line, found), right=frozenset({"number", "threads", "commits"}))
+    output.rows(_TITLE, map(_line, found), right=frozenset({"number", "threads", "commits"}))
 
 
 @command.command("show")
@@ -188,7 +188,7 @@ def checked(*, file: Path, key: str, as_json: bool) -> None:
         return
     click.echo(
         f"thread {head.thread} of tenant {head.tenant} had {head.n} commits, the last with the hash {head.hash}, "
-        f"when checkpoint {checkpoint.number} was signed at {display.when(checkpoint.at)}"
+        f"when checkpoint {checkpoint.number} was signed at {output.when(checkpoint.at)}"
     )
     if earlier is not None:
         click.echo(f"its commits {earlier.n + 1} to {head.n} continue what it was under the earlier checkpoint")
@@ -239,5 +239,5 @@ def _line(signed: Signed) -> tuple[object, ...]:
     checkpoint = signed.checkpoint
     threads = sum(shard.threads for shard in checkpoint.shards)
     commits = sum(shard.commits for shard in checkpoint.shards)
-    when = display.when(checkpoint.at)
+    when = output.when(checkpoint.at)
     return checkpoint.number, when, threads, commits, " ".join(signed.key_ids), signed.hash[:12]

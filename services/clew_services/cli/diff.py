@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from clew_events.difference import Difference
+from clew_events.audit_replies import Difference
 from clew_events.queries import GetDifference
-from clew_services.cli import options, telling
-from clew_services.cli.outcome import print_json
+from clew_services.cli import commit_lines, options
+from clew_services.cli.exit import print_json
 from clew_services.cli.session import Source, consult
 
 
@@ -42,6 +42,10 @@ def command(
     if as_json:
         print_json(found)
         return
-    between = (telling.by_line(by) for by in found.commits)
-    lines = [f"{found.thread_id} from commit {found.since.n} to {found.until.n}", *between, *telling.changed(found)]
-    telling.show(lines)
+    between = (commit_lines.by_line(by) for by in found.commits)
+    lines = [
+        f"{found.thread_id} from commit {found.since.n} to {found.until.n}",
+        *between,
+        *commit_lines.changed(found),
+    ]
+    commit_lines.show(lines)

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import click
 
-from clew_projections.packs.form import Opening, Scope
-from clew_projections.packs.partial import Partial
+from clew_projections.packs.layout import Opening, Scope
+from clew_projections.packs.resume import Partial
 from clew_services import compose
 from clew_services.checkpoints import key_file
 from clew_services.checkpoints.note import VerifierKey
-from clew_services.cli import checking, options
-from clew_services.cli.checkpoint_options import key_from, verifier_key
-from clew_services.cli.outcome import EXIT_CODES, print_json
+from clew_services.cli import check_report, options
+from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.options import key_from, verifier_key
 from clew_services.cli.session import look
-from clew_services.packs.exporting import Exported, Exporter, Progress
-from clew_services.packs.files import Begin, export
+from clew_services.packs.exporter import Exported, Exporter, Progress
+from clew_services.packs.pack_files import Begin, export
 from clew_services.settings import Settings
 
 
@@ -96,7 +96,7 @@ def _tell(file: Path, found: Exported) -> None:
 
 @contextmanager
 def _counted(file: Path) -> Iterator[Begin]:
-    with checking.counting("exporting") as counter:
+    with check_report.counting("exporting") as counter:
 
         def begin(opening: Opening, begun: Partial | None) -> Progress:
             if begun is not None:

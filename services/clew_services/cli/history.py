@@ -10,15 +10,15 @@ from typing import get_args
 import click
 from msgspec.structs import replace
 
-from clew_events.difference import Difference
+from clew_events.audit_replies import Difference
 from clew_events.errors import Corrupt
 from clew_events.queries import EventType, GetHistory
 from clew_events.replies import Entry, History, Missing
 from clew_events.subjects import Address
-from clew_projections.replaying.difference import Differing
-from clew_projections.replaying.times import NOW, Moment
-from clew_services.cli import options, telling
-from clew_services.cli.outcome import EXIT_CODES, print_json
+from clew_projections.audit.diff import Differing
+from clew_projections.audit.moments import NOW, Moment
+from clew_services.cli import commit_lines, options
+from clew_services.cli.exit import EXIT_CODES, print_json
 from clew_services.cli.session import Source, consult
 
 _PAGE = 1000
@@ -77,18 +77,18 @@ def command(
     if as_json:
         print_json(history)
     else:
-        telling.show(_lines(history, patches, reverse=reverse))
+        commit_lines.show(_lines(history, patches, reverse=reverse))
     if history.missing:
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
 
 def _lines(history: History, patches: dict[int, Difference], *, reverse: bool) -> list[str]:
-    told: dict[int, list[str]] = {each.first: [telling.missing(each)] for each in history.missing}
+    told: dict[int, list[str]] = {each.first: [commit_lines.missing(each)] for each in history.missing}
     for entry in history.commits:
         lines = told.setdefault(entry.commit.n, [])
-        lines.append(telling.one_line(entry.commit, entry.hash))
+        lines.append(commit_lines.one_line(entry.commit, entry.hash))
         if (found := patches.get(entry.commit.n)) is not None:
-            lines += [*telling.changed(found), ""]
+            lines += [*commit_lines.changed(found), ""]
     return [line for n in sorted(told, reverse=reverse) for line in told[n]]
 
 

@@ -10,11 +10,11 @@ import msgspec
 
 from clew_events.errors import Invalid
 from clew_services import compose
-from clew_services.cli import display, options
-from clew_services.cli.outcome import print_json
+from clew_services.api_keys import SCOPES, Holder, Keys, KeyScope
+from clew_services.api_keys.issued_key import Issued
+from clew_services.cli import options, output
+from clew_services.cli.exit import print_json
 from clew_services.cli.session import look
-from clew_services.keys import SCOPES, Holder, Keys, KeyScope
-from clew_services.keys.issued import Issued
 
 _TITLE = ("id", "tenant", "name", "scopes", "created", "last used", "revoked")
 _CONFIGURED = "no: it is configured"
@@ -49,7 +49,7 @@ def create(*, tenant: str, name: str, scopes: Sequence[KeyScope], nats: str, as_
     if as_json:
         print_json({"key": key, **_shown(issued)})
         return
-    display.card(
+    output.card(
         [("key", key), ("id", issued.id), ("tenant", tenant), ("name", name), ("scopes", ", ".join(issued.scopes))]
     )
     click.echo("Put it away now: it is kept nowhere, and nobody can find it out again.", err=True)
@@ -72,7 +72,7 @@ def listed(*, tenant: str | None, nats: str, api_keys: str, as_json: bool) -> No
         also = [{"id": each.actor, "tenant": each.tenant, "scopes": SCOPES} for each in configured]
         print_json({"keys": [_shown(each) for each in issued], "configured": also})
         return
-    display.rows(_TITLE, [*map(_line, issued), *map(_line_of_configured, configured)])
+    output.rows(_TITLE, [*map(_line, issued), *map(_line_of_configured, configured)])
     if configured:
         click.echo("A configured key cannot be revoked by command: take it out of CLEW_API_KEYS.", err=True)
 
@@ -104,7 +104,7 @@ def _shown(issued: Issued) -> dict[str, object]:
 
 
 def _when(time: datetime) -> str:
-    return display.when(int(time.timestamp()))
+    return output.when(int(time.timestamp()))
 
 
 def _line(issued: Issued) -> tuple[object, ...]:

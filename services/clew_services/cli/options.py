@@ -6,13 +6,15 @@ import getpass
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import click
 
 from clew_events import ids
+from clew_events.errors import Invalid
+from clew_services.checkpoints.note import NAME, VerifierKey
+from clew_services.host import nats_url
 from clew_services.nats_connection import INBOX_PREFIX
-from clew_services.running import nats_url
 from clew_services.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -285,3 +287,31 @@ def reply_prefix() -> str:
 def changing(function: F) -> F:
     """The options of whatever changes threads: those of :func:`asking`, ``command_id`` and ``actor``."""
     return command_id(actor(asking(function)))
+
+
+LONGEST: Final = 4096
+
+verifier_key = click.option("--key", metavar="KEY|FILE", help="The public key to trust: its line, or a file with it.")
+
+verifier_keys = click.option(
+    "--key",
+    "keys",
+    metavar="KEY|FILE",
+    multiple=True,
+    help="A public key to trust: its line, or a file with it. As often as there were keys.",
+)
+
+
+def key_from(said: str) -> VerifierKey:
+    """The public key that was given as its line or as a file.
+
+    Raises:
+        Invalid: it is neither.
+    """
+    if said.startswith(f"{NAME}+"):
+        return VerifierKey.parse(said)
+    try:
+        with Path(said).open(encoding="utf-8") as file:
+            return VerifierKey.parse(file.read(LONGEST))
+    except (OSError, UnicodeDecodeError) as fault:
+        raise Invalid(f"there is no public key in {said}: {fault}", code="no_key") from fault

@@ -9,16 +9,16 @@ import click
 from msgspec import Struct
 
 from clew_events.subjects import Address
-from clew_projections.finding import Finding
+from clew_projections.consistency.index_check import CODE as INDEX_DRIFT
+from clew_projections.consistency.repair import Repaired
+from clew_projections.consistency.view_check import Compared
+from clew_projections.consistency.watch import mended
+from clew_projections.findings import Finding
 from clew_projections.generations.record import repaired
-from clew_projections.proving.comparing import Compared
-from clew_projections.proving.indexed import CODE as INDEX_DRIFT
-from clew_projections.proving.repairing import Repaired
-from clew_projections.proving.watch import mended
 from clew_services import compose
 from clew_services.checkpoints.verification import RecordVerifier
-from clew_services.cli import checking, display, options
-from clew_services.cli.outcome import EXIT_CODES, print_json
+from clew_services.cli import check_report, options, output
+from clew_services.cli.exit import EXIT_CODES, print_json
 from clew_services.cli.session import look
 from clew_services.settings import Settings
 
@@ -53,7 +53,7 @@ class _Proved(Struct):
 
 @click.command("prove")
 @options.maybe_thread
-@checking.everything
+@check_report.everything
 @click.option("--sample", type=click.IntRange(min=1), help="Only so many threads, at random.")
 @click.option("--seed", type=int, help="With --sample: the same threads again, as long as the log is the same.")
 @click.option("--repair", is_flag=True, help="Explain what differs, and write it anew from the log.")
@@ -80,19 +80,19 @@ def command(
     rebuild index'.
     """
     root = Settings(data=data, index=index).index_folder
-    address = checking.chosen(thread, tenant, everything)
+    address = check_report.chosen(thread, tenant, everything)
     if address is not None and sample is not None:
         raise click.UsageError("either one THREAD or --sample")
     seed = secrets.randbelow(2**32) if seed is None else seed
     only = None if everything else tenant
 
     async def check(clew: compose.Clew) -> _Proved:
-        file = checking.index_of(clew, root)
+        file = check_report.index_of(clew, root)
         prover, proved = clew.prover(index=file), _Proved(indexed=file is not None)
         walk: AsyncIterator[Compared] = prover.prove(address, tenant=only)
         if sample is not None:
             walk = prover.sample(sample, seed, tenant=only)
-        async for compared in checking.followed(clew, walk, one=address is not None, what="proving"):
+        async for compared in check_report.followed(clew, walk, one=address is not None, what="proving"):
             await _take(clew, proved, compared, repair=repair)
         if address is None and sample is None:
             async for finding in prover.rest(tenant=only):
@@ -145,10 +145,10 @@ def _show(proved: _Proved, drawn: dict[str, int], *, repair: bool, as_json: bool
         return
     if proved.findings:
         lines = [(each.tenant, each.thread, each.code, each.what) for each in proved.findings]
-        display.rows(("tenant", "thread", "finding", "what"), lines)
+        output.rows(("tenant", "thread", "finding", "what"), lines)
     for each in proved.repairs:
         said = "repaired" if each.repaired else "NOT repaired"
-        click.echo(f"{said}: thread {each.thread} of {each.tenant}: {display.printable('; '.join(each.why))}")
+        click.echo(f"{said}: thread {each.thread} of {each.tenant}: {output.printable('; '.join(each.why))}")
     if any(each.code == INDEX_DRIFT for each in proved.findings):
         click.echo(
             "the index of this machine is not what follows from the log: see by 'clew verify --all' whether the log "

@@ -6,11 +6,11 @@ import click
 
 from clew_events.errors import ClewError
 from clew_services import compose
-from clew_services.apps.inbox import records
-from clew_services.apps.inbox.records import Refusal
-from clew_services.cli import display, options
-from clew_services.cli.outcome import print_json
+from clew_services.cli import options, output
+from clew_services.cli.exit import print_json
 from clew_services.cli.session import look
+from clew_services.inbox import rejections
+from clew_services.inbox.rejections import Refusal
 
 _TITLE = ("number", "at", "tenant", "command", "id", "code", "why")
 
@@ -28,13 +28,13 @@ def listed(*, tenant: str | None, nats: str, as_json: bool) -> None:
     """Show everything that is on record, the oldest first."""
 
     async def on_record(clew: compose.Clew) -> list[Refusal]:
-        return [each async for each in records.refusals(clew.js, tenant=tenant)]
+        return [each async for each in rejections.refusals(clew.js, tenant=tenant)]
 
     found = look(nats, on_record)
     if as_json:
         print_json({"rejected": found})
     else:
-        display.rows(_TITLE, map(_line, found), right=frozenset({"number"}))
+        output.rows(_TITLE, map(_line, found), right=frozenset({"number"}))
 
 
 @command.command("show")
@@ -45,14 +45,14 @@ def show(*, number: int, nats: str, as_json: bool) -> None:
     """Show what was refused under NUMBER, what it said and why."""
 
     async def on_record(clew: compose.Clew) -> Refusal:
-        return await records.refusal(clew.js, number)
+        return await rejections.refusal(clew.js, number)
 
     found = look(nats, on_record)
     if as_json:
         print_json(found)
         return
     error = found.rejection.error
-    display.card(
+    output.card(
         [
             *zip(_TITLE[:-1], _line(found)[:-1], strict=True),
             ("why", error.message),
@@ -79,16 +79,16 @@ def retry(*, number: int | None, everything: bool, tenant: str | None, nats: str
 
     async def retried(clew: compose.Clew) -> tuple[list[int], list[int], ClewError | None]:
         if number is not None:
-            await records.retry(clew.js, await records.refusal(clew.js, number))
+            await rejections.retry(clew.js, await rejections.refusal(clew.js, number))
             return [number], [], None
         done, final = list[int](), list[int]()
         # What is refused again meanwhile is not tried in a circle.
-        for each in [each async for each in records.refusals(clew.js, tenant=tenant)]:
+        for each in [each async for each in rejections.refusals(clew.js, tenant=tenant)]:
             if each.why_final is not None:
                 final.append(each.number)
                 continue
             try:
-                await records.retry(clew.js, each)
+                await rejections.retry(clew.js, each)
             except ClewError as fault:
                 return done, final, fault
             done.append(each.number)
@@ -106,6 +106,6 @@ def retry(*, number: int | None, everything: bool, tenant: str | None, nats: str
 def _line(found: Refusal) -> tuple[object, ...]:
     said = found.rejection
     return (
-        *(found.number, display.when(found.at), said.tenant, said.command, said.id or ""),
+        *(found.number, output.when(found.at), said.tenant, said.command, said.id or ""),
         *(said.error.code, said.error.message),
     )

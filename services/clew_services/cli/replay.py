@@ -1,20 +1,65 @@
-"""``clew replay``."""
+"""``clew replay --follow``: a tenant's commits as they happen, none missed and none twice."""
 
 from __future__ import annotations
 
 import contextlib
+from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import click
+import msgspec
 
-from clew_events.queries import GetStateAt
-from clew_events.replies import Moment
-from clew_services.cli import display, options
-from clew_services.cli.following import follow
-from clew_services.cli.outcome import print_json
+from clew_events.client.feed_methods import followed
+from clew_events.errors import Unavailable
+from clew_events.queries import GetFeed, GetStateAt
+from clew_events.replies import Feed, FeedEntry, Moment
+from clew_services import compose
+from clew_services.cli import commit_lines, options, output
+from clew_services.cli.exit import print_json
+from clew_services.cli.output import printable
 from clew_services.cli.session import Source, consult, look
-from clew_services.cli.thread_asking import thread_facts
+from clew_services.cli.thread import thread_facts
+
+_PAGE: Final = 500
+
+
+async def follow(clew: compose.Clew, tenant: str, thread: str | None, after: str, *, as_json: bool) -> None:
+    """Print a tenant's commits, or one thread's, after a cursor and on as they happen, until interrupted.
+
+    While NATS does not answer it waits, and says so once on standard error.
+
+    Raises:
+        Invalid: the cursor is none of this feed.
+    """
+    away = False
+
+    def wait(silence: Unavailable) -> None:
+        nonlocal away
+        if not away:
+            click.echo(f"clew: waiting: {printable(silence.message)} [{silence.code}]", err=True)
+        away = True
+
+    async def ask(query: GetFeed) -> Feed:
+        nonlocal away
+        page = await clew.reader.feed(tenant, query)
+        away = False
+        return page
+
+    query = GetFeed(after=after, limit=_PAGE, thread_id=thread)
+    async with aclosing(followed(clew.nc, tenant, ask, query, waiting=wait)) as entries:
+        async for entry in entries:
+            _print(entry, as_json=as_json)
+
+
+def _print(entry: FeedEntry, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(entry))
+    elif entry.commit is not None:
+        click.echo(f"{printable(entry.commit.thread)} {commit_lines.one_line(entry.commit, entry.hash, exact=True)}")
+    elif entry.fault is not None:
+        click.echo(f"shard {entry.position.shard}, sequence {entry.position.seq}: {printable(entry.fault.message)}")
 
 
 @click.command("replay")
@@ -67,4 +112,4 @@ def command(
         print_json(moment)
         return
     state = thread_facts(moment.thread) if moment.thread is not None else [("thread", f"{thread} (deleted)")]
-    display.card([*state, ("messages", moment.message_count), ("n", moment.n), ("at", moment.at)])
+    output.card([*state, ("messages", moment.message_count), ("n", moment.n), ("at", moment.at)])

@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 
 from clew_services import compose
-from clew_services.backups.folder import Folder
-from clew_services.backups.restoring import Restored, restore
+from clew_services.backup.backup_folder import Folder
+from clew_services.backup.restore_backup import Restored, restore
 from clew_services.cli import options
-from clew_services.cli.bytes_shown import shown
-from clew_services.cli.interruptible import run
+from clew_services.cli.exit import print_json
+from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
-from clew_services.cli.outcome import print_json
 from clew_services.cli.session import PATIENCE
+from clew_services.cli.transfer_progress import shown
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.running import nats_url
+from clew_services.host import nats_url
 from clew_services.settings import Settings
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from clew_events.asyncapi import asyncapi
-from clew_events.schemas import json_schema
+from clew_events.contract.asyncapi import asyncapi
+from clew_events.contract.json_schema import json_schema
 from clew_projections.views import MessageView, ThreadView
-from clew_services.cli.outcome import print_json
+from clew_services.cli.exit import print_json
 from clew_services.http.openapi import document as openapi
 
 NAMES = ("commands", "queries", "replies", "events", "view", "asyncapi", "openapi")

@@ -11,8 +11,8 @@ import msgspec
 
 from clew_services.cli import options
 from clew_services.cli.logs import log_to_stderr
-from clew_services.running.serving import ROLES, Role, serve
-from clew_services.running.workers import serve_workers
+from clew_services.process.serve import ROLES, Role, serve
+from clew_services.process.workers import serve_workers
 from clew_services.settings import Settings
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from clew_events import client
-from clew_projections.histories.history import Histories
-from clew_projections.jetstream.exchange import NotPermitted
+from clew_projections.history.histories import Histories
+from clew_projections.nats.request_mux import NotPermitted
 from clew_services import compose
-from clew_services.answering.reader import Reader
-from clew_services.cli.interruptible import run
+from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
 from clew_services.cli.options import reply_prefix
+from clew_services.queries.reader import Reader
 from clew_services.settings import Settings
 
 PATIENCE: Final = 5.0
@@ -67,7 +67,7 @@ def consult(nats: str, pack: Path | None, question: Callable[[Source], Awaitable
     """Ask a pack, if there is one, with no server in reach; otherwise the deployment itself."""
     if pack is None:
         return look(nats, question)
-    from clew_projections.packs.reading import Pack  # noqa: PLC0415 - only asked for now and then
+    from clew_projections.packs.pack import Pack  # noqa: PLC0415 - only asked for now and then
     from clew_services.packs.offline import Offline  # noqa: PLC0415
 
     async def consulted() -> T:

@@ -11,11 +11,11 @@ from msgspec import Struct
 from clew_events import replies
 from clew_events.objects import Message
 from clew_events.queries import GetThread, ListMessagesAt
-from clew_services.cli import display, options
-from clew_services.cli.outcome import print_json
+from clew_services.cli import options, output
+from clew_services.cli.commit_lines import text_of
+from clew_services.cli.exit import print_json
 from clew_services.cli.session import Source, consult
-from clew_services.cli.telling import text_of
-from clew_services.cli.thread_asking import thread_facts
+from clew_services.cli.thread import thread_facts
 
 _PAGE = 100
 
@@ -48,11 +48,11 @@ def command(
         return
     then = state.then
     facts = thread_facts(then.thread) if then.thread is not None else [("thread", f"{thread} (deleted)")]
-    display.card([*facts, ("messages", then.message_count), ("n", then.n), ("at", display.when(then.at))])
+    output.card([*facts, ("messages", then.message_count), ("n", then.n), ("at", output.when(then.at))])
     if state.messages:
         click.echo()
-        lines = [(each.id, display.when(each.created_at), each.role, text_of(each.content)) for each in state.messages]
-        display.rows(("message", "created", "role", "text"), lines)
+        lines = [(each.id, output.when(each.created_at), each.role, text_of(each.content)) for each in state.messages]
+        output.rows(("message", "created", "role", "text"), lines)
 
 
 async def _messages(clew: Source, tenant: str, thread: str, then: replies.Moment) -> tuple[Message, ...]:

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.live import Live
 
 from clew_services import compose
-from clew_services.cli import derived, display, live, options
-from clew_services.cli.outcome import print_json
+from clew_services.cli import options, output, status_lines, status_screen
+from clew_services.cli.exit import print_json
 from clew_services.cli.session import look
 from clew_services.cli.versions import clew_version
-from clew_services.running import status as deployment
-from clew_services.running.watching import Glance, glances
+from clew_services.process import deployment_status as deployment
+from clew_services.process.deployment_status import Glance, glances
 from clew_services.settings import Settings
 
 
@@ -47,7 +47,7 @@ def command(*, watch: bool, every: float, data: str, index: str, nats: str, as_j
     if as_json:
         print_json({"clew": clew_version(), **msgspec.structs.asdict(found)})
         return
-    display.card(
+    output.card(
         [
             ("clew", clew_version()),
             ("nats-server", found.nats_server),
@@ -58,26 +58,26 @@ def command(*, watch: bool, every: float, data: str, index: str, nats: str, as_j
             ("waiting in the inbox", found.inbox),
             ("rejected from the inbox", found.rejected),
             ("parked threads", len(found.parked)),
-            *derived.facts(found.derived),
+            *status_lines.facts(found.derived),
         ]
     )
     title = ("stream", "threads", "commits", "bytes", "last", "behind")
-    display.rows(title, map(_line, found.shards), right=frozenset(title[1:]))
+    output.rows(title, map(_line, found.shards), right=frozenset(title[1:]))
     if found.parked:
-        lines = [(each.tenant, each.thread, display.when(each.since), each.reason) for each in found.parked]
-        display.rows(("tenant", "parked thread", "since", "why"), lines)
+        lines = [(each.tenant, each.thread, output.when(each.since), each.reason) for each in found.parked]
+        output.rows(("tenant", "parked thread", "since", "why"), lines)
 
 
 async def _watch(clew: compose.Clew, every: float, root: Path, *, as_json: bool) -> None:
     folder = clew.index_in(root)
     if as_json or not sys.stdout.isatty():
         async for glance in glances(clew, every, folder):
-            click.echo(_as_json(glance) if as_json else live.line(glance))
+            click.echo(_as_json(glance) if as_json else status_screen.line(glance))
         return
     console = Console(markup=False, highlight=False, emoji=False)
     with Live(console=console, auto_refresh=False, screen=True) as shown:
         async for glance in glances(clew, every, folder):
-            shown.update(live.screen(glance, clew_version()), refresh=True)
+            shown.update(status_screen.screen(glance, clew_version()), refresh=True)
 
 
 def _as_json(glance: Glance) -> str:

@@ -1,10 +1,167 @@
-"""``clew thread``: what other services do over NATS, by hand."""
+"""``clew thread get`` and ``clew thread messages``, and how their answers look."""
 
 from __future__ import annotations
 
-import click
+from collections.abc import Sequence
+from typing import BinaryIO
 
-from clew_services.cli import thread_asking, thread_changing, thread_listing
+import click
+import msgspec
+
+from clew_events.client import Clew
+from clew_events.commands import CreateThread
+from clew_events.content import Role
+from clew_events.objects import MessageReceipt, Thread
+from clew_events.queries import Order
+from clew_events.replies import Done
+from clew_events.requests import NewMessage
+from clew_services import validation
+from clew_services.cli import options, output, thread_list
+from clew_services.cli.commit_lines import text_of
+from clew_services.cli.exit import print_json
+from clew_services.cli.session import ask
+
+
+@click.command()
+@options.thread
+@options.asking
+def get(*, thread: str, tenant: str, nats: str, as_json: bool) -> None:
+    """Show a thread as it is."""
+    found = ask(nats, tenant, lambda clew: clew.get_thread(thread))
+    if as_json:
+        print_json(found)
+    else:
+        output.card([*thread_facts(found.thread), ("n", found.n)])
+
+
+@click.command()
+@options.thread
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
+@click.option("--order", type=click.Choice(["asc", "desc"]), default="asc", show_default=True)
+@options.asking
+def messages(*, thread: str, limit: int, order: Order, tenant: str, nats: str, as_json: bool) -> None:
+    """Show a thread's messages, by default the oldest first."""
+    found = ask(nats, tenant, lambda clew: clew.list_messages(thread, limit=limit, order=order))
+    if as_json:
+        print_json(found)
+    elif found.messages is not None:
+        lines = [
+            (each.id, output.when(each.created_at), each.role, text_of(each.content)) for each in found.messages.data
+        ]
+        output.rows(("message", "created", "role", "text"), lines)
+
+
+def thread_facts(thread: Thread) -> list[tuple[str, object]]:
+    """What a thread is, line by line."""
+    resources = msgspec.json.encode(thread.tool_resources).decode()
+    return [
+        ("thread", thread.id),
+        ("created", output.when(thread.created_at)),
+        *((f"metadata {key}", value) for key, value in thread.metadata.items()),
+        *([("tool resources", resources)] if resources != "{}" else []),
+    ]
+
+
+Pairs = Sequence[tuple[str, str]]
+
+
+@click.command()
+@options.thread_id
+@click.option("--metadata", "-m", type=options.PAIR, multiple=True, help="May be given several times.")
+@click.option("--message", "messages", multiple=True, help="Text of the user's. May be given several times.")
+@click.option("--file", type=click.File("rb"), help="JSON with messages, metadata, tool_resources; - reads it here.")
+@options.changing
+def create(
+    *, thread_id: str | None, metadata: Pairs, messages: Sequence[str], file: BinaryIO | None,
+    command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Begin a thread."""
+    if file is not None and (metadata or messages):
+        raise click.UsageError("--file says it all: leave --message and --metadata out")
+    asked = _asked(metadata, messages) if file is None else validation.decode(file.read(), CreateThread)
+    asked = msgspec.structs.replace(asked, thread_id=thread_id or asked.thread_id, id=command_id or asked.id)
+    _show(ask(nats, tenant, lambda clew: clew.send(asked), actor=actor), as_json)
+
+
+def _asked(metadata: Pairs, messages: Sequence[str]) -> CreateThread:
+    return CreateThread(
+        messages=tuple(NewMessage(role="user", content=text) for text in messages) or None,
+        metadata=dict(metadata) or None,
+    )
+
+
+@click.command()
+@options.thread
+@click.option("--set", "changed", type=options.PAIR, multiple=True, help="Set a metadata key, leave the others.")
+@click.option("--unset", "gone", multiple=True, metavar="KEY", help="Remove a metadata key, leave the others.")
+@options.expected_version
+@options.changing
+def update(
+    *, thread: str, changed: Pairs, gone: Sequence[str], expected_version: int | None,
+    command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Change a thread's metadata, key by key."""
+    if not changed and not gone:
+        raise click.UsageError("nothing to change: give --set KEY=VALUE or --unset KEY")
+
+    async def patch(clew: Clew) -> Done:
+        return await clew.patch_metadata(
+            thread, set=dict(changed), unset=gone, expected_version=expected_version, command_id=command_id
+        )
+
+    _show(ask(nats, tenant, patch, actor=actor), as_json)
+
+
+@click.command("add-message")
+@options.thread
+@click.argument("text")
+@click.option("--role", type=click.Choice(["user", "assistant"]), default="user", show_default=True)
+@options.expected_version
+@options.changing
+def add_message(
+    *, thread: str, text: str, role: Role, expected_version: int | None,
+    command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Put a message at the end of a thread."""
+    message = NewMessage(role=role, content=text)
+
+    async def add(clew: Clew) -> Done:
+        return await clew.add_message(thread, message, expected_version=expected_version, command_id=command_id)
+
+    _show(ask(nats, tenant, add, actor=actor), as_json)
+
+
+@click.command()
+@options.thread
+@options.expected_version
+@options.changing
+def delete(
+    *, thread: str, expected_version: int | None, command_id: str | None,
+    actor: str, tenant: str, nats: str, as_json: bool,
+) -> None:  # fmt: skip
+    """End a thread. Its history stays."""
+
+    async def end(clew: Clew) -> Done:
+        return await clew.delete_thread(thread, expected_version=expected_version, command_id=command_id)
+
+    _show(ask(nats, tenant, end, actor=actor), as_json)
+
+
+def _show(done: Done, as_json: bool) -> None:
+    """Print what came of a command: of texts and metadata what the command said, as its reply does."""
+    if as_json:
+        print_json(done)
+        return
+    facts: list[tuple[str, object]] = []
+    changed = done.message or done.thread
+    if changed is not None:
+        facts += [("thread" if done.thread else "message", changed.id), ("created", output.when(changed.created_at))]
+        if isinstance(changed, MessageReceipt) and changed.content:
+            facts.append(("text", text_of(changed.content)))
+        facts += [(f"metadata {key}", value) for key, value in (changed.metadata or {}).items()]
+    if done.deleted is not None:
+        facts.append(("deleted", done.deleted.id))
+    output.card([*facts, ("n", done.n)])
 
 
 @click.group("thread")
@@ -13,12 +170,12 @@ def command() -> None:
 
 
 for each in (
-    thread_changing.create,
-    thread_asking.get,
-    thread_listing.command,
-    thread_changing.update,
-    thread_changing.delete,
-    thread_changing.add_message,
-    thread_asking.messages,
+    create,
+    get,
+    thread_list.command,
+    update,
+    delete,
+    add_message,
+    messages,
 ):
     command.add_command(each)

@@ -7,10 +7,11 @@ import asyncio
 import click
 import msgspec
 
+from clew_services.api_keys import Keys
 from clew_services.cli import options
 from clew_services.cli.logs import log_to_stderr
-from clew_services.keys import Keys
-from clew_services.running import nats_url, up
+from clew_services.host import nats_url
+from clew_services.process import up
 from clew_services.settings import Settings
 
 

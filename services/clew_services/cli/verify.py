@@ -8,22 +8,22 @@ from pathlib import Path
 import click
 
 from clew_events.subjects import Address
-from clew_projections.packs.reading import Pack
+from clew_projections.packs.pack import Pack
 from clew_services import compose
 from clew_services.checkpoints.chain import walk
 from clew_services.checkpoints.note import VerifierKey
-from clew_services.checkpoints.signed import Signed, read, read_kept, verified
+from clew_services.checkpoints.signed_checkpoint import Signed, read, read_kept, verified
 from clew_services.checkpoints.verification import Verification
-from clew_services.cli import checking, display, options
-from clew_services.cli.checkpoint_options import key_from, verifier_keys
+from clew_services.cli import check_report, options, output
+from clew_services.cli.options import key_from, verifier_keys
 from clew_services.cli.session import look
-from clew_services.packs.checking import Checked, checked
+from clew_services.packs.check_pack import Checked, checked
 from clew_services.settings import Settings
 
 
 @click.command("verify")
 @options.maybe_thread
-@checking.everything
+@check_report.everything
 @click.option(
     "--against",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -74,7 +74,7 @@ def command(
         found = _compared(nats, against, trusted)
     else:
         root = Settings(data=data, index=index).index_folder
-        address = checking.chosen(thread, tenant, everything)
+        address = check_report.chosen(thread, tenant, everything)
         found = _verified(nats, address, None if everything else tenant, trusted, root)
     verified, walked = found.verified, found.walked
     summary = {"threads": verified.threads, "commits": verified.commits}
@@ -85,7 +85,7 @@ def command(
     kept = "the log is what the checkpoint says that you kept; " if against is not None else ""
     every = everything or against is not None
     good = f"every chain is whole; {kept}{'; '.join(_vouched(found, trusted, every=every))}"
-    checking.report(summary, found.findings, as_json=as_json, good=good, more=more)
+    check_report.report(summary, found.findings, as_json=as_json, good=good, more=more)
 
 
 def _vouched(found: Verification, trusted: Mapping[str, VerifierKey], *, every: bool) -> Iterator[str]:
@@ -95,7 +95,7 @@ def _vouched(found: Verification, trusted: Mapping[str, VerifierKey], *, every: 
         yield "no checkpoint says what it was: what was cut off at the end, or all of it rewritten, does not show"
         return
     newest = walked.newest.checkpoint
-    of = f"checkpoint {newest.number} of {display.when(newest.at)}"
+    of = f"checkpoint {newest.number} of {output.when(newest.at)}"
     after = verified.commits - verified.covered
     if verified.covered or not after:
         yield f"it is what {of} says" + (f", but for {after} commits after that" if after else "")
@@ -116,8 +116,8 @@ def _verified(
     nats: str, address: Address | None, tenant: str | None, trusted: Mapping[str, VerifierKey], root: Path
 ) -> Verification:
     async def check(clew: compose.Clew) -> Verification:
-        verifier = clew.record_verifier(checking.index_of(clew, root))
-        with checking.counting("verifying") as begin:
+        verifier = clew.record_verifier(check_report.index_of(clew, root))
+        with check_report.counting("verifying") as begin:
             if address is not None:
                 return await verifier.thread(address, trusted, begin)
             return await verifier.whole(tenant, trusted, begin)
@@ -132,7 +132,7 @@ def _compared(nats: str, file: Path, trusted: Mapping[str, VerifierKey]) -> Veri
     async def check(clew: compose.Clew) -> Verification:
         walked = await walk(clew.js, trusted)
         extents = await clew.verifier().extents()
-        with checking.counted("verifying", sum(each.messages for each in extents)) as progress:
+        with check_report.counted("verifying", sum(each.messages for each in extents)) as progress:
             found = await clew.comparison().compare(
                 signed, kept.heads, extents, newest=walked.newest, progress=progress
             )
@@ -154,7 +154,7 @@ def _check_pack(file: Path, against: Path | None, keys: tuple[str, ...], *, as_j
     pack = Pack(file)
     trusted = key_from(keys[0]) if keys else None
     kept = read_kept(against.read_bytes()) if against is not None else None
-    with checking.counted("verifying", pack.manifest.commits) as progress:
+    with check_report.counted("verifying", pack.manifest.commits) as progress:
         found = checked(pack, key=trusted, kept=kept, progress=progress)
     summary = {
         "threads": found.verified.threads,
@@ -162,7 +162,7 @@ def _check_pack(file: Path, against: Path | None, keys: tuple[str, ...], *, as_j
         "checkpoints": len(found.checkpoints),
     }
     more = {"covered": found.verified.covered, "checkpoint": max(found.checkpoints, default=None)}
-    checking.report(summary, found.verified.findings, as_json=as_json, good=_good(found), more=more)
+    check_report.report(summary, found.verified.findings, as_json=as_json, good=_good(found), more=more)
 
 
 def _good(found: Checked) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from clew_services.embedded import binary
+from clew_services.host import CannotStart
 
 
 def versions() -> dict[str, str]:
@@ -23,5 +24,5 @@ def clew_version() -> str:
 def _nats_server() -> str:
     try:
         return binary.version(binary.find())
-    except binary.CannotStart:
+    except CannotStart:
         return "none"

@@ -14,15 +14,15 @@ import click
 
 from clew_events.errors import Invalid, NotFound
 from clew_events.subjects import Address, address_of
+from clew_projections.audit.what_if import Decide, Fold, Tried, Trying
 from clew_projections.fold import evolve
-from clew_projections.jetstream.messages import Stored
-from clew_projections.packs.checking import commits
-from clew_projections.packs.reading import Pack
-from clew_projections.proof.reading import extent, pages
-from clew_projections.replaying.what_if import Decide, Fold, Tried, Trying
+from clew_projections.integrity.verify import extent, pages
+from clew_projections.nats.stream_messages import Stored
+from clew_projections.packs.check import commits
+from clew_projections.packs.pack import Pack
 from clew_services import compose
-from clew_services.cli import checking, display, options
-from clew_services.cli.outcome import EXIT_CODES, print_json
+from clew_services.cli import check_report, options, output
+from clew_services.cli.exit import EXIT_CODES, print_json
 from clew_services.cli.session import look
 
 Wanted = Callable[[Address], bool]
@@ -32,7 +32,7 @@ Wanted = Callable[[Address], bool]
 @options.maybe_thread
 @click.option("--fold", metavar="MODULE:FUNCTION", help="As clew_projections.fold.evolve: takes a state and an event.")
 @click.option("--decide", metavar="MODULE:FUNCTION", help="Takes a state and a commit: None accepts, a reason refuses.")
-@checking.everything
+@check_report.everything
 @options.pack
 @options.asking
 def command(
@@ -54,7 +54,7 @@ def command(
     """
     if fold is None and decide is None:
         raise click.UsageError("say --fold or --decide, or both")
-    address = checking.chosen(thread, tenant, everything)
+    address = check_report.chosen(thread, tenant, everything)
 
     def wanted(owner: Address) -> bool:
         return owner == address if address is not None else everything or owner.tenant == tenant
@@ -80,7 +80,7 @@ def command(
 
 def _of_pack(pack: Pack, wanted: Wanted, trying: Callable[[], Trying]) -> Tried:
     found = trying().result()
-    with checking.counted("replaying", pack.manifest.commits) as progress:
+    with check_report.counted("replaying", pack.manifest.commits) as progress:
         for shard in range(pack.opening.shards):
             one = trying()
             for page in commits(pack, shard):
@@ -96,7 +96,7 @@ def _of_server(nats: str, wanted: Wanted, trying: Callable[[], Trying]) -> Tried
     async def tried(clew: compose.Clew) -> Tried:
         found = Tried()
         ends = [(await extent(clew.js, shard)).last_seq for shard in range(clew.deployment.shards)]
-        with checking.counted("replaying", sum(ends)) as progress:
+        with check_report.counted("replaying", sum(ends)) as progress:
             for shard, end in enumerate(ends):
                 one = trying()
                 async with aclosing(pages(clew.js, shard, 1, end)) as read:
@@ -139,7 +139,7 @@ def _function(said: str) -> object:
 
 def _show(found: Tried) -> None:
     for line in _lines(found):
-        click.echo(display.printable(line))
+        click.echo(output.printable(line))
     click.echo(
         f"{found.threads} threads, {found.commits} commits: {len(found.differ)} threads would differ, "
         f"{found.in_between} only in between; {found.refused} commits refused; {len(found.failed)} threads failed"

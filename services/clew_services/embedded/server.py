@@ -19,14 +19,14 @@ from msgspec import Struct
 
 from clew_services.embedded import binary
 from clew_services.embedded.accounts import USER, accounts
-from clew_services.embedded.binary import CannotStart
 from clew_services.embedded.config import HOST, configuration
 from clew_services.embedded.data_folder import DataFolder, claim
 from clew_services.embedded.storage import UNLIMITED, asked, differs, room
-from clew_services.embedded.tether import tethered
-from clew_services.running.ports import refuse_taken
-from clew_services.running.secret_file import write_secret
-from clew_services.running.stopping import signal, stopped
+from clew_services.host import CannotStart
+from clew_services.host.ports import refuse_taken
+from clew_services.host.secret_file import write_secret
+from clew_services.host.terminate import signal, stopped
+from clew_services.host.tether import tethered
 
 START: Final = 120.0
 """Seconds a server may take to be ready: after a crash it reads its whole store."""

@@ -9,23 +9,20 @@ from typing import Final
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from clew_services.http.attempts import Attempts
-from clew_services.http.carrying import Carrying
-from clew_services.http.checkpoints import Checkpoints
-from clew_services.http.edge import Doorway, Edge, Nowhere, Respond, Show, Window
-from clew_services.http.events import Events
+from clew_services.api_keys import Keys, KeyScope
+from clew_services.http.command_call import Carrying
+from clew_services.http.dependencies import Parts
 from clew_services.http.explorer import explorer_routes
 from clew_services.http.health import Liveness, Readiness
-from clew_services.http.listing import Listing
-from clew_services.http.live import Live
-from clew_services.http.messages import Messages
+from clew_services.http.middleware import Doorway, Edge, Nowhere, Respond, Show, Window
 from clew_services.http.openapi import description
-from clew_services.http.pace import Pace
-from clew_services.http.packs import Packs
-from clew_services.http.parts import Parts
-from clew_services.http.past import Past
-from clew_services.http.threads import Threads
-from clew_services.keys import Keys, KeyScope
+from clew_services.http.rate_limit import Pace
+from clew_services.http.retries import Attempts
+from clew_services.http.routes.audit import Packs, Past
+from clew_services.http.routes.checkpoints import Checkpoints
+from clew_services.http.routes.event_feed import Events, Live
+from clew_services.http.routes.messages import Messages
+from clew_services.http.routes.threads import Listing, Threads
 from clew_services.settings import Settings
 
 ELSEWHERE: Final = ""

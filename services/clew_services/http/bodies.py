@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType, field
 
 from clew_events.ids import ThreadId
-from clew_events.listing import MAX_SEARCH, OrderBy, Positions
+from clew_events.list_query import MAX_SEARCH, OrderBy, Positions
 from clew_events.queries import AsOf, Cursor, Instant, Limit, Order
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,

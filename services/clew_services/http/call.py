@@ -17,13 +17,13 @@ from starlette.types import Scope
 from clew_events import ids
 from clew_events.errors import Invalid
 from clew_events.queries import AsOf
-from clew_services import refusals
-from clew_services.deciding.decide import no_message, no_thread
-from clew_services.http import attempts, conditions
+from clew_services import validation
+from clew_services.api_keys import Holder
+from clew_services.http import preconditions, retries
 from clew_services.http.bodies import AsOfMoment
-from clew_services.http.intake import Intake
-from clew_services.keys import Holder
-from clew_services.refusals import words
+from clew_services.http.request_body import Intake
+from clew_services.threads.decide import no_message, no_thread
+from clew_services.validation import error_texts
 
 T = TypeVar("T")
 NONE: Final[frozenset[str]] = frozenset()
@@ -55,8 +55,8 @@ class Call:
         said = unquote(self._path_params["thread_id"])
         if not ids.is_thread_id(said):
             if not said.startswith("thread"):
-                raise words.wrong_prefix("thread_id", said, "thread")
-            raise no_thread(words.shown(said, 128))
+                raise error_texts.wrong_prefix("thread_id", said, "thread")
+            raise no_thread(error_texts.shown(said, 128))
         return said
 
     @property
@@ -70,24 +70,24 @@ class Call:
         said = unquote(self._path_params["message_id"])
         if not ids.is_message_id(said):
             if not said.startswith("msg"):
-                raise words.wrong_prefix("message_id", said, "msg")
-            raise no_message(words.shown(said, 128))
+                raise error_texts.wrong_prefix("message_id", said, "msg")
+            raise no_message(error_texts.shown(said, 128))
         return said
 
     @property
     def command_id(self) -> str | None:
         """The id that the caller gave to what is asked, so that it happens once however often it is asked."""
-        return conditions.command_id(self.headers)
+        return preconditions.command_id(self.headers)
 
     @property
     def expected_version(self) -> int | None:
         """The version of the thread that the caller acts on, if it matters."""
-        return conditions.expected_version(self.headers)
+        return preconditions.expected_version(self.headers)
 
     @property
     def trace(self) -> str | None:
         """The trace that the request belongs to."""
-        return conditions.trace(self.headers)
+        return preconditions.trace(self.headers)
 
     async def body(self, form: type[T], *, empty: bytes = b"") -> T:
         """The body, as ``form``; ``empty`` stands for a body that is not there.
@@ -96,7 +96,7 @@ class Call:
             Invalid: it is not of that form.
             TooLarge: it has more bytes than the service takes.
         """
-        return refusals.decode(await self._intake.read() or empty, form)
+        return validation.decode(await self._intake.read() or empty, form)
 
     def query(self, form: type[T], numbers: frozenset[str] = NONE, times: frozenset[str] = NONE) -> T:
         """The query string, as ``form``; ``numbers`` are the parameters that are written in digits.
@@ -117,12 +117,14 @@ class Call:
         said: dict[str, object] = {}
         for name, text in texts:
             if name in said:
-                raise Invalid(f"Invalid '{words.shown(name)}': it is given more than once.", param=words.shown(name))
+                raise Invalid(
+                    f"Invalid '{error_texts.shown(name)}': it is given more than once.", param=error_texts.shown(name)
+                )
             if name in numbers and _is_number(text):
                 said[name] = int(text)
             else:
                 said[name] = _time(name, text) if name in times else text
-        return refusals.convert(said, form)
+        return validation.convert(said, form)
 
     @property
     def as_of(self) -> AsOf | None:
@@ -141,7 +143,7 @@ class Call:
             TooLarge: the body has more bytes than the service takes.
         """
         body, method, path = await self._intake.read(), self._scope["method"], self._scope["raw_path"]
-        return partial(attempts.likeness, self.holder, method, path, self.headers, body)
+        return partial(retries.likeness, self.holder, method, path, self.headers, body)
 
     @asynccontextmanager
     async def watched(self, gone: Callable[[], None]) -> AsyncIterator[None]:
@@ -172,7 +174,7 @@ def _time(name: str, text: str) -> datetime:
         return msgspec.convert(_SPACED_OFFSET.sub(r"+\1", text), datetime)
     except msgspec.ValidationError:
         what = "a commit's number, a time" if name in MOMENT | BETWEEN else "a time"
-        raise words.malformed(name, text, f"{what} such as 2026-11-22T22:00:00Z, or Unix seconds") from None
+        raise error_texts.malformed(name, text, f"{what} such as 2026-11-22T22:00:00Z, or Unix seconds") from None
 
 
 def _is_number(text: str) -> bool:

@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from clew_events.errors import ClewError
 from clew_events.subjects import event_stream
-from clew_services.handling.write_probe import trouble
-from clew_services.http.answers import RETRY_AFTER, Answer, json_answer
-from clew_services.http.parts import Parts
-from clew_services.integrity.report import ADVICE
+from clew_services.eventstore.write_probe import trouble
+from clew_services.http.dependencies import Parts
+from clew_services.http.responses import RETRY_AFTER, Answer, json_answer
+from clew_services.inbox.standstill import Inbox, Standstill
+from clew_services.integrity.integrity_report import ADVICE
 from clew_services.progress import TIME, Progress, Shard, Standing, asked
-from clew_services.standstill import Inbox, Standstill
 
 NOBODY_ASKS: Final = "No projector asks for them: start one with 'clew serve projector', or look why it stopped."
 GETS_NOWHERE: Final = (

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from typing import Any, Final
 
+from clew_events.contract.json_schema import definitions
 from clew_events.objects import Thread
-from clew_events.schemas import definitions
-from clew_services.http.answers import Answer, json_answer
-from clew_services.http.errors import ErrorResponse
+from clew_services.http.error_responses import ErrorResponse
 from clew_services.http.health import Health, Ready
-from clew_services.http.links import links_of
+from clew_services.http.http_examples import links_of
 from clew_services.http.operations import ERRORS, HEADERS, OPERATIONS, PATH, QUERY, Operation
+from clew_services.http.responses import Answer, json_answer
 
 _SCHEMAS: Final = "#/components/schemas/"
 

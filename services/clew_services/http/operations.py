@@ -8,16 +8,15 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from clew_events.blame import Blame
-from clew_events.checkpoints import CheckpointPage, KeptProof, ListCheckpoints, SignedCheckpoint
-from clew_events.difference import Difference
-from clew_events.examples import EXAMPLES
+from clew_events.audit_replies import Blame, Difference
+from clew_events.checkpoint_messages import CheckpointPage, KeptProof, ListCheckpoints, SignedCheckpoint
+from clew_events.contract.examples import EXAMPLES
+from clew_events.contract.json_schema import as_json
 from clew_events.ids import COMMAND_ID_PATTERN, MESSAGE_ID_PATTERN, THREAD_ID_PATTERN
-from clew_events.listed import ThreadList
+from clew_events.list_reply import ThreadList
 from clew_events.objects import Gone, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 from clew_events.requests import NewMessage
-from clew_events.schemas import as_json
-from clew_services.http import samples
+from clew_services.http import http_examples
 from clew_services.http.bodies import (
     Between,
     CreateThreadBody,
@@ -29,10 +28,9 @@ from clew_services.http.bodies import (
     PageOfThreads,
     PatchBody,
 )
-from clew_services.http.checkpoints import NUMBER_PATTERN
-from clew_services.http.commits import CommitPage
-from clew_services.http.fed import FeedPage
-from clew_services.http.packs import MEDIA_TYPE
+from clew_services.http.commit_objects import CommitPage, FeedPage
+from clew_services.http.routes.audit import MEDIA_TYPE
+from clew_services.http.routes.checkpoints import NUMBER_PATTERN
 
 THREADS: Final = "/v1/threads"
 THREAD: Final = "/v1/threads/{thread_id}"
@@ -150,78 +148,78 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="createThread", method="POST", path=THREADS,
         summary="Create a thread, with messages already in it or without",
-        body=CreateThreadBody, asked=samples.CREATED, answer=Thread, answered=samples.THREAD,
+        body=CreateThreadBody, asked=http_examples.CREATED, answer=Thread, answered=http_examples.THREAD,
         errors=(*_ALWAYS, 409, 412, 413),
     ),
     Operation(
         name="listThreads", method="GET", path=THREADS,
         summary="List threads by what they are, what was said in them, and when",
-        answer=ThreadList, answered=samples.THREADS,
+        answer=ThreadList, answered=http_examples.THREADS,
         parameters=("beta", *THREADS_QUERY), errors=_ALWAYS,
     ),
     Operation(
         name="getThread", method="GET", path=THREAD,
         summary="Retrieve a thread, never behind what was acknowledged",
-        answer=Thread, answered=samples.THREAD,
+        answer=Thread, answered=http_examples.THREAD,
         parameters=("beta", "ifNoneMatch", "as_of"), errors=(*_ALWAYS, 404),
     ),
     Operation(
         name="modifyThread", method="POST", path=THREAD,
         summary="Change a thread; `metadata` replaces all of it",
-        body=ModifyThreadBody, asked=samples.METADATA, answer=Thread, answered=samples.THREAD,
+        body=ModifyThreadBody, asked=http_examples.METADATA, answer=Thread, answered=http_examples.THREAD,
     ),
     Operation(
         name="patchThread", method="PATCH", path=THREAD,
         summary="Set and unset single metadata keys of a thread",
-        body=PatchBody, asked=samples.PATCH, answer=Thread, answered=samples.THREAD,
+        body=PatchBody, asked=http_examples.PATCH, answer=Thread, answered=http_examples.THREAD,
     ),
     Operation(
         name="deleteThread", method="DELETE", path=THREAD,
         summary="Delete a thread; its history stays",
-        answer=Gone, answered=samples.THREAD_GONE,
+        answer=Gone, answered=http_examples.THREAD_GONE,
     ),
     Operation(
         name="createMessage", method="POST", path=MESSAGES,
         summary="Put a message at the end of a thread",
-        body=NewMessage, asked=samples.ASKED, answer=Message, answered=samples.MESSAGE,
+        body=NewMessage, asked=http_examples.ASKED, answer=Message, answered=http_examples.MESSAGE,
     ),
     Operation(
         name="listMessages", method="GET", path=MESSAGES,
         summary="List a thread's messages, a page at a time",
-        answer=MessagePage, answered=samples.PAGE,
+        answer=MessagePage, answered=http_examples.PAGE,
         parameters=("beta", *MESSAGES_QUERY), errors=(*_ALWAYS, 404),
     ),
     Operation(
         name="getMessage", method="GET", path=MESSAGE,
         summary="Retrieve a message",
-        answer=Message, answered=samples.MESSAGE,
+        answer=Message, answered=http_examples.MESSAGE,
         parameters=("beta", "as_of"), errors=(*_ALWAYS, 404),
     ),
     Operation(
         name="modifyMessage", method="POST", path=MESSAGE,
         summary="Change a message; `metadata` replaces all of it",
-        body=ModifyMessageBody, asked=samples.METADATA, answer=Message, answered=samples.MESSAGE,
+        body=ModifyMessageBody, asked=http_examples.METADATA, answer=Message, answered=http_examples.MESSAGE,
     ),
     Operation(
         name="patchMessage", method="PATCH", path=MESSAGE,
         summary="Set and unset single metadata keys of a message",
-        body=PatchBody, asked=samples.PATCH, answer=Message, answered=samples.MESSAGE,
+        body=PatchBody, asked=http_examples.PATCH, answer=Message, answered=http_examples.MESSAGE,
     ),
     Operation(
         name="deleteMessage", method="DELETE", path=MESSAGE,
         summary="Delete a message",
-        answer=Gone, answered=samples.MESSAGE_GONE,
+        answer=Gone, answered=http_examples.MESSAGE_GONE,
     ),
     Operation(
         name="listEvents", method="GET", path=EVENTS,
         summary="List the commits by which a thread came to be what it is; takes the scope `audit`",
-        answer=CommitPage, answered=samples.COMMITS,
+        answer=CommitPage, answered=http_examples.COMMITS,
         parameters=("beta", *HISTORY_QUERY), errors=(*_ALWAYS, 404),
     ),
     Operation(
         name="feed", method="GET", path=FEED,
         summary="All commits of all threads in the order in which the log took them, or live as server-sent events",
-        answer=FeedPage, answered=samples.FEED, streamed=samples.STREAMED,
+        answer=FeedPage, answered=http_examples.FEED, streamed=http_examples.STREAMED,
         parameters=("lastEventId", *FEED_QUERY), errors=_ALWAYS,
     ),
     Operation(
@@ -239,7 +237,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="proveThread", method="GET", path=PROOF,
         summary="Prove what a thread's head was under the last signed checkpoint; takes the scope `audit`",
-        answer=KeptProof, answered=samples.PROOF,
+        answer=KeptProof, answered=http_examples.PROOF,
         parameters=("beta",), errors=(*_ALWAYS, 404),
     ),
     Operation(
@@ -251,13 +249,13 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="listCheckpoints", method="GET", path=CHECKPOINTS,
         summary="List the signed checkpoints of the log, the newest first; takes the scope `audit`",
-        answer=CheckpointPage, answered=samples.CHECKPOINTS,
+        answer=CheckpointPage, answered=http_examples.CHECKPOINTS,
         parameters=tuple(CHECKPOINTS_QUERY), errors=_ALWAYS,
     ),
     Operation(
         name="getCheckpoint", method="GET", path=CHECKPOINT,
         summary="Retrieve a signed checkpoint by its number, or the `latest`; takes the scope `audit`",
-        answer=SignedCheckpoint, answered=samples.CHECKPOINT,
+        answer=SignedCheckpoint, answered=http_examples.CHECKPOINT,
         parameters=(), errors=(*_ALWAYS, 404),
     ),
 )  # fmt: skip

@@ -15,15 +15,15 @@ from prometheus_client.registry import Collector
 
 from clew_events.errors import ClewError
 from clew_events.subjects import REJECTED_STREAM
-from clew_projections.index.folder import Folder
-from clew_projections.index.freshness import freshness
-from clew_projections.proving.watch import proved
+from clew_projections.consistency.watch import proved
+from clew_projections.index.index_folder import Folder
+from clew_projections.indexer.freshness import freshness
 from clew_services import progress
-from clew_services.checkpoints.covering import covered
+from clew_services.checkpoints.coverage import covered
 from clew_services.http.health import Readiness
 from clew_services.metrics import catalogue
 from clew_services.metrics.catalogue import Metric
-from clew_services.metrics.folder import VARIABLE
+from clew_services.metrics.counter_files import VARIABLE
 from clew_services.progress import asked
 
 if TYPE_CHECKING:

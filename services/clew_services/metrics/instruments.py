@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from clew_services.metrics import catalogue
 from clew_services.metrics.catalogue import Metric
-from clew_services.observing import Answered, Handled, Observer, Projected
+from clew_services.observer import Answered, Handled, Observer, Projected
 
 M = TypeVar("M", Counter, Histogram)
 

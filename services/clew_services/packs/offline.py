@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from clew_projections.histories.history import Histories
-from clew_projections.histories.trail import Trail
-from clew_projections.packs.reading import Pack
-from clew_projections.packs.streams import PackedStreams
-from clew_projections.present.current import Current
-from clew_projections.present.from_log import FromLog
-from clew_services.answering.history_pages import HistoryPages
-from clew_services.answering.lists import Lists
-from clew_services.answering.past import Past
-from clew_services.answering.reader import Reader
-from clew_services.memory import Memory
+from clew_projections.history.histories import Histories
+from clew_projections.history.stretch import Trail
+from clew_projections.packs.pack import Pack
+from clew_projections.packs.pack_streams import PackedStreams
+from clew_projections.state.current import Current, FromLog
+from clew_services.queries.history_pages import HistoryPages
+from clew_services.queries.lists import Lists
+from clew_services.queries.past import Past
+from clew_services.queries.reader import Reader
+from clew_services.threads.cache import Memory
 
 
 class Offline:

@@ -11,6 +11,6 @@ package and costs nothing where it is not asked for.
 
 from __future__ import annotations
 
-from clew_services.testing.server import ClewServer, DidNotStart, running_clew
+from clew_services.testing.clew_server import ClewServer, DidNotStart, running_clew
 
 __all__ = ["ClewServer", "DidNotStart", "running_clew"]

@@ -12,9 +12,9 @@ from typing import Final, TypeVar
 
 from nats.aio.msg import Msg
 
-from clew_projections.projecting.applying import Projecting
-from clew_services.handling.handle import Handler
-from clew_services.handling.log import Log
+from clew_projections.projector.batch import Projecting
+from clew_services.eventstore.append import Log
+from clew_services.threads.handler import Handler
 
 T = TypeVar("T")
 Part = MutableMapping[str, object]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span
+from opentelemetry.trace import Span, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from clew_events.errors import ClewError
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _HEADER = "traceparent"
@@ -26,3 +30,14 @@ def traceparent(span: Span) -> str | None:
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier, trace.set_span_in_context(span, Context()))
     return carrier.get(_HEADER)
+
+
+OUTCOME: Final = "clew.outcome"
+
+
+def told(span: Span, error: ClewError) -> None:
+    """Say how it ended."""
+    span.set_attribute(OUTCOME, error.kind)
+    span.set_attribute("error.type", error.code)
+    if error.kind in {"unavailable", "corrupt"}:
+        span.set_status(Status(StatusCode.ERROR, error.message))

@@ -12,7 +12,7 @@ program that has an event loop use :mod:`clew_events.client`, as these calls wou
 
 from __future__ import annotations
 
-from clew_events.client.sync.calls import Clew
-from clew_events.client.sync.connecting import connect
+from clew_events.client.sync.client import Clew
+from clew_events.client.sync.connector import connect
 
 __all__ = ["Clew", "connect"]

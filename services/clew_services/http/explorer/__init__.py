@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from clew_services.http.explorer.serving import POLICY, explorer_routes
+from clew_services.http.explorer.page_files import POLICY, explorer_routes
 
 __all__ = ["POLICY", "explorer_routes"]

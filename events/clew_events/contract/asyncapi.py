@@ -1,0 +1,191 @@
+"""The AsyncAPI 3.0 description of Clew on NATS: every subject, what is said on it, and what is answered.
+
+Clew is the application here: it *receives* commands and queries, and *sends* what it records and refuses.
+AsyncAPI has no words for how JetStream keeps a subject: that stands under ``x-jetstream``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from clew_events import subjects
+from clew_events.commands import COMMANDS
+from clew_events.commit import FORMAT, Commit
+from clew_events.contract.examples import EXAMPLES
+from clew_events.contract.json_schema import as_json, definitions
+from clew_events.queries import QUERIES
+from clew_events.replies import (
+    BlameReply,
+    CheckpointPageReply,
+    CheckpointReply,
+    DifferenceReply,
+    DoneReply,
+    FeedReply,
+    FoundReply,
+    HistoryReply,
+    MomentReply,
+    ProofReply,
+    Rejection,
+    ThenReply,
+    ThreadListReply,
+)
+
+Part = dict[str, object]
+
+ANSWERS: Final[Mapping[str, type[Struct]]] = {
+    "get_thread": FoundReply,
+    "list_threads": ThreadListReply,
+    "list_messages": FoundReply,
+    "get_message": FoundReply,
+    "history": HistoryReply,
+    "state_at": MomentReply,
+    "feed": FeedReply,
+    "messages_at": ThenReply,
+    "message_at": ThenReply,
+    "diff": DifferenceReply,
+    "blame": BlameReply,
+    "list_checkpoints": CheckpointPageReply,
+    "get_checkpoint": CheckpointReply,
+    "proof": ProofReply,
+}
+_REPLIES: Final[tuple[type[Struct], ...]] = (DoneReply, *dict.fromkeys(ANSWERS.values()))
+_SCHEMAS: Final = "#/components/schemas/"
+_TENANT: Final[Part] = {"description": "Whose thread it is."}
+_PLACE_IN_INBOX: Final[Part] = {"description": "Which message of the inbox it was."}
+_COMMAND: Final[Part] = {"description": "The command's name on the wire.", "enum": list(COMMANDS)}
+_PLACE: Final[Part] = {
+    "shard": {"description": "CRC-32 of the thread's id modulo the number of shards, in two digits."},
+    "tenant": _TENANT,
+    "thread": {"description": "The thread's id."},
+}
+_TRACE: Final[Part] = {"type": "string", "description": "W3C trace context."}
+_ID: Final[Part] = {"type": "string", "description": "Makes JetStream drop a repeat within two minutes."}
+_ERROR: Final[Part] = {"type": "string", "description": "Only on an error: its message."}
+_ERROR_CODE: Final[Part] = {"type": "string", "description": "Only on an error: its number, as in HTTP."}
+_SEQUENCE: Final[Part] = {"type": "string", "description": "Only when live: the sequence in the shard's stream."}
+
+
+def asyncapi() -> dict[str, object]:
+    """The document, complete in itself; payloads are the JSON Schemas of the types, each with examples."""
+    spoken: tuple[type[Struct], ...] = (*COMMANDS.values(), *QUERIES.values(), *_REPLIES, Rejection, Commit)
+    return {
+        "asyncapi": "3.0.0",
+        "id": "urn:clew",
+        "info": {
+            "title": "Clew",
+            "version": f"{FORMAT}.0.0",
+            "description": "Conversation threads as a history: published to, replayed and queried.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "servers": {"nats": {"host": "127.0.0.1:4222", "pathname": "", "protocol": "nats"}},
+        "channels": _channels(),
+        "operations": _operations(),
+        "components": {
+            "messages": {kind.__name__: _message(kind) for kind in spoken},
+            "schemas": definitions(spoken, _SCHEMAS),
+        },
+    }
+
+
+def _channels() -> Part:
+    channels: Part = {}
+    for name, command in COMMANDS.items():
+        channels[name] = _channel(subjects.command_subject("{tenant}", name), [command])
+    for name, query in QUERIES.items():
+        channels[name] = _channel(subjects.query_subject("{tenant}", name), [query])
+    for name, command in COMMANDS.items():
+        channels[f"inbox_{name}"] = _channel(
+            subjects.inbox_subject("{tenant}", name),
+            [command],
+            {"stream": subjects.INBOX_STREAM, "retention": "workqueue"},
+        )
+    channels["rejected"] = _channel(
+        subjects.rejected_subject("{tenant}", "{command}", "{place}"),
+        [Rejection],
+        {"stream": subjects.REJECTED_STREAM, "retention": "limits"},
+        {"tenant": _TENANT, "command": _COMMAND, "place": _PLACE_IN_INBOX},
+    )
+    log = f"{subjects.EVENTS}.{{shard}}.{{tenant}}.{{thread}}"
+    channels["log"] = _channel(
+        log, [Commit], {"stream": "CLEW_EVT_{shard}", "retention": "limits", "discard": "new"}, _PLACE
+    )
+    channels["live"] = _channel(log.replace("clew.", f"{subjects.LIVE}.", 1), [Commit], None, _PLACE)
+    for reply in _REPLIES:
+        channels[reply.__name__] = {
+            "address": None,
+            "title": "The caller's own inbox, which its request names.",
+            "messages": _by_name([reply]),
+        }
+    return channels
+
+
+def _channel(
+    address: str,
+    kinds: Iterable[type[Struct]],
+    jetstream: Part | None = None,
+    parameters: Part | None = None,
+) -> Part:
+    channel: Part = {
+        "address": address,
+        "messages": _by_name(kinds),
+        "parameters": parameters or {"tenant": _TENANT},
+    }
+    return channel if jetstream is None else {**channel, "x-jetstream": jetstream}
+
+
+def _operations() -> Part:
+    operations: Part = {}
+    for name in COMMANDS:
+        operations[name] = _answered(name, DoneReply)
+    for name, reply in ANSWERS.items():
+        operations[name] = _answered(name, reply)
+    for name in COMMANDS:
+        summary = f"Carry out {name} when a handler is there; answer on `reply_to`, if the command names one."
+        operations[f"inbox_{name}"] = _operation("receive", f"inbox_{name}", summary)
+    operations["rejected"] = _operation("send", "rejected", "Record what the inbox refused, and why.")
+    operations["log"] = _operation("send", "log", "Record a commit. Read it with any JetStream consumer.")
+    operations["live"] = _operation("send", "live", "Tell whoever listens of a commit, as it is recorded.")
+    return operations
+
+
+def _operation(action: str, channel: str, summary: str) -> Part:
+    return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}, "summary": summary}
+
+
+def _answered(name: str, reply: type[Struct]) -> Part:
+    operation = _operation("receive", name, _first_line(COMMANDS.get(name) or QUERIES[name]))
+    return {**operation, "reply": {"channel": {"$ref": f"#/channels/{reply.__name__}"}}}
+
+
+def _by_name(kinds: Iterable[type[Struct]]) -> Part:
+    return {kind.__name__: {"$ref": f"#/components/messages/{kind.__name__}"} for kind in kinds}
+
+
+def _message(kind: type[Struct]) -> Part:
+    name = kind.__name__
+    return {
+        "name": name,
+        "title": name,
+        "summary": _first_line(kind),
+        "contentType": "application/json",
+        "headers": {"type": "object", "properties": _headers(kind)},
+        "payload": {"$ref": _SCHEMAS + name},
+        "examples": [{"payload": as_json(example)} for example in EXAMPLES[name]],
+    }
+
+
+def _headers(kind: type[Struct]) -> Part:
+    if kind in _REPLIES:
+        return {"Nats-Service-Error": _ERROR, "Nats-Service-Error-Code": _ERROR_CODE}
+    if kind is Commit:
+        return {"traceparent": _TRACE, "Nats-Msg-Id": _ID, "Nats-Sequence": _SEQUENCE}
+    return {"traceparent": _TRACE}
+
+
+def _first_line(kind: type[Struct]) -> str:
+    return (inspect.getdoc(kind) or "").partition("\n")[0]

@@ -1,0 +1,362 @@
+"""A worked example of everything in the contract: a thread about a delivery, from first message to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from msgspec import Struct
+
+from clew_events import content, objects
+from clew_events.audit_replies import (
+    Blame,
+    Difference,
+    KeyChange,
+    KeySet,
+    MessageBlame,
+    Origin,
+    Point,
+    StatusChange,
+    Then,
+)
+from clew_events.checkpoint_messages import (
+    CheckpointPage,
+    GetCheckpoint,
+    GetProof,
+    HeadProof,
+    KeptProof,
+    ListCheckpoints,
+    ShardHeads,
+    SignedCheckpoint,
+)
+from clew_events.codec import encode
+from clew_events.commands import (
+    AddMessage,
+    Command,
+    CreateThread,
+    DeleteMessage,
+    DeleteThread,
+    UpdateMessage,
+    UpdateThread,
+    digest,
+)
+from clew_events.commit import FORMAT, Commit, Position, body_hash
+from clew_events.errors import Fault
+from clew_events.events import (
+    Event,
+    MessageAdded,
+    MessageDeleted,
+    MessageMetadataUpdated,
+    MetadataUpdated,
+    ThreadCreated,
+    ThreadDeleted,
+    ToolResourcesUpdated,
+)
+from clew_events.ids import derived, message_id
+from clew_events.list_query import Condition, ListThreads, MetadataTest, NumberTest
+from clew_events.list_reply import Count, Excerpt, Facet, FacetValue, Freshness, ListedThread, Piece, ThreadList
+from clew_events.queries import (
+    GetBlame,
+    GetDifference,
+    GetFeed,
+    GetHistory,
+    GetMessage,
+    GetMessageAt,
+    GetStateAt,
+    GetThread,
+    ListMessages,
+    ListMessagesAt,
+)
+from clew_events.replies import (
+    BlameReply,
+    CheckpointPageReply,
+    CheckpointReply,
+    DifferenceReply,
+    Done,
+    DoneReply,
+    Entry,
+    Feed,
+    FeedEntry,
+    FeedReply,
+    Found,
+    FoundReply,
+    History,
+    HistoryReply,
+    Moment,
+    MomentReply,
+    ProofReply,
+    Rejection,
+    ThenReply,
+    ThreadListReply,
+)
+from clew_events.requests import FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
+from clew_events.subjects import shard_of
+
+_TENANT: Final = "default"
+_THREAD: Final = derived("thread_", _TENANT, "order-4711")
+_MESSAGE: Final = message_id(1, _TENANT, "order-4711")
+_AT: Final = datetime(2026, 11, 22, 22, 0, 0, 123456, tzinfo=UTC)
+_WORDS: Final = "Where is my parcel?"
+
+_CREATE: Final = CreateThread(
+    id="order-4711",
+    actor="shop",
+    messages=(NewMessage(role="user", content=_WORDS),),
+    metadata={"order": "4711"},
+)
+_ADD: Final = AddMessage(
+    id="order-4711-answer",
+    actor="support",
+    thread_id=_THREAD,
+    message=NewMessage(role="assistant", content="It left our warehouse this morning."),
+)
+_TAG: Final = UpdateThread(
+    actor="support", thread_id=_THREAD, patch=MetadataPatch(set={"carrier": "bike"}), expected_version=1
+)
+_FILES: Final = UpdateThread(
+    thread_id=_THREAD,
+    metadata={"order": "4711"},
+    tool_resources=ToolResourcesIn(code_interpreter=FilesForCode(file_ids=("file-invoice",))),
+)
+
+_RECORDED: Final = content.Message(id=_MESSAGE, ordinal=1, role="user", content=(content.Text(_WORDS),), metadata={})
+_EVENTS: Final[tuple[Event, ...]] = (
+    ThreadCreated(metadata={"order": "4711"}, tool_resources=content.ToolResources()),
+    MetadataUpdated(set={"carrier": "bike"}, unset=()),
+    ToolResourcesUpdated(
+        tool_resources=content.ToolResources(code_interpreter=content.CodeInterpreter(("file-invoice",)))
+    ),
+    MessageAdded(message=_RECORDED),
+    MessageMetadataUpdated(message_id=_MESSAGE, set={"mood": "worried"}, unset=("draft",)),
+    MessageDeleted(message_id=_MESSAGE),
+    ThreadDeleted(),
+)
+
+
+def _commit(command: Command, n: int, prev: Commit | None, *recorded: Event) -> Commit:
+    return Commit(
+        v=FORMAT,
+        id=command.id or derived("", _THREAD, str(n)),
+        tenant=_TENANT,
+        thread=_THREAD,
+        n=n,
+        at=_AT.replace(minute=n - 1),
+        actor=command.actor or "shop",
+        command=command.named,
+        digest=digest(command),
+        prev=None if prev is None else body_hash(encode(prev)),
+        events=recorded,
+    )
+
+
+_FIRST: Final = _commit(_CREATE, 1, None, _EVENTS[0], _EVENTS[3])
+_SECOND: Final = _commit(_TAG, 2, _FIRST, _EVENTS[1])
+_SHARD: Final = shard_of(_THREAD, 4)
+_PLACES: Final = (Position(_SHARD, 17), Position(_SHARD, 23))
+_HISTORY: Final = tuple(
+    Entry(id=f"{commit.n}-{place.seq}", position=place, hash=body_hash(encode(commit)), commit=commit)
+    for place, commit in zip(_PLACES, (_FIRST, _SECOND), strict=True)
+)
+
+_CURSORS: Final = ("feed_AQQAABEABQ9_IYfGqA5xMXM", "feed_AQQAABcABU8x3WqkNwqF1gY")
+_FEED: Final = Feed(
+    data=tuple(
+        FeedEntry(id=cursor, stored_at=each.commit.at, position=each.position, hash=each.hash, commit=each.commit)
+        for cursor, each in zip(_CURSORS, _HISTORY, strict=True)
+    ),
+    first_id=_CURSORS[0],
+    last_id=_CURSORS[1],
+    has_more=False,
+    next=_CURSORS[1],
+)
+
+_THREAD_NOW: Final = objects.Thread(
+    id=_THREAD,
+    created_at=int(_AT.timestamp()),
+    metadata={"order": "4711"},
+    tool_resources=objects.Resources(),
+)
+_THREAD_MADE: Final = objects.ThreadReceipt(
+    id=_THREAD, created_at=_THREAD_NOW.created_at, version=1, metadata=_THREAD_NOW.metadata
+)
+_MESSAGE_NOW: Final = objects.Message(
+    id=_MESSAGE,
+    created_at=int(_AT.timestamp()),
+    thread_id=_THREAD,
+    role="user",
+    content=(objects.TextPart(objects.TextValue(_WORDS)),),
+    metadata={},
+)
+_PAGE: Final = objects.MessagePage(data=(_MESSAGE_NOW,), first_id=_MESSAGE, last_id=_MESSAGE, has_more=False)
+_BY: Final = tuple(
+    Origin(
+        id=entry.id,
+        n=entry.commit.n,
+        position=entry.position,
+        hash=entry.hash,
+        at=entry.commit.at,
+        actor=entry.commit.actor,
+        command=entry.commit.command,
+        command_id=entry.commit.id,
+        trace_id=entry.trace_id,
+    )
+    for entry in _HISTORY
+)
+_POINTS: Final = tuple(Point(n=by.n, at=by.at, position=by.position) for by in _BY)
+_DIFFERENCE: Final = Difference(
+    thread_id=_THREAD,
+    since=_POINTS[0],
+    until=_POINTS[1],
+    status=StatusChange(before="open", after="open"),
+    metadata=(KeyChange(key="carrier", before=None, after="bike"),),
+    tool_resources=(),
+    messages=(),
+    commits=(_BY[1],),
+)
+_BLAME: Final = Blame(
+    thread_id=_THREAD,
+    at=_POINTS[1],
+    created=_BY[0],
+    deleted=None,
+    metadata=(KeySet(key="order", value="4711", by=_BY[0]), KeySet(key="carrier", value="bike", by=_BY[1])),
+    removed=(),
+    tool_resources=(),
+    messages=(MessageBlame(id=_MESSAGE, added=_BY[0], changed=_BY[0], deleted=None, metadata=(), removed=()),),
+)
+_SIGNED: Final = (
+    f'{{"v":1,"log":"{"c1" * 16}","number":1,"at":"2026-11-22T22:05:00Z","prev":null,"shards":[{{"seq":23,"threads":2,'
+    f'"commits":23,"misfits":0,"root":"{"5e" * 32}"}}],"reason":null}}\n\n— clew hjL0zmFwFb2vYOBW\n'
+)
+_CHECKPOINT: Final = SignedCheckpoint(
+    number=1,
+    created_at=1_795_385_100,
+    at=datetime(2026, 11, 22, 22, 5, tzinfo=UTC),
+    log="c1" * 16,
+    prev=None,
+    shards=(ShardHeads(seq=23, threads=2, commits=23, misfits=0, root="5e" * 32),),
+    reason=None,
+    hash=body_hash(_SIGNED.encode()),
+    keys=("8632f4ce",),
+    note=_SIGNED,
+)
+_PROOF: Final = KeptProof(
+    head=HeadProof(
+        checkpoint=_SIGNED,
+        tenant=_TENANT,
+        thread=_THREAD,
+        n=2,
+        hash=body_hash(encode(_SECOND)),
+        path=("cd" * 32,),
+    )
+)
+_LIST: Final = ThreadList(
+    data=(
+        ListedThread(
+            id=_THREAD,
+            created_at=int(_AT.timestamp()),
+            metadata={"order": "4711"},
+            tool_resources=objects.Resources(),
+            updated_at=int(_AT.timestamp()),
+            version=1,
+            message_count=1,
+            created_by="shop",
+            updated_by="shop",
+            excerpt=Excerpt(
+                message_id=_MESSAGE,
+                role="user",
+                pieces=(Piece("Where is my "), Piece("parcel", match=True), Piece("?")),
+            ),
+        ),
+    ),
+    first_id=_THREAD,
+    last_id=_THREAD,
+    has_more=False,
+    next=None,
+    fresh=Freshness(position=f"{_SHARD}-17", at=_AT),
+    count=Count(1, exact=True),
+    facets=(Facet(key="order", values=(FacetValue("4711", 1),), more=False, exact=True),),
+)
+_CHOSEN: Final = Condition(
+    every=(
+        Condition(metadata=MetadataTest(key="order", prefix="47")),
+        Condition(no=Condition(metadata=MetadataTest(key="carrier", exists=True))),
+        Condition(messages=NumberTest(gte=1)),
+    )
+)
+_MOVED_ON: Final = Fault(
+    type="conflict",
+    code="version_conflict",
+    message="the thread is at version 2, not 1",
+    param="expected_version",
+    retry="reload",
+)
+_UNKNOWN: Final = Fault(
+    type="rejected",
+    code="unknown_parameter",
+    message="Unknown parameter: 'metdata'.",
+    param="metdata",
+)
+
+EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
+    "CreateThread": (_CREATE,),
+    "UpdateThread": (_TAG, _FILES),
+    "DeleteThread": (DeleteThread(thread_id=_THREAD),),
+    "AddMessage": (_ADD,),
+    "UpdateMessage": (UpdateMessage(thread_id=_THREAD, message_id=_MESSAGE, patch=MetadataPatch(unset=("draft",))),),
+    "DeleteMessage": (DeleteMessage(thread_id=_THREAD, message_id=_MESSAGE),),
+    "GetThread": (GetThread(thread_id=_THREAD), GetThread(thread_id=_THREAD, at_least=2)),
+    "ListThreads": (
+        ListThreads(order_by="updated", limit=50),
+        ListThreads(where=_CHOSEN, search="parcel", count=True, facets=("order",), at_least=f"{_SHARD}-17"),
+    ),
+    "ListMessages": (ListMessages(thread_id=_THREAD, limit=50, order="asc"),),
+    "GetMessage": (GetMessage(thread_id=_THREAD, message_id=_MESSAGE),),
+    "GetHistory": (
+        GetHistory(thread_id=_THREAD),
+        GetHistory(thread_id=_THREAD, order="desc", limit=20, types=("MetadataUpdated",), actor="support", since=_AT),
+    ),
+    "GetStateAt": (GetStateAt(thread_id=_THREAD, n=1), GetStateAt(thread_id=_THREAD, time=_AT)),
+    "GetFeed": (GetFeed(), GetFeed(order="desc", limit=20, types=("MessageDeleted",), since=_AT)),
+    "ListMessagesAt": (ListMessagesAt(thread_id=_THREAD, as_of=1, order="asc"),),
+    "GetMessageAt": (GetMessageAt(thread_id=_THREAD, message_id=_MESSAGE, as_of=_AT),),
+    "GetDifference": (GetDifference(thread_id=_THREAD, since=1, until=2), GetDifference(thread_id=_THREAD)),
+    "GetBlame": (GetBlame(thread_id=_THREAD), GetBlame(thread_id=_THREAD, as_of=1_795_384_800)),
+    "DoneReply": (
+        DoneReply(ok=Done(position=_PLACES[0], n=1, thread=_THREAD_MADE)),
+        DoneReply(error=_MOVED_ON),
+    ),
+    "FoundReply": (
+        FoundReply(ok=Found(position=_PLACES[0], n=1, thread=_THREAD_NOW)),
+        FoundReply(ok=Found(position=_PLACES[0], n=1, messages=_PAGE)),
+    ),
+    "ThreadListReply": (ThreadListReply(ok=_LIST),),
+    "HistoryReply": (HistoryReply(ok=History(commits=_HISTORY)),),
+    "MomentReply": (MomentReply(ok=Moment(position=_PLACES[0], n=1, at=_AT, thread=_THREAD_NOW, message_count=1)),),
+    "FeedReply": (FeedReply(ok=_FEED),),
+    "ThenReply": (
+        ThenReply(ok=Then(position=_PLACES[0], n=1, at=_AT, messages=_PAGE)),
+        ThenReply(ok=Then(position=_PLACES[0], n=1, at=_AT, message=_MESSAGE_NOW)),
+    ),
+    "DifferenceReply": (DifferenceReply(ok=_DIFFERENCE),),
+    "BlameReply": (BlameReply(ok=_BLAME),),
+    "ListCheckpoints": (ListCheckpoints(), ListCheckpoints(limit=100, before=12)),
+    "GetCheckpoint": (GetCheckpoint(), GetCheckpoint(number=1)),
+    "GetProof": (GetProof(thread_id=_THREAD),),
+    "CheckpointPageReply": (CheckpointPageReply(ok=CheckpointPage(data=(_CHECKPOINT,), has_more=False)),),
+    "CheckpointReply": (CheckpointReply(ok=_CHECKPOINT),),
+    "ProofReply": (ProofReply(ok=_PROOF),),
+    "Rejection": (
+        Rejection(
+            tenant=_TENANT,
+            command="create_thread",
+            inbox_seq=5,
+            id="order-4712",
+            error=_UNKNOWN,
+            body='{"id":"order-4712","metdata":{}}',
+        ),
+    ),
+    "Commit": (_FIRST, _SECOND),
+    **{type(event).__name__: (event,) for event in _EVENTS},
+}
+"""Examples by the name of their type, every one of them valid."""

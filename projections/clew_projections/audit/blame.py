@@ -1,0 +1,183 @@
+"""Who last set each part of a thread. Pure: give it the thread's commits from the first on, in order.
+
+::
+
+    blaming = Blaming(address, until)
+    for recorded in commits:
+        if not blaming.add(recorded):
+            break
+    answer = blaming.answer()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from msgspec import Struct
+
+from clew_events.audit_replies import Blame, KeyRemoved, KeySet, MessageBlame, Origin, ResourceSet
+from clew_events.commit import Recorded
+from clew_events.content import Metadata, ToolResources
+from clew_events.errors import Corrupt
+from clew_events.events import (
+    Event,
+    MessageAdded,
+    MessageDeleted,
+    MessageMetadataUpdated,
+    MetadataUpdated,
+    ThreadCreated,
+    ThreadDeleted,
+    ToolResourcesUpdated,
+)
+from clew_events.subjects import Address
+from clew_projections.apply import advance
+from clew_projections.audit.as_of import lists, origin, point
+from clew_projections.audit.moments import Moment
+from clew_projections.views import absent
+
+
+class _Keys:
+    """The metadata of a thread or a message, key by key."""
+
+    def __init__(self) -> None:
+        self._set: dict[str, KeySet] = {}
+        self._removed: dict[str, KeyRemoved] = {}
+
+    def change(self, changed: Metadata, gone: Iterable[str], by: Origin) -> None:
+        for key, value in changed.items():
+            self._removed.pop(key, None)
+            self._set[key] = KeySet(key=key, value=value, by=by)
+        for key in gone:
+            if (was := self._set.pop(key, None)) is not None:
+                self._removed[key] = KeyRemoved(key=key, value=was.value, set_by=was.by, by=by)
+
+    @property
+    def there(self) -> tuple[KeySet, ...]:
+        return tuple(self._set.values())
+
+    @property
+    def removed(self) -> tuple[KeyRemoved, ...]:
+        return tuple(self._removed.values())
+
+
+class _Message(Struct):
+    added: Origin
+    changed: Origin
+    keys: _Keys
+    deleted: Origin | None = None
+
+
+class Blaming:
+    """Takes commits one by one until a moment, and then says whom each part of the thread comes from."""
+
+    def __init__(self, address: Address, until: Moment) -> None:
+        self._until = until
+        self._view = absent(*address)
+        self._created: Origin | None = None
+        self._deleted: Origin | None = None
+        self._keys = _Keys()
+        self._resources: dict[str, ResourceSet] = {}
+        self._messages: dict[str, _Message] = {}
+        self.first: Recorded | None = None
+        self.last: Recorded | None = None
+
+    def add(self, recorded: Recorded) -> bool:
+        """Take the next commit; false if it lies behind the moment, and so is not taken.
+
+        Raises:
+            Corrupt: it does not continue what came before.
+        """
+        self.first = self.first or recorded
+        if not self._until.includes(recorded.commit):
+            return False
+        self._view = advance(self._view, recorded)
+        by = origin(recorded)
+        for event in recorded.commit.events:
+            self._blame(event, by)
+        self.last = recorded
+        return True
+
+    def _blame(self, event: Event, by: Origin) -> None:
+        match event:
+            case ThreadCreated():
+                self._created = by
+                self._keys.change(event.metadata, (), by)
+                self._resource(event.tool_resources, by)
+            case MetadataUpdated():
+                self._keys.change(event.set, event.unset, by)
+            case ToolResourcesUpdated():
+                self._resource(event.tool_resources, by)
+            case MessageAdded():
+                self._messages[event.message.id] = _Message(by, by, _Keys())
+                self._messages[event.message.id].keys.change(event.message.metadata, (), by)
+            case MessageMetadataUpdated():
+                message = self._message(event.message_id)
+                message.changed = by
+                message.keys.change(event.set, event.unset, by)
+            case MessageDeleted():
+                message = self._message(event.message_id)
+                message.changed = message.deleted = by
+            case ThreadDeleted():
+                self._deleted = by
+            case _:
+                assert_never(event)
+
+    def _message(self, message_id: str) -> _Message:
+        message = self._messages.get(message_id)
+        if message is None:
+            raise Corrupt(
+                f"thread {self._view.id}: commit {self._view.n} changes message {message_id}, which was never added",
+                code="unknown_message",
+            )
+        return message
+
+    def _resource(self, resources: ToolResources, by: Origin) -> None:
+        now = lists(resources)
+        for name in {*self._resources, *now}:
+            was = self._resources.get(name)
+            value = now.get(name, ())
+            if was is None or was.value != value:
+                self._resources[name] = ResourceSet(resource=name, value=value, by=by)
+
+    def answer(self) -> Blame:
+        """Whom everything comes from, by what was taken so far.
+
+        Raises:
+            Corrupt: nothing was taken, or the thread never came to be.
+        """
+        if self._created is None:
+            raise Corrupt(f"thread {self._view.id}: its history has no beginning", code="missing_commit")
+        return Blame(
+            thread_id=self._view.id,
+            at=point(self.last),
+            created=self._created,
+            deleted=self._deleted,
+            metadata=self._keys.there,
+            removed=self._keys.removed,
+            tool_resources=tuple(self._resources[name] for name in sorted(self._resources)),
+            messages=tuple(
+                MessageBlame(
+                    id=message_id,
+                    added=message.added,
+                    changed=message.changed,
+                    deleted=message.deleted,
+                    metadata=message.keys.there,
+                    removed=message.keys.removed,
+                )
+                for message_id, message in self._messages.items()
+            ),
+        )
+
+
+def blame(address: Address, commits: Iterable[Recorded], until: Moment) -> Blame:
+    """Whom each part of a thread comes from as of a moment, from its commits.
+
+    Raises:
+        Corrupt: a commit does not continue those before it, or there is none.
+    """
+    blaming = Blaming(address, until)
+    for recorded in commits:
+        if not blaming.add(recorded):
+            break
+    return blaming.answer()

@@ -1,0 +1,152 @@
+"""What changed in a thread between two moments. Pure: give it the thread's commits from the first on, in order.
+
+::
+
+    differing = Differing(address, since, until)
+    for recorded in commits:
+        if not differing.add(recorded):
+            break
+    answer = differing.answer()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from clew_events.audit_replies import Difference, How, KeyChange, MessageChange, Origin, ResourceChange, StatusChange
+from clew_events.commit import Recorded
+from clew_events.content import Metadata
+from clew_events.errors import TooLarge
+from clew_events.subjects import Address
+from clew_projections.api_objects import message_object
+from clew_projections.apply import advance, advance_message, touched
+from clew_projections.audit.as_of import lists, origin, point
+from clew_projections.audit.moments import Moment
+from clew_projections.views import MessageView, absent
+
+_NOTHING: Metadata = {}
+
+
+class Differing:
+    """Takes commits one by one until a moment, and then says what changed since an earlier one.
+
+    ``most`` is how many commits may lie between the two.
+    """
+
+    def __init__(self, address: Address, since: Moment, until: Moment, most: int | None = None) -> None:
+        self._since = since
+        self._until = until
+        self._most = most
+        self.turned_round = False
+        """Whether the earlier moment turned out to be the later one."""
+        self._before = self._after = absent(*address)
+        self._messages: dict[str, MessageView] = {}
+        self._touched: dict[str, MessageView | None] = {}
+        self._commits: list[Origin] = []
+        self.first: Recorded | None = None
+        self.last: Recorded | None = None
+        self._start: Recorded | None = None
+
+    def add(self, recorded: Recorded) -> bool:
+        """Take the next commit; false if it lies behind the later moment, and so is not taken.
+
+        Raises:
+            Corrupt: it does not continue what came before.
+            TooLarge: it is one too many between the moments.
+        """
+        self.first = self.first or recorded
+        if not self._until.includes(recorded.commit):
+            self.turned_round = self._since.includes(recorded.commit)
+            return False
+        self._after = advance(self._after, recorded)
+        earlier = self._since.includes(recorded.commit)
+        for message_id in touched(recorded.commit):
+            view = self._messages.get(message_id)
+            if not earlier:
+                self._touched.setdefault(message_id, view)
+            self._messages[message_id] = advance_message(view, message_id, recorded.commit)
+        if earlier:
+            self._before, self._start = self._after, recorded
+        else:
+            self._commits.append(origin(recorded))
+            if self._most is not None and len(self._commits) > self._most:
+                raise TooLarge(
+                    f"more than {self._most} commits lie between these two: ask for what changed in a shorter time",
+                    param="from",
+                )
+        self.last = recorded
+        return True
+
+    def turn(self) -> None:
+        """Go on from here: what was taken so far is what lies before, and the difference begins anew."""
+        self._before, self._start = self._after, self.last
+        self._touched, self._commits = {}, []
+
+    def answer(self) -> Difference:
+        """What changed, by what was taken so far."""
+        before, after = self._before, self._after
+        return Difference(
+            thread_id=after.id,
+            since=point(self._start),
+            until=point(self.last),
+            status=StatusChange(before=before.status, after=after.status),
+            metadata=key_changes(before.metadata, after.metadata),
+            tool_resources=_resource_changes(lists(before.tool_resources), lists(after.tool_resources)),
+            messages=tuple(self._message_changes()),
+            commits=tuple(self._commits),
+        )
+
+    def _message_changes(self) -> Iterable[MessageChange]:
+        for message_id, before in sorted(self._touched.items(), key=lambda item: self._messages[item[0]].ordinal):
+            after = self._messages[message_id]
+            was = before if before is not None and not before.deleted else None
+            now = after if not after.deleted else None
+            old, new = (each.metadata if each is not None else _NOTHING for each in (was, now))
+            if was is not None and now is not None and old == new:
+                continue
+            yield MessageChange(
+                id=message_id,
+                change=_how(was, now),
+                before=message_object(was) if was is not None else None,
+                after=message_object(now) if now is not None else None,
+                metadata=key_changes(old, new),
+            )
+
+
+def difference(address: Address, commits: Iterable[Recorded], since: Moment, until: Moment) -> Difference:
+    """What changed in a thread between two moments, from its commits.
+
+    Raises:
+        Corrupt: a commit does not continue those before it.
+    """
+    differing = Differing(address, since, until)
+    for recorded in commits:
+        if not differing.add(recorded):
+            break
+    return differing.answer()
+
+
+def key_changes(before: Metadata, after: Metadata) -> tuple[KeyChange, ...]:
+    """The metadata keys that differ: first those that were there, then those that are new."""
+    keys = dict.fromkeys((*before, *after))
+    return tuple(
+        KeyChange(key=key, before=before.get(key), after=after.get(key))
+        for key in keys
+        if before.get(key) != after.get(key)
+    )
+
+
+def _resource_changes(
+    before: Mapping[str, tuple[str, ...]], after: Mapping[str, tuple[str, ...]]
+) -> tuple[ResourceChange, ...]:
+    return tuple(
+        ResourceChange(resource=name, before=before.get(name, ()), after=after.get(name, ()))
+        for name in sorted({*before, *after})
+        if before.get(name, ()) != after.get(name, ())
+    )
+
+
+def _how(before: MessageView | None, after: MessageView | None) -> How:
+    if before is None:
+        return "added" if after is not None else "added_and_deleted"
+    return "changed" if after is not None else "deleted"

@@ -1,0 +1,326 @@
+"""The index compared with the log: each thread's rows with its fold, counts with what is counted. Reads only."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from clew_events.errors import Corrupt, Unavailable
+from clew_events.subjects import Address
+from clew_projections.consistency.log_fold import Folded, further
+from clew_projections.consistency.stray_views import without_history
+from clew_projections.consistency.view_check import Compared
+from clew_projections.findings import Finding
+from clew_projections.history.histories import Histories
+from clew_projections.index import rows
+from clew_projections.index.fts import TURN, place_of, text_of
+from clew_projections.index.rows import Row
+from clew_projections.index.terms import CREATED_BY, UPDATED_BY, actor_key
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.views import MessageView, ThreadView, absent
+
+BUSY: Final = 10_000
+"""Milliseconds to wait for whoever writes."""
+WALKED: Final = 512
+"""Threads that are named at a time."""
+_ROW: Final = (
+    f"SELECT {', '.join(f't.{name}' for name in rows.COLUMNS.split(', '))} "
+    "FROM thread t JOIN tenant o ON o.no = t.tenant WHERE o.name = ? AND t.id = ?"
+)
+_PAIRS: Final = (
+    "SELECT coalesce(k.name, p.key), e.value, p.created, p.updated FROM pair p "
+    "LEFT JOIN key k ON k.no = p.key LEFT JOIN term e ON e.no = p.term AND e.key = p.key WHERE p.thread = ?"
+)
+_NAMES: Final = (
+    "SELECT t.no, o.name, t.id FROM thread t JOIN tenant o ON o.no = t.tenant WHERE t.no > ? ORDER BY t.no LIMIT ?"
+)
+_TEXTS: Final = "SELECT no, ordinal, role, id, text FROM message WHERE thread = ?"
+_FILED: Final = "SELECT rowid FROM words WHERE words MATCH ?"
+_HEAD: Final = "SELECT t.n, t.hash FROM thread t JOIN tenant o ON o.no = t.tenant WHERE o.name = ? AND t.id = ?"
+_COUNTS: Final = {
+    "the number of threads of tenant": (
+        "SELECT o.name, o.threads, (SELECT count(*) FROM thread t WHERE t.tenant = o.no AND t.deleted = 0) AS found "
+        "FROM tenant o WHERE o.threads <> found"
+    ),
+    "the number of threads with the key": (
+        "SELECT k.name, k.threads, coalesce(p.found, 0) FROM key k LEFT JOIN "
+        "(SELECT key, count(*) AS found FROM pair GROUP BY key) p ON p.key = k.no "
+        "WHERE k.threads <> coalesce(p.found, 0)"
+    ),
+    "the number of threads with the value": (
+        "SELECT e.value, e.threads, (SELECT count(*) FROM pair p WHERE p.term = e.no) AS found "
+        "FROM term e WHERE e.threads <> found"
+    ),
+    "what threads that are not there are found by": (
+        "SELECT '', found, 0 FROM (SELECT count(*) AS found FROM pair p WHERE NOT EXISTS "
+        "(SELECT 1 FROM thread t WHERE t.no = p.thread AND t.deleted = 0)) WHERE found > 0"
+    ),
+    "the texts of threads that are not there": (
+        "SELECT '', found, 0 FROM (SELECT count(*) AS found FROM message m WHERE NOT EXISTS "
+        "(SELECT 1 FROM thread t WHERE t.no = m.thread AND t.deleted = 0)) WHERE found > 0"
+    ),
+}
+
+
+class Told(Struct, kw_only=True):
+    """What a history says that an index has to know."""
+
+    view: ThreadView
+    messages: Mapping[int, MessageView]
+    created_by: str
+    updated_by: str
+
+
+class _Kept(NamedTuple):
+    row: Row
+    pairs: dict[str | int, tuple[str | None, int, int]]
+    texts: dict[int, tuple[str, str, str]]
+    found: bool
+    """Whether searches find exactly these texts' messages."""
+
+
+class IndexProof:
+    """Compares one generation of a machine's index with the log. Somebody may write to it meanwhile."""
+
+    def __init__(self, file: Path, histories: Histories) -> None:
+        self._file = file
+        self._histories = histories
+
+    async def right(self, told: Sequence[Told]) -> list[bool]:
+        """Whether the index has each of some threads exactly so."""
+        return await asyncio.to_thread(self._right, told)
+
+    async def thread(self, address: Address) -> str | None:
+        """In what the index has a thread otherwise than the log has it up to where the index is, if it has.
+
+        A thread whose history cannot be folded is to be left out of the index, and is no drift.
+
+        Raises:
+            Unavailable: the log does not answer, or the file cannot be read.
+        """
+        shard = self._histories.shard(address)
+        mark, kept = await asyncio.to_thread(self._kept_at, address, shard)
+        try:
+            told = await self._told(address, mark)
+        except Corrupt:
+            return None
+        return _difference(told, kept)
+
+    async def head(self, address: Address) -> tuple[int, str] | None:
+        """The number and the hash of a thread's last commit as the index has it; nothing if it has no such thread.
+
+        Raises:
+            Unavailable: the file cannot be read.
+        """
+        return await asyncio.to_thread(self._head, address)
+
+    async def marks(self) -> dict[int, int]:
+        """The sequence up to which the index has each shard.
+
+        Raises:
+            Unavailable: the file cannot be read.
+        """
+        return await asyncio.to_thread(self._marks)
+
+    async def knows_more(self, address: Address) -> bool:
+        """Whether the index has commits of a thread that the log does not have.
+
+        Raises:
+            Unavailable: the log does not answer, or the file cannot be read.
+        """
+        mark, kept = await asyncio.to_thread(self._kept_at, address, self._histories.shard(address))
+        if kept is None:
+            return False
+        try:
+            told = await self._told(address, mark)
+        except Corrupt:
+            return True
+        return told is None or told.view.n < kept.row.n
+
+    async def counts(self) -> list[str]:
+        """Which counts are not what is counted, in words.
+
+        Raises:
+            Unavailable: the file cannot be read.
+        """
+        return await asyncio.to_thread(self._counts)
+
+    async def page(self, after: int, most: int = WALKED) -> tuple[list[Address], int]:
+        """Threads that the index has, some at a time, and where to go on; it begins after 0 and ends with none.
+
+        Raises:
+            Unavailable: the file cannot be read.
+        """
+        return await asyncio.to_thread(self._page, after, most)
+
+    async def _told(self, address: Address, mark: int) -> Told | None:
+        folded = Folded(view=absent(*address), messages={})
+        created_by = updated_by = ""
+        async for each in self._histories.after(address, 0):
+            if each.position.seq > mark:
+                break
+            further(folded, each)
+            created_by, updated_by = created_by or each.commit.actor, each.commit.actor
+        if not folded.view.n:
+            return None
+        return Told(view=folded.view, messages=folded.messages, created_by=created_by, updated_by=updated_by)
+
+    def _right(self, told: Sequence[Told]) -> list[bool]:
+        with self._moment() as db:
+            return [_difference(each, _kept(db, Address(each.view.tenant, each.view.id))) is None for each in told]
+
+    def _kept_at(self, address: Address, shard: int) -> tuple[int, _Kept | None]:
+        with self._moment() as db:
+            mark = db.execute("SELECT seq FROM mark WHERE shard = ?", (shard,)).fetchone()
+            return (mark[0] if mark is not None else 0), _kept(db, address)
+
+    def _head(self, address: Address) -> tuple[int, str] | None:
+        with self._moment() as db:
+            found = db.execute(_HEAD, address).fetchone()
+        return (found[0], found[1]) if found is not None else None
+
+    def _marks(self) -> dict[int, int]:
+        with self._moment() as db:
+            return dict(db.execute("SELECT shard, seq FROM mark"))
+
+    def _counts(self) -> list[str]:
+        with self._moment() as db:
+            return [
+                f"index: {what} {name}".rstrip() + f" is {kept} and should be {found}"
+                for what, question in _COUNTS.items()
+                for name, kept, found in db.execute(question)
+            ]
+
+    def _page(self, after: int, most: int) -> tuple[list[Address], int]:
+        with self._moment() as db:
+            found = list(db.execute(_NAMES, (after, most)))
+        return [Address(tenant, thread) for _, tenant, thread in found], found[-1][0] if found else after
+
+    @contextmanager
+    def _moment(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(f"{self._file.absolute().as_uri()}?mode=ro", uri=True)) as db:
+                db.isolation_level = None
+                db.execute(f"PRAGMA busy_timeout = {BUSY}")
+                db.execute("BEGIN")
+                yield db
+        except sqlite3.Error as fault:
+            raise Unavailable(f"the index {self._file} cannot be read: {fault}", code="index_unavailable") from fault
+
+
+def _kept(db: sqlite3.Connection, address: Address) -> _Kept | None:
+    found = db.execute(_ROW, address).fetchone()
+    if found is None:
+        return None
+    row = Row._make(found)
+    pairs = {name: (value, created, updated) for name, value, created, updated in db.execute(_PAIRS, (row.no,))}
+    said = list(db.execute(_TEXTS, (row.no,)))
+    texts = {ordinal: (role, name, text) for _, ordinal, role, name, text in said}
+    filed = [TURN - turned for (turned,) in db.execute(_FILED, (place_of(row.no),))]
+    return _Kept(row, pairs, texts, sorted(filed) == sorted(each[0] for each in said))
+
+
+def _difference(told: Told | None, kept: _Kept | None) -> str | None:
+    """In words, the first thing in which the index is not what the log says."""
+    if told is None:
+        return None if kept is None else "index: it has the thread, and the log has nothing of it"
+    if kept is None:
+        return "index: it has no such thread, though it has come past its first commit"
+    row = kept.row
+    wanted = rows.row_of(row.no, row.tenant, told.view, told.created_by, told.updated_by)
+    for name, ours, theirs in zip(Row._fields, wanted, row, strict=True):
+        if ours != theirs:
+            return f"index: '{name}' is {theirs!r} and should be {ours!r}"
+    there = told.view.status != "deleted"
+    named: dict[str | int, str] = {}
+    if there:
+        named.update((name, value) for name, value in told.view.metadata.items())
+        named[actor_key(row.tenant, CREATED_BY)] = told.created_by
+        named[actor_key(row.tenant, UPDATED_BY)] = told.updated_by
+    pairs = {name: (value, wanted.created, wanted.updated) for name, value in named.items()}
+    if pairs != kept.pairs:
+        wrong = sorted(
+            str(name) for name in pairs.keys() | kept.pairs.keys() if pairs.get(name) != kept.pairs.get(name)
+        )
+        return f"index: what it finds the thread by is wrong under {', '.join(wrong)}"
+    said = {} if not there else {each.ordinal: _text(each) for each in told.messages.values() if not each.deleted}
+    texts = {ordinal: text for ordinal, text in said.items() if text[-1] and not text[-1].isspace()}
+    if texts != kept.texts:
+        wrong = sorted(
+            str(each) for each in texts.keys() | kept.texts.keys() if texts.get(each) != kept.texts.get(each)
+        )
+        return f"index: the text of its messages number {', '.join(wrong[:10])} is not what they say"
+    return None if kept.found else "index: what its messages are found by is not there, or is left from others"
+
+
+def _text(message: MessageView) -> tuple[str, str, str]:
+    return message.role, message.id, text_of(message)
+
+
+AT_ONCE: Final = 16
+"""Threads whose histories are read at once."""
+CODE: Final = "index_drift"
+
+
+class Indexed:
+    """Adds to what was compared what the index has of it."""
+
+    def __init__(self, js: JetStream, proof: IndexProof, histories: Histories) -> None:
+        self._js = js
+        self._proof = proof
+        self._histories = histories
+
+    async def of_told(self, compared: Sequence[Compared], told: Sequence[Told]) -> list[Compared]:
+        """The same, for threads whose whole history is known already.
+
+        Raises:
+            Unavailable: the log or the index cannot be read.
+        """
+        right = await self._proof.right(told)
+        # What differs may just have changed, or not have come there yet.
+        again = {
+            each.address: each for each in await self.of([c for c, ok in zip(compared, right, strict=True) if not ok])
+        }
+        return [again.get(each.address, each) for each in compared]
+
+    async def of(self, compared: Sequence[Compared]) -> list[Compared]:
+        """The same, with the index compared up to where it is.
+
+        Raises:
+            Unavailable: the log or the index cannot be read.
+        """
+        found: list[Compared] = []
+        for start in range(0, len(compared), AT_ONCE):
+            found += await asyncio.gather(*map(self._one, compared[start : start + AT_ONCE]))
+        return found
+
+    async def rest(self) -> AsyncGenerator[Finding, None]:
+        """What is wrong with the index beside its threads: counts, and threads of which the log knows nothing.
+
+        Raises:
+            Unavailable: the log or the index cannot be read.
+        """
+        for what in await self._proof.counts():
+            yield Finding(tenant="", thread="", code=CODE, what=what, shard=0)
+        page, place = await self._proof.page(0)
+        while page:
+            for address in await without_history(self._js, self._histories, page):
+                wrong = await self._proof.thread(address)
+                if wrong is not None:
+                    yield self._finding(address, wrong)
+            page, place = await self._proof.page(place)
+
+    async def _one(self, compared: Compared) -> Compared:
+        what = await self._proof.thread(compared.address)
+        return compared if what is None else replace(compared, index=self._finding(compared.address, what))
+
+    def _finding(self, address: Address, what: str) -> Finding:
+        shard = self._histories.shard(address)
+        return Finding(tenant=address.tenant, thread=address.thread, code=CODE, what=what, shard=shard)

@@ -1,0 +1,62 @@
+"""A thread folded from the log, as of the commit that its view stands at, and how far the log goes on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from msgspec import Struct
+
+from clew_events.commit import Recorded
+from clew_events.errors import Corrupt
+from clew_events.ids import ordinal_of
+from clew_events.subjects import Address
+from clew_projections.apply import advance, advance_message, touched
+from clew_projections.views import MessageView, ThreadView, absent
+
+
+class Folded(Struct, kw_only=True):
+    """A thread as of commit ``n``, or of its last one if it has fewer; ``logged`` counts all its commits.
+
+    ``next_seq`` is where the commit after ``n`` stands, if there is one. ``fault`` says why the history cannot be
+    folded further.
+    """
+
+    view: ThreadView
+    messages: dict[int, MessageView]
+    logged: int = 0
+    next_seq: int | None = None
+    fault: Corrupt | None = None
+
+
+async def fold(address: Address, history: AsyncIterator[Recorded], n: int) -> Folded:
+    """Fold a history up to commit ``n`` and count the rest.
+
+    Raises:
+        Unavailable: the log does not answer.
+    """
+    folded = Folded(view=absent(*address), messages={})
+    try:
+        async for recorded in history:
+            folded.logged += 1
+            if folded.view.n < n:
+                further(folded, recorded)
+            elif folded.next_seq is None:
+                folded.next_seq = recorded.position.seq
+    except Corrupt as fault:
+        folded.fault = fault
+    return folded
+
+
+def further(folded: Folded, recorded: Recorded) -> None:
+    """Fold a thread's next commit in.
+
+    Raises:
+        Corrupt: it does not continue the thread, and nothing was changed.
+    """
+    view = advance(folded.view, recorded)
+    changed: dict[int, MessageView] = {}
+    for message_id in touched(recorded.commit):
+        before = folded.messages.get(ordinal_of(message_id))
+        changed[ordinal_of(message_id)] = advance_message(before, message_id, recorded.commit)
+    folded.view = view
+    folded.messages |= changed

@@ -1,0 +1,94 @@
+"""The prover: threads compared with their views, one, some or all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from clew_events.subjects import Address, event_stream
+from clew_projections.consistency.index_check import Indexed
+from clew_projections.consistency.sample import sampled
+from clew_projections.consistency.stray_views import Strays
+from clew_projections.consistency.sweep import Sweep
+from clew_projections.consistency.view_check import Compared, Comparing
+from clew_projections.findings import Finding
+from clew_projections.nats.jetstream import JetStream, stream_state
+
+
+class Prover:
+    """Compares what the buckets of one generation say with what the log says."""
+
+    def __init__(
+        self,
+        js: JetStream,
+        shards: int,
+        comparing: Comparing,
+        sweep: Sweep,
+        *,
+        strays: Strays,
+        indexed: Indexed | None = None,
+    ) -> None:
+        """``indexed`` compares the index as well."""
+        self._js = js
+        self._shards = shards
+        self._comparing = comparing
+        self._sweep = sweep
+        self._strays = strays
+        self._indexed = indexed
+        self._unmet: dict[int, int] = {}
+
+    async def thread(self, address: Address) -> Compared:
+        """One thread.
+
+        Raises:
+            Unavailable: the log or a bucket does not answer.
+        """
+        compared = await self._comparing.thread(address)
+        return (await self._indexed.of([compared]))[0] if self._indexed is not None else compared
+
+    async def prove(self, address: Address | None = None, *, tenant: str | None = None) -> AsyncIterator[Compared]:
+        """Every thread of the log, or one, or those of a tenant, shard by shard.
+
+        Raises:
+            Unavailable: the log or a bucket does not answer.
+        """
+        if address is not None:
+            yield await self.thread(address)
+            return
+        for shard in range(self._shards):
+            # Every thread is a subject. More are there by the end of the sweep, and each is met where it began.
+            self._unmet[shard] = (await stream_state(self._js, event_stream(shard))).num_subjects
+            async with aclosing(self._sweep.shard(shard, tenant)) as found:
+                async for compared in found:
+                    self._unmet[shard] -= 1
+                    yield compared
+
+    async def rest(self, *, tenant: str | None = None) -> AsyncIterator[Finding]:
+        """What is there that follows from nothing, and, of all tenants, what the index counts otherwise than it is.
+
+        After all of :meth:`prove`, also that it met fewer threads than the log has.
+
+        Raises:
+            Unavailable: the log, a bucket or the index does not answer.
+        """
+        async for found in self._strays.find(tenant):
+            yield found
+        for shard, count in self._unmet.items() if tenant is None else ():
+            if count > 0:
+                what = (
+                    f"{count} threads of shard {shard} have commits in the log and no first one, so they were not "
+                    "compared: 'clew verify --all' names them"
+                )
+                yield Finding(tenant="", thread="", code="missing", what=what, shard=shard)
+        if self._indexed is not None and tenant is None:
+            async for found in self._indexed.rest():
+                yield found
+
+    async def sample(self, count: int, seed: int, *, tenant: str | None = None) -> AsyncIterator[Compared]:
+        """Some threads at random; see :func:`~clew_projections.consistency.sample.sampled`.
+
+        Raises:
+            Unavailable: the log or a bucket does not answer.
+        """
+        async for address in sampled(self._js, self._shards, count, seed, tenant):
+            yield await self.thread(address)

@@ -1,0 +1,156 @@
+"""Repair: views that drifted written anew from the log, each explained first.
+
+A view is repaired as of the commit that it stands at, guarded by its revision, so a projector that writes it meanwhile
+is not undone; what it missed after that is projected as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from msgspec import Struct
+
+from clew_events.backoff import delays
+from clew_events.errors import Corrupt, Unavailable
+from clew_events.subjects import Address
+from clew_projections.consistency.explain import ordinals_of, why_message, why_thread
+from clew_projections.consistency.log_fold import Folded, fold
+from clew_projections.consistency.view_check import Compared, Comparing
+from clew_projections.history.histories import Histories
+from clew_projections.kv.bucket import Bucket, LostRace, Value
+from clew_projections.kv.key_names import message_key, thread_key
+from clew_projections.projector.batch import Projecting
+from clew_projections.views import MessageView, ThreadView, decode_message, decode_thread, encode
+
+TRIES: Final = 5
+
+
+class Repaired(Struct, frozen=True, kw_only=True):
+    """What was wrong with a thread's views, why, and whether they are right now."""
+
+    tenant: str
+    thread: str
+    what: str
+    why: tuple[str, ...]
+    repaired: bool
+
+
+class Repairing:
+    """Writes views of one generation anew."""
+
+    def __init__(
+        self, threads: Bucket, messages: Bucket, histories: Histories, comparing: Comparing, projecting: Projecting
+    ) -> None:
+        self._threads = threads
+        self._messages = messages
+        self._histories = histories
+        self._comparing = comparing
+        self._projecting = projecting
+
+    async def repair(self, compared: Compared) -> Repaired:
+        """Explain what differs in a thread and write it anew from the log.
+
+        It stays as it is where the log itself cannot be read, or has lost commits.
+
+        Raises:
+            Unavailable: the log or a bucket does not answer, or others keep changing the views.
+        """
+        address, finding = compared.address, compared.finding
+        assert finding is not None, "there is something to repair"
+        why: tuple[str, ...] = ()
+        pauses = delays()
+        for _ in range(TRIES):
+            try:
+                why = why or await self._why(address, compared)
+                await self._rewrite(address, compared)
+            except LostRace:
+                await asyncio.sleep(next(pauses))
+            except Corrupt as fault:
+                return _repaired(compared, (*why, fault.message), repaired=False)
+            compared = await self._comparing.thread(address)
+            if compared.finding is None:
+                return Repaired(tenant=address.tenant, thread=address.thread, what=finding.what, why=why, repaired=True)
+        if compared.finding is not None and compared.finding.code != "drift":
+            return _repaired(compared, why, repaired=False)
+        raise Unavailable(
+            f"the views of thread {address.thread} are still not what the log says, after {TRIES} tries: "
+            f"{compared.finding.what if compared.finding else ''}",
+            code="repair_contended",
+        )
+
+    async def _why(self, address: Address, compared: Compared) -> tuple[str, ...]:
+        history = await self._histories.tail(address, 0)
+        why: list[str] = []
+        if compared.thread:
+            value = await self._threads.latest(thread_key(address))
+            view = _readable(value)
+            why.append("the view cannot be read" if view is None else why_thread(view, history))
+        if compared.missed:
+            missed = ", ".join(str(each.commit.n) for each in history[compared.n :][:20])
+            why.append(f"commits {missed} were never applied to it, or an older state of the bucket was put back")
+        ids = ordinals_of(history)
+        for ordinal in compared.ordinals:
+            value = await self._messages.latest(message_key(address, ordinal))
+            found = _readable_message(value)
+            unreadable = found is None and value is not None and value.body
+            why.append(
+                f"the view of message {ids[ordinal]} cannot be read"
+                if unreadable
+                else why_message(found, ids[ordinal], history[: compared.n] or history)
+            )
+        return tuple(why)
+
+    async def _rewrite(self, address: Address, compared: Compared) -> None:
+        value = await self._threads.latest(thread_key(address))
+        view = _readable(value)
+        if value is not None and view is not None:
+            folded = await fold(address, self._histories.after(address, 0), view.n)
+            if folded.view.n < view.n:
+                raise folded.fault or Corrupt(
+                    f"the log of thread {address.thread} ends with commit {folded.logged}, and its view stands at "
+                    f"{view.n}: commits were lost. Bring the log back from a backup, or accept the loss by deleting "
+                    "the view",
+                    code="log_cut_off",
+                )
+            # The messages first, as the projector does it.
+            for ordinal in compared.ordinals:
+                await self._message(address, folded, ordinal)
+            if folded.view != view:
+                await self._threads.put(thread_key(address), encode(folded.view), value.revision)
+        if view is None or compared.missed:
+            self._projecting.forget()
+            await self._projecting.catch_up(address)
+
+    async def _message(self, address: Address, folded: Folded, ordinal: int) -> None:
+        key = message_key(address, ordinal)
+        value = await self._messages.latest(key)
+        found, wanted = _readable_message(value), folded.messages[ordinal]
+        if found is None or (found.n <= folded.view.n and found != wanted):
+            await self._messages.put(key, encode(wanted), value.revision if value is not None else 0)
+
+
+def _repaired(compared: Compared, why: tuple[str, ...], *, repaired: bool) -> Repaired:
+    finding = compared.finding
+    assert finding is not None
+    return Repaired(
+        tenant=finding.tenant,
+        thread=finding.thread,
+        what=finding.what,
+        why=why,
+        repaired=repaired,
+    )
+
+
+def _readable(value: Value | None) -> ThreadView | None:
+    try:
+        return decode_thread(value.body) if value is not None and value.body else None
+    except Corrupt:
+        return None
+
+
+def _readable_message(value: Value | None) -> MessageView | None:
+    try:
+        return decode_message(value.body) if value is not None and value.body else None
+    except Corrupt:
+        return None

@@ -1,0 +1,67 @@
+"""Which threads to prove: all in the order in which they came, or some at random. Memory stays the same for any number.
+
+A thread's first commit was guarded with "nothing before it", so a walk through the log meets every thread once, where
+it began. A history whose beginning was taken out is not met: that is damage to the log itself, which ``clew verify``
+finds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.codec import UNREADABLE
+from clew_events.subjects import Address, address_of, event_stream
+from clew_projections.integrity.verify import EVERYTHING, extent
+from clew_projections.nats import replica_reads
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.stream_messages import EXPECTED, Stored
+
+
+class _Numbered(Struct, frozen=True):
+    n: int
+
+
+_NUMBERED: Final = msgspec.json.Decoder(_Numbered)
+
+
+def begins(stored: Stored) -> bool:
+    """Whether this is a thread's first commit, or, if it carries no guard and cannot be read, may be."""
+    guard = stored.headers.get(EXPECTED)
+    if guard is not None:
+        return guard == "0"
+    try:
+        return _NUMBERED.decode(stored.body).n <= 1
+    except UNREADABLE:
+        return True
+
+
+async def sampled(
+    js: JetStream, shards: int, count: int, seed: int, tenant: str | None = None
+) -> AsyncIterator[Address]:
+    """At most so many different threads, drawn by commits: a thread with more of them is more likely to be met.
+
+    The same seed draws the same threads as long as the log is the same.
+
+    Raises:
+        Unavailable: the log does not answer.
+    """
+    draw = random.Random(seed)  # noqa: S311 - to be repeatable, not secret
+    reaches = [await extent(js, shard) for shard in range(shards)]
+    met: set[Address] = set()
+    for _ in range(20 * count):
+        if len(met) >= count or not any(reach.messages for reach in reaches):
+            return
+        (shard,) = draw.choices(range(shards), [reach.messages for reach in reaches])
+        seq = draw.randint(max(1, reaches[shard].first_seq), max(1, reaches[shard].last_seq))
+        for stored in await replica_reads.page(
+            js, event_stream(shard), EVERYTHING, seq, reaches[shard].last_seq, limit=1
+        ):
+            owner = address_of(stored.subject)
+            if owner not in met and tenant in {None, owner.tenant}:
+                met.add(owner)
+                yield owner

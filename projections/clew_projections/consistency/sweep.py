@@ -1,0 +1,243 @@
+"""Whole shards compared, many threads at a time, in the order in which the log was written.
+
+That what is right is right is found out with few and large reads: the log page by page, the views of all threads that
+begin on a page in one request, and those of messages likewise, which are held against the fold byte for byte. Whatever
+is not found right at once, for whatever reason, is left to :mod:`clew_projections.consistency.view_check`, which
+looks at that thread by itself; so is a thread whose commits lie so far apart that folding it takes too much memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.codec import UNREADABLE
+from clew_events.errors import Corrupt
+from clew_events.subjects import Address, address_of, event_stream, event_subject
+from clew_projections.consistency.index_check import Indexed, Told
+from clew_projections.consistency.log_fold import Folded, further
+from clew_projections.consistency.sample import begins
+from clew_projections.consistency.view_check import Compared, Comparing
+from clew_projections.history.histories import read
+from clew_projections.integrity.verify import extent, pages
+from clew_projections.kv.bucket import Bucket, Value
+from clew_projections.kv.key_names import message_key, thread_key
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_reads import MULTI_LAST
+from clew_projections.views import absent, encode
+
+HELD: Final = 32 * 1024 * 1024
+"""Bytes of commits that may be held folded, of threads that are not folded to their end."""
+A_THREAD: Final = 2_048
+"""Bytes that a thread counts for beside its commits."""
+SINGLY: Final = 64
+"""Threads that are looked at by themselves at a time, each of which is held whole."""
+
+
+class _Stand(Struct, frozen=True):
+    n: int
+
+
+class _Open(Struct, kw_only=True):
+    """A thread on its way: its view as stored, the commit that stands at, and its history folded as far as it came."""
+
+    view: bytes
+    n: int
+    folded: Folded
+    created_by: str = ""
+    updated_by: str = ""
+    size: int = A_THREAD
+
+
+class _Checked(Struct, frozen=True):
+    right: list[Compared]
+    others: list[Address]
+
+
+_STAND: Final = msgspec.json.Decoder(_Stand)
+
+
+class Sweep:
+    """Compares the views of one generation with the log, shard by shard."""
+
+    def __init__(
+        self,
+        js: JetStream,
+        threads: Bucket,
+        messages: Bucket,
+        comparing: Comparing,
+        *,
+        replicated: bool,
+        held: int = HELD,
+        indexed: Indexed | None = None,
+    ) -> None:
+        """``replicated`` unless there is one replica of the log alone; ``held`` is how many bytes may be held.
+
+        ``indexed`` compares the index as well.
+        """
+        self._js = js
+        self._threads = threads
+        self._messages = messages
+        self._comparing = comparing
+        self._replicated = replicated
+        self._most = held
+        self._indexed = indexed
+
+    async def shard(self, shard: int, tenant: str | None = None) -> AsyncGenerator[Compared, None]:
+        """The threads of a shard, or a tenant's in it, about in the order in which they came.
+
+        Raises:
+            Unavailable: the log or a bucket does not answer.
+        """
+        reach = await extent(self._js, shard)
+        under_way: dict[Address, _Open] = {}
+        checking: asyncio.Task[_Checked] | None = None
+        try:
+            async with aclosing(pages(self._js, shard, max(1, reach.first_seq), reach.last_seq)) as found:
+                async for page in found:
+                    singly = await self._begin(page, under_way, tenant)
+                    done, broken = _fold(page, under_way, shard)
+                    singly += [*broken, *_let_go(under_way, self._most)]
+                    before, checking = checking, asyncio.create_task(self._check(shard, done, page[-1].seq))
+                    # While the server looks for what this page asks for, the one before is finished.
+                    async for compared in self._finish(before, singly):
+                        yield compared
+            # Those left have views that say that they go on after the end of the log.
+            before, checking = checking, None
+            async for compared in self._finish(before, list(under_way)):
+                yield compared
+        finally:
+            if checking is not None:
+                checking.cancel()
+                await asyncio.wait({checking})
+
+    async def _begin(
+        self, page: Sequence[Stored], under_way: dict[Address, _Open], tenant: str | None
+    ) -> list[Address]:
+        """Open the threads that begin on a page; those whose view says nothing are given back."""
+        begun = dict.fromkeys(address_of(each.subject) for each in page if begins(each))
+        new = [each for each in begun if tenant is None or each.tenant == tenant]
+        values = await self._threads.latest_of(map(thread_key, new))
+        singly: list[Address] = []
+        for address in new:
+            value = values.get(thread_key(address))
+            n = _stand(value)
+            if value is None or n is None or address in under_way:
+                under_way.pop(address, None)
+                singly.append(address)
+            else:
+                under_way[address] = _Open(view=value.body, n=n, folded=Folded(view=absent(*address), messages={}))
+        return singly
+
+    async def _finish(
+        self, checking: asyncio.Task[_Checked] | None, singly: Sequence[Address]
+    ) -> AsyncGenerator[Compared, None]:
+        """What came of a check, and then of threads that are looked at by themselves."""
+        if checking is not None:
+            checked = await checking
+            for compared in checked.right:
+                yield compared
+            singly = [*singly, *checked.others]
+        for start in range(0, len(singly), SINGLY):
+            found = await self._comparing.some(singly[start : start + SINGLY])
+            for compared in await self._indexed.of(found) if self._indexed is not None else found:
+                yield compared
+
+    async def _check(self, shard: int, done: dict[Address, _Open], seq: int) -> _Checked:
+        right = await self._right(shard, done, seq)
+        found = [Compared(address=address, n=each.n, behind=0) for address, each in done.items() if address in right]
+        if self._indexed is not None:
+            told = [_told(done[each.address]) for each in found]
+            found = await self._indexed.of_told(found, told)
+        return _Checked(found, [address for address in done if address not in right])
+
+    async def _right(self, shard: int, done: dict[Address, _Open], seq: int) -> set[Address]:
+        """Those of some threads whose views are the fold of all their commits, the last of which are on a page."""
+        right = {address for address, each in done.items() if encode(each.folded.view) == each.view}
+        right -= await self._going_on(shard, right, seq)
+        wanted = {
+            message_key(address, ordinal): (address, view)
+            for address, each in done.items()
+            if address in right
+            for ordinal, view in each.folded.messages.items()
+        }
+        keys = list(wanted)
+        for start in range(0, len(keys), MULTI_LAST):
+            some = keys[start : start + MULTI_LAST]
+            stored = await self._messages.latest_of(some)
+            for key in some:
+                address, view = wanted[key]
+                value = stored.get(key)
+                if value is None or value.body != encode(view):
+                    right.discard(address)
+        return right
+
+    async def _going_on(self, shard: int, addresses: Iterable[Address], seq: int) -> set[Address]:
+        """Those of some threads that have a commit after a sequence."""
+        stream = event_stream(shard)
+        subjects = {event_subject(shard, address): address for address in addresses}
+        ask = self._js.lasts_at_leader if self._replicated else self._js.lasts
+        return {subjects[subject] for subject in await ask(stream, list(subjects), after=seq)}
+
+
+def _fold(
+    page: Sequence[Stored], under_way: dict[Address, _Open], shard: int
+) -> tuple[dict[Address, _Open], list[Address]]:
+    """Fold a page into the threads on their way: those that it brings to where their views stand, and the broken ones.
+
+    What goes on on the same page after its view is among the latter.
+    """
+    done: dict[Address, _Open] = {}
+    broken: list[Address] = []
+    for stored in page:
+        address = address_of(stored.subject)
+        if address in done:
+            del done[address]
+            broken.append(address)
+        if (each := under_way.get(address)) is None:
+            continue
+        try:
+            recorded = read(stored, shard)
+            further(each.folded, recorded)
+        except Corrupt:
+            del under_way[address]
+            broken.append(address)
+            continue
+        each.created_by = each.created_by or recorded.commit.actor
+        each.updated_by = recorded.commit.actor
+        each.size += len(stored.body)
+        if each.folded.view.n == each.n:
+            done[address] = under_way.pop(address)
+    return done, broken
+
+
+def _told(done: _Open) -> Told:
+    folded = done.folded
+    return Told(view=folded.view, messages=folded.messages, created_by=done.created_by, updated_by=done.updated_by)
+
+
+def _let_go(under_way: dict[Address, _Open], most: int) -> list[Address]:
+    """Give up threads until those left hold no more than so many bytes."""
+    held = sum(each.size for each in under_way.values()) if under_way else 0
+    let_go: list[Address] = []
+    while held > most:
+        # What began first has come least far for the time it took.
+        address = next(iter(under_way))
+        held -= under_way.pop(address).size
+        let_go.append(address)
+    return let_go
+
+
+def _stand(value: Value | None) -> int | None:
+    """The commit that a stored view says it stands at, if it says so."""
+    try:
+        n = _STAND.decode(value.body).n if value is not None and value.body else 0
+    except UNREADABLE:
+        return None
+    return n if n > 0 else None

@@ -1,0 +1,246 @@
+"""The watch: a proof that never ends, at a low rate, and what it has found so far.
+
+It walks each shard from its first commit to its last and begins again. Where it is stands in the bucket that it proves,
+under ``_proved.<shard>``, so it goes on after a restart, any number of processes share the walk, and anybody can read
+how far it is and what it found. Another generation of buckets has its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.codec import UNREADABLE
+from clew_events.errors import ClewError
+from clew_events.subjects import Address, address_of, event_stream
+from clew_projections.consistency.sample import begins
+from clew_projections.consistency.view_check import LOST, Comparing
+from clew_projections.findings import Finding
+from clew_projections.generations.generation import Live, Side
+from clew_projections.integrity.verify import EVERYTHING, extent
+from clew_projections.kv.bucket import Bucket, LostRace, Value
+from clew_projections.kv.key_names import proved_key
+from clew_projections.nats import replica_reads
+from clew_projections.nats.jetstream import JetStream
+
+PAGE: Final = 64
+"""Commits read at a time."""
+AT_ONCE: Final = 8
+"""Threads compared at once."""
+A_PAGE: Final = 1.0
+"""How many threads reading a page without a new one counts for."""
+ROUND: Final = 60.0
+"""Seconds at least from the beginning of one round to that of the next."""
+PAUSE: Final = 5.0
+"""Seconds before trying again what did not answer."""
+SAID: Final = 10_000
+"""Threads at most of which it is remembered what was said of them."""
+FINDINGS: Final = 20
+"""Findings of a shard that are kept; more are only counted."""
+
+logger = logging.getLogger(__name__)
+
+
+class Proved(Struct, frozen=True, kw_only=True):
+    """How far the proof of a shard is: the value under ``_proved.<shard>``.
+
+    In this round, which began at ``began_at``, everything up to ``seq`` was looked at: ``threads`` threads, of which
+    ``drifted`` differ. ``since`` is when the last whole round began: whatever was there by then has been compared. It
+    found ``drifted_before``. ``findings`` are the latest.
+    """
+
+    seq: int = 0
+    threads: int = 0
+    drifted: int = 0
+    rounds: int = 0
+    began_at: datetime
+    since: datetime | None = None
+    drifted_before: int = 0
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def drift(self) -> int:
+        """Threads known to differ: those of the last whole round until this one has found more, or is whole itself."""
+        return max(self.drifted, self.drifted_before)
+
+
+_DECODER: Final = msgspec.json.Decoder(Proved)
+
+
+class Watch:
+    """Proves the live generation for ever, at most ``rate`` threads a second in this process.
+
+    ``shards`` holds what is known of each shard, from this process's latest look.
+    """
+
+    def __init__(
+        self, js: JetStream, shards: int, live: Live, comparing: Callable[[Side], Comparing], rate: float
+    ) -> None:
+        self._js = js
+        self._count = shards
+        self._live = live
+        self._comparing = comparing
+        self._rate = rate
+        self._said: dict[Address, str] = {}
+        self.shards: dict[int, Proved] = {}
+
+    @property
+    def drift(self) -> int:
+        """Threads known to differ from the log."""
+        return sum(each.drift for each in self.shards.values())
+
+    @property
+    def since(self) -> datetime | None:
+        """Whatever was there at this time has been compared; nothing until every shard has had a whole round."""
+        times = [self.shards[shard].since if shard in self.shards else None for shard in range(self._count)]
+        known = [time for time in times if time is not None]
+        return min(known) if len(known) == self._count else None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Prove until ``stop`` is set; not at all at a rate of 0."""
+        while self._rate > 0 and not stop.is_set():
+            side = self._live.side
+            cost = 0.0
+            if not side.foreign:
+                try:
+                    for shard in range(self._count):
+                        cost += await self.step(side, shard)
+                        if stop.is_set():
+                            return
+                except ClewError as fault:
+                    logger.warning("the proof of the buckets waits: %s", fault)
+                    cost = PAUSE * self._rate
+            try:
+                async with asyncio.timeout(cost / self._rate if cost else PAUSE):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def step(self, side: Side, shard: int) -> float:
+        """Go on by a page in one shard; how many threads the work counts for, 0 if there was nothing to do.
+
+        Raises:
+            Unavailable: the log or a bucket does not answer.
+        """
+        key, now = proved_key(shard), datetime.now(UTC)
+        value = await side.threads.latest(key)
+        known = _read(value) or Proved(began_at=now)
+        self.shards[shard] = known
+        reach = await extent(self._js, shard)
+        if known.seq >= reach.last_seq:
+            if (now - known.began_at).total_seconds() < ROUND and known.rounds:
+                return 0.0
+            after = Proved(
+                began_at=now,
+                rounds=known.rounds + 1,
+                since=known.began_at,
+                drifted_before=known.drifted,
+                findings=known.findings if known.drifted else (),
+            )
+            await self._write(side.threads, key, shard, after, value)
+            return A_PAGE
+        page = await replica_reads.page(
+            self._js, event_stream(shard), EVERYTHING, known.seq + 1, reach.last_seq, limit=PAGE
+        )
+        threads = list(dict.fromkeys(address_of(each.subject) for each in page if begins(each)))
+        found = await self._compare(side, threads)
+        again = set(threads)
+        kept = (
+            [each for each in known.findings if Address(each.tenant, each.thread) not in again] if known.drift else []
+        )
+        after = msgspec.structs.replace(
+            known,
+            seq=page[-1].seq if page else reach.last_seq,
+            threads=known.threads + len(threads),
+            drifted=known.drifted + len(found),
+            findings=(*kept, *found)[-FINDINGS:],
+        )
+        await self._write(side.threads, key, shard, after, value)
+        return max(A_PAGE, len(threads))
+
+    async def _compare(self, side: Side, threads: list[Address]) -> list[Finding]:
+        found: list[Finding] = []
+        for start in range(0, len(threads), AT_ONCE):
+            for compared in await self._comparing(side).some(threads[start : start + AT_ONCE]):
+                self._say(compared.address, compared.finding)
+                # Damage to the log itself parks its thread, or is found by those who verify it.
+                if compared.finding is not None and compared.finding.code == "drift":
+                    found.append(compared.finding)
+        return found
+
+    def _say(self, address: Address, finding: Finding | None) -> None:
+        """Say what is wrong with a thread, once for as long as it is."""
+        if finding is None or finding.code not in {"drift", LOST}:
+            self._said.pop(address, None)
+            return
+        if self._said.get(address) == finding.what:
+            return
+        if len(self._said) < SAID:
+            self._said[address] = finding.what
+        advice = (
+            f"'clew prove --tenant {address.tenant} {address.thread} --repair' explains it and writes it anew"
+            if finding.code == "drift"
+            else "nothing can be repaired from there: keep this view, and see 'clew verify --all'"
+        )
+        logger.error(
+            "%s: thread %s of tenant %s, shard %d: %s. %s",
+            *(finding.code, address.thread, address.tenant, finding.shard, finding.what, advice),
+        )
+
+    async def _write(self, bucket: Bucket, key: str, shard: int, proved: Proved, before: Value | None) -> None:
+        try:
+            await bucket.put(key, msgspec.json.encode(proved), before.revision if before is not None else 0)
+        except LostRace:
+            return  # another process has gone this way already
+        self.shards[shard] = proved
+
+
+async def proved(threads: Bucket, shards: Iterable[int]) -> dict[int, Proved]:
+    """How far the proof of some shards is, and what it found, whichever process is at it.
+
+    Raises:
+        Unavailable: the bucket does not answer.
+    """
+    values = await threads.latest_of(proved_key(shard) for shard in shards)
+    found = {shard: _read(values.get(proved_key(shard))) for shard in shards}
+    return {shard: each for shard, each in found.items() if each is not None}
+
+
+async def mended(threads: Bucket, shards: Iterable[int], repaired: Collection[Address]) -> None:
+    """Take threads that were repaired out of what is known to differ.
+
+    Raises:
+        Unavailable: the bucket does not answer.
+    """
+    for shard in shards:
+        while (value := await threads.latest(proved_key(shard))) is not None and (known := _read(value)) is not None:
+            left = tuple(each for each in known.findings if Address(each.tenant, each.thread) not in repaired)
+            fewer = len(known.findings) - len(left)
+            if not fewer:
+                break
+            after = msgspec.structs.replace(
+                known,
+                findings=left,
+                drifted=max(0, known.drifted - fewer),
+                drifted_before=max(0, known.drifted_before - fewer),
+            )
+            try:
+                await threads.put(proved_key(shard), msgspec.json.encode(after), value.revision)
+            except LostRace:
+                continue
+            break
+
+
+def _read(value: Value | None) -> Proved | None:
+    if value is None or not value.body:
+        return None
+    try:
+        return _DECODER.decode(value.body)
+    except UNREADABLE:
+        return None  # it begins again

@@ -1,0 +1,117 @@
+"""Witnesses: what views, the index and readers of the log know of it, held against what the log itself has.
+
+They follow from the log, so none of them can be ahead of it: where one is, the log has lost something, or says
+something else than it did. They prove nothing to anybody who does not trust the operator: a checkpoint does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Final
+
+from msgspec import Struct
+
+from clew_events.errors import Corrupt
+from clew_events.subjects import Address
+from clew_projections.consistency.index_check import IndexProof
+from clew_projections.findings import Finding
+from clew_projections.integrity.links import Link
+from clew_projections.kv.bucket import Bucket
+from clew_projections.kv.key_names import thread_key
+from clew_projections.kv.position import marked
+from clew_projections.views import decode_thread
+
+VIEW: Final = "its view"
+INDEX: Final = "the index of this machine"
+PROJECTION: Final = "the views"
+
+
+class Known(Struct, frozen=True):
+    """That a thread had commit ``n``, with the hash ``hash`` if that is known, and who says so."""
+
+    by: str
+    n: int
+    hash: str | None = None
+
+
+class ReaderPosition(Struct, frozen=True):
+    """That somebody has read a shard up to a sequence."""
+
+    by: str
+    shard: int
+    seq: int
+
+
+class Witnesses:
+    """Asks the views of one generation and, where this machine has one, the index."""
+
+    def __init__(self, threads: Bucket, shards: int, index: IndexProof | None = None) -> None:
+        self._threads = threads
+        self._shards = shards
+        self._index = index
+
+    async def of(self, address: Address) -> tuple[Known, ...]:
+        """What they know of a thread; nothing if they know nothing.
+
+        Raises:
+            Unavailable: a bucket or the index does not answer.
+        """
+        known: list[Known] = []
+        value = await self._threads.latest(thread_key(address))
+        if value is not None and value.body:
+            try:
+                view = decode_thread(value.body)
+                known.append(Known(VIEW, view.n, view.hash))
+            except Corrupt:
+                known.append(Known(VIEW, 1))
+        if self._index is not None and (head := await self._index.head(address)) is not None:
+            known.append(Known(INDEX, *head))
+        return tuple(known)
+
+    async def positions(self) -> tuple[ReaderPosition, ...]:
+        """How far they have read each shard. Ask before the log is asked where it ends.
+
+        Raises:
+            Unavailable: a bucket or the index does not answer.
+        """
+        indexed = await self._index.marks() if self._index is not None else {}
+        return (
+            *[
+                ReaderPosition(PROJECTION, shard, await marked((self._threads,), shard))
+                for shard in range(self._shards)
+            ],
+            *(ReaderPosition(INDEX, shard, seq) for shard, seq in indexed.items()),
+        )
+
+
+def check_known(address: Address, shard: int, known: Iterable[Known], links: Sequence[Link]) -> Finding | None:
+    """The first contradiction between what is known of a thread and its links in the log; nothing if there is none."""
+    last = max((link.n for link in links), default=0)
+    for each in known:
+        if not links:
+            code, what = "thread_removed", f"{each.by} knows {each.n} commits of it, and the log has none"
+        elif each.n > last:
+            code, what = "shortened", f"{each.by} knows {each.n} commits of it, and the log ends with commit {last}"
+        elif each.hash is not None and each.hash not in {link.hash for link in links if link.n == each.n}:
+            code, what = (
+                "rewritten",
+                f"{each.by} follows from a commit {each.n} with the hash {each.hash}: not this one",
+            )
+        else:
+            continue
+        return Finding(tenant=address.tenant, thread=address.thread, code=code, what=what, shard=shard)
+    return None
+
+
+def check_positions(positions: Iterable[ReaderPosition], ends: Sequence[int]) -> Iterator[Finding]:
+    """Every shard that ends before a sequence up to which somebody has read it, each once."""
+    ahead = sorted(positions, key=lambda each: (each.shard, -each.seq))
+    for shard, readers in groupby(ahead, key=lambda each: each.shard):
+        each = next(readers)
+        if shard < len(ends) and each.seq > ends[shard]:
+            what = (
+                f"shard {shard} ends at sequence {ends[shard]}, and {each.by} follow from it up to {each.seq}: the log "
+                "was cut off, begun anew, or put back to what it was earlier"
+            )
+            yield Finding(tenant="", thread="", code="log_cut_off", what=what, shard=shard, seq=ends[shard])

@@ -1,0 +1,128 @@
+"""A commit on its way through the feed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from clew_events.commit import Commit, Position, Recorded, body_hash
+from clew_events.errors import Corrupt, Invalid
+from clew_events.queries import GetFeed
+from clew_events.subjects import EVENTS, address_of
+from clew_projections.audit.filter import Choice
+from clew_projections.audit.moments import first_instant, last_instant
+from clew_projections.history.histories import read
+from clew_projections.nats.stream_messages import Stored
+
+STAMP: Final = "Nats-Time-Stamp"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Fed(NamedTuple):
+    """A stored commit, when the log took it (in microseconds since 1970), and what it says.
+
+    What cannot be read has a ``fault`` in place of its commit: it is in the log, so it is in the feed.
+    """
+
+    stored_at: int
+    shard: int
+    seq: int
+    thread: str
+    body: bytes
+    hash: str
+    trace_id: str | None
+    commit: Commit | None
+    fault: Corrupt | None
+
+    @property
+    def position(self) -> Position:
+        """Where it is in the log."""
+        return Position(self.shard, self.seq)
+
+    @property
+    def time(self) -> datetime:
+        """When the log took it."""
+        return _EPOCH + timedelta(microseconds=self.stored_at)
+
+
+def fed(stored: Stored, shard: int) -> Fed:
+    """What a stream holds, as the feed gives it."""
+    when, thread = microseconds(stored.headers[STAMP]), address_of(stored.subject).thread
+    try:
+        recorded = _own(stored, shard)
+    except Corrupt as fault:
+        return Fed(when, shard, stored.seq, thread, stored.body, body_hash(stored.body), None, None, fault)
+    return Fed(when, shard, stored.seq, thread, stored.body, recorded.hash, recorded.trace_id, recorded.commit, None)
+
+
+def _own(stored: Stored, shard: int) -> Recorded:
+    recorded, owner = read(stored, shard), address_of(stored.subject)
+    if (recorded.commit.tenant, recorded.commit.thread) != owner:
+        raise Corrupt(
+            f"sequence {stored.seq} of shard {shard}: a commit of another thread stands where those of "
+            f"{owner.thread} do",
+            code="misplaced_commit",
+        )
+    return recorded
+
+
+def microseconds(stamp: str) -> int:
+    """A time as the server writes it, RFC 3339 in UTC with up to nine decimals, in microseconds since 1970."""
+    second, _, fraction = stamp.removesuffix("Z").partition(".")
+    return _second(second) * 1_000_000 + int(fraction[:6].ljust(6, "0"))
+
+
+def micros_of(moment: datetime) -> int:
+    """A moment in microseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+@lru_cache(1024)
+def _second(text: str) -> int:
+    return int(datetime.fromisoformat(text + "+00:00").timestamp())
+
+
+class Wanted:
+    """What of a tenant's commits a reader asked for; ``since`` and ``until`` are microseconds since 1970.
+
+    One that cannot be read is always wanted: nobody can say that it is not meant.
+
+    Raises:
+        Invalid: a time that cannot be one, or an end before the beginning.
+    """
+
+    __slots__ = ("_choice", "_descending", "since", "thread", "until")
+
+    def __init__(self, query: GetFeed) -> None:
+        self.thread = query.thread_id
+        self.since = micros_of(first_instant(query.since, "since")) if query.since is not None else None
+        self.until = micros_of(last_instant(query.until, "until")) if query.until is not None else None
+        if self.since is not None and self.until is not None and self.until < self.since:
+            raise Invalid("Invalid 'until': it is before 'since'.", param="until")
+        self._choice = Choice(types=frozenset(query.types), actor=query.actor)
+        self._descending = query.order == "desc"
+
+    def subject(self, shard: int, tenant: str) -> str:
+        """The subjects of a shard to look at."""
+        return f"{EVENTS}.{shard:02d}.{tenant}.{self.thread or '*'}"
+
+    def over(self, fed: Fed) -> bool:
+        """Whether what follows this, in the order asked for, is beyond the time asked for, as this is."""
+        if self._descending:
+            return self.since is not None and fed.stored_at < self.since
+        return self.until is not None and fed.stored_at > self.until
+
+    def holds(self, fed: Fed) -> bool:
+        """Whether a commit is wanted."""
+        if self.since is not None and fed.stored_at < self.since:
+            return False
+        if self.until is not None and fed.stored_at > self.until:
+            return False
+        return fed.commit is None or self._choice.takes(fed.commit)
+
+    def listens(self, fed: Fed) -> bool:
+        """Whether a commit that was heard of, whatever its thread, is wanted."""
+        if self.thread is not None and fed.thread != self.thread:
+            return False
+        return self.holds(fed)

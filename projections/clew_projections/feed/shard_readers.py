@@ -1,0 +1,163 @@
+"""A shard read forwards, as far ahead as it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import aclosing
+from typing import Final
+
+from clew_events.errors import Unavailable
+from clew_events.subjects import event_stream
+from clew_projections.feed.entry import Fed, fed
+from clew_projections.nats import replica_reads
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.replica_reads import pages
+from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_reads import PAGE
+
+MOST: Final = 1000
+"""Commits that one read asks for at most."""
+
+
+class Ahead:
+    """Commits of a shard on ``subject`` after ``seq``.
+
+    ``goal`` is the last one there was when reading began, as the stream's leader knows it: reading goes at least so
+    far, though the replica that answers may be behind. What was stored since is read too, but nothing after ``limit``.
+
+    With a limit the next page is on its way while one is taken. Close it then.
+    """
+
+    __slots__ = ("_chunk", "_coming", "_ended", "_js", "_limit", "_read", "_subject", "buffer", "goal", "seq", "shard")
+
+    def __init__(
+        self, js: JetStream, shard: int, subject: str, seq: int, goal: int, *, chunk: int, limit: int | None = None
+    ) -> None:
+        self._js = js
+        self._subject = subject
+        self._chunk = chunk
+        self._limit = limit
+        self._read = seq
+        self._coming: asyncio.Task[list[Stored]] | None = None
+        self._ended = False
+        self.shard = shard
+        self.seq = seq
+        self.goal = goal
+        self.buffer: deque[Fed] = deque()
+
+    @property
+    def left(self) -> bool:
+        """Whether there are commits up to the goal that were not taken yet."""
+        return self.seq < self.goal
+
+    @property
+    def dry(self) -> bool:
+        """Whether more has to be read before it is known what is next."""
+        return not self.buffer and not self._ended
+
+    def take(self) -> Fed:
+        """The next commit."""
+        found = self.buffer.popleft()
+        self.seq = found.seq
+        return found
+
+    async def fill(self) -> None:
+        """Have the next commits at hand, or know that there are none.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        coming, self._coming = self._coming, None
+        page = await (coming if coming is not None else self._next())
+        if not page and self._read < self.goal:
+            what = f"what {event_stream(self.shard)} had on {self._subject}"
+            raise Unavailable(f"{what} went away while it was read", code="log_changed")
+        self._read = page[-1].seq if page else self._read
+        self._ended = not page or (self._limit is not None and self._read >= self._limit)
+        if self._limit is not None and self._read < self.goal:
+            self._coming = asyncio.get_running_loop().create_task(self._next())
+        self.buffer.extend(fed(each, self.shard) for each in page if self._limit is None or each.seq <= self._limit)
+
+    async def close(self) -> None:
+        """Want nothing any more."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+    async def _next(self) -> list[Stored]:
+        last = self.goal if self._read < self.goal else await self._last_by_now()
+        stream = event_stream(self.shard)
+        return await replica_reads.page(self._js, stream, self._subject, self._read + 1, last, limit=self._chunk)
+
+    async def _last_by_now(self) -> int:
+        # Asked of the end of the stream, as a search forwards looks into every block behind this tenant's last commit.
+        if self._limit is not None:
+            return 0
+        newest = await self._js.newest_at_leader(event_stream(self.shard), self._subject, self._read)
+        return newest.seq if newest is not None else 0
+
+
+_GROWTH: Final = 4
+
+
+class Behind:
+    """Commits of a shard on ``subject`` before sequence ``seq``, the latest first; ``goal`` is the last there is."""
+
+    __slots__ = ("_goal", "_js", "_low", "_most", "_subject", "_window", "buffer", "seq", "shard")
+
+    def __init__(self, js: JetStream, shard: int, subject: str, seq: int, goal: int, *, chunk: int) -> None:
+        self._js = js
+        self._subject = subject
+        self._goal = goal
+        self._low = seq
+        self._window = self._most = chunk
+        self.shard = shard
+        self.seq = seq
+        self.buffer: deque[Fed] = deque()
+
+    @property
+    def left(self) -> bool:
+        """Whether there may be commits that were not taken yet."""
+        return bool(self.buffer) or self._low > 1
+
+    @property
+    def dry(self) -> bool:
+        """Whether more has to be read before it is known what is next."""
+        return not self.buffer and self._low > 1
+
+    def take(self) -> Fed:
+        """The next commit, which is the one before."""
+        found = self.buffer.popleft()
+        self.seq = found.seq
+        return found
+
+    async def fill(self) -> None:
+        """Have the commits before at hand, or know that there are none.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        while self.dry:
+            low = max(1, self._low - self._window)
+            kept, there = await self._piece(low)
+            self._low = low if there == len(kept) else kept[0].seq
+            fitting = self._window * self._most // max(there, 1)
+            self._window = min(self._window * _GROWTH, max(self._most, fitting))
+            self.buffer.extend(fed(stored, self.shard) for stored in reversed(kept))
+
+    async def _piece(self, low: int) -> tuple[deque[Stored], int]:
+        # The last few of a piece; of those that are further back there may be any number.
+        kept: deque[Stored] = deque(maxlen=self._most)
+        there = 0
+        stream, limit = event_stream(self.shard), min(PAGE, self._most + 1)
+        # Up to the last there is, which a replica may not have yet; but no further than one of those taken already.
+        async with aclosing(pages(self._js, stream, self._subject, low, self._goal, limit=limit)) as found:
+            async for page in found:
+                inside = [stored for stored in page if stored.seq < self._low]
+                kept.extend(inside)
+                there += len(inside)
+                if len(inside) < len(page):
+                    break
+        return kept, there

@@ -1,0 +1,45 @@
+"""Feeding the live generation, whichever that is, and only with the fold that makes its views."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+
+from clew_projections.generations.generation import Live, Side
+from clew_projections.projector.projector import Projector
+
+logger = logging.getLogger(__name__)
+
+
+async def feed(live: Live, projectors: Callable[[Side], list[Projector]], stop: asyncio.Event) -> None:
+    """Run projectors of the live side until ``stop`` is set; what is in hand is finished first.
+
+    After a switch those of the new side begin at once, and those of the old one end.
+    """
+    async with asyncio.TaskGroup() as running:
+        while not stop.is_set():
+            side, over = live.side, asyncio.Event()
+            if side.foreign:
+                logger.error(
+                    "generation %d was made by fold %d, which is not that of this version of Clew, so it is not "
+                    "projected into here; answers come from the log. Run 'clew rebuild threads' with the version that "
+                    "is to stay",
+                    side.number,
+                    side.generation.fold,
+                )
+            else:
+                for each in projectors(side):
+                    running.create_task(each.run(over))
+            await _first(stop.wait(), live.turned_from(side))
+            over.set()
+
+
+async def _first(*awaited: Coroutine[None, None, object]) -> None:
+    tasks = [asyncio.ensure_future(each) for each in awaited]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""A thread's commits as the log holds them, read from any point in either order."""

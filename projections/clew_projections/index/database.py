@@ -1,0 +1,106 @@
+"""What SQLite's errors ask for: a file that is of no use is made anew, a disk that is full is waited for."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from clew_events.errors import Corrupt, Unavailable
+from clew_projections.index.index_reader import IndexReader
+from clew_projections.index.tables import INDEX_FORMAT, create, format_of
+from clew_projections.index.writer import IndexWriter
+
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
+_NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+
+
+class Unusable(Exception):
+    """A file cannot be an index of this deployment: damaged, of another format, or of another log. Make a new one."""
+
+
+def is_damage(fault: sqlite3.Error) -> bool:
+    """Whether the file itself is at fault, so that asking again cannot help."""
+    return _primary(fault) in _DAMAGED
+
+
+def is_no_room(fault: sqlite3.Error) -> bool:
+    """Whether the disk did not take what was to be written."""
+    return _primary(fault) in _NO_ROOM
+
+
+def _primary(fault: sqlite3.Error) -> int:
+    # Extended codes carry the primary one in their lowest byte.
+    return getattr(fault, "sqlite_errorcode", 0) & 0xFF
+
+
+_LEAST_SQLITE: Final = (3, 35, 0)
+_PRAGMAS: Final = (
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA temp_store = MEMORY",
+    # Of a mapped file, a page that is gone or cannot be read ends the process; read, it is an error that heals.
+    "PRAGMA mmap_size = 0",
+)
+_MEBIBYTES: Final = {"writing": 64, "reading": 8}
+"""Pages that one connection keeps to itself, beside what the operating system keeps for all."""
+
+
+def open_for_writing(path: Path) -> IndexWriter:
+    """The writer of a file, which is made if it is not there. There must be no other writer, in any process.
+
+    Raises:
+        Corrupt: the file is no index, or one of another format (``index_format``): remove it, and it is made again.
+        Unavailable: it cannot be opened; or this Python's SQLite is too old.
+    """
+    return IndexWriter(_opened(path, "rwc", "writing"))
+
+
+def open_for_reading(path: Path) -> IndexReader:
+    """A reader of a file, for one thread at a time.
+
+    Raises:
+        Corrupt: as with :func:`open_for_writing`.
+        Unavailable: as there; and with the code ``index_not_ready``, there is no file yet.
+    """
+    return IndexReader(_opened(path, "ro", "reading"))
+
+
+def _opened(path: Path, mode: str, what: str) -> sqlite3.Connection:
+    if sqlite3.sqlite_version_info < _LEAST_SQLITE:
+        least = ".".join(map(str, _LEAST_SQLITE))
+        raise Unavailable(f"the index needs SQLite {least}, and this is {sqlite3.sqlite_version}", code="no_index")
+    if mode == "ro" and not path.exists():
+        raise Unavailable(f"the index {path.name} is not there yet", code="index_not_ready")
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+        )
+        for pragma in (*_PRAGMAS, f"PRAGMA cache_size = -{_MEBIBYTES[what] * 1024}"):
+            connection.execute(pragma)
+        _hold_format(connection, path, writing=mode != "ro")
+    except BaseException as fault:
+        if connection is not None:
+            connection.close()
+        if isinstance(fault, sqlite3.OperationalError):
+            raise Unavailable(f"the index {path.name} cannot be opened: {fault}", code="index_not_ready") from fault
+        if isinstance(fault, sqlite3.DatabaseError):
+            raise Corrupt(f"{path.name} is no index: {fault}", code="unreadable_index") from fault
+        raise
+    return connection
+
+
+def _hold_format(connection: sqlite3.Connection, path: Path, *, writing: bool) -> None:
+    found = format_of(connection)
+    if found == 0:
+        if not writing:
+            raise Unavailable(f"the index {path.name} is not there yet", code="index_not_ready")
+        connection.execute("PRAGMA journal_mode = WAL")
+        create(connection)
+    elif found != INDEX_FORMAT:
+        raise Corrupt(
+            f"the index {path.name} has format {found}, and this Clew has {INDEX_FORMAT}", code="index_format"
+        )
+    if writing:
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")

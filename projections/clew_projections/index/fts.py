@@ -1,0 +1,141 @@
+"""The messages' texts, and the full-text index over them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import groupby
+from typing import Final
+from zlib import crc32
+
+from clew_events.content import Message, Text
+from clew_projections.index.rows import micros
+from clew_projections.index.tokenizer import words_in
+from clew_projections.views import MessageView
+
+_START: Final = micros(datetime.fromisoformat("2010-01-01T00:00:00Z"))
+_SPAN: Final = 2**50
+_SLOTS: Final = 2**13
+_OF_A_THREAD: Final = 2**7
+_CROWD: Final = 2**20
+_KNOWN: Final = 100_000
+TURN: Final = 2**63 - 1
+"""The full-text index counts messages backwards, from here: what it reads first is the newest."""
+_PUT: Final = "INSERT INTO words (rowid, said) VALUES (?, ?)"
+_TAKE: Final = "INSERT INTO words (words, rowid, said) VALUES ('delete', ?, ?)"
+
+
+def filed(tenant: int, word: str) -> str:
+    """A tenant's word as the full-text index has it."""
+    return f"{tenant}x{word}"
+
+
+def place_of(thread: int) -> str:
+    """The word under which all messages of a thread are filed beside their own."""
+    return f"h{thread}"
+
+
+def text_of(message: Message | MessageView) -> str:
+    """All that a message says in text, its parts one a line."""
+    return "\n".join(part.text for part in message.content if isinstance(part, Text))
+
+
+def slot(at: datetime, thread: str, index: int) -> int:
+    """Where a message belongs among all: by time, then in an order that is the same in every index.
+
+    Of each microsecond between 2010 and 2045 there are 8192 places: 64 threads with 128 messages each. Who finds
+    theirs taken, which takes two threads in one microsecond with one checksum, goes to the next that is free.
+    """
+    time = min(max(micros(at) - _START, 0), _SPAN - 1)
+    return time * _SLOTS + crc32(thread.encode()) % (_SLOTS // _OF_A_THREAD) * _OF_A_THREAD + index % _OF_A_THREAD
+
+
+class Texts:
+    """Puts texts in and takes them out again. The full-text index follows in :meth:`write`, in the order it likes."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._waiting: list[tuple[int, str, str]] = []
+        self._new: set[str] = set()
+        self._gone: set[str] = set()
+        self._known: set[str] = set()
+
+    def add(self, tenant: int, thread: int, near: int, message: Message) -> None:
+        """Put a message in at its slot, or after it. One without any text is left out."""
+        text = text_of(message)
+        if not text or text.isspace():
+            return
+        put, row = (
+            "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
+            (thread, message.ordinal, message.role, message.id, text),
+        )
+        no = near
+        try:
+            self._connection.execute(put, (no, *row))
+        except sqlite3.IntegrityError:
+            no = self._free(near)
+            self._connection.execute(put, (no, *row))
+        words = _filed(tenant, text)
+        self._new |= words
+        self._waiting.append((TURN - no, _PUT, _said(words, thread)))
+
+    def remove(self, tenant: int, thread: int, ordinal: int | None = None) -> None:
+        """Take a message of a thread out, or all of them."""
+        which, values = (
+            ("thread = ?", (thread,)) if ordinal is None else ("thread = ? AND ordinal = ?", (thread, ordinal))
+        )
+        for no, text in self._connection.execute(f"SELECT no, text FROM message WHERE {which}", values):
+            words = _filed(tenant, text)
+            self._gone |= words
+            self._waiting.append((TURN - no, _TAKE, _said(words, thread)))
+        self._connection.execute(f"DELETE FROM message WHERE {which}", values)
+
+    def write(self) -> None:
+        """Bring the full-text index up to date. FTS5 flushes at every step down, hence the order."""
+        if not self._waiting:
+            return
+        # What is put in and taken out again has one number, and that order: sorting keeps it.
+        self._waiting.sort(key=lambda each: each[0])
+        for what, same in groupby(self._waiting, lambda each: each[1]):
+            self._connection.executemany(what, [(no, said) for no, _, said in same])
+        self._waiting.clear()
+        new = self._new - self._known
+        self._connection.executemany("INSERT OR IGNORE INTO vocabulary VALUES (?)", ((word,) for word in new))
+        if len(self._known) > _KNOWN:
+            self._known.clear()
+        self._known |= new
+        if self._gone:
+            self._forget_unused()
+        self._new.clear()
+
+    def forget(self) -> None:
+        """Forget what was not written, for the transaction was rolled back."""
+        for each in (self._new, self._gone, self._known):
+            each.clear()
+        self._waiting.clear()
+
+    def _forget_unused(self) -> None:
+        """Take words out of the vocabulary that no message has any more."""
+        for word in self._gone:
+            used = self._connection.execute("SELECT 1 FROM words WHERE words MATCH ? LIMIT 1", (f'"{word}"',))
+            if used.fetchone() is None:
+                self._connection.execute("DELETE FROM vocabulary WHERE word = ?", (word,))
+                self._known.discard(word)
+        self._gone.clear()
+
+    def _free(self, near: int) -> int:
+        taken = self._connection.execute("SELECT 1 FROM message WHERE no = ?", (near,)).fetchone()
+        while taken is not None:
+            crowd = "SELECT max(no) FROM message WHERE no BETWEEN ? AND ?"
+            near = self._connection.execute(crowd, (near, near + _CROWD)).fetchone()[0] + 1
+            taken = self._connection.execute("SELECT 1 FROM message WHERE no = ?", (near,)).fetchone()
+        return near
+
+
+def _filed(tenant: int, text: str) -> set[str]:
+    return {f"{tenant}x{word}" for word in words_in(text)}
+
+
+def _said(words: Iterable[str], thread: int) -> str:
+    return f"{place_of(thread)} {' '.join(words)}"

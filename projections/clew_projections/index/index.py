@@ -1,0 +1,207 @@
+"""The index for an event loop: questions are answered in threads, each with a reader of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+from clew_events.errors import Corrupt, Unavailable
+from clew_events.list_query import ListThreads
+from clew_events.list_reply import ThreadList
+from clew_projections.index.database import open_for_reading
+from clew_projections.index.index_folder import Folder, Pointer
+from clew_projections.index.index_reader import IndexReader
+from clew_projections.index.json_list import WrittenList
+from clew_projections.index.notes import notes
+
+T = TypeVar("T")
+THREADS: Final = 4
+PATIENCE: Final = 5.0
+"""Seconds that a question waits for the index to come to where it should be, unless it says otherwise."""
+_SOON: Final = 0.002
+_LATER: Final = 0.05
+
+
+class Index:
+    """The file at a path, which somebody else writes. A context manager, or :meth:`close` it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="index")
+        self._mine = threading.local()
+        self._readers: list[IndexReader] = []
+        self._opening = threading.Lock()
+
+    async def list(self, tenant: str, query: ListThreads) -> ThreadList:
+        """A page of a tenant's threads, to be looked into; raises what :meth:`page` raises."""
+        return (await self.page(tenant, query)).read()
+
+    async def page(self, tenant: str, query: ListThreads) -> WrittenList:
+        """A page of a tenant's threads, as the index is; see :meth:`IndexReader.page`. ``at_least`` is not waited for.
+
+        Raises:
+            Unavailable: there is no index yet, or it cannot be read for now.
+        """
+        return await self._ask(lambda reader: reader.page(tenant, query))
+
+    async def marks(self) -> dict[int, int]:
+        """By shard, the sequence up to which everything is in the index."""
+        return await self._ask(lambda reader: reader.marks())
+
+    async def reached(self, shard: int, seq: int, patience: float = PATIENCE) -> None:
+        """Return once everything of a shard up to a sequence is in the index.
+
+        Raises:
+            Unavailable: it is not after ``patience`` seconds (``index_behind``), or there is no index.
+        """
+        loop = asyncio.get_running_loop()
+        until, pause = loop.time() + patience, _SOON
+        while (come := (await self.marks()).get(shard, 0)) < seq:
+            if (left := until - loop.time()) <= 0:
+                raise Unavailable(
+                    f"the index has come to {shard}-{come}, and 'at_least' is {shard}-{seq}: ask again later",
+                    code="index_behind",
+                    param="at_least",
+                )
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 2, _LATER)
+
+    def close(self) -> None:
+        """Close the file once the questions that were asked are answered."""
+        self._threads.shutdown()
+        for reader in self._readers:
+            reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def _ask(self, question: Callable[[IndexReader], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: question(self._reader()))
+        except RuntimeError as fault:
+            if self._threads._shutdown:  # noqa: SLF001 - it has no other way to tell
+                raise Unavailable("the index is closed", code="index_not_ready") from fault
+            raise
+
+    def _reader(self) -> IndexReader:
+        reader: IndexReader | None = getattr(self._mine, "reader", None)
+        if reader is None:
+            reader = self._mine.reader = open_for_reading(self.path)
+            with self._opening:
+                self._readers.append(reader)
+        return reader
+
+
+SLICE: Final = 0.25
+"""Seconds to wait for a generation to get somewhere before looking whether it is still the one."""
+
+
+class CurrentIndex:
+    """Asks the current generation of a machine's index. Somebody else feeds it: see :mod:`.feeding`."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._index: Index | None = None
+        self._file: tuple[int, int] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def list(self, tenant: str, query: ListThreads) -> ThreadList:
+        """A page of a tenant's threads, to be looked into; raises what :meth:`page` raises."""
+        return (await self.page(tenant, query)).read()
+
+    async def page(self, tenant: str, query: ListThreads) -> WrittenList:
+        """A page of a tenant's threads; see :meth:`Index.page`. ``at_least`` is not waited for.
+
+        Raises:
+            Invalid: the question is none, or takes too long.
+            Unavailable: the index is not there, or being built: ask again later. The message says how far it is.
+        """
+        return await self._ask(lambda index: index.page(tenant, query))
+
+    async def marks(self) -> dict[int, int]:
+        """By shard, the sequence up to which everything is in the index.
+
+        Raises:
+            Unavailable: as :meth:`list` does.
+        """
+        return await self._ask(lambda index: index.marks())
+
+    async def reached(self, shard: int, seq: int, patience: float = PATIENCE) -> None:
+        """Return once everything of a shard up to a sequence is in the index.
+
+        Raises:
+            Unavailable: it is not after ``patience`` seconds (``index_behind``); or as :meth:`list` does.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience
+        while True:
+            waiting = max(0.0, min(until - loop.time(), SLICE))
+            try:
+                return await self._ask(partial(Index.reached, shard=shard, seq=seq, patience=waiting))
+            except Unavailable as fault:
+                if fault.code != "index_behind" or loop.time() >= until:
+                    raise
+
+    async def close(self) -> None:
+        """Close what is open, after the questions that were asked are answered."""
+        self._leave()
+        await asyncio.gather(*self._closing)
+
+    async def _ask(self, question: Callable[[Index], Awaitable[T]]) -> T:
+        index, pointer = self._asked()
+        try:
+            return await question(index)
+        except Unavailable:
+            if self._index is index:
+                raise
+        except Corrupt as fault:
+            # Not for whoever asks to worry about: its feeder makes another.
+            self._folder.suspect(pointer.generation)
+            raise _built(None) from fault
+        index, _ = self._asked()
+        return await question(index)
+
+    def _asked(self) -> tuple[Index, Pointer]:
+        pointer = self._folder.pointer()
+        if pointer is None:
+            raise _built(None)
+        path = self._folder.file(pointer.generation)
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            raise _built(0.0) from None
+        if not pointer.ready:
+            raise _built(_progress(path, pointer))
+        file = (found.st_dev, found.st_ino)
+        if self._index is None or file != self._file:
+            self._leave()
+            self._index, self._file = Index(path), file
+        return self._index, pointer
+
+    def _leave(self) -> None:
+        index, self._index = self._index, None
+        if index is not None:
+            closing = asyncio.create_task(asyncio.to_thread(index.close))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+
+def _progress(path: Path, pointer: Pointer) -> float:
+    reached = {str(place.shard): place.seq for place in notes(path).places}
+    whole = sum(pointer.goal.values())
+    return sum(min(reached.get(shard, 0), seq) for shard, seq in pointer.goal.items()) / max(whole, 1)
+
+
+def _built(progress: float | None) -> Unavailable:
+    how_far = "" if progress is None else f", {progress:.0%} so far"
+    return Unavailable(
+        f"the index of threads is being built on this machine{how_far}: ask again later", code="index_building"
+    )

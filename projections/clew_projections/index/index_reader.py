@@ -1,0 +1,179 @@
+"""Answering a question for a list of threads, all of it from one moment of the index."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from msgspec import Raw
+
+from clew_events.errors import Corrupt, Invalid, Unavailable
+from clew_events.ids import is_thread_id
+from clew_events.list_query import ListThreads
+from clew_events.list_reply import Freshness, ThreadList
+from clew_projections.index import page_cursor
+from clew_projections.index.conditions import TRUE, Conditions, Driving
+from clew_projections.index.counts import Counting
+from clew_projections.index.json_list import WrittenList, with_excerpt
+from clew_projections.index.page_cursor import Place
+from clew_projections.index.rows import moment
+from clew_projections.index.scan import Found, Meant, Page, scanned
+from clew_projections.index.search import Hit, Search
+from clew_projections.index.tokenizer import Wanted, wanted_in
+
+PATIENCE: Final = 5.0
+"""Seconds after which a question is given up that makes the index look at too many threads."""
+_STEPS: Final = 20_000
+_FRESH: Final = "SELECT shard, seq, (SELECT at FROM newest) FROM mark ORDER BY shard"
+
+
+class IndexReader:
+    """Reads one file, for one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._until = 0.0
+        connection.set_progress_handler(self._is_late, _STEPS)
+
+    def marks(self) -> dict[int, int]:
+        """By shard, the sequence up to which everything is in the index.
+
+        Raises:
+            Unavailable: the file cannot be read for now.
+            Corrupt: the file is damaged.
+        """
+        with self._moment():
+            return self._marks()
+
+    def list(self, tenant: str, query: ListThreads) -> ThreadList:
+        """A page of a tenant's threads, to be looked into; raises what :meth:`page` raises."""
+        return self.page(tenant, query).read()
+
+    def page(self, tenant: str, query: ListThreads) -> WrittenList:
+        """A page of a tenant's threads, as it goes out.
+
+        Raises:
+            Invalid: a cursor is not one of this question; too many words begin as one should
+                (``beginning_too_short``); or the question takes too long (``question_too_large``).
+            Unavailable: the file cannot be read for now.
+            Corrupt: the file is damaged.
+        """
+        _hold_order(query)
+        wanted = wanted_in(query.search) if query.search is not None else None
+        with self._moment():
+            return self._answer(tenant, query, wanted)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _answer(self, tenant: str, query: ListThreads, wanted: Wanted | None) -> WrittenList:
+        found = self._connection.execute("SELECT no, threads FROM tenant WHERE name = ?", (tenant,)).fetchone()
+        owner, threads = found if found is not None else (0, 0)
+        conditions = Conditions(self._connection, owner)
+        span = Page(self._place(owner, query, "after"), self._place(owner, query, "before"))
+        meant = Meant(owner, threads, TRUE, None)
+        if query.where is not None:
+            candidates = Driving(self._connection, conditions).candidates(query.where)
+            meant = Meant(owner, threads, conditions.sql(query.where), candidates)
+        search = None if wanted is None else Search(self._connection, wanted, meant)
+        page: list[Found] | list[Hit]
+        if search is None:
+            page = scanned(self._connection, query, meant, span)
+        else:
+            page = list(itertools.islice(search.found(query, span), query.limit + 1))
+        count, facets = None, None
+        if query.count or query.facets:
+            counting = Counting(self._connection, conditions, meant)
+            everything = query.where is None and search is None
+            count, facets = counting.answer(search, everything=everything, count=query.count, facets=query.facets)
+        shown, more = page[: query.limit], len(page) > query.limit
+        return WrittenList(
+            data=tuple(map(_written, shown)),
+            first_id=shown[0].id if shown else None,
+            last_id=shown[-1].id if shown else None,
+            has_more=more,
+            next=page_cursor.written(query, _place_of(shown[-1])) if more else None,
+            fresh=self._freshness(),
+            count=count,
+            facets=facets,
+        )
+
+    def _place(self, tenant: int, query: ListThreads, param: str) -> Place | None:
+        text: str | None = getattr(query, param)
+        if text is None:
+            return None
+        if not is_thread_id(text):
+            return page_cursor.read(query, param, text)
+        if query.ordered_by != "created":
+            raise Invalid(
+                f"Invalid '{param}': a thread is no lasting place in the order by '{query.ordered_by}', for it moves. "
+                "Take 'next' from the answer before.",
+                code="invalid_cursor",
+                param=param,
+            )
+        asked = "SELECT created FROM thread WHERE tenant = ? AND id = ?"
+        found = self._connection.execute(asked, (tenant, text)).fetchone()
+        if found is None:
+            raise Invalid(f"Invalid '{param}': no thread found with id '{text}'.", code="invalid_cursor", param=param)
+        return Place(found[0], text)
+
+    def _freshness(self) -> Freshness:
+        rows = self._connection.execute(_FRESH).fetchall()
+        if not rows:
+            return Freshness(position="", at=None)
+        at = rows[0][2]
+        return Freshness(position=",".join([f"{shard}-{seq}" for shard, seq, _ in rows]), at=at and moment(at))
+
+    def _marks(self) -> dict[int, int]:
+        return dict(self._connection.execute("SELECT shard, seq FROM mark"))
+
+    @contextmanager
+    def _moment(self) -> Iterator[None]:
+        """A block in which the index stands still, and which does not last too long."""
+        self._until = time.monotonic() + PATIENCE
+        try:
+            self._connection.execute("BEGIN")
+            yield
+        except sqlite3.OperationalError as fault:
+            if self._is_late():
+                raise Invalid(
+                    f"Invalid 'where': the question makes the index look at too many threads for {PATIENCE:.0f} s. "
+                    "Narrow it down by what few threads have, or by time.",
+                    code="question_too_large",
+                    param="where",
+                ) from fault
+            raise Unavailable(f"the index cannot be read: {fault}", code="index_unavailable") from fault
+        except sqlite3.DatabaseError as fault:
+            raise Corrupt(
+                f"the index is damaged: {fault}. It is made again from the log.", code="unreadable_index"
+            ) from fault
+        finally:
+            self._until = float("inf")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._until
+
+
+def _hold_order(query: ListThreads) -> None:
+    if (query.search is not None) == (query.ordered_by == "match"):
+        return
+    if query.search is None:
+        why = "'match' is the order of a search, and there is no 'search'"
+    else:
+        why = f"a search is ordered by 'match', not by '{query.ordered_by}'"
+    raise Invalid(f"Invalid 'order_by': {why}.", param="order_by")
+
+
+def _written(found: Found | Hit) -> Raw:
+    return Raw(found.shown) if isinstance(found, Found) else with_excerpt(found.shown, found.excerpt)
+
+
+def _place_of(found: Found | Hit) -> Place:
+    return Place(found.time if isinstance(found, Found) else found.message, found.id)

@@ -1,0 +1,245 @@
+"""Searching: threads by their newest message that has all words, read off the full-text index from the newest on."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from clew_events.content import Role
+from clew_events.errors import Invalid
+from clew_events.list_query import ListThreads
+from clew_events.list_reply import Excerpt, Piece
+from clew_projections.index.fts import TURN, filed, place_of
+from clew_projections.index.scan import Meant, Page, sample
+from clew_projections.index.tokenizer import Part, Wanted, parts
+
+FEW: Final = 300
+"""So many threads are rather asked one by one whether they have the words."""
+ENDINGS: Final = 100
+"""How many words a beginning may stand for."""
+
+_COLUMNS: Final = "t.no, t.id, t.shown, m.no, m.id, m.role, m.text"
+_HIT: Final = f"SELECT {_COLUMNS} FROM message m CROSS JOIN thread t ON t.no = m.thread WHERE m.no = ?"
+_LAST: Final = "\U0010ffff"
+
+
+class Hit(NamedTuple):
+    """A thread that was found, what is shown of it, and the message that decides its place."""
+
+    no: int
+    id: str
+    shown: bytes
+    message: int
+    excerpt: Excerpt
+
+
+class Search:
+    """The threads meant that have some words."""
+
+    def __init__(self, connection: sqlite3.Connection, wanted: Wanted, meant: Meant) -> None:
+        """Raises ``Invalid`` if too many words begin as one of the beginnings does."""
+        self._connection = connection
+        self._wanted = wanted
+        self._meant = meant
+        self._expression = self._expressed()
+
+    def found(self, query: ListThreads, page: Page) -> Iterator[Hit]:
+        """The threads of a page and all that follow, as they are asked for."""
+        if not self._expression or self._meant.none:
+            return
+        candidates = self._meant.candidates
+        if candidates is not None and candidates.threads <= FEW:
+            yield from self._among_few(query, page)
+        else:
+            yield from self._among_all(query, page)
+
+    def sample(self, most: int) -> tuple[list[int], bool]:
+        """The numbers of threads found in at most so many messages, and whether that is all there are."""
+        if not self._expression or self._meant.none:
+            return [], True
+        candidates = self._meant.candidates
+        if candidates is not None and candidates.threads <= FEW:
+            numbers = sample(self._connection, self._meant, FEW + 1)
+            return [no for no in numbers if self._best(no, "desc") is not None], True
+        seen: dict[int, None] = {}
+        for looked, (no,) in enumerate(self._connection.execute(*self._stream("t.no", "desc", (0, TURN)))):
+            if looked == most:
+                return list(seen), False
+            seen[no] = None
+        return list(seen), True
+
+    def _expressed(self) -> str:
+        """What is wanted, as FTS5 takes it; nothing if no message can have it."""
+        tenant = self._meant.tenant
+        parts = [f'"{filed(tenant, word)}"' for word in self._wanted.words]
+        for beginning in self._wanted.beginnings:
+            endings = self._endings(beginning)
+            if not endings:
+                return ""
+            parts.append("(" + " OR ".join(f'"{word}"' for word in endings) + ")")
+        return " AND ".join(parts)
+
+    def _endings(self, beginning: str) -> list[str]:
+        # FTS5 would gather all messages with such a word before it gave the first one, however many there are.
+        whole = filed(self._meant.tenant, beginning)
+        found = self._connection.execute(
+            "SELECT word FROM vocabulary WHERE word >= ? AND word < ? LIMIT ?", (whole, whole + _LAST, ENDINGS + 1)
+        ).fetchall()
+        if len(found) > ENDINGS:
+            raise Invalid(
+                f"Invalid 'search': more than {ENDINGS} words begin with '{beginning}'. Write more of the word.",
+                code="beginning_too_short",
+                param="search",
+            )
+        return [word for (word,) in found]
+
+    def _among_few(self, query: ListThreads, page: Page) -> Iterator[Hit]:
+        numbers = sample(self._connection, self._meant, FEW + 1)
+        best = {no: message for no in numbers if (message := self._best(no, query.order)) is not None}
+        low, high = _limits(query, page)
+        ordered = sorted(best.items(), key=lambda each: each[1], reverse=query.order == "desc")
+        for _, message in ordered:
+            if low <= message <= high:
+                yield self._hit(self._connection.execute(_HIT, (message,)).fetchone())
+
+    def _among_all(self, query: ListThreads, page: Page) -> Iterator[Hit]:
+        seen: set[int] = set()
+        for row in self._connection.execute(*self._stream(_COLUMNS, query.order, _limits(query, page))):
+            no, message = row[0], row[3]
+            if no in seen:
+                continue
+            seen.add(no)
+            # A thread with a match beyond where the page begins was on an earlier one.
+            if page.after is None or self._is_first(no, message, query.order):
+                yield self._hit(row)
+
+    def _hit(self, row: tuple[int, str, bytes, int, str, Role, str]) -> Hit:
+        no, thread, shown, message, name, role, text = row
+        return Hit(no, thread, shown, message, excerpt_of(name, role, text, self._wanted))
+
+    def _stream(self, columns: str, order: str, limits: tuple[int, int]) -> tuple[str, tuple[object, ...]]:
+        meant = self._meant
+        low, high = limits
+        text = (
+            f"SELECT {columns} FROM words CROSS JOIN message m ON m.no = {TURN} - words.rowid "
+            "CROSS JOIN thread t ON t.no = m.thread WHERE words MATCH ? AND words.rowid BETWEEN ? AND ? "
+            f"AND t.tenant = ? AND t.deleted = 0 AND {meant.held.text} ORDER BY words.rowid {_turned(order)}"
+        )
+        return text, (self._expression, TURN - high, TURN - low, meant.tenant, *meant.held.values)
+
+    def _best(self, thread: int, order: str) -> int | None:
+        """The message by which a thread is found first."""
+        # Not by ORDER BY: FTS5 walks a long list of messages backwards at many times the price.
+        first = "min" if order == "desc" else "max"
+        asked = f"SELECT {first}(+rowid) FROM words WHERE words MATCH ?"
+        best: int | None = self._connection.execute(asked, (self._of_thread(thread),)).fetchone()[0]
+        return None if best is None else TURN - best
+
+    def _is_first(self, thread: int, message: int, order: str) -> bool:
+        """Whether there is no message before this one by which a thread is found."""
+        beyond = "<" if order == "desc" else ">"
+        asked = f"SELECT 1 FROM words WHERE words MATCH ? AND rowid {beyond} ? LIMIT 1"
+        return self._connection.execute(asked, (self._of_thread(thread), TURN - message)).fetchone() is None
+
+    def _of_thread(self, thread: int) -> str:
+        return f'"{place_of(thread)}" AND {self._expression}'
+
+
+def _turned(order: str) -> str:
+    return "asc" if order == "desc" else "desc"
+
+
+def _limits(query: ListThreads, page: Page) -> tuple[int, int]:
+    """The first and the last number that a message of a page may have."""
+    low, high = (page.before, page.after) if query.order == "desc" else (page.after, page.before)
+    return (low.key + 1 if low is not None else 0, high.key - 1 if high is not None else TURN)
+
+
+WORDS: Final = 24
+"""How many words an excerpt has at most."""
+_BEFORE: Final = 6
+_FURTHER: Final = 2_000
+"""How many words after the first match are looked at for a place where more of them stand together."""
+_MOST: Final = 600
+"""The greatest length of an excerpt in characters, for words may be of any length."""
+_MORE: Final = "…"
+
+
+def excerpt_of(message_id: str, role: Role, text: str, wanted: Wanted) -> Excerpt:
+    """At most 24 words of a message, where most of what is wanted stands together; the first such place."""
+    words, hits = _looked_at(text, wanted)
+    first = _best(hits)
+    last = max((at for at, _, _ in hits if at < first + WORDS), default=first)
+    begin = max(0, first - _BEFORE, min(first, last - WORDS + 1))
+    end = min(len(words), begin + WORDS)
+    start = words[begin].start if begin else 0
+    stop = words[end - 1].end if end < len(words) else len(text)
+    pieces = [Piece(_MORE)] if begin else []
+    left, at = _MOST, start
+    for hit in (part for place, part, _ in hits if begin <= place < end):
+        if hit.end <= at or left <= 0:
+            continue
+        from_here = max(at, hit.start)
+        left = _put(pieces, text[at:from_here], left, match=False)
+        left = _put(pieces, text[from_here : hit.end], left, match=True)
+        at = hit.end
+    _put(pieces, text[at:stop] + (_MORE if end < len(words) else ""), left, match=False)
+    return Excerpt(message_id=message_id, role=role, pieces=_joined(pieces))
+
+
+def _looked_at(text: str, wanted: Wanted) -> tuple[list[Part], list[tuple[int, Part, str]]]:
+    """The words of a text as far as they matter, and which of them are wanted: where, which, and for what."""
+    words: list[Part] = []
+    hits: list[tuple[int, Part, str]] = []
+    every, different = frozenset(wanted.words), len(wanted.words) + len(wanted.beginnings)
+    enough = sys.maxsize
+    for part in parts(text):
+        if not words or part.start > words[-1].start:
+            words.append(part)
+        at = len(words) - 1
+        if at > enough:
+            break
+        what = part.word if part.word in every else _begun(part.word, wanted.beginnings)
+        if what is None:
+            continue
+        hits.append((at, part, what))
+        near = {each for place, _, each in hits[-3 * WORDS :] if place > at - WORDS}
+        enough = min(enough, at + (WORDS if len(near) == different else _FURTHER))
+    return words, hits
+
+
+def _begun(word: str, beginnings: tuple[str, ...]) -> str | None:
+    return next((each + "*" for each in beginnings if word.startswith(each)), None)
+
+
+def _best(hits: list[tuple[int, Part, str]]) -> int:
+    """The word at which the best place begins."""
+    best, most = 0, 0
+    for index, (at, _, _) in enumerate(hits):
+        near = set()
+        for place, _, what in hits[index:]:
+            if place >= at + WORDS:
+                break
+            near.add(what)
+        if len(near) > most:
+            best, most = at, len(near)
+    return best
+
+
+def _put(pieces: list[Piece], text: str, left: int, *, match: bool) -> int:
+    if text and left > 0:
+        pieces.append(Piece(text if len(text) <= left else text[:left] + _MORE, match))
+    return left - len(text)
+
+
+def _joined(pieces: list[Piece]) -> tuple[Piece, ...]:
+    """Neighbours of one kind as one piece."""
+    joined: list[Piece] = []
+    for piece in pieces:
+        if joined and joined[-1].match == piece.match:
+            joined[-1] = Piece(joined[-1].text + piece.text, piece.match)
+        else:
+            joined.append(piece)
+    return tuple(joined)

@@ -1,0 +1,195 @@
+"""Writing the index: commits in the order of each thread, a batch to a transaction, the marks along with them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from clew_events.commit import Recorded
+from clew_events.content import Metadata
+from clew_events.errors import Corrupt, Unavailable
+from clew_events.events import MessageAdded, MessageDeleted
+from clew_events.ids import ordinal_of
+from clew_projections.apply import advance
+from clew_projections.index import rows
+from clew_projections.index.fts import Texts, slot
+from clew_projections.index.rows import Row, micros
+from clew_projections.index.terms import CREATED_BY, UPDATED_BY, Terms, actor_key
+from clew_projections.views import ThreadView, absent
+
+_FIND: Final = f"SELECT {rows.COLUMNS} FROM thread WHERE tenant = ? AND id = ?"
+_NEXT: Final = "SELECT coalesce(max(no), 0) + 1 FROM thread"
+_PUT: Final = f"INSERT OR REPLACE INTO thread VALUES ({', '.join('?' * len(Row._fields))})"
+_CHANGE: Final = (
+    "UPDATE thread SET deleted = ?, seq = ?, n = ?, hash = ?, updated = ?, updated_by = ?, messages = ?, "
+    "last_ordinal = ?, shown = ? WHERE no = ?"
+)
+
+
+class IndexWriter:
+    """The one writer of a file, for one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._terms = Terms(connection)
+        self._texts = Texts(connection)
+        self._pairs_put: list[tuple[int, int, int, int, int]] = []
+        self._next: int | None = None
+
+    def marks(self) -> dict[int, int]:
+        """By shard, the sequence up to which everything is in the index. What is not named was never begun."""
+        return dict(self._connection.execute("SELECT shard, seq FROM mark"))
+
+    def apply(self, commits: Sequence[Recorded], marks: Mapping[int, int]) -> None:
+        """Take in commits, each thread's in order, and how far that brings each shard: all of it or nothing.
+
+        Commits that the index holds already change nothing.
+
+        Raises:
+            Corrupt: a commit does not continue its thread, and nothing is skipped; or the file is damaged
+                (``unreadable_index``).
+            Unavailable: the file cannot be written, as when the disk is full. The same may be tried again.
+        """
+        threads: dict[tuple[str, str], list[Recorded]] = {}
+        for each in commits:
+            threads.setdefault((each.commit.tenant, each.commit.thread), []).append(each)
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for (tenant, thread), new in threads.items():
+                self._continue(tenant, thread, new)
+            self._connection.executemany("INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?, ?)", self._pairs_put)
+            self._pairs_put.clear()
+            self._texts.write()
+            self._terms.write()
+            self._mark(commits, marks)
+            self._connection.execute("COMMIT")
+        except BaseException as fault:
+            self._undo()
+            if isinstance(fault, sqlite3.OperationalError):
+                raise Unavailable(f"the index cannot be written: {fault}", code="index_unavailable") from fault
+            if isinstance(fault, sqlite3.DatabaseError):
+                raise Corrupt(f"the index is damaged: {fault}", code="unreadable_index") from fault
+            raise
+
+    def leave_out(self, tenant: str, thread: str) -> None:
+        """Take a thread out as if it had never been there; its commits, from the first on, would bring it back.
+
+        Raises:
+            Unavailable: the file cannot be written.
+        """
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            found = self._connection.execute(_FIND, (self._terms.tenant(tenant), thread)).fetchone()
+            if found is not None:
+                row = Row._make(found)
+                self._relate(row, rows.view_of(row, tenant), row._replace(deleted=1), absent(tenant, thread))
+                self._texts.remove(row.tenant, row.no)
+                self._connection.execute("DELETE FROM thread WHERE no = ?", (row.no,))
+            self._texts.write()
+            self._terms.write()
+            self._connection.execute("COMMIT")
+        except BaseException as fault:
+            self._undo()
+            if isinstance(fault, sqlite3.OperationalError):
+                raise Unavailable(f"the index cannot be written: {fault}", code="index_unavailable") from fault
+            if isinstance(fault, sqlite3.DatabaseError):
+                raise Corrupt(f"the index is damaged: {fault}", code="unreadable_index") from fault
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _continue(self, tenant: str, thread: str, commits: Sequence[Recorded]) -> None:
+        owner = self._terms.tenant(tenant)
+        found = self._connection.execute(_FIND, (owner, thread)).fetchone()
+        row = Row._make(found) if found is not None else None
+        before = rows.view_of(row, tenant) if row is not None else absent(tenant, thread)
+        new = [each for each in commits if each.commit.n > before.n]
+        if not new:
+            return
+        after = before
+        known: list[Recorded] = []
+        for each in new:
+            if each.commit.n > after.n:
+                after = advance(after, each)
+                known.append(each)
+        no = row.no if row is not None else self._new_number()
+        created_by = row.created_by if row is not None else known[0].commit.actor
+        written = rows.row_of(no, owner, after, created_by, known[-1].commit.actor)
+        self._put(row, written)
+        self._relate(row, before, written, after)
+        self._say(written, known)
+
+    def _new_number(self) -> int:
+        no = self._next if self._next is not None else int(self._connection.execute(_NEXT).fetchone()[0])
+        self._next = no + 1
+        return no
+
+    def _put(self, before: Row | None, after: Row) -> None:
+        if before is None:
+            self._connection.execute(_PUT, after)
+            return
+        changed = (
+            after.deleted, after.seq, after.n, after.hash, after.updated, after.updated_by, after.messages,
+            after.last_ordinal, after.shown, after.no,
+        )  # fmt: skip
+        self._connection.execute(_CHANGE, changed)
+
+    def _relate(self, row: Row | None, before: ThreadView, written: Row, after: ThreadView) -> None:
+        """Bring the pairs of a thread from what they are to what they should be."""
+        was = self._pairs(row, before.metadata) if row is not None and not row.deleted else {}
+        now = self._pairs(written, after.metadata) if not written.deleted else {}
+        self._terms.count_thread(written.tenant, bool(now) - bool(was))
+        no, run = written.no, self._connection.execute
+        for key, term in was.items():
+            if now.get(key) != term:
+                self._terms.count(key, term, -1)
+        if not now:
+            run("DELETE FROM pair WHERE thread = ?", (no,))
+            return
+        for key in was.keys() - now.keys():
+            run("DELETE FROM pair WHERE thread = ? AND key = ?", (no, key))
+        if was and row is not None and row.updated != written.updated:
+            run("UPDATE pair SET updated = ? WHERE thread = ?", (written.updated, no))
+        for key, term in now.items():
+            if was.get(key) != term:
+                self._terms.count(key, term, 1)
+                self._pairs_put.append((no, key, term, written.created, written.updated))
+
+    def _pairs(self, row: Row, metadata: Metadata) -> dict[int, int]:
+        named = {self._terms.key(row.tenant, name): value for name, value in metadata.items()}
+        named[actor_key(row.tenant, CREATED_BY)] = row.created_by
+        named[actor_key(row.tenant, UPDATED_BY)] = row.updated_by
+        return {key: self._terms.term(key, value) for key, value in named.items()}
+
+    def _say(self, row: Row, commits: Sequence[Recorded]) -> None:
+        """Put in what some commits of a thread say, and take out what they delete."""
+        if row.deleted:
+            self._texts.remove(row.tenant, row.no)
+            return
+        for each in commits:
+            for index, event in enumerate(each.commit.events):
+                match event:
+                    case MessageAdded():
+                        self._texts.add(row.tenant, row.no, slot(each.commit.at, row.id, index), event.message)
+                    case MessageDeleted():
+                        self._texts.remove(row.tenant, row.no, ordinal_of(event.message_id))
+                    case _:
+                        pass
+
+    def _mark(self, commits: Sequence[Recorded], marks: Mapping[int, int]) -> None:
+        further = "INSERT INTO mark VALUES (?, ?) ON CONFLICT (shard) DO UPDATE SET seq = max(seq, excluded.seq)"
+        self._connection.executemany(further, marks.items())
+        if commits:
+            newest = max(micros(each.commit.at) for each in commits)
+            self._connection.execute("UPDATE newest SET at = max(coalesce(at, ?), ?)", (newest, newest))
+
+    def _undo(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._pairs_put.clear()
+        self._next = None
+        self._terms.forget()
+        self._texts.forget()

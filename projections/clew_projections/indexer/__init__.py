@@ -1,0 +1,1 @@
+"""What keeps the index of a machine current: it follows the log and writes the index file."""

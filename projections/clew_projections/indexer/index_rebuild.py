@@ -1,0 +1,224 @@
+"""Rebuilding the index: another generation from the beginning of the log, beside the one that is asked and fed.
+
+It is compared with the one that is asked, and every thread in which they differ with the log, before it takes its
+place. Whoever asks and whoever feeds follow the pointer, so nobody is started again, and nobody notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from clew_events.errors import Invalid, NotFound, Unavailable
+from clew_projections.consistency.index_generations import Difference, differences, threads
+from clew_projections.history.histories import Histories
+from clew_projections.index.database import Unusable, is_damage
+from clew_projections.index.index_folder import Folder
+from clew_projections.index.log_agreement import ends, hold_agrees
+from clew_projections.indexer.generation_file import Book
+from clew_projections.indexer.log_follower import following
+from clew_projections.indexer.shard_order import Ordered
+from clew_projections.nats.jetstream import JetStream
+
+PATIENCE: Final = 0.25
+NAMED: Final = 100
+"""Threads at most that a report names."""
+
+
+class IndexProgress(Struct, frozen=True):
+    """How far a rebuild is, in commits or in threads."""
+
+    stage: Literal["filling", "comparing"]
+    done: int
+    total: int
+
+
+class Rebuilt(Struct, frozen=True, kw_only=True):
+    """What became of a rebuild. ``live_was_wrong`` are threads that the generation before had otherwise than the log.
+
+    ``findings`` are threads that the new one has otherwise than the log; if there is any, it did not take over.
+    """
+
+    generation: int
+    before: int
+    live: bool
+    commits: int
+    seconds: float
+    threads: int
+    aside: int
+    live_was_wrong: int
+    findings: tuple[str, ...]
+
+
+class IndexRebuild:
+    """One rebuild of a machine's index. One runs at a time; what was begun is gone on with."""
+
+    def __init__(
+        self,
+        js: JetStream,
+        histories: Histories,
+        folder: Folder,
+        sources: Callable[[], Sequence[Ordered]],
+        tell: Callable[[IndexProgress], None],
+    ) -> None:
+        self._js = js
+        self._histories = histories
+        self._folder = folder
+        self._sources = sources
+        self._tell = tell
+        self._file = folder.path / "rebuild.db"
+        self._commits = 0
+
+    async def run(self, *, anew: bool = False) -> Rebuilt:
+        """Build, compare and switch. ``anew`` if what was begun before is to be thrown away.
+
+        Raises:
+            Unavailable: JetStream does not answer, the disk is full, or another rebuild is running here.
+        """
+        self._folder.make()
+        lock = self._folder.lock("rebuild")
+        if not lock.take():
+            raise Unavailable("the index is being rebuilt on this machine already", code="rebuild_running")
+        try:
+            if anew:
+                self._discard()
+            return await self._run()
+        except sqlite3.Error as fault:
+            raise Unavailable(f"the index cannot be rebuilt for now: {fault}", code="index_unavailable") from fault
+        finally:
+            lock.give_back()
+
+    async def _run(self) -> Rebuilt:
+        began = time.monotonic()
+        await self._fill()
+        pointer = self._folder.pointer()
+        before = pointer.generation if pointer is not None else 0
+        wrong, findings = await self._compare(self._folder.file(before))
+        generation, aside = before, 0
+        if not findings:
+            # What came while they were compared is in before anybody asks, so that no answer is staler than the last.
+            aside = await self._fill()
+            generation = self._folder.next_generation()
+            self._settle()
+            self._file.replace(self._folder.file(generation))
+            self._folder.point(generation)
+        asked = self._folder.file(generation)
+        return Rebuilt(
+            generation=generation,
+            before=before,
+            live=not findings,
+            commits=self._commits,
+            seconds=time.monotonic() - began,
+            threads=await asyncio.to_thread(threads, asked) if asked.exists() else 0,
+            aside=aside,
+            live_was_wrong=wrong,
+            findings=tuple(findings[:NAMED]),
+        )
+
+    async def _fill(self) -> int:
+        book = await self._opened()
+        try:
+            goal = await ends(self._js, self._histories.shards)
+            total = sum(goal.values())
+            async with following(self._sources(), book) as log:
+                while any(book.marks.get(shard, 0) < seq for shard, seq in goal.items()):
+                    if batch := await log.batch(PATIENCE):
+                        await book.take(batch)
+                        self._commits += len(batch)
+                    self._tell(IndexProgress("filling", min(_reached(book.marks), total), total))
+            return len(book.aside)
+        finally:
+            await book.close()
+
+    async def _opened(self) -> Book:
+        book: Book | None = None
+        try:
+            book = await Book.open(self._file)
+            await hold_agrees(self._js, self._histories.shards, book.marks, await book.places())
+        except (Unusable, sqlite3.DatabaseError) as fault:
+            if book is not None:
+                await book.close()
+            if isinstance(fault, sqlite3.DatabaseError) and not is_damage(fault):
+                raise
+            self._discard()
+            return await Book.open(self._file)
+        return book
+
+    async def _compare(self, live: Path) -> tuple[int, list[str]]:
+        """How many threads the live generation has wrong, and what is wrong with the new one."""
+        try:
+            found = await asyncio.to_thread(lambda: list(differences(self._file, live, self._histories.shards)))
+        except sqlite3.DatabaseError:
+            # There is no live one, or it cannot be read, which is what rebuilding is for.
+            return 0, []
+        findings: list[str] = []
+        for done, each in enumerate(found, start=1):
+            if (what := await self._differs_from_log(each)) is not None:
+                findings.append(what)
+            self._tell(IndexProgress("comparing", done, len(found)))
+        return len(found) - len(findings), findings
+
+    async def _differs_from_log(self, found: Difference) -> str | None:
+        news = await self._histories.news(found.address, 0)
+        last = news.recorded if news is not None else None
+        tenant, thread = found.address
+        if found.fresh is None:
+            return (
+                None if last is None else f"thread {thread} of tenant {tenant} is in the log, and not in the new index"
+            )
+        if last is None:
+            return f"thread {thread} of tenant {tenant} is in the new index, and not in the log"
+        if last.commit.n == found.fresh.n and last.hash != found.fresh.hash:
+            return f"thread {thread} of tenant {tenant} has another commit {last.commit.n} in the log"
+        return None
+
+    def _settle(self) -> None:
+        """Have everything in the one file, which is about to get another name."""
+        with closing(sqlite3.connect(self._file)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _discard(self) -> None:
+        for beside in ("", "-wal", "-shm"):
+            self._file.with_name(self._file.name + beside).unlink(missing_ok=True)
+
+
+def go_back(folder: Folder, generation: int | None = None) -> int:
+    """Have an older generation asked again, the one before if none is named; its feeder brings it up to date.
+
+    Raises:
+        NotFound: there is none, or none of that number.
+    """
+    pointer = folder.pointer()
+    current = pointer.generation if pointer is not None else 0
+    older = [each for each in folder.generations() if each < current]
+    wanted = generation if generation is not None else (older[-1] if older else None)
+    if wanted is None or wanted not in folder.generations():
+        raise NotFound("there is no such generation of the index: see 'clew rebuild index --list'", code="not_found")
+    folder.point(wanted)
+    return wanted
+
+
+def remove(folder: Folder, generation: int) -> None:
+    """Delete a generation that is not asked.
+
+    Raises:
+        NotFound: there is none of that number.
+        Invalid: it is the one that is asked.
+    """
+    pointer = folder.pointer()
+    if generation not in folder.generations():
+        raise NotFound(f"there is no generation {generation} of the index", code="not_found")
+    if pointer is not None and pointer.generation == generation:
+        raise Invalid(f"generation {generation} of the index is the one that is asked", code="generation_live")
+    folder.remove(generation)
+
+
+def _reached(marks: Mapping[int, int]) -> int:
+    return sum(marks.values())

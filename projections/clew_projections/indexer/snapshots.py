@@ -1,0 +1,221 @@
+"""Snapshots of the index, kept in JetStream: a new machine loads one, and follows the log from there.
+
+A snapshot is an object of the bucket ``clew_index`` (a JetStream object store, which any NATS client can read): a copy
+of a generation's file as of one moment, compressed with Zstandard. Its headers say what it is; the object store holds
+the hash of its bytes. It is a convenience: whatever is wrong with it, the next older one is taken, or the log is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import logging
+import sqlite3
+import tempfile
+from collections.abc import Mapping
+from contextlib import aclosing, closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+import zstandard
+from msgspec import Struct
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js import api
+from nats.js.object_store import ObjectStore
+
+from clew_events.codec import UNREADABLE
+from clew_events.errors import TooLarge, Unavailable
+from clew_projections.index.tables import INDEX_FORMAT
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.replica_reads import whole
+
+BUCKET: Final = "clew_index"
+STREAM: Final = f"OBJ_{BUCKET}"
+KEPT: Final = 2
+"""Snapshots of a deployment and a format that are kept: the newest, and one in case it turns out to be broken."""
+CHUNK: Final = 512 * 1024
+"""Bytes of a message that holds a piece of a snapshot: half of what a server takes that nobody has configured."""
+LEVEL: Final = 3
+"""How hard Zstandard tries: more makes it slower, and hardly smaller."""
+
+logger = logging.getLogger(__name__)
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """A snapshot in the bucket: how far it goes, and how many bytes it has, compressed and not."""
+
+    name: str
+    made_at: str
+    deployment: str
+    format: int
+    marks: dict[str, int]
+    size: int
+    nuid: str
+    digest: str
+    compressed: int
+
+
+class _Object(Struct, frozen=True):
+    name: str
+    nuid: str
+    size: int = 0
+    digest: str = ""
+    deleted: bool = False
+    headers: dict[str, list[str]] = {}
+
+
+_OBJECT: Final = msgspec.json.Decoder(_Object)
+
+
+class Snapshots:
+    """The bucket of snapshots, for one deployment."""
+
+    def __init__(self, nc: Client, js: JetStream, deployment: str) -> None:
+        self._js = js
+        self._context = nc.jetstream(timeout=30)
+        self._objects = ObjectStore(BUCKET, STREAM, self._context)
+        self._deployment = deployment
+
+    async def all(self) -> list[Snapshot]:
+        """All snapshots that can be read from the bucket's own record, newest first.
+
+        Raises:
+            Unavailable: the bucket does not answer.
+        """
+        found = await self._js.lasts_at_leader(STREAM, await self._js.subjects(STREAM, f"$O.{BUCKET}.M.*"))
+        read = (_read(stored.body) for stored in found.values())
+        return sorted((each for each in read if each is not None), key=lambda each: each.made_at, reverse=True)
+
+    async def usable(self) -> list[Snapshot]:
+        """Those of this deployment and of the format that is written here, newest first."""
+        return [each for each in await self.all() if (each.deployment, each.format) == (self._deployment, INDEX_FORMAT)]
+
+    async def store(self, file: Path, marks: Mapping[int, int]) -> Snapshot:
+        """Put a copy of a generation in the bucket, and remove those that are no longer needed.
+
+        ``marks`` are what the generation has reached at least. Whoever writes to it goes on meanwhile.
+
+        Raises:
+            Unavailable: the bucket does not take it.
+            OSError, sqlite3.Error: the disk does not.
+        """
+        now = datetime.now(UTC).isoformat()
+        name = f"{self._deployment}-{now.translate(_NO_MARKS)}"
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix="snapshot-") as folder:
+            packed, size = await asyncio.to_thread(_pack, file, Path(folder))
+            headers = {
+                "Clew-Made-At": [now],
+                "Clew-Deployment": [self._deployment],
+                "Clew-Index-Format": [str(INDEX_FORMAT)],
+                "Clew-Marks": [msgspec.json.encode({str(shard): seq for shard, seq in marks.items()}).decode()],
+                "Clew-Size": [str(size)],
+            }
+            meta = api.ObjectMeta(headers=headers, options=api.ObjectMetaOptions(max_chunk_size=CHUNK))
+            try:
+                with packed.open("rb", buffering=0) as data:
+                    await self._objects.put(name, data, meta)  # type: ignore[arg-type]  # it asks for readinto alone
+            except (NatsError, TimeoutError, TooLarge) as fault:
+                raise Unavailable(f"the snapshot of the index was not taken: {fault}", code="no_snapshot") from fault
+        stored = {each.name: each for each in await self.usable()}
+        await self._remove_old()
+        return stored[name]
+
+    async def load(self, snapshot: Snapshot, file: Path) -> None:
+        """Make a generation's file of a snapshot.
+
+        Raises:
+            Unavailable: the bucket does not answer.
+            ValueError: it is not what was stored.
+            OSError: the disk does not take it.
+        """
+        part = file.with_name(file.name + ".part")
+        try:
+            with part.open("wb") as unpacked:
+                await self._unpack(snapshot, unpacked)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
+
+    async def _unpack(self, snapshot: Snapshot, file: IO[bytes]) -> None:
+        digest, read = hashlib.sha256(), 0
+        unpacking = zstandard.ZstdDecompressor().decompressobj()
+
+        def unpack(bodies: list[bytes]) -> None:
+            for body in bodies:
+                digest.update(body)
+                file.write(unpacking.decompress(body))
+
+        # The next piece is on its way while one is worked on.
+        unpacked: asyncio.Task[None] | None = None
+        try:
+            async with aclosing(whole(self._js, STREAM, f"$O.{BUCKET}.C.{snapshot.nuid}")) as found:
+                async for page in found:
+                    if unpacked is not None:
+                        await unpacked
+                    bodies = [each.body for each in page]
+                    read += sum(map(len, bodies))
+                    unpacked = asyncio.create_task(asyncio.to_thread(unpack, bodies))
+            if unpacked is not None:
+                await unpacked
+        except zstandard.ZstdError as fault:
+            raise ValueError(f"it is damaged: {fault}") from fault
+        finally:
+            if unpacked is not None:
+                await asyncio.wait({unpacked})
+        wanted = base64.urlsafe_b64decode(snapshot.digest.partition("=")[2])
+        if digest.digest() != wanted:
+            raise ValueError(f"it is damaged: {read} bytes of {snapshot.compressed} are there, or they are others")
+
+    async def _remove_old(self) -> None:
+        ours = [each for each in await self.all() if each.deployment == self._deployment]
+        same = [each for each in ours if each.format == INDEX_FORMAT]
+        # Those of an older format serve nobody once there is one of this; a newer format is somebody else's affair.
+        for each in [*same[KEPT:], *(each for each in ours if each.format < INDEX_FORMAT)]:
+            try:
+                await self._objects.delete(each.name)
+                encoded = base64.urlsafe_b64encode(each.name.encode()).decode()
+                await self._context.purge_stream(STREAM, subject=f"$O.{BUCKET}.M.{encoded}")
+            except (NatsError, TimeoutError) as fault:
+                logger.warning("the old snapshot %s of the index stays for now: %s", each.name, fault)
+
+
+_NO_MARKS: Final = str.maketrans("", "", "-:+.")
+
+
+def _pack(file: Path, folder: Path) -> tuple[Path, int]:
+    copy, packed = folder / "copy.db", folder / "copy.db.zst"
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as source, closing(sqlite3.connect(copy)) as target:
+        source.execute("PRAGMA busy_timeout = 10000")
+        target.execute("PRAGMA synchronous = OFF")
+        # In one step, so that it is of one moment, whatever is written meanwhile.
+        source.backup(target, pages=-1)
+    size = copy.stat().st_size
+    with copy.open("rb") as raw, packed.open("wb") as out:
+        zstandard.ZstdCompressor(level=LEVEL).copy_stream(raw, out, size=size)
+    copy.unlink()
+    return packed, size
+
+
+def _read(body: bytes) -> Snapshot | None:
+    try:
+        found = _OBJECT.decode(body)
+        if found.deleted:
+            return None
+        said = {name: values[0] for name, values in found.headers.items()}
+        return Snapshot(
+            name=found.name,
+            made_at=said["Clew-Made-At"],
+            deployment=said["Clew-Deployment"],
+            format=int(said["Clew-Index-Format"]),
+            marks=msgspec.json.decode(said["Clew-Marks"], type=dict[str, int]),
+            size=int(said["Clew-Size"]),
+            nuid=found.nuid,
+            digest=found.digest,
+            compressed=found.size,
+        )
+    except (*UNREADABLE, KeyError, IndexError, ValueError):
+        return None

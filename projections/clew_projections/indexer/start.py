@@ -1,0 +1,124 @@
+"""Where feeding begins: the generation that is asked if it is of use, else one from a snapshot, else an empty one."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+from pathlib import Path
+
+from clew_events.errors import Corrupt, Unavailable
+from clew_projections.history.histories import Histories
+from clew_projections.index.database import Unusable, is_damage
+from clew_projections.index.index_folder import Folder
+from clew_projections.index.log_agreement import ends, hold_agrees
+from clew_projections.indexer.generation_file import Book
+from clew_projections.indexer.snapshots import Snapshots
+from clew_projections.nats.jetstream import JetStream
+
+logger = logging.getLogger(__name__)
+
+
+class Start:
+    """Opens a generation to be fed. For the process that holds the lease."""
+
+    def __init__(self, js: JetStream, histories: Histories, folder: Folder, snapshots: Snapshots) -> None:
+        self._js = js
+        self._histories = histories
+        self._folder = folder
+        self._snapshots = snapshots
+
+    async def open(self) -> tuple[int, Book]:
+        """A generation that agrees with the log, and its number; others that were found to be of no use are removed.
+
+        Raises:
+            Unavailable: JetStream does not answer.
+            OSError, sqlite3.Error: the disk does not do its part.
+        """
+        self._sweep()
+        pointer = self._folder.pointer()
+        known = [pointer.generation] if pointer is not None else self._folder.generations()[::-1]
+        of_no_use: list[int] = []
+        for generation in known:
+            book = await self._usable(generation)
+            if book is None:
+                of_no_use.append(generation)
+                continue
+            if pointer is None:
+                self._folder.point(generation, await ends(self._js, self._histories.shards))
+            return generation, book
+        generation = self._folder.next_generation()
+        self._folder.point(generation, await ends(self._js, self._histories.shards))
+        for each in of_no_use:
+            self._folder.remove(each)
+        return generation, await self._anew(generation)
+
+    async def _usable(self, generation: int) -> Book | None:
+        file = self._folder.file(generation)
+        if not file.exists():
+            return None
+        try:
+            return await self._opened(file)
+        except Unusable as fault:
+            logger.warning("the index is built anew: %s cannot be used: %s", file, fault)
+            return None
+
+    async def _anew(self, generation: int) -> Book:
+        file = self._folder.file(generation)
+        try:
+            found = await self._snapshots.usable()
+        except Unavailable as fault:
+            logger.warning("the index does without snapshots: %s", fault)
+            found = []
+        for snapshot in found:
+            try:
+                await self._snapshots.load(snapshot, file)
+                book = await self._opened(file)
+            except (ValueError, Unusable, Unavailable) as fault:
+                logger.warning("the snapshot %s of the index cannot be used: %s", snapshot.name, fault)
+                self._folder.remove(generation)
+            else:
+                logger.info("the index begins with the snapshot of %s", snapshot.made_at)
+                return book
+        logger.info("the index begins with the beginning of the log")
+        return await Book.open(file)
+
+    async def _opened(self, file: Path) -> Book:
+        """A file that is there, open, agreeing with the log; or ``Unusable``."""
+        book = None
+        try:
+            book = await Book.open(file)
+            await hold_agrees(self._js, self._histories.shards, book.marks, await book.places())
+            await self._take_up_again(book)
+        except BaseException as fault:
+            if book is not None:
+                await book.close()
+            if isinstance(fault, sqlite3.DatabaseError) and is_damage(fault):
+                raise Unusable(str(fault)) from fault
+            raise
+        return book
+
+    async def _take_up_again(self, book: Book) -> None:
+        for each in book.aside:
+            shard = self._histories.shard(each.address)
+            mark = book.marks.get(shard, 0)
+            try:
+                commits = [
+                    found async for found in self._histories.after(each.address, 0) if found.position.seq <= mark
+                ]
+            except Corrupt:
+                continue
+            if await book.take_up(each.address, commits):
+                logger.warning("thread %s of tenant %s is in the index again", each.thread, each.tenant)
+            else:
+                logger.error("thread %s of tenant %s is not in the index: %s", each.thread, each.tenant, each.reason)
+
+    def _sweep(self) -> None:
+        for left in self._folder.path.glob("snapshot-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        for left in (
+            *self._folder.path.glob("*.part"),
+            *self._folder.path.glob("current.*"),
+            *self._folder.path.glob("proved.*"),
+        ):
+            left.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""``clew verify``: hash chains, Merkle trees over their heads, inclusion proofs and checkpoints."""

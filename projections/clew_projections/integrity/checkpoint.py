@@ -1,0 +1,70 @@
+"""A checkpoint: what the whole log was at some moment, small enough to be kept by anybody. A stored format.
+
+It is signed as a line of JSON, and names the hash of the signed checkpoint before it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from clew_events.checkpoint_messages import Count, Hash, ShardHeads
+from clew_events.codec import UNREADABLE
+from clew_events.errors import Corrupt
+from clew_events.subjects import MAX_SHARDS
+
+__all__ = ["FORMAT", "Checkpoint", "Count", "Hash", "ShardHeads", "decode", "encode", "hash_of"]
+
+FORMAT: Final = 1
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """What the log was.
+
+    ``log`` names the deployment: chance decided it when the first checkpoint was made. ``number`` counts from 1, ``at``
+    is the signer's clock in UTC, and ``prev`` is the SHA-256 of the signed checkpoint before it, null for the first.
+    ``shards`` are in their order. ``reason`` is there only when an operator had a history signed that does not follow
+    from the checkpoint before.
+    """
+
+    v: int
+    log: str
+    number: Annotated[int, Meta(ge=1)]
+    at: datetime
+    prev: Hash | None
+    shards: Annotated[tuple[ShardHeads, ...], Meta(min_length=1, max_length=MAX_SHARDS)]
+    reason: str | None = None
+
+
+_DECODER: Final = msgspec.json.Decoder(Checkpoint)
+
+
+def encode(checkpoint: Checkpoint) -> bytes:
+    """The line to sign, with its end."""
+    return msgspec.json.encode(checkpoint) + b"\n"
+
+
+def decode(line: bytes) -> Checkpoint:
+    """The checkpoint in a line that was signed.
+
+    Raises:
+        Corrupt: it is none, or one of a newer Clew.
+    """
+    try:
+        version = msgspec.json.decode(line, type=dict[str, object]).get("v")
+        if version != FORMAT:
+            raise Corrupt(
+                f"a checkpoint of format {version!r} is not {FORMAT}: written by another Clew", code="unknown_format"
+            )
+        return _DECODER.decode(line)
+    except UNREADABLE as fault:
+        raise Corrupt(f"not a checkpoint: {fault}", code="unreadable_checkpoint") from fault
+
+
+def hash_of(signed: bytes) -> str:
+    """The hash by which the next checkpoint names a signed one."""
+    return sha256(signed).hexdigest()

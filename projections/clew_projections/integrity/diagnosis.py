@@ -1,0 +1,105 @@
+"""What was done to a history, as far as its bodies tell: pure, so that it holds without a server just as well.
+
+A commit's hash stands in its successor only. So where two neighbours do not fit, the one that the next commit vouches
+for is taken to be as it was, and the other is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from clew_events.subjects import Address
+from clew_projections.integrity.links import NOTHING, Link, Tip, continues
+
+Tampering = Literal[
+    "altered",
+    "missing",
+    "inserted",
+    "duplicated",
+    "reordered",
+    "moved",
+    "time_backwards",
+    "unreadable_commit",
+    "unknown_event",
+    "unknown_format",
+]
+"""What was done: the code of a finding."""
+
+
+class Diagnosis(Struct, frozen=True):
+    """The first thing wrong with a history: the kind, the sequence at which it is, and why that is said."""
+
+    code: str
+    seq: int
+    what: str
+
+
+def diagnose(owner: Address, links: Iterable[Link]) -> Diagnosis | None:
+    """The first thing wrong with a thread's history, given all its links in the order of the log; nothing if whole."""
+    history = tuple(links)
+    tip = NOTHING
+    for place, one in enumerate(history):
+        if not continues(tip, owner, one):
+            return _what(owner, history, place, tip)
+        tip = Tip(one.n, one.hash, one.at)
+    return None
+
+
+def _what(owner: Address, history: Sequence[Link], place: int, tip: Tip) -> Diagnosis:
+    one = history[place]
+    if one.fault is not None:
+        return Diagnosis(one.fault.code, one.seq, one.fault.message)
+    if one.owner is not None and one.owner != owner:
+        whose = f"commit {one.n} of thread {one.owner.thread} of tenant {one.owner.tenant}"
+        return Diagnosis("moved", one.seq, f"by its own words this is {whose}")
+    for earlier in history[:place]:
+        if earlier.hash == one.hash:
+            again = f"commit {one.n}, byte for byte as at sequence {earlier.seq}, stands here again"
+            return Diagnosis("duplicated", one.seq, again)
+    if one.n > tip.n + 1:
+        return _too_far(history[place:], tip)
+    if one.n <= tip.n:
+        return _another(one, f"a second commit {one.n}, other than the one before")
+    if one.prev == tip.hash:
+        return Diagnosis("time_backwards", one.seq, f"commit {one.n} was made at {one.at}, before commit {tip.n}")
+    return _unlinked(history, place, tip)
+
+
+def _too_far(rest: Sequence[Link], tip: Tip) -> Diagnosis:
+    one = rest[0]
+    if one.prev == tip.hash and tip.n:
+        return Diagnosis("altered", one.seq, f"commit {tip.n + 1}, by the hash it follows, calls itself commit {one.n}")
+    for later in rest[1:]:
+        if later.n == tip.n + 1 and later.prev == tip.hash:
+            return Diagnosis("reordered", one.seq, f"commit {one.n} stands before commit {later.n}, its elder")
+    gone = f"commit {tip.n + 1}" if one.n == tip.n + 2 else f"commits {tip.n + 1} to {one.n - 1}"
+    return Diagnosis("missing", one.seq, f"{gone} should stand before commit {one.n}, and nothing does")
+
+
+def _unlinked(history: Sequence[Link], place: int, tip: Tip) -> Diagnosis:
+    one = history[place]
+    follower = history[place + 1] if place + 1 < len(history) else None
+    if tip.hash is None:
+        return Diagnosis("altered", one.seq, f"commit {one.n} is the first, and names a predecessor")
+    if follower is not None and follower.prev == tip.hash:
+        return _another(one, f"commit {one.n} does not follow commit {tip.n}, and the one after it does")
+    if follower is None:
+        return Diagnosis(
+            "altered",
+            one.seq,
+            f"commit {one.n} names another predecessor than commit {tip.n} before it: one of the two was altered",
+        )
+    if follower.prev != one.hash:
+        return Diagnosis("altered", one.seq, f"commit {one.n} fits neither the one before it nor the one after it")
+    return Diagnosis(
+        "altered",
+        history[place - 1].seq,
+        f"commit {tip.n} is not the one that commit {one.n}, at sequence {one.seq}, names as its predecessor",
+    )
+
+
+def _another(one: Link, why: str) -> Diagnosis:
+    return Diagnosis("inserted", one.seq, why)

@@ -1,1 +1,0 @@
-"""JetStream as Clew uses it: requests over one subscription, messages, reads, and calls."""

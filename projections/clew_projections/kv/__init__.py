@@ -1,0 +1,1 @@
+"""What is kept in JetStream key-value buckets: views, positions of projectors, command ids."""

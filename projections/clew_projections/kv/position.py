@@ -1,0 +1,147 @@
+"""Checkpoints: up to which sequence of a shard every view is known to be in the buckets.
+
+The buckets are not fsynced, so a server that dies may lose views whose commits were acknowledged to the consumer. The
+checkpoint is written into the same buckets after the views, so it is lost with them: a consumer that is ahead of the
+checkpoint has to deliver again from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.codec import UNREADABLE
+from clew_projections.kv.bucket import Bucket, LostRace, Value
+from clew_projections.kv.key_names import checkpoint_key
+from clew_projections.nats.jetstream import JetStream
+
+logger = logging.getLogger(__name__)
+
+
+class Mark(Struct, frozen=True):
+    """The value under ``_checkpoint.<shard>``: every commit up to ``seq`` is in this bucket."""
+
+    seq: int
+
+
+class ConsumerState(Struct, frozen=True):
+    """How far a consumer is, in sequences of its stream."""
+
+    class Sequence(Struct, frozen=True):
+        """One of a consumer's two ends."""
+
+        stream_seq: int = 0
+
+    delivered: Sequence
+    ack_floor: Sequence
+    num_pending: int = 0
+    num_ack_pending: int = 0
+
+
+_DECODER: Final = msgspec.json.Decoder(Mark)
+
+
+class Checkpoint:
+    """The checkpoint of one shard, kept in every bucket that the shard is projected into."""
+
+    def __init__(
+        self,
+        js: JetStream,
+        stream: str,
+        consumer: str,
+        buckets: tuple[Bucket, ...],
+        shard: int,
+        *,
+        connection: Callable[[], int],
+    ) -> None:
+        """``connection`` counts how often the connection to NATS was made."""
+        self._js = js
+        self._consumer = f"{stream}.{consumer}"
+        self._buckets = buckets
+        self._shard = shard
+        self._connection = connection
+        self._written: int | None = None
+        self._due = 0.0
+
+    async def rewind(self) -> None:
+        """Make the consumer deliver again whatever the buckets may have lost.
+
+        Raises:
+            Unavailable: JetStream does not answer.
+        """
+        mark = await marked(self._buckets, self._shard)
+        if self._written is not None and self._written < mark:
+            await self._write(self._written, back=True)
+            mark = self._written
+        self._written = mark
+        if (await self.state()).ack_floor.stream_seq > self._written:
+            await self._js.api(f"CONSUMER.RESET.{self._consumer}", {"seq": self._written + 1})
+
+    async def advance(self, every: float, *, reached: int) -> None:
+        """Write the checkpoint if ``every`` seconds have passed and a commit past it, up to ``reached``, was projected.
+
+        Raises:
+            Unavailable: JetStream does not answer.
+        """
+        now = asyncio.get_running_loop().time()
+        written = self._written or 0
+        if reached <= written or now < self._due:
+            return
+        self._due = now + every
+        connection = self._connection()
+        floor = (await self.state()).ack_floor.stream_seq
+        if floor <= written:
+            return
+        await self._write(floor)
+        if connection == self._connection():
+            self._written = floor
+        # Otherwise the views that this mark speaks for may be gone, and rewind() takes it back.
+
+    async def state(self) -> ConsumerState:
+        """How far the consumer is."""
+        return msgspec.convert(await self._js.api(f"CONSUMER.INFO.{self._consumer}"), ConsumerState)
+
+    async def _write(self, seq: int, *, back: bool = False) -> None:
+        for bucket in self._buckets:
+            await self._write_to(bucket, seq, back=back)
+
+    async def _write_to(self, bucket: Bucket, seq: int, *, back: bool) -> None:
+        key = checkpoint_key(self._shard)
+        while True:
+            value = await bucket.latest(key)
+            if not back and marked_at(key, value) >= seq:
+                return
+            try:
+                await bucket.put(key, msgspec.json.encode(Mark(seq)), value.revision if value else 0)
+            except LostRace:
+                continue
+            return
+
+
+async def marked(buckets: Iterable[Bucket], shard: int) -> int:
+    """The sequence of a shard up to which all these buckets say that they hold every view.
+
+    A bucket that forgets may have forgotten its mark, after everything that the mark spoke for: then it has no say.
+
+    Raises:
+        Unavailable: a bucket does not answer.
+    """
+    key = checkpoint_key(shard)
+    values = [(bucket, await bucket.latest(key)) for bucket in buckets]
+    return min(marked_at(key, value) for bucket, value in values if value is not None or not bucket.forgets)
+
+
+def marked_at(key: str, value: Value | None) -> int:
+    """The sequence that a mark says, or 0 if there is none that can be read."""
+    if value is None or not value.body:
+        return 0
+    try:
+        return _DECODER.decode(value.body).seq
+    except UNREADABLE:
+        logger.warning("the value under %s is no checkpoint: everything is projected again", key)
+        return 0

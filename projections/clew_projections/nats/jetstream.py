@@ -1,0 +1,166 @@
+"""JetStream as Clew needs it: guarded publishes, plain API calls, and what can be read, each with typed answers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Mapping, Sequence
+from secrets import token_hex
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.codec import UNREADABLE
+from clew_events.errors import Unavailable
+from clew_projections.nats.headers import added, written
+from clew_projections.nats.request_mux import Reply, Request
+from clew_projections.nats.stream_messages import (
+    BATCH_COMMIT,
+    BATCH_ID,
+    BATCH_SEQUENCE,
+    Ack,
+    ApiError,
+    Outgoing,
+    Refused,
+    StreamState,
+)
+from clew_projections.nats.stream_reads import ELECTION, NO_LEADER, Reading, now
+
+
+class _SubjectPage(Struct, frozen=True):
+    class State(Struct, frozen=True):
+        subjects: dict[str, int] = {}
+
+    state: State
+    total: int = 0
+
+
+class _NamesPage(Struct, frozen=True):
+    streams: tuple[str, ...] | None = None
+    total: int = 0
+
+
+_ASKING: Final = re.compile(r"(^|\.)(INFO|NAMES|LIST)(\.|$)")
+"""Calls that change nothing."""
+_ACK: Final = msgspec.json.Decoder(Ack)
+_JSON: Final = msgspec.json.Encoder()
+
+
+class JetStream(Reading):
+    """What a connection can ask of JetStream. All calls raise ``Unavailable`` when no answer comes."""
+
+    @property
+    def disconnects(self) -> int:
+        """How often the connection was lost, since the start."""
+        return self._exchange.lost
+
+    async def publish(
+        self,
+        subject: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Ack:
+        """Publish and return the server's answer, which may be a refusal."""
+        head = b"" if headers is None else written(headers)
+        return await self._published(subject, body, head, timeout)
+
+    async def _published(self, subject: str, body: bytes, head: bytes, timeout: float | None) -> Ack:
+        return _acked(await self._exchange.one(subject, body, head, timeout or self._timeout), subject)
+
+    async def publish_each(self, messages: Sequence[Outgoing], timeout: float | None = None) -> list[Ack]:
+        """Publish messages in one go, each for itself, and return the server's answer to each.
+
+        Raises:
+            Timeout: whether all were stored is not known.
+            Unavailable: nobody takes one of them, or the connection is down.
+            TooLarge: one of them is larger than the server takes; those before it are published.
+        """
+        requests = [Request(each.subject, each.body, written(each.headers)) for each in messages]
+        replies = await self._exchange.each(requests, timeout or self._timeout)
+        return [_acked(reply, each.subject) for reply, each in zip(replies, messages, strict=True)]
+
+    async def publish_batch(self, messages: Sequence[Outgoing], timeout: float | None = None) -> list[Ack]:
+        """Store messages of one stream together or not at all (NATS ADR-50); an ack for each, or none if refused.
+
+        Each may be guarded; no two may have the same subject. At most 1,000.
+
+        Raises:
+            Timeout: whether they were stored is not known.
+            Unavailable: the connection is down.
+        """
+        batch = token_hex(8)
+        *others, (last, end) = (
+            (each, added(written(each.headers), {BATCH_ID: batch, BATCH_SEQUENCE: str(place)}))
+            for place, each in enumerate(messages, start=1)
+        )
+        for each, head in others:
+            self._exchange.send(each.subject, each.body, head)
+        ack = await self._published(last.subject, last.body, added(end, {BATCH_COMMIT: "1"}), timeout)
+        if ack.error is not None:
+            return []
+        first = ack.seq - len(messages) + 1
+        return [Ack(stream=ack.stream, seq=seq) for seq in range(first, ack.seq + 1)]
+
+    async def api(self, call: str, request: object = None) -> dict[str, object]:
+        """Call ``$JS.API.<call>``. Who did nothing while a leader is elected is asked again.
+
+        So is who says nothing, if the call changes nothing.
+
+        Raises:
+            Refused: the server answered with an error.
+        """
+        body = b"" if request is None else _JSON.encode(request)
+        until = now() + self._timeout
+        while True:
+            reply = await self._called(call, body)
+            answer = msgspec.json.decode(reply.data, type=dict[str, object])
+            if (found := answer.get("error")) is None:
+                return answer
+            error = msgspec.convert(found, ApiError)
+            if error.err_code != NO_LEADER or now() >= until:
+                raise Refused(error, call)
+            await asyncio.sleep(ELECTION)
+
+    async def _called(self, call: str, body: bytes) -> Reply:
+        def ask(silence: float) -> Awaitable[Reply]:
+            return self._exchange.one(f"$JS.API.{call}", body, timeout=silence)
+
+        return await (self._patiently(ask) if _ASKING.search(call) else ask(self._timeout))
+
+    async def subjects(self, stream: str, pattern: str) -> list[str]:
+        """All subjects of a stream that match a pattern and hold a message."""
+        found: list[str] = []
+        while True:
+            request = {"subjects_filter": pattern, "offset": len(found)}
+            page = msgspec.convert(await self.api(f"STREAM.INFO.{stream}", request), _SubjectPage)
+            found += page.state.subjects
+            if not page.state.subjects or len(found) >= page.total:
+                return found
+
+    async def streams(self) -> list[str]:
+        """The names of all streams there are."""
+        found: list[str] = []
+        while True:
+            page = msgspec.convert(await self.api("STREAM.NAMES", {"offset": len(found)}), _NamesPage)
+            found += page.streams or ()
+            if not page.streams or len(found) >= page.total:
+                return found
+
+
+def _acked(reply: Reply, subject: str) -> Ack:
+    try:
+        return _ACK.decode(reply.data)
+    except UNREADABLE as fault:
+        raise Unavailable(f"no stream took the message on {subject}: {fault}", code="no_stream") from fault
+
+
+async def stream_state(js: JetStream, stream: str) -> StreamState:
+    """What a stream holds, now.
+
+    Raises:
+        Refused: there is no such stream.
+        Unavailable: JetStream does not answer.
+    """
+    return msgspec.convert((await js.api(f"STREAM.INFO.{stream}"))["state"], StreamState)

@@ -1,0 +1,170 @@
+"""nats-py's client with a shorter way in and out.
+
+What it costs to send a message and to hear one is most of what Clew spends on a commit. So whoever takes messages at
+once is called from the read loop itself, without a queue, a task and a coroutine for each; and all that is sent in one
+turn of the loop is written in one go. Everything else is nats-py's own doing, and so is every connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Final
+
+import nats.aio.client
+from nats import errors
+from nats.aio.client import Client, Srv
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from clew_events.nats_client import MAX_SUBJECTS, LastingClient, check_message
+from clew_projections.nats.headers import plain, written
+from clew_projections.nats.parser import LeanParser, Receive
+
+FLUSH: Final = 10.0
+"""Seconds in which the server must answer a flush."""
+_UNFIT_SUBJECT: Final = re.compile(r"[ \t\r\n]")
+LEANED_ON: Final = {
+    "_connect_to_server", "_error_cb", "_flush_pending", "_flush_queue", "_max_payload", "_max_pending_size",
+    "_pending", "_pending_data_size", "_process_headers", "_process_msg", "_ps", "_remove_sub", "_sid", "_status",
+    "_subs", "_transport",
+}  # fmt: skip
+"""Internals of nats-py that this way leans on. A nats-py without them is refused."""
+
+
+class LeanClient(LastingClient):
+    """A nats-py client that costs less per message, and refuses what would have the server end the connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        if missing := sorted(name for name in LEANED_ON if not hasattr(self, name)):
+            raise RuntimeError(
+                f"nats-py {nats.aio.client.__version__} is not one that Clew can work with, for it has no "
+                f"{', '.join(missing)}: install nats-py 2.16.0"
+            )
+        self._parser = LeanParser(self)
+        self._ps = self._parser
+        self._soon = False
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits to be sent that nothing more should be posted before :meth:`relieved`."""
+        return 0 < self._max_pending_size < self._pending_data_size
+
+    async def relieved(self) -> None:
+        """Return when what waits to be sent was handed to the network, or did not go in time."""
+        await self._flush_pending(force_flush=True)
+
+    async def hear(self, subject: str, receive: Receive) -> Subscription:
+        """Subscribe to a subject that nothing is sent to yet; ``receive`` is called at once with each message.
+
+        It must not take long, for nothing else is heard meanwhile. What it raises goes to the client's error callback.
+        """
+
+        async def unheard(message: Msg) -> None:
+            raise AssertionError(f"{message.subject} did not go to its receiver")
+
+        number = self._sid + 1
+        self._parser.receivers[b"%d" % number] = receive
+        try:
+            subscription = await self.subscribe(subject, cb=unheard, pending_msgs_limit=0, pending_bytes_limit=0)
+        except BaseException:
+            self._parser.receivers.pop(b"%d" % number, None)
+            raise
+        if self._subs.get(number) is not subscription:
+            raise RuntimeError("this nats-py numbers subscriptions in another way than Clew expects")
+        return subscription
+
+    async def flush(self, timeout: float = FLUSH) -> None:
+        """Return when the server has answered, as nats-py does; who is cancelled meanwhile is cancelled.
+
+        nats-py waits with ``asyncio.wait_for``, which before Python 3.12 swallows a cancellation that comes in the same
+        turn of the loop as the answer.
+        """
+        task = asyncio.current_task()
+        asked = task.cancelling() if task else 0
+        await super().flush(timeout)  # type: ignore[arg-type]
+        if task and task.cancelling() > asked:
+            raise asyncio.CancelledError
+
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Publish a message, as nats-py does; see :meth:`nats.aio.client.Client.publish`."""
+        self.post(subject, payload, reply, b"" if headers is None else written(headers))
+        if self.crowded:
+            await self.relieved()
+
+    def post(self, subject: str, body: bytes, reply: str = "", head: bytes = b"") -> None:
+        """Have a message sent with all others of this turn of the loop; ``head`` is its header block, if it has one.
+
+        Raises:
+            BadSubjectError: no subject, or one with blanks in it.
+            ConnectionClosedError: the connection was closed.
+            ConnectionDrainingError: the connection is about to be.
+            OutboundBufferLimitError: there is no connection now, and no room to keep the message until there is.
+            TooLarge: headers and body are more bytes than the server takes, or the subjects are.
+        """
+        if not subject or _UNFIT_SUBJECT.search(subject) or (reply and _UNFIT_SUBJECT.search(reply)):
+            raise errors.BadSubjectError
+        size = len(body)
+        if self._status != Client.CONNECTED:
+            self._hold_open(size)
+        if len(head) + size > self._max_payload or 4 * (len(subject) + len(reply)) > MAX_SUBJECTS:
+            check_message(subject, reply, len(head), size, self._max_payload)
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += size
+        if head:
+            line = f"HPUB {subject} {reply} {len(head)} {len(head) + size}\r\n"
+        else:
+            line = f"PUB {subject} {reply} {size}\r\n"
+        message = b"%b%b%b\r\n" % (line.encode(), head, body)
+        self._pending.append(message)
+        self._pending_data_size += len(message)
+        if not self._soon:
+            self._soon = True
+            asyncio.get_running_loop().call_soon(self._send)
+
+    async def queue(self, sid: int, subject: bytes, reply: bytes, body: bytes, head: bytes) -> None:
+        """Hand a message over as nats-py does: to the queue of its subscription."""
+        await self._process_msg(sid, subject, reply, body, head)
+
+    async def failed(self, fault: Exception) -> None:
+        """Tell the client's error callback what a receiver has raised."""
+        await self._error_cb(fault)
+
+    async def _connect_to_server(self, server: Srv) -> None:
+        # A server that took the connection and then said nothing was given up by nats-py, its socket left open.
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+        await super()._connect_to_server(server)
+
+    def _hold_open(self, size: int) -> None:
+        if self.is_closed:
+            raise errors.ConnectionClosedError
+        if self.is_draining_pubs:
+            raise errors.ConnectionDrainingError
+        most = self._max_pending_size
+        if not self.is_connected and (most <= 0 or size + self._pending_data_size > most):
+            raise errors.OutboundBufferLimitError
+
+    def _send(self) -> None:
+        self._soon = False
+        if not self.is_connected or not self._pending or self._flush_queue is None:
+            return  # what waits goes out once there is a connection
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is None or writer.is_closing() or writer.transport.get_write_buffer_size() > 0:
+            # The network is slower than we are, or gone: nats-py's own flusher waits for it, and sees to faults.
+            if self._flush_queue.empty():
+                self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+            return
+        writer.write(b"".join(self._pending))
+        self._pending, self._pending_data_size = [], 0
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        self._parser.receivers.pop(b"%d" % sid, None)
+        super()._remove_sub(sid, max_msgs)
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        # As quickly as they can be where a server or a client wrote them; nats-py has the last word on all others.
+        return (plain(headers) or await super()._process_headers(headers)) if headers else None

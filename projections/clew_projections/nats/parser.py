@@ -1,0 +1,108 @@
+"""The protocol of NATS read without a copy or a search more than needed.
+
+nats-py matches each message against regular expressions and moves what is behind it in its buffer. Here a chunk is read
+where it stands, and what has a receiver of its own is handed over at once. Whatever is no message goes to nats-py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from nats.errors import ProtocolError
+from nats.protocol.parser import Parser
+
+if TYPE_CHECKING:
+    from clew_projections.nats.lean_client import LeanClient
+
+Receive = Callable[[bytes, bytes, bytes, bytes], None]
+"""Takes a message as it came: subject, reply subject, header block, body. The middle two may be empty."""
+
+_MSG: Final = b"MSG "
+_HMSG: Final = b"HMSG "
+_CRLF: Final = b"\r\n"
+
+
+class LeanParser(Parser):
+    """Reads what a server sends; see the module."""
+
+    nc: LeanClient
+
+    def __init__(self, nc: LeanClient) -> None:
+        self.receivers: dict[bytes, Receive] = {}
+        """Who takes the messages of a subscription at once, by its number as the server writes it."""
+        self._resets = 0
+        super().__init__(nc)
+
+    def reset(self) -> None:
+        """Begin anew, as on a new connection."""
+        super().reset()
+        self._resets += 1
+        self._rest: list[bytes] = []
+        self._have = 0
+        self._need = 0
+
+    async def parse(self, data: bytes = b"") -> None:
+        """Read the next bytes of a connection; what is not whole yet waits for the rest.
+
+        Raises:
+            ProtocolError: the server says what is no NATS.
+        """
+        self._have += len(data)
+        if self._have < self._need:
+            self._rest.append(data)
+            return
+        if self._rest:
+            data = b"".join((*self._rest, data))
+            self._rest.clear()
+        resets = self._resets
+        taken, self._need = await self._read(data)
+        if resets == self._resets:  # else this is another connection by now
+            self._have = len(data) - taken
+            if self._have:
+                self._rest.append(data[taken:])
+
+    async def _read(self, data: bytes) -> tuple[int, int]:
+        """How many bytes were read, and how many there must be of the rest before it is worth another look."""
+        client, receivers, resets = self.nc, self.receivers, self._resets
+        stats = client.stats
+        at, end = 0, len(data)
+        while at < end and resets == self._resets:
+            line = data.find(_CRLF, at)
+            if line < 0:
+                return at, end - at + 1
+            start = line + 2
+            if not data.startswith((_HMSG, _MSG), at):
+                await super().parse(data[at:start])
+                at = start
+                continue
+            subject, sid, reply, body, stop = _announced(data[at:line], start)
+            if stop + 2 > end:
+                return at, stop + 2 - at
+            at = stop + 2
+            receive = receivers.get(sid)
+            try:
+                if receive is None:
+                    await client.queue(int(sid), subject, reply, data[body:stop], data[start:body])
+                    continue
+                stats["in_msgs"] += 1
+                stats["in_bytes"] += stop - body
+                receive(subject, reply, data[start:body], data[body:stop])
+            except Exception as fault:  # noqa: BLE001 - the connection has others who listen
+                await client.failed(fault)
+        return at, 0
+
+
+def _announced(line: bytes, start: int) -> tuple[bytes, bytes, bytes, int, int]:
+    """Of a message whose header block begins at ``start``: subject, subscription, reply, and its body's two ends."""
+    words = line.split(b" ")
+    try:
+        if words[0] == b"MSG":
+            _, subject, sid, *answer, size = words
+            head = b"0"
+        else:
+            _, subject, sid, *answer, head, size = words
+        (reply,) = answer or (b"",)
+        return subject, sid, reply, start + int(head), start + int(size)
+    except ValueError:
+        raise ProtocolError(f"nats: malformed {line!r}") from None

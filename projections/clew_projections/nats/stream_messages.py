@@ -1,0 +1,103 @@
+"""What goes into streams and comes out of them, and what the server says to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from clew_events.errors import Unavailable
+from clew_projections.nats.headers import Headers, description_of, status_of
+from clew_projections.nats.request_mux import Reply
+
+MSG_ID: Final = "Nats-Msg-Id"
+EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
+TRACE: Final = "traceparent"
+BATCH_ID: Final = "Nats-Batch-Id"
+BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
+BATCH_COMMIT: Final = "Nats-Batch-Commit"
+STORED_AT: Final = "Nats-Time-Stamp"
+"""When the server stored a message. It adds this to what is read, and keeps it apart from what was published."""
+
+
+class Stored(Struct, frozen=True):
+    """A message as a stream holds it."""
+
+    seq: int
+    subject: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class Newest(Struct, frozen=True):
+    """The last messages on some subjects, by subject, of those looked for, and the sequence up to which there are more.
+
+    ``up_to`` is where the stream ended when it was looked at, or 0 if it has nothing on any of the subjects.
+    """
+
+    found: Mapping[str, Stored]
+    up_to: int
+
+
+class Outgoing(Struct, frozen=True):
+    """A message on its way into a stream."""
+
+    subject: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class ApiError(Struct, frozen=True):
+    """An error as the server puts it; ``err_code`` is the precise one."""
+
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class Ack(Struct, frozen=True):
+    """The server's answer to a publish: stored at ``seq``, or stored there before, or refused."""
+
+    stream: str = ""
+    seq: int = 0
+    duplicate: bool = False
+    error: ApiError | None = None
+
+
+class Refused(Unavailable):
+    """The server answered a call with an error; ``error`` has its precise code."""
+
+    def __init__(self, error: ApiError, what: str) -> None:
+        super().__init__(f"{what}: {error.description} ({error.err_code})", code=f"jetstream_{error.err_code}")
+        self.error = error
+
+
+class StreamState(Struct, frozen=True):
+    """What a stream holds."""
+
+    messages: int = 0
+    bytes: int = 0
+    last_seq: int = 0
+    num_subjects: int = 0
+
+
+def stored(reply: Reply, subject: str) -> Stored | None:
+    """The message in an answer to a direct get, ``subject`` where it names none; nothing if there was none.
+
+    Raises:
+        Unavailable: the server refused to read.
+    """
+    status = status_of(reply.head)
+    if status == "404":
+        return None
+    if status is not None:
+        raise Unavailable(f"the server refused to read: {status} {description_of(reply.head)}")
+    headers = Headers(reply.head)
+    return Stored(int(headers["Nats-Sequence"]), headers.get("Nats-Subject") or subject, reply.data, headers)
+
+
+def parse_headers(raw: bytes) -> dict[str, str]:
+    """Headers as a stored message has them, by name."""
+    lines = (line.partition(":") for line in raw.decode(errors="replace").split("\r\n")[1:] if line)
+    return {name.strip(): value.strip() for name, _, value in lines}

@@ -1,0 +1,275 @@
+"""Reading streams: single messages and pages of them, from any replica or from the one that leads.
+
+nats-py offers a single direct get, no batch and no ``multi_last``; the wire format of these is that of NATS ADR-31.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.errors import Unavailable
+from clew_projections.nats.headers import Headers, status_of
+from clew_projections.nats.newest_reads import Together
+from clew_projections.nats.request_mux import END_OF_BATCH, Disconnected, Exchange, Timeout
+from clew_projections.nats.stream_messages import STORED_AT, ApiError, Newest, Refused, Stored, parse_headers, stored
+
+T = TypeVar("T")
+
+PAGE: Final = 256
+PAGE_BYTES: Final = 2 * 1024 * 1024
+"""Where a page ends that would have more bytes; it has one message at least."""
+MULTI_LAST: Final = 1024
+"""The most subjects that one ``multi_last`` request may match."""
+SILENT: Final = 1.0
+"""Seconds after which a server that says nothing is taken for gone, and whoever answers by then is asked."""
+PATIENCE: Final = (SILENT, 2 * SILENT, 4 * SILENT)
+"""The same where an answer may take long. Servers notice within this time that one of them has died."""
+ELECTION: Final = 0.05
+"""Seconds between questions while the servers of a cluster elect a leader."""
+_NO_MESSAGE: Final = 10037
+ASKED_AT_ONCE: Final = 64
+"""Subjects that a leader is asked for at a time."""
+NO_LEADER: Final = 10008
+"""What the server answers with where a stream has no leader."""
+_JSON: Final = msgspec.json.Encoder()
+
+
+class _GetReply(Struct, frozen=True):
+    class Message(Struct, frozen=True):
+        subject: str
+        seq: int
+        time: str
+        data: bytes = b""
+        hdrs: bytes = b""
+
+    message: Message | None = None
+    error: ApiError | None = None
+
+
+_GET_REPLY: Final = msgspec.json.Decoder(_GetReply)
+
+
+class Reading:
+    """What a connection can read. All calls raise ``Unavailable`` when no answer comes."""
+
+    def __init__(self, exchange: Exchange, timeout: float = 5.0) -> None:
+        self._exchange = exchange
+        self._timeout = timeout
+        self._together: dict[str, Together] = {}
+
+    async def last(self, stream: str, subject: str) -> Stored | None:
+        """The last message on an exact subject."""
+        call = f"$JS.API.DIRECT.GET.{stream}.{subject}"
+        reply = await self._reading(lambda: self._exchange.one(call, timeout=SILENT))
+        return stored(reply, subject)
+
+    async def lasts(self, stream: str, subjects: Sequence[str], after: int = 0) -> dict[str, Stored]:
+        """The last messages on many exact subjects, of those that have one that stands after a sequence."""
+        found: dict[str, Stored] = {}
+        for start in range(0, len(subjects), MULTI_LAST):
+            wanted = subjects[start : start + MULTI_LAST]
+            if len(wanted) == 1 and not after:
+                only = await self.last(stream, wanted[0])
+                found |= {only.subject: only} if only is not None else {}
+                continue
+            found |= (await self._multi_last(stream, wanted, after)).found
+        return found
+
+    async def lasts_at_once(self, stream: str, subjects: Sequence[str]) -> dict[str, Stored] | None:
+        """The same from a single answer, for at most :data:`MULTI_LAST`; nothing if they do not fit into one."""
+        page = await self._direct(stream, {"multi_last": subjects}, subjects[0])
+        whole = not page or page[-1].headers.get("Nats-Num-Pending") == "0"
+        return {each.subject: each for each in page} if whole else None
+
+    async def _multi_last(self, stream: str, subjects: Sequence[str], after: int) -> Newest:
+        found: dict[str, Stored] = {}
+        start = {"seq": after + 1} if after else {}
+        up_to: int | None = None
+        while subjects:
+            page, ended = await self._paged(stream, {"multi_last": subjects, **start}, subjects[0])
+            found |= {each.subject: each for each in page}
+            # What comes to lie behind the end of the first page is not looked for in the later ones.
+            up_to = ended if up_to is None else min(up_to, ended)
+            if not page or page[-1].headers.get("Nats-Num-Pending") == "0":
+                break
+            # The server ends an answer that grows too large for a connection, and says how many are left.
+            subjects = [subject for subject in subjects if subject not in found]
+        return Newest(found, up_to or 0)
+
+    async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[Stored], bool]:
+        """Messages on a subject from a sequence on, at most ``limit``, and whether there are more.
+
+        Any replica may answer, so on a replicated stream the newest may be missing.
+        """
+        request = {"seq": max(seq, 1), "next_by_subj": subject, "batch": limit}
+        found = await self._direct(stream, request, subject)
+        return found, bool(found) and found[-1].headers.get("Nats-Num-Pending") != "0"
+
+    async def first_since(self, stream: str, subject: str, moment: int) -> Stored | None:
+        """The first message on a subject that was stored at a moment (microseconds since 1970) or later."""
+        when = datetime.fromtimestamp(moment // 1_000_000, UTC).replace(microsecond=moment % 1_000_000)
+        request = {"start_time": when, "next_by_subj": subject}
+        call, body = f"$JS.API.DIRECT.GET.{stream}", _JSON.encode(request)
+        reply = await self._patiently(lambda silence: self._exchange.one(call, body, timeout=silence))
+        # A replica that is behind may have nothing that is as late.
+        return stored(reply, subject) or await self.from_leader(stream, request)
+
+    async def newest(self, stream: str, subject: str, after: int) -> Stored | None:
+        """The last message on an exact subject if it stands after a sequence. Costs the same however long the log is.
+
+        Asked as ``multi_last`` with a start, because a search forward from ``after`` looks into every block of the
+        stream behind it; what others ask at the same time goes along. Any replica may answer.
+        """
+        together = self._together.get(stream)
+        if together is None:
+            look = partial(self._multi_last, stream)
+            together = self._together[stream] = Together(look, lambda: self._exchange.lost)
+        return await together.newest(subject, after)
+
+    async def newest_at_leader(self, stream: str, subject: str, after: int) -> Stored | None:
+        """The same, as the stream's leader knows it."""
+        found = await self.from_leader(stream, {"last_by_subj": subject})
+        return found if found is not None and found.seq > after else None
+
+    async def lasts_at_leader(self, stream: str, subjects: Sequence[str], after: int = 0) -> dict[str, Stored]:
+        """The last messages on many exact subjects, of those that have one after a sequence, as the leader knows them.
+
+        Dearer than ``lasts`` by a request for each.
+        """
+        found: dict[str, Stored] = {}
+        for start in range(0, len(subjects), ASKED_AT_ONCE):
+            some = subjects[start : start + ASKED_AT_ONCE]
+            last = await asyncio.gather(*(self.newest_at_leader(stream, each, after) for each in some))
+            found |= {each.subject: each for each in last if each is not None}
+        return found
+
+    async def next_at_leader(self, stream: str, seq: int) -> Stored | None:
+        """The first message from a sequence on, whatever its subject, as the stream's leader knows it."""
+        return await self.from_leader(stream, {"seq": seq, "next_by_subj": ">"})
+
+    async def newest_until(self, stream: str, subject: str, seq: int) -> Stored | None:
+        """The last message on an exact subject that stands at a sequence or before it. Any replica may answer."""
+        found = await self._direct(stream, {"multi_last": [subject], "up_to_seq": seq}, subject) if seq > 0 else []
+        return found[0] if found else None
+
+    async def at(self, stream: str, seqs: Sequence[int]) -> list[Stored | None]:
+        """The messages at some sequences, each ``None`` if there is none.
+
+        All are asked for at once: ten times as fast as searching for those of a subject that has few of very many.
+        """
+        call = f"$JS.API.DIRECT.GET.{stream}"
+
+        async def one(seq: int) -> Stored | None:
+            reply = await self._reading(lambda: self._exchange.one(call, b'{"seq":%d}' % seq, timeout=SILENT))
+            # A replica that is behind has not got it yet.
+            return stored(reply, "") or await self.from_leader(stream, {"seq": seq})
+
+        return list(await asyncio.gather(*(one(seq) for seq in seqs)))
+
+    async def from_leader(self, stream: str, request: Mapping[str, object]) -> Stored | None:
+        """What the stream's leader gives for a request of ``STREAM.MSG.GET``, whoever leads by the time it answers.
+
+        Raises:
+            Timeout: nobody led for as long as there was time.
+            Refused: the leader answered with an error.
+        """
+        body, until = _JSON.encode(request), now() + self._timeout
+        call = f"$JS.API.STREAM.MSG.GET.{stream}"
+        while True:
+            last_try = now() + SILENT >= until
+            try:
+                raw = await self._reading(lambda: self._exchange.one(call, body, timeout=SILENT))
+            except Timeout:
+                if last_try:
+                    raise
+                continue
+            reply = _GET_REPLY.decode(raw.data)
+            if (found := reply.message) is not None:
+                headers = parse_headers(found.hdrs) | {STORED_AT: found.time}
+                return Stored(found.seq, found.subject, found.data, headers)
+            if reply.error is None or reply.error.err_code == _NO_MESSAGE:
+                return None
+            if reply.error.err_code != NO_LEADER or last_try:
+                raise Refused(reply.error, f"reading {stream}")
+            await asyncio.sleep(ELECTION)
+
+    async def _direct(self, stream: str, request: Mapping[str, object], subject: str) -> list[Stored]:
+        found, _ = await self._paged(stream, request, subject)
+        return found
+
+    async def _paged(self, stream: str, request: Mapping[str, object], subject: str) -> tuple[list[Stored], int]:
+        """A page, and the sequence at which the stream ended; 0 if it does not say, as where it finds nothing."""
+        # Without a bound the server sends so much at once that it takes the client for too slow and disconnects it.
+        body = _JSON.encode({**request, "max_bytes": PAGE_BYTES})
+        call = f"$JS.API.DIRECT.GET.{stream}"
+        *replies, end = await self._patiently(lambda silence: self._exchange.many(call, body, timeout=silence))
+        found: list[Stored] = []
+        before = "0"
+        for reply in replies:
+            each = stored(reply, subject)
+            if each is None:
+                break
+            if each.headers.get("Nats-Last-Sequence") != before:
+                raise Unavailable(f"a reply was lost while reading {stream}", code="reply_lost")
+            found.append(each)
+            before = str(each.seq)
+        if status_of(end.head) != END_OF_BATCH:
+            stored(end, subject)  # nothing there, or a refusal
+        return found, int(Headers(end.head).get("Nats-UpTo-Sequence") or 0)
+
+    async def _reading(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask again what a connection or a server that was lost took along: a read changes nothing."""
+        until = now() + self._timeout
+        while True:
+            try:
+                return await ask()
+            except (Disconnected, Timeout):
+                if now() >= until:
+                    raise
+                await asyncio.sleep(ELECTION)
+
+    async def _patiently(self, ask: Callable[[float], Awaitable[T]]) -> T:
+        """The same for what may take long: whoever is asked has more time each time, and at last all that a call has.
+
+        Any replica may be asked, and one whose machine has died says nothing until the others have noticed.
+        """
+        for silence in PATIENCE:
+            try:
+                return await ask(silence)
+            except (Disconnected, Timeout):
+                await asyncio.sleep(ELECTION)
+        return await self._reading(lambda: ask(self._timeout))
+
+
+def now() -> float:
+    """The time of the running loop, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
+class Reads(Protocol):
+    """Reads messages of streams; see :class:`clew_projections.nats.jetstream.JetStream`, which is one of these."""
+
+    async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[Stored], bool]:
+        """Messages on a subject from a sequence on, at most ``limit``, and whether there are more."""
+
+    async def at(self, stream: str, seqs: Sequence[int]) -> list[Stored | None]:
+        """The messages at some sequences, each ``None`` if there is none."""
+
+    async def newest(self, stream: str, subject: str, after: int) -> Stored | None:
+        """The last message on an exact subject if it stands after a sequence."""
+
+    async def newest_at_leader(self, stream: str, subject: str, after: int) -> Stored | None:
+        """The same, as the stream's leader knows it."""
+
+    async def newest_until(self, stream: str, subject: str, seq: int) -> Stored | None:
+        """The last message on an exact subject that stands at a sequence or before it."""
+
+    async def from_leader(self, stream: str, request: Mapping[str, object]) -> Stored | None:
+        """What the stream's leader gives for a request of ``STREAM.MSG.GET``."""

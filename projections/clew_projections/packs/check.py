@@ -1,0 +1,277 @@
+"""Checking a pack with nothing else at hand: every byte, every chain, and that it is what a checkpoint says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from msgspec import Struct
+
+from clew_events.commit import Commit
+from clew_events.errors import Corrupt, Invalid
+from clew_events.events import MessageAdded, MessageDeleted, MessageMetadataUpdated, ThreadCreated
+from clew_events.ids import ordinal_of
+from clew_events.subjects import EVENTS, Address
+from clew_projections.apply import check_message
+from clew_projections.findings import Finding
+from clew_projections.integrity.chains import Chains
+from clew_projections.integrity.checkpoint import Checkpoint, ShardHeads
+from clew_projections.integrity.checkpoint_comparison import cut_off, differing, differs, said_of
+from clew_projections.integrity.inclusion import Head, leaves_of
+from clew_projections.integrity.links import Link, link
+from clew_projections.integrity.merkle import climb_all
+from clew_projections.integrity.verify import Verified, misplaced, named, removed
+from clew_projections.nats.stream_messages import Stored
+from clew_projections.packs import frames, layout
+from clew_projections.packs.layout import altered
+from clew_projections.packs.pack import Pack
+from clew_projections.views import ThreadView
+
+Progress = Callable[[int], None]
+
+
+class Mark(Struct, frozen=True):
+    """A checkpoint to hold a pack against. That it is signed by whom one trusts is another matter.
+
+    ``heads`` are those of each shard, if they were kept with it; ``beside`` is what in the pack leads to its roots.
+    """
+
+    checkpoint: Checkpoint
+    heads: Sequence[Sequence[Head]] | None = None
+    beside: Sequence[Sequence[Sequence[str]]] | None = None
+
+
+def check(pack: Pack, marks: Sequence[Mark] = (), progress: Progress = lambda _: None) -> Verified:
+    """Everything that is wrong with the commits in a pack, all of which is as it was written.
+
+    Raises:
+        Corrupt: the pack itself was altered or damaged.
+        Invalid: a checkpoint was given that nothing can be said about by this pack.
+    """
+    hold_bytes(pack)
+    for mark in marks:
+        _hold_comparable(pack, mark)
+    found = Verified(threads=0, commits=0, findings=tuple(_of_others(pack, marks)))
+    own = [mark for mark in marks if len(mark.checkpoint.shards) == pack.opening.shards]
+    for shard in range(pack.opening.shards):
+        found += _Shard(pack, shard, own).check(progress)
+    manifest = pack.manifest
+    if (manifest.threads, manifest.commits) != (found.threads, found.commits):
+        raise altered(
+            f"it says that it has {manifest.threads} threads and {manifest.commits} commits, and has "
+            f"{found.threads} and {found.commits}"
+        )
+    return found
+
+
+def hold_bytes(pack: Pack) -> None:
+    """Hold that every byte of the file is where and what the manifest says, those that hold nothing included.
+
+    Raises:
+        Corrupt: one is not.
+    """
+    place = 0
+    for member in pack.manifest.members:
+        if member.offset != place + frames.BEFORE or pack.between(place, member.offset) != frames.before(member.packed):
+            raise altered(f"what stands before {member.name} is not what belongs there")
+        frames.checked(pack.packed(member), member.packed_sha256, member.name)
+        place = member.offset + member.packed
+        if not member.name.startswith((layout.COMMITS, layout.HEADS)):
+            pack.content(member.name)
+    first, last = pack.manifest_packed
+    if first != place + frames.BEFORE or pack.between(place, first) != frames.before(last - first):
+        raise altered("what stands before the manifest is not what belongs there")
+    segments = sum(name.startswith(layout.COMMITS) for name in pack.members)
+    if segments != 2 * sum(map(len, pack.segments)):
+        raise altered("it has commits that stand nowhere")
+
+
+def commits(pack: Pack, shard: int) -> Iterator[list[Stored]]:
+    """The commits of a shard, some at a time, in the order of the log.
+
+    Raises:
+        Corrupt: they are not as they were written, or not what this pack can hold.
+    """
+    seq, end, prefix = 0, pack.opening.ends[shard], f"{EVENTS}.{shard:02d}."
+    scope = pack.opening.scope
+    for segment in pack.segments[shard]:
+        page = pack.stored(segment)
+        for stored in page:
+            tokens = stored.subject.split(".")
+            if not seq < stored.seq <= end or not stored.subject.startswith(prefix) or len(tokens) != 5:
+                raise altered(f"{segment.index.name} has {stored.subject!r} at sequence {stored.seq}")
+            if scope.tenant not in {None, tokens[3]} or scope.thread not in {None, tokens[4]}:
+                raise altered(f"{segment.index.name} has {stored.subject!r}, which is not what was asked for")
+            seq = stored.seq
+        about = (page[0].seq, page[-1].seq, len(page)) if page else (None, None, 0)
+        for member in (segment.bodies, segment.index):
+            if (member.first, member.last, member.commits) != about or member.shard != shard:
+                raise altered(f"{member.name} has other commits than the manifest says")
+        yield page
+
+
+class _Shard:
+    """Follows the chains of a shard, and stops on the way where a checkpoint was made."""
+
+    def __init__(self, pack: Pack, shard: int, marks: Iterable[Mark]) -> None:
+        self._pack = pack
+        self._shard = shard
+        self._end = pack.opening.ends[shard]
+        self._marks = sorted(marks, key=lambda mark: mark.checkpoint.shards[shard].seq)
+        self._findings: list[Finding] = []
+        self._later: list[tuple[Mark, dict[Address, Head]]] = []
+        self._covered = 0
+        self.chains = Chains(shard, pack.opening.shards)
+
+    def check(self, progress: Progress) -> Verified:
+        waiting = list(self._marks)
+        for page in commits(self._pack, self._shard):
+            for stored in page:
+                while waiting and stored.seq > waiting[0].checkpoint.shards[self._shard].seq:
+                    self._compare(waiting.pop(0))
+                self.chains.take(stored)
+            progress(len(page))
+        for mark in waiting:
+            self._compare(mark)
+        for mark, then in self._later:
+            heads = mark.heads[self._shard] if mark.heads is not None else ()
+            self._findings += differing(self._shard, filter(self._concerns, heads), then, self.chains)
+        if self._pack.opening.scope.whole:
+            self.chains.end(self._end)
+            self._findings = [*removed(self._shard, self.chains), *self._findings]
+        self._findings += misplaced(self._shard, self._pack.opening.shards, self.chains)
+        self._findings += [named(self._shard, *each) for each in self._broken()]
+        self._findings += self._ends()
+        return Verified(
+            threads=self.chains.threads,
+            commits=self.chains.commits,
+            findings=tuple(self._findings),
+            covered=self._covered,
+        )
+
+    def _broken(self) -> Iterator[tuple[str, Chains, list[Link]]]:
+        links: dict[str, list[Link]] = {subject: [] for subject in self.chains.broken}
+        if links:
+            for page in commits(self._pack, self._shard):
+                for stored in page:
+                    if (history := links.get(stored.subject)) is not None:
+                        history.append(link(stored.body, stored.seq))
+        for subject, history in links.items():
+            yield subject, self.chains, history
+
+    def _ends(self) -> Iterator[Finding]:
+        """That chains do not end as the pack says."""
+        heads = {head.address: head for head in self._pack.heads(self._shard)}
+        found = {head.address: head for head in self.chains.heads()}
+        for address in dict.fromkeys((*heads, *found)):
+            said, there = heads.get(address), found.get(address)
+            if said == there:
+                continue
+            said_n, there_n = said.n if said is not None else 0, there.n if there is not None else 0
+            code = "shortened" if there_n < said_n else "lengthened" if there_n > said_n else "rewritten"
+            what = f"the pack says that it ends with commit {said_n}, and it ends with commit {there_n}" + (
+                ", another one" if code == "rewritten" else ""
+            )
+            yield Finding(tenant=address.tenant, thread=address.thread, code=code, what=what, shard=self._shard)
+
+    def _concerns(self, head: Head) -> bool:
+        """Whether a thread would be in this pack, as far as that can be told."""
+        scope = self._pack.opening.scope
+        if scope.windowed:
+            return f"{EVENTS}.{self._shard:02d}.{head.tenant}.{head.thread}" in self.chains.tips
+        return scope.tenant in {None, head.tenant} and scope.thread in {None, head.thread}
+
+    def _compare(self, mark: Mark) -> None:
+        """Hold the shard as it is so far against a checkpoint."""
+        checkpoint, shard = mark.checkpoint, self._shard
+        said = checkpoint.shards[shard]
+        then = {head.address: head for head in self.chains.heads()}
+        if (short := cut_off(shard, said, self._end, checkpoint)) is not None:
+            self._findings.append(short)
+            return
+        if self._pack.opening.scope.whole:
+            found = said_of(self.chains, said.seq)
+            wrong = [each for each in (differs(shard, said, found, checkpoint),) if each is not None]
+            if wrong and mark.heads is not None:
+                self._later.append((mark, then))
+        elif mark.beside is not None:
+            wrong = list(self._beside(mark.beside[shard], then, said, checkpoint))
+        else:
+            heads = mark.heads[shard] if mark.heads is not None else ()
+            wrong = []
+            self._later.append((mark, then))
+            if then != {head.address: head for head in heads if self._concerns(head)}:
+                return
+        self._findings += wrong
+        if not wrong:
+            self._covered = self.chains.commits
+
+    def _beside(
+        self, beside: Sequence[Sequence[str]], then: dict[Address, Head], said: ShardHeads, checkpoint: Checkpoint
+    ) -> Iterator[Finding]:
+        try:
+            root = climb_all(leaves_of(then.values()), [[bytes.fromhex(each) for each in way] for way in beside]).hex()
+        except ValueError:
+            root = ""
+        if root != said.root:
+            names = ", ".join(sorted({address.thread for address in then})[:3])
+            what = (
+                f"its {len(then)} threads in shard {self._shard} do not lead to the root in checkpoint "
+                f"{checkpoint.number}: a history was changed, shortened or left out ({names or 'none are there'}…)"
+            )
+            yield Finding(tenant="", thread="", code="history_changed", what=what, shard=self._shard, seq=said.seq)
+
+
+def _of_others(pack: Pack, marks: Sequence[Mark]) -> Iterator[Finding]:
+    for mark in marks:
+        checkpoint = mark.checkpoint
+        if len(checkpoint.shards) != pack.opening.shards:
+            what = (
+                f"checkpoint {checkpoint.number} is of a log in {len(checkpoint.shards)} shards, and this pack of one "
+                f"in {pack.opening.shards}: it is from another deployment"
+            )
+            yield Finding(tenant="", thread="", code="other_deployment", what=what, shard=0, seq=checkpoint.number)
+
+
+def _hold_comparable(pack: Pack, mark: Mark) -> None:
+    if pack.opening.scope.whole or mark.heads is not None or mark.beside is not None:
+        return
+    own = f"checkpoint {pack.opening.checkpoint}" if pack.opening.checkpoint is not None else "no checkpoint"
+    raise Invalid(
+        f"this pack is of a part of the log and has proof under {own} only, not under {mark.checkpoint.number}: give a "
+        "checkpoint that was exported --with-heads, or export a pack of --all",
+        code="not_comparable",
+    )
+
+
+class Foldable:
+    """Takes commits whose chains are known to be whole, of any number of threads."""
+
+    def __init__(self) -> None:
+        self._ids: dict[Address, list[str]] = {}
+
+    def take(self, commit: Commit) -> None:
+        """The next commit of its thread.
+
+        Raises:
+            Corrupt: no projector could fold it.
+        """
+        ids = self._ids.setdefault(Address(commit.tenant, commit.thread), [])
+        for place, event in enumerate(commit.events):
+            if isinstance(event, ThreadCreated) != (commit.n == 1 and place == 0):
+                raise _unfoldable(commit, "a thread is created by its first commit, and never again")
+            view = ThreadView(id=commit.thread, tenant=commit.tenant, n=commit.n - 1, last_ordinal=len(ids))
+            check_message(view, event)
+            match event:
+                case MessageAdded():
+                    ids.append(event.message.id)
+                case MessageMetadataUpdated() | MessageDeleted():
+                    if ids[ordinal_of(event.message_id) - 1] != event.message_id:
+                        raise _unfoldable(commit, f"it changes message {event.message_id}, which was never added")
+                case _:
+                    pass
+        if not commit.events:
+            raise _unfoldable(commit, "it has no events")
+
+
+def _unfoldable(commit: Commit, why: str) -> Corrupt:
+    return Corrupt(f"thread {commit.thread}: commit {commit.n} cannot be folded: {why}", code="unfoldable_commit")

@@ -1,0 +1,224 @@
+"""Reading a pack: any member by its place, and the commits of a shard in order."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.codec import UNREADABLE
+from clew_events.errors import Corrupt, Invalid
+from clew_projections.integrity.inclusion import Head
+from clew_projections.nats.stream_messages import TRACE, Stored
+from clew_projections.packs import frames, layout
+from clew_projections.packs.layout import Covering, Entry, Manifest, Member, Opening, altered
+
+_ENTRIES: Final = msgspec.json.Decoder(Entry)
+_HEADS: Final = msgspec.json.Decoder(Head)
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Segment(Struct, frozen=True):
+    """Commits of a shard that stand together: the members with their bodies and with their index."""
+
+    bodies: Member
+    index: Member
+
+    @property
+    def first(self) -> int:
+        """The sequence of the first one."""
+        return self.index.first or 0
+
+    @property
+    def last(self) -> int:
+        """The sequence of the last one."""
+        return self.index.last or 0
+
+
+class Pack:
+    """A pack in a file. What is read is held against the hashes of the manifest.
+
+    Raises:
+        Invalid: the file is no pack, or one of a newer Clew, or cannot be read.
+        Corrupt: it was cut short, altered or damaged.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._raw = _mapped(file)
+        manifest, self.manifest_packed = _manifest(self._raw)
+        self.manifest = manifest
+        self.members = {member.name: member for member in manifest.members}
+        if len(self.members) != len(manifest.members):
+            raise altered("the manifest names a file twice")
+        if layout.whole_of(manifest.members) != manifest.whole:
+            raise altered("the hash of the whole is not that of the files in the manifest")
+        self.opening = layout.read(self.content(layout.OPENING), Opening, layout.OPENING)
+        self.segments = [self._segments(shard) for shard in range(self.opening.shards)]
+
+    def content(self, name: str) -> bytes:
+        """What is in a member.
+
+        Raises:
+            Corrupt: there is no such member, or it is not what the manifest says.
+        """
+        member = self.members.get(name)
+        if member is None:
+            raise altered(f"it has no {name}")
+        packed = frames.checked(self.packed(member), member.packed_sha256, name)
+        found, content = frames.unblock(frames.unframe(packed))
+        if found != name or len(content) != member.size:
+            raise altered(f"where {name} should be is {found[:100]!r}")
+        return frames.checked(content, member.sha256, name)
+
+    def packed(self, member: Member) -> bytes:
+        """The frame of a member."""
+        return self._raw[member.offset : member.offset + member.packed]
+
+    def between(self, first: int, last: int) -> bytes:
+        """Bytes of the file, from one place up to another."""
+        return self._raw[first:last]
+
+    @property
+    def size(self) -> int:
+        """How many bytes the file has."""
+        return len(self._raw)
+
+    def entries(self, segment: Segment) -> list[Entry]:
+        """The index of a segment.
+
+        Raises:
+            Corrupt: it is not as it was written.
+        """
+        return entries(self.content(segment.index.name), segment.index.name)
+
+    def stored(self, segment: Segment) -> list[Stored]:
+        """The commits of a segment, as the log held them.
+
+        Raises:
+            Corrupt: they are not as they were written.
+        """
+        return stored(self.content(segment.bodies.name), self.entries(segment), segment.bodies.name)
+
+    def heads(self, shard: int) -> Iterator[Head]:
+        """The heads of a shard's threads, as the pack names them.
+
+        Raises:
+            Corrupt: they are not as they were written.
+        """
+        prefix = f"{layout.HEADS}{shard:02d}/"
+        for member in self.manifest.members:
+            if member.name.startswith(prefix):
+                try:
+                    yield from _HEADS.decode_lines(self.content(member.name))
+                except UNREADABLE as fault:
+                    raise altered(f"{member.name} cannot be read: {fault}") from fault
+
+    @property
+    def covering(self) -> Covering | None:
+        """The checkpoint that covers it, if one does.
+
+        Raises:
+            Corrupt: it cannot be read.
+        """
+        if layout.COVERING not in self.members:
+            return None
+        return layout.read(self.content(layout.COVERING), Covering, layout.COVERING)
+
+    def _segments(self, shard: int) -> list[Segment]:
+        found: list[Segment] = []
+        while (bodies := self.members.get(layout.commits_name(shard, len(found) + 1) + layout.BODIES)) is not None:
+            index = self.members.get(layout.commits_name(shard, len(found) + 1) + layout.INDEX)
+            if index is None:
+                raise altered(f"{bodies.name} has no index")
+            found.append(Segment(bodies, index))
+        return found
+
+
+def entries(raw: bytes, name: str) -> list[Entry]:
+    """The lines of an index.
+
+    Raises:
+        Corrupt: these are none.
+    """
+    try:
+        return _ENTRIES.decode_lines(raw)
+    except UNREADABLE as fault:
+        raise altered(f"{name} cannot be read: {fault}") from fault
+
+
+def stored(bodies: bytes, index: list[Entry], name: str) -> list[Stored]:
+    """Commits as the log held them, from their bodies and their index.
+
+    Raises:
+        Corrupt: the two do not fit.
+    """
+    found: list[Stored] = []
+    place = 0
+    for entry in index:
+        end = place + entry.size
+        if bodies[end : end + 1] != b"\n":
+            raise altered(f"{name} does not fit its index at sequence {entry.seq}")
+        headers = {TRACE: entry.traceparent} if entry.traceparent is not None else _NO_HEADERS
+        found.append(Stored(entry.seq, entry.subject, bodies[place:end], headers))
+        place = end + 1
+    if place != len(bodies):
+        raise altered(f"{name} has more in it than its index says")
+    return found
+
+
+def _mapped(file: Path) -> mmap.mmap:
+    try:
+        with file.open("rb") as opened:
+            beginning = opened.read(frames.BEFORE)
+            if not frames.begins_a_pack(beginning):
+                raise layout.not_a_pack(str(file))
+            return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as fault:
+        raise Invalid(f"{file} cannot be read: {fault}", code="unreadable_file") from fault
+
+
+def _manifest(raw: mmap.mmap) -> tuple[Manifest, tuple[int, int]]:
+    """The manifest, and from where to where its frame goes."""
+    _hold_known(raw)
+    found = frames.manifest_at(raw[max(0, len(raw) - frames.BEHIND) :])
+    if found is None:
+        raise layout.truncated("what stands at the end of every pack is not there")
+    offset, digest = found
+    end = len(raw) - frames.BEHIND
+    packed = frames.checked(raw[offset:end], digest.hex(), "the manifest")
+    content = frames.unframe(packed)
+    if not content.endswith(frames.END):
+        raise altered("the archive has no end")
+    name, document = frames.unblock(content[: -len(frames.END)])
+    if name != layout.MANIFEST:
+        raise altered(f"where the manifest should be is {name[:100]!r}")
+    return layout.read(document, Manifest, layout.MANIFEST), (offset, end)
+
+
+def _hold_known(raw: mmap.mmap) -> None:
+    """Hold that this is a pack of a format that is known, as far as its beginning tells, whatever its end is like.
+
+    Raises:
+        Invalid: it is of a newer one, or no pack.
+    """
+    place = 0
+    content = b""
+    for name in (layout.README, layout.OPENING):
+        length = frames.length_after(raw[place : place + frames.BEFORE])
+        packed = raw[place + frames.BEFORE : place + frames.BEFORE + (length or 0)]
+        if length is None or len(packed) < length:
+            raise layout.truncated(f"it ends before {name} does")
+        try:
+            found, content = frames.unblock(frames.unframe(packed))
+        except Corrupt as fault:
+            raise altered(f"{name} cannot be read ({fault.message})") from fault
+        if found != name:
+            raise layout.not_a_pack("this file")
+        place += frames.BEFORE + length
+    layout.read(content, Opening, layout.OPENING)

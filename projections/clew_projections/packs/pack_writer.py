@@ -1,0 +1,127 @@
+"""Writing a pack, member by member: what comes out is to be put one after another into a file, or sent to somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from clew_events.subjects import address_of
+from clew_projections.integrity.inclusion import Head
+from clew_projections.integrity.links import NOTHING, Tip, follow
+from clew_projections.nats.stream_messages import TRACE, Stored
+from clew_projections.packs import frames, layout
+from clew_projections.packs.layout import Entry, Manifest, Member
+
+SEGMENT_BYTES: Final = 4 * 1024 * 1024
+SEGMENT_COMMITS: Final = 8192
+HEADS_AT_ONCE: Final = 10_000
+
+_LINES: Final = msgspec.json.Encoder()
+
+
+class Writer:
+    """Turns contents into the bytes of a pack, and remembers what the manifest must say.
+
+    It may go on with a pack that has ``members`` already.
+    """
+
+    def __init__(self, members: Sequence[Member] = ()) -> None:
+        self.members = list(members)
+        self._offset = members[-1].offset + members[-1].packed if members else 0
+
+    def add(self, name: str, content: bytes, **about: int) -> bytes:
+        """The bytes of a member. ``about`` is what the manifest says besides of one with commits."""
+        packed = frames.frame(frames.block(name, content))
+        self._offset += frames.BEFORE
+        self.members.append(
+            Member(
+                name=name,
+                size=len(content),
+                sha256=sha256(content).hexdigest(),
+                offset=self._offset,
+                packed=len(packed),
+                packed_sha256=sha256(packed).hexdigest(),
+                **about,
+            )
+        )
+        self._offset += len(packed)
+        return frames.before(len(packed)) + packed
+
+    def end(self, *, threads: int, commits: int, misfits: int) -> bytes:
+        """The bytes of the manifest, and of the end."""
+        manifest = Manifest(
+            threads=threads,
+            commits=commits,
+            misfits=misfits,
+            members=tuple(self.members),
+            whole=layout.whole_of(self.members),
+        )
+        packed = frames.frame(frames.block(layout.MANIFEST, layout.as_json(manifest)) + frames.END)
+        offset = self._offset + frames.BEFORE
+        return frames.before(len(packed)) + packed + frames.behind(offset, packed)
+
+
+class Segment:
+    """Commits of a shard on their way into a pack. Where a segment ends follows from the commits alone."""
+
+    def __init__(self, shard: int, number: int) -> None:
+        self.number = number
+        self._shard = shard
+        self._bodies: list[bytes] = []
+        self._index: list[bytes] = []
+        self._bytes = 0
+        self._first = self._last = 0
+
+    def add(self, stored: Stored) -> bool:
+        """Take a commit; whether that is enough."""
+        entry = Entry(stored.seq, stored.subject, len(stored.body), stored.headers.get(TRACE))
+        self._bodies.append(stored.body)
+        self._index.append(_LINES.encode(entry))
+        self._bytes += len(stored.body)
+        self._first, self._last = self._first or stored.seq, stored.seq
+        return self._bytes >= SEGMENT_BYTES or len(self._bodies) >= SEGMENT_COMMITS
+
+    def __len__(self) -> int:
+        return len(self._bodies)
+
+    def packed(self, writer: Writer) -> bytes:
+        """Its members, the bodies and the index."""
+        name = layout.commits_name(self._shard, self.number)
+        about = {"shard": self._shard, "first": self._first, "last": self._last, "commits": len(self._bodies)}
+        bodies = writer.add(name + layout.BODIES, b"\n".join((*self._bodies, b"")), **about)
+        return bodies + writer.add(name + layout.INDEX, b"\n".join((*self._index, b"")), **about)
+
+
+class Ends:
+    """The ends of a shard's chains, as far as its commits went into a pack."""
+
+    def __init__(self) -> None:
+        self.tips: dict[str, Tip] = {}
+        self.commits = 0
+        self.misfits = 0
+
+    def take(self, subject: str, body: bytes) -> None:
+        """The next commit."""
+        self.commits += 1
+        followed = follow(self.tips.get(subject, NOTHING), address_of(subject), body)
+        if followed is None:
+            self.misfits += 1
+            self.tips.setdefault(subject, NOTHING)
+        else:
+            self.tips[subject] = followed
+
+    def heads(self) -> list[Head]:
+        """The heads of all threads that have a good commit, in the order in which they began."""
+        return [Head(*address_of(subject), tip.n, tip.hash) for subject, tip in self.tips.items() if tip.hash]
+
+    def packed(self, writer: Writer, shard: int) -> bytes:
+        """The members with the heads."""
+        heads = self.heads()
+        parts = [heads[start : start + HEADS_AT_ONCE] for start in range(0, len(heads), HEADS_AT_ONCE)]
+        return b"".join(
+            writer.add(layout.heads_name(shard, number), b"".join(_LINES.encode(head) + b"\n" for head in part))
+            for number, part in enumerate(parts, start=1)
+        )

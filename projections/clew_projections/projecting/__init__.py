@@ -1,1 +1,0 @@
-"""From the log to the buckets: what projectors do."""

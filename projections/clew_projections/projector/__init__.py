@@ -1,0 +1,1 @@
+"""The projector: it consumes a shard of the log and writes the views."""

@@ -1,0 +1,129 @@
+"""The projector: folds the log into the buckets. Any number may run; none leads.
+
+All projectors of a shard share one durable, unfiltered pull consumer. A batch is grouped by thread, and each thread's
+view is advanced over its commits and written once, guarded by the key's revision. What was applied already is skipped
+by its number, a gap is filled from the log, a lost race is read again, and a commit is acknowledged only when its views
+are written. So deliveries may be repeated, reordered, split over processes or cut short anywhere, and the buckets end
+up the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from clew_events.errors import Corrupt, Unavailable
+from clew_events.subjects import Address, address_of, is_addressable
+from clew_projections.kv.bucket import Bucket
+from clew_projections.kv.position import Checkpoint
+from clew_projections.projector.batch import Projecting
+from clew_projections.projector.parked_threads import park, retry
+from clew_projections.projector.shard_consumer import Deliveries, Delivery
+
+logger = logging.getLogger(__name__)
+
+BATCH: Final = 500
+CHECKPOINT_EVERY: Final = 1.0
+"""Seconds between checkpoints while there is something new."""
+
+
+class Projector:
+    """Projects one shard until it is stopped."""
+
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        projecting: Projecting,
+        threads: Bucket,
+        checkpoint: Checkpoint,
+        connection: Callable[[], int],
+        *,
+        projected: Callable[[int, float], None] = lambda _commits, _seconds: None,
+    ) -> None:
+        """``connection`` counts how often the connection to NATS was made.
+
+        ``projected`` is told of each batch: how many commits, and the seconds since the oldest of them was stored.
+        """
+        self._deliveries = deliveries
+        self._projecting = projecting
+        self._threads = threads
+        self._checkpoint = checkpoint
+        self._connection = connection
+        self._projected = projected
+        self._reached = 0
+        self.commits = 0
+        """Commits projected since the start, repeated ones included."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Project until ``stop`` is set; the batch in hand is finished first."""
+        try:
+            await self._run(stop)
+        finally:
+            await self._deliveries.close()
+
+    async def _run(self, stop: asyncio.Event) -> None:
+        ready: int | None = None
+        pause = 0.05
+        while not stop.is_set():
+            try:
+                if ready != (connection := self._connection()):
+                    await self._begin()
+                    ready = connection
+                await self.project(await self._deliveries.next(BATCH))
+                if ready == self._connection():
+                    await self._checkpoint.advance(CHECKPOINT_EVERY, reached=self._reached)
+                pause = 0.05
+            except Unavailable as fault:
+                logger.warning("the projector waits for JetStream: %s", fault)
+                ready = None
+                await self._deliveries.give_back()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+
+    async def _begin(self) -> None:
+        # The server may be another run of itself, and have lost views that were never worth an fsync.
+        self._projecting.forget()
+        await self._checkpoint.rewind()
+        if released := await retry(self._threads, self._projecting):
+            logger.warning("%d parked threads could be taken up again", released)
+
+    async def project(self, batch: Sequence[Delivery]) -> None:
+        """Apply a batch, write its views, and acknowledge what was written.
+
+        Raises:
+            Unavailable: a bucket or the log does not answer; what was not acknowledged is delivered again.
+        """
+        threads: dict[Address, list[Delivery]] = {}
+        for delivery in batch:
+            threads.setdefault(address_of(delivery.subject), []).append(delivery)
+        if not threads:
+            return
+        refused: Unavailable | None = None
+        possible = {address: some for address, some in threads.items() if is_addressable(address)}
+        faults = await self._projecting.apply(possible)
+        faults |= {address: _impossible(address) for address in threads.keys() - possible.keys()}
+        for address, fault in faults.items():
+            if isinstance(fault, Unavailable):
+                refused = fault
+                del threads[address]
+            else:
+                # This thread stands still until somebody has looked; its commits stay in the log, and others go on.
+                await park(self._threads, address, fault)
+        done = [delivery for deliveries in threads.values() for delivery in deliveries]
+        self._deliveries.ack(done)
+        self.commits += len(done)
+        self._reached = max([self._reached, *(delivery.seq for delivery in done)])
+        if refused is not None:
+            raise refused
+        self._projected(len(done), (time.time_ns() - min(delivery.at for delivery in done)) / 1e9)
+
+
+def _impossible(address: Address) -> Corrupt:
+    return Corrupt(
+        f"tenant '{address.tenant[:64]}' and thread '{address.thread[:128]}' have {len(address.tenant)} and "
+        f"{len(address.thread)} characters, which no thread of Clew's has",
+        code="impossible_address",
+    )

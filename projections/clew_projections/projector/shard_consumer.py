@@ -1,0 +1,186 @@
+"""Deliveries: a shard's commits as its shared durable consumer hands them out.
+
+nats-py's own fetch asks for a number of messages whatever their size. Where many large ones wait, the server then sends
+so much at once that it takes the client for too slow and disconnects it; so this asks within a number of bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+
+from clew_events.errors import Unavailable
+from clew_projections.nats.headers import Headers, description_of, status_of
+from clew_projections.nats.lean_client import LeanClient
+from clew_projections.nats.stream_messages import EXPECTED, TRACE, Stored
+
+PULL_BYTES: Final = 16 * 1024 * 1024
+"""Far below what a server holds for one client, and above the largest commit there can be."""
+NO_MESSAGES: Final = "404"
+END_OF_TIME: Final = "408"
+TOO_MUCH_AT_ONCE: Final = "Message Size Exceeds MaxBytes"
+SLACK: Final = 1.0
+"""Seconds beyond its own end after which a request that nothing was heard of is taken for lost."""
+
+
+class Delivery(Struct, frozen=True):
+    """A stored commit on its way to a projector, and where to acknowledge it.
+
+    ``after`` is its guard, which the server has held: the sequence of what stands before it on its subject. ``trace``
+    is its ``traceparent``, if it has one; ``at`` is when it was stored, in nanoseconds since 1970.
+    """
+
+    seq: int
+    after: int | None
+    subject: str
+    body: bytes
+    reply: str
+    trace: str | None = None
+    at: int = 0
+
+    def stored(self) -> Stored:
+        """The same as a read of the stream would give it."""
+        return Stored(self.seq, self.subject, self.body, {})
+
+
+class Deliveries:
+    """Pulls from one durable consumer, which ``clew init`` has created."""
+
+    def __init__(self, nc: LeanClient, stream: str, consumer: str, *, wait: float = 1.0) -> None:
+        self._nc = nc
+        self._stream = stream
+        self._consumer = consumer
+        self._wait = wait
+        self._most = max(PULL_BYTES, 2 * nc.max_payload)
+        self._inbox = ""
+        self._requests = 0
+        self._wanted = 0
+        self._lost_at = 0.0
+        self._refusal: str | None = None
+        self._arrived: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self._open: set[str] = set()
+        self._subscription: Subscription | None = None
+
+    async def next(self, limit: int) -> list[Delivery]:
+        """What there is, at most ``limit``; waits a moment for the first, and may give none.
+
+        More is asked for before these are returned, so that it is under way while they are worked on.
+
+        Raises:
+            Unavailable: the consumer does not answer.
+        """
+        try:
+            await self._ask(limit)
+            batch = await self._arrivals(limit)
+            await self._ask(limit)
+        except NatsError as fault:
+            raise Unavailable(f"{self._stream}/{self._consumer} does not answer: {fault}") from fault
+        if not batch and self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            raise Unavailable(f"{self._stream}/{self._consumer} does not answer: {refusal}")
+        return batch
+
+    def ack(self, deliveries: Iterable[Delivery]) -> None:
+        """Say that some deliveries need not come again.
+
+        Raises:
+            Unavailable: the connection is down; they will come again, which is harmless.
+        """
+        try:
+            for each in deliveries:
+                self._open.discard(each.reply)
+                self._nc.post(each.reply, b"+ACK")
+        except NatsError as fault:
+            raise Unavailable(f"the connection to NATS is down: {fault}") from fault
+
+    async def give_back(self) -> None:
+        """Have what was not acknowledged delivered again at once, here or elsewhere, instead of after a while."""
+        given, self._open = self._open, set()
+        while not self._arrived.empty():
+            self._arrived.get_nowait()
+        with contextlib.suppress(NatsError):
+            for reply in given:
+                self._nc.post(reply, b"-NAK")
+
+    async def close(self) -> None:
+        """Stop pulling, and give back what was not acknowledged."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None and not self._nc.is_closed:
+            with contextlib.suppress(NatsError):
+                await subscription.unsubscribe()
+            await self.give_back()
+
+    async def _ask(self, limit: int) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._subscription is None:
+            self._inbox = self._nc.new_inbox()
+            self._subscription = await self._nc.hear(f"{self._inbox}.*", self._on_message)
+        elif self._wanted > 0 and now < self._lost_at:
+            return
+        self._requests += 1
+        self._wanted = limit
+        self._lost_at = now + self._wait + SLACK
+        expires = int(self._wait * 1_000_000_000)
+        self._nc.post(
+            f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}",
+            msgspec.json.encode({"batch": limit, "max_bytes": self._most, "expires": expires}),
+            reply=f"{self._inbox}.{self._requests}",
+        )
+
+    async def _arrivals(self, limit: int) -> list[Delivery]:
+        try:
+            async with asyncio.timeout(self._wait + SLACK):
+                first = await self._arrived.get()
+        except TimeoutError:
+            return []
+        batch = [] if first is None else [first]
+        while len(batch) < limit and not self._arrived.empty():
+            each = self._arrived.get_nowait()
+            if each is not None:
+                batch.append(each)
+        return batch
+
+    def _on_message(self, subject: bytes, reply: bytes, head: bytes, body: bytes) -> None:
+        if reply:
+            delivery = _delivery(subject.decode(), reply.decode(), head, body)
+            self._wanted -= 1
+            self._open.add(delivery.reply)
+            self._arrived.put_nowait(delivery)
+        elif subject.decode() == f"{self._inbox}.{self._requests}" and self._wanted > 0:
+            # The end of the request that stands: nothing came in time, or what comes next would be too much at once.
+            self._wanted = 0
+            description = description_of(head)
+            if status_of(head) not in {NO_MESSAGES, END_OF_TIME} and description != TOO_MUCH_AT_ONCE:
+                self._refusal = description or "nobody answers"
+            self._arrived.put_nowait(None)
+
+
+_LAID_OUT: Final = re.compile(
+    rb"NATS/1\.0\r\nNats-Msg-Id: [!-~]+\r\nNats-Expected-Last-Subject-Sequence: (\d+)\r\n"
+    rb"(?:traceparent: ([!-~]+)\r\n)?(?:Nats-Batch-[A-Za-z]+: [!-~]+\r\n)*\r\n\Z"
+)
+"""The headers of a commit as the log writes them, which are nearly all there are."""
+
+
+def _delivery(subject: str, reply: str, head: bytes, body: bytes) -> Delivery:
+    # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>, more tokens before.
+    _, seq, _, at, _ = reply.rsplit(".", 4)
+    after, trace = _written(head)
+    return Delivery(int(seq), after, subject, body, reply, trace, int(at))
+
+
+def _written(head: bytes) -> tuple[int | None, str | None]:
+    """What a commit's headers say of its guard and its trace."""
+    if (found := _LAID_OUT.match(head)) is not None:
+        return int(found[1]), found[2].decode() if found[2] is not None else None
+    headers = Headers(head)
+    guard = headers.get(EXPECTED)
+    return int(guard) if guard is not None and guard.isdecimal() else None, headers.get(TRACE)

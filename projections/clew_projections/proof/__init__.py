@@ -1,1 +1,0 @@
-"""Proof that the log is what it was: chains walked link by link, and heads that a signed checkpoint vouches for."""

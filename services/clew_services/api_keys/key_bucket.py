@@ -1,0 +1,104 @@
+"""The bucket of keys, ``clew_keys_v1``: which keys were issued, to whom, and until when they held."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from clew_events.backoff import delays
+from clew_events.errors import NotFound, Unavailable
+from clew_events.subjects import LIVE
+from clew_projections.kv.bucket import Bucket, LostRace, Value
+from clew_projections.nats.jetstream import JetStream
+from clew_services.api_keys.holders import KeyScope
+from clew_services.api_keys.issued_key import Issued, is_id, issue, now, read
+
+KEYS: Final = "clew_keys_v1"
+LIVE_KEYS: Final = f"{LIVE}.keys"
+"""Where the server says which key has changed: ``clew.live.keys.<id>``."""
+COARSE: Final = timedelta(minutes=1)
+"""How far a recorded last use may be behind before it is written anew."""
+_TRIES: Final = 10
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+class KeyRing:
+    """Issues keys, revokes them, and knows those there are. All calls raise ``Unavailable`` if no answer comes."""
+
+    def __init__(self, js: JetStream) -> None:
+        self._bucket = Bucket(js, KEYS)
+
+    async def create(self, tenant: str, name: str, scopes: Iterable[KeyScope]) -> tuple[str, Issued]:
+        """A new key, which is kept nowhere, and what is kept of it.
+
+        Raises:
+            Invalid: tenant, name or scopes cannot be ones.
+        """
+        key, issued = issue(tenant, name, scopes)
+        await self._bucket.put(issued.id, _ENCODE(issued), 0)
+        return key, issued
+
+    async def revoke(self, key_id: str) -> Issued:
+        """Have a key open nothing from now on. One that was revoked before stays as it was.
+
+        Raises:
+            NotFound: no key of that id was issued.
+        """
+
+        def end(issued: Issued) -> dict[str, datetime] | None:
+            return None if issued.revoked_at is not None else {"revoked_at": now()}
+
+        revoked = await self._change(key_id, end) if is_id(key_id) else None
+        if revoked is None:
+            raise NotFound(f"no API key {key_id} was issued here: see 'clew keys list'", code="key_not_found")
+        return revoked
+
+    async def note_use(self, key_id: str, at: datetime) -> None:
+        """Record that a key was used, unless a use within the minute before is on record already."""
+
+        def later(issued: Issued) -> dict[str, datetime] | None:
+            recorded = issued.last_used_at
+            if recorded is not None and at - recorded < COARSE:
+                return None
+            # Uses are noted a little late, and a revoked key is used no more.
+            return {"last_used_at": min(at, issued.revoked_at or at)}
+
+        await self._change(key_id, later)
+
+    async def all(self) -> list[Issued]:
+        """All keys that were ever issued, by tenant, name and age."""
+        found = (read(key_id, value.body) for key_id, value in (await self.values(await self.ids())).items())
+        return sorted(filter(None, found), key=lambda key: (key.tenant, key.name, key.created_at, key.id))
+
+    async def ids(self) -> list[str]:
+        """The ids under which something is kept. Never behind."""
+        return await self._bucket.keys("*")
+
+    async def values(self, key_ids: Iterable[str]) -> dict[str, Value]:
+        """What is kept under ids. Never behind."""
+        return await self._bucket.latest_of(key_ids)
+
+    async def value(self, key_id: str) -> Value | None:
+        """What is kept under one id. Never behind."""
+        return await self._bucket.latest(key_id)
+
+    async def _change(self, key_id: str, change: Callable[[Issued], dict[str, datetime] | None]) -> Issued | None:
+        pauses = delays()
+        for _ in range(_TRIES):
+            value = await self.value(key_id)
+            issued = read(key_id, value.body) if value is not None else None
+            if value is None or issued is None or (fields := change(issued)) is None:
+                return issued
+            changed = replace(issued, **fields)
+            try:
+                await self._bucket.put(key_id, _ENCODE(changed), value.revision)
+            except LostRace:
+                await asyncio.sleep(next(pauses))
+            else:
+                return changed
+        raise Unavailable(f"others keep changing the API key {key_id}", code="key_contended")

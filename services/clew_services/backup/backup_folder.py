@@ -1,0 +1,148 @@
+"""The folder of a backup: written once, piece by piece, and read back with every byte held to its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import IO, Final
+
+from msgspec import Struct
+
+from clew_events.errors import Corrupt, Invalid, Unavailable
+from clew_services.backup import manifest
+from clew_services.backup.manifest import Kept, Manifest
+from clew_services.backup.stream_snapshot import CHUNK
+
+_PIECE: Final = 1024 * 1024
+
+
+class Sum(Struct, frozen=True):
+    """Bytes of a file, and their SHA-256 in hex."""
+
+    bytes: int
+    sha256: str
+
+
+class Folder:
+    """One backup on a disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def make(self) -> None:
+        """Create the folder, which must be new or empty: only its user can read what will be in it.
+
+        Raises:
+            Invalid: there is something in it, or it cannot be made.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if any(self.path.iterdir()):
+                raise Invalid(
+                    f"{self.path} is not empty: choose another folder; without {manifest.NAME} what is there is a "
+                    "backup that was broken off, of no use to anybody",
+                    code="folder_not_empty",
+                )
+        except OSError as fault:
+            raise Invalid(f"{self.path} cannot be written to: {fault.strerror}", code="folder_not_writable") from fault
+
+    async def write(self, stream: str, chunks: AsyncIterator[bytes], tell: Callable[[int], None]) -> Sum:
+        """Put a stream's file on disk; ``tell`` hears how many bytes it has by then.
+
+        Raises:
+            Unavailable: the disk takes no more, or the chunks break off.
+        """
+        digest, size = hashlib.sha256(), 0
+        try:
+            with self._created(f"{stream}.tar.s2") as file:
+                async for chunk in chunks:
+                    file.write(chunk)
+                    digest.update(chunk)
+                    size += len(chunk)
+                    tell(size)
+                _synced(file)
+        except OSError as fault:
+            raise self._full(fault) from fault
+        return Sum(size, digest.hexdigest())
+
+    def finish(self, whole: Manifest) -> None:
+        """Put the manifest in its place, after everything else is on disk: from now on this is a backup.
+
+        Raises:
+            Unavailable: the disk takes no more.
+        """
+        draft = self.path / f"{manifest.NAME}.part"
+        try:
+            with self._created(draft.name) as file:
+                file.write(manifest.encoded(whole))
+                _synced(file)
+            self._sync()
+            draft.rename(self.path / manifest.NAME)
+            self._sync()
+        except OSError as fault:
+            raise self._full(fault) from fault
+
+    def check(self, kept: Kept, tell: Callable[[int], None]) -> None:
+        """Hold a stream's file to its size and hash; ``tell`` hears of the bytes read so far.
+
+        Raises:
+            Corrupt: it is missing, or not what was written.
+        """
+        digest, size = hashlib.sha256(), 0
+        try:
+            with (self.path / kept.file).open("rb") as file:
+                while piece := file.read(_PIECE):
+                    digest.update(piece)
+                    size += len(piece)
+                    tell(size)
+        except OSError as fault:
+            raise Corrupt(
+                f"{self.path / kept.file} cannot be read: {fault.strerror}. Nothing was restored; use another backup",
+                code="backup_damaged",
+            ) from fault
+        if (size, digest.hexdigest()) != (kept.bytes, kept.sha256):
+            raise Corrupt(
+                f"{self.path / kept.file} is not what was written: {size} bytes of {kept.bytes}, SHA-256 "
+                f"{digest.hexdigest()[:16]}… instead of {kept.sha256[:16]}…. Nothing was restored; use another backup",
+                code="backup_damaged",
+            )
+
+    async def chunks(self, kept: Kept, tell: Callable[[int], None]) -> AsyncIterator[bytes]:
+        """A stream's file in chunks; ``tell`` hears of the bytes that were taken so far.
+
+        Raises:
+            Unavailable: it cannot be read now.
+        """
+        size = 0
+        try:
+            with (self.path / kept.file).open("rb") as file:
+                while chunk := file.read(CHUNK):
+                    yield chunk
+                    size += len(chunk)
+                    tell(size)
+        except OSError as fault:
+            raise Unavailable(f"{self.path / kept.file} cannot be read: {fault.strerror}") from fault
+
+    def _created(self, name: str) -> IO[bytes]:
+        return os.fdopen(os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+    def _sync(self) -> None:
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def _full(self, fault: OSError) -> Unavailable:
+        return Unavailable(
+            f"{self.path} cannot be written to: {fault.strerror}. What is in it by now is no backup: remove it, make "
+            "room, and take another",
+            code="backup_not_written",
+        )
+
+
+def _synced(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,0 +1,172 @@
+"""Restoring a backup where there is no deployment.
+
+Everything is held to the manifest before anything is written. Until all of it is there, each stream says by its
+metadata which backup it is of: the same restore goes on where it was broken off, another one replaces it, and nobody
+takes what is there for a deployment. The log's first stream, by which one is known, comes last and says so longest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.errors import AlreadyExists, Corrupt, Invalid, Unavailable
+from clew_events.subjects import event_stream
+from clew_projections.nats.jetstream import JetStream, stream_state
+from clew_services.backup import manifest, stream_snapshot
+from clew_services.backup.backup_folder import Folder
+from clew_services.backup.manifest import Found, Kept
+from clew_services.backup.stream_snapshot import Description, State
+from clew_services.backup.take_backup import Progress, Tell
+from clew_services.eventstore import provision
+from clew_services.eventstore.stream_config import existing_stream, remove_stream
+from clew_services.eventstore.topology import Config
+from clew_services.eventstore.topology import streams as wanted_streams
+from clew_services.eventstore.unfinished_restore import RESTORING, restoring
+from clew_services.nats_connection import Connection
+
+STALLED: Final = 120.0
+"""Seconds in which a replica of a cluster has to come nearer."""
+_OURS: Final = ("CLEW_", "KV_clew_", "OBJ_clew_")
+
+
+class Restored(Struct, frozen=True):
+    """What was restored: the streams, and how many commits the log has."""
+
+    name: str
+    replicas: int
+    streams: tuple[str, ...]
+    commits: int
+
+
+async def restore(connection: Connection, folder: Folder, replicas: int | None, tell: Tell) -> Restored:
+    """Bring a backup to a server or a cluster that has no deployment, with as many replicas as it had or is told.
+
+    Raises:
+        AlreadyExists: there is a deployment, or something of one; the message names it.
+        Invalid: this is no backup, or of another format; or the server takes no messages of that size.
+        Corrupt: the backup is damaged, and nothing was written; or its log was, before it was taken.
+        Unavailable: it could not be finished; restoring the same backup again goes on.
+    """
+    found = manifest.read(folder.path)
+    whole = found.manifest
+    copies = replicas or whole.replicas
+    wanted = {str(each["name"]): each for each in wanted_streams(whole.shards, copies, whole.max_msg_size)}
+    if strangers := [each.stream for each in whole.streams if each.stream not in wanted]:
+        raise Invalid(f"this version of Clew knows no stream {strangers[0]}: use a newer one", code="backup_format")
+    if connection.nc.max_payload < whole.max_msg_size:
+        raise Invalid(
+            f"the server's max_payload is {connection.nc.max_payload}, and the backup's streams have messages of up to "
+            f"{whole.max_msg_size} bytes: set max_payload to that",
+            code="max_payload_too_small",
+        )
+    half = await _there(connection.js)
+    for each in whole.streams:
+        await asyncio.to_thread(_check, folder, each, tell)
+    for name in (name for name, backup in half.items() if backup != found.name):
+        await remove_stream(connection.js, name)  # of a restore that was given up
+    ordered = sorted(whole.streams, key=lambda each: each.stream == event_stream(0))
+    for each in ordered:
+        if half.get(each.stream) != found.name or not await _is_whole(connection.js, each):
+            await _one(connection, folder, each, _marked(wanted[each.stream], found), tell)
+    for each in ordered:
+        await _caught_up(connection.js, each.stream)
+    for each in ordered:
+        # On a cluster this does more than take a mark away. Until a stream is changed, servers keep on record that it
+        # is being restored, and one that has lost its disk crashes when it gets the stream from the others (2.15.1).
+        await connection.js.api(f"STREAM.UPDATE.{each.stream}", wanted[each.stream])
+    await provision.init(connection.js, shards=whole.shards, replicas=copies, max_msg_size=whole.max_msg_size)
+    commits = [(await stream_state(connection.js, name)).messages for name in whole.events()]
+    return Restored(found.name, copies, tuple(each.stream for each in ordered), sum(commits))
+
+
+def _check(folder: Folder, kept: Kept, tell: Tell) -> None:
+    folder.check(kept, lambda done: tell(_at("checking", kept, done)))
+
+
+async def _there(js: JetStream) -> dict[str, str]:
+    """The streams that a restore has brought which was broken off, and of which backup."""
+    names = {name for name in await js.streams() if name.startswith(_OURS)}
+    marks = {name: restoring(await existing_stream(js, name) or {}) for name in names}
+    # As long as the last one is marked, those without a mark are of the same restore.
+    whose = marks.get(event_stream(0))
+    half = {name: backup for name, mark in marks.items() if (backup := mark or whose)}
+    if half.keys() == names and (whose or event_stream(0) not in names):
+        return half
+    raise AlreadyExists(
+        f"there is a deployment here already, or something of one: {', '.join(sorted(names))}. A backup is restored "
+        "where there is none; if it was this one that was broken off at its end, 'clew init' makes what is missing",
+        code="deployment_exists",
+    )
+
+
+async def _is_whole(js: JetStream, kept: Kept) -> bool:
+    if _holds_all(kept, msgspec.convert((await js.api(f"STREAM.INFO.{kept.stream}"))["state"], State)):
+        return True
+    await remove_stream(js, kept.stream)  # ours, by its metadata, and broken off
+    return False
+
+
+async def _one(connection: Connection, folder: Folder, kept: Kept, config: Config, tell: Tell) -> None:
+    chunks = folder.chunks(kept, lambda done: tell(_at("restoring", kept, done)))
+    tell(_at("restoring", kept, 0))
+    state = await stream_snapshot.restore(connection, Description(config, _state(kept)), chunks)
+    if not _holds_all(kept, state):
+        await remove_stream(connection.js, kept.stream)
+        raise Corrupt(
+            f"{kept.stream} had {kept.messages} messages up to {kept.last_seq}, and the server could read "
+            f"{state.messages} up to {state.last_seq}: it was damaged before it was backed up; use another backup",
+            code="restored_short",
+        )
+
+
+def _holds_all(kept: Kept, state: State) -> bool:
+    # Of a log nothing is ever removed. Elsewhere something may have been, while the snapshot was taken.
+    is_log = kept.messages == kept.last_seq > 0
+    return state.last_seq >= kept.last_seq and (state.messages >= kept.messages or not is_log)
+
+
+async def _caught_up(js: JetStream, stream: str) -> None:
+    """Return when every replica has all of a stream."""
+    clock = asyncio.get_running_loop().time
+    until, before = clock() + STALLED, -1
+    while (behind := await _behind(js, stream)) > 0:
+        if behind != before:
+            until, before = clock() + STALLED, behind
+        if clock() > until:
+            raise Unavailable(
+                f"{stream} is restored, and not all servers have it: see that all of them run, and restore again",
+                code="replicas_behind",
+            )
+        await asyncio.sleep(0.1)
+
+
+class _Cluster(Struct, frozen=True):
+    class Replica(Struct, frozen=True):
+        current: bool = False
+        lag: int = 0
+
+    replicas: tuple[Replica, ...] = ()
+
+
+async def _behind(js: JetStream, stream: str) -> int:
+    cluster = (await js.api(f"STREAM.INFO.{stream}")).get("cluster") or {}
+    replicas = msgspec.convert(cluster, _Cluster).replicas
+    return sum(each.lag + (not each.current) for each in replicas)
+
+
+def _marked(config: Config, found: Found) -> Config:
+    metadata = config.get("metadata")
+    assert isinstance(metadata, dict)
+    return {**config, "metadata": {**metadata, RESTORING: found.name}}
+
+
+def _state(kept: Kept) -> State:
+    return State(kept.messages, kept.first_seq, kept.last_seq)
+
+
+def _at(stage: str, kept: Kept, done: int) -> Progress:
+    return Progress(stage, kept.stream, done, kept.bytes)

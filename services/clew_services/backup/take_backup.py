@@ -1,0 +1,101 @@
+"""Taking a backup, while everything runs.
+
+Each stream is as it was at one moment, and the moments differ. So the streams are taken in an order in which whatever
+happens meanwhile is in the backup at least once: a checkpoint before the log that it speaks of, a command of the inbox
+before the log and the refusals that it may lead to. What is there twice is recognised by its id when it is done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from clew_events.errors import Corrupt, Unavailable
+from clew_events.subjects import CHECKPOINT_STREAM, INBOX_STREAM, REJECTED_STREAM, event_stream
+from clew_projections.generations.alias import GENERATIONS
+from clew_services.api_keys.key_bucket import KEYS
+from clew_services.backup import stream_snapshot
+from clew_services.backup.backup_folder import Folder
+from clew_services.backup.manifest import FORMAT, KIND, Kept, Manifest
+from clew_services.eventstore.lost_streams import known_shards, refuse_lost
+from clew_services.eventstore.provision import identity
+from clew_services.eventstore.stream_config import existing_stream
+from clew_services.eventstore.topology import Config
+from clew_services.nats_connection import Connection
+
+
+class Progress(Struct, frozen=True):
+    """How far it is: ``done`` bytes of a stream's file, of ``total`` if that is known."""
+
+    stage: str
+    stream: str
+    done: int
+    total: int | None = None
+
+
+Tell = Callable[[Progress], None]
+
+
+def order(shards: int) -> list[str]:
+    """The streams of a backup, in the order in which they are taken."""
+    before = [f"KV_{GENERATIONS}", f"KV_{KEYS}", CHECKPOINT_STREAM, INBOX_STREAM]
+    return [*before, *(event_stream(shard) for shard in range(shards)), REJECTED_STREAM]
+
+
+async def take(connection: Connection, folder: Folder, clew: str, tell: Tell) -> Manifest:
+    """Write a whole backup into a new folder; ``clew`` is the version that does.
+
+    Raises:
+        Invalid: the folder cannot be made, or is not empty.
+        Corrupt: a stream is missing.
+        Unavailable: it could not be finished; the folder has no manifest then, and is no backup.
+    """
+    began = datetime.now(UTC)
+    shards = await known_shards(connection.js) or 1
+    await refuse_lost(connection.js, shards)
+    first = await _config(connection, event_stream(0))
+    folder.make()
+    kept = [await _stream(connection, folder, name, tell) for name in order(shards)]
+    whole = Manifest(
+        kind=KIND,
+        format=FORMAT,
+        made_at=began,
+        finished_at=datetime.now(UTC),
+        clew=clew,
+        nats_server=str(connection.nc.connected_server_version),
+        identity=await identity(connection.js),
+        shards=shards,
+        replicas=int(str(first.get("num_replicas", 1))),
+        max_msg_size=int(str(first.get("max_msg_size", -1))),
+        streams=tuple(kept),
+    )
+    folder.finish(whole)
+    return whole
+
+
+async def _stream(connection: Connection, folder: Folder, name: str, tell: Tell) -> Kept:
+    await _config(connection, name)  # says so at once where no server leads the stream
+    async with stream_snapshot.snapshot(connection, name) as (description, chunks):
+        written = await folder.write(name, chunks, lambda done: tell(Progress("backing up", name, done)))
+    tell(Progress("backing up", name, written.bytes, written.bytes))
+    return Kept(
+        stream=name,
+        file=f"{name}.tar.s2",
+        bytes=written.bytes,
+        sha256=written.sha256,
+        messages=description.state.messages,
+        first_seq=description.state.first_seq,
+        last_seq=description.state.last_seq,
+        config=description.config,
+    )
+
+
+async def _config(connection: Connection, name: str) -> Config:
+    found = await existing_stream(connection.js, name)
+    if found is not None:
+        return found
+    if name == event_stream(0):
+        raise Unavailable("there is no Clew on this NATS server to back up", code="not_initialised")
+    raise Corrupt(f"the stream {name} is missing: run 'clew init'", code="missing_stream")

@@ -1,0 +1,124 @@
+"""Signing checkpoints at an interval, as one process of however many may."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from clew_events.errors import ClewError, Corrupt, Invalid, Unavailable
+from clew_projections.integrity.heads_file import Kept
+from clew_projections.kv.bucket import Bucket
+from clew_services.checkpoints import key_file
+from clew_services.checkpoints.log_heads import Heads
+from clew_services.checkpoints.maker import Maker
+from clew_services.checkpoints.note import SigningKey
+from clew_services.coordination.lease import Lease
+from clew_services.eventstore.topology import LEASES
+from clew_services.settings import Settings
+
+if TYPE_CHECKING:
+    from clew_services.compose import Clew
+
+FILE: Final = "heads.sqlite"
+LEASE: Final = "checkpoints"
+LOOK: Final = 5.0
+"""Seconds at most between looks whether a checkpoint is due."""
+
+_LOG: Final = logging.getLogger("clew.checkpoints")
+
+
+async def serve_checkpoints(
+    clew: Clew, settings: Settings, stop: asyncio.Event, ready: asyncio.Event | None = None
+) -> None:
+    """Sign a checkpoint at the interval that the settings say until ``stop`` is set; one that is begun is given up.
+
+    Nothing is signed without a key.
+
+    Raises:
+        Invalid: the settings name a file with a key that is not there, or is none.
+    """
+    key = _key(settings)
+    if ready is not None:
+        ready.set()
+    if key is None:
+        await stop.wait()
+        return
+    folder = settings.data_folder
+    heads = Heads(clew.js, clew.deployment.shards, _kept(folder))
+    signing = asyncio.create_task(_sign(clew, Maker(clew.js, clew.ledger, heads, key), settings.checkpoint_seconds))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({signing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (signing, stopping):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await heads.close()
+
+
+async def _sign(clew: Clew, maker: Maker, every: float) -> None:
+    lease = Lease(Bucket(clew.js, LEASES), LEASE)
+    refused = ""
+    try:
+        while True:
+            try:
+                due = await _due(clew, every)
+                if due <= 0 and (lease.is_held or await lease.take()):
+                    await _make(maker, lease)
+                    due, refused = every, ""
+            except Unavailable as fault:
+                _LOG.warning("checkpoints wait: %s", fault)
+                due = LOOK
+            except Corrupt as fault:
+                if fault.message != refused:
+                    _LOG.error("no checkpoint is signed any more: %s", fault)
+                due, refused = every, fault.message
+            await asyncio.sleep(min(max(due, 0.05), LOOK, every))
+    finally:
+        await lease.give_up()
+
+
+async def _make(maker: Maker, lease: Lease) -> None:
+    keeping = asyncio.create_task(lease.keep())
+    making = asyncio.create_task(maker.make())
+    try:
+        await asyncio.wait({keeping, making}, return_when=asyncio.FIRST_COMPLETED)
+        if not making.done():
+            keeping.result()  # tells why the lease is lost
+        signed = await making
+        if signed is not None:
+            _LOG.info("signed checkpoint %d", signed.checkpoint.number)
+    finally:
+        for task in (keeping, making):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ClewError):
+                await task
+        await lease.give_up()
+
+
+async def _due(clew: Clew, every: float) -> float:
+    """Seconds until the next checkpoint."""
+    latest = await clew.ledger.latest()
+    if latest is None:
+        return 0.0
+    return every - (datetime.now(UTC) - latest.checkpoint.at).total_seconds()
+
+
+def _key(settings: Settings) -> SigningKey | None:
+    if not settings.checkpoint_seconds:
+        return None
+    key = key_file.kept(settings.signing_key_file)
+    if key is None and settings.signing_key:
+        raise Invalid(f"there is no signing key in {settings.signing_key}", code="no_key", param="signing_key")
+    if key is None:
+        _LOG.info("no checkpoints are signed: there is no key in %s", settings.signing_key_file)
+    return key
+
+
+def _kept(folder: Path) -> Kept:
+    return Kept(folder / FILE) if folder.is_dir() else Kept()

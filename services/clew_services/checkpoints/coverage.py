@@ -1,0 +1,45 @@
+"""How far the signed checkpoints reach, and for how long commits have waited for one. Nothing is said of signatures."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from clew_projections.index.log_agreement import ends
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.projector.lag import waiting
+from clew_services.checkpoints.ledger import Ledger
+
+
+class Covered(Struct, frozen=True, kw_only=True):
+    """The latest checkpoint and what it does not cover.
+
+    ``number`` and ``at`` are the checkpoint's, ``age`` is in seconds. ``waiting`` is for how many seconds the oldest
+    commit that no checkpoint covers has been in the log; 0 if all are covered.
+    """
+
+    number: int
+    at: datetime
+    age: float
+    waiting: float
+
+
+async def covered(js: JetStream, shards: int, ledger: Ledger) -> Covered | None:
+    """How far the latest checkpoint reaches; nothing if none was ever signed.
+
+    Raises:
+        Corrupt: what stands there is no checkpoint.
+        Unavailable: JetStream does not answer.
+    """
+    latest = await ledger.latest()
+    if latest is None:
+        return None
+    reached = {shard: said.seq for shard, said in enumerate(latest.checkpoint.shards)}
+    at = latest.checkpoint.at
+    return Covered(
+        number=latest.checkpoint.number,
+        at=at,
+        age=round(max(0.0, (datetime.now(UTC) - at).total_seconds()), 3),
+        waiting=round(await waiting(js, reached, await ends(js, shards)), 3),
+    )

@@ -1,0 +1,153 @@
+"""Proofs of one thread's head under a checkpoint, and of what lies between two of its heads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from clew_events.errors import Corrupt, Invalid, NotFound
+from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_projections.integrity.heads_file import Kept
+from clew_projections.integrity.inclusion import HeadProof, check_between, check_included
+from clew_projections.integrity.verify import extent
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.replica_reads import whole
+from clew_services.checkpoints.ledger import Ledger
+from clew_services.checkpoints.log_heads import Heads, hold_agrees
+from clew_services.checkpoints.note import VerifierKey
+from clew_services.checkpoints.signed_checkpoint import KeptProof, Signed, verified
+
+
+class Proofs:
+    """Proofs under the last checkpoint, from heads that are read on from one to the next as they are needed."""
+
+    def __init__(self, js: JetStream, shards: int, ledger: Ledger) -> None:
+        self._js = js
+        self._shards = shards
+        self._ledger = ledger
+        self._heads: Heads | None = None
+        self._alone = asyncio.Lock()
+
+    async def latest(self, address: Address) -> KeptProof:
+        """The head that a thread had under the last checkpoint. The first one asked for after a start takes its time.
+
+        Raises:
+            NotFound: there is no checkpoint yet, or the thread had no commits.
+            Corrupt: the log is not what the checkpoint says any more.
+            Unavailable: JetStream does not answer.
+        """
+        async with self._alone:
+            signed = await self._ledger.chosen(None)
+            if self._heads is not None:
+                try:
+                    return KeptProof(head=await head_proof(self._js, self._heads, signed, address))
+                except Corrupt:
+                    # The history may have been changed, and signed as it is now: only reading it anew can tell.
+                    await self._heads.forget()
+            self._heads = self._heads or Heads(self._js, self._shards, Kept())
+            try:
+                return KeptProof(head=await head_proof(self._js, self._heads, signed, address))
+            except Corrupt:
+                await self._heads.forget()
+                raise
+
+    async def close(self) -> None:
+        """Let go of what was read."""
+        heads, self._heads = self._heads, None
+        if heads is not None:
+            await heads.close()
+
+
+@asynccontextmanager
+async def heads_beside(js: JetStream, shards: int) -> AsyncIterator[Heads]:
+    """Heads in a file of which nothing stays."""
+    heads = Heads(js, shards, Kept())
+    try:
+        yield heads
+    finally:
+        await heads.close()
+
+
+async def head_proof(js: JetStream, heads: Heads, signed: Signed, address: Address) -> HeadProof:
+    """The head that a thread had under a checkpoint. The shard is read up to there, unless it was already.
+
+    Raises:
+        NotFound: the thread had no commits yet.
+        Corrupt: the log is not what the checkpoint says any more.
+        Unavailable: JetStream does not answer.
+    """
+    checkpoint = signed.checkpoint
+    shard = shard_of(address.thread, heads.shards)
+    if len(checkpoint.shards) != heads.shards or (await extent(js, shard)).last_seq < checkpoint.shards[shard].seq:
+        raise Corrupt(
+            f"shard {shard} does not reach as far as checkpoint {checkpoint.number} says: 'clew verify --against' "
+            "says more",
+            code="log_cut_off",
+        )
+    await heads.reach(shard, checkpoint.shards[shard].seq)
+    await hold_agrees(heads, shard, checkpoint)
+    found = await heads.proof(address)
+    if found is None:
+        raise NotFound(
+            f"No thread found with id '{address.thread}' under checkpoint {checkpoint.number}. A thread is under the "
+            "first checkpoint that is made after it",
+            code="thread_not_found",
+        )
+    head, path = found
+    return HeadProof(
+        checkpoint=signed.note.decode(),
+        tenant=head.tenant,
+        thread=head.thread,
+        n=head.n,
+        hash=head.hash,
+        path=tuple(path),
+    )
+
+
+async def bodies_between(js: JetStream, shards: int, address: Address, after: int, until: int) -> list[str]:
+    """The stored bodies of a thread's commits after number ``after`` up to number ``until``, all in its chain.
+
+    Raises:
+        Corrupt: a body is no text, so no proof can carry it.
+        Unavailable: the log does not answer.
+    """
+    shard = shard_of(address.thread, shards)
+    bodies: list[str] = []
+    n = 0
+    async with aclosing(whole(js, event_stream(shard), event_subject(shard, address))) as found:
+        async for page in found:
+            for stored in page:
+                n += 1
+                if after < n <= until:
+                    try:
+                        bodies.append(stored.body.decode())
+                    except UnicodeDecodeError:
+                        raise Corrupt(
+                            f"sequence {stored.seq} of shard {shard} is no commit", code="unreadable_commit"
+                        ) from None
+            if n >= until:
+                break
+    return bodies
+
+
+def check(proof: KeptProof, key: VerifierKey) -> Signed:
+    """Hold that a proof proves what it says, to whoever trusts a key; the checkpoint that the head is under.
+
+    Raises:
+        Corrupt: it does not: the signature, the path, or the commits between are wrong.
+    """
+    later = verified(proof.head.checkpoint.encode(), key)
+    check_included(proof.head.head, proof.head.path, later.checkpoint)
+    if proof.earlier is None:
+        if proof.commits:
+            check_between(None, proof.head.head, [body.encode() for body in proof.commits])
+        return later
+    earlier = verified(proof.earlier.checkpoint.encode(), key)
+    check_included(proof.earlier.head, proof.earlier.path, earlier.checkpoint)
+    if earlier.checkpoint.log != later.checkpoint.log:
+        raise Corrupt("the two checkpoints are of two deployments", code="broken_proof")
+    if earlier.checkpoint.number >= later.checkpoint.number:
+        raise Invalid("the earlier checkpoint is not the earlier one", code="broken_proof")
+    check_between(proof.earlier.head, proof.head.head, [body.encode() for body in proof.commits])
+    return later

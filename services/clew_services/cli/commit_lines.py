@@ -1,0 +1,114 @@
+"""Commits and what they changed as lines for people: in colour on a terminal, which nothing in them can steer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import click
+
+from clew_events.audit_replies import Difference, KeyChange, Origin
+from clew_events.commit import Commit
+from clew_events.content import ImageFile, ImageUrl
+from clew_events.objects import Message, TextPart
+from clew_events.replies import Missing
+from clew_services.cli import output
+from clew_services.cli.event_words import in_words
+from clew_services.cli.output import printable
+
+_UNITS: Final = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (86_400 * 60, 86_400, "days"))
+_INDENT: Final = "      "
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines, on a terminal through its pager."""
+    if sys.stdout.isatty():
+        click.echo_via_pager(f"{line}\n" for line in lines)
+    else:
+        for line in lines:
+            click.echo(line)
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """How long ago, in one number: ``5 s ago``, ``3 min ago``; months and more as a date, as is what is to come."""
+    seconds = (now - at).total_seconds()
+    if seconds < 0:
+        return output.when(at)
+    for limit, unit, name in _UNITS:
+        if seconds < limit:
+            return f"{int(seconds // unit)} {name} ago"
+    return at.astimezone(UTC).strftime("%Y-%m-%d")
+
+
+def moment(at: datetime) -> str:
+    """A time: how long ago for who sits at a terminal, exactly for all others."""
+    return ago(at, datetime.now(UTC)) if sys.stdout.isatty() else output.when(at)
+
+
+def one_line(commit: Commit, digest: str, *, exact: bool = False) -> str:
+    """A commit on one line; its time ``exact`` where the line may stand for long."""
+    time = output.when(commit.at) if exact else moment(commit.at)
+    what = printable("; ".join(map(in_words, commit.events)))
+    command = click.style(printable(commit.command), bold=True)
+    return (
+        f"{commit.n:>4}  {click.style(digest[:12], fg='yellow')}  {click.style(time, fg='green')}  "
+        f"{click.style(printable(commit.actor), fg='cyan')}  {command}  {what}"
+    )
+
+
+def missing(gap: Missing) -> str:
+    """Commits that the log lost, on the line where they should be."""
+    which = str(gap.first) if gap.first == gap.last else f"{gap.first} to {gap.last}"
+    return click.style(f"{which:>4} missing", fg="red", bold=True)
+
+
+def by_line(by: Origin) -> str:
+    """Who did it, when, and in which commit."""
+    actor = click.style(printable(by.actor), fg="cyan")
+    return f"{actor}, {click.style(moment(by.at), fg='green')}, {printable(by.command)} {by.n}  " + click.style(
+        by.hash[:12], fg="yellow"
+    )
+
+
+def changed(found: Difference) -> Iterator[str]:
+    """What differs: what was there in red with a minus, what is there in green with a plus."""
+    if found.status.before != found.status.after:
+        yield f"{_INDENT}thread: {found.status.before} -> {found.status.after}"
+    yield from _keys("metadata ", found.metadata)
+    for each in found.tool_resources:
+        yield from _pair(f"{each.resource} ", ", ".join(each.before) or None, ", ".join(each.after) or None)
+    for message in found.messages:
+        if message.change == "added_and_deleted":
+            yield f"{_INDENT}{message.id} was added and deleted in between"
+        elif message.change == "changed":
+            yield from _keys(f"{message.id} ", message.metadata)
+        else:
+            yield from _pair("", _said(message.before), _said(message.after))
+
+
+def _keys(prefix: str, changes: Sequence[KeyChange]) -> Iterator[str]:
+    for each in changes:
+        name = f"{prefix}{each.key}="
+        yield from _pair(name, each.before, each.after)
+
+
+def _pair(name: str, before: str | None, after: str | None) -> Iterator[str]:
+    if before is not None:
+        yield click.style(f"{_INDENT}- {printable(name + before)}", fg="red")
+    if after is not None:
+        yield click.style(f"{_INDENT}+ {printable(name + after)}", fg="green")
+
+
+def _said(message: Message | None) -> str | None:
+    if message is None:
+        return None
+    return f"{message.id} {message.role}: {text_of(message.content)}"
+
+
+def text_of(content: Sequence[TextPart | ImageFile | ImageUrl]) -> str:
+    """A message's text, with other parts named."""
+    return " ".join(
+        part.text.value if isinstance(part, TextPart) else f"({part.__struct_config__.tag})" for part in content
+    )

@@ -1,0 +1,59 @@
+"""``clew import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clew_projections.packs.pack import Pack
+from clew_services import compose
+from clew_services.cli import check_report, options
+from clew_services.cli.exit import print_json
+from clew_services.cli.options import key_from, verifier_key
+from clew_services.cli.session import look
+from clew_services.packs.import_plan import Plan
+from clew_services.packs.importer import Importer
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Check everything and say what would be imported, and import nothing.")
+@verifier_key
+@options.connecting
+def command(*, file: Path, dry_run: bool, key: str | None, nats: str, as_json: bool) -> None:
+    """Put the threads of the audit pack FILE into a deployment, with their ids, times and chains as they were.
+
+    Everything is checked before the first write: the file, every chain, the checkpoint in it, and what is there
+    already. Threads that are there with the same history are left alone or continued; if one is there with another,
+    nothing is imported. An import that was killed goes on when it is run again. Threads stay with their tenants: the
+    tenant stands in every commit, and the chain is over that.
+    """
+    pack = Pack(file)
+    trusted = key_from(key) if key else None
+
+    async def imported(clew: compose.Clew) -> Plan:
+        importer = Importer(clew.js, clew.histories)
+        commits = pack.manifest.commits
+        with check_report.counting("checking") as begin:
+            plan = await importer.plan(pack, key=trusted, checking=begin(commits), comparing=begin(commits))
+        if not dry_run:
+            with check_report.counted("importing", plan.commits) as progress:
+                await importer.carry_out(pack, plan, progress)
+        return plan
+
+    plan = look(nats, imported)
+    if as_json:
+        print_json(
+            {
+                "dry_run": dry_run,
+                "threads": {"new": plan.new, "continued": plan.continued, "there": plan.complete},
+                "commits": plan.commits,
+            }
+        )
+        return
+    done = "would import" if dry_run else "imported"
+    click.echo(
+        f"{done} {plan.commits} commits: {plan.new} threads are new, {plan.continued} were continued, "
+        f"{plan.complete} were there already"
+    )

@@ -1,0 +1,133 @@
+"""``clew rebuild threads``."""
+
+from __future__ import annotations
+
+import click
+
+from clew_projections.generations.record import Record
+from clew_services import compose
+from clew_services.cli import options, output
+from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.progress_bars import bars
+from clew_services.cli.session import look
+from clew_services.rebuild import bucket_rebuild, kept_generations
+from clew_services.rebuild.kept_generations import Kept, go_back, kept
+
+
+@click.command("threads")
+@options.nats
+@options.as_json
+def threads(*, nats: str, as_json: bool) -> None:
+    """Build the next generation of buckets from the log, compare it with the log, and switch to it.
+
+    If this is broken off, running it again goes on where it was; run in several places at once, they share the work.
+    The generation before is kept: 'clew rebuild back' returns to it, 'clew rebuild remove' removes it. The exit code
+    is 5, and the live generation the one it was, if the new one is not what follows from the log.
+    """
+    with bars() as shown:
+        tasks = {stage: shown.add_task(stage, total=None, visible=False) for stage in ("filling", "comparing")}
+
+        def tell(progress: bucket_rebuild.Progress) -> None:
+            shown.update(tasks[progress.stage], completed=progress.done, total=progress.total, visible=True)
+
+        async def rebuilt(clew: compose.Clew) -> bucket_rebuild.Rebuilt:
+            return await bucket_rebuild.Rebuild(clew, tell).run()
+
+        done = look(nats, rebuilt)
+    if as_json:
+        print_json(done)
+    else:
+        _show(done)
+    if not done.live:
+        raise click.exceptions.Exit(EXIT_CODES["corrupt"])
+
+
+def _show(done: bucket_rebuild.Rebuilt) -> None:
+    if not done.live:
+        found = [(each.tenant, each.thread, each.code, each.what) for each in done.findings]
+        stuck = [(each.tenant, each.thread, each.code, each.reason) for each in done.parked]
+        output.rows(("tenant", "thread", "finding", "what"), [*found, *stuck])
+        click.echo(
+            f"generation {done.generation} does not take over: {done.drifted} threads differ from the log and "
+            f"{len(done.parked)} more than before are parked. Generation {done.before} is live as before; "
+            f"'clew rebuild remove {done.generation}' gives this one up"
+        )
+        return
+    rate = done.commits / done.seconds if done.seconds else 0
+    click.echo(
+        f"generation {done.generation} is live, made by fold {done.fold}: {done.commits} commits in "
+        f"{done.seconds:.1f} s ({rate:,.0f} a second), {done.threads} threads compared with the log"
+    )
+    if done.before != done.generation:
+        click.echo(
+            f"generation {done.before} is kept: 'clew rebuild back' returns to it, "
+            f"'clew rebuild remove {done.before}' removes it"
+        )
+
+
+_TITLE = ("generation", "is", "fold", "made", "keys", "bytes", "behind")
+
+
+@click.command("list")
+@options.nats
+@options.as_json
+def listed(*, nats: str, as_json: bool) -> None:
+    """Show the generations of buckets: which is live, which are being built, kept or removed, and how far they are."""
+
+    async def all_there_are(clew: compose.Clew) -> list[Kept]:
+        return await kept(clew)
+
+    found = look(nats, all_there_are)
+    if as_json:
+        print_json({"generations": found})
+        return
+    output.rows(_TITLE, map(_line, found), right=frozenset({"generation", "fold", "keys", "bytes", "behind"}))
+
+
+def _line(each: Kept) -> tuple[object, ...]:
+    counts = ("gone" if count is None else count for count in (each.threads, each.bytes, each.behind))
+    return each.generation, "live" if each.live else each.standing, each.fold, output.when(each.made_at), *counts
+
+
+@click.command("back")
+@click.argument("number", type=click.IntRange(min=1), required=False)
+@options.nats
+@options.as_json
+def back(*, number: int | None, nats: str, as_json: bool) -> None:
+    """Make the generation before live again, or the one with a NUMBER.
+
+    What it has missed since it was live it catches up with by itself, and answers are right meanwhile.
+    """
+
+    async def gone_back(clew: compose.Clew) -> tuple[Record, bool]:
+        record = await go_back(clew, number)
+        return record, record.current.fold != clew.fold
+
+    record, foreign = look(nats, gone_back)
+    if as_json:
+        print_json({"live": record.live, "fold": record.current.fold})
+    else:
+        click.echo(f"generation {record.live} is live")
+    if foreign:
+        click.echo(
+            f"It was made by fold {record.current.fold}, which is not that of this version: run the version that made "
+            "it, or answers come from the log, which is slower",
+            err=True,
+        )
+
+
+@click.command("remove")
+@click.argument("number", type=click.IntRange(min=1))
+@options.nats
+@options.as_json
+def remove(*, number: int, nats: str, as_json: bool) -> None:
+    """Delete the generation with a NUMBER, finished or not. The live one is refused."""
+
+    async def removed(clew: compose.Clew) -> None:
+        await kept_generations.remove(clew, number)
+
+    look(nats, removed)
+    if as_json:
+        print_json({"removed": number})
+    else:
+        click.echo(f"removed generation {number}")

@@ -1,1 +1,0 @@
-"""What a command does to a thread, and what it may not do. Pure."""

@@ -1,0 +1,131 @@
+"""The log: commits appended with a guard, and every outcome resolved before it is reported.
+
+The guard is the sequence that the decision was taken on. The server stores a commit only if that is still the last one
+on the thread's exact subject, so sending the identical message again is always safe: either it is stored now, or it was
+stored before, or somebody else was first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from itertools import count
+from typing import Literal
+
+from msgspec import Struct
+
+from clew_events.codec import encode
+from clew_events.commit import Commit, Position, Recorded, body_hash
+from clew_events.errors import TooLarge, Unavailable
+from clew_events.subjects import Address, event_subject, shard_of
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.request_mux import Timeout
+from clew_projections.nats.stream_messages import EXPECTED, MSG_ID, TRACE, Ack, ApiError, Outgoing
+from clew_services.eventstore.group_commit import ShardWriter
+from clew_services.eventstore.write_probe import FULL, STALE, LogFull, WriteProbe
+from clew_services.observer import NOBODY, Observer
+
+IN_PROCESS = 10158
+"""The same message id is being stored this moment."""
+TOO_LARGE = 10054
+TOO_BUSY = 10167
+
+
+class Appended(Struct, frozen=True):
+    """The commit is in the log."""
+
+    recorded: Recorded
+
+
+class Behind(Struct, frozen=True):
+    """The commit may or may not be in the log, but the thread has moved on: read its tail to find out."""
+
+    why: Literal["stale", "duplicate"]
+
+
+class Log:
+    """Appends commits to the shards of a deployment."""
+
+    def __init__(
+        self,
+        js: JetStream,
+        shards: int,
+        *,
+        replicated: bool = False,
+        attempt: float = 2.0,
+        deadline: float = 10.0,
+        observer: Observer = NOBODY,
+    ) -> None:
+        probes = [None if replicated else WriteProbe(js, shard) for shard in range(shards)]
+        self._writers = [ShardWriter(js, observer, probe) for probe in probes]
+        self._attempt = attempt
+        self._deadline = deadline
+
+    @property
+    def full(self) -> tuple[int, ...]:
+        """The shards that were found not to store anything, not long ago."""
+        return tuple(shard for shard, writer in enumerate(self._writers) if writer.full)
+
+    async def append(self, commit: Commit, expected_seq: int, trace: str | None = None) -> Appended | Behind:
+        """Store a commit if the thread's last commit is still the one at ``expected_seq`` (0: it has none).
+
+        Raises:
+            TooLarge: the commit has more bytes than a stream takes; it is not stored.
+            LogFull: the log takes nothing until there is room.
+            Unavailable: not stored, or, if ``outcome_unknown``, perhaps stored; the same command may be sent again.
+        """
+        address = Address(commit.tenant, commit.thread)
+        shard = shard_of(commit.thread, len(self._writers))
+        body = encode(commit)
+        headers = {MSG_ID: f"{commit.tenant}:{commit.thread}:{commit.id}", EXPECTED: str(expected_seq)}
+        if trace is not None:
+            headers[TRACE] = trace
+        ack = await self._publish(shard, Outgoing(event_subject(shard, address), body, headers))
+        if ack.error is not None:
+            return Behind("stale")
+        if ack.duplicate:
+            return Behind("duplicate")
+        return Appended(Recorded(commit, Position(shard, ack.seq), body_hash(body)))
+
+    async def _publish(self, shard: int, message: Outgoing) -> Ack:
+        # An ack, or the server's word that the guard failed. Anything else is tried again with the identical message.
+        unknown = False
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._deadline
+        fault: Exception = Timeout("not tried")
+        for attempt in count():
+            try:
+                async with asyncio.timeout_at(until):  # some of which may pass in a queue
+                    ack = await self._writers[shard].publish(message, self._attempt)
+            except TimeoutError:
+                unknown, fault = True, Timeout("no answer", outcome_unknown=True)
+            except LogFull as full:
+                raise LogFull(full.message, outcome_unknown=unknown or full.outcome_unknown) from full
+            except Unavailable as silence:
+                unknown = unknown or silence.outcome_unknown
+                fault = silence
+            else:
+                if ack.error is None or ack.error.err_code in STALE:
+                    return ack
+                fault = _refusal(ack.error, unknown=unknown)
+            if loop.time() >= until:
+                break
+            # A timeout has waited already; a refusal came at once.
+            pause = 0.0 if isinstance(fault, Timeout) else min(0.02 * 2**attempt, 0.5)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+        raise Unavailable(
+            f"the log did not take the commit within {self._deadline:g} s: {fault}",
+            code="log_unavailable",
+            outcome_unknown=unknown,
+        ) from fault
+
+
+def _refusal(error: ApiError, *, unknown: bool) -> Unavailable:
+    """What a refusal means: worth another try at once (returned), or not (raised)."""
+    if error.err_code == TOO_LARGE:
+        raise TooLarge("the commit this would make is larger than the log takes")
+    if error.err_code in FULL:
+        raise LogFull(f"the log is full: {error.description}", outcome_unknown=unknown)
+    if error.err_code in {IN_PROCESS, TOO_BUSY}:
+        return Unavailable(error.description, outcome_unknown=True)
+    return Unavailable(f"{error.description} ({error.err_code})", outcome_unknown=unknown)

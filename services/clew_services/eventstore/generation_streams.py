@@ -1,0 +1,90 @@
+"""The streams and consumers of one generation of buckets: made, held to what they must be, and removed."""
+
+from __future__ import annotations
+
+from clew_events.subjects import event_stream
+from clew_projections.kv.bucket import Bucket
+from clew_projections.kv.key_names import bucket_names, checkpoint_key
+from clew_projections.kv.position import marked_at
+from clew_projections.nats.jetstream import JetStream, stream_state
+from clew_services.eventstore.stream_config import (
+    existing_stream,
+    hold_consumers,
+    hold_streams,
+    make_consumers,
+    make_streams,
+    remove_consumer,
+    remove_stream,
+)
+from clew_services.eventstore.topology import buckets, feeders, projector
+
+
+async def make(js: JetStream, number: int, *, shards: int, replicas: int) -> list[str]:
+    """Create what is missing of a generation and hold the rest to what it must be; the names of what was created.
+
+    Raises:
+        Corrupt: something of that name is there and is not as it must be.
+        Unavailable: JetStream does not answer.
+    """
+    # The consumers last: where they are, there is something to feed.
+    made = await make_streams(js, buckets(number, replicas))
+    return made + await make_consumers(js, feeders(number, shards))
+
+
+async def hold(js: JetStream, number: int, *, shards: int, replicas: int) -> None:
+    """Hold that a generation is all there, as it must be.
+
+    Raises:
+        Corrupt: something is missing or differs.
+        Unavailable: JetStream does not answer.
+    """
+    await hold_streams(js, buckets(number, replicas))
+    await hold_consumers(js, feeders(number, shards))
+
+
+async def lost(js: JetStream, number: int) -> list[str]:
+    """The streams of a generation's buckets that are not there."""
+    streams = [f"KV_{name}" for name in bucket_names(number)]
+    return [name for name in streams if await existing_stream(js, name) is None]
+
+
+async def last_filled(js: JetStream) -> int:
+    """The highest number of a generation whose bucket of threads has ever held anything; 0 if there is none.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    return max([n for n in await _there(js) if (await stream_state(js, f"KV_{_threads(n)}")).last_seq], default=0)
+
+
+async def reached(js: JetStream, shard: int) -> int:
+    """The highest sequence of a shard that any generation has projected; 0 if none has.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    key = checkpoint_key(shard)
+    return max([marked_at(key, await Bucket(js, _threads(n)).latest(key)) for n in await _there(js)], default=0)
+
+
+async def _there(js: JetStream) -> list[int]:
+    """The numbers of the generations whose bucket of threads is there, on record or not."""
+    prefix = f"KV_{_threads(1).removesuffix('1')}"
+    found = (name.removeprefix(prefix) for name in await js.streams() if name.startswith(prefix))
+    return [int(each) for each in found if each.isdecimal()]
+
+
+def _threads(number: int) -> str:
+    return bucket_names(number)[0]
+
+
+async def remove(js: JetStream, number: int, *, shards: int) -> None:
+    """Delete whatever is there of a generation. Safe to repeat.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    for shard in range(shards):
+        await remove_consumer(js, event_stream(shard), projector(number))
+    for name in bucket_names(number):
+        await remove_stream(js, f"KV_{name}")

@@ -1,0 +1,116 @@
+"""Lost streams: what a deployment in use cannot do without, and what nothing but a backup can bring back.
+
+A stream that follows from the log (the buckets of a generation, the record of generations, leases, snapshots of the
+index) is made anew wherever it is missing. The others hold what exists nowhere else: the log, its signed checkpoints,
+the API keys, the commands that the inbox has acknowledged and the record of those it refused. An empty one in their
+place would hide the loss, and the log's would be written over the places of what was lost.
+
+The first ``clew init`` writes its first message, the record of generations, when every stream is there. So where any
+stream has ever held a message, all of them were there once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.errors import Corrupt, Invalid
+from clew_events.subjects import CHECKPOINT_STREAM, INBOX_STREAM, MAX_SHARDS, REJECTED_STREAM, event_stream
+from clew_projections.generations.alias import GENERATIONS
+from clew_projections.nats.jetstream import JetStream
+from clew_services.api_keys.key_bucket import KEYS
+from clew_services.eventstore import generation_streams
+from clew_services.eventstore.stream_config import existing_stream, shards_of, stream_info
+from clew_services.eventstore.topology import Config
+
+BESIDE: Final = (CHECKPOINT_STREAM, f"KV_{KEYS}", INBOX_STREAM, REJECTED_STREAM)
+"""The streams beside the log that follow from nothing else."""
+MARGIN: Final = 1_000_000
+"""Commits at most that a shard may have had behind what the buckets know of."""
+_LOG: Final = event_stream(0).removesuffix("00")
+_RECORD: Final = f"KV_{GENERATIONS}"
+
+
+class _State(Struct, frozen=True):
+    last_seq: int = 0
+
+
+def irreplaceable(shards: int) -> tuple[str, ...]:
+    """The streams of a deployment that only a backup can bring back."""
+    return (*(event_stream(shard) for shard in range(shards)), *BESIDE)
+
+
+async def known_shards(js: JetStream) -> int | None:
+    """The number of shards that any stream of the log says there are; nothing where there is no such stream.
+
+    Raises:
+        Corrupt: a stream of that name is none of Clew's.
+        Unavailable: JetStream does not answer.
+    """
+    first = await existing_stream(js, event_stream(0))
+    if first is not None:
+        return shards_of(first)
+    others = await asyncio.gather(*(existing_stream(js, event_stream(shard)) for shard in range(1, MAX_SHARDS)))
+    return next((shards_of(each) for each in others if each is not None), None)
+
+
+async def refuse_lost(js: JetStream, shards: int, accepted: Collection[str] = ()) -> None:
+    """Raise if a stream is gone that a deployment in use cannot do without, unless its loss is ``accepted``.
+
+    Raises:
+        Corrupt: one is; the message names it, and how to bring it back.
+        Invalid: a loss is accepted of a stream that no backup is needed for, or that no deployment has.
+        Unavailable: JetStream does not answer.
+    """
+    needed = irreplaceable(shards)
+    for name in accepted:
+        if name not in needed:
+            raise Invalid(
+                f"--accept-loss: {name} is none of the streams that cannot be made again: {', '.join(needed)}",
+                code="unknown_stream",
+                param="accept_loss",
+            )
+    # In this order: once a message has been held all streams are there, however many make a first deployment meanwhile.
+    if not await is_in_use(js, shards):
+        return
+    lost = [name for name in needed if name not in accepted and await stream_info(js, name) is None]
+    if lost:
+        names = ", ".join(lost)
+        options = " ".join(f"--accept-loss {name}" for name in lost)
+        raise Corrupt(
+            f"lost: {names}. This deployment has been in use, and what was there follows from nothing else, so nothing "
+            "was made in its place. Stop what writes, and bring it back: start the NATS server with the data that it "
+            "had, or restore a backup to an empty server with 'clew restore'. Only if there is none: "
+            f"'clew init {options}' goes on with an empty stream, and what was lost stays lost",
+            code="missing_stream",
+        )
+
+
+async def is_in_use(js: JetStream, shards: int) -> bool:
+    """Whether a first ``init`` was finished here: any stream but those that can be made again has held a message.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    names = (*irreplaceable(shards), _RECORD)
+    infos = await asyncio.gather(*(stream_info(js, name) for name in names))
+    return any(msgspec.convert(info["state"], _State).last_seq for info in infos if info is not None)
+
+
+async def replacement(js: JetStream, config: Config) -> Config:
+    """A stream that is to take the place of a lost one, as it must be.
+
+    In the log no sequence is given twice: whatever still names one, a view, an index, a cursor or a checkpoint, must
+    not find another commit there. So it begins :data:`MARGIN` behind the last one that any bucket knows of.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    name = str(config["name"])
+    if not name.startswith(_LOG):
+        return config
+    return {**config, "first_seq": await generation_streams.reached(js, int(name.removeprefix(_LOG))) + MARGIN + 1}

@@ -1,0 +1,149 @@
+"""The streams, buckets and consumers of a deployment: created once by ``clew init``, and only verified ever after.
+
+A process that starts refuses a stream that differs from what this file says, and says how it differs, because a
+setting changed behind Clew's back (a rollup allowed, an age limit set) is how histories get lost. Of a deployment that
+has been in use, only what follows from the log is made anew: see :mod:`clew_services.eventstore.lost_streams`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Final
+
+from msgspec import Struct
+
+from clew_events.errors import Corrupt, Invalid, Unavailable
+from clew_events.subjects import MAX_SHARDS, event_stream
+from clew_projections.fold import FOLD
+from clew_projections.generations import record
+from clew_projections.generations.alias import Alias
+from clew_projections.nats.jetstream import JetStream
+from clew_services.eventstore import generation_streams
+from clew_services.eventstore.lost_streams import known_shards, refuse_lost, replacement
+from clew_services.eventstore.stream_config import existing_stream, hold_streams, make_streams, shards_of
+from clew_services.eventstore.topology import streams
+from clew_services.eventstore.unfinished_restore import refuse_half
+
+NO_LIMIT: Final = -1
+LARGEST_MESSAGE: Final = 2**31 - 1
+"""Bytes that no message of NATS can have more than."""
+
+
+class Deployment(Struct, frozen=True):
+    """What a running deployment was initialised with, and by what it is told from others.
+
+    ``max_msg_size`` is how many bytes a commit may have, headers included.
+    """
+
+    shards: int
+    replicas: int
+    max_msg_size: int
+    identity: str
+
+
+async def init(
+    js: JetStream,
+    *,
+    shards: int = 4,
+    replicas: int = 1,
+    max_msg_size: int,
+    fold: int = FOLD,
+    accept_loss: Collection[str] = (),
+) -> list[str]:
+    """Create what is missing of a deployment and verify the rest; the names of what was created.
+
+    Safe to repeat, and to interrupt. A deployment that exists keeps the number of shards it was first given. Where
+    buckets of the live generation are gone, or the record of which is live, the next generation takes their place, and
+    projectors fill it from the log. Streams that follow from nothing else are never made anew once any stream has held
+    a message, unless the loss is accepted by their names.
+
+    Raises:
+        Invalid: another number of shards was asked for than the deployment has, or an impossible one; or a loss is
+            accepted of what no deployment can lose.
+        Corrupt: something of that name is there and is not as it must be, or something is lost that was there.
+        Conflict: buckets of the live generation are gone, and another fold is building the next; or a restore is
+            not finished here.
+    """
+    if not 1 <= shards <= MAX_SHARDS:
+        raise Invalid(f"'shards' must be between 1 and {MAX_SHARDS}, not {shards}", param="shards")
+    if (fixed := await known_shards(js)) not in {None, shards}:
+        raise Invalid(
+            f"this deployment was initialised with {fixed} shards, which cannot be changed to {shards}: "
+            f"start with --shards {fixed}, or choose another NATS server",
+            param="shards",
+        )
+    await refuse_half(js, await existing_stream(js, event_stream(0)))
+    await refuse_lost(js, shards, accept_loss)
+    wanted = [
+        await replacement(js, each) if each["name"] in accept_loss else each
+        for each in streams(shards, replicas, max_msg_size)
+    ]
+    made = await make_streams(js, wanted)
+    return made + await _generation(js, shards, replicas, fold)
+
+
+async def _generation(js: JetStream, shards: int, replicas: int, fold: int) -> list[str]:
+    alias = Alias(js)
+    found = await alias.read()
+    if found is None:
+        # Where the record was lost: no number under which there are views, since nobody knows which fold made them.
+        number = 1 + await generation_streams.last_filled(js)
+        made = await generation_streams.make(js, number, shards=shards, replicas=replicas)
+        await alias.begin(record.first(fold, datetime.now(UTC), number))
+        return made
+    live = found.record.live
+    if not await generation_streams.lost(js, live):
+        return await generation_streams.make(js, live, shards=shards, replicas=replicas)
+    # Not under the same number: what running processes remember of these buckets must not be held against others.
+    began = await alias.change(lambda each: record.begun(each, fold, datetime.now(UTC)) if each.live == live else each)
+    if (building := began.record.building) is None:
+        return []  # somebody else has seen to it
+    made = await generation_streams.make(js, building.number, shards=shards, replicas=replicas)
+    await alias.change(
+        lambda each: record.switched(each, building.number, datetime.now(UTC)) if each.live == live else each
+    )
+    return made
+
+
+async def verify(js: JetStream) -> Deployment:
+    """Hold every stream and consumer that is in use against what it must be, changing nothing.
+
+    Generations that are not live are not looked at: they are when somebody switches to them.
+
+    Raises:
+        Unavailable: the deployment is not initialised, or JetStream does not answer.
+        Conflict: a restore is not finished here.
+        Corrupt: a stream or consumer differs; the message names it, the setting, and both values.
+    """
+    first = await existing_stream(js, event_stream(0))
+    if first is None:
+        await refuse_lost(js, await known_shards(js) or 1)
+        raise Unavailable("there is no Clew on this NATS server yet: run 'clew init'", code="not_initialised")
+    await refuse_half(js, first)
+    shards, replicas = shards_of(first), int(str(first.get("num_replicas", 1)))
+    max_msg_size = int(str(first.get("max_msg_size", NO_LIMIT)))
+    try:
+        await hold_streams(js, streams(shards, replicas, max_msg_size))
+    except Corrupt:
+        await refuse_lost(js, shards)
+        raise
+    while True:
+        live = (await Alias(js).written()).record.live
+        try:
+            await generation_streams.hold(js, live, shards=shards, replicas=replicas)
+        except Corrupt:
+            if (await Alias(js).written()).record.live == live:
+                raise
+            continue  # it was live until a moment ago, and may be gone by now
+        most = max_msg_size if max_msg_size != NO_LIMIT else LARGEST_MESSAGE
+        return Deployment(shards, replicas, most, await identity(js))
+
+
+async def identity(js: JetStream) -> str:
+    """When the deployment was made, in digits: a server knows no other deployment by that name, nor does another.
+
+    What is restored from a backup is another deployment than the one it was taken of.
+    """
+    return re.sub("[^0-9]", "", str((await js.api(f"STREAM.INFO.{event_stream(0)}"))["created"]))

@@ -1,0 +1,182 @@
+"""What is there: the configuration of a stream or consumer, making it, and making sure that it is as it must be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from clew_events.errors import Corrupt
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.stream_messages import Refused
+from clew_services.eventstore.topology import SHARDS, Config
+
+_STREAM_NOT_FOUND: Final = 10059
+_CONSUMER_NOT_FOUND: Final = 10014
+
+
+async def existing_stream(js: JetStream, name: str) -> Config | None:
+    """The configuration of a stream, if it is there.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    return await _config(js, f"STREAM.INFO.{name}", _STREAM_NOT_FOUND)
+
+
+async def stream_info(js: JetStream, name: str) -> dict[str, object] | None:
+    """What JetStream says of a stream, its ``config`` and its ``state``; nothing if it is not there.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    return await _unless_gone(js, f"STREAM.INFO.{name}", _STREAM_NOT_FOUND)
+
+
+async def make_streams(js: JetStream, wanted: Iterable[Config]) -> list[str]:
+    """Create those that are missing and hold the others to what they must be; the names of what was created.
+
+    Raises:
+        Corrupt: one is there and is not as it must be.
+        Unavailable: JetStream does not answer.
+    """
+    made = []
+    for config in wanted:
+        name = str(config["name"])
+        existing = await existing_stream(js, name)
+        if existing is None:
+            await js.api(f"STREAM.CREATE.{name}", config)
+            made.append(name)
+        else:
+            hold_same(name, config, existing)
+    return made
+
+
+async def make_consumers(js: JetStream, wanted: Iterable[tuple[str, Config]]) -> list[str]:
+    """The same for consumers."""
+    made = []
+    for stream, config in wanted:
+        name = str(config["name"])
+        existing = await _existing_consumer(js, stream, name)
+        if existing is None:
+            await js.api(f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config})
+            made.append(f"{stream}/{name}")
+        else:
+            hold_same(f"{stream}/{name}", config, existing)
+    return made
+
+
+async def hold_streams(js: JetStream, wanted: Iterable[Config]) -> None:
+    """Hold that streams are there, as they must be.
+
+    Raises:
+        Corrupt: one is missing or differs; the message names it, and what to do.
+        Unavailable: JetStream does not answer.
+    """
+    for config in wanted:
+        name = str(config["name"])
+        existing = await existing_stream(js, name)
+        if existing is None:
+            raise Corrupt(f"the stream {name} is missing: run 'clew init'", code="missing_stream")
+        hold_same(name, config, existing)
+
+
+async def hold_consumers(js: JetStream, wanted: Iterable[tuple[str, Config]]) -> None:
+    """The same for consumers."""
+    for stream, config in wanted:
+        name = str(config["name"])
+        existing = await _existing_consumer(js, stream, name)
+        if existing is None:
+            raise Corrupt(f"the consumer {stream}/{name} is missing: run 'clew init'", code="missing_consumer")
+        hold_same(f"{stream}/{name}", config, existing)
+
+
+async def remove_stream(js: JetStream, name: str) -> None:
+    """Delete a stream, if it is there."""
+    await _unless_gone(js, f"STREAM.DELETE.{name}", _STREAM_NOT_FOUND)
+
+
+async def remove_consumer(js: JetStream, stream: str, name: str) -> None:
+    """Delete a consumer, if it is there."""
+    await _unless_gone(js, f"CONSUMER.DELETE.{stream}.{name}", _CONSUMER_NOT_FOUND)
+
+
+async def _existing_consumer(js: JetStream, stream: str, name: str) -> Config | None:
+    return await _config(js, f"CONSUMER.INFO.{stream}.{name}", _CONSUMER_NOT_FOUND)
+
+
+async def _config(js: JetStream, call: str, absent: int) -> Config | None:
+    info = await _unless_gone(js, call, absent)
+    if info is None:
+        return None
+    config = info["config"]
+    if not isinstance(config, dict):
+        raise Corrupt(f"{call} answered without a configuration")
+    return config
+
+
+async def _unless_gone(js: JetStream, call: str, absent: int) -> dict[str, object] | None:
+    try:
+        return await js.api(call)
+    except Refused as refusal:
+        if refusal.error.err_code == absent:
+            return None
+        raise
+
+
+_SERVER_CHOICES: Final = frozenset({"max_msg_size", "compression"})
+"""What says nothing of what is kept: streams that were made when Clew chose otherwise stay as they are."""
+
+
+def shards_of(config: Config) -> int:
+    """How many shards a deployment was given when its first stream was made.
+
+    Raises:
+        Corrupt: this stream is none of Clew's.
+    """
+    metadata = config.get("metadata")
+    count = metadata.get(SHARDS) if isinstance(metadata, Mapping) else None
+    if not isinstance(count, str) or not count.isdigit():
+        raise Corrupt(f"the stream {config.get('name')} was not made by 'clew init'", code="foreign_stream")
+    return int(count)
+
+
+def hold_same(name: str, wanted: Config, found: Config) -> None:
+    """Hold that a stream or consumer is what it must be, as far as that is ours to say.
+
+    Raises:
+        Corrupt: it is not; the message names it, the setting, and both values.
+    """
+    for setting, value in wanted.items():
+        actual = found.get(setting, _ABSENT.get(setting))
+        if setting == "description" or setting in _SERVER_CHOICES:
+            continue
+        if isinstance(value, Mapping) and isinstance(actual, Mapping):
+            actual = {key: actual.get(key) for key in value}
+        if actual != value:
+            raise _changed(name, setting, actual, f"must be {value!r}")
+    for setting in _NEVER:
+        if actual := found.get(setting):
+            raise _changed(name, setting, actual, "must not be set")
+
+
+def _changed(name: str, setting: str, actual: object, demand: str) -> Corrupt:
+    return Corrupt(
+        f"{name} was changed: its '{setting}' is {actual!r} and {demand}. "
+        "Set it back before starting, or find out who changed it",
+        code="changed_stream",
+    )
+
+
+# By these, messages would go, come from elsewhere, or never reach those who read them.
+_NEVER: Final = (
+    *("allow_msg_ttl", "allow_msg_schedules", "allow_msg_counter", "sealed", "no_ack"),
+    *("mirror", "sources", "subject_transform", "discard_new_per_subject"),
+    *("filter_subject", "filter_subjects", "headers_only", "pause_until", "inactive_threshold", "deliver_subject"),
+)
+# What the server leaves out of its answers when it is at its zero value.
+_ABSENT: Final[Config] = {
+    "allow_rollup_hdrs": False,
+    "max_age": 0,
+    "allow_direct": False,
+    "allow_atomic": False,
+}

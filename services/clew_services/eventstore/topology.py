@@ -1,0 +1,263 @@
+"""What the streams, buckets and consumers of a deployment must be. Stored formats: changed with care, if ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from clew_events.subjects import (
+    CHECKPOINT,
+    CHECKPOINT_STREAM,
+    EVENTS,
+    INBOX,
+    INBOX_STREAM,
+    LIVE,
+    REJECTED,
+    REJECTED_STREAM,
+    event_stream,
+    shard_subjects,
+)
+from clew_projections.generations.alias import GENERATIONS, LIVE_GENERATIONS
+from clew_projections.indexer.snapshots import BUCKET as INDEX
+from clew_projections.indexer.snapshots import STREAM as SNAPSHOTS
+from clew_projections.kv.key_names import bucket_names
+from clew_services.api_keys.key_bucket import KEYS, LIVE_KEYS
+
+SHARDS: Final = "clew.shards"
+FORMAT: Final = "clew.format"
+LEASES: Final = "clew_leases"
+
+SPENT_IDS_KEPT: Final = 25 * 60 * 60
+"""Seconds for which callers' command ids are kept beside a thread's last 100: a day is promised."""
+
+_SECOND: Final = 1_000_000_000
+DUPLICATE_WINDOW: Final = 120 * _SECOND
+"""For so long the server itself knows a message by its id; Clew knows a command by its id for longer."""
+SHORTEST_WINDOW: Final = _SECOND // 10
+"""The least that a server takes; none would be better where several tenants publish to one stream."""
+
+Config = dict[str, object]
+
+
+def _compression(replicas: int) -> str:
+    """Blocks are compressed on one server only.
+
+    A server of a cluster that was killed and comes back cuts off what the others do not have, and nats-server 2.15.1
+    then compresses the block that it goes on writing to: what follows is written past it as it is, and the block cannot
+    be read any more.
+    """
+    return "s2" if replicas == 1 else "none"
+
+
+def _log(shard: int, shards: int, replicas: int, max_msg_size: int) -> Config:
+    return {
+        "name": event_stream(shard),
+        "description": "Clew: the log. One message is one commit; nothing here is ever changed or removed.",
+        "subjects": [shard_subjects(shard)],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "max_msg_size": max_msg_size,
+        "duplicate_window": DUPLICATE_WINDOW,
+        "compression": _compression(replicas),
+        "allow_direct": True,
+        "allow_atomic": True,
+        "allow_rollup_hdrs": False,
+        "deny_purge": True,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": 0,
+        "max_msgs_per_subject": -1,
+        "republish": {"src": f"{EVENTS}.>", "dest": f"{LIVE}.evt.>"},
+        "metadata": {SHARDS: str(shards), FORMAT: "1"},
+    }
+
+
+def _bucket(name: str, replicas: int, max_age: int = 0) -> Config:
+    return {
+        "name": f"KV_{name}",
+        "description": "Clew: current state, a projection of the log. It can be rebuilt; do not write to it.",
+        "subjects": [f"$KV.{name}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "max_msgs_per_subject": 1,
+        "max_age": max_age,
+        # A view of any thread may be asked for. Of compressed files the server unpacks 8 MB for each that is not in
+        # memory, every time: measured, 4 to 25 ms against 0.3 to 2.
+        "compression": "none",
+        "allow_direct": True,
+        "allow_rollup_hdrs": True,
+        # It follows from the log, so no view is worth an fsync. Replicas have no such mode and need none.
+        **({"persist_mode": "async"} if replicas == 1 else {}),
+        "metadata": {FORMAT: "1"},
+    }
+
+
+def _keys(replicas: int) -> Config:
+    return {
+        "name": f"KV_{KEYS}",
+        "description": "Clew: API keys, as far as they are kept. Made and revoked by 'clew keys'.",
+        "subjects": [f"$KV.{KEYS}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "max_msgs_per_subject": 1,
+        "max_age": 0,
+        "compression": _compression(replicas),
+        "allow_direct": True,
+        "allow_rollup_hdrs": False,
+        # Processes hear that a key has changed, and then ask for what it has become.
+        "republish": {"src": f"$KV.{KEYS}.>", "dest": f"{LIVE_KEYS}.>", "headers_only": True},
+        "metadata": {FORMAT: "1"},
+    }
+
+
+def _generations(replicas: int) -> Config:
+    return {
+        **_keys(replicas),
+        "name": f"KV_{GENERATIONS}",
+        "description": "Clew: which generation of buckets is live. Changed by 'clew rebuild'.",
+        "subjects": [f"$KV.{GENERATIONS}.>"],
+        "republish": {"src": f"$KV.{GENERATIONS}.>", "dest": f"{LIVE_GENERATIONS}.>", "headers_only": True},
+    }
+
+
+def _leases(replicas: int) -> Config:
+    config = _bucket(LEASES, replicas)
+    # Unlike a view, a lease that a crash takes back would have two processes believe that they hold it.
+    config.pop("persist_mode", None)
+    return {**config, "description": "Clew: which process serves the inbox."}
+
+
+def _snapshots(replicas: int) -> Config:
+    return {
+        "name": SNAPSHOTS,
+        "description": "Clew: snapshots of the index, an object store. They can be made again; do not write to it.",
+        "subjects": [f"$O.{INDEX}.C.>", f"$O.{INDEX}.M.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "max_age": 0,
+        "allow_direct": True,
+        "allow_rollup_hdrs": True,
+        **({"persist_mode": "async"} if replicas == 1 else {}),
+        "metadata": {FORMAT: "1"},
+    }
+
+
+def _inbox(replicas: int, max_msg_size: int) -> Config:
+    return {
+        "name": INBOX_STREAM,
+        "description": "Clew: commands waiting to be carried out.",
+        "subjects": [f"{INBOX}.*.*"],
+        "retention": "workqueue",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "max_msg_size": max_msg_size,
+        "max_msgs": 1_000_000,
+        "max_age": 0,
+        # A message is known by its id alone, whoever sent it: one tenant's would hide another's.
+        "duplicate_window": SHORTEST_WINDOW,
+        "compression": _compression(replicas),
+        "allow_direct": True,
+        "metadata": {FORMAT: "1"},
+    }
+
+
+def _rejected(replicas: int) -> Config:
+    return {
+        "name": REJECTED_STREAM,
+        "description": "Clew: inbox commands that were refused, and why.",
+        "subjects": [f"{REJECTED}.*.*.*"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "num_replicas": replicas,
+        "max_msgs": 1_000_000,
+        "max_age": 0,
+        "duplicate_window": DUPLICATE_WINDOW,
+        "compression": _compression(replicas),
+        "allow_direct": True,
+        "metadata": {FORMAT: "1"},
+    }
+
+
+def _checkpoints(replicas: int) -> Config:
+    return {
+        "name": CHECKPOINT_STREAM,
+        "description": "Clew: signed checkpoints of the log. Nothing here is ever changed or removed.",
+        "subjects": [f"{CHECKPOINT}.*"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "duplicate_window": DUPLICATE_WINDOW,
+        "compression": _compression(replicas),
+        "allow_direct": True,
+        "allow_rollup_hdrs": False,
+        "deny_delete": True,
+        "deny_purge": True,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": 0,
+        "max_msgs_per_subject": -1,
+        "republish": {"src": f"{CHECKPOINT}.>", "dest": f"{LIVE}.checkpoint.>"},
+        "metadata": {FORMAT: "1"},
+    }
+
+
+def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
+    """Every stream of a deployment but those of its generations, as it must be.
+
+    The inbox comes last: publishers write to it as soon as it is there, and a message in any stream says that all the
+    others have been made; see :mod:`clew_services.eventstore.lost_streams`.
+    """
+    for shard in range(shards):
+        yield _log(shard, shards, replicas, max_msg_size)
+    yield _keys(replicas)
+    yield _generations(replicas)
+    yield _snapshots(replicas)
+    yield _leases(replicas)
+    yield _rejected(replicas)
+    yield _checkpoints(replicas)
+    yield _inbox(replicas, max_msg_size)
+
+
+def buckets(generation: int, replicas: int) -> Iterator[Config]:
+    """The streams of a generation's buckets."""
+    threads, messages, commands = bucket_names(generation)
+    yield _bucket(threads, replicas)
+    yield _bucket(messages, replicas)
+    yield _bucket(commands, replicas, SPENT_IDS_KEPT * _SECOND)
+
+
+def feeders(generation: int, shards: int) -> Iterator[tuple[str, Config]]:
+    """The durable consumers that feed a generation's projectors, with their streams."""
+    name = projector(generation)
+    for shard in range(shards):
+        # What a process that died had in hand comes again after ``ack_wait``. Twice does no harm, so it need not be
+        # long; but it must end well before a projection that stands still for its sake is called stuck.
+        yield (
+            event_stream(shard),
+            {
+                "name": name,
+                "durable_name": name,
+                "description": "Clew: feeds the projectors.",
+                "deliver_policy": "all",
+                "ack_policy": "explicit",
+                "ack_wait": 10 * _SECOND,
+                "max_deliver": -1,
+                "max_ack_pending": 10_000,
+            },
+        )
+
+
+def projector(generation: int) -> str:
+    """The name of a generation's consumers, which is that of its bucket of threads."""
+    return bucket_names(generation)[0]

@@ -1,0 +1,83 @@
+"""Who may come in, and how far: the holder of an API key, who also names the version of the API that is spoken here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+from clew_events.errors import Forbidden, Invalid
+from clew_services.api_keys import Holder, Keys, KeyScope
+from clew_services.http.error_responses import no_key, wrong_key
+from clew_services.validation import error_texts
+
+# Version 1 is spoken too, as far as it is the same: what it had and version 2 has not is an unknown parameter.
+_SPOKEN: Final = frozenset({"assistants=v2", "assistants=v1"})
+_BARE_VERSION: Final = re.compile(r"v\d{1,8}", re.ASCII)
+
+
+def admitted(headers: Mapping[bytes, bytes], keys: Keys) -> Holder:
+    """Whose request this is.
+
+    Raises:
+        Unauthorized: there is no key, or nobody was given that one.
+    """
+    scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    key = key.strip()
+    if scheme.lower() != "bearer" or not key:
+        raise no_key()
+    holder = keys.holder(key)
+    if holder is None:
+        raise wrong_key(key)
+    return holder
+
+
+def scope_of(method: str, reading: KeyScope = "read") -> KeyScope:
+    """The scope that a method needs: to read takes ``reading``, and everything else changes something."""
+    return reading if method in {"GET", "HEAD"} else "write"
+
+
+def needed(scope: KeyScope, query_string: bytes) -> KeyScope:
+    """The scope that a request needs where its method needs ``scope``: to read the past takes ``audit``."""
+    if scope != "read" or not query_string:
+        return scope
+    said = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
+    return "audit" if any(name == "as_of" for name, _ in said) else scope
+
+
+def hold_scope(holder: Holder, needed: KeyScope) -> None:
+    """Pass if a key reaches as far as ``needed``.
+
+    Raises:
+        Forbidden: it does not.
+    """
+    if needed not in holder.scopes:
+        raise Forbidden(
+            f"You have insufficient permissions for this operation. Missing scopes: {needed}.", code="missing_scope"
+        )
+
+
+def hold_version(headers: Mapping[bytes, bytes]) -> None:
+    """Pass if ``OpenAI-Beta`` asks for the Assistants API.
+
+    Raises:
+        Invalid: it is missing, or asks for something else.
+    """
+    asked = headers.get(b"openai-beta", b"").decode("latin-1").strip()
+    if asked == "assistants=v2":
+        return
+    if not asked:
+        raise Invalid(
+            "You must provide the 'OpenAI-Beta' header to access the Assistants API. Please try again by setting "
+            "the header 'OpenAI-Beta: assistants=v2'.",
+            code="invalid_beta",
+        )
+    if _BARE_VERSION.fullmatch(asked):
+        raise Invalid(
+            f"Invalid beta header provided: '{asked}'. Please try again by setting the header "
+            "'OpenAI-Beta: assistants=v2'.",
+            code="invalid_beta",
+        )
+    if _SPOKEN.isdisjoint(beta.strip() for beta in asked.split(",")):
+        raise Invalid(f"Unknown beta requested: '{error_texts.shown(asked)}'.", code="invalid_beta")

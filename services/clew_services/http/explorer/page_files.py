@@ -1,0 +1,96 @@
+"""The explorer's files as they go out: a page, its style and its modules, under a policy that lets nothing else in.
+
+The page holds no data and no key: it asks the API for everything, as the holder of the key that is entered on it.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from importlib.resources import files
+from time import perf_counter
+from typing import Final
+
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from clew_services.http.error_responses import invalid_url
+from clew_services.http.middleware import Edge
+from clew_services.http.responses import Answer, Headers
+
+PATH: Final = "/explorer"
+POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        # What a thread says can only become text: the browser refuses to make markup or code of any string.
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+"""What the page may do. Everything comes from where the page came from, and no markup is made of text."""
+
+_FOLDER: Final = "page"
+_INDEX: Final = "index.html"
+_TYPES: Final = {
+    ".html": b"text/html; charset=utf-8",
+    ".css": b"text/css; charset=utf-8",
+    ".js": b"text/javascript; charset=utf-8",
+    ".svg": b"image/svg+xml",
+}
+_HEADERS: Final[Headers] = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    # Kept, and asked about every time: after an upgrade nobody runs half of the old page.
+    (b"cache-control", b"no-cache"),
+)
+
+
+class File(Edge):
+    """One file of the page, by GET. It is an ASGI application."""
+
+    def __init__(self, body: bytes, kind: bytes) -> None:
+        self._etag = b'"%s"' % sha256(body).hexdigest()[:32].encode()
+        headers = (*_HEADERS, (b"etag", self._etag))
+        self._whole = Answer(200, body, (*headers, (b"content-type", kind)))
+        self._same = Answer(304, b"", headers)
+
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
+        """Answer one request."""
+        started = perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if scope["method"] not in {"GET", "HEAD"}:
+            refused = invalid_url(scope["method"], scope["path"], 405)
+            answer = refused._replace(headers=(*refused.headers, (b"allow", b"GET, HEAD")))
+        elif self._has(headers.get(b"if-none-match", b"")):
+            answer = self._same
+        else:
+            answer = self._whole
+        self.answered(scope["method"], answer.status, perf_counter() - started)
+        sent = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
+        await send({"type": "http.response.start", "status": answer.status, "headers": sent})
+        await send({"type": "http.response.body", "body": answer.body})  # which the server keeps from a HEAD
+
+    def _has(self, said: bytes) -> bool:
+        tags = {tag.strip().removeprefix(b"W/") for tag in said.split(b",")}
+        return self._etag in tags or b"*" in tags
+
+
+def explorer_routes() -> list[Route]:
+    """The page at ``/explorer``, and each of its files beside it. They are read once, here."""
+    routes = []
+    for file in files(__package__).joinpath(_FOLDER).iterdir():
+        kind = _TYPES.get(file.name[file.name.rfind(".") :])
+        if kind is not None:
+            path = PATH if file.name == _INDEX else f"{PATH}/{file.name}"
+            routes.append(Route(path, File(file.read_bytes(), kind)))
+    return sorted(routes, key=lambda route: route.path)

@@ -1,0 +1,174 @@
+"""A worked example of everything that crosses the HTTP API, for its description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+_THREAD_ID: Final = "thread_4hYrC0mTq7bXk2LwZp9sVnEa"
+_MESSAGE_ID: Final = "msg_000001Qd8sKz5uVbNwPr3yTe"
+_AT: Final = 1_795_384_800
+
+ASKED: Final = {"role": "user", "content": "Where is my parcel?"}
+THREAD: Final = {
+    "id": _THREAD_ID,
+    "object": "thread",
+    "created_at": _AT,
+    "metadata": {"customer": "c-81"},
+    "tool_resources": {},
+}
+MESSAGE: Final = {
+    "id": _MESSAGE_ID,
+    "object": "thread.message",
+    "created_at": _AT,
+    "thread_id": _THREAD_ID,
+    "role": "user",
+    "content": [{"type": "text", "text": {"value": "Where is my parcel?", "annotations": []}}],
+    "assistant_id": None,
+    "run_id": None,
+    "attachments": [],
+    "metadata": {},
+    "status": "completed",
+    "completed_at": None,
+    "incomplete_at": None,
+    "incomplete_details": None,
+}
+THREADS: Final = {
+    "object": "list",
+    "data": [
+        {
+            **THREAD,
+            "updated_at": _AT,
+            "version": 1,
+            "message_count": 1,
+            "created_by": "shop",
+            "updated_by": "shop",
+        }
+    ],
+    "first_id": _THREAD_ID,
+    "last_id": _THREAD_ID,
+    "has_more": False,
+    "next": None,
+    "fresh": {"position": "0-17,1-4", "at": "2026-11-22T22:00:00Z"},
+    "count": None,
+    "facets": None,
+}
+PAGE: Final = {
+    "object": "list",
+    "data": [MESSAGE],
+    "first_id": _MESSAGE_ID,
+    "last_id": _MESSAGE_ID,
+    "has_more": False,
+}
+_COMMIT: Final = {
+    "id": "2-4711",
+    "object": "thread.commit",
+    "thread_id": _THREAD_ID,
+    "n": 2,
+    "created_at": _AT,
+    "at": "2026-11-22T22:00:00.123456Z",
+    "actor": "key:support/0f3a5c7e9b1d2f40",
+    "command": "UpdateThread",
+    "command_id": "order-4711-closed",
+    "digest": "d87c2a4e5f60b1c3",
+    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+    "position": {"shard": 3, "seq": 4711},
+    "hash": "9f" * 32,
+    "prev": "3c" * 32,
+    "events": [{"type": "MetadataUpdated", "set": {"state": "closed"}, "unset": ["urgent"]}],
+}
+COMMITS: Final = {
+    "object": "list",
+    "data": [_COMMIT],
+    "missing": [],
+    "first_id": "2-4711",
+    "last_id": "2-4711",
+    "has_more": False,
+    "next": None,
+}
+METADATA: Final = {"metadata": {"customer": "c-82"}}
+PATCH: Final = {"metadata": {"set": {"state": "open"}, "unset": ["customer"]}}
+CREATED: Final = {"metadata": {"customer": "c-81"}, "messages": [ASKED]}
+THREAD_GONE: Final = {"id": _THREAD_ID, "object": "thread.deleted", "deleted": True}
+MESSAGE_GONE: Final = {"id": _MESSAGE_ID, "object": "thread.message.deleted", "deleted": True}
+_CURSOR: Final = "feed_AQQAABEABQ9_IYfGqA5xMXM"
+FEED: Final = {
+    "object": "list",
+    "data": [{**_COMMIT, "id": _CURSOR, "stored_at": "2026-11-22T22:00:00.124000Z"}],
+    "first_id": _CURSOR,
+    "last_id": _CURSOR,
+    "has_more": False,
+    "next": _CURSOR,
+}
+STREAMED: Final = (
+    f"retry: 1000\n\nid: {_CURSOR}\nevent: commit\ndata: {msgspec.json.encode(FEED['data'][0]).decode()}\n\n"  # type: ignore[index]
+)
+
+_SHARD: Final = {"seq": 4, "threads": 2, "commits": 4, "misfits": 0, "root": "5e" * 32}
+_NOTE: Final = (
+    f'{{"v":1,"log":"{"c1" * 16}","number":1,"at":"2026-11-22T22:00:00Z","prev":null,"shards":[{{"seq":4,"threads":2,'
+    f'"commits":4,"misfits":0,"root":"{"5e" * 32}"}}],"reason":null}}\n\n— clew hjL0zmFwFb2vYOBW\n'
+)
+CHECKPOINT: Final = {
+    "number": 1,
+    "object": "checkpoint",
+    "created_at": _AT,
+    "at": "2026-11-22T22:00:00Z",
+    "log": "c1" * 16,
+    "prev": None,
+    "shards": [_SHARD],
+    "reason": None,
+    "hash": "1e" * 32,
+    "keys": ["8632f4ce"],
+    "note": _NOTE,
+}
+CHECKPOINTS: Final = {"object": "list", "data": [CHECKPOINT], "has_more": False}
+PROOF: Final = {
+    "clew": "proof",
+    "v": 1,
+    "head": {
+        "checkpoint": _NOTE,
+        "tenant": "default",
+        "thread": _THREAD_ID,
+        "n": 3,
+        "hash": "ab" * 32,
+        "path": ["cd" * 32],
+    },
+    "earlier": None,
+    "commits": [],
+}
+
+
+_OF_A_THREAD: Final = (
+    "getThread",
+    "modifyThread",
+    "patchThread",
+    "deleteThread",
+    "createMessage",
+    "listMessages",
+    "listEvents",
+    "diffThread",
+    "blameThread",
+    "proveThread",
+)
+_OF_A_MESSAGE: Final = ("getMessage", "modifyMessage", "patchMessage", "deleteMessage")
+_THREAD: Final = {"thread_id": "$response.body#/id"}
+_MESSAGE: Final = {"thread_id": "$request.path.thread_id", "message_id": "$response.body#/id"}
+_WITHIN: Final = {"thread_id": "$request.path.thread_id", "message_id": "$response.body#/first_id"}
+
+Links = dict[str, dict[str, object]]
+
+
+def links_of(operation: str) -> Links:
+    """The links of what an operation answers, by the name of the operation they lead to."""
+    if operation in {"createThread", "modifyThread", "patchThread"}:
+        return _links(_OF_A_THREAD, _THREAD)
+    if operation in {"createMessage", "modifyMessage", "patchMessage"}:
+        return _links(_OF_A_MESSAGE, _MESSAGE)
+    return _links(_OF_A_MESSAGE, _WITHIN) if operation == "listMessages" else {}
+
+
+def _links(operations: tuple[str, ...], parameters: Mapping[str, str]) -> Links:
+    return {name: {"operationId": name, "parameters": dict(parameters)} for name in operations}

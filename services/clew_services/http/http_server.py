@@ -1,0 +1,160 @@
+"""The HTTP API served by uvicorn within this process's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+import uvicorn
+
+from clew_events.errors import Unavailable
+from clew_services.api_keys import Keys
+from clew_services.host import CannotStart, descriptors
+from clew_services.host.ports import refuse_taken, shares_port
+from clew_services.http.app import create_app
+from clew_services.http.connection_limit import Ceiling
+from clew_services.http.dependencies import Parts
+from clew_services.http.middleware import Show
+from clew_services.http.protocol import Connection, Patience
+from clew_services.settings import Settings
+
+GRACE: Final = 15
+"""Seconds that requests under way get to finish when the server stops."""
+STALL: Final = 1.0
+"""Seconds in which a caller has to take something of an answer then, or is cut off."""
+BACKLOG: Final = 1024
+LOOK: Final = 1.0
+"""Seconds at most between two looks after all connections."""
+
+_LOG: Final = logging.getLogger("uvicorn.error")
+_PURPOSE: Final = "the HTTP API"
+_REMEDY: Final = "Choose another with --http (CLEW_HTTP), or port 0."
+
+
+async def serve_http(
+    clew: Parts,
+    keys: Keys,
+    host: str,
+    port: int,
+    *,
+    settings: Settings | None = None,
+    ready: Callable[[str], None] | None = None,
+    metrics: Show | None = None,
+) -> None:
+    """Serve the API on ``host:port`` until cancelled; then finish the requests under way and return.
+
+    That takes :data:`GRACE` seconds, about, and whoever takes nothing of an answer for :data:`STALL` seconds is cut.
+
+    Port 0 takes any that is free. ``ready`` is called once, with the address, when connections are accepted.
+    ``metrics`` is what ``/metrics`` shows; without it there is nothing at that path.
+
+    Raises:
+        CannotStart: the port is taken.
+        Unavailable: the server ended by itself.
+    """
+    settings = settings or Settings()
+    patience = Patience.of(settings.request_seconds)
+    ceiling = Ceiling(descriptors.connections(), settings.max_connections_per_address)
+    with _listening(host, port) as listener:
+        server = _Server(
+            uvicorn.Config(
+                create_app(clew, keys, settings, metrics),
+                http=partial(Connection, patience=patience, ceiling=ceiling),  # type: ignore[arg-type]
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                log_level=logging.ERROR,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=math.ceil(patience.idle),
+                timeout_graceful_shutdown=GRACE,
+            )
+        )
+        _LOG.addFilter(_not_given_up)
+        serving = asyncio.create_task(server.serve([listener]), name="http")
+        looking = asyncio.create_task(_look_after(server, min(LOOK, patience.request / 4)), name="http connections")
+        try:
+            if ready is not None:
+                ready(f"http://{_bracketed(host)}:{listener.getsockname()[1]}")
+            await asyncio.shield(serving)
+        finally:
+            await clew.tail.close()  # what would never end by itself
+            server.should_exit = True
+            try:
+                await _stopped(server, serving)
+            finally:
+                looking.cancel()
+    raise Unavailable("the HTTP server ended by itself", code="http_ended")
+
+
+async def _look_after(server: uvicorn.Server, pause: float) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(pause)
+        now = loop.time()
+        for each in tuple(server.server_state.connections):
+            if isinstance(each, Connection):
+                each.look(now)
+
+
+async def _stopped(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+    waiting: dict[Connection, int] = {}
+    while (await asyncio.wait({serving}, timeout=STALL))[1]:
+        before, waiting = waiting, {}
+        for each in tuple(server.server_state.connections):
+            if isinstance(each, Connection) and (untaken := each.untaken):
+                waiting[each] = untaken
+                if before.get(each) == untaken:
+                    each.transport.abort()
+    if not serving.cancelled() and (fault := serving.exception()) is not None:
+        raise fault
+
+
+class _Server(uvicorn.Server):
+    """One that leaves signals to the process it is in."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket on which connections are accepted from now on, though perhaps answered a little later."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as listener:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shares_port():
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        elif port:
+            refuse_taken(host, port, purpose=_PURPOSE, remedy=_REMEDY)
+        try:
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError as fault:
+            reason = os.strerror(fault.errno or 0)
+            raise CannotStart(
+                f"cannot listen on {host}:{port} for {_PURPOSE}: {reason}. {_REMEDY}", code="port_taken"
+            ) from fault
+        yield listener
+
+
+def _not_given_up(record: logging.LogRecord) -> bool:
+    """All that uvicorn logs as an error, but not a traceback for each request that was given up at the end."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,201 @@
+"""The edge: every request passes here on its way in and every answer on its way out.
+
+Nothing gets out but an answer with the envelope, the request's id and the headers of OpenAI's API, whatever happens
+inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from clew_events.errors import ClewError, Unavailable
+from clew_services.api_keys import Holder, Keys, KeyScope
+from clew_services.http import error_responses
+from clew_services.http.auth import admitted, hold_scope, hold_version, needed, scope_of
+from clew_services.http.call import Call
+from clew_services.http.rate_limit import Pace
+from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake
+from clew_services.http.responses import Answer, Headers, closed, streamed
+from clew_services.http.retries import repetition
+from clew_services.observer import Answered, unanswered
+
+Respond = Callable[[Call], Awaitable[Answer]]
+Show = Callable[[], Awaitable[Answer]]
+
+_IDS: Final = random.Random()  # noqa: S311 - see _request_id
+_LOG: Final = logging.getLogger("clew.http")
+_VERSION: Final = (b"openai-version", b"2020-10-01")
+
+
+class Edge:
+    """What all of these have in common: ``answered`` is told of every answer."""
+
+    answered: Answered = staticmethod(unanswered)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        raise NotImplementedError
+
+
+class Doorway(Edge):
+    """One path for holders of a key: a route for each of its ``methods``. It is an ASGI application.
+
+    What is ``closed`` is answered too, but never with what was asked for. Where it is ``versioned``, as the paths are
+    that OpenAI had, the header that says which version of their API is meant has to be there.
+    """
+
+    def __init__(
+        self,
+        routes: Mapping[str, Respond],
+        keys: Keys,
+        max_body: int,
+        pace: Pace,
+        closed: Mapping[str, Respond],
+        *,
+        reading: KeyScope = "read",
+        versioned: bool = True,
+    ) -> None:
+        methods = {**routes, **({"HEAD": routes["GET"]} if "GET" in routes else {})}
+        self.methods = frozenset(methods)
+        self._routes = {**closed, **methods}
+        self._needs = {method: scope_of(method, reading) for method in self._routes}
+        self._allow = ", ".join(sorted(self.methods)).encode()
+        self._keys = keys
+        self._versioned = versioned
+        self._max_body = max_body
+        self._pace = pace
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        started = time.perf_counter_ns()
+        request_id = _request_id()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        due: float | None = scope.get("extensions", {}).get(BODY_DUE, {}).get("at")
+        intake = Intake(headers, receive, self._max_body, due)
+        holder: Holder | None = None
+        try:
+            route = self._routes.get(scope["method"])
+            if route is None:
+                answer = _not_allowed(scope, self._allow)
+            else:
+                holder = admitted(headers, self._keys)
+                if (wait := self._pace.wait(holder)) is not None:
+                    answer = error_responses.too_many(wait)
+                else:
+                    hold_scope(holder, needed(self._needs[scope["method"]], scope["query_string"]))
+                    if self._versioned:
+                        hold_version(headers)
+                    answer = await route(Call(scope, headers, intake, holder))
+        except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001 - the caller gets an answer, whatever broke
+            answer = _instead(fault, request_id, scope, headers)
+        spent = time.perf_counter_ns() - started
+        self.answered(scope["method"], answer.status, spent / 1e9)
+        common: Headers = (_VERSION, (b"openai-processing-ms", b"%d" % (spent // 1_000_000)))
+        if holder is not None:
+            tenant = holder.tenant.encode()
+            common = (*common, (b"openai-organization", tenant), (b"openai-project", tenant))
+        if answer.chunks is None or scope["method"] == "HEAD":
+            await _send(send, answer, request_id, common)
+        else:
+            await streamed(
+                send, intake, answer.chunks, (*answer.headers, *common, _named(request_id)), self._admits(headers)
+            )
+
+    def _admits(self, headers: Mapping[bytes, bytes]) -> Callable[[], object]:
+        # Whoever loses their key loses what they were given by it, too.
+        return lambda: admitted(headers, self._keys)
+
+
+class Window(Edge):
+    """One path that shows the same to everybody, by GET. It is an ASGI application."""
+
+    def __init__(self, show: Show) -> None:
+        self._show = show
+
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
+        """Answer one request."""
+        started = time.perf_counter()
+        request_id = _request_id()
+        try:
+            if scope["method"] in {"GET", "HEAD"}:
+                answer = await self._show()
+            else:
+                answer = _not_allowed(scope, b"GET, HEAD")
+        except Exception:  # noqa: BLE001 - the caller gets an answer, whatever broke
+            _LOG.exception("%s: %s %s failed", request_id, scope["method"], scope["path"])
+            answer = error_responses.unexpected(request_id)
+        self.answered(scope["method"], answer.status, time.perf_counter() - started)
+        await _send(send, answer, request_id)
+
+
+class Nowhere(Edge):
+    """Every path at which there is nothing. It is an ASGI application."""
+
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
+        """Say so."""
+        if scope["type"] != "http":
+            await send({"type": "websocket.close"})
+            return
+        answer = error_responses.invalid_url(scope["method"], scope["path"])
+        self.answered(scope["method"], answer.status, 0.0)
+        await _send(send, answer, _request_id())
+
+
+def _named(request_id: str) -> tuple[bytes, bytes]:
+    return b"x-request-id", request_id.encode()
+
+
+def _request_id() -> str:
+    # Unique is enough, nothing is kept secret by it: so no system call for each request.
+    return f"req_{_IDS.getrandbits(128):032x}"
+
+
+def _not_allowed(scope: Scope, allow: bytes) -> Answer:
+    # What cannot even be read is not there; what can be is there, though not for this.
+    status = 404 if scope["method"] in {"GET", "HEAD"} else 405
+    answer = error_responses.invalid_url(scope["method"], scope["path"], status)
+    return answer._replace(headers=(*answer.headers, (b"allow", allow)))
+
+
+def _instead(fault: BaseException, request_id: str, scope: Scope, headers: Mapping[bytes, bytes]) -> Answer:
+    """What is answered where what was asked for did not come about."""
+    match fault:
+        case ClewError():
+            return _refused(fault, request_id, headers)
+        case Incomplete():
+            return error_responses.envelope(400, "The request's body broke off before its end.")
+        case CallerSlow():
+            return error_responses.envelope(408, "The request's body did not arrive in time.")
+        case asyncio.CancelledError():
+            stopping = Unavailable("the service stops, and did not wait longer", code="stopping", outcome_unknown=True)
+            return _refused(stopping, request_id, headers)
+        case _:
+            _LOG.error("%s: %s %s failed", request_id, scope["method"], scope["path"], exc_info=fault)
+            return error_responses.unexpected(request_id)
+
+
+def _refused(error: ClewError, request_id: str, headers: Mapping[bytes, bytes]) -> Answer:
+    if error.kind in {"unavailable", "corrupt"}:
+        _LOG.warning("%s: %s", request_id, error.message)
+    repeatable = b"idempotency-key" in headers or repetition(headers) is not None
+    return error_responses.answer_of(error, conditional=b"if-match" in headers, repeatable=repeatable)
+
+
+async def _send(send: Send, answer: Answer, request_id: str, common: Headers = ()) -> None:
+    if answer.chunks is not None:  # which nobody asked for, only what they begin with
+        await closed(answer.chunks)
+    headers = [
+        *answer.headers,
+        *common,
+        _named(request_id),
+        (b"content-length", b"%d" % len(answer.body)),
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -1,0 +1,253 @@
+"""One connection of a caller: what it may send, how long it may take for it, and what it is told where it goes too far.
+
+uvicorn reads HTTP with httptools, which takes whatever a caller sends, for as long as that takes. The bounds are here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, NoReturn
+
+from msgspec import Struct
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from clew_services.http import error_responses
+from clew_services.http.connection_limit import Ceiling
+from clew_services.http.request_body import BODY_DUE
+from clew_services.http.responses import Answer
+from clew_services.http.stream_limit import Seat
+
+HEAD_BYTES: Final = 64 * 1024
+"""Bytes of a request's line and headers. The same bounds what comes in a row and is no body, such as trailer fields."""
+HEAD_FIELDS: Final = 256
+"""Header fields of a request."""
+PIPELINED: Final = 64
+"""Requests that may wait on one connection for the answer to the one before."""
+LINGER_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of a body that are still taken in, and dropped, after the request was answered without them."""
+LEAST: Final = 16 * 1024
+"""Bytes of an answer that a caller takes within ``Patience.answer``, if there are so many."""
+
+
+class Patience(Struct, frozen=True, kw_only=True):
+    """Seconds that a caller may take.
+
+    ``request`` from the first byte of a request to the last of its body, ``head`` of these to the end of its headers,
+    and to begin with the first request; ``idle`` between an answer and the next request; ``linger`` to send the rest of
+    a body that is not wanted any more; ``answer`` to take at least :data:`LEAST` bytes of an answer.
+    """
+
+    request: float = 60.0
+    head: float = 30.0
+    idle: float = 75.0
+    linger: float = 5.0
+    answer: float = 60.0
+
+    @classmethod
+    def of(cls, request: float) -> Patience:
+        """That of a server which waits ``request`` seconds for a request."""
+        default = cls()
+        return cls(request=request, head=min(request, default.head))
+
+
+class _TooMuch(Exception):
+    """Ends the parsing; what is answered is kept beside."""
+
+
+class Connection(HttpToolsProtocol):
+    """A connection that neither waits for ever nor holds everything. Somebody has to ``look`` after it now and then."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        patience: Patience,
+        ceiling: Ceiling,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._patience = patience
+        self._ceiling = ceiling
+        self._seat: Seat | None = None
+        self._due = float("inf")  # when what the caller has to do next must be done
+        self._began = 0.0
+        self._arriving = False  # a request has begun, and is not whole
+        self._in_head = True  # its headers are not whole, or no request has begun
+        self._head = 0
+        self._bare = 0  # bytes since something came of them
+        self._dropped = 0
+        self._fruitful = False
+        self._refused = False
+        self._instead: Answer | None = None
+        self._untaken: tuple[float, int] | None = None
+
+    @property
+    def untaken(self) -> int:
+        """Bytes of answers that the caller has not taken yet, beyond what the system keeps for them."""
+        return self.transport.get_write_buffer_size()
+
+    def look(self, now: float) -> None:
+        """Close the connection if its caller is late with anything at ``now``, by the loop's clock."""
+        if self._takes_nothing(now):
+            self.transport.abort()
+        elif now >= self._due and not self.transport.is_closing():
+            self._give_up(now)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request, if there is room for one more connection."""
+        super().connection_made(transport)
+        self._due = self.loop.time() + self._patience.head
+        taken = self._ceiling.take(self.client[0] if self.client else "")
+        if isinstance(taken, Answer):
+            self._refuse(taken)
+        else:
+            self._seat = taken
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Make room for another."""
+        if self._seat is not None:
+            self._seat.leave()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, within bounds."""
+        if self._refused:
+            return
+        self._fruitful = False
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        self._bare = 0 if self._fruitful else self._bare + len(data)
+        if self._bare > HEAD_BYTES:
+            self._refuse(_large_head() if self._in_head else _large_trailers())
+        elif self._arriving and not self._in_head and self.cycle.response_complete:
+            self._dropped += len(data)
+            if self._dropped > LINGER_BYTES:
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        if len(self.pipeline) >= PIPELINED:
+            self._end(
+                error_responses.envelope(400, f"Too many requests at once: at most {PIPELINED} wait for an answer.")
+            )
+        self._arriving = self._in_head = True
+        self._head = self._dropped = 0
+        self._began = self.loop.time()
+        self._due = self._began + self._patience.head
+        super().on_message_begin()
+        self.scope["extensions"] = {BODY_DUE: {"at": self._began + self._patience.request}}
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of its head. One that comes after the body, as a trailer, is no header and is dropped."""
+        if not self._in_head:
+            return
+        self._head += len(name) + len(value)
+        if self._head > HEAD_BYTES or len(self.headers) >= HEAD_FIELDS:
+            self._end(_large_head())
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Its head is whole."""
+        super().on_headers_complete()
+        self._in_head, self._fruitful = False, True
+        # Whoever answers goes by the request's own limit; this is for when nobody does.
+        self._due = self._began + self._patience.request + self._patience.linger
+
+    def on_body(self, body: bytes) -> None:
+        """Some of its body is there."""
+        self._fruitful = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """It is whole."""
+        self._arriving, self._in_head, self._fruitful = False, True, True
+        super().on_message_complete()
+        answered = self.cycle.response_complete
+        self._due = self.loop.time() + self._patience.idle if answered else float("inf")
+        if not self.parser.should_keep_alive():  # which a trailer can say as well, and nothing is parsed after it
+            self.cycle.keep_alive = False
+            if answered:
+                self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """Wait for what is left of the request, or for the next one."""
+        super().on_response_complete()
+        if not self.cycle.response_complete or (self._arriving and self._in_head):
+            return  # others are answered first, or the next one has begun
+        self._due = self.loop.time() + (self._patience.linger if self._arriving else self._patience.idle)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, or too much of it."""
+        self._refuse(self._instead or error_responses.envelope(400, msg))
+
+    def _takes_nothing(self, now: float) -> bool:
+        untaken = self.untaken
+        # Otherwise more is written all the while, and how much is taken is not to be seen.
+        if not untaken or not (self.flow.write_paused or self.transport.is_closing() or self._is_answered):
+            self._untaken = None
+        elif self._untaken is None or untaken <= self._untaken[1] - LEAST:
+            self._untaken = now, untaken
+        else:
+            return now - self._untaken[0] >= self._patience.answer
+        return False
+
+    @property
+    def _is_answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
+
+    def _give_up(self, now: float) -> None:
+        if self.pipeline:
+            self._due = now + self._patience.request  # nothing is read meanwhile, so it is not the caller who is late
+        elif self._in_head and not self._is_answered:
+            self._close_after_answer()
+        else:
+            self.transport.close()
+
+    def _end(self, answer: Answer) -> NoReturn:
+        """Parse no further.
+
+        Raises:
+            _TooMuch: always.
+        """
+        self._instead = answer
+        raise _TooMuch
+
+    def _refuse(self, answer: Answer) -> None:
+        """Answer instead of the request that was arriving, and close; what came before it is answered first."""
+        self._refused = True
+        if self._in_head and not self._is_answered:
+            self._close_after_answer()
+        elif not self._in_head and (self.pipeline or self.cycle.response_started):
+            self.transport.close()
+        else:
+            self._write(answer)
+            if not self._is_answered:  # whoever works on it finds the caller gone
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+            self.transport.close()
+
+    def _write(self, answer: Answer) -> None:
+        headers = (*answer.headers, (b"content-length", b"%d" % len(answer.body)), (b"connection", b"close"))
+        lines = b"".join(b"%b: %b\r\n" % each for each in headers)
+        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[answer.status], lines, answer.body))
+
+    def _close_after_answer(self) -> None:
+        self._refused = True
+        self.cycle.keep_alive = False
+
+
+def _large_head() -> Answer:
+    return error_responses.envelope(
+        431, f"The request's headers are too large: at most {HEAD_BYTES} bytes, and {HEAD_FIELDS} fields."
+    )
+
+
+def _large_trailers() -> Answer:
+    return error_responses.envelope(
+        400, f"Between or after the pieces of a body, at most {HEAD_BYTES} bytes can be something else."
+    )

@@ -1,0 +1,97 @@
+"""Answers: a status, headers and a body, which is JSON laid out as OpenAI lays it out, two spaces to a level."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+import msgspec
+from starlette.types import Send
+
+from clew_events.commit import Position
+from clew_events.errors import Unauthorized
+from clew_services.http.request_body import Intake
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+RETRY_AFTER: Final = (b"retry-after", b"1")
+"""Seconds after which what is not possible now may be."""
+
+_ENCODER: Final = msgspec.json.Encoder()
+_JSON: Final = (b"content-type", b"application/json")
+
+
+class Answer(NamedTuple):
+    """What goes back, before the headers that every answer gets."""
+
+    status: int
+    body: bytes
+    headers: Headers = ()
+    chunks: AsyncIterator[bytes] | None = None
+    """What follows, as it comes about: the answer then has no length, and goes on until its reader leaves."""
+
+
+def json_answer(value: object, status: int = 200, headers: Headers = ()) -> Answer:
+    """A value as JSON."""
+    return Answer(status, msgspec.json.format(_ENCODER.encode(value), indent=2), (_JSON, *headers))
+
+
+def position(text: str) -> tuple[bytes, bytes]:
+    """``Clew-Position``: where the log was, as ``at_least`` takes it."""
+    return b"clew-position", text.encode()
+
+
+def stamp(position: Position, n: int, at: datetime) -> Headers:
+    """The headers of an answer about the past: the last commit by then, where it stands, and of when it is."""
+    time = at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return (
+        etag(n),
+        (b"clew-commit", b"%d" % n),
+        (b"clew-position", b"%d-%d" % (position.shard, position.seq)),
+        (b"clew-time", time.encode()),
+    )
+
+
+def etag(n: int) -> tuple[bytes, bytes]:
+    """The ``ETag`` of a thread at version ``n``: the number itself, in quotes."""
+    return b"etag", b'"%d"' % n
+
+
+async def streamed(
+    send: Send, intake: Intake, chunks: AsyncIterator[bytes], headers: Headers, admits: Callable[[], object]
+) -> None:
+    """Send an answer that goes on until ``chunks`` end, the caller leaves, or ``admits`` raises ``Unauthorized``.
+
+    A caller who is slow to take it holds ``chunks`` back, so no more of it is kept than the connection has room for.
+    """
+
+    async def sending() -> None:
+        with contextlib.suppress(Unauthorized):
+            async for chunk in chunks:
+                admits()
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    try:
+        await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
+        parts = {asyncio.create_task(sending()), asyncio.create_task(intake.left())}
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+    finally:
+        await closed(chunks)
+    for part in done:
+        part.result()
+    with contextlib.suppress(OSError, RuntimeError):  # there may be nobody left
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def closed(chunks: AsyncIterator[bytes]) -> None:
+    """End what was to be sent, whether any of it was or not."""
+    if (close := getattr(chunks, "aclose", None)) is not None:
+        await close()

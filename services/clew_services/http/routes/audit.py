@@ -1,0 +1,94 @@
+"""How a thread came to be what it is: ``…/events``, ``…/diff`` and ``…/blame``. For keys with the scope ``audit``."""
+
+from __future__ import annotations
+
+from typing import Final, cast, get_args
+
+from clew_events.checkpoint_messages import GetProof
+from clew_events.errors import NotFound
+from clew_events.queries import EventType, GetBlame, GetDifference, GetHistory
+from clew_events.subjects import Address
+from clew_services.http.bodies import AsOfMoment, Between, PageOfHistory
+from clew_services.http.call import BETWEEN, MOMENT, Call
+from clew_services.http.commit_objects import commit_page
+from clew_services.http.dependencies import Queries
+from clew_services.http.responses import Answer, json_answer
+from clew_services.http.routes.checkpoints import Asked
+from clew_services.packs.exporter import Exporter
+from clew_services.validation import error_texts
+
+TIMES: Final = frozenset({"since", "until"})
+_NUMBERS: Final = TIMES | {"limit"}
+_TYPES: Final = get_args(EventType)
+
+
+class Past:
+    """Answers what auditors ask about one thread, deleted or not."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+
+    async def events(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}/events``: the oldest first unless asked otherwise."""
+        thread_id = call.thread_id
+        asked = call.query(PageOfHistory, _NUMBERS, TIMES)
+        query = GetHistory(
+            thread_id=thread_id,
+            limit=asked.limit,
+            order=asked.order,
+            after=asked.after,
+            before=asked.before,
+            types=event_types(asked.type),
+            actor=asked.actor,
+            since=asked.since,
+            until=asked.until,
+        )
+        return json_answer(commit_page(await self._queries.history(call.holder.tenant, query)))
+
+    async def diff(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}/diff``: what changed between two moments."""
+        asked = call.query(Between, BETWEEN, BETWEEN)
+        query = GetDifference(thread_id=call.thread_id, since=asked.since, until=asked.until)
+        return json_answer(await self._queries.past.difference(call.holder.tenant, query))
+
+    async def blame(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}/blame``: who last set each part, now or as of a moment."""
+        asked = call.query(AsOfMoment, MOMENT, MOMENT)
+        query = GetBlame(thread_id=call.thread_id, as_of=asked.as_of)
+        return json_answer(await self._queries.past.blame(call.holder.tenant, query))
+
+
+def event_types(said: str | None) -> tuple[EventType, ...]:
+    """The types of events in a list of them with commas between.
+
+    Raises:
+        Invalid: there is no such type.
+    """
+    names = [name.strip() for name in said.split(",")] if said is not None else []
+    for name in names:
+        if name not in _TYPES:
+            raise error_texts.not_supported("type", name, _TYPES)
+    return cast("tuple[EventType, ...]", tuple(names))
+
+
+MEDIA_TYPE: Final = "application/zstd"
+
+
+class Packs:
+    """Gives threads away to be taken home."""
+
+    def __init__(self, exporter: Exporter, asked: Asked) -> None:
+        self._exporter = exporter
+        self._asked = asked
+
+    async def export(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}/export``: the pack, as it is made; one that is cut short has no end."""
+        address = Address(call.holder.tenant, call.thread_id)
+        try:
+            proof = (await self._asked.proof(address.tenant, GetProof(thread_id=address.thread))).head
+        except NotFound:
+            proof = None  # no checkpoint yet, or none since the thread was created
+        packing = await self._exporter.thread(address, proof)
+        name = f'attachment; filename="{address.thread}.clew.tar.zst"'.encode()
+        headers = ((b"content-type", MEDIA_TYPE.encode()), (b"content-disposition", name))
+        return Answer(200, b"", headers, packing.chunks())

@@ -1,0 +1,131 @@
+"""``/v1/threads`` and ``/v1/threads/{thread_id}``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from clew_events.commands import Command, CreateThread, DeleteThread, UpdateThread
+from clew_events.errors import Invalid, NotFound
+from clew_events.list_query import ListThreads
+from clew_events.objects import CodeInterpreterFiles, Resources, Thread
+from clew_events.queries import AsOf, GetStateAt, GetThread
+from clew_services import validation
+from clew_services.http import preconditions
+from clew_services.http.bodies import CreateThreadBody, ModifyThreadBody, PageOfThreads, PatchBody
+from clew_services.http.call import Call
+from clew_services.http.command_call import Carrying, shown, where
+from clew_services.http.dependencies import Queries
+from clew_services.http.responses import Answer, etag, json_answer, position, stamp
+from clew_services.validation import error_texts
+
+_NOTHING: Final = Resources()
+_NO_FILES: Final = Resources(code_interpreter=CodeInterpreterFiles())
+
+
+class Threads:
+    """Creating, retrieving, modifying and deleting threads."""
+
+    def __init__(self, carrying: Carrying, queries: Queries) -> None:
+        self._carrying = carrying
+        self._queries = queries
+
+    async def create(self, call: Call) -> Answer:
+        """``POST /v1/threads``; the body may be left out."""
+        body = await call.body(CreateThreadBody, empty=b"{}")
+        return await self._change(
+            call, CreateThread(messages=body.messages, metadata=body.metadata, tool_resources=body.tool_resources)
+        )
+
+    async def retrieve(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}``, now or ``?as_of=`` a moment."""
+        if (as_of := call.as_of) is not None:
+            return await self._retrieve_as_of(call, as_of)
+        found = await self._queries.thread(call.holder.tenant, GetThread(thread_id=call.thread_id))
+        tag = etag(found.n)
+        if preconditions.is_known(call.headers, found.n):
+            return Answer(304, b"", (tag,))
+        assert found.thread is not None
+        return json_answer(_as_retrieved(found.thread), headers=(tag,))
+
+    async def _retrieve_as_of(self, call: Call, as_of: AsOf) -> Answer:
+        then = await self._queries.state_at(call.holder.tenant, GetStateAt(thread_id=call.thread_id, as_of=as_of))
+        if then.thread is None:
+            raise NotFound(f"Thread '{call.thread_id}' had been deleted at 'as_of' {as_of}.", code="thread_not_found")
+        headers = stamp(then.position, then.n, then.at)
+        if preconditions.is_known(call.headers, then.n):
+            return Answer(304, b"", headers)
+        return json_answer(_as_retrieved(then.thread), headers=headers)
+
+    async def modify(self, call: Call) -> Answer:
+        """``POST /v1/threads/{thread_id}``: ``metadata`` replaces all of it."""
+        thread_id = call.thread_id
+        body = await call.body(ModifyThreadBody)
+        return await self._change(
+            call, UpdateThread(thread_id=thread_id, metadata=body.metadata, tool_resources=body.tool_resources)
+        )
+
+    async def patch(self, call: Call) -> Answer:
+        """``PATCH /v1/threads/{thread_id}``: single metadata keys are set and unset."""
+        thread_id = call.thread_id
+        body = await call.body(PatchBody)
+        return await self._change(call, UpdateThread(thread_id=thread_id, patch=body.metadata))
+
+    async def delete(self, call: Call) -> Answer:
+        """``DELETE /v1/threads/{thread_id}``."""
+        done = await self._carrying.out(call, DeleteThread(thread_id=call.thread_id))
+        return json_answer(done.deleted, headers=(where(done),))
+
+    async def _change(self, call: Call, command: Command) -> Answer:
+        done = await self._carrying.out(call, command)
+        return json_answer(shown(call, command, done), headers=(etag(done.n), where(done)))
+
+
+def _as_retrieved(thread: Thread) -> Thread:
+    # As the live service did: what was created with no resources is retrieved with an empty list of files.
+    if thread.tool_resources != _NOTHING:
+        return thread
+    return msgspec.structs.replace(thread, tool_resources=_NO_FILES)
+
+
+_NUMBERS: Final = frozenset({"limit"})
+
+
+class Listing:
+    """Lists threads. The scope ``read`` will do."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+
+    async def page(self, call: Call) -> Answer:
+        """``GET /v1/threads``: those created last, unless asked otherwise."""
+        asked = call.query(PageOfThreads, _NUMBERS)
+        found = await self._queries.threads(call.holder.tenant, question(asked))
+        return json_answer(found, headers=(position(found.fresh.position),) if found.fresh.position else ())
+
+
+def question(asked: PageOfThreads) -> ListThreads:
+    """The question that a query string asks: what ``query`` says, and what the other parameters add to that.
+
+    Raises:
+        Invalid: it is no question, or ``query`` and another parameter both say the same field.
+    """
+    whole = _decoded(asked.query) if asked.query is not None else {}
+    plain = {name: value for name, value in msgspec.to_builtins(asked).items() if name != "query"}
+    if "count" in plain:
+        plain["count"] = plain["count"] == "true"
+    for name in plain.keys() & whole.keys():
+        raise Invalid(f"Invalid '{name}': it is given in 'query' too. Say it once.", param=name)
+    return validation.convert({**whole, **plain}, ListThreads)
+
+
+def _decoded(text: str) -> dict[str, object]:
+    try:
+        plain = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as fault:
+        why = "it is nested too deeply" if isinstance(fault, RecursionError) else str(fault).partition(" - at ")[0]
+        raise Invalid(f"Invalid 'query': it is not valid JSON ({why.rstrip('.')}).", param="query") from None
+    if not isinstance(plain, dict):
+        raise error_texts.wrong_type("query", "an object", plain)
+    return plain

@@ -1,0 +1,163 @@
+"""One inbox message from delivery to the server's word that it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from clew_events.backoff import delays
+from clew_events.errors import ClewError, Conflict, Corrupt, Rejected, Unavailable
+from clew_services.coordination.lease import Lost
+from clew_services.inbox import inbox_message, rejections
+from clew_services.inbox.inbox_message import Letter
+from clew_services.inbox.poison import Trials
+from clew_services.inbox.term import Over, Term
+from clew_services.nats_api import reply_codec
+from clew_services.nats_api.command_service import ACTOR
+from clew_services.nats_api.reply_codec import Reply
+from clew_services.nats_api.request import trace_of
+from clew_services.threads.result import receipt
+
+if TYPE_CHECKING:
+    from clew_services.compose import Clew
+
+ENOUGH: Final = 10
+"""Tries after which what fails for a reason nobody foresaw is put on record instead of being tried again."""
+LONGEST_PAUSE: Final = 5.0
+CONFIRMED: Final = 2.0
+"""Seconds to wait for the server's word that a message is gone."""
+
+_ACK: Final = b"+ACK"
+_LOG: Final = logging.getLogger("clew.inbox")
+
+
+class _Try(msgspec.Struct, frozen=True):
+    """One of several tries at the same thing."""
+
+    is_first: bool
+    is_last: bool
+
+
+class Carrier:
+    """Carries inbox commands out, and acknowledges each when its outcome is where it belongs.
+
+    ``stop`` ends waiting for better times.
+    """
+
+    def __init__(self, clew: Clew, nc: Client, term: Term, trials: Trials, stop: asyncio.Event) -> None:
+        self._clew = clew
+        self._nc = nc
+        self._term = term
+        self._trials = trials
+        self._stop = stop
+
+    async def carry(self, message: Msg) -> bool:
+        """Settle a message, however long that takes; whether it was settled before we were stopped.
+
+        It keeps its place all the while: what follows it in its thread waits. Carried out: the reply is sent, if one is
+        wanted. Refused: that is recorded, then the reply is sent. Both are acknowledged after that, so a crash in
+        between repeats a command under its own id, which changes nothing.
+        """
+        return await self._until_done(message, self._try) and await self._until_done(message, self._acknowledge)
+
+    async def _until_done(self, message: Msg, step: Callable[[Msg, _Try], Awaitable[None]]) -> bool:
+        failures, seq = 0, message.metadata.sequence.stream
+        for attempt, pause in enumerate(delays(first=0.1, longest=LONGEST_PAUSE)):
+            try:
+                await step(message, _Try(is_first=attempt == 0, is_last=failures + 1 >= ENOUGH))
+            except (Lost, Over) as fault:
+                self._term.end(fault.message)  # or its thread would stand still until then
+                return False
+            except Unavailable as fault:
+                _LOG.warning("inbox %d waits: %s", seq, fault)
+            except Exception:  # noqa: BLE001 - whatever one message brings up, the others go on
+                failures += 1
+                _LOG.exception("inbox %d failed", seq)
+            else:
+                return True
+            if self._stop.is_set():
+                return False
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), pause)
+        raise AssertionError("delays never end")
+
+    async def _try(self, message: Msg, this: _Try) -> None:
+        if (deadly := self._trials.deadly(message)) is not None:
+            _LOG.error("inbox %d is given up: %s", message.metadata.sequence.stream, deadly.message)
+            letter: Letter | None = None
+            with contextlib.suppress(Rejected):
+                letter = inbox_message.read(message)
+            await self._reply(letter, await self._refused(message, letter, deadly))
+            await self._trials.give_up(message)
+            return
+        async with self._trials.trying(message):
+            await self._settle(message, this)
+
+    async def _settle(self, message: Msg, this: _Try) -> None:
+        letter: Letter | None = None
+        try:
+            letter = inbox_message.read(message)
+            reply = await self._on_record(message, this) or await self._carried_out(message, letter)
+        except (Rejected, Conflict) as refusal:
+            reply = await self._refused(message, letter, refusal)
+        except Unavailable:
+            raise
+        except Exception as unforeseen:
+            if not this.is_last:
+                raise
+            _LOG.exception("inbox %d is given up", message.metadata.sequence.stream)
+            reply = await self._refused(message, letter, _as_corrupt(unforeseen))
+        await self._reply(letter, reply)
+
+    async def _on_record(self, message: Msg, this: _Try) -> Reply | None:
+        # Refused once is refused for ever, even if nobody came to acknowledge it and it would be granted by now. What
+        # was there before this term began may have been refused in an earlier one.
+        if this.is_first and message.metadata.sequence.stream > self._term.last_seq:
+            return None
+        refusal = await rejections.recorded(self._clew.js, message)
+        return reply_codec.refusal(refusal) if refusal is not None else None
+
+    async def _carried_out(self, message: Msg, letter: Letter) -> Reply:
+        outcome = await self._clew.handler.handle(
+            letter.tenant, letter.command, actor=ACTOR, trace=trace_of(message), fence=self._term.check
+        )
+        self._clew.observer.settled("done")
+        return reply_codec.answer(receipt(letter.command, outcome))
+
+    async def _refused(self, message: Msg, letter: Letter | None, refusal: ClewError) -> Reply:
+        self._term.check()
+        command_id = letter.command.id if letter is not None else None
+        await rejections.record(self._clew.js, message, command_id, refusal)
+        self._clew.observer.settled("refused")
+        return reply_codec.refusal(refusal)
+
+    async def _reply(self, letter: Letter | None, reply: Reply) -> None:
+        if letter is None or letter.command.reply_to is None:
+            return
+        await reply_codec.send(self._nc, letter.command.reply_to, reply)
+
+    async def _acknowledge(self, message: Msg, this: _Try) -> None:
+        self._term.check()
+        try:
+            # Confirmed, as a message that came back after the next one was carried out would turn their order round.
+            await self._nc.request(message.reply, _ACK, timeout=CONFIRMED)
+        except (nats.errors.Error, TimeoutError) as fault:
+            why = f"its acknowledgement was not confirmed: {str(fault) or type(fault).__name__}"
+            if this.is_first:
+                raise Unavailable(why) from fault
+            self._term.end(f"inbox {message.metadata.sequence.stream}: {why}, twice")
+            self._term.check()
+
+
+def _as_corrupt(error: Exception) -> Corrupt:
+    if isinstance(error, Corrupt):
+        return error
+    return Corrupt("Clew failed at this in an unforeseen way.", code="internal_error")

@@ -1,0 +1,65 @@
+"""A message in the inbox, read: whose it is, what it asks for, and under which id it is the same command again."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+from nats.aio.msg import Msg
+
+from clew_events import ids
+from clew_events.commands import COMMANDS as KINDS
+from clew_events.commands import Command
+from clew_events.errors import Invalid
+from clew_events.subjects import OUTCOME
+from clew_services import validation
+from clew_services.nats_api.reply_codec import is_reserved
+from clew_services.nats_api.request import asked
+
+MSG_ID: Final = "Nats-Msg-Id"
+_COMMAND_ID: Final = re.compile(ids.COMMAND_ID_PATTERN)
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """An inbox message that follows the contract. Its command has an id that every delivery of it shares."""
+
+    tenant: str
+    command: Command
+
+
+def read(message: Msg) -> Letter:
+    """What a message asks for.
+
+    Raises:
+        Invalid: it does not follow the contract, or wants its reply where no reply may go.
+        NotFound: there is no such command.
+    """
+    tenant, kind = asked(message.subject, KINDS, "command")
+    command = validation.decode(message.data, kind)
+    outcomes = f"{OUTCOME}.{tenant}."
+    if command.reply_to is not None and is_reserved(command.reply_to) and not command.reply_to.startswith(outcomes):
+        raise Invalid(
+            "Invalid 'reply_to': subjects that begin with 'clew.' or '$' are not for replies, "
+            f"but for those that begin with '{outcomes}'.",
+            code="invalid_value",
+            param="reply_to",
+        )
+    return Letter(tenant, msgspec.structs.replace(command, id=command.id or given_id(message)))
+
+
+def given_id(message: Msg) -> str:
+    """The id of a command that names none: from the message's own id if it has one, else from its place in the stream.
+
+    The time is part of the place, as a stream that is made anew counts from 1 again.
+    """
+    header = message.headers.get(MSG_ID) if message.headers else None
+    if header:
+        return header if _COMMAND_ID.fullmatch(header) else ids.derived("inbox-", header)
+    return place_of(message)
+
+
+def place_of(message: Msg) -> str:
+    """What tells this message from every other that was ever in the inbox, the same on every delivery."""
+    place = message.metadata
+    return f"inbox-{place.sequence.stream}-{int(place.timestamp.timestamp() * 1000)}"

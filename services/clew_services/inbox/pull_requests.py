@@ -1,0 +1,130 @@
+"""Asking a term's consumer for messages, within a number of bytes.
+
+nats-py's own fetch asks for a number of messages whatever their size. Where many large ones wait, the server then sends
+so much at once that it takes the client for too slow and disconnects it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from clew_events.errors import Unavailable
+from clew_events.subjects import INBOX_STREAM
+from clew_services.inbox.term import LIMIT, Term
+
+BYTES: Final = 16 * 1024 * 1024
+"""Of messages that are asked for at once; far below what a server holds for one client."""
+WAIT: Final = 0.5
+"""Seconds for which one request stays open, and so the longest that stopping waits for it."""
+
+_SLACK: Final = 1.0
+_NOBODY: Final = "503"
+_DELETED: Final = "Consumer Deleted"
+_LOG: Final = logging.getLogger("clew.inbox")
+
+
+class Pull:
+    """Asks for one term. It listens before the term begins, so that on a cluster all servers know by then that it does.
+
+    Deliveries that were lost are found by the numbers that the consumer gives them.
+    """
+
+    def __init__(self, nc: Client) -> None:
+        self._nc = nc
+        self._connections = nc.stats["reconnects"]
+        self._most = max(BYTES, 2 * nc.max_payload)
+        self._inbox = nc.new_inbox()
+        self._requests = 0
+        self._wanted = 0
+        self._arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        self._subscription: Subscription | None = None
+
+    async def open(self) -> None:
+        """Listen.
+
+        Raises:
+            Unavailable: there is no connection.
+        """
+        try:
+            self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._arrived.put)
+        except nats.errors.Error as fault:
+            raise Unavailable(f"the inbox cannot be read: {fault}") from fault
+
+    async def next(self, term: Term) -> list[Msg]:
+        """What there is; waits a moment for the first, and may give none. What it finds out may end the term."""
+        batch = await self._batch(term)
+        if self._nc.stats["reconnects"] != self._connections:
+            term.end("the connection to NATS was lost, and with it what was on its way")
+        return [each for each in batch if not await self._is_status(each, term)]
+
+    async def close(self) -> None:
+        """Listen no more."""
+        if self._subscription is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._subscription.unsubscribe()
+
+    async def _batch(self, term: Term) -> list[Msg]:
+        try:
+            await self._ask(term.consumer)
+            async with asyncio.timeout(WAIT + _SLACK):
+                batch = [await self._arrived.get()]
+        except TimeoutError:
+            self._wanted = 0  # the request, or its end, was lost on the way
+            return []
+        except nats.errors.Error as fault:
+            await self._wait(str(fault))
+            return []
+        while not self._arrived.empty():
+            batch.append(self._arrived.get_nowait())
+        return batch
+
+    async def _ask(self, consumer: str) -> None:
+        if self._wanted > 0:
+            return
+        self._requests += 1
+        self._wanted = LIMIT
+        request = {"batch": LIMIT, "max_bytes": self._most, "expires": int(WAIT * 1_000_000_000)}
+        await self._nc.publish(
+            f"$JS.API.CONSUMER.MSG.NEXT.{INBOX_STREAM}.{consumer}",
+            msgspec.json.encode(request),
+            reply=f"{self._inbox}.{self._requests}",
+        )
+
+    async def _is_status(self, arrived: Msg, term: Term) -> bool:
+        if arrived.reply:
+            self._wanted -= 1
+            return False
+        if arrived.subject == f"{self._inbox}.{self._requests}":
+            await self._see_to_end(arrived.headers or {}, term)
+        return True
+
+    async def _see_to_end(self, status: Mapping[str, str], term: Term) -> None:
+        self._wanted = 0
+        if status.get("Description") == _DELETED:
+            term.end("its consumer was deleted")
+        elif status.get("Status") == _NOBODY:
+            await self._see_to_silence(term)
+
+    async def _see_to_silence(self, term: Term) -> None:
+        try:
+            if await term.is_there():
+                await self._wait("its consumer has no leader")
+            else:
+                term.end("its consumer is gone")
+        except Unavailable as fault:
+            await self._wait(str(fault))
+
+    async def _wait(self, why: str) -> None:
+        self._wanted = 0
+        _LOG.warning("the inbox cannot be read: %s", why)
+        await asyncio.sleep(WAIT)

@@ -1,0 +1,197 @@
+"""What is on record as refused: looked at, and put back into the inbox."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from nats.aio.msg import Msg
+
+from clew_events import ids
+from clew_events.errors import (
+    AlreadyExists,
+    ClewError,
+    Fault,
+    IdReused,
+    Invalid,
+    NotFound,
+    TooLarge,
+    Unavailable,
+    from_fault,
+    to_fault,
+)
+from clew_events.replies import Rejection
+from clew_events.subjects import REJECTED, REJECTED_STREAM, inbox_subject, rejected_subject
+from clew_projections.kv.bucket import WRONG_REVISION
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.replica_reads import whole
+from clew_projections.nats.stream_messages import EXPECTED, Stored
+from clew_services.inbox.inbox_message import place_of
+
+_DECODE: Final = msgspec.json.Decoder(Rejection).decode
+_ALL: Final = f"{REJECTED}.>"
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """A record, by its number, and when it was made."""
+
+    number: int
+    at: datetime
+    rejection: Rejection
+
+    @property
+    def why_final(self) -> str | None:
+        """Why this command cannot be tried again as it was, if it cannot."""
+        if self.rejection.error.code == IdReused.default_code:
+            return "its id was spent on another command, which will always be so: send it anew under another id"
+        if self.rejection.error.code == AlreadyExists.default_code:
+            return "its thread was created by another command, which will always be so: send it anew for another thread"
+        if self.rejection.id is None:
+            return "it could not be read as a command: send what was meant"
+        if self.rejection.shortened:
+            return "it was too large to be kept whole: send it anew"
+        return None
+
+
+async def refusals(js: JetStream, *, tenant: str | None = None) -> AsyncIterator[Refusal]:
+    """Everything on record, the oldest first; of one tenant or of all.
+
+    Raises:
+        Unavailable: the records cannot be read now.
+    """
+    pattern = _ALL if tenant is None else f"{REJECTED}.{tenant}.>"
+    async with aclosing(whole(js, REJECTED_STREAM, pattern)) as found:
+        async for page in found:
+            for stored in page:
+                yield _refusal(stored)
+
+
+async def refusal(js: JetStream, number: int) -> Refusal:
+    """The record with this number.
+
+    Raises:
+        NotFound: there is none.
+        Unavailable: the records cannot be read now.
+    """
+    found = await js.next_at_leader(REJECTED_STREAM, number)
+    if found is None or found.seq != number:
+        raise NotFound(f"there is no refusal with the number {number}", code="refusal_not_found")
+    return _refusal(found)
+
+
+async def retry(js: JetStream, refused: Refusal) -> int:
+    """Put a refused command back into the inbox, under its own id, and take its record away; its new place there.
+
+    If this is cut short the command is in the inbox and on record; doing it again does it once.
+
+    Raises:
+        Invalid: it can never be granted as it is.
+        Unavailable: the inbox did not take it, or the record is still there.
+    """
+    if refused.why_final is not None:
+        raise Invalid(f"{refused.number} cannot be tried again: {refused.why_final}", code="refusal_final")
+    said = refused.rejection
+    body = msgspec.json.encode(msgspec.json.decode(said.body, type=dict[str, object]) | {"id": said.id})
+    ack = await js.publish(inbox_subject(said.tenant, said.command), body)
+    if ack.error is not None:
+        raise Unavailable(f"the inbox did not take the command: {ack.error.description}", code="inbox_unavailable")
+    await js.api(f"STREAM.MSG.DELETE.{REJECTED_STREAM}", {"seq": refused.number})
+    return ack.seq
+
+
+def _refusal(stored: Stored) -> Refusal:
+    at = datetime.fromisoformat(stored.headers["Nats-Time-Stamp"])
+    return Refusal(number=stored.seq, at=at, rejection=_DECODE(stored.body))
+
+
+EXCERPTS: Final = (64 * 1024, 1024)
+"""Bytes that are kept of a command so large that no record could hold all of it; fewer where these are too many."""
+LONGEST_TOKEN: Final = 128
+"""Bytes of a tenant or a command's name that stand in the subject of a record; of a longer one its hash does."""
+LONGEST_TEXT: Final = 1024
+"""Characters that are kept of why a command was refused, and of the path of the field at fault."""
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+_TOO_LARGE: Final = 10054
+_LOG: Final = logging.getLogger("clew.inbox")
+
+
+async def record(js: JetStream, message: Msg, command_id: str | None, error: ClewError) -> None:
+    """Record in ``CLEW_REJECTED`` that an inbox command was refused, unless that is on record already.
+
+    Raises:
+        Unavailable: it is not on record, or nobody knows; to be tried again.
+    """
+    tenant, name = _asked(message)
+    rejection = Rejection(
+        tenant=tenant,
+        command=name,
+        inbox_seq=message.metadata.sequence.stream,
+        id=command_id,
+        error=_bounded(to_fault(error)),
+        body=message.data.decode(errors="replace"),
+    )
+    try:
+        await _store(js, message, rejection)
+    except TooLarge:
+        await _store_excerpt(js, message, rejection)
+
+
+async def recorded(js: JetStream, message: Msg) -> ClewError | None:
+    """Why an inbox command was refused, if that is on record.
+
+    Raises:
+        Unavailable: nobody knows; to be tried again.
+    """
+    stored = await js.newest_at_leader(REJECTED_STREAM, _subject(message), 0)
+    return from_fault(_DECODE(stored.body).error) if stored is not None else None
+
+
+async def _store_excerpt(js: JetStream, message: Msg, rejection: Rejection) -> None:
+    whole = message.data
+    rejection = msgspec.structs.replace(
+        rejection, shortened=True, size=len(whole), sha256=hashlib.sha256(whole).hexdigest()
+    )
+    for length in EXCERPTS:
+        excerpt = msgspec.structs.replace(rejection, body=whole[:length].decode(errors="replace"))
+        try:
+            await _store(js, message, excerpt)
+        except TooLarge as fault:
+            _LOG.warning("inbox %d: %d bytes are too many for a record: %s", rejection.inbox_seq, length, fault)
+        else:
+            return
+    raise Unavailable(f"CLEW_REJECTED takes no record of inbox {rejection.inbox_seq}, however short")
+
+
+async def _store(js: JetStream, message: Msg, rejection: Rejection) -> None:
+    ack = await js.publish(_subject(message), _ENCODE(rejection), {EXPECTED: "0"})
+    if ack.error is None or ack.error.err_code in WRONG_REVISION:
+        return
+    if ack.error.err_code == _TOO_LARGE:
+        raise TooLarge(ack.error.description)
+    raise Unavailable(f"CLEW_REJECTED took no record: {ack.error.description}")
+
+
+def _subject(message: Msg) -> str:
+    tenant, name = _asked(message)
+    return rejected_subject(_token(tenant), _token(name), place_of(message))
+
+
+def _token(text: str) -> str:
+    """A tenant or a command as one token of a subject, however long it is."""
+    return text if len(text.encode()) <= LONGEST_TOKEN else ids.derived("long-", text)
+
+
+def _bounded(fault: Fault) -> Fault:
+    param = fault.param[:LONGEST_TEXT] if fault.param is not None else None
+    return msgspec.structs.replace(fault, message=fault.message[:LONGEST_TEXT], param=param)
+
+
+def _asked(message: Msg) -> tuple[str, str]:
+    _, _, tenant, name = message.subject.split(".", 3)
+    return tenant, name

@@ -1,0 +1,113 @@
+"""Whether the inbox moves: how many commands wait, for how long none has left it, and who is to carry them out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.subjects import INBOX_STREAM
+from clew_services.coordination.lease import KEY, Held
+from clew_services.eventstore.topology import LEASES
+from clew_services.progress import TIME, Api, asked
+
+_SERVED: Final = (
+    "{} served it last: its log says why; if it says nothing, or is gone, start 'clew serve commands' anew."
+)
+_UNSERVED: Final = "Nobody serves it: start 'clew serve commands'."
+
+
+class Inbox(Struct, frozen=True, kw_only=True):
+    """The inbox at a moment.
+
+    ``still`` is for how many seconds no command has left it although some wait, ``oldest`` the age in seconds of the
+    oldest. ``where`` is the process that has the lease, or had it when it died; nothing if it was given back.
+    ``trouble`` says why nothing is known; then the numbers are 0.
+    """
+
+    waiting: int = 0
+    limit: int = -1
+    oldest: float = 0.0
+    still: float = 0.0
+    where: str | None = None
+    trouble: str | None = None
+
+    def is_stuck(self, patience: float) -> bool:
+        """Whether standing still for so long is too long; 0 seconds are never too long."""
+        return 0 < patience <= self.still
+
+    def why(self) -> str:
+        """What there is to say of an inbox that is stuck."""
+        since = datetime.now(UTC) - timedelta(seconds=self.still)
+        who = _SERVED.format(self.where) if self.where is not None else _UNSERVED
+        return (
+            f"the inbox has stood still for {self.still:.0f} s, since {since:%H:%M:%S}Z, "
+            f"and {self.waiting} commands wait. {who}"
+        )
+
+
+class _Stream(Struct, frozen=True):
+    class Config(Struct, frozen=True):
+        max_msgs: int = -1
+
+    class State(Struct, frozen=True):
+        messages: int = 0
+        last_seq: int = 0
+        first_ts: datetime | None = None
+
+    config: Config = Config()
+    state: State = State()
+    ts: datetime | None = None
+
+
+class _Got(Struct, frozen=True):
+    class Message(Struct, frozen=True):
+        data: bytes = b""
+
+    message: Message = Message()
+
+
+class Standstill:
+    """Looks at the inbox, and remembers since when nothing has left it."""
+
+    def __init__(self, js: Api, seconds: float = TIME) -> None:
+        """``seconds`` is how long JetStream has for each answer."""
+        self._js = js
+        self._seconds = seconds
+        self._clock: Callable[[], float] = time.monotonic
+        self._left = -1
+        self._since = self._clock()
+
+    async def look(self) -> Inbox:
+        """The inbox, now."""
+        stream = await asked(
+            self._js, f"STREAM.INFO.{INBOX_STREAM}", f"stream {INBOX_STREAM}", _Stream, seconds=self._seconds
+        )
+        if isinstance(stream, str):
+            return Inbox(trouble=stream)
+        state, now = stream.state, self._clock()
+        if not state.messages or self._left != state.last_seq - state.messages:
+            self._left, self._since = state.last_seq - state.messages, now
+        if not state.messages:
+            return Inbox(limit=stream.config.max_msgs)
+        oldest = 0.0
+        if state.first_ts is not None:
+            oldest = max(0.0, ((stream.ts or datetime.now(UTC)) - state.first_ts).total_seconds())
+        return Inbox(
+            waiting=state.messages,
+            limit=stream.config.max_msgs,
+            oldest=oldest,
+            still=min(now - self._since, oldest),
+            where=await self._where(),
+        )
+
+    async def _where(self) -> str | None:
+        request = {"last_by_subj": f"$KV.{LEASES}.{KEY}"}
+        got = await asked(self._js, f"STREAM.MSG.GET.KV_{LEASES}", LEASES, _Got, request, seconds=self._seconds)
+        if isinstance(got, str) or not got.message.data:
+            return None
+        return msgspec.json.decode(got.message.data, type=Held).where

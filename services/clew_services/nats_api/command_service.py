@@ -1,0 +1,44 @@
+"""Commands by request and reply: ``clew.cmd.<tenant>.<command>``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from nats.aio.msg import Msg
+
+from clew_events.commands import COMMANDS as KINDS
+from clew_events.subjects import COMMANDS
+from clew_services import validation
+from clew_services.nats_api import reply_codec
+from clew_services.nats_api.listener import listening
+from clew_services.nats_api.reply_codec import Reply
+from clew_services.nats_api.request import asked, trace_of
+from clew_services.threads.result import receipt
+
+if TYPE_CHECKING:
+    from clew_services.compose import Clew
+
+QUEUE: Final = "clew-commands"
+ACTOR: Final = "nats"
+"""Who is put on record for a command over NATS that does not say who asks."""
+
+
+async def serve_commands(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
+    """Carry out commands until ``stop`` is set, then answer those in flight and return.
+
+    ``ready`` is set once commands are being taken. Any number of processes may serve side by side.
+    """
+
+    async def work(message: Msg) -> Reply:
+        tenant, kind = asked(message.subject, KINDS, "command")
+        command = validation.decode(message.data, kind)
+        outcome = await clew.handler.handle(tenant, command, actor=ACTOR, trace=trace_of(message))
+        return reply_codec.answer(receipt(command, outcome))
+
+    async with listening(
+        clew.nc, f"{COMMANDS}.*.*", queue=QUEUE, work=clew.tracing.request(work), observer=clew.observer
+    ):
+        if ready is not None:
+            ready.set()
+        await stop.wait()

@@ -1,0 +1,67 @@
+"""A FastStream application for one kind of request: it listens on a queue group until it is told to stop.
+
+FastStream keeps the subscription; each message goes straight to the :class:`~clew_services.nats_api.dispatcher.Intake`.
+FastStream's own way to a handler (a chain of contexts, middlewares, filters, parser and decoder) costs 60
+microseconds of a core per message, as much as all of a query besides, and for a raw message that is answered
+elsewhere it would end in calling the same function with the same argument.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+import nats.errors
+from nats.aio.msg import Msg
+
+from clew_projections.nats.lean_client import LeanClient
+from clew_services.nats_api.dispatcher import Intake
+from clew_services.nats_api.reply_codec import Reply
+from clew_services.nats_api.strict_client import beside
+from clew_services.nats_connection import settled
+from clew_services.observer import NOBODY, Observer
+
+DRAIN: Final = 15.0
+"""Seconds in which requests that were taken in must be answered once the application stops."""
+
+_LOG: Final = logging.getLogger("clew.nats")
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    nc: LeanClient, subjects: str, *, queue: str, work: Callable[[Msg], Awaitable[Reply]], observer: Observer = NOBODY
+) -> AsyncIterator[None]:
+    """Answer requests on ``subjects`` with what ``work`` makes of them, for as long as the block lasts.
+
+    Requests are shared out among all processes that listen on the same ``queue``. At the end no more are taken,
+    and those taken are answered first, within :data:`DRAIN` seconds. Nothing is declared on the server.
+    """
+    from clew_services.nats_api.faststream_broker import Broker  # noqa: PLC0415 - half of all imports; most processes do not listen
+
+    own = await beside(nc, name=queue)
+    intake = Intake(own, work, service=queue.removeprefix("clew-"), observer=observer)
+    broker = Broker(own)
+    subscriber = broker.subscriber(subjects, queue=queue, no_reply=True)
+    subscriber(intake.take)
+    subscriber.consume = intake.take  # type: ignore[method-assign, assignment]
+    try:
+        await broker.start()
+        await settled(own)
+        yield
+    finally:
+        until = asyncio.get_running_loop().time() + DRAIN
+        # FastStream would drop what has arrived and was not handed over yet, and fails where the connection is closed.
+        subscription, subscriber.subscription = subscriber.subscription, None
+        try:
+            if subscription is not None:
+                async with asyncio.timeout_at(until):
+                    await subscription.drain()  # type: ignore[no-untyped-call]
+        except (nats.errors.Error, TimeoutError) as fault:
+            _LOG.warning("%s could not be drained: %s", queue, str(fault) or type(fault).__name__)
+        await intake.finish(until)
+        with contextlib.suppress(nats.errors.Error):
+            await broker.stop()
+        await own.close()

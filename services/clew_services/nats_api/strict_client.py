@@ -1,0 +1,74 @@
+"""A NATS connection that strangers may write to.
+
+nats-py decodes subjects, reply subjects and status lines as UTF-8 in its read loop, and the loop ends for
+good when they are not. NATS lets anybody send such bytes, so a service that listens where others publish
+would fall silent, yet look connected. This client takes what it can read of such a message and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from nats.aio.msg import Msg
+
+from clew_events.connection import surely
+from clew_projections.nats.lean_client import LeanClient
+from clew_services.nats_connection import Troubles
+
+_PENDING: Final = 64 * 1024 * 1024
+
+
+class SturdyClient(LeanClient):
+    """A nats-py client whose read loop survives bytes that are no UTF-8, wherever they stand."""
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (ValueError, IndexError):
+            return None
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
+        return self.msg_class(
+            subject=subject.decode(errors="replace"),
+            reply=reply.decode(errors="replace"),
+            data=data,
+            headers=headers,
+            _client=self,
+            _sid=sid,
+        )
+
+
+async def beside(nc: LeanClient, *, name: str) -> SturdyClient:
+    """A second connection to where ``nc`` is connected, made again for as long as it takes when it is lost.
+
+    What listens for strangers has its own connection: a flood of requests, or being cut off for reading too
+    slowly, then never delays or takes down the one that the log is written over, and it can be drained by
+    itself. If it is closed for good, that ends ``nc`` too, as far as :attr:`LastingClient.ended` tells.
+    """
+    found = {server.geturl() for server in nc.discovered_servers}
+    twin, troubles = SturdyClient(), Troubles(name)
+    twin.ended = nc.ended
+    connecting = twin.connect(
+        [url for server in nc.servers if (url := server.geturl()) not in found],
+        name=name,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=nc.options["reconnect_time_wait"],
+        ping_interval=nc.options["ping_interval"],
+        pending_size=_PENDING,
+        error_cb=troubles.note,
+        reconnected_cb=troubles.forget,
+        tls=nc.options.get("tls"),
+        user=nc.options["user"],
+        password=nc.options["password"],
+        token=nc.options["token"],
+        inbox_prefix=nc.new_inbox().rpartition(".")[0],
+    )
+    try:
+        await surely(connecting)
+    except asyncio.CancelledError:
+        await twin.close()
+        raise
+    return twin

@@ -1,0 +1,271 @@
+"""Exporting: a part of the log, or all of it, as the bytes of a pack, in bounded memory and from anywhere on.
+
+The same log asked for the same gives the same bytes: there is no clock in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Final
+
+from msgspec import Struct
+
+from clew_events.codec import decode
+from clew_events.commit import FORMAT
+from clew_events.contract.contract_files import documents, render
+from clew_events.errors import Corrupt, NotFound
+from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
+from clew_projections.audit.filter import Choice
+from clew_projections.fold import FOLD
+from clew_projections.integrity.inclusion import HeadProof
+from clew_projections.integrity.verify import extent, pages
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.replica_reads import until
+from clew_projections.nats.stream_messages import Stored
+from clew_projections.packs import layout
+from clew_projections.packs.layout import Covering, Opening, Scope
+from clew_projections.packs.pack_writer import Ends, Segment, Writer
+from clew_projections.packs.resume import Partial, Totals
+from clew_services.checkpoints.ledger import Ledger
+from clew_services.checkpoints.note import VerifierKey
+from clew_services.checkpoints.signed_checkpoint import Signed, read
+from clew_services.eventstore.provision import Deployment
+from clew_services.packs import coverage_proof
+
+_AT_ONCE: Final = 512
+
+Progress = Callable[[int], None]
+"""Told how many messages more were read."""
+Covered = Callable[[Opening, set[Address]], Awaitable[Covering | None]]
+
+
+class Exported(Struct, frozen=True, kw_only=True):
+    """What is in a pack that was written. ``misfits`` are messages that continue no chain; these are in it, too."""
+
+    threads: int
+    commits: int
+    misfits: int
+    bytes: int
+    whole: str
+    checkpoint: int | None
+
+
+class Exporter:
+    """Makes packs of a deployment. ``key`` is the public key to go into them with the checkpoint."""
+
+    def __init__(
+        self,
+        js: JetStream,
+        ledger: Ledger,
+        deployment: Deployment,
+        *,
+        key: VerifierKey | None = None,
+        checkpoint: bool = True,
+    ) -> None:
+        self._js = js
+        self._ledger = ledger
+        self._deployment = deployment
+        self._key = key
+        self._checkpoint = checkpoint
+
+    async def opening(self, scope: Scope) -> Opening:
+        """What a pack of a scope begins with if it is made now: it says up to where the log will be read.
+
+        Raises:
+            NotFound: there never was such a thread.
+            Corrupt: the last checkpoint was signed with another key.
+            Unavailable: JetStream does not answer.
+        """
+        # The checkpoint first: it then speaks of nothing that lies behind the ends.
+        return await self._opening(
+            scope, await coverage_proof.chosen(self._ledger, self._key) if self._checkpoint else None
+        )
+
+    async def _opening(self, scope: Scope, signed: Signed | None) -> Opening:
+        shards = self._deployment.shards
+        ends = [(await extent(self._js, shard)).last_seq for shard in range(shards)]
+        if scope.thread is not None:
+            address = _address(scope)
+            shard = shard_of(address.thread, shards)
+            if await self._js.newest_at_leader(event_stream(shard), event_subject(shard, address), 0) is None:
+                raise NotFound(f"No thread found with id '{address.thread}'.", code="thread_not_found")
+        return Opening(
+            scope=scope,
+            deployment=self._deployment.identity,
+            ends=tuple(ends),
+            commit_format=FORMAT,
+            fold=FOLD,
+            checkpoint=signed.checkpoint.number if signed is not None else None,
+        )
+
+    def packing(self, opening: Opening, begun: Partial | None = None, progress: Progress = lambda _: None) -> Packing:
+        """The pack that begins so; from where it was left, if it was ``begun``."""
+        return Packing(self._js, opening, begun, progress, self._covering)
+
+    async def thread(self, address: Address, proof: HeadProof | None) -> Packing:
+        """The pack of one thread, with a proof that is at hand already instead of one that has to be made.
+
+        Raises:
+            NotFound: there never was such a thread.
+            Unavailable: JetStream does not answer.
+        """
+        scope = Scope(tenant=address.tenant, thread=address.thread)
+        opening = await self._opening(scope, read(proof.checkpoint.encode()) if proof is not None else None)
+        carried = coverage_proof.proven(proof) if proof is not None else None
+
+        async def covered(_: Opening, __: set[Address]) -> Covering | None:
+            return carried
+
+        return Packing(self._js, opening, None, lambda _: None, covered)
+
+    async def _covering(self, opening: Opening, threads: set[Address]) -> Covering | None:
+        if opening.checkpoint is None:
+            return None
+        signed: Signed = await self._ledger.chosen(opening.checkpoint)
+        return await coverage_proof.covering(self._js, signed, self._key, opening.scope, threads)
+
+
+class Packing:
+    """A pack in the making; ``exported`` says what is in it once it is made."""
+
+    def __init__(
+        self,
+        js: JetStream,
+        opening: Opening,
+        begun: Partial | None,
+        progress: Progress,
+        covered: Covered,
+    ) -> None:
+        self._js = js
+        self._opening = opening
+        self._scope = opening.scope
+        self._begun = begun
+        self.progress = progress
+        self._covered = covered
+        self._writer = Writer(begun.members if begun is not None else ())
+        self._totals = begun.totals if begun is not None else Totals()
+        self._threads: set[Address] = set()
+        self.exported: Exported | None = None
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """The bytes, piece by piece.
+
+        Raises:
+            Corrupt: the log is not what the last checkpoint says, so that no proof can be taken along.
+            Unavailable: JetStream does not answer, or the log lost what it had.
+        """
+        size = self._begun.length if self._begun is not None else 0
+        async with aclosing(self._pieces()) as pieces:
+            async for piece in pieces:
+                size += len(piece)
+                yield piece
+        covered = await self._covered(self._opening, self._threads)
+        last = self._writer.add(layout.COVERING, layout.as_json(covered)) if covered is not None else b""
+        totals = self._totals
+        last += self._writer.end(threads=totals.threads, commits=totals.commits, misfits=totals.misfits)
+        yield last
+        self.exported = Exported(
+            threads=totals.threads,
+            commits=totals.commits,
+            misfits=totals.misfits,
+            bytes=size + len(last),
+            whole=layout.whole_of(self._writer.members),
+            checkpoint=self._opening.checkpoint,
+        )
+
+    async def _pieces(self) -> AsyncGenerator[bytes]:
+        begun = self._begun
+        if begun is None:
+            yield self._writer.add(layout.README, layout.README_TEXT)
+            yield self._writer.add(layout.OPENING, layout.as_json(self._opening))
+            yield self._writer.add(f"{layout.SCHEMAS}events.json", render(documents()["events"]).encode())
+        else:
+            self._threads |= begun.threads
+        for shard, end in enumerate(self._opening.ends):
+            if not self._concerned(shard) or (begun is not None and shard < begun.shard):
+                continue
+            ends, number, first = Ends(), 1, 1
+            if begun is not None and shard == begun.shard:
+                ends, number, first = begun.ends, begun.number + 1, begun.seq + 1
+            async with aclosing(self._shard(shard, ends, number, first, end)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            if ends.tips:
+                yield ends.packed(self._writer, shard)
+            self._totals.count(ends)
+            if not self._scope.whole:  # of everything there is nothing to be proven beside
+                self._threads |= {address_of(subject) for subject in ends.tips}
+
+    async def _shard(self, shard: int, ends: Ends, number: int, first: int, end: int) -> AsyncGenerator[bytes]:
+        wanted = await self._wanted(shard, end)
+        segment = Segment(shard, number)
+        async with aclosing(self._pages(shard, first, end)) as found:
+            async for page in found:
+                for stored in page:
+                    if not wanted(stored.subject):
+                        continue
+                    ends.take(stored.subject, stored.body)
+                    if segment.add(stored):
+                        # Compressing lets go of the interpreter, so the next page is on its way meanwhile.
+                        yield await asyncio.to_thread(segment.packed, self._writer)
+                        segment = Segment(shard, segment.number + 1)
+                self.progress(len(page))
+        if len(segment):
+            yield segment.packed(self._writer)
+
+    def _concerned(self, shard: int) -> bool:
+        thread = self._scope.thread
+        return thread is None or shard == shard_of(thread, self._opening.shards)
+
+    async def _wanted(self, shard: int, end: int) -> Callable[[str], bool]:
+        """Whether what stands on a subject is to go into the pack."""
+        scope = self._scope
+        if scope.thread is not None or scope.whole:
+            return lambda _: True
+        if not scope.windowed:
+            return lambda subject: address_of(subject).tenant == scope.tenant
+        choice = Choice(since=scope.since, until=scope.until)
+        subjects: set[str] = set()
+        async with aclosing(pages(self._js, shard, 1, end)) as found:
+            async for page in found:
+                for stored in page:
+                    subject = stored.subject
+                    ours = scope.tenant is None or address_of(subject).tenant == scope.tenant
+                    if ours and subject not in subjects and _in(choice, stored):
+                        subjects.add(subject)
+                self.progress(len(page))
+        return subjects.__contains__
+
+    async def _pages(self, shard: int, first: int, end: int) -> AsyncGenerator[list[Stored]]:
+        scope = self._scope
+        if scope.thread is None:
+            async with aclosing(pages(self._js, shard, first, end)) as found:
+                async for page in found:
+                    yield page
+            return
+        stream, subject = event_stream(shard), event_subject(shard, _address(scope))
+        newest = await self._js.newest_at_leader(stream, subject, 0)
+        gathered: list[Stored] = []
+        async for stored in until(self._js, stream, subject, first, min(end, newest.seq if newest is not None else 0)):
+            if stored.seq > end:
+                break
+            gathered.append(stored)
+            if len(gathered) >= _AT_ONCE:
+                yield gathered
+                gathered = []
+        yield gathered
+
+
+def _address(scope: Scope) -> Address:
+    if scope.tenant is None or scope.thread is None:
+        raise AssertionError("a thread is some tenant's")
+    return Address(scope.tenant, scope.thread)
+
+
+def _in(choice: Choice, stored: Stored) -> bool:
+    try:
+        return choice.takes(decode(stored.body))
+    except Corrupt:
+        return True  # what cannot be read may have been made at any time: it is taken along

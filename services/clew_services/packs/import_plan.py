@@ -1,0 +1,120 @@
+"""A pack held against what a deployment has already: what is new, what is there, and what contradicts."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from clew_events.codec import decode
+from clew_events.commit import body_hash
+from clew_events.errors import Conflict, Corrupt
+from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
+from clew_projections.history.histories import Histories
+from clew_projections.integrity.inclusion import Head
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.stream_messages import Stored
+from clew_projections.packs.check import Foldable, Progress, commits
+from clew_projections.packs.pack import Pack
+
+NAMED = 5
+"""Threads that a refusal names; of the others it says how many there are."""
+
+
+class There(Struct, frozen=True):
+    """The last commit that a deployment has of a thread."""
+
+    n: int
+    seq: int
+    hash: str
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What importing a pack comes to. ``there`` has the threads that the deployment has, as it has them."""
+
+    new: int
+    continued: int
+    complete: int
+    commits: int
+    there: dict[Address, There] = field(default_factory=dict)
+
+
+async def compared(js: JetStream, histories: Histories, pack: Pack, progress: Progress) -> Plan:
+    """What a pack that was checked would bring. Nothing is written.
+
+    Raises:
+        Conflict: threads of the same ids are there with other histories; nothing of the pack can be imported.
+        Corrupt: a history in the pack cannot be folded.
+        Unavailable: JetStream does not answer.
+    """
+    there: dict[Address, There] = {}
+    heads: dict[Address, Head] = {}
+    wrong: list[str] = []
+    for shard in range(pack.opening.shards):
+        some = {head.address: head for head in pack.heads(shard)}
+        found = await _there(js, histories.shards, list(some), replicated=histories.replicated)
+        there |= found
+        heads |= {address: some[address] for address in found}
+        wrong += _contradicting(pack, shard, found, progress)
+    for address, last in there.items():
+        if last.n > heads[address].n and not await _continues(histories, heads[address]):
+            wrong.append(address.thread)
+    if wrong:
+        more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        raise Conflict(
+            f"nothing was imported: {len(wrong)} threads are there already with other histories than in this pack: "
+            f"{', '.join(wrong[:NAMED])}{more}. Import it into a deployment that does not have them",
+            code="history_conflict",
+        )
+    ahead = {address: heads[address].n - last.n for address, last in there.items() if heads[address].n > last.n}
+    known = sum(min(last.n, heads[address].n) for address, last in there.items())
+    return Plan(
+        new=pack.manifest.threads - len(there),
+        continued=len(ahead),
+        complete=len(there) - len(ahead),
+        commits=pack.manifest.commits - known,
+        there=there,
+    )
+
+
+def _contradicting(pack: Pack, shard: int, there: dict[Address, There], progress: Progress) -> list[str]:
+    """The threads of which the deployment's last commit is another than that of its number in the pack."""
+    foldable, wrong = Foldable(), []
+    for page in commits(pack, shard):
+        for stored in page:
+            commit = decode(stored.body)
+            foldable.take(commit)
+            last = there.get(address_of(stored.subject))
+            if last is not None and last.n == commit.n and last.hash != body_hash(stored.body):
+                wrong.append(commit.thread)
+        progress(len(page))
+    return wrong
+
+
+async def _there(js: JetStream, shards: int, addresses: list[Address], *, replicated: bool) -> dict[Address, There]:
+    by_shard: dict[int, list[str]] = {}
+    for address in addresses:
+        shard = shard_of(address.thread, shards)
+        by_shard.setdefault(shard, []).append(event_subject(shard, address))
+    found: dict[str, Stored] = {}
+    # Of several replicas only the leader's knows what there is to go on from, and to contradict.
+    ask = js.lasts_at_leader if replicated else js.lasts
+    for shard, subjects in by_shard.items():
+        found |= await ask(event_stream(shard), subjects)
+    return {address_of(subject): _last(stored) for subject, stored in found.items()}
+
+
+def _last(stored: Stored) -> There:
+    try:
+        return There(decode(stored.body).n, stored.seq, body_hash(stored.body))
+    except Corrupt as fault:
+        thread = address_of(stored.subject).thread
+        raise Corrupt(
+            f"thread {thread} is there already, and cannot be read: {fault.message}", code=fault.code
+        ) from fault
+
+
+async def _continues(histories: Histories, head: Head) -> bool:
+    """Whether a deployment's history of a thread goes through a head."""
+    async for recorded in histories.after(head.address, 0):
+        if recorded.commit.n == head.n:
+            return recorded.hash == head.hash
+    return False

@@ -1,0 +1,182 @@
+"""Importing: a pack's commits put into another deployment as they are, so that ids, times and chains stay the same.
+
+Everything is checked before the first write. Each thread's commits are guarded by what was there, so whatever happens
+meanwhile, nothing is put where it does not belong; and an import that was killed goes on when it is run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.errors import Conflict, Corrupt, TooLarge, Unavailable
+from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
+from clew_projections.history.histories import Histories
+from clew_projections.integrity.links import place_of
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.stream_messages import EXPECTED, TRACE, Ack, Outgoing, Stored
+from clew_projections.packs.check import Progress, commits
+from clew_projections.packs.pack import Pack
+from clew_services.checkpoints.note import VerifierKey
+from clew_services.eventstore.write_probe import STALE
+from clew_services.packs.check_pack import checked
+from clew_services.packs.import_plan import Plan, compared
+
+BATCH: Final = 500
+BATCH_BYTES: Final = 4 * 1024 * 1024
+PATIENCE: Final = 60.0
+"""Seconds for a batch to be stored."""
+
+_GO_ON: Final = "Run the same import again: it goes on where it was"
+
+
+class Importer:
+    """Imports packs into a deployment."""
+
+    def __init__(self, js: JetStream, histories: Histories) -> None:
+        self._js = js
+        self._histories = histories
+
+    async def plan(self, pack: Pack, *, key: VerifierKey | None, checking: Progress, comparing: Progress) -> Plan:
+        """What importing a pack comes to. Nothing is written.
+
+        Raises:
+            Corrupt: something is wrong with the pack, or a history in it cannot be folded.
+            Conflict: threads of the same ids are there with other histories.
+            TooLarge: it has a commit that is larger than the deployment takes.
+            Unavailable: JetStream does not answer.
+        """
+        found = (await asyncio.to_thread(checked, pack, key=key, progress=checking)).verified.findings
+        if found:
+            first = f"{found[0].thread or 'the pack'}: {found[0].what} [{found[0].code}]"
+            raise Corrupt(
+                f"nothing was imported: {len(found)} things are wrong with this pack, first: {first}. "
+                f"'clew verify --pack {pack.file}' names all",
+                code="bad_pack",
+            )
+        await self._hold_fits(pack)
+        return await compared(self._js, self._histories, pack, comparing)
+
+    async def carry_out(self, pack: Pack, plan: Plan, progress: Progress) -> None:
+        """Write what is not there yet.
+
+        Raises:
+            Conflict: somebody else has written to one of the threads since the plan was made.
+            Unavailable: JetStream does not answer; what was written stays, and the same import goes on from there.
+        """
+        shards = self._histories.shards
+        lasts = {address: last.seq for address, last in plan.there.items()}
+        writers = [_Writer(self._js, shard, lasts, progress) for shard in range(shards)]
+        try:
+            for shard in range(pack.opening.shards):
+                for page in commits(pack, shard):
+                    for stored in page:
+                        address = address_of(stored.subject)
+                        last = plan.there.get(address)
+                        if last is None or place_of(stored.body) > last.n:
+                            writer = writers[shard_of(address.thread, shards)]
+                            if writer.add(address, stored):
+                                await writer.flush()
+            for writer in writers:
+                await writer.flush()
+        finally:
+            ended = await asyncio.gather(*(writer.settle() for writer in writers), return_exceptions=True)
+        for each in ended:
+            if isinstance(each, BaseException):
+                raise each
+
+    async def _hold_fits(self, pack: Pack) -> None:
+        info = await self._js.api(f"STREAM.INFO.{event_stream(0)}")
+        most = msgspec.convert(info["config"], _Config).max_msg_size
+        for segments in pack.segments:
+            for segment in segments:
+                for entry in pack.entries(segment):
+                    if 0 <= most < entry.size + HEADERS:
+                        raise TooLarge(
+                            f"nothing was imported: the commit at {entry.subject}, sequence {entry.seq}, has "
+                            f"{entry.size} bytes, and this deployment takes {most} with headers"
+                        )
+
+
+HEADERS: Final = 512
+"""More bytes than the headers of a commit have."""
+
+
+class _Config(Struct, frozen=True):
+    max_msg_size: int = -1
+
+
+class _Writer:
+    """Writes to one shard, one batch after another."""
+
+    def __init__(self, js: JetStream, shard: int, lasts: dict[Address, int], progress: Progress) -> None:
+        self._js = js
+        self._shard = shard
+        self._lasts = lasts
+        self._progress = progress
+        self._waiting: list[tuple[Address, Stored]] = []
+        self._bytes = 0
+        self._sending: asyncio.Task[None] | None = None
+
+    def add(self, address: Address, stored: Stored) -> bool:
+        """Take a commit; whether there are enough to send them."""
+        self._waiting.append((address, stored))
+        self._bytes += len(stored.body)
+        return len(self._waiting) >= BATCH or self._bytes >= BATCH_BYTES
+
+    async def flush(self) -> None:
+        """Begin to send what waits, when what was sent before is there."""
+        await self.settle()
+        if self._waiting:
+            self._sending = asyncio.create_task(self._send(self._waiting))
+            self._waiting, self._bytes = [], 0
+
+    async def settle(self) -> None:
+        """Wait until what was sent is there."""
+        if self._sending is not None:
+            sending, self._sending = self._sending, None
+            await sending
+
+    async def _send(self, batch: list[tuple[Address, Stored]]) -> None:
+        try:
+            acks = await self._js.publish_batch(self._outgoing(batch), timeout=PATIENCE) if len(batch) > 1 else []
+        except Unavailable as fault:
+            raise Unavailable(f"{fault.message}. {_GO_ON}", code=fault.code, outcome_unknown=True) from fault
+        if acks:
+            for (address, _), ack in zip(batch, acks, strict=True):
+                self._lasts[address] = ack.seq
+        else:  # singly, so that it is known which one is refused, and why
+            for one in batch:
+                self._lasts[one[0]] = (await self._one(one)).seq
+        self._progress(len(batch))
+
+    async def _one(self, one: tuple[Address, Stored]) -> Ack:
+        (message,) = self._outgoing([one])
+        try:
+            ack = await self._js.publish(message.subject, message.body, message.headers, PATIENCE)
+        except Unavailable as fault:
+            raise Unavailable(f"{fault.message}. {_GO_ON}", code=fault.code, outcome_unknown=True) from fault
+        if ack.error is None:
+            return ack
+        if ack.error.err_code in STALE:
+            raise Conflict(
+                f"thread {one[0].thread} was changed by somebody else while it was imported. {_GO_ON}, or says what "
+                "contradicts",
+                code="changed_meanwhile",
+            )
+        raise Unavailable(f"{event_stream(self._shard)} refused a commit: {ack.error.description}. {_GO_ON}")
+
+    def _outgoing(self, batch: list[tuple[Address, Stored]]) -> list[Outgoing]:
+        guarded: set[Address] = set()
+        found: list[Outgoing] = []
+        for address, stored in batch:
+            headers = {TRACE: stored.headers[TRACE]} if TRACE in stored.headers else {}
+            # The first of a batch on its subject is guarded, as the server will have it; that holds for those after it.
+            if address not in guarded:
+                headers[EXPECTED] = str(self._lasts.get(address, 0))
+                guarded.add(address)
+            found.append(Outgoing(event_subject(self._shard, address), stored.body, headers))
+        return found

@@ -1,0 +1,75 @@
+"""Packs written to files: beside the name first, so that under the name stands nothing but a whole pack."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+
+from clew_events.errors import Invalid
+from clew_projections.index.index_folder import Lock
+from clew_projections.packs.layout import Opening, Scope
+from clew_projections.packs.resume import Partial, partial
+from clew_services.packs.exporter import Exported, Exporter, Progress
+
+Begin = Callable[[Opening, Partial | None], Progress]
+"""Told what is going to be exported, and what of it was there already; gives what is told how far it is."""
+
+
+async def export(exporter: Exporter, scope: Scope, file: Path, begin: Begin = lambda *_: lambda _: None) -> Exported:
+    """Export into a file that is not there yet. What a killed export of the same left beside it is gone on from.
+
+    Raises:
+        Invalid: the file is there, cannot be written, or something else was being exported to it.
+        NotFound: there never was such a thread.
+        Corrupt: the log is not what its last checkpoint says.
+        Unavailable: JetStream does not answer.
+    """
+    beside = file.with_name(file.name + ".part")
+    with _alone(file, beside):
+        opening = await exporter.opening(scope)
+        begun = await asyncio.to_thread(_begun, beside, opening)
+        packing = exporter.packing(*(opening, None) if begun is None else (begun.opening, begun))
+        packing.progress = begin(opening if begun is None else begun.opening, begun)
+        with beside.open("r+b") as out:
+            out.truncate(begun.length if begun is not None else 0)
+            out.seek(0, os.SEEK_END)
+            async with aclosing(packing.chunks()) as chunks:
+                async for chunk in chunks:
+                    await asyncio.to_thread(out.write, chunk)
+            out.flush()
+            await asyncio.to_thread(os.fsync, out.fileno())
+        beside.rename(file)
+    if packing.exported is None:
+        raise AssertionError("a pack that was written has an end")
+    return packing.exported
+
+
+def _begun(beside: Path, opening: Opening) -> Partial | None:
+    begun = partial(beside)
+    if begun is None:
+        return None
+    if (begun.opening.deployment, begun.opening.scope) != (opening.deployment, opening.scope):
+        raise Invalid(
+            f"{beside} is the beginning of another export. Delete it, or choose another file", code="other_export"
+        )
+    return begun
+
+
+@contextmanager
+def _alone(file: Path, beside: Path) -> Iterator[None]:
+    if file.exists():
+        raise Invalid(f"{file} is there already: choose another file, or move it away", code="file_exists")
+    lock = Lock(beside)
+    try:
+        if not lock.take():
+            raise Invalid(f"somebody else is exporting to {file} at this moment", code="file_in_use")
+        yield
+    except OSError as fault:
+        raise Invalid(f"{file} cannot be written: {fault}", code="unwritable_file") from fault
+    finally:
+        if lock.held and not beside.stat().st_size:
+            beside.unlink()
+        lock.give_back()

@@ -1,0 +1,131 @@
+"""Parts of Clew in processes of their own, brought back when they die."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Mapping
+from signal import SIGKILL
+from typing import Final, Protocol
+
+from clew_events.backoff import delays
+from clew_services.host import CannotStart
+from clew_services.host.terminate import signal, stopped
+from clew_services.host.tether import tethered
+from clew_services.metrics import counter_files
+from clew_services.process import readiness
+
+DRAIN: Final = 20.0
+"""Seconds a part may take to finish what it has begun before it is killed."""
+START: Final = 60.0
+"""Seconds a part may take to be ready."""
+SETTLED: Final = 30.0
+"""Seconds after which a part's death is a new trouble, not the old one again."""
+
+_LOG: Final = logging.getLogger("clew.up")
+
+
+class Part(Protocol):
+    """Anything that can be started, can die, and can be started again."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    async def start(self) -> None:
+        """Start it, again if need be, and return when it is ready; ``CannotStart`` if it does not get there."""
+
+    async def wait(self) -> int:
+        """Wait until it is gone; its return code."""
+
+    async def stop(self) -> None:
+        """Let it finish, within bounds."""
+
+    def kill(self) -> None:
+        """Kill it where it stands, if it runs."""
+
+
+class Served:
+    """``clew serve ROLE...`` as a child process that does not outlive this one.
+
+    ``environment`` is all it is told; ``facts`` is what it announced when it was ready. ``number`` tells it from others
+    that do the same.
+    """
+
+    def __init__(self, roles: tuple[str, ...], environment: Mapping[str, str], *, number: int | None = None) -> None:
+        which = () if number is None else (str(number),)
+        self.name = " ".join(("serve", *roles, *which))
+        self.environment = {**environment, counter_files.PROCESS: "-".join((*roles, *which))}
+        self.facts: dict[str, str] = {}
+        self._roles = roles
+        self._process: Process | None = None
+
+    async def start(self) -> None:
+        """Start it and return when it is ready.
+
+        Raises:
+            CannotStart: it ended, or was not ready in time; its own words are on standard error.
+        """
+        ours, theirs = os.pipe()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *tethered([sys.executable, "-m", "clew_services.cli", "serve", *self._roles]),
+                env={**self.environment, readiness.VARIABLE: str(theirs)},
+                stdin=DEVNULL, pass_fds=(theirs,),
+                start_new_session=True,  # Ctrl-C is for the parent, which stops things in order
+            )  # fmt: skip
+        finally:
+            os.close(theirs)
+        try:
+            async with asyncio.timeout(START):
+                facts = await readiness.announced(ours)
+        except TimeoutError:
+            await stopped(self._process, 0)
+            raise CannotStart(f"'clew {self.name}' was not ready after {START:.0f} s") from None
+        except BaseException:
+            self.kill()
+            raise
+        if facts is None:
+            raise CannotStart(f"'clew {self.name}' did not get ready: it ended with {await self.wait()}")
+        self.facts = facts
+
+    async def wait(self) -> int:
+        """Wait until it is gone; its return code."""
+        assert self._process is not None, "not started"
+        code = await self._process.wait()
+        counter_files.buried(self.environment)
+        return code
+
+    async def stop(self) -> None:
+        """Let it finish what it has begun, for at most :data:`DRAIN` seconds."""
+        if self._process is not None:
+            await stopped(self._process, DRAIN)
+
+    def kill(self) -> None:
+        """Kill it where it stands, if it runs."""
+        if self._process is not None:
+            signal(self._process, SIGKILL)
+
+
+async def keep(part: Part) -> None:
+    """Start a part again whenever it dies, with growing pauses, until cancelled. It has been started before."""
+    loop = asyncio.get_running_loop()
+    pauses = delays(first=0.1, longest=10.0)
+    while True:
+        since = loop.time()
+        code = await part.wait()
+        if loop.time() - since > SETTLED:
+            pauses = delays(first=0.1, longest=10.0)
+        _LOG.error("%s ended unexpectedly (%s), starting it again", part.name, code)
+        while True:
+            await asyncio.sleep(next(pauses))
+            try:
+                await part.start()
+            except (CannotStart, OSError) as fault:
+                _LOG.error("%s does not start: %s", part.name, fault)
+            else:
+                _LOG.warning("%s runs again", part.name)
+                break

@@ -1,0 +1,132 @@
+"""All of Clew on one machine: a NATS server, and processes that answer over NATS, answer over HTTP, project, and index.
+
+Four, because each can fill a core: a request is decided and appended where it arrives. The projector and the index
+follow in processes of their own, which step back for the others, since a projection that is late makes nothing wrong.
+They are started in the order in which they need each other, and stopped in the opposite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Callable, Collection
+from typing import Final
+
+import msgspec
+
+from clew_services import compose
+from clew_services.checkpoints.key_file import kept_or_new
+from clew_services.embedded.data_folder import claim
+from clew_services.embedded.server import EmbeddedServer
+from clew_services.eventstore import provision
+from clew_services.eventstore.lost_streams import is_in_use
+from clew_services.host import nats_url
+from clew_services.host.ports import refuse_taken
+from clew_services.metrics import counter_files
+from clew_services.process.disk_watch import watch_disk
+from clew_services.process.first_key import issued
+from clew_services.process.probe import reachable, until_ready
+from clew_services.process.signals import until_signalled
+from clew_services.process.supervisor import Part, Served, keep
+from clew_services.process.workers import start_all
+from clew_services.settings import LIMITING, SIGNING, WATCHING, Settings
+
+OVER_NATS: Final = ("commands", "query")
+PROJECTING: Final = ("projector",)
+INDEXING: Final = ("index",)
+OVER_HTTP: Final = ("api",)
+
+_REMEDY: Final = "Choose another with --http or CLEW_HTTP (port 0 takes any free one)"
+_LOG: Final = logging.getLogger("clew.up")
+
+
+class Up(msgspec.Struct, frozen=True, kw_only=True):
+    """Where everything is, once it is ready. ``api_key`` is the one made here, if none was configured."""
+
+    http: str
+    nats: str
+    data: str
+    api_key: str | None = None
+
+
+async def run(settings: Settings, ready: Callable[[Up], None], accept_loss: Collection[str] = ()) -> None:
+    """Run everything until SIGINT, SIGTERM or SIGHUP, then stop it in order; a second signal kills the rest.
+
+    ``ready`` is called once, when the API really answers. ``accept_loss`` names streams as
+    :func:`clew_services.eventstore.provision.init` takes them. Must be run by the main thread.
+
+    Raises:
+        CannotStart: something is in the way. Nothing is left running.
+        ClewError: the deployment on the NATS server cannot be used as it is. Nothing is left running.
+    """
+    parts: list[Part] = []
+    async with until_signalled(parts), contextlib.AsyncExitStack() as stack:
+        ready(await _start(settings, parts, stack, accept_loss))
+        async with asyncio.TaskGroup() as keepers:
+            for part in parts:
+                keepers.create_task(keep(part))
+                if isinstance(part, EmbeddedServer):
+                    keepers.create_task(watch_disk(part))
+
+
+async def _start(
+    settings: Settings, parts: list[Part], stack: contextlib.AsyncExitStack, accept_loss: Collection[str]
+) -> Up:
+    async def start(part: Part) -> None:
+        parts.append(part)
+        stack.push_async_callback(part.stop)
+        await part.start()
+
+    wanted, data = settings.http_address, settings.data_folder
+    refuse_taken(*wanted, purpose="the HTTP API", remedy=_REMEDY)
+    if settings.embedded_port is None:
+        stack.callback((await claim(data)).release)
+        nats = settings.nats_url
+    else:
+        password = nats_url.password(data)
+        server = EmbeddedServer(data, port=settings.embedded_port, sync=settings.sync, password=password)
+        await start(server)
+        nats = server.url
+        nats_url.write(data, nats)
+    async with compose.connection(nats, name="clew-init") as made:
+        size = made.nc.max_payload
+        in_use = await is_in_use(made.js, settings.shards)
+        created = await provision.init(
+            made.js,
+            shards=settings.shards,
+            replicas=settings.replicas,
+            max_msg_size=size,
+            accept_loss=accept_loss,
+        )
+        if in_use and created:
+            _LOG.warning("was missing, and was made anew: %s", ", ".join(created))
+    keys = settings.api_keys or issued(data)
+    if settings.checkpoint_seconds and not settings.signing_key:
+        kept_or_new(settings.signing_key_file)
+    environment = {
+        **os.environ,
+        **(counter_files.emptied(data) if settings.metrics != "off" else {}),
+        "CLEW_NATS": nats,
+        "CLEW_API_KEYS": keys,
+        "CLEW_HTTP": str(wanted),
+        "CLEW_DATA": str(data),
+        "CLEW_WORKERS": "1",
+        "CLEW_INDEX": str(settings.index_folder),
+        "CLEW_INDEX_SNAPSHOTS": settings.index_snapshots,
+        **{"CLEW_" + name.upper(): str(getattr(settings, name)) for name in (*LIMITING, *WATCHING, *SIGNING)},
+    }
+    # What all of them count, the API shows.
+    others = {**environment, "CLEW_METRICS": "off"}
+    await asyncio.gather(*(start(Served(roles, others)) for roles in (PROJECTING, INDEXING, OVER_NATS)))
+    facts = await start_all(OVER_HTTP, environment, settings.workers, start)
+    address = Settings(http=facts["http"]).http_address
+    await until_ready(address)
+    return Up(
+        http=f"http://{reachable(address)}/v1",
+        nats=re.sub("//[^/]*@", "//", nats),  # without user and password, since it is printed
+        data=str(data),
+        api_key=None if settings.api_keys else keys.rpartition(":")[0],
+    )

@@ -1,0 +1,275 @@
+"""Answering queries: never behind the log unless the caller says that it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, assert_never
+
+from msgspec.structs import replace
+
+from clew_events import ids
+from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
+from clew_events.commit import Position
+from clew_events.errors import Invalid, NotFound, Unavailable
+from clew_events.list_query import ListThreads
+from clew_events.objects import MessagePage
+from clew_events.queries import (
+    GetBlame,
+    GetDifference,
+    GetFeed,
+    GetHistory,
+    GetMessage,
+    GetMessageAt,
+    GetStateAt,
+    GetThread,
+    ListMessages,
+    ListMessagesAt,
+    Query,
+)
+from clew_events.replies import Answer, Feed, Found, History, Moment
+from clew_events.subjects import Address
+from clew_projections import feed
+from clew_projections.api_objects import message_object, thread_object
+from clew_projections.apply import advance
+from clew_projections.history.histories import Histories
+from clew_projections.history.stretch import unbroken
+from clew_projections.index import WrittenList
+from clew_projections.state.current import Current
+from clew_projections.state.message_span import span
+from clew_projections.state.state_reads import Present
+from clew_projections.views import MessageView, ThreadView, absent
+from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
+from clew_services.queries import feed_pages
+from clew_services.queries.history_hint import hint_of
+from clew_services.queries.history_pages import HistoryPages
+from clew_services.queries.lists import Lists
+from clew_services.queries.past import Past
+from clew_services.threads.cache import Memory
+from clew_services.threads.decide import no_message, no_thread
+
+READ_AHEAD: Final = 256
+"""Places read at once where many messages of a page turn out to be deleted."""
+TRIES: Final = 20
+"""How often messages are read that change while they are."""
+
+
+class Reader:
+    """Answers queries."""
+
+    def __init__(
+        self,
+        current: Current,
+        histories: Histories,
+        memory: Memory,
+        *,
+        pages: HistoryPages,
+        past: Past,
+        feeds: feed.Feed | None,
+        lists: Lists,
+        checkpoints: CheckpointQueries | None,
+    ) -> None:
+        self._current = current
+        self._histories = histories
+        self._feeds = feeds
+        self._memory = memory
+        self._pages = pages
+        self.past = past
+        self._lists = lists
+        self._checkpoints = checkpoints
+
+    async def answer(self, tenant: str, query: Query) -> Answer | WrittenList:
+        """The answer to any query.
+
+        Raises:
+            NotFound: the thread or message is not there, or not any more.
+            Invalid: a cursor or a moment that cannot be.
+            Unavailable: the log does not answer, or is not as far as ``at_least``.
+            Corrupt: the thread's history cannot be read.
+        """
+        match query:
+            case GetThread():
+                return await self.thread(tenant, query)
+            case ListThreads():
+                return await self.threads(tenant, query)
+            case GetMessage():
+                return await self.message(tenant, query)
+            case ListMessages():
+                return await self.messages(tenant, query)
+            case GetHistory():
+                return await self.history(tenant, query)
+            case GetStateAt():
+                return await self.state_at(tenant, query)
+            case GetFeed():
+                return await self.feed(tenant, query)
+            case ListCheckpoints() | GetCheckpoint() | GetProof():
+                return await self._vouching().answer(tenant, query)
+            case ListMessagesAt() | GetMessageAt() | GetDifference() | GetBlame():
+                return await self.past.answer(tenant, query)
+            case _:
+                assert_never(query)
+
+    async def thread(self, tenant: str, query: GetThread) -> Found:
+        """A thread as it is."""
+        address = Address(tenant, query.thread_id)
+        view = self._memory.recall(address) or await self._current.projected(address)
+        if query.consistency == "strong" or view.n < (query.at_least or 0):
+            with self._memory.doubting(address):
+                view = await self._current.caught_up(view)
+        self._memory.remember(view)
+        self._hold_open(view, query.thread_id, query.at_least)
+        return Found(position=self._position(view), n=view.n, thread=thread_object(view))
+
+    async def threads(self, tenant: str, query: ListThreads) -> WrittenList:
+        """A page of a tenant's threads."""
+        return await self._lists.threads(tenant, query)
+
+    async def message(self, tenant: str, query: GetMessage) -> Found:
+        """One message as it is."""
+        return await self._at_one_moment(Address(tenant, query.thread_id), query, partial(self._message, query))
+
+    async def _message(self, query: GetMessage, present: Present) -> Found:
+        message = await self._current.message(present, query.message_id)
+        if message is not None:
+            _hold_moment(present, message)
+        if message is None or message.deleted:
+            raise no_message(query.message_id)
+        view = present.thread
+        return Found(position=self._position(view), n=view.n, message=message_object(message))
+
+    async def messages(self, tenant: str, query: ListMessages) -> Found:
+        """A page of messages. A cursor may name a message deleted since; one the thread never had is refused."""
+        return await self._at_one_moment(Address(tenant, query.thread_id), query, partial(self._page, query))
+
+    async def _page(self, query: ListMessages, present: Present) -> Found:
+        view = present.thread
+        left = span(
+            view.last_ordinal,
+            query.order,
+            await self._cursor(present, "after", query.after),
+            await self._cursor(present, "before", query.before),
+        )
+        found: list[MessageView] = []
+        ahead = query.limit + 1
+        while not left.empty and len(found) <= query.limit:
+            places = left.next_places(ahead)
+            there = await self._current.messages(present, places)
+            _hold_moment(present, *there.values())
+            found += [there[place] for place in places if place in there and not there[place].deleted]
+            left = left.without(places)
+            ahead = READ_AHEAD
+        data = tuple(message_object(message) for message in found[: query.limit])
+        page = MessagePage(
+            data=data,
+            first_id=data[0].id if data else None,
+            last_id=data[-1].id if data else None,
+            has_more=len(found) > query.limit,
+        )
+        return Found(position=self._position(view), n=view.n, messages=page)
+
+    async def history(self, tenant: str, query: GetHistory) -> History:
+        """A page of a thread's commits. A deleted thread still has its history."""
+        return await self._pages.page(tenant, query)
+
+    async def state_at(self, tenant: str, query: GetStateAt) -> Moment:
+        """A thread as it was, folded from the log up to a commit or a moment."""
+        if query.as_of is not None:
+            return await self.past.thread(tenant, query.thread_id, query.as_of)
+        if (query.n is None) == (query.time is None):
+            raise Invalid("Say either 'n' or 'time', not both.", code="invalid_value", param="n")
+        if query.time is not None and query.time.tzinfo is None:
+            raise Invalid("Invalid 'time': a time zone is missing, as in '…Z'.", param="time")
+        address = Address(tenant, query.thread_id)
+        view, hint = absent(*address), await hint_of(address, self._memory, self._current)
+        async for recorded in unbroken(hint, self._histories.after(address, 0)):
+            if query.time is not None and recorded.commit.at > query.time:
+                break
+            view = advance(view, recorded)
+            if view.n == query.n:
+                break
+        if view.updated_at is None or (query.n is not None and view.n < query.n):
+            raise NotFound(
+                f"Thread '{query.thread_id}' had no such moment: it "
+                + (f"has {view.n} commits." if view.n else "was not there yet, or never."),
+                code="moment_not_found",
+            )
+        return Moment(
+            position=self._position(view),
+            n=view.n,
+            at=view.updated_at,
+            thread=thread_object(view) if view.status == "open" else None,
+            message_count=view.messages,
+        )
+
+    async def feed(self, tenant: str, query: GetFeed) -> Feed:
+        """A page of all of a tenant's commits; see :class:`clew_projections.feed.Feed` for their order."""
+        if self._feeds is None:
+            raise Invalid("There is no feed here: only a log has one.", code="no_feed")
+        return await feed_pages.page(self._feeds, tenant, query)
+
+    def _vouching(self) -> CheckpointQueries:
+        if self._checkpoints is None:
+            raise Invalid("There are no checkpoints to ask for here: only a log has them.", code="no_checkpoints")
+        return self._checkpoints
+
+    async def _at_one_moment(
+        self, address: Address, query: GetMessage | ListMessages, read: Callable[[Present], Awaitable[Found]]
+    ) -> Found:
+        """What is read of messages, all of it as of the commit that the answer names.
+
+        A message is read after its thread, and may have changed in between. Then both are read again, as of that change
+        at least.
+        """
+        for _ in range(TRIES):
+            try:
+                return await read(await self._open(address, query))
+            except _Changed as change:
+                query = replace(query, at_least=max(change.n, query.at_least or 0))
+        raise Unavailable(
+            f"messages of thread '{address.thread}' changed {TRIES} times while they were read", code="too_many_writers"
+        )
+
+    async def _open(self, address: Address, query: GetMessage | ListMessages) -> Present:
+        present: Present | None = None
+        if query.consistency == "eventual":
+            present = await self._current.as_projected(address)
+        if present is None or present.thread.n < (query.at_least or 0):
+            present = await self._current.present(address)
+        self._memory.remember(present.thread)
+        self._hold_open(present.thread, address.thread, query.at_least)
+        return present
+
+    def _hold_open(self, view: ThreadView, thread: str, at_least: int | None) -> None:
+        if view.n < (at_least or 0):
+            raise Unavailable(
+                f"thread '{thread}' is at version {view.n}, and {at_least} was asked for",
+                code="not_there_yet",
+            )
+        if view.status != "open":
+            raise no_thread(thread)
+
+    async def _cursor(self, present: Present, param: str, message_id: str | None) -> int | None:
+        if message_id is None:
+            return None
+        if ids.is_message_id(message_id):
+            found = await self._current.message(present, message_id)
+            if found is not None:
+                return found.ordinal
+        raise NotFound(f"No message found with id '{message_id}'.", code="message_not_found", param=param)
+
+    def _position(self, view: ThreadView) -> Position:
+        return Position(self._histories.shard(Address(view.tenant, view.id)), view.seq)
+
+
+class _Changed(Exception):
+    """A message that was read is as of a commit later than its thread: the ``n``-th."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(n)
+        self.n = n
+
+
+def _hold_moment(present: Present, *messages: MessageView) -> None:
+    newest = max((message.n for message in messages), default=0)
+    if newest > present.thread.n:
+        raise _Changed(newest)

@@ -1,0 +1,224 @@
+"""One rebuild, from the first commit to the switch. It may be broken off anywhere and run again, or run twice at once.
+
+All that it does is written down where it is done: the generation in the record, how far it is filled in its consumers,
+which any number of processes share. So whoever comes later goes on, and whoever comes beside it helps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from clew_events.errors import Conflict, Unavailable
+from clew_events.subjects import event_stream
+from clew_projections.findings import Finding
+from clew_projections.generations import record
+from clew_projections.generations.generation import Side
+from clew_projections.generations.record import Record
+from clew_projections.nats.jetstream import stream_state
+from clew_projections.projector.parked_threads import Parked, parked
+from clew_services.compose import Clew
+from clew_services.eventstore import generation_streams
+
+NEAR: Final = 1_000
+"""Commits by which a generation may be behind when it takes over; more if the live one is behind by more."""
+LOOK: Final = 0.2
+"""Seconds between looks at how far it is."""
+FINDINGS: Final = 100
+"""Findings that are told; more are only counted."""
+
+Stage = Literal["filling", "comparing"]
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """How far a rebuild is: ``done`` of ``total`` commits filled in, or threads compared."""
+
+    stage: Stage
+    done: int
+    total: int
+
+
+class Rebuilt(Struct, frozen=True, kw_only=True):
+    """What came of a rebuild. It is ``live`` unless ``findings`` or ``parked`` stand against it.
+
+    ``commits`` were filled in within ``seconds``, ``threads`` compared with the log. ``drifted`` counts all findings.
+    ``parked`` are threads that the generation before could take up and this one cannot. ``resumed`` if another run had
+    begun it.
+    """
+
+    generation: int
+    before: int
+    fold: int
+    live: bool
+    resumed: bool
+    commits: int
+    seconds: float
+    threads: int
+    drifted: int
+    findings: tuple[Finding, ...] = ()
+    parked: tuple[Parked, ...] = ()
+
+
+class _Reached(Struct, frozen=True):
+    """The commits of the log, how many of them a side does not hold yet, and where both end, shard by shard."""
+
+    commits: int
+    behind: int
+    ends: list[int]
+    floors: list[int]
+
+
+class _Filled(Struct, frozen=True):
+    commits: int
+    seconds: float
+
+
+class _Compared(Struct, frozen=True):
+    threads: int
+    drifted: int
+    findings: tuple[Finding, ...]
+
+
+class Rebuild:
+    """Rebuilds the buckets of a deployment with this process's fold."""
+
+    def __init__(self, clew: Clew, tell: Callable[[Progress], None] = lambda _: None) -> None:
+        """``tell`` is called now and then with how far it is."""
+        self._clew = clew
+        self._tell = tell
+        self._shards = range(clew.deployment.shards)
+
+    async def run(self) -> Rebuilt:
+        """Build the next generation, or go on with the one begun, compare it with the log and switch to it.
+
+        The generation stays as it is, and is not switched to, if it does not hold what follows from the log or has
+        threads parked that the live one has not.
+
+        Raises:
+            Conflict: a version with another fold is building one, or the one built here was given up meanwhile.
+            Corrupt: a stream of that generation was changed.
+            Unavailable: JetStream does not answer.
+        """
+        clew = self._clew
+        known = clew.live.record.building
+        began = (await clew.live.alias.change(lambda each: record.begun(each, clew.fold, _now()))).record
+        building, before = began.building, began.live
+        assert building is not None, "it was begun"
+        size = clew.deployment
+        await generation_streams.make(clew.js, building.number, shards=size.shards, replicas=size.replicas)
+        await clew.live.read_again()
+        side = clew.side(building)
+        if known is not None:
+            await self._take_over(side)
+        async with self._projecting(side):
+            filled = await self._fill(side)
+            compared = await self._compare(side)
+            stuck = await self._stuck(side)
+            live = not compared.drifted and not stuck
+            if live:
+                await clew.live.alias.change(lambda each: _switched(each, side.number))
+                await clew.live.read_again()
+        return Rebuilt(
+            generation=side.number,
+            before=before,
+            fold=clew.fold,
+            live=live,
+            resumed=known is not None,
+            commits=filled.commits,
+            seconds=round(filled.seconds, 3),
+            threads=compared.threads,
+            drifted=compared.drifted,
+            findings=compared.findings,
+            parked=stuck,
+        )
+
+    async def _take_over(self, side: Side) -> None:
+        """Have what was handed to a run that is no more come again now, instead of after a while."""
+        for shard in self._shards:
+            await self._clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{side.consumer}")
+
+    @asynccontextmanager
+    async def _projecting(self, side: Side) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        running = asyncio.gather(*(each.run(stop) for each in self._clew.projectors(side)))
+        try:
+            yield
+        except Unavailable as fault:
+            # What does not answer may be gone, together with the reason for asking.
+            await self._clew.live.read_again()
+            self._hold_wanted(side)
+            raise fault from None
+        finally:
+            stop.set()
+            await running
+
+    async def _fill(self, side: Side) -> _Filled:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        first = await self._reached(side)
+        there = False
+        while True:
+            self._hold_wanted(side)
+            now = await self._reached(side)
+            self._tell(Progress(stage="filling", done=now.commits - now.behind, total=now.commits))
+            there = there or now.behind == 0 or all(map(int.__ge__, now.floors, first.ends))
+            if there and (now.behind <= NEAR or now.behind <= (await self._reached(self._clew.live.side)).behind):
+                return _Filled(now.commits - now.behind - first.commits + first.behind, clock() - started)
+            await asyncio.sleep(LOOK)
+
+    async def _reached(self, side: Side) -> _Reached:
+        states = [await stream_state(self._clew.js, event_stream(each)) for each in self._shards]
+        projected = [await self._clew.checkpoint(each, side).state() for each in self._shards]
+        return _Reached(
+            commits=sum(state.messages for state in states),
+            behind=sum(state.num_pending + state.num_ack_pending for state in projected),
+            ends=[state.last_seq for state in states],
+            floors=[state.ack_floor.stream_seq for state in projected],
+        )
+
+    async def _compare(self, side: Side) -> _Compared:
+        total = (await stream_state(self._clew.js, side.threads.stream)).num_subjects
+        threads, drifted, findings = 0, 0, list[Finding]()
+        async for compared in self._clew.prover(side).prove():
+            self._hold_wanted(side)
+            threads += 1
+            # A history that is damaged itself is that in every generation, and parked.
+            if compared.finding is not None and compared.finding.code == "drift":
+                drifted += 1
+                findings += [compared.finding] if len(findings) < FINDINGS else []
+            if threads % 100 == 0:
+                self._tell(Progress(stage="comparing", done=threads, total=max(total, threads)))
+        return _Compared(threads, drifted, tuple(findings))
+
+    async def _stuck(self, side: Side) -> tuple[Parked, ...]:
+        before = self._clew.live.side
+        if before.number == side.number:
+            return ()
+        parked_before = {(each.tenant, each.thread) for each in await parked(before.threads)}
+        return tuple(each for each in await parked(side.threads) if (each.tenant, each.thread) not in parked_before)
+
+    def _hold_wanted(self, side: Side) -> None:
+        _hold_wanted(self._clew.live.record, side.number)
+
+
+def _hold_wanted(known: Record, number: int) -> None:
+    for each in known.generations:
+        if each.number == number and each.standing != "removing":
+            return
+    raise Conflict(f"generation {number} was removed while it was being built", code="generation_removed")
+
+
+def _switched(each: Record, number: int) -> Record:
+    _hold_wanted(each, number)
+    if each.generation(number).standing != "building":
+        return each  # whoever helped was faster, and somebody may have gone back since
+    return record.switched(each, number, _now())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

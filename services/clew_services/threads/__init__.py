@@ -1,0 +1,1 @@
+"""The write side: decide, limits, handler, idempotency, result and cache."""

@@ -1,0 +1,164 @@
+"""The rules: what a command does to a thread as it stands. Pure: no clock, no ids of its own, no I/O.
+
+A command that asks for what already is gives no events, and that is a success: repeating is always harmless.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from msgspec import UNSET, UnsetType
+
+from clew_events import ids
+from clew_events.commands import (
+    AddMessage,
+    Command,
+    CreateThread,
+    DeleteMessage,
+    DeleteThread,
+    UpdateMessage,
+    UpdateThread,
+)
+from clew_events.content import Metadata
+from clew_events.errors import AlreadyExists, Invalid, NotFound
+from clew_events.events import (
+    Event,
+    MessageAdded,
+    MessageDeleted,
+    MessageMetadataUpdated,
+    MetadataUpdated,
+    ThreadCreated,
+    ThreadDeleted,
+    ToolResourcesUpdated,
+)
+from clew_events.requests import MAX_PAIRS, MetadataIn, MetadataPatch, NewMessage
+from clew_projections.fold import ThreadState, apply_difference
+from clew_projections.views import MessageView
+from clew_services.threads import stored_content
+from clew_services.threads.limits import DEFAULT, Limits, hold_add, hold_create
+from clew_services.threads.stored_content import message_of
+
+
+def decide(
+    command: Command,
+    thread: str,
+    command_id: str,
+    state: ThreadState,
+    message: MessageView | None = None,
+    *,
+    limits: Limits = DEFAULT,
+) -> tuple[Event, ...]:
+    """The events that carry out a command on a thread in a state, none if there is nothing to do.
+
+    The ids of what comes into being follow from ``thread`` and ``command_id``. ``message`` is the one that
+    ``UpdateMessage`` and ``DeleteMessage`` name, if the thread has it.
+
+    Raises:
+        NotFound: the thread, or the message, is not there, or not any more.
+        AlreadyExists: a thread is, or was, there under the id asked for.
+        Invalid: together with what is there already, the request goes beyond a limit.
+        TooLarge: a message is longer than ``limits`` have it.
+    """
+    seed = (thread, command_id)
+    if isinstance(command, CreateThread):
+        if state.status != "absent":
+            raise thread_exists(thread)
+        hold_create(limits, command.messages or ())
+        return _create(command, seed)
+    if state.status != "open":
+        raise no_thread(thread)
+    match command:
+        case UpdateThread():
+            return _update(command, state)
+        case DeleteThread():
+            return (ThreadDeleted(),)
+        case AddMessage():
+            hold_add(limits, thread, state.messages, command.message)
+            return _add(command, state, seed)
+        case UpdateMessage():
+            return _update_message(command, _present(message, command.message_id))
+        case DeleteMessage():
+            return (MessageDeleted(message_id=_present(message, command.message_id).id),)
+        case _:
+            assert_never(command)
+
+
+def _create(command: CreateThread, seed: tuple[str, ...]) -> tuple[Event, ...]:
+    messages = command.messages or ()
+    tools = stored_content.with_attachments(stored_content.created(command.tool_resources, *seed), messages, *seed)
+    return (
+        ThreadCreated(metadata=command.metadata or {}, tool_resources=tools),
+        *(_added(new, ordinal, seed) for ordinal, new in enumerate(messages, start=1)),
+    )
+
+
+def _update(command: UpdateThread, state: ThreadState) -> tuple[Event, ...]:
+    events: list[Event] = []
+    to_set, to_unset = _difference(state.metadata, command.metadata, command.patch)
+    if to_set or to_unset:
+        events.append(MetadataUpdated(set=to_set, unset=to_unset))
+    if command.tool_resources is not UNSET:
+        tools = stored_content.updated(state.tool_resources, command.tool_resources)
+        if tools != state.tool_resources:
+            events.append(ToolResourcesUpdated(tool_resources=tools))
+    return tuple(events)
+
+
+def _add(command: AddMessage, state: ThreadState, seed: tuple[str, ...]) -> tuple[Event, ...]:
+    added = _added(command.message, state.last_ordinal + 1, seed)
+    tools = stored_content.with_attachments(state.tool_resources, (command.message,), *seed)
+    if tools == state.tool_resources:
+        return (added,)
+    return (added, ToolResourcesUpdated(tool_resources=tools))
+
+
+def _added(new: NewMessage, ordinal: int, seed: tuple[str, ...]) -> MessageAdded:
+    return MessageAdded(message=message_of(new, ordinal, ids.message_id(ordinal, *seed, str(ordinal))))
+
+
+def _update_message(command: UpdateMessage, message: MessageView) -> tuple[Event, ...]:
+    to_set, to_unset = _difference(message.metadata, command.metadata, command.patch)
+    if not to_set and not to_unset:
+        return ()
+    return (MessageMetadataUpdated(message_id=message.id, set=to_set, unset=to_unset),)
+
+
+def _present(message: MessageView | None, message_id: str) -> MessageView:
+    if message is None or message.deleted:
+        raise no_message(message_id)
+    return message
+
+
+def _difference(
+    current: Metadata, whole: MetadataIn | UnsetType | None, patch: MetadataPatch | UnsetType
+) -> tuple[Metadata, tuple[str, ...]]:
+    """What to set and what to unset so that ``current`` becomes what is asked for."""
+    wanted = current
+    if whole is not UNSET:
+        wanted = whole or {}
+    if patch is not UNSET:
+        wanted = apply_difference(wanted, patch.set, patch.unset)
+        if len(wanted) > MAX_PAIRS:
+            raise Invalid(
+                f"Invalid 'metadata': too many properties. Expected an object with at most {MAX_PAIRS} properties, "
+                f"but got an object with {len(wanted)} properties instead.",
+                code="object_above_max_properties",
+                param="metadata",
+            )
+    to_set = {key: value for key, value in wanted.items() if current.get(key) != value}
+    return to_set, tuple(key for key in current if key not in wanted)
+
+
+def no_thread(thread: str) -> NotFound:
+    """The refusal for a thread that is not there, or not any more."""
+    return NotFound(f"No thread found with id '{thread}'.", code="thread_not_found")
+
+
+def no_message(message_id: str) -> NotFound:
+    """The refusal for a message that is not in the thread, or not any more."""
+    return NotFound(f"No message found with id '{message_id}'.", code="message_not_found")
+
+
+def thread_exists(thread: str) -> AlreadyExists:
+    """The refusal to create a thread under an id that is taken, or was once."""
+    return AlreadyExists(f"A thread with id '{thread}' exists already, or did once.", param="thread_id")

@@ -1,0 +1,250 @@
+"""Handling a command: know the thread, decide, append, answer.
+
+In the steady state a command costs one round trip: the state is remembered, and the guard on the append proves that it
+was still right. Whatever the guard cannot prove (a refusal, a change that changes nothing) is decided on the present,
+read from the log, so a stale memory never turns a caller away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from msgspec import Struct
+
+from clew_events import ids
+from clew_events.commands import Command, CreateThread, DeleteMessage, UpdateMessage, digest
+from clew_events.commit import FORMAT, Commit, Position
+from clew_events.errors import ClewError, Conflict, Rejected
+from clew_events.events import Event
+from clew_events.subjects import Address
+from clew_projections.apply import advance
+from clew_projections.history.histories import Histories
+from clew_projections.state.current import Current
+from clew_projections.state.state_reads import Present
+from clew_projections.views import MessageView, ThreadView, absent
+from clew_services.eventstore.append import Appended, Log
+from clew_services.observer import NOBODY, Handled, Observer
+from clew_services.threads.cache import Memory, Turns
+from clew_services.threads.decide import decide
+from clew_services.threads.idempotency import Repeats
+from clew_services.threads.limits import DEFAULT, Limits
+from clew_services.threads.result import Outcome, outcome
+from clew_services.threads.sizes import check_sizes
+
+TRIES: Final = 24
+"""How often a decision is taken again because others were faster, before the caller is told so."""
+PATIENCE: Final = 4
+"""How often a guard may fail before the log itself is doubted: a replica may see a write that is not applied yet."""
+
+
+class _Task(Struct, frozen=True):
+    """A command as this process carries it out: everything about it that does not depend on the thread."""
+
+    command: Command
+    address: Address
+    id: str
+    digest: str
+    actor: str
+
+
+class _Ground(Struct, frozen=True):
+    """What a decision stands on: the thread, the message concerned, and whether it is known to be the present."""
+
+    thread: ThreadView
+    message: MessageView | None
+    fresh: bool
+
+
+class _Ended(Struct, frozen=True):
+    """The answer to a command, and how it came about."""
+
+    done: Outcome
+    how: Handled
+
+
+class Handler:
+    """Carries commands out."""
+
+    def __init__(
+        self,
+        log: Log,
+        current: Current,
+        histories: Histories,
+        repeats: Repeats,
+        memory: Memory,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        limits: Limits = DEFAULT,
+        max_payload: Callable[[], int],
+        observer: Observer = NOBODY,
+    ) -> None:
+        """``max_payload`` is how many bytes one message of the server may have now, headers included."""
+        self._log = log
+        self._current = current
+        self._histories = histories
+        self._repeats = repeats
+        self._memory = memory
+        self._turns = Turns()
+        self._clock = clock
+        self._limits = limits
+        self._max_payload = max_payload
+        self._observer = observer
+
+    async def handle(
+        self,
+        tenant: str,
+        command: Command,
+        *,
+        actor: str = "unknown",
+        trace: str | None = None,
+        fence: Callable[[], None] | None = None,
+    ) -> Outcome:
+        """Carry a command out, once, and answer with what came of it.
+
+        ``actor`` is recorded unless the command names one itself; ``trace`` is a W3C ``traceparent`` to be stored with
+        the commit. A command whose id was carried out before is answered as it was then. ``fence`` is called before
+        each append, after what it was decided on was read; what it raises ends the handling.
+
+        Raises:
+            Rejected: the rules refuse it; see :mod:`clew_services.threads.decide`.
+            TooLarge: its commit, or a view after it, has more bytes than the server takes.
+            IdReused: its id was spent on another.
+            Conflict: the thread is not at ``expected_version``, or others were faster too often.
+            Unavailable: the log does not answer; the same command under the same id may be sent again.
+            Corrupt: the thread's history cannot be read.
+        """
+        command_id = command.id or ids.random("cmd_")
+        address = Address(tenant, _thread_of(command, tenant))
+        task = _Task(command, address, command_id, digest(command), command.actor or actor)
+        began = time.perf_counter()
+        how: Handled = "failed"
+        try:
+            with self._memory.doubting(address):
+                async with self._turns.turn(address):
+                    ended = await self._until_done(task, trace, fence)
+            how = ended.how
+        except ClewError as error:
+            how = error.kind
+            raise
+        finally:
+            self._observer.handled(command.named, how, time.perf_counter() - began)
+        return ended.done
+
+    async def _until_done(self, task: _Task, trace: str | None, fence: Callable[[], None] | None) -> _Ended:
+        ground = await self._ground(task)
+        for attempt in range(TRIES):
+            ended = await self._attempt(task, ground, trace, fence)
+            if ended is not None:
+                return ended
+            self._observer.decided_again()
+            if attempt > 1:
+                await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - jitter
+            ground = await self._fresh(task, ground)
+            if attempt == PATIENCE:
+                await self._histories.hold_reaches(task.address, ground.thread.n, ground.thread.seq)
+        raise Conflict(
+            f"thread '{task.address.thread}' was changed by others {TRIES} times while this command was being decided",
+            code="too_many_writers",
+        )
+
+    async def _attempt(
+        self, task: _Task, ground: _Ground, trace: str | None, fence: Callable[[], None] | None
+    ) -> _Ended | None:
+        """One decision and one append; ``None`` says that the ground was not the present."""
+        view = ground.thread
+        asked = task.command, task.id, task.digest, view
+        if (before := await self._repeats.answered(*asked)) is not None:
+            return _Ended(before, "repeat")
+        try:
+            commit = self._decide(task, ground)
+        except (Rejected, Conflict):
+            if ground.fresh:
+                raise
+            return None
+        if commit is None:
+            position = Position(self._histories.shard(task.address), view.seq)
+            return _Ended(outcome(task.command, view, ground.message, position), "nothing") if ground.fresh else None
+        if fence is not None:
+            fence()
+        appended = await self._log.append(commit, view.seq, trace)
+        if not isinstance(appended, Appended):
+            self._observer.guard_failed(appended.why)
+            if appended.why == "stale" or not ground.fresh:
+                return None
+            # A duplicate that the present does not remember was carried out more than a hundred commits ago.
+            first = await self._repeats.long_ago(*asked)
+            return _Ended(first, "repeat") if first is not None else None
+        after = advance(view, appended.recorded)
+        self._memory.remember(after)
+        recorded = appended.recorded
+        return _Ended(outcome(task.command, after, ground.message, recorded.position, recorded.commit), "ok")
+
+    def _decide(self, task: _Task, ground: _Ground) -> Commit | None:
+        """The commit that carries out a command, none if there is nothing to do."""
+        expected = task.command.expected_version
+        if expected is not None and expected != ground.thread.n:
+            raise Conflict(
+                f"thread '{task.address.thread}' is at version {ground.thread.n}, not {expected}",
+                param="expected_version",
+            )
+        known = task.command, task.address.thread, task.id, ground.thread, ground.message
+        events = decide(*known, limits=self._limits)
+        if not events:
+            return None
+        commit = self._commit(task, ground.thread, events)
+        check_sizes(commit, ground.thread, ground.message, self._max_payload())
+        return commit
+
+    def _commit(self, task: _Task, view: ThreadView, events: tuple[Event, ...]) -> Commit:
+        now = self._clock()
+        return Commit(
+            v=FORMAT,
+            id=task.id,
+            tenant=task.address.tenant,
+            thread=task.address.thread,
+            n=view.n + 1,
+            at=now if view.updated_at is None else max(now, view.updated_at),
+            actor=task.actor,
+            command=task.command.named,
+            digest=task.digest,
+            prev=view.hash,
+            events=events,
+        )
+
+    async def _ground(self, task: _Task) -> _Ground:
+        if isinstance(task.command, UpdateMessage | DeleteMessage):
+            return await self._present(task)
+        view = self._memory.recall(task.address)
+        if view is None:
+            # A thread about to be created is most likely not there; the guard finds out.
+            creating = isinstance(task.command, CreateThread)
+            view = absent(*task.address) if creating else await self._current.projected(task.address)
+        return _Ground(view, None, fresh=False)
+
+    async def _fresh(self, task: _Task, ground: _Ground) -> _Ground:
+        if isinstance(task.command, UpdateMessage | DeleteMessage) or ground.thread.n == 0:
+            return await self._present(task)
+        view = await self._current.caught_up(ground.thread)
+        self._memory.remember(view)
+        return _Ground(view, None, fresh=True)
+
+    async def _present(self, task: _Task) -> _Ground:
+        present = await self._current.present(task.address)
+        self._memory.remember(present.thread)
+        return _Ground(present.thread, await self._message(task.command, present), fresh=True)
+
+    async def _message(self, command: Command, present: Present) -> MessageView | None:
+        if isinstance(command, UpdateMessage | DeleteMessage):
+            return await self._current.message(present, command.message_id)
+        return None
+
+
+def _thread_of(command: Command, tenant: str) -> str:
+    if command.thread_id is not None:
+        return command.thread_id
+    return ids.derived("thread_", tenant, command.id) if command.id is not None else ids.random("thread_")

@@ -1,0 +1,176 @@
+"""From the request's spelling to the record's. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from clew_events import ids
+from clew_events.content import (
+    Attachment,
+    AutoStrategy,
+    CodeInterpreter,
+    FileSearch,
+    ImageFile,
+    ImageFileSource,
+    ImageUrl,
+    ImageUrlSource,
+    Message,
+    Part,
+    StaticChunking,
+    StaticStrategy,
+    Text,
+    Tool,
+    ToolName,
+    ToolResources,
+    VectorStore,
+)
+from clew_events.errors import Invalid
+from clew_events.requests import (
+    MAX_FILES,
+    NewAutoStrategy,
+    NewImageFile,
+    NewImageUrl,
+    NewMessage,
+    NewStaticStrategy,
+    NewStoresForSearch,
+    NewText,
+    NewToolResources,
+    NewVectorStore,
+    ToolResourcesIn,
+)
+
+
+def message_of(new: NewMessage, ordinal: int, message_id: str) -> Message:
+    """The message to record: a bare string becomes one text part, absent lists and metadata become empty."""
+    return Message(
+        id=message_id,
+        ordinal=ordinal,
+        role=new.role,
+        content=parts_of(new),
+        attachments=tuple(
+            Attachment(attachment.file_id, tuple(Tool(tool.type) for tool in attachment.tools))
+            for attachment in new.attachments or ()
+        ),
+        metadata=new.metadata or {},
+    )
+
+
+def parts_of(new: NewMessage) -> tuple[Part, ...]:
+    """The parts of a message to record."""
+    if isinstance(new.content, str):
+        return (Text(new.content),)
+    return tuple(_part(part) for part in new.content)
+
+
+def _part(part: NewText | NewImageFile | NewImageUrl) -> Part:
+    match part:
+        case NewText():
+            return Text(part.text)
+        case NewImageFile():
+            return ImageFile(ImageFileSource(part.image_file.file_id, part.image_file.detail))
+        case NewImageUrl():
+            return ImageUrl(ImageUrlSource(part.image_url.url, part.image_url.detail))
+
+
+def created(requested: NewToolResources | None, *seed: str) -> ToolResources:
+    """The resources of a new thread; ids of vector stores that come into being follow from ``seed``."""
+    if requested is None:
+        return ToolResources()
+    files, search = requested.code_interpreter, requested.file_search
+    return ToolResources(
+        code_interpreter=CodeInterpreter(files.file_ids) if files is not None else None,
+        file_search=_search(search, *seed) if search is not None else None,
+    )
+
+
+def updated(current: ToolResources, requested: ToolResourcesIn | None) -> ToolResources:
+    """The resources a thread has after a request that names the tools it changes; null takes all of them away.
+
+    A tool the request does not name keeps what it had. What is known of a vector store stays known while it is used.
+    """
+    if requested is None:
+        return ToolResources()
+    files, search = current.code_interpreter, current.file_search
+    if requested.code_interpreter is not None:
+        files = CodeInterpreter(requested.code_interpreter.file_ids)
+    if requested.file_search is not None:
+        kept = requested.file_search.vector_store_ids
+        known = search.vector_stores if search is not None else ()
+        search = FileSearch(kept, tuple(store for store in known if store.id in kept))
+    return ToolResources(files, search)
+
+
+def with_attachments(current: ToolResources, messages: Iterable[NewMessage], *seed: str) -> ToolResources:
+    """The resources after messages whose attachments are made available to the tools they are for.
+
+    Raises:
+        Invalid: the code interpreter would have more than 20 files.
+    """
+    files = _attached(messages := tuple(messages), "code_interpreter")
+    searched = _attached(messages, "file_search")
+    if files:
+        had = current.code_interpreter.file_ids if current.code_interpreter is not None else ()
+        current = replace(current, code_interpreter=CodeInterpreter(_within_limit(_union(had, files))))
+    if searched:
+        current = replace(current, file_search=_with_files(current.file_search, searched, *seed))
+    return current
+
+
+def _attached(messages: Iterable[NewMessage], tool: ToolName) -> tuple[str, ...]:
+    return tuple(
+        attachment.file_id
+        for message in messages
+        for attachment in message.attachments or ()
+        if any(wanted.type == tool for wanted in attachment.tools)
+    )
+
+
+def _within_limit(file_ids: tuple[str, ...]) -> tuple[str, ...]:
+    if len(file_ids) > MAX_FILES:
+        raise Invalid(
+            "Invalid 'tool_resources.code_interpreter.file_ids': array too long. Expected an array with maximum "
+            f"length {MAX_FILES}, but got an array with length {len(file_ids)} instead.",
+            code="array_above_max_length",
+            param="tool_resources.code_interpreter.file_ids",
+        )
+    return file_ids
+
+
+def _search(requested: NewStoresForSearch, *seed: str) -> FileSearch:
+    stores = tuple(_store(new, *seed, str(place)) for place, new in enumerate(requested.vector_stores))
+    return FileSearch((*requested.vector_store_ids, *(store.id for store in stores)), stores)
+
+
+def _store(new: NewVectorStore, *seed: str) -> VectorStore:
+    return VectorStore(
+        id=ids.derived("vs_", *seed),
+        file_ids=new.file_ids,
+        chunking_strategy=_strategy(new.chunking_strategy),
+        metadata=new.metadata,
+    )
+
+
+def _strategy(new: NewAutoStrategy | NewStaticStrategy | None) -> AutoStrategy | StaticStrategy | None:
+    match new:
+        case None:
+            return None
+        case NewAutoStrategy():
+            return AutoStrategy()
+        case NewStaticStrategy():
+            sizes = new.static
+            return StaticStrategy(StaticChunking(sizes.max_chunk_size_tokens, sizes.chunk_overlap_tokens))
+
+
+def _with_files(search: FileSearch | None, file_ids: tuple[str, ...], *seed: str) -> FileSearch:
+    used = search.vector_store_ids if search is not None else ()
+    known = search.vector_stores if search is not None else ()
+    target = used[0] if used else ids.derived("vs_", *seed, "attachments")
+    store = next((store for store in known if store.id == target), VectorStore(id=target))
+    others = tuple(other for other in known if other.id != target)
+    return FileSearch(_union(used, (target,)), (*others, replace(store, file_ids=_union(store.file_ids, file_ids))))
+
+
+def _union(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *second)))

@@ -1,0 +1,82 @@
+"""From bytes to values, or to a refusal that says what is wrong and where. Bad input leads nowhere else."""
+
+from __future__ import annotations
+
+import functools
+from typing import Final, TypeVar, cast, get_args
+
+import msgspec
+
+from clew_events.commands import Command
+from clew_events.errors import Invalid
+from clew_events.list_query import ListThreads
+from clew_events.queries import GetStateAt
+from clew_services.validation import decode_errors, error_texts, list_rules, rules
+
+T = TypeVar("T")
+
+_COMMANDS: Final = frozenset(get_args(Command))
+
+
+def decode(raw: bytes, form: type[T]) -> T:
+    """The value of type ``form`` in a JSON text, with the rules held that go beyond its type.
+
+    Raises:
+        Invalid: the text is not UTF-8, not JSON, nested too deeply, or not of that type. Message, code and
+            ``param`` are what OpenAI's API says of the same fault.
+    """
+    try:
+        value = cast("T", _decoder(form).decode(raw))  # type: ignore[arg-type]
+    except (msgspec.MsgspecError, ValueError, RecursionError) as fault:
+        raise _refusal(raw, form, fault) from None
+    check(value)
+    return value
+
+
+def convert(plain: object, form: type[T]) -> T:
+    """The value of type ``form`` made of plain ones (as of a query string), judged as :func:`decode` judges.
+
+    Raises:
+        Invalid: it is not of that type, or breaks a rule.
+    """
+    try:
+        value = msgspec.convert(plain, form)
+    except msgspec.ValidationError as fault:
+        raise decode_errors.explain(plain, form, fault) from None
+    check(value)
+    return value
+
+
+def check(value: object) -> None:
+    """The rules that a type cannot say: for commands and queries, and a no-op for everything else.
+
+    Raises:
+        Invalid: a rule is broken.
+    """
+    form = type(value)
+    if form in _COMMANDS:
+        rules.check_command(value)  # type: ignore[arg-type]
+    elif isinstance(value, ListThreads):
+        list_rules.check_list(value)
+    elif isinstance(value, GetStateAt):
+        rules.check_moment(value)
+
+
+@functools.cache
+def _decoder(form: type) -> msgspec.json.Decoder[object]:
+    return msgspec.json.Decoder(form)
+
+
+def _refusal(raw: bytes, form: type, fault: Exception) -> Invalid:
+    try:
+        raw.decode()
+        plain = msgspec.json.decode(raw)
+    except RecursionError:
+        return error_texts.invalid_json("it is nested too deeply")
+    except UnicodeDecodeError as wrong:
+        return error_texts.invalid_json(f"it is not UTF-8 at byte {wrong.start}")
+    except (msgspec.MsgspecError, ValueError) as wrong:
+        return error_texts.invalid_json(str(wrong).partition(" - at ")[0])
+    if isinstance(fault, msgspec.ValidationError):
+        return decode_errors.explain(plain, form, fault)
+    return error_texts.invalid_json(str(fault))

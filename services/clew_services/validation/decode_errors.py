@@ -1,0 +1,139 @@
+"""What is wrong with a value that msgspec refused, in OpenAI's words.
+
+msgspec is quick and stops at the first fault in document order. Here the order is OpenAI's: a missing field
+is reported before an unknown one, and that before a wrong type, an empty array or an unsupported value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, cast
+
+import msgspec
+
+from clew_events import ids
+from clew_events.errors import Invalid
+from clew_events.list_query import POSITIONS_PATTERN
+from clew_services.validation import error_texts
+from clew_services.validation.schema_check import Schema, Violation, branches, json_type, violations
+
+_LARGEST: Final = 5_000
+"""A value of more parts than this gets msgspec's own words: looking for the fault must not cost much."""
+
+_PREFIXES: Final = {ids.THREAD_ID_PATTERN: "thread", ids.MESSAGE_ID_PATTERN: "msg"}
+_SHAPES: Final = {
+    ids.THREAD_ID_PATTERN: "'thread' and up to 122 letters, digits, '_' and '-'",
+    ids.MESSAGE_ID_PATTERN: "'msg_' and 24 letters and digits",
+    POSITIONS_PATTERN: "'<shard>-<sequence>', or several with commas",
+    ids.COMMAND_ID_PATTERN: "1 to 128 visible ASCII characters",
+    ids.TENANT_PATTERN: "1 to 64 of 'a-z', '0-9', '_' and '-', not beginning with '_' or '-'",
+    ids.ACTOR_PATTERN: "1 to 128 characters, none of them a control character",
+    ids.CURSOR_PATTERN: "the id of an entry of this history, such as '3-4711', or a commit's number",
+    ids.SUBJECT_PATTERN: "a NATS subject of at most 256 characters without wildcards",
+}
+_AT: Final = re.compile(r"^(?P<words>.*) - at `(?:key in )?\$\.?(?P<path>[^`]*)`$", re.DOTALL)
+
+
+def explain(value: object, form: object, refused: msgspec.ValidationError) -> Invalid:
+    """Why ``value``, plainly decoded, is not of the type ``form``, as ``refused`` says that it is not."""
+    if _has_fewer_parts(value, _LARGEST):
+        for fault in violations(value, form):
+            if (sentence := _SENTENCES.get(fault.keyword)) is not None:
+                return sentence(path_of(fault.path), fault)
+    return _own_words(refused)
+
+
+def path_of(parts: Iterable[str | int]) -> str:
+    """A path as messages name it: ``messages[0].content``."""
+    path = ""
+    for part in parts:
+        path = f"{path}[{part}]" if isinstance(part, int) else _joined(path, part)
+    return path
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _has_fewer_parts(value: object, limit: int) -> bool:
+    waiting = [value]
+    seen = 0
+    while waiting and seen < limit:
+        part = waiting.pop()
+        seen += 1
+        if isinstance(part, dict):
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+    return seen < limit
+
+
+def _missing(path: str, fault: Violation) -> Invalid:
+    return error_texts.missing(_joined(path, next(name for name in fault.limit if name not in fault.value)))
+
+
+def _unknown(path: str, fault: Violation) -> Invalid:
+    known = cast("Mapping[str, object]", fault.schema["properties"])
+    return error_texts.unknown(_joined(path, next(name for name in fault.value if name not in known)))
+
+
+def _wrong_type(path: str, fault: Violation) -> Invalid:
+    return error_texts.wrong_type(path, _expected(fault.schema), fault.value)
+
+
+def _not_supported(path: str, fault: Violation) -> Invalid:
+    if isinstance(fault.value, str):
+        return error_texts.not_supported(path, fault.value, fault.limit)
+    return error_texts.wrong_type(path, "a string", fault.value)
+
+
+def _too_long(path: str, fault: Violation) -> Invalid:
+    if fault.names:
+        return error_texts.name_too_long(path, fault.value, fault.limit)
+    return error_texts.string_too_long(path, fault.limit, len(fault.value))
+
+
+def _malformed(path: str, fault: Violation) -> Invalid:
+    prefix = _PREFIXES.get(fault.limit)
+    if prefix is not None and not fault.value.startswith(prefix):
+        return error_texts.wrong_prefix(path, fault.value, prefix)
+    return error_texts.malformed(path, fault.value, _SHAPES[fault.limit])
+
+
+_SENTENCES: Final[dict[str, Callable[[str, Violation], Invalid]]] = {
+    "required": _missing,
+    "additionalProperties": _unknown,
+    "type": _wrong_type,
+    "anyOf": _wrong_type,
+    "enum": _not_supported,
+    "maxLength": _too_long,
+    "pattern": _malformed,
+    "maxProperties": lambda path, fault: error_texts.too_many_properties(path, fault.limit, len(fault.value)),
+    "maxItems": lambda path, fault: error_texts.array_too_long(path, fault.limit, len(fault.value)),
+    "minItems": lambda path, fault: error_texts.empty_array(path, fault.limit),
+    "minimum": lambda path, fault: error_texts.below_minimum(path, fault.limit, fault.value),
+    "maximum": lambda path, fault: error_texts.above_maximum(path, fault.limit, fault.value),
+}
+
+
+def _expected(schema: Schema) -> str:
+    """The words for what a schema takes, with the article; null goes without saying."""
+    names = [name for name in dict.fromkeys(map(_name, branches(schema))) if name != "null"]
+    article = "an" if names[0][0] in "aio" else "a"
+    return f"{'one of ' if len(names) > 1 else ''}{article} {' or '.join(names)}"
+
+
+def _name(schema: Schema) -> str:
+    name = json_type(schema)
+    if name == "array" and isinstance(items := schema.get("items"), Mapping):
+        return "array of " + " or ".join(dict.fromkeys(f"{_name(branch)}s" for branch in branches(items)))
+    return name
+
+
+def _own_words(refused: msgspec.ValidationError) -> Invalid:
+    found = _AT.match(str(refused))
+    text, path = (found["words"], found["path"].removesuffix("[...]")) if found else (str(refused), "")
+    where = f"'{error_texts.shown(path, 256)}'" if path else "body"
+    said = text[: error_texts.LONGEST_PARAM].replace("`", "'")
+    return Invalid(f"Invalid {where}: {said}.", param=path[: error_texts.LONGEST_PARAM] or None)

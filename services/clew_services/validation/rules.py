@@ -1,0 +1,82 @@
+"""Rules of the contract that no schema can say. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import UNSET, UnsetType
+
+from clew_events.commands import Command, CreateThread, UpdateMessage, UpdateThread
+from clew_events.errors import Invalid
+from clew_events.queries import GetStateAt
+from clew_events.requests import NewStaticStrategy, NewToolResources
+from clew_services.validation import error_texts
+
+GREATEST_VERSION: Final = 2**53 - 1
+"""The greatest number that every JSON reader still reads exactly."""
+
+
+def check_resources(resources: NewToolResources | None) -> None:
+    """File search names a vector store that exists or asks for one, not both; chunks overlap by at most half.
+
+    Raises:
+        Invalid: it is otherwise.
+    """
+    search = resources.file_search if resources is not None else None
+    if search is None:
+        return
+    path = "tool_resources.file_search"
+    if search.vector_store_ids and search.vector_stores:
+        raise Invalid(
+            f"Invalid '{path}': expected one of 'vector_store_ids' and 'vector_stores', but got both.",
+            param=path,
+        )
+    for index, store in enumerate(search.vector_stores):
+        if isinstance(store.chunking_strategy, NewStaticStrategy):
+            chunking = store.chunking_strategy.static
+            if chunking.chunk_overlap_tokens > (most := chunking.max_chunk_size_tokens // 2):
+                raise error_texts.above_maximum(
+                    f"{path}.vector_stores[{index}].chunking_strategy.static.chunk_overlap_tokens",
+                    most,
+                    chunking.chunk_overlap_tokens,
+                )
+
+
+def check_whole_or_patch(metadata: object, patch: object) -> None:
+    """Metadata is replaced or patched, not both.
+
+    Raises:
+        Invalid: both are given.
+    """
+    if metadata is not UNSET and not isinstance(patch, UnsetType):
+        raise Invalid("Invalid 'patch': it cannot be given together with 'metadata'.", param="patch")
+
+
+def check_command(command: Command) -> None:
+    """What holds for a command beyond its type.
+
+    Raises:
+        Invalid: a rule is broken; ``param`` names the field.
+    """
+    if command.expected_version is not None and command.expected_version > GREATEST_VERSION:
+        raise error_texts.above_maximum("expected_version", GREATEST_VERSION, command.expected_version)
+    if isinstance(command, CreateThread):
+        check_resources(command.tool_resources)
+    elif isinstance(command, UpdateThread | UpdateMessage):
+        check_whole_or_patch(command.metadata, command.patch)
+
+
+def check_moment(query: GetStateAt) -> None:
+    """A moment is a commit's number, a time with its offset, or ``as_of``: exactly one of them.
+
+    Raises:
+        Invalid: it is neither, or both, or a time somewhere on earth.
+    """
+    if query.as_of is not None and not (query.n is None and query.time is None):
+        raise Invalid("Invalid 'as_of': it cannot be given together with 'n' or 'time'.", param="as_of")
+    if query.n is None and query.time is None and query.as_of is None:
+        raise error_texts.missing("n")
+    if query.n is not None and query.time is not None:
+        raise Invalid("Invalid 'time': it cannot be given together with 'n'.", param="time")
+    if query.time is not None and query.time.utcoffset() is None:
+        raise error_texts.malformed("time", query.time.isoformat(), "a time with its offset from UTC, such as 'Z'")
