@@ -22,7 +22,7 @@ from bench.past import past_lanes
 from bench.service import KEY, service
 from clew_events.queries import GetFeed
 from clew_events.subjects import command_subject, event_stream
-from clew_projections.feed.cursor import beginning
+from clew_projections.feed.cursor import first_cursor
 from clew_services import compose
 from clew_services.compose import Clew
 
@@ -39,7 +39,7 @@ async def _reading(seconds: float, commits: int) -> list[Lane]:
     with TemporaryDirectory(prefix="clew-bench-") as data:
         async with (
             generated(Path(data), plan, shards=SHARDS) as (server, made),
-            compose.connected(server.url, name="bench") as clew,
+            compose.connect(server.url, name="bench") as clew,
         ):
             ours, raw = await in_turn(lambda: _feed(clew, commits), lambda: _fetch(clew, commits))
             whole = Lane(name="replay of the whole log, in order", clew=ours, raw_name="fetch", raw=raw, goal=0.5)
@@ -66,7 +66,7 @@ async def _feed(clew: Clew, commits: int) -> Measured:
     started = time.perf_counter()
     ends = [(await clew.nc.jetstream().stream_info(event_stream(shard))).state.last_seq for shard in range(SHARDS)]
     found = 0
-    async for _ in clew.feed.up_to(TENANT, GetFeed(), beginning(SHARDS), ends):
+    async for _ in clew.feed.up_to(TENANT, GetFeed(), first_cursor(SHARDS), ends):
         found += 1
     if found != commits:
         raise RuntimeError(f"{found} commits of {commits}")

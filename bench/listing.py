@@ -22,7 +22,7 @@ from rich.table import Table
 from clew_events.commit import FORMAT, Commit, Position, Recorded
 from clew_events.content import Message, Text, ToolResources
 from clew_events.events import Event, MessageAdded, ThreadCreated
-from clew_events.ids import derived, message_id
+from clew_events.ids import derive_id, message_id
 from clew_events.list_query import ActorTest, Condition, ListThreads, MetadataTest, NumberTest
 from clew_events.subjects import shard_of
 from clew_projections.index import IndexReader, open_for_reading, open_for_writing
@@ -44,7 +44,7 @@ def commits(threads: int) -> Iterator[Recorded]:
     chance = Random(1)
     for number in range(threads):
         tenant = TENANT if number % 20 else "globex"
-        thread = derived("thread_", tenant, str(number))
+        thread = derive_id("thread_", tenant, str(number))
         metadata = {
             "customer": str(chance.randrange(max(1, threads // 5))),
             "plan": chance.choices(("free", "silver", "gold"), (90, 9, 1))[0],
@@ -75,7 +75,7 @@ def commits(threads: int) -> Iterator[Recorded]:
             prev=None,
             events=tuple(events),
         )
-        yield Recorded(commit, Position(shard_of(thread, 4), number + 1), derived("", thread))
+        yield Recorded(commit, Position(shard_of(thread, 4), number + 1), derive_id("", thread))
 
 
 def filled(path: Path, threads: int) -> str:

@@ -24,7 +24,7 @@ from clew_projections.apply import advance
 from clew_projections.views import ThreadView, absent
 from clew_services import compose
 from clew_services.compose import Clew
-from clew_services.eventstore.append import Appended, Log
+from clew_services.eventstore.append import AppendResult, Log
 
 TENANT = "bench"
 SHORT, LONG = 10, 100_000
@@ -38,7 +38,7 @@ async def messages(seconds: float) -> list[Lane]:
     """The lanes; what is compared is the long thread with short ones, and keys with none."""
     async with (
         service(extra={"CLEW_MAX_MESSAGES": "1000000"}) as running,
-        compose.connected(running.nats, name="bench") as clew,
+        compose.connect(running.nats, name="bench") as clew,
     ):
         nc = await nats.connect(running.nats)
         try:
@@ -56,7 +56,7 @@ async def messages(seconds: float) -> list[Lane]:
 async def made(clew: Clew, length: int) -> ThreadView:
     """A thread with so many messages, written straight to the log."""
     log = Log(clew.js, clew.deployment.shards)
-    view = absent(TENANT, ids.random("thread_"))
+    view = absent(TENANT, ids.random_id("thread_"))
     while view.messages < length:
         first = view.last_ordinal + 1
         some = range(first, min(first + A_COMMIT, length + 1))
@@ -65,7 +65,7 @@ async def made(clew: Clew, length: int) -> ThreadView:
             events = (ThreadCreated(metadata={}, tool_resources=ToolResources()), *events)
         commit = Commit(
             v=FORMAT,
-            id=ids.random("cmd_"),
+            id=ids.random_id("cmd_"),
             tenant=TENANT,
             thread=view.id,
             n=view.n + 1,
@@ -77,7 +77,7 @@ async def made(clew: Clew, length: int) -> ThreadView:
             events=events,
         )
         appended = await log.append(commit, view.seq)
-        if not isinstance(appended, Appended):
+        if not isinstance(appended, AppendResult):
             raise RuntimeError(appended)  # noqa: TRY004 - somebody else writes this thread
         view = advance(view, appended.recorded)
     return view

@@ -11,7 +11,7 @@ from bench.load import Measured
 from clew_projections.packs.layout import Scope
 from clew_projections.packs.pack import Pack
 from clew_services.compose import Clew
-from clew_services.packs.check_pack import checked
+from clew_services.packs.check_pack import check_pack
 from clew_services.packs.exporter import Exporter
 from clew_services.packs.pack_files import export
 
@@ -30,7 +30,7 @@ async def verifying(commits: int, folder: Path) -> Measured:
     """A pack that was exported, every byte and every chain of it checked."""
     pack = Pack(next(folder.glob("*.clew")))
     started = time.perf_counter()
-    found = (await asyncio.to_thread(checked, pack, progress=lambda _: None)).verified
+    found = (await asyncio.to_thread(check_pack, pack, progress=lambda _: None)).verified
     if found.findings:
         raise RuntimeError(found.findings[0].what)
     return _measured(started, found.commits, commits)

@@ -28,7 +28,7 @@ async def projecting(threads: int, commits: int) -> Lane:
         async with EmbeddedServer(Path(data), port=0, sync="2m") as server:
             async with compose.connection(server.url, name="init") as made:
                 await provision.init(made.js, shards=SHARDS, max_msg_size=made.nc.max_payload)
-            async with compose.connected(server.url, name="bench") as clew:
+            async with compose.connect(server.url, name="bench") as clew:
                 for start in range(0, threads, CROWD):
                     await asyncio.gather(*(_thread(clew, commits) for _ in range(start, min(threads, start + CROWD))))
                 total = threads * commits

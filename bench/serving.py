@@ -42,7 +42,7 @@ async def _create(nc: Client, seconds: float) -> Lane:
         _ok((await nc.request(command, BODY, timeout=10)).data)
 
     async def publish(_: int) -> None:
-        thread = ids.random("thread_")
+        thread = ids.random_id("thread_")
         subject = f"raw.{shard_of(thread, SHARDS)}.bench.{thread}"
         headers = {"Nats-Msg-Id": thread, "Nats-Expected-Last-Subject-Sequence": "0"}
         await js.publish(subject, bytes(COMMIT_SIZE), headers=headers, timeout=10)

@@ -80,9 +80,9 @@ async def durable_deployment(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
 @pytest.fixture
 async def clew(deployment: EmbeddedServer) -> AsyncIterator[Clew]:
     """Everything that is composed on a connection to the deployment."""
-    from clew_services.compose import connected
+    from clew_services.compose import connect
 
-    async with connected(deployment.url, name="test") as composed:
+    async with connect(deployment.url, name="test") as composed:
         yield composed
 
 
@@ -101,14 +101,14 @@ async def clews(cluster: Cluster) -> AsyncIterator[list[Clew]]:
 
     Each is told of one server alone, and finds the others by itself.
     """
-    from clew_services.compose import connected
+    from clew_services.compose import connect
     from support.cluster import NUMBERS
 
     cluster.start(*(number for number in NUMBERS if not cluster.nodes[number].runs))  # if the test before failed
     await cluster.healthy()
     async with AsyncExitStack() as stack:
         yield [
-            await stack.enter_async_context(connected(cluster.url(number), name=f"through {number}"))
+            await stack.enter_async_context(connect(cluster.url(number), name=f"through {number}"))
             for number in NUMBERS
         ]
 
@@ -116,7 +116,7 @@ async def clews(cluster: Cluster) -> AsyncIterator[list[Clew]]:
 @pytest.fixture
 async def auditor(cluster: Cluster) -> AsyncIterator[Clew]:
     """The deployment as the operator sees it, who may make consumers to read the log with."""
-    from clew_services.compose import connected
+    from clew_services.compose import connect
 
-    async with connected(cluster.url(user="operator"), name="auditor") as composed:
+    async with connect(cluster.url(user="operator"), name="auditor") as composed:
         yield composed

@@ -55,7 +55,7 @@ class Thread:
         """The id and the body of the next commit; from then on it is the last one."""
         self.n += 1
         command, events = self._happening(chance)
-        name = ids.derived("cmd_", self.address.thread, str(self.n))
+        name = ids.derive_id("cmd_", self.address.thread, str(self.n))
         commit = Commit(
             v=FORMAT,
             id=name,

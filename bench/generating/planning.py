@@ -78,7 +78,7 @@ def planned(plan: Plan) -> list[Planned]:
     found = []
     for number, length in enumerate(lengths(plan)):
         tenant = names[0] if length >= LONG else chance.choices(names, shares)[0]
-        thread = ids.derived("thread_", "generated", str(plan.seed), str(number))
+        thread = ids.derive_id("thread_", "generated", str(plan.seed), str(number))
         first = 0.0 if length >= LONG else chance.random() * span
         last = span if length >= LONG else min(span, first + length * 3600 * chance.random())
         times = sorted(first + (last - first) * chance.random() for _ in range(length))

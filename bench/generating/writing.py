@@ -20,7 +20,7 @@ from bench.generating.inventing import Thread
 from bench.generating.planning import Plan, Planned, planned
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.stream_messages import EXPECTED, MSG_ID, Outgoing
+from clew_projections.nats.stream_messages import EXPECTED, MSG_ID, OutgoingMessage
 from clew_services import compose
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision
@@ -104,7 +104,7 @@ class _Writer:
         self._seq = last
         self._subjects: set[str] = set()
         self._sending: asyncio.Task[None] | None = None
-        self.waiting: list[Outgoing] = []
+        self.waiting: list[OutgoingMessage] = []
 
     def add(self, thread: Thread, name: str, body: bytes) -> None:
         subject = event_subject(self._shard, thread.address)
@@ -115,7 +115,7 @@ class _Writer:
             self._subjects.add(subject)
         self._seq += 1
         thread.seq = self._seq
-        self.waiting.append(Outgoing(subject, body, headers))
+        self.waiting.append(OutgoingMessage(subject, body, headers))
 
     async def flush(self) -> None:
         """Begin to send what waits, when what was sent before is there."""
@@ -130,7 +130,7 @@ class _Writer:
             await self._sending
             self._sending = None
 
-    async def _send(self, batch: list[Outgoing], last: int) -> None:
+    async def _send(self, batch: list[OutgoingMessage], last: int) -> None:
         acks = await self._js.publish_batch(batch, timeout=60)
         if not acks or acks[-1].seq != last:
             raise RuntimeError(

@@ -16,7 +16,7 @@ from bench.generating.writing import generated
 from bench.lane import SHARDS
 from bench.service import KEY, memory, service
 from clew_events.subjects import Address
-from clew_projections.index.index_folder import Folder
+from clew_projections.index.index_folder import IndexFolder
 from clew_projections.index.notes import notes
 from clew_services import compose
 from clew_services.process.deployment_status import status
@@ -80,11 +80,11 @@ def disk(folder: Path) -> dict[str, float]:
     return found
 
 
-def index_of(folder: Path) -> Folder:
+def index_of(folder: Path) -> IndexFolder:
     """The index of the deployment in a folder."""
     root = folder / "index"
     (only,) = (each for each in root.iterdir() if each.is_dir())
-    return Folder(root, only.name)
+    return IndexFolder(root, only.name)
 
 
 def indexed(folder: Path) -> int:
@@ -101,7 +101,7 @@ def indexed(folder: Path) -> int:
 
 async def behind(nats_url: str) -> int:
     """How many commits are not projected yet."""
-    async with compose.connected(nats_url, name="bench") as clew:
+    async with compose.connect(nats_url, name="bench") as clew:
         return sum(each.behind for each in (await status(clew)).shards)
 
 

@@ -140,7 +140,7 @@ async def _target(stack: AsyncExitStack, folder: Path, threads: int) -> Target:
     running = await stack.enter_async_context(service("always", WITH, data=folder, patience=PATIENCE))
     nc = await nats.connect(running.nats)
     stack.push_async_callback(nc.close)
-    clew = await stack.enter_async_context(compose.connected(running.nats, name="bench"))
+    clew = await stack.enter_async_context(compose.connect(running.nats, name="bench"))
     return Target(running, nc, clew, addresses(threads))
 
 

@@ -104,7 +104,7 @@ async def _snapshot(folder: Path) -> None:
     marks = {place.shard: place.seq for place in notes(file).places}
     async with (
         service("2m", WITH, data=folder, patience=PATIENCE) as running,
-        compose.connected(running.nats, name="bench") as clew,
+        compose.connect(running.nats, name="bench") as clew,
     ):
         snapshots = Snapshots(clew.nc, clew.js, clew.deployment.identity)
         if not await snapshots.usable():

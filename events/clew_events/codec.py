@@ -48,7 +48,7 @@ def decode(body: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Commit
     return commit
 
 
-def recorded(body: bytes, position: Position, trace: str | None = None) -> Recorded:
+def decode_recorded(body: bytes, position: Position, trace: str | None = None) -> Recorded:
     """A stored body read together with its place and its hash, and the ``traceparent`` that was stored beside it."""
     known = trace if trace is not None and _TRACE.fullmatch(trace) else None
     return Recorded(decode(body), position, body_hash(body), known)

@@ -44,7 +44,7 @@ AGAIN: Final = 0.1
 """Seconds after which what goes on although it was cancelled is cancelled again."""
 
 
-async def surely(work: Coroutine[Any, Any, T]) -> T:
+async def await_cancellable(work: Coroutine[Any, Any, T]) -> T:
     """What ``work`` comes to. Whoever cancels this is heard, and ``work`` has ended when this has."""
     task = asyncio.create_task(work)
     try:
@@ -58,7 +58,7 @@ async def surely(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-async def closed(nc: Client) -> None:
+async def close(nc: Client) -> None:
     """Close a connection. What can no longer be sent is dropped: there is nobody left who waits for its answer.
 
     nats-py 2.16 tries to send it first, and where the connection was lost raises what became of that, in place of

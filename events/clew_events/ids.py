@@ -62,12 +62,12 @@ def is_tenant(text: str) -> bool:
     return _TENANT.fullmatch(text) is not None
 
 
-def derived(prefix: str, *parts: str, length: int = _TAIL) -> str:
+def derive_id(prefix: str, *parts: str, length: int = _TAIL) -> str:
     """A prefix and ``length`` (at most 32) letters or digits that follow from ``parts`` alone: the same for ever."""
     return prefix + _letters(hashlib.sha256("\x00".join(parts).encode()).digest()[:length])
 
 
-def random(prefix: str, length: int = _TAIL) -> str:
+def random_id(prefix: str, length: int = _TAIL) -> str:
     """A prefix and ``length`` unguessable letters or digits (24 carry 142 bits)."""
     return prefix + _letters(secrets.token_bytes(length))
 
@@ -89,7 +89,7 @@ def message_id(ordinal: int, *seed: str) -> str:
     """The id of a thread's ``ordinal``-th message (counted from 1), the rest derived from ``seed``."""
     if not 1 <= ordinal <= MAX_ORDINAL:
         raise ValueError(f"a message's ordinal is between 1 and {MAX_ORDINAL}, not {ordinal}")
-    return "msg_" + _base62(ordinal, _ORDINAL) + derived("", *seed, length=_TAIL - _ORDINAL)
+    return "msg_" + _base62(ordinal, _ORDINAL) + derive_id("", *seed, length=_TAIL - _ORDINAL)
 
 
 def ordinal_of(message: str) -> int:

@@ -85,7 +85,7 @@ def check_message(view: ThreadView, event: Event) -> None:
         )
 
 
-def touched(commit: Commit) -> tuple[str, ...]:
+def message_ids(commit: Commit) -> tuple[str, ...]:
     """The ids of the messages that a commit adds, changes or deletes, each once."""
     ids: dict[str, None] = {}
     for event in commit.events:

@@ -8,46 +8,46 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from clew_events.subjects import event_stream
-from clew_projections.consistency.index_check import Indexed, IndexProof
+from clew_projections.consistency.index_check import IndexCheck, IndexProof
 from clew_projections.consistency.index_watch import IndexWatch
 from clew_projections.consistency.prove import Prover
-from clew_projections.consistency.repair import Repairing
+from clew_projections.consistency.repair import Repairer
 from clew_projections.consistency.stray_views import Strays
 from clew_projections.consistency.sweep import Sweep
-from clew_projections.consistency.view_check import Comparing
+from clew_projections.consistency.view_check import ViewCheck
 from clew_projections.consistency.watch import Watch
 from clew_projections.consistency.witnesses import Witnesses
 from clew_projections.feed import Feed
 from clew_projections.feed.live_end import Tail
 from clew_projections.fold import FOLD
-from clew_projections.generations.alias import Alias, Written
-from clew_projections.generations.alias_watch import following as following_generations
-from clew_projections.generations.generation import Live, Side
-from clew_projections.generations.project import feed
+from clew_projections.generations.alias import Alias, StoredRecord
+from clew_projections.generations.alias_watch import watch_alias as following_generations
+from clew_projections.generations.generation import GenerationBuckets, LiveGeneration
+from clew_projections.generations.project import project_live
 from clew_projections.generations.record import Generation
 from clew_projections.history.histories import Histories
-from clew_projections.history.stretch import Trail
+from clew_projections.history.stretch import HistoryReader
 from clew_projections.index.index import CurrentIndex
-from clew_projections.index.index_folder import Folder
+from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.index_rebuild import IndexProgress, IndexRebuild
-from clew_projections.indexer.indexer import Due, Feeder
-from clew_projections.indexer.shard_order import Ordered
+from clew_projections.indexer.indexer import Indexer, SnapshotSchedule
+from clew_projections.indexer.shard_order import OrderedShard
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.indexer.start import Start
 from clew_projections.integrity.verify import Verifier
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.command_ids import SpentIds
 from clew_projections.kv.lost_views import Doubts
-from clew_projections.kv.position import Checkpoint
-from clew_projections.projector.batch import Projecting
+from clew_projections.kv.position import PositionStore
+from clew_projections.projector.batch import BatchProjection
 from clew_projections.projector.message_views import MessageViews
-from clew_projections.projector.parked_threads import Parked, parked
+from clew_projections.projector.parked_threads import ParkedThread, list_parked
 from clew_projections.projector.projector import Projector
-from clew_projections.projector.shard_consumer import Deliveries
-from clew_projections.state.current import Current, FromLog
+from clew_projections.projector.shard_consumer import ShardConsumer
+from clew_projections.state.current import CurrentState, StateFromLog
 from clew_services.api_keys import Keys
-from clew_services.api_keys.follower import following
-from clew_services.api_keys.key_bucket import KeyRing
+from clew_services.api_keys.follower import follow_keys
+from clew_services.api_keys.key_bucket import KeyBucket
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.checkpoints.comparison import Comparison
 from clew_services.checkpoints.ledger import Ledger
@@ -71,7 +71,7 @@ from clew_services.threads.idempotency import Repeats
 from clew_services.threads.limits import DEFAULT, Limits
 from clew_services.tracing import UNTRACED, Tracing
 
-__all__ = ["Clew", "Connection", "connected", "connection"]
+__all__ = ["Clew", "Connection", "connect", "connection"]
 
 
 class Clew:
@@ -81,7 +81,7 @@ class Clew:
         self,
         connection: Connection,
         deployment: Deployment,
-        generations: Written,
+        generations: StoredRecord,
         limits: Limits = DEFAULT,
         observer: Observer = NOBODY,
         *,
@@ -99,8 +99,8 @@ class Clew:
         self.fold = fold
         self.histories = Histories(js, deployment.shards, replicated=deployment.replicas > 1)
         self.memory = Memory()
-        self.live = Live(Alias(js), generations, self.side, self.memory.clear)
-        self.current = Current(lambda: self.live.side.reading, FromLog(self.histories), self.live.doubt)
+        self.live = LiveGeneration(Alias(js), generations, self.side, self.memory.clear)
+        self.current = CurrentState(lambda: self.live.side.reading, StateFromLog(self.histories), self.live.doubt)
         repeats = Repeats(self.current, self.histories)
         self._log = Log(js, deployment.shards, replicated=deployment.replicas > 1, observer=observer)
         log = tracing.log(self._log)
@@ -116,7 +116,7 @@ class Clew:
                 observer=observer,
             )
         )
-        self.trail = Trail(js, self.histories)
+        self.trail = HistoryReader(js, self.histories)
         self.feed = Feed(js, deployment.shards)
         self.tail = Tail(self.nc, js, deployment.shards)
         connection.reconnected.append(self.tail.doubt)
@@ -136,7 +136,7 @@ class Clew:
             lists=self.lists,
             checkpoints=self.checkpoints,
         )
-        self.keys = KeyRing(js)
+        self.keys = KeyBucket(js)
         self.exporter = Exporter(js, self.ledger, deployment)
         self.index: CurrentIndex | None = None
         """The index of threads that this process asks, if it has a folder for one; see :meth:`open_index`."""
@@ -176,17 +176,17 @@ class Clew:
         """The shards of the log that were found not to store anything, by this process and not long ago."""
         return self._log.full
 
-    def checkpoint(self, shard: int, side: Side | None = None) -> Checkpoint:
+    def checkpoint(self, shard: int, side: GenerationBuckets | None = None) -> PositionStore:
         """The checkpoint of a shard on the live side or another, and with it how far its projection is."""
         side = side or self.live.side
         stream = event_stream(shard)
-        return Checkpoint(self.js, stream, side.consumer, side.buckets, shard, connection=self._connection)
+        return PositionStore(self.js, stream, side.consumer, side.buckets, shard, connection=self._connection)
 
-    def projector(self, shard: int, side: Side | None = None) -> Projector:
+    def projector(self, shard: int, side: GenerationBuckets | None = None) -> Projector:
         """A projector of one shard, for the live side or another. Any number of them may run, here and elsewhere."""
         side = side or self.live.side
         return Projector(
-            Deliveries(self.nc, event_stream(shard), side.consumer),
+            ShardConsumer(self.nc, event_stream(shard), side.consumer),
             self.tracing.projecting(self._projecting(side)),
             side.threads,
             self.checkpoint(shard, side),
@@ -194,18 +194,20 @@ class Clew:
             projected=self.observer.shard(shard),
         )
 
-    async def parked(self) -> Sequence[Parked]:
+    async def parked(self) -> Sequence[ParkedThread]:
         """The threads that stand still because their history cannot be folded."""
-        return await parked(self.threads)
+        return await list_parked(self.threads)
 
-    def projectors(self, side: Side) -> list[Projector]:
+    def projectors(self, side: GenerationBuckets) -> list[Projector]:
         """A projector of each shard, for one side."""
         return [self.projector(shard, side) for shard in range(self.deployment.shards)]
 
-    def side(self, generation: Generation) -> Side:
+    def side(self, generation: Generation) -> GenerationBuckets:
         """A generation as this process would use it, live or not."""
         replicated = self.deployment.replicas > 1
-        return Side(self.js, generation, self.histories, self._connection, fold=self.fold, replicated=replicated)
+        return GenerationBuckets(
+            self.js, generation, self.histories, self._connection, fold=self.fold, replicated=replicated
+        )
 
     def verifier(self) -> Verifier:
         """Walks the chains of the log."""
@@ -221,19 +223,19 @@ class Clew:
         witnesses = Witnesses(self.threads, shards, proof)
         return RecordVerifier(self.js, shards, self.verifier(), self.comparison(), witnesses)
 
-    def prover(self, side: Side | None = None, index: Path | None = None) -> Prover:
+    def prover(self, side: GenerationBuckets | None = None, index: Path | None = None) -> Prover:
         """Compares the buckets of the live side, or of another, with the log; and a file that is an index."""
         side = side or self.live.side
-        indexed = Indexed(self.js, IndexProof(index, self.histories), self.histories) if index is not None else None
+        indexed = IndexCheck(self.js, IndexProof(index, self.histories), self.histories) if index is not None else None
         comparing, replicated = self._comparing(side), self.deployment.replicas > 1
         sweep = Sweep(self.js, side.threads, side.messages, comparing, replicated=replicated, indexed=indexed)
         strays = Strays(self.js, self.histories, side.threads, side.messages)
         return Prover(self.js, self.deployment.shards, comparing, sweep, strays=strays, indexed=indexed)
 
-    def repairing(self) -> Repairing:
+    def repairing(self) -> Repairer:
         """Writes views of the live side anew that differ from the log."""
         side = self.live.side
-        return Repairing(side.threads, side.messages, self.histories, self._comparing(side), self._projecting(side))
+        return Repairer(side.threads, side.messages, self.histories, self._comparing(side), self._projecting(side))
 
     def audit(self, every: float, file: Path | None = None) -> Audit:
         """Verifies the log for ever, a pass every so many seconds at most; heads are kept in ``file``."""
@@ -247,29 +249,29 @@ class Clew:
         """Proves the live side for ever, at so many threads a second."""
         return Watch(self.js, self.deployment.shards, self.live, self._comparing, rate)
 
-    def _comparing(self, side: Side) -> Comparing:
-        return Comparing(side.threads, side.messages, self.histories, side.doubts)
+    def _comparing(self, side: GenerationBuckets) -> ViewCheck:
+        return ViewCheck(side.threads, side.messages, self.histories, side.doubts)
 
-    def _projecting(self, side: Side) -> Projecting:
+    def _projecting(self, side: GenerationBuckets) -> BatchProjection:
         messages = MessageViews(side.messages, self.histories)
-        return Projecting(side.threads, messages, side.spent, self.histories, side.doubts)
+        return BatchProjection(side.threads, messages, side.spent, self.histories, side.doubts)
 
-    def index_in(self, root: Path) -> Folder:
+    def index_in(self, root: Path) -> IndexFolder:
         """Where this machine keeps its index of this deployment, in the folder of all indexes."""
-        return Folder(root, self.deployment.identity)
+        return IndexFolder(root, self.deployment.identity)
 
     def open_index(self, root: Path) -> None:
         """Ask the index that this machine keeps, which some process has to feed: see :meth:`index_feeder`."""
         self.index = self.lists.index = CurrentIndex(self.index_in(root))
 
-    def index_feeder(self, root: Path, *, dedicated: bool, due: Due | None = None) -> Feeder:
+    def index_feeder(self, root: Path, *, dedicated: bool, due: SnapshotSchedule | None = None) -> Indexer:
         """Feeds the index that this machine keeps; ``dedicated`` if that is this process's business."""
         folder = self.index_in(root)
         snapshots = Snapshots(self.nc, self.js, self.deployment.identity)
         start = Start(self.js, self.histories, folder, snapshots)
-        return Feeder(folder, start, self._readers, snapshots, self._connection, dedicated=dedicated, due=due)
+        return Indexer(folder, start, self._readers, snapshots, self._connection, dedicated=dedicated, due=due)
 
-    def index_watch(self, root: Path, rate: float, feeder: Feeder) -> IndexWatch:
+    def index_watch(self, root: Path, rate: float, feeder: Indexer) -> IndexWatch:
         """Proves this machine's index for ever, at so many threads a second, while a feeder feeds it."""
         return IndexWatch(self.index_in(root), self.histories, rate, lambda: feeder.feeding)
 
@@ -277,24 +279,24 @@ class Clew:
         """Builds this machine's index anew, beside; ``tell`` hears how far it is."""
         return IndexRebuild(self.js, self.histories, self.index_in(root), self._readers, tell)
 
-    def _readers(self) -> list[Ordered]:
+    def _readers(self) -> list[OrderedShard]:
         shards = self.deployment.shards
-        return [Ordered(self.js, shard, shards) for shard in range(shards)]
+        return [OrderedShard(self.js, shard, shards) for shard in range(shards)]
 
     def following(self, keys: Keys) -> AbstractAsyncContextManager[None]:
         """Keep ``keys`` at what the bucket of keys says, for as long as the block lasts."""
-        return following(self.nc, self.keys, keys, self.connection.reconnected)
+        return follow_keys(self.nc, self.keys, keys, self.connection.reconnected)
 
     def _connection(self) -> int:
         return self.connection.made
 
     async def project(self, stop: asyncio.Event) -> None:
         """Project every shard into the live side, whichever that is, until ``stop`` is set."""
-        await feed(self.live, self.projectors, stop)
+        await project_live(self.live, self.projectors, stop)
 
 
 @asynccontextmanager
-async def connected(
+async def connect(
     url: str,
     *,
     name: str,

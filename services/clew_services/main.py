@@ -18,7 +18,7 @@ def main() -> None:
     clew(prog_name="clew")
 
 
-def loaded() -> None:
+def load_commands() -> None:
     """Have Ctrl-C raise ``KeyboardInterrupt`` from now on, as there will be something to be finished."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -12,11 +12,11 @@ from typing import Final
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from clew_events.connection import addresses, closed, login, surely
+from clew_events.connection import addresses, await_cancellable, close, login
 from clew_events.errors import Unavailable
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.lean_client import LeanClient
-from clew_projections.nats.request_mux import Exchange
+from clew_projections.nats.request_mux import RequestMux
 
 RECONNECT_WAIT: Final = 0.25
 PING: Final = 5
@@ -26,7 +26,7 @@ INBOX_PREFIX: Final = "_INBOX"
 _LOG: Final = logging.getLogger("clew.nats")
 
 
-async def settled(nc: Client) -> None:
+async def flush(nc: Client) -> None:
     """Return when the server has seen to everything that was sent on a connection before.
 
     Two flushes, because nats-py 2.16 sends the question of a flush ahead of what is still waiting to be sent; that has
@@ -67,7 +67,7 @@ class Connection:
     called after it was made again.
     """
 
-    def __init__(self, nc: LeanClient, exchange: Exchange) -> None:
+    def __init__(self, nc: LeanClient, exchange: RequestMux) -> None:
         self.nc = nc
         self.exchange = exchange
         self.js = JetStream(exchange)
@@ -133,19 +133,19 @@ async def connection(
                 pending_size=64 * 1024 * 1024,
                 **login(servers),
             )
-            await surely(connecting)
+            await await_cancellable(connecting)
     except asyncio.CancelledError:
-        await closed(nc)
+        await close(nc)
         raise
     except (NatsError, OSError, TimeoutError) as fault:
-        await closed(nc)
+        await close(nc)
         where = re.sub("//[^/]*@", "//", url)  # without user and password, since it is printed
         why = str(last[-1] if last else fault)
         raise Unavailable(f"no NATS server answers at {where}: {why}", code="no_nats") from fault
-    exchange = await Exchange(nc).start()
+    exchange = await RequestMux(nc).start()
     try:
         made.append(Connection(nc, exchange))
         yield made[0]
     finally:
         await exchange.stop()
-        await closed(nc)
+        await close(nc)

@@ -46,18 +46,18 @@ class Observer:
 
     def route(self, path: str) -> Answered:  # noqa: ARG002 - for those who do something about it
         """Who is told of the HTTP answers of one route."""
-        return unanswered
+        return ignore_answer
 
     def shard(self, number: int) -> Projected:  # noqa: ARG002 - as above
         """Who is told of what is projected of one shard."""
-        return unprojected
+        return ignore_projection
 
 
-def unanswered(_method: str, _status: int, _seconds: float) -> None:
+def ignore_answer(_method: str, _status: int, _seconds: float) -> None:
     """Nobody is told."""
 
 
-def unprojected(_commits: int, _seconds: float) -> None:
+def ignore_projection(_commits: int, _seconds: float) -> None:
     """Nobody is told."""
 
 

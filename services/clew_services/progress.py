@@ -154,10 +154,10 @@ class Progress:
         return None if isinstance(got, str) else got.message.time
 
     async def _ask(self, call: str, name: str, form: type[T], request: object = None) -> T | str:
-        return await asked(self._js, call, name, form, request, seconds=self._seconds)
+        return await ask_jetstream(self._js, call, name, form, request, seconds=self._seconds)
 
 
-async def asked(
+async def ask_jetstream(
     js: Api, call: str, name: str, form: type[T], request: object = None, *, seconds: float = TIME
 ) -> T | str:
     """JetStream's answer to a call about what people call ``name``, or why there is none."""

@@ -125,25 +125,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not self.data:
-            raise _refused("data", self.data, "a folder")
+            raise _refusal("data", self.data, "a folder")
         if not 1 <= self.shards <= MAX_SHARDS:
-            raise _refused("shards", self.shards, f"between 1 and {MAX_SHARDS}")
+            raise _refusal("shards", self.shards, f"between 1 and {MAX_SHARDS}")
         if self.replicas not in {1, 3, 5}:
-            raise _refused("replicas", self.replicas, "1, 3 or 5")
+            raise _refusal("replicas", self.replicas, "1, 3 or 5")
         if not 1 <= self.workers <= MOST_WORKERS:
-            raise _refused("workers", self.workers, f"between 1 and {MOST_WORKERS}")
+            raise _refusal("workers", self.workers, f"between 1 and {MOST_WORKERS}")
         self._hold_limits()
         if self.sync != "always" and not (_INTERVAL.fullmatch(self.sync) and re.search("[1-9]", self.sync)):
-            raise _refused("sync", self.sync, "'always' or an interval such as 2m or 500ms")
+            raise _refusal("sync", self.sync, "'always' or an interval such as 2m or 500ms")
         if self.max_file_store and not self.storage_limit:
-            raise _refused("max_file_store", self.max_file_store, "a number of bytes, such as 90GB")
+            raise _refusal("max_file_store", self.max_file_store, "a number of bytes, such as 90GB")
         for name, value in {
             "checkpoints": self.checkpoints,
             "index_snapshots": self.index_snapshots,
             "verify_every": self.verify_every,
         }.items():
             if value != "0" and not _seconds(value):
-                raise _refused(name, value, "an interval such as 5m or 30s, or 0 for never")
+                raise _refusal(name, value, "an interval such as 5m or 30s, or 0 for never")
         _ = self.http_address, self.metrics_address
         if self.embedded_port is None:
             _ = self.nats_url
@@ -151,11 +151,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def _hold_limits(self) -> None:
         for name, least, most, unit in _RANGES:
             if not least <= getattr(self, name) <= most:
-                raise _refused(name, getattr(self, name), f"between {least} and {most}{unit}")
+                raise _refusal(name, getattr(self, name), f"between {least} and {most}{unit}")
         if self.log not in {"text", "json"}:
-            raise _refused("log", self.log, "'text' or 'json'")
+            raise _refusal("log", self.log, "'text' or 'json'")
         if not 0 < self.request_seconds <= LONGEST_REQUEST:
-            raise _refused("request_timeout", self.request_timeout, "an interval such as 60s or 10m, at most 24h")
+            raise _refusal("request_timeout", self.request_timeout, "an interval such as 60s or 10m, at most 24h")
 
     @property
     def data_folder(self) -> Path:
@@ -208,7 +208,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Where the HTTP API listens."""
         address = _address(self.http)
         if address is None:
-            raise _refused("http", self.http, "host:port, such as 127.0.0.1:8787")
+            raise _refusal("http", self.http, "host:port, such as 127.0.0.1:8787")
         return address
 
     @property
@@ -218,7 +218,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return None
         address = _address(self.metrics)
         if address is None:
-            raise _refused("metrics", self.metrics, "'on', 'off' or host:port, such as 127.0.0.1:9464")
+            raise _refusal("metrics", self.metrics, "'on', 'off' or host:port, such as 127.0.0.1:9464")
         return address
 
     @property
@@ -230,7 +230,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if not colon:
             return NATS_PORT
         if not _is_port(port):
-            raise _refused("nats", self.nats, "'embedded:PORT' with a port up to 65535, where 0 is any free one")
+            raise _refusal("nats", self.nats, "'embedded:PORT' with a port up to 65535, where 0 is any free one")
         return int(port)
 
     @property
@@ -238,10 +238,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Where clients reach NATS."""
         port = self.embedded_port
         if port == 0:
-            raise _refused("nats", self.nats, "an address; give the URL that 'clew up' printed")
+            raise _refusal("nats", self.nats, "an address; give the URL that 'clew up' printed")
         url = self.nats if port is None else f"nats://127.0.0.1:{port}"
         if not (servers := addresses(url)) or not all(_is_url(each) for each in servers):
-            raise _refused(
+            raise _refusal(
                 "nats",
                 self.nats,
                 "a URL such as nats://127.0.0.1:4222, several of one cluster with commas between them, 'embedded' or "
@@ -275,6 +275,6 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdecimal() and int(text) <= 65535
 
 
-def _refused(name: str, value: object, expected: str) -> Invalid:
+def _refusal(name: str, value: object, expected: str) -> Invalid:
     option, variable = "--" + name.replace("_", "-"), "CLEW_" + name.upper()
     return Invalid(f"{option} ({variable}) is {value!r}, and should be {expected}", code="invalid_setting", param=name)

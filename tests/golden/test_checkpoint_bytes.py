@@ -9,7 +9,7 @@ import pytest
 from clew_events.errors import Corrupt, Invalid
 from clew_projections.integrity.checkpoint import Checkpoint, ShardHeads, encode
 from clew_services.checkpoints.note import SigningKey, VerifierKey
-from clew_services.checkpoints.signed_checkpoint import Signed, read, verified
+from clew_services.checkpoints.signed_checkpoint import SignedNote, read, verify_note
 
 SECRET = "PRIVATE+KEY+clew+4189154e+AQABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 PUBLIC = "clew+4189154e+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4"
@@ -52,7 +52,7 @@ def test_the_same_key_signs_it_as_it_always_did() -> None:
 
 
 def test_what_was_signed_once_can_be_checked() -> None:
-    assert verified(note(), VerifierKey.parse(PUBLIC)) == Signed(CHECKPOINT, note()) == read(note())
+    assert verify_note(note(), VerifierKey.parse(PUBLIC)) == SignedNote(CHECKPOINT, note()) == read(note())
     assert read(note()).key_ids == ("4189154e",)
 
 
@@ -61,23 +61,23 @@ def test_no_byte_of_it_can_be_altered() -> None:
     for place in range(len(whole)):
         forged = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
         with pytest.raises(Corrupt):
-            verified(forged, key)
+            verify_note(forged, key)
 
 
 def test_another_key_is_told_from_a_wrong_signature() -> None:
     with pytest.raises(Corrupt, match="signed with key 4189154e, and not with") as refused:
-        verified(note(), SigningKey.new().verifier)
+        verify_note(note(), SigningKey.new().verifier)
     assert refused.value.code == "unknown_key"
     forged = note().replace(b'"n', b'"N', 1)
     with pytest.raises(Corrupt, match="altered after it was signed") as refused:
-        verified(forged, VerifierKey.parse(PUBLIC))
+        verify_note(forged, VerifierKey.parse(PUBLIC))
     assert refused.value.code == "altered_checkpoint"
 
 
 def test_a_checkpoint_of_a_newer_clew_is_told_so() -> None:
     key = SigningKey.parse(SECRET)
     with pytest.raises(Corrupt, match="format 2 is not 1") as refused:
-        verified(key.sign(LINE.replace(b'{"v":1', b'{"v":2')), key.verifier)
+        verify_note(key.sign(LINE.replace(b'{"v":1', b'{"v":2')), key.verifier)
     assert refused.value.code == "unknown_format"
 
 

@@ -12,7 +12,7 @@ from clew_events.events import (
     ThreadDeleted,
     ToolResourcesUpdated,
 )
-from clew_projections.apply import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.fold import FOLD
 from clew_projections.views import MessageView, absent, encode
 from support.commits import CREATED, THREAD, added, chain
@@ -36,7 +36,7 @@ def test_a_fold_that_makes_other_views_has_another_number() -> None:
     for each in HISTORY:
         view = advance(view, each)
         made.update(encode(view))
-        for message_id in touched(each.commit):
+        for message_id in message_ids(each.commit):
             messages[message_id] = advance_message(messages.get(message_id), message_id, each.commit)
             made.update(encode(messages[message_id]))
     assert VIEWS.get(FOLD) == made.hexdigest(), (

@@ -130,7 +130,7 @@ def test_the_tag_of_an_event_is_its_name_and_the_first_thing_written() -> None:
 def test_a_commit_names_its_predecessor_by_the_hash_of_the_stored_bytes() -> None:
     assert body_hash(golden("chain-1")) == FIRST_HASH
     assert body_hash(golden("chain-2")) == SECOND_HASH
-    chain = [codec.recorded(golden(f"chain-{n}"), Position(0, n)) for n in (1, 2, 3)]
+    chain = [codec.decode_recorded(golden(f"chain-{n}"), Position(0, n)) for n in (1, 2, 3)]
     assert [link.commit.prev for link in chain] == [None, chain[0].hash, chain[1].hash]
 
 

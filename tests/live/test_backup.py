@@ -23,7 +23,7 @@ from clew_services import compose
 from clew_services.backup import manifest, restore_backup, stream_snapshot, take_backup
 from clew_services.backup.backup_folder import Folder
 from clew_services.backup.manifest import Manifest
-from clew_services.backup.restore_backup import Restored, restore
+from clew_services.backup.restore_backup import RestoreResult, restore
 from clew_services.backup.take_backup import Progress, take
 from clew_services.cli import main
 from clew_services.compose import Clew
@@ -54,7 +54,9 @@ async def backed_up(url: str, out: Path, tell: take_backup.Tell = silent) -> Man
         return await take(connection, Folder(out), "0", tell)
 
 
-async def brought_back(url: str, out: Path, replicas: int | None = None, tell: take_backup.Tell = silent) -> Restored:
+async def brought_back(
+    url: str, out: Path, replicas: int | None = None, tell: take_backup.Tell = silent
+) -> RestoreResult:
     async with connecting(url) as connection:
         return await restore(connection, Folder(out), replicas, tell)
 
@@ -130,7 +132,7 @@ async def test_a_backup_under_load_brings_back_exactly_what_was_there(
     assert sum(each.last_seq for each in whole.streams if each.stream in whole.events()) >= before
 
     restored = await brought_back(empty.url, tmp_path / "backup")
-    async with compose.connected(empty.url, name="restored") as again:
+    async with compose.connect(empty.url, name="restored") as again:
         for each in whole.streams[1:]:  # the record of generations goes on: buckets are made again
             ours, theirs = await contents(clew, each.stream), await contents(again, each.stream)
             assert theirs == ours[: len(theirs)], each.stream
@@ -175,7 +177,7 @@ async def test_a_cursor_of_the_feed_and_a_command_id_mean_after_a_restore_what_t
     await writer.create("thread_b")
     await backed_up(deployment.url, tmp_path / "backup")
     await brought_back(empty.url, tmp_path / "backup")
-    async with compose.connected(empty.url, name="restored") as again:
+    async with compose.connect(empty.url, name="restored") as again:
         rest = await again.reader.feed("default", GetFeed(after=first.next))
         assert [each.commit.thread for each in rest.data if each.commit is not None] == ["thread_b"]
         repeated = await Writer(again.handler).create("thread_a", id="once")
@@ -190,7 +192,7 @@ async def test_a_restored_backup_can_be_backed_up_and_restored_again(
     async with EmbeddedServer(tmp_path / "third", sync=FAST) as third:
         restored = await brought_back(third.url, tmp_path / "second")
         assert restored.commits == 6
-        async with compose.connected(third.url, name="third") as clew:
+        async with compose.connect(third.url, name="third") as clew:
             assert clew.deployment.shards == second.shards == 2
 
 
@@ -356,7 +358,7 @@ async def test_damage_that_a_server_did_not_notice_comes_to_light_when_it_is_res
     kept: Path, empty: EmbeddedServer, tmp_path: Path
 ) -> None:
     async with deployed(tmp_path / "data") as server:
-        async with compose.connected(server.url, name="writer") as clew:
+        async with compose.connect(server.url, name="writer") as clew:
             await asyncio.gather(*(Writer(clew.handler).create() for _ in range(50)))
         await server.stop()
         for block in (tmp_path / "data/nats").rglob("CLEW_EVT_00/msgs/*.blk"):
@@ -429,11 +431,11 @@ def test_a_backup_is_restored_into_a_data_folder_by_command(tmp_path: Path) -> N
         return CliRunner().invoke(main, words)
 
     async def begin() -> None:
-        async with deployed(tmp_path / "data") as server, compose.connected(server.url, name="writer") as clew:
+        async with deployed(tmp_path / "data") as server, compose.connect(server.url, name="writer") as clew:
             await Writer(clew.handler).create("thread_kept", metadata={"user": "ada"})
 
     async def look() -> dict[str, str] | None:
-        async with EmbeddedServer(tmp_path / "new") as server, compose.connected(server.url, name="reader") as clew:
+        async with EmbeddedServer(tmp_path / "new") as server, compose.connect(server.url, name="reader") as clew:
             return (await clew.reader.thread("default", GetThread(thread_id="thread_kept"))).thread.metadata
 
     asyncio.run(begin())

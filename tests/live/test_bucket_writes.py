@@ -9,8 +9,8 @@ import pytest
 from clew_events.errors import Corrupt, Unavailable
 from clew_projections.kv.bucket import BYTES_AT_ONCE, WRITES_AT_ONCE, LostRace, Write
 from clew_projections.nats.request_mux import Timeout
-from clew_projections.nats.stream_messages import Outgoing
-from clew_services.compose import Clew, connected
+from clew_projections.nats.stream_messages import OutgoingMessage
+from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from support.proxy import between
 
@@ -75,7 +75,7 @@ async def test_a_bucket_that_is_gone_says_what_to_do(clew: Clew) -> None:
 
 
 async def test_an_answer_that_is_lost_leaves_all_of_them_unknown(deployment: EmbeddedServer) -> None:
-    async with between(deployment.url) as wire, connected(wire.url, name="cut") as clew:
+    async with between(deployment.url) as wire, connect(wire.url, name="cut") as clew:
         wire.lose("answer", b"$KV.clew_threads_v1.default.last")
         with pytest.raises(Unavailable) as raised:
             await clew.threads.put_all([Write("default.first", b"1", 0), Write("default.last", b"2", 0)])
@@ -89,9 +89,9 @@ async def test_one_silent_subject_among_many_is_a_timeout_that_names_it_and_leav
         heard.set()
 
     await clew.nc.subscribe("nobody.answers", cb=silent)
-    taken = Outgoing(clew.threads.subject("default.a"), b"1", {})
+    taken = OutgoingMessage(clew.threads.subject("default.a"), b"1", {})
     with pytest.raises(Timeout, match=r"no answer on nobody\.answers"):
-        await clew.js.publish_each([taken, Outgoing("nobody.answers", b"", {})], 0.3)
+        await clew.js.publish_each([taken, OutgoingMessage("nobody.answers", b"", {})], 0.3)
     assert heard.is_set()
     assert (await clew.js.publish(taken.subject, b"2")).error is None
     assert clew.js._exchange._waiting == {}

@@ -17,20 +17,20 @@ from clew_events.errors import Corrupt, NotFound
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream, shard_of
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import Checkpoint, encode
-from clew_projections.integrity.heads_file import Kept
+from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.integrity.inclusion import Head
-from clew_projections.nats.stream_messages import Refused
+from clew_projections.nats.stream_messages import ApiRefusal
 from clew_services.api_keys import Holder, Keys
 from clew_services.api_keys.holders import digest
 from clew_services.checkpoints.checkpoint_service import serve_checkpoints
 from clew_services.checkpoints.comparison import Comparison
-from clew_services.checkpoints.key_file import made
+from clew_services.checkpoints.key_file import create_key
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
-from clew_services.checkpoints.signed_checkpoint import KeptProof, Signed, read_proof, verified
+from clew_services.checkpoints.signed_checkpoint import KeptProof, SignedNote, read_proof, verify_note
 from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, heads_beside
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.settings import Settings
 from support.asgi import IN, call
@@ -45,19 +45,19 @@ KEY = SigningKey(bytes(range(32)))
 
 
 @asynccontextmanager
-async def maker(clew: Clew, kept: Kept | None = None) -> AsyncIterator[Maker]:
-    heads = Heads(clew.js, clew.deployment.shards, kept or Kept())
+async def maker(clew: Clew, kept: HeadsFile | None = None) -> AsyncIterator[Maker]:
+    heads = Heads(clew.js, clew.deployment.shards, kept or HeadsFile())
     try:
         yield Maker(clew.js, clew.ledger, heads, KEY)
     finally:
         await heads.close()
 
 
-async def signed(clew: Clew) -> Signed:
+async def signed(clew: Clew) -> SignedNote:
     async with maker(clew) as anew:
         found = await anew.make()
     assert found is not None
-    return verified(found.note, KEY.verifier)
+    return verify_note(found.note, KEY.verifier)
 
 
 async def heads_of(clew: Clew, checkpoint: Checkpoint) -> list[tuple[Head, ...]]:
@@ -65,7 +65,7 @@ async def heads_of(clew: Clew, checkpoint: Checkpoint) -> list[tuple[Head, ...]]
         return [await heads.agreeing(shard, checkpoint) for shard in range(heads.shards)]
 
 
-async def against(clew: Clew, kept: Signed, heads: list[tuple[Head, ...]] | None = None) -> list[Finding]:
+async def against(clew: Clew, kept: SignedNote, heads: list[tuple[Head, ...]] | None = None) -> list[Finding]:
     verifier = clew.verifier()
     comparison = Comparison(clew.js, clew.ledger, verifier, clew.deployment.shards)
     found = await comparison.compare(kept, heads, await verifier.extents(), progress=lambda _: None)
@@ -128,9 +128,9 @@ async def test_what_no_chain_shows_is_found_by_a_checkpoint_and_named_by_its_hea
 
 async def test_a_rewritten_store_whose_sequences_are_whole_again_is_found(tmp_path: Path) -> None:
     # The thoroughest forgery: another deployment with the same streams, every chain and every sequence as it should be.
-    notes: list[Signed] = []
+    notes: list[SignedNote] = []
     copies: list[tuple[int, str, bytes]] = []
-    async with deployed(tmp_path / "true") as server, connected(server.url, name="test") as clew:
+    async with deployed(tmp_path / "true") as server, connect(server.url, name="test") as clew:
         await five_commits(clew, VICTIM)
         await five_commits(clew, OTHER)
         notes.append(await signed(clew))
@@ -140,7 +140,7 @@ async def test_a_rewritten_store_whose_sequences_are_whole_again_is_found(tmp_pa
             history = await stored(clew, address)
             new = forged if address == VICTIM else [each.body for each in history]
             copies += [(each.seq, each.subject, body) for each, body in zip(history, new, strict=True)]
-    async with deployed(tmp_path / "forged") as server, connected(server.url, name="test") as clew:
+    async with deployed(tmp_path / "forged") as server, connect(server.url, name="test") as clew:
         for _, subject, body in sorted(copies):
             assert (await clew.js.publish(subject, body)).error is None
         assert (await clew.verifier().all()).findings == ()
@@ -154,7 +154,7 @@ async def test_a_log_that_ends_before_the_checkpoint_was_cut_off_or_is_an_older_
     await five_commits(clew, VICTIM)
     await five_commits(clew, OTHER)
     kept = await signed(clew)
-    async with deployed(tmp_path / "elsewhere") as server, connected(server.url, name="test") as restored:
+    async with deployed(tmp_path / "elsewhere") as server, connect(server.url, name="test") as restored:
         await restored.js.publish("clew.checkpoint.1", kept.note)
         codes = [each.code for each in await against(restored, kept)]
         assert codes.count("log_cut_off") == sum(1 for each in kept.checkpoint.shards if each.seq)
@@ -166,7 +166,7 @@ async def test_a_log_that_ends_before_the_checkpoint_was_cut_off_or_is_an_older_
 async def test_a_flipped_byte_that_took_the_end_of_the_log_with_it_is_found(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with deployed(data, sync="always") as server:
-        async with connected(server.url, name="test") as clew:
+        async with connect(server.url, name="test") as clew:
             await five_commits(clew, VICTIM)
             kept = await signed(clew)
             heads = await heads_of(clew, kept.checkpoint)
@@ -175,7 +175,7 @@ async def test_a_flipped_byte_that_took_the_end_of_the_log_with_it_is_found(tmp_
         await server.wait()
         flip(data, history[2])
         await server.start()
-        async with connected(server.url, name="test") as clew:
+        async with connect(server.url, name="test") as clew:
             found = {each.code: each for each in await against(clew, kept, heads)}
     assert {"log_cut_off", "history_changed", "shortened"} <= set(found)
     assert "it had 5 commits, and has 2 of them" in found["shortened"].what
@@ -212,7 +212,7 @@ async def test_checkpoints_are_chained_numbered_and_made_only_when_something_cha
 
 
 async def test_one_that_remembers_says_what_one_that_starts_anew_says(clew: Clew, tmp_path: Path) -> None:
-    kept = Kept(tmp_path / "heads.sqlite")
+    kept = HeadsFile(tmp_path / "heads.sqlite")
     async with maker(clew, kept) as steady:
         for number in range(4):
             await five_commits(clew, Address("default", f"thread_{number}"))
@@ -220,7 +220,7 @@ async def test_one_that_remembers_says_what_one_that_starts_anew_says(clew: Clew
             assert made_here is not None
             async with maker(clew) as anew:  # holds its own reading against that checkpoint
                 assert await anew.make() is None
-    async with maker(clew, Kept(tmp_path / "heads.sqlite")) as again:
+    async with maker(clew, HeadsFile(tmp_path / "heads.sqlite")) as again:
         await five_commits(clew, OTHER)
         assert await again.make() is not None
 
@@ -254,7 +254,7 @@ async def test_checkpoints_cannot_be_deleted_or_purged(clew: Clew) -> None:
     await five_commits(clew, VICTIM)
     await signed(clew)
     for what, request in (("PURGE", {}), ("MSG.DELETE", {"seq": 1})):
-        with pytest.raises(Refused):
+        with pytest.raises(ApiRefusal):
             await clew.js.api(f"STREAM.{what}.{CHECKPOINT_STREAM}", request)
 
 
@@ -269,9 +269,9 @@ async def test_a_deployments_own_checkpoints_are_held_against_the_one_that_was_k
         (elsewhere, "other_deployment"),
         (rewritten, "checkpoint_changed"),
     ):
-        found = await against(clew, Signed(checkpoint, KEY.sign(encode(checkpoint))))
+        found = await against(clew, SignedNote(checkpoint, KEY.sign(encode(checkpoint))))
         assert [each.code for each in found] == [code]
-    async with deployed(tmp_path / "elsewhere", shards=1) as server, connected(server.url, name="test") as other:
+    async with deployed(tmp_path / "elsewhere", shards=1) as server, connect(server.url, name="test") as other:
         found = await against(other, kept)
         assert "they were removed" in found[0].what
 
@@ -343,7 +343,7 @@ async def test_junk_on_a_threads_subject_is_counted_and_changes_no_head(clew: Cl
 async def test_a_process_signs_at_the_interval_and_another_takes_over(
     deployment: EmbeddedServer, clew: Clew, tmp_path: Path
 ) -> None:
-    made(tmp_path / "signing-key")
+    create_key(tmp_path / "signing-key")
     settings = Settings(data=str(tmp_path), checkpoints="50ms", nats=deployment.url)
 
     async def number() -> int:
@@ -353,7 +353,7 @@ async def test_a_process_signs_at_the_interval_and_another_takes_over(
     async def serving(other: Clew, stop: asyncio.Event) -> asyncio.Task[None]:
         return asyncio.create_task(serve_checkpoints(other, settings, stop))
 
-    async with connected(deployment.url, name="one") as one, connected(deployment.url, name="two") as two:
+    async with connect(deployment.url, name="one") as one, connect(deployment.url, name="two") as two:
         stops = asyncio.Event(), asyncio.Event()
         tasks = [await serving(one, stops[0]), await serving(two, stops[1])]
         await five_commits(clew, VICTIM)

@@ -14,8 +14,8 @@ from clew_events.client.sync import connect as connect_blocking
 from clew_events.errors import Invalid, NotFound
 from clew_events.subjects import CHECKPOINT_STREAM, Address, checkpoint_subject
 from clew_projections.integrity.checkpoint import encode
-from clew_projections.integrity.heads_file import Kept
-from clew_services.checkpoints.chain import walk
+from clew_projections.integrity.heads_file import HeadsFile
+from clew_services.checkpoints.chain import walk_chain
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
@@ -37,7 +37,7 @@ def url(clew: Clew) -> str:
 
 
 async def signed(clew: Clew, key: SigningKey = KEY) -> None:
-    heads = Heads(clew.js, clew.deployment.shards, Kept())
+    heads = Heads(clew.js, clew.deployment.shards, HeadsFile())
     try:
         assert await Maker(clew.js, clew.ledger, heads, key).make() is not None
     finally:
@@ -145,9 +145,9 @@ async def test_every_checkpoint_is_held_against_the_one_before_it_and_the_key(
     numbers = [1, 2, 3] if len(forge(notes)) == 3 else [read(note).checkpoint.number for note in forge(notes)]
     for number, note in zip(numbers, forge(notes), strict=True):
         assert (await clew.js.publish(checkpoint_subject(number), note)).error is None
-    walked = await walk(clew.js, {KEY.verifier.id: KEY.verifier})
+    walked = await walk_chain(clew.js, {KEY.verifier.id: KEY.verifier})
     assert [(each.seq, each.code) for each in walked.findings] == found
-    assert [(each.seq, each.code) for each in (await walk(clew.js, {})).findings] == blind
+    assert [(each.seq, each.code) for each in (await walk_chain(clew.js, {})).findings] == blind
     assert walked.checkpoints == len(numbers)
 
 
@@ -157,6 +157,8 @@ async def test_checkpoints_are_signed_with_any_of_the_keys_that_were_in_use(clew
         await five_commits(clew, address)
         await signed(clew, key)
     both = {key.verifier.id: key.verifier for key in (KEY, other)}
-    walked = await walk(clew.js, both)
+    walked = await walk_chain(clew.js, both)
     assert (walked.findings, set(walked.key_ids)) == ((), set(both))
-    assert [each.code for each in (await walk(clew.js, {KEY.verifier.id: KEY.verifier})).findings] == ["unknown_key"]
+    assert [each.code for each in (await walk_chain(clew.js, {KEY.verifier.id: KEY.verifier})).findings] == [
+        "unknown_key"
+    ]

@@ -65,7 +65,7 @@ async def test_no_answer_is_older_than_what_was_acknowledged_though_a_replica_la
                 kept = wires.kept
                 await life.go_on(writer, 20)
                 await checkpointed(writer)
-                new = await stack.enter_async_context(compose.connected(cluster.url(LAGS), name="knows nothing"))
+                new = await stack.enter_async_context(compose.connect(cluster.url(LAGS), name="knows nothing"))
                 for each in (*clews, new):
                     assert await life.wrong_answers(each) == []
                 assert await life.wrong_repeats(new) == []

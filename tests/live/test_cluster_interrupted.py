@@ -19,7 +19,7 @@ from clew_events.subjects import event_stream
 from clew_projections.nats.request_mux import Disconnected
 from clew_services import compose
 from clew_services.api_keys import Keys, follower
-from clew_services.api_keys.follower import following
+from clew_services.api_keys.follower import follow_keys
 from clew_services.compose import Clew
 from clew_services.rebuild.bucket_rebuild import Progress, Rebuild
 from support.behind import carried_out
@@ -42,7 +42,7 @@ async def through_a_wire(cluster: Cluster, number: int) -> AsyncIterator[tuple[C
     """A process whose connection to one of the servers can be cut. It takes another one then."""
     async with between(f"nats://{cluster.nodes[number].client}") as wire:
         url = wire.url.replace("//", f"//clew:{PASSWORD}@")
-        async with compose.connected(url, name="through a wire") as clew:
+        async with compose.connect(url, name="through a wire") as clew:
             yield clew, wire
 
 
@@ -178,7 +178,7 @@ async def test_a_revoked_key_is_refused_everywhere_right_after_its_leader_change
     async with AsyncExitStack() as stack:
         known = [Keys() for _ in clews]
         for clew, keys in zip(clews, known, strict=True):
-            every = following(clew.nc, clew.keys, keys, clew.connection.reconnected, anew=NEVER, note=NEVER)
+            every = follow_keys(clew.nc, clew.keys, keys, clew.connection.reconnected, anew=NEVER, note=NEVER)
             await stack.enter_async_context(every)
         for n in range(5):
             key, issued = await answered(partial(auditor.keys.create, "default", f"leaked-{n}", ["read"]))

@@ -20,7 +20,7 @@ from clew_events.subjects import Address, shard_of
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.key_names import checkpoint_key, message_key, thread_key
 from clew_projections.views import encode
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from support.deployments import deployed
 from support.forging import bodies, delete, five_commits, flip, stored
 from support.waiting import eventually
@@ -52,7 +52,7 @@ async def drift(clew: Clew) -> dict[str, str]:
 async def test_one_byte_flipped_on_the_disk_does_not_go_unnoticed(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with deployed(data, sync="always") as server:
-        async with connected(server.url, name="test") as clew:
+        async with connect(server.url, name="test") as clew:
             await five_commits(clew, VICTIM)
             await project(clew)
             written = (await bodies(clew, VICTIM))[2]
@@ -60,7 +60,7 @@ async def test_one_byte_flipped_on_the_disk_does_not_go_unnoticed(tmp_path: Path
         await server.wait()
         flip(data, written, written.index(b'"actor":"billing"') + 10)
         await server.start()
-        async with connected(server.url, name="test") as clew:
+        async with connect(server.url, name="test") as clew:
             # The server checks its blocks as it starts, and drops the commit with all that stood behind it. What is
             # left is a history without an end, and the bucket knows that there was more.
             assert len(await bodies(clew, VICTIM)) == 2
@@ -85,7 +85,7 @@ async def test_a_thread_whose_last_commits_are_gone_takes_no_more_until_somebody
     assert value is not None
     await clew.threads.delete(thread_key(VICTIM), value.revision)
     assert (await clew.handler.handle("default", update)).n == 4
-    async with connected(clew.nc.connected_url.geturl(), name="another") as other:
+    async with connect(clew.nc.connected_url.geturl(), name="another") as other:
         found = await other.reader.thread("default", GetThread(thread_id=VICTIM.thread))
     assert found.n == 4
     # The thread is whole as far as it goes; that something is gone from the shard is told for ever.
@@ -147,7 +147,7 @@ async def test_a_message_view_that_a_crash_took_with_the_checkpoint_is_about_to_
     await _lose(clew, clew.messages, message_key(VICTIM, 1))
     await _lose(clew, clew.messages, checkpoint_key(shard))
 
-    async with connected(clew.nc.connected_url.geturl(), name="after the crash") as other:
+    async with connect(clew.nc.connected_url.geturl(), name="after the crash") as other:
         assert await drift(other) == {}
         await project(other)
         assert (await other.messages.get(message_key(VICTIM, 1))) is not None

@@ -15,7 +15,7 @@ import pytest
 
 from clew_events.client import connect
 from clew_events.subjects import Address
-from clew_services.compose import connected
+from clew_services.compose import connect as connected
 from support.forging import bodies, rechained, rewrite
 from support.up import ROOT, Up, clew, environment, running_up
 

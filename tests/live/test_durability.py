@@ -19,7 +19,7 @@ from clew_events.objects import Message
 from clew_events.queries import GetThread, ListMessages
 from clew_events.replies import Found
 from clew_events.requests import MetadataPatch, NewMessage
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.threads.result import Outcome
 from support.lanes import InLanes
@@ -30,20 +30,20 @@ from support.writers import Writer, handler, message_id, thread_id
 ROOT = Path(__file__).parents[2]
 PROJECTOR = """
 import asyncio, sys
-from clew_projections.projector.batch import Projecting
-from clew_services.compose import connected
+from clew_projections.projector.batch import BatchProjection
+from clew_services.compose import connect
 
-apply, left = Projecting.apply, 150
+apply, left = BatchProjection.apply, 150
 
 async def as_far_as_it_gets(*of):
     global left
     left -= 1
     await (apply(*of) if left > 0 else asyncio.Event().wait())
 
-Projecting.apply = as_far_as_it_gets
+BatchProjection.apply = as_far_as_it_gets
 
 async def main():
-    async with connected(sys.argv[1], name="to be killed") as clew:
+    async with connect(sys.argv[1], name="to be killed") as clew:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         await clew.project(asyncio.Event())
@@ -97,7 +97,7 @@ async def test_what_was_acknowledged_outlives_a_server_that_is_killed_under_load
     durable_deployment: EmbeddedServer,
 ) -> None:
     server = durable_deployment
-    async with connected(server.url, name="one") as one, connected(server.url, name="two") as two:
+    async with connect(server.url, name="one") as one, connect(server.url, name="two") as two:
         await impatient(one)
         threads = [thread_id(await Writer(one.handler).create(messages=())) for _ in range(80)]
         load = Load([one, two], threads)
@@ -139,7 +139,7 @@ async def test_views_that_a_server_lost_are_written_again_by_projectors_that_liv
     server, saved = durable_deployment, tmp_path / "saved"
     (store,) = {folder.parent for folder in server.data.glob("nats/**/streams/KV_clew_threads_v1")}
     buckets = [folder for folder in store.iterdir() if folder.name.startswith("KV_")]
-    async with connected(server.url, name="one") as one, connected(server.url, name="two") as two:
+    async with connect(server.url, name="one") as one, connect(server.url, name="two") as two:
         await impatient(one)
         writer = Writer(handler(one))
         threads = [thread_id(await writer.create(metadata={"n": str(n)})) for n in range(12)]
@@ -189,7 +189,7 @@ async def listed(clew: Clew, thread: str) -> tuple[Message, ...] | None:
 
 async def test_answers_are_right_the_moment_a_killed_server_is_back(durable_deployment: EmbeddedServer) -> None:
     server = durable_deployment
-    async with connected(server.url, name="writer") as clew, connected(server.url, name="reader") as reader:
+    async with connect(server.url, name="writer") as clew, connect(server.url, name="reader") as reader:
         writer = Writer(handler(clew))
         threads = [thread_id(await writer.create()) for _ in range(20)]
         last: dict[str, int] = {}

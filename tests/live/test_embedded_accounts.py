@@ -20,7 +20,7 @@ from clew_events.commands import CreateThread
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.kv.key_names import THREADS
 from clew_projections.nats.request_mux import NotPermitted
-from clew_projections.nats.stream_messages import Outgoing
+from clew_projections.nats.stream_messages import OutgoingMessage
 from clew_services import compose
 from clew_services.api_keys.key_bucket import KEYS
 from clew_services.embedded.server import EmbeddedServer
@@ -64,7 +64,7 @@ async def service(server: EmbeddedServer) -> AsyncIterator[compose.Clew]:
     done = asyncio.Event()
 
     async def run() -> None:
-        async with compose.connected(server.url, name="clew") as composed, served(composed) as stop:
+        async with compose.connect(server.url, name="clew") as composed, served(composed) as stop:
             projecting = asyncio.create_task(composed.project(stop))
             ready.set_result(composed)
             await done.wait()
@@ -275,7 +275,9 @@ async def test_what_takes_the_password_says_so_at_once(server: EmbeddedServer, s
         with pytest.raises(NotPermitted, match=r"may not publish to \$JS\.API\.STREAM\.INFO\.CLEW_EVT_00$"):
             await made.js.api("STREAM.INFO.CLEW_EVT_00")
         with pytest.raises(NotPermitted, match=r"may not publish to clew\.evt\.00\.acme\.thread_a$") as refusal:
-            await made.js.publish_each([Outgoing(f"clew.evt.00.acme.thread_{each}", b"{}", {}) for each in "abc"])
+            await made.js.publish_each(
+                [OutgoingMessage(f"clew.evt.00.acme.thread_{each}", b"{}", {}) for each in "abc"]
+            )
         assert not refusal.value.outcome_unknown
 
 
@@ -302,7 +304,7 @@ async def test_what_was_done_here_broke_nothing(
     server: EmbeddedServer, service: compose.Clew, operator: compose.Connection
 ) -> None:
     await settled(operator)
-    async with compose.connected(server.url, name="auditor") as composed:
+    async with compose.connect(server.url, name="auditor") as composed:
         found = [folded.finding async for _, folded in audit(composed).verify()]
     assert found
     assert not any(found)

@@ -16,7 +16,7 @@ from clew_events.requests import FilesForCode, MetadataPatch, NewMessage, ToolRe
 from clew_events.subjects import Address
 from clew_services.api_keys import Holder, Keys
 from clew_services.api_keys.holders import digest
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from support.api import ACME, served
 from support.browser import PATIENCE, chromium, needs_chromium, page_at
 from support.commits import CREATED, added, commit, store
@@ -64,7 +64,7 @@ async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand
     folder = tmp_path_factory.mktemp("explorer")
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(deployed(folder / "data"))
-        composed = await stack.enter_async_context(connected(server.url, name="explorer"))
+        composed = await stack.enter_async_context(connect(server.url, name="explorer"))
         fed = stack.enter_context(fed_by_hand(composed, folder))
         url = await stack.enter_async_context(served(composed, keys=keys))
         browser = await stack.enter_async_context(chromium())

@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from clew_events.subjects import Address
-from clew_projections.integrity.heads_file import Kept
+from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.kv.key_names import thread_key
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.maker import Maker
@@ -50,7 +50,7 @@ async def opened(clew: Clew, browser: Browser, address: Address) -> AsyncIterato
 
 
 async def sign(clew: Clew) -> None:
-    heads = Heads(clew.js, clew.deployment.shards, Kept())
+    heads = Heads(clew.js, clew.deployment.shards, HeadsFile())
     try:
         await Maker(clew.js, clew.ledger, heads, KEY).make()
     finally:

@@ -16,7 +16,7 @@ from clew_events.queries import GetFeed
 from clew_events.replies import Feed, FeedEntry
 from clew_events.subjects import Address, event_stream
 from clew_projections.feed import merge
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from support.commits import CREATED, THREAD, commit, store
 from support.deployments import deployed
 from support.truth import log_of
@@ -186,7 +186,7 @@ async def test_a_cursor_of_another_tenant_order_or_deployment_is_refused(clew: C
     flipped = cursor[:-3] + ("A" if cursor[-3] != "A" else "B") + cursor[-2:]
     with pytest.raises(Invalid, match="'after'"):
         await page(clew, after=flipped)
-    async with deployed(tmp_path / "other") as server, connected(server.url, name="other") as other:
+    async with deployed(tmp_path / "other") as server, connect(server.url, name="other") as other:
         with pytest.raises(Invalid, match="another deployment") as refused:
             await page(other, after=cursor)  # there is nothing there yet
         assert refused.value.code == "cursor_of_another_log"
@@ -194,7 +194,7 @@ async def test_a_cursor_of_another_tenant_order_or_deployment_is_refused(clew: C
             await Writer(handler(other), "acme").create()
         with pytest.raises(Invalid, match="another deployment"):
             await page(other, after=cursor)
-    async with deployed(tmp_path / "wider", shards=3) as server, connected(server.url, name="wider") as wider:
+    async with deployed(tmp_path / "wider", shards=3) as server, connect(server.url, name="wider") as wider:
         with pytest.raises(Invalid, match="2 shards"):
             await page(wider, after=cursor)
 

@@ -14,7 +14,8 @@ from clew_events.client import Clew as Client
 from clew_events.client import connect, feed_methods, sync
 from clew_events.errors import Invalid
 from clew_events.replies import FeedEntry
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew
+from clew_services.compose import connect as connected
 from clew_services.nats_api import serve_queries
 from support.deployments import deployed
 from support.nats_services import served

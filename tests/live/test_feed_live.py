@@ -15,7 +15,7 @@ import pytest
 
 from clew_events.errors import Unavailable
 from clew_projections.feed import live_end as listening
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from clew_services.http import http_server
 from clew_services.http.routes import event_feed
 from support.api import ACME, GLOBEX, served
@@ -93,7 +93,7 @@ async def test_what_comes_after_any_id_is_exactly_the_next(clew: Clew) -> None:
 
 
 async def test_readers_are_whole_through_kills_of_the_server_and_restarts_of_the_api(tmp_path: Path) -> None:
-    async with deployed(tmp_path / "data") as server, connected(server.url, name="writer") as clew:
+    async with deployed(tmp_path / "data") as server, connect(server.url, name="writer") as clew:
         here: list[str] = []
         stop = asyncio.Event()
         readers = [
@@ -103,7 +103,7 @@ async def test_readers_are_whole_through_kills_of_the_server_and_restarts_of_the
         ]
 
         async def api(stack: AsyncExitStack) -> None:
-            other = await stack.enter_async_context(connected(server.url, name="api"))
+            other = await stack.enter_async_context(connect(server.url, name="api"))
             here.append(await stack.enter_async_context(served(other)))
 
         async def writing(tenant: str) -> None:

@@ -19,7 +19,7 @@ from signal import SIGKILL
 import pytest
 
 from clew_events import client
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from support.feed_reading import Bare, Pager, Reader, Restless, Service, Shell, Taking, reading
 from support.freezing import freeze, go_on
 from support.lasting import SECONDS
@@ -203,7 +203,7 @@ async def test_whatever_happens_every_reader_gets_what_the_log_has_once(tmp_path
                 both.create_task(writers.write("other", 2))
                 await trouble.make()
                 writers.stop.set()
-            async with connected(up.nats_url, name="soak") as found:
+            async with connect(up.nats_url, name="soak") as found:
                 wanted = await places_of(found, "default")
                 print(f"seed {SEED}: {len(wanted)} commits, {dict(trouble.happened)}")
                 for reader in (*streams, pager, service):

@@ -18,13 +18,13 @@ from click.testing import CliRunner, Result
 from msgspec import Struct
 
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream, shard_of
-from clew_projections.integrity.heads_file import Kept
+from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.kv.key_names import thread_key
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
 from clew_services.cli import main
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from support.deployments import FAST, deployed
 from support.forging import bodies, delete, five_commits, held, publish, purge, put_back, rechained, rewrite, stored
@@ -50,7 +50,7 @@ BYSTANDER = _in_shard(1 - SHARD, "bystander")
 
 
 async def sign(clew: Clew, key: SigningKey = KEY) -> None:
-    heads = Heads(clew.js, clew.deployment.shards, Kept())
+    heads = Heads(clew.js, clew.deployment.shards, HeadsFile())
     try:
         assert await Maker(clew.js, clew.ledger, heads, key).make() is not None
     finally:
@@ -72,7 +72,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def _lived(folder: Path) -> None:
-    async with deployed(folder / "data") as server, connected(server.url, name="test") as clew:
+    async with deployed(folder / "data") as server, connect(server.url, name="test") as clew:
         for address in (VICTIM, NEIGHBOUR, BYSTANDER):
             await five_commits(clew, address)
         await sign(clew)
@@ -101,7 +101,7 @@ async def copied(whole: Path, folder: Path) -> AsyncIterator[Clew]:
     """The deployment on a server of its own, which nobody else uses."""
     shutil.copytree(whole, folder, dirs_exist_ok=True)
     server = EmbeddedServer(folder / "data", port=free_port(), sync=FAST)
-    async with server, connected(server.url, name="forger") as clew:
+    async with server, connect(server.url, name="forger") as clew:
         yield clew
 
 

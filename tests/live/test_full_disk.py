@@ -17,11 +17,11 @@ import pytest
 from nats.js.api import StreamConfig
 
 from clew_events.errors import Unavailable
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.host import CannotStart
 from clew_services.http.health import Readiness
-from clew_services.metrics.counter_files import PROCESS, VARIABLE, emptied
+from clew_services.metrics.counter_files import PROCESS, VARIABLE, reset_folder
 from support.deployments import connected_client, deployed
 from support.small_disk import SmallDisk, mounted
 from support.up import SOURCES, Up, running_up
@@ -32,8 +32,8 @@ T = TypeVar("T")
 
 COUNTING = """
 import sys
-from clew_services.metrics.counter_files import named
-kept = named()
+from clew_services.metrics.counter_files import name_process_files
+kept = name_process_files()
 from clew_services.metrics.instruments import Instruments
 seen = Instruments()
 for line in sys.stdin:
@@ -61,7 +61,7 @@ async def server(disk: SmallDisk) -> AsyncIterator[EmbeddedServer]:
 @pytest.fixture
 async def clew(server: EmbeddedServer) -> AsyncIterator[Clew]:
     """Everything that is composed on a connection to it."""
-    async with connected(server.url, name="test") as composed:
+    async with connect(server.url, name="test") as composed:
         yield composed
 
 
@@ -161,7 +161,7 @@ def counted(folder: Path) -> float:
 
 
 def test_a_process_counts_on_where_its_metrics_find_no_room(disk: SmallDisk) -> None:
-    environment = emptied(disk.path)
+    environment = reset_folder(disk.path)
     folder = Path(environment[VARIABLE])
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", COUNTING],

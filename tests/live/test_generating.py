@@ -9,7 +9,7 @@ from bench.generating import Plan, generate, generated
 from bench.generating.planning import lengths
 
 from clew_events.subjects import address_of, event_stream
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from support.auditing import Audit
 from support.truth import log_of, raw
 
@@ -17,7 +17,7 @@ SMALL = Plan(commits=3_000, threads=250, seed=7)
 
 
 async def test_a_generated_log_has_what_was_planned_and_every_chain_in_it_is_whole(tmp_path: Path) -> None:
-    async with generated(tmp_path / "data", SMALL, shards=2) as (server, made), connected(server.url, name="t") as clew:
+    async with generated(tmp_path / "data", SMALL, shards=2) as (server, made), connect(server.url, name="t") as clew:
         threads = await log_of(clew)  # holds numbers, chains and times
         assert sum(len(commits) for commits in threads.values()) == made.commits == SMALL.commits
         assert len(threads) == made.threads == SMALL.threads
@@ -38,7 +38,7 @@ async def test_the_same_plan_gives_the_same_bytes_at_the_same_places_and_another
 ) -> None:
     await generate(clew.js, 2, SMALL)
     here = [(seq, message.subject, message.data) for seq, message in await raw(clew, event_stream(0))]
-    async with generated(tmp_path / "again", SMALL, shards=2) as (server, _), connected(server.url, name="t") as other:
+    async with generated(tmp_path / "again", SMALL, shards=2) as (server, _), connect(server.url, name="t") as other:
         there = [(seq, message.subject, message.data) for seq, message in await raw(other, event_stream(0))]
         assert here == there
         await generate(other.js, 2, Plan(commits=300, threads=30, seed=8))  # beside the first

@@ -19,15 +19,15 @@ from clew_events.requests import NewMessage
 from clew_events.subjects import Address
 from clew_projections import apply
 from clew_projections.fold import FOLD, ThreadState, evolve
-from clew_projections.generations.generation import Side
+from clew_projections.generations.generation import GenerationBuckets
 from clew_projections.kv.key_names import bucket_names, message_key, thread_key
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision
 from clew_services.rebuild import bucket_rebuild as rebuilding
 from clew_services.rebuild import kept_generations as keeping
 from clew_services.rebuild.bucket_rebuild import Rebuild
-from clew_services.rebuild.kept_generations import go_back, kept, remove
+from clew_services.rebuild.kept_generations import go_back, list_kept, remove
 from clew_services.threads.result import Outcome
 from support.truth import buckets_equal_the_log, projecting
 from support.up import environment
@@ -40,7 +40,7 @@ HELLO = NewMessage(role="user", content="hello")
 @pytest.fixture
 async def other(deployment: EmbeddedServer) -> AsyncIterator[Clew]:
     """Another process, as far as NATS can tell."""
-    async with connected(deployment.url, name="other") as composed:
+    async with connect(deployment.url, name="other") as composed:
         yield composed
 
 
@@ -79,7 +79,7 @@ async def test_a_rebuilt_generation_takes_over_everywhere_and_the_one_before_is_
         await live_in(other, 2)
         await filled(other, 5)
         await buckets_equal_the_log(clew)
-    listed = {each.generation: each for each in await kept(clew)}
+    listed = {each.generation: each for each in await list_kept(clew)}
     assert [(each.live, each.standing, each.fold) for each in listed.values()] == [
         (False, "kept", FOLD),
         (True, "kept", FOLD),
@@ -215,7 +215,7 @@ async def test_two_rebuilds_at_once_share_the_work(clew: Clew, other: Clew) -> N
     both = await asyncio.gather(Rebuild(clew).run(), Rebuild(other).run())
     assert {each.generation for each in both} == {2}
     assert all(each.live for each in both)
-    assert [(each.generation, each.live) for each in await kept(clew)] == [(1, False), (2, True)]
+    assert [(each.generation, each.live) for each in await list_kept(clew)] == [(1, False), (2, True)]
 
 
 async def test_the_live_generation_is_not_removed_and_others_are_whatever_is_left_of_them(clew: Clew) -> None:
@@ -231,9 +231,9 @@ async def test_the_live_generation_is_not_removed_and_others_are_whatever_is_lef
     with pytest.raises(Corrupt, match="clew rebuild threads"):
         await go_back(clew)
     assert clew.live.side.number == 2
-    assert (await kept(clew))[0].threads is None
+    assert (await list_kept(clew))[0].threads is None
     await remove(clew, 1)
-    assert [each.generation for each in await kept(clew)] == [2]
+    assert [each.generation for each in await list_kept(clew)] == [2]
     names = (await clew.js.api("STREAM.NAMES"))["streams"]
     assert isinstance(names, list)
     assert not [name for name in names if name.endswith("_v1") and "keys" not in name]
@@ -249,7 +249,7 @@ async def test_a_half_built_generation_is_not_gone_to_and_can_be_given_up_while_
 
     reached = Rebuild._reached
 
-    async def never_there(self: Rebuild, side: Side) -> rebuilding._Reached:
+    async def never_there(self: Rebuild, side: GenerationBuckets) -> rebuilding._LogProgress:
         waiting.set()
         return replace(await reached(self, side), behind=5 if side.number == 2 else 0, floors=[-1, -1])
 
@@ -270,7 +270,7 @@ async def test_a_generation_that_is_not_what_the_log_says_does_not_take_over(
     (thread, *_) = await filled(clew, 3)
     compare = Rebuild._compare
 
-    async def spoiled(self: Rebuild, side: Side) -> object:
+    async def spoiled(self: Rebuild, side: GenerationBuckets) -> object:
         bucket = side.threads
         value = await bucket.get(thread_key(Address("default", thread)))
         assert value is not None
@@ -347,7 +347,7 @@ async def test_a_version_with_another_fold_keeps_its_hands_off_the_live_generati
         await buckets_equal_the_log(clew)
     before = await clew.threads.get(thread_key(Address("default", thread)))
 
-    async with connected(deployment.url, name="next version", fold=Shouting.FOLD) as new:
+    async with connect(deployment.url, name="next version", fold=Shouting.FOLD) as new:
         with monkeypatch.context() as patch:
             patch.setattr(apply, "evolve", Shouting.evolve)
             stop = asyncio.Event()
@@ -381,7 +381,7 @@ async def test_a_version_with_another_fold_keeps_its_hands_off_the_live_generati
 
 async def test_two_folds_do_not_build_at_once(clew: Clew, deployment: EmbeddedServer) -> None:
     await filled(clew, 1)
-    async with connected(deployment.url, name="next version", fold=FOLD + 1) as new:
+    async with connect(deployment.url, name="next version", fold=FOLD + 1) as new:
         await new.live.alias.change(lambda each: rebuilding.record.begun(each, FOLD + 1, rebuilding._now()))
         with pytest.raises(Conflict, match="rebuild remove 2") as refused:
             await Rebuild(clew).run()

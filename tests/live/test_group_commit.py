@@ -11,19 +11,21 @@ from clew_events.requests import MetadataPatch
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.request_mux import Timeout
-from clew_projections.nats.stream_messages import BATCH_ID, Ack, Outgoing
+from clew_projections.nats.stream_messages import BATCH_ID, Ack, OutgoingMessage
 from clew_services.compose import Clew
 from clew_services.eventstore.group_commit import ShardWriter
 from support.auditing import audit
 
 
-def outgoing(subject: str, message_id: str, expected: int = 0) -> Outgoing:
-    return Outgoing(subject, b"{}", {"Nats-Msg-Id": message_id, "Nats-Expected-Last-Subject-Sequence": str(expected)})
+def outgoing(subject: str, message_id: str, expected: int = 0) -> OutgoingMessage:
+    return OutgoingMessage(
+        subject, b"{}", {"Nats-Msg-Id": message_id, "Nats-Expected-Last-Subject-Sequence": str(expected)}
+    )
 
 
 def thread_of_shard(shard: int, shards: int) -> str:
     while True:
-        thread = ids.random("thread_")
+        thread = ids.random_id("thread_")
         if shard_of(thread, shards) == shard:
             return thread
 

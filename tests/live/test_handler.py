@@ -14,7 +14,7 @@ from clew_events.events import MessageAdded
 from clew_events.ids import message_id as make_message_id
 from clew_events.requests import NewMessage
 from clew_events.subjects import event_stream
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from support.truth import buckets_equal_the_log, commits_of, log_of, projecting
 from support.writers import Writer, handler, message_id, thread_id
@@ -25,7 +25,7 @@ HELLO = NewMessage(role="user", content="hello")
 @pytest.fixture
 async def other(deployment: EmbeddedServer) -> AsyncIterator[Clew]:
     """Another process, as far as NATS can tell."""
-    async with connected(deployment.url, name="other") as composed:
+    async with connect(deployment.url, name="other") as composed:
         yield composed
 
 

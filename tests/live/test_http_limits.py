@@ -27,7 +27,7 @@ IN = {"Authorization": f"Bearer {ACME}", "OpenAI-Beta": "assistants=v2"}
 async def test_a_full_thread_says_so_and_takes_one_more_when_one_is_gone(deployment: EmbeddedServer):
     limits = Limits(messages=3, message=1024, create=2)
     async with (
-        compose.connected(deployment.url, name="test", limits=limits) as clew,
+        compose.connect(deployment.url, name="test", limits=limits) as clew,
         served(clew) as url,
         AsyncOpenAI(api_key=ACME, base_url=f"{url}/v1", max_retries=0) as client,
     ):

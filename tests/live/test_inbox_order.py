@@ -20,7 +20,7 @@ from clew_events.subjects import Address
 from clew_projections.kv.bucket import Bucket, Value
 from clew_services.compose import Clew
 from clew_services.coordination import lease as leases
-from clew_services.coordination.lease import Held, Lease, Lost
+from clew_services.coordination.lease import Lease, LeaseLost, LeaseRecord
 from clew_services.eventstore.topology import LEASES
 from clew_services.inbox import attempt as carrying
 from clew_services.inbox import serve_inbox
@@ -70,7 +70,7 @@ async def leader(clew: Clew) -> int:
 
     value = await eventually(held)
     assert value is not None
-    return int(msgspec.json.decode(value.body, type=Held).where.rpartition(":")[2])
+    return int(msgspec.json.decode(value.body, type=LeaseRecord).where.rpartition(":")[2])
 
 
 async def is_empty(clew: Clew) -> bool:
@@ -185,7 +185,7 @@ async def test_each_term_has_a_consumer_of_its_own_that_delivers_everything_from
 async def test_who_has_lost_the_lease_has_no_term_and_ends_nobodys(clew: Clew, js, leases_of) -> None:
     late = await leases_of()
     term = await begin(clew, await leases_of())
-    with pytest.raises(Lost):
+    with pytest.raises(LeaseLost):
         await begin(clew, late)
     assert await consumers(clew) == [term.consumer]
 
@@ -282,7 +282,7 @@ async def test_a_command_that_found_the_lease_lost_is_delivered_again_before_wha
     async def lost_at_first(self, message, attempt) -> None:
         if message.metadata.sequence.stream == 2 and not told.is_set():
             told.set()
-            raise Lost("gone")
+            raise LeaseLost("gone")
         await tried(self, message, attempt)
 
     monkeypatch.setattr(carrying.Carrier, "_try", lost_at_first)
@@ -344,9 +344,9 @@ async def test_nobody_leads_while_another_shows_signs_of_life(clew: Clew, monkey
         now += leases.TTL / 20
     assert leases.TTL <= now - shown <= leases.TTL * 1.2
     assert two.is_held
-    with pytest.raises(Lost):
+    with pytest.raises(LeaseLost):
         one.check()
-    with pytest.raises(Lost):
+    with pytest.raises(LeaseLost):
         await one.keep()
     await two.give_up()
     assert not two.is_held

@@ -10,9 +10,9 @@ from signal import SIGKILL
 import pytest
 
 from clew_events.errors import Unavailable
-from clew_projections.indexer.shard_order import Ordered
+from clew_projections.indexer.shard_order import OrderedShard
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
 from support.indexes import caught_up, created, fed, names, threads
@@ -99,12 +99,14 @@ async def test_a_page_of_a_replica_that_lacks_something_is_not_taken(clew: Clew)
     class Lagging(JetStream):
         """Lacks a message, as a replica that is behind would."""
 
-        async def after(self, stream: str, subject: str, seq: int, limit: int = 256) -> tuple[list[Stored], bool]:
+        async def after(
+            self, stream: str, subject: str, seq: int, limit: int = 256
+        ) -> tuple[list[StoredMessage], bool]:
             page, more = await clew.js.after(stream, subject, seq, limit)
             return [each for each in page if each.seq != 3], more
 
     lagging = Lagging(clew.js._exchange)
-    reader = Ordered(lagging, 0, 2)
+    reader = OrderedShard(lagging, 0, 2)
     reader.begin(0)
     with pytest.raises(Unavailable, match="lacks what its leader has"):
         await reader.next(100)

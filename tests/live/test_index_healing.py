@@ -17,7 +17,7 @@ from clew_events.codec import encode
 from clew_events.subjects import Address
 from clew_projections.index.notes import notes
 from clew_projections.index.tables import INDEX_FORMAT
-from clew_projections.indexer.indexer import Due
+from clew_projections.indexer.indexer import SnapshotSchedule
 from clew_projections.indexer.snapshots import STREAM, Snapshots
 from clew_services import compose
 from clew_services.compose import Clew
@@ -26,7 +26,7 @@ from support.deployments import deployed
 from support.indexes import caught_up, created, fed, names, threads
 from support.waiting import eventually
 
-AT_ONCE = Due(seconds=0, commits=1)
+AT_ONCE = SnapshotSchedule(seconds=0, commits=1)
 
 
 def garble(file: Path) -> None:
@@ -82,7 +82,7 @@ async def test_a_whole_folder_that_is_deleted_under_a_living_feeder_is_made_anew
 
 async def test_an_index_of_another_log_is_not_taken_for_ours(clew: Clew, tmp_path: Path) -> None:
     root = tmp_path / "index"
-    async with deployed(tmp_path / "other") as server, compose.connected(server.url, name="other") as other:
+    async with deployed(tmp_path / "other") as server, compose.connect(server.url, name="other") as other:
         foreign = await built(other, root, 12)
     await created(clew, *names(15, 100))
     ours = clew.index_in(root)
@@ -96,12 +96,12 @@ async def test_an_index_of_another_log_is_not_taken_for_ours(clew: Clew, tmp_pat
 async def test_a_log_that_was_brought_back_from_before_is_noticed(tmp_path: Path) -> None:
     root, kept = tmp_path / "index", tmp_path / "kept"
     async with deployed(tmp_path / "data") as server:
-        async with compose.connected(server.url, name="before") as clew:
+        async with compose.connect(server.url, name="before") as clew:
             await created(clew, *names(10))
         await server.stop()
         shutil.copytree(tmp_path / "data", kept)
         await server.start()
-        async with compose.connected(server.url, name="after") as clew:
+        async with compose.connect(server.url, name="after") as clew:
             await created(clew, *names(20, 10))
             async with fed(clew, root):
                 await caught_up(clew, root)
@@ -109,7 +109,7 @@ async def test_a_log_that_was_brought_back_from_before_is_noticed(tmp_path: Path
         shutil.rmtree(tmp_path / "data")
         shutil.copytree(kept, tmp_path / "data")
         await server.start()
-        async with compose.connected(server.url, name="again") as clew:
+        async with compose.connect(server.url, name="again") as clew:
             # As many commits as there were, so that nothing but their hashes tells them apart.
             await created(clew, *names(40, 500))
             async with fed(clew, root):

@@ -13,11 +13,11 @@ import pytest
 from clew_events.errors import Corrupt
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream
 from clew_projections.consistency import watch as watching
-from clew_projections.integrity.heads_file import Kept
+from clew_projections.integrity.heads_file import HeadsFile
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
-from clew_services.checkpoints.signed_checkpoint import Signed
+from clew_services.checkpoints.signed_checkpoint import SignedNote
 from clew_services.compose import Clew
 from clew_services.eventstore import provision
 from clew_services.http.health import Readiness
@@ -25,7 +25,7 @@ from clew_services.integrity import background_audit as auditing
 from clew_services.integrity.background_audit import Audit
 from clew_services.metrics import catalogue
 from clew_services.metrics.deployment import DeploymentMetrics
-from clew_services.process.derived_state import derived
+from clew_services.process.derived_state import read_derived_state
 from clew_services.settings import Settings
 from support.forging import bodies, delete, five_commits, publish, purge, rechained, rewrite, stored
 from support.indexes import caught_up, fed
@@ -37,8 +37,8 @@ KEY = SigningKey(bytes(range(32)))
 DAY = 86_400.0
 
 
-async def sign(clew: Clew, reason: str | None = None) -> Signed | None:
-    heads = Heads(clew.js, clew.deployment.shards, Kept())
+async def sign(clew: Clew, reason: str | None = None) -> SignedNote | None:
+    heads = Heads(clew.js, clew.deployment.shards, HeadsFile())
     try:
         return await Maker(clew.js, clew.ledger, heads, KEY).make(reason=reason)
     finally:
@@ -201,7 +201,7 @@ async def test_what_was_removed_before_it_was_signed_is_not_signed_as_if_it_had_
 
 async def test_checkpoints_that_are_gone_are_not_begun_anew_without_a_reason(clew: Clew) -> None:
     await five_commits(clew, VICTIM)
-    heads = Heads(clew.js, clew.deployment.shards, Kept())
+    heads = Heads(clew.js, clew.deployment.shards, HeadsFile())
     maker = Maker(clew.js, clew.ledger, heads, KEY)
     try:
         await maker.make()
@@ -285,7 +285,7 @@ async def test_a_loss_is_seen_wherever_one_looks_and_serving_goes_on(clew: Clew,
     audit, readiness = clew.audit(DAY), Readiness(clew, 30)
     metrics = DeploymentMetrics(clew, readiness, None)
     await through(audit)
-    quiet = await derived(clew, clew.index_in(tmp_path))
+    quiet = await read_derived_state(clew, clew.index_in(tmp_path))
     assert quiet.integrity is not None
     assert (quiet.integrity.verdict, quiet.integrity.checkpoint) == (None, 1)
     assert (await metrics.look())[catalogue.LOG_FINDINGS] == {"": 0}
@@ -295,7 +295,7 @@ async def test_a_loss_is_seen_wherever_one_looks_and_serving_goes_on(clew: Clew,
     await tail_removed(clew)
     await audit.look()
 
-    loud = await derived(clew, clew.index_in(tmp_path))
+    loud = await read_derived_state(clew, clew.index_in(tmp_path))
     assert loud.integrity is not None
     assert loud.integrity.verdict is not None
     assert loud.integrity.verdict.startswith("the log is not what checkpoint 1 says: ")

@@ -13,10 +13,10 @@ import pytest
 from clew_events.errors import NotFound, Unavailable
 from clew_projections.kv.bucket import Value
 from clew_services.api_keys import Keys, follower
-from clew_services.api_keys.follower import following
-from clew_services.api_keys.issued_key import issue, now
-from clew_services.api_keys.key_bucket import KEYS, LIVE_KEYS, KeyRing
-from clew_services.compose import Clew, connected
+from clew_services.api_keys.follower import follow_keys
+from clew_services.api_keys.issued_key import issue_key, now
+from clew_services.api_keys.key_bucket import KEYS, LIVE_KEYS, KeyBucket
+from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision
 
@@ -31,7 +31,7 @@ def nothing_is_read_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextlib.asynccontextmanager
 async def followed(clew: Clew, keys: Keys | None = None, *, anew: float = NEVER, note: float = NEVER):
     keys = keys if keys is not None else Keys()
-    async with following(clew.nc, clew.keys, keys, clew.connection.reconnected, anew=anew, note=note):
+    async with follow_keys(clew.nc, clew.keys, keys, clew.connection.reconnected, anew=anew, note=note):
         yield keys
 
 
@@ -60,7 +60,7 @@ async def test_the_keys_there_are_open_from_the_start_but_for_the_revoked(clew: 
 async def test_a_new_key_opens_and_a_revoked_one_does_not_wherever_keys_are_followed(
     clew: Clew, deployment: EmbeddedServer
 ) -> None:
-    async with connected(deployment.url, name="other") as other, followed(clew) as here, followed(other) as there:
+    async with connect(deployment.url, name="other") as other, followed(clew) as here, followed(other) as there:
         key, issued = await clew.keys.create("acme", "billing", ["read", "write"])
         await until(lambda: here.holder(key) == there.holder(key) == issued.holder)
         await other.keys.revoke(issued.id)
@@ -71,7 +71,7 @@ async def test_a_key_that_was_revoked_behind_a_cut_wire_is_refused_once_the_wire
     clew: Clew, deployment: EmbeddedServer
 ) -> None:
     leaked, issued = await clew.keys.create("acme", "leaked", ["read"])
-    async with wire(deployment.port) as cable, connected(cable.url, name="cut off") as far, followed(far) as keys:
+    async with wire(deployment.port) as cable, connect(cable.url, name="cut off") as far, followed(far) as keys:
         assert keys.holder(leaked)
         await cable.cut()
         await clew.keys.revoke(issued.id)
@@ -111,7 +111,7 @@ async def test_a_key_made_before_all_servers_knew_who_listens_is_found_by_a_seco
 
 
 async def test_a_replica_that_is_behind_opens_no_revoked_key_again(clew: Clew) -> None:
-    class Behind(KeyRing):
+    class Behind(KeyBucket):
         """Reads everything from a replica that has not heard of the last changes."""
 
         reads = 0
@@ -148,7 +148,7 @@ async def test_a_deleted_key_and_one_whose_record_is_garbage_open_nothing(
 
 async def test_whoever_only_says_that_there_is_a_key_is_not_believed(clew: Clew) -> None:
     async with followed(clew) as keys:
-        forged, record = issue("acme", "forged", ["admin"])
+        forged, record = issue_key("acme", "forged", ["admin"])
         for subject in (f"{LIVE_KEYS}.{record.id}", f"{LIVE_KEYS}.nonsense", f"{LIVE_KEYS}.$KV"):
             await clew.nc.publish(subject, msgspec.json.encode(record), headers={"Nats-Sequence": "1"})
         key, _ = await clew.keys.create("acme", "true", ["read"])

@@ -24,8 +24,9 @@ from clew_events.requests import NewAttachment, NewImageUrl, NewImageUrlSource, 
 from clew_events.subjects import Address
 from clew_projections import views
 from clew_projections.apply import advance_message
-from clew_projections.projector.parked_threads import parked
-from clew_services.compose import Clew, connected
+from clew_projections.projector.parked_threads import list_parked
+from clew_services.compose import Clew
+from clew_services.compose import connect as connected
 from clew_services.embedded import config
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.inbox import serve_inbox
@@ -204,7 +205,7 @@ async def test_a_change_whose_view_would_be_too_large_is_refused_and_deleting_is
             assert "ok" in json.loads((await nc.request(f"clew.query.default.{query}", body, timeout=60)).data), query
         await writer.remove(thread, message)
         await checkpointed(clew)
-        assert await parked(clew.threads) == []
+        assert await list_parked(clew.threads) == []
 
 
 async def test_a_thread_that_grows_commit_by_commit_is_refused_before_its_view_is_too_large(clew: Clew) -> None:
@@ -225,7 +226,7 @@ async def test_a_thread_that_grows_commit_by_commit_is_refused_before_its_view_i
     await writer.delete(thread)
     async with projecting(clew):
         await checkpointed(clew)
-        assert await parked(clew.threads) == []
+        assert await list_parked(clew.threads) == []
 
 
 # What is there already.
@@ -258,7 +259,7 @@ async def test_a_view_that_does_not_fit_parks_its_thread_and_the_checkpoint_goes
         thread = thread_id(await Writer(clew.handler).create())
         await checkpointed(clew)
         assert await clew.threads.get(f"default.{thread}") is not None
-    found = await parked(clew.threads)
+    found = await list_parked(clew.threads)
     assert [each.code for each in found] == ([] if under == 100 else ["view_too_large"])
 
 
@@ -276,7 +277,7 @@ async def test_poison_of_any_size_and_under_any_subject_is_on_record_and_stepped
         thread = thread_id(await Writer(clew.handler).create())
 
         async def all_on_record() -> bool:
-            return len(await parked(clew.threads)) == 4
+            return len(await list_parked(clew.threads)) == 4
 
         await eventually(all_on_record)
         await checkpointed(clew)
@@ -285,7 +286,7 @@ async def test_poison_of_any_size_and_under_any_subject_is_on_record_and_stepped
     async with projecting(clew):
         await Writer(clew.handler).create()
         await checkpointed(clew)
-    assert len(await parked(clew.threads)) == 4
+    assert len(await list_parked(clew.threads)) == 4
 
 
 # The inbox.

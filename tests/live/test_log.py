@@ -11,9 +11,9 @@ import pytest
 from clew_events.commands import CreateThread, UpdateThread
 from clew_events.errors import TooLarge, Unavailable
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.eventstore.append import Appended, Behind, Log
+from clew_services.eventstore.append import AppendResult, Log, UncertainAppend
 from clew_services.threads.cache import Memory
 from clew_services.threads.handler import Handler
 from clew_services.threads.idempotency import Repeats
@@ -83,18 +83,18 @@ async def test_time_never_goes_backwards_within_a_thread(clew: Clew) -> None:
 async def test_a_commit_decided_on_an_old_state_is_refused(clew: Clew) -> None:
     log = Log(clew.js, clew.deployment.shards)
     first = await log.append(commit(1, CREATED), 0)
-    assert isinstance(first, Appended)
+    assert isinstance(first, AppendResult)
     for expected in (0, first.recorded.position.seq + 1):
-        assert await log.append(commit(2, CREATED, id="other"), expected) == Behind("stale")
+        assert await log.append(commit(2, CREATED, id="other"), expected) == UncertainAppend("stale")
     assert len(await commits_of(clew, commit(1).thread)) == 1
 
 
 async def test_a_commit_sent_again_is_never_stored_again(clew: Clew) -> None:
     log = Log(clew.js, clew.deployment.shards)
     first = await log.append(commit(1, CREATED), 0)
-    assert isinstance(first, Appended)
-    assert isinstance(await log.append(commit(1, CREATED), 0), Behind)
-    assert await log.append(commit(1, CREATED), first.recorded.position.seq) == Behind("duplicate")
+    assert isinstance(first, AppendResult)
+    assert isinstance(await log.append(commit(1, CREATED), 0), UncertainAppend)
+    assert await log.append(commit(1, CREATED), first.recorded.position.seq) == UncertainAppend("duplicate")
     assert len(await commits_of(clew, commit(1).thread)) == 1
 
 
@@ -118,7 +118,7 @@ async def through(proxy: Proxy, work: str, clew: Clew) -> tuple[list[str], int]:
 async def test_a_lost_publish_and_a_lost_acknowledgement_end_in_one_commit_and_success(
     deployment: EmbeddedServer, clew: Clew, lost: str, work: str
 ) -> None:
-    async with between(deployment.url) as proxy, connected(proxy.url, name="far away") as far:
+    async with between(deployment.url) as proxy, connect(proxy.url, name="far away") as far:
         proxy.lose("answer" if lost == "answer" else "request", PUBLISH)
         threads, wanted = await through(proxy, work, far)
         assert len(proxy.swallowed) == (lost == "answer")
@@ -130,7 +130,7 @@ async def test_a_lost_publish_and_a_lost_acknowledgement_end_in_one_commit_and_s
 async def test_an_acknowledgement_that_is_lost_again_and_again_still_ends_in_one_commit(
     deployment: EmbeddedServer, clew: Clew
 ) -> None:
-    async with between(deployment.url) as proxy, connected(proxy.url, name="far away") as far:
+    async with between(deployment.url) as proxy, connect(proxy.url, name="far away") as far:
         for what in ("answer", "answer", "request", "answer"):
             proxy.lose(what, PUBLISH)  # type: ignore[arg-type]
         done = await Writer(handler(far)).create(metadata={"a": "1"})
@@ -142,7 +142,7 @@ async def test_an_acknowledgement_that_is_lost_again_and_again_still_ends_in_one
 async def test_a_message_whose_acknowledgement_was_lost_is_shown_as_it_was_added(
     deployment: EmbeddedServer, clew: Clew
 ) -> None:
-    async with between(deployment.url) as proxy, connected(proxy.url, name="far away") as far:
+    async with between(deployment.url) as proxy, connect(proxy.url, name="far away") as far:
         writer = Writer(handler(far))
         thread = thread_id(await writer.create())
         proxy.lose("answer", PUBLISH)
@@ -252,7 +252,7 @@ async def test_a_commit_larger_than_a_connection_takes_is_refused(clew: Clew) ->
     log = Log(clew.js, clew.deployment.shards)
     with pytest.raises(TooLarge):
         await log.append(commit(1, CREATED, added(1, "x" * clew.nc.max_payload)), 0)
-    assert isinstance(await log.append(commit(1, CREATED, added(1, "small")), 0), Appended)
+    assert isinstance(await log.append(commit(1, CREATED, added(1, "small")), 0), AppendResult)
 
 
 async def test_a_commit_larger_than_a_stream_takes_is_refused_and_the_writer_goes_on(clew: Clew) -> None:

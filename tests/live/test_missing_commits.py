@@ -19,7 +19,7 @@ from clew_events.errors import Corrupt, Invalid, NotFound
 from clew_events.queries import GetBlame, GetDifference, GetHistory, GetStateAt, ListMessagesAt, Order
 from clew_events.replies import History
 from clew_events.subjects import Address
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from clew_services.nats_api.query_service import serve_queries
 from support.asgi import call
 from support.deployments import deployed
@@ -44,7 +44,7 @@ TIMES: dict[tuple[str, int], datetime] = {}
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def clew(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clew]:
     """Threads of five commits each, some of which the log loses after they were read."""
-    async with deployed(tmp_path_factory.mktemp("gaps") / "data") as server, connected(server.url, name="test") as made:
+    async with deployed(tmp_path_factory.mktemp("gaps") / "data") as server, connect(server.url, name="test") as made:
         for thread, lost in LOST.items():
             address = Address(TENANT, thread)
             await five_commits(made, address)

@@ -55,7 +55,7 @@ async def service(accounts: Accounts) -> AsyncIterator[compose.Clew]:
     done = asyncio.Event()
 
     async def run() -> None:
-        async with compose.connected(accounts.url("clew"), name="clew") as composed, served(composed) as stop:
+        async with compose.connect(accounts.url("clew"), name="clew") as composed, served(composed) as stop:
             projecting = asyncio.create_task(composed.project(stop))
             ready.set_result(composed)
             await done.wait()
@@ -145,7 +145,7 @@ async def test_nobody_is_let_in_without_the_right_password(accounts: Accounts) -
             await nobody.connect(url, allow_reconnect=False, error_cb=ignore)
         await nobody.close()
     with pytest.raises(Unavailable, match="Authorization Violation") as refusal:
-        async with compose.connected(wrong, name="wrong", patience=1):
+        async with compose.connect(wrong, name="wrong", patience=1):
             pass
     assert accounts.passwords["ACME_READER_PASSWORD"] not in str(refusal.value)
 
@@ -367,7 +367,7 @@ async def test_what_was_done_here_broke_nothing(
 ) -> None:
     await service.handler.handle("acme", CreateThread())
     await settled(operator)
-    async with compose.connected(accounts.url("operator"), name="auditor") as composed:
+    async with compose.connect(accounts.url("operator"), name="auditor") as composed:
         found = [folded.finding async for _, folded in audit(composed).verify()]
     assert found
     assert not any(found)

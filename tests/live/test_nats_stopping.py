@@ -12,7 +12,7 @@ from clew_events.errors import Unavailable
 from clew_events.subjects import Address
 from clew_services.compose import Clew
 from clew_services.nats_api import dispatcher, serve_commands, serve_queries
-from clew_services.nats_connection import settled
+from clew_services.nats_connection import flush
 from support.deployments import connected_client
 from support.nats_services import child, served
 
@@ -26,7 +26,7 @@ async def test_stopping_under_load_answers_everything_that_was_taken(clew: Clew,
         async with served(clew, (serve_commands, serve_queries)) as stop:
             for sent in range(1, 801):
                 await nc.publish(CREATE, b'{"metadata": {"i": "%d"}}' % sent, reply=f"replies.{sent}")
-            await settled(nc)  # the server has handed all of them to the only service there is
+            await flush(nc)  # the server has handed all of them to the only service there is
             stop.set()
         answered = set()
         for _ in range(sent):
@@ -72,7 +72,7 @@ async def test_more_than_a_service_can_hold_is_turned_away_at_once_and_comes_bac
         connect(deployment.url, timeout=60) as client,
     ):
         waiting = [asyncio.create_task(nc.request(CREATE, b"{}", timeout=60)) for _ in range(4)]
-        await settled(nc)
+        await flush(nc)
         turned_away = await nc.request(CREATE, b"{}", timeout=60)
         assert json.loads(turned_away.data)["error"]["code"] == "overloaded"
         assert turned_away.headers["Nats-Service-Error-Code"] == "503"

@@ -102,7 +102,7 @@ def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operat
 
 async def tamper(cluster: Cluster) -> None:
     """Somebody who may do so writes a view."""
-    async with compose.connected(cluster.url(user="operator"), name="tampering") as there:
+    async with compose.connect(cluster.url(user="operator"), name="tampering") as there:
         key = "default.thread_docs"
         found = await there.threads.latest(key)
         assert found is not None

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from clew_events.errors import Corrupt, Invalid
 from clew_events.subjects import Address, event_stream, shard_of
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs import pack_writer
 from clew_projections.packs.layout import Scope
 from clew_projections.packs.pack import Pack
@@ -28,8 +28,8 @@ from clew_services.checkpoints.thread_proofs import heads_beside
 from clew_services.cli import main
 from clew_services.compose import Clew
 from clew_services.http.app import create_app
-from clew_services.packs.check_pack import Checked, checked
-from clew_services.packs.exporter import Exported, Exporter
+from clew_services.packs.check_pack import PackCheck, check_pack
+from clew_services.packs.exporter import Exporter, ExportResult
 from clew_services.packs.importer import Importer
 from clew_services.packs.pack_files import export
 from clew_services.settings import Settings
@@ -59,13 +59,13 @@ async def clew(clew: Clew) -> Clew:
     return clew
 
 
-async def exported(clew: Clew, file: Path, scope: Scope | None = None, **options: object) -> Exported:
+async def exported(clew: Clew, file: Path, scope: Scope | None = None, **options: object) -> ExportResult:
     exporter = Exporter(clew.js, clew.ledger, clew.deployment, **{"key": KEY.verifier, **options})  # type: ignore[arg-type]
     return await export(exporter, scope or Scope(), file)
 
 
-def check(file: Path, kept: KeptCheckpoint | None = None) -> Checked:
-    return checked(Pack(file), key=KEY.verifier, kept=kept, progress=lambda _: None)
+def check(file: Path, kept: KeptCheckpoint | None = None) -> PackCheck:
+    return check_pack(Pack(file), key=KEY.verifier, kept=kept, progress=lambda _: None)
 
 
 def codes(file: Path, kept: KeptCheckpoint | None = None) -> set[str]:
@@ -146,7 +146,7 @@ async def test_a_window_takes_whole_histories_of_the_threads_that_have_a_commit_
 
 
 async def test_an_empty_log_makes_a_pack_too(tmp_path: Path, deployment) -> None:
-    async with compose.connected(deployment.url, name="empty") as empty:
+    async with compose.connect(deployment.url, name="empty") as empty:
         made = await exported(empty, tmp_path / "pack")
     assert (made.threads, made.commits, made.checkpoint) == (0, 0, None)
     assert codes(tmp_path / "pack") == set()
@@ -305,10 +305,10 @@ async def test_a_pack_that_nothing_signed_speaks_for_does_not_pass_with_a_key(
     # Written anew from the first commit, with the checkpoint left out.
     forged = forging.rechained(await forging.bodies(clew, address), b"sales", b"nobod")
     rewritten = [
-        Stored(each.seq, each.subject, body, {})
+        StoredMessage(each.seq, each.subject, body, {})
         for each, body in zip(await forging.stored(clew, address), forged, strict=True)
     ]
-    shards: list[list[Stored]] = [[], []]
+    shards: list[list[StoredMessage]] = [[], []]
     shards[shard_of(address.thread, 2)] = rewritten
     scope = Scope(tenant="acme", thread=address.thread)
     written(tmp_path / "forged", shards, scope=scope, ends=[late, late])

@@ -60,7 +60,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
 @pytest.fixture
 async def target(url: str) -> AsyncIterator[Clew]:
     """The other deployment."""
-    async with compose.connected(url, name="target") as made:
+    async with compose.connect(url, name="target") as made:
         yield made
 
 
@@ -251,7 +251,7 @@ async def test_long_threads_and_big_messages_go_through_in_batches(target: Clew,
 
 async def test_a_server_that_goes_away_is_told_as_what_it_is(clew: Clew, tmp_path: Path) -> None:
     pack = await packed(clew, tmp_path / "pack")
-    async with deployed(tmp_path / "gone", shards=2) as server, compose.connected(server.url, name="gone") as target:
+    async with deployed(tmp_path / "gone", shards=2) as server, compose.connect(server.url, name="gone") as target:
         importer = Importer(target.js, target.histories)
         plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet)
         await target.nc.close()

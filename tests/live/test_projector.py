@@ -24,13 +24,13 @@ from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_events.upcast import Json
 from clew_projections.history import histories
 from clew_projections.kv.key_names import MESSAGES, THREADS, checkpoint_key, message_key, parked_key, thread_key
-from clew_projections.kv.position import marked
-from clew_projections.projector.parked_threads import Parked, parked
-from clew_projections.projector.shard_consumer import Deliveries, Delivery
-from clew_services.compose import Clew, connected
+from clew_projections.kv.position import read_position
+from clew_projections.projector.parked_threads import ParkedThread, list_parked
+from clew_projections.projector.shard_consumer import Delivery, ShardConsumer
+from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision
-from clew_services.nats_connection import settled
+from clew_services.nats_connection import flush
 from support.commits import CREATED, THREAD, added, chain, commit, store
 from support.truth import (
     Truth,
@@ -52,7 +52,7 @@ HELLO = NewMessage(role="user", content="hello")
 @pytest.fixture
 async def other(deployment: EmbeddedServer) -> AsyncIterator[Clew]:
     """Another process, as far as NATS can tell."""
-    async with connected(deployment.url, name="other") as composed:
+    async with connect(deployment.url, name="other") as composed:
         yield composed
 
 
@@ -74,7 +74,7 @@ async def busy(clew: Clew, threads: int = 4) -> list[str]:
 
 async def deliveries(clew: Clew, shard: int) -> list[Delivery]:
     """All of a shard's commits as its consumer delivers them."""
-    pulling = Deliveries(clew.nc, event_stream(shard), THREADS)
+    pulling = ShardConsumer(clew.nc, event_stream(shard), THREADS)
     held = (await clew.nc.jetstream().stream_info(event_stream(shard))).state.messages
     found: list[Delivery] = []
 
@@ -121,8 +121,8 @@ async def project_all(clew: Clew) -> Truth:
         return await buckets_equal_the_log(clew)
 
 
-async def parked_threads(clew: Clew) -> dict[str, Parked]:
-    return {each.thread: each for each in await parked(clew.threads)}
+async def parked_threads(clew: Clew) -> dict[str, ParkedThread]:
+    return {each.thread: each for each in await list_parked(clew.threads)}
 
 
 # In good order, and in none.
@@ -206,7 +206,7 @@ async def test_what_a_stopped_projector_did_not_finish_is_given_to_the_next_at_o
     for _ in range(8):
         await Writer(clew.handler).create()
     for shard in range(2):
-        pulling = Deliveries(clew.nc, event_stream(shard), THREADS)
+        pulling = ShardConsumer(clew.nc, event_stream(shard), THREADS)
         await pulling.next(500)
         assert (await clew.checkpoint(shard).state()).num_pending == 0
         await pulling.close()
@@ -404,7 +404,7 @@ async def test_a_parked_thread_goes_on_when_its_bad_commit_is_taken_out(clew: Cl
 async def test_an_unreadable_note_of_a_parked_thread_keeps_nobody_from_starting(clew: Clew) -> None:
     (thread,) = await busy(clew, 1)
     await put(clew, THREADS, parked_key(Address("default", thread)), b"\xffgarbage")
-    assert [(each.tenant, each.thread) for each in await parked(clew.threads)] == [("default", thread)]
+    assert [(each.tenant, each.thread) for each in await list_parked(clew.threads)] == [("default", thread)]
     async with projecting(clew):
         await buckets_equal_the_log(clew)
 
@@ -419,11 +419,11 @@ async def test_more_than_a_thousand_parked_threads_keep_nobody_from_starting(cle
     for n in range(count):
         address = Address("default", f"thread_{n}")
         await clew.nc.publish(event_subject(shard_of(address.thread, 2), address), b"garbage")
-    await settled(clew.nc)
+    await flush(clew.nc)
     async with projecting(clew):
 
         async def all_of_them() -> bool:
-            return len(await parked(clew.threads)) == count
+            return len(await list_parked(clew.threads)) == count
 
         await eventually(all_of_them)
     async with projecting(clew):
@@ -531,7 +531,7 @@ async def test_views_that_a_dying_server_lost_are_written_again_up_to_the_log(
         await checkpointed(clew)
     await restore(clew, earlier, *lost)
     async with AsyncExitStack() as stack:
-        fresh = [await stack.enter_async_context(connected(deployment.url, name=f"fresh {n}")) for n in range(many)]
+        fresh = [await stack.enter_async_context(connect(deployment.url, name=f"fresh {n}")) for n in range(many)]
         for each in fresh:
             await stack.enter_async_context(projecting(each))
         for thread in threads:
@@ -552,7 +552,7 @@ async def test_a_second_projector_heals_what_the_first_took_back_but_did_not_liv
             await Writer(clew.handler).add(thread, "later")
         await checkpointed(clew)
     await restore(clew, earlier, MESSAGES)
-    async with connected(deployment.url, name="first") as first, connected(deployment.url, name="second") as later:
+    async with connect(deployment.url, name="first") as first, connect(deployment.url, name="second") as later:
         for shard in range(2):
             await first.checkpoint(shard).rewind()
         async with projecting(later):
@@ -580,12 +580,12 @@ async def test_a_mark_written_while_the_connection_was_lost_is_not_believed(clew
 
     async def written() -> bool:
         await checkpoint.advance(0.0, reached=delivered[-1].seq)
-        return await marked((clew.threads, clew.messages), shard) == delivered[-1].seq
+        return await read_position((clew.threads, clew.messages), shard) == delivered[-1].seq
 
     await eventually(written)
     checkpoint._js = clew.js
     await checkpoint.rewind()
-    assert await marked((clew.threads, clew.messages), shard) == 0
+    assert await read_position((clew.threads, clew.messages), shard) == 0
     assert (await checkpoint.state()).ack_floor.stream_seq == 0
     await clew.projector(shard).project(await deliveries(clew, shard))
     assert await buckets_of(clew) == await fold_of_log(clew)

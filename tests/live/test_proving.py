@@ -15,12 +15,12 @@ from clew_events.requests import NewMessage
 from clew_events.subjects import Address
 from clew_projections.apply import advance
 from clew_projections.consistency import watch as watching
-from clew_projections.consistency.repair import Repaired
-from clew_projections.consistency.view_check import Compared
-from clew_projections.consistency.watch import Watch, proved
+from clew_projections.consistency.repair import Repair
+from clew_projections.consistency.view_check import ViewComparison
+from clew_projections.consistency.watch import Watch, read_proof_state
 from clew_projections.kv.key_names import message_key, proved_key, thread_key
 from clew_projections.views import ThreadView, absent, decode_message, decode_thread, encode
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from support.commits import added, commit, store
 from support.truth import buckets_equal_the_log, checkpointed, projecting
@@ -53,11 +53,11 @@ async def forge(clew: Clew, change: Callable[[ThreadView], ThreadView], address:
     await clew.threads.put(thread_key(address), encode(change(decode_thread(value.body))), value.revision)
 
 
-async def drifted(clew: Clew) -> dict[str, Compared]:
+async def drifted(clew: Clew) -> dict[str, ViewComparison]:
     return {each.address.thread: each async for each in clew.prover().prove() if each.finding is not None}
 
 
-async def repaired(clew: Clew) -> Repaired:
+async def repaired(clew: Clew) -> Repair:
     (compared,) = (await drifted(clew)).values()
     done = await clew.repairing().repair(compared)
     assert await drifted(clew) == {}
@@ -193,7 +193,7 @@ async def test_whoever_remembers_a_wrong_view_forgets_it_with_the_repair(
 ) -> None:
     await lived(clew)
     await forge(clew, lambda view: replace(view, metadata={"plan": "gold"}))
-    async with connected(deployment.url, name="other") as other:
+    async with connect(deployment.url, name="other") as other:
         wrong = await other.reader.thread("default", GetThread(thread_id=HOME.thread))
         assert wrong.thread is not None
         assert wrong.thread.metadata == {"plan": "gold"}
@@ -241,12 +241,12 @@ async def test_the_watch_comes_round_finds_drift_says_so_and_is_quiet_after_the_
     assert watch.drift == 1
     assert "drift: thread thread_home of tenant default" in caplog.text
     assert "--repair" in caplog.text
-    seen = await proved(clew.threads, range(2))
+    seen = await read_proof_state(clew.threads, range(2))
     assert [finding.thread for each in seen.values() for finding in each.findings] == [HOME.thread]
 
     mended = await asyncio.to_thread(run, "prove", "--repair", "--all", env={"CLEW_NATS": deployment.url})
     assert mended.returncode == 0, mended.stderr
-    assert sum(each.drift for each in (await proved(clew.threads, range(2))).values()) == 0
+    assert sum(each.drift for each in (await read_proof_state(clew.threads, range(2))).values()) == 0
     await through(clew, watch, 6)
     assert watch.drift == 0
 
@@ -260,7 +260,7 @@ async def test_two_watches_share_the_walk_and_a_restarted_one_goes_on(
     await clew.watch(1).step(clew.live.side, shard)
     one, other = clew.watch(1), clew.watch(1)
     await asyncio.gather(one.step(clew.live.side, shard), other.step(clew.live.side, shard))
-    (there,) = (await proved(clew.threads, (shard,))).values()
+    (there,) = (await read_proof_state(clew.threads, (shard,))).values()
     assert (there.seq, there.threads) == (6, 1)
     await clew.threads.put(proved_key(shard), b"nonsense", (await clew.threads.get(proved_key(shard))).revision)  # type: ignore[union-attr]
     await one.step(clew.live.side, shard)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from clew_events.subjects import Address
 from clew_projections.consistency.sweep import Sweep
-from clew_projections.consistency.view_check import Compared
+from clew_projections.consistency.view_check import ViewComparison
 from clew_projections.integrity import verify
 from clew_projections.kv.key_names import message_key, thread_key
 from clew_projections.views import decode_message, decode_thread, encode
@@ -34,11 +34,11 @@ async def lives(clew: Clew) -> None:
     await writer.delete(THREADS[5])
 
 
-async def swept(clew: Clew, held: int, *, replicated: bool = False) -> dict[Address, Compared]:
+async def swept(clew: Clew, held: int, *, replicated: bool = False) -> dict[Address, ViewComparison]:
     side = clew.live.side
     comparing = clew.prover()._comparing
     sweep = Sweep(clew.js, side.threads, side.messages, comparing, replicated=replicated, held=held)
-    found: list[Compared] = []
+    found: list[ViewComparison] = []
     for shard in range(clew.deployment.shards):
         async with aclosing(sweep.shard(shard)) as some:
             found += [each async for each in some]
@@ -46,7 +46,7 @@ async def swept(clew: Clew, held: int, *, replicated: bool = False) -> dict[Addr
     return {each.address: each for each in found}
 
 
-async def singly(clew: Clew) -> dict[Address, Compared]:
+async def singly(clew: Clew) -> dict[Address, ViewComparison]:
     return {each: await clew.prover().thread(each) for each in (Address("default", thread) for thread in THREADS)}
 
 

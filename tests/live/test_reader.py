@@ -26,11 +26,11 @@ from clew_events.queries import (
 from clew_events.replies import Found, History, Moment
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address, shard_of
-from clew_projections.apply import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.kv.key_names import MESSAGES, THREADS, message_key, thread_key
 from clew_projections.views import MessageView, absent
 from clew_projections.views import encode as encode_view
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from support.commits import CREATED, THREAD, added, chain, commit, store
 from support.truth import buckets_equal_the_log, log_of, projecting
@@ -42,7 +42,7 @@ NOBODY = "thread_nobody"
 @pytest.fixture
 async def other(deployment: EmbeddedServer) -> AsyncIterator[Clew]:
     """Another process, as far as NATS can tell."""
-    async with connected(deployment.url, name="other") as composed:
+    async with connect(deployment.url, name="other") as composed:
         yield composed
 
 
@@ -374,7 +374,7 @@ async def test_messages_that_a_dying_server_lost_are_read_from_the_log(
     await clew.js.api(f"STREAM.PURGE.KV_{MESSAGES}")
     for key, body in old.messages.items():
         await overwrite(clew, MESSAGES, key, body)
-    async with connected(deployment.url, name="after the crash") as later:
+    async with connect(deployment.url, name="after the crash") as later:
         assert await texts(later, thread, order="asc") == ["1", "3", "4"]
         message = (await found(later, GetMessage(thread_id=thread, message_id=ids[0]))).message
         assert message is not None
@@ -389,10 +389,10 @@ async def test_messages_that_a_dying_server_lost_are_read_from_the_log(
         view, last = absent("default", thread), now[-1]
         for each in now:
             view = advance(view, each)
-        added = advance_message(None, next(iter(touched(last.commit))), last.commit)
+        added = advance_message(None, next(iter(message_ids(last.commit))), last.commit)
         await overwrite(clew, MESSAGES, message_key(Address("default", thread), added.ordinal), encode_view(added))
         await overwrite(clew, THREADS, thread_key(Address("default", thread)), encode_view(view))
-        async with connected(deployment.url, name="yet another") as third:
+        async with connect(deployment.url, name="yet another") as third:
             for process in (later, third):
                 assert await texts(process, thread, order="asc") == ["1", "3", "4", "5"]
 

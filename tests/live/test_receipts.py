@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from clew_events.commands import AddMessage, CreateThread
 from clew_events.requests import NewMessage, NewText
 from clew_services.api_keys import Keys, KeyScope
-from clew_services.api_keys.follower import following
+from clew_services.api_keys.follower import follow_keys
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
 from support.api import served
@@ -39,7 +39,7 @@ async def message(clew: Clew) -> str:
 async def api(clew: Clew, scopes: list[KeyScope]) -> AsyncIterator[httpx2.AsyncClient]:
     key, _ = await clew.keys.create("acme", "writer", scopes)
     keys = Keys()
-    async with following(clew.nc, clew.keys, keys, clew.connection.reconnected), served(clew, keys=keys) as url:
+    async with follow_keys(clew.nc, clew.keys, keys, clew.connection.reconnected), served(clew, keys=keys) as url:
         headers = {"Authorization": f"Bearer {key}", "OpenAI-Beta": "assistants=v2"}
         async with httpx2.AsyncClient(base_url=f"{url}/v1", headers=headers, timeout=60) as http:
             yield http

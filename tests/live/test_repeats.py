@@ -13,8 +13,8 @@ from clew_events.requests import NewMessage
 from clew_events.subjects import Address
 from clew_projections.kv.command_ids import mark
 from clew_projections.kv.key_names import checkpoint_key
-from clew_projections.kv.position import Mark
-from clew_services.compose import Clew, connected
+from clew_projections.kv.position import ProjectorPosition
+from clew_services.compose import Clew, connect
 from clew_services.eventstore.provision import verify
 from clew_services.eventstore.topology import SPENT_IDS_KEPT
 from clew_services.threads.result import Outcome
@@ -55,7 +55,7 @@ async def test_an_outgrown_id_is_known_to_who_carried_it_out_and_to_everybody_el
     thread, first = await long_thread(clew)
     if projecting:
         await projected(clew, thread, LONG)
-    async with connected(deployment.url, name="another process") as other:
+    async with connect(deployment.url, name="another process") as other:
         for process in (clew, other):
             for number in (1, 77, LONG - 101, LONG - 100, LONG - 99, LONG - 1):
                 assert await told(process, said(thread, number)) == first[number]
@@ -72,8 +72,8 @@ async def test_ids_that_a_dying_server_lost_are_looked_for_in_the_log(clew: Clew
     # The bucket of ids as it was early on, as after a crash, while that of threads kept everything.
     await clew.js.api(f"STREAM.PURGE.{clew.commands.stream}")
     early = (await clew.histories.first(address)).position
-    await clew.commands.put(checkpoint_key(early.shard), msgspec.json.encode(Mark(early.seq)), 0)
-    async with connected(deployment.url, name="after the crash") as later:
+    await clew.commands.put(checkpoint_key(early.shard), msgspec.json.encode(ProjectorPosition(early.seq)), 0)
+    async with connect(deployment.url, name="after the crash") as later:
         left = await later.current.outgrown(address)
         assert known.marks
         assert left.marks == set()
@@ -83,7 +83,7 @@ async def test_ids_that_a_dying_server_lost_are_looked_for_in_the_log(clew: Clew
 async def test_an_outgrown_id_with_another_command_is_refused_and_changes_nothing(clew: Clew, deployment) -> None:
     thread, _ = await long_thread(clew)
     await projected(clew, thread, LONG)
-    async with connected(deployment.url, name="another process") as other:
+    async with connect(deployment.url, name="another process") as other:
         for process in (clew, other):
             with pytest.raises(IdReused, match="key-5"):
                 await told(process, UpdateThread(id="key-5", thread_id=thread, metadata={"a": "b"}))
@@ -92,7 +92,7 @@ async def test_an_outgrown_id_with_another_command_is_refused_and_changes_nothin
 
 async def test_ids_that_another_process_spent_in_the_meantime_are_known_too(clew: Clew, deployment) -> None:
     thread, _ = await long_thread(clew)
-    async with connected(deployment.url, name="another process") as other:
+    async with connect(deployment.url, name="another process") as other:
         await told(other, said(thread, 1))  # from now on the other process knows this thread's ids by itself
         for batch in (range(LONG, LONG + 60), range(LONG + 60, LONG + 300)):
             made = {number: await told(clew, said(thread, number)) for number in batch}

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.scaling.deployments import TENANT, addresses, behind, indexed, made
 from bench.service import computed, descendants, service
 
-from clew_services.compose import connected
+from clew_services.compose import connect
 
 
 async def test_a_deployment_to_measure_has_its_threads_projected_and_in_the_index_and_is_kept(tmp_path: Path) -> None:
@@ -23,5 +23,5 @@ async def test_a_deployment_to_measure_has_its_threads_projected_and_in_the_inde
         assert running.pid in descendants(running.pid)
         assert len(descendants(running.pid)) > 3
         assert computed(running.pid) > 0
-        async with connected(running.nats, name="t") as clew:
+        async with connect(running.nats, name="t") as clew:
             assert [each for each in threads if await clew.threads.get(f"{each.tenant}.{each.thread}") is None] == []

@@ -18,7 +18,7 @@ import pytest
 from clew_events import client
 from clew_events.commit import Commit
 from clew_events.subjects import Address, event_stream
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from support.lasting import SECONDS
 from support.soaking import Soak
 from support.truth import buckets_equal_the_log, log_of
@@ -100,7 +100,7 @@ async def test_nothing_is_lost_and_nothing_happens_twice_whoever_is_killed_and_w
 ) -> None:
     with running_up(tmp_path / "data") as up:
         soak = await soaked(up)
-        async with connected(up.nats_url, name="soak") as clew:
+        async with connect(up.nats_url, name="soak") as clew:
             for shard in range(clew.deployment.shards):
                 # What killed projectors were handed comes again now, instead of in half a minute.
                 await clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{clew.live.side.consumer}")

@@ -16,9 +16,9 @@ from clew_events.commands import CreateThread
 from clew_events.errors import Fault
 from clew_projections.generations import record
 from clew_projections.indexer.freshness import IndexFreshness
-from clew_projections.integrity.heads_file import Kept
-from clew_projections.projector.parked_threads import Parked
-from clew_services.checkpoints.coverage import Covered, covered
+from clew_projections.integrity.heads_file import HeadsFile
+from clew_projections.projector.parked_threads import ParkedThread
+from clew_services.checkpoints.coverage import CheckpointCoverage, checkpoint_coverage
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
@@ -26,7 +26,7 @@ from clew_services.cli.status_screen import line, screen
 from clew_services.eventstore import generation_streams
 from clew_services.process.deployment_status import Glance, Rates, Shard, Status, glances
 from clew_services.process.deployment_status import status as deployment_status
-from clew_services.process.derived_state import Buckets, Building, Derived, Proof
+from clew_services.process.derived_state import Buckets, BuildProgress, DerivedState, Proof
 from support.indexes import caught_up, fed
 from support.truth import checkpointed, projecting
 from support.up import CLEW, environment
@@ -48,7 +48,7 @@ def shard(number: int, **other: float) -> Shard:
 
 def status(*shards: Shard, parked: int = 0) -> Status:
     why = [
-        Parked(tenant="acme", thread=f"thread_{n}", code="c", reason="a \x1b[31mbad\x1b[0m chain", since=NOON)
+        ParkedThread(tenant="acme", thread=f"thread_{n}", code="c", reason="a \x1b[31mbad\x1b[0m chain", since=NOON)
         for n in range(parked)
     ]
     return Status(
@@ -102,11 +102,11 @@ def test_without_a_terminal_a_look_is_a_line():
 
 
 def test_a_look_says_which_buckets_are_live_what_drifted_and_how_fresh_the_rest_is():
-    derived = Derived(
-        buckets=Buckets(live=3, fold=2, kept=(2,), building=Building(number=4, behind=77)),
+    derived = DerivedState(
+        buckets=Buckets(live=3, fold=2, kept=(2,), building=BuildProgress(number=4, behind=77)),
         proof=Proof(drift=2, since=NOON, age=7300.0),
         index=IndexFreshness(generation=1, ready=True, behind=9, seconds=2.25, aside=1, bytes=5),
-        checkpoint=Covered(number=41, at=NOON, age=90.0, waiting=61.4),
+        checkpoint=CheckpointCoverage(number=41, at=NOON, age=90.0, waiting=61.4),
         trouble=("the moon: \x1b[2J",),
     )
     said = shown(Glance(at=NOON, status=replace(status(shard(0)), derived=derived)))
@@ -123,23 +123,23 @@ async def test_status_finds_the_proof_the_index_and_the_generation_that_is_being
     await clew.handler.handle("acme", CreateThread())
     folder = clew.index_in(tmp_path)
     first = (await deployment_status(clew, folder=folder)).derived
-    assert first == Derived(buckets=Buckets(live=1, fold=clew.fold))
+    assert first == DerivedState(buckets=Buckets(live=1, fold=clew.fold))
     async with fed(clew, tmp_path), projecting(clew):
         await caught_up(clew, tmp_path)
         await checkpointed(clew)
     watch = clew.watch(1)
     for shard_number in [*range(clew.deployment.shards)] * 3:
         await watch.step(clew.live.side, shard_number)
-    made = (await clew.live.alias.change(lambda each: record.begun(each, clew.fold, NOON))).record.building
+    made = (await clew.live.alias.change(lambda each: record.begin_build(each, clew.fold, NOON))).record.building
     assert made is not None
     await clew.live.read_again()
     half_made = (await deployment_status(clew, folder=folder)).derived
     assert half_made is not None
     assert half_made.trouble[0].startswith("the generation that is being built: ")
-    await generation_streams.make(clew.js, made.number, shards=clew.deployment.shards, replicas=1)
+    await generation_streams.make_generation(clew.js, made.number, shards=clew.deployment.shards, replicas=1)
     found = (await deployment_status(clew, folder=folder)).derived
     assert found is not None
-    assert found.buckets.building == Building(number=2, behind=1)
+    assert found.buckets.building == BuildProgress(number=2, behind=1)
     assert found.index is not None
     assert (found.index.generation, found.index.ready, found.index.behind) == (1, True, 0)
     assert found.proof is not None
@@ -158,25 +158,25 @@ async def test_a_look_that_is_cut_short_leaves_nothing_behind_whenever_that_is(c
 
 async def test_how_long_commits_wait_for_a_checkpoint_counts_from_the_first_that_none_covers(clew: Clew):
     shards = clew.deployment.shards
-    assert await covered(clew.js, shards, clew.ledger) is None
+    assert await checkpoint_coverage(clew.js, shards, clew.ledger) is None
     await clew.handler.handle("acme", CreateThread())
-    heads = Heads(clew.js, shards, Kept())
+    heads = Heads(clew.js, shards, HeadsFile())
     maker = Maker(clew.js, clew.ledger, heads, SigningKey.new())
     await maker.make()
-    signed = await covered(clew.js, shards, clew.ledger)
+    signed = await checkpoint_coverage(clew.js, shards, clew.ledger)
     assert signed is not None
     assert (signed.number, signed.waiting) == (1, 0.0)
     await clew.handler.handle("acme", CreateThread())
 
     async def waits() -> bool:
-        now = await covered(clew.js, shards, clew.ledger)
+        now = await checkpoint_coverage(clew.js, shards, clew.ledger)
         assert now is not None
         assert now.waiting <= now.age
         return now.waiting > 0
 
     await eventually(waits)
     await maker.make()
-    assert (await covered(clew.js, shards, clew.ledger)).waiting == 0  # type: ignore[union-attr]
+    assert (await checkpoint_coverage(clew.js, shards, clew.ledger)).waiting == 0  # type: ignore[union-attr]
     await heads.close()
 
 

@@ -12,12 +12,12 @@ from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.subjects import event_stream
 from clew_projections.generations.alias import Alias
 from clew_projections.kv.bucket import Bucket
-from clew_projections.kv.position import marked
+from clew_projections.kv.position import read_position
 from clew_projections.nats.jetstream import JetStream, stream_state
-from clew_projections.nats.stream_messages import Refused
+from clew_projections.nats.stream_messages import ApiRefusal
 from clew_services import compose
 from clew_services.backup.take_backup import order
-from clew_services.compose import connected
+from clew_services.compose import connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision, topology
 from clew_services.eventstore.lost_streams import MARGIN, irreplaceable
@@ -100,7 +100,7 @@ async def test_verifying_changes_nothing_and_creates_nothing(js: JetStream) -> N
 
 async def test_a_service_does_not_start_on_a_server_nobody_initialised(nats_server: EmbeddedServer) -> None:
     with pytest.raises(Unavailable, match="clew init"):
-        async with connected(nats_server.url, name="test"):
+        async with connect(nats_server.url, name="test"):
             pass
 
 
@@ -183,12 +183,12 @@ async def test_the_number_of_shards_is_known_from_any_stream_of_the_log(js: JetS
 async def test_an_accepted_loss_is_made_anew_and_no_sequence_is_given_twice(nats_server: EmbeddedServer) -> None:
     async with compose.connection(nats_server.url, name="test") as made:
         await init(made.js, shards=1)
-    async with connected(nats_server.url, name="test") as clew:
+    async with connect(nats_server.url, name="test") as clew:
         writer = Writer(clew.handler)
         await writer.create("thread_lost")
         stop = asyncio.Event()
         projecting = asyncio.create_task(clew.project(stop))
-        await eventually(lambda: marked([clew.threads], 0))
+        await eventually(lambda: read_position([clew.threads], 0))
         stop.set()
         await projecting
         await clew.js.api("STREAM.DELETE.CLEW_EVT_00")
@@ -327,10 +327,10 @@ async def test_the_log_cannot_be_purged_and_no_setting_allows_it_again(js: JetSt
     for shard in range(2):
         await js.publish(f"clew.evt.{shard:02d}.acme.thread_a", b"one")
         for request in ({}, {"seq": 2}, {"filter": f"clew.evt.{shard:02d}.acme.thread_a"}):
-            with pytest.raises(Refused, match="purge"):
+            with pytest.raises(ApiRefusal, match="purge"):
                 await js.api(f"STREAM.PURGE.{event_stream(shard)}", request)
         for setting in ({"deny_purge": False}, {"allow_rollup_hdrs": True}):
-            with pytest.raises(Refused, match="purge"):
+            with pytest.raises(ApiRefusal, match="purge"):
                 await reconfigure(js, event_stream(shard), **setting)
         assert (await stream_state(js, event_stream(shard))).messages == 1
 

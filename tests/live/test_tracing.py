@@ -68,13 +68,13 @@ class Spanned:
 
 @pytest.fixture
 async def spanned(deployment: EmbeddedServer) -> AsyncIterator[Spanned]:
-    from clew_services.compose import connected
+    from clew_services.compose import connect
 
     exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     stop = asyncio.Event()
     tracing = Spans(provider.get_tracer("test"))
-    async with connected(deployment.url, name="traced", tracing=tracing) as clew, asyncio.TaskGroup() as running:
+    async with connect(deployment.url, name="traced", tracing=tracing) as clew, asyncio.TaskGroup() as running:
         running.create_task(clew.project(stop))
         ready = [asyncio.Event(), asyncio.Event()]
         running.create_task(serve_commands(clew, stop, ready[0]))

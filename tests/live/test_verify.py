@@ -13,7 +13,7 @@ import pytest
 from clew_events.codec import encode
 from clew_events.subjects import Address, event_stream, shard_of
 from clew_projections.findings import Finding
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from support.commits import CREATED, chain, commit, store
 from support.deployments import deployed
 from support.forging import Bodies, bodies, delete, five_commits, flip, publish, rechained, remove, rewrite, stored
@@ -210,7 +210,7 @@ async def test_progress_tells_of_every_commit_once(clew: Clew) -> None:
 async def test_one_byte_flipped_on_the_disk_does_not_go_unnoticed(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with deployed(data, sync="always") as server:
-        async with connected(server.url, name="test") as clew:
+        async with connect(server.url, name="test") as clew:
             await five_commits(clew, VICTIM)
             history = await bodies(clew, VICTIM)
             stream = event_stream(shard_of(VICTIM.thread, 2))
@@ -218,7 +218,7 @@ async def test_one_byte_flipped_on_the_disk_does_not_go_unnoticed(tmp_path: Path
         await server.wait()
         flip(data, history[2], history[2].index(b'"actor":"billing"') + 10)
         await server.start()
-        async with connected(server.url, name="test") as clew:
+        async with connect(server.url, name="test") as clew:
             # The server checks its blocks as it starts, and drops the commit with all that stood behind it.
             verified = await clew.verifier().all()
             state = (await clew.js.api(f"STREAM.INFO.{stream}"))["state"]

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from clew_events.codec import decode, encode, recorded
+from clew_events.codec import decode, decode_recorded, encode
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
-from clew_projections.apply import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.fold import ThreadState, evolve
 from clew_projections.views import MessageView, ThreadView, absent, decode_message, decode_thread
 from clew_projections.views import encode as encode_view
@@ -30,14 +30,14 @@ def folded(records: list[Recorded], view: ThreadView = NOTHING) -> ThreadView:
 def fold_messages(records: list[Recorded], views: dict[str, MessageView] | None = None) -> dict[str, MessageView]:
     folding = dict(views or {})
     for each in records:
-        for message_id in touched(each.commit):
+        for message_id in message_ids(each.commit):
             folding[message_id] = advance_message(folding.get(message_id), message_id, each.commit)
     return folding
 
 
 @given(histories)
 def test_what_was_stored_and_read_again_adds_up_to_the_same(thread: Simulation) -> None:
-    read = [recorded(body, each.position) for body, each in zip(thread.bodies, thread.records, strict=True)]
+    read = [decode_recorded(body, each.position) for body, each in zip(thread.bodies, thread.records, strict=True)]
     assert read == thread.records
     assert folded(read) == thread.view
     assert fold_messages(read) == thread.messages

@@ -15,10 +15,10 @@ from clew_events.commit import body_hash
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, event_subject, shard_of
 from clew_projections.integrity.checkpoint import FORMAT, Checkpoint, ShardHeads
-from clew_projections.integrity.heads_file import Kept
+from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.integrity.inclusion import Head, check_included, key_of, leaf_of, leaves_of
 from clew_projections.integrity.merkle import EMPTY, climb, path, subtree
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from support.commits import CREATED, NOON, commit
 
 HASHES = st.binary(max_size=6).map(lambda said: sha256(said).digest())
@@ -84,16 +84,16 @@ class Log:
         self.seq = 0
         self.heads: dict[str, Head] = {}
 
-    def next(self, thread: str) -> Stored:
+    def next(self, thread: str) -> StoredMessage:
         before = self.heads.get(thread)
         n, prev = (before.n + 1, before.hash) if before else (1, None)
         body = encode(commit(n, CREATED, prev=prev, thread=thread))
         self.heads[thread] = Head("default", thread, n, body_hash(body))
         return self.put(thread, body)
 
-    def put(self, thread: str, body: bytes) -> Stored:
+    def put(self, thread: str, body: bytes) -> StoredMessage:
         self.seq += 1
-        return Stored(self.seq, event_subject(0, Address("default", thread)), body, {})
+        return StoredMessage(self.seq, event_subject(0, Address("default", thread)), body, {})
 
 
 THREADS = st.sampled_from([f"thread_{number}" for number in range(40)])
@@ -104,7 +104,7 @@ THREADS = st.sampled_from([f"thread_{number}" for number in range(40)])
     pages=st.lists(st.lists(THREADS | st.none(), max_size=12), min_size=1, max_size=8), looks=st.sets(st.integers(0, 7))
 )
 def test_a_root_grown_step_by_step_is_the_root_made_at_once(pages, looks):
-    log, kept, misfits = Log(), Kept(), 0
+    log, kept, misfits = Log(), HeadsFile(), 0
     for number, page in enumerate(pages):
         stored = [log.next(thread) if thread else log.put("thread_0", b"nothing of ours") for thread in page]
         misfits += page.count(None)
@@ -134,7 +134,7 @@ def test_a_root_grown_step_by_step_is_the_root_made_at_once(pages, looks):
 
 
 def test_many_threads_grow_to_the_same_root_below_and_above_where_subtrees_are_remembered() -> None:
-    log, kept = Log(), Kept()
+    log, kept = Log(), HeadsFile()
     for _ in range(2):
         kept.take(0, [log.next(f"thread_{number}") for number in range(700)])
         kept.root(0)
@@ -147,16 +147,16 @@ def test_many_threads_grow_to_the_same_root_below_and_above_where_subtrees_are_r
 def test_what_is_kept_in_a_file_is_there_afterwards_and_an_unusable_file_is_begun_anew() -> None:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "heads.sqlite"
-        log, kept = Log(), Kept(file)
+        log, kept = Log(), HeadsFile(file)
         kept.take(0, [log.next("thread_1"), log.next("thread_2")])
         kept.signed = "abc"
         kept.close()
-        again = Kept(file)
+        again = HeadsFile(file)
         assert again.signed == "abc"
         assert again.root(0) == subtree(leaves_of(log.heads.values()))
         again.close()
         file.write_bytes(b"this is no database, and large enough to be looked at as one" * 100)
-        anew = Kept(file)
+        anew = HeadsFile(file)
         assert anew.reached(0).seq == 0
         anew.close()
 

@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from clew_events.commands import Command, DeleteMessage, UpdateMessage
 from clew_events.errors import ClewError, Corrupt
 from clew_events.subjects import event_stream
-from clew_projections.apply import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.kv.key_names import THREADS
 from clew_projections.views import MessageView, absent
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.threads.decide import decide
 from clew_services.threads.result import Outcome
@@ -152,7 +152,7 @@ async def lived(life: list[Wave]) -> None:
     async with AsyncExitStack() as stack:
         data = Path(stack.enter_context(TemporaryDirectory()))
         server = await stack.enter_async_context(deployed(data / "server", sync="always"))
-        clews = [await stack.enter_async_context(connected(server.url, name=f"process {n}")) for n in range(2)]
+        clews = [await stack.enter_async_context(connect(server.url, name=f"process {n}")) for n in range(2)]
         await impatient(clews[0])
         world = World(server, clews)
         try:
@@ -176,7 +176,7 @@ async def hold_to_the_rules(clew: Clew, world: World) -> None:
             message = messages.get(command.message_id) if isinstance(command, UpdateMessage | DeleteMessage) else None
             assert commit.events == decide(command, address.thread, commit.id, view, message)
             view = advance(view, record)
-            for message_id in touched(commit):
+            for message_id in message_ids(commit):
                 messages[message_id] = advance_message(messages.get(message_id), message_id, commit)
             if commit.id in world.done:
                 done = world.done[commit.id]

@@ -13,8 +13,8 @@ from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
 from clew_projections.api_objects import message_object
-from clew_projections.apply import advance, advance_message, touched
-from clew_projections.audit.as_of import Folding, lists, messages_of, origin
+from clew_projections.apply import advance, advance_message, message_ids
+from clew_projections.audit.as_of import ThreadAsOf, lists, messages_of, origin
 from clew_projections.audit.blame import blame
 from clew_projections.audit.diff import difference
 from clew_projections.audit.moments import NOW, Moment
@@ -36,7 +36,7 @@ def folded(records: Sequence[Recorded]) -> ThreadView:
 def messages_then(records: Sequence[Recorded]) -> dict[str, MessageView]:
     views: dict[str, MessageView] = {}
     for each in records:
-        for message_id in touched(each.commit):
+        for message_id in message_ids(each.commit):
             views[message_id] = advance_message(views.get(message_id), message_id, each.commit)
     return views
 
@@ -49,7 +49,7 @@ def there(views: dict[str, MessageView]) -> dict[str, MessageView]:
 @given(stories, st.data())
 def test_a_moment_is_the_fold_up_to_it(story: Simulation, data: st.DataObject) -> None:
     n = data.draw(st.integers(0, len(story.records)))
-    folding = Folding(HERE, Moment(n=n), range(1, 1000))
+    folding = ThreadAsOf(HERE, Moment(n=n), range(1, 1000))
     taken = [folding.add(each) for each in story.records]
     assert taken == [True] * n + [False] * (len(story.records) - n)
     assert folding.view == folded(story.records[:n])

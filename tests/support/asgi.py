@@ -26,7 +26,7 @@ from clew_events.objects import Gone, Message, MessagePage, Resources, TextPart,
 from clew_events.queries import GetFeed, GetMessage, GetThread, ListMessages
 from clew_events.replies import Feed, Found
 from clew_projections.nats.stream_messages import Ack, ApiError
-from clew_projections.projector.parked_threads import Parked
+from clew_projections.projector.parked_threads import ParkedThread
 from clew_services.api_keys import Keys
 from clew_services.http.app import create_app
 from clew_services.observer import NOBODY
@@ -159,7 +159,7 @@ class Parts:
             raise Unavailable("no answer came", code="timeout")
         return Ack(error=self.refuses.get(shard, ApiError(400, 10071, "wrong last sequence: 0")))
 
-    async def parked(self) -> list[Parked]:
+    async def parked(self) -> list[ParkedThread]:
         return []
 
     async def integrity(self) -> None:

@@ -8,12 +8,12 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of, shard_subjects
-from clew_projections.apply import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.findings import Finding
 from clew_projections.history.histories import read
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import until
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.compose import Clew
 
@@ -60,7 +60,7 @@ class Audit:
         """The shards to look at: all, or the one that holds a thread."""
         return range(self._shards) if address is None else (shard_of(address.thread, self._shards),)
 
-    async def _stored(self, shard: int, address: Address | None) -> AsyncIterator[Stored]:
+    async def _stored(self, shard: int, address: Address | None) -> AsyncIterator[StoredMessage]:
         subject = shard_subjects(shard) if address is None else event_subject(shard, address)
         if self._replicated:
             # A replica that is behind would end too early, and what it lacks would count as checked.
@@ -77,12 +77,12 @@ class Audit:
             seq = page[-1].seq + 1 if page else seq
 
 
-def _continue(thread: Folded, stored: Stored, shard: int) -> Finding | None:
+def _continue(thread: Folded, stored: StoredMessage, shard: int) -> Finding | None:
     """Fold one more commit into a thread, or say why it cannot be."""
     try:
         recorded = read(stored, shard)
         view = advance(thread.view, recorded)
-        for message_id in touched(recorded.commit):
+        for message_id in message_ids(recorded.commit):
             thread.messages[message_id] = advance_message(thread.messages.get(message_id), message_id, recorded.commit)
     except Corrupt as fault:
         return Finding(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from msgspec.structs import replace
 from nats.errors import Error as NatsError
 
-from clew_events.codec import recorded
+from clew_events.codec import decode_recorded
 from clew_events.commands import Command, CreateThread
 from clew_events.commit import Position
 from clew_events.errors import ClewError, Unavailable
@@ -116,7 +116,7 @@ class Life:
             for seq in range(1, (await js.stream_info(event_stream(shard))).state.last_seq + 1):
                 message = await js.get_msg(event_stream(shard), seq)
                 assert message.data is not None
-                found = recorded(message.data, Position(shard, seq))
+                found = decode_recorded(message.data, Position(shard, seq))
                 thread = address_of(message.subject or "").thread
                 histories.setdefault(thread, []).append(naive.kept(message.data, seq, found.hash))
                 feed.append((message.time, shard, seq))

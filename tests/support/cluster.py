@@ -17,7 +17,7 @@ from pathlib import Path
 
 from clew_services import compose
 from clew_services.embedded import binary
-from clew_services.host.tether import tethered
+from clew_services.host.tether import tether_command
 from support.freezing import freeze, go_on
 from support.ports import free_port
 from support.routes import Routes
@@ -51,7 +51,7 @@ class Node:
     def start(self, environment: dict[str, str]) -> None:
         command = [str(binary.find()), "-c", f"cluster-{self.number}.conf", "-l", "log"]
         self._process = subprocess.Popen(
-            tethered(command), cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+            tether_command(command), cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
         )
 
     def stop(self, number: int = signal.SIGTERM) -> None:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from clew_events.codec import recorded
+from clew_events.codec import decode_recorded
 from clew_events.commit import Position
 from clew_events.subjects import event_stream
 from clew_projections.index import Index, IndexWriter, open_for_writing
@@ -26,7 +26,7 @@ class Fed:
         for shard in range(self._clew.deployment.shards):
             seq = self._writer.marks().get(shard, 0)
             while page := (await self._clew.js.after(event_stream(shard), f"clew.evt.{shard:02d}.*.*", seq + 1))[0]:
-                commits = [recorded(stored.body, Position(shard, stored.seq)) for stored in page]
+                commits = [decode_recorded(stored.body, Position(shard, stored.seq)) for stored in page]
                 seq = page[-1].seq
                 self._writer.apply(commits, {shard: seq})
 

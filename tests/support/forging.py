@@ -10,7 +10,7 @@ from clew_events.commands import CreateThread, UpdateThread
 from clew_events.commit import body_hash
 from clew_events.requests import MetadataPatch
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_services.compose import Clew
 
 Bodies = list[bytes]
@@ -26,7 +26,7 @@ async def five_commits(clew: Clew, address: Address) -> None:
         await clew.handler.handle(address.tenant, UpdateThread(thread_id=address.thread, patch=patch), actor="billing")
 
 
-async def stored(clew: Clew, address: Address) -> list[Stored]:
+async def stored(clew: Clew, address: Address) -> list[StoredMessage]:
     """A thread's history as the stream holds it."""
     shard = shard_of(address.thread, clew.deployment.shards)
     found, _ = await clew.js.after(event_stream(shard), event_subject(shard, address), 1)

@@ -7,7 +7,7 @@ import pytest
 from clew_events.commands import Command, DeleteMessage, UpdateMessage
 from clew_events.errors import ClewError
 from clew_events.events import Event
-from clew_projections.apply import advance_message, touched
+from clew_projections.apply import advance_message, message_ids
 from clew_projections.fold import ThreadState, evolve
 from clew_projections.views import MessageView
 from clew_services.threads.decide import decide
@@ -28,7 +28,7 @@ class Given:
         for n, event in enumerate(events, start=1):
             self.state = evolve(self.state, event)
             made = commit(n, event)
-            for message_id in touched(made):
+            for message_id in message_ids(made):
                 self.messages[message_id] = advance_message(self.messages.get(message_id), message_id, made)
 
     def when(self, command: Command, *, under: str = "cmd_now") -> When:

@@ -12,15 +12,17 @@ from pathlib import Path
 from clew_events.commands import CreateThread
 from clew_events.list_query import ListThreads
 from clew_projections.index.index import CurrentIndex
-from clew_projections.index.index_folder import Folder
+from clew_projections.index.index_folder import IndexFolder
 from clew_projections.index.log_agreement import ends
-from clew_projections.indexer.indexer import Due, Feeder
+from clew_projections.indexer.indexer import Indexer, SnapshotSchedule
 from clew_services.compose import Clew
 from support.waiting import eventually
 
 
 @contextlib.asynccontextmanager
-async def fed(clew: Clew, root: Path, *, dedicated: bool = True, due: Due | None = None) -> AsyncIterator[Feeder]:
+async def fed(
+    clew: Clew, root: Path, *, dedicated: bool = True, due: SnapshotSchedule | None = None
+) -> AsyncIterator[Indexer]:
     """The index in a folder, fed for as long as the block lasts."""
     stop = asyncio.Event()
     feeder = clew.index_feeder(root, dedicated=dedicated, due=due)
@@ -32,7 +34,7 @@ async def fed(clew: Clew, root: Path, *, dedicated: bool = True, due: Due | None
         await running
 
 
-def threads(folder: Folder) -> dict[str, tuple[int, str]]:
+def threads(folder: IndexFolder) -> dict[str, tuple[int, str]]:
     """What the index has, looked at past all code: the number and the hash of each thread's last commit."""
     pointer = folder.pointer()
     assert pointer is not None

@@ -19,7 +19,7 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
-from clew_events.codec import recorded
+from clew_events.codec import decode_recorded
 from clew_events.commands import AddMessage, Command, CreateThread, DeleteMessage, UpdateMessage, UpdateThread, digest
 from clew_events.commit import Position, Recorded
 from clew_events.errors import ClewError, Unavailable
@@ -27,15 +27,15 @@ from clew_events.queries import GetFeed, Query
 from clew_events.replies import Feed
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import Address, address_of, event_stream
-from clew_projections.apply import advance, advance_message, touched
-from clew_projections.nats.stream_messages import EXPECTED, Ack, Outgoing
-from clew_projections.projector.batch import Projecting
+from clew_projections.apply import advance, advance_message, message_ids
+from clew_projections.nats.stream_messages import EXPECTED, Ack, OutgoingMessage
+from clew_projections.projector.batch import BatchProjection
 from clew_projections.projector.message_views import MessageViews
-from clew_projections.projector.parked_threads import retry
+from clew_projections.projector.parked_threads import retry_parked
 from clew_projections.projector.projector import Projector
-from clew_projections.projector.shard_consumer import Deliveries
+from clew_projections.projector.shard_consumer import ShardConsumer
 from clew_projections.views import MessageView, absent
-from clew_services.compose import Clew, connected, connection
+from clew_services.compose import Clew, connect, connection
 from clew_services.eventstore import provision
 from clew_services.threads.decide import decide, thread_exists
 from clew_services.threads.result import Outcome
@@ -145,7 +145,7 @@ class Truth:
 
     def _take(self, shard: int, message: Msg) -> None:
         seq = self._read[shard] = message.metadata.sequence.stream
-        found = recorded(message.data, Position(shard, seq))
+        found = decode_recorded(message.data, Position(shard, seq))
         address = address_of(message.subject)
         self.recorded.setdefault(address, []).append(found)
         self.kept.setdefault(address, []).append(naive.kept(message.data, seq, found.hash))
@@ -189,7 +189,7 @@ class Process:
                 world.wrote(ack.stream, ack.seq, Written(subject, body, headers or {}))
             return ack
 
-        async def tapped_each(messages: Sequence[Outgoing], timeout: float | None = None) -> list[Ack]:
+        async def tapped_each(messages: Sequence[OutgoingMessage], timeout: float | None = None) -> list[Ack]:
             return [await clew.js.publish(each.subject, each.body, each.headers, timeout) for each in messages]
 
         clew.js.publish = tapped  # type: ignore[method-assign]
@@ -221,11 +221,11 @@ class _Stepped:
         self._clew = clew
         side = clew.live.side
         self._ready: int | None = None
-        self._shards: list[tuple[Deliveries, Projecting, Projector]] = []
+        self._shards: list[tuple[ShardConsumer, BatchProjection, Projector]] = []
         for shard in range(SHARDS):
-            deliveries = Deliveries(clew.nc, event_stream(shard), side.consumer, wait=0.02)
+            deliveries = ShardConsumer(clew.nc, event_stream(shard), side.consumer, wait=0.02)
             messages = MessageViews(side.messages, clew.histories)
-            projecting = Projecting(side.threads, messages, side.spent, clew.histories, side.doubts)
+            projecting = BatchProjection(side.threads, messages, side.spent, clew.histories, side.doubts)
             checkpoint, made = clew.checkpoint(shard), lambda: clew.connection.made
             projector = Projector(deliveries, projecting, side.threads, checkpoint, made)
             self._shards.append((deliveries, projecting, projector))
@@ -236,7 +236,7 @@ class _Stepped:
             for (_, projecting, _), mark in zip(self._shards, self._checkpoints, strict=True):
                 projecting.forget()
                 await mark.rewind()
-                await retry(self._clew.threads, projecting)
+                await retry_parked(self._clew.threads, projecting)
             self._ready = made
         for (deliveries, _, projector), mark in zip(self._shards, self._checkpoints, strict=True):
             while (await mark.state()).num_pending or (await mark.state()).num_ack_pending:
@@ -276,7 +276,7 @@ class World:
         for stream in await made.js.streams():
             await made.js.api(f"STREAM.DELETE.{stream}")
         await provision.init(made.js, shards=SHARDS, max_msg_size=made.nc.max_payload)
-        self._admin = await self._stack.enter_async_context(connected(self._url, name="admin"))
+        self._admin = await self._stack.enter_async_context(connect(self._url, name="admin"))
         self._wire: Proxy = await self._stack.enter_async_context(between(self._url))
         self.processes = [await self._begin(fold=1), await self._begin(fold=1), await self._begin(fold=2)]
         await self.truth.follow(self._admin)
@@ -289,7 +289,7 @@ class World:
 
     async def _begin(self, *, fold: int) -> Process:
         stack = AsyncExitStack()
-        clew = await stack.enter_async_context(connected(self._wire.url, name="process", fold=fold))
+        clew = await stack.enter_async_context(connect(self._wire.url, name="process", fold=fold))
         return Process(self, clew, stack)
 
     def wrote(self, stream: str, seq: int, written: Written) -> None:
@@ -532,7 +532,7 @@ def _decided(command: Command, commits: Sequence[Recorded]) -> tuple[str | None,
     messages: dict[str, MessageView] = {}
     for each in commits:
         view = advance(view, each)
-        for message_id in touched(each.commit):
+        for message_id in message_ids(each.commit):
             messages[message_id] = advance_message(messages.get(message_id), message_id, each.commit)
     if isinstance(command, CreateThread) and commits:
         exists = thread_exists(command.thread_id or "")

@@ -21,11 +21,11 @@ CHILD = """
 import asyncio, sys
 from clew_services.nats_api import serve_commands, serve_queries
 from clew_services.inbox import serve_inbox
-from clew_services.compose import connected
+from clew_services.compose import connect
 ROLES = {"commands": serve_commands, "queries": serve_queries, "inbox": serve_inbox}
 
 async def main():
-    async with connected(sys.argv[1], name="child") as clew, asyncio.TaskGroup() as tasks:
+    async with connect(sys.argv[1], name="child") as clew, asyncio.TaskGroup() as tasks:
         for role in sys.argv[2:]:
             ready = asyncio.Event()
             tasks.create_task(ROLES[role](clew, asyncio.Event(), ready))

@@ -9,18 +9,18 @@ from clew_events.codec import encode
 from clew_events.commit import FORMAT, Recorded
 from clew_events.subjects import Address, event_subject
 from clew_projections.fold import FOLD
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs import layout
-from clew_projections.packs.layout import Covering, Opening, Scope
+from clew_projections.packs.layout import CheckpointCoverage, PackHeader, Scope
 from clew_projections.packs.pack import Pack
 from clew_projections.packs.pack_writer import Ends, Segment, Writer
 from clew_projections.packs.resume import Totals
 
 
-def as_stored(records: Iterable[Recorded]) -> list[Stored]:
+def as_stored(records: Iterable[Recorded]) -> list[StoredMessage]:
     """Commits as a stream would hold them."""
     return [
-        Stored(
+        StoredMessage(
             each.position.seq,
             event_subject(each.position.shard, Address(each.commit.tenant, each.commit.thread)),
             encode(each.commit),
@@ -32,17 +32,17 @@ def as_stored(records: Iterable[Recorded]) -> list[Stored]:
 
 def written(
     file: Path,
-    shards: Sequence[Sequence[Stored]],
+    shards: Sequence[Sequence[StoredMessage]],
     *,
     scope: Scope | None = None,
     ends: Sequence[int] | None = None,
-    covering: Covering | None = None,
+    covering: CheckpointCoverage | None = None,
     checkpoint: int | None = None,
-    heads: Sequence[Sequence[Stored]] | None = None,
+    heads: Sequence[Sequence[StoredMessage]] | None = None,
     at_once: int = 2,
 ) -> Path:
     """Write a pack with these commits; its heads are those of other commits, if these are given."""
-    opening = Opening(
+    opening = PackHeader(
         scope=scope or Scope(),
         deployment="20261123",
         ends=tuple(ends or [commits[-1].seq if commits else 0 for commits in shards]),

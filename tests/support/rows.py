@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from msgspec import Struct
 
-from clew_services.compose import Clew, connected
+from clew_services.compose import Clew, connect
 from clew_services.http.app import create_app
 from clew_services.settings import Settings
 from support.api import ACME, KEYS
@@ -152,7 +152,7 @@ def _filled(wanted: object, there: Mapping[str, str]) -> object:
 @asynccontextmanager
 async def live(data: Path, settings: Settings | None = None) -> AsyncIterator[Service]:
     """A Clew of its own on a real NATS server, reached as a web server reaches it."""
-    async with deployed(data) as server, connected(server.url, name="contract") as clew:
+    async with deployed(data) as server, connect(server.url, name="contract") as clew:
         transport = httpx2.ASGITransport(app=create_app(clew, KEYS, settings or Settings()))
         async with httpx2.AsyncClient(transport=transport, base_url="http://clew", timeout=60) as http:
             yield Service(clew, http)

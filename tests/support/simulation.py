@@ -39,7 +39,7 @@ from clew_events.requests import (
     StoresForSearch,
     ToolResourcesIn,
 )
-from clew_projections.apply import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.threads.decide import decide
 from support.commits import NOON, THREAD
@@ -188,7 +188,7 @@ class Simulation:
         body = encode(commit)
         recorded = Recorded(commit, Position(0, self.view.seq + 3), body_hash(body))
         self.view = advance(self.view, recorded)
-        for message_id in touched(commit):
+        for message_id in message_ids(commit):
             self.messages[message_id] = advance_message(self.messages.get(message_id), message_id, commit)
         self.records.append(recorded)
         self.bodies.append(body)

@@ -14,12 +14,12 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import ServiceUnavailableError
 
-from clew_events.codec import recorded
+from clew_events.codec import decode_recorded
 from clew_events.commit import Commit, Position, Recorded
 from clew_events.subjects import Address, address_of, event_stream
-from clew_projections.apply import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.kv.key_names import message_key, thread_key
-from clew_projections.kv.position import marked
+from clew_projections.kv.position import read_position
 from clew_projections.views import MessageView, ThreadView, absent, encode
 from clew_services.compose import Clew
 from support.waiting import PATIENCE, eventually
@@ -68,7 +68,7 @@ async def log_of(clew: Clew) -> dict[Address, list[Recorded]]:
     threads: dict[Address, list[Recorded]] = {}
     for shard in range(clew.deployment.shards):
         for seq, message in await raw(clew, event_stream(shard)):
-            found = recorded(message.data, Position(shard, seq))
+            found = decode_recorded(message.data, Position(shard, seq))
             threads.setdefault(address_of(message.subject), []).append(found)
     for address, records in threads.items():
         commits = [record.commit for record in records]
@@ -93,7 +93,7 @@ async def fold_of_log(clew: Clew) -> Truth:
         messages: dict[str, MessageView] = {}
         for record in records:
             view = advance(view, record)
-            for message_id in touched(record.commit):
+            for message_id in message_ids(record.commit):
                 messages[message_id] = advance_message(messages.get(message_id), message_id, record.commit)
         truth.threads[thread_key(address)] = encode(view)
         truth.messages.update({message_key(address, each.ordinal): encode(each) for each in messages.values()})
@@ -130,7 +130,7 @@ async def checkpointed(clew: Clew) -> None:
     async def at_the_end() -> bool:
         for shard in range(clew.deployment.shards):
             last = (await clew.nc.jetstream().stream_info(event_stream(shard))).state.last_seq
-            if await marked((clew.threads, clew.messages), shard) < last:
+            if await read_position((clew.threads, clew.messages), shard) < last:
                 return False
         return True
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import pytest
 
 from clew_events.errors import Unavailable
-from clew_projections.nats.newest_reads import SLOW, Together
-from clew_projections.nats.stream_messages import Newest, Stored
+from clew_projections.nats.newest_reads import SLOW, NewestReads
+from clew_projections.nats.stream_messages import Newest, StoredMessage
 
 
 class Stream:
@@ -24,7 +24,7 @@ class Stream:
         self.fault: Exception | None = None
         self.held: set[str] = set()
         self.brought = 0
-        self.together = Together(self.look, lambda: self.lost)
+        self.together = NewestReads(self.look, lambda: self.lost)
 
     def store(self, subject: str) -> int:
         """Store a message; its sequence."""
@@ -35,7 +35,9 @@ class Stream:
     async def look(self, subjects: Sequence[str], after: int) -> Newest:
         """What a server answers with."""
         self.asked.append((tuple(subjects), after))
-        found = {each: Stored(self.lasts[each], each, b"", {}) for each in subjects if self.lasts.get(each, 0) > after}
+        found = {
+            each: StoredMessage(self.lasts[each], each, b"", {}) for each in subjects if self.lasts.get(each, 0) > after
+        }
         up_to = self.end if any(each in self.lasts for each in subjects) else 0
         self.brought += len(found)
         await asyncio.sleep(0)

@@ -36,17 +36,17 @@ def test_a_reply_that_says_nothing_is_corrupt_and_not_an_answer(body: bytes):
 
 
 def test_a_stored_message_is_known_by_its_sequence():
-    assert decode.stored(b'{"stream": "CLEW_INBOX", "seq": 12}') == 12
+    assert decode.stored_sequence(b'{"stream": "CLEW_INBOX", "seq": 12}') == 12
     with pytest.raises(Unavailable) as hidden:
-        decode.stored(b'{"stream": "CLEW_INBOX", "seq": 12, "duplicate": true}')
+        decode.stored_sequence(b'{"stream": "CLEW_INBOX", "seq": 12, "duplicate": true}')
     assert hidden.value.code == "inbox_duplicate"
     with pytest.raises(TooLarge):
-        decode.stored(b'{"error": {"code": 400, "err_code": 10054, "description": "too large"}}')
+        decode.stored_sequence(b'{"error": {"code": 400, "err_code": 10054, "description": "too large"}}')
     with pytest.raises(Unavailable):
-        decode.stored(b'{"error": {"code": 503, "err_code": 10077, "description": "full"}}')
+        decode.stored_sequence(b'{"error": {"code": 503, "err_code": 10077, "description": "full"}}')
     for body in (b"{}", b"", b"+OK", b'{"ok": {}}'):
         with pytest.raises(Corrupt):
-            decode.stored(body)
+            decode.stored_sequence(body)
 
 
 def test_a_text_alone_is_a_message_of_the_users():

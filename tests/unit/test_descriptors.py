@@ -8,7 +8,7 @@ import pytest
 
 from clew_services.host import descriptors
 from clew_services.http.connection_limit import Ceiling
-from clew_services.http.stream_limit import Seat
+from clew_services.http.stream_limit import StreamPlace
 
 
 @pytest.mark.parametrize(("limit", "left"), [(64, 32), (128, 64), (1024, 896), (65_536, 65_408), (-1, 0)])
@@ -54,5 +54,5 @@ def test_a_limit_that_is_high_enough_stays(monkeypatch: pytest.MonkeyPatch, limi
 )
 def test_what_one_host_can_choose_among_counts_as_one_address(one: str, other: str, same: bool) -> None:
     ceiling = Ceiling(0, 1)
-    assert isinstance(ceiling.take(one), Seat)
-    assert isinstance(ceiling.take(other), Seat) is not same
+    assert isinstance(ceiling.take(one), StreamPlace)
+    assert isinstance(ceiling.take(other), StreamPlace) is not same

@@ -31,25 +31,25 @@ def test_message_ids_sort_as_their_messages_came(ordinal: int) -> None:
 
 
 def test_derived_ids_are_the_same_for_ever() -> None:
-    assert ids.derived("thread_", "default", "order-4711") == "thread_TaMw1SuvBO7eQYjYDIUbt8qS"
-    assert ids.derived("thread_", "default", "order-4712") == "thread_Z0PZ35fCIUEcpYSOO034281R"
+    assert ids.derive_id("thread_", "default", "order-4711") == "thread_TaMw1SuvBO7eQYjYDIUbt8qS"
+    assert ids.derive_id("thread_", "default", "order-4712") == "thread_Z0PZ35fCIUEcpYSOO034281R"
     assert ids.message_id(1, "default", "order-4711") == "msg_000001TaMw1SuvBO7eQYjYDI"
     assert ids.message_id(ids.MAX_ORDINAL, "default") == "msg_zzzzzztiq7KPg1JleKJYgfNc"
 
 
 def test_the_parts_of_a_derived_id_do_not_run_into_each_other() -> None:
-    assert ids.derived("thread_", "ab", "c") != ids.derived("thread_", "a", "bc")
+    assert ids.derive_id("thread_", "ab", "c") != ids.derive_id("thread_", "a", "bc")
 
 
 def test_random_ids_have_the_shape_of_the_service_and_differ() -> None:
-    made = {ids.random("thread_") for _ in range(1000)}
+    made = {ids.random_id("thread_") for _ in range(1000)}
     assert len(made) == 1000
     assert all(ids.is_thread_id(one) and len(one) == len(THREAD) for one in made)
 
 
 @given(st.lists(st.text(), min_size=1))
 def test_a_derived_thread_id_is_a_thread_id(parts: list[str]) -> None:
-    assert ids.is_thread_id(ids.derived("thread_", *parts))
+    assert ids.is_thread_id(ids.derive_id("thread_", *parts))
 
 
 @pytest.mark.parametrize("unsafe", UNSAFE)

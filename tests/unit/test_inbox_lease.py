@@ -9,7 +9,7 @@ import pytest
 
 from clew_projections.kv.bucket import Bucket, Value
 from clew_services.coordination import lease as leases
-from clew_services.coordination.lease import Lease, Lost
+from clew_services.coordination.lease import Lease, LeaseLost
 
 
 class Slow:
@@ -46,11 +46,11 @@ async def test_a_lease_that_slipped_is_not_held_again_by_a_renewal_that_comes_la
     await bucket.asked.wait()
     # A renewal is under way when somebody finds that the term is over, and leaves what it was about to do.
     lease_until, now = now, leases.TTL
-    with pytest.raises(Lost):
+    with pytest.raises(LeaseLost):
         lease.check()
     now = lease_until
     bucket.go_on.set()
-    with pytest.raises(Lost):
+    with pytest.raises(LeaseLost):
         await keeping
-    with pytest.raises(Lost):
+    with pytest.raises(LeaseLost):
         lease.check()

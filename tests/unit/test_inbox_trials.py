@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 
 from clew_events.errors import Unavailable
 from clew_projections.kv.bucket import Bucket, LostRace, Value
-from clew_services.coordination.lease import Lost
+from clew_services.coordination.lease import LeaseLost
 from clew_services.inbox.poison import MOST, Note, Trials
 
 
@@ -150,7 +150,7 @@ async def test_who_was_replaced_tries_nothing_more() -> None:
     trials, successor = await led(bucket, "a", 1), await led(bucket, "b", 1)
     async with successor.trying(message(1)):
         pass
-    with pytest.raises(Lost):
+    with pytest.raises(LeaseLost):
         async with trials.trying(message(1)):
             raise AssertionError("it was tried")
 

@@ -13,7 +13,7 @@ from clew_events.errors import Invalid
 from clew_events.ids import ACTOR_PATTERN
 from clew_services.api_keys import SCOPES
 from clew_services.api_keys.holders import Holder, Keys
-from clew_services.api_keys.issued_key import id_of, is_id, issue, read
+from clew_services.api_keys.issued_key import id_of, is_id, issue_key, read
 
 STORED = (
     b'{"sha256":"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683","tenant":"acme","name":"billing",'
@@ -22,29 +22,29 @@ STORED = (
 
 
 def test_a_key_is_long_and_random_and_only_its_digest_is_kept() -> None:
-    key, issued = issue("acme", "billing", ["write", "read", "read"])
+    key, issued = issue_key("acme", "billing", ["write", "read", "read"])
     assert re.fullmatch("clew_[0-9A-Za-z]{40}", key)
     assert issued.sha256 == hashlib.sha256(key.encode()).hexdigest()
     assert key[5:] not in msgspec.json.encode(issued).decode()
-    assert issue("acme", "billing", ["read"])[0] != key
+    assert issue_key("acme", "billing", ["read"])[0] != key
 
 
 def test_a_key_is_called_by_the_beginning_of_its_digest() -> None:
-    key, issued = issue("acme", "billing", ["read"])
+    key, issued = issue_key("acme", "billing", ["read"])
     assert issued.id == hashlib.sha256(key.encode()).hexdigest()[:16] == id_of(issued.digest)
     assert is_id(issued.id)
 
 
 def test_a_key_signs_with_its_name_and_its_id() -> None:
-    _, issued = issue("a" * 64, "n" * 64, ["read"])
+    _, issued = issue_key("a" * 64, "n" * 64, ["read"])
     assert issued.holder.actor == f"key:{'n' * 64}/{issued.id}"
     assert re.fullmatch(ACTOR_PATTERN, issued.holder.actor)
 
 
 def test_scopes_are_kept_once_and_in_their_order_and_admin_is_all_of_them() -> None:
-    assert issue("acme", "billing", ["write", "read", "write"])[1].scopes == ("read", "write")
-    assert issue("acme", "billing", ["audit"])[1].holder.scopes == {"audit"}
-    assert issue("acme", "boss", ["admin"])[1].holder.scopes == set(SCOPES)
+    assert issue_key("acme", "billing", ["write", "read", "write"])[1].scopes == ("read", "write")
+    assert issue_key("acme", "billing", ["audit"])[1].holder.scopes == {"audit"}
+    assert issue_key("acme", "boss", ["admin"])[1].holder.scopes == set(SCOPES)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_scopes_are_kept_once_and_in_their_order_and_admin_is_all_of_them() -> N
 )
 def test_a_key_that_makes_no_sense_is_not_issued(tenant: str, name: str, scopes: list, at_fault: str) -> None:
     with pytest.raises(Invalid) as refusal:
-        issue(tenant, name, scopes)
+        issue_key(tenant, name, scopes)
     assert refusal.value.param == at_fault
 
 

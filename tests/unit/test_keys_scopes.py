@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 
 from clew_services.api_keys import SCOPES, Keys, KeyScope
-from clew_services.api_keys.issued_key import issue
+from clew_services.api_keys.issued_key import issue_key
 from clew_services.http.auth import scope_of
 from support import asgi
 from support.asgi import ID, IN, MESSAGE_ID, Parts, call
@@ -34,7 +34,7 @@ GRANTS = [each for n in range(1, len(SCOPES) + 1) for each in combinations(SCOPE
 def granted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[str, tuple[KeyScope, ...]]:
     """A key with the scopes that the test is given."""
     scopes: tuple[KeyScope, ...] = request.param
-    key, issued = issue("acme", "tester", scopes)
+    key, issued = issue_key("acme", "tester", scopes)
     keys = Keys()
     keys.admit(hashlib.sha256(key.encode()).digest(), issued.holder)
     monkeypatch.setattr(asgi, "KEYS", keys)

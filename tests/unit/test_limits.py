@@ -7,7 +7,7 @@ import pytest
 from clew_events.errors import ClewError, Invalid, TooLarge
 from clew_events.requests import NewImageFile, NewImageFileSource, NewMessage, NewText
 from clew_services.api_keys import Holder
-from clew_services.http.rate_limit import LONGEST_WAIT, Pace
+from clew_services.http.rate_limit import LONGEST_WAIT, RateLimit
 from clew_services.settings import Settings
 from clew_services.threads.limits import DEFAULT, Limits, hold_add, hold_create
 
@@ -95,13 +95,13 @@ class Clock:
         return self.now
 
 
-def waits(pace: Pace, times: int, holder: Holder = ACME) -> list[int | None]:
+def waits(pace: RateLimit, times: int, holder: Holder = ACME) -> list[int | None]:
     return [pace.wait(holder) for _ in range(times)]
 
 
 def test_so_many_may_come_at_once_and_then_so_many_a_second():
     clock = Clock()
-    pace = Pace(10, 3, clock)
+    pace = RateLimit(10, 3, clock)
     assert waits(pace, 5) == [None, None, None, 1, 1]
     clock.now += 0.1
     assert waits(pace, 2) == [None, 1]
@@ -110,19 +110,19 @@ def test_so_many_may_come_at_once_and_then_so_many_a_second():
 
 
 def test_each_key_has_a_bucket_of_its_own():
-    pace = Pace(1, 1, Clock())
+    pace = RateLimit(1, 1, Clock())
     assert waits(pace, 2) == [None, 1]
     assert waits(pace, 2, GLOBEX) == [None, 1]
 
 
 def test_without_a_burst_of_its_own_a_second_may_come_at_once():
-    pace = Pace(5, clock=Clock())
+    pace = RateLimit(5, clock=Clock())
     assert waits(pace, 6) == [None] * 5 + [1]
 
 
 def test_over_any_time_no_more_come_through_than_the_rate_allows():
     clock = Clock()
-    pace = Pace(7, 2, clock)
+    pace = RateLimit(7, 2, clock)
     through = 0
     for _ in range(5000):
         through += pace.wait(ACME) is None
@@ -132,11 +132,11 @@ def test_over_any_time_no_more_come_through_than_the_rate_allows():
 
 def test_nobody_is_asked_to_wait_longer_than_clients_will():
     clock = Clock()
-    pace = Pace(1, 1, clock)
+    pace = RateLimit(1, 1, clock)
     pace.wait(ACME)
     clock.now -= 1000
     assert pace.wait(ACME) == LONGEST_WAIT
 
 
 def test_no_rate_is_no_limit():
-    assert waits(Pace(0), 1000) == [None] * 1000
+    assert waits(RateLimit(0), 1000) == [None] * 1000

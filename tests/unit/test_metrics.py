@@ -7,7 +7,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from clew_services.metrics import catalogue, table
-from clew_services.metrics.counter_files import PROCESS, VARIABLE, buried, emptied
+from clew_services.metrics.counter_files import PROCESS, VARIABLE, remove_process_files, reset_folder
 from clew_services.metrics.instruments import Instruments
 from clew_services.progress import Progress, Shard
 from support.asgi import Parts, call
@@ -77,17 +77,17 @@ def test_what_is_told_is_counted_under_its_labels():
 
 
 def test_what_only_holds_while_a_process_lives_goes_with_it(tmp_path):
-    environment = emptied(tmp_path) | {PROCESS: "api"}
+    environment = reset_folder(tmp_path) | {PROCESS: "api"}
     folder = tmp_path / "metrics"
     assert folder.stat().st_mode & 0o777 == 0o700
     names = ("gauge_livesum_api.db", "gauge_livesum_projector.db", "counter_api.db")
     for name in names:
         (folder / name).touch()
-    buried(environment)
+    remove_process_files(environment)
     assert {each.name for each in folder.iterdir()} == set(names[1:])
-    emptied(tmp_path)
+    reset_folder(tmp_path)
     assert list(folder.iterdir()) == []
-    buried({key: value for key, value in environment.items() if key != VARIABLE})
+    remove_process_files({key: value for key, value in environment.items() if key != VARIABLE})
 
 
 class Server:

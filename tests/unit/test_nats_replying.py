@@ -15,7 +15,7 @@ from clew_events.errors import ClewError, Conflict, Invalid, NotFound
 from clew_events.replies import Done
 from clew_services.inbox import inbox_message
 from clew_services.nats_api import reply_codec
-from clew_services.nats_api.request import asked, trace_of
+from clew_services.nats_api.request import parse_subject, trace_of
 
 ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ClewError)]
 
@@ -63,13 +63,13 @@ def test_no_reply_may_pass_for_something_of_clews_or_the_servers(subject: str, r
 
 def test_a_subject_says_whose_it_is_and_what_is_asked_for():
     for name, kind in COMMANDS.items():
-        assert asked(f"clew.cmd.acme.{name}", COMMANDS, "command") == ("acme", kind)
+        assert parse_subject(f"clew.cmd.acme.{name}", COMMANDS, "command") == ("acme", kind)
     with pytest.raises(NotFound, match=r"'nonsense'.*add_message.*update_thread"):
-        asked("clew.cmd.acme.nonsense", COMMANDS, "command")
+        parse_subject("clew.cmd.acme.nonsense", COMMANDS, "command")
     with pytest.raises(Invalid, match="'NOT'"):
-        asked("clew.cmd.NOT.create_thread", COMMANDS, "command")
+        parse_subject("clew.cmd.NOT.create_thread", COMMANDS, "command")
     with pytest.raises(NotFound) as long:
-        asked("clew.cmd.acme." + "x" * 5000, COMMANDS, "command")
+        parse_subject("clew.cmd.acme." + "x" * 5000, COMMANDS, "command")
     assert len(long.value.message) < 300
 
 

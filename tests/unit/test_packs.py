@@ -15,10 +15,10 @@ from clew_events.commit import body_hash
 from clew_events.errors import ClewError, Corrupt, Invalid
 from clew_events.events import MetadataUpdated
 from clew_events.subjects import Address, event_subject
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs import frames, layout
 from clew_projections.packs.check import check
-from clew_projections.packs.layout import Opening, Scope
+from clew_projections.packs.layout import PackHeader, Scope
 from clew_projections.packs.pack import Pack
 from clew_projections.packs.pack_streams import PackedStreams
 from support.commits import CREATED, added, chain
@@ -29,13 +29,13 @@ ONE = "thread_one"
 TWO = "thread_two"
 
 
-def history(thread: str, *, seq: int, length: int = 4) -> list[Stored]:
+def history(thread: str, *, seq: int, length: int = 4) -> list[StoredMessage]:
     changes = [(MetadataUpdated(set={"step": str(step)}, unset=()),) for step in range(length - 2)]
     return as_stored(chain((CREATED,), (added(1, f"hello from {thread}"),), *changes, thread=thread, first_seq=seq))
 
 
 @pytest.fixture
-def commits() -> list[Stored]:
+def commits() -> list[StoredMessage]:
     return [*history(ONE, seq=1), *history(TWO, seq=5)]
 
 
@@ -43,16 +43,16 @@ def codes(file: Path) -> list[str]:
     return [finding.code for finding in check(Pack(file)).findings]
 
 
-def changed(stored: Stored, **fields: object) -> Stored:
+def changed(stored: StoredMessage, **fields: object) -> StoredMessage:
     return msgspec.structs.replace(stored, **fields)
 
 
-def test_a_pack_made_by_hand_is_whole(tmp_path: Path, commits: list[Stored]) -> None:
+def test_a_pack_made_by_hand_is_whole(tmp_path: Path, commits: list[StoredMessage]) -> None:
     found = check(Pack(written(tmp_path / "pack", [commits])))
     assert (found.threads, found.commits, found.findings) == (2, 8, ())
 
 
-def test_the_bytes_of_a_pack_are_what_they_always_were(tmp_path: Path, commits: list[Stored]) -> None:
+def test_the_bytes_of_a_pack_are_what_they_always_were(tmp_path: Path, commits: list[StoredMessage]) -> None:
     traced = changed(commits[0], headers={"traceparent": "00-" + "4b" * 16 + "-" + "00f067aa0ba902b7" + "-01"})
     made = written(tmp_path / "pack", [[traced, *commits[1:]]])
     assert codes(GOLDEN) == []
@@ -67,7 +67,7 @@ def test_the_bytes_of_a_pack_are_what_they_always_were(tmp_path: Path, commits: 
     assert unpacked[0].partition(b"manifest.json")[0] == unpacked[1].partition(b"manifest.json")[0]
 
 
-def test_a_byte_changed_anywhere_is_found(tmp_path: Path, commits: list[Stored]) -> None:
+def test_a_byte_changed_anywhere_is_found(tmp_path: Path, commits: list[StoredMessage]) -> None:
     whole = written(tmp_path / "pack", [commits]).read_bytes()
     chance = random.Random(20261123)
     bad = tmp_path / "bad"
@@ -80,7 +80,7 @@ def test_a_byte_changed_anywhere_is_found(tmp_path: Path, commits: list[Stored])
         assert told.value.code in {"altered_pack", "truncated_pack", "not_a_pack", "unknown_format"}, place
 
 
-def test_a_pack_that_was_cut_short_or_added_to_says_so(tmp_path: Path, commits: list[Stored]) -> None:
+def test_a_pack_that_was_cut_short_or_added_to_says_so(tmp_path: Path, commits: list[StoredMessage]) -> None:
     whole = written(tmp_path / "pack", [commits]).read_bytes()
     bad = tmp_path / "bad"
     for length in range(12, len(whole), 37):
@@ -106,19 +106,19 @@ def test_another_file_is_no_pack(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_pack_of_a_newer_clew_is_told_by_its_beginning(
-    tmp_path: Path, commits: list[Stored], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, commits: list[StoredMessage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as newer:
-        newer.setattr("support.packing.Opening", lambda **said: Opening(**said, v=2))
+        newer.setattr("support.packing.Opening", lambda **said: PackHeader(**said, v=2))
         written(tmp_path / "pack", [commits])
     with pytest.raises(Invalid, match="newer Clew") as told:
         Pack(tmp_path / "pack")
     assert told.value.code == "unknown_format"
 
 
-def rechained(commits: list[Stored], place: int, old: bytes, new: bytes) -> list[Stored]:
+def rechained(commits: list[StoredMessage], place: int, old: bytes, new: bytes) -> list[StoredMessage]:
     """A history with a word replaced at some place, and every hash from there on computed anew."""
-    forged: list[Stored] = []
+    forged: list[StoredMessage] = []
     for number, each in enumerate(commits):
         body = each.body.replace(old, new) if number == place else each.body
         commit = decode(body)
@@ -128,21 +128,21 @@ def rechained(commits: list[Stored], place: int, old: bytes, new: bytes) -> list
     return forged
 
 
-def transplanted(commits: list[Stored]) -> list[Stored]:
+def transplanted(commits: list[StoredMessage]) -> list[StoredMessage]:
     return [*commits[:3], changed(commits[3], subject=commits[4].subject), *commits[4:]]
 
 
-def swapped(commits: list[Stored]) -> list[Stored]:
+def swapped(commits: list[StoredMessage]) -> list[StoredMessage]:
     one, two = commits[1], commits[2]
     return [commits[0], changed(two, seq=one.seq), changed(one, seq=two.seq), *commits[3:]]
 
 
-def inserted(commits: list[Stored]) -> list[Stored]:
+def inserted(commits: list[StoredMessage]) -> list[StoredMessage]:
     false = changed(commits[1], body=commits[1].body.replace(b"hello", b"howdy"))
     return [*commits[:2], changed(false, seq=3), *(changed(each, seq=each.seq + 1) for each in commits[2:])]
 
 
-FORGERIES: dict[str, tuple[Callable[[list[Stored]], list[Stored]], set[str]]] = {
+FORGERIES: dict[str, tuple[Callable[[list[StoredMessage]], list[StoredMessage]], set[str]]] = {
     "altered": (lambda c: [c[0], changed(c[1], body=c[1].body.replace(b"hello", b"hallo")), *c[2:]], {"altered"}),
     "dropped": (lambda c: [c[0], *c[2:]], {"missing", "removed"}),
     "swapped": (swapped, {"reordered"}),
@@ -163,14 +163,14 @@ FORGERIES: dict[str, tuple[Callable[[list[Stored]], list[Stored]], set[str]]] = 
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_commits_that_were_tampered_with_are_named_though_every_hash_in_the_manifest_is_right(
-    tmp_path: Path, commits: list[Stored], name: str
+    tmp_path: Path, commits: list[StoredMessage], name: str
 ) -> None:
     forge, told = FORGERIES[name]
     assert set(codes(written(tmp_path / "pack", [forge(commits)], ends=[9]))) >= told - {"removed"}
     assert set(codes(written(tmp_path / "pack", [forge(commits)], ends=[8 if name != "inserted" else 9]))) >= told
 
 
-def test_heads_that_are_not_those_of_the_commits_are_named(tmp_path: Path, commits: list[Stored]) -> None:
+def test_heads_that_are_not_those_of_the_commits_are_named(tmp_path: Path, commits: list[StoredMessage]) -> None:
     scope = Scope(tenant="default")
     assert codes(written(tmp_path / "pack", [commits[:-1]], scope=scope, heads=[commits])) == ["shortened"]
     assert codes(written(tmp_path / "pack", [commits], scope=scope, heads=[commits[:-1]])) == ["lengthened"]
@@ -187,14 +187,14 @@ OUTSIDE: list[tuple[Scope, str]] = [
 
 @pytest.mark.parametrize(("scope", "which"), OUTSIDE)
 def test_commits_that_were_not_asked_for_do_not_belong_in_a_pack(
-    tmp_path: Path, commits: list[Stored], scope: Scope, which: str
+    tmp_path: Path, commits: list[StoredMessage], scope: Scope, which: str
 ) -> None:
     with pytest.raises(Corrupt, match=which):
         check(Pack(written(tmp_path / "pack", [commits], scope=scope)))
 
 
 def test_commits_are_in_the_order_and_in_the_shard_in_which_the_log_had_them(
-    tmp_path: Path, commits: list[Stored]
+    tmp_path: Path, commits: list[StoredMessage]
 ) -> None:
     for wrong in (
         [*commits[4:], *commits[:4]],
@@ -212,7 +212,9 @@ def test_commits_are_in_the_order_and_in_the_shard_in_which_the_log_had_them(
         check(Pack(written(tmp_path / "pack", [commits], ends=[7])))
 
 
-async def test_bodies_with_line_ends_in_them_come_out_as_they_went_in(tmp_path: Path, commits: list[Stored]) -> None:
+async def test_bodies_with_line_ends_in_them_come_out_as_they_went_in(
+    tmp_path: Path, commits: list[StoredMessage]
+) -> None:
     odd = [*commits[:2], changed(commits[2], body=b'{\n\n"v":1}\n'), changed(commits[3], body=b"")]
     streams = PackedStreams(Pack(written(tmp_path / "pack", [odd])))
     page, more = await streams.after("CLEW_EVT_00", commits[0].subject, 2, 2)
@@ -230,6 +232,6 @@ def test_a_frame_that_claims_to_be_huge_is_refused_before_it_is_unpacked() -> No
         frames.unframe(bomb)
 
 
-def test_the_whole_is_a_hash_that_ordinary_tools_compute(tmp_path: Path, commits: list[Stored]) -> None:
+def test_the_whole_is_a_hash_that_ordinary_tools_compute(tmp_path: Path, commits: list[StoredMessage]) -> None:
     manifest = Pack(written(tmp_path / "pack", [commits])).manifest
     assert manifest.whole == layout.whole_of(manifest.members)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from clew_events.commit import Recorded
 from clew_events.events import MessageMetadataUpdated, MetadataUpdated
-from clew_projections.apply import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.consistency.explain import why_message, why_thread
 from clew_projections.views import MessageView, ThreadView, absent
 from support.commits import CREATED, THREAD, added, chain
@@ -32,7 +32,7 @@ def view_of(history: list[Recorded]) -> ThreadView:
 def message_of(history: list[Recorded]) -> MessageView:
     view: MessageView | None = None
     for each in history:
-        if FIRST in touched(each.commit):
+        if FIRST in message_ids(each.commit):
             view = advance_message(view, FIRST, each.commit)
     assert view is not None
     return view

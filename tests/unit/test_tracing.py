@@ -7,7 +7,7 @@ import pytest
 
 from clew_events.errors import Invalid
 from clew_services.tracing import UNTRACED
-from clew_services.tracing.setup import turned_on, wanted
+from clew_services.tracing.setup import set_up_tracing, wanted_exporter
 from support.up import environment
 
 
@@ -25,16 +25,16 @@ from support.up import environment
     ],
 )
 def test_the_environment_says_whether_there_are_traces(said: dict[str, str], exporter: str | None):
-    assert wanted(said) == exporter
+    assert wanted_exporter(said) == exporter
 
 
 def test_an_exporter_that_there_is_not_is_refused():
     with pytest.raises(Invalid, match="OTEL_TRACES_EXPORTER is 'zipkin'"):
-        wanted({"OTEL_TRACES_EXPORTER": "zipkin"})
+        wanted_exporter({"OTEL_TRACES_EXPORTER": "zipkin"})
 
 
 def test_where_nobody_traces_every_part_is_as_it_was():
-    tracing, send_off = turned_on({}, "test")
+    tracing, send_off = set_up_tracing({}, "test")
     assert tracing is UNTRACED
     send_off()
 
@@ -61,6 +61,6 @@ def test_traces_that_are_wanted_without_the_extra_are_missed_in_words(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)
-    tracing, _ = turned_on({"OTEL_TRACES_EXPORTER": "otlp"}, "test")
+    tracing, _ = set_up_tracing({"OTEL_TRACES_EXPORTER": "otlp"}, "test")
     assert tracing is UNTRACED
     assert "pip install 'clew[otel]'" in caplog.text

@@ -12,7 +12,7 @@ from clew_events.content import Attachment, Tool
 from clew_events.errors import Corrupt
 from clew_events.events import Event, MessageDeleted, MessageMetadataUpdated, MetadataUpdated, ThreadDeleted
 from clew_events.ids import message_id
-from clew_projections.apply import REMEMBERED_COMMANDS, advance, advance_message, touched
+from clew_projections.apply import REMEMBERED_COMMANDS, advance, advance_message, message_ids
 from clew_projections.views import SpentId, ThreadView, absent, decode_message, decode_thread, encode
 from support.commits import CREATED, NOON, THREAD, added, chain, commit
 
@@ -119,8 +119,8 @@ def test_a_message_out_of_order_is_corrupt() -> None:
 def test_the_messages_a_commit_touches_are_each_named_once() -> None:
     change = MessageMetadataUpdated(message_id=FIRST, set={"a": "1"}, unset=())
     made = commit(1, CREATED, added(1), added(2), change, MessageDeleted(message_id=FIRST))
-    assert touched(made) == (FIRST, added(2).message.id)
-    assert touched(commit(1, CREATED, ThreadDeleted())) == ()
+    assert message_ids(made) == (FIRST, added(2).message.id)
+    assert message_ids(commit(1, CREATED, ThreadDeleted())) == ()
 
 
 def test_a_message_begins_as_it_was_added() -> None:

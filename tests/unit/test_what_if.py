@@ -9,7 +9,7 @@ from clew_events.commit import Commit, Recorded
 from clew_events.events import Event, MessageDeleted, MetadataUpdated
 from clew_events.ids import message_id
 from clew_events.subjects import Address
-from clew_projections.audit.what_if import Change, Decide, Fold, Refusal, Tried, Trying
+from clew_projections.audit.what_if import Change, Decide, Fold, Refusal, WhatIf, WhatIfResult
 from clew_projections.fold import ThreadState, evolve
 from support.commits import CREATED, added, chain
 
@@ -28,8 +28,8 @@ def history(address: Address) -> list[Recorded]:
     )
 
 
-def tried(fold: Fold = evolve, decide: Decide | None = None, *addresses: Address) -> Tried:
-    trying = Trying(fold, decide)
+def tried(fold: Fold = evolve, decide: Decide | None = None, *addresses: Address) -> WhatIfResult:
+    trying = WhatIf(fold, decide)
     for address in addresses or (ONE, TWO):
         for recorded in history(address):
             trying.take(address, encode(recorded.commit))
@@ -37,7 +37,7 @@ def tried(fold: Fold = evolve, decide: Decide | None = None, *addresses: Address
 
 
 def test_the_same_fold_changes_nothing() -> None:
-    assert tried() == Tried(threads=2, commits=10)
+    assert tried() == WhatIfResult(threads=2, commits=10)
     assert tried(evolve, lambda *_: None).differ == ()
 
 
@@ -121,7 +121,7 @@ def test_code_that_fails_is_told_with_the_thread_and_the_commit() -> None:
 
 
 def test_a_record_that_cannot_be_replayed_is_told_apart_from_code_that_fails() -> None:
-    trying = Trying()
+    trying = WhatIf()
     commits = history(ONE)
     trying.take(ONE, encode(commits[0].commit))
     trying.take(ONE, encode(commits[2].commit))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clew_projections.index.search import WORDS, excerpt_of
-from clew_projections.index.tokenizer import LONGEST, Wanted, wanted_in, words_in
+from clew_projections.index.tokenizer import LONGEST, SearchTerms, parse_search, words_in
 
 
 @pytest.mark.parametrize(
@@ -29,20 +29,20 @@ def test_a_text_is_found_by_its_words_whatever_the_script(text: str, words: set[
 @pytest.mark.parametrize(
     ("search", "wanted"),
     [
-        ("Warm* day", Wanted(("day",), ("warm",))),
-        ("warm *day (a*b)", Wanted(("warm", "day", "b"), ("a",))),
-        ("東京都", Wanted(("東京", "京都"))),
-        ("京*", Wanted(("京",))),
-        ("* - \u0301", Wanted(())),
+        ("Warm* day", SearchTerms(("day",), ("warm",))),
+        ("warm *day (a*b)", SearchTerms(("warm", "day", "b"), ("a",))),
+        ("東京都", SearchTerms(("東京", "京都"))),
+        ("京*", SearchTerms(("京",))),
+        ("* - \u0301", SearchTerms(())),
     ],
 )
-def test_a_search_is_words_and_beginnings(search: str, wanted: Wanted):
-    assert wanted_in(search) == wanted
+def test_a_search_is_words_and_beginnings(search: str, wanted: SearchTerms):
+    assert parse_search(search) == wanted
 
 
 def shown(text: str, search: str) -> str:
     """The excerpt, with what matches in brackets."""
-    excerpt = excerpt_of("msg_1", "user", text, wanted_in(search))
+    excerpt = excerpt_of("msg_1", "user", text, parse_search(search))
     return "".join(f"[{piece.text}]" if piece.match else piece.text for piece in excerpt.pieces)
 
 
@@ -64,5 +64,5 @@ def test_an_excerpt_is_of_the_place_where_most_of_it_stands_together():
 
 
 def test_an_excerpt_of_one_endless_word_ends():
-    excerpt = excerpt_of("msg_1", "user", "x" * 100_000, Wanted(("x" * LONGEST,)))
+    excerpt = excerpt_of("msg_1", "user", "x" * 100_000, SearchTerms(("x" * LONGEST,)))
     assert sum(len(piece.text) for piece in excerpt.pieces) < 1000

@@ -20,7 +20,7 @@ from bench.peers.drivers.driving import BODY, result
 from clew_events.commands import CreateThread
 from clew_events.queries import GetFeed
 from clew_events.subjects import event_stream
-from clew_projections.feed.cursor import beginning
+from clew_projections.feed.cursor import first_cursor
 from clew_services import compose
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
@@ -43,7 +43,7 @@ async def main(folder: str, sync: str) -> None:
     async with EmbeddedServer(Path(folder), port=0, sync=sync) as server:
         async with compose.connection(server.url, name="bench-init") as made:
             await provision.init(made.js, shards=SHARDS, max_msg_size=made.nc.max_payload)
-        async with compose.connected(server.url, name="bench") as clew:
+        async with compose.connect(server.url, name="bench") as clew:
             _say({"version": server.version, "stored": ""})
             reader = asyncio.StreamReader()
             await asyncio.get_running_loop().connect_read_pipe(
@@ -82,7 +82,7 @@ async def _replay(clew: Clew) -> dict[str, object]:
     js = clew.nc.jetstream()
     ends = [(await js.stream_info(event_stream(shard))).state.last_seq for shard in range(SHARDS)]
     count = 0
-    async for _ in clew.feed.up_to(TENANT, GetFeed(), beginning(SHARDS), ends):
+    async for _ in clew.feed.up_to(TENANT, GetFeed(), first_cursor(SHARDS), ends):
         count += 1
     return result(count, time.perf_counter() - started)
 

@@ -11,7 +11,7 @@ from typing import Final
 import nats.errors
 
 from clew_events.client.client import Clew
-from clew_events.connection import addresses, closed, login, surely
+from clew_events.connection import addresses, await_cancellable, close, login
 from clew_events.errors import Unavailable
 from clew_events.nats_client import LastingClient
 
@@ -61,12 +61,12 @@ async def connect(
                 inbox_prefix=inbox_prefix,
                 **login(urls),
             )
-            await surely(connecting)
+            await await_cancellable(connecting)
     except asyncio.CancelledError:
-        await closed(nc)
+        await close(nc)
         raise
     except (TimeoutError, OSError, nats.errors.Error) as fault:
-        await closed(nc)
+        await close(nc)
         raise Unavailable(
             f"no NATS server could be reached within {timeout:g} s ({last[-1] if last else fault})",
             code="unreachable",
@@ -78,4 +78,4 @@ async def connect(
         with contextlib.suppress(nats.errors.Error):
             if nc.is_connected:
                 await nc.flush()
-        await closed(nc)
+        await close(nc)

@@ -51,7 +51,7 @@ def _reader(answer: type[T]) -> Callable[[bytes], T]:
     decoder: msgspec.json.Decoder[_Reply[T]] = msgspec.json.Decoder(_Reply[answer])  # type: ignore[valid-type]
 
     def read(body: bytes) -> T:
-        reply = _decoded(decoder, body)
+        reply = _decode(decoder, body)
         if reply.error is not None:
             raise from_fault(reply.error)
         if reply.ok is None:
@@ -61,7 +61,7 @@ def _reader(answer: type[T]) -> Callable[[bytes], T]:
     return read
 
 
-def _decoded(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
@@ -89,7 +89,7 @@ proof: Final = _reader(KeptProof)
 _STORED: Final = msgspec.json.Decoder(_Stored)
 
 
-def stored(body: bytes) -> int:
+def stored_sequence(body: bytes) -> int:
     """The sequence at which JetStream stored a message.
 
     Raises:
@@ -97,7 +97,7 @@ def stored(body: bytes) -> int:
             ``inbox_duplicate`` if the server took it for a repeat of another message.
         TooLarge: it is more than the stream takes.
     """
-    ack = _decoded(_STORED, body)
+    ack = _decode(_STORED, body)
     if ack.error is None and ack.duplicate:
         # The one before had the same message id, and may be anybody's. Soon the server will have forgotten it.
         raise Unavailable(

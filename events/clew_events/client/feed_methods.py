@@ -93,7 +93,7 @@ class Feeds:
         """
         query = GetFeed(after=after, limit=PAGE, types=tuple(types), actor=actor, thread_id=thread_id, since=since)
         if follow:
-            async with aclosing(followed(self._nc, self._of, self._page, query)) as entries:
+            async with aclosing(follow_feed(self._nc, self._of, self._page, query)) as entries:
                 async for entry in entries:
                     yield entry
             return
@@ -112,7 +112,7 @@ LOOK: Final = 5.0
 Ask = Callable[[GetFeed], Awaitable[Feed]]
 
 
-async def followed(
+async def follow_feed(
     nc: Client, tenant: str, ask: Ask, query: GetFeed, *, waiting: Callable[[Unavailable], None] = lambda _: None
 ) -> AsyncGenerator[FeedEntry]:
     """Every commit that ``query`` wants, those still to come included, for as long as it takes while nobody answers.
@@ -137,7 +137,7 @@ async def followed(
             await asyncio.sleep(pause)
         raise AssertionError("delays never end")
 
-    async with _told(nc, f"{LIVE}.evt.*.{tenant}.{query.thread_id or '*'}", told):
+    async with _subscribe(nc, f"{LIVE}.evt.*.{tenant}.{query.thread_id or '*'}", told):
         while True:
             async with aclosing(pages(patiently, query)) as found:
                 async for page in found:
@@ -170,7 +170,7 @@ async def pages(ask: Ask, query: GetFeed) -> AsyncGenerator[Feed]:
 
 
 @asynccontextmanager
-async def _told(nc: Client, subject: str, told: asyncio.Event) -> AsyncIterator[None]:
+async def _subscribe(nc: Client, subject: str, told: asyncio.Event) -> AsyncIterator[None]:
     async def tell(_: Msg) -> None:
         told.set()
 

@@ -12,7 +12,7 @@ from clew_events.errors import Invalid
 from clew_events.list_query import Condition, Direction, ListThreads, OrderBy, positions_text
 
 
-class Asked(TypedDict, total=False):
+class ListOptions(TypedDict, total=False):
     """What may be said of a list of threads; :class:`~clew_events.list_query.ListThreads` says what it means."""
 
     where: Condition | Mapping[str, object] | None
@@ -27,7 +27,7 @@ class Asked(TypedDict, total=False):
     at_least: Position | str | None
 
 
-def question(asked: Asked) -> ListThreads:
+def question(asked: ListOptions) -> ListThreads:
     """The query that says so.
 
     Raises:

@@ -11,7 +11,7 @@ import msgspec
 from clew_events import subjects
 from clew_events.audit_replies import Blame, Difference
 from clew_events.client import decode
-from clew_events.client.list_question import Asked, question
+from clew_events.client.list_question import ListOptions, question
 from clew_events.client.results import MessageFound, MessagesFound, MessagesThen, MessageThen, ThreadFound
 from clew_events.client.transport import Requester
 from clew_events.list_query import ListThreads
@@ -71,7 +71,7 @@ class Queries:
         """
         return await self.get_thread(thread_id, at_least=n)
 
-    async def list_threads(self, **asked: Unpack[Asked]) -> ThreadList:
+    async def list_threads(self, **asked: Unpack[ListOptions]) -> ThreadList:
         """A page of the tenant's threads, by default those created last.
 
         Take ``at_least`` from what a change answered to see that change in the list.
@@ -82,7 +82,7 @@ class Queries:
         """A page of the tenant's threads, as a question says that was put together elsewhere."""
         return await self._ask("list_threads", query, decode.thread_list)
 
-    async def iter_threads(self, **asked: Unpack[Asked]) -> AsyncIterator[ListedThread]:
+    async def iter_threads(self, **asked: Unpack[ListOptions]) -> AsyncIterator[ListedThread]:
         """All threads that are asked for, fetched page by page as they are needed."""
         query = msgspec.structs.replace(question(asked), limit=asked.get("limit", PAGE))
         while True:

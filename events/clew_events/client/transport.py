@@ -126,7 +126,9 @@ class Sender:
         # Without a message id: the stream knows messages by it, whoever sent them, so another tenant's would hide this.
         command = self._signed(command)
         subject = subjects.inbox_subject(self.tenant, WIRE_NAMES[command.named])
-        return await self._requester.ask(subject, _ENCODE(command), decode.stored)
+        return await self._requester.ask(subject, _ENCODE(command), decode.stored_sequence)
 
     def _signed(self, command: C) -> C:
-        return msgspec.structs.replace(command, id=command.id or ids.random("cmd_"), actor=command.actor or self.actor)
+        return msgspec.structs.replace(
+            command, id=command.id or ids.random_id("cmd_"), actor=command.actor or self.actor
+        )

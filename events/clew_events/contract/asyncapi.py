@@ -141,9 +141,9 @@ def _channel(
 def _operations() -> Part:
     operations: Part = {}
     for name in COMMANDS:
-        operations[name] = _answered(name, DoneReply)
+        operations[name] = _reply_message(name, DoneReply)
     for name, reply in ANSWERS.items():
-        operations[name] = _answered(name, reply)
+        operations[name] = _reply_message(name, reply)
     for name in COMMANDS:
         summary = f"Carry out {name} when a handler is there; answer on `reply_to`, if the command names one."
         operations[f"inbox_{name}"] = _operation("receive", f"inbox_{name}", summary)
@@ -157,7 +157,7 @@ def _operation(action: str, channel: str, summary: str) -> Part:
     return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}, "summary": summary}
 
 
-def _answered(name: str, reply: type[Struct]) -> Part:
+def _reply_message(name: str, reply: type[Struct]) -> Part:
     operation = _operation("receive", name, _first_line(COMMANDS.get(name) or QUERIES[name]))
     return {**operation, "reply": {"channel": {"$ref": f"#/channels/{reply.__name__}"}}}
 

@@ -53,7 +53,7 @@ from clew_events.events import (
     ThreadDeleted,
     ToolResourcesUpdated,
 )
-from clew_events.ids import derived, message_id
+from clew_events.ids import derive_id, message_id
 from clew_events.list_query import Condition, ListThreads, MetadataTest, NumberTest
 from clew_events.list_reply import Count, Excerpt, Facet, FacetValue, Freshness, ListedThread, Piece, ThreadList
 from clew_events.queries import (
@@ -94,7 +94,7 @@ from clew_events.requests import FilesForCode, MetadataPatch, NewMessage, ToolRe
 from clew_events.subjects import shard_of
 
 _TENANT: Final = "default"
-_THREAD: Final = derived("thread_", _TENANT, "order-4711")
+_THREAD: Final = derive_id("thread_", _TENANT, "order-4711")
 _MESSAGE: Final = message_id(1, _TENANT, "order-4711")
 _AT: Final = datetime(2026, 11, 22, 22, 0, 0, 123456, tzinfo=UTC)
 _WORDS: Final = "Where is my parcel?"
@@ -137,7 +137,7 @@ _EVENTS: Final[tuple[Event, ...]] = (
 def _commit(command: Command, n: int, prev: Commit | None, *recorded: Event) -> Commit:
     return Commit(
         v=FORMAT,
-        id=command.id or derived("", _THREAD, str(n)),
+        id=command.id or derive_id("", _THREAD, str(n)),
         tenant=_TENANT,
         thread=_THREAD,
         n=n,

@@ -14,12 +14,12 @@ from clew_events.content import ToolResources
 from clew_events.events import MessageAdded, MessageDeleted
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
-from clew_projections.apply import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.audit.moments import Moment
 from clew_projections.views import MessageView, ThreadView, absent
 
 
-class Folding:
+class ThreadAsOf:
     """Takes commits one by one until a moment. ``keep`` are the ordinals of the messages that are wanted whole."""
 
     def __init__(self, address: Address, until: Moment, keep: Container[int] = ()) -> None:
@@ -44,7 +44,7 @@ class Folding:
         if not self._until.includes(recorded.commit):
             return False
         self.view = advance(self.view, recorded)
-        for message_id in touched(recorded.commit):
+        for message_id in message_ids(recorded.commit):
             ordinal = ordinal_of(message_id)
             self.ids.setdefault(ordinal, message_id)
             self.places.setdefault(ordinal, []).append(recorded.position.seq)
@@ -65,7 +65,7 @@ def messages_of(ordinals: Container[int], commits: Iterable[Recorded]) -> dict[i
     """
     found: dict[int, MessageView] = {}
     for recorded in commits:
-        for message_id in touched(recorded.commit):
+        for message_id in message_ids(recorded.commit):
             ordinal = ordinal_of(message_id)
             adds = any(isinstance(e, MessageAdded) and e.message.id == message_id for e in recorded.commit.events)
             if ordinal in ordinals and (adds or ordinal in found):

@@ -68,7 +68,7 @@ class _Message(Struct):
     deleted: Origin | None = None
 
 
-class Blaming:
+class BlameFold:
     """Takes commits one by one until a moment, and then says whom each part of the thread comes from."""
 
     def __init__(self, address: Address, until: Moment) -> None:
@@ -176,7 +176,7 @@ def blame(address: Address, commits: Iterable[Recorded], until: Moment) -> Blame
     Raises:
         Corrupt: a commit does not continue those before it, or there is none.
     """
-    blaming = Blaming(address, until)
+    blaming = BlameFold(address, until)
     for recorded in commits:
         if not blaming.add(recorded):
             break

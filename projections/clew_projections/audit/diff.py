@@ -19,7 +19,7 @@ from clew_events.content import Metadata
 from clew_events.errors import TooLarge
 from clew_events.subjects import Address
 from clew_projections.api_objects import message_object
-from clew_projections.apply import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.audit.as_of import lists, origin, point
 from clew_projections.audit.moments import Moment
 from clew_projections.views import MessageView, absent
@@ -27,7 +27,7 @@ from clew_projections.views import MessageView, absent
 _NOTHING: Metadata = {}
 
 
-class Differing:
+class DiffFold:
     """Takes commits one by one until a moment, and then says what changed since an earlier one.
 
     ``most`` is how many commits may lie between the two.
@@ -60,7 +60,7 @@ class Differing:
             return False
         self._after = advance(self._after, recorded)
         earlier = self._since.includes(recorded.commit)
-        for message_id in touched(recorded.commit):
+        for message_id in message_ids(recorded.commit):
             view = self._messages.get(message_id)
             if not earlier:
                 self._touched.setdefault(message_id, view)
@@ -119,7 +119,7 @@ def difference(address: Address, commits: Iterable[Recorded], since: Moment, unt
     Raises:
         Corrupt: a commit does not continue those before it.
     """
-    differing = Differing(address, since, until)
+    differing = DiffFold(address, since, until)
     for recorded in commits:
         if not differing.add(recorded):
             break

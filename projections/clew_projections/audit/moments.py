@@ -50,7 +50,7 @@ class Moment(Struct, frozen=True):
     def __str__(self) -> str:
         if self.n is not None:
             return str(self.n)
-        return "now" if self.time is None else written(self.begins or self.time)
+        return "now" if self.time is None else format_time(self.begins or self.time)
 
 
 NOW: Final = Moment()
@@ -134,12 +134,12 @@ def hold_reached(
     if last is None and reached.n != 0:
         raise NotFound(
             f"Thread '{thread}' was not there yet at '{param}' {reached}: it was created at "
-            f"{written(first.commit.at)}.",
+            f"{format_time(first.commit.at)}.",
             code="moment_not_found",
             param=param,
         )
 
 
-def written(time: datetime) -> str:
+def format_time(time: datetime) -> str:
     """A time as answers show it."""
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -65,7 +65,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     what: str
 
 
-class Tried(Struct, frozen=True, kw_only=True):
+class WhatIfResult(Struct, frozen=True, kw_only=True):
     """What came of it. ``in_between`` threads were different for a while, and are the same in the end."""
 
     threads: int = 0
@@ -75,8 +75,10 @@ class Tried(Struct, frozen=True, kw_only=True):
     differ: tuple[Difference, ...] = ()
     failed: tuple[Failure, ...] = ()
 
-    def __add__(self, other: Tried) -> Tried:
-        return Tried(**{name: getattr(self, name) + getattr(other, name) for name in Tried.__struct_fields__})
+    def __add__(self, other: WhatIfResult) -> WhatIfResult:
+        return WhatIfResult(
+            **{name: getattr(self, name) + getattr(other, name) for name in WhatIfResult.__struct_fields__}
+        )
 
 
 class _Thread(Struct):
@@ -88,7 +90,7 @@ class _Thread(Struct):
     failed: Failure | None = None
 
 
-class Trying:
+class WhatIf:
     """Takes the commits of any number of threads, each thread's in order, and then says which would be others."""
 
     def __init__(self, fold: Fold = evolve, decide: Decide | None = None) -> None:
@@ -107,7 +109,7 @@ class Trying:
             return
         try:
             self._advance(address, thread, body)
-        except _Failed as failed:
+        except _FoldError as failed:
             thread.failed = Failure(
                 tenant=address.tenant, thread=address.thread, n=thread.n + 1, code=failed.code, what=failed.message
             )
@@ -117,9 +119,9 @@ class Trying:
             # Read twice: code that changes what it was given must not change what it is compared with.
             real, other = decode(body), decode(body)
         except Corrupt as fault:
-            raise _Failed(fault.message, fault.code) from fault
+            raise _FoldError(fault.message, fault.code) from fault
         if (real.tenant, real.thread, real.n) != (*address, thread.n + 1):
-            raise _Failed(
+            raise _FoldError(
                 f"where commit {thread.n + 1} should be is commit {real.n}; 'clew verify' says more", "missing_commit"
             )
         after = thread.real
@@ -132,33 +134,33 @@ class Trying:
             thread.first = real.n
 
     def _other(self, thread: _Thread, commit: Commit) -> ThreadState:
-        state = _copied(thread.other)
+        state = _copy_state(thread.other)
         if self._decide is not None and (refused := self._refused(state, commit)) is not None:
             before = thread.refused
             thread.refused = replace(before, commits=before.commits + 1) if before is not None else refused
             return thread.other
         for event in commit.events:
-            found = _called("the fold", self._fold, _copied(state), event)
+            found = _call("the fold", self._fold, _copy_state(state), event)
             if not isinstance(found, ThreadState):
-                raise _Failed(f"the fold returned {type(found).__name__} and no ThreadState", "failed")
+                raise _FoldError(f"the fold returned {type(found).__name__} and no ThreadState", "failed")
             state = found
         return state
 
     def _refused(self, state: ThreadState, commit: Commit) -> Refusal | None:
-        verdict = _called("the decider", self._decide, state, commit)
+        verdict = _call("the decider", self._decide, state, commit)
         if verdict is None or verdict is True:
             return None
         if verdict is False or isinstance(verdict, str):
             return Refusal(commit.n, verdict or None, 1)
-        raise _Failed(
+        raise _FoldError(
             f"the decider returned {type(verdict).__name__}: None or True accepts, False or why refuses", "failed"
         )
 
-    def result(self) -> Tried:
+    def result(self) -> WhatIfResult:
         """What came of everything so far."""
         differ = tuple(self._differences())
         named = {(each.tenant, each.thread) for each in differ}
-        return Tried(
+        return WhatIfResult(
             threads=len(self._threads),
             commits=self._commits,
             in_between=sum(
@@ -185,22 +187,22 @@ class Trying:
             )
 
 
-class _Failed(ClewError):
+class _FoldError(ClewError):
     """It cannot be told of a thread."""
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message, code=code)
 
 
-def _called(what: str, function: object, *arguments: object) -> object:
+def _call(what: str, function: object, *arguments: object) -> object:
     assert callable(function)
     try:
         return function(*arguments)
     except Exception as fault:
-        raise _Failed(f"{what} raised {type(fault).__name__}: {fault}", "failed") from fault
+        raise _FoldError(f"{what} raised {type(fault).__name__}: {fault}", "failed") from fault
 
 
-def _copied(state: ThreadState) -> ThreadState:
+def _copy_state(state: ThreadState) -> ThreadState:
     return replace(state, metadata=dict(state.metadata))
 
 

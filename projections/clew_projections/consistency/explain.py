@@ -10,7 +10,7 @@ from typing import Final
 
 from clew_events.commit import Recorded
 from clew_events.ids import ordinal_of
-from clew_projections.apply import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.fold import ThreadState, evolve
 from clew_projections.views import MessageView, ThreadView, absent
 
@@ -42,7 +42,7 @@ def why_thread(found: ThreadView, history: Sequence[Recorded]) -> str:
 
 def why_message(found: MessageView | None, message_id: str, history: Sequence[Recorded]) -> str:
     """Why a message's view, or that there is none, is not what a history says of it."""
-    concerned = [each for each in history if message_id in touched(each.commit)]
+    concerned = [each for each in history if message_id in message_ids(each.commit)]
     first, last = concerned[0].commit.n, concerned[-1].commit.n
     if found is None:
         return f"commit {first}, which added message {message_id}, was missed, or its view was deleted"
@@ -96,4 +96,4 @@ def _foreign() -> str:
 
 def ordinals_of(history: Sequence[Recorded]) -> dict[int, str]:
     """The ids of all messages of a history, by ordinal."""
-    return {ordinal_of(message_id): message_id for each in history for message_id in touched(each.commit)}
+    return {ordinal_of(message_id): message_id for each in history for message_id in message_ids(each.commit)}

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address
-from clew_projections.consistency.log_fold import Folded, further
+from clew_projections.consistency.log_fold import FoldedThread, further
 from clew_projections.consistency.stray_views import without_history
-from clew_projections.consistency.view_check import Compared
+from clew_projections.consistency.view_check import ViewComparison
 from clew_projections.findings import Finding
 from clew_projections.history.histories import Histories
 from clew_projections.index import rows
@@ -69,7 +69,7 @@ _COUNTS: Final = {
 }
 
 
-class Told(Struct, kw_only=True):
+class ExpectedRows(Struct, kw_only=True):
     """What a history says that an index has to know."""
 
     view: ThreadView
@@ -78,7 +78,7 @@ class Told(Struct, kw_only=True):
     updated_by: str
 
 
-class _Kept(NamedTuple):
+class _ActualRows(NamedTuple):
     row: Row
     pairs: dict[str | int, tuple[str | None, int, int]]
     texts: dict[int, tuple[str, str, str]]
@@ -93,7 +93,7 @@ class IndexProof:
         self._file = file
         self._histories = histories
 
-    async def right(self, told: Sequence[Told]) -> list[bool]:
+    async def right(self, told: Sequence[ExpectedRows]) -> list[bool]:
         """Whether the index has each of some threads exactly so."""
         return await asyncio.to_thread(self._right, told)
 
@@ -160,8 +160,8 @@ class IndexProof:
         """
         return await asyncio.to_thread(self._page, after, most)
 
-    async def _told(self, address: Address, mark: int) -> Told | None:
-        folded = Folded(view=absent(*address), messages={})
+    async def _told(self, address: Address, mark: int) -> ExpectedRows | None:
+        folded = FoldedThread(view=absent(*address), messages={})
         created_by = updated_by = ""
         async for each in self._histories.after(address, 0):
             if each.position.seq > mark:
@@ -170,16 +170,18 @@ class IndexProof:
             created_by, updated_by = created_by or each.commit.actor, each.commit.actor
         if not folded.view.n:
             return None
-        return Told(view=folded.view, messages=folded.messages, created_by=created_by, updated_by=updated_by)
+        return ExpectedRows(view=folded.view, messages=folded.messages, created_by=created_by, updated_by=updated_by)
 
-    def _right(self, told: Sequence[Told]) -> list[bool]:
+    def _right(self, told: Sequence[ExpectedRows]) -> list[bool]:
         with self._moment() as db:
-            return [_difference(each, _kept(db, Address(each.view.tenant, each.view.id))) is None for each in told]
+            return [
+                _difference(each, _actual_rows(db, Address(each.view.tenant, each.view.id))) is None for each in told
+            ]
 
-    def _kept_at(self, address: Address, shard: int) -> tuple[int, _Kept | None]:
+    def _kept_at(self, address: Address, shard: int) -> tuple[int, _ActualRows | None]:
         with self._moment() as db:
             mark = db.execute("SELECT seq FROM mark WHERE shard = ?", (shard,)).fetchone()
-            return (mark[0] if mark is not None else 0), _kept(db, address)
+            return (mark[0] if mark is not None else 0), _actual_rows(db, address)
 
     def _head(self, address: Address) -> tuple[int, str] | None:
         with self._moment() as db:
@@ -215,7 +217,7 @@ class IndexProof:
             raise Unavailable(f"the index {self._file} cannot be read: {fault}", code="index_unavailable") from fault
 
 
-def _kept(db: sqlite3.Connection, address: Address) -> _Kept | None:
+def _actual_rows(db: sqlite3.Connection, address: Address) -> _ActualRows | None:
     found = db.execute(_ROW, address).fetchone()
     if found is None:
         return None
@@ -224,10 +226,10 @@ def _kept(db: sqlite3.Connection, address: Address) -> _Kept | None:
     said = list(db.execute(_TEXTS, (row.no,)))
     texts = {ordinal: (role, name, text) for _, ordinal, role, name, text in said}
     filed = [TURN - turned for (turned,) in db.execute(_FILED, (place_of(row.no),))]
-    return _Kept(row, pairs, texts, sorted(filed) == sorted(each[0] for each in said))
+    return _ActualRows(row, pairs, texts, sorted(filed) == sorted(each[0] for each in said))
 
 
-def _difference(told: Told | None, kept: _Kept | None) -> str | None:
+def _difference(told: ExpectedRows | None, kept: _ActualRows | None) -> str | None:
     """In words, the first thing in which the index is not what the log says."""
     if told is None:
         return None if kept is None else "index: it has the thread, and the log has nothing of it"
@@ -269,7 +271,7 @@ AT_ONCE: Final = 16
 CODE: Final = "index_drift"
 
 
-class Indexed:
+class IndexCheck:
     """Adds to what was compared what the index has of it."""
 
     def __init__(self, js: JetStream, proof: IndexProof, histories: Histories) -> None:
@@ -277,7 +279,7 @@ class Indexed:
         self._proof = proof
         self._histories = histories
 
-    async def of_told(self, compared: Sequence[Compared], told: Sequence[Told]) -> list[Compared]:
+    async def of_told(self, compared: Sequence[ViewComparison], told: Sequence[ExpectedRows]) -> list[ViewComparison]:
         """The same, for threads whose whole history is known already.
 
         Raises:
@@ -290,13 +292,13 @@ class Indexed:
         }
         return [again.get(each.address, each) for each in compared]
 
-    async def of(self, compared: Sequence[Compared]) -> list[Compared]:
+    async def of(self, compared: Sequence[ViewComparison]) -> list[ViewComparison]:
         """The same, with the index compared up to where it is.
 
         Raises:
             Unavailable: the log or the index cannot be read.
         """
-        found: list[Compared] = []
+        found: list[ViewComparison] = []
         for start in range(0, len(compared), AT_ONCE):
             found += await asyncio.gather(*map(self._one, compared[start : start + AT_ONCE]))
         return found
@@ -317,7 +319,7 @@ class Indexed:
                     yield self._finding(address, wrong)
             page, place = await self._proof.page(place)
 
-    async def _one(self, compared: Compared) -> Compared:
+    async def _one(self, compared: ViewComparison) -> ViewComparison:
         what = await self._proof.thread(compared.address)
         return compared if what is None else replace(compared, index=self._finding(compared.address, what))
 

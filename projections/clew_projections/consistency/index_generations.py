@@ -60,15 +60,15 @@ def differences(fresh: Path, live: Path, shards: int) -> Iterator[Difference]:
         theirs = dict(db.execute("SELECT shard, seq FROM live.mark"))
         for row in db.execute(_CHANGED):
             found = Difference(Address(row[0], row[1]), Head(*row[2:5]), Head(*row[5:]) if row[5] else None)
-            if not _explained(found, ours, theirs, shards):
+            if not _is_lag(found, ours, theirs, shards):
                 yield found
         for row in db.execute(_ONLY_LIVE):
             found = Difference(Address(row[0], row[1]), None, Head(*row[2:5]))
-            if not _explained(found, ours, theirs, shards):
+            if not _is_lag(found, ours, theirs, shards):
                 yield found
 
 
-def _explained(found: Difference, ours: Mapping[int, int], theirs: Mapping[int, int], shards: int) -> bool:
+def _is_lag(found: Difference, ours: Mapping[int, int], theirs: Mapping[int, int], shards: int) -> bool:
     """Whether one generation has just not come to what the other has."""
     shard = shard_of(found.address.thread, shards)
     ahead = found.fresh is not None and found.fresh.seq > theirs.get(shard, 0)

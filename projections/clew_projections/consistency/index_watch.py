@@ -19,10 +19,10 @@ from clew_events.errors import ClewError
 from clew_events.subjects import Address
 from clew_projections.consistency.index_check import IndexProof
 from clew_projections.history.histories import Histories
-from clew_projections.index.index_folder import Folder
+from clew_projections.index.index_folder import IndexFolder
 
 
-class IndexProved(Struct, frozen=True, kw_only=True):
+class IndexProofState(Struct, frozen=True, kw_only=True):
     """How far it is with a generation, in ``proved`` in the folder of the index.
 
     In this round, which began at ``began_at``, the threads up to number ``place`` were looked at, ``threads`` of them,
@@ -43,10 +43,10 @@ class IndexProved(Struct, frozen=True, kw_only=True):
         return max(self.drifted, self.drifted_before)
 
 
-_DECODER: Final = msgspec.json.Decoder(IndexProved)
+_DECODER: Final = msgspec.json.Decoder(IndexProofState)
 
 
-def read(folder: Path, generation: int) -> IndexProved | None:
+def read(folder: Path, generation: int) -> IndexProofState | None:
     """What is known of a generation; nothing if that is nothing, or cannot be read."""
     try:
         found = _DECODER.decode((folder / "proved").read_bytes())
@@ -55,7 +55,7 @@ def read(folder: Path, generation: int) -> IndexProved | None:
     return found if found.generation == generation else None
 
 
-def write(folder: Path, proved: IndexProved) -> None:
+def write(folder: Path, proved: IndexProofState) -> None:
     """Keep what is known, in one step.
 
     Raises:
@@ -84,7 +84,7 @@ logger = logging.getLogger(__name__)
 class IndexWatch:
     """Proves the generation that is asked, at most ``rate`` threads a second, while ``feeding`` says so."""
 
-    def __init__(self, folder: Folder, histories: Histories, rate: float, feeding: Callable[[], bool]) -> None:
+    def __init__(self, folder: IndexFolder, histories: Histories, rate: float, feeding: Callable[[], bool]) -> None:
         self._folder = folder
         self._histories = histories
         self._rate = rate
@@ -120,7 +120,7 @@ class IndexWatch:
         if number != self._generation:
             self._generation = number
             self._said.clear()
-        known = read(self._folder.path, number) or IndexProved(generation=number, began_at=now)
+        known = read(self._folder.path, number) or IndexProofState(generation=number, began_at=now)
         if not known.place and known.since is not None and (now - known.began_at).total_seconds() < ROUND:
             return 0
         proof = IndexProof(self._folder.file(number), self._histories)
@@ -128,7 +128,7 @@ class IndexWatch:
         if not page:
             for what in (wrong := await proof.counts()):
                 self._say_drift(what)
-            known = IndexProved(
+            known = IndexProofState(
                 generation=number, began_at=now, since=known.began_at, drifted_before=known.drifted + len(wrong)
             )
         else:

@@ -10,11 +10,11 @@ from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
-from clew_projections.apply import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.views import MessageView, ThreadView, absent
 
 
-class Folded(Struct, kw_only=True):
+class FoldedThread(Struct, kw_only=True):
     """A thread as of commit ``n``, or of its last one if it has fewer; ``logged`` counts all its commits.
 
     ``next_seq`` is where the commit after ``n`` stands, if there is one. ``fault`` says why the history cannot be
@@ -28,13 +28,13 @@ class Folded(Struct, kw_only=True):
     fault: Corrupt | None = None
 
 
-async def fold(address: Address, history: AsyncIterator[Recorded], n: int) -> Folded:
+async def fold(address: Address, history: AsyncIterator[Recorded], n: int) -> FoldedThread:
     """Fold a history up to commit ``n`` and count the rest.
 
     Raises:
         Unavailable: the log does not answer.
     """
-    folded = Folded(view=absent(*address), messages={})
+    folded = FoldedThread(view=absent(*address), messages={})
     try:
         async for recorded in history:
             folded.logged += 1
@@ -47,7 +47,7 @@ async def fold(address: Address, history: AsyncIterator[Recorded], n: int) -> Fo
     return folded
 
 
-def further(folded: Folded, recorded: Recorded) -> None:
+def further(folded: FoldedThread, recorded: Recorded) -> None:
     """Fold a thread's next commit in.
 
     Raises:
@@ -55,7 +55,7 @@ def further(folded: Folded, recorded: Recorded) -> None:
     """
     view = advance(folded.view, recorded)
     changed: dict[int, MessageView] = {}
-    for message_id in touched(recorded.commit):
+    for message_id in message_ids(recorded.commit):
         before = folded.messages.get(ordinal_of(message_id))
         changed[ordinal_of(message_id)] = advance_message(before, message_id, recorded.commit)
     folded.view = view

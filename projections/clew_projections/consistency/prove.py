@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from clew_events.subjects import Address, event_stream
-from clew_projections.consistency.index_check import Indexed
-from clew_projections.consistency.sample import sampled
+from clew_projections.consistency.index_check import IndexCheck
+from clew_projections.consistency.sample import sample_threads
 from clew_projections.consistency.stray_views import Strays
 from clew_projections.consistency.sweep import Sweep
-from clew_projections.consistency.view_check import Compared, Comparing
+from clew_projections.consistency.view_check import ViewCheck, ViewComparison
 from clew_projections.findings import Finding
 from clew_projections.nats.jetstream import JetStream, stream_state
 
@@ -22,11 +22,11 @@ class Prover:
         self,
         js: JetStream,
         shards: int,
-        comparing: Comparing,
+        comparing: ViewCheck,
         sweep: Sweep,
         *,
         strays: Strays,
-        indexed: Indexed | None = None,
+        indexed: IndexCheck | None = None,
     ) -> None:
         """``indexed`` compares the index as well."""
         self._js = js
@@ -37,7 +37,7 @@ class Prover:
         self._indexed = indexed
         self._unmet: dict[int, int] = {}
 
-    async def thread(self, address: Address) -> Compared:
+    async def thread(self, address: Address) -> ViewComparison:
         """One thread.
 
         Raises:
@@ -46,7 +46,9 @@ class Prover:
         compared = await self._comparing.thread(address)
         return (await self._indexed.of([compared]))[0] if self._indexed is not None else compared
 
-    async def prove(self, address: Address | None = None, *, tenant: str | None = None) -> AsyncIterator[Compared]:
+    async def prove(
+        self, address: Address | None = None, *, tenant: str | None = None
+    ) -> AsyncIterator[ViewComparison]:
         """Every thread of the log, or one, or those of a tenant, shard by shard.
 
         Raises:
@@ -84,11 +86,11 @@ class Prover:
             async for found in self._indexed.rest():
                 yield found
 
-    async def sample(self, count: int, seed: int, *, tenant: str | None = None) -> AsyncIterator[Compared]:
-        """Some threads at random; see :func:`~clew_projections.consistency.sample.sampled`.
+    async def sample(self, count: int, seed: int, *, tenant: str | None = None) -> AsyncIterator[ViewComparison]:
+        """Some threads at random; see :func:`~clew_projections.consistency.sample.sample_threads`.
 
         Raises:
             Unavailable: the log or a bucket does not answer.
         """
-        async for address in sampled(self._js, self._shards, count, seed, tenant):
+        async for address in sample_threads(self._js, self._shards, count, seed, tenant):
             yield await self.thread(address)

@@ -15,18 +15,18 @@ from clew_events.backoff import delays
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address
 from clew_projections.consistency.explain import ordinals_of, why_message, why_thread
-from clew_projections.consistency.log_fold import Folded, fold
-from clew_projections.consistency.view_check import Compared, Comparing
+from clew_projections.consistency.log_fold import FoldedThread, fold
+from clew_projections.consistency.view_check import ViewCheck, ViewComparison
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.kv.key_names import message_key, thread_key
-from clew_projections.projector.batch import Projecting
+from clew_projections.projector.batch import BatchProjection
 from clew_projections.views import MessageView, ThreadView, decode_message, decode_thread, encode
 
 TRIES: Final = 5
 
 
-class Repaired(Struct, frozen=True, kw_only=True):
+class Repair(Struct, frozen=True, kw_only=True):
     """What was wrong with a thread's views, why, and whether they are right now."""
 
     tenant: str
@@ -36,11 +36,11 @@ class Repaired(Struct, frozen=True, kw_only=True):
     repaired: bool
 
 
-class Repairing:
+class Repairer:
     """Writes views of one generation anew."""
 
     def __init__(
-        self, threads: Bucket, messages: Bucket, histories: Histories, comparing: Comparing, projecting: Projecting
+        self, threads: Bucket, messages: Bucket, histories: Histories, comparing: ViewCheck, projecting: BatchProjection
     ) -> None:
         self._threads = threads
         self._messages = messages
@@ -48,7 +48,7 @@ class Repairing:
         self._comparing = comparing
         self._projecting = projecting
 
-    async def repair(self, compared: Compared) -> Repaired:
+    async def repair(self, compared: ViewComparison) -> Repair:
         """Explain what differs in a thread and write it anew from the log.
 
         It stays as it is where the log itself cannot be read, or has lost commits.
@@ -67,19 +67,19 @@ class Repairing:
             except LostRace:
                 await asyncio.sleep(next(pauses))
             except Corrupt as fault:
-                return _repaired(compared, (*why, fault.message), repaired=False)
+                return _repair_result(compared, (*why, fault.message), repaired=False)
             compared = await self._comparing.thread(address)
             if compared.finding is None:
-                return Repaired(tenant=address.tenant, thread=address.thread, what=finding.what, why=why, repaired=True)
+                return Repair(tenant=address.tenant, thread=address.thread, what=finding.what, why=why, repaired=True)
         if compared.finding is not None and compared.finding.code != "drift":
-            return _repaired(compared, why, repaired=False)
+            return _repair_result(compared, why, repaired=False)
         raise Unavailable(
             f"the views of thread {address.thread} are still not what the log says, after {TRIES} tries: "
             f"{compared.finding.what if compared.finding else ''}",
             code="repair_contended",
         )
 
-    async def _why(self, address: Address, compared: Compared) -> tuple[str, ...]:
+    async def _why(self, address: Address, compared: ViewComparison) -> tuple[str, ...]:
         history = await self._histories.tail(address, 0)
         why: list[str] = []
         if compared.thread:
@@ -101,7 +101,7 @@ class Repairing:
             )
         return tuple(why)
 
-    async def _rewrite(self, address: Address, compared: Compared) -> None:
+    async def _rewrite(self, address: Address, compared: ViewComparison) -> None:
         value = await self._threads.latest(thread_key(address))
         view = _readable(value)
         if value is not None and view is not None:
@@ -122,7 +122,7 @@ class Repairing:
             self._projecting.forget()
             await self._projecting.catch_up(address)
 
-    async def _message(self, address: Address, folded: Folded, ordinal: int) -> None:
+    async def _message(self, address: Address, folded: FoldedThread, ordinal: int) -> None:
         key = message_key(address, ordinal)
         value = await self._messages.latest(key)
         found, wanted = _readable_message(value), folded.messages[ordinal]
@@ -130,10 +130,10 @@ class Repairing:
             await self._messages.put(key, encode(wanted), value.revision if value is not None else 0)
 
 
-def _repaired(compared: Compared, why: tuple[str, ...], *, repaired: bool) -> Repaired:
+def _repair_result(compared: ViewComparison, why: tuple[str, ...], *, repaired: bool) -> Repair:
     finding = compared.finding
     assert finding is not None
-    return Repaired(
+    return Repair(
         tenant=finding.tenant,
         thread=finding.thread,
         what=finding.what,

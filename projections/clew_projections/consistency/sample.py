@@ -19,17 +19,17 @@ from clew_events.subjects import Address, address_of, event_stream
 from clew_projections.integrity.verify import EVERYTHING, extent
 from clew_projections.nats import replica_reads
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.stream_messages import EXPECTED, Stored
+from clew_projections.nats.stream_messages import EXPECTED, StoredMessage
 
 
-class _Numbered(Struct, frozen=True):
+class _Numbering(Struct, frozen=True):
     n: int
 
 
-_NUMBERED: Final = msgspec.json.Decoder(_Numbered)
+_NUMBERED: Final = msgspec.json.Decoder(_Numbering)
 
 
-def begins(stored: Stored) -> bool:
+def begins(stored: StoredMessage) -> bool:
     """Whether this is a thread's first commit, or, if it carries no guard and cannot be read, may be."""
     guard = stored.headers.get(EXPECTED)
     if guard is not None:
@@ -40,7 +40,7 @@ def begins(stored: Stored) -> bool:
         return True
 
 
-async def sampled(
+async def sample_threads(
     js: JetStream, shards: int, count: int, seed: int, tenant: str | None = None
 ) -> AsyncIterator[Address]:
     """At most so many different threads, drawn by commits: a thread with more of them is more likely to be met.

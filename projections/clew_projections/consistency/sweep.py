@@ -19,16 +19,16 @@ from msgspec import Struct
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject
-from clew_projections.consistency.index_check import Indexed, Told
-from clew_projections.consistency.log_fold import Folded, further
+from clew_projections.consistency.index_check import ExpectedRows, IndexCheck
+from clew_projections.consistency.log_fold import FoldedThread, further
 from clew_projections.consistency.sample import begins
-from clew_projections.consistency.view_check import Compared, Comparing
+from clew_projections.consistency.view_check import ViewCheck, ViewComparison
 from clew_projections.history.histories import read
 from clew_projections.integrity.verify import extent, pages
 from clew_projections.kv.bucket import Bucket, Value
 from clew_projections.kv.key_names import message_key, thread_key
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.nats.stream_reads import MULTI_LAST
 from clew_projections.views import absent, encode
 
@@ -49,14 +49,14 @@ class _Open(Struct, kw_only=True):
 
     view: bytes
     n: int
-    folded: Folded
+    folded: FoldedThread
     created_by: str = ""
     updated_by: str = ""
     size: int = A_THREAD
 
 
-class _Checked(Struct, frozen=True):
-    right: list[Compared]
+class _SweepResult(Struct, frozen=True):
+    right: list[ViewComparison]
     others: list[Address]
 
 
@@ -71,11 +71,11 @@ class Sweep:
         js: JetStream,
         threads: Bucket,
         messages: Bucket,
-        comparing: Comparing,
+        comparing: ViewCheck,
         *,
         replicated: bool,
         held: int = HELD,
-        indexed: Indexed | None = None,
+        indexed: IndexCheck | None = None,
     ) -> None:
         """``replicated`` unless there is one replica of the log alone; ``held`` is how many bytes may be held.
 
@@ -89,7 +89,7 @@ class Sweep:
         self._most = held
         self._indexed = indexed
 
-    async def shard(self, shard: int, tenant: str | None = None) -> AsyncGenerator[Compared, None]:
+    async def shard(self, shard: int, tenant: str | None = None) -> AsyncGenerator[ViewComparison, None]:
         """The threads of a shard, or a tenant's in it, about in the order in which they came.
 
         Raises:
@@ -97,7 +97,7 @@ class Sweep:
         """
         reach = await extent(self._js, shard)
         under_way: dict[Address, _Open] = {}
-        checking: asyncio.Task[_Checked] | None = None
+        checking: asyncio.Task[_SweepResult] | None = None
         try:
             async with aclosing(pages(self._js, shard, max(1, reach.first_seq), reach.last_seq)) as found:
                 async for page in found:
@@ -118,7 +118,7 @@ class Sweep:
                 await asyncio.wait({checking})
 
     async def _begin(
-        self, page: Sequence[Stored], under_way: dict[Address, _Open], tenant: str | None
+        self, page: Sequence[StoredMessage], under_way: dict[Address, _Open], tenant: str | None
     ) -> list[Address]:
         """Open the threads that begin on a page; those whose view says nothing are given back."""
         begun = dict.fromkeys(address_of(each.subject) for each in page if begins(each))
@@ -132,12 +132,14 @@ class Sweep:
                 under_way.pop(address, None)
                 singly.append(address)
             else:
-                under_way[address] = _Open(view=value.body, n=n, folded=Folded(view=absent(*address), messages={}))
+                under_way[address] = _Open(
+                    view=value.body, n=n, folded=FoldedThread(view=absent(*address), messages={})
+                )
         return singly
 
     async def _finish(
-        self, checking: asyncio.Task[_Checked] | None, singly: Sequence[Address]
-    ) -> AsyncGenerator[Compared, None]:
+        self, checking: asyncio.Task[_SweepResult] | None, singly: Sequence[Address]
+    ) -> AsyncGenerator[ViewComparison, None]:
         """What came of a check, and then of threads that are looked at by themselves."""
         if checking is not None:
             checked = await checking
@@ -149,13 +151,15 @@ class Sweep:
             for compared in await self._indexed.of(found) if self._indexed is not None else found:
                 yield compared
 
-    async def _check(self, shard: int, done: dict[Address, _Open], seq: int) -> _Checked:
+    async def _check(self, shard: int, done: dict[Address, _Open], seq: int) -> _SweepResult:
         right = await self._right(shard, done, seq)
-        found = [Compared(address=address, n=each.n, behind=0) for address, each in done.items() if address in right]
+        found = [
+            ViewComparison(address=address, n=each.n, behind=0) for address, each in done.items() if address in right
+        ]
         if self._indexed is not None:
-            told = [_told(done[each.address]) for each in found]
+            told = [_sweep_results(done[each.address]) for each in found]
             found = await self._indexed.of_told(found, told)
-        return _Checked(found, [address for address in done if address not in right])
+        return _SweepResult(found, [address for address in done if address not in right])
 
     async def _right(self, shard: int, done: dict[Address, _Open], seq: int) -> set[Address]:
         """Those of some threads whose views are the fold of all their commits, the last of which are on a page."""
@@ -187,7 +191,7 @@ class Sweep:
 
 
 def _fold(
-    page: Sequence[Stored], under_way: dict[Address, _Open], shard: int
+    page: Sequence[StoredMessage], under_way: dict[Address, _Open], shard: int
 ) -> tuple[dict[Address, _Open], list[Address]]:
     """Fold a page into the threads on their way: those that it brings to where their views stand, and the broken ones.
 
@@ -217,9 +221,11 @@ def _fold(
     return done, broken
 
 
-def _told(done: _Open) -> Told:
+def _sweep_results(done: _Open) -> ExpectedRows:
     folded = done.folded
-    return Told(view=folded.view, messages=folded.messages, created_by=done.created_by, updated_by=done.updated_by)
+    return ExpectedRows(
+        view=folded.view, messages=folded.messages, created_by=done.created_by, updated_by=done.updated_by
+    )
 
 
 def _let_go(under_way: dict[Address, _Open], most: int) -> list[Address]:

@@ -16,13 +16,13 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
-from clew_projections.consistency.log_fold import Folded, fold
+from clew_projections.consistency.log_fold import FoldedThread, fold
 from clew_projections.findings import Finding
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import Bucket, Value
 from clew_projections.kv.key_names import message_key, parked_key, thread_key
 from clew_projections.kv.lost_views import Doubts
-from clew_projections.kv.position import marked
+from clew_projections.kv.position import read_position
 from clew_projections.views import MessageView, ThreadView, absent, decode_message, decode_thread
 
 AGAIN: Final = 0.2
@@ -33,7 +33,7 @@ READ_AT_ONCE: Final = 500
 """Messages whose views are held at once."""
 
 
-class Compared(Struct, frozen=True, kw_only=True):
+class ViewComparison(Struct, frozen=True, kw_only=True):
     """One thread, compared: ``behind`` commits are not projected yet; ``finding`` is the drift, if there is any.
 
     ``index`` is the drift of the index where that was compared as well. ``thread`` if the thread's own view is wrong as
@@ -51,7 +51,7 @@ class Compared(Struct, frozen=True, kw_only=True):
     missed: bool = False
 
 
-class Comparing:
+class ViewCheck:
     """Compares the views of one generation with the log."""
 
     def __init__(self, threads: Bucket, messages: Bucket, histories: Histories, doubts: Doubts) -> None:
@@ -60,7 +60,7 @@ class Comparing:
         self._histories = histories
         self._doubts = doubts
 
-    async def thread(self, address: Address) -> Compared:
+    async def thread(self, address: Address) -> ViewComparison:
         """One thread, looked at twice if it differs.
 
         Raises:
@@ -68,7 +68,7 @@ class Comparing:
         """
         return (await self.some((address,)))[0]
 
-    async def some(self, addresses: Sequence[Address]) -> list[Compared]:
+    async def some(self, addresses: Sequence[Address]) -> list[ViewComparison]:
         """Some threads, whose own views are read in one request.
 
         Raises:
@@ -76,7 +76,7 @@ class Comparing:
         """
         shards = {self._histories.shard(address) for address in addresses}
         # Before the views: what was written since then makes no view look as if it had missed something.
-        marks = {shard: await marked((self._threads, self._messages), shard) for shard in shards}
+        marks = {shard: await read_position((self._threads, self._messages), shard) for shard in shards}
         found = await self._threads.latest_of(thread_key(address) for address in addresses)
         return await asyncio.gather(
             *(
@@ -85,15 +85,15 @@ class Comparing:
             )
         )
 
-    async def _twice(self, address: Address, mark: int, value: Value | None) -> Compared:
+    async def _twice(self, address: Address, mark: int, value: Value | None) -> ViewComparison:
         compared = await self._once(address, mark, value)
         if compared.finding is None:
             return compared
         await asyncio.sleep(AGAIN)
-        mark = await marked((self._threads, self._messages), self._histories.shard(address))
+        mark = await read_position((self._threads, self._messages), self._histories.shard(address))
         return await self._once(address, mark, await self._threads.latest(thread_key(address)))
 
-    async def _once(self, address: Address, mark: int, value: Value | None) -> Compared:
+    async def _once(self, address: Address, mark: int, value: Value | None) -> ViewComparison:
         try:
             view = decode_thread(value.body) if value is not None and value.body else absent(*address)
         except Corrupt as fault:
@@ -125,7 +125,7 @@ class Comparing:
     def _compared(
         self,
         address: Address,
-        folded: Folded,
+        folded: FoldedThread,
         n: int,
         what: str | None,
         *,
@@ -133,14 +133,14 @@ class Comparing:
         ordinals: tuple[int, ...] = (),
         missed: bool = False,
         code: str = "drift",
-    ) -> Compared:
+    ) -> ViewComparison:
         shard = self._histories.shard(address)
         if what is None and folded.fault is not None:
             code, what = folded.fault.code, folded.fault.message
         finding: Finding | None = None
         if what is not None:
             finding = Finding(tenant=address.tenant, thread=address.thread, code=code, what=what, shard=shard)
-        return Compared(
+        return ViewComparison(
             address=address,
             n=n,
             behind=max(0, folded.logged - n),
@@ -150,10 +150,10 @@ class Comparing:
             missed=missed,
         )
 
-    async def _wrong(self, address: Address, folded: Folded) -> tuple[int, ...]:
+    async def _wrong(self, address: Address, folded: FoldedThread) -> tuple[int, ...]:
         return tuple(await self._differing(address, folded))
 
-    async def _differing(self, address: Address, folded: Folded) -> dict[int, str]:
+    async def _differing(self, address: Address, folded: FoldedThread) -> dict[int, str]:
         """The ordinals of messages whose views are wrong, and in what."""
         wrong: dict[int, str] = {}
         lost: dict[int, str] = {}

@@ -20,9 +20,9 @@ from clew_events.codec import UNREADABLE
 from clew_events.errors import ClewError
 from clew_events.subjects import Address, address_of, event_stream
 from clew_projections.consistency.sample import begins
-from clew_projections.consistency.view_check import LOST, Comparing
+from clew_projections.consistency.view_check import LOST, ViewCheck
 from clew_projections.findings import Finding
-from clew_projections.generations.generation import Live, Side
+from clew_projections.generations.generation import GenerationBuckets, LiveGeneration
 from clew_projections.integrity.verify import EVERYTHING, extent
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.kv.key_names import proved_key
@@ -47,7 +47,7 @@ FINDINGS: Final = 20
 logger = logging.getLogger(__name__)
 
 
-class Proved(Struct, frozen=True, kw_only=True):
+class ProofState(Struct, frozen=True, kw_only=True):
     """How far the proof of a shard is: the value under ``_proved.<shard>``.
 
     In this round, which began at ``began_at``, everything up to ``seq`` was looked at: ``threads`` threads, of which
@@ -70,7 +70,7 @@ class Proved(Struct, frozen=True, kw_only=True):
         return max(self.drifted, self.drifted_before)
 
 
-_DECODER: Final = msgspec.json.Decoder(Proved)
+_DECODER: Final = msgspec.json.Decoder(ProofState)
 
 
 class Watch:
@@ -80,7 +80,12 @@ class Watch:
     """
 
     def __init__(
-        self, js: JetStream, shards: int, live: Live, comparing: Callable[[Side], Comparing], rate: float
+        self,
+        js: JetStream,
+        shards: int,
+        live: LiveGeneration,
+        comparing: Callable[[GenerationBuckets], ViewCheck],
+        rate: float,
     ) -> None:
         self._js = js
         self._count = shards
@@ -88,7 +93,7 @@ class Watch:
         self._comparing = comparing
         self._rate = rate
         self._said: dict[Address, str] = {}
-        self.shards: dict[int, Proved] = {}
+        self.shards: dict[int, ProofState] = {}
 
     @property
     def drift(self) -> int:
@@ -122,7 +127,7 @@ class Watch:
             except TimeoutError:
                 continue
 
-    async def step(self, side: Side, shard: int) -> float:
+    async def step(self, side: GenerationBuckets, shard: int) -> float:
         """Go on by a page in one shard; how many threads the work counts for, 0 if there was nothing to do.
 
         Raises:
@@ -130,13 +135,13 @@ class Watch:
         """
         key, now = proved_key(shard), datetime.now(UTC)
         value = await side.threads.latest(key)
-        known = _read(value) or Proved(began_at=now)
+        known = _read(value) or ProofState(began_at=now)
         self.shards[shard] = known
         reach = await extent(self._js, shard)
         if known.seq >= reach.last_seq:
             if (now - known.began_at).total_seconds() < ROUND and known.rounds:
                 return 0.0
-            after = Proved(
+            after = ProofState(
                 began_at=now,
                 rounds=known.rounds + 1,
                 since=known.began_at,
@@ -164,7 +169,7 @@ class Watch:
         await self._write(side.threads, key, shard, after, value)
         return max(A_PAGE, len(threads))
 
-    async def _compare(self, side: Side, threads: list[Address]) -> list[Finding]:
+    async def _compare(self, side: GenerationBuckets, threads: list[Address]) -> list[Finding]:
         found: list[Finding] = []
         for start in range(0, len(threads), AT_ONCE):
             for compared in await self._comparing(side).some(threads[start : start + AT_ONCE]):
@@ -193,7 +198,7 @@ class Watch:
             *(finding.code, address.thread, address.tenant, finding.shard, finding.what, advice),
         )
 
-    async def _write(self, bucket: Bucket, key: str, shard: int, proved: Proved, before: Value | None) -> None:
+    async def _write(self, bucket: Bucket, key: str, shard: int, proved: ProofState, before: Value | None) -> None:
         try:
             await bucket.put(key, msgspec.json.encode(proved), before.revision if before is not None else 0)
         except LostRace:
@@ -201,7 +206,7 @@ class Watch:
         self.shards[shard] = proved
 
 
-async def proved(threads: Bucket, shards: Iterable[int]) -> dict[int, Proved]:
+async def read_proof_state(threads: Bucket, shards: Iterable[int]) -> dict[int, ProofState]:
     """How far the proof of some shards is, and what it found, whichever process is at it.
 
     Raises:
@@ -212,7 +217,7 @@ async def proved(threads: Bucket, shards: Iterable[int]) -> dict[int, Proved]:
     return {shard: each for shard, each in found.items() if each is not None}
 
 
-async def mended(threads: Bucket, shards: Iterable[int], repaired: Collection[Address]) -> None:
+async def forget_repaired(threads: Bucket, shards: Iterable[int], repaired: Collection[Address]) -> None:
     """Take threads that were repaired out of what is known to differ.
 
     Raises:
@@ -237,7 +242,7 @@ async def mended(threads: Bucket, shards: Iterable[int], repaired: Collection[Ad
             break
 
 
-def _read(value: Value | None) -> Proved | None:
+def _read(value: Value | None) -> ProofState | None:
     if value is None or not value.body:
         return None
     try:

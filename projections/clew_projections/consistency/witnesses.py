@@ -19,7 +19,7 @@ from clew_projections.findings import Finding
 from clew_projections.integrity.links import Link
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.key_names import thread_key
-from clew_projections.kv.position import marked
+from clew_projections.kv.position import read_position
 from clew_projections.views import decode_thread
 
 VIEW: Final = "its view"
@@ -78,7 +78,7 @@ class Witnesses:
         indexed = await self._index.marks() if self._index is not None else {}
         return (
             *[
-                ReaderPosition(PROJECTION, shard, await marked((self._threads,), shard))
+                ReaderPosition(PROJECTION, shard, await read_position((self._threads,), shard))
                 for shard in range(self._shards)
             ],
             *(ReaderPosition(INDEX, shard, seq) for shard, seq in indexed.items()),

@@ -7,7 +7,7 @@ in every shard a reader has come, so it can be resumed for ever and costs the se
 from __future__ import annotations
 
 from clew_projections.feed.cursor import Cursor
-from clew_projections.feed.entry import Fed
+from clew_projections.feed.entry import FeedCommit
 from clew_projections.feed.merge import Feed, FeedPage
 
-__all__ = ["Cursor", "Fed", "Feed", "FeedPage"]
+__all__ = ["Cursor", "FeedCommit", "Feed", "FeedPage"]

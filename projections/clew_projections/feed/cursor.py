@@ -55,12 +55,12 @@ def mark_of(body: bytes) -> str:
     return body_hash(body)[:MARK]
 
 
-def beginning(shards: int) -> Cursor:
+def first_cursor(shards: int) -> Cursor:
     """Before everything."""
     return Cursor((0,) * shards)
 
 
-def written(cursor: Cursor, tenant: str) -> str:
+def encode_cursor(cursor: Cursor, tenant: str) -> str:
     """A cursor as its tenant may be given it."""
     raw = bytearray((_FORMAT | (_DESCENDING if cursor.order == "desc" else 0), len(cursor.seqs)))
     for seq in cursor.seqs:
@@ -77,7 +77,7 @@ def written(cursor: Cursor, tenant: str) -> str:
     return PREFIX + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def read(text: str, tenant: str, shards: int, order: Order, param: str = "after") -> Cursor:
+def decode_cursor(text: str, tenant: str, shards: int, order: Order, param: str = "after") -> Cursor:
     """A cursor that was handed out before.
 
     Raises:
@@ -85,14 +85,14 @@ def read(text: str, tenant: str, shards: int, order: Order, param: str = "after"
     """
     raw = _bytes(text)
     if len(raw) < _SUM + 3 or _sum(tenant, raw[:-_SUM]) != raw[-_SUM:]:
-        raise _refused(param, "it is no cursor of this feed, or it was cut off or changed")
+        raise _refusal(param, "it is no cursor of this feed, or it was cut off or changed")
     if raw[0] & ~_DESCENDING != _FORMAT:
-        raise _refused(param, "it was written by another version of Clew")
+        raise _refusal(param, "it was written by another version of Clew")
     if raw[1] != shards:
-        raise _refused(param, f"it is from a deployment with {raw[1]} shards, and this one has {shards}")
+        raise _refusal(param, f"it is from a deployment with {raw[1]} shards, and this one has {shards}")
     found: Order = "desc" if raw[0] & _DESCENDING else "asc"
     if found != order:
-        raise _refused(param, f"it was given out for order '{found}', and '{order}' is asked for")
+        raise _refusal(param, f"it was given out for order '{found}', and '{order}' is asked for")
     rest = iter(raw[2:-_SUM])
     seqs = tuple(_number(rest) for _ in range(shards))
     last = next(rest)
@@ -122,7 +122,7 @@ def _sum(tenant: str, raw: bytes | bytearray) -> bytes:
     return hashlib.sha256(b"clew feed\x00" + tenant.encode() + b"\x00" + raw).digest()[:_SUM]
 
 
-def _refused(param: str, why: str) -> Invalid:
+def _refusal(param: str, why: str) -> Invalid:
     return Invalid(
         f"Invalid '{param}': {why}. Give one that this feed gave you, or leave it out to begin anew.",
         code="invalid_cursor",

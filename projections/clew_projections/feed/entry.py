@@ -13,13 +13,13 @@ from clew_events.subjects import EVENTS, address_of
 from clew_projections.audit.filter import Choice
 from clew_projections.audit.moments import first_instant, last_instant
 from clew_projections.history.histories import read
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 
 STAMP: Final = "Nats-Time-Stamp"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Fed(NamedTuple):
+class FeedCommit(NamedTuple):
     """A stored commit, when the log took it (in microseconds since 1970), and what it says.
 
     What cannot be read has a ``fault`` in place of its commit: it is in the log, so it is in the feed.
@@ -46,17 +46,19 @@ class Fed(NamedTuple):
         return _EPOCH + timedelta(microseconds=self.stored_at)
 
 
-def fed(stored: Stored, shard: int) -> Fed:
+def decode_feed_commit(stored: StoredMessage, shard: int) -> FeedCommit:
     """What a stream holds, as the feed gives it."""
     when, thread = microseconds(stored.headers[STAMP]), address_of(stored.subject).thread
     try:
         recorded = _own(stored, shard)
     except Corrupt as fault:
-        return Fed(when, shard, stored.seq, thread, stored.body, body_hash(stored.body), None, None, fault)
-    return Fed(when, shard, stored.seq, thread, stored.body, recorded.hash, recorded.trace_id, recorded.commit, None)
+        return FeedCommit(when, shard, stored.seq, thread, stored.body, body_hash(stored.body), None, None, fault)
+    return FeedCommit(
+        when, shard, stored.seq, thread, stored.body, recorded.hash, recorded.trace_id, recorded.commit, None
+    )
 
 
-def _own(stored: Stored, shard: int) -> Recorded:
+def _own(stored: StoredMessage, shard: int) -> Recorded:
     recorded, owner = read(stored, shard), address_of(stored.subject)
     if (recorded.commit.tenant, recorded.commit.thread) != owner:
         raise Corrupt(
@@ -83,7 +85,7 @@ def _second(text: str) -> int:
     return int(datetime.fromisoformat(text + "+00:00").timestamp())
 
 
-class Wanted:
+class FeedFilter:
     """What of a tenant's commits a reader asked for; ``since`` and ``until`` are microseconds since 1970.
 
     One that cannot be read is always wanted: nobody can say that it is not meant.
@@ -107,13 +109,13 @@ class Wanted:
         """The subjects of a shard to look at."""
         return f"{EVENTS}.{shard:02d}.{tenant}.{self.thread or '*'}"
 
-    def over(self, fed: Fed) -> bool:
+    def over(self, fed: FeedCommit) -> bool:
         """Whether what follows this, in the order asked for, is beyond the time asked for, as this is."""
         if self._descending:
             return self.since is not None and fed.stored_at < self.since
         return self.until is not None and fed.stored_at > self.until
 
-    def holds(self, fed: Fed) -> bool:
+    def holds(self, fed: FeedCommit) -> bool:
         """Whether a commit is wanted."""
         if self.since is not None and fed.stored_at < self.since:
             return False
@@ -121,7 +123,7 @@ class Wanted:
             return False
         return fed.commit is None or self._choice.takes(fed.commit)
 
-    def listens(self, fed: Fed) -> bool:
+    def listens(self, fed: FeedCommit) -> bool:
         """Whether a commit that was heard of, whatever its thread, is wanted."""
         if self.thread is not None and fed.thread != self.thread:
             return False

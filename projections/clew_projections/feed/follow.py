@@ -13,23 +13,25 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from clew_events.queries import GetFeed
-from clew_projections.feed.cursor import Cursor, written
-from clew_projections.feed.entry import Fed, Wanted
-from clew_projections.feed.live_end import Heard, Listener, Tail
-from clew_projections.feed.merge import SCANNED, Feed, passed
+from clew_projections.feed.cursor import Cursor, encode_cursor
+from clew_projections.feed.entry import FeedCommit, FeedFilter
+from clew_projections.feed.live_end import Listener, LiveCommit, Tail
+from clew_projections.feed.merge import SCANNED, Feed, advance_cursor
 
 AT_ONCE: Final = 100
 """Commits read from the log that are given at once."""
 
 
-class Followed(NamedTuple):
+class FollowedCommit(NamedTuple):
     """A commit, and the cursor after it as it is handed out."""
 
-    fed: Fed
+    fed: FeedCommit
     id: str
 
 
-async def follow(feed: Feed, tail: Tail, tenant: str, query: GetFeed, *, idle: float) -> AsyncGenerator[list[Followed]]:
+async def follow(
+    feed: Feed, tail: Tail, tenant: str, query: GetFeed, *, idle: float
+) -> AsyncGenerator[list[FollowedCommit]]:
     """Commits as they are wanted, some at once, until the tail is closed; an empty list after ``idle`` quiet seconds.
 
     In the log they are in its order. At the live end they come as they are stored, in order within a shard, and so
@@ -63,20 +65,20 @@ class _Reader:
         self._feed = feed
         self._tenant = tenant
         self._query = query
-        self._wanted = Wanted(query)
+        self._wanted = FeedFilter(query)
         self._cursor = cursor
 
-    async def catch_up(self, listener: Listener) -> AsyncGenerator[list[Followed]]:
+    async def catch_up(self, listener: Listener) -> AsyncGenerator[list[FollowedCommit]]:
         """What stands in the log up to where the listener begins; now and then nothing, where little is wanted."""
         await self._feed.hold_same_log(self._cursor)
-        some: list[Followed] = []
+        some: list[FollowedCommit] = []
         looked = 0
         async with aclosing(self._feed.up_to(self._tenant, self._query, self._cursor, listener.since)) as log:
             async for found in log:
-                self._cursor = passed(self._cursor, found)
+                self._cursor = advance_cursor(self._cursor, found)
                 looked += 1
                 if self._wanted.holds(found):
-                    some.append(Followed(found, written(self._cursor, self._tenant)))
+                    some.append(FollowedCommit(found, encode_cursor(self._cursor, self._tenant)))
                 if len(some) == AT_ONCE or looked == SCANNED:
                     yield some
                     some, looked = [], 0
@@ -84,9 +86,9 @@ class _Reader:
             yield some
         self._cursor = replace(self._cursor, seqs=tuple(map(max, self._cursor.seqs, listener.since)))
 
-    def hear(self, heard: list[Heard]) -> list[Followed]:
+    def hear(self, heard: list[LiveCommit]) -> list[FollowedCommit]:
         """What of this was not read from the log already, and is wanted."""
-        given: list[Followed] = []
+        given: list[FollowedCommit] = []
         for each in heard:
             if each.fed.seq <= self._cursor.seqs[each.fed.shard]:
                 continue
@@ -95,7 +97,7 @@ class _Reader:
             self._cursor = each.cursor
             if seqs != each.cursor.seqs:
                 self._cursor = replace(each.cursor, seqs=seqs)
-                text = written(self._cursor, self._tenant)
+                text = encode_cursor(self._cursor, self._tenant)
             if self._wanted.listens(each.fed):
-                given.append(Followed(each.fed, text))
+                given.append(FollowedCommit(each.fed, text))
         return given

@@ -14,10 +14,10 @@ from nats.errors import Error as NatsError
 
 from clew_events.errors import ClewError, Unavailable
 from clew_events.subjects import EVENTS, LIVE, event_stream
-from clew_projections.feed.cursor import MARK, Cursor, Mark, written
-from clew_projections.feed.entry import Fed, fed
+from clew_projections.feed.cursor import MARK, Cursor, Mark, encode_cursor
+from clew_projections.feed.entry import FeedCommit, decode_feed_commit
 from clew_projections.nats.jetstream import JetStream, stream_state
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 
 ROOM: Final = 2 * 1024 * 1024
 """Bytes of commits that wait for a slow listener at most; more are read from the log when it has taken these."""
@@ -25,10 +25,10 @@ OVERHEAD: Final = 1024
 """What a commit that waits counts for besides its body."""
 
 
-class Heard(NamedTuple):
+class LiveCommit(NamedTuple):
     """A commit as it was heard, with the cursor after it, and that cursor as it is handed out."""
 
-    fed: Fed
+    fed: FeedCommit
     cursor: Cursor
     id: str
 
@@ -41,13 +41,13 @@ class Listener:
     def __init__(self, tenant: str, since: tuple[int, ...]) -> None:
         self.tenant = tenant
         self.since = since
-        self._heard: list[Heard] = []
+        self._heard: list[LiveCommit] = []
         self._room = ROOM
         self._lost = False
         self._ended = False
         self._something = asyncio.Event()
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, heard: LiveCommit) -> None:
         """Keep a commit until it is taken. Where there is no room for it, all that follows is lost."""
         if self._lost:
             return
@@ -73,7 +73,7 @@ class Listener:
         """Whether nothing more is to come."""
         return self._ended
 
-    async def take(self, wait: float) -> list[Heard] | None:
+    async def take(self, wait: float) -> list[LiveCommit] | None:
         """What was heard since last time; nothing after so many quiet seconds, and ``None`` if some was lost."""
         if not self._something.is_set():
             try:
@@ -190,9 +190,9 @@ class Tail:
         if (listeners := self._listeners.get(tenant)) is None:
             return
         subject = EVENTS + message.subject[len(LIVE) + len(".evt") :]
-        found = fed(Stored(seq, subject, message.data, headers), shard)
+        found = decode_feed_commit(StoredMessage(seq, subject, message.data, headers), shard)
         cursor = Cursor(tuple(self._last), "asc", Mark(shard, found.hash[:MARK]))
-        heard = Heard(found, cursor, written(cursor, tenant))
+        heard = LiveCommit(found, cursor, encode_cursor(cursor, tenant))
         for listener in listeners:
             listener.hear(heard)
 

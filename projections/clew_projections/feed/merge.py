@@ -14,8 +14,8 @@ from clew_events.queries import GetFeed
 from clew_events.subjects import event_stream, shard_of
 from clew_projections.feed import cursor as cursors
 from clew_projections.feed.cursor import Cursor, Mark
-from clew_projections.feed.entry import Fed, Wanted
-from clew_projections.feed.shard_readers import MOST, Ahead, Behind
+from clew_projections.feed.entry import FeedCommit, FeedFilter
+from clew_projections.feed.shard_readers import MOST, BackwardReader, ForwardReader
 from clew_projections.nats.jetstream import JetStream, stream_state
 
 SCANNED: Final = 10_000
@@ -30,7 +30,7 @@ class FeedPage(Struct, frozen=True):
     With ``more`` there was more in the log; it need not be wanted.
     """
 
-    items: tuple[tuple[Fed, Cursor], ...]
+    items: tuple[tuple[FeedCommit, Cursor], ...]
     next: Cursor
     more: bool
 
@@ -63,26 +63,32 @@ class Feed:
             Invalid: a cursor of another feed, or a filter that means nothing.
             Unavailable: the log does not answer.
         """
-        wanted = Wanted(query)
+        wanted = FeedFilter(query)
         ends = await self._ends(tenant, wanted)
         start = await self._start(tenant, query, wanted, ends)
         if query.after == cursors.LATEST:
             return FeedPage((), start, more=False)
         await self.hold_same_log(start)
         chunk = query.limit // len(ends) + 2
-        readers: list[Ahead] | list[Behind] = (
-            [Ahead(self._js, at, end.subject, start.seqs[at], end.goal, chunk=chunk) for at, end in ends.items()]
+        readers: list[ForwardReader] | list[BackwardReader] = (
+            [
+                ForwardReader(self._js, at, end.subject, start.seqs[at], end.goal, chunk=chunk)
+                for at, end in ends.items()
+            ]
             if query.order == "asc"
-            else [Behind(self._js, at, end.subject, start.seqs[at], end.goal, chunk=chunk) for at, end in ends.items()]
+            else [
+                BackwardReader(self._js, at, end.subject, start.seqs[at], end.goal, chunk=chunk)
+                for at, end in ends.items()
+            ]
         )
-        items: list[tuple[Fed, Cursor]] = []
+        items: list[tuple[FeedCommit, Cursor]] = []
         cursor, size, scanned = start, 0, 0
-        async for found in merged(readers, backwards=query.order == "desc"):
+        async for found in merge_shards(readers, backwards=query.order == "desc"):
             if wanted.over(found):
                 return FeedPage(tuple(items), cursor, more=False)
             if items and (size := size + len(found.body)) > PAGE_BYTES:
                 break
-            cursor = passed(cursor, found)
+            cursor = advance_cursor(cursor, found)
             scanned += 1
             if wanted.holds(found):
                 items.append((found, cursor))
@@ -92,19 +98,23 @@ class Feed:
             return FeedPage(tuple(items), cursor, more=False)
         return FeedPage(tuple(items), cursor, more=True)
 
-    async def up_to(self, tenant: str, query: GetFeed, start: Cursor, seqs: Sequence[int]) -> AsyncGenerator[Fed]:
+    async def up_to(
+        self, tenant: str, query: GetFeed, start: Cursor, seqs: Sequence[int]
+    ) -> AsyncGenerator[FeedCommit]:
         """Every commit after a cursor up to the given sequence of each shard, wanted or not, read ahead of its taking.
 
         Raises:
             Unavailable: the log does not answer.
         """
-        ends = await self._ends(tenant, Wanted(query))
+        ends = await self._ends(tenant, FeedFilter(query))
         readers = [
-            Ahead(self._js, at, end.subject, start.seqs[at], min(end.goal, seqs[at]), chunk=MOST, limit=seqs[at])
+            ForwardReader(
+                self._js, at, end.subject, start.seqs[at], min(end.goal, seqs[at]), chunk=MOST, limit=seqs[at]
+            )
             for at, end in ends.items()
         ]
         try:
-            async for found in merged(readers, backwards=False):
+            async for found in merge_shards(readers, backwards=False):
                 yield found
         finally:
             await asyncio.gather(*(reader.close() for reader in readers))
@@ -115,12 +125,12 @@ class Feed:
         Raises:
             Invalid: the cursor is of another feed, or the log is not the one it was given for.
         """
-        wanted = Wanted(query)
+        wanted = FeedFilter(query)
         start = await self._start(tenant, query, wanted, await self._ends(tenant, wanted))
         await self.hold_same_log(start)
         return start
 
-    async def _ends(self, tenant: str, wanted: Wanted) -> dict[int, _End]:
+    async def _ends(self, tenant: str, wanted: FeedFilter) -> dict[int, _End]:
         shards = range(self.shards) if wanted.thread is None else (shard_of(wanted.thread, self.shards),)
         subjects = {shard: wanted.subject(shard, tenant) for shard in shards}
         newest = await asyncio.gather(
@@ -131,12 +141,12 @@ class Feed:
             for (shard, subject), last in zip(subjects.items(), newest, strict=True)
         }
 
-    async def _start(self, tenant: str, query: GetFeed, wanted: Wanted, ends: Mapping[int, _End]) -> Cursor:
+    async def _start(self, tenant: str, query: GetFeed, wanted: FeedFilter, ends: Mapping[int, _End]) -> Cursor:
         asc = query.order == "asc"
         if query.after is not None and query.after != cursors.LATEST:
-            start = cursors.read(query.after, tenant, self.shards, query.order)
+            start = cursors.decode_cursor(query.after, tenant, self.shards, query.order)
         elif asc and query.after is None:
-            start = cursors.beginning(self.shards)
+            start = cursors.first_cursor(self.shards)
         else:
             # No shard but those that matter is read, so what the cursor says of the others must not matter either.
             last = tuple(ends[shard].goal if shard in ends else 0 for shard in range(self.shards))
@@ -186,13 +196,15 @@ class Feed:
             )
 
 
-def passed(cursor: Cursor, found: Fed) -> Cursor:
+def advance_cursor(cursor: Cursor, found: FeedCommit) -> Cursor:
     """The cursor after one more commit."""
     seqs = (*cursor.seqs[: found.shard], found.seq, *cursor.seqs[found.shard + 1 :])
     return Cursor(seqs, cursor.order, Mark(found.shard, found.hash[: cursors.MARK]))
 
 
-async def merged(readers: Sequence[Ahead] | Sequence[Behind], *, backwards: bool) -> AsyncIterator[Fed]:
+async def merge_shards(
+    readers: Sequence[ForwardReader] | Sequence[BackwardReader], *, backwards: bool
+) -> AsyncIterator[FeedCommit]:
     """What the shards have, in the one order, until none has anything left that there was when reading began."""
     pick = max if backwards else min
     while any(reader.left for reader in readers):
@@ -204,5 +216,5 @@ async def merged(readers: Sequence[Ahead] | Sequence[Behind], *, backwards: bool
         yield pick(full, key=_place).take()
 
 
-def _place(reader: Ahead | Behind) -> tuple[int, int, int]:
+def _place(reader: ForwardReader | BackwardReader) -> tuple[int, int, int]:
     return reader.buffer[0][:3]

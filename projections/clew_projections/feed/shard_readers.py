@@ -9,18 +9,18 @@ from typing import Final
 
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
-from clew_projections.feed.entry import Fed, fed
+from clew_projections.feed.entry import FeedCommit, decode_feed_commit
 from clew_projections.nats import replica_reads
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import pages
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.nats.stream_reads import PAGE
 
 MOST: Final = 1000
 """Commits that one read asks for at most."""
 
 
-class Ahead:
+class ForwardReader:
     """Commits of a shard on ``subject`` after ``seq``.
 
     ``goal`` is the last one there was when reading began, as the stream's leader knows it: reading goes at least so
@@ -39,12 +39,12 @@ class Ahead:
         self._chunk = chunk
         self._limit = limit
         self._read = seq
-        self._coming: asyncio.Task[list[Stored]] | None = None
+        self._coming: asyncio.Task[list[StoredMessage]] | None = None
         self._ended = False
         self.shard = shard
         self.seq = seq
         self.goal = goal
-        self.buffer: deque[Fed] = deque()
+        self.buffer: deque[FeedCommit] = deque()
 
     @property
     def left(self) -> bool:
@@ -56,7 +56,7 @@ class Ahead:
         """Whether more has to be read before it is known what is next."""
         return not self.buffer and not self._ended
 
-    def take(self) -> Fed:
+    def take(self) -> FeedCommit:
         """The next commit."""
         found = self.buffer.popleft()
         self.seq = found.seq
@@ -77,7 +77,9 @@ class Ahead:
         self._ended = not page or (self._limit is not None and self._read >= self._limit)
         if self._limit is not None and self._read < self.goal:
             self._coming = asyncio.get_running_loop().create_task(self._next())
-        self.buffer.extend(fed(each, self.shard) for each in page if self._limit is None or each.seq <= self._limit)
+        self.buffer.extend(
+            decode_feed_commit(each, self.shard) for each in page if self._limit is None or each.seq <= self._limit
+        )
 
     async def close(self) -> None:
         """Want nothing any more."""
@@ -86,7 +88,7 @@ class Ahead:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
 
-    async def _next(self) -> list[Stored]:
+    async def _next(self) -> list[StoredMessage]:
         last = self.goal if self._read < self.goal else await self._last_by_now()
         stream = event_stream(self.shard)
         return await replica_reads.page(self._js, stream, self._subject, self._read + 1, last, limit=self._chunk)
@@ -102,7 +104,7 @@ class Ahead:
 _GROWTH: Final = 4
 
 
-class Behind:
+class BackwardReader:
     """Commits of a shard on ``subject`` before sequence ``seq``, the latest first; ``goal`` is the last there is."""
 
     __slots__ = ("_goal", "_js", "_low", "_most", "_subject", "_window", "buffer", "seq", "shard")
@@ -115,7 +117,7 @@ class Behind:
         self._window = self._most = chunk
         self.shard = shard
         self.seq = seq
-        self.buffer: deque[Fed] = deque()
+        self.buffer: deque[FeedCommit] = deque()
 
     @property
     def left(self) -> bool:
@@ -127,7 +129,7 @@ class Behind:
         """Whether more has to be read before it is known what is next."""
         return not self.buffer and self._low > 1
 
-    def take(self) -> Fed:
+    def take(self) -> FeedCommit:
         """The next commit, which is the one before."""
         found = self.buffer.popleft()
         self.seq = found.seq
@@ -145,11 +147,11 @@ class Behind:
             self._low = low if there == len(kept) else kept[0].seq
             fitting = self._window * self._most // max(there, 1)
             self._window = min(self._window * _GROWTH, max(self._most, fitting))
-            self.buffer.extend(fed(stored, self.shard) for stored in reversed(kept))
+            self.buffer.extend(decode_feed_commit(stored, self.shard) for stored in reversed(kept))
 
-    async def _piece(self, low: int) -> tuple[deque[Stored], int]:
+    async def _piece(self, low: int) -> tuple[deque[StoredMessage], int]:
         # The last few of a piece; of those that are further back there may be any number.
-        kept: deque[Stored] = deque(maxlen=self._most)
+        kept: deque[StoredMessage] = deque(maxlen=self._most)
         there = 0
         stream, limit = event_stream(self.shard), min(PAGE, self._most + 1)
         # Up to the last there is, which a replica may not have yet; but no further than one of those taken already.

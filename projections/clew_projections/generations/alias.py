@@ -23,7 +23,7 @@ LIVE_GENERATIONS: Final = f"{LIVE}.generations"
 _TRIES: Final = 10
 
 
-class Written(Struct, frozen=True):
+class StoredRecord(Struct, frozen=True):
     """A record and the revision it stands at. A later record has a higher one."""
 
     record: Record
@@ -37,7 +37,7 @@ class Alias:
         self._js = js
         self._bucket = Bucket(js, GENERATIONS)
 
-    async def read(self) -> Written | None:
+    async def read(self) -> StoredRecord | None:
         """The record as it is, if there is one.
 
         Raises:
@@ -45,9 +45,9 @@ class Alias:
             Unavailable: the bucket does not answer.
         """
         stored = await self._js.newest_at_leader(self._bucket.stream, self._bucket.subject(KEY), 0)
-        return Written(decode(stored.body), stored.seq) if stored is not None else None
+        return StoredRecord(decode(stored.body), stored.seq) if stored is not None else None
 
-    async def written(self) -> Written:
+    async def written(self) -> StoredRecord:
         """The record of a deployment that is initialised.
 
         Raises:
@@ -66,7 +66,7 @@ class Alias:
         except LostRace:
             return
 
-    async def change(self, change: Callable[[Record], Record]) -> Written:
+    async def change(self, change: Callable[[Record], Record]) -> StoredRecord:
         """Change the record, whoever else does so meanwhile; what it has become.
 
         ``change`` is a pure function of the record and may be called again. What it raises is raised.
@@ -82,7 +82,7 @@ class Alias:
             if wanted == found.record:
                 return found
             try:
-                return Written(wanted, await self._bucket.put(KEY, msgspec.json.encode(wanted), found.revision))
+                return StoredRecord(wanted, await self._bucket.put(KEY, msgspec.json.encode(wanted), found.revision))
             except LostRace:
                 await asyncio.sleep(next(pauses))
         raise Unavailable("others keep changing the record of generations", code="generations_contended")

@@ -20,7 +20,7 @@ from nats.errors import Error as NatsError
 from clew_events.backoff import delays
 from clew_events.errors import ClewError
 from clew_projections.generations.alias import LIVE_GENERATIONS
-from clew_projections.generations.generation import Live
+from clew_projections.generations.generation import LiveGeneration
 
 ANEW: Final = 30.0
 """Seconds after which the record is read again anyway."""
@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def following(
-    nc: Client, live: Live, reconnected: list[Callable[[], None]], *, anew: float = ANEW
+async def watch_alias(
+    nc: Client, live: LiveGeneration, reconnected: list[Callable[[], None]], *, anew: float = ANEW
 ) -> AsyncIterator[None]:
     """Keep ``live`` at what the record says, for as long as the block lasts.
 
@@ -46,7 +46,7 @@ async def following(
     reconnected.append(live.doubt)
     # What happened between the first reading and the subscription was said to nobody.
     live.doubt()
-    task = asyncio.create_task(_follow(live, anew))
+    task = asyncio.create_task(_watch(live, anew))
     try:
         yield
     finally:
@@ -58,7 +58,7 @@ async def following(
             await subscription.unsubscribe()
 
 
-async def _follow(live: Live, anew: float) -> None:
+async def _watch(live: LiveGeneration, anew: float) -> None:
     pauses = delays()
     while True:
         with contextlib.suppress(TimeoutError):

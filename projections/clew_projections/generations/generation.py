@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from clew_projections.generations.alias import Alias, Written
+from clew_projections.generations.alias import Alias, StoredRecord
 from clew_projections.generations.record import Generation, Record
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import Bucket
@@ -17,12 +17,12 @@ from clew_projections.kv.command_ids import SpentIds
 from clew_projections.kv.key_names import bucket_names
 from clew_projections.kv.lost_views import Doubts
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.state.current import FromLog
-from clew_projections.state.from_views import Projected
-from clew_projections.state.state_reads import Reading
+from clew_projections.state.current import StateFromLog
+from clew_projections.state.from_views import StateFromViews
+from clew_projections.state.state_reads import StateReads
 
 
-class Side:
+class GenerationBuckets:
     """A generation as this process uses it. ``foreign`` if another fold makes its views than this process would.
 
     Of a foreign side nothing is read and nothing is written: every answer is folded from the log.
@@ -51,10 +51,10 @@ class Side:
         self.commands = Bucket(js, commands, forgets=True, replicated=replicated)
         self.spent = SpentIds(self.commands)
         self.doubts = Doubts(js, (self.messages, self.commands), connection)
-        self.from_log = FromLog(histories)
-        self.reading: Reading = self.from_log
+        self.from_log = StateFromLog(histories)
+        self.reading: StateReads = self.from_log
         if not self.foreign:
-            self.reading = Projected(self.threads, self.messages, self.spent, histories, self.doubts)
+            self.reading = StateFromViews(self.threads, self.messages, self.spent, histories, self.doubts)
 
     @property
     def number(self) -> int:
@@ -67,14 +67,18 @@ class Side:
         return self.threads, self.messages, self.commands
 
 
-class Live:
+class LiveGeneration:
     """Holds the side that is live and turns to another when the record says so.
 
     ``doubted`` is set when this process has met a reason to read the record again.
     """
 
     def __init__(
-        self, alias: Alias, written: Written, make: Callable[[Generation], Side], forget: Callable[[], None]
+        self,
+        alias: Alias,
+        written: StoredRecord,
+        make: Callable[[Generation], GenerationBuckets],
+        forget: Callable[[], None],
     ) -> None:
         """``forget`` drops whatever else is remembered of views."""
         self.alias = alias
@@ -91,7 +95,7 @@ class Live:
         return self._written.record
 
     @property
-    def side(self) -> Side:
+    def side(self) -> GenerationBuckets:
         """The live side. After any ``await`` it may be another: whoever needs more than one answer of it keeps it."""
         return self._side
 
@@ -108,7 +112,7 @@ class Live:
         """
         self.learn(await self.alias.written())
 
-    def learn(self, written: Written) -> None:
+    def learn(self, written: StoredRecord) -> None:
         """Take a record to be the latest, unless a later one is known."""
         if written.revision <= self._written.revision:
             return
@@ -119,7 +123,7 @@ class Live:
             for each in self._turned:
                 each.set()
 
-    async def turned_from(self, side: Side) -> None:
+    async def turned_from(self, side: GenerationBuckets) -> None:
         """Return when another side is live."""
         turned = asyncio.Event()
         self._turned.add(turned)

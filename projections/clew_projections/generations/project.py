@@ -6,13 +6,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 
-from clew_projections.generations.generation import Live, Side
+from clew_projections.generations.generation import GenerationBuckets, LiveGeneration
 from clew_projections.projector.projector import Projector
 
 logger = logging.getLogger(__name__)
 
 
-async def feed(live: Live, projectors: Callable[[Side], list[Projector]], stop: asyncio.Event) -> None:
+async def project_live(
+    live: LiveGeneration, projectors: Callable[[GenerationBuckets], list[Projector]], stop: asyncio.Event
+) -> None:
     """Run projectors of the live side until ``stop`` is set; what is in hand is finished first.
 
     After a switch those of the new side begin at once, and those of the old one end.

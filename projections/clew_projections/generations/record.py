@@ -73,7 +73,7 @@ def first(fold: int, now: datetime, number: int = 1) -> Record:
     return Record(live=number, last=number, generations=(Generation(number=number, fold=fold, made_at=now),))
 
 
-def begun(record: Record, fold: int, now: datetime) -> Record:
+def begin_build(record: Record, fold: int, now: datetime) -> Record:
     """The record with a generation being built by a fold: the one that is already, or the next number.
 
     Raises:
@@ -92,7 +92,7 @@ def begun(record: Record, fold: int, now: datetime) -> Record:
     return replace(record, last=made.number, generations=(*record.generations, made))
 
 
-def switched(record: Record, number: int, now: datetime) -> Record:
+def switch_to(record: Record, number: int, now: datetime) -> Record:
     """The record with another generation live; the one before is kept.
 
     Raises:
@@ -107,12 +107,12 @@ def switched(record: Record, number: int, now: datetime) -> Record:
     return _with(replace(record, live=number, switched_at=now), replace(chosen, standing="kept"))
 
 
-def repaired(record: Record) -> Record:
+def record_repair(record: Record) -> Record:
     """The record after views of the live generation were repaired."""
     return replace(record, repairs=record.repairs + 1)
 
 
-def going(record: Record, number: int) -> Record:
+def begin_removal(record: Record, number: int) -> Record:
     """The record with a generation on its way out.
 
     Raises:
@@ -129,7 +129,7 @@ def going(record: Record, number: int) -> Record:
     return _with(record, replace(chosen, standing="removing"))
 
 
-def gone(record: Record, number: int) -> Record:
+def end_removal(record: Record, number: int) -> Record:
     """The record without a generation that was on its way out."""
     left = (each for each in record.generations if each.number != number or each.standing != "removing")
     return replace(record, generations=tuple(left))

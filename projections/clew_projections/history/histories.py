@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Container
 
 from msgspec import Struct
 
-from clew_events.codec import recorded
+from clew_events.codec import decode_recorded
 from clew_events.commit import Position, Recorded
 from clew_events.errors import Corrupt
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_projections.apply import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.nats.replica_reads import until
-from clew_projections.nats.stream_messages import EXPECTED, TRACE, Stored
+from clew_projections.nats.stream_messages import EXPECTED, TRACE, StoredMessage
 from clew_projections.nats.stream_reads import PAGE, Reads
 from clew_projections.views import MessageView, absent
 
@@ -109,12 +109,12 @@ class Histories:
             if found.commit.n > n:
                 break
             thread = advance(thread, found)
-            for message_id in touched(found.commit):
+            for message_id in message_ids(found.commit):
                 if ordinal_of(message_id) in ordinals:
                     views[message_id] = advance_message(views.get(message_id), message_id, found.commit)
         return views
 
-    async def newest(self, address: Address, seq: int) -> Stored | None:
+    async def newest(self, address: Address, seq: int) -> StoredMessage | None:
         """The same as it is stored."""
         self.asked += 1
         shard = self.shard(address)
@@ -144,14 +144,14 @@ class Histories:
         )
 
 
-def read(stored: Stored, shard: int) -> Recorded:
+def read(stored: StoredMessage, shard: int) -> Recorded:
     """A stored message as a commit.
 
     Raises:
         Corrupt: it is none; the message names the place.
     """
     try:
-        return recorded(stored.body, Position(shard, stored.seq), stored.headers.get(TRACE))
+        return decode_recorded(stored.body, Position(shard, stored.seq), stored.headers.get(TRACE))
     except Corrupt as fault:
         fault.message = f"sequence {stored.seq} of shard {shard}: {fault.message}"
         fault.args = (fault.message,)

@@ -19,7 +19,7 @@ from clew_events.errors import Corrupt
 from clew_events.subjects import Address, event_stream, event_subject
 from clew_projections.history.histories import Histories, read
 from clew_projections.nats.replica_reads import before
-from clew_projections.nats.stream_messages import EXPECTED, Stored
+from clew_projections.nats.stream_messages import EXPECTED, StoredMessage
 from clew_projections.nats.stream_reads import Reads
 from clew_projections.views import ThreadView
 
@@ -41,7 +41,7 @@ class _Link(Struct, frozen=True):
     guard: int
 
 
-class Trail:
+class HistoryReader:
     """Reads stretches of histories. A ``hint`` is any view of the thread, however old; it need not be one that is."""
 
     def __init__(self, js: Reads, histories: Histories) -> None:
@@ -56,7 +56,7 @@ class Trail:
             Unavailable: the log does not answer.
         """
         address, ahead = Address(hint.tenant, hint.id), min(ahead, AHEAD)
-        known = _known(hint)
+        known = _known_sequences(hint)
         first = min(known, default=0)
         n, seq = after.n, await self._begin(address, after, known)
         if known and n + 1 < first:
@@ -87,7 +87,7 @@ class Trail:
             Corrupt: a stored body cannot be read.
             Unavailable: the log does not answer.
         """
-        address, known, ahead = Address(hint.tenant, hint.id), _known(hint), min(ahead, AHEAD)
+        address, known, ahead = Address(hint.tenant, hint.id), _known_sequences(hint), min(ahead, AHEAD)
         link = await (self._newest(address) if before is None else self._before(address, before))
         while link is not None:
             yield link.recorded
@@ -101,7 +101,7 @@ class Trail:
         address = Address(hint.tenant, hint.id)
         if spot.seq:
             return spot if await self._exactly(address, [spot]) else None
-        if (seq := _known(hint).get(spot.n)) and await self._exactly(address, [Spot(spot.n, seq)]):
+        if (seq := _known_sequences(hint).get(spot.n)) and await self._exactly(address, [Spot(spot.n, seq)]):
             return Spot(spot.n, seq)
         async for found in self.onward(hint, Spot(spot.n - 1)):
             return Spot(spot.n, found.position.seq) if found.commit.n == spot.n else None
@@ -182,7 +182,7 @@ class Trail:
             links.append(link)
         return links
 
-    def _link(self, address: Address, stored: Stored) -> _Link:
+    def _link(self, address: Address, stored: StoredMessage) -> _Link:
         guard = stored.headers.get(EXPECTED, "")
         return _Link(
             read(stored, self._histories.shard(address)), int(guard) if guard.isascii() and guard.isdecimal() else 0
@@ -213,7 +213,7 @@ def _lost(thread: str, first: int, last: int) -> Corrupt:
     )
 
 
-def _known(view: ThreadView) -> Mapping[int, int]:
+def _known_sequences(view: ThreadView) -> Mapping[int, int]:
     """The sequences that a view remembers, by the numbers of their commits."""
     first = view.n - len(view.commands) + 1
     return {n: spent.seq for n, spent in enumerate(view.commands, start=first)}

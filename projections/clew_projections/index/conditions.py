@@ -25,7 +25,7 @@ TRUE: Final = Sql("1")
 FALSE: Final = Sql("0")
 
 
-def joined(word: str, parts: list[Sql]) -> Sql:
+def join_sql(word: str, parts: list[Sql]) -> Sql:
     """Pieces joined by ``AND`` or ``OR``; none at all are true, or false."""
     if not parts:
         return TRUE if word == "AND" else FALSE
@@ -70,7 +70,7 @@ class Conditions:
         """What holds for ``t`` exactly if the condition does."""
         parts = [self.sql(each) for each in condition.every or ()]
         if condition.some is not None:
-            parts.append(joined("OR", [self.sql(each) for each in condition.some]))
+            parts.append(join_sql("OR", [self.sql(each) for each in condition.some]))
         if condition.no is not None:
             inner = self.sql(condition.no)
             parts.append(Sql(f"NOT {inner.text}", inner.values))
@@ -85,7 +85,7 @@ class Conditions:
         for column, actor in (("t.created_by", condition.created_by), ("t.updated_by", condition.updated_by)):
             if actor is not None:
                 parts += _actors(column, actor)
-        return joined("AND", parts)
+        return join_sql("AND", parts)
 
     def key(self, name: str) -> int:
         """The number of a metadata key; 0 if no thread ever had it."""
@@ -107,7 +107,7 @@ class Conditions:
         if test.exists is False:
             found = self._has(test.key, [])
             parts.append(Sql(f"NOT {found.text}", found.values))
-        return joined("AND", parts)
+        return join_sql("AND", parts)
 
     def _has(self, name: str | None, tests: list[Sql]) -> Sql:
         """That there is a pair, under one key or any, whose value passes the tests."""
@@ -116,7 +116,7 @@ class Conditions:
             if (key := self.key(name)) == 0:
                 return FALSE
             which = Sql("p.key = ?", (key,))
-        held = joined("AND", [which, *tests])
+        held = join_sql("AND", [which, *tests])
         terms = "CROSS JOIN term v ON v.no = p.term" if tests else ""
         return Sql(f"EXISTS (SELECT 1 FROM pair p {terms} WHERE p.thread = t.no AND {held.text})", held.values)
 
@@ -171,7 +171,7 @@ class Candidates(NamedTuple):
     whole: bool
 
 
-class Driving:
+class CandidatePlanner:
     """Finds the candidates of one tenant's conditions."""
 
     def __init__(self, connection: sqlite3.Connection, conditions: Conditions) -> None:
@@ -210,11 +210,11 @@ class Driving:
             return None
         key = self._conditions.key(test.key)
         only = test.ne is None and test.exists is not False
-        return self._terms(joined("AND", [Sql("v.key = ?", (key,)), *value_tests(test)]), whole=only)
+        return self._terms(join_sql("AND", [Sql("v.key = ?", (key,)), *value_tests(test)]), whole=only)
 
     def _of_actor(self, key: int, test: ActorTest) -> Candidates | None:
         return self._terms(
-            joined(
+            join_sql(
                 "AND",
                 [Sql("v.key = ?", (key,)), *value_tests(MetadataTest(eq=test.eq, one_of=test.one_of))],
             ),

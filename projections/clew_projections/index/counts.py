@@ -9,7 +9,7 @@ import msgspec
 
 from clew_events.list_reply import Count, Facet, FacetValue
 from clew_projections.index.conditions import Conditions
-from clew_projections.index.scan import Meant, sample
+from clew_projections.index.scan import Selection, sample
 from clew_projections.index.search import Search
 
 MOST: Final = 10_000
@@ -18,10 +18,10 @@ VALUES: Final = 20
 """How many values of a facet are shown."""
 
 
-class Counting:
+class Counter:
     """Counts what one question is about."""
 
-    def __init__(self, connection: sqlite3.Connection, conditions: Conditions, meant: Meant) -> None:
+    def __init__(self, connection: sqlite3.Connection, conditions: Conditions, meant: Selection) -> None:
         self._connection = connection
         self._conditions = conditions
         self._meant = meant

@@ -53,7 +53,7 @@ def open_for_writing(path: Path) -> IndexWriter:
         Corrupt: the file is no index, or one of another format (``index_format``): remove it, and it is made again.
         Unavailable: it cannot be opened; or this Python's SQLite is too old.
     """
-    return IndexWriter(_opened(path, "rwc", "writing"))
+    return IndexWriter(_open(path, "rwc", "writing"))
 
 
 def open_for_reading(path: Path) -> IndexReader:
@@ -63,10 +63,10 @@ def open_for_reading(path: Path) -> IndexReader:
         Corrupt: as with :func:`open_for_writing`.
         Unavailable: as there; and with the code ``index_not_ready``, there is no file yet.
     """
-    return IndexReader(_opened(path, "ro", "reading"))
+    return IndexReader(_open(path, "ro", "reading"))
 
 
-def _opened(path: Path, mode: str, what: str) -> sqlite3.Connection:
+def _open(path: Path, mode: str, what: str) -> sqlite3.Connection:
     if sqlite3.sqlite_version_info < _LEAST_SQLITE:
         least = ".".join(map(str, _LEAST_SQLITE))
         raise Unavailable(f"the index needs SQLite {least}, and this is {sqlite3.sqlite_version}", code="no_index")

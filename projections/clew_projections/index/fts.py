@@ -26,7 +26,7 @@ _PUT: Final = "INSERT INTO words (rowid, said) VALUES (?, ?)"
 _TAKE: Final = "INSERT INTO words (words, rowid, said) VALUES ('delete', ?, ?)"
 
 
-def filed(tenant: int, word: str) -> str:
+def tenant_term(tenant: int, word: str) -> str:
     """A tenant's word as the full-text index has it."""
     return f"{tenant}x{word}"
 
@@ -76,9 +76,9 @@ class Texts:
         except sqlite3.IntegrityError:
             no = self._free(near)
             self._connection.execute(put, (no, *row))
-        words = _filed(tenant, text)
+        words = _tenant_terms(tenant, text)
         self._new |= words
-        self._waiting.append((TURN - no, _PUT, _said(words, thread)))
+        self._waiting.append((TURN - no, _PUT, _fts_query(words, thread)))
 
     def remove(self, tenant: int, thread: int, ordinal: int | None = None) -> None:
         """Take a message of a thread out, or all of them."""
@@ -86,9 +86,9 @@ class Texts:
             ("thread = ?", (thread,)) if ordinal is None else ("thread = ? AND ordinal = ?", (thread, ordinal))
         )
         for no, text in self._connection.execute(f"SELECT no, text FROM message WHERE {which}", values):
-            words = _filed(tenant, text)
+            words = _tenant_terms(tenant, text)
             self._gone |= words
-            self._waiting.append((TURN - no, _TAKE, _said(words, thread)))
+            self._waiting.append((TURN - no, _TAKE, _fts_query(words, thread)))
         self._connection.execute(f"DELETE FROM message WHERE {which}", values)
 
     def write(self) -> None:
@@ -133,9 +133,9 @@ class Texts:
         return near
 
 
-def _filed(tenant: int, text: str) -> set[str]:
+def _tenant_terms(tenant: int, text: str) -> set[str]:
     return {f"{tenant}x{word}" for word in words_in(text)}
 
 
-def _said(words: Iterable[str], thread: int) -> str:
+def _fts_query(words: Iterable[str], thread: int) -> str:
     return f"{place_of(thread)} {' '.join(words)}"

@@ -14,7 +14,7 @@ from clew_events.errors import Corrupt, Unavailable
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import ThreadList
 from clew_projections.index.database import open_for_reading
-from clew_projections.index.index_folder import Folder, Pointer
+from clew_projections.index.index_folder import IndexFolder, Pointer
 from clew_projections.index.index_reader import IndexReader
 from clew_projections.index.json_list import WrittenList
 from clew_projections.index.notes import notes
@@ -107,7 +107,7 @@ SLICE: Final = 0.25
 class CurrentIndex:
     """Asks the current generation of a machine's index. Somebody else feeds it: see :mod:`.feeding`."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: IndexFolder) -> None:
         self._folder = folder
         self._index: Index | None = None
         self._file: tuple[int, int] | None = None
@@ -165,21 +165,21 @@ class CurrentIndex:
         except Corrupt as fault:
             # Not for whoever asks to worry about: its feeder makes another.
             self._folder.suspect(pointer.generation)
-            raise _built(None) from fault
+            raise _describe_build(None) from fault
         index, _ = self._asked()
         return await question(index)
 
     def _asked(self) -> tuple[Index, Pointer]:
         pointer = self._folder.pointer()
         if pointer is None:
-            raise _built(None)
+            raise _describe_build(None)
         path = self._folder.file(pointer.generation)
         try:
             found = path.stat()
         except FileNotFoundError:
-            raise _built(0.0) from None
+            raise _describe_build(0.0) from None
         if not pointer.ready:
-            raise _built(_progress(path, pointer))
+            raise _describe_build(_progress(path, pointer))
         file = (found.st_dev, found.st_ino)
         if self._index is None or file != self._file:
             self._leave()
@@ -200,7 +200,7 @@ def _progress(path: Path, pointer: Pointer) -> float:
     return sum(min(reached.get(shard, 0), seq) for shard, seq in pointer.goal.items()) / max(whole, 1)
 
 
-def _built(progress: float | None) -> Unavailable:
+def _describe_build(progress: float | None) -> Unavailable:
     how_far = "" if progress is None else f", {progress:.0%} so far"
     return Unavailable(
         f"the index of threads is being built on this machine{how_far}: ask again later", code="index_building"

@@ -47,7 +47,7 @@ class Pointer(Struct, frozen=True):
 _POINTER: Final = msgspec.json.Decoder(Pointer)
 
 
-class Folder:
+class IndexFolder:
     """The index of one deployment on one machine."""
 
     def __init__(self, root: Path, deployment: str) -> None:

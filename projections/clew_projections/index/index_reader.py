@@ -16,14 +16,14 @@ from clew_events.ids import is_thread_id
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import Freshness, ThreadList
 from clew_projections.index import page_cursor
-from clew_projections.index.conditions import TRUE, Conditions, Driving
-from clew_projections.index.counts import Counting
+from clew_projections.index.conditions import TRUE, CandidatePlanner, Conditions
+from clew_projections.index.counts import Counter
 from clew_projections.index.json_list import WrittenList, with_excerpt
 from clew_projections.index.page_cursor import Place
 from clew_projections.index.rows import moment
-from clew_projections.index.scan import Found, Meant, Page, scanned
+from clew_projections.index.scan import Page, ScanHit, Selection, scan_page
 from clew_projections.index.search import Hit, Search
-from clew_projections.index.tokenizer import Wanted, wanted_in
+from clew_projections.index.tokenizer import SearchTerms, parse_search
 
 PATIENCE: Final = 5.0
 """Seconds after which a question is given up that makes the index look at too many threads."""
@@ -63,7 +63,7 @@ class IndexReader:
             Corrupt: the file is damaged.
         """
         _hold_order(query)
-        wanted = wanted_in(query.search) if query.search is not None else None
+        wanted = parse_search(query.search) if query.search is not None else None
         with self._moment():
             return self._answer(tenant, query, wanted)
 
@@ -71,33 +71,33 @@ class IndexReader:
         """Close the file."""
         self._connection.close()
 
-    def _answer(self, tenant: str, query: ListThreads, wanted: Wanted | None) -> WrittenList:
+    def _answer(self, tenant: str, query: ListThreads, wanted: SearchTerms | None) -> WrittenList:
         found = self._connection.execute("SELECT no, threads FROM tenant WHERE name = ?", (tenant,)).fetchone()
         owner, threads = found if found is not None else (0, 0)
         conditions = Conditions(self._connection, owner)
         span = Page(self._place(owner, query, "after"), self._place(owner, query, "before"))
-        meant = Meant(owner, threads, TRUE, None)
+        meant = Selection(owner, threads, TRUE, None)
         if query.where is not None:
-            candidates = Driving(self._connection, conditions).candidates(query.where)
-            meant = Meant(owner, threads, conditions.sql(query.where), candidates)
+            candidates = CandidatePlanner(self._connection, conditions).candidates(query.where)
+            meant = Selection(owner, threads, conditions.sql(query.where), candidates)
         search = None if wanted is None else Search(self._connection, wanted, meant)
-        page: list[Found] | list[Hit]
+        page: list[ScanHit] | list[Hit]
         if search is None:
-            page = scanned(self._connection, query, meant, span)
+            page = scan_page(self._connection, query, meant, span)
         else:
             page = list(itertools.islice(search.found(query, span), query.limit + 1))
         count, facets = None, None
         if query.count or query.facets:
-            counting = Counting(self._connection, conditions, meant)
+            counting = Counter(self._connection, conditions, meant)
             everything = query.where is None and search is None
             count, facets = counting.answer(search, everything=everything, count=query.count, facets=query.facets)
         shown, more = page[: query.limit], len(page) > query.limit
         return WrittenList(
-            data=tuple(map(_written, shown)),
+            data=tuple(map(_encode_list, shown)),
             first_id=shown[0].id if shown else None,
             last_id=shown[-1].id if shown else None,
             has_more=more,
-            next=page_cursor.written(query, _place_of(shown[-1])) if more else None,
+            next=page_cursor.encode_place(query, _place_of(shown[-1])) if more else None,
             fresh=self._freshness(),
             count=count,
             facets=facets,
@@ -108,7 +108,7 @@ class IndexReader:
         if text is None:
             return None
         if not is_thread_id(text):
-            return page_cursor.read(query, param, text)
+            return page_cursor.decode_place(query, param, text)
         if query.ordered_by != "created":
             raise Invalid(
                 f"Invalid '{param}': a thread is no lasting place in the order by '{query.ordered_by}', for it moves. "
@@ -171,9 +171,9 @@ def _hold_order(query: ListThreads) -> None:
     raise Invalid(f"Invalid 'order_by': {why}.", param="order_by")
 
 
-def _written(found: Found | Hit) -> Raw:
-    return Raw(found.shown) if isinstance(found, Found) else with_excerpt(found.shown, found.excerpt)
+def _encode_list(found: ScanHit | Hit) -> Raw:
+    return Raw(found.shown) if isinstance(found, ScanHit) else with_excerpt(found.shown, found.excerpt)
 
 
-def _place_of(found: Found | Hit) -> Place:
-    return Place(found.time if isinstance(found, Found) else found.message, found.id)
+def _place_of(found: ScanHit | Hit) -> Place:
+    return Place(found.time if isinstance(found, ScanHit) else found.message, found.id)

@@ -43,7 +43,7 @@ class Place(Struct, frozen=True):
     hash: str
 
 
-class Aside(Struct, frozen=True, kw_only=True):
+class ParkedThread(Struct, frozen=True, kw_only=True):
     """A thread that the index leaves out, since the commit at ``seq`` of its shard cannot be folded."""
 
     tenant: str
@@ -97,9 +97,9 @@ class Ledger:
                 raise
             cursor.execute("COMMIT")
 
-    def aside(self) -> list[Aside]:
+    def aside(self) -> list[ParkedThread]:
         """The threads that are left out."""
-        return _aside(self._db)
+        return _parked_threads(self._db)
 
     def set_aside(self, address: Address, seq: int, fault: Corrupt) -> None:
         """Note that a thread is left out."""
@@ -122,7 +122,7 @@ class Notes(Struct, frozen=True):
     """What is noted in a file."""
 
     places: list[Place]
-    aside: list[Aside]
+    aside: list[ParkedThread]
 
 
 def notes(path: Path) -> Notes:
@@ -130,7 +130,7 @@ def notes(path: Path) -> Notes:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             db.execute(f"PRAGMA busy_timeout = {BUSY}")
-            return Notes(_places(db), _aside(db))
+            return Notes(_places(db), _parked_threads(db))
     except sqlite3.Error:
         return Notes([], [])
 
@@ -139,9 +139,11 @@ def _places(db: sqlite3.Connection) -> list[Place]:
     return [Place(*row) for row in db.execute("SELECT shard, seq, hash FROM feeding_places ORDER BY shard")]
 
 
-def _aside(db: sqlite3.Connection) -> list[Aside]:
+def _parked_threads(db: sqlite3.Connection) -> list[ParkedThread]:
     rows = db.execute("SELECT tenant, thread, seq, code, reason, since FROM feeding_aside ORDER BY tenant, thread")
     return [
-        Aside(tenant=tenant, thread=thread, seq=seq, code=code, reason=reason, since=datetime.fromisoformat(since))
+        ParkedThread(
+            tenant=tenant, thread=thread, seq=seq, code=code, reason=reason, since=datetime.fromisoformat(since)
+        )
         for tenant, thread, seq, code, reason, since in rows
     ]

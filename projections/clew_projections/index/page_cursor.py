@@ -42,13 +42,13 @@ def fingerprint(query: ListThreads) -> bytes:
     return hashlib.sha256(_CANONICAL.encode(asked)).digest()[:8]
 
 
-def written(query: ListThreads, place: Place) -> str:
+def encode_place(query: ListThreads, place: Place) -> str:
     """The cursor of a place in the answer to a question."""
     packed = _ENCODE(_Cursor(_FORMAT, fingerprint(query), place.key, place.id))
     return _PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def read(query: ListThreads, param: str, text: str) -> Place:
+def decode_place(query: ListThreads, param: str, text: str) -> Place:
     """The place that a cursor names.
 
     Raises:
@@ -58,17 +58,17 @@ def read(query: ListThreads, param: str, text: str) -> Place:
     try:
         cursor = _DECODE(base64.b64decode(packed + "=" * (-len(packed) % 4), b"-_", validate=True))
     except (ValueError, binascii.Error, msgspec.MsgspecError):
-        raise _refused(param, "it is no cursor of a list of threads") from None
+        raise _refusal(param, "it is no cursor of a list of threads") from None
     if cursor.format != _FORMAT or not -(2**63) <= cursor.key < 2**63:
-        raise _refused(param, "it is the cursor of another version")
+        raise _refusal(param, "it is the cursor of another version")
     if cursor.question != fingerprint(query):
-        raise _refused(
+        raise _refusal(
             param, "it is the cursor of another question: 'where', 'search', 'order_by' and 'order' must stay"
         )
     return Place(cursor.key, cursor.id)
 
 
-def _refused(param: str, why: str) -> Invalid:
+def _refusal(param: str, why: str) -> Invalid:
     return Invalid(
         f"Invalid '{param}': {why}. Take 'next' from an answer to the same question.",
         code="invalid_cursor",

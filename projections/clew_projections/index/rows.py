@@ -18,7 +18,7 @@ COLUMNS: Final = (
 )
 
 
-class _Kept(Struct, frozen=True):
+class _ShownParts(Struct, frozen=True):
     """What of a thread only stands in what is shown of it. Tools' resources look the same on both sides."""
 
     metadata: Metadata = {}
@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
 
 _ENCODE: Final = msgspec.json.Encoder().encode
-_DECODE: Final = msgspec.json.Decoder(_Kept).decode
+_DECODE: Final = msgspec.json.Decoder(_ShownParts).decode
 _NOTHING: Final = b"{}"
 
 
@@ -88,11 +88,11 @@ def row_of(no: int, tenant: int, view: ThreadView, created_by: str, updated_by: 
         updated_by=updated_by,
         messages=view.messages,
         last_ordinal=view.last_ordinal,
-        shown=_NOTHING if deleted else _shown(view, updated, created_by, updated_by),
+        shown=_NOTHING if deleted else _shown_parts(view, updated, created_by, updated_by),
     )
 
 
-def _shown(view: ThreadView, updated: int, created_by: str, updated_by: str) -> bytes:
+def _shown_parts(view: ThreadView, updated: int, created_by: str, updated_by: str) -> bytes:
     thread = thread_object(view)
     return _ENCODE(
         ListedThread(

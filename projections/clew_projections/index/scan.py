@@ -6,7 +6,7 @@ import sqlite3
 from typing import Final, NamedTuple
 
 from clew_events.list_query import Direction, ListThreads
-from clew_projections.index.conditions import Candidates, Sql, joined
+from clew_projections.index.conditions import Candidates, Sql, join_sql
 from clew_projections.index.page_cursor import Place
 
 _MERGED: Final = 32
@@ -15,7 +15,7 @@ _WALKED: Final = 5
 """How many threads can be looked at in order in the time in which one is gathered and sorted."""
 
 
-class Found(NamedTuple):
+class ScanHit(NamedTuple):
     """A thread that belongs into a list: its number, its id, the time that it is ordered by, and what is shown."""
 
     no: int
@@ -24,7 +24,7 @@ class Found(NamedTuple):
     shown: bytes
 
 
-class Meant(NamedTuple):
+class Selection(NamedTuple):
     """The threads that a question is about: what holds for them, and what is known of where they are."""
 
     tenant: int
@@ -52,20 +52,20 @@ class Page(NamedTuple):
             if place is not None:
                 text = f"{column} {sign}= ? AND ({column} {sign} ? OR t.id {sign} ?)"
                 parts.append(Sql(text, (place.key, place.key, place.id)))
-        return joined("AND", parts)
+        return join_sql("AND", parts)
 
 
-def scanned(connection: sqlite3.Connection, query: ListThreads, meant: Meant, page: Page) -> list[Found]:
+def scan_page(connection: sqlite3.Connection, query: ListThreads, meant: Selection, page: Page) -> list[ScanHit]:
     """The threads of a page, and one more if there is one."""
     if meant.none:
         return []
     time: str = query.ordered_by
     candidates = meant.candidates
     if candidates is not None and len(candidates.terms) <= _MERGED:
-        found: dict[int, Found] = {}
+        found: dict[int, ScanHit] = {}
         for term in candidates.terms:
             of_term = f"pair d INDEXED BY pair_{time} CROSS JOIN thread t ON t.no = d.thread WHERE d.term = ?"
-            some = _ordered(connection, query, meant, page, _Source(Sql(of_term, (term,)), f"d.{time}"))
+            some = _scan_in_order(connection, query, meant, page, _Source(Sql(of_term, (term,)), f"d.{time}"))
             if len(candidates.terms) == 1:
                 return some
             found.update((each.no, each) for each in some)
@@ -73,8 +73,8 @@ def scanned(connection: sqlite3.Connection, query: ListThreads, meant: Meant, pa
         return ordered[: query.limit + 1]
     source = Sql(f"thread t INDEXED BY thread_{time} WHERE 1")
     if candidates is not None and _are_few(candidates, meant, query.limit):
-        source = _gathered(candidates)
-    return _ordered(connection, query, meant, page, _Source(source, f"t.{time}"))
+        source = _scan_candidates(candidates)
+    return _scan_in_order(connection, query, meant, page, _Source(source, f"t.{time}"))
 
 
 class _Source(NamedTuple):
@@ -84,26 +84,26 @@ class _Source(NamedTuple):
     column: str
 
 
-def _ordered(
-    connection: sqlite3.Connection, query: ListThreads, meant: Meant, page: Page, source: _Source
-) -> list[Found]:
-    held = joined("AND", [meant.held, page.sql(source.column, query.order)])
+def _scan_in_order(
+    connection: sqlite3.Connection, query: ListThreads, meant: Selection, page: Page, source: _Source
+) -> list[ScanHit]:
+    held = join_sql("AND", [meant.held, page.sql(source.column, query.order)])
     found = connection.execute(
         f"SELECT t.no, t.id, {source.column}, t.shown FROM {source.tables.text} "
         f"AND t.tenant = ? AND t.deleted = 0 AND {held.text} "
         f"ORDER BY {source.column} {query.order}, t.id {query.order} LIMIT ?",
         (*source.tables.values, meant.tenant, *held.values, query.limit + 1),
     )
-    return [*map(Found._make, found)]
+    return [*map(ScanHit._make, found)]
 
 
-def sample(connection: sqlite3.Connection, meant: Meant, most: int) -> list[int]:
+def sample(connection: sqlite3.Connection, meant: Selection, most: int) -> list[int]:
     """The numbers of at most so many of the threads meant, whichever are found first."""
     if meant.none:
         return []
     source = Sql("thread t INDEXED BY thread_created WHERE 1")
     if meant.candidates is not None:
-        source = _gathered(meant.candidates)
+        source = _scan_candidates(meant.candidates)
         if len(meant.candidates.terms) == 1:
             source = Sql("pair d CROSS JOIN thread t ON t.no = d.thread WHERE d.term = ?", meant.candidates.terms)
     found = connection.execute(
@@ -113,12 +113,12 @@ def sample(connection: sqlite3.Connection, meant: Meant, most: int) -> list[int]
     return [no for (no,) in found]
 
 
-def _gathered(candidates: Candidates) -> Sql:
+def _scan_candidates(candidates: Candidates) -> Sql:
     marks = ", ".join("?" * len(candidates.terms))
     of_them = f"SELECT DISTINCT thread FROM pair WHERE term IN ({marks})"
     return Sql(f"({of_them}) d CROSS JOIN thread t ON t.no = d.thread WHERE 1", candidates.terms)
 
 
-def _are_few(candidates: Candidates, meant: Meant, limit: int) -> bool:
+def _are_few(candidates: Candidates, meant: Selection, limit: int) -> bool:
     # Gathering costs all of them; walking costs as many threads as it takes until enough of them have come by.
     return _WALKED * candidates.threads**2 <= limit * meant.threads

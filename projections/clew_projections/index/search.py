@@ -11,9 +11,9 @@ from clew_events.content import Role
 from clew_events.errors import Invalid
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import Excerpt, Piece
-from clew_projections.index.fts import TURN, filed, place_of
-from clew_projections.index.scan import Meant, Page, sample
-from clew_projections.index.tokenizer import Part, Wanted, parts
+from clew_projections.index.fts import TURN, place_of, tenant_term
+from clew_projections.index.scan import Page, Selection, sample
+from clew_projections.index.tokenizer import Part, SearchTerms, parts
 
 FEW: Final = 300
 """So many threads are rather asked one by one whether they have the words."""
@@ -38,7 +38,7 @@ class Hit(NamedTuple):
 class Search:
     """The threads meant that have some words."""
 
-    def __init__(self, connection: sqlite3.Connection, wanted: Wanted, meant: Meant) -> None:
+    def __init__(self, connection: sqlite3.Connection, wanted: SearchTerms, meant: Selection) -> None:
         """Raises ``Invalid`` if too many words begin as one of the beginnings does."""
         self._connection = connection
         self._wanted = wanted
@@ -73,7 +73,7 @@ class Search:
     def _expressed(self) -> str:
         """What is wanted, as FTS5 takes it; nothing if no message can have it."""
         tenant = self._meant.tenant
-        parts = [f'"{filed(tenant, word)}"' for word in self._wanted.words]
+        parts = [f'"{tenant_term(tenant, word)}"' for word in self._wanted.words]
         for beginning in self._wanted.beginnings:
             endings = self._endings(beginning)
             if not endings:
@@ -83,7 +83,7 @@ class Search:
 
     def _endings(self, beginning: str) -> list[str]:
         # FTS5 would gather all messages with such a word before it gave the first one, however many there are.
-        whole = filed(self._meant.tenant, beginning)
+        whole = tenant_term(self._meant.tenant, beginning)
         found = self._connection.execute(
             "SELECT word FROM vocabulary WHERE word >= ? AND word < ? LIMIT ?", (whole, whole + _LAST, ENDINGS + 1)
         ).fetchall()
@@ -125,7 +125,7 @@ class Search:
         text = (
             f"SELECT {columns} FROM words CROSS JOIN message m ON m.no = {TURN} - words.rowid "
             "CROSS JOIN thread t ON t.no = m.thread WHERE words MATCH ? AND words.rowid BETWEEN ? AND ? "
-            f"AND t.tenant = ? AND t.deleted = 0 AND {meant.held.text} ORDER BY words.rowid {_turned(order)}"
+            f"AND t.tenant = ? AND t.deleted = 0 AND {meant.held.text} ORDER BY words.rowid {_reverse(order)}"
         )
         return text, (self._expression, TURN - high, TURN - low, meant.tenant, *meant.held.values)
 
@@ -147,7 +147,7 @@ class Search:
         return f'"{place_of(thread)}" AND {self._expression}'
 
 
-def _turned(order: str) -> str:
+def _reverse(order: str) -> str:
     return "asc" if order == "desc" else "desc"
 
 
@@ -167,9 +167,9 @@ _MOST: Final = 600
 _MORE: Final = "…"
 
 
-def excerpt_of(message_id: str, role: Role, text: str, wanted: Wanted) -> Excerpt:
+def excerpt_of(message_id: str, role: Role, text: str, wanted: SearchTerms) -> Excerpt:
     """At most 24 words of a message, where most of what is wanted stands together; the first such place."""
-    words, hits = _looked_at(text, wanted)
+    words, hits = _match_words(text, wanted)
     first = _best(hits)
     last = max((at for at, _, _ in hits if at < first + WORDS), default=first)
     begin = max(0, first - _BEFORE, min(first, last - WORDS + 1))
@@ -186,10 +186,10 @@ def excerpt_of(message_id: str, role: Role, text: str, wanted: Wanted) -> Excerp
         left = _put(pieces, text[from_here : hit.end], left, match=True)
         at = hit.end
     _put(pieces, text[at:stop] + (_MORE if end < len(words) else ""), left, match=False)
-    return Excerpt(message_id=message_id, role=role, pieces=_joined(pieces))
+    return Excerpt(message_id=message_id, role=role, pieces=_join_pieces(pieces))
 
 
-def _looked_at(text: str, wanted: Wanted) -> tuple[list[Part], list[tuple[int, Part, str]]]:
+def _match_words(text: str, wanted: SearchTerms) -> tuple[list[Part], list[tuple[int, Part, str]]]:
     """The words of a text as far as they matter, and which of them are wanted: where, which, and for what."""
     words: list[Part] = []
     hits: list[tuple[int, Part, str]] = []
@@ -201,7 +201,7 @@ def _looked_at(text: str, wanted: Wanted) -> tuple[list[Part], list[tuple[int, P
         at = len(words) - 1
         if at > enough:
             break
-        what = part.word if part.word in every else _begun(part.word, wanted.beginnings)
+        what = part.word if part.word in every else _has_beginning(part.word, wanted.beginnings)
         if what is None:
             continue
         hits.append((at, part, what))
@@ -210,7 +210,7 @@ def _looked_at(text: str, wanted: Wanted) -> tuple[list[Part], list[tuple[int, P
     return words, hits
 
 
-def _begun(word: str, beginnings: tuple[str, ...]) -> str | None:
+def _has_beginning(word: str, beginnings: tuple[str, ...]) -> str | None:
     return next((each + "*" for each in beginnings if word.startswith(each)), None)
 
 
@@ -234,7 +234,7 @@ def _put(pieces: list[Piece], text: str, left: int, *, match: bool) -> int:
     return left - len(text)
 
 
-def _joined(pieces: list[Piece]) -> tuple[Piece, ...]:
+def _join_pieces(pieces: list[Piece]) -> tuple[Piece, ...]:
     """Neighbours of one kind as one piece."""
     joined: list[Piece] = []
     for piece in pieces:

@@ -38,7 +38,7 @@ class Part(NamedTuple):
     word: str
 
 
-class Wanted(NamedTuple):
+class SearchTerms(NamedTuple):
     """What a search wants, all of it in one message: words, and words that begin somehow. Each once, in order."""
 
     words: tuple[str, ...]
@@ -75,7 +75,7 @@ def parts(text: str) -> Iterator[Part]:
                 yield Part(start + index, start + index + 2, pair) if alike else Part(start, end, pair)
 
 
-def wanted_in(search: str) -> Wanted:
+def parse_search(search: str) -> SearchTerms:
     """What somebody wants who types that. A star that directly follows a word makes it the beginning of one.
 
     What is no letter and no digit only separates words, otherwise.
@@ -98,17 +98,17 @@ def wanted_in(search: str) -> Wanted:
             "instead. In a script without spaces, each two characters that stand together are one.",
             param="search",
         )
-    return Wanted(tuple(words), tuple(beginnings))
+    return SearchTerms(tuple(words), tuple(beginnings))
 
 
 def _runs(text: str) -> Iterator[tuple[int, int, str, bool]]:
     """The stretches of one kind of script, folded; and whether it is a kind that has no spaces."""
     for found in _RUN.finditer(text.translate(_SPACED)):
-        if folded := _folded(found[0]):
+        if folded := _fold_case(found[0]):
             yield found.start(), found.end(), folded, _IS_UNSPACED.match(folded) is not None
 
 
-def _folded(run: str) -> str:
+def _fold_case(run: str) -> str:
     if run.isascii():
         return run.lower()
     plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", run))
@@ -129,7 +129,7 @@ def _stands_alone(character: str) -> bool:
     return category[0] in "LN" or category == "Co"
 
 
-class _Spaced(dict[int, int]):
+class _WordCharacters(dict[int, int]):
     """Each character as it is if it is a part of a word, and a space otherwise. Remembers what it was asked."""
 
     def __missing__(self, code: int) -> int:
@@ -137,4 +137,4 @@ class _Spaced(dict[int, int]):
         return kept
 
 
-_SPACED: Final = _Spaced()
+_SPACED: Final = _WordCharacters()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from clew_projections.index.index_folder import Folder
+from clew_projections.index.index_folder import IndexFolder
 
 OFTEN: Final = 0.25
 """Seconds between looks of a process whose business it is."""
@@ -20,7 +20,7 @@ SELDOM: Final = 2.0
 class Lease:
     """This process's claim to feed the index in a folder."""
 
-    def __init__(self, folder: Folder, *, dedicated: bool) -> None:
+    def __init__(self, folder: IndexFolder, *, dedicated: bool) -> None:
         """``dedicated`` if feeding is this process's business."""
         self._folder = folder
         self._dedicated = dedicated

@@ -8,11 +8,11 @@ from datetime import datetime
 from msgspec import Struct
 
 from clew_projections.consistency import index_watch
-from clew_projections.index.index_folder import Folder
+from clew_projections.index.index_folder import IndexFolder
 from clew_projections.index.log_agreement import ends
 from clew_projections.index.notes import notes
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.projector.lag import waiting
+from clew_projections.projector.lag import lag_seconds
 
 
 class IndexFreshness(Struct, frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class IndexFreshness(Struct, frozen=True, kw_only=True):
     since: datetime | None = None
 
 
-async def freshness(js: JetStream, shards: int, folder: Folder) -> IndexFreshness:
+async def freshness(js: JetStream, shards: int, folder: IndexFolder) -> IndexFreshness:
     """Look at the index, and at the log.
 
     Raises:
@@ -50,7 +50,7 @@ async def freshness(js: JetStream, shards: int, folder: Folder) -> IndexFreshnes
         generation=generation,
         ready=pointer is not None and pointer.ready,
         behind=sum(max(0, end - reached.get(shard, 0)) for shard, end in now.items()),
-        seconds=await waiting(js, reached, now),
+        seconds=await lag_seconds(js, reached, now),
         aside=len(noted.aside),
         bytes=folder.size(generation),
         drift=known.drift if known is not None else None,

@@ -17,9 +17,9 @@ from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of
 from clew_projections.history.histories import read
 from clew_projections.index.database import Unusable, open_for_writing
-from clew_projections.index.notes import NOTHING, Aside, Ledger, Place
+from clew_projections.index.notes import NOTHING, Ledger, ParkedThread, Place
 from clew_projections.index.writer import IndexWriter
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 
 T = TypeVar("T")
 
@@ -30,7 +30,9 @@ class Batch:
     A shard reaches further than its last commit where the end of the log was removed.
     """
 
-    def __init__(self, commits: Sequence[tuple[int, Stored]] = (), reached: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self, commits: Sequence[tuple[int, StoredMessage]] = (), reached: Mapping[int, int] | None = None
+    ) -> None:
         self.commits = list(commits)
         self.reached = dict(reached or {})
 
@@ -54,11 +56,11 @@ class Book:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.refused: list[Aside] = []
+        self.refused: list[ParkedThread] = []
         """Threads that were set aside since somebody last looked."""
         self._thread = ThreadPoolExecutor(1, "clew-index")
         self._open = ExitStack()
-        self._aside: dict[Address, Aside] = {}
+        self._aside: dict[Address, ParkedThread] = {}
         self._marks: dict[int, int] = {}
         self._writer: IndexWriter
         self._ledger: Ledger
@@ -85,7 +87,7 @@ class Book:
         return dict(self._marks)
 
     @property
-    def aside(self) -> list[Aside]:
+    def aside(self) -> list[ParkedThread]:
         """The threads that are left out."""
         return list(self._aside.values())
 
@@ -137,7 +139,7 @@ class Book:
 
     def _take(self, batch: Batch) -> None:
         commits: list[Recorded] = []
-        last: dict[int, Stored] = {}
+        last: dict[int, StoredMessage] = {}
         for shard, stored in batch.commits:
             last[shard] = stored
             if self._aside and address_of(stored.subject) in self._aside:
@@ -189,5 +191,5 @@ class Book:
         return True
 
 
-def _place(shard: int, seq: int, last: Stored | None) -> Place:
+def _place(shard: int, seq: int, last: StoredMessage | None) -> Place:
     return Place(shard, seq, body_hash(last.body) if last is not None and last.seq == seq else NOTHING)

@@ -20,11 +20,11 @@ from clew_events.errors import Invalid, NotFound, Unavailable
 from clew_projections.consistency.index_generations import Difference, differences, threads
 from clew_projections.history.histories import Histories
 from clew_projections.index.database import Unusable, is_damage
-from clew_projections.index.index_folder import Folder
+from clew_projections.index.index_folder import IndexFolder
 from clew_projections.index.log_agreement import ends, hold_agrees
 from clew_projections.indexer.generation_file import Book
-from clew_projections.indexer.log_follower import following
-from clew_projections.indexer.shard_order import Ordered
+from clew_projections.indexer.log_follower import follow_log
+from clew_projections.indexer.shard_order import OrderedShard
 from clew_projections.nats.jetstream import JetStream
 
 PATIENCE: Final = 0.25
@@ -64,8 +64,8 @@ class IndexRebuild:
         self,
         js: JetStream,
         histories: Histories,
-        folder: Folder,
-        sources: Callable[[], Sequence[Ordered]],
+        folder: IndexFolder,
+        sources: Callable[[], Sequence[OrderedShard]],
         tell: Callable[[IndexProgress], None],
     ) -> None:
         self._js = js
@@ -127,12 +127,12 @@ class IndexRebuild:
         try:
             goal = await ends(self._js, self._histories.shards)
             total = sum(goal.values())
-            async with following(self._sources(), book) as log:
+            async with follow_log(self._sources(), book) as log:
                 while any(book.marks.get(shard, 0) < seq for shard, seq in goal.items()):
                     if batch := await log.batch(PATIENCE):
                         await book.take(batch)
                         self._commits += len(batch)
-                    self._tell(IndexProgress("filling", min(_reached(book.marks), total), total))
+                    self._tell(IndexProgress("filling", min(_format_marks(book.marks), total), total))
             return len(book.aside)
         finally:
             await book.close()
@@ -189,7 +189,7 @@ class IndexRebuild:
             self._file.with_name(self._file.name + beside).unlink(missing_ok=True)
 
 
-def go_back(folder: Folder, generation: int | None = None) -> int:
+def go_back(folder: IndexFolder, generation: int | None = None) -> int:
     """Have an older generation asked again, the one before if none is named; its feeder brings it up to date.
 
     Raises:
@@ -205,7 +205,7 @@ def go_back(folder: Folder, generation: int | None = None) -> int:
     return wanted
 
 
-def remove(folder: Folder, generation: int) -> None:
+def remove(folder: IndexFolder, generation: int) -> None:
     """Delete a generation that is not asked.
 
     Raises:
@@ -220,5 +220,5 @@ def remove(folder: Folder, generation: int) -> None:
     folder.remove(generation)
 
 
-def _reached(marks: Mapping[int, int]) -> int:
+def _format_marks(marks: Mapping[int, int]) -> int:
     return sum(marks.values())

@@ -16,11 +16,11 @@ from typing import Final
 from clew_events.backoff import delays
 from clew_events.errors import Unavailable
 from clew_projections.index.database import Unusable, is_damage, is_no_room
-from clew_projections.index.index_folder import Folder
+from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.file_lease import Lease
 from clew_projections.indexer.generation_file import Book
-from clew_projections.indexer.log_follower import following
-from clew_projections.indexer.shard_order import Ordered
+from clew_projections.indexer.log_follower import follow_log
+from clew_projections.indexer.shard_order import OrderedShard
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.indexer.start import Start
 
@@ -30,7 +30,7 @@ PATIENCE: Final = 0.25
 logger = logging.getLogger(__name__)
 
 
-class Due:
+class SnapshotSchedule:
     """When the next snapshot is due: after an interval, if enough has changed since the last one."""
 
     def __init__(self, seconds: float = 600.0, commits: int = 10_000) -> None:
@@ -51,19 +51,19 @@ class Due:
         return True
 
 
-class Feeder:
+class Indexer:
     """Feeds the index in a folder, in turn with all other feeders of the same."""
 
     def __init__(
         self,
-        folder: Folder,
+        folder: IndexFolder,
         start: Start,
-        sources: Callable[[], Sequence[Ordered]],
+        sources: Callable[[], Sequence[OrderedShard]],
         snapshots: Snapshots,
         connection: Callable[[], int],
         *,
         dedicated: bool,
-        due: Due | None = None,
+        due: SnapshotSchedule | None = None,
     ) -> None:
         """``sources`` gives readers of all shards; ``connection`` counts how often the connection was made."""
         self.feeding = False
@@ -76,7 +76,7 @@ class Feeder:
         self._snapshots = snapshots
         self._connection = connection
         self._lease = Lease(folder, dedicated=dedicated)
-        self._due = due or Due()
+        self._due = due or SnapshotSchedule()
         self._snapshot: asyncio.Task[None] | None = None
         self._trouble = ""
 
@@ -101,7 +101,7 @@ class Feeder:
         generation, book = await self._start.open()
         try:
             self.feeding = True
-            async with following(self._sources(), book) as log:
+            async with follow_log(self._sources(), book) as log:
                 while self._lease.held and not stop.is_set() and made == self._connection():
                     if not self._still_asked(generation, book):
                         return

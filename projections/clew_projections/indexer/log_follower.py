@@ -15,7 +15,7 @@ from typing import Final
 from clew_events.backoff import delays
 from clew_events.errors import Unavailable
 from clew_projections.indexer.generation_file import Batch, Book
-from clew_projections.indexer.shard_order import Ordered
+from clew_projections.indexer.shard_order import OrderedShard
 
 AT_ONCE: Final = 500
 """Commits asked of a shard at once, and that go into the index in one transaction, about."""
@@ -24,14 +24,14 @@ AHEAD: Final = 4
 
 logger = logging.getLogger(__name__)
 
-Sources = Callable[[], Sequence[Ordered]]
+Sources = Callable[[], Sequence[OrderedShard]]
 """Gives new readers of all shards."""
 
 
-class Following:
+class LogFollower:
     """What comes out of the log behind the marks of a generation. No more waits than a few batches."""
 
-    def __init__(self, sources: Sequence[Ordered]) -> None:
+    def __init__(self, sources: Sequence[OrderedShard]) -> None:
         self._sources = sources
         self._arrived: asyncio.Queue[Batch] = asyncio.Queue(AHEAD)
         self._drawing: list[asyncio.Task[None]] = []
@@ -60,7 +60,7 @@ class Following:
             task.cancel()
         await asyncio.gather(*self._drawing, return_exceptions=True)
 
-    async def _draw(self, source: Ordered) -> None:
+    async def _draw(self, source: OrderedShard) -> None:
         pauses = delays(first=0.05)
         while True:
             before = source.reached
@@ -83,9 +83,9 @@ class Following:
 
 
 @contextlib.asynccontextmanager
-async def following(sources: Sequence[Ordered], book: Book) -> AsyncIterator[Following]:
+async def follow_log(sources: Sequence[OrderedShard], book: Book) -> AsyncIterator[LogFollower]:
     """Follow the log from the marks of a generation on, for as long as the block lasts."""
-    following = Following(sources)
+    following = LogFollower(sources)
     marks = book.marks
     for source in sources:
         source.begin(marks.get(source.shard, 0))

@@ -13,7 +13,7 @@ from typing import Final
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
 from clew_projections.nats.jetstream import JetStream, stream_state
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 
 SOON: Final = 0.005
 """Seconds after which a log that had nothing new is asked again; then twice as many, and so on."""
@@ -28,7 +28,7 @@ SELDOM: Final = 50
 """And after so many more, again and again."""
 
 
-class Ordered:
+class OrderedShard:
     """Reads one shard of the log from a sequence on, and goes on with what comes."""
 
     def __init__(self, js: JetStream, shard: int, shards: int) -> None:
@@ -53,7 +53,7 @@ class Ordered:
         self._caught_up = False
         self._quiet = 0
 
-    async def next(self, limit: int) -> list[Stored]:
+    async def next(self, limit: int) -> list[StoredMessage]:
         """The commits that come next, at most ``limit``; none, after a moment, if there are none yet.
 
         Where the end of the log was removed, none are given and :attr:`reached` passes over it.
@@ -78,7 +78,7 @@ class Ordered:
         self._pause = SOON
         return page
 
-    async def _hold_whole(self, page: list[Stored]) -> None:
+    async def _hold_whole(self, page: list[StoredMessage]) -> None:
         """Hold that what is missing between commits is missing in the log, and not on a replica that was asked."""
         before = self._after
         for stored in page:

@@ -10,7 +10,7 @@ from pathlib import Path
 from clew_events.errors import Corrupt, Unavailable
 from clew_projections.history.histories import Histories
 from clew_projections.index.database import Unusable, is_damage
-from clew_projections.index.index_folder import Folder
+from clew_projections.index.index_folder import IndexFolder
 from clew_projections.index.log_agreement import ends, hold_agrees
 from clew_projections.indexer.generation_file import Book
 from clew_projections.indexer.snapshots import Snapshots
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 class Start:
     """Opens a generation to be fed. For the process that holds the lease."""
 
-    def __init__(self, js: JetStream, histories: Histories, folder: Folder, snapshots: Snapshots) -> None:
+    def __init__(self, js: JetStream, histories: Histories, folder: IndexFolder, snapshots: Snapshots) -> None:
         self._js = js
         self._histories = histories
         self._folder = folder

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from clew_events.subjects import address_of, shard_of
 from clew_projections.integrity.inclusion import Head
 from clew_projections.integrity.links import NOTHING, Tip, check, follow
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 
 
 class Chains:
@@ -32,7 +32,7 @@ class Chains:
         self._shards = shards
         self._tenant = tenant
 
-    def take(self, stored: Stored) -> None:
+    def take(self, stored: StoredMessage) -> None:
         """The next message of the shard, whosever it is."""
         self._count_removed(stored.seq)
         subject = stored.subject

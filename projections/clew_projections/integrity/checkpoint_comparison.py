@@ -12,7 +12,7 @@ from clew_projections.integrity.inclusion import Head, leaves_of
 from clew_projections.integrity.merkle import subtree
 
 
-def said_of(chains: Chains, seq: int) -> ShardHeads:
+def shard_statement(chains: Chains, seq: int) -> ShardHeads:
     """What a checkpoint would say of a shard whose chains were followed up to a sequence."""
     heads = list(chains.heads())
     return ShardHeads(
@@ -53,7 +53,7 @@ def differs(shard: int, said: ShardHeads, found: ShardHeads, checkpoint: Checkpo
     return _of_shard(shard, "history_changed", what, said.seq)
 
 
-def differing(shard: int, kept: Iterable[Head], then: Mapping[Address, Head], now: Chains) -> Iterator[Finding]:
+def differing_heads(shard: int, kept: Iterable[Head], then: Mapping[Address, Head], now: Chains) -> Iterator[Finding]:
     """Every thread whose head was another when a checkpoint was made, given all heads that were kept with it.
 
     ``then`` is what the log says of that moment; ``now`` are the chains followed to the log's end.

@@ -65,7 +65,7 @@ def _what(owner: Address, history: Sequence[Link], place: int, tip: Tip) -> Diag
         return _another(one, f"a second commit {one.n}, other than the one before")
     if one.prev == tip.hash:
         return Diagnosis("time_backwards", one.seq, f"commit {one.n} was made at {one.at}, before commit {tip.n}")
-    return _unlinked(history, place, tip)
+    return _diagnose_break(history, place, tip)
 
 
 def _too_far(rest: Sequence[Link], tip: Tip) -> Diagnosis:
@@ -79,7 +79,7 @@ def _too_far(rest: Sequence[Link], tip: Tip) -> Diagnosis:
     return Diagnosis("missing", one.seq, f"{gone} should stand before commit {one.n}, and nothing does")
 
 
-def _unlinked(history: Sequence[Link], place: int, tip: Tip) -> Diagnosis:
+def _diagnose_break(history: Sequence[Link], place: int, tip: Tip) -> Diagnosis:
     one = history[place]
     follower = history[place + 1] if place + 1 < len(history) else None
     if tip.hash is None:

@@ -19,7 +19,7 @@ from clew_events.subjects import Address, address_of
 from clew_projections.integrity.inclusion import Head, key_of, leaf_of
 from clew_projections.integrity.links import NOTHING, Tip, follow
 from clew_projections.integrity.merkle import EMPTY, Leaf, Subtree, bit, join, path, subtree
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 
 FORMAT: Final = 1
 REMEMBERED: Final = 14
@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS signed (only INTEGER PRIMARY KEY CHECK (only = 1), ha
 """
 
 
-class Reached(Struct, frozen=True):
+class ShardProgress(Struct, frozen=True):
     """How far a shard is kept: up to a sequence, with so many commits in chains, and messages that continue none."""
 
     seq: int = 0
@@ -43,13 +43,13 @@ class Reached(Struct, frozen=True):
     misfits: int = 0
 
 
-class Kept:
+class HeadsFile:
     """The file. One process uses it, one thread at a time."""
 
     def __init__(self, file: Path | None = None) -> None:
         """Without a ``file``, everything is in memory, or in a file without a name once it is large."""
         self._file = file
-        self._db = _opened(file)
+        self._db = _open(file)
 
     def close(self) -> None:
         """Let the file go."""
@@ -59,8 +59,8 @@ class Kept:
         """Throw the file away and begin a new one, because it cannot be used."""
         self._db.close()
         if self._file is not None:
-            _thrown_away(self._file)
-        self._db = _opened(self._file)
+            _discard(self._file)
+        self._db = _open(self._file)
 
     def forget(self) -> None:
         """Begin anew."""
@@ -68,10 +68,10 @@ class Kept:
             for table in ("head", "changed", "subtree", "reached", "signed"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608 - the names are ours
 
-    def reached(self, shard: int) -> Reached:
+    def reached(self, shard: int) -> ShardProgress:
         """How far a shard is kept."""
         found = self._db.execute("SELECT seq, commits, misfits FROM reached WHERE shard = ?", (shard,)).fetchone()
-        return Reached(*found) if found else Reached()
+        return ShardProgress(*found) if found else ShardProgress()
 
     @property
     def signed(self) -> str | None:
@@ -84,7 +84,7 @@ class Kept:
         with self._db:
             self._db.execute("INSERT OR REPLACE INTO signed VALUES (1, ?)", (checkpoint,))
 
-    def take(self, shard: int, page: Sequence[Stored]) -> list[Address]:
+    def take(self, shard: int, page: Sequence[StoredMessage]) -> list[Address]:
         """The next messages of a shard, in its order, all of it: together or not at all.
 
         The threads of those that continue no chain are given back.
@@ -191,8 +191,8 @@ class Kept:
         return [(place, leaf_of(place, n, head)) for place, n, head in self._db.execute(asked, (shard, first, last))]
 
 
-def _opened(file: Path | None) -> sqlite3.Connection:
-    db = _connected(file)
+def _open(file: Path | None) -> sqlite3.Connection:
+    db = _connect(file)
     try:
         (version,) = db.execute("PRAGMA user_version").fetchone()
     except sqlite3.DatabaseError:
@@ -201,18 +201,18 @@ def _opened(file: Path | None) -> sqlite3.Connection:
         return db
     if version != 0 and file is not None:
         db.close()
-        _thrown_away(file)
-        db = _connected(file)
+        _discard(file)
+        db = _connect(file)
     db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
     return db
 
 
-def _thrown_away(file: Path) -> None:
+def _discard(file: Path) -> None:
     for each in (file, file.with_name(file.name + "-wal"), file.with_name(file.name + "-shm")):
         each.unlink(missing_ok=True)
 
 
-def _connected(file: Path | None) -> sqlite3.Connection:
+def _connect(file: Path | None) -> sqlite3.Connection:
     # An empty name is SQLite's own for a file of which nothing stays. Whoever uses it does so in one thread after the
     # other. With a write-ahead log, a power cut may take the last pages that were read, and leaves the rest consistent.
     db = sqlite3.connect(file or "", check_same_thread=False)

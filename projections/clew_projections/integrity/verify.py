@@ -18,7 +18,7 @@ from clew_projections.integrity.links import Link, link
 from clew_projections.nats import replica_reads
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import whole
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 
 AT_ONCE: Final = 10_000
 """Broken threads whose histories are held at once to say what was done to them."""
@@ -29,7 +29,7 @@ Progress = Callable[[int], None]
 """Told how many messages more were read."""
 
 
-class Verified(Struct, frozen=True, kw_only=True):
+class Verification(Struct, frozen=True, kw_only=True):
     """What was looked at, and what was found. A finding without a thread is about a shard.
 
     ``covered`` counts the commits that are what a checkpoint says; 0 if none was there to hold them against.
@@ -40,8 +40,8 @@ class Verified(Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     covered: int = 0
 
-    def __add__(self, other: Verified) -> Verified:
-        return Verified(
+    def __add__(self, other: Verification) -> Verification:
+        return Verification(
             threads=self.threads + other.threads,
             commits=self.commits + other.commits,
             findings=self.findings + other.findings,
@@ -56,7 +56,7 @@ class Verifier:
         self._js = js
         self._shards = shards
 
-    async def thread(self, address: Address) -> Verified:
+    async def thread(self, address: Address) -> Verification:
         """One thread's chain.
 
         Raises:
@@ -64,7 +64,7 @@ class Verifier:
         """
         links = await self.links(address)
         found = diagnosed(shard_of(address.thread, self._shards), address, links)
-        return Verified(threads=1 if links else 0, commits=len(links), findings=(found,) if found else ())
+        return Verification(threads=1 if links else 0, commits=len(links), findings=(found,) if found else ())
 
     async def links(self, address: Address) -> list[Link]:
         """All that the log has of a thread, in its order.
@@ -81,7 +81,7 @@ class Verifier:
 
     async def all(
         self, tenant: str | None = None, *, progress: Progress = lambda _: None, extents: list[Extent] | None = None
-    ) -> Verified:
+    ) -> Verification:
         """Every chain of the log, or of a tenant, the shards side by side, up to where the log ends now.
 
         Raises:
@@ -93,9 +93,9 @@ class Verifier:
                 group.create_task(self.shard(shard, each, tenant, progress=progress))
                 for shard, each in enumerate(extents)
             ]
-        return sum((task.result() for task in tasks), Verified(threads=0, commits=0, findings=()))
+        return sum((task.result() for task in tasks), Verification(threads=0, commits=0, findings=()))
 
-    async def shard(self, shard: int, reach: Extent, tenant: str | None, *, progress: Progress) -> Verified:
+    async def shard(self, shard: int, reach: Extent, tenant: str | None, *, progress: Progress) -> Verification:
         """Every chain of a shard, or a tenant's in it.
 
         Raises:
@@ -118,19 +118,19 @@ class Verifier:
                     chains.take(stored)
                 progress(len(page))
 
-    async def judged(self, shard: int, chains: Chains) -> Verified:
+    async def judged(self, shard: int, chains: Chains) -> Verification:
         """What chains that were followed to the end amount to; each that broke is read once more, to say why.
 
         Raises:
             Unavailable: the log does not answer.
         """
-        findings = [*removed(shard, chains), *misplaced(shard, self._shards, chains)]
+        findings = [*find_removed(shard, chains), *find_misplaced(shard, self._shards, chains)]
         broken = tuple(chains.broken)
         for start in range(0, len(broken), AT_ONCE):
             some = broken[start : start + AT_ONCE]
             histories = await self._histories(shard, some, chains.seq)
-            findings += [named(shard, subject, chains, links) for subject, links in histories.items()]
-        return Verified(threads=chains.threads, commits=chains.commits, findings=tuple(findings))
+            findings += [name_damage(shard, subject, chains, links) for subject, links in histories.items()]
+        return Verification(threads=chains.threads, commits=chains.commits, findings=tuple(findings))
 
     async def _histories(self, shard: int, subjects: Sequence[str], last: int) -> dict[str, list[Link]]:
         if len(subjects) < WORTH_A_WALK:
@@ -151,7 +151,7 @@ class Verifier:
         return links
 
 
-def removed(shard: int, chains: Chains) -> list[Finding]:
+def find_removed(shard: int, chains: Chains) -> list[Finding]:
     """That sequences of a shard hold nothing, if any do."""
     if not chains.removed:
         return []
@@ -162,7 +162,7 @@ def removed(shard: int, chains: Chains) -> list[Finding]:
     return [Finding(tenant="", thread="", code="removed", what=what, shard=shard, seq=chains.first_removed)]
 
 
-def misplaced(shard: int, shards: int, chains: Chains) -> list[Finding]:
+def find_misplaced(shard: int, shards: int, chains: Chains) -> list[Finding]:
     """The threads in a shard that belong in another."""
     findings = []
     for subject, seq in chains.misplaced.items():
@@ -172,7 +172,7 @@ def misplaced(shard: int, shards: int, chains: Chains) -> list[Finding]:
     return findings
 
 
-def named(shard: int, subject: str, chains: Chains, links: list[Link]) -> Finding:
+def name_damage(shard: int, subject: str, chains: Chains, links: list[Link]) -> Finding:
     """What was done to a history that broke, given all its links."""
     owner = address_of(subject)
     gone = "it did not fit when it was first read"
@@ -211,7 +211,7 @@ async def extent(js: JetStream, shard: int) -> Extent:
     return msgspec.convert(info["state"], Extent)
 
 
-async def pages(js: JetStream, shard: int, first: int, last: int) -> AsyncGenerator[list[Stored], None]:
+async def pages(js: JetStream, shard: int, first: int, last: int) -> AsyncGenerator[list[StoredMessage], None]:
     """Everything a shard holds from one sequence to another, both included, page by page.
 
     Raises:
@@ -237,5 +237,5 @@ async def pages(js: JetStream, shard: int, first: int, last: int) -> AsyncGenera
             under_way.cancel()
 
 
-async def _page(js: JetStream, shard: int, seq: int, last: int) -> list[Stored]:
+async def _page(js: JetStream, shard: int, seq: int, last: int) -> list[StoredMessage]:
     return await replica_reads.page(js, event_stream(shard), EVERYTHING, seq, last, limit=PAGE)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt, TooLarge, Unavailable
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.stream_messages import EXPECTED, Ack, Outgoing, Stored
+from clew_projections.nats.stream_messages import EXPECTED, Ack, OutgoingMessage, StoredMessage
 from clew_projections.nats.stream_reads import MULTI_LAST
 
 NO_BUCKET: Final = "no_bucket"
@@ -33,7 +33,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _explained(
+def _explain_missing_bucket(
     method: Callable[Concatenate[Bucket, P], Awaitable[T]],
 ) -> Callable[Concatenate[Bucket, P], Coroutine[None, None, T]]:
     """Says of a failure that comes of nobody having such a bucket what to do about it."""
@@ -97,13 +97,13 @@ class Bucket:
         """The subject that a key's values are published on."""
         return self._prefix + key
 
-    @_explained
+    @_explain_missing_bucket
     async def get(self, key: str) -> Value | None:
         """The value under a key, as one of the replicas has it."""
         stored = await self._js.last(self.stream, self.subject(key))
         return Value(stored.body, stored.seq) if stored is not None else None
 
-    @_explained
+    @_explain_missing_bucket
     async def latest(self, key: str) -> Value | None:
         """The value under a key. Never behind."""
         if not self.replicated:
@@ -111,7 +111,7 @@ class Bucket:
         stored = await self._js.newest_at_leader(self.stream, self.subject(key), 0)
         return Value(stored.body, stored.seq) if stored is not None else None
 
-    @_explained
+    @_explain_missing_bucket
     async def latest_of(self, keys: Iterable[str]) -> dict[str, Value]:
         """The values under many keys, of those that have one. Never behind."""
         wanted = list(keys)
@@ -119,7 +119,7 @@ class Bucket:
             return await self.get_many(wanted)
         return self._by_key(await self._js.lasts_at_leader(self.stream, [self.subject(key) for key in wanted]))
 
-    @_explained
+    @_explain_missing_bucket
     async def get_marked(self, keys: Iterable[str], mark: str) -> tuple[dict[str, Value], Value | None]:
         """The values under many keys, and the one under ``mark``, none of them older than that one."""
         wanted = list(keys)
@@ -132,7 +132,7 @@ class Bucket:
         marked = await self.latest(mark)
         return await self.latest_of(wanted), marked
 
-    @_explained
+    @_explain_missing_bucket
     async def get_many(self, keys: Iterable[str]) -> dict[str, Value]:
         """The values under many keys, of those that have one."""
         return self._by_key(await self._js.lasts(self.stream, [self.subject(key) for key in keys]))
@@ -141,17 +141,17 @@ class Bucket:
         """The values under all keys that match a pattern with wildcards. Never behind."""
         return await self.latest_of(await self.keys(pattern))
 
-    @_explained
+    @_explain_missing_bucket
     async def keys(self, pattern: str) -> list[str]:
         """All keys that match a pattern with wildcards, deleted ones included."""
         skip = len(self._prefix)
         return [each[skip:] for each in await self._js.subjects(self.stream, self.subject(pattern))]
 
-    def _by_key(self, stored: dict[str, Stored]) -> dict[str, Value]:
+    def _by_key(self, stored: dict[str, StoredMessage]) -> dict[str, Value]:
         skip = len(self._prefix)
         return {subject[skip:]: Value(each.body, each.seq) for subject, each in stored.items()}
 
-    @_explained
+    @_explain_missing_bucket
     async def delete(self, key: str, revision: int) -> None:
         """Take a key away that is at ``revision``, with the marker that key-value clients expect.
 
@@ -162,7 +162,7 @@ class Bucket:
         headers = {"KV-Operation": "DEL", EXPECTED: str(revision)}
         self._revision(key, await self._js.publish(self.subject(key), b"", headers))
 
-    @_explained
+    @_explain_missing_bucket
     async def put(self, key: str, body: bytes, revision: int) -> int:
         """Write a key that is at ``revision`` (0: was never written), and give its new revision.
 
@@ -185,9 +185,11 @@ class Bucket:
         """
         return [outcome for crowd in _crowds(writes) for outcome in await self._put_crowd(crowd)]
 
-    @_explained
+    @_explain_missing_bucket
     async def _put_crowd(self, crowd: Sequence[Write]) -> list[int | LostRace | Fault]:
-        messages = [Outgoing(self._prefix + key, body, {EXPECTED: str(revision)}) for key, body, revision in crowd]
+        messages = [
+            OutgoingMessage(self._prefix + key, body, {EXPECTED: str(revision)}) for key, body, revision in crowd
+        ]
         try:
             async with self._crowds:
                 acks = await self._js.publish_each(messages)

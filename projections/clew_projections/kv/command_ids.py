@@ -31,7 +31,7 @@ def is_callers(command_id: str) -> bool:
 
 def mark(command_id: str) -> str:
     """What stands for a command id in a key: a hash, since an id may hold anything."""
-    return ids.derived("", command_id)
+    return ids.derive_id("", command_id)
 
 
 class SpentIds:

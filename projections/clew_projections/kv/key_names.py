@@ -53,5 +53,5 @@ def proved_key(shard: int) -> str:
 def parked_key(address: Address) -> str:
     """The key that says that a thread's history cannot be folded, and why."""
     if not is_addressable(address):
-        return f"{PARKED}._.{ids.derived('long-', *address)}"
+        return f"{PARKED}._.{ids.derive_id('long-', *address)}"
     return f"{PARKED}.{address.tenant}.{address.thread}"

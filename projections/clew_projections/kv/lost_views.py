@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from clew_events.subjects import event_stream
 from clew_projections.kv.bucket import Bucket
-from clew_projections.kv.position import marked
+from clew_projections.kv.position import read_position
 from clew_projections.nats.jetstream import JetStream
 
 
@@ -70,7 +70,7 @@ class Doubts:
         doubt = self._doubts.get(shard)
         if doubt is None or doubt.covers(seq):
             until = doubt.until if doubt is not None else await self._last(shard)
-            doubt = Doubt(await marked(self._buckets, shard), until)
+            doubt = Doubt(await read_position(self._buckets, shard), until)
             if self._asked_on == connection:
                 self._doubts[shard] = doubt
         return doubt.after if doubt.covers(seq) else seq

@@ -23,7 +23,7 @@ from clew_projections.nats.jetstream import JetStream
 logger = logging.getLogger(__name__)
 
 
-class Mark(Struct, frozen=True):
+class ProjectorPosition(Struct, frozen=True):
     """The value under ``_checkpoint.<shard>``: every commit up to ``seq`` is in this bucket."""
 
     seq: int
@@ -43,10 +43,10 @@ class ConsumerState(Struct, frozen=True):
     num_ack_pending: int = 0
 
 
-_DECODER: Final = msgspec.json.Decoder(Mark)
+_DECODER: Final = msgspec.json.Decoder(ProjectorPosition)
 
 
-class Checkpoint:
+class PositionStore:
     """The checkpoint of one shard, kept in every bucket that the shard is projected into."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Checkpoint:
         Raises:
             Unavailable: JetStream does not answer.
         """
-        mark = await marked(self._buckets, self._shard)
+        mark = await read_position(self._buckets, self._shard)
         if self._written is not None and self._written < mark:
             await self._write(self._written, back=True)
             mark = self._written
@@ -114,16 +114,16 @@ class Checkpoint:
         key = checkpoint_key(self._shard)
         while True:
             value = await bucket.latest(key)
-            if not back and marked_at(key, value) >= seq:
+            if not back and decode_position(key, value) >= seq:
                 return
             try:
-                await bucket.put(key, msgspec.json.encode(Mark(seq)), value.revision if value else 0)
+                await bucket.put(key, msgspec.json.encode(ProjectorPosition(seq)), value.revision if value else 0)
             except LostRace:
                 continue
             return
 
 
-async def marked(buckets: Iterable[Bucket], shard: int) -> int:
+async def read_position(buckets: Iterable[Bucket], shard: int) -> int:
     """The sequence of a shard up to which all these buckets say that they hold every view.
 
     A bucket that forgets may have forgotten its mark, after everything that the mark spoke for: then it has no say.
@@ -133,10 +133,10 @@ async def marked(buckets: Iterable[Bucket], shard: int) -> int:
     """
     key = checkpoint_key(shard)
     values = [(bucket, await bucket.latest(key)) for bucket in buckets]
-    return min(marked_at(key, value) for bucket, value in values if value is not None or not bucket.forgets)
+    return min(decode_position(key, value) for bucket, value in values if value is not None or not bucket.forgets)
 
 
-def marked_at(key: str, value: Value | None) -> int:
+def decode_position(key: str, value: Value | None) -> int:
     """The sequence that a mark says, or 0 if there is none that can be read."""
     if value is None or not value.body:
         return 0

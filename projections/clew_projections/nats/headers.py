@@ -15,7 +15,7 @@ _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NEWLINES: Final = str.maketrans({"\r": " ", "\n": " "})
 
 
-def written(headers: Mapping[str, str]) -> bytes:
+def encode_headers(headers: Mapping[str, str]) -> bytes:
     """The block that says some headers, byte for byte as nats-py writes it; nothing in a value can end its line.
 
     Raises:
@@ -29,9 +29,9 @@ def written(headers: Mapping[str, str]) -> bytes:
     return "\r\n".join((*lines, "\r\n")).encode()
 
 
-def added(block: bytes, headers: Mapping[str, str]) -> bytes:
+def append_headers(block: bytes, headers: Mapping[str, str]) -> bytes:
     """A block with more headers at its end."""
-    return block[:-2] + written(headers)[len(BEGIN) :]
+    return block[:-2] + encode_headers(headers)[len(BEGIN) :]
 
 
 @lru_cache(1024)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Unavailable
-from clew_projections.nats.headers import added, written
+from clew_projections.nats.headers import append_headers, encode_headers
 from clew_projections.nats.request_mux import Reply, Request
 from clew_projections.nats.stream_messages import (
     BATCH_COMMIT,
@@ -21,11 +21,11 @@ from clew_projections.nats.stream_messages import (
     BATCH_SEQUENCE,
     Ack,
     ApiError,
-    Outgoing,
-    Refused,
+    ApiRefusal,
+    OutgoingMessage,
     StreamState,
 )
-from clew_projections.nats.stream_reads import ELECTION, NO_LEADER, Reading, now
+from clew_projections.nats.stream_reads import ELECTION, NO_LEADER, StreamReader, now
 
 
 class _SubjectPage(Struct, frozen=True):
@@ -47,7 +47,7 @@ _ACK: Final = msgspec.json.Decoder(Ack)
 _JSON: Final = msgspec.json.Encoder()
 
 
-class JetStream(Reading):
+class JetStream(StreamReader):
     """What a connection can ask of JetStream. All calls raise ``Unavailable`` when no answer comes."""
 
     @property
@@ -63,13 +63,13 @@ class JetStream(Reading):
         timeout: float | None = None,
     ) -> Ack:
         """Publish and return the server's answer, which may be a refusal."""
-        head = b"" if headers is None else written(headers)
+        head = b"" if headers is None else encode_headers(headers)
         return await self._published(subject, body, head, timeout)
 
     async def _published(self, subject: str, body: bytes, head: bytes, timeout: float | None) -> Ack:
-        return _acked(await self._exchange.one(subject, body, head, timeout or self._timeout), subject)
+        return _decode_ack(await self._exchange.one(subject, body, head, timeout or self._timeout), subject)
 
-    async def publish_each(self, messages: Sequence[Outgoing], timeout: float | None = None) -> list[Ack]:
+    async def publish_each(self, messages: Sequence[OutgoingMessage], timeout: float | None = None) -> list[Ack]:
         """Publish messages in one go, each for itself, and return the server's answer to each.
 
         Raises:
@@ -77,11 +77,11 @@ class JetStream(Reading):
             Unavailable: nobody takes one of them, or the connection is down.
             TooLarge: one of them is larger than the server takes; those before it are published.
         """
-        requests = [Request(each.subject, each.body, written(each.headers)) for each in messages]
+        requests = [Request(each.subject, each.body, encode_headers(each.headers)) for each in messages]
         replies = await self._exchange.each(requests, timeout or self._timeout)
-        return [_acked(reply, each.subject) for reply, each in zip(replies, messages, strict=True)]
+        return [_decode_ack(reply, each.subject) for reply, each in zip(replies, messages, strict=True)]
 
-    async def publish_batch(self, messages: Sequence[Outgoing], timeout: float | None = None) -> list[Ack]:
+    async def publish_batch(self, messages: Sequence[OutgoingMessage], timeout: float | None = None) -> list[Ack]:
         """Store messages of one stream together or not at all (NATS ADR-50); an ack for each, or none if refused.
 
         Each may be guarded; no two may have the same subject. At most 1,000.
@@ -92,12 +92,12 @@ class JetStream(Reading):
         """
         batch = token_hex(8)
         *others, (last, end) = (
-            (each, added(written(each.headers), {BATCH_ID: batch, BATCH_SEQUENCE: str(place)}))
+            (each, append_headers(encode_headers(each.headers), {BATCH_ID: batch, BATCH_SEQUENCE: str(place)}))
             for place, each in enumerate(messages, start=1)
         )
         for each, head in others:
             self._exchange.send(each.subject, each.body, head)
-        ack = await self._published(last.subject, last.body, added(end, {BATCH_COMMIT: "1"}), timeout)
+        ack = await self._published(last.subject, last.body, append_headers(end, {BATCH_COMMIT: "1"}), timeout)
         if ack.error is not None:
             return []
         first = ack.seq - len(messages) + 1
@@ -120,7 +120,7 @@ class JetStream(Reading):
                 return answer
             error = msgspec.convert(found, ApiError)
             if error.err_code != NO_LEADER or now() >= until:
-                raise Refused(error, call)
+                raise ApiRefusal(error, call)
             await asyncio.sleep(ELECTION)
 
     async def _called(self, call: str, body: bytes) -> Reply:
@@ -149,7 +149,7 @@ class JetStream(Reading):
                 return found
 
 
-def _acked(reply: Reply, subject: str) -> Ack:
+def _decode_ack(reply: Reply, subject: str) -> Ack:
     try:
         return _ACK.decode(reply.data)
     except UNREADABLE as fault:

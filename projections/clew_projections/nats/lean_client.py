@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from clew_events.nats_client import MAX_SUBJECTS, LastingClient, check_message
-from clew_projections.nats.headers import plain, written
+from clew_projections.nats.headers import encode_headers, plain
 from clew_projections.nats.parser import LeanParser, Receive
 
 FLUSH: Final = 10.0
@@ -91,7 +91,7 @@ class LeanClient(LastingClient):
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
         """Publish a message, as nats-py does; see :meth:`nats.aio.client.Client.publish`."""
-        self.post(subject, payload, reply, b"" if headers is None else written(headers))
+        self.post(subject, payload, reply, b"" if headers is None else encode_headers(headers))
         if self.crowded:
             await self.relieved()
 

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from clew_projections.nats.stream_messages import Newest, Stored
+from clew_projections.nats.stream_messages import Newest, StoredMessage
 
 MOST: Final = 256
 """Questions that are asked in one request at most."""
@@ -32,33 +32,33 @@ Look = Callable[[Sequence[str], int], Awaitable[Newest]]
 class _Question:
     __slots__ = ("after", "answer", "subject")
 
-    def __init__(self, subject: str, after: int, answer: asyncio.Future[Stored | None]) -> None:
+    def __init__(self, subject: str, after: int, answer: asyncio.Future[StoredMessage | None]) -> None:
         self.subject = subject
         self.after = after
         self.answer = answer
 
 
-class _Nothing(NamedTuple):
+class _Absence(NamedTuple):
     """What was found of a subject: nothing after ``after``, up to ``up_to``, where the stream ended then."""
 
     after: int
     up_to: int
 
 
-class Together:
+class NewestReads:
     """Asks one stream. ``lost`` counts the connections lost so far: what was found over another holds no more."""
 
     def __init__(self, look: Look, lost: Callable[[], int]) -> None:
         self._look = look
         self._lost = lost
         self._found_over = lost()
-        self._nothing: OrderedDict[str, _Nothing] = OrderedDict()
+        self._nothing: OrderedDict[str, _Absence] = OrderedDict()
         self._waiting: list[_Question] = []
         self._impatience: asyncio.TimerHandle | None = None
         self._under_way = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def newest(self, subject: str, after: int) -> Stored | None:
+    async def newest(self, subject: str, after: int) -> StoredMessage | None:
         """The last message on an exact subject if it stands after a sequence.
 
         Raises:
@@ -145,7 +145,7 @@ class Together:
 
     def _remember(self, question: _Question, up_to: int) -> None:
         if up_to > question.after:
-            self._nothing[question.subject] = _Nothing(question.after, up_to)
+            self._nothing[question.subject] = _Absence(question.after, up_to)
             self._nothing.move_to_end(question.subject)
             if len(self._nothing) > REMEMBERED:
                 self._nothing.popitem(last=False)

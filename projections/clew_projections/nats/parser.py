@@ -76,7 +76,7 @@ class LeanParser(Parser):
                 await super().parse(data[at:start])
                 at = start
                 continue
-            subject, sid, reply, body, stop = _announced(data[at:line], start)
+            subject, sid, reply, body, stop = _parse_header_line(data[at:line], start)
             if stop + 2 > end:
                 return at, stop + 2 - at
             at = stop + 2
@@ -93,7 +93,7 @@ class LeanParser(Parser):
         return at, 0
 
 
-def _announced(line: bytes, start: int) -> tuple[bytes, bytes, bytes, int, int]:
+def _parse_header_line(line: bytes, start: int) -> tuple[bytes, bytes, bytes, int, int]:
     """Of a message whose header block begins at ``start``: subject, subscription, reply, and its body's two ends."""
     words = line.split(b" ")
     try:

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Final
 
 from clew_events.errors import Unavailable
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.nats.stream_reads import PAGE, Reads
 
 PATIENCE: Final = 3
@@ -23,7 +23,7 @@ PAUSE: Final = 0.01
 
 async def pages(
     js: Reads, stream: str, subject: str, seq: int, last: int, *, limit: int = PAGE
-) -> AsyncGenerator[list[Stored], None]:
+) -> AsyncGenerator[list[StoredMessage], None]:
     """Messages on a subject from a sequence on, page by page, up to ``last`` at least.
 
     ``last`` is what the leader had when reading began. What was stored since may be on the last page too, and reading
@@ -48,7 +48,7 @@ async def pages(
         seq = page[-1].seq + 1
 
 
-async def page(js: Reads, stream: str, subject: str, seq: int, last: int, *, limit: int = PAGE) -> list[Stored]:
+async def page(js: Reads, stream: str, subject: str, seq: int, last: int, *, limit: int = PAGE) -> list[StoredMessage]:
     """The first of these pages; nothing if there is none.
 
     Raises:
@@ -60,7 +60,9 @@ async def page(js: Reads, stream: str, subject: str, seq: int, last: int, *, lim
     return []
 
 
-async def whole(js: Reads, stream: str, subject: str, *, limit: int = PAGE) -> AsyncGenerator[list[Stored], None]:
+async def whole(
+    js: Reads, stream: str, subject: str, *, limit: int = PAGE
+) -> AsyncGenerator[list[StoredMessage], None]:
     """All messages on a subject that the leader has by now, page by page. The subject may have wildcards.
 
     Raises:
@@ -75,7 +77,7 @@ async def whole(js: Reads, stream: str, subject: str, *, limit: int = PAGE) -> A
 
 async def until(
     js: Reads, stream: str, subject: str, seq: int, last: int, *, limit: int = PAGE
-) -> AsyncIterator[Stored]:
+) -> AsyncIterator[StoredMessage]:
     """Messages on a subject from a sequence on, up to the one at ``last`` at least, which the leader is known to have.
 
     ``limit`` is how many are asked for at a time.
@@ -92,7 +94,7 @@ async def until(
         raise Unavailable(f"what {stream} had on {subject} went away while it was read", code="log_changed")
 
 
-async def before(js: Reads, stream: str, subject: str, seq: int) -> Stored | None:
+async def before(js: Reads, stream: str, subject: str, seq: int) -> StoredMessage | None:
     """The last message on an exact subject before the one at ``seq``, which the leader is known to have.
 
     Raises:

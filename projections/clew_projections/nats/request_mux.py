@@ -58,7 +58,7 @@ class Request(NamedTuple):
     head: bytes = b""
 
 
-class _Waiting:
+class _PendingRequest:
     """A request that waits for its one answer, or for the last of many."""
 
     __slots__ = ("answers", "many", "replies", "subject")
@@ -75,7 +75,7 @@ class _Waiting:
             self.answers.set_result(self.replies)
 
 
-class _Whole:
+class _PendingBatch:
     """Requests that wait together, each for its one answer."""
 
     __slots__ = ("answers", "missing", "replies")
@@ -86,15 +86,15 @@ class _Whole:
         self.replies = [Reply(b"", b"")] * count
 
 
-class _Part:
+class _BatchSlot:
     """One of them."""
 
     __slots__ = ("answers", "place", "subject", "whole")
 
-    def __init__(self, subject: str, whole: _Whole, place: int) -> None:
+    def __init__(self, subject: str, whole: _PendingBatch, place: int) -> None:
         self.subject = subject
         self.answers = whole.answers
-        self.whole: _Whole | None = whole
+        self.whole: _PendingBatch | None = whole
         self.place = place
 
     def take(self, reply: Reply) -> None:
@@ -107,12 +107,12 @@ class _Part:
             self.answers.set_result(whole.replies)
 
 
-def _late(answers: asyncio.Future[list[Reply]], subject: str, timeout: float) -> None:
+def _time_out(answers: asyncio.Future[list[Reply]], subject: str, timeout: float) -> None:
     if not answers.done():
         answers.set_exception(Timeout(f"no answer on {subject} within {timeout:g} s", outcome_unknown=True))
 
 
-class Exchange:
+class RequestMux:
     """Sends requests over a connection and brings each its replies."""
 
     def __init__(self, nc: LeanClient) -> None:
@@ -120,12 +120,12 @@ class Exchange:
         self._prefix = nc.new_inbox() + "."
         self._start_of_token = len(self._prefix.encode())
         self._tokens = count()
-        self._waiting: dict[bytes, _Waiting | _Part] = {}
+        self._waiting: dict[bytes, _PendingRequest | _BatchSlot] = {}
         self._subscription: Subscription | None = None
         self.lost = 0
         """How often the connection was lost, since the start."""
 
-    async def start(self) -> Exchange:
+    async def start(self) -> RequestMux:
         """Open the reply subscription. To be called once, before any request."""
         self._subscription = await self._nc.hear(self._prefix + "*", self._on_reply)
         return self
@@ -196,20 +196,20 @@ class Exchange:
         """
         loop = asyncio.get_running_loop()
         answers: asyncio.Future[list[Reply]] = loop.create_future()
-        whole = _Whole(answers, len(requests))
+        whole = _PendingBatch(answers, len(requests))
         tokens: list[bytes] = []
-        parts: list[_Part] = []
+        parts: list[_BatchSlot] = []
 
         def nothing_more() -> None:
             missing = (request for part, request in zip(parts, requests, strict=False) if part.whole is not None)
-            _late(answers, next(missing, requests[-1]).subject, timeout)
+            _time_out(answers, next(missing, requests[-1]).subject, timeout)
 
         late = loop.call_later(timeout, nothing_more)
         try:
             for place, (subject, body, head) in enumerate(requests):
                 token = next(self._tokens)
                 tokens.append(b"%d" % token)
-                parts.append(_Part(subject, whole, place))
+                parts.append(_BatchSlot(subject, whole, place))
                 self._waiting[tokens[-1]] = parts[-1]
                 self._post(subject, body, f"{self._prefix}{token}", head)
                 if self._nc.crowded:
@@ -226,9 +226,9 @@ class Exchange:
     async def _ask(self, subject: str, body: bytes, head: bytes, timeout: float, *, many: bool) -> list[Reply]:
         loop = asyncio.get_running_loop()
         token = next(self._tokens)
-        waiting = _Waiting(subject, loop.create_future(), many=many)
+        waiting = _PendingRequest(subject, loop.create_future(), many=many)
         self._waiting[b"%d" % token] = waiting
-        late = loop.call_later(timeout, _late, waiting.answers, subject, timeout)
+        late = loop.call_later(timeout, _time_out, waiting.answers, subject, timeout)
         try:
             self._post(subject, body, f"{self._prefix}{token}", head)
             if self._nc.crowded:

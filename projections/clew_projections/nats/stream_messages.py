@@ -21,7 +21,7 @@ STORED_AT: Final = "Nats-Time-Stamp"
 """When the server stored a message. It adds this to what is read, and keeps it apart from what was published."""
 
 
-class Stored(Struct, frozen=True):
+class StoredMessage(Struct, frozen=True):
     """A message as a stream holds it."""
 
     seq: int
@@ -36,11 +36,11 @@ class Newest(Struct, frozen=True):
     ``up_to`` is where the stream ended when it was looked at, or 0 if it has nothing on any of the subjects.
     """
 
-    found: Mapping[str, Stored]
+    found: Mapping[str, StoredMessage]
     up_to: int
 
 
-class Outgoing(Struct, frozen=True):
+class OutgoingMessage(Struct, frozen=True):
     """A message on its way into a stream."""
 
     subject: str
@@ -65,7 +65,7 @@ class Ack(Struct, frozen=True):
     error: ApiError | None = None
 
 
-class Refused(Unavailable):
+class ApiRefusal(Unavailable):
     """The server answered a call with an error; ``error`` has its precise code."""
 
     def __init__(self, error: ApiError, what: str) -> None:
@@ -82,7 +82,7 @@ class StreamState(Struct, frozen=True):
     num_subjects: int = 0
 
 
-def stored(reply: Reply, subject: str) -> Stored | None:
+def decode_stored(reply: Reply, subject: str) -> StoredMessage | None:
     """The message in an answer to a direct get, ``subject`` where it names none; nothing if there was none.
 
     Raises:
@@ -94,7 +94,7 @@ def stored(reply: Reply, subject: str) -> Stored | None:
     if status is not None:
         raise Unavailable(f"the server refused to read: {status} {description_of(reply.head)}")
     headers = Headers(reply.head)
-    return Stored(int(headers["Nats-Sequence"]), headers.get("Nats-Subject") or subject, reply.data, headers)
+    return StoredMessage(int(headers["Nats-Sequence"]), headers.get("Nats-Subject") or subject, reply.data, headers)
 
 
 def parse_headers(raw: bytes) -> dict[str, str]:

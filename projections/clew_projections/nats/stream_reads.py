@@ -16,9 +16,17 @@ from msgspec import Struct
 
 from clew_events.errors import Unavailable
 from clew_projections.nats.headers import Headers, status_of
-from clew_projections.nats.newest_reads import Together
-from clew_projections.nats.request_mux import END_OF_BATCH, Disconnected, Exchange, Timeout
-from clew_projections.nats.stream_messages import STORED_AT, ApiError, Newest, Refused, Stored, parse_headers, stored
+from clew_projections.nats.newest_reads import NewestReads
+from clew_projections.nats.request_mux import END_OF_BATCH, Disconnected, RequestMux, Timeout
+from clew_projections.nats.stream_messages import (
+    STORED_AT,
+    ApiError,
+    ApiRefusal,
+    Newest,
+    StoredMessage,
+    decode_stored,
+    parse_headers,
+)
 
 T = TypeVar("T")
 
@@ -56,23 +64,23 @@ class _GetReply(Struct, frozen=True):
 _GET_REPLY: Final = msgspec.json.Decoder(_GetReply)
 
 
-class Reading:
+class StreamReader:
     """What a connection can read. All calls raise ``Unavailable`` when no answer comes."""
 
-    def __init__(self, exchange: Exchange, timeout: float = 5.0) -> None:
+    def __init__(self, exchange: RequestMux, timeout: float = 5.0) -> None:
         self._exchange = exchange
         self._timeout = timeout
-        self._together: dict[str, Together] = {}
+        self._together: dict[str, NewestReads] = {}
 
-    async def last(self, stream: str, subject: str) -> Stored | None:
+    async def last(self, stream: str, subject: str) -> StoredMessage | None:
         """The last message on an exact subject."""
         call = f"$JS.API.DIRECT.GET.{stream}.{subject}"
         reply = await self._reading(lambda: self._exchange.one(call, timeout=SILENT))
-        return stored(reply, subject)
+        return decode_stored(reply, subject)
 
-    async def lasts(self, stream: str, subjects: Sequence[str], after: int = 0) -> dict[str, Stored]:
+    async def lasts(self, stream: str, subjects: Sequence[str], after: int = 0) -> dict[str, StoredMessage]:
         """The last messages on many exact subjects, of those that have one that stands after a sequence."""
-        found: dict[str, Stored] = {}
+        found: dict[str, StoredMessage] = {}
         for start in range(0, len(subjects), MULTI_LAST):
             wanted = subjects[start : start + MULTI_LAST]
             if len(wanted) == 1 and not after:
@@ -82,14 +90,14 @@ class Reading:
             found |= (await self._multi_last(stream, wanted, after)).found
         return found
 
-    async def lasts_at_once(self, stream: str, subjects: Sequence[str]) -> dict[str, Stored] | None:
+    async def lasts_at_once(self, stream: str, subjects: Sequence[str]) -> dict[str, StoredMessage] | None:
         """The same from a single answer, for at most :data:`MULTI_LAST`; nothing if they do not fit into one."""
         page = await self._direct(stream, {"multi_last": subjects}, subjects[0])
         whole = not page or page[-1].headers.get("Nats-Num-Pending") == "0"
         return {each.subject: each for each in page} if whole else None
 
     async def _multi_last(self, stream: str, subjects: Sequence[str], after: int) -> Newest:
-        found: dict[str, Stored] = {}
+        found: dict[str, StoredMessage] = {}
         start = {"seq": after + 1} if after else {}
         up_to: int | None = None
         while subjects:
@@ -103,7 +111,7 @@ class Reading:
             subjects = [subject for subject in subjects if subject not in found]
         return Newest(found, up_to or 0)
 
-    async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[Stored], bool]:
+    async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[StoredMessage], bool]:
         """Messages on a subject from a sequence on, at most ``limit``, and whether there are more.
 
         Any replica may answer, so on a replicated stream the newest may be missing.
@@ -112,16 +120,16 @@ class Reading:
         found = await self._direct(stream, request, subject)
         return found, bool(found) and found[-1].headers.get("Nats-Num-Pending") != "0"
 
-    async def first_since(self, stream: str, subject: str, moment: int) -> Stored | None:
+    async def first_since(self, stream: str, subject: str, moment: int) -> StoredMessage | None:
         """The first message on a subject that was stored at a moment (microseconds since 1970) or later."""
         when = datetime.fromtimestamp(moment // 1_000_000, UTC).replace(microsecond=moment % 1_000_000)
         request = {"start_time": when, "next_by_subj": subject}
         call, body = f"$JS.API.DIRECT.GET.{stream}", _JSON.encode(request)
         reply = await self._patiently(lambda silence: self._exchange.one(call, body, timeout=silence))
         # A replica that is behind may have nothing that is as late.
-        return stored(reply, subject) or await self.from_leader(stream, request)
+        return decode_stored(reply, subject) or await self.from_leader(stream, request)
 
-    async def newest(self, stream: str, subject: str, after: int) -> Stored | None:
+    async def newest(self, stream: str, subject: str, after: int) -> StoredMessage | None:
         """The last message on an exact subject if it stands after a sequence. Costs the same however long the log is.
 
         Asked as ``multi_last`` with a start, because a search forward from ``after`` looks into every block of the
@@ -130,50 +138,50 @@ class Reading:
         together = self._together.get(stream)
         if together is None:
             look = partial(self._multi_last, stream)
-            together = self._together[stream] = Together(look, lambda: self._exchange.lost)
+            together = self._together[stream] = NewestReads(look, lambda: self._exchange.lost)
         return await together.newest(subject, after)
 
-    async def newest_at_leader(self, stream: str, subject: str, after: int) -> Stored | None:
+    async def newest_at_leader(self, stream: str, subject: str, after: int) -> StoredMessage | None:
         """The same, as the stream's leader knows it."""
         found = await self.from_leader(stream, {"last_by_subj": subject})
         return found if found is not None and found.seq > after else None
 
-    async def lasts_at_leader(self, stream: str, subjects: Sequence[str], after: int = 0) -> dict[str, Stored]:
+    async def lasts_at_leader(self, stream: str, subjects: Sequence[str], after: int = 0) -> dict[str, StoredMessage]:
         """The last messages on many exact subjects, of those that have one after a sequence, as the leader knows them.
 
         Dearer than ``lasts`` by a request for each.
         """
-        found: dict[str, Stored] = {}
+        found: dict[str, StoredMessage] = {}
         for start in range(0, len(subjects), ASKED_AT_ONCE):
             some = subjects[start : start + ASKED_AT_ONCE]
             last = await asyncio.gather(*(self.newest_at_leader(stream, each, after) for each in some))
             found |= {each.subject: each for each in last if each is not None}
         return found
 
-    async def next_at_leader(self, stream: str, seq: int) -> Stored | None:
+    async def next_at_leader(self, stream: str, seq: int) -> StoredMessage | None:
         """The first message from a sequence on, whatever its subject, as the stream's leader knows it."""
         return await self.from_leader(stream, {"seq": seq, "next_by_subj": ">"})
 
-    async def newest_until(self, stream: str, subject: str, seq: int) -> Stored | None:
+    async def newest_until(self, stream: str, subject: str, seq: int) -> StoredMessage | None:
         """The last message on an exact subject that stands at a sequence or before it. Any replica may answer."""
         found = await self._direct(stream, {"multi_last": [subject], "up_to_seq": seq}, subject) if seq > 0 else []
         return found[0] if found else None
 
-    async def at(self, stream: str, seqs: Sequence[int]) -> list[Stored | None]:
+    async def at(self, stream: str, seqs: Sequence[int]) -> list[StoredMessage | None]:
         """The messages at some sequences, each ``None`` if there is none.
 
         All are asked for at once: ten times as fast as searching for those of a subject that has few of very many.
         """
         call = f"$JS.API.DIRECT.GET.{stream}"
 
-        async def one(seq: int) -> Stored | None:
+        async def one(seq: int) -> StoredMessage | None:
             reply = await self._reading(lambda: self._exchange.one(call, b'{"seq":%d}' % seq, timeout=SILENT))
             # A replica that is behind has not got it yet.
-            return stored(reply, "") or await self.from_leader(stream, {"seq": seq})
+            return decode_stored(reply, "") or await self.from_leader(stream, {"seq": seq})
 
         return list(await asyncio.gather(*(one(seq) for seq in seqs)))
 
-    async def from_leader(self, stream: str, request: Mapping[str, object]) -> Stored | None:
+    async def from_leader(self, stream: str, request: Mapping[str, object]) -> StoredMessage | None:
         """What the stream's leader gives for a request of ``STREAM.MSG.GET``, whoever leads by the time it answers.
 
         Raises:
@@ -193,27 +201,27 @@ class Reading:
             reply = _GET_REPLY.decode(raw.data)
             if (found := reply.message) is not None:
                 headers = parse_headers(found.hdrs) | {STORED_AT: found.time}
-                return Stored(found.seq, found.subject, found.data, headers)
+                return StoredMessage(found.seq, found.subject, found.data, headers)
             if reply.error is None or reply.error.err_code == _NO_MESSAGE:
                 return None
             if reply.error.err_code != NO_LEADER or last_try:
-                raise Refused(reply.error, f"reading {stream}")
+                raise ApiRefusal(reply.error, f"reading {stream}")
             await asyncio.sleep(ELECTION)
 
-    async def _direct(self, stream: str, request: Mapping[str, object], subject: str) -> list[Stored]:
+    async def _direct(self, stream: str, request: Mapping[str, object], subject: str) -> list[StoredMessage]:
         found, _ = await self._paged(stream, request, subject)
         return found
 
-    async def _paged(self, stream: str, request: Mapping[str, object], subject: str) -> tuple[list[Stored], int]:
+    async def _paged(self, stream: str, request: Mapping[str, object], subject: str) -> tuple[list[StoredMessage], int]:
         """A page, and the sequence at which the stream ended; 0 if it does not say, as where it finds nothing."""
         # Without a bound the server sends so much at once that it takes the client for too slow and disconnects it.
         body = _JSON.encode({**request, "max_bytes": PAGE_BYTES})
         call = f"$JS.API.DIRECT.GET.{stream}"
         *replies, end = await self._patiently(lambda silence: self._exchange.many(call, body, timeout=silence))
-        found: list[Stored] = []
+        found: list[StoredMessage] = []
         before = "0"
         for reply in replies:
-            each = stored(reply, subject)
+            each = decode_stored(reply, subject)
             if each is None:
                 break
             if each.headers.get("Nats-Last-Sequence") != before:
@@ -221,7 +229,7 @@ class Reading:
             found.append(each)
             before = str(each.seq)
         if status_of(end.head) != END_OF_BATCH:
-            stored(end, subject)  # nothing there, or a refusal
+            decode_stored(end, subject)  # nothing there, or a refusal
         return found, int(Headers(end.head).get("Nats-UpTo-Sequence") or 0)
 
     async def _reading(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -256,20 +264,20 @@ def now() -> float:
 class Reads(Protocol):
     """Reads messages of streams; see :class:`clew_projections.nats.jetstream.JetStream`, which is one of these."""
 
-    async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[Stored], bool]:
+    async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[StoredMessage], bool]:
         """Messages on a subject from a sequence on, at most ``limit``, and whether there are more."""
 
-    async def at(self, stream: str, seqs: Sequence[int]) -> list[Stored | None]:
+    async def at(self, stream: str, seqs: Sequence[int]) -> list[StoredMessage | None]:
         """The messages at some sequences, each ``None`` if there is none."""
 
-    async def newest(self, stream: str, subject: str, after: int) -> Stored | None:
+    async def newest(self, stream: str, subject: str, after: int) -> StoredMessage | None:
         """The last message on an exact subject if it stands after a sequence."""
 
-    async def newest_at_leader(self, stream: str, subject: str, after: int) -> Stored | None:
+    async def newest_at_leader(self, stream: str, subject: str, after: int) -> StoredMessage | None:
         """The same, as the stream's leader knows it."""
 
-    async def newest_until(self, stream: str, subject: str, seq: int) -> Stored | None:
+    async def newest_until(self, stream: str, subject: str, seq: int) -> StoredMessage | None:
         """The last message on an exact subject that stands at a sequence or before it."""
 
-    async def from_leader(self, stream: str, request: Mapping[str, object]) -> Stored | None:
+    async def from_leader(self, stream: str, request: Mapping[str, object]) -> StoredMessage | None:
         """What the stream's leader gives for a request of ``STREAM.MSG.GET``."""

@@ -15,14 +15,14 @@ from clew_projections.apply import check_message
 from clew_projections.findings import Finding
 from clew_projections.integrity.chains import Chains
 from clew_projections.integrity.checkpoint import Checkpoint, ShardHeads
-from clew_projections.integrity.checkpoint_comparison import cut_off, differing, differs, said_of
+from clew_projections.integrity.checkpoint_comparison import cut_off, differing_heads, differs, shard_statement
 from clew_projections.integrity.inclusion import Head, leaves_of
 from clew_projections.integrity.links import Link, link
 from clew_projections.integrity.merkle import climb_all
-from clew_projections.integrity.verify import Verified, misplaced, named, removed
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.integrity.verify import Verification, find_misplaced, find_removed, name_damage
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs import frames, layout
-from clew_projections.packs.layout import altered
+from clew_projections.packs.layout import altered_pack
 from clew_projections.packs.pack import Pack
 from clew_projections.views import ThreadView
 
@@ -40,7 +40,7 @@ class Mark(Struct, frozen=True):
     beside: Sequence[Sequence[Sequence[str]]] | None = None
 
 
-def check(pack: Pack, marks: Sequence[Mark] = (), progress: Progress = lambda _: None) -> Verified:
+def check(pack: Pack, marks: Sequence[Mark] = (), progress: Progress = lambda _: None) -> Verification:
     """Everything that is wrong with the commits in a pack, all of which is as it was written.
 
     Raises:
@@ -50,13 +50,13 @@ def check(pack: Pack, marks: Sequence[Mark] = (), progress: Progress = lambda _:
     hold_bytes(pack)
     for mark in marks:
         _hold_comparable(pack, mark)
-    found = Verified(threads=0, commits=0, findings=tuple(_of_others(pack, marks)))
+    found = Verification(threads=0, commits=0, findings=tuple(_of_others(pack, marks)))
     own = [mark for mark in marks if len(mark.checkpoint.shards) == pack.opening.shards]
     for shard in range(pack.opening.shards):
         found += _Shard(pack, shard, own).check(progress)
     manifest = pack.manifest
     if (manifest.threads, manifest.commits) != (found.threads, found.commits):
-        raise altered(
+        raise altered_pack(
             f"it says that it has {manifest.threads} threads and {manifest.commits} commits, and has "
             f"{found.threads} and {found.commits}"
         )
@@ -72,20 +72,20 @@ def hold_bytes(pack: Pack) -> None:
     place = 0
     for member in pack.manifest.members:
         if member.offset != place + frames.BEFORE or pack.between(place, member.offset) != frames.before(member.packed):
-            raise altered(f"what stands before {member.name} is not what belongs there")
-        frames.checked(pack.packed(member), member.packed_sha256, member.name)
+            raise altered_pack(f"what stands before {member.name} is not what belongs there")
+        frames.check_digest(pack.packed(member), member.packed_sha256, member.name)
         place = member.offset + member.packed
         if not member.name.startswith((layout.COMMITS, layout.HEADS)):
             pack.content(member.name)
     first, last = pack.manifest_packed
     if first != place + frames.BEFORE or pack.between(place, first) != frames.before(last - first):
-        raise altered("what stands before the manifest is not what belongs there")
+        raise altered_pack("what stands before the manifest is not what belongs there")
     segments = sum(name.startswith(layout.COMMITS) for name in pack.members)
     if segments != 2 * sum(map(len, pack.segments)):
-        raise altered("it has commits that stand nowhere")
+        raise altered_pack("it has commits that stand nowhere")
 
 
-def commits(pack: Pack, shard: int) -> Iterator[list[Stored]]:
+def commits(pack: Pack, shard: int) -> Iterator[list[StoredMessage]]:
     """The commits of a shard, some at a time, in the order of the log.
 
     Raises:
@@ -98,14 +98,14 @@ def commits(pack: Pack, shard: int) -> Iterator[list[Stored]]:
         for stored in page:
             tokens = stored.subject.split(".")
             if not seq < stored.seq <= end or not stored.subject.startswith(prefix) or len(tokens) != 5:
-                raise altered(f"{segment.index.name} has {stored.subject!r} at sequence {stored.seq}")
+                raise altered_pack(f"{segment.index.name} has {stored.subject!r} at sequence {stored.seq}")
             if scope.tenant not in {None, tokens[3]} or scope.thread not in {None, tokens[4]}:
-                raise altered(f"{segment.index.name} has {stored.subject!r}, which is not what was asked for")
+                raise altered_pack(f"{segment.index.name} has {stored.subject!r}, which is not what was asked for")
             seq = stored.seq
         about = (page[0].seq, page[-1].seq, len(page)) if page else (None, None, 0)
         for member in (segment.bodies, segment.index):
             if (member.first, member.last, member.commits) != about or member.shard != shard:
-                raise altered(f"{member.name} has other commits than the manifest says")
+                raise altered_pack(f"{member.name} has other commits than the manifest says")
         yield page
 
 
@@ -122,7 +122,7 @@ class _Shard:
         self._covered = 0
         self.chains = Chains(shard, pack.opening.shards)
 
-    def check(self, progress: Progress) -> Verified:
+    def check(self, progress: Progress) -> Verification:
         waiting = list(self._marks)
         for page in commits(self._pack, self._shard):
             for stored in page:
@@ -134,14 +134,14 @@ class _Shard:
             self._compare(mark)
         for mark, then in self._later:
             heads = mark.heads[self._shard] if mark.heads is not None else ()
-            self._findings += differing(self._shard, filter(self._concerns, heads), then, self.chains)
+            self._findings += differing_heads(self._shard, filter(self._concerns, heads), then, self.chains)
         if self._pack.opening.scope.whole:
             self.chains.end(self._end)
-            self._findings = [*removed(self._shard, self.chains), *self._findings]
-        self._findings += misplaced(self._shard, self._pack.opening.shards, self.chains)
-        self._findings += [named(self._shard, *each) for each in self._broken()]
+            self._findings = [*find_removed(self._shard, self.chains), *self._findings]
+        self._findings += find_misplaced(self._shard, self._pack.opening.shards, self.chains)
+        self._findings += [name_damage(self._shard, *each) for each in self._broken()]
         self._findings += self._ends()
-        return Verified(
+        return Verification(
             threads=self.chains.threads,
             commits=self.chains.commits,
             findings=tuple(self._findings),
@@ -189,7 +189,7 @@ class _Shard:
             self._findings.append(short)
             return
         if self._pack.opening.scope.whole:
-            found = said_of(self.chains, said.seq)
+            found = shard_statement(self.chains, said.seq)
             wrong = [each for each in (differs(shard, said, found, checkpoint),) if each is not None]
             if wrong and mark.heads is not None:
                 self._later.append((mark, then))

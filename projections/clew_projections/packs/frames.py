@@ -15,7 +15,7 @@ from typing import Final
 
 import zstandard
 
-from clew_projections.packs.layout import altered, truncated
+from clew_projections.packs.layout import altered_pack, truncated_pack
 
 LEVEL: Final = 3
 LARGEST: Final = 1 << 30
@@ -47,14 +47,14 @@ def unblock(raw: bytes) -> tuple[str, bytes]:
     try:
         info = tarfile.TarInfo.frombuf(raw[:BLOCK], "ascii", "strict")
     except (tarfile.HeaderError, UnicodeDecodeError) as fault:
-        raise altered(f"a file's header cannot be read: {fault}") from fault
+        raise altered_pack(f"a file's header cannot be read: {fault}") from fault
     content = raw[BLOCK : BLOCK + info.size]
     try:
         same = block(info.name, content) == raw
     except (ValueError, UnicodeEncodeError):
         same = False
     if not same:
-        raise altered(f"the file {info.name[:100]!r} is not as Clew writes it")
+        raise altered_pack(f"the file {info.name[:100]!r} is not as Clew writes it")
     return info.name, content
 
 
@@ -72,14 +72,14 @@ def unframe(raw: bytes) -> bytes:
     try:
         parameters = zstandard.get_frame_parameters(raw)
         if parameters.content_size > LARGEST:
-            raise altered("a frame is larger than any that Clew writes")
+            raise altered_pack("a frame is larger than any that Clew writes")
         out = io.BytesIO()
         work = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
         out.write(work.decompress(raw))
     except zstandard.ZstdError as fault:
-        raise altered(f"a frame cannot be read: {fault}") from fault
+        raise altered_pack(f"a frame cannot be read: {fault}") from fault
     if not work.eof or work.unused_data or parameters.content_size != out.tell():
-        raise altered("a frame is not as long as it says")
+        raise altered_pack("a frame is not as long as it says")
     return out.getvalue()
 
 
@@ -95,16 +95,16 @@ def length_after(raw: bytes) -> int | None:
         Corrupt: this is no place between two frames.
     """
     if len(raw) < BEFORE:
-        raise truncated("it ends between two files")
+        raise truncated_pack("it ends between two files")
     magic, size, packed = _BEFORE.unpack(raw[:BEFORE])
     if magic == _MANIFEST_WAS:
         return None
     if (magic, size) != (_LENGTH_FOLLOWS, 4):
-        raise altered("there is something between two files")
+        raise altered_pack("there is something between two files")
     return int(packed)
 
 
-def behind(offset: int, manifest: bytes) -> bytes:
+def suffix_after(offset: int, manifest: bytes) -> bytes:
     """What stands behind the frame of the manifest, which begins at ``offset``."""
     return _BEHIND.pack(_MANIFEST_WAS, BEHIND - 8, offset, sha256(manifest).digest())
 
@@ -122,12 +122,12 @@ def begins_a_pack(raw: bytes) -> bool:
     return raw[:8] == pack("<II", _LENGTH_FOLLOWS, 4)
 
 
-def checked(raw: bytes, digest: str, name: str) -> bytes:
+def check_digest(raw: bytes, digest: str, name: str) -> bytes:
     """The same bytes.
 
     Raises:
         Corrupt: their hash is another.
     """
     if sha256(raw).hexdigest() != digest:
-        raise altered(f"{name} has another hash than the manifest says")
+        raise altered_pack(f"{name} has another hash than the manifest says")
     return raw

@@ -2,12 +2,12 @@
 
 ======================  ================================================================================================
 ``README.txt``          what this is, for whoever finds it
-``pack.json``           :class:`Opening`: what was asked for, and up to where each shard was read
+``pack.json``           :class:`PackHeader`: what was asked for, and up to where each shard was read
 ``schemas/*.json``      JSON Schemas of commits and events
 ``commits/SS/N.jsonl``  bodies of commits of shard ``SS``, byte for byte as stored, each followed by a newline
 ``commits/SS/N.index``  an :class:`Entry` for each of them, a line each: where it stood, and how long it is
 ``heads/SS/N.jsonl``    a head for each thread: tenant, thread, ``n`` and hash of its last commit
-``checkpoint.json``     :class:`Covering`: a signed checkpoint, and what leads from the heads under it to its roots
+``checkpoint.json``     :class:`CheckpointCoverage`: a signed checkpoint, and the proofs of the heads under it
 ``manifest.json``       :class:`Manifest`: every other member with its place and its hashes
 ======================  ================================================================================================
 """
@@ -79,7 +79,7 @@ class Scope(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.since is not None or self.until is not None
 
 
-class Opening(Struct, frozen=True, kw_only=True):
+class PackHeader(Struct, frozen=True, kw_only=True):
     """What stands at the beginning of a pack.
 
     ``ends`` has, for each shard, the sequence up to which it was read: commits after these are not in it.
@@ -110,7 +110,7 @@ class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
     traceparent: str | None = None
 
 
-class Covering(Struct, frozen=True, kw_only=True):
+class CheckpointCoverage(Struct, frozen=True, kw_only=True):
     """A checkpoint that covers a pack, as it was signed, and the public key that its exporter trusts.
 
     ``beside`` has for each shard what leads from the pack's heads of then to the shard's root; it is not there in a
@@ -191,15 +191,15 @@ def read(raw: bytes, form: type[T], what: str) -> T:
             )
         return msgspec.json.decode(raw, type=form)
     except UNREADABLE as fault:
-        raise altered(f"{what} cannot be read: {fault}") from fault
+        raise altered_pack(f"{what} cannot be read: {fault}") from fault
 
 
-def altered(what: str) -> Corrupt:
+def altered_pack(what: str) -> Corrupt:
     """That a pack is not as it was written."""
     return Corrupt(f"this pack was altered or damaged: {what}", code="altered_pack")
 
 
-def truncated(what: str) -> Corrupt:
+def truncated_pack(what: str) -> Corrupt:
     """That a pack has no end."""
     return Corrupt(f"this pack is cut short: {what}. Take another copy, or export it again", code="truncated_pack")
 

@@ -14,9 +14,9 @@ from msgspec import Struct
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt, Invalid
 from clew_projections.integrity.inclusion import Head
-from clew_projections.nats.stream_messages import TRACE, Stored
+from clew_projections.nats.stream_messages import TRACE, StoredMessage
 from clew_projections.packs import frames, layout
-from clew_projections.packs.layout import Covering, Entry, Manifest, Member, Opening, altered
+from clew_projections.packs.layout import CheckpointCoverage, Entry, Manifest, Member, PackHeader, altered_pack
 
 _ENTRIES: Final = msgspec.json.Decoder(Entry)
 _HEADS: Final = msgspec.json.Decoder(Head)
@@ -50,15 +50,15 @@ class Pack:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._raw = _mapped(file)
+        self._raw = _map_file(file)
         manifest, self.manifest_packed = _manifest(self._raw)
         self.manifest = manifest
         self.members = {member.name: member for member in manifest.members}
         if len(self.members) != len(manifest.members):
-            raise altered("the manifest names a file twice")
+            raise altered_pack("the manifest names a file twice")
         if layout.whole_of(manifest.members) != manifest.whole:
-            raise altered("the hash of the whole is not that of the files in the manifest")
-        self.opening = layout.read(self.content(layout.OPENING), Opening, layout.OPENING)
+            raise altered_pack("the hash of the whole is not that of the files in the manifest")
+        self.opening = layout.read(self.content(layout.OPENING), PackHeader, layout.OPENING)
         self.segments = [self._segments(shard) for shard in range(self.opening.shards)]
 
     def content(self, name: str) -> bytes:
@@ -69,12 +69,12 @@ class Pack:
         """
         member = self.members.get(name)
         if member is None:
-            raise altered(f"it has no {name}")
-        packed = frames.checked(self.packed(member), member.packed_sha256, name)
+            raise altered_pack(f"it has no {name}")
+        packed = frames.check_digest(self.packed(member), member.packed_sha256, name)
         found, content = frames.unblock(frames.unframe(packed))
         if found != name or len(content) != member.size:
-            raise altered(f"where {name} should be is {found[:100]!r}")
-        return frames.checked(content, member.sha256, name)
+            raise altered_pack(f"where {name} should be is {found[:100]!r}")
+        return frames.check_digest(content, member.sha256, name)
 
     def packed(self, member: Member) -> bytes:
         """The frame of a member."""
@@ -97,13 +97,13 @@ class Pack:
         """
         return entries(self.content(segment.index.name), segment.index.name)
 
-    def stored(self, segment: Segment) -> list[Stored]:
+    def stored(self, segment: Segment) -> list[StoredMessage]:
         """The commits of a segment, as the log held them.
 
         Raises:
             Corrupt: they are not as they were written.
         """
-        return stored(self.content(segment.bodies.name), self.entries(segment), segment.bodies.name)
+        return decode_commits(self.content(segment.bodies.name), self.entries(segment), segment.bodies.name)
 
     def heads(self, shard: int) -> Iterator[Head]:
         """The heads of a shard's threads, as the pack names them.
@@ -117,10 +117,10 @@ class Pack:
                 try:
                     yield from _HEADS.decode_lines(self.content(member.name))
                 except UNREADABLE as fault:
-                    raise altered(f"{member.name} cannot be read: {fault}") from fault
+                    raise altered_pack(f"{member.name} cannot be read: {fault}") from fault
 
     @property
-    def covering(self) -> Covering | None:
+    def covering(self) -> CheckpointCoverage | None:
         """The checkpoint that covers it, if one does.
 
         Raises:
@@ -128,14 +128,14 @@ class Pack:
         """
         if layout.COVERING not in self.members:
             return None
-        return layout.read(self.content(layout.COVERING), Covering, layout.COVERING)
+        return layout.read(self.content(layout.COVERING), CheckpointCoverage, layout.COVERING)
 
     def _segments(self, shard: int) -> list[Segment]:
         found: list[Segment] = []
         while (bodies := self.members.get(layout.commits_name(shard, len(found) + 1) + layout.BODIES)) is not None:
             index = self.members.get(layout.commits_name(shard, len(found) + 1) + layout.INDEX)
             if index is None:
-                raise altered(f"{bodies.name} has no index")
+                raise altered_pack(f"{bodies.name} has no index")
             found.append(Segment(bodies, index))
         return found
 
@@ -149,30 +149,30 @@ def entries(raw: bytes, name: str) -> list[Entry]:
     try:
         return _ENTRIES.decode_lines(raw)
     except UNREADABLE as fault:
-        raise altered(f"{name} cannot be read: {fault}") from fault
+        raise altered_pack(f"{name} cannot be read: {fault}") from fault
 
 
-def stored(bodies: bytes, index: list[Entry], name: str) -> list[Stored]:
+def decode_commits(bodies: bytes, index: list[Entry], name: str) -> list[StoredMessage]:
     """Commits as the log held them, from their bodies and their index.
 
     Raises:
         Corrupt: the two do not fit.
     """
-    found: list[Stored] = []
+    found: list[StoredMessage] = []
     place = 0
     for entry in index:
         end = place + entry.size
         if bodies[end : end + 1] != b"\n":
-            raise altered(f"{name} does not fit its index at sequence {entry.seq}")
+            raise altered_pack(f"{name} does not fit its index at sequence {entry.seq}")
         headers = {TRACE: entry.traceparent} if entry.traceparent is not None else _NO_HEADERS
-        found.append(Stored(entry.seq, entry.subject, bodies[place:end], headers))
+        found.append(StoredMessage(entry.seq, entry.subject, bodies[place:end], headers))
         place = end + 1
     if place != len(bodies):
-        raise altered(f"{name} has more in it than its index says")
+        raise altered_pack(f"{name} has more in it than its index says")
     return found
 
 
-def _mapped(file: Path) -> mmap.mmap:
+def _map_file(file: Path) -> mmap.mmap:
     try:
         with file.open("rb") as opened:
             beginning = opened.read(frames.BEFORE)
@@ -188,16 +188,16 @@ def _manifest(raw: mmap.mmap) -> tuple[Manifest, tuple[int, int]]:
     _hold_known(raw)
     found = frames.manifest_at(raw[max(0, len(raw) - frames.BEHIND) :])
     if found is None:
-        raise layout.truncated("what stands at the end of every pack is not there")
+        raise layout.truncated_pack("what stands at the end of every pack is not there")
     offset, digest = found
     end = len(raw) - frames.BEHIND
-    packed = frames.checked(raw[offset:end], digest.hex(), "the manifest")
+    packed = frames.check_digest(raw[offset:end], digest.hex(), "the manifest")
     content = frames.unframe(packed)
     if not content.endswith(frames.END):
-        raise altered("the archive has no end")
+        raise altered_pack("the archive has no end")
     name, document = frames.unblock(content[: -len(frames.END)])
     if name != layout.MANIFEST:
-        raise altered(f"where the manifest should be is {name[:100]!r}")
+        raise altered_pack(f"where the manifest should be is {name[:100]!r}")
     return layout.read(document, Manifest, layout.MANIFEST), (offset, end)
 
 
@@ -213,12 +213,12 @@ def _hold_known(raw: mmap.mmap) -> None:
         length = frames.length_after(raw[place : place + frames.BEFORE])
         packed = raw[place + frames.BEFORE : place + frames.BEFORE + (length or 0)]
         if length is None or len(packed) < length:
-            raise layout.truncated(f"it ends before {name} does")
+            raise layout.truncated_pack(f"it ends before {name} does")
         try:
             found, content = frames.unblock(frames.unframe(packed))
         except Corrupt as fault:
-            raise altered(f"{name} cannot be read ({fault.message})") from fault
+            raise altered_pack(f"{name} cannot be read ({fault.message})") from fault
         if found != name:
             raise layout.not_a_pack("this file")
         place += frames.BEFORE + length
-    layout.read(content, Opening, layout.OPENING)
+    layout.read(content, PackHeader, layout.OPENING)

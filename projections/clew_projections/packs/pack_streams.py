@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from clew_events.subjects import event_stream
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.nats.stream_reads import PAGE
 from clew_projections.packs.pack import Pack, Segment
 
@@ -26,39 +26,39 @@ class PackedStreams:
     def __init__(self, pack: Pack) -> None:
         self._pack = pack
         self._shards = {event_stream(shard): shard for shard in range(pack.opening.shards)}
-        self._histories: dict[str, list[Stored]] = {}
+        self._histories: dict[str, list[StoredMessage]] = {}
 
-    async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[Stored], bool]:
+    async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[StoredMessage], bool]:
         """Messages on a subject from a sequence on, at most ``limit``, and whether there are more."""
         history = self._history(stream, subject)
         start = bisect_left(history, seq, key=_seq)
         return history[start : start + limit], len(history) > start + limit
 
-    async def at(self, stream: str, seqs: Sequence[int]) -> list[Stored | None]:
+    async def at(self, stream: str, seqs: Sequence[int]) -> list[StoredMessage | None]:
         """The messages at some sequences, each ``None`` if there is none."""
         return [self._at(stream, seq) for seq in seqs]
 
-    async def newest(self, stream: str, subject: str, after: int) -> Stored | None:
+    async def newest(self, stream: str, subject: str, after: int) -> StoredMessage | None:
         """The last message on a subject if it stands after a sequence."""
         history = self._history(stream, subject)
         return history[-1] if history and history[-1].seq > after else None
 
-    async def newest_at_leader(self, stream: str, subject: str, after: int) -> Stored | None:
+    async def newest_at_leader(self, stream: str, subject: str, after: int) -> StoredMessage | None:
         """The same: a pack has no replicas."""
         return await self.newest(stream, subject, after)
 
-    async def newest_until(self, stream: str, subject: str, seq: int) -> Stored | None:
+    async def newest_until(self, stream: str, subject: str, seq: int) -> StoredMessage | None:
         """The last message on a subject that stands at a sequence or before it."""
         history = self._history(stream, subject)
         end = bisect_right(history, seq, key=_seq)
         return history[end - 1] if end else None
 
-    async def from_leader(self, stream: str, request: Mapping[str, object]) -> Stored | None:
+    async def from_leader(self, stream: str, request: Mapping[str, object]) -> StoredMessage | None:
         """Nothing: what was not found in a pack is not there."""
         del stream, request
         return None
 
-    def _at(self, stream: str, seq: int) -> Stored | None:
+    def _at(self, stream: str, seq: int) -> StoredMessage | None:
         for history in self._histories.values():
             place = bisect_left(history, seq, key=_seq)
             if history[place : place + 1] and history[place].seq == seq and self._is_in(stream, history[place]):
@@ -69,14 +69,14 @@ class PackedStreams:
             return None
         return next((each for each in self._pack.stored(segments[place]) if each.seq == seq), None)
 
-    def _is_in(self, stream: str, found: Stored) -> bool:
+    def _is_in(self, stream: str, found: StoredMessage) -> bool:
         return found.subject.startswith(f"clew.evt.{self._shards[stream]:02d}.")
 
-    def _history(self, stream: str, subject: str) -> list[Stored]:
+    def _history(self, stream: str, subject: str) -> list[StoredMessage]:
         if (known := self._histories.get(subject)) is not None:
             return known
         needle = b'"' + subject.encode() + b'"'
-        found: list[Stored] = []
+        found: list[StoredMessage] = []
         for segment in self._pack.segments[self._shards[stream]]:
             # An index is small beside its bodies, which need to be unpacked only where it names the subject.
             if needle in self._pack.content(segment.index.name):
@@ -87,7 +87,7 @@ class PackedStreams:
         return found
 
 
-def _seq(stored: Stored) -> int:
+def _seq(stored: StoredMessage) -> int:
     return stored.seq
 
 

@@ -11,7 +11,7 @@ import msgspec
 from clew_events.subjects import address_of
 from clew_projections.integrity.inclusion import Head
 from clew_projections.integrity.links import NOTHING, Tip, follow
-from clew_projections.nats.stream_messages import TRACE, Stored
+from clew_projections.nats.stream_messages import TRACE, StoredMessage
 from clew_projections.packs import frames, layout
 from clew_projections.packs.layout import Entry, Manifest, Member
 
@@ -61,7 +61,7 @@ class Writer:
         )
         packed = frames.frame(frames.block(layout.MANIFEST, layout.as_json(manifest)) + frames.END)
         offset = self._offset + frames.BEFORE
-        return frames.before(len(packed)) + packed + frames.behind(offset, packed)
+        return frames.before(len(packed)) + packed + frames.suffix_after(offset, packed)
 
 
 class Segment:
@@ -75,7 +75,7 @@ class Segment:
         self._bytes = 0
         self._first = self._last = 0
 
-    def add(self, stored: Stored) -> bool:
+    def add(self, stored: StoredMessage) -> bool:
         """Take a commit; whether that is enough."""
         entry = Entry(stored.seq, stored.subject, len(stored.body), stored.headers.get(TRACE))
         self._bodies.append(stored.body)

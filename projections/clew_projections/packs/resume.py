@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from clew_events.errors import ClewError
 from clew_events.subjects import Address, address_of
 from clew_projections.packs import frames, layout
-from clew_projections.packs.layout import Member, Opening
-from clew_projections.packs.pack import entries, stored
+from clew_projections.packs.layout import Member, PackHeader
+from clew_projections.packs.pack import decode_commits, entries
 from clew_projections.packs.pack_writer import Ends
 
 
@@ -38,7 +38,7 @@ class Partial(Struct):
     ``threads`` are of the shards before.
     """
 
-    opening: Opening
+    opening: PackHeader
     members: list[Member]
     length: int
     shard: int
@@ -52,7 +52,7 @@ class Partial(Struct):
 def partial(file: Path) -> Partial | None:
     """What of a file can be gone on from; nothing if there are no commits in it, or it is something else."""
     found: Partial | None = None
-    opening: Opening | None = None
+    opening: PackHeader | None = None
     members: list[Member] = []
     bodies, place = b"", 0
     ends, totals, shard = Ends(), Totals(), 0
@@ -63,7 +63,7 @@ def partial(file: Path) -> Partial | None:
             place = member.offset + member.packed
             members.append(member)
             if member.name == layout.OPENING:
-                opening = layout.read(content, Opening, layout.OPENING)
+                opening = layout.read(content, PackHeader, layout.OPENING)
             elif member.name.startswith(layout.COMMITS) and member.name.endswith(layout.BODIES):
                 bodies = content
             elif member.name.endswith(layout.INDEX) and opening is not None:
@@ -73,7 +73,7 @@ def partial(file: Path) -> Partial | None:
                     if not opening.scope.whole:
                         threads |= {address_of(subject) for subject in ends.tips}
                     ends, shard = Ends(), of
-                commits = stored(bodies, entries(content, member.name), member.name)
+                commits = decode_commits(bodies, entries(content, member.name), member.name)
                 for each in commits:
                     ends.take(each.subject, each.body)
                 about = {"shard": of, "first": commits[0].seq, "last": commits[-1].seq, "commits": len(commits)}

@@ -23,7 +23,7 @@ from clew_projections.kv.key_names import thread_key
 from clew_projections.kv.lost_views import Doubts
 from clew_projections.projector.message_views import MessageViews
 from clew_projections.projector.shard_consumer import Delivery
-from clew_projections.projector.view_cache import Known, KnownViews
+from clew_projections.projector.view_cache import CachedView, ViewCache
 from clew_projections.views import ThreadView, encode
 
 
@@ -31,13 +31,13 @@ class _Step(Struct, frozen=True):
     """A thread, the commits by which its view is to be advanced, what it will be then, and why not further."""
 
     address: Address
-    known: Known
+    known: CachedView
     commits: Sequence[Recorded]
     view: ThreadView
     fault: Corrupt | None = None
 
 
-class Projecting:
+class BatchProjection:
     """Applies commits to the views of threads and messages, in the buckets."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Projecting:
         self._spent = spent
         self._histories = histories
         self._doubts = doubts
-        self._known = KnownViews(threads)
+        self._known = ViewCache(threads)
 
     def forget(self) -> None:
         """Drop what is remembered of the buckets; they are read again."""
@@ -89,7 +89,9 @@ class Projecting:
         for fault in faults.values():
             raise fault
 
-    async def _sure(self, known: Mapping[Address, Known], faults: dict[Address, Fault]) -> dict[Address, Known]:
+    async def _sure(
+        self, known: Mapping[Address, CachedView], faults: dict[Address, Fault]
+    ) -> dict[Address, CachedView]:
         """The same, after messages were written again that a server that died may have lost."""
         doubtful: dict[Address, int] = {}
         for address, each in known.items():
@@ -102,12 +104,14 @@ class Projecting:
             again = {address: commits for address, (commits, _) in zip(doubtful, tails, strict=True)}
             faults.update(await self._write_beside(again))
         return {
-            address: each if each.sure else Known(each.view, each.revision, sure=True)
+            address: each if each.sure else CachedView(each.view, each.revision, sure=True)
             for address, each in known.items()
             if address not in faults
         }
 
-    async def _steps(self, known: Mapping[Address, Known], batch: Mapping[Address, Sequence[Delivery]]) -> list[_Step]:
+    async def _steps(
+        self, known: Mapping[Address, CachedView], batch: Mapping[Address, Sequence[Delivery]]
+    ) -> list[_Step]:
         steps: list[_Step] = []
         gaps: list[Address] = []
         for address, each in known.items():
@@ -134,7 +138,7 @@ class Projecting:
                 return None
         return commits
 
-    async def _caught_up(self, address: Address, known: Known) -> _Step:
+    async def _caught_up(self, address: Address, known: CachedView) -> _Step:
         # Something has not come this way, or cannot be read: the log has it all.
         return _step(address, known, *await self._tail(address, known.view.seq))
 
@@ -156,7 +160,7 @@ class Projecting:
         lost: list[Address] = []
         for step, outcome in zip(whole, await self._threads.put_all(writes), strict=True):
             if isinstance(outcome, int):
-                self._known.remember(step.address, Known(step.view, outcome, sure=True))
+                self._known.remember(step.address, CachedView(step.view, outcome, sure=True))
             elif isinstance(outcome, LostRace):
                 lost.append(step.address)
             else:
@@ -192,7 +196,7 @@ def _seq(delivery: Delivery) -> int:
     return delivery.seq
 
 
-def _step(address: Address, known: Known, commits: Iterable[Recorded], fault: Corrupt | None = None) -> _Step:
+def _step(address: Address, known: CachedView, commits: Iterable[Recorded], fault: Corrupt | None = None) -> _Step:
     """Advance a view by commits, as far as they continue it."""
     view = known.view
     folded: list[Recorded] = []

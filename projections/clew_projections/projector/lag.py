@@ -12,7 +12,7 @@ from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import STORED_AT
 
 
-async def waiting(js: JetStream, reached: Mapping[int, int], ends: Mapping[int, int]) -> float:
+async def lag_seconds(js: JetStream, reached: Mapping[int, int], ends: Mapping[int, int]) -> float:
     """Seconds since the oldest commit was stored that somebody has not got to; 0 if there is none.
 
     By shard, ``reached`` is the sequence up to which they have everything, and ``ends`` is the last one there is.

@@ -15,7 +15,7 @@ from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
-from clew_projections.apply import advance_message, touched
+from clew_projections.apply import advance_message, message_ids
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import Bucket, Fault, LostRace, Value, Write
 from clew_projections.kv.key_names import message_key
@@ -122,7 +122,7 @@ class MessageViews:
 def _changes(address: Address, commits: Sequence[Recorded]) -> Iterable[_Change]:
     changes: dict[str, _Change] = {}
     for recorded in commits:
-        for message_id in touched(recorded.commit):
+        for message_id in message_ids(recorded.commit):
             change = changes.get(message_id)
             if change is None:
                 key = message_key(address, ordinal_of(message_id))

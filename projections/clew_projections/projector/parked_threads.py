@@ -18,7 +18,7 @@ from clew_events.errors import Corrupt
 from clew_events.subjects import Address, is_addressable
 from clew_projections.kv.bucket import Bucket, LostRace
 from clew_projections.kv.key_names import PARKED, parked_key
-from clew_projections.projector.batch import Projecting
+from clew_projections.projector.batch import BatchProjection
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ LONGEST_REASON: Final = 4096
 """Characters that are kept of a reason: it may quote what it found."""
 
 
-class Parked(Struct, frozen=True, kw_only=True):
+class ParkedThread(Struct, frozen=True, kw_only=True):
     """Why a thread stands still, and since when."""
 
     tenant: str
@@ -36,10 +36,10 @@ class Parked(Struct, frozen=True, kw_only=True):
     since: datetime
 
 
-_DECODER: Final = msgspec.json.Decoder(Parked)
+_DECODER: Final = msgspec.json.Decoder(ParkedThread)
 
 
-async def parked(threads: Bucket) -> list[Parked]:
+async def list_parked(threads: Bucket) -> list[ParkedThread]:
     """All threads that stand still.
 
     Raises:
@@ -49,7 +49,7 @@ async def parked(threads: Bucket) -> list[Parked]:
     return [_read(key, value.body) for key, value in found.items() if value.body]
 
 
-async def park(threads: Bucket, address: Address, fault: Corrupt) -> None:
+async def park_thread(threads: Bucket, address: Address, fault: Corrupt) -> None:
     """Record that a thread cannot be folded, and say so, once."""
     key = parked_key(address)
     value = await threads.latest(key)
@@ -57,7 +57,7 @@ async def park(threads: Bucket, address: Address, fault: Corrupt) -> None:
         return
     reason = fault.message[:LONGEST_REASON]
     logger.error("thread %.128s of tenant %.64s is parked: %s", address.thread, address.tenant, reason)
-    record = Parked(
+    record = ParkedThread(
         tenant=address.tenant,
         thread=address.thread,
         code=fault.code,
@@ -70,24 +70,24 @@ async def park(threads: Bucket, address: Address, fault: Corrupt) -> None:
         return
 
 
-def _read(key: str, body: bytes) -> Parked:
+def _read(key: str, body: bytes) -> ParkedThread:
     try:
         return _DECODER.decode(body)
     except UNREADABLE:
         # That it is parked is what counts, and the key says that.
         _, tenant, thread = key.split(".")
         reason = "why it was parked cannot be read"
-        return Parked(tenant=tenant, thread=thread, code="unreadable", reason=reason, since=datetime.now(UTC))
+        return ParkedThread(tenant=tenant, thread=thread, code="unreadable", reason=reason, since=datetime.now(UTC))
 
 
-async def retry(threads: Bucket, projecting: Projecting) -> int:
+async def retry_parked(threads: Bucket, projecting: BatchProjection) -> int:
     """Try every parked thread again; the number of those that could be taken up.
 
     Raises:
         Unavailable: a bucket or the log does not answer.
     """
     released = 0
-    for each in await parked(threads):
+    for each in await list_parked(threads):
         address = Address(each.tenant, each.thread)
         if not is_addressable(address):
             continue

@@ -18,10 +18,10 @@ from typing import Final
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address, address_of, is_addressable
 from clew_projections.kv.bucket import Bucket
-from clew_projections.kv.position import Checkpoint
-from clew_projections.projector.batch import Projecting
-from clew_projections.projector.parked_threads import park, retry
-from clew_projections.projector.shard_consumer import Deliveries, Delivery
+from clew_projections.kv.position import PositionStore
+from clew_projections.projector.batch import BatchProjection
+from clew_projections.projector.parked_threads import park_thread, retry_parked
+from clew_projections.projector.shard_consumer import Delivery, ShardConsumer
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +35,10 @@ class Projector:
 
     def __init__(
         self,
-        deliveries: Deliveries,
-        projecting: Projecting,
+        deliveries: ShardConsumer,
+        projecting: BatchProjection,
         threads: Bucket,
-        checkpoint: Checkpoint,
+        checkpoint: PositionStore,
         connection: Callable[[], int],
         *,
         projected: Callable[[int, float], None] = lambda _commits, _seconds: None,
@@ -87,7 +87,7 @@ class Projector:
         # The server may be another run of itself, and have lost views that were never worth an fsync.
         self._projecting.forget()
         await self._checkpoint.rewind()
-        if released := await retry(self._threads, self._projecting):
+        if released := await retry_parked(self._threads, self._projecting):
             logger.warning("%d parked threads could be taken up again", released)
 
     async def project(self, batch: Sequence[Delivery]) -> None:
@@ -111,7 +111,7 @@ class Projector:
                 del threads[address]
             else:
                 # This thread stands still until somebody has looked; its commits stay in the log, and others go on.
-                await park(self._threads, address, fault)
+                await park_thread(self._threads, address, fault)
         done = [delivery for deliveries in threads.values() for delivery in deliveries]
         self._deliveries.ack(done)
         self.commits += len(done)

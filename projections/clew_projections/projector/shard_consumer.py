@@ -20,7 +20,7 @@ from nats.errors import Error as NatsError
 from clew_events.errors import Unavailable
 from clew_projections.nats.headers import Headers, description_of, status_of
 from clew_projections.nats.lean_client import LeanClient
-from clew_projections.nats.stream_messages import EXPECTED, TRACE, Stored
+from clew_projections.nats.stream_messages import EXPECTED, TRACE, StoredMessage
 
 PULL_BYTES: Final = 16 * 1024 * 1024
 """Far below what a server holds for one client, and above the largest commit there can be."""
@@ -46,12 +46,12 @@ class Delivery(Struct, frozen=True):
     trace: str | None = None
     at: int = 0
 
-    def stored(self) -> Stored:
+    def stored(self) -> StoredMessage:
         """The same as a read of the stream would give it."""
-        return Stored(self.seq, self.subject, self.body, {})
+        return StoredMessage(self.seq, self.subject, self.body, {})
 
 
-class Deliveries:
+class ShardConsumer:
     """Pulls from one durable consumer, which ``clew init`` has created."""
 
     def __init__(self, nc: LeanClient, stream: str, consumer: str, *, wait: float = 1.0) -> None:
@@ -173,11 +173,11 @@ _LAID_OUT: Final = re.compile(
 def _delivery(subject: str, reply: str, head: bytes, body: bytes) -> Delivery:
     # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>, more tokens before.
     _, seq, _, at, _ = reply.rsplit(".", 4)
-    after, trace = _written(head)
+    after, trace = _commit_headers(head)
     return Delivery(int(seq), after, subject, body, reply, trace, int(at))
 
 
-def _written(head: bytes) -> tuple[int | None, str | None]:
+def _commit_headers(head: bytes) -> tuple[int | None, str | None]:
     """What a commit's headers say of its guard and its trace."""
     if (found := _LAID_OUT.match(head)) is not None:
         return int(found[1]), found[2].decode() if found[2] is not None else None

@@ -21,7 +21,7 @@ REMEMBERED: Final = 20_000
 """Views kept with their revisions, so that a busy thread is not read before each write."""
 
 
-class Known(Struct, frozen=True):
+class CachedView(Struct, frozen=True):
     """A view and the revision it is kept at; ``sure`` when its messages are known to be there as well."""
 
     view: ThreadView
@@ -29,12 +29,12 @@ class Known(Struct, frozen=True):
     sure: bool = False
 
 
-class KnownViews:
+class ViewCache:
     """The views that a projector used last, and those it has to read."""
 
     def __init__(self, threads: Bucket) -> None:
         self._threads = threads
-        self._remembered: OrderedDict[Address, Known] = OrderedDict()
+        self._remembered: OrderedDict[Address, CachedView] = OrderedDict()
 
     def forget(self) -> None:
         """Drop everything."""
@@ -45,7 +45,7 @@ class KnownViews:
         for address in addresses:
             self._remembered.pop(address, None)
 
-    def remember(self, address: Address, known: Known) -> None:
+    def remember(self, address: Address, known: CachedView) -> None:
         """Keep what is known of a thread, as long as there is room."""
         self._remembered[address] = known
         self._remembered.move_to_end(address)
@@ -54,7 +54,7 @@ class KnownViews:
 
     async def recalled(
         self, addresses: Iterable[Address], *, new: Container[Address] = frozenset()
-    ) -> dict[Address, Known]:
+    ) -> dict[Address, CachedView]:
         """What is remembered of some threads, or else read from any replica; if it is old, the guard finds out.
 
         It also finds out if one of those that seem to be ``new`` is not, so nothing is read of them.
@@ -62,21 +62,21 @@ class KnownViews:
         Raises:
             Unavailable: the bucket does not answer.
         """
-        known: dict[Address, Known] = {}
+        known: dict[Address, CachedView] = {}
         missing: list[Address] = []
         for address in addresses:
             if (remembered := self._remembered.get(address)) is not None:
                 known[address] = remembered
             elif address in new:
-                known[address] = Known(absent(*address), 0)
+                known[address] = CachedView(absent(*address), 0)
             else:
                 missing.append(address)
         if missing:
             found = await self._threads.get_many(map(thread_key, missing))
-            known.update((address, _known(address, found.get(thread_key(address)))) for address in missing)
+            known.update((address, _decode_view(address, found.get(thread_key(address)))) for address in missing)
         return known
 
-    async def latest(self, addresses: Iterable[Address]) -> dict[Address, Known]:
+    async def latest(self, addresses: Iterable[Address]) -> dict[Address, CachedView]:
         """What the bucket has of some threads. Never behind.
 
         Raises:
@@ -84,17 +84,17 @@ class KnownViews:
         """
         wanted = list(addresses)
         found = await self._threads.latest_of(map(thread_key, wanted))
-        return {address: _known(address, found.get(thread_key(address))) for address in wanted}
+        return {address: _decode_view(address, found.get(thread_key(address))) for address in wanted}
 
 
-def _known(address: Address, value: Value | None) -> Known:
+def _decode_view(address: Address, value: Value | None) -> CachedView:
     if value is None:
-        return Known(absent(*address), 0)
+        return CachedView(absent(*address), 0)
     if not value.body:
-        return Known(absent(*address), value.revision)
+        return CachedView(absent(*address), value.revision)
     try:
-        return Known(decode_thread(value.body), value.revision)
+        return CachedView(decode_thread(value.body), value.revision)
     except Corrupt as fault:
         # The log is what counts; what cannot be read is made again from it.
         logger.warning("thread %s of tenant %s is projected again: %s", address.thread, address.tenant, fault)
-        return Known(absent(*address), value.revision)
+        return CachedView(absent(*address), value.revision)

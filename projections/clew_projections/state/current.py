@@ -13,11 +13,11 @@ from clew_events.subjects import Address
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import NO_BUCKET
-from clew_projections.state.state_reads import Outgrown, Present, Reading
+from clew_projections.state.state_reads import Outgrown, Present, StateReads
 from clew_projections.views import MessageView, SpentId, ThreadView, absent
 
 
-class FromLog:
+class StateFromLog:
     """Reads the present by folding histories from their first commit."""
 
     def __init__(self, histories: Histories) -> None:
@@ -63,10 +63,10 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-class Current:
+class CurrentState:
     """Reads the present. An answer is right whether its generation is live, was live, or has lost its buckets."""
 
-    def __init__(self, live: Callable[[], Reading], from_log: FromLog, look_again: Callable[[], None]) -> None:
+    def __init__(self, live: Callable[[], StateReads], from_log: StateFromLog, look_again: Callable[[], None]) -> None:
         """``look_again`` has the record of generations read again, since this process may have missed a switch."""
         self._live = live
         self._from_log = from_log

@@ -25,13 +25,13 @@ from clew_events.errors import Corrupt
 from clew_events.events import MessageAdded
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
-from clew_projections.apply import advance, advance_message, touched
+from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.history.histories import Histories, News
 from clew_projections.kv.bucket import Bucket, Value
 from clew_projections.kv.command_ids import SpentIds
 from clew_projections.kv.key_names import checkpoint_key, message_key, thread_key
 from clew_projections.kv.lost_views import Doubts
-from clew_projections.kv.position import marked_at
+from clew_projections.kv.position import decode_position
 from clew_projections.state.state_reads import Outgrown, Present
 from clew_projections.views import MessageView, SpentId, ThreadView, absent, decode_message, decode_thread
 
@@ -41,7 +41,7 @@ SEEN: Final = 20_000
 logger = logging.getLogger(__name__)
 
 
-class Projected:
+class StateFromViews:
     """Reads the present from one generation's buckets and the log."""
 
     def __init__(
@@ -121,7 +121,7 @@ class Projected:
         stored, unprojected = await self._stored(present, address, keys)
         views = {keys[key]: view for key, value in stored.items() if (view := _readable(value.body)) is not None}
         for recorded in unprojected:
-            for message_id in touched(recorded.commit):
+            for message_id in message_ids(recorded.commit):
                 ordinal = ordinal_of(message_id)
                 if ordinal in views or (ordinal in ordinals and _adds(recorded, message_id)):
                     views[ordinal] = advance_message(views.get(ordinal), message_id, recorded.commit)
@@ -139,7 +139,7 @@ class Projected:
             return await self._messages.get_many(keys), present.unprojected
         mark = checkpoint_key(self._histories.shard(address))
         stored, value = await self._messages.get_marked(keys, mark)
-        held = marked_at(mark, value)
+        held = decode_position(mark, value)
         if held >= present.sure:
             return stored, present.unprojected
         return stored, await self._histories.tail(address, held)

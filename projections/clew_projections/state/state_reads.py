@@ -21,7 +21,7 @@ class Present(Struct, frozen=True):
     thread: ThreadView
     unprojected: tuple[Recorded, ...]
     sure: int
-    by: Reading
+    by: StateReads
 
 
 class Outgrown(Struct, frozen=True):
@@ -31,7 +31,7 @@ class Outgrown(Struct, frozen=True):
     seq: int
 
 
-class Reading(Protocol):
+class StateReads(Protocol):
     """Reads threads and their messages. Everything raises ``Corrupt`` for a history that cannot be read."""
 
     async def projected(self, address: Address) -> Present:

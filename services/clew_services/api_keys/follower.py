@@ -21,8 +21,8 @@ from clew_events.backoff import delays
 from clew_events.errors import Unavailable
 from clew_projections.kv.bucket import Value
 from clew_services.api_keys.holders import Keys
-from clew_services.api_keys.issued_key import Issued, id_of, is_id, now, read
-from clew_services.api_keys.key_bucket import COARSE, LIVE_KEYS, KeyRing
+from clew_services.api_keys.issued_key import IssuedKey, id_of, is_id, now, read
+from clew_services.api_keys.key_bucket import COARSE, LIVE_KEYS, KeyBucket
 
 ANEW: Final = 30.0
 """Seconds after which everything is read again anyway."""
@@ -33,9 +33,9 @@ LEAVING: Final = 2.0
 
 
 @contextlib.asynccontextmanager
-async def following(
+async def follow_keys(
     nc: Client,
-    ring: KeyRing,
+    ring: KeyBucket,
     keys: Keys,
     reconnected: list[Callable[[], None]],
     *,
@@ -82,12 +82,12 @@ class Follower:
     ``anew`` is after how many seconds everything is read again, in case some news was missed.
     """
 
-    def __init__(self, ring: KeyRing, keys: Keys, anew: float) -> None:
+    def __init__(self, ring: KeyBucket, keys: Keys, anew: float) -> None:
         self.caught_up = asyncio.Event()
         self._ring = ring
         self._keys = keys
         self._anew = anew
-        self._known: dict[str, tuple[int, Issued | None]] = {}
+        self._known: dict[str, tuple[int, IssuedKey | None]] = {}
         self._changed: set[str] = set()
         self._news = asyncio.Event()
         self._due = 0.0

@@ -35,7 +35,7 @@ class Keys:
     """
 
     def __init__(self, tenants: Mapping[str, str] | None = None) -> None:
-        self._configured = {digest(key): _configured(key, tenant) for key, tenant in (tenants or {}).items()}
+        self._configured = {digest(key): _configured_key(key, tenant) for key, tenant in (tenants or {}).items()}
         self._holders = dict(self._configured)
         self._used: set[bytes] = set()
 
@@ -50,13 +50,13 @@ class Keys:
         for place, entry in enumerate(text.split(","), start=1) if text.strip() else ():
             key, colon, tenant = entry.strip().rpartition(":")
             if not colon:
-                raise _refused(place, "it is not key:tenant")
+                raise _refusal(place, "it is not key:tenant")
             if len(key) < SHORTEST or _KEY.fullmatch(key) is None:
-                raise _refused(place, f"a key is {SHORTEST} or more visible ASCII characters")
+                raise _refusal(place, f"a key is {SHORTEST} or more visible ASCII characters")
             if not is_tenant(tenant):
-                raise _refused(place, "a tenant is 1 to 64 of a-z, 0-9, _ and -, not beginning with _ or -")
+                raise _refusal(place, "a tenant is 1 to 64 of a-z, 0-9, _ and -, not beginning with _ or -")
             if key in tenants:
-                raise _refused(place, "its key is there already")
+                raise _refusal(place, "its key is there already")
             tenants[key] = tenant
         return cls(tenants)
 
@@ -95,9 +95,9 @@ def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
 
 
-def _configured(key: str, tenant: str) -> Holder:
+def _configured_key(key: str, tenant: str) -> Holder:
     return Holder(tenant, f"key_{digest(key).hex()[:8]}")
 
 
-def _refused(place: int, reason: str) -> Invalid:
+def _refusal(place: int, reason: str) -> Invalid:
     return Invalid(f"API key {place} (CLEW_API_KEYS): {reason}", code="invalid_setting", param="api_keys")

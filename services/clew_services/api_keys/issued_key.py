@@ -26,7 +26,7 @@ _NAME: Final = re.compile(NAME_PATTERN)
 _LOG: Final = logging.getLogger("clew.keys")
 
 
-class Issued(Struct, frozen=True, kw_only=True):
+class IssuedKey(Struct, frozen=True, kw_only=True):
     """What is known of a key. ``last_used_at`` is a few seconds late, and written once a minute at most."""
 
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -54,7 +54,7 @@ class Issued(Struct, frozen=True, kw_only=True):
         return Holder(self.tenant, f"key:{self.name}/{self.id}", scopes)
 
 
-def issue(tenant: str, name: str, scopes: Iterable[KeyScope]) -> tuple[str, Issued]:
+def issue_key(tenant: str, name: str, scopes: Iterable[KeyScope]) -> tuple[str, IssuedKey]:
     """A new key, and what will be kept of it.
 
     Raises:
@@ -70,8 +70,8 @@ def issue(tenant: str, name: str, scopes: Iterable[KeyScope]) -> tuple[str, Issu
         )
     if not wanted or not wanted <= EVERYTHING:
         raise Invalid(f"a key has one or more of the scopes {', '.join(SCOPES)}", param="scopes")
-    key = ids.random("clew_", LENGTH)
-    return key, Issued(
+    key = ids.random_id("clew_", LENGTH)
+    return key, IssuedKey(
         sha256=digest(key).hex(),
         tenant=tenant,
         name=name,
@@ -80,7 +80,7 @@ def issue(tenant: str, name: str, scopes: Iterable[KeyScope]) -> tuple[str, Issu
     )
 
 
-def read(key_id: str, body: bytes) -> Issued | None:
+def read(key_id: str, body: bytes) -> IssuedKey | None:
     """What the bucket says of a key; nothing if it was deleted, or says what cannot be read: then it opens nothing."""
     if not body:
         return None
@@ -110,4 +110,4 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-_DECODER: Final = msgspec.json.Decoder(Issued)
+_DECODER: Final = msgspec.json.Decoder(IssuedKey)

@@ -16,7 +16,7 @@ from clew_events.subjects import LIVE
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.nats.jetstream import JetStream
 from clew_services.api_keys.holders import KeyScope
-from clew_services.api_keys.issued_key import Issued, is_id, issue, now, read
+from clew_services.api_keys.issued_key import IssuedKey, is_id, issue_key, now, read
 
 KEYS: Final = "clew_keys_v1"
 LIVE_KEYS: Final = f"{LIVE}.keys"
@@ -27,30 +27,30 @@ _TRIES: Final = 10
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
-class KeyRing:
+class KeyBucket:
     """Issues keys, revokes them, and knows those there are. All calls raise ``Unavailable`` if no answer comes."""
 
     def __init__(self, js: JetStream) -> None:
         self._bucket = Bucket(js, KEYS)
 
-    async def create(self, tenant: str, name: str, scopes: Iterable[KeyScope]) -> tuple[str, Issued]:
+    async def create(self, tenant: str, name: str, scopes: Iterable[KeyScope]) -> tuple[str, IssuedKey]:
         """A new key, which is kept nowhere, and what is kept of it.
 
         Raises:
             Invalid: tenant, name or scopes cannot be ones.
         """
-        key, issued = issue(tenant, name, scopes)
+        key, issued = issue_key(tenant, name, scopes)
         await self._bucket.put(issued.id, _ENCODE(issued), 0)
         return key, issued
 
-    async def revoke(self, key_id: str) -> Issued:
+    async def revoke(self, key_id: str) -> IssuedKey:
         """Have a key open nothing from now on. One that was revoked before stays as it was.
 
         Raises:
             NotFound: no key of that id was issued.
         """
 
-        def end(issued: Issued) -> dict[str, datetime] | None:
+        def end(issued: IssuedKey) -> dict[str, datetime] | None:
             return None if issued.revoked_at is not None else {"revoked_at": now()}
 
         revoked = await self._change(key_id, end) if is_id(key_id) else None
@@ -61,7 +61,7 @@ class KeyRing:
     async def note_use(self, key_id: str, at: datetime) -> None:
         """Record that a key was used, unless a use within the minute before is on record already."""
 
-        def later(issued: Issued) -> dict[str, datetime] | None:
+        def later(issued: IssuedKey) -> dict[str, datetime] | None:
             recorded = issued.last_used_at
             if recorded is not None and at - recorded < COARSE:
                 return None
@@ -70,7 +70,7 @@ class KeyRing:
 
         await self._change(key_id, later)
 
-    async def all(self) -> list[Issued]:
+    async def all(self) -> list[IssuedKey]:
         """All keys that were ever issued, by tenant, name and age."""
         found = (read(key_id, value.body) for key_id, value in (await self.values(await self.ids())).items())
         return sorted(filter(None, found), key=lambda key: (key.tenant, key.name, key.created_at, key.id))
@@ -87,7 +87,7 @@ class KeyRing:
         """What is kept under one id. Never behind."""
         return await self._bucket.latest(key_id)
 
-    async def _change(self, key_id: str, change: Callable[[Issued], dict[str, datetime] | None]) -> Issued | None:
+    async def _change(self, key_id: str, change: Callable[[IssuedKey], dict[str, datetime] | None]) -> IssuedKey | None:
         pauses = delays()
         for _ in range(_TRIES):
             value = await self.value(key_id)

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_services.backup import manifest
-from clew_services.backup.manifest import Kept, Manifest
+from clew_services.backup.manifest import Manifest, StreamEntry
 from clew_services.backup.stream_snapshot import CHUNK
 
 _PIECE: Final = 1024 * 1024
@@ -62,7 +62,7 @@ class Folder:
                     digest.update(chunk)
                     size += len(chunk)
                     tell(size)
-                _synced(file)
+                _sync(file)
         except OSError as fault:
             raise self._full(fault) from fault
         return Sum(size, digest.hexdigest())
@@ -76,15 +76,15 @@ class Folder:
         draft = self.path / f"{manifest.NAME}.part"
         try:
             with self._created(draft.name) as file:
-                file.write(manifest.encoded(whole))
-                _synced(file)
+                file.write(manifest.encode_manifest(whole))
+                _sync(file)
             self._sync()
             draft.rename(self.path / manifest.NAME)
             self._sync()
         except OSError as fault:
             raise self._full(fault) from fault
 
-    def check(self, kept: Kept, tell: Callable[[int], None]) -> None:
+    def check(self, kept: StreamEntry, tell: Callable[[int], None]) -> None:
         """Hold a stream's file to its size and hash; ``tell`` hears of the bytes read so far.
 
         Raises:
@@ -109,7 +109,7 @@ class Folder:
                 code="backup_damaged",
             )
 
-    async def chunks(self, kept: Kept, tell: Callable[[int], None]) -> AsyncIterator[bytes]:
+    async def chunks(self, kept: StreamEntry, tell: Callable[[int], None]) -> AsyncIterator[bytes]:
         """A stream's file in chunks; ``tell`` hears of the bytes that were taken so far.
 
         Raises:
@@ -143,6 +143,6 @@ class Folder:
         )
 
 
-def _synced(file: IO[bytes]) -> None:
+def _sync(file: IO[bytes]) -> None:
     file.flush()
     os.fsync(file.fileno())

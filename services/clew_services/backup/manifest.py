@@ -21,7 +21,7 @@ NAME: Final = "manifest.json"
 FORMAT: Final = 1
 
 
-class Kept(Struct, frozen=True, kw_only=True):
+class StreamEntry(Struct, frozen=True, kw_only=True):
     """One stream of a backup: its file, the file's bytes and SHA-256 in hex, and what the stream held.
 
     ``config`` is as JetStream had it, for people to see; a restore takes what this version of Clew wants.
@@ -53,7 +53,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     shards: int
     replicas: int
     max_msg_size: int
-    streams: tuple[Kept, ...]
+    streams: tuple[StreamEntry, ...]
 
     def events(self) -> list[str]:
         """The streams of the log, all of which a backup has."""
@@ -69,19 +69,19 @@ class _Any(Struct):
     format: int = 0
 
 
-class Found(Struct, frozen=True):
+class LoadedManifest(Struct, frozen=True):
     """A manifest, and the name that its bytes give to the backup."""
 
     manifest: Manifest
     name: str
 
 
-def encoded(manifest: Manifest) -> bytes:
+def encode_manifest(manifest: Manifest) -> bytes:
     """A manifest as it is written."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 
-def read(folder: Path) -> Found:
+def read(folder: Path) -> LoadedManifest:
     """The manifest of a backup.
 
     Raises:
@@ -115,4 +115,4 @@ def read(folder: Path) -> Found:
         or any(each.file != f"{each.stream}.tar.s2" for each in manifest.streams)
     ):
         raise Corrupt(f"{folder / NAME} was altered: it does not name every stream once", code="backup_damaged")
-    return Found(manifest, hashlib.sha256(body).hexdigest()[:16])
+    return LoadedManifest(manifest, hashlib.sha256(body).hexdigest()[:16])

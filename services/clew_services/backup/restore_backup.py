@@ -18,14 +18,14 @@ from clew_events.subjects import event_stream
 from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_services.backup import manifest, stream_snapshot
 from clew_services.backup.backup_folder import Folder
-from clew_services.backup.manifest import Found, Kept
+from clew_services.backup.manifest import LoadedManifest, StreamEntry
 from clew_services.backup.stream_snapshot import Description, State
 from clew_services.backup.take_backup import Progress, Tell
 from clew_services.eventstore import provision
 from clew_services.eventstore.stream_config import existing_stream, remove_stream
 from clew_services.eventstore.topology import Config
 from clew_services.eventstore.topology import streams as wanted_streams
-from clew_services.eventstore.unfinished_restore import RESTORING, restoring
+from clew_services.eventstore.unfinished_restore import RESTORING, restoring_backup
 from clew_services.nats_connection import Connection
 
 STALLED: Final = 120.0
@@ -33,7 +33,7 @@ STALLED: Final = 120.0
 _OURS: Final = ("CLEW_", "KV_clew_", "OBJ_clew_")
 
 
-class Restored(Struct, frozen=True):
+class RestoreResult(Struct, frozen=True):
     """What was restored: the streams, and how many commits the log has."""
 
     name: str
@@ -42,7 +42,7 @@ class Restored(Struct, frozen=True):
     commits: int
 
 
-async def restore(connection: Connection, folder: Folder, replicas: int | None, tell: Tell) -> Restored:
+async def restore(connection: Connection, folder: Folder, replicas: int | None, tell: Tell) -> RestoreResult:
     """Bring a backup to a server or a cluster that has no deployment, with as many replicas as it had or is told.
 
     Raises:
@@ -63,7 +63,7 @@ async def restore(connection: Connection, folder: Folder, replicas: int | None, 
             f"{whole.max_msg_size} bytes: set max_payload to that",
             code="max_payload_too_small",
         )
-    half = await _there(connection.js)
+    half = await _unfinished_streams(connection.js)
     for each in whole.streams:
         await asyncio.to_thread(_check, folder, each, tell)
     for name in (name for name, backup in half.items() if backup != found.name):
@@ -71,7 +71,7 @@ async def restore(connection: Connection, folder: Folder, replicas: int | None, 
     ordered = sorted(whole.streams, key=lambda each: each.stream == event_stream(0))
     for each in ordered:
         if half.get(each.stream) != found.name or not await _is_whole(connection.js, each):
-            await _one(connection, folder, each, _marked(wanted[each.stream], found), tell)
+            await _one(connection, folder, each, _mark_restoring(wanted[each.stream], found), tell)
     for each in ordered:
         await _caught_up(connection.js, each.stream)
     for each in ordered:
@@ -80,17 +80,17 @@ async def restore(connection: Connection, folder: Folder, replicas: int | None, 
         await connection.js.api(f"STREAM.UPDATE.{each.stream}", wanted[each.stream])
     await provision.init(connection.js, shards=whole.shards, replicas=copies, max_msg_size=whole.max_msg_size)
     commits = [(await stream_state(connection.js, name)).messages for name in whole.events()]
-    return Restored(found.name, copies, tuple(each.stream for each in ordered), sum(commits))
+    return RestoreResult(found.name, copies, tuple(each.stream for each in ordered), sum(commits))
 
 
-def _check(folder: Folder, kept: Kept, tell: Tell) -> None:
+def _check(folder: Folder, kept: StreamEntry, tell: Tell) -> None:
     folder.check(kept, lambda done: tell(_at("checking", kept, done)))
 
 
-async def _there(js: JetStream) -> dict[str, str]:
+async def _unfinished_streams(js: JetStream) -> dict[str, str]:
     """The streams that a restore has brought which was broken off, and of which backup."""
     names = {name for name in await js.streams() if name.startswith(_OURS)}
-    marks = {name: restoring(await existing_stream(js, name) or {}) for name in names}
+    marks = {name: restoring_backup(await existing_stream(js, name) or {}) for name in names}
     # As long as the last one is marked, those without a mark are of the same restore.
     whose = marks.get(event_stream(0))
     half = {name: backup for name, mark in marks.items() if (backup := mark or whose)}
@@ -103,14 +103,14 @@ async def _there(js: JetStream) -> dict[str, str]:
     )
 
 
-async def _is_whole(js: JetStream, kept: Kept) -> bool:
+async def _is_whole(js: JetStream, kept: StreamEntry) -> bool:
     if _holds_all(kept, msgspec.convert((await js.api(f"STREAM.INFO.{kept.stream}"))["state"], State)):
         return True
     await remove_stream(js, kept.stream)  # ours, by its metadata, and broken off
     return False
 
 
-async def _one(connection: Connection, folder: Folder, kept: Kept, config: Config, tell: Tell) -> None:
+async def _one(connection: Connection, folder: Folder, kept: StreamEntry, config: Config, tell: Tell) -> None:
     chunks = folder.chunks(kept, lambda done: tell(_at("restoring", kept, done)))
     tell(_at("restoring", kept, 0))
     state = await stream_snapshot.restore(connection, Description(config, _state(kept)), chunks)
@@ -123,7 +123,7 @@ async def _one(connection: Connection, folder: Folder, kept: Kept, config: Confi
         )
 
 
-def _holds_all(kept: Kept, state: State) -> bool:
+def _holds_all(kept: StreamEntry, state: State) -> bool:
     # Of a log nothing is ever removed. Elsewhere something may have been, while the snapshot was taken.
     is_log = kept.messages == kept.last_seq > 0
     return state.last_seq >= kept.last_seq and (state.messages >= kept.messages or not is_log)
@@ -133,7 +133,7 @@ async def _caught_up(js: JetStream, stream: str) -> None:
     """Return when every replica has all of a stream."""
     clock = asyncio.get_running_loop().time
     until, before = clock() + STALLED, -1
-    while (behind := await _behind(js, stream)) > 0:
+    while (behind := await _missing_replicas(js, stream)) > 0:
         if behind != before:
             until, before = clock() + STALLED, behind
         if clock() > until:
@@ -152,21 +152,21 @@ class _Cluster(Struct, frozen=True):
     replicas: tuple[Replica, ...] = ()
 
 
-async def _behind(js: JetStream, stream: str) -> int:
+async def _missing_replicas(js: JetStream, stream: str) -> int:
     cluster = (await js.api(f"STREAM.INFO.{stream}")).get("cluster") or {}
     replicas = msgspec.convert(cluster, _Cluster).replicas
     return sum(each.lag + (not each.current) for each in replicas)
 
 
-def _marked(config: Config, found: Found) -> Config:
+def _mark_restoring(config: Config, found: LoadedManifest) -> Config:
     metadata = config.get("metadata")
     assert isinstance(metadata, dict)
     return {**config, "metadata": {**metadata, RESTORING: found.name}}
 
 
-def _state(kept: Kept) -> State:
+def _state(kept: StreamEntry) -> State:
     return State(kept.messages, kept.first_seq, kept.last_seq)
 
 
-def _at(stage: str, kept: Kept, done: int) -> Progress:
+def _at(stage: str, kept: StreamEntry, done: int) -> Progress:
     return Progress(stage, kept.stream, done, kept.bytes)

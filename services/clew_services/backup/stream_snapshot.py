@@ -21,7 +21,7 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from clew_events.errors import Unavailable
-from clew_projections.nats.stream_messages import ApiError, Refused
+from clew_projections.nats.stream_messages import ApiError, ApiRefusal
 from clew_services.nats_connection import Connection
 
 CHUNK: Final = 512 * 1024
@@ -52,7 +52,7 @@ class Description(Struct, frozen=True):
     state: State
 
 
-class _Opened(Struct, frozen=True):
+class _SnapshotAnswer(Struct, frozen=True):
     deliver_subject: str = ""
 
 
@@ -118,18 +118,18 @@ async def restore(connection: Connection, description: Description, chunks: Asyn
     stream = str(description.config["name"])
     try:
         opened = await _call(connection, f"STREAM.RESTORE.{stream}", description, SILENCE)
-        subject = msgspec.convert(opened, _Opened).deliver_subject
+        subject = msgspec.convert(opened, _SnapshotAnswer).deliver_subject
         async for chunk in chunks:
-            said = (await _sent(connection, subject, chunk, SILENCE)).data
+            said = (await _send_chunk(connection, subject, chunk, SILENCE)).data
             if said:
                 raise Unavailable(f"the server takes no more of {stream}: {said.decode(errors='replace')}")
-        answer = _answered(await _sent(connection, subject, b"", WHOLE), f"restoring {stream}")
+        answer = _decode_answer(await _send_chunk(connection, subject, b"", WHOLE), f"restoring {stream}")
         return msgspec.convert(answer["state"], State)
     except (NatsError, TimeoutError) as fault:
         raise Unavailable(f"{stream} is not restored, the server does not answer: {fault!r}") from fault
 
 
-async def _sent(connection: Connection, subject: str, body: bytes, seconds: float) -> Msg:
+async def _send_chunk(connection: Connection, subject: str, body: bytes, seconds: float) -> Msg:
     until = asyncio.get_running_loop().time() + _FOUND
     while True:
         try:
@@ -142,11 +142,11 @@ async def _sent(connection: Connection, subject: str, body: bytes, seconds: floa
 
 async def _call(connection: Connection, call: str, request: object, seconds: float) -> dict[str, object]:
     body = msgspec.json.encode(request)
-    return _answered(await connection.nc.request(f"$JS.API.{call}", body, timeout=seconds), call)
+    return _decode_answer(await connection.nc.request(f"$JS.API.{call}", body, timeout=seconds), call)
 
 
-def _answered(message: Msg, what: str) -> dict[str, object]:
+def _decode_answer(message: Msg, what: str) -> dict[str, object]:
     answer = msgspec.json.decode(message.data, type=dict[str, object])
     if (error := answer.get("error")) is not None:
-        raise Refused(msgspec.convert(error, ApiError), what)
+        raise ApiRefusal(msgspec.convert(error, ApiError), what)
     return answer

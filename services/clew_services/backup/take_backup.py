@@ -18,7 +18,7 @@ from clew_projections.generations.alias import GENERATIONS
 from clew_services.api_keys.key_bucket import KEYS
 from clew_services.backup import stream_snapshot
 from clew_services.backup.backup_folder import Folder
-from clew_services.backup.manifest import FORMAT, KIND, Kept, Manifest
+from clew_services.backup.manifest import FORMAT, KIND, Manifest, StreamEntry
 from clew_services.eventstore.lost_streams import known_shards, refuse_lost
 from clew_services.eventstore.provision import identity
 from clew_services.eventstore.stream_config import existing_stream
@@ -75,12 +75,12 @@ async def take(connection: Connection, folder: Folder, clew: str, tell: Tell) ->
     return whole
 
 
-async def _stream(connection: Connection, folder: Folder, name: str, tell: Tell) -> Kept:
+async def _stream(connection: Connection, folder: Folder, name: str, tell: Tell) -> StreamEntry:
     await _config(connection, name)  # says so at once where no server leads the stream
     async with stream_snapshot.snapshot(connection, name) as (description, chunks):
         written = await folder.write(name, chunks, lambda done: tell(Progress("backing up", name, done)))
     tell(Progress("backing up", name, written.bytes, written.bytes))
-    return Kept(
+    return StreamEntry(
         stream=name,
         file=f"{name}.tar.s2",
         bytes=written.bytes,

@@ -12,14 +12,14 @@ from clew_events.subjects import CHECKPOINT, CHECKPOINT_STREAM, checkpoint_subje
 from clew_projections.findings import Finding
 from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_projections.nats.replica_reads import until
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_services.checkpoints.note import VerifierKey
-from clew_services.checkpoints.signed_checkpoint import Signed, read
+from clew_services.checkpoints.signed_checkpoint import SignedNote, read
 
 EVERY: Final = f"{CHECKPOINT}.*"
 
 
-class Walked(Struct, frozen=True, kw_only=True):
+class CheckpointChain(Struct, frozen=True, kw_only=True):
     """How many checkpoints were read, the ids of the keys they name, and what is wrong with them.
 
     A finding's ``seq`` is the number of the checkpoint it is about. ``newest`` is the last one with which nothing is
@@ -30,11 +30,11 @@ class Walked(Struct, frozen=True, kw_only=True):
     checkpoints: int
     key_ids: tuple[str, ...]
     findings: tuple[Finding, ...]
-    newest: Signed | None = None
+    newest: SignedNote | None = None
     accepted: tuple[tuple[int, str], ...] = ()
 
 
-async def walk(js: JetStream, keys: Mapping[str, VerifierKey]) -> Walked:
+async def walk_chain(js: JetStream, keys: Mapping[str, VerifierKey]) -> CheckpointChain:
     """Read all checkpoints in their order, and hold each against the one before it, and against the keys given by id.
 
     Without ``keys`` signatures are not looked at, which says nothing of who made them. With keys, that there is no
@@ -47,8 +47,8 @@ async def walk(js: JetStream, keys: Mapping[str, VerifierKey]) -> Walked:
     last = await js.newest_at_leader(CHECKPOINT_STREAM, EVERY, 0)
     findings: list[Finding] = []
     key_ids: dict[str, None] = {}
-    before: Signed | None = None
-    newest: Signed | None = None
+    before: SignedNote | None = None
+    newest: SignedNote | None = None
     accepted: list[tuple[int, str]] = []
     count = expected = 0
     async for stored in until(js, CHECKPOINT_STREAM, EVERY, 1, last.seq if last is not None else 0):
@@ -71,7 +71,7 @@ async def walk(js: JetStream, keys: Mapping[str, VerifierKey]) -> Walked:
             accepted.append((number, one.checkpoint.reason))
         before, newest, expected = one, one, number
     findings += _cut_off(last, end, expected + 1, keys)
-    return Walked(
+    return CheckpointChain(
         checkpoints=count,
         key_ids=tuple(key_ids),
         findings=tuple(findings),
@@ -80,7 +80,7 @@ async def walk(js: JetStream, keys: Mapping[str, VerifierKey]) -> Walked:
     )
 
 
-async def read_newest(js: JetStream, keys: Mapping[str, VerifierKey]) -> Walked:
+async def read_newest(js: JetStream, keys: Mapping[str, VerifierKey]) -> CheckpointChain:
     """The same of the last checkpoint alone, whatever stands before it.
 
     Raises:
@@ -89,17 +89,17 @@ async def read_newest(js: JetStream, keys: Mapping[str, VerifierKey]) -> Walked:
     end = (await stream_state(js, CHECKPOINT_STREAM)).last_seq
     last = await js.newest_at_leader(CHECKPOINT_STREAM, EVERY, 0)
     if last is None:
-        return Walked(checkpoints=0, key_ids=(), findings=tuple(_cut_off(last, end, 1, keys)))
+        return CheckpointChain(checkpoints=0, key_ids=(), findings=tuple(_cut_off(last, end, 1, keys)))
     try:
         newest = _one(last, keys)
     except Corrupt as fault:
         findings = (_finding(last.seq, fault.code, fault.message), *_cut_off(last, end, last.seq + 1, keys))
-        return Walked(checkpoints=1, key_ids=(), findings=findings)
+        return CheckpointChain(checkpoints=1, key_ids=(), findings=findings)
     cut_off = tuple(_cut_off(last, end, newest.checkpoint.number + 1, keys))
-    return Walked(checkpoints=1, key_ids=newest.key_ids, findings=cut_off, newest=newest)
+    return CheckpointChain(checkpoints=1, key_ids=newest.key_ids, findings=cut_off, newest=newest)
 
 
-def _cut_off(last: Stored | None, end: int, number: int, keys: Mapping[str, VerifierKey]) -> Iterator[Finding]:
+def _cut_off(last: StoredMessage | None, end: int, number: int, keys: Mapping[str, VerifierKey]) -> Iterator[Finding]:
     """That the last checkpoints were removed, or that there is none where one is demanded.
 
     ``end`` is where the stream ended before its ``last`` message was asked for.
@@ -113,7 +113,7 @@ def _cut_off(last: Stored | None, end: int, number: int, keys: Mapping[str, Veri
         yield _finding(0, "no_checkpoint", what)
 
 
-def _one(stored: Stored, keys: Mapping[str, VerifierKey]) -> Signed:
+def _one(stored: StoredMessage, keys: Mapping[str, VerifierKey]) -> SignedNote:
     """The checkpoint in a message of the stream.
 
     Raises:
@@ -131,7 +131,7 @@ def _one(stored: Stored, keys: Mapping[str, VerifierKey]) -> Signed:
     return one
 
 
-def _broken(before: Signed | None, one: Signed, *, first: bool) -> str | None:
+def _broken(before: SignedNote | None, one: SignedNote, *, first: bool) -> str | None:
     """In what a checkpoint does not follow from the one before it, where that could be read."""
     number = one.checkpoint.number
     if first:

@@ -14,7 +14,7 @@ from clew_events.checkpoint_messages import (
 )
 from clew_events.subjects import Address
 from clew_services.checkpoints.ledger import Ledger
-from clew_services.checkpoints.signed_checkpoint import Signed
+from clew_services.checkpoints.signed_checkpoint import SignedNote
 from clew_services.checkpoints.thread_proofs import Proofs
 
 
@@ -49,18 +49,18 @@ class CheckpointQueries:
         """A page of checkpoints, the newest first."""
         found = await self._ledger.before(query.before, query.limit)
         more = bool(found) and found[-1].checkpoint.number > 1
-        return CheckpointPage(data=tuple(map(shown, found)), has_more=more)
+        return CheckpointPage(data=tuple(map(checkpoint_message, found)), has_more=more)
 
     async def one(self, query: GetCheckpoint) -> SignedCheckpoint:
         """The checkpoint of a number, or the latest."""
-        return shown(await self._ledger.chosen(query.number))
+        return checkpoint_message(await self._ledger.chosen(query.number))
 
     async def proof(self, tenant: str, query: GetProof) -> KeptProof:
         """The proof of a thread's head under the latest checkpoint."""
         return await self._proofs.latest(Address(tenant, query.thread_id))
 
 
-def shown(signed: Signed) -> SignedCheckpoint:
+def checkpoint_message(signed: SignedNote) -> SignedCheckpoint:
     """A checkpoint as it crosses the wire."""
     checkpoint = signed.checkpoint
     return SignedCheckpoint(

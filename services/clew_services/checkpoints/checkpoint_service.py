@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from clew_events.errors import ClewError, Corrupt, Invalid, Unavailable
-from clew_projections.integrity.heads_file import Kept
+from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.kv.bucket import Bucket
 from clew_services.checkpoints import key_file
 from clew_services.checkpoints.log_heads import Heads
@@ -48,7 +48,7 @@ async def serve_checkpoints(
         await stop.wait()
         return
     folder = settings.data_folder
-    heads = Heads(clew.js, clew.deployment.shards, _kept(folder))
+    heads = Heads(clew.js, clew.deployment.shards, _heads_file(folder))
     signing = asyncio.create_task(_sign(clew, Maker(clew.js, clew.ledger, heads, key), settings.checkpoint_seconds))
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -67,7 +67,7 @@ async def _sign(clew: Clew, maker: Maker, every: float) -> None:
     try:
         while True:
             try:
-                due = await _due(clew, every)
+                due = await _seconds_until_due(clew, every)
                 if due <= 0 and (lease.is_held or await lease.take()):
                     await _make(maker, lease)
                     due, refused = every, ""
@@ -101,7 +101,7 @@ async def _make(maker: Maker, lease: Lease) -> None:
         await lease.give_up()
 
 
-async def _due(clew: Clew, every: float) -> float:
+async def _seconds_until_due(clew: Clew, every: float) -> float:
     """Seconds until the next checkpoint."""
     latest = await clew.ledger.latest()
     if latest is None:
@@ -112,7 +112,7 @@ async def _due(clew: Clew, every: float) -> float:
 def _key(settings: Settings) -> SigningKey | None:
     if not settings.checkpoint_seconds:
         return None
-    key = key_file.kept(settings.signing_key_file)
+    key = key_file.load_key(settings.signing_key_file)
     if key is None and settings.signing_key:
         raise Invalid(f"there is no signing key in {settings.signing_key}", code="no_key", param="signing_key")
     if key is None:
@@ -120,5 +120,5 @@ def _key(settings: Settings) -> SigningKey | None:
     return key
 
 
-def _kept(folder: Path) -> Kept:
-    return Kept(folder / FILE) if folder.is_dir() else Kept()
+def _heads_file(folder: Path) -> HeadsFile:
+    return HeadsFile(folder / FILE) if folder.is_dir() else HeadsFile()

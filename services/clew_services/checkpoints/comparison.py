@@ -12,13 +12,13 @@ from clew_events.subjects import Address, shard_of
 from clew_projections.consistency.witnesses import Known, check_known
 from clew_projections.findings import Finding
 from clew_projections.integrity.chains import Chains
-from clew_projections.integrity.checkpoint_comparison import cut_off, differing, differs, said_of
+from clew_projections.integrity.checkpoint_comparison import cut_off, differing_heads, differs, shard_statement
 from clew_projections.integrity.inclusion import Head
-from clew_projections.integrity.verify import Extent, Progress, Verified, Verifier, diagnosed, removed
+from clew_projections.integrity.verify import Extent, Progress, Verification, Verifier, diagnosed, find_removed
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.packs.check import Mark
 from clew_services.checkpoints.ledger import Ledger
-from clew_services.checkpoints.signed_checkpoint import Signed
+from clew_services.checkpoints.signed_checkpoint import SignedNote
 
 
 class _Walk(Struct):
@@ -41,13 +41,13 @@ class Comparison:
 
     async def compare(
         self,
-        signed: Signed,
+        signed: SignedNote,
         heads: Sequence[Sequence[Head]] | None,
         extents: Sequence[Extent],
         *,
-        newest: Signed | None = None,
+        newest: SignedNote | None = None,
         progress: Progress,
-    ) -> Verified:
+    ) -> Verification:
         """Everything that is wrong with the log in itself, or other than a checkpoint says that was kept elsewhere.
 
         With the ``heads`` of each shard that were kept with the checkpoint, every thread that differs is named. With
@@ -59,7 +59,7 @@ class Comparison:
         found = await self._beside(signed)
         beside = (found,) if found is not None else ()
         if len(signed.checkpoint.shards) != self._shards:
-            return Verified(threads=0, commits=0, findings=beside)
+            return Verification(threads=0, commits=0, findings=beside)
         marks = [Mark(signed.checkpoint, heads)]
         if newest is not None and newest.note != signed.note:
             marks.append(Mark(newest.checkpoint))
@@ -68,7 +68,7 @@ class Comparison:
 
     async def whole(
         self, marks: Sequence[Mark], extents: Sequence[Extent], *, tenant: str | None = None, progress: Progress
-    ) -> Verified:
+    ) -> Verification:
         """Everything that is wrong with the log, or with what a tenant has in it, in itself or by checkpoints.
 
         ``extents`` are of after the checkpoints were read: otherwise the log looks cut off where it only grew.
@@ -81,7 +81,7 @@ class Comparison:
                 group.create_task(self._shard(shard, marks, each, tenant, progress))
                 for shard, each in enumerate(extents)
             ]
-        found = sum((task.result() for task in tasks), Verified(threads=0, commits=0, findings=()))
+        found = sum((task.result() for task in tasks), Verification(threads=0, commits=0, findings=()))
         return replace(found, findings=(*self._of_others(marks), *found.findings))
 
     async def thread(
@@ -92,7 +92,7 @@ class Comparison:
         known: Iterable[Known] = (),
         *,
         progress: Progress,
-    ) -> Verified:
+    ) -> Verification:
         """Everything that is wrong with a thread or, as that may be about the thread, with the shard it is in.
 
         The shard is read whole: a checkpoint says what all its threads were together, so the thread is what it says
@@ -105,13 +105,13 @@ class Comparison:
         walk = await self._walk(shard, marks, extents[shard], address.tenant, progress)
         links = await self._verifier.links(address)
         own = diagnosed(shard, address, links) or check_known(address, shard, known, links)
-        return Verified(
+        return Verification(
             threads=1 if links else 0,
             commits=len(links),
             findings=(
                 *((own,) if own is not None else ()),
                 *self._of_others(marks),
-                *removed(shard, walk.chains),
+                *find_removed(shard, walk.chains),
                 *walk.findings,
             ),
             covered=sum(link.seq <= walk.covered_seq for link in links),
@@ -119,10 +119,10 @@ class Comparison:
 
     async def _shard(
         self, shard: int, marks: Sequence[Mark], reach: Extent, tenant: str | None, progress: Progress
-    ) -> Verified:
+    ) -> Verification:
         walk = await self._walk(shard, marks, reach, tenant, progress)
         judged = await self._verifier.judged(shard, walk.chains)
-        return judged + Verified(threads=0, commits=0, findings=tuple(walk.findings), covered=walk.covered)
+        return judged + Verification(threads=0, commits=0, findings=tuple(walk.findings), covered=walk.covered)
 
     async def _walk(
         self, shard: int, marks: Sequence[Mark], reach: Extent, tenant: str | None, progress: Progress
@@ -137,7 +137,7 @@ class Comparison:
             last = min(said.seq, reach.last_seq)
             await self._verifier.walk(shard, chains, first, last, progress=progress)
             first = max(first, last + 1)
-            found = said_of(chains, said.seq)
+            found = shard_statement(chains, said.seq)
             wrong = (cut_off(shard, said, reach.last_seq, checkpoint), differs(shard, said, found, checkpoint))
             walk.findings += [each for each in wrong if each is not None]
             if wrong == (None, None):
@@ -147,7 +147,7 @@ class Comparison:
         await self._verifier.walk(shard, chains, first, reach.last_seq, progress=progress)
         chains.end(reach.last_seq)
         for heads, then in later:
-            walk.findings += differing(shard, heads, then, chains)
+            walk.findings += differing_heads(shard, heads, then, chains)
         return walk
 
     def _of_others(self, marks: Iterable[Mark]) -> Iterator[Finding]:
@@ -158,7 +158,7 @@ class Comparison:
                 what = f"checkpoint {number} is of a log in {shards} shards, and this one has {self._shards}"
                 yield _about(number, "other_deployment", what)
 
-    async def _beside(self, signed: Signed) -> Finding | None:
+    async def _beside(self, signed: SignedNote) -> Finding | None:
         """What is wrong with the deployment's own checkpoints, by the one that was kept."""
         checkpoint = signed.checkpoint
         latest = await self._ledger.latest()

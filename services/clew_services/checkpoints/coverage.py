@@ -8,11 +8,11 @@ from msgspec import Struct
 
 from clew_projections.index.log_agreement import ends
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.projector.lag import waiting
+from clew_projections.projector.lag import lag_seconds
 from clew_services.checkpoints.ledger import Ledger
 
 
-class Covered(Struct, frozen=True, kw_only=True):
+class CheckpointCoverage(Struct, frozen=True, kw_only=True):
     """The latest checkpoint and what it does not cover.
 
     ``number`` and ``at`` are the checkpoint's, ``age`` is in seconds. ``waiting`` is for how many seconds the oldest
@@ -25,7 +25,7 @@ class Covered(Struct, frozen=True, kw_only=True):
     waiting: float
 
 
-async def covered(js: JetStream, shards: int, ledger: Ledger) -> Covered | None:
+async def checkpoint_coverage(js: JetStream, shards: int, ledger: Ledger) -> CheckpointCoverage | None:
     """How far the latest checkpoint reaches; nothing if none was ever signed.
 
     Raises:
@@ -37,9 +37,9 @@ async def covered(js: JetStream, shards: int, ledger: Ledger) -> Covered | None:
         return None
     reached = {shard: said.seq for shard, said in enumerate(latest.checkpoint.shards)}
     at = latest.checkpoint.at
-    return Covered(
+    return CheckpointCoverage(
         number=latest.checkpoint.number,
         at=at,
         age=round(max(0.0, (datetime.now(UTC) - at).total_seconds()), 3),
-        waiting=round(await waiting(js, reached, await ends(js, shards)), 3),
+        waiting=round(await lag_seconds(js, reached, await ends(js, shards)), 3),
     )

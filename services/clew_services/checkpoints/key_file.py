@@ -9,7 +9,7 @@ from clew_services.checkpoints.note import SigningKey
 from clew_services.host.secret_file import write_secret
 
 
-def kept(file: Path) -> SigningKey | None:
+def load_key(file: Path) -> SigningKey | None:
     """The key in a file, if there is such a file.
 
     Raises:
@@ -25,7 +25,7 @@ def kept(file: Path) -> SigningKey | None:
         raise Invalid(f"{file}: {fault.message}", code="no_key") from fault
 
 
-def made(file: Path) -> SigningKey:
+def create_key(file: Path) -> SigningKey:
     """A new key, in a file that must not be there yet.
 
     Raises:
@@ -45,10 +45,10 @@ def made(file: Path) -> SigningKey:
     return key
 
 
-def kept_or_new(file: Path) -> SigningKey:
+def load_or_create_key(file: Path) -> SigningKey:
     """The key in a file, which is made if need be.
 
     Raises:
         Invalid: the file cannot be read or written, or holds no key.
     """
-    return kept(file) or made(file)
+    return load_key(file) or create_key(file)

@@ -7,7 +7,7 @@ from clew_events.subjects import CHECKPOINT, CHECKPOINT_STREAM, checkpoint_subje
 from clew_projections.kv.bucket import WRONG_REVISION
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import EXPECTED
-from clew_services.checkpoints.signed_checkpoint import Signed, read
+from clew_services.checkpoints.signed_checkpoint import SignedNote, read
 
 
 class Ledger:
@@ -16,7 +16,7 @@ class Ledger:
     def __init__(self, js: JetStream) -> None:
         self._js = js
 
-    async def latest(self) -> Signed | None:
+    async def latest(self) -> SignedNote | None:
         """The last one, if there is any.
 
         Raises:
@@ -26,7 +26,7 @@ class Ledger:
         found = await self._js.newest_at_leader(CHECKPOINT_STREAM, f"{CHECKPOINT}.*", 0)
         return read(found.body) if found is not None else None
 
-    async def get(self, number: int) -> Signed | None:
+    async def get(self, number: int) -> SignedNote | None:
         """The one under a number, if there is one.
 
         Raises:
@@ -36,7 +36,7 @@ class Ledger:
         found = await self._js.newest_at_leader(CHECKPOINT_STREAM, checkpoint_subject(number), 0)
         return read(found.body) if found is not None else None
 
-    async def chosen(self, number: int | None) -> Signed:
+    async def chosen(self, number: int | None) -> SignedNote:
         """The one under a number, or the last.
 
         Raises:
@@ -50,7 +50,7 @@ class Ledger:
             raise NotFound(what, code="checkpoint_not_found")
         return found
 
-    async def before(self, number: int | None, limit: int) -> list[Signed]:
+    async def before(self, number: int | None, limit: int) -> list[SignedNote]:
         """At most ``limit`` checkpoints, the newest first, those before a number or all.
 
         Raises:
@@ -69,7 +69,7 @@ class Ledger:
         notes = [found.get(each) for each in subjects]
         return [read(each.body) for each in notes if each is not None]
 
-    async def append(self, signed: Signed) -> bool:
+    async def append(self, signed: SignedNote) -> bool:
         """Put one at the end; whether its number was still free.
 
         Raises:

@@ -14,11 +14,11 @@ from typing import NamedTuple, TypeVar
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address, shard_of
 from clew_projections.integrity.checkpoint import Checkpoint, ShardHeads
-from clew_projections.integrity.heads_file import Kept
+from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.integrity.inclusion import Head
 from clew_projections.integrity.verify import pages
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 
 T = TypeVar("T")
 
@@ -31,9 +31,9 @@ class Taken(NamedTuple):
 
 
 class Heads:
-    """The heads of a deployment, as far as they were read; an asynchronous face of :class:`Kept`, which it closes."""
+    """The heads of a deployment, as far as they were read: an asynchronous :class:`HeadsFile`, which it closes."""
 
-    def __init__(self, js: JetStream, shards: int, kept: Kept) -> None:
+    def __init__(self, js: JetStream, shards: int, kept: HeadsFile) -> None:
         self.kept = kept
         self.shards = shards
         self._js = js
@@ -63,7 +63,7 @@ class Heads:
         """The sequence up to which a shard was read."""
         return (await self._do(lambda: self.kept.reached(shard))).seq
 
-    async def take(self, shard: int, page: Sequence[Stored], *, until: int | None) -> Taken:
+    async def take(self, shard: int, page: Sequence[StoredMessage], *, until: int | None) -> Taken:
         """Take the next messages of a shard, and that it holds nothing more ``until`` a sequence, if that is known."""
 
         def taken() -> Taken:

@@ -20,7 +20,7 @@ from clew_projections.nats.jetstream import JetStream
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.log_heads import Heads, hold_agrees
 from clew_services.checkpoints.note import SigningKey
-from clew_services.checkpoints.signed_checkpoint import Signed
+from clew_services.checkpoints.signed_checkpoint import SignedNote
 
 
 class Maker:
@@ -32,7 +32,7 @@ class Maker:
         self._heads = heads
         self._key = key
 
-    async def make(self, *, reason: str | None = None) -> Signed | None:
+    async def make(self, *, reason: str | None = None) -> SignedNote | None:
         """A checkpoint of the log as it is now; nothing if nothing has changed, or another process was faster.
 
         With a ``reason``, the history may be another than the last checkpoint says; it is signed with the reason in it.
@@ -71,13 +71,13 @@ class Maker:
             shards=tuple([await self._heads.said(shard) for shard in range(self._heads.shards)]),
             reason=reason,
         )
-        signed = Signed(made, self._key.sign(encode(made)))
+        signed = SignedNote(made, self._key.sign(encode(made)))
         if not await self._ledger.append(signed):
             return None
         self._heads.kept.signed = signed.hash
         return signed
 
-    async def _follow(self, latest: Signed) -> None:
+    async def _follow(self, latest: SignedNote) -> None:
         """Read the log anew up to where the last checkpoint was made, and hold it against that."""
         await self._heads.forget()
         shards = latest.checkpoint.shards

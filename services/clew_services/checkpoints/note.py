@@ -42,7 +42,7 @@ class VerifierKey:
         """
         found = _KEY.fullmatch(line.strip())
         try:
-            key = cls(_unpacked(found[2])) if found is not None else None
+            key = cls(_unpack(found[2])) if found is not None else None
         except ValueError:
             key = None
         if found is None or key is None or key.id != found[1]:
@@ -98,7 +98,7 @@ class SigningKey:
         rest = line.strip()
         found = _KEY.fullmatch(rest.removeprefix(SECRET)) if rest.startswith(SECRET) else None
         try:
-            key = cls(_unpacked(found[2])) if found is not None else None
+            key = cls(_unpack(found[2])) if found is not None else None
         except ValueError:
             key = None
         if found is None or key is None or key.verifier.id != found[1]:
@@ -135,7 +135,7 @@ def parts(note: bytes) -> tuple[bytes, list[tuple[str, bytes]]]:
     return text + b"\n", [(each[:4].hex(), each[4:]) for each in signatures]
 
 
-def _unpacked(text: str) -> bytes:
+def _unpack(text: str) -> bytes:
     raw = _exactly(text)
     if raw[:1] != ED25519 or len(raw) != 33:
         raise ValueError("not Ed25519")

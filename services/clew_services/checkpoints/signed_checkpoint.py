@@ -19,17 +19,17 @@ __all__ = [
     "FORMAT",
     "KeptCheckpoint",
     "KeptProof",
-    "Signed",
+    "SignedNote",
     "read",
     "read_kept",
     "read_proof",
-    "verified",
+    "verify_note",
 ]
 
 T = TypeVar("T", bound="KeptCheckpoint | KeptProof")
 
 
-class Signed(Struct, frozen=True):
+class SignedNote(Struct, frozen=True):
     """A checkpoint with the note it was taken from. Nothing is said of whether the signature is right."""
 
     checkpoint: Checkpoint
@@ -46,22 +46,22 @@ class Signed(Struct, frozen=True):
         return tuple(key_id for key_id, _ in parts(self.note)[1])
 
 
-def read(note: bytes) -> Signed:
+def read(note: bytes) -> SignedNote:
     """A note as a checkpoint, whoever signed it.
 
     Raises:
         Corrupt: it is no checkpoint.
     """
-    return Signed(decode(parts(note)[0]), note)
+    return SignedNote(decode(parts(note)[0]), note)
 
 
-def verified(note: bytes, key: VerifierKey) -> Signed:
+def verify_note(note: bytes, key: VerifierKey) -> SignedNote:
     """A note as a checkpoint that was signed with a key.
 
     Raises:
         Corrupt: it was not, or it is no checkpoint.
     """
-    return Signed(decode(key.text(note)), note)
+    return SignedNote(decode(key.text(note)), note)
 
 
 class KeptCheckpoint(Struct, frozen=True, kw_only=True):

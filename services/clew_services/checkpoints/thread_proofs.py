@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from clew_events.errors import Corrupt, Invalid, NotFound
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_projections.integrity.heads_file import Kept
+from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.integrity.inclusion import HeadProof, check_between, check_included
 from clew_projections.integrity.verify import extent
 from clew_projections.nats.jetstream import JetStream
@@ -16,7 +16,7 @@ from clew_projections.nats.replica_reads import whole
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.log_heads import Heads, hold_agrees
 from clew_services.checkpoints.note import VerifierKey
-from clew_services.checkpoints.signed_checkpoint import KeptProof, Signed, verified
+from clew_services.checkpoints.signed_checkpoint import KeptProof, SignedNote, verify_note
 
 
 class Proofs:
@@ -45,7 +45,7 @@ class Proofs:
                 except Corrupt:
                     # The history may have been changed, and signed as it is now: only reading it anew can tell.
                     await self._heads.forget()
-            self._heads = self._heads or Heads(self._js, self._shards, Kept())
+            self._heads = self._heads or Heads(self._js, self._shards, HeadsFile())
             try:
                 return KeptProof(head=await head_proof(self._js, self._heads, signed, address))
             except Corrupt:
@@ -62,14 +62,14 @@ class Proofs:
 @asynccontextmanager
 async def heads_beside(js: JetStream, shards: int) -> AsyncIterator[Heads]:
     """Heads in a file of which nothing stays."""
-    heads = Heads(js, shards, Kept())
+    heads = Heads(js, shards, HeadsFile())
     try:
         yield heads
     finally:
         await heads.close()
 
 
-async def head_proof(js: JetStream, heads: Heads, signed: Signed, address: Address) -> HeadProof:
+async def head_proof(js: JetStream, heads: Heads, signed: SignedNote, address: Address) -> HeadProof:
     """The head that a thread had under a checkpoint. The shard is read up to there, unless it was already.
 
     Raises:
@@ -131,19 +131,19 @@ async def bodies_between(js: JetStream, shards: int, address: Address, after: in
     return bodies
 
 
-def check(proof: KeptProof, key: VerifierKey) -> Signed:
+def check(proof: KeptProof, key: VerifierKey) -> SignedNote:
     """Hold that a proof proves what it says, to whoever trusts a key; the checkpoint that the head is under.
 
     Raises:
         Corrupt: it does not: the signature, the path, or the commits between are wrong.
     """
-    later = verified(proof.head.checkpoint.encode(), key)
+    later = verify_note(proof.head.checkpoint.encode(), key)
     check_included(proof.head.head, proof.head.path, later.checkpoint)
     if proof.earlier is None:
         if proof.commits:
             check_between(None, proof.head.head, [body.encode() for body in proof.commits])
         return later
-    earlier = verified(proof.earlier.checkpoint.encode(), key)
+    earlier = verify_note(proof.earlier.checkpoint.encode(), key)
     check_included(proof.earlier.head, proof.earlier.path, earlier.checkpoint)
     if earlier.checkpoint.log != later.checkpoint.log:
         raise Corrupt("the two checkpoints are of two deployments", code="broken_proof")

@@ -11,10 +11,11 @@ from clew_events.errors import NotFound
 from clew_events.subjects import EVENTS, Address, address_of, event_stream, shard_of
 from clew_projections.consistency.witnesses import Witnesses, check_positions
 from clew_projections.findings import Finding
-from clew_projections.integrity.verify import Progress, Verified, Verifier
+from clew_projections.integrity.verify import Progress, Verifier
+from clew_projections.integrity.verify import Verification as Verified
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.packs.check import Mark
-from clew_services.checkpoints.chain import Walked, read_newest, walk
+from clew_services.checkpoints.chain import CheckpointChain, read_newest, walk_chain
 from clew_services.checkpoints.comparison import Comparison
 from clew_services.checkpoints.note import VerifierKey
 
@@ -28,7 +29,7 @@ class Verification(Struct, frozen=True):
     """What was verified, and the checkpoints that were read for it."""
 
     verified: Verified
-    walked: Walked
+    walked: CheckpointChain
     positions: tuple[Finding, ...]
 
     @property
@@ -84,7 +85,7 @@ class RecordVerifier:
             Unavailable: JetStream does not answer, or the index cannot be read.
         """
         positions = await self._witnesses.positions()
-        walked = await (walk if tenant is None else read_newest)(self._js, keys)
+        walked = await (walk_chain if tenant is None else read_newest)(self._js, keys)
         extents = await self._verifier.extents()
         progress = begin(sum(each.messages for each in extents))
         verified = await self._comparison.whole(_marks(walked), extents, tenant=tenant, progress=progress)
@@ -104,5 +105,5 @@ class RecordVerifier:
         return NotFound(what, code="thread_not_found")
 
 
-def _marks(walked: Walked) -> list[Mark]:
+def _marks(walked: CheckpointChain) -> list[Mark]:
     return [Mark(walked.newest.checkpoint)] if walked.newest is not None else []

@@ -14,8 +14,8 @@ try:
 except ModuleNotFoundError as missing:
     raise SystemExit(f"clew: {missing.name} is not here: pip install 'clew[server]'") from missing
 
-from clew_services.cli.exit import reported
-from clew_services.main import loaded
+from clew_services.cli.exit import report_errors
+from clew_services.main import load_commands
 
 _COMMANDS = {
     "up": "Run all of Clew here, on an embedded NATS server.",
@@ -56,7 +56,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command = importlib.import_module(f"clew_services.cli.{_MODULES.get(cmd_name, cmd_name)}").command
-        loaded()
+        load_commands()
         assert isinstance(command, click.Command)
         return command
 
@@ -65,7 +65,7 @@ class _Commands(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
-        with reported():
+        with report_errors():
             return super().invoke(ctx)
 
 

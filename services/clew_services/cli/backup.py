@@ -15,7 +15,7 @@ from clew_services.cli.exit import print_json
 from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
 from clew_services.cli.session import PATIENCE
-from clew_services.cli.transfer_progress import shown
+from clew_services.cli.transfer_progress import show_transfer
 from clew_services.cli.versions import clew_version
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.host import nats_url
@@ -64,5 +64,5 @@ async def _from(data: Path, folder: Folder) -> Manifest:
 async def _take(url: str, folder: Folder) -> Manifest:
     hush()
     async with compose.connection(url, name="clew-backup", patience=PATIENCE) as connection:
-        with shown() as tell:
+        with show_transfer() as tell:
             return await take(connection, folder, clew_version(), tell)

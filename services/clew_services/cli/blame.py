@@ -20,7 +20,7 @@ from clew_services.cli.session import Source, consult
 @options.thread
 @click.option("--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601; now, if left out.")
 @options.pack
-@options.asking
+@options.query_options
 def command(
     *, thread: str, as_of: int | datetime | None, pack: Path | None, tenant: str, nats: str, as_json: bool
 ) -> None:

@@ -32,7 +32,7 @@ def chosen(thread: str | None, tenant: str, everything: bool) -> Address | None:
     return Address(tenant, thread) if thread is not None else None
 
 
-async def followed(clew: compose.Clew, found: AsyncIterator[T], *, one: bool, what: str) -> AsyncIterator[T]:
+async def with_progress(clew: compose.Clew, found: AsyncIterator[T], *, one: bool, what: str) -> AsyncIterator[T]:
     """The same items, with a bar on a terminal's standard error that says how far it is."""
     total = 1 if one else (await deployment_status.status(clew)).threads
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -43,16 +43,22 @@ async def followed(clew: compose.Clew, found: AsyncIterator[T], *, one: bool, wh
 
 
 @contextmanager
-def counted(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def count_to(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """What to tell how many commits more were read; a terminal shows the share done and how fast it goes."""
-    with counting(what) as begin:
+    with count_up(what) as begin:
         yield begin(total)
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int | None], Callable[[int], None]]]:
+def count_up(what: str) -> Iterator[Callable[[int | None], Callable[[int], None]]]:
     """The same, for when it is known how many there are only later, or not at all."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), _Speed(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        _SpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
 
         def begin(total: int | None) -> Callable[[int], None]:
@@ -62,7 +68,7 @@ def counting(what: str) -> Iterator[Callable[[int | None], Callable[[int], None]
         yield begin
 
 
-class _Speed(ProgressColumn):
+class _SpeedColumn(ProgressColumn):
     """Commits a second."""
 
     def render(self, task: Task) -> Text:

@@ -13,7 +13,7 @@ from clew_services import compose
 from clew_services.checkpoints import key_file
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
-from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint, KeptProof, Signed, read_proof, verified
+from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint, KeptProof, SignedNote, read_proof, verify_note
 from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, heads_beside
 from clew_services.cli import options, output
 from clew_services.cli.exit import print_json
@@ -42,15 +42,15 @@ def command() -> None:
 @click.option("--before", type=click.IntRange(min=1), help="Only those before this number.")
 @options.nats
 @options.as_json
-def listed(*, limit: int, before: int | None, nats: str, as_json: bool) -> None:
+def list_checkpoints(*, limit: int, before: int | None, nats: str, as_json: bool) -> None:
     """Show checkpoints, the newest first."""
 
-    async def some(clew: compose.Clew) -> list[Signed]:
+    async def some(clew: compose.Clew) -> list[SignedNote]:
         return await clew.ledger.before(before, limit)
 
     found = look(nats, some)
     if as_json:
-        print_json([_shown(each) for each in found])
+        print_json([_print_checkpoint(each) for each in found])
         return
     output.rows(_TITLE, map(_line, found), right=frozenset({"number", "threads", "commits"}))
 
@@ -63,7 +63,7 @@ def show(*, number: int | None, nats: str, as_json: bool) -> None:
     """Show checkpoint NUMBER, or the last, as it was signed. Whether the signature is right is not looked at."""
     signed = _chosen(nats, number)
     if as_json:
-        print_json(_shown(signed))
+        print_json(_print_checkpoint(signed))
         return
     click.echo(signed.note.decode(), nl=False)
 
@@ -80,13 +80,13 @@ def make(*, reason: str | None, nats: str, data: str, signing_key: str, as_json:
     """
     key = _signing_key(data, signing_key)
 
-    async def made(clew: compose.Clew) -> Signed | None:
+    async def made(clew: compose.Clew) -> SignedNote | None:
         async with heads_beside(clew.js, clew.deployment.shards) as heads:
             return await Maker(clew.js, clew.ledger, heads, key).make(reason=reason)
 
     signed = look(nats, made)
     if as_json:
-        print_json(_shown(signed) if signed is not None else None)
+        print_json(_print_checkpoint(signed) if signed is not None else None)
     elif signed is None:
         click.echo("nothing to sign: nothing has changed since the last checkpoint")
     else:
@@ -98,7 +98,7 @@ def make(*, reason: str | None, nats: str, data: str, signing_key: str, as_json:
 @options.signing_key
 def keygen(*, data: str, signing_key: str) -> None:
     """Make a key to sign checkpoints with, where --data or --signing-key says, and print its public half."""
-    click.echo(str(key_file.made(_key_file(data, signing_key)).verifier))
+    click.echo(str(key_file.create_key(_key_file(data, signing_key)).verifier))
 
 
 @command.command("key")
@@ -123,7 +123,7 @@ def export(
     verifier = key_from(key) if key else _signing_key(data, signing_key).verifier
 
     async def found(clew: compose.Clew) -> KeptCheckpoint:
-        signed = verified((await clew.ledger.chosen(number)).note, verifier)
+        signed = verify_note((await clew.ledger.chosen(number)).note, verifier)
         kept = KeptCheckpoint(checkpoint=signed.note.decode(), key=str(verifier))
         if not with_heads:
             return kept
@@ -177,7 +177,7 @@ def proof(
 @click.argument("file", type=_there)
 @click.option("--key", metavar="KEY|FILE", required=True, help="The public key to trust: its line, or a file with it.")
 @options.as_json
-def checked(*, file: Path, key: str, as_json: bool) -> None:
+def check_proof(*, file: Path, key: str, as_json: bool) -> None:
     """Check the proof in FILE, with no server at hand. The exit code is 5 if it proves nothing."""
     proven = read_proof(file.read_bytes())
     checkpoint = check(proven, key_from(key)).checkpoint
@@ -196,8 +196,8 @@ def checked(*, file: Path, key: str, as_json: bool) -> None:
         click.echo(f"all its {head.n} commits are here, unaltered")
 
 
-def _chosen(nats: str, number: int | None) -> Signed:
-    async def one(clew: compose.Clew) -> Signed:
+def _chosen(nats: str, number: int | None) -> SignedNote:
+    async def one(clew: compose.Clew) -> SignedNote:
         return await clew.ledger.chosen(number)
 
     return look(nats, one)
@@ -209,7 +209,7 @@ def _key_file(data: str, signing_key: str) -> Path:
 
 def _signing_key(data: str, signing_key: str) -> SigningKey:
     file = _key_file(data, signing_key)
-    key = key_file.kept(file)
+    key = key_file.load_key(file)
     if key is None:
         raise Invalid(
             f"there is no signing key in {file}: say where with --data or --signing-key, or make one with "
@@ -226,7 +226,7 @@ def _write(file: Path, raw: bytes) -> None:
         raise Invalid(f"{file} cannot be written: {fault.strerror}", code="not_writable") from fault
 
 
-def _shown(signed: Signed) -> dict[str, object]:
+def _print_checkpoint(signed: SignedNote) -> dict[str, object]:
     return {
         **msgspec.structs.asdict(signed.checkpoint),
         "hash": signed.hash,
@@ -235,7 +235,7 @@ def _shown(signed: Signed) -> dict[str, object]:
     }
 
 
-def _line(signed: Signed) -> tuple[object, ...]:
+def _line(signed: SignedNote) -> tuple[object, ...]:
     checkpoint = signed.checkpoint
     threads = sum(shard.threads for shard in checkpoint.shards)
     commits = sum(shard.commits for shard in checkpoint.shards)

@@ -72,7 +72,7 @@ def by_line(by: Origin) -> str:
     )
 
 
-def changed(found: Difference) -> Iterator[str]:
+def change_lines(found: Difference) -> Iterator[str]:
     """What differs: what was there in red with a minus, what is there in green with a plus."""
     if found.status.before != found.status.after:
         yield f"{_INDENT}thread: {found.status.before} -> {found.status.after}"
@@ -85,7 +85,7 @@ def changed(found: Difference) -> Iterator[str]:
         elif message.change == "changed":
             yield from _keys(f"{message.id} ", message.metadata)
         else:
-            yield from _pair("", _said(message.before), _said(message.after))
+            yield from _pair("", _message_text(message.before), _message_text(message.after))
 
 
 def _keys(prefix: str, changes: Sequence[KeyChange]) -> Iterator[str]:
@@ -101,7 +101,7 @@ def _pair(name: str, before: str | None, after: str | None) -> Iterator[str]:
         yield click.style(f"{_INDENT}+ {printable(name + after)}", fg="green")
 
 
-def _said(message: Message | None) -> str | None:
+def _message_text(message: Message | None) -> str | None:
     if message is None:
         return None
     return f"{message.id} {message.role}: {text_of(message.content)}"

@@ -19,7 +19,7 @@ from clew_services.cli.session import Source, consult
 @click.argument("since", metavar="FROM", type=options.BEGINNING)
 @click.argument("until", metavar="[TO]", type=options.MOMENT, required=False)
 @options.pack
-@options.asking
+@options.query_options
 def command(
     *,
     thread: str,
@@ -46,6 +46,6 @@ def command(
     lines = [
         f"{found.thread_id} from commit {found.since.n} to {found.until.n}",
         *between,
-        *commit_lines.changed(found),
+        *commit_lines.change_lines(found),
     ]
     commit_lines.show(lines)

@@ -17,7 +17,7 @@ NOT_FOUND: Final = 6
 
 
 @contextlib.contextmanager
-def reported() -> Iterator[None]:
+def report_errors() -> Iterator[None]:
     """Turns an error of Clew's into a line on standard error and an exit code; a bad setting is bad usage."""
     try:
         yield

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from clew_projections.packs.layout import Opening, Scope
+from clew_projections.packs.layout import PackHeader, Scope
 from clew_projections.packs.resume import Partial
 from clew_services import compose
 from clew_services.checkpoints import key_file
@@ -18,13 +18,13 @@ from clew_services.cli import check_report, options
 from clew_services.cli.exit import EXIT_CODES, print_json
 from clew_services.cli.options import key_from, verifier_key
 from clew_services.cli.session import look
-from clew_services.packs.exporter import Exported, Exporter, Progress
+from clew_services.packs.exporter import Exporter, ExportResult, Progress
 from clew_services.packs.pack_files import Begin, export
 from clew_services.settings import Settings
 
 
 @click.command("export")
-@click.option("--thread", callback=options.known_thread, help="One thread, of --tenant.")
+@click.option("--thread", callback=options.check_thread_id, help="One thread, of --tenant.")
 @click.option("--all", "everything", is_flag=True, help="The threads of all tenants.")
 @click.option("--since", type=options.TIME, help="Only threads with a commit at this time or later.")
 @click.option("--until", type=options.TIME, help="Only threads with a commit at this time or earlier.")
@@ -68,10 +68,10 @@ def command(
         raise click.UsageError("--since and --until choose among threads: they do not go with --thread")
     scope = Scope(tenant=None if everything else tenant, thread=thread, since=since, until=until)
 
-    async def exported(clew: compose.Clew) -> Exported:
+    async def exported(clew: compose.Clew) -> ExportResult:
         trusted = key_from(key) if key else await _own_key(clew, data, signing_key)
         exporter = Exporter(clew.js, clew.ledger, clew.deployment, key=trusted, checkpoint=not without_checkpoint)
-        with _counted(file) as begin:
+        with _count_bytes(file) as begin:
             return await export(exporter, scope, file, begin)
 
     found = look(nats, exported)
@@ -85,7 +85,7 @@ def command(
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
 
-def _tell(file: Path, found: Exported) -> None:
+def _tell(file: Path, found: ExportResult) -> None:
     click.echo(f"wrote {file}: {found.threads} threads, {found.commits} commits, {found.bytes} bytes")
     click.echo(f"sha256 of the whole: {found.whole}")
     if found.checkpoint is None:
@@ -95,10 +95,10 @@ def _tell(file: Path, found: Exported) -> None:
 
 
 @contextmanager
-def _counted(file: Path) -> Iterator[Begin]:
-    with check_report.counting("exporting") as counter:
+def _count_bytes(file: Path) -> Iterator[Begin]:
+    with check_report.count_up("exporting") as counter:
 
-        def begin(opening: Opening, begun: Partial | None) -> Progress:
+        def begin(opening: PackHeader, begun: Partial | None) -> Progress:
             if begun is not None:
                 there = begun.totals.commits + begun.ends.commits
                 click.echo(f"going on with {file}.part, which has {there} commits", err=True)
@@ -112,7 +112,7 @@ def _counted(file: Path) -> Iterator[Begin]:
 
 async def _own_key(clew: compose.Clew, data: str, signing_key: str) -> VerifierKey | None:
     """The public key of this machine, if it is the one that signs this deployment's checkpoints."""
-    kept = key_file.kept(Settings(data=data, signing_key=signing_key).signing_key_file)
+    kept = key_file.load_key(Settings(data=data, signing_key=signing_key).signing_key_file)
     latest = await clew.ledger.latest()
     if kept is None or latest is None or kept.verifier.id not in latest.key_ids:
         return None

@@ -15,7 +15,7 @@ from clew_events.errors import Corrupt
 from clew_events.queries import EventType, GetHistory
 from clew_events.replies import Entry, History, Missing
 from clew_events.subjects import Address
-from clew_projections.audit.diff import Differing
+from clew_projections.audit.diff import DiffFold
 from clew_projections.audit.moments import NOW, Moment
 from clew_services.cli import commit_lines, options
 from clew_services.cli.exit import EXIT_CODES, print_json
@@ -36,7 +36,7 @@ _TYPES = get_args(EventType)
 @click.option("--since", type=options.TIME, help="Only from this time on.")
 @click.option("--until", type=options.TIME, help="Only up to this time.")
 @options.pack
-@options.asking
+@options.query_options
 def command(
     *,
     thread: str,
@@ -88,7 +88,7 @@ def _lines(history: History, patches: dict[int, Difference], *, reverse: bool) -
         lines = told.setdefault(entry.commit.n, [])
         lines.append(commit_lines.one_line(entry.commit, entry.hash))
         if (found := patches.get(entry.commit.n)) is not None:
-            lines += [*commit_lines.changed(found), ""]
+            lines += [*commit_lines.change_lines(found), ""]
     return [line for n in sorted(told, reverse=reverse) for line in told[n]]
 
 
@@ -109,7 +109,7 @@ async def _patches(clew: Source, address: Address, numbers: set[int]) -> dict[in
     if not numbers:
         return {}
     found: dict[int, Difference] = {}
-    differing = Differing(address, Moment(n=0), NOW)
+    differing = DiffFold(address, Moment(n=0), NOW)
     async for recorded in clew.histories.after(address, 0):
         try:
             differing.add(recorded)

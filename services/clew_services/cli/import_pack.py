@@ -20,7 +20,7 @@ from clew_services.packs.importer import Importer
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be imported, and import nothing.")
 @verifier_key
-@options.connecting
+@options.connection_options
 def command(*, file: Path, dry_run: bool, key: str | None, nats: str, as_json: bool) -> None:
     """Put the threads of the audit pack FILE into a deployment, with their ids, times and chains as they were.
 
@@ -35,10 +35,10 @@ def command(*, file: Path, dry_run: bool, key: str | None, nats: str, as_json: b
     async def imported(clew: compose.Clew) -> Plan:
         importer = Importer(clew.js, clew.histories)
         commits = pack.manifest.commits
-        with check_report.counting("checking") as begin:
+        with check_report.count_up("checking") as begin:
             plan = await importer.plan(pack, key=trusted, checking=begin(commits), comparing=begin(commits))
         if not dry_run:
-            with check_report.counted("importing", plan.commits) as progress:
+            with check_report.count_to("importing", plan.commits) as progress:
                 await importer.carry_out(pack, plan, progress)
         return plan
 

@@ -11,7 +11,7 @@ import msgspec
 from clew_events.errors import Invalid
 from clew_services import compose
 from clew_services.api_keys import SCOPES, Holder, Keys, KeyScope
-from clew_services.api_keys.issued_key import Issued
+from clew_services.api_keys.issued_key import IssuedKey
 from clew_services.cli import options, output
 from clew_services.cli.exit import print_json
 from clew_services.cli.session import look
@@ -42,12 +42,12 @@ def create(*, tenant: str, name: str, scopes: Sequence[KeyScope], nats: str, as_
     are. admin: everything.
     """
 
-    async def created(clew: compose.Clew) -> tuple[str, Issued]:
+    async def created(clew: compose.Clew) -> tuple[str, IssuedKey]:
         return await clew.keys.create(tenant, name, scopes)
 
     key, issued = look(nats, created)
     if as_json:
-        print_json({"key": key, **_shown(issued)})
+        print_json({"key": key, **_key_line(issued)})
         return
     output.card(
         [("key", key), ("id", issued.id), ("tenant", tenant), ("name", name), ("scopes", ", ".join(issued.scopes))]
@@ -60,17 +60,17 @@ def create(*, tenant: str, name: str, scopes: Sequence[KeyScope], nats: str, as_
 @options.nats
 @options.api_keys
 @options.as_json
-def listed(*, tenant: str | None, nats: str, api_keys: str, as_json: bool) -> None:
+def list_keys(*, tenant: str | None, nats: str, api_keys: str, as_json: bool) -> None:
     """Show the keys that were issued, and those of CLEW_API_KEYS if it is set here. None is shown itself."""
 
-    async def all_there_are(clew: compose.Clew) -> list[Issued]:
+    async def all_there_are(clew: compose.Clew) -> list[IssuedKey]:
         return await clew.keys.all()
 
     configured = [each for each in Keys.parse(api_keys).configured() if tenant in {None, each.tenant}]
     issued = [each for each in look(nats, all_there_are) if tenant in {None, each.tenant}]
     if as_json:
         also = [{"id": each.actor, "tenant": each.tenant, "scopes": SCOPES} for each in configured]
-        print_json({"keys": [_shown(each) for each in issued], "configured": also})
+        print_json({"keys": [_key_line(each) for each in issued], "configured": also})
         return
     output.rows(_TITLE, [*map(_line, issued), *map(_line_of_configured, configured)])
     if configured:
@@ -86,18 +86,18 @@ def revoke(*, key_id: str, nats: str, as_json: bool) -> None:
     if key_id.startswith("key_"):
         raise Invalid(f"{key_id} is a configured key: take it out of CLEW_API_KEYS", code="configured_key")
 
-    async def revoked(clew: compose.Clew) -> Issued:
+    async def revoked(clew: compose.Clew) -> IssuedKey:
         return await clew.keys.revoke(key_id)
 
     issued = look(nats, revoked)
     if as_json:
-        print_json(_shown(issued))
+        print_json(_key_line(issued))
         return
     assert issued.revoked_at is not None
     click.echo(f"revoked {issued.id} ({issued.tenant}, {issued.name}) at {_when(issued.revoked_at)}")
 
 
-def _shown(issued: Issued) -> dict[str, object]:
+def _key_line(issued: IssuedKey) -> dict[str, object]:
     fields: dict[str, object] = msgspec.structs.asdict(issued)
     del fields["sha256"]
     return {"id": issued.id, **fields, "actor": issued.holder.actor}
@@ -107,7 +107,7 @@ def _when(time: datetime) -> str:
     return output.when(int(time.timestamp()))
 
 
-def _line(issued: Issued) -> tuple[object, ...]:
+def _line(issued: IssuedKey) -> tuple[object, ...]:
     times = (issued.created_at, issued.last_used_at, issued.revoked_at)
     shown = ("" if time is None else _when(time) for time in times)
     return issued.id, issued.tenant, issued.name, ", ".join(issued.scopes), *shown

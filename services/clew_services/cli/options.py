@@ -144,14 +144,14 @@ class _Pair(click.ParamType[tuple[str, str]]):
         return key, rest
 
 
-def known_thread(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def check_thread_id(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """A thread's id, or a complaint that it can be none."""
     if value is not None and not ids.is_thread_id(value):
         raise click.BadParameter("a thread's id begins with 'thread', then letters, digits, _ and -", ctx, param)
     return value
 
 
-def _known_tenant(ctx: click.Context, param: click.Parameter, value: str) -> str:
+def _check_tenant(ctx: click.Context, param: click.Parameter, value: str) -> str:
     if not ids.is_tenant(value):
         raise click.BadParameter("a tenant is 1 to 64 of a-z, 0-9, _ and -, not beginning with _ or -", ctx, param)
     return value
@@ -169,16 +169,16 @@ BEGINNING = _Moment(0)
 PAIR = _Pair()
 TIME = _Time()
 
-thread = click.argument("thread", callback=known_thread)
-maybe_thread = click.argument("thread", required=False, callback=known_thread)
-thread_id = click.option("--id", "thread_id", callback=known_thread, help="The new thread's id.")
+thread = click.argument("thread", callback=check_thread_id)
+maybe_thread = click.argument("thread", required=False, callback=check_thread_id)
+thread_id = click.option("--id", "thread_id", callback=check_thread_id, help="The new thread's id.")
 tenant = click.option(
     "--tenant",
     envvar="CLEW_TENANT",
     show_envvar=True,
     default="default",
     show_default=True,
-    callback=_known_tenant,
+    callback=_check_tenant,
     help="Whose threads.",
 )
 actor = click.option(
@@ -203,7 +203,7 @@ _inbox_prefix = click.option(
 )
 
 
-def _known_pack(ctx: click.Context, _: click.Parameter, file: Path | None) -> Path | None:
+def _check_pack(ctx: click.Context, _: click.Parameter, file: Path | None) -> Path | None:
     if file is not None and not file.is_file():
         raise click.BadParameter(f"there is no file {file}", ctx=ctx)
     return file
@@ -212,7 +212,7 @@ def _known_pack(ctx: click.Context, _: click.Parameter, file: Path | None) -> Pa
 pack = click.option(
     "--pack",
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=_known_pack,
+    callback=_check_pack,
     help="An audit pack to ask instead of a server; see 'clew export'.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -232,7 +232,7 @@ accept_loss = click.option(
 )
 
 
-def limiting(function: F) -> F:
+def limit_options(function: F) -> F:
     """The options of what serves callers: how much it takes of each."""
     limits = max_body, max_message, max_messages, max_create, rate, burst, request_timeout, max_connections_per_address
     for option in reversed(limits):
@@ -240,12 +240,12 @@ def limiting(function: F) -> F:
     return function
 
 
-def watching(function: F) -> F:
+def watch_options(function: F) -> F:
     """The options of whatever can be watched: its metrics, when it is not ready, what it proves and what it logs."""
     return metrics(stuck_after(max_file_store(log(prove_rate(verify_every(function))))))
 
 
-def signing(function: F) -> F:
+def signing_options(function: F) -> F:
     """The options of what signs checkpoints: how often, and with which key."""
     return checkpoints(signing_key(function))
 
@@ -260,7 +260,7 @@ def data_and_nats(function: F) -> F:
     return data(_nats(function))
 
 
-def asking(function: F) -> F:
+def query_options(function: F) -> F:
     """The options of whatever asks about threads: ``tenant``, ``nats`` and ``as_json``.
 
     The subjects on which replies come are for whoever connects; see :func:`reply_prefix`.
@@ -269,11 +269,11 @@ def asking(function: F) -> F:
 
 
 def asking_with_data(function: F) -> F:
-    """The options of :func:`asking`, and ``data``."""
+    """The options of :func:`query_options`, and ``data``."""
     return tenant(data_and_nats(_inbox_prefix(as_json(function))))
 
 
-def connecting(function: F) -> F:
+def connection_options(function: F) -> F:
     """The options of whatever is about a deployment and no tenant of it: ``nats`` and ``as_json``."""
     return nats(_inbox_prefix(as_json(function)))
 
@@ -284,9 +284,9 @@ def reply_prefix() -> str:
     return prefix
 
 
-def changing(function: F) -> F:
-    """The options of whatever changes threads: those of :func:`asking`, ``command_id`` and ``actor``."""
-    return command_id(actor(asking(function)))
+def command_options(function: F) -> F:
+    """The options of whatever changes threads: those of :func:`query_options`, ``command_id`` and ``actor``."""
+    return command_id(actor(query_options(function)))
 
 
 LONGEST: Final = 4096

@@ -10,11 +10,11 @@ from msgspec import Struct
 
 from clew_events.subjects import Address
 from clew_projections.consistency.index_check import CODE as INDEX_DRIFT
-from clew_projections.consistency.repair import Repaired
-from clew_projections.consistency.view_check import Compared
-from clew_projections.consistency.watch import mended
+from clew_projections.consistency.repair import Repair
+from clew_projections.consistency.view_check import ViewComparison
+from clew_projections.consistency.watch import forget_repaired
 from clew_projections.findings import Finding
-from clew_projections.generations.record import repaired
+from clew_projections.generations.record import record_repair
 from clew_services import compose
 from clew_services.checkpoints.verification import RecordVerifier
 from clew_services.cli import check_report, options, output
@@ -26,7 +26,7 @@ SHOWN = 1_000
 """Findings that are told; more are only counted."""
 
 
-class _Proved(Struct):
+class _ProofResult(Struct):
     """What was looked at and found; ``drifted`` counts all findings, and ``unrepaired`` those that stand.
 
     ``known`` if the log or a view has anything of what was asked about.
@@ -39,9 +39,9 @@ class _Proved(Struct):
     drifted: int = 0
     unrepaired: int = 0
     findings: list[Finding] = []
-    repairs: list[Repaired] = []
+    repairs: list[Repair] = []
 
-    def found(self, finding: Finding, done: Repaired | None = None) -> None:
+    def found(self, finding: Finding, done: Repair | None = None) -> None:
         """Take a finding in, and what came of repairing it, if that was tried."""
         self.known = True
         self.drifted += 1
@@ -86,13 +86,13 @@ def command(
     seed = secrets.randbelow(2**32) if seed is None else seed
     only = None if everything else tenant
 
-    async def check(clew: compose.Clew) -> _Proved:
+    async def check(clew: compose.Clew) -> _ProofResult:
         file = check_report.index_of(clew, root)
-        prover, proved = clew.prover(index=file), _Proved(indexed=file is not None)
-        walk: AsyncIterator[Compared] = prover.prove(address, tenant=only)
+        prover, proved = clew.prover(index=file), _ProofResult(indexed=file is not None)
+        walk: AsyncIterator[ViewComparison] = prover.prove(address, tenant=only)
         if sample is not None:
             walk = prover.sample(sample, seed, tenant=only)
-        async for compared in check_report.followed(clew, walk, one=address is not None, what="proving"):
+        async for compared in check_report.with_progress(clew, walk, one=address is not None, what="proving"):
             await _take(clew, proved, compared, repair=repair)
         if address is None and sample is None:
             async for finding in prover.rest(tenant=only):
@@ -101,9 +101,9 @@ def command(
             await _look_for(clew.record_verifier(file), proved, address, only)
         if repair:
             # Whoever remembers a view may remember a wrong one, of before.
-            await clew.live.alias.change(repaired)
+            await clew.live.alias.change(record_repair)
             right = {Address(each.tenant, each.thread) for each in proved.repairs if each.repaired}
-            await mended(clew.threads, range(clew.deployment.shards), right)
+            await forget_repaired(clew.threads, range(clew.deployment.shards), right)
         return proved
 
     proved = look(nats, check)
@@ -113,7 +113,9 @@ def command(
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
 
-async def _look_for(verifier: RecordVerifier, proved: _Proved, address: Address | None, tenant: str | None) -> None:
+async def _look_for(
+    verifier: RecordVerifier, proved: _ProofResult, address: Address | None, tenant: str | None
+) -> None:
     """Tell whether what neither the log nor a view has any of never was, or was lost.
 
     Raises:
@@ -124,7 +126,7 @@ async def _look_for(verifier: RecordVerifier, proved: _Proved, address: Address 
         proved.found(finding)
 
 
-async def _take(clew: compose.Clew, proved: _Proved, compared: Compared, *, repair: bool) -> None:
+async def _take(clew: compose.Clew, proved: _ProofResult, compared: ViewComparison, *, repair: bool) -> None:
     proved.threads += 1
     proved.behind += compared.behind
     proved.known |= bool(compared.n or compared.behind)
@@ -135,7 +137,7 @@ async def _take(clew: compose.Clew, proved: _Proved, compared: Compared, *, repa
         proved.found(compared.finding, done)
 
 
-def _show(proved: _Proved, drawn: dict[str, int], *, repair: bool, as_json: bool) -> None:
+def _show(proved: _ProofResult, drawn: dict[str, int], *, repair: bool, as_json: bool) -> None:
     counts = {"threads": proved.threads, "commits not projected yet": proved.behind, **drawn}
     if as_json:
         repairs = {"repairs": proved.repairs} if repair else {}

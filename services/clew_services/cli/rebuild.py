@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from clew_services.cli.rebuild_buckets import back, listed, remove, threads
+from clew_services.cli.rebuild_buckets import back, list_generations, remove, threads
 from clew_services.cli.rebuild_index import index
 
 
@@ -17,5 +17,5 @@ def command() -> None:
     """
 
 
-for each in (threads, index, listed, back, remove):
+for each in (threads, index, list_generations, back, remove):
     command.add_command(each)

@@ -11,7 +11,7 @@ from clew_services.cli.exit import EXIT_CODES, print_json
 from clew_services.cli.progress_bars import bars
 from clew_services.cli.session import look
 from clew_services.rebuild import bucket_rebuild, kept_generations
-from clew_services.rebuild.kept_generations import Kept, go_back, kept
+from clew_services.rebuild.kept_generations import KeptGeneration, go_back, list_kept
 
 
 @click.command("threads")
@@ -71,11 +71,11 @@ _TITLE = ("generation", "is", "fold", "made", "keys", "bytes", "behind")
 @click.command("list")
 @options.nats
 @options.as_json
-def listed(*, nats: str, as_json: bool) -> None:
+def list_generations(*, nats: str, as_json: bool) -> None:
     """Show the generations of buckets: which is live, which are being built, kept or removed, and how far they are."""
 
-    async def all_there_are(clew: compose.Clew) -> list[Kept]:
-        return await kept(clew)
+    async def all_there_are(clew: compose.Clew) -> list[KeptGeneration]:
+        return await list_kept(clew)
 
     found = look(nats, all_there_are)
     if as_json:
@@ -84,7 +84,7 @@ def listed(*, nats: str, as_json: bool) -> None:
     output.rows(_TITLE, map(_line, found), right=frozenset({"generation", "fold", "keys", "bytes", "behind"}))
 
 
-def _line(each: Kept) -> tuple[object, ...]:
+def _line(each: KeptGeneration) -> tuple[object, ...]:
     counts = ("gone" if count is None else count for count in (each.threads, each.bytes, each.behind))
     return each.generation, "live" if each.live else each.standing, each.fold, output.when(each.made_at), *counts
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 import click
 from msgspec import Struct
 
-from clew_projections.index.index_folder import Folder
+from clew_projections.index.index_folder import IndexFolder
 from clew_projections.index.notes import notes
 from clew_projections.indexer import index_rebuild
 from clew_services import compose
@@ -21,7 +21,7 @@ from clew_services.settings import Settings
 T = TypeVar("T")
 
 
-class Kept(Struct, frozen=True, kw_only=True):
+class KeptIndex(Struct, frozen=True, kw_only=True):
     """A generation of the index on this machine; ``commits`` is how many of the log it has."""
 
     generation: int
@@ -51,14 +51,14 @@ def index(
         raise click.UsageError("only one of --list, --back, --remove and --anew")
     root = Settings(data=data, index=index).index_folder
 
-    def of_folder(question: Callable[[Folder], T]) -> T:
+    def of_folder(question: Callable[[IndexFolder], T]) -> T:
         async def asked(clew: compose.Clew) -> T:
             return question(clew.index_in(root))
 
         return look(nats, asked)
 
     if show:
-        _show(of_folder(_kept), as_json=as_json)
+        _show(of_folder(_kept_index), as_json=as_json)
     elif back:
         number = of_folder(index_rebuild.go_back)
         _say({"asked": number}, f"generation {number} of the index is asked from now on", as_json=as_json)
@@ -99,11 +99,11 @@ def _rebuild(
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
 
-def _kept(folder: Folder) -> list[Kept]:
+def _kept_index(folder: IndexFolder) -> list[KeptIndex]:
     pointer = folder.pointer()
     found = [(number, notes(folder.file(number))) for number in folder.generations()]
     return [
-        Kept(
+        KeptIndex(
             generation=number,
             asked=pointer is not None and pointer.generation == number,
             commits=sum(place.seq for place in noted.places),
@@ -114,7 +114,7 @@ def _kept(folder: Folder) -> list[Kept]:
     ]
 
 
-def _show(found: list[Kept], *, as_json: bool) -> None:
+def _show(found: list[KeptIndex], *, as_json: bool) -> None:
     if as_json:
         print_json({"generations": found})
         return

@@ -24,7 +24,7 @@ def command() -> None:
 @click.option("--tenant", help="Only commands of this tenant.")
 @options.nats
 @options.as_json
-def listed(*, tenant: str | None, nats: str, as_json: bool) -> None:
+def list_rejections(*, tenant: str | None, nats: str, as_json: bool) -> None:
     """Show everything that is on record, the oldest first."""
 
     async def on_record(clew: compose.Clew) -> list[Refusal]:

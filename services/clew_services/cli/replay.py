@@ -11,7 +11,7 @@ from typing import Final
 import click
 import msgspec
 
-from clew_events.client.feed_methods import followed
+from clew_events.client.feed_methods import follow_feed
 from clew_events.errors import Unavailable
 from clew_events.queries import GetFeed, GetStateAt
 from clew_events.replies import Feed, FeedEntry, Moment
@@ -48,7 +48,7 @@ async def follow(clew: compose.Clew, tenant: str, thread: str | None, after: str
         return page
 
     query = GetFeed(after=after, limit=_PAGE, thread_id=thread)
-    async with aclosing(followed(clew.nc, tenant, ask, query, waiting=wait)) as entries:
+    async with aclosing(follow_feed(clew.nc, tenant, ask, query, waiting=wait)) as entries:
         async for entry in entries:
             _print(entry, as_json=as_json)
 
@@ -70,7 +70,7 @@ def _print(entry: FeedEntry, *, as_json: bool) -> None:
 @click.option("-f", "--follow", "following", is_flag=True, help="Show commits as they happen, until interrupted.")
 @click.option("--after", help="With --follow, go on after the commit of this id, as --json shows it; now, if left out.")
 @options.pack
-@options.asking
+@options.query_options
 def command(
     *,
     thread: str | None,

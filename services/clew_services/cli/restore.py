@@ -8,13 +8,13 @@ import click
 
 from clew_services import compose
 from clew_services.backup.backup_folder import Folder
-from clew_services.backup.restore_backup import Restored, restore
+from clew_services.backup.restore_backup import RestoreResult, restore
 from clew_services.cli import options
 from clew_services.cli.exit import print_json
 from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
 from clew_services.cli.session import PATIENCE
-from clew_services.cli.transfer_progress import shown
+from clew_services.cli.transfer_progress import show_transfer
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.host import nats_url
 from clew_services.settings import Settings
@@ -54,14 +54,14 @@ def command(*, folder: Path, into: Path | None, replicas: str | None, nats: str,
     )
 
 
-async def _into(data: Path, folder: Folder) -> Restored:
+async def _into(data: Path, folder: Folder) -> RestoreResult:
     hush()
     async with EmbeddedServer(data, password=nats_url.password(data)) as server:
         return await _restore(server.url, folder, 1)
 
 
-async def _restore(url: str, folder: Folder, replicas: int | None) -> Restored:
+async def _restore(url: str, folder: Folder, replicas: int | None) -> RestoreResult:
     hush()
     async with compose.connection(url, name="clew-restore", patience=PATIENCE) as connection:
-        with shown() as tell:
+        with show_transfer() as tell:
             return await restore(connection, folder, replicas, tell)

@@ -24,9 +24,9 @@ from clew_services.settings import Settings
 @options.index
 @options.index_snapshots
 @options.api_keys
-@options.limiting
-@options.watching
-@options.signing
+@options.limit_options
+@options.watch_options
+@options.signing_options
 def command(roles: Sequence[Role], **chosen: str | int) -> None:
     """Run chosen parts of Clew in one process or in several, against a deployment that 'clew init' has made.
 

@@ -54,7 +54,7 @@ def look(nats: str, question: Callable[[compose.Clew], Awaitable[T]]) -> T:
     async def looked() -> T:
         url = Settings(nats=nats).nats_url
         try:
-            async with compose.connected(url, name="clew-cli", patience=PATIENCE, inbox_prefix=prefix) as clew:
+            async with compose.connect(url, name="clew-cli", patience=PATIENCE, inbox_prefix=prefix) as clew:
                 return await question(clew)
         except NotPermitted as fault:
             raise NotPermitted(f"{fault.message}. {_WAY_OUT}") from fault

@@ -31,7 +31,7 @@ class State(Struct, frozen=True):
 @options.thread
 @click.option("--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601; now, if left out.")
 @options.pack
-@options.asking
+@options.query_options
 def command(
     *, thread: str, as_of: int | datetime | None, pack: Path | None, tenant: str, nats: str, as_json: bool
 ) -> None:

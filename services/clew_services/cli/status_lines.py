@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from clew_projections.indexer.freshness import IndexFreshness
-from clew_services.checkpoints.coverage import Covered
+from clew_services.checkpoints.coverage import CheckpointCoverage
 from clew_services.integrity.integrity_report import ADVICE
-from clew_services.process.derived_state import Buckets, Derived, Integrity, Proof
+from clew_services.process.derived_state import Buckets, DerivedState, Integrity, Proof
 
 DRIFT: Final = "drift"
 LOG: Final = "log"
@@ -16,7 +16,7 @@ INDEX: Final = "index here"
 TROUBLE: Final = "not found out"
 
 
-def facts(found: Derived | None) -> Iterator[tuple[str, str]]:
+def facts(found: DerivedState | None) -> Iterator[tuple[str, str]]:
     """Names and what is to be said under them."""
     if found is None:
         return
@@ -29,7 +29,7 @@ def facts(found: Derived | None) -> Iterator[tuple[str, str]]:
         yield TROUBLE, each
 
 
-def is_bad(name: str, found: Derived) -> bool:
+def is_bad(name: str, found: DerivedState) -> bool:
     """Whether what is said under a name is bad news."""
     if name == LOG:
         return found.integrity is not None and found.integrity.verdict is not None
@@ -75,7 +75,7 @@ def _index(found: IndexFreshness | None) -> str:
     return said + (f", {found.drift} of it DIFFER from the log" if found.drift else "")
 
 
-def _checkpoint(found: Covered | None) -> str:
+def _checkpoint(found: CheckpointCoverage | None) -> str:
     if found is None:
         return "none was signed"
     said = f"number {found.number}, signed {_ago(found.age)}"

@@ -13,7 +13,7 @@ from rich.text import Text
 from clew_services.cli import status_lines
 from clew_services.cli.output import printable
 from clew_services.process.deployment_status import Glance, Rates, Shard, Status
-from clew_services.process.derived_state import Derived
+from clew_services.process.derived_state import DerivedState
 
 BAR: Final = 24
 """Columns of the bar of a shard."""
@@ -54,7 +54,7 @@ def _parts(head: Text, found: Status, rates: Rates | None) -> Iterator[Renderabl
     yield _totals(found, rates)
     yield Text()
     if found.derived is not None:
-        yield _derived(found.derived)
+        yield _derived_line(found.derived)
         yield Text()
     yield _shards(found.shards)
     if found.parked:
@@ -71,15 +71,17 @@ def _totals(found: Status, rates: Rates | None) -> Table:
     for name in ("", "now", "a second"):
         table.add_column(name, justify="right" if name else "left")
     table.add_row("threads", f"{found.threads:,}", "")
-    table.add_row("commits", f"{found.commits:,}", _speed(rates.commits if rates else None))
-    table.add_row("not projected yet", f"{found.behind:,}", _speed(rates.projected if rates else None, " projected"))
-    table.add_row("waiting in the inbox", f"{found.inbox:,}", _speed(rates.inbox if rates else None, " came"))
+    table.add_row("commits", f"{found.commits:,}", _speed_text(rates.commits if rates else None))
+    table.add_row(
+        "not projected yet", f"{found.behind:,}", _speed_text(rates.projected if rates else None, " projected")
+    )
+    table.add_row("waiting in the inbox", f"{found.inbox:,}", _speed_text(rates.inbox if rates else None, " came"))
     refused = Text(f"{found.rejected:,}", style="yellow" if found.rejected else "")
-    table.add_row("rejected from the inbox", refused, _speed(rates.refused if rates else None))
+    table.add_row("rejected from the inbox", refused, _speed_text(rates.refused if rates else None))
     return table
 
 
-def _derived(found: Derived) -> Table:
+def _derived_line(found: DerivedState) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, said in status_lines.facts(found):
         table.add_row(name, Text(printable(said), style="bold red" if status_lines.is_bad(name, found) else ""))
@@ -116,5 +118,5 @@ def _state(shard: Shard) -> tuple[str, str]:
     return "behind", "yellow"
 
 
-def _speed(value: float | None, what: str = "") -> str:
+def _speed_text(value: float | None, what: str = "") -> str:
     return "" if value is None else f"{value:,.1f}{what}"

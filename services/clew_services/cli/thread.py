@@ -24,7 +24,7 @@ from clew_services.cli.session import ask
 
 @click.command()
 @options.thread
-@options.asking
+@options.query_options
 def get(*, thread: str, tenant: str, nats: str, as_json: bool) -> None:
     """Show a thread as it is."""
     found = ask(nats, tenant, lambda clew: clew.get_thread(thread))
@@ -38,7 +38,7 @@ def get(*, thread: str, tenant: str, nats: str, as_json: bool) -> None:
 @options.thread
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
 @click.option("--order", type=click.Choice(["asc", "desc"]), default="asc", show_default=True)
-@options.asking
+@options.query_options
 def messages(*, thread: str, limit: int, order: Order, tenant: str, nats: str, as_json: bool) -> None:
     """Show a thread's messages, by default the oldest first."""
     found = ask(nats, tenant, lambda clew: clew.list_messages(thread, limit=limit, order=order))
@@ -70,7 +70,7 @@ Pairs = Sequence[tuple[str, str]]
 @click.option("--metadata", "-m", type=options.PAIR, multiple=True, help="May be given several times.")
 @click.option("--message", "messages", multiple=True, help="Text of the user's. May be given several times.")
 @click.option("--file", type=click.File("rb"), help="JSON with messages, metadata, tool_resources; - reads it here.")
-@options.changing
+@options.command_options
 def create(
     *, thread_id: str | None, metadata: Pairs, messages: Sequence[str], file: BinaryIO | None,
     command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
@@ -78,12 +78,12 @@ def create(
     """Begin a thread."""
     if file is not None and (metadata or messages):
         raise click.UsageError("--file says it all: leave --message and --metadata out")
-    asked = _asked(metadata, messages) if file is None else validation.decode(file.read(), CreateThread)
+    asked = _command_parts(metadata, messages) if file is None else validation.decode(file.read(), CreateThread)
     asked = msgspec.structs.replace(asked, thread_id=thread_id or asked.thread_id, id=command_id or asked.id)
     _show(ask(nats, tenant, lambda clew: clew.send(asked), actor=actor), as_json)
 
 
-def _asked(metadata: Pairs, messages: Sequence[str]) -> CreateThread:
+def _command_parts(metadata: Pairs, messages: Sequence[str]) -> CreateThread:
     return CreateThread(
         messages=tuple(NewMessage(role="user", content=text) for text in messages) or None,
         metadata=dict(metadata) or None,
@@ -95,7 +95,7 @@ def _asked(metadata: Pairs, messages: Sequence[str]) -> CreateThread:
 @click.option("--set", "changed", type=options.PAIR, multiple=True, help="Set a metadata key, leave the others.")
 @click.option("--unset", "gone", multiple=True, metavar="KEY", help="Remove a metadata key, leave the others.")
 @options.expected_version
-@options.changing
+@options.command_options
 def update(
     *, thread: str, changed: Pairs, gone: Sequence[str], expected_version: int | None,
     command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
@@ -117,7 +117,7 @@ def update(
 @click.argument("text")
 @click.option("--role", type=click.Choice(["user", "assistant"]), default="user", show_default=True)
 @options.expected_version
-@options.changing
+@options.command_options
 def add_message(
     *, thread: str, text: str, role: Role, expected_version: int | None,
     command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
@@ -134,7 +134,7 @@ def add_message(
 @click.command()
 @options.thread
 @options.expected_version
-@options.changing
+@options.command_options
 def delete(
     *, thread: str, expected_version: int | None, command_id: str | None,
     actor: str, tenant: str, nats: str, as_json: bool,

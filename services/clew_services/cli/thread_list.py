@@ -25,7 +25,7 @@ from clew_services.cli.session import ask
 @click.option("--count", is_flag=True, default=None, help="Say how many there are in all.")
 @click.option("--facet", "facets", multiple=True, metavar="KEY", help="Say how many have each value of a key.")
 @click.option("--at-least", metavar="SHARD-SEQ", help="Wait until the list contains what was written there.")
-@options.asking
+@options.query_options
 def command(
     *,
     pairs: tuple[tuple[str, str], ...],

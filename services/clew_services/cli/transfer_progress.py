@@ -13,7 +13,7 @@ from clew_services.backup.take_backup import Tell
 
 
 @contextmanager
-def shown() -> Iterator[Tell]:
+def show_transfer() -> Iterator[Tell]:
     """A bar for each stream on standard error; they are gone when the work is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

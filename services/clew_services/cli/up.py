@@ -26,9 +26,9 @@ from clew_services.settings import Settings
 @options.sync
 @options.replicas
 @options.workers
-@options.limiting
-@options.watching
-@options.signing
+@options.limit_options
+@options.watch_options
+@options.signing_options
 @options.accept_loss
 @options.as_json
 def command(as_json: bool, accept_loss: tuple[str, ...], **chosen: str | int) -> None:

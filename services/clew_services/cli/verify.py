@@ -10,14 +10,14 @@ import click
 from clew_events.subjects import Address
 from clew_projections.packs.pack import Pack
 from clew_services import compose
-from clew_services.checkpoints.chain import walk
+from clew_services.checkpoints.chain import walk_chain
 from clew_services.checkpoints.note import VerifierKey
-from clew_services.checkpoints.signed_checkpoint import Signed, read, read_kept, verified
+from clew_services.checkpoints.signed_checkpoint import SignedNote, read, read_kept, verify_note
 from clew_services.checkpoints.verification import Verification
 from clew_services.cli import check_report, options, output
 from clew_services.cli.options import key_from, verifier_keys
 from clew_services.cli.session import look
-from clew_services.packs.check_pack import Checked, checked
+from clew_services.packs.check_pack import PackCheck, check_pack
 from clew_services.settings import Settings
 
 
@@ -33,7 +33,7 @@ from clew_services.settings import Settings
 @options.pack
 @options.data
 @options.index
-@options.asking
+@options.query_options
 def command(
     *,
     thread: str | None,
@@ -71,11 +71,11 @@ def command(
     if against is not None:
         if thread is not None:
             raise click.UsageError("--against checks everything: leave THREAD out")
-        found = _compared(nats, against, trusted)
+        found = _compare(nats, against, trusted)
     else:
         root = Settings(data=data, index=index).index_folder
         address = check_report.chosen(thread, tenant, everything)
-        found = _verified(nats, address, None if everything else tenant, trusted, root)
+        found = _verify(nats, address, None if everything else tenant, trusted, root)
     verified, walked = found.verified, found.walked
     summary = {"threads": verified.threads, "commits": verified.commits}
     if everything or against is not None:
@@ -84,11 +84,11 @@ def command(
     more = {"covered": verified.covered, "checkpoint": newest}
     kept = "the log is what the checkpoint says that you kept; " if against is not None else ""
     every = everything or against is not None
-    good = f"every chain is whole; {kept}{'; '.join(_vouched(found, trusted, every=every))}"
+    good = f"every chain is whole; {kept}{'; '.join(_checkpoint_verdict(found, trusted, every=every))}"
     check_report.report(summary, found.findings, as_json=as_json, good=good, more=more)
 
 
-def _vouched(found: Verification, trusted: Mapping[str, VerifierKey], *, every: bool) -> Iterator[str]:
+def _checkpoint_verdict(found: Verification, trusted: Mapping[str, VerifierKey], *, every: bool) -> Iterator[str]:
     """What checkpoints with which nothing is wrong say of what was verified, and what they do not."""
     verified, walked = found.verified, found.walked
     if walked.newest is None:
@@ -112,12 +112,12 @@ def _vouched(found: Verification, trusted: Mapping[str, VerifierKey], *, every: 
         yield f"checkpoint {number} accepted another history than the one before it had: {reason}"
 
 
-def _verified(
+def _verify(
     nats: str, address: Address | None, tenant: str | None, trusted: Mapping[str, VerifierKey], root: Path
 ) -> Verification:
     async def check(clew: compose.Clew) -> Verification:
         verifier = clew.record_verifier(check_report.index_of(clew, root))
-        with check_report.counting("verifying") as begin:
+        with check_report.count_up("verifying") as begin:
             if address is not None:
                 return await verifier.thread(address, trusted, begin)
             return await verifier.whole(tenant, trusted, begin)
@@ -125,14 +125,14 @@ def _verified(
     return look(nats, check)
 
 
-def _compared(nats: str, file: Path, trusted: Mapping[str, VerifierKey]) -> Verification:
+def _compare(nats: str, file: Path, trusted: Mapping[str, VerifierKey]) -> Verification:
     kept = read_kept(file.read_bytes())
-    signed = _signed(kept.checkpoint.encode(), trusted or {"": VerifierKey.parse(kept.key)})
+    signed = _find_signed(kept.checkpoint.encode(), trusted or {"": VerifierKey.parse(kept.key)})
 
     async def check(clew: compose.Clew) -> Verification:
-        walked = await walk(clew.js, trusted)
+        walked = await walk_chain(clew.js, trusted)
         extents = await clew.verifier().extents()
-        with check_report.counted("verifying", sum(each.messages for each in extents)) as progress:
+        with check_report.count_to("verifying", sum(each.messages for each in extents)) as progress:
             found = await clew.comparison().compare(
                 signed, kept.heads, extents, newest=walked.newest, progress=progress
             )
@@ -141,11 +141,11 @@ def _compared(nats: str, file: Path, trusted: Mapping[str, VerifierKey]) -> Veri
     return look(nats, check)
 
 
-def _signed(note: bytes, keys: Mapping[str, VerifierKey]) -> Signed:
+def _find_signed(note: bytes, keys: Mapping[str, VerifierKey]) -> SignedNote:
     """A checkpoint that one of the keys has signed; which, it says itself."""
     key_ids = read(note).key_ids
     named = [keys[key_id] for key_id in key_ids if key_id in keys]
-    return verified(note, next(iter(named or keys.values())))
+    return verify_note(note, next(iter(named or keys.values())))
 
 
 def _check_pack(file: Path, against: Path | None, keys: tuple[str, ...], *, as_json: bool) -> None:
@@ -154,8 +154,8 @@ def _check_pack(file: Path, against: Path | None, keys: tuple[str, ...], *, as_j
     pack = Pack(file)
     trusted = key_from(keys[0]) if keys else None
     kept = read_kept(against.read_bytes()) if against is not None else None
-    with check_report.counted("verifying", pack.manifest.commits) as progress:
-        found = checked(pack, key=trusted, kept=kept, progress=progress)
+    with check_report.count_to("verifying", pack.manifest.commits) as progress:
+        found = check_pack(pack, key=trusted, kept=kept, progress=progress)
     summary = {
         "threads": found.verified.threads,
         "commits": found.verified.commits,
@@ -165,7 +165,7 @@ def _check_pack(file: Path, against: Path | None, keys: tuple[str, ...], *, as_j
     check_report.report(summary, found.verified.findings, as_json=as_json, good=_good(found), more=more)
 
 
-def _good(found: Checked) -> str:
+def _good(found: PackCheck) -> str:
     good = "every byte is as it was written, every chain is whole"
     if not found.checkpoints:
         return f"{good}; no checkpoint covers them"

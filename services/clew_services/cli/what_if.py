@@ -14,10 +14,10 @@ import click
 
 from clew_events.errors import Invalid, NotFound
 from clew_events.subjects import Address, address_of
-from clew_projections.audit.what_if import Decide, Fold, Tried, Trying
+from clew_projections.audit.what_if import Decide, Fold, WhatIf, WhatIfResult
 from clew_projections.fold import evolve
 from clew_projections.integrity.verify import extent, pages
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs.check import commits
 from clew_projections.packs.pack import Pack
 from clew_services import compose
@@ -34,7 +34,7 @@ Wanted = Callable[[Address], bool]
 @click.option("--decide", metavar="MODULE:FUNCTION", help="Takes a state and a commit: None accepts, a reason refuses.")
 @check_report.everything
 @options.pack
-@options.asking
+@options.query_options
 def command(
     *,
     thread: str | None,
@@ -59,8 +59,8 @@ def command(
     def wanted(owner: Address) -> bool:
         return owner == address if address is not None else everything or owner.tenant == tenant
 
-    def trying() -> Trying:
-        return Trying(
+    def trying() -> WhatIf:
+        return WhatIf(
             cast("Fold", _function(fold)) if fold is not None else evolve,
             cast("Decide", _function(decide)) if decide is not None else None,
         )
@@ -78,9 +78,9 @@ def command(
         raise click.exceptions.Exit(EXIT_CODES["corrupt" if damaged else "rejected"])
 
 
-def _of_pack(pack: Pack, wanted: Wanted, trying: Callable[[], Trying]) -> Tried:
+def _of_pack(pack: Pack, wanted: Wanted, trying: Callable[[], WhatIf]) -> WhatIfResult:
     found = trying().result()
-    with check_report.counted("replaying", pack.manifest.commits) as progress:
+    with check_report.count_to("replaying", pack.manifest.commits) as progress:
         for shard in range(pack.opening.shards):
             one = trying()
             for page in commits(pack, shard):
@@ -90,13 +90,13 @@ def _of_pack(pack: Pack, wanted: Wanted, trying: Callable[[], Trying]) -> Tried:
     return found
 
 
-def _of_server(nats: str, wanted: Wanted, trying: Callable[[], Trying]) -> Tried:
+def _of_server(nats: str, wanted: Wanted, trying: Callable[[], WhatIf]) -> WhatIfResult:
     trying()  # what cannot be imported is told before anything is read
 
-    async def tried(clew: compose.Clew) -> Tried:
-        found = Tried()
+    async def tried(clew: compose.Clew) -> WhatIfResult:
+        found = WhatIfResult()
         ends = [(await extent(clew.js, shard)).last_seq for shard in range(clew.deployment.shards)]
-        with check_report.counted("replaying", sum(ends)) as progress:
+        with check_report.count_to("replaying", sum(ends)) as progress:
             for shard, end in enumerate(ends):
                 one = trying()
                 async with aclosing(pages(clew.js, shard, 1, end)) as read:
@@ -109,7 +109,7 @@ def _of_server(nats: str, wanted: Wanted, trying: Callable[[], Trying]) -> Tried
     return look(nats, tried)
 
 
-def _take(trying: Trying, page: list[Stored], wanted: Wanted) -> None:
+def _take(trying: WhatIf, page: list[StoredMessage], wanted: Wanted) -> None:
     for stored in page:
         owner = address_of(stored.subject)
         if wanted(owner):
@@ -137,7 +137,7 @@ def _function(said: str) -> object:
     return cast("object", found)
 
 
-def _show(found: Tried) -> None:
+def _show(found: WhatIfResult) -> None:
     for line in _lines(found):
         click.echo(output.printable(line))
     click.echo(
@@ -146,7 +146,7 @@ def _show(found: Tried) -> None:
     )
 
 
-def _lines(found: Tried) -> Iterator[str]:
+def _lines(found: WhatIfResult) -> Iterator[str]:
     for each in found.differ:
         yield f"{each.tenant} {each.thread} differs from commit {each.n} on"
         if (refused := each.refused) is not None:

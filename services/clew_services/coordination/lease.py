@@ -31,13 +31,13 @@ KEY: Final = "inbox"
 _LOG: Final = logging.getLogger("clew.inbox")
 
 
-class Lost(Unavailable):
+class LeaseLost(Unavailable):
     """The lease is somebody else's by now, or may be: nothing more may be done in its name."""
 
     default_code = "lease_lost"
 
 
-class Held(msgspec.Struct, frozen=True):
+class LeaseRecord(msgspec.Struct, frozen=True):
     """What the key says: who has the lease, for how many seconds from each renewal, and where that process runs."""
 
     holder: str
@@ -52,7 +52,7 @@ class Lease:
         """``key`` says what for: there is one lease for each."""
         self._bucket = bucket
         self._key = key
-        self._held = Held(token_hex(8), TTL, f"{socket.gethostname()}:{os.getpid()}")
+        self._held = LeaseRecord(token_hex(8), TTL, f"{socket.gethostname()}:{os.getpid()}")
         self._body = msgspec.json.encode(self._held)
         self._revision = 0
         self._number = 0
@@ -84,7 +84,7 @@ class Lease:
         if self._slipped or not self.is_held:
             # Whoever was told so has left something undone, and a renewal that comes late does not bring that back.
             self._slipped = True
-            raise Lost(f"the lease on the {self._key} is another process's now")
+            raise LeaseLost(f"the lease on the {self._key} is another process's now")
 
     async def take(self) -> bool:
         """Look once whether the lease can be had, and take it if so; anew, if it is this process's already.
@@ -122,7 +122,7 @@ class Lease:
             try:
                 if not await self._write(self._revision):
                     await self._look_closer()
-            except Lost:
+            except LeaseLost:
                 raise
             except Unavailable as fault:
                 _LOG.warning("the lease on the %s was not renewed: %s", self._key, fault)
@@ -140,7 +140,7 @@ class Lease:
     def _is_free(self, value: Value) -> bool:
         if not value.body:
             return True
-        held = msgspec.json.decode(value.body, type=Held)
+        held = msgspec.json.decode(value.body, type=LeaseRecord)
         if held.holder == self._held.holder:
             return True
         revision, since = self._seen
@@ -168,9 +168,9 @@ class Lease:
     async def _look_closer(self) -> None:
         # A renewal whose acknowledgement was lost, or not waited for, has moved the key, too.
         value = await self._bucket.latest(self._key)
-        if value is None or not value.body or msgspec.json.decode(value.body, type=Held) != self._held:
+        if value is None or not value.body or msgspec.json.decode(value.body, type=LeaseRecord) != self._held:
             self._until = 0.0
-            raise Lost(f"another process has taken the {self._key} over")
+            raise LeaseLost(f"another process has taken the {self._key} over")
         self._revision = value.revision
 
 

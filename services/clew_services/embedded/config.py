@@ -21,20 +21,20 @@ def configuration(data: Path, *, port: int, sync: str, base: str) -> str:
     """
     return f"""\
 http: "{HOST}:-1"
-http_base_path: {_quoted(base)}
+http_base_path: {_quote(base)}
 listen: "{HOST}:{port or -1}"
 server_name: clew
-ports_file_dir: {_quoted(data)}
-log_file: {_quoted(data / "nats-server.log")}
+ports_file_dir: {_quote(data)}
+log_file: {_quote(data / "nats-server.log")}
 logfile_size_limit: 16MB
 logfile_max_num: 3
 max_payload: {MAX_PAYLOAD}
 max_pending: 64MB
 write_deadline: "10s"
 feature_flags {{ js_ack_fc_v2: false }}
-jetstream {{ store_dir: {_quoted(data / "nats")}, sync_interval: {_quoted(sync)}, max_file_store: {UNLIMITED} }}
+jetstream {{ store_dir: {_quote(data / "nats")}, sync_interval: {_quote(sync)}, max_file_store: {UNLIMITED} }}
 """
 
 
-def _quoted(value: object) -> str:
+def _quote(value: object) -> str:
     return json.dumps(str(value), ensure_ascii=False)

@@ -36,7 +36,7 @@ async def claim(path: Path) -> DataFolder:
     Raises:
         CannotStart: it cannot be written to, or another process uses it.
     """
-    lock = _opened(path)
+    lock = _open(path)
     try:
         await _take(lock, path)
         try:
@@ -50,7 +50,7 @@ async def claim(path: Path) -> DataFolder:
     return DataFolder(path, lock)
 
 
-def _opened(path: Path) -> int:
+def _open(path: Path) -> int:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -25,8 +25,8 @@ from clew_services.embedded.storage import UNLIMITED, asked, differs, room
 from clew_services.host import CannotStart
 from clew_services.host.ports import refuse_taken
 from clew_services.host.secret_file import write_secret
-from clew_services.host.terminate import signal, stopped
-from clew_services.host.tether import tethered
+from clew_services.host.terminate import signal, terminate
+from clew_services.host.tether import tether_command
 
 START: Final = 120.0
 """Seconds a server may take to be ready: after a crash it reads its whole store."""
@@ -104,7 +104,7 @@ class EmbeddedServer:
                 stale.unlink()
             with (self.data / "nats-server.err").open("wb") as errors:
                 self._process = await asyncio.create_subprocess_exec(
-                    *tethered([str(program), "-c", str(self.data / "nats.conf")], SIGTERM),
+                    *tether_command([str(program), "-c", str(self.data / "nats.conf")], SIGTERM),
                     stdin=DEVNULL, stdout=DEVNULL, stderr=errors, pass_fds=(self._folder.lock,),
                     start_new_session=True,  # Ctrl-C is for us, who stop things in order
                 )  # fmt: skip
@@ -173,7 +173,7 @@ class EmbeddedServer:
 
     async def _stop_process(self) -> None:
         if self._process is not None:
-            await stopped(self._process, STOP)
+            await terminate(self._process, STOP)
 
     def _release(self) -> None:
         folder, self._folder = self._folder, None
@@ -188,7 +188,7 @@ class EmbeddedServer:
                 raise CannotStart(f"nats-server gave up: {self._last_words()}", code="nats_server_failed")
             with contextlib.suppress(OSError, ValueError):
                 ports = _listed_ports(self.data / f"nats-server_{process.pid}.ports")
-                await _greeted(ports[0])
+                await _await_greeting(ports[0])
                 return ports
             await asyncio.sleep(_POLL)
         raise CannotStart(
@@ -220,7 +220,7 @@ def _listed_ports(file: Path) -> tuple[int, int]:
     return client, monitor
 
 
-async def _greeted(port: int) -> None:
+async def _await_greeting(port: int) -> None:
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         if not (await reader.readline()).startswith(b"INFO "):

@@ -20,7 +20,7 @@ from clew_events.errors import TooLarge, Unavailable
 from clew_events.subjects import Address, event_subject, shard_of
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.request_mux import Timeout
-from clew_projections.nats.stream_messages import EXPECTED, MSG_ID, TRACE, Ack, ApiError, Outgoing
+from clew_projections.nats.stream_messages import EXPECTED, MSG_ID, TRACE, Ack, ApiError, OutgoingMessage
 from clew_services.eventstore.group_commit import ShardWriter
 from clew_services.eventstore.write_probe import FULL, STALE, LogFull, WriteProbe
 from clew_services.observer import NOBODY, Observer
@@ -31,13 +31,13 @@ TOO_LARGE = 10054
 TOO_BUSY = 10167
 
 
-class Appended(Struct, frozen=True):
+class AppendResult(Struct, frozen=True):
     """The commit is in the log."""
 
     recorded: Recorded
 
 
-class Behind(Struct, frozen=True):
+class UncertainAppend(Struct, frozen=True):
     """The commit may or may not be in the log, but the thread has moved on: read its tail to find out."""
 
     why: Literal["stale", "duplicate"]
@@ -66,7 +66,9 @@ class Log:
         """The shards that were found not to store anything, not long ago."""
         return tuple(shard for shard, writer in enumerate(self._writers) if writer.full)
 
-    async def append(self, commit: Commit, expected_seq: int, trace: str | None = None) -> Appended | Behind:
+    async def append(
+        self, commit: Commit, expected_seq: int, trace: str | None = None
+    ) -> AppendResult | UncertainAppend:
         """Store a commit if the thread's last commit is still the one at ``expected_seq`` (0: it has none).
 
         Raises:
@@ -80,14 +82,14 @@ class Log:
         headers = {MSG_ID: f"{commit.tenant}:{commit.thread}:{commit.id}", EXPECTED: str(expected_seq)}
         if trace is not None:
             headers[TRACE] = trace
-        ack = await self._publish(shard, Outgoing(event_subject(shard, address), body, headers))
+        ack = await self._publish(shard, OutgoingMessage(event_subject(shard, address), body, headers))
         if ack.error is not None:
-            return Behind("stale")
+            return UncertainAppend("stale")
         if ack.duplicate:
-            return Behind("duplicate")
-        return Appended(Recorded(commit, Position(shard, ack.seq), body_hash(body)))
+            return UncertainAppend("duplicate")
+        return AppendResult(Recorded(commit, Position(shard, ack.seq), body_hash(body)))
 
-    async def _publish(self, shard: int, message: Outgoing) -> Ack:
+    async def _publish(self, shard: int, message: OutgoingMessage) -> Ack:
         # An ack, or the server's word that the guard failed. Anything else is tried again with the identical message.
         unknown = False
         loop = asyncio.get_running_loop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from clew_events.subjects import event_stream
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.key_names import bucket_names, checkpoint_key
-from clew_projections.kv.position import marked_at
+from clew_projections.kv.position import decode_position
 from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_services.eventstore.stream_config import (
     existing_stream,
@@ -19,7 +19,7 @@ from clew_services.eventstore.stream_config import (
 from clew_services.eventstore.topology import buckets, feeders, projector
 
 
-async def make(js: JetStream, number: int, *, shards: int, replicas: int) -> list[str]:
+async def make_generation(js: JetStream, number: int, *, shards: int, replicas: int) -> list[str]:
     """Create what is missing of a generation and hold the rest to what it must be; the names of what was created.
 
     Raises:
@@ -31,7 +31,7 @@ async def make(js: JetStream, number: int, *, shards: int, replicas: int) -> lis
     return made + await make_consumers(js, feeders(number, shards))
 
 
-async def hold(js: JetStream, number: int, *, shards: int, replicas: int) -> None:
+async def verify_generation(js: JetStream, number: int, *, shards: int, replicas: int) -> None:
     """Hold that a generation is all there, as it must be.
 
     Raises:
@@ -42,7 +42,7 @@ async def hold(js: JetStream, number: int, *, shards: int, replicas: int) -> Non
     await hold_consumers(js, feeders(number, shards))
 
 
-async def lost(js: JetStream, number: int) -> list[str]:
+async def missing_streams(js: JetStream, number: int) -> list[str]:
     """The streams of a generation's buckets that are not there."""
     streams = [f"KV_{name}" for name in bucket_names(number)]
     return [name for name in streams if await existing_stream(js, name) is None]
@@ -64,7 +64,7 @@ async def reached(js: JetStream, shard: int) -> int:
         Unavailable: JetStream does not answer.
     """
     key = checkpoint_key(shard)
-    return max([marked_at(key, await Bucket(js, _threads(n)).latest(key)) for n in await _there(js)], default=0)
+    return max([decode_position(key, await Bucket(js, _threads(n)).latest(key)) for n in await _there(js)], default=0)
 
 
 async def _there(js: JetStream) -> list[int]:
@@ -78,7 +78,7 @@ def _threads(number: int) -> str:
     return bucket_names(number)[0]
 
 
-async def remove(js: JetStream, number: int, *, shards: int) -> None:
+async def remove_generation(js: JetStream, number: int, *, shards: int) -> None:
     """Delete whatever is there of a generation. Safe to repeat.
 
     Raises:

@@ -20,7 +20,7 @@ from typing import Final
 from clew_events.errors import ClewError
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.request_mux import Timeout
-from clew_projections.nats.stream_messages import Ack, Outgoing
+from clew_projections.nats.stream_messages import Ack, OutgoingMessage
 from clew_services.eventstore.write_probe import WriteProbe
 from clew_services.observer import NOBODY, Observer
 
@@ -34,10 +34,10 @@ LARGEST: Final = 256
 LARGEST_BYTES: Final = 4 * 1024 * 1024
 
 
-class _Waiting:
+class _PendingAppend:
     __slots__ = ("alone", "answer", "message")
 
-    def __init__(self, message: Outgoing, answer: asyncio.Future[Ack]) -> None:
+    def __init__(self, message: OutgoingMessage, answer: asyncio.Future[Ack]) -> None:
         self.message = message
         self.answer = answer
         self.alone = False
@@ -51,7 +51,7 @@ class ShardWriter:
         self._js = js
         self._probe = probe
         self._observer = observer
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[_PendingAppend] = deque()
         self._under_way = 0
         self._batch_under_way = False
         self._pumping = False
@@ -62,7 +62,7 @@ class ShardWriter:
         """Whether the shard was found not to store anything, not long ago."""
         return self._probe is not None and self._probe.full
 
-    async def publish(self, message: Outgoing, timeout: float) -> Ack:
+    async def publish(self, message: OutgoingMessage, timeout: float) -> Ack:
         """The server's answer to a message, as a publish of its own would have got it.
 
         Raises:
@@ -84,7 +84,7 @@ class ShardWriter:
             finally:
                 self._under_way -= 1
                 self._pump(timeout)
-        waiting = _Waiting(message, asyncio.get_running_loop().create_future())
+        waiting = _PendingAppend(message, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         if not self._pumping:
             # Whatever else is published in this turn of the loop comes along.
@@ -111,9 +111,9 @@ class ShardWriter:
                 self._under_way += 1
                 self._start(self._send_one(first, timeout), [first])
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> list[_PendingAppend]:
         """As many as fit into a batch from the front of the queue, no two to the same subject."""
-        batch: list[_Waiting] = []
+        batch: list[_PendingAppend] = []
         subjects: set[str] = set()
         room = LARGEST_BYTES
         while self._queue and len(batch) < LARGEST:
@@ -127,7 +127,7 @@ class ShardWriter:
                 batch.append(first)
         return batch
 
-    async def _send_one(self, waiting: _Waiting, timeout: float) -> None:
+    async def _send_one(self, waiting: _PendingAppend, timeout: float) -> None:
         message = waiting.message
         try:
             ack = await self._js.publish(message.subject, message.body, message.headers, timeout)
@@ -142,7 +142,7 @@ class ShardWriter:
             self._under_way -= 1
             self._pump(timeout)
 
-    async def _send_batch(self, batch: Sequence[_Waiting], timeout: float) -> None:
+    async def _send_batch(self, batch: Sequence[_PendingAppend], timeout: float) -> None:
         acks: list[Ack] = []
         silent = False
         try:
@@ -176,7 +176,7 @@ class ShardWriter:
             if not waiting.answer.done():
                 waiting.answer.set_exception(Timeout("no answer", outcome_unknown=waiting.alone))
 
-    def _start(self, sending: Coroutine[None, None, None], concerned: Sequence[_Waiting]) -> None:
+    def _start(self, sending: Coroutine[None, None, None], concerned: Sequence[_PendingAppend]) -> None:
         task = asyncio.get_running_loop().create_task(sending)
         self._tasks.add(task)
 

@@ -90,19 +90,21 @@ async def _generation(js: JetStream, shards: int, replicas: int, fold: int) -> l
     if found is None:
         # Where the record was lost: no number under which there are views, since nobody knows which fold made them.
         number = 1 + await generation_streams.last_filled(js)
-        made = await generation_streams.make(js, number, shards=shards, replicas=replicas)
+        made = await generation_streams.make_generation(js, number, shards=shards, replicas=replicas)
         await alias.begin(record.first(fold, datetime.now(UTC), number))
         return made
     live = found.record.live
-    if not await generation_streams.lost(js, live):
-        return await generation_streams.make(js, live, shards=shards, replicas=replicas)
+    if not await generation_streams.missing_streams(js, live):
+        return await generation_streams.make_generation(js, live, shards=shards, replicas=replicas)
     # Not under the same number: what running processes remember of these buckets must not be held against others.
-    began = await alias.change(lambda each: record.begun(each, fold, datetime.now(UTC)) if each.live == live else each)
+    began = await alias.change(
+        lambda each: record.begin_build(each, fold, datetime.now(UTC)) if each.live == live else each
+    )
     if (building := began.record.building) is None:
         return []  # somebody else has seen to it
-    made = await generation_streams.make(js, building.number, shards=shards, replicas=replicas)
+    made = await generation_streams.make_generation(js, building.number, shards=shards, replicas=replicas)
     await alias.change(
-        lambda each: record.switched(each, building.number, datetime.now(UTC)) if each.live == live else each
+        lambda each: record.switch_to(each, building.number, datetime.now(UTC)) if each.live == live else each
     )
     return made
 
@@ -132,7 +134,7 @@ async def verify(js: JetStream) -> Deployment:
     while True:
         live = (await Alias(js).written()).record.live
         try:
-            await generation_streams.hold(js, live, shards=shards, replicas=replicas)
+            await generation_streams.verify_generation(js, live, shards=shards, replicas=replicas)
         except Corrupt:
             if (await Alias(js).written()).record.live == live:
                 raise

@@ -7,7 +7,7 @@ from typing import Final
 
 from clew_events.errors import Corrupt
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.stream_messages import Refused
+from clew_projections.nats.stream_messages import ApiRefusal
 from clew_services.eventstore.topology import SHARDS, Config
 
 _STREAM_NOT_FOUND: Final = 10059
@@ -117,7 +117,7 @@ async def _config(js: JetStream, call: str, absent: int) -> Config | None:
 async def _unless_gone(js: JetStream, call: str, absent: int) -> dict[str, object] | None:
     try:
         return await js.api(call)
-    except Refused as refusal:
+    except ApiRefusal as refusal:
         if refusal.error.err_code == absent:
             return None
         raise
@@ -153,13 +153,13 @@ def hold_same(name: str, wanted: Config, found: Config) -> None:
         if isinstance(value, Mapping) and isinstance(actual, Mapping):
             actual = {key: actual.get(key) for key in value}
         if actual != value:
-            raise _changed(name, setting, actual, f"must be {value!r}")
+            raise _setting_error(name, setting, actual, f"must be {value!r}")
     for setting in _NEVER:
         if actual := found.get(setting):
-            raise _changed(name, setting, actual, "must not be set")
+            raise _setting_error(name, setting, actual, "must not be set")
 
 
-def _changed(name: str, setting: str, actual: object, demand: str) -> Corrupt:
+def _setting_error(name: str, setting: str, actual: object, demand: str) -> Corrupt:
     return Corrupt(
         f"{name} was changed: its '{setting}' is {actual!r} and {demand}. "
         "Set it back before starting, or find out who changed it",

@@ -15,7 +15,7 @@ RESTORING: Final = "clew.restoring"
 """The metadata of a stream that a restore has brought which is not finished: the backup's name."""
 
 
-def restoring(config: Config) -> str | None:
+def restoring_backup(config: Config) -> str | None:
     """Of which backup's unfinished restore a stream is, if it is of one."""
     metadata = config.get("metadata")
     found = metadata.get(RESTORING) if isinstance(metadata, Mapping) else None
@@ -31,7 +31,7 @@ async def refuse_half(js: JetStream, first: Config | None) -> None:
     """
     # The first stream that a restore brings, as long as there is none of the last.
     known = first if first is not None else await existing_stream(js, f"KV_{GENERATIONS}")
-    if (name := restoring(known or {})) is not None:
+    if (name := restoring_backup(known or {})) is not None:
         raise Conflict(
             f"a restore of the backup {name} was broken off here: run 'clew restore' with the same folder again",
             code="restore_unfinished",

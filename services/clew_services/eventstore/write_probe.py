@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from clew_events.errors import ClewError, Unavailable
 from clew_events.subjects import Address, event_stream, event_subject
 from clew_projections.nats.request_mux import Timeout
-from clew_projections.nats.stream_messages import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE, EXPECTED, Ack, Outgoing
+from clew_projections.nats.stream_messages import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE, EXPECTED, Ack, OutgoingMessage
 
 STALE: Final = frozenset({10071, 10164})
 """Wrong last sequence: as found in the stream, or among what a replicated stream has in flight."""
@@ -72,7 +72,7 @@ class WriteProbe:
             self._found_full[0] == self._js.disconnects and now - self._found_full[1] < MEMORY
         )
 
-    async def publish(self, message: Outgoing, timeout: float) -> Ack | None:
+    async def publish(self, message: OutgoingMessage, timeout: float) -> Ack | None:
         """Publish if the shard is still in doubt; nothing if it is not. Of several, one is sent, and decides for all.
 
         Raises:
@@ -98,7 +98,7 @@ class WriteProbe:
             self._trying = None
             trying.set_result(fault)
 
-    async def _try(self, message: Outgoing, timeout: float) -> Ack:
+    async def _try(self, message: OutgoingMessage, timeout: float) -> Ack:
         storing = asyncio.ensure_future(self._js.publish(message.subject, message.body, message.headers, timeout))
         probing = asyncio.ensure_future(self._js.publish(self._subject, b"", _NEVER, timeout))
         both = {storing, probing}

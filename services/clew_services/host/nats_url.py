@@ -28,7 +28,7 @@ def password(folder: Path) -> str:
         found = ""
     except OSError as fault:
         raise CannotStart(f"cannot read {folder / FILE}: {fault}", code="data_not_readable") from fault
-    return found if _PASSWORD.fullmatch(found) else ids.random("", _LENGTH)
+    return found if _PASSWORD.fullmatch(found) else ids.random_id("", _LENGTH)
 
 
 def write(folder: Path, url: str) -> None:

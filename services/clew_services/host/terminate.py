@@ -17,7 +17,7 @@ def signal(process: Process, number: Signals) -> None:
             os.kill(process.pid, number)
 
 
-async def stopped(process: Process, patience: float) -> int:
+async def terminate(process: Process, patience: float) -> int:
     """Ask a process to stop, kill it after ``patience`` seconds, and return its code once it is gone."""
     signal(process, SIGTERM)
     try:

@@ -15,7 +15,7 @@ from signal import SIGKILL, Signals
 _PR_SET_PDEATHSIG = 1
 
 
-def tethered(command: Sequence[str], signal: Signals = SIGKILL) -> list[str]:
+def tether_command(command: Sequence[str], signal: Signals = SIGKILL) -> list[str]:
     """The command line that runs ``command`` and has it sent ``signal`` when the calling process dies.
 
     It has to be started from the main thread: Linux watches the thread that forked, not the whole process.

@@ -10,19 +10,19 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clew_services.api_keys import Keys, KeyScope
-from clew_services.http.command_call import Carrying
+from clew_services.http.command_call import CommandCall
 from clew_services.http.dependencies import Parts
 from clew_services.http.explorer import explorer_routes
 from clew_services.http.health import Liveness, Readiness
 from clew_services.http.middleware import Doorway, Edge, Nowhere, Respond, Show, Window
 from clew_services.http.openapi import description
-from clew_services.http.rate_limit import Pace
+from clew_services.http.rate_limit import RateLimit
 from clew_services.http.retries import Attempts
 from clew_services.http.routes.audit import Packs, Past
 from clew_services.http.routes.checkpoints import Checkpoints
 from clew_services.http.routes.event_feed import Events, Live
 from clew_services.http.routes.messages import Messages
-from clew_services.http.routes.threads import Listing, Threads
+from clew_services.http.routes.threads import ThreadListing, Threads
 from clew_services.settings import Settings
 
 ELSEWHERE: Final = ""
@@ -57,11 +57,11 @@ def create_app(clew: Parts, keys: Keys, settings: Settings, metrics: Show | None
 
 def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
     """Every path at which there is something, the most asked for first."""
-    carrying = Carrying(clew.handler, Attempts())
+    carrying = CommandCall(clew.handler, Attempts())
     threads, messages = Threads(carrying, clew.reader), Messages(carrying, clew.reader)
     past = Past(clew.reader)
     checkpoints = Checkpoints(clew.checkpoints)
-    pace = Pace(settings.rate, settings.burst)
+    pace = RateLimit(settings.rate, settings.burst)
 
     def doorway(
         closed: Mapping[str, Respond] = NONE, reading: KeyScope = "read", versioned: bool = True, **methods: Respond
@@ -75,7 +75,7 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
             "/v1/threads/{thread_id}",
             doorway(GET=threads.retrieve, POST=threads.modify, PATCH=threads.patch, DELETE=threads.delete),
         ),
-        Route("/v1/threads", doorway(GET=Listing(clew.reader).page, POST=threads.create)),
+        Route("/v1/threads", doorway(GET=ThreadListing(clew.reader).page, POST=threads.create)),
         Route("/v1/threads/{thread_id}/messages", doorway(GET=messages.page, POST=messages.create)),
         Route(
             "/v1/threads/{thread_id}/messages/{message_id}",

@@ -17,7 +17,7 @@ _SPOKEN: Final = frozenset({"assistants=v2", "assistants=v1"})
 _BARE_VERSION: Final = re.compile(r"v\d{1,8}", re.ASCII)
 
 
-def admitted(headers: Mapping[bytes, bytes], keys: Keys) -> Holder:
+def authenticate(headers: Mapping[bytes, bytes], keys: Keys) -> Holder:
     """Whose request this is.
 
     Raises:
@@ -38,7 +38,7 @@ def scope_of(method: str, reading: KeyScope = "read") -> KeyScope:
     return reading if method in {"GET", "HEAD"} else "write"
 
 
-def needed(scope: KeyScope, query_string: bytes) -> KeyScope:
+def required_scope(scope: KeyScope, query_string: bytes) -> KeyScope:
     """The scope that a request needs where its method needs ``scope``: to read the past takes ``audit``."""
     if scope != "read" or not query_string:
         return scope
@@ -80,4 +80,4 @@ def hold_version(headers: Mapping[bytes, bytes]) -> None:
             code="invalid_beta",
         )
     if _SPOKEN.isdisjoint(beta.strip() for beta in asked.split(",")):
-        raise Invalid(f"Unknown beta requested: '{error_texts.shown(asked)}'.", code="invalid_beta")
+        raise Invalid(f"Unknown beta requested: '{error_texts.quote_text(asked)}'.", code="invalid_beta")

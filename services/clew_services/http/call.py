@@ -56,7 +56,7 @@ class Call:
         if not ids.is_thread_id(said):
             if not said.startswith("thread"):
                 raise error_texts.wrong_prefix("thread_id", said, "thread")
-            raise no_thread(error_texts.shown(said, 128))
+            raise no_thread(error_texts.quote_text(said, 128))
         return said
 
     @property
@@ -71,7 +71,7 @@ class Call:
         if not ids.is_message_id(said):
             if not said.startswith("msg"):
                 raise error_texts.wrong_prefix("message_id", said, "msg")
-            raise no_message(error_texts.shown(said, 128))
+            raise no_message(error_texts.quote_text(said, 128))
         return said
 
     @property
@@ -118,7 +118,8 @@ class Call:
         for name, text in texts:
             if name in said:
                 raise Invalid(
-                    f"Invalid '{error_texts.shown(name)}': it is given more than once.", param=error_texts.shown(name)
+                    f"Invalid '{error_texts.quote_text(name)}': it is given more than once.",
+                    param=error_texts.quote_text(name),
                 )
             if name in numbers and _is_number(text):
                 said[name] = int(text)
@@ -174,7 +175,7 @@ def _time(name: str, text: str) -> datetime:
         return msgspec.convert(_SPACED_OFFSET.sub(r"+\1", text), datetime)
     except msgspec.ValidationError:
         what = "a commit's number, a time" if name in MOMENT | BETWEEN else "a time"
-        raise error_texts.malformed(name, text, f"{what} such as 2026-11-22T22:00:00Z, or Unix seconds") from None
+        raise error_texts.malformed_value(name, text, f"{what} such as 2026-11-22T22:00:00Z, or Unix seconds") from None
 
 
 def _is_number(text: str) -> bool:

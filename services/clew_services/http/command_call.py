@@ -16,7 +16,7 @@ from clew_services.http.retries import Attempts
 from clew_services.threads.result import Outcome, receipt
 
 
-class Carrying:
+class CommandCall:
     """Carries out what calls ask for, each once, however often its client repeats it."""
 
     def __init__(self, commands: Commands, earlier: Attempts) -> None:

@@ -120,7 +120,7 @@ class FeedPage(Struct, frozen=True, kw_only=True):
     next: str
 
 
-def fed_object(entry: FeedEntry) -> FedCommit | FedUnreadable:
+def feed_commit_object(entry: FeedEntry) -> FedCommit | FedUnreadable:
     """One commit of the feed."""
     if entry.commit is None:
         fault = entry.fault or Fault(type="corrupt", code="corrupt", message="it cannot be read")
@@ -141,7 +141,7 @@ def fed_object(entry: FeedEntry) -> FedCommit | FedUnreadable:
 def feed_page(feed: Feed) -> FeedPage:
     """A page of the feed."""
     return FeedPage(
-        data=tuple(map(fed_object, feed.data)),  # type: ignore[arg-type]  # see FeedPage
+        data=tuple(map(feed_commit_object, feed.data)),  # type: ignore[arg-type]  # see FeedPage
         first_id=feed.first_id,
         last_id=feed.last_id,
         has_more=feed.has_more,

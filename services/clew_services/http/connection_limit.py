@@ -10,7 +10,7 @@ from typing import Final
 
 from clew_services.http import error_responses
 from clew_services.http.responses import Answer
-from clew_services.http.stream_limit import Seat, Seats
+from clew_services.http.stream_limit import StreamLimit, StreamPlace
 
 QUIET: Final = 60.0
 """Seconds in which the log says once that connections were refused."""
@@ -28,10 +28,10 @@ class Ceiling:
     def __init__(self, most: int, most_of_one: int) -> None:
         self._most = most or sys.maxsize
         self._most_of_one = most_of_one or sys.maxsize
-        self._seats = Seats()
+        self._seats = StreamLimit()
         self._said = float("-inf")
 
-    def take(self, host: str) -> Seat | Answer:
+    def take(self, host: str) -> StreamPlace | Answer:
         """A place for a connection from ``host``, or what it is told where there is none."""
         seat = self._seats.take(_network(host), most=self._most, most_of_one=self._most_of_one)
         if seat is not None:

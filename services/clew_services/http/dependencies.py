@@ -25,9 +25,9 @@ from clew_events.replies import Feed, Found, History, Moment
 from clew_projections.feed import Feed as Feeds
 from clew_projections.feed.live_end import Tail
 from clew_projections.index import WrittenList
-from clew_projections.projector.parked_threads import Parked
+from clew_projections.projector.parked_threads import ParkedThread
 from clew_services.eventstore.write_probe import Publisher
-from clew_services.http.routes.checkpoints import Asked
+from clew_services.http.routes.checkpoints import CheckpointAnswers
 from clew_services.integrity.integrity_report import Report
 from clew_services.observer import Observer
 from clew_services.packs.exporter import Exporter
@@ -122,7 +122,7 @@ class Parts(Protocol):
         """The live end of it."""
 
     @property
-    def checkpoints(self) -> Asked:
+    def checkpoints(self) -> CheckpointAnswers:
         """What answers about signed checkpoints, and proves by them."""
 
     @property
@@ -142,7 +142,7 @@ class Parts(Protocol):
     def full_shards(self) -> Sequence[int]:
         """The shards of the log that were found not to store anything, by this process and not long ago."""
 
-    async def parked(self) -> Sequence[Parked]:
+    async def parked(self) -> Sequence[ParkedThread]:
         """The threads that stand still because their history cannot be folded."""
 
     async def integrity(self) -> Report | None:

@@ -107,7 +107,7 @@ def too_many_connections(status: int, message: str) -> Answer:
     return answer._replace(headers=(*answer.headers, RETRY_AFTER))
 
 
-def unexpected(request_id: str) -> Answer:
+def unexpected_error(request_id: str) -> Answer:
     """Something broke that should not; the log says what, under the request's id."""
     return envelope(500, f"The server had an error while processing your request ({request_id}).")
 

@@ -15,7 +15,7 @@ from clew_services.http.dependencies import Parts
 from clew_services.http.responses import RETRY_AFTER, Answer, json_answer
 from clew_services.inbox.standstill import Inbox, Standstill
 from clew_services.integrity.integrity_report import ADVICE
-from clew_services.progress import TIME, Progress, Shard, Standing, asked
+from clew_services.progress import TIME, Progress, Shard, Standing, ask_jetstream
 
 NOBODY_ASKS: Final = "No projector asks for them: start one with 'clew serve projector', or look why it stopped."
 GETS_NOWHERE: Final = (
@@ -66,7 +66,7 @@ class Ready(Struct, frozen=True, kw_only=True):
     damage: str | None = None
 
 
-class Found(Struct, frozen=True, kw_only=True):
+class HealthReport(Struct, frozen=True, kw_only=True):
     """What a look at a deployment found: shards and inbox as they are, and how many threads are parked, if known.
 
     ``damage`` is in what the log is not what it was, as far as the background verification knows.
@@ -105,7 +105,7 @@ class Readiness:
         # From here on it counts for how long nothing has moved, not from the first time that anybody asks.
         self._progress = Progress(parts.js, parts.deployment.shards, lambda: parts.feeder, seconds)
         self._standstill = Standstill(parts.js, seconds)
-        self._running: asyncio.Task[Found] | None = None
+        self._running: asyncio.Task[HealthReport] | None = None
 
     async def show(self) -> Answer:
         """200, or 503 with the reasons."""
@@ -120,15 +120,15 @@ class Readiness:
         )
         return json_answer(health) if found.ok else json_answer(health, 503, (RETRY_AFTER,))
 
-    async def look(self) -> Found:
+    async def look(self) -> HealthReport:
         """The same, as it was found. However many ask at once, JetStream is asked once."""
         if self._running is None or self._running.done():
             self._running = asyncio.get_running_loop().create_task(self._look())
         return await asyncio.shield(self._running)
 
-    async def _look(self) -> Found:
+    async def _look(self) -> HealthReport:
         account, shards, inbox, parked, damage, writes = await asyncio.gather(
-            asked(self._parts.js, "INFO", "JetStream", dict, seconds=self._seconds),
+            ask_jetstream(self._parts.js, "INFO", "JetStream", dict, seconds=self._seconds),
             self._progress.look(),
             self._standstill.look(),
             self._parked(),
@@ -149,7 +149,7 @@ class Readiness:
             (reasons if inbox.where is not None else notes).append(inbox.why())
         if damage is not None:
             notes.append(f"{damage}. {ADVICE}")
-        return Found(
+        return HealthReport(
             ok=not reasons,
             reasons=tuple(reasons),
             notes=tuple(notes),

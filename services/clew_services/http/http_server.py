@@ -62,7 +62,7 @@ async def serve_http(
     settings = settings or Settings()
     patience = Patience.of(settings.request_seconds)
     ceiling = Ceiling(descriptors.connections(), settings.max_connections_per_address)
-    with _listening(host, port) as listener:
+    with _listen(host, port) as listener:
         server = _Server(
             uvicorn.Config(
                 create_app(clew, keys, settings, metrics),
@@ -85,13 +85,13 @@ async def serve_http(
         looking = asyncio.create_task(_look_after(server, min(LOOK, patience.request / 4)), name="http connections")
         try:
             if ready is not None:
-                ready(f"http://{_bracketed(host)}:{listener.getsockname()[1]}")
+                ready(f"http://{_bracket(host)}:{listener.getsockname()[1]}")
             await asyncio.shield(serving)
         finally:
             await clew.tail.close()  # what would never end by itself
             server.should_exit = True
             try:
-                await _stopped(server, serving)
+                await _stop(server, serving)
             finally:
                 looking.cancel()
     raise Unavailable("the HTTP server ended by itself", code="http_ended")
@@ -107,7 +107,7 @@ async def _look_after(server: uvicorn.Server, pause: float) -> None:
                 each.look(now)
 
 
-async def _stopped(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
+async def _stop(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
     waiting: dict[Connection, int] = {}
     while (await asyncio.wait({serving}, timeout=STALL))[1]:
         before, waiting = waiting, {}
@@ -130,7 +130,7 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
     """A socket on which connections are accepted from now on, though perhaps answered a little later."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as listener:
@@ -156,5 +156,5 @@ def _not_given_up(record: logging.LogRecord) -> bool:
     return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
 
 
-def _bracketed(host: str) -> str:
+def _bracket(host: str) -> str:
     return f"[{host}]" if ":" in host else host

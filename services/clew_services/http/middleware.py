@@ -18,13 +18,13 @@ from starlette.types import Receive, Scope, Send
 from clew_events.errors import ClewError, Unavailable
 from clew_services.api_keys import Holder, Keys, KeyScope
 from clew_services.http import error_responses
-from clew_services.http.auth import admitted, hold_scope, hold_version, needed, scope_of
+from clew_services.http.auth import authenticate, hold_scope, hold_version, required_scope, scope_of
 from clew_services.http.call import Call
-from clew_services.http.rate_limit import Pace
+from clew_services.http.rate_limit import RateLimit
 from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake
-from clew_services.http.responses import Answer, Headers, closed, streamed
+from clew_services.http.responses import Answer, Headers, close_chunks, stream_response
 from clew_services.http.retries import repetition
-from clew_services.observer import Answered, unanswered
+from clew_services.observer import Answered, ignore_answer
 
 Respond = Callable[[Call], Awaitable[Answer]]
 Show = Callable[[], Awaitable[Answer]]
@@ -37,7 +37,7 @@ _VERSION: Final = (b"openai-version", b"2020-10-01")
 class Edge:
     """What all of these have in common: ``answered`` is told of every answer."""
 
-    answered: Answered = staticmethod(unanswered)
+    answered: Answered = staticmethod(ignore_answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -56,7 +56,7 @@ class Doorway(Edge):
         routes: Mapping[str, Respond],
         keys: Keys,
         max_body: int,
-        pace: Pace,
+        pace: RateLimit,
         closed: Mapping[str, Respond],
         *,
         reading: KeyScope = "read",
@@ -85,11 +85,11 @@ class Doorway(Edge):
             if route is None:
                 answer = _not_allowed(scope, self._allow)
             else:
-                holder = admitted(headers, self._keys)
+                holder = authenticate(headers, self._keys)
                 if (wait := self._pace.wait(holder)) is not None:
                     answer = error_responses.too_many(wait)
                 else:
-                    hold_scope(holder, needed(self._needs[scope["method"]], scope["query_string"]))
+                    hold_scope(holder, required_scope(self._needs[scope["method"]], scope["query_string"]))
                     if self._versioned:
                         hold_version(headers)
                     answer = await route(Call(scope, headers, intake, holder))
@@ -104,13 +104,17 @@ class Doorway(Edge):
         if answer.chunks is None or scope["method"] == "HEAD":
             await _send(send, answer, request_id, common)
         else:
-            await streamed(
-                send, intake, answer.chunks, (*answer.headers, *common, _named(request_id)), self._admits(headers)
+            await stream_response(
+                send,
+                intake,
+                answer.chunks,
+                (*answer.headers, *common, _request_id_of(request_id)),
+                self._admits(headers),
             )
 
     def _admits(self, headers: Mapping[bytes, bytes]) -> Callable[[], object]:
         # Whoever loses their key loses what they were given by it, too.
-        return lambda: admitted(headers, self._keys)
+        return lambda: authenticate(headers, self._keys)
 
 
 class Window(Edge):
@@ -130,7 +134,7 @@ class Window(Edge):
                 answer = _not_allowed(scope, b"GET, HEAD")
         except Exception:  # noqa: BLE001 - the caller gets an answer, whatever broke
             _LOG.exception("%s: %s %s failed", request_id, scope["method"], scope["path"])
-            answer = error_responses.unexpected(request_id)
+            answer = error_responses.unexpected_error(request_id)
         self.answered(scope["method"], answer.status, time.perf_counter() - started)
         await _send(send, answer, request_id)
 
@@ -148,7 +152,7 @@ class Nowhere(Edge):
         await _send(send, answer, _request_id())
 
 
-def _named(request_id: str) -> tuple[bytes, bytes]:
+def _request_id_of(request_id: str) -> tuple[bytes, bytes]:
     return b"x-request-id", request_id.encode()
 
 
@@ -168,20 +172,20 @@ def _instead(fault: BaseException, request_id: str, scope: Scope, headers: Mappi
     """What is answered where what was asked for did not come about."""
     match fault:
         case ClewError():
-            return _refused(fault, request_id, headers)
+            return _refusal(fault, request_id, headers)
         case Incomplete():
             return error_responses.envelope(400, "The request's body broke off before its end.")
         case CallerSlow():
             return error_responses.envelope(408, "The request's body did not arrive in time.")
         case asyncio.CancelledError():
             stopping = Unavailable("the service stops, and did not wait longer", code="stopping", outcome_unknown=True)
-            return _refused(stopping, request_id, headers)
+            return _refusal(stopping, request_id, headers)
         case _:
             _LOG.error("%s: %s %s failed", request_id, scope["method"], scope["path"], exc_info=fault)
-            return error_responses.unexpected(request_id)
+            return error_responses.unexpected_error(request_id)
 
 
-def _refused(error: ClewError, request_id: str, headers: Mapping[bytes, bytes]) -> Answer:
+def _refusal(error: ClewError, request_id: str, headers: Mapping[bytes, bytes]) -> Answer:
     if error.kind in {"unavailable", "corrupt"}:
         _LOG.warning("%s: %s", request_id, error.message)
     repeatable = b"idempotency-key" in headers or repetition(headers) is not None
@@ -190,11 +194,11 @@ def _refused(error: ClewError, request_id: str, headers: Mapping[bytes, bytes]) 
 
 async def _send(send: Send, answer: Answer, request_id: str, common: Headers = ()) -> None:
     if answer.chunks is not None:  # which nobody asked for, only what they begin with
-        await closed(answer.chunks)
+        await close_chunks(answer.chunks)
     headers = [
         *answer.headers,
         *common,
-        _named(request_id),
+        _request_id_of(request_id),
         (b"content-length", b"%d" % len(answer.body)),
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -49,11 +49,11 @@ def document() -> Document:
 
 async def description() -> Answer:
     """``GET /openapi.json``."""
-    return _rendered()
+    return _render()
 
 
 @functools.cache
-def _rendered() -> Answer:
+def _render() -> Answer:
     return json_answer(document())
 
 
@@ -121,10 +121,10 @@ def _content(operation: Operation) -> Document:
     if operation.receipt is not None:
         forms = [{"$ref": _SCHEMAS + form.__name__} for form in (operation.answer, operation.receipt)]
         answered["application/json"]["schema"] = {"anyOf": forms}
-    return {**answered, **_streamed(operation.streamed)}
+    return {**answered, **_stream_schema(operation.streamed)}
 
 
-def _streamed(example: str | None) -> Document:
+def _stream_schema(example: str | None) -> Document:
     # OpenAPI 3.1 has no words for what each of the events is.
     return {"text/event-stream": {"schema": {"type": "string"}, "example": example}} if example is not None else {}
 

@@ -27,7 +27,7 @@ def command_id(headers: Mapping[bytes, bytes]) -> str | None:
         return None
     key = said.decode("latin-1")
     if _COMMAND_ID.fullmatch(key) is None:
-        raise error_texts.malformed("Idempotency-Key", key, "1 to 128 visible ASCII characters")
+        raise error_texts.malformed_value("Idempotency-Key", key, "1 to 128 visible ASCII characters")
     return key
 
 
@@ -43,7 +43,7 @@ def expected_version(headers: Mapping[bytes, bytes]) -> int | None:
     named = _VERSION.fullmatch(said.strip())
     if named is None or int(named[1]) > GREATEST_VERSION:
         raise Invalid(
-            f"Invalid 'If-Match': {error_texts.shown(said.decode('latin-1'))}. Expected one ETag of the thread, "
+            f"Invalid 'If-Match': {error_texts.quote_text(said.decode('latin-1'))}. Expected one ETag of the thread, "
             'such as "3", or *.',
             param="If-Match",
         )

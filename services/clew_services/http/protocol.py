@@ -17,7 +17,7 @@ from clew_services.http import error_responses
 from clew_services.http.connection_limit import Ceiling
 from clew_services.http.request_body import BODY_DUE
 from clew_services.http.responses import Answer
-from clew_services.http.stream_limit import Seat
+from clew_services.http.stream_limit import StreamPlace
 
 HEAD_BYTES: Final = 64 * 1024
 """Bytes of a request's line and headers. The same bounds what comes in a row and is no body, such as trailer fields."""
@@ -72,7 +72,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._patience = patience
         self._ceiling = ceiling
-        self._seat: Seat | None = None
+        self._seat: StreamPlace | None = None
         self._due = float("inf")  # when what the caller has to do next must be done
         self._began = 0.0
         self._arriving = False  # a request has begun, and is not whole

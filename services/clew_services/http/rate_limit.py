@@ -13,7 +13,7 @@ LONGEST_WAIT: Final = 60
 """Seconds that a caller is asked to wait at most: clients give up on being told more."""
 
 
-class Pace:
+class RateLimit:
     """A bucket for each key that takes ``burst`` requests and empties at ``rate`` a second. A rate of 0 is no limit.
 
     All that is kept of a bucket is when it will be empty. This process counts what reaches this process.

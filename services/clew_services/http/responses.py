@@ -60,7 +60,7 @@ def etag(n: int) -> tuple[bytes, bytes]:
     return b"etag", b'"%d"' % n
 
 
-async def streamed(
+async def stream_response(
     send: Send, intake: Intake, chunks: AsyncIterator[bytes], headers: Headers, admits: Callable[[], object]
 ) -> None:
     """Send an answer that goes on until ``chunks`` end, the caller leaves, or ``admits`` raises ``Unauthorized``.
@@ -84,14 +84,14 @@ async def streamed(
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
     finally:
-        await closed(chunks)
+        await close_chunks(chunks)
     for part in done:
         part.result()
     with contextlib.suppress(OSError, RuntimeError):  # there may be nobody left
         await send({"type": "http.response.body", "body": b""})
 
 
-async def closed(chunks: AsyncIterator[bytes]) -> None:
+async def close_chunks(chunks: AsyncIterator[bytes]) -> None:
     """End what was to be sent, whether any of it was or not."""
     if (close := getattr(chunks, "aclose", None)) is not None:
         await close()

@@ -68,7 +68,7 @@ class Attempts:
         """
         self._forget_old()
         earlier = self._take(alike(), count) if count and self._kept else None
-        return Attempt(self, alike, count, earlier.id if earlier is not None else ids.random("cmd_"))
+        return Attempt(self, alike, count, earlier.id if earlier is not None else ids.random_id("cmd_"))
 
     def keep(self, attempt: Attempt, likeness: bytes) -> None:
         """Let a retry find an attempt for a while."""

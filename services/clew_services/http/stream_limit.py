@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 
 
-class Seats:
+class StreamLimit:
     """Counts who is there. A place is taken as soon as it is asked for, so that two cannot have the last one."""
 
     def __init__(self) -> None:
         self.taken = 0
         self._of: dict[str, int] = {}
 
-    def take(self, owner: str, *, most: int, most_of_one: int) -> Seat | None:
+    def take(self, owner: str, *, most: int, most_of_one: int) -> StreamPlace | None:
         """A place for ``owner``, to be left later; nothing where there is none."""
         mine = self._of.get(owner, 0)
         if self.taken >= most or mine >= most_of_one:
             return None
         self._of[owner] = mine + 1
         self.taken += 1
-        return Seat(self, owner)
+        return StreamPlace(self, owner)
 
     def give_back(self, owner: str) -> None:
         """Have room for one more of ``owner``."""
@@ -29,13 +29,13 @@ class Seats:
             del self._of[owner]
 
 
-class Seat:
+class StreamPlace:
     """One place, until it is left."""
 
     __slots__ = ("_owner", "_seats")
 
-    def __init__(self, seats: Seats, owner: str) -> None:
-        self._seats: Seats | None = seats
+    def __init__(self, seats: StreamLimit, owner: str) -> None:
+        self._seats: StreamLimit | None = seats
         self._owner = owner
 
     def leave(self) -> None:
@@ -45,10 +45,10 @@ class Seat:
             seats.give_back(self._owner)
 
 
-class Seated(AsyncIterator[bytes]):
+class LimitedStream(AsyncIterator[bytes]):
     """What a reader is given, whose place is left when that ends or is closed, even before it began."""
 
-    def __init__(self, chunks: AsyncGenerator[bytes], seat: Seat) -> None:
+    def __init__(self, chunks: AsyncGenerator[bytes], seat: StreamPlace) -> None:
         self._chunks = chunks
         self._seat = seat
 

@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 
 from clew_events.backoff import delays
 from clew_events.errors import ClewError, Conflict, Corrupt, Rejected, Unavailable
-from clew_services.coordination.lease import Lost
+from clew_services.coordination.lease import LeaseLost
 from clew_services.inbox import inbox_message, rejections
 from clew_services.inbox.inbox_message import Letter
 from clew_services.inbox.poison import Trials
@@ -73,7 +73,7 @@ class Carrier:
         for attempt, pause in enumerate(delays(first=0.1, longest=LONGEST_PAUSE)):
             try:
                 await step(message, _Try(is_first=attempt == 0, is_last=failures + 1 >= ENOUGH))
-            except (Lost, Over) as fault:
+            except (LeaseLost, Over) as fault:
                 self._term.end(fault.message)  # or its thread would stand still until then
                 return False
             except Unavailable as fault:
@@ -122,7 +122,7 @@ class Carrier:
         # was there before this term began may have been refused in an earlier one.
         if this.is_first and message.metadata.sequence.stream > self._term.last_seq:
             return None
-        refusal = await rejections.recorded(self._clew.js, message)
+        refusal = await rejections.recorded_refusal(self._clew.js, message)
         return reply_codec.refusal(refusal) if refusal is not None else None
 
     async def _carried_out(self, message: Msg, letter: Letter) -> Reply:

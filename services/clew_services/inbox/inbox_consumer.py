@@ -59,13 +59,13 @@ async def lead(
         term = await terms.begin(clew.js, lease, trials)
         if ready is not None:
             ready.set()
-        await _carry_out(term, pull, _Taken(term, Carrier(clew, nc, term, trials, stop)), stop)
+        await _carry_out(term, pull, _Unsettled(term, Carrier(clew, nc, term, trials, stop)), stop)
         await term.close()
     finally:
         await pull.close()
 
 
-async def _carry_out(term: Term, pull: Pull, taken: _Taken, stop: asyncio.Event) -> None:
+async def _carry_out(term: Term, pull: Pull, taken: _Unsettled, stop: asyncio.Event) -> None:
     assuring = asyncio.create_task(taken.assure())
     try:
         while not stop.is_set():
@@ -82,7 +82,7 @@ async def _carry_out(term: Term, pull: Pull, taken: _Taken, stop: asyncio.Event)
         await taken.abandon()
 
 
-class _Taken:
+class _Unsettled:
     """What was delivered in this term, and is not settled yet."""
 
     def __init__(self, term: Term, carrier: Carrier) -> None:

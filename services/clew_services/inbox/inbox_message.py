@@ -15,7 +15,7 @@ from clew_events.errors import Invalid
 from clew_events.subjects import OUTCOME
 from clew_services import validation
 from clew_services.nats_api.reply_codec import is_reserved
-from clew_services.nats_api.request import asked
+from clew_services.nats_api.request import parse_subject
 
 MSG_ID: Final = "Nats-Msg-Id"
 _COMMAND_ID: Final = re.compile(ids.COMMAND_ID_PATTERN)
@@ -35,7 +35,7 @@ def read(message: Msg) -> Letter:
         Invalid: it does not follow the contract, or wants its reply where no reply may go.
         NotFound: there is no such command.
     """
-    tenant, kind = asked(message.subject, KINDS, "command")
+    tenant, kind = parse_subject(message.subject, KINDS, "command")
     command = validation.decode(message.data, kind)
     outcomes = f"{OUTCOME}.{tenant}."
     if command.reply_to is not None and is_reserved(command.reply_to) and not command.reply_to.startswith(outcomes):
@@ -55,7 +55,7 @@ def given_id(message: Msg) -> str:
     """
     header = message.headers.get(MSG_ID) if message.headers else None
     if header:
-        return header if _COMMAND_ID.fullmatch(header) else ids.derived("inbox-", header)
+        return header if _COMMAND_ID.fullmatch(header) else ids.derive_id("inbox-", header)
     return place_of(message)
 
 

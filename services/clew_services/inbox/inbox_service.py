@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import nats.errors
 from nats.aio.client import Client
 
-from clew_events.connection import closed
+from clew_events.connection import close
 from clew_events.errors import Unavailable
 from clew_projections.kv.bucket import Bucket
 from clew_services.coordination import lease as leases
@@ -25,7 +25,7 @@ from clew_services.eventstore.topology import LEASES
 from clew_services.inbox.inbox_consumer import lead
 from clew_services.inbox.poison import Trials
 from clew_services.nats_api.strict_client import beside
-from clew_services.nats_connection import settled
+from clew_services.nats_connection import flush
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew
@@ -60,8 +60,8 @@ async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | No
         # Not drained: nats-py would wait for somebody to read the status messages of the last request for more.
         with contextlib.suppress(nats.errors.Error):
             if nc.is_connected:
-                await settled(nc)
-        await closed(nc)
+                await flush(nc)
+        await close(nc)
 
 
 async def _take_turn(

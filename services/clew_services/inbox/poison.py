@@ -22,7 +22,7 @@ from nats.aio.msg import Msg
 
 from clew_events.errors import Corrupt, Unavailable
 from clew_projections.kv.bucket import Bucket, LostRace
-from clew_services.coordination.lease import Lost
+from clew_services.coordination.lease import LeaseLost
 from clew_services.inbox.inbox_message import place_of
 
 MOST: Final = 4
@@ -159,5 +159,5 @@ class Trials:
                 self._revision = await self._bucket.put(KEY, msgspec.json.encode(note), self._revision)
             except LostRace:
                 self._noted = None  # whoever wrote it has seen what we noted
-                raise Lost("another process tries what is in doubt") from None
+                raise LeaseLost("another process tries what is in doubt") from None
             self._noted = note

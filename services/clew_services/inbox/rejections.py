@@ -30,7 +30,7 @@ from clew_events.subjects import REJECTED, REJECTED_STREAM, inbox_subject, rejec
 from clew_projections.kv.bucket import WRONG_REVISION
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import whole
-from clew_projections.nats.stream_messages import EXPECTED, Stored
+from clew_projections.nats.stream_messages import EXPECTED, StoredMessage
 from clew_services.inbox.inbox_message import place_of
 
 _DECODE: Final = msgspec.json.Decoder(Rejection).decode
@@ -104,7 +104,7 @@ async def retry(js: JetStream, refused: Refusal) -> int:
     return ack.seq
 
 
-def _refusal(stored: Stored) -> Refusal:
+def _refusal(stored: StoredMessage) -> Refusal:
     at = datetime.fromisoformat(stored.headers["Nats-Time-Stamp"])
     return Refusal(number=stored.seq, at=at, rejection=_DECODE(stored.body))
 
@@ -127,7 +127,7 @@ async def record(js: JetStream, message: Msg, command_id: str | None, error: Cle
     Raises:
         Unavailable: it is not on record, or nobody knows; to be tried again.
     """
-    tenant, name = _asked(message)
+    tenant, name = _asked_command(message)
     rejection = Rejection(
         tenant=tenant,
         command=name,
@@ -142,7 +142,7 @@ async def record(js: JetStream, message: Msg, command_id: str | None, error: Cle
         await _store_excerpt(js, message, rejection)
 
 
-async def recorded(js: JetStream, message: Msg) -> ClewError | None:
+async def recorded_refusal(js: JetStream, message: Msg) -> ClewError | None:
     """Why an inbox command was refused, if that is on record.
 
     Raises:
@@ -178,13 +178,13 @@ async def _store(js: JetStream, message: Msg, rejection: Rejection) -> None:
 
 
 def _subject(message: Msg) -> str:
-    tenant, name = _asked(message)
+    tenant, name = _asked_command(message)
     return rejected_subject(_token(tenant), _token(name), place_of(message))
 
 
 def _token(text: str) -> str:
     """A tenant or a command as one token of a subject, however long it is."""
-    return text if len(text.encode()) <= LONGEST_TOKEN else ids.derived("long-", text)
+    return text if len(text.encode()) <= LONGEST_TOKEN else ids.derive_id("long-", text)
 
 
 def _bounded(fault: Fault) -> Fault:
@@ -192,6 +192,6 @@ def _bounded(fault: Fault) -> Fault:
     return msgspec.structs.replace(fault, message=fault.message[:LONGEST_TEXT], param=param)
 
 
-def _asked(message: Msg) -> tuple[str, str]:
+def _asked_command(message: Msg) -> tuple[str, str]:
     _, _, tenant, name = message.subject.split(".", 3)
     return tenant, name

@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from clew_events.subjects import INBOX_STREAM
-from clew_services.coordination.lease import KEY, Held
+from clew_services.coordination.lease import KEY, LeaseRecord
 from clew_services.eventstore.topology import LEASES
-from clew_services.progress import TIME, Api, asked
+from clew_services.progress import TIME, Api, ask_jetstream
 
 _SERVED: Final = (
     "{} served it last: its log says why; if it says nothing, or is gone, start 'clew serve commands' anew."
@@ -84,7 +84,7 @@ class Standstill:
 
     async def look(self) -> Inbox:
         """The inbox, now."""
-        stream = await asked(
+        stream = await ask_jetstream(
             self._js, f"STREAM.INFO.{INBOX_STREAM}", f"stream {INBOX_STREAM}", _Stream, seconds=self._seconds
         )
         if isinstance(stream, str):
@@ -107,7 +107,7 @@ class Standstill:
 
     async def _where(self) -> str | None:
         request = {"last_by_subj": f"$KV.{LEASES}.{KEY}"}
-        got = await asked(self._js, f"STREAM.MSG.GET.KV_{LEASES}", LEASES, _Got, request, seconds=self._seconds)
+        got = await ask_jetstream(self._js, f"STREAM.MSG.GET.KV_{LEASES}", LEASES, _Got, request, seconds=self._seconds)
         if isinstance(got, str) or not got.message.data:
             return None
-        return msgspec.json.decode(got.message.data, type=Held).where
+        return msgspec.json.decode(got.message.data, type=LeaseRecord).where

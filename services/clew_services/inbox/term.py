@@ -18,7 +18,7 @@ from msgspec import Struct
 from clew_events.errors import Unavailable
 from clew_events.subjects import INBOX_STREAM
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.stream_messages import Refused
+from clew_projections.nats.stream_messages import ApiRefusal
 from clew_services.coordination.lease import Lease
 from clew_services.eventstore.stream_config import remove_consumer
 from clew_services.inbox.poison import Trials
@@ -165,7 +165,7 @@ async def _state(js: JetStream) -> _Stream.State:
 async def _info(js: JetStream, consumer: str) -> _Consumer | None:
     try:
         return msgspec.convert(await js.api(f"CONSUMER.INFO.{INBOX_STREAM}.{consumer}"), _Consumer)
-    except Refused as refusal:
+    except ApiRefusal as refusal:
         if refusal.error.err_code == _CONSUMER_NOT_FOUND:
             return None
         raise
@@ -185,7 +185,7 @@ async def _made(js: JetStream, name: str) -> bool:
     request = {"stream_name": INBOX_STREAM, "config": config, "action": "create"}
     try:
         await js.api(f"CONSUMER.CREATE.{INBOX_STREAM}.{name}", request)
-    except Refused as refusal:
+    except ApiRefusal as refusal:
         if refusal.error.err_code in _HAS_CONSUMER:
             return False
         raise

@@ -29,7 +29,7 @@ from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import ShardHeads
 from clew_projections.integrity.checkpoint_comparison import differs
-from clew_projections.integrity.heads_file import Kept
+from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.integrity.losses import lost
 from clew_projections.integrity.verify import EVERYTHING, Extent, Verifier, extent
 from clew_projections.kv.bucket import Bucket, LostRace, Value
@@ -37,7 +37,7 @@ from clew_projections.nats import replica_reads
 from clew_projections.nats.jetstream import JetStream
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.log_heads import Heads
-from clew_services.checkpoints.signed_checkpoint import Signed
+from clew_services.checkpoints.signed_checkpoint import SignedNote
 from clew_services.eventstore.stream_config import stream_info
 from clew_services.eventstore.topology import LEASES
 from clew_services.integrity.integrity_report import ADVICE, KEPT, KEY, Newest, Report, decode
@@ -78,7 +78,7 @@ class Audit:
         self._report: Report | None = None
         self._revision = 0
         self._unchanged = 0
-        self._signed: Signed | None = None
+        self._signed: SignedNote | None = None
         self._goals: list[int] = []
         self._compared = set[int]()
         self._said = set[tuple[str, int, str]]()
@@ -174,7 +174,7 @@ class Audit:
     async def _lost(self, seen: Newest | None) -> tuple[Newest | None, list[Finding]]:
         """The newest checkpoint from now on, and what the numbers say was lost."""
         findings: list[Finding] = []
-        signed: Signed | None = None
+        signed: SignedNote | None = None
         newest = seen
         if await stream_info(self._js, CHECKPOINT_STREAM) is None:
             findings.append(_missing(CHECKPOINT_STREAM))
@@ -198,7 +198,7 @@ class Audit:
             findings += [found] if found is not None else []
         return newest, findings
 
-    async def _begun_anew(self, seen: Newest | None, signed: Signed | None) -> str | None:
+    async def _begun_anew(self, seen: Newest | None, signed: SignedNote | None) -> str | None:
         """In what the checkpoints are others than they were, if they are, and nobody signed a reason for it."""
         if seen is None or (signed is not None and signed.checkpoint.reason is not None):
             return None
@@ -312,12 +312,12 @@ def rest_after(worked: float) -> float:
     return worked * (1 / SHARE - 1)
 
 
-def _kept(file: Path | None) -> Kept:
+def _kept(file: Path | None) -> HeadsFile:
     try:
-        return Kept(file)
+        return HeadsFile(file)
     except sqlite3.Error as fault:
         _LOG.warning("the heads of a pass are not kept, since %s cannot be used: %s", file, fault)
-        return Kept()
+        return HeadsFile()
 
 
 def _missing(stream: str, shard: int = 0) -> Finding:

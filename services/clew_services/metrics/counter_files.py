@@ -22,7 +22,7 @@ PROCESS: Final = "CLEW_PROCESS"
 """The name of a process, unique among those that share the folder. Without one, its number is its name."""
 
 
-def emptied(data: Path) -> dict[str, str]:
+def reset_folder(data: Path) -> dict[str, str]:
     """A new folder below ``data``, and the environment that has processes use it."""
     folder = data / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
@@ -30,7 +30,7 @@ def emptied(data: Path) -> dict[str, str]:
     return {VARIABLE: str(folder)}
 
 
-def buried(environment: Mapping[str, str]) -> None:
+def remove_process_files(environment: Mapping[str, str]) -> None:
     """Take out what a process that has died said of itself; what it counted stays."""
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - not before its variable is set
 
@@ -38,7 +38,7 @@ def buried(environment: Mapping[str, str]) -> None:
         mark_process_dead(environment[PROCESS], environment[VARIABLE])  # type: ignore[no-untyped-call]
 
 
-def named() -> Files | None:
+def name_process_files() -> Files | None:
     """Have prometheus-client keep what this process counts in files of its own, under its name, if there is a folder.
 
     To be called before anything is counted. Nothing is written unless somebody calls :meth:`.files.Files.write`.

@@ -15,16 +15,16 @@ from prometheus_client.registry import Collector
 
 from clew_events.errors import ClewError
 from clew_events.subjects import REJECTED_STREAM
-from clew_projections.consistency.watch import proved
-from clew_projections.index.index_folder import Folder
+from clew_projections.consistency.watch import read_proof_state
+from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.freshness import freshness
 from clew_services import progress
-from clew_services.checkpoints.coverage import covered
+from clew_services.checkpoints.coverage import checkpoint_coverage
 from clew_services.http.health import Readiness
 from clew_services.metrics import catalogue
 from clew_services.metrics.catalogue import Metric
 from clew_services.metrics.counter_files import VARIABLE
-from clew_services.progress import asked
+from clew_services.progress import ask_jetstream
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew
@@ -57,7 +57,7 @@ class DeploymentMetrics(Collector):
     What could not be found out is left out, so that no number is older than the scrape; ``clew_ready`` is always there.
     """
 
-    def __init__(self, clew: Clew, readiness: Readiness, index: Folder | None, storage_limit: int = 0) -> None:
+    def __init__(self, clew: Clew, readiness: Readiness, index: IndexFolder | None, storage_limit: int = 0) -> None:
         """``index`` is where this machine keeps its index, if it has one.
 
         ``storage_limit`` is how many bytes each NATS server may keep, if that is known and the account has no limit.
@@ -125,7 +125,7 @@ class DeploymentMetrics(Collector):
         return values
 
     async def _rejected(self) -> Values:
-        stream = await asked(self._clew.js, f"STREAM.INFO.{REJECTED_STREAM}", REJECTED_STREAM, _Stream)
+        stream = await ask_jetstream(self._clew.js, f"STREAM.INFO.{REJECTED_STREAM}", REJECTED_STREAM, _Stream)
         return {} if isinstance(stream, str) else {catalogue.REJECTED: {"": stream.state.messages}}
 
     async def _indexed(self) -> Values:
@@ -148,7 +148,7 @@ class DeploymentMetrics(Collector):
         shards = range(self._clew.deployment.shards)
         try:
             async with asyncio.timeout(progress.TIME):
-                found = await proved(self._clew.threads, shards)
+                found = await read_proof_state(self._clew.threads, shards)
         except (ClewError, TimeoutError):
             return {}
         if not found:
@@ -173,7 +173,7 @@ class DeploymentMetrics(Collector):
     async def _signed(self) -> Values:
         try:
             async with asyncio.timeout(progress.TIME):
-                found = await covered(self._clew.js, self._clew.deployment.shards, self._clew.ledger)
+                found = await checkpoint_coverage(self._clew.js, self._clew.deployment.shards, self._clew.ledger)
         except (ClewError, TimeoutError):
             return {}
         if found is None:
@@ -189,7 +189,7 @@ class DeploymentMetrics(Collector):
         }
 
     async def _account(self) -> Values:
-        account = await asked(self._clew.js, "INFO", "JetStream", _Account)
+        account = await ask_jetstream(self._clew.js, "INFO", "JetStream", _Account)
         if isinstance(account, str):
             return {}
         limit = account.limits.max_storage

@@ -33,7 +33,7 @@ class _Writer(Collector):
         return ()
 
 
-class Showing:
+class MetricsEndpoint:
     """What this process counted, or all processes that share its folder, and what ``more`` collectors find out."""
 
     def __init__(self, instruments: Instruments, more: Iterable[Collector] = (), files: Files | None = None) -> None:

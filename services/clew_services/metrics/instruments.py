@@ -27,12 +27,12 @@ class Instruments(Observer):
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self._commands = _bound(self._histogram(catalogue.COMMAND_SECONDS))
-        self._guard = _bound(self._counter(catalogue.GUARD_FAILURES))
+        self._commands = _bind(self._histogram(catalogue.COMMAND_SECONDS))
+        self._guard = _bind(self._counter(catalogue.GUARD_FAILURES))
         self._again = self._counter(catalogue.COMMAND_RETRIES)
-        self._batches = _bound(self._histogram(catalogue.GROUP_COMMITS))
-        self._requests = _bound(self._histogram(catalogue.NATS_REQUEST_SECONDS))
-        self._settled = _bound(self._counter(catalogue.INBOX_SETTLED))
+        self._batches = _bind(self._histogram(catalogue.GROUP_COMMITS))
+        self._requests = _bind(self._histogram(catalogue.NATS_REQUEST_SECONDS))
+        self._settled = _bind(self._counter(catalogue.INBOX_SETTLED))
         self._http = self._histogram(catalogue.HTTP_REQUEST_SECONDS)
         self._projected = self._counter(catalogue.PROJECTED)
         self._projector_batch = self._histogram(catalogue.PROJECTOR_BATCH)
@@ -72,7 +72,7 @@ class Instruments(Observer):
 
     def route(self, path: str) -> Answered:
         """Counts and times the answers of one route."""
-        bound = _bound(self._http)
+        bound = _bind(self._http)
 
         def answered(method: str, status: int, seconds: float) -> None:
             bound(path, method if method in METHODS else "other", str(status)).observe(seconds)
@@ -102,6 +102,6 @@ class Instruments(Observer):
         return Histogram(metric.name, metric.help, metric.labels, registry=self.registry, buckets=metric.buckets)
 
 
-def _bound(metric: M) -> Callable[..., M]:
+def _bind(metric: M) -> Callable[..., M]:
     """A metric's children by their labels, each looked up in the metric itself only once."""
     return cache(metric.labels)

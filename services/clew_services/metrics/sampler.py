@@ -23,7 +23,7 @@ EVERY: Final = 1.0
 """Seconds between two looks."""
 
 
-class Sampling:
+class Sampler:
     """Looks at one composed Clew."""
 
     def __init__(self, instruments: Instruments, clew: Clew, files: Files | None = None) -> None:
@@ -33,10 +33,10 @@ class Sampling:
         self._instruments = instruments
         memory, histories, connection = clew.memory, clew.histories, clew.connection
         self._followed = [
-            _Followed(lambda: memory.hits, instruments.memory.labels("hit")),
-            _Followed(lambda: memory.misses, instruments.memory.labels("miss")),
-            _Followed(lambda: histories.asked, instruments.tail_reads),
-            _Followed(lambda: connection.made - 1, instruments.disconnects),
+            _TailSample(lambda: memory.hits, instruments.memory.labels("hit")),
+            _TailSample(lambda: memory.misses, instruments.memory.labels("miss")),
+            _TailSample(lambda: histories.asked, instruments.tail_reads),
+            _TailSample(lambda: connection.made - 1, instruments.disconnects),
         ]
         server = clew.nc.connected_server_version
         number = f"{server.major}.{server.minor}.{server.patch}"
@@ -67,7 +67,7 @@ class Sampling:
             self._files.write()
 
 
-class _Followed:
+class _TailSample:
     def __init__(self, read: Callable[[], int], counter: Counter) -> None:
         self._read = read
         self._counter = counter

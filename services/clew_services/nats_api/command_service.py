@@ -11,9 +11,9 @@ from clew_events.commands import COMMANDS as KINDS
 from clew_events.subjects import COMMANDS
 from clew_services import validation
 from clew_services.nats_api import reply_codec
-from clew_services.nats_api.listener import listening
+from clew_services.nats_api.listener import listen
 from clew_services.nats_api.reply_codec import Reply
-from clew_services.nats_api.request import asked, trace_of
+from clew_services.nats_api.request import parse_subject, trace_of
 from clew_services.threads.result import receipt
 
 if TYPE_CHECKING:
@@ -31,14 +31,12 @@ async def serve_commands(clew: Clew, stop: asyncio.Event, ready: asyncio.Event |
     """
 
     async def work(message: Msg) -> Reply:
-        tenant, kind = asked(message.subject, KINDS, "command")
+        tenant, kind = parse_subject(message.subject, KINDS, "command")
         command = validation.decode(message.data, kind)
         outcome = await clew.handler.handle(tenant, command, actor=ACTOR, trace=trace_of(message))
         return reply_codec.answer(receipt(command, outcome))
 
-    async with listening(
-        clew.nc, f"{COMMANDS}.*.*", queue=QUEUE, work=clew.tracing.request(work), observer=clew.observer
-    ):
+    async with listen(clew.nc, f"{COMMANDS}.*.*", queue=QUEUE, work=clew.tracing.request(work), observer=clew.observer):
         if ready is not None:
             ready.set()
         await stop.wait()

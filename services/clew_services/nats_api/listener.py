@@ -21,7 +21,7 @@ from clew_projections.nats.lean_client import LeanClient
 from clew_services.nats_api.dispatcher import Intake
 from clew_services.nats_api.reply_codec import Reply
 from clew_services.nats_api.strict_client import beside
-from clew_services.nats_connection import settled
+from clew_services.nats_connection import flush
 from clew_services.observer import NOBODY, Observer
 
 DRAIN: Final = 15.0
@@ -31,7 +31,7 @@ _LOG: Final = logging.getLogger("clew.nats")
 
 
 @contextlib.asynccontextmanager
-async def listening(
+async def listen(
     nc: LeanClient, subjects: str, *, queue: str, work: Callable[[Msg], Awaitable[Reply]], observer: Observer = NOBODY
 ) -> AsyncIterator[None]:
     """Answer requests on ``subjects`` with what ``work`` makes of them, for as long as the block lasts.
@@ -49,7 +49,7 @@ async def listening(
     subscriber.consume = intake.take  # type: ignore[method-assign, assignment]
     try:
         await broker.start()
-        await settled(own)
+        await flush(own)
         yield
     finally:
         until = asyncio.get_running_loop().time() + DRAIN

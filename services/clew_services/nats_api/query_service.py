@@ -11,9 +11,9 @@ from clew_events.queries import QUERIES as KINDS
 from clew_events.subjects import QUERIES
 from clew_services import validation
 from clew_services.nats_api import reply_codec
-from clew_services.nats_api.listener import listening
+from clew_services.nats_api.listener import listen
 from clew_services.nats_api.reply_codec import Reply
-from clew_services.nats_api.request import asked
+from clew_services.nats_api.request import parse_subject
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew
@@ -28,12 +28,10 @@ async def serve_queries(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | 
     """
 
     async def work(message: Msg) -> Reply:
-        tenant, kind = asked(message.subject, KINDS, "query")
+        tenant, kind = parse_subject(message.subject, KINDS, "query")
         return reply_codec.answer(await clew.reader.answer(tenant, validation.decode(message.data, kind)))
 
-    async with listening(
-        clew.nc, f"{QUERIES}.*.*", queue=QUEUE, work=clew.tracing.request(work), observer=clew.observer
-    ):
+    async with listen(clew.nc, f"{QUERIES}.*.*", queue=QUEUE, work=clew.tracing.request(work), observer=clew.observer):
         if ready is not None:
             ready.set()
         await stop.wait()

@@ -17,7 +17,7 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f
 _LONGEST_SHOWN: Final = 64
 
 
-def asked(subject: str, kinds: Mapping[str, type[T]], word: str) -> tuple[str, type[T]]:
+def parse_subject(subject: str, kinds: Mapping[str, type[T]], word: str) -> tuple[str, type[T]]:
     """The tenant, and which of ``kinds`` is asked for, from a subject ``clew.<where>.<tenant>.<name>``.
 
     Raises:
@@ -27,14 +27,14 @@ def asked(subject: str, kinds: Mapping[str, type[T]], word: str) -> tuple[str, t
     _, _, tenant, name = subject.split(".", 3)
     if not ids.is_tenant(tenant):
         raise Invalid(
-            f"Invalid tenant '{_shown(tenant)}' in the subject. Expected 1 to 64 of a-z, 0-9, '_' and '-', "
+            f"Invalid tenant '{_quote_token(tenant)}' in the subject. Expected 1 to 64 of a-z, 0-9, '_' and '-', "
             "beginning with a letter or digit.",
             code="invalid_tenant",
         )
     kind = kinds.get(name)
     if kind is None:
         raise NotFound(
-            f"There is no {word} '{_shown(name)}'. Known are: {', '.join(sorted(kinds))}.",
+            f"There is no {word} '{_quote_token(name)}'. Known are: {', '.join(sorted(kinds))}.",
             code=f"{word}_not_found",
         )
     return tenant, kind
@@ -46,5 +46,5 @@ def trace_of(message: Msg) -> str | None:
     return trace if trace is not None and _TRACEPARENT.fullmatch(trace) else None
 
 
-def _shown(token: str) -> str:
+def _quote_token(token: str) -> str:
     return token if len(token) <= _LONGEST_SHOWN else f"{token[:_LONGEST_SHOWN]}…"

@@ -12,7 +12,7 @@ from typing import Final
 
 from nats.aio.msg import Msg
 
-from clew_events.connection import surely
+from clew_events.connection import await_cancellable
 from clew_projections.nats.lean_client import LeanClient
 from clew_services.nats_connection import Troubles
 
@@ -67,7 +67,7 @@ async def beside(nc: LeanClient, *, name: str) -> SturdyClient:
         inbox_prefix=nc.new_inbox().rpartition(".")[0],
     )
     try:
-        await surely(connecting)
+        await await_cancellable(connecting)
     except asyncio.CancelledError:
         await twin.close()
         raise

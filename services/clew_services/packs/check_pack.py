@@ -9,29 +9,29 @@ from msgspec.structs import replace
 
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import Checkpoint
-from clew_projections.integrity.verify import Verified
+from clew_projections.integrity.verify import Verification
 from clew_projections.packs.check import Mark, Progress, check
-from clew_projections.packs.layout import altered
+from clew_projections.packs.layout import altered_pack
 from clew_projections.packs.pack import Pack
 from clew_services.checkpoints.note import VerifierKey
-from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint, read, verified
+from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint, read, verify_note
 
 
-class Checked(Struct, frozen=True):
+class PackCheck(Struct, frozen=True):
     """What was found, and by which checkpoints; ``key_id`` is none if no key was there to check signatures with.
 
     A key that was ``given`` is one that somebody trusts; one out of the pack says nothing of who made it.
     """
 
-    verified: Verified
+    verified: Verification
     checkpoints: tuple[int, ...]
     key_id: str | None
     given: bool
 
 
-def checked(
+def check_pack(
     pack: Pack, *, key: VerifierKey | None = None, kept: KeptCheckpoint | None = None, progress: Progress
-) -> Checked:
+) -> PackCheck:
     """Everything that is wrong with a pack; with a ``key``, that nothing in it is what was signed with that, too.
 
     Raises:
@@ -46,11 +46,11 @@ def checked(
         trusted = VerifierKey.parse(covering.key)
     marks = tuple(_marks(pack, kept, trusted))
     if pack.opening.checkpoint != (marks[0].checkpoint.number if covering is not None else None):
-        raise altered("the checkpoint in it is another than its beginning names")
+        raise altered_pack("the checkpoint in it is another than its beginning names")
     found = check(pack, marks, progress)
     if key is not None and found.commits and not found.covered and not found.findings:
         found = replace(found, findings=(_uncovered(marks),))
-    return Checked(
+    return PackCheck(
         verified=found,
         checkpoints=tuple(dict.fromkeys(mark.checkpoint.number for mark in marks)),
         key_id=trusted.id if trusted is not None and marks else None,
@@ -73,7 +73,7 @@ def _marks(pack: Pack, kept: KeptCheckpoint | None, key: VerifierKey | None) -> 
     """The checkpoint in the pack, and the one that was kept, unless that is the same."""
 
     def signed(note: str) -> Checkpoint:
-        return (read(note.encode()) if key is None else verified(note.encode(), key)).checkpoint
+        return (read(note.encode()) if key is None else verify_note(note.encode(), key)).checkpoint
 
     covering = pack.covering
     if covering is not None:

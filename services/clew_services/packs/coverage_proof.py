@@ -7,14 +7,14 @@ from clew_events.subjects import Address, shard_of
 from clew_projections.integrity.inclusion import HeadProof, key_of, leaves_of
 from clew_projections.integrity.merkle import beside
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.packs.layout import Covering, Scope
+from clew_projections.packs.layout import CheckpointCoverage, Scope
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
-from clew_services.checkpoints.signed_checkpoint import Signed, read, verified
+from clew_services.checkpoints.signed_checkpoint import SignedNote, read, verify_note
 from clew_services.checkpoints.thread_proofs import heads_beside
 
 
-async def chosen(ledger: Ledger, key: VerifierKey | None) -> Signed | None:
+async def chosen(ledger: Ledger, key: VerifierKey | None) -> SignedNote | None:
     """The last checkpoint of a deployment, if it has any.
 
     Raises:
@@ -22,12 +22,12 @@ async def chosen(ledger: Ledger, key: VerifierKey | None) -> Signed | None:
         Unavailable: JetStream does not answer.
     """
     latest = await ledger.latest()
-    return verified(latest.note, key) if latest is not None and key is not None else latest
+    return verify_note(latest.note, key) if latest is not None and key is not None else latest
 
 
-async def covering(
-    js: JetStream, signed: Signed, key: VerifierKey | None, scope: Scope, threads: set[Address]
-) -> Covering:
+async def prove_coverage(
+    js: JetStream, signed: SignedNote, key: VerifierKey | None, scope: Scope, threads: set[Address]
+) -> CheckpointCoverage:
     """What a pack carries of a checkpoint. For a pack of a part, the shards in question are read up to it.
 
     Raises:
@@ -36,7 +36,7 @@ async def covering(
     """
     note, line = signed.note.decode(), str(key) if key is not None else None
     if scope.whole:
-        return Covering(note=note, key=line)
+        return CheckpointCoverage(note=note, key=line)
     shards = len(signed.checkpoint.shards)
     concerned = {shard_of(address.thread, shards) for address in threads}
     places = {key_of(address) for address in threads}
@@ -54,12 +54,12 @@ async def covering(
                     code=fault.code,
                 ) from fault
             ways.append(tuple(tuple(each.hex() for each in way) for way in beside(leaves, places)))
-    return Covering(note=note, key=line, beside=tuple(ways))
+    return CheckpointCoverage(note=note, key=line, beside=tuple(ways))
 
 
-def proven(proof: HeadProof) -> Covering:
+def proven(proof: HeadProof) -> CheckpointCoverage:
     """What the pack of one thread carries, from a proof of its head."""
     shards = read(proof.checkpoint.encode()).checkpoint.shards
     ours = shard_of(proof.thread, len(shards))
     ways = ((proof.path if shard == ours else (said.root,),) for shard, said in enumerate(shards))
-    return Covering(note=proof.checkpoint, beside=tuple(ways))
+    return CheckpointCoverage(note=proof.checkpoint, beside=tuple(ways))

@@ -23,14 +23,14 @@ from clew_projections.integrity.inclusion import HeadProof
 from clew_projections.integrity.verify import extent, pages
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import until
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs import layout
-from clew_projections.packs.layout import Covering, Opening, Scope
+from clew_projections.packs.layout import CheckpointCoverage, PackHeader, Scope
 from clew_projections.packs.pack_writer import Ends, Segment, Writer
 from clew_projections.packs.resume import Partial, Totals
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
-from clew_services.checkpoints.signed_checkpoint import Signed, read
+from clew_services.checkpoints.signed_checkpoint import SignedNote, read
 from clew_services.eventstore.provision import Deployment
 from clew_services.packs import coverage_proof
 
@@ -38,10 +38,10 @@ _AT_ONCE: Final = 512
 
 Progress = Callable[[int], None]
 """Told how many messages more were read."""
-Covered = Callable[[Opening, set[Address]], Awaitable[Covering | None]]
+Covered = Callable[[PackHeader, set[Address]], Awaitable[CheckpointCoverage | None]]
 
 
-class Exported(Struct, frozen=True, kw_only=True):
+class ExportResult(Struct, frozen=True, kw_only=True):
     """What is in a pack that was written. ``misfits`` are messages that continue no chain; these are in it, too."""
 
     threads: int
@@ -70,7 +70,7 @@ class Exporter:
         self._key = key
         self._checkpoint = checkpoint
 
-    async def opening(self, scope: Scope) -> Opening:
+    async def opening(self, scope: Scope) -> PackHeader:
         """What a pack of a scope begins with if it is made now: it says up to where the log will be read.
 
         Raises:
@@ -83,7 +83,7 @@ class Exporter:
             scope, await coverage_proof.chosen(self._ledger, self._key) if self._checkpoint else None
         )
 
-    async def _opening(self, scope: Scope, signed: Signed | None) -> Opening:
+    async def _opening(self, scope: Scope, signed: SignedNote | None) -> PackHeader:
         shards = self._deployment.shards
         ends = [(await extent(self._js, shard)).last_seq for shard in range(shards)]
         if scope.thread is not None:
@@ -91,7 +91,7 @@ class Exporter:
             shard = shard_of(address.thread, shards)
             if await self._js.newest_at_leader(event_stream(shard), event_subject(shard, address), 0) is None:
                 raise NotFound(f"No thread found with id '{address.thread}'.", code="thread_not_found")
-        return Opening(
+        return PackHeader(
             scope=scope,
             deployment=self._deployment.identity,
             ends=tuple(ends),
@@ -100,11 +100,13 @@ class Exporter:
             checkpoint=signed.checkpoint.number if signed is not None else None,
         )
 
-    def packing(self, opening: Opening, begun: Partial | None = None, progress: Progress = lambda _: None) -> Packing:
+    def packing(
+        self, opening: PackHeader, begun: Partial | None = None, progress: Progress = lambda _: None
+    ) -> PackExport:
         """The pack that begins so; from where it was left, if it was ``begun``."""
-        return Packing(self._js, opening, begun, progress, self._covering)
+        return PackExport(self._js, opening, begun, progress, self._covering)
 
-    async def thread(self, address: Address, proof: HeadProof | None) -> Packing:
+    async def thread(self, address: Address, proof: HeadProof | None) -> PackExport:
         """The pack of one thread, with a proof that is at hand already instead of one that has to be made.
 
         Raises:
@@ -115,25 +117,25 @@ class Exporter:
         opening = await self._opening(scope, read(proof.checkpoint.encode()) if proof is not None else None)
         carried = coverage_proof.proven(proof) if proof is not None else None
 
-        async def covered(_: Opening, __: set[Address]) -> Covering | None:
+        async def covered(_: PackHeader, __: set[Address]) -> CheckpointCoverage | None:
             return carried
 
-        return Packing(self._js, opening, None, lambda _: None, covered)
+        return PackExport(self._js, opening, None, lambda _: None, covered)
 
-    async def _covering(self, opening: Opening, threads: set[Address]) -> Covering | None:
+    async def _covering(self, opening: PackHeader, threads: set[Address]) -> CheckpointCoverage | None:
         if opening.checkpoint is None:
             return None
-        signed: Signed = await self._ledger.chosen(opening.checkpoint)
-        return await coverage_proof.covering(self._js, signed, self._key, opening.scope, threads)
+        signed: SignedNote = await self._ledger.chosen(opening.checkpoint)
+        return await coverage_proof.prove_coverage(self._js, signed, self._key, opening.scope, threads)
 
 
-class Packing:
+class PackExport:
     """A pack in the making; ``exported`` says what is in it once it is made."""
 
     def __init__(
         self,
         js: JetStream,
-        opening: Opening,
+        opening: PackHeader,
         begun: Partial | None,
         progress: Progress,
         covered: Covered,
@@ -147,7 +149,7 @@ class Packing:
         self._writer = Writer(begun.members if begun is not None else ())
         self._totals = begun.totals if begun is not None else Totals()
         self._threads: set[Address] = set()
-        self.exported: Exported | None = None
+        self.exported: ExportResult | None = None
 
     async def chunks(self) -> AsyncGenerator[bytes]:
         """The bytes, piece by piece.
@@ -166,7 +168,7 @@ class Packing:
         totals = self._totals
         last += self._writer.end(threads=totals.threads, commits=totals.commits, misfits=totals.misfits)
         yield last
-        self.exported = Exported(
+        self.exported = ExportResult(
             threads=totals.threads,
             commits=totals.commits,
             misfits=totals.misfits,
@@ -238,7 +240,7 @@ class Packing:
                 self.progress(len(page))
         return subjects.__contains__
 
-    async def _pages(self, shard: int, first: int, end: int) -> AsyncGenerator[list[Stored]]:
+    async def _pages(self, shard: int, first: int, end: int) -> AsyncGenerator[list[StoredMessage]]:
         scope = self._scope
         if scope.thread is None:
             async with aclosing(pages(self._js, shard, first, end)) as found:
@@ -247,7 +249,7 @@ class Packing:
             return
         stream, subject = event_stream(shard), event_subject(shard, _address(scope))
         newest = await self._js.newest_at_leader(stream, subject, 0)
-        gathered: list[Stored] = []
+        gathered: list[StoredMessage] = []
         async for stored in until(self._js, stream, subject, first, min(end, newest.seq if newest is not None else 0)):
             if stored.seq > end:
                 break
@@ -264,7 +266,7 @@ def _address(scope: Scope) -> Address:
     return Address(scope.tenant, scope.thread)
 
 
-def _in(choice: Choice, stored: Stored) -> bool:
+def _in(choice: Choice, stored: StoredMessage) -> bool:
     try:
         return choice.takes(decode(stored.body))
     except Corrupt:

@@ -11,7 +11,7 @@ from clew_events.subjects import Address, address_of, event_stream, event_subjec
 from clew_projections.history.histories import Histories
 from clew_projections.integrity.inclusion import Head
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.stream_messages import Stored
+from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs.check import Foldable, Progress, commits
 from clew_projections.packs.pack import Pack
 
@@ -19,7 +19,7 @@ NAMED = 5
 """Threads that a refusal names; of the others it says how many there are."""
 
 
-class There(Struct, frozen=True):
+class PresentHead(Struct, frozen=True):
     """The last commit that a deployment has of a thread."""
 
     n: int
@@ -34,10 +34,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     continued: int
     complete: int
     commits: int
-    there: dict[Address, There] = field(default_factory=dict)
+    there: dict[Address, PresentHead] = field(default_factory=dict)
 
 
-async def compared(js: JetStream, histories: Histories, pack: Pack, progress: Progress) -> Plan:
+async def plan_import(js: JetStream, histories: Histories, pack: Pack, progress: Progress) -> Plan:
     """What a pack that was checked would bring. Nothing is written.
 
     Raises:
@@ -45,15 +45,15 @@ async def compared(js: JetStream, histories: Histories, pack: Pack, progress: Pr
         Corrupt: a history in the pack cannot be folded.
         Unavailable: JetStream does not answer.
     """
-    there: dict[Address, There] = {}
+    there: dict[Address, PresentHead] = {}
     heads: dict[Address, Head] = {}
     wrong: list[str] = []
     for shard in range(pack.opening.shards):
         some = {head.address: head for head in pack.heads(shard)}
-        found = await _there(js, histories.shards, list(some), replicated=histories.replicated)
+        found = await _present_heads(js, histories.shards, list(some), replicated=histories.replicated)
         there |= found
         heads |= {address: some[address] for address in found}
-        wrong += _contradicting(pack, shard, found, progress)
+        wrong += _find_contradictions(pack, shard, found, progress)
     for address, last in there.items():
         if last.n > heads[address].n and not await _continues(histories, heads[address]):
             wrong.append(address.thread)
@@ -75,7 +75,7 @@ async def compared(js: JetStream, histories: Histories, pack: Pack, progress: Pr
     )
 
 
-def _contradicting(pack: Pack, shard: int, there: dict[Address, There], progress: Progress) -> list[str]:
+def _find_contradictions(pack: Pack, shard: int, there: dict[Address, PresentHead], progress: Progress) -> list[str]:
     """The threads of which the deployment's last commit is another than that of its number in the pack."""
     foldable, wrong = Foldable(), []
     for page in commits(pack, shard):
@@ -89,12 +89,14 @@ def _contradicting(pack: Pack, shard: int, there: dict[Address, There], progress
     return wrong
 
 
-async def _there(js: JetStream, shards: int, addresses: list[Address], *, replicated: bool) -> dict[Address, There]:
+async def _present_heads(
+    js: JetStream, shards: int, addresses: list[Address], *, replicated: bool
+) -> dict[Address, PresentHead]:
     by_shard: dict[int, list[str]] = {}
     for address in addresses:
         shard = shard_of(address.thread, shards)
         by_shard.setdefault(shard, []).append(event_subject(shard, address))
-    found: dict[str, Stored] = {}
+    found: dict[str, StoredMessage] = {}
     # Of several replicas only the leader's knows what there is to go on from, and to contradict.
     ask = js.lasts_at_leader if replicated else js.lasts
     for shard, subjects in by_shard.items():
@@ -102,9 +104,9 @@ async def _there(js: JetStream, shards: int, addresses: list[Address], *, replic
     return {address_of(subject): _last(stored) for subject, stored in found.items()}
 
 
-def _last(stored: Stored) -> There:
+def _last(stored: StoredMessage) -> PresentHead:
     try:
-        return There(decode(stored.body).n, stored.seq, body_hash(stored.body))
+        return PresentHead(decode(stored.body).n, stored.seq, body_hash(stored.body))
     except Corrupt as fault:
         thread = address_of(stored.subject).thread
         raise Corrupt(

@@ -17,13 +17,13 @@ from clew_events.subjects import Address, address_of, event_stream, event_subjec
 from clew_projections.history.histories import Histories
 from clew_projections.integrity.links import place_of
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.stream_messages import EXPECTED, TRACE, Ack, Outgoing, Stored
+from clew_projections.nats.stream_messages import EXPECTED, TRACE, Ack, OutgoingMessage, StoredMessage
 from clew_projections.packs.check import Progress, commits
 from clew_projections.packs.pack import Pack
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.eventstore.write_probe import STALE
-from clew_services.packs.check_pack import checked
-from clew_services.packs.import_plan import Plan, compared
+from clew_services.packs.check_pack import check_pack
+from clew_services.packs.import_plan import Plan, plan_import
 
 BATCH: Final = 500
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -49,7 +49,7 @@ class Importer:
             TooLarge: it has a commit that is larger than the deployment takes.
             Unavailable: JetStream does not answer.
         """
-        found = (await asyncio.to_thread(checked, pack, key=key, progress=checking)).verified.findings
+        found = (await asyncio.to_thread(check_pack, pack, key=key, progress=checking)).verified.findings
         if found:
             first = f"{found[0].thread or 'the pack'}: {found[0].what} [{found[0].code}]"
             raise Corrupt(
@@ -58,7 +58,7 @@ class Importer:
                 code="bad_pack",
             )
         await self._hold_fits(pack)
-        return await compared(self._js, self._histories, pack, comparing)
+        return await plan_import(self._js, self._histories, pack, comparing)
 
     async def carry_out(self, pack: Pack, plan: Plan, progress: Progress) -> None:
         """Write what is not there yet.
@@ -117,11 +117,11 @@ class _Writer:
         self._shard = shard
         self._lasts = lasts
         self._progress = progress
-        self._waiting: list[tuple[Address, Stored]] = []
+        self._waiting: list[tuple[Address, StoredMessage]] = []
         self._bytes = 0
         self._sending: asyncio.Task[None] | None = None
 
-    def add(self, address: Address, stored: Stored) -> bool:
+    def add(self, address: Address, stored: StoredMessage) -> bool:
         """Take a commit; whether there are enough to send them."""
         self._waiting.append((address, stored))
         self._bytes += len(stored.body)
@@ -140,7 +140,7 @@ class _Writer:
             sending, self._sending = self._sending, None
             await sending
 
-    async def _send(self, batch: list[tuple[Address, Stored]]) -> None:
+    async def _send(self, batch: list[tuple[Address, StoredMessage]]) -> None:
         try:
             acks = await self._js.publish_batch(self._outgoing(batch), timeout=PATIENCE) if len(batch) > 1 else []
         except Unavailable as fault:
@@ -153,7 +153,7 @@ class _Writer:
                 self._lasts[one[0]] = (await self._one(one)).seq
         self._progress(len(batch))
 
-    async def _one(self, one: tuple[Address, Stored]) -> Ack:
+    async def _one(self, one: tuple[Address, StoredMessage]) -> Ack:
         (message,) = self._outgoing([one])
         try:
             ack = await self._js.publish(message.subject, message.body, message.headers, PATIENCE)
@@ -169,14 +169,14 @@ class _Writer:
             )
         raise Unavailable(f"{event_stream(self._shard)} refused a commit: {ack.error.description}. {_GO_ON}")
 
-    def _outgoing(self, batch: list[tuple[Address, Stored]]) -> list[Outgoing]:
+    def _outgoing(self, batch: list[tuple[Address, StoredMessage]]) -> list[OutgoingMessage]:
         guarded: set[Address] = set()
-        found: list[Outgoing] = []
+        found: list[OutgoingMessage] = []
         for address, stored in batch:
             headers = {TRACE: stored.headers[TRACE]} if TRACE in stored.headers else {}
             # The first of a batch on its subject is guarded, as the server will have it; that holds for those after it.
             if address not in guarded:
                 headers[EXPECTED] = str(self._lasts.get(address, 0))
                 guarded.add(address)
-            found.append(Outgoing(event_subject(self._shard, address), stored.body, headers))
+            found.append(OutgoingMessage(event_subject(self._shard, address), stored.body, headers))
         return found

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from clew_projections.history.histories import Histories
-from clew_projections.history.stretch import Trail
+from clew_projections.history.stretch import HistoryReader
 from clew_projections.packs.pack import Pack
 from clew_projections.packs.pack_streams import PackedStreams
-from clew_projections.state.current import Current, FromLog
+from clew_projections.state.current import CurrentState, StateFromLog
 from clew_services.queries.history_pages import HistoryPages
 from clew_services.queries.lists import Lists
 from clew_services.queries.past import Past
@@ -20,9 +20,9 @@ class Offline:
     def __init__(self, pack: Pack) -> None:
         streams = PackedStreams(pack)
         self.histories = Histories(streams, pack.opening.shards, replicated=False)
-        from_log = FromLog(self.histories)
-        current, memory = Current(lambda: from_log, from_log, _nothing), Memory()
-        trail = Trail(streams, self.histories)
+        from_log = StateFromLog(self.histories)
+        current, memory = CurrentState(lambda: from_log, from_log, _no_generations), Memory()
+        trail = HistoryReader(streams, self.histories)
         self.reader = Reader(
             current,
             self.histories,
@@ -35,5 +35,5 @@ class Offline:
         )
 
 
-def _nothing() -> None:
+def _no_generations() -> None:
     """A pack has no generations that could have been switched meanwhile."""

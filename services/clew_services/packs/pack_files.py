@@ -10,15 +10,17 @@ from pathlib import Path
 
 from clew_events.errors import Invalid
 from clew_projections.index.index_folder import Lock
-from clew_projections.packs.layout import Opening, Scope
+from clew_projections.packs.layout import PackHeader, Scope
 from clew_projections.packs.resume import Partial, partial
-from clew_services.packs.exporter import Exported, Exporter, Progress
+from clew_services.packs.exporter import Exporter, ExportResult, Progress
 
-Begin = Callable[[Opening, Partial | None], Progress]
+Begin = Callable[[PackHeader, Partial | None], Progress]
 """Told what is going to be exported, and what of it was there already; gives what is told how far it is."""
 
 
-async def export(exporter: Exporter, scope: Scope, file: Path, begin: Begin = lambda *_: lambda _: None) -> Exported:
+async def export(
+    exporter: Exporter, scope: Scope, file: Path, begin: Begin = lambda *_: lambda _: None
+) -> ExportResult:
     """Export into a file that is not there yet. What a killed export of the same left beside it is gone on from.
 
     Raises:
@@ -30,7 +32,7 @@ async def export(exporter: Exporter, scope: Scope, file: Path, begin: Begin = la
     beside = file.with_name(file.name + ".part")
     with _alone(file, beside):
         opening = await exporter.opening(scope)
-        begun = await asyncio.to_thread(_begun, beside, opening)
+        begun = await asyncio.to_thread(_begin_file, beside, opening)
         packing = exporter.packing(*(opening, None) if begun is None else (begun.opening, begun))
         packing.progress = begin(opening if begun is None else begun.opening, begun)
         with beside.open("r+b") as out:
@@ -47,7 +49,7 @@ async def export(exporter: Exporter, scope: Scope, file: Path, begin: Begin = la
     return packing.exported
 
 
-def _begun(beside: Path, opening: Opening) -> Partial | None:
+def _begin_file(beside: Path, opening: PackHeader) -> Partial | None:
     begun = partial(beside)
     if begun is None:
         return None

@@ -10,11 +10,11 @@ from msgspec import Struct, convert
 
 from clew_events.errors import ClewError, Fault, Unavailable, to_fault
 from clew_events.subjects import INBOX_STREAM, REJECTED_STREAM, event_stream
-from clew_projections.index.index_folder import Folder
-from clew_projections.projector.parked_threads import Parked
+from clew_projections.index.index_folder import IndexFolder
+from clew_projections.projector.parked_threads import ParkedThread
 from clew_services import progress as shards
 from clew_services.compose import Clew
-from clew_services.process.derived_state import Derived, derived
+from clew_services.process.derived_state import DerivedState, read_derived_state
 from clew_services.progress import Progress
 
 
@@ -55,12 +55,12 @@ class Status(Struct, frozen=True, kw_only=True):
     rejected: int
     inbox_seq: int
     rejected_seq: int
-    parked: tuple[Parked, ...]
+    parked: tuple[ParkedThread, ...]
     shards: tuple[Shard, ...]
-    derived: Derived | None = None
+    derived: DerivedState | None = None
 
 
-async def status(clew: Clew, progress: Progress | None = None, folder: Folder | None = None) -> Status:
+async def status(clew: Clew, progress: Progress | None = None, folder: IndexFolder | None = None) -> Status:
     """Ask JetStream, now.
 
     ``progress`` remembers since when shards do not move, if there is more than one look. ``folder`` is where this
@@ -75,7 +75,7 @@ async def status(clew: Clew, progress: Progress | None = None, folder: Folder | 
         _state(clew, INBOX_STREAM),
         _state(clew, REJECTED_STREAM),
         clew.parked(),
-        _derived(clew, folder),
+        _derived_state(clew, folder),
     )
     found = tuple(_shard(each) for each in looked)
     server = clew.nc.connected_server_version
@@ -95,8 +95,8 @@ async def status(clew: Clew, progress: Progress | None = None, folder: Folder | 
     )
 
 
-async def _derived(clew: Clew, folder: Folder | None) -> Derived | None:
-    return await derived(clew, folder) if folder is not None else None
+async def _derived_state(clew: Clew, folder: IndexFolder | None) -> DerivedState | None:
+    return await read_derived_state(clew, folder) if folder is not None else None
 
 
 def _shard(found: shards.Shard) -> Shard:
@@ -140,7 +140,7 @@ class Glance(Struct, frozen=True, kw_only=True):
     error: Fault | None = None
 
 
-async def glances(clew: Clew, every: float, folder: Folder | None = None) -> AsyncIterator[Glance]:
+async def glances(clew: Clew, every: float, folder: IndexFolder | None = None) -> AsyncIterator[Glance]:
     """A look every so many seconds, for ever; ``folder`` is as :func:`.status.status` takes it.
 
     Where JetStream does not answer, that is what the glance says.

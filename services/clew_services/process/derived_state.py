@@ -10,18 +10,18 @@ from typing import TypeVar
 from msgspec import Struct
 
 from clew_events.errors import ClewError
-from clew_projections.consistency.watch import proved
+from clew_projections.consistency.watch import read_proof_state
 from clew_projections.findings import Finding
 from clew_projections.generations.record import Generation
-from clew_projections.index.index_folder import Folder
+from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.freshness import IndexFreshness, freshness
-from clew_services.checkpoints.coverage import Covered, covered
+from clew_services.checkpoints.coverage import CheckpointCoverage, checkpoint_coverage
 from clew_services.compose import Clew
 
 T = TypeVar("T")
 
 
-class Building(Struct, frozen=True, kw_only=True):
+class BuildProgress(Struct, frozen=True, kw_only=True):
     """A generation of buckets that is being built; ``behind`` counts the commits it does not hold yet."""
 
     number: int
@@ -34,7 +34,7 @@ class Buckets(Struct, frozen=True, kw_only=True):
     live: int
     fold: int
     kept: tuple[int, ...] = ()
-    building: Building | None = None
+    building: BuildProgress | None = None
 
 
 class Proof(Struct, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class Integrity(Struct, frozen=True, kw_only=True):
     age: float | None = None
 
 
-class Derived(Struct, frozen=True, kw_only=True):
+class DerivedState(Struct, frozen=True, kw_only=True):
     """What follows from the log.
 
     ``proof`` and ``integrity`` are nothing until a projector has begun them, ``checkpoint`` until one was signed, and
@@ -74,11 +74,11 @@ class Derived(Struct, frozen=True, kw_only=True):
     proof: Proof | None = None
     integrity: Integrity | None = None
     index: IndexFreshness | None = None
-    checkpoint: Covered | None = None
+    checkpoint: CheckpointCoverage | None = None
     trouble: tuple[str, ...] = ()
 
 
-async def derived(clew: Clew, folder: Folder) -> Derived:
+async def read_derived_state(clew: Clew, folder: IndexFolder) -> DerivedState:
     """What follows from the log now; ``folder`` is where this machine's index would be."""
     trouble: list[str] = []
 
@@ -91,15 +91,15 @@ async def derived(clew: Clew, folder: Folder) -> Derived:
             return None
 
     building, proof, integrity, index, checkpoint = await asyncio.gather(
-        tried("the generation that is being built", lambda: _building(clew)),
+        tried("the generation that is being built", lambda: _build_progress(clew)),
         tried("the proof", lambda: _proof(clew)),
         tried("the verification of the log", lambda: _integrity(clew)),
         tried("the index", lambda: _index(clew, folder)),
-        tried("the checkpoints", lambda: covered(clew.js, clew.deployment.shards, clew.ledger)),
+        tried("the checkpoints", lambda: checkpoint_coverage(clew.js, clew.deployment.shards, clew.ledger)),
     )
     record = clew.live.record
     kept = tuple(each.number for each in record.generations if each.standing == "kept" and each.number != record.live)
-    return Derived(
+    return DerivedState(
         buckets=Buckets(live=record.live, fold=record.current.fold, kept=kept, building=building),
         proof=proof,
         integrity=integrity,
@@ -109,14 +109,14 @@ async def derived(clew: Clew, folder: Folder) -> Derived:
     )
 
 
-async def _building(clew: Clew) -> Building | None:
+async def _build_progress(clew: Clew) -> BuildProgress | None:
     building = clew.live.record.building
     if building is None:
         return None
-    return Building(number=building.number, behind=await _behind(clew, building))
+    return BuildProgress(number=building.number, behind=await _commits_behind(clew, building))
 
 
-async def _behind(clew: Clew, generation: Generation) -> int:
+async def _commits_behind(clew: Clew, generation: Generation) -> int:
     side = clew.side(generation)
     states = [await clew.checkpoint(shard, side).state() for shard in range(clew.deployment.shards)]
     return sum(each.num_pending + each.num_ack_pending for each in states)
@@ -124,7 +124,7 @@ async def _behind(clew: Clew, generation: Generation) -> int:
 
 async def _proof(clew: Clew) -> Proof | None:
     shards = range(clew.deployment.shards)
-    found = await proved(clew.threads, shards)
+    found = await read_proof_state(clew.threads, shards)
     if not found:
         return None
     drift = sum(each.drift for each in found.values())
@@ -148,7 +148,7 @@ async def _integrity(clew: Clew) -> Integrity | None:
     )
 
 
-async def _index(clew: Clew, folder: Folder) -> IndexFreshness | None:
+async def _index(clew: Clew, folder: IndexFolder) -> IndexFreshness | None:
     if folder.pointer() is None:
         return None
     return await freshness(clew.js, clew.deployment.shards, folder)

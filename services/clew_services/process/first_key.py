@@ -14,7 +14,7 @@ TENANT: Final = "default"
 _LENGTH: Final = 40
 
 
-def issued(folder: Path) -> str:
+def load_or_issue_key(folder: Path) -> str:
     """The folder's key, as ``key:tenant``: the one kept there, or a new one that only this user can read.
 
     The file is the key and nothing else, so that a shell can take it as it is. One that says whose it is, as
@@ -26,7 +26,7 @@ def issued(folder: Path) -> str:
     file = folder / FILE
     try:
         if not file.exists():
-            write_secret(file, ids.random("clew_", _LENGTH) + "\n")
+            write_secret(file, ids.random_id("clew_", _LENGTH) + "\n")
         kept = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as fault:
         raise CannotStart(f"cannot keep an API key in {file}: {fault}", code="data_not_writable") from fault

@@ -16,7 +16,7 @@ import msgspec
 VARIABLE: Final = "CLEW_READY_FD"
 
 
-def announce(facts: Mapping[str, str]) -> None:
+def announce_ready(facts: Mapping[str, str]) -> None:
     """Tell the starter, once, if it wants to know."""
     descriptor = os.environ.pop(VARIABLE, None)
     if descriptor is not None:
@@ -24,7 +24,7 @@ def announce(facts: Mapping[str, str]) -> None:
             pipe.write(msgspec.json.encode(facts))
 
 
-async def announced(descriptor: int) -> dict[str, str] | None:
+async def read_announcement(descriptor: int) -> dict[str, str] | None:
     """What the part at the other end of the pipe announced; nothing if it ended before. Closes ``descriptor``."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()

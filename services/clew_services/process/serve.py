@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final, Literal, assert_never, get_args
 
 from clew_events.errors import Unavailable
-from clew_projections.indexer.indexer import Due
+from clew_projections.indexer.indexer import SnapshotSchedule
 from clew_services import compose
 from clew_services.api_keys import Keys
 from clew_services.checkpoints.checkpoint_service import serve_checkpoints
@@ -24,18 +24,18 @@ from clew_services.http.http_server import serve_http
 from clew_services.http.middleware import Show
 from clew_services.inbox import serve_inbox
 from clew_services.integrity.integrity_service import serve_audit
-from clew_services.metrics.counter_files import named
+from clew_services.metrics.counter_files import name_process_files
 from clew_services.metrics.deployment import DeploymentMetrics
-from clew_services.metrics.endpoint import Showing
+from clew_services.metrics.endpoint import MetricsEndpoint
 from clew_services.metrics.files import Files
 from clew_services.metrics.instruments import Instruments
-from clew_services.metrics.sampler import Sampling
+from clew_services.metrics.sampler import Sampler
 from clew_services.nats_api import serve_commands, serve_queries
 from clew_services.process import readiness
 from clew_services.process.niceness import step_back
 from clew_services.process.signals import until_told
 from clew_services.settings import Settings
-from clew_services.tracing.setup import turned_on
+from clew_services.tracing.setup import set_up_tracing
 
 Role = Literal["api", "commands", "query", "projector", "index"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
@@ -65,14 +65,14 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
     if PROJECTING.issuperset(roles):
         # Where there are too few cores for all, answering comes first: a late projection makes no answer wrong.
         step_back()
-    files = named()
+    files = name_process_files()
     instruments = Instruments()
-    tracing, send_off = turned_on(os.environ, name)
+    tracing, send_off = set_up_tracing(os.environ, name)
     async with (
         until_told(stop) as begun,
         _after(send_off),
-        compose.connected(settings.nats_url, name=name, limits=limits, observer=instruments, tracing=tracing) as clew,
-        _shown(clew, instruments, settings, files, api="api" in roles) as metrics,
+        compose.connect(settings.nats_url, name=name, limits=limits, observer=instruments, tracing=tracing) as clew,
+        _metrics_source(clew, instruments, settings, files, api="api" in roles) as metrics,
     ):
         services = [each for role in roles for each in _services(role, clew, keys, settings, facts, metrics=metrics)]
         if not LISTING.isdisjoint(roles):
@@ -82,7 +82,7 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
         begun()
         try:
             watch = partial(_watch_connections, clew)
-            await _together([Sampling(instruments, clew, files).run, watch, *services], stop, facts)
+            await _together([Sampler(instruments, clew, files).run, watch, *services], stop, facts)
         except ExceptionGroup as group:
             raise _first(group) from group
 
@@ -97,7 +97,7 @@ async def _after(last: Callable[[], None]) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _shown(
+async def _metrics_source(
     clew: compose.Clew, instruments: Instruments, settings: Settings, files: Files | None, *, api: bool
 ) -> AsyncIterator[Show | None]:
     """Metrics on an address of their own, or what is to show them on the API's; the API's are the deployment's too."""
@@ -105,7 +105,7 @@ async def _shown(
         yield None
         return
     readiness, index = Readiness(clew, settings.stuck_after), clew.index_in(settings.index_folder)
-    showing = Showing(
+    showing = MetricsEndpoint(
         instruments, [DeploymentMetrics(clew, readiness, index, settings.storage_limit)] if api else [], files
     )
     if settings.metrics_address is None:
@@ -125,7 +125,7 @@ async def _together(services: Sequence[_Service], stop: asyncio.Event, facts: di
         if stop.is_set():
             return
         _collect_less()
-        readiness.announce(facts)
+        readiness.announce_ready(facts)
         _LOG.info("ready%s", "".join(f" {name} {value}" for name, value in facts.items()))
 
 
@@ -226,7 +226,7 @@ async def _feed_index(
     clew: compose.Clew, settings: Settings, dedicated: bool, stop: asyncio.Event, ready: asyncio.Event
 ) -> None:
     ready.set()
-    due = Due(settings.index_snapshot_seconds or math.inf)
+    due = SnapshotSchedule(settings.index_snapshot_seconds or math.inf)
     feeder = clew.index_feeder(settings.index_folder, dedicated=dedicated, due=due)
     async with asyncio.TaskGroup() as both:
         both.create_task(feeder.run(stop))

@@ -13,8 +13,8 @@ from typing import Final, Protocol
 
 from clew_events.backoff import delays
 from clew_services.host import CannotStart
-from clew_services.host.terminate import signal, stopped
-from clew_services.host.tether import tethered
+from clew_services.host.terminate import signal, terminate
+from clew_services.host.tether import tether_command
 from clew_services.metrics import counter_files
 from clew_services.process import readiness
 
@@ -48,7 +48,7 @@ class Part(Protocol):
         """Kill it where it stands, if it runs."""
 
 
-class Served:
+class ServiceProcess:
     """``clew serve ROLE...`` as a child process that does not outlive this one.
 
     ``environment`` is all it is told; ``facts`` is what it announced when it was ready. ``number`` tells it from others
@@ -72,7 +72,7 @@ class Served:
         ours, theirs = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *tethered([sys.executable, "-m", "clew_services.cli", "serve", *self._roles]),
+                *tether_command([sys.executable, "-m", "clew_services.cli", "serve", *self._roles]),
                 env={**self.environment, readiness.VARIABLE: str(theirs)},
                 stdin=DEVNULL, pass_fds=(theirs,),
                 start_new_session=True,  # Ctrl-C is for the parent, which stops things in order
@@ -81,9 +81,9 @@ class Served:
             os.close(theirs)
         try:
             async with asyncio.timeout(START):
-                facts = await readiness.announced(ours)
+                facts = await readiness.read_announcement(ours)
         except TimeoutError:
-            await stopped(self._process, 0)
+            await terminate(self._process, 0)
             raise CannotStart(f"'clew {self.name}' was not ready after {START:.0f} s") from None
         except BaseException:
             self.kill()
@@ -96,13 +96,13 @@ class Served:
         """Wait until it is gone; its return code."""
         assert self._process is not None, "not started"
         code = await self._process.wait()
-        counter_files.buried(self.environment)
+        counter_files.remove_process_files(self.environment)
         return code
 
     async def stop(self) -> None:
         """Let it finish what it has begun, for at most :data:`DRAIN` seconds."""
         if self._process is not None:
-            await stopped(self._process, DRAIN)
+            await terminate(self._process, DRAIN)
 
     def kill(self) -> None:
         """Kill it where it stands, if it runs."""

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from clew_services import compose
-from clew_services.checkpoints.key_file import kept_or_new
+from clew_services.checkpoints.key_file import load_or_create_key
 from clew_services.embedded.data_folder import claim
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision
@@ -27,10 +27,10 @@ from clew_services.host import nats_url
 from clew_services.host.ports import refuse_taken
 from clew_services.metrics import counter_files
 from clew_services.process.disk_watch import watch_disk
-from clew_services.process.first_key import issued
+from clew_services.process.first_key import load_or_issue_key
 from clew_services.process.probe import reachable, until_ready
 from clew_services.process.signals import until_signalled
-from clew_services.process.supervisor import Part, Served, keep
+from clew_services.process.supervisor import Part, ServiceProcess, keep
 from clew_services.process.workers import start_all
 from clew_services.settings import LIMITING, SIGNING, WATCHING, Settings
 
@@ -103,12 +103,12 @@ async def _start(
         )
         if in_use and created:
             _LOG.warning("was missing, and was made anew: %s", ", ".join(created))
-    keys = settings.api_keys or issued(data)
+    keys = settings.api_keys or load_or_issue_key(data)
     if settings.checkpoint_seconds and not settings.signing_key:
-        kept_or_new(settings.signing_key_file)
+        load_or_create_key(settings.signing_key_file)
     environment = {
         **os.environ,
-        **(counter_files.emptied(data) if settings.metrics != "off" else {}),
+        **(counter_files.reset_folder(data) if settings.metrics != "off" else {}),
         "CLEW_NATS": nats,
         "CLEW_API_KEYS": keys,
         "CLEW_HTTP": str(wanted),
@@ -120,7 +120,7 @@ async def _start(
     }
     # What all of them count, the API shows.
     others = {**environment, "CLEW_METRICS": "off"}
-    await asyncio.gather(*(start(Served(roles, others)) for roles in (PROJECTING, INDEXING, OVER_NATS)))
+    await asyncio.gather(*(start(ServiceProcess(roles, others)) for roles in (PROJECTING, INDEXING, OVER_NATS)))
     facts = await start_all(OVER_HTTP, environment, settings.workers, start)
     address = Settings(http=facts["http"]).http_address
     await until_ready(address)

@@ -16,7 +16,7 @@ from clew_services.host.ports import SHARES, refuse_taken
 from clew_services.metrics import counter_files
 from clew_services.process import readiness
 from clew_services.process.signals import until_signalled
-from clew_services.process.supervisor import Part, Served, keep
+from clew_services.process.supervisor import Part, ServiceProcess, keep
 from clew_services.settings import Settings
 
 _REMEDY: Final = "Choose another with --http (CLEW_HTTP), or port 0."
@@ -28,7 +28,7 @@ async def start_all(
     """Start ``count`` workers, the first by itself; what it announced, such as the port that the others share."""
     if count > 1:
         environment = {**environment, SHARES: "yes"}
-    first = Served(roles, environment, number=1 if count > 1 else None)
+    first = ServiceProcess(roles, environment, number=1 if count > 1 else None)
     await start(first)
     shared = {"CLEW_HTTP": first.facts["http"]} if "http" in first.facts else {}
     # Clients know the port from now on, so it stays the same for whoever is started again.
@@ -36,7 +36,7 @@ async def start_all(
     # An address of their own for metrics can only be one process's, which shows what all have counted.
     metrics = environment.get("CLEW_METRICS", "on")
     beside = {**environment, **shared, "CLEW_METRICS": metrics if metrics == "on" else "off"}
-    others = [Served(roles, beside, number=number) for number in range(2, count + 1)]
+    others = [ServiceProcess(roles, beside, number=number) for number in range(2, count + 1)]
     await asyncio.gather(*(start(each) for each in others))
     return first.facts
 
@@ -62,14 +62,14 @@ async def serve_workers(roles: Sequence[str], settings: Settings) -> None:
         announce_to = os.environ.pop(readiness.VARIABLE, None)
         environment = {
             **os.environ,
-            **(counter_files.emptied(counts) if settings.metrics != "off" else {}),
+            **(counter_files.reset_folder(counts) if settings.metrics != "off" else {}),
             **chosen,
             "CLEW_WORKERS": "1",
         }
         facts = await start_all(tuple(roles), environment, settings.workers, start)
         if announce_to is not None:
             os.environ[readiness.VARIABLE] = announce_to
-            readiness.announce(facts)
+            readiness.announce_ready(facts)
         async with asyncio.TaskGroup() as keepers:
             for part in parts:
                 keepers.create_task(keep(part))

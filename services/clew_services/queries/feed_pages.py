@@ -8,8 +8,8 @@ from clew_events.errors import Corrupt, to_fault
 from clew_events.queries import GetFeed
 from clew_events.replies import Feed, FeedEntry
 from clew_projections import feed
-from clew_projections.feed import Fed
-from clew_projections.feed.cursor import written
+from clew_projections.feed import FeedCommit
+from clew_projections.feed.cursor import encode_cursor
 
 
 async def page(feeds: feed.Feed, tenant: str, query: GetFeed) -> Feed:
@@ -20,11 +20,11 @@ async def page(feeds: feed.Feed, tenant: str, query: GetFeed) -> Feed:
         Unavailable: the log does not answer.
     """
     found = await feeds.page(tenant, query)
-    data = [entry(each, written(cursor, tenant)) for each, cursor in found.items]
-    return _page(data, written(found.next, tenant), more=found.more)
+    data = [entry(each, encode_cursor(cursor, tenant)) for each, cursor in found.items]
+    return _page(data, encode_cursor(found.next, tenant), more=found.more)
 
 
-def entry(found: Fed, cursor: str) -> FeedEntry:
+def entry(found: FeedCommit, cursor: str) -> FeedEntry:
     """A commit as the feed gives it, under the cursor after it."""
     return FeedEntry(
         id=cursor,

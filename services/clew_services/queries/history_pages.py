@@ -15,8 +15,8 @@ from clew_events.subjects import Address
 from clew_projections.audit.as_of import cursor_of
 from clew_projections.audit.filter import Choice
 from clew_projections.audit.moments import first_instant, last_instant
-from clew_projections.history.stretch import AHEAD, Spot, Trail
-from clew_projections.state.current import Current
+from clew_projections.history.stretch import AHEAD, HistoryReader, Spot
+from clew_projections.state.current import CurrentState
 from clew_projections.views import ThreadView
 from clew_services.queries.history_hint import hint_of
 from clew_services.threads.cache import Memory
@@ -80,7 +80,7 @@ class _Gaps:
 class HistoryPages:
     """Reads pages of histories. A deleted thread still has its history."""
 
-    def __init__(self, trail: Trail, current: Current, memory: Memory) -> None:
+    def __init__(self, trail: HistoryReader, current: CurrentState, memory: Memory) -> None:
         self._trail = trail
         self._current = current
         self._memory = memory

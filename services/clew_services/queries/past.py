@@ -21,12 +21,12 @@ from clew_events.objects import MessagePage
 from clew_events.queries import AsOf, GetBlame, GetDifference, GetMessageAt, ListMessagesAt
 from clew_events.subjects import Address
 from clew_projections.api_objects import message_object, thread_object
-from clew_projections.audit.as_of import Folding, messages_of
-from clew_projections.audit.blame import Blaming
-from clew_projections.audit.diff import Differing
+from clew_projections.audit.as_of import ThreadAsOf, messages_of
+from clew_projections.audit.blame import BlameFold
+from clew_projections.audit.diff import DiffFold
 from clew_projections.audit.moments import NOW, Moment, hold_reached, moment
-from clew_projections.history.stretch import Spot, Trail, unbroken
-from clew_projections.state.current import Current
+from clew_projections.history.stretch import HistoryReader, Spot, unbroken
+from clew_projections.state.current import CurrentState
 from clew_projections.state.message_span import span
 from clew_services.queries.history_hint import hint_of
 from clew_services.threads.cache import Memory
@@ -38,7 +38,7 @@ LONGEST: Final = 20_000
 """Commits that may lie between two moments of which the difference is asked."""
 
 
-class _Taking(Protocol):
+class _PastFold(Protocol):
     first: Recorded | None
     last: Recorded | None
 
@@ -50,7 +50,11 @@ class Past:
     """Reads the past of threads, deleted ones too. Every answer says which commit was the last by then."""
 
     def __init__(
-        self, trail: Trail, current: Current, memory: Memory, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        trail: HistoryReader,
+        current: CurrentState,
+        memory: Memory,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._trail = trail
         self._current = current
@@ -83,11 +87,11 @@ class Past:
             Corrupt: the history cannot be read up to there.
         """
         until = moment(as_of, "as_of")
-        folding = Folding(Address(tenant, thread_id), until)
+        folding = ThreadAsOf(Address(tenant, thread_id), until)
         await self._read(folding, Address(tenant, thread_id), until)
         self._hold(until, "as_of", thread_id, folding)
         open_then = folding.view.status == "open"
-        then = _then(folding)
+        then = _answer_of(folding)
         return replies.Moment(
             position=then.position,
             n=then.n,
@@ -103,7 +107,7 @@ class Past:
         view = folding.messages.get(ordinal)
         if view is None or view.id != query.message_id or view.deleted:
             raise no_message(query.message_id)
-        return replace(_then(folding), message=message_object(view))
+        return replace(_answer_of(folding), message=message_object(view))
 
     async def messages(self, tenant: str, query: ListMessagesAt) -> Then:
         """A page of the messages there were. Raises as :meth:`message`."""
@@ -126,7 +130,7 @@ class Past:
             last_id=data[-1].id if data else None,
             has_more=len(places) > query.limit,
         )
-        return replace(_then(folding), messages=page)
+        return replace(_answer_of(folding), messages=page)
 
     async def difference(self, tenant: str, query: GetDifference) -> Difference:
         """What changed between two moments. A moment before the thread's creation is the beginning.
@@ -139,7 +143,7 @@ class Past:
             Corrupt: the history cannot be read up to there.
         """
         since, until = moment(query.since, "from", least=0), _or_now(query.until, "to", least=0)
-        differing = Differing(Address(tenant, query.thread_id), since, until, LONGEST)
+        differing = DiffFold(Address(tenant, query.thread_id), since, until, LONGEST)
         # Whether a time lies behind the later commit is told by the one after that.
         await self._read(differing, Address(tenant, query.thread_id), until if since.n is not None else NOW)
         if since.is_behind(until) or differing.turned_round:
@@ -151,7 +155,7 @@ class Past:
     async def blame(self, tenant: str, query: GetBlame) -> Blame:
         """Who last set each part of a thread. Raises as :meth:`thread`."""
         until = _or_now(query.as_of, "as_of")
-        blaming = Blaming(Address(tenant, query.thread_id), until)
+        blaming = BlameFold(Address(tenant, query.thread_id), until)
         await self._read(blaming, Address(tenant, query.thread_id), until)
         self._hold(until, "as_of", query.thread_id, blaming)
         return blaming.answer()
@@ -163,9 +167,9 @@ class Past:
         as_of: AsOf,
         keep: Container[int] = (),
         recent: deque[Recorded] | None = None,
-    ) -> Folding:
+    ) -> ThreadAsOf:
         until = moment(as_of, "as_of")
-        folding = Folding(Address(tenant, thread_id), until, keep)
+        folding = ThreadAsOf(Address(tenant, thread_id), until, keep)
         await self._read(folding, Address(tenant, thread_id), until, recent)
         self._hold(until, "as_of", thread_id, folding)
         if folding.view.status == "deleted":
@@ -175,7 +179,7 @@ class Past:
         return folding
 
     async def _read(
-        self, taking: _Taking, address: Address, until: Moment, recent: deque[Recorded] | None = None
+        self, taking: _PastFold, address: Address, until: Moment, recent: deque[Recorded] | None = None
     ) -> None:
         hint = await hint_of(address, self._memory, self._current)
         async for recorded in unbroken(hint, self._trail.onward(hint, Spot(0))):
@@ -192,7 +196,7 @@ class Past:
         at_hand |= {recorded.position.seq: recorded for recorded in missing}
         return [at_hand[seq] for seq in seqs]
 
-    def _hold(self, until: Moment, param: str, thread_id: str, read: _Taking) -> None:
+    def _hold(self, until: Moment, param: str, thread_id: str, read: _PastFold) -> None:
         hold_reached(until, param, thread_id, first=read.first, last=read.last, now=self._clock())
 
 
@@ -200,14 +204,14 @@ def _or_now(said: AsOf | None, param: str, *, least: int = 1) -> Moment:
     return moment(said, param, least=least) if said is not None else NOW
 
 
-def _then(folding: Folding) -> Then:
+def _answer_of(folding: ThreadAsOf) -> Then:
     commit = folding.last
     if commit is None:
         raise AssertionError("a moment that was reached has a commit")
     return Then(position=commit.position, n=commit.commit.n, at=commit.commit.at)
 
 
-def _cursor(folding: Folding, param: str, message_id: str | None) -> int | None:
+def _cursor(folding: ThreadAsOf, param: str, message_id: str | None) -> int | None:
     if message_id is None:
         return None
     if is_message_id(message_id) and folding.ids.get(ordinal_of(message_id)) == message_id:

@@ -35,7 +35,7 @@ from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
 from clew_projections.history.stretch import unbroken
 from clew_projections.index import WrittenList
-from clew_projections.state.current import Current
+from clew_projections.state.current import CurrentState
 from clew_projections.state.message_span import span
 from clew_projections.state.state_reads import Present
 from clew_projections.views import MessageView, ThreadView, absent
@@ -59,7 +59,7 @@ class Reader:
 
     def __init__(
         self,
-        current: Current,
+        current: CurrentState,
         histories: Histories,
         memory: Memory,
         *,
@@ -223,7 +223,7 @@ class Reader:
         for _ in range(TRIES):
             try:
                 return await read(await self._open(address, query))
-            except _Changed as change:
+            except _MessageChanged as change:
                 query = replace(query, at_least=max(change.n, query.at_least or 0))
         raise Unavailable(
             f"messages of thread '{address.thread}' changed {TRIES} times while they were read", code="too_many_writers"
@@ -261,7 +261,7 @@ class Reader:
         return Position(self._histories.shard(Address(view.tenant, view.id)), view.seq)
 
 
-class _Changed(Exception):
+class _MessageChanged(Exception):
     """A message that was read is as of a commit later than its thread: the ``n``-th."""
 
     def __init__(self, n: int) -> None:
@@ -272,4 +272,4 @@ class _Changed(Exception):
 def _hold_moment(present: Present, *messages: MessageView) -> None:
     newest = max((message.n for message in messages), default=0)
     if newest > present.thread.n:
-        raise _Changed(newest)
+        raise _MessageChanged(newest)

@@ -18,10 +18,10 @@ from clew_events.errors import Conflict, Unavailable
 from clew_events.subjects import event_stream
 from clew_projections.findings import Finding
 from clew_projections.generations import record
-from clew_projections.generations.generation import Side
+from clew_projections.generations.generation import GenerationBuckets
 from clew_projections.generations.record import Record
 from clew_projections.nats.jetstream import stream_state
-from clew_projections.projector.parked_threads import Parked, parked
+from clew_projections.projector.parked_threads import ParkedThread, list_parked
 from clew_services.compose import Clew
 from clew_services.eventstore import generation_streams
 
@@ -61,10 +61,10 @@ class Rebuilt(Struct, frozen=True, kw_only=True):
     threads: int
     drifted: int
     findings: tuple[Finding, ...] = ()
-    parked: tuple[Parked, ...] = ()
+    parked: tuple[ParkedThread, ...] = ()
 
 
-class _Reached(Struct, frozen=True):
+class _LogProgress(Struct, frozen=True):
     """The commits of the log, how many of them a side does not hold yet, and where both end, shard by shard."""
 
     commits: int
@@ -73,12 +73,12 @@ class _Reached(Struct, frozen=True):
     floors: list[int]
 
 
-class _Filled(Struct, frozen=True):
+class _FillProgress(Struct, frozen=True):
     commits: int
     seconds: float
 
 
-class _Compared(Struct, frozen=True):
+class _ComparisonProgress(Struct, frozen=True):
     threads: int
     drifted: int
     findings: tuple[Finding, ...]
@@ -106,11 +106,11 @@ class Rebuild:
         """
         clew = self._clew
         known = clew.live.record.building
-        began = (await clew.live.alias.change(lambda each: record.begun(each, clew.fold, _now()))).record
+        began = (await clew.live.alias.change(lambda each: record.begin_build(each, clew.fold, _now()))).record
         building, before = began.building, began.live
         assert building is not None, "it was begun"
         size = clew.deployment
-        await generation_streams.make(clew.js, building.number, shards=size.shards, replicas=size.replicas)
+        await generation_streams.make_generation(clew.js, building.number, shards=size.shards, replicas=size.replicas)
         await clew.live.read_again()
         side = clew.side(building)
         if known is not None:
@@ -121,7 +121,7 @@ class Rebuild:
             stuck = await self._stuck(side)
             live = not compared.drifted and not stuck
             if live:
-                await clew.live.alias.change(lambda each: _switched(each, side.number))
+                await clew.live.alias.change(lambda each: _switch(each, side.number))
                 await clew.live.read_again()
         return Rebuilt(
             generation=side.number,
@@ -137,13 +137,13 @@ class Rebuild:
             parked=stuck,
         )
 
-    async def _take_over(self, side: Side) -> None:
+    async def _take_over(self, side: GenerationBuckets) -> None:
         """Have what was handed to a run that is no more come again now, instead of after a while."""
         for shard in self._shards:
             await self._clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{side.consumer}")
 
     @asynccontextmanager
-    async def _projecting(self, side: Side) -> AsyncIterator[None]:
+    async def _projecting(self, side: GenerationBuckets) -> AsyncIterator[None]:
         stop = asyncio.Event()
         running = asyncio.gather(*(each.run(stop) for each in self._clew.projectors(side)))
         try:
@@ -157,7 +157,7 @@ class Rebuild:
             stop.set()
             await running
 
-    async def _fill(self, side: Side) -> _Filled:
+    async def _fill(self, side: GenerationBuckets) -> _FillProgress:
         clock = asyncio.get_running_loop().time
         started = clock()
         first = await self._reached(side)
@@ -168,20 +168,20 @@ class Rebuild:
             self._tell(Progress(stage="filling", done=now.commits - now.behind, total=now.commits))
             there = there or now.behind == 0 or all(map(int.__ge__, now.floors, first.ends))
             if there and (now.behind <= NEAR or now.behind <= (await self._reached(self._clew.live.side)).behind):
-                return _Filled(now.commits - now.behind - first.commits + first.behind, clock() - started)
+                return _FillProgress(now.commits - now.behind - first.commits + first.behind, clock() - started)
             await asyncio.sleep(LOOK)
 
-    async def _reached(self, side: Side) -> _Reached:
+    async def _reached(self, side: GenerationBuckets) -> _LogProgress:
         states = [await stream_state(self._clew.js, event_stream(each)) for each in self._shards]
         projected = [await self._clew.checkpoint(each, side).state() for each in self._shards]
-        return _Reached(
+        return _LogProgress(
             commits=sum(state.messages for state in states),
             behind=sum(state.num_pending + state.num_ack_pending for state in projected),
             ends=[state.last_seq for state in states],
             floors=[state.ack_floor.stream_seq for state in projected],
         )
 
-    async def _compare(self, side: Side) -> _Compared:
+    async def _compare(self, side: GenerationBuckets) -> _ComparisonProgress:
         total = (await stream_state(self._clew.js, side.threads.stream)).num_subjects
         threads, drifted, findings = 0, 0, list[Finding]()
         async for compared in self._clew.prover(side).prove():
@@ -193,16 +193,18 @@ class Rebuild:
                 findings += [compared.finding] if len(findings) < FINDINGS else []
             if threads % 100 == 0:
                 self._tell(Progress(stage="comparing", done=threads, total=max(total, threads)))
-        return _Compared(threads, drifted, tuple(findings))
+        return _ComparisonProgress(threads, drifted, tuple(findings))
 
-    async def _stuck(self, side: Side) -> tuple[Parked, ...]:
+    async def _stuck(self, side: GenerationBuckets) -> tuple[ParkedThread, ...]:
         before = self._clew.live.side
         if before.number == side.number:
             return ()
-        parked_before = {(each.tenant, each.thread) for each in await parked(before.threads)}
-        return tuple(each for each in await parked(side.threads) if (each.tenant, each.thread) not in parked_before)
+        parked_before = {(each.tenant, each.thread) for each in await list_parked(before.threads)}
+        return tuple(
+            each for each in await list_parked(side.threads) if (each.tenant, each.thread) not in parked_before
+        )
 
-    def _hold_wanted(self, side: Side) -> None:
+    def _hold_wanted(self, side: GenerationBuckets) -> None:
         _hold_wanted(self._clew.live.record, side.number)
 
 
@@ -213,11 +215,11 @@ def _hold_wanted(known: Record, number: int) -> None:
     raise Conflict(f"generation {number} was removed while it was being built", code="generation_removed")
 
 
-def _switched(each: Record, number: int) -> Record:
+def _switch(each: Record, number: int) -> Record:
     _hold_wanted(each, number)
     if each.generation(number).standing != "building":
         return each  # whoever helped was faster, and somebody may have gone back since
-    return record.switched(each, number, _now())
+    return record.switch_to(each, number, _now())
 
 
 def _now() -> datetime:

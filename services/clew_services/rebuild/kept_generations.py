@@ -17,7 +17,7 @@ from clew_services.eventstore import generation_streams
 _NOT_THERE: Final = frozenset({"jetstream_10059", "jetstream_10014"})
 
 
-class Kept(Struct, frozen=True, kw_only=True):
+class KeptGeneration(Struct, frozen=True, kw_only=True):
     """One generation as it is: ``behind`` counts the commits it does not hold yet.
 
     Where nothing is left of it ``threads``, ``bytes`` and ``behind`` are absent.
@@ -33,14 +33,14 @@ class Kept(Struct, frozen=True, kw_only=True):
     behind: int | None
 
 
-async def kept(clew: Clew) -> list[Kept]:
+async def list_kept(clew: Clew) -> list[KeptGeneration]:
     """Every generation on record.
 
     Raises:
         Unavailable: JetStream does not answer.
     """
     known = (await clew.live.alias.written()).record
-    return [await _kept(clew, known, each) for each in known.generations]
+    return [await _describe_kept(clew, known, each) for each in known.generations]
 
 
 async def go_back(clew: Clew, number: int | None = None) -> Record:
@@ -64,11 +64,11 @@ async def go_back(clew: Clew, number: int | None = None) -> Record:
                 code="generation_unfinished",
                 param="number",
             )
-        return record.switched(each, chosen, datetime.now(UTC))
+        return record.switch_to(each, chosen, datetime.now(UTC))
 
     back((await clew.live.alias.written()).record)
     try:
-        await generation_streams.hold(clew.js, chosen, shards=size.shards, replicas=size.replicas)
+        await generation_streams.verify_generation(clew.js, chosen, shards=size.shards, replicas=size.replicas)
     except Corrupt as fault:
         raise Corrupt(
             f"generation {chosen} cannot be gone back to, since {fault.message.partition(': run')[0]}. "
@@ -88,12 +88,12 @@ async def remove(clew: Clew, number: int) -> None:
         Invalid: it is live.
         Unavailable: JetStream does not answer.
     """
-    await clew.live.alias.change(lambda each: record.going(each, number))
-    await generation_streams.remove(clew.js, number, shards=clew.deployment.shards)
-    await clew.live.alias.change(lambda each: record.gone(each, number))
+    await clew.live.alias.change(lambda each: record.begin_removal(each, number))
+    await generation_streams.remove_generation(clew.js, number, shards=clew.deployment.shards)
+    await clew.live.alias.change(lambda each: record.end_removal(each, number))
 
 
-async def _kept(clew: Clew, known: Record, each: Generation) -> Kept:
+async def _describe_kept(clew: Clew, known: Record, each: Generation) -> KeptGeneration:
     threads: int | None = None
     size: int | None = None
     behind: int | None = None
@@ -106,7 +106,7 @@ async def _kept(clew: Clew, known: Record, each: Generation) -> Kept:
     except Unavailable as fault:
         if fault.code not in _NOT_THERE:
             raise
-    return Kept(
+    return KeptGeneration(
         generation=each.number,
         live=each.number == known.live,
         standing=each.standing,

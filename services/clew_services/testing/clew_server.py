@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from clew_services.host import nats_url
-from clew_services.host.tether import tethered
+from clew_services.host.tether import tether_command
 
 STOP: Final = 30.0
 """Seconds it may take to stop before it is killed."""
@@ -63,7 +63,7 @@ def running_clew(*, start: float = 60.0, **settings: str | int) -> Iterator[Clew
         command = [sys.executable, "-m", "clew_services.cli", "up", "--json"]
         with errors.open("wb") as stream:
             process = subprocess.Popen(  # noqa: S603 - our own program
-                tethered(command), env=_environment(chosen), stdout=subprocess.PIPE, stderr=stream, text=True
+                tether_command(command), env=_environment(chosen), stdout=subprocess.PIPE, stderr=stream, text=True
             )
         try:
             ready = _ready(process, errors, start)

@@ -85,10 +85,12 @@ def decide(
 
 def _create(command: CreateThread, seed: tuple[str, ...]) -> tuple[Event, ...]:
     messages = command.messages or ()
-    tools = stored_content.with_attachments(stored_content.created(command.tool_resources, *seed), messages, *seed)
+    tools = stored_content.with_attachments(
+        stored_content.created_resources(command.tool_resources, *seed), messages, *seed
+    )
     return (
         ThreadCreated(metadata=command.metadata or {}, tool_resources=tools),
-        *(_added(new, ordinal, seed) for ordinal, new in enumerate(messages, start=1)),
+        *(_add_message(new, ordinal, seed) for ordinal, new in enumerate(messages, start=1)),
     )
 
 
@@ -98,21 +100,21 @@ def _update(command: UpdateThread, state: ThreadState) -> tuple[Event, ...]:
     if to_set or to_unset:
         events.append(MetadataUpdated(set=to_set, unset=to_unset))
     if command.tool_resources is not UNSET:
-        tools = stored_content.updated(state.tool_resources, command.tool_resources)
+        tools = stored_content.updated_resources(state.tool_resources, command.tool_resources)
         if tools != state.tool_resources:
             events.append(ToolResourcesUpdated(tool_resources=tools))
     return tuple(events)
 
 
 def _add(command: AddMessage, state: ThreadState, seed: tuple[str, ...]) -> tuple[Event, ...]:
-    added = _added(command.message, state.last_ordinal + 1, seed)
+    added = _add_message(command.message, state.last_ordinal + 1, seed)
     tools = stored_content.with_attachments(state.tool_resources, (command.message,), *seed)
     if tools == state.tool_resources:
         return (added,)
     return (added, ToolResourcesUpdated(tool_resources=tools))
 
 
-def _added(new: NewMessage, ordinal: int, seed: tuple[str, ...]) -> MessageAdded:
+def _add_message(new: NewMessage, ordinal: int, seed: tuple[str, ...]) -> MessageAdded:
     return MessageAdded(message=message_of(new, ordinal, ids.message_id(ordinal, *seed, str(ordinal))))
 
 

@@ -24,10 +24,10 @@ from clew_events.events import Event
 from clew_events.subjects import Address
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
-from clew_projections.state.current import Current
+from clew_projections.state.current import CurrentState
 from clew_projections.state.state_reads import Present
 from clew_projections.views import MessageView, ThreadView, absent
-from clew_services.eventstore.append import Appended, Log
+from clew_services.eventstore.append import AppendResult, Log
 from clew_services.observer import NOBODY, Handled, Observer
 from clew_services.threads.cache import Memory, Turns
 from clew_services.threads.decide import decide
@@ -60,7 +60,7 @@ class _Ground(Struct, frozen=True):
     fresh: bool
 
 
-class _Ended(Struct, frozen=True):
+class _HandledCommand(Struct, frozen=True):
     """The answer to a command, and how it came about."""
 
     done: Outcome
@@ -73,7 +73,7 @@ class Handler:
     def __init__(
         self,
         log: Log,
-        current: Current,
+        current: CurrentState,
         histories: Histories,
         repeats: Repeats,
         memory: Memory,
@@ -118,7 +118,7 @@ class Handler:
             Unavailable: the log does not answer; the same command under the same id may be sent again.
             Corrupt: the thread's history cannot be read.
         """
-        command_id = command.id or ids.random("cmd_")
+        command_id = command.id or ids.random_id("cmd_")
         address = Address(tenant, _thread_of(command, tenant))
         task = _Task(command, address, command_id, digest(command), command.actor or actor)
         began = time.perf_counter()
@@ -135,7 +135,7 @@ class Handler:
             self._observer.handled(command.named, how, time.perf_counter() - began)
         return ended.done
 
-    async def _until_done(self, task: _Task, trace: str | None, fence: Callable[[], None] | None) -> _Ended:
+    async def _until_done(self, task: _Task, trace: str | None, fence: Callable[[], None] | None) -> _HandledCommand:
         ground = await self._ground(task)
         for attempt in range(TRIES):
             ended = await self._attempt(task, ground, trace, fence)
@@ -154,12 +154,12 @@ class Handler:
 
     async def _attempt(
         self, task: _Task, ground: _Ground, trace: str | None, fence: Callable[[], None] | None
-    ) -> _Ended | None:
+    ) -> _HandledCommand | None:
         """One decision and one append; ``None`` says that the ground was not the present."""
         view = ground.thread
         asked = task.command, task.id, task.digest, view
         if (before := await self._repeats.answered(*asked)) is not None:
-            return _Ended(before, "repeat")
+            return _HandledCommand(before, "repeat")
         try:
             commit = self._decide(task, ground)
         except (Rejected, Conflict):
@@ -168,21 +168,25 @@ class Handler:
             return None
         if commit is None:
             position = Position(self._histories.shard(task.address), view.seq)
-            return _Ended(outcome(task.command, view, ground.message, position), "nothing") if ground.fresh else None
+            return (
+                _HandledCommand(outcome(task.command, view, ground.message, position), "nothing")
+                if ground.fresh
+                else None
+            )
         if fence is not None:
             fence()
         appended = await self._log.append(commit, view.seq, trace)
-        if not isinstance(appended, Appended):
+        if not isinstance(appended, AppendResult):
             self._observer.guard_failed(appended.why)
             if appended.why == "stale" or not ground.fresh:
                 return None
             # A duplicate that the present does not remember was carried out more than a hundred commits ago.
             first = await self._repeats.long_ago(*asked)
-            return _Ended(first, "repeat") if first is not None else None
+            return _HandledCommand(first, "repeat") if first is not None else None
         after = advance(view, appended.recorded)
         self._memory.remember(after)
         recorded = appended.recorded
-        return _Ended(outcome(task.command, after, ground.message, recorded.position, recorded.commit), "ok")
+        return _HandledCommand(outcome(task.command, after, ground.message, recorded.position, recorded.commit), "ok")
 
     def _decide(self, task: _Task, ground: _Ground) -> Commit | None:
         """The commit that carries out a command, none if there is nothing to do."""
@@ -247,4 +251,4 @@ class Handler:
 def _thread_of(command: Command, tenant: str) -> str:
     if command.thread_id is not None:
         return command.thread_id
-    return ids.derived("thread_", tenant, command.id) if command.id is not None else ids.random("thread_")
+    return ids.derive_id("thread_", tenant, command.id) if command.id is not None else ids.random_id("thread_")

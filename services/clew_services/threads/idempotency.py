@@ -19,7 +19,7 @@ from clew_events.subjects import Address
 from clew_projections.apply import REMEMBERED_COMMANDS, advance
 from clew_projections.history.histories import Histories
 from clew_projections.kv.command_ids import is_callers, mark
-from clew_projections.state.current import Current
+from clew_projections.state.current import CurrentState
 from clew_projections.views import SpentId, ThreadView, absent
 from clew_services.threads.decide import thread_exists
 from clew_services.threads.result import Outcome, outcome
@@ -39,7 +39,7 @@ class _Outgrown(Struct):
 class Repeats:
     """Finds what was answered when a command came first."""
 
-    def __init__(self, current: Current, histories: Histories) -> None:
+    def __init__(self, current: CurrentState, histories: Histories) -> None:
         self._current = current
         self._histories = histories
         self._outgrown: OrderedDict[Address, _Outgrown] = OrderedDict()

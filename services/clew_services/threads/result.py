@@ -21,7 +21,7 @@ from clew_events.objects import Gone, Message, MessageReceipt, Thread, ThreadRec
 from clew_events.replies import Done
 from clew_events.requests import MetadataPatch
 from clew_projections.api_objects import content_object, message_object, thread_object
-from clew_projections.apply import advance_message, touched
+from clew_projections.apply import advance_message, message_ids
 from clew_projections.views import MessageView, ThreadView
 from clew_services.threads.stored_content import parts_of
 
@@ -98,7 +98,7 @@ def _set_by(command: Command) -> Metadata | UnsetType:
 def _message(before: MessageView | None, commit: Commit | None) -> Message:
     after = before
     if commit is not None:
-        (message_id,) = touched(commit)
+        (message_id,) = message_ids(commit)
         after = advance_message(before, message_id, commit)
     if after is None:
         raise AssertionError("a command about a message leaves one")

@@ -14,7 +14,7 @@ from clew_events.commit import Commit
 from clew_events.errors import TooLarge
 from clew_events.events import MessageDeleted, ThreadDeleted
 from clew_projections.api_objects import message_object
-from clew_projections.apply import advance_message, touched
+from clew_projections.apply import advance_message, message_ids
 from clew_projections.fold import evolve
 from clew_projections.views import MessageView, ThreadView, encode
 
@@ -42,7 +42,7 @@ def check_sizes(commit: Commit, thread: ThreadView, message: MessageView | None,
         return
     _check("commit", (size := len(_ENCODE(commit.events))), limit, AROUND)
     if message is not None or size * GROWTH + AROUND > limit:
-        for message_id in touched(commit):
+        for message_id in message_ids(commit):
             after = advance_message(message, message_id, commit)
             _check("message", len(encode(after)), limit, AROUND)
             _check("message", len(_ENCODE(message_object(after))), limit, AROUND)

@@ -74,7 +74,7 @@ def _part(part: NewText | NewImageFile | NewImageUrl) -> Part:
             return ImageUrl(ImageUrlSource(part.image_url.url, part.image_url.detail))
 
 
-def created(requested: NewToolResources | None, *seed: str) -> ToolResources:
+def created_resources(requested: NewToolResources | None, *seed: str) -> ToolResources:
     """The resources of a new thread; ids of vector stores that come into being follow from ``seed``."""
     if requested is None:
         return ToolResources()
@@ -85,7 +85,7 @@ def created(requested: NewToolResources | None, *seed: str) -> ToolResources:
     )
 
 
-def updated(current: ToolResources, requested: ToolResourcesIn | None) -> ToolResources:
+def updated_resources(current: ToolResources, requested: ToolResourcesIn | None) -> ToolResources:
     """The resources a thread has after a request that names the tools it changes; null takes all of them away.
 
     A tool the request does not name keeps what it had. What is known of a vector store stays known while it is used.
@@ -108,8 +108,8 @@ def with_attachments(current: ToolResources, messages: Iterable[NewMessage], *se
     Raises:
         Invalid: the code interpreter would have more than 20 files.
     """
-    files = _attached(messages := tuple(messages), "code_interpreter")
-    searched = _attached(messages, "file_search")
+    files = _attached_files(messages := tuple(messages), "code_interpreter")
+    searched = _attached_files(messages, "file_search")
     if files:
         had = current.code_interpreter.file_ids if current.code_interpreter is not None else ()
         current = replace(current, code_interpreter=CodeInterpreter(_within_limit(_union(had, files))))
@@ -118,7 +118,7 @@ def with_attachments(current: ToolResources, messages: Iterable[NewMessage], *se
     return current
 
 
-def _attached(messages: Iterable[NewMessage], tool: ToolName) -> tuple[str, ...]:
+def _attached_files(messages: Iterable[NewMessage], tool: ToolName) -> tuple[str, ...]:
     return tuple(
         attachment.file_id
         for message in messages
@@ -145,7 +145,7 @@ def _search(requested: NewStoresForSearch, *seed: str) -> FileSearch:
 
 def _store(new: NewVectorStore, *seed: str) -> VectorStore:
     return VectorStore(
-        id=ids.derived("vs_", *seed),
+        id=ids.derive_id("vs_", *seed),
         file_ids=new.file_ids,
         chunking_strategy=_strategy(new.chunking_strategy),
         metadata=new.metadata,
@@ -166,7 +166,7 @@ def _strategy(new: NewAutoStrategy | NewStaticStrategy | None) -> AutoStrategy |
 def _with_files(search: FileSearch | None, file_ids: tuple[str, ...], *seed: str) -> FileSearch:
     used = search.vector_store_ids if search is not None else ()
     known = search.vector_stores if search is not None else ()
-    target = used[0] if used else ids.derived("vs_", *seed, "attachments")
+    target = used[0] if used else ids.derive_id("vs_", *seed, "attachments")
     store = next((store for store in known if store.id == target), VectorStore(id=target))
     others = tuple(other for other in known if other.id != target)
     return FileSearch(_union(used, (target,)), (*others, replace(store, file_ids=_union(store.file_ids, file_ids))))

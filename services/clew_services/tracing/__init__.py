@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from nats.aio.msg import Msg
 
-from clew_projections.projector.batch import Projecting
+from clew_projections.projector.batch import BatchProjection
 from clew_services.eventstore.append import Log
 from clew_services.threads.handler import Handler
 
@@ -33,7 +33,7 @@ class Tracing:
         """The handler, so that commands are traced however they came."""
         return handler
 
-    def projecting(self, projecting: Projecting) -> Projecting:
+    def projecting(self, projecting: BatchProjection) -> BatchProjection:
         """What applies commits, so that this is traced to where they came from."""
         return projecting
 

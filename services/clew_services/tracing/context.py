@@ -35,7 +35,7 @@ def traceparent(span: Span) -> str | None:
 OUTCOME: Final = "clew.outcome"
 
 
-def told(span: Span, error: ClewError) -> None:
+def record_error(span: Span, error: ClewError) -> None:
     """Say how it ended."""
     span.set_attribute(OUTCOME, error.kind)
     span.set_attribute("error.type", error.code)

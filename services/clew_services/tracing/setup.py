@@ -21,7 +21,7 @@ NAME: Final = "clew"
 _LOG: Final = logging.getLogger("clew.tracing")
 
 
-def wanted(environment: Mapping[str, str]) -> str | None:
+def wanted_exporter(environment: Mapping[str, str]) -> str | None:
     """The exporter that the environment asks for: ``otlp``, ``console``, or none.
 
     Raises:
@@ -41,7 +41,7 @@ def wanted(environment: Mapping[str, str]) -> str | None:
     return "otlp" if any(environment.get(each) for each in ENDPOINTS) else None
 
 
-def turned_on(environment: Mapping[str, str], process: str) -> tuple[Tracing, Callable[[], None]]:
+def set_up_tracing(environment: Mapping[str, str], process: str) -> tuple[Tracing, Callable[[], None]]:
     """Tracing, if traces are wanted, and what sends off the last spans when the process ends.
 
     ``process`` says which of Clew's processes this is. Sampler, batching, headers and the rest are what OpenTelemetry's
@@ -50,9 +50,9 @@ def turned_on(environment: Mapping[str, str], process: str) -> tuple[Tracing, Ca
     Raises:
         Invalid: what is wanted does not exist.
     """
-    exporter = wanted(environment)
+    exporter = wanted_exporter(environment)
     if exporter is None:
-        return UNTRACED, _nothing
+        return UNTRACED, _do_nothing
     try:
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra, and slow to import
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
@@ -61,7 +61,7 @@ def turned_on(environment: Mapping[str, str], process: str) -> tuple[Tracing, Ca
         from clew_services.tracing.spans import Spans  # noqa: PLC0415
     except ModuleNotFoundError as missing:
         _LOG.warning("traces are wanted, and %s is not here: pip install 'clew[otel]'", missing.name)
-        return UNTRACED, _nothing
+        return UNTRACED, _do_nothing
     said = {} if environment.get(SERVICE) else {"service.name": NAME}
     provider = TracerProvider(
         resource=Resource.create({**said, "service.instance.id": process}), shutdown_on_exit=False
@@ -82,5 +82,5 @@ def _exporter(name: str) -> SpanExporter:
     return OTLPSpanExporter()
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass

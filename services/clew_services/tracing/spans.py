@@ -16,15 +16,15 @@ from clew_events.commit import Commit
 from clew_events.errors import ClewError
 from clew_events.subjects import Address
 from clew_projections.kv.bucket import Fault
-from clew_projections.projector.batch import Projecting
+from clew_projections.projector.batch import BatchProjection
 from clew_projections.projector.shard_consumer import Delivery
-from clew_services.eventstore.append import Appended, Behind, Log
+from clew_services.eventstore.append import AppendResult, Log, UncertainAppend
 from clew_services.http.traced_route import TracedRoute
 from clew_services.nats_api.request import trace_of
 from clew_services.threads.handler import Handler
 from clew_services.threads.result import Outcome
 from clew_services.tracing import App, Tracing
-from clew_services.tracing.context import OUTCOME, here_or, remote, told, traceparent
+from clew_services.tracing.context import OUTCOME, here_or, record_error, remote, traceparent
 
 
 class TracedHandler(Handler):
@@ -54,7 +54,7 @@ class TracedHandler(Handler):
             try:
                 done = await self._handler.handle(tenant, command, actor=actor, trace=traceparent(span), fence=fence)
             except ClewError as error:
-                told(span, error)
+                record_error(span, error)
                 raise
             span.set_attribute(OUTCOME, "ok")
             span.set_attribute("clew.n", done.n)
@@ -68,7 +68,9 @@ class TracedLog(Log):
         self._log = log
         self._tracer = tracer
 
-    async def append(self, commit: Commit, expected_seq: int, trace: str | None = None) -> Appended | Behind:
+    async def append(
+        self, commit: Commit, expected_seq: int, trace: str | None = None
+    ) -> AppendResult | UncertainAppend:
         """As the log does; see :meth:`clew_services.eventstore.append.Log.append`."""
         with self._tracer.start_as_current_span(
             "append",
@@ -81,16 +83,16 @@ class TracedLog(Log):
             try:
                 outcome = await self._log.append(commit, expected_seq, traceparent(span))
             except ClewError as error:
-                told(span, error)
+                record_error(span, error)
                 raise
-            span.set_attribute(OUTCOME, "ok" if isinstance(outcome, Appended) else outcome.why)
+            span.set_attribute(OUTCOME, "ok" if isinstance(outcome, AppendResult) else outcome.why)
             return outcome
 
 
-class TracedProjecting(Projecting):
+class TracedProjection(BatchProjection):
     """Applies commits to views, and leaves spans for those that came with a trace."""
 
-    def __init__(self, projecting: Projecting, tracer: Tracer) -> None:  # the one inside has all that one needs
+    def __init__(self, projecting: BatchProjection, tracer: Tracer) -> None:  # the one inside has all that one needs
         self._projecting = projecting
         self._tracer = tracer
 
@@ -103,7 +105,7 @@ class TracedProjecting(Projecting):
         await self._projecting.catch_up(address)
 
     async def apply(self, batch: Mapping[Address, Sequence[Delivery]]) -> dict[Address, Fault]:
-        """As projecting does; see :meth:`clew_projections.projector.batch.Projecting.apply`."""
+        """As projecting does; see :meth:`clew_projections.projector.batch.BatchProjection.apply`."""
         with ExitStack() as spans:
             for address, deliveries in batch.items():
                 contexts = [remote(each.trace) for each in deliveries if each.trace is not None]
@@ -125,7 +127,7 @@ class TracedProjecting(Projecting):
 T = TypeVar("T")
 
 
-def traced(work: Callable[[Msg], Awaitable[T]], tracer: Tracer) -> Callable[[Msg], Awaitable[T]]:
+def trace_work(work: Callable[[Msg], Awaitable[T]], tracer: Tracer) -> Callable[[Msg], Awaitable[T]]:
     """The same work, with a span around it."""
 
     async def working(message: Msg) -> T:
@@ -142,7 +144,7 @@ def traced(work: Callable[[Msg], Awaitable[T]], tracer: Tracer) -> Callable[[Msg
             try:
                 return await work(message)
             except ClewError as error:
-                told(span, error)
+                record_error(span, error)
                 raise
 
     return working
@@ -162,13 +164,13 @@ class Spans(Tracing):
         """A span for each command."""
         return TracedHandler(handler, self._tracer)
 
-    def projecting(self, projecting: Projecting) -> Projecting:
+    def projecting(self, projecting: BatchProjection) -> BatchProjection:
         """A span for each thread of a batch that has traced commits in it."""
-        return TracedProjecting(projecting, self._tracer)
+        return TracedProjection(projecting, self._tracer)
 
     def request(self, work: Callable[[Msg], Awaitable[T]]) -> Callable[[Msg], Awaitable[T]]:
         """A span for each request."""
-        return traced(work, self._tracer)
+        return trace_work(work, self._tracer)
 
     def route(self, app: App, path: str) -> App:
         """A span for each answer."""

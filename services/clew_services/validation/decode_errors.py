@@ -48,11 +48,11 @@ def path_of(parts: Iterable[str | int]) -> str:
     """A path as messages name it: ``messages[0].content``."""
     path = ""
     for part in parts:
-        path = f"{path}[{part}]" if isinstance(part, int) else _joined(path, part)
+        path = f"{path}[{part}]" if isinstance(part, int) else _join_path(path, part)
     return path
 
 
-def _joined(path: str, name: str) -> str:
+def _join_path(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
@@ -70,12 +70,12 @@ def _has_fewer_parts(value: object, limit: int) -> bool:
 
 
 def _missing(path: str, fault: Violation) -> Invalid:
-    return error_texts.missing(_joined(path, next(name for name in fault.limit if name not in fault.value)))
+    return error_texts.missing_field(_join_path(path, next(name for name in fault.limit if name not in fault.value)))
 
 
 def _unknown(path: str, fault: Violation) -> Invalid:
     known = cast("Mapping[str, object]", fault.schema["properties"])
-    return error_texts.unknown(_joined(path, next(name for name in fault.value if name not in known)))
+    return error_texts.unknown(_join_path(path, next(name for name in fault.value if name not in known)))
 
 
 def _wrong_type(path: str, fault: Violation) -> Invalid:
@@ -98,7 +98,7 @@ def _malformed(path: str, fault: Violation) -> Invalid:
     prefix = _PREFIXES.get(fault.limit)
     if prefix is not None and not fault.value.startswith(prefix):
         return error_texts.wrong_prefix(path, fault.value, prefix)
-    return error_texts.malformed(path, fault.value, _SHAPES[fault.limit])
+    return error_texts.malformed_value(path, fault.value, _SHAPES[fault.limit])
 
 
 _SENTENCES: Final[dict[str, Callable[[str, Violation], Invalid]]] = {
@@ -134,6 +134,6 @@ def _name(schema: Schema) -> str:
 def _own_words(refused: msgspec.ValidationError) -> Invalid:
     found = _AT.match(str(refused))
     text, path = (found["words"], found["path"].removesuffix("[...]")) if found else (str(refused), "")
-    where = f"'{error_texts.shown(path, 256)}'" if path else "body"
+    where = f"'{error_texts.quote_text(path, 256)}'" if path else "body"
     said = text[: error_texts.LONGEST_PARAM].replace("`", "'")
     return Invalid(f"Invalid {where}: {said}.", param=path[: error_texts.LONGEST_PARAM] or None)

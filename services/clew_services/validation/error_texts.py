@@ -30,12 +30,12 @@ def kind_of(value: object) -> str:
     return _KINDS.get(type(value), "something else")
 
 
-def shown(text: str, longest: int = _LONGEST_SHOWN) -> str:
+def quote_text(text: str, longest: int = _LONGEST_SHOWN) -> str:
     """A text as a sentence quotes it: of a long one the beginning and the end."""
     return text if len(text) <= longest else f"{text[:3]}...{text[-3:]}"
 
 
-def listed(values: Sequence[object], word: str = "and") -> str:
+def quote_list(values: Sequence[object], word: str = "and") -> str:
     """Quoted values in a row: ``'a'``, ``'a' and 'b'``, ``'a', 'b', and 'c'``."""
     quoted = [f"'{value}'" for value in values]
     if len(quoted) > 2:
@@ -52,19 +52,19 @@ def invalid_json(reason: str) -> Invalid:
     )
 
 
-def missing(path: str) -> Invalid:
+def missing_field(path: str) -> Invalid:
     """A field that has to be there is not."""
     return Invalid(f"Missing required parameter: '{path}'.", code="missing_required_parameter", param=path)
 
 
 def unknown(path: str) -> Invalid:
     """A field that nobody knows."""
-    return Invalid(f"Unknown parameter: '{shown(path, 256)}'.", code="unknown_parameter", param=_param(path))
+    return Invalid(f"Unknown parameter: '{quote_text(path, 256)}'.", code="unknown_parameter", param=_param(path))
 
 
 def wrong_type(path: str, expected: str, value: object) -> Invalid:
     """A value of another JSON type than ``expected``, which comes with its article."""
-    where = f"Invalid type for '{shown(path, 256)}'" if path else "Invalid body"
+    where = f"Invalid type for '{quote_text(path, 256)}'" if path else "Invalid body"
     return Invalid(
         f"{where}: expected {expected}, but got {kind_of(value)} instead.",
         code="invalid_type",
@@ -75,7 +75,7 @@ def wrong_type(path: str, expected: str, value: object) -> Invalid:
 def not_supported(path: str, value: str, supported: Sequence[object]) -> Invalid:
     """A text that is none of those there are to choose from."""
     return Invalid(
-        f"Invalid value: '{shown(value)}'. Supported values are: {listed(supported)}.",
+        f"Invalid value: '{quote_text(value)}'. Supported values are: {quote_list(supported)}.",
         code="invalid_value",
         param=_param(path),
     )
@@ -84,7 +84,7 @@ def not_supported(path: str, value: str, supported: Sequence[object]) -> Invalid
 def string_too_long(path: str, longest: int, length: int) -> Invalid:
     """A text with more characters than the field takes."""
     return Invalid(
-        f"Invalid '{shown(path, 256)}': string too long. Expected a string with maximum length {longest}, "
+        f"Invalid '{quote_text(path, 256)}': string too long. Expected a string with maximum length {longest}, "
         f"but got a string with length {length} instead.",
         code="string_above_max_length",
         param=_param(path),
@@ -94,7 +94,7 @@ def string_too_long(path: str, longest: int, length: int) -> Invalid:
 def name_too_long(path: str, name: str, longest: int) -> Invalid:
     """A key of the object at ``path`` with more characters than a key may have."""
     return Invalid(
-        f"Invalid property name in '{path}': '{shown(name, longest)}' is too long. Expected a string with "
+        f"Invalid property name in '{path}': '{quote_text(name, longest)}' is too long. Expected a string with "
         f"maximum length {longest}, but got a string with length {len(name)} instead.",
         code="property_name_above_max_length",
         param=_param(f"{path}.{name}"),
@@ -150,20 +150,20 @@ def above_maximum(path: str, most: int, value: int) -> Invalid:
     )
 
 
-def malformed(path: str, value: str, expected: str) -> Invalid:
+def malformed_value(path: str, value: str, expected: str) -> Invalid:
     """A text that has not the shape it should have; ``expected`` names that shape."""
     return Invalid(
-        f"Invalid '{path}': '{shown(value)}'. Expected {expected}.", code="invalid_value", param=_param(path)
+        f"Invalid '{path}': '{quote_text(value)}'. Expected {expected}.", code="invalid_value", param=_param(path)
     )
 
 
 def wrong_prefix(path: str, value: str, prefix: str) -> Invalid:
     """An id that is another kind of id, or none."""
-    return malformed(path, value, f"an ID that begins with '{prefix}'")
+    return malformed_value(path, value, f"an ID that begins with '{prefix}'")
 
 
 def _param(path: str) -> str | None:
-    return shown(path, LONGEST_PARAM) or None
+    return quote_text(path, LONGEST_PARAM) or None
 
 
 def _number(value: int) -> str:

@@ -69,9 +69,11 @@ def _check_test(path: str, test: _Test) -> None:
     said = {name: value for name, value in msgspec.structs.asdict(test).items() if name != "key" and value is not None}
     if not said:
         known = [field.encode_name for field in msgspec.structs.fields(test) if field.name != "key"]
-        raise Invalid(f"Invalid '{path}': it tests nothing. Say one of {error_texts.listed(known, 'or')}.", param=path)
+        raise Invalid(
+            f"Invalid '{path}': it tests nothing. Say one of {error_texts.quote_list(known, 'or')}.", param=path
+        )
     for name, value in said.items():
         if isinstance(value, datetime) and value.utcoffset() is None:
-            raise error_texts.malformed(
+            raise error_texts.malformed_value(
                 f"{path}.{name}", value.isoformat(), "a time with its offset from UTC, such as 'Z'"
             )

@@ -75,8 +75,10 @@ def check_moment(query: GetStateAt) -> None:
     if query.as_of is not None and not (query.n is None and query.time is None):
         raise Invalid("Invalid 'as_of': it cannot be given together with 'n' or 'time'.", param="as_of")
     if query.n is None and query.time is None and query.as_of is None:
-        raise error_texts.missing("n")
+        raise error_texts.missing_field("n")
     if query.n is not None and query.time is not None:
         raise Invalid("Invalid 'time': it cannot be given together with 'n'.", param="time")
     if query.time is not None and query.time.utcoffset() is None:
-        raise error_texts.malformed("time", query.time.isoformat(), "a time with its offset from UTC, such as 'Z'")
+        raise error_texts.malformed_value(
+            "time", query.time.isoformat(), "a time with its offset from UTC, such as 'Z'"
+        )

@@ -79,24 +79,24 @@ def _violation(error: ValidationError) -> Violation:
 def _validator(form: object) -> Draft202012Validator:
     schema = msgspec.json.schema(form)
     definitions = schema.get("$defs", {})
-    inlined = cast("dict[str, object]", _inlined(schema, definitions))
+    inlined = cast("dict[str, object]", _inline(schema, definitions))
     return _validator_class()(
-        {**inlined, "$defs": {name: _inlined(definitions[name], definitions, name) for name in definitions}}
+        {**inlined, "$defs": {name: _inline(definitions[name], definitions, name) for name in definitions}}
     )
 
 
-def _inlined(node: object, definitions: Mapping[str, object], *within: str) -> object:
+def _inline(node: object, definitions: Mapping[str, object], *within: str) -> object:
     """A schema without references but of a type to itself, its choices in the contract's order."""
     if isinstance(node, list):
-        return [_inlined(part, definitions, *within) for part in node]
+        return [_inline(part, definitions, *within) for part in node]
     if not isinstance(node, dict):
         return node
     if "$ref" in node:
         name = node["$ref"].rpartition("/")[2]
         if name in within:
             return {"type": "object", "$ref": node["$ref"]}
-        return _inlined(definitions[name], definitions, *within, name)
-    inlined = {name: _inlined(part, definitions, *within) for name, part in node.items() if name != "$defs"}
+        return _inline(definitions[name], definitions, *within, name)
+    inlined = {name: _inline(part, definitions, *within) for name, part in node.items() if name != "$defs"}
     if isinstance(choices := node.get("enum"), list):
         inlined["enum"] = list(_SPELLED.get(frozenset(choices), choices))
     return inlined

@@ -8,7 +8,7 @@ from typing import TypeVar, Unpack
 
 from clew_events.audit_replies import Blame, Difference
 from clew_events.client import client, decode
-from clew_events.client.list_question import Asked
+from clew_events.client.list_question import ListOptions
 from clew_events.client.query_methods import PAGE
 from clew_events.client.results import MessageFound, MessagesFound, MessagesThen, MessageThen, ThreadFound
 from clew_events.client.sync.background import Background
@@ -45,7 +45,7 @@ class Queries:
         """
         return self._run(self._clew.wait_for(thread_id, n))
 
-    def list_threads(self, **asked: Unpack[Asked]) -> ThreadList:
+    def list_threads(self, **asked: Unpack[ListOptions]) -> ThreadList:
         """A page of the tenant's threads, by default those created last."""
         return self._run(self._clew.list_threads(**asked))
 
@@ -53,9 +53,9 @@ class Queries:
         """A page of the tenant's threads, as a question says that was put together elsewhere."""
         return self._run(self._clew.ask_for_threads(query))
 
-    def iter_threads(self, **asked: Unpack[Asked]) -> Iterator[ListedThread]:
+    def iter_threads(self, **asked: Unpack[ListOptions]) -> Iterator[ListedThread]:
         """All threads that are asked for, fetched page by page as they are needed."""
-        following: Asked = {"limit": PAGE, **asked}
+        following: ListOptions = {"limit": PAGE, **asked}
         while True:
             page = self.list_threads(**following)
             yield from page.data

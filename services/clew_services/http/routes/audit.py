@@ -13,7 +13,7 @@ from clew_services.http.call import BETWEEN, MOMENT, Call
 from clew_services.http.commit_objects import commit_page
 from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, json_answer
-from clew_services.http.routes.checkpoints import Asked
+from clew_services.http.routes.checkpoints import CheckpointAnswers
 from clew_services.packs.exporter import Exporter
 from clew_services.validation import error_texts
 
@@ -77,7 +77,7 @@ MEDIA_TYPE: Final = "application/zstd"
 class Packs:
     """Gives threads away to be taken home."""
 
-    def __init__(self, exporter: Exporter, asked: Asked) -> None:
+    def __init__(self, exporter: Exporter, asked: CheckpointAnswers) -> None:
         self._exporter = exporter
         self._asked = asked
 

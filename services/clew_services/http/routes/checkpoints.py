@@ -23,7 +23,7 @@ NUMBER_PATTERN: Final = "^(latest|[1-9][0-9]{0,8})$"
 _NUMBERS: Final = frozenset({"limit", "before"})
 
 
-class Asked(Protocol):
+class CheckpointAnswers(Protocol):
     """Answers about what was signed; see :class:`clew_services.checkpoints.checkpoint_answers.CheckpointQueries`."""
 
     async def page(self, query: ListCheckpoints) -> CheckpointPage:
@@ -39,7 +39,7 @@ class Asked(Protocol):
 class Checkpoints:
     """Answers what auditors ask about what was signed."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: CheckpointAnswers) -> None:
         self._asked = asked
 
     async def page(self, call: Call) -> Answer:
@@ -50,7 +50,7 @@ class Checkpoints:
         """``GET /v1/checkpoints/{number}``, the number being ``latest`` or one."""
         said = unquote(call.path_param("number"))
         if said != LATEST and not (said.isascii() and said.isdecimal() and len(said) < 10):
-            raise NotFound(f"There is no checkpoint {error_texts.shown(said, 40)}.", code="checkpoint_not_found")
+            raise NotFound(f"There is no checkpoint {error_texts.quote_text(said, 40)}.", code="checkpoint_not_found")
         return json_answer(await self._asked.one(GetCheckpoint(number=None if said == LATEST else int(said))))
 
     async def proof(self, call: Call) -> Answer:

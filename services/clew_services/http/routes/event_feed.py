@@ -12,17 +12,17 @@ from msgspec.structs import replace
 from clew_events.errors import ClewError, Invalid, to_fault
 from clew_events.queries import GetFeed
 from clew_projections.feed import Feed
-from clew_projections.feed.cursor import written
-from clew_projections.feed.follow import Followed, follow
+from clew_projections.feed.cursor import encode_cursor
+from clew_projections.feed.follow import FollowedCommit, follow
 from clew_projections.feed.live_end import Tail
 from clew_services.http import error_responses
 from clew_services.http.bodies import PageOfFeed
 from clew_services.http.call import Call
-from clew_services.http.commit_objects import fed_object, feed_page
+from clew_services.http.commit_objects import feed_commit_object, feed_page
 from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, Headers, json_answer
 from clew_services.http.routes.audit import TIMES, event_types
-from clew_services.http.stream_limit import Seated, Seats
+from clew_services.http.stream_limit import LimitedStream, StreamLimit
 from clew_services.queries.feed_pages import entry
 
 _NUMBERS: Final = TIMES | {"limit"}
@@ -38,7 +38,7 @@ class Events:
     async def feed(self, call: Call) -> Answer:
         """``GET /v1/events``: a page, or with ``stream=true`` or ``Accept: text/event-stream`` all that comes."""
         asked = call.query(PageOfFeed, _NUMBERS, TIMES)
-        query = wanted(asked)
+        query = feed_query(asked)
         if asked.stream == "true" or b"text/event-stream" in call.headers.get(b"accept", b""):
             hold_endless(query)
             last = call.headers.get(b"last-event-id", b"").decode("latin-1")
@@ -58,7 +58,7 @@ def hold_endless(query: GetFeed) -> None:
         raise Invalid("Invalid 'until': what comes live has no end. Leave it out, or ask for pages.", param="until")
 
 
-def wanted(asked: PageOfFeed) -> GetFeed:
+def feed_query(asked: PageOfFeed) -> GetFeed:
     """What a query string asks of the feed.
 
     Raises:
@@ -100,7 +100,7 @@ class Live:
         self._feed = feed
         self._tail = tail
         self._idle = idle
-        self._seats = Seats()
+        self._seats = StreamLimit()
 
     async def stream(self, tenant: str, query: GetFeed) -> Answer:
         """An answer that goes on until its reader leaves, or this process stops.
@@ -114,11 +114,11 @@ class Live:
             return error_responses.too_many_readers(FULL)
         try:
             # From here on it is settled what "latest" means.
-            start = written(await self._feed.start(tenant, query), tenant)
+            start = encode_cursor(await self._feed.start(tenant, query), tenant)
         except BaseException:
             seat.leave()
             raise
-        return Answer(200, b"", _HEADERS, Seated(self._chunks(tenant, replace(query, after=start)), seat))
+        return Answer(200, b"", _HEADERS, LimitedStream(self._chunks(tenant, replace(query, after=start)), seat))
 
     async def _chunks(self, tenant: str, query: GetFeed) -> AsyncGenerator[bytes]:
         try:
@@ -130,6 +130,6 @@ class Live:
             yield b"event: error\ndata: " + _ENCODE(to_fault(fault)) + b"\n\n"
 
 
-def _event(followed: Followed) -> bytes:
-    shown = _ENCODE(fed_object(entry(followed.fed, followed.id)))
+def _event(followed: FollowedCommit) -> bytes:
+    shown = _ENCODE(feed_commit_object(entry(followed.fed, followed.id)))
     return b"id: " + followed.id.encode() + b"\nevent: commit\ndata: " + shown + b"\n\n"

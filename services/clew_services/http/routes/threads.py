@@ -15,7 +15,7 @@ from clew_services import validation
 from clew_services.http import preconditions
 from clew_services.http.bodies import CreateThreadBody, ModifyThreadBody, PageOfThreads, PatchBody
 from clew_services.http.call import Call
-from clew_services.http.command_call import Carrying, shown, where
+from clew_services.http.command_call import CommandCall, shown, where
 from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, etag, json_answer, position, stamp
 from clew_services.validation import error_texts
@@ -27,7 +27,7 @@ _NO_FILES: Final = Resources(code_interpreter=CodeInterpreterFiles())
 class Threads:
     """Creating, retrieving, modifying and deleting threads."""
 
-    def __init__(self, carrying: Carrying, queries: Queries) -> None:
+    def __init__(self, carrying: CommandCall, queries: Queries) -> None:
         self._carrying = carrying
         self._queries = queries
 
@@ -92,7 +92,7 @@ def _as_retrieved(thread: Thread) -> Thread:
 _NUMBERS: Final = frozenset({"limit"})
 
 
-class Listing:
+class ThreadListing:
     """Lists threads. The scope ``read`` will do."""
 
     def __init__(self, queries: Queries) -> None:
@@ -111,7 +111,7 @@ def question(asked: PageOfThreads) -> ListThreads:
     Raises:
         Invalid: it is no question, or ``query`` and another parameter both say the same field.
     """
-    whole = _decoded(asked.query) if asked.query is not None else {}
+    whole = _decode_conditions(asked.query) if asked.query is not None else {}
     plain = {name: value for name, value in msgspec.to_builtins(asked).items() if name != "query"}
     if "count" in plain:
         plain["count"] = plain["count"] == "true"
@@ -120,7 +120,7 @@ def question(asked: PageOfThreads) -> ListThreads:
     return validation.convert({**whole, **plain}, ListThreads)
 
 
-def _decoded(text: str) -> dict[str, object]:
+def _decode_conditions(text: str) -> dict[str, object]:
     try:
         plain = msgspec.json.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as fault:
