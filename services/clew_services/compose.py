@@ -187,14 +187,14 @@ class Clew:
         side = side or self.live.side
         return Projector(
             ShardConsumer(self.nc, event_stream(shard), side.consumer),
-            self.tracing.projecting(self._projecting(side)),
+            self.tracing.projection(self._batch_projection(side)),
             side.threads,
             self.checkpoint(shard, side),
             self._connection,
             projected=self.observer.shard(shard),
         )
 
-    async def parked(self) -> Sequence[ParkedThread]:
+    async def list_parked(self) -> Sequence[ParkedThread]:
         """The threads that stand still because their history cannot be folded."""
         return await list_parked(self.threads)
 
@@ -227,15 +227,17 @@ class Clew:
         """Compares the buckets of the live side, or of another, with the log; and a file that is an index."""
         side = side or self.live.side
         indexed = IndexCheck(self.js, IndexProof(index, self.histories), self.histories) if index is not None else None
-        comparing, replicated = self._comparing(side), self.deployment.replicas > 1
+        comparing, replicated = self._view_check(side), self.deployment.replicas > 1
         sweep = Sweep(self.js, side.threads, side.messages, comparing, replicated=replicated, indexed=indexed)
         strays = Strays(self.js, self.histories, side.threads, side.messages)
         return Prover(self.js, self.deployment.shards, comparing, sweep, strays=strays, indexed=indexed)
 
-    def repairing(self) -> Repairer:
+    def repairer(self) -> Repairer:
         """Writes views of the live side anew that differ from the log."""
         side = self.live.side
-        return Repairer(side.threads, side.messages, self.histories, self._comparing(side), self._projecting(side))
+        return Repairer(
+            side.threads, side.messages, self.histories, self._view_check(side), self._batch_projection(side)
+        )
 
     def audit(self, every: float, file: Path | None = None) -> Audit:
         """Verifies the log for ever, a pass every so many seconds at most; heads are kept in ``file``."""
@@ -247,12 +249,12 @@ class Clew:
 
     def watch(self, rate: float) -> Watch:
         """Proves the live side for ever, at so many threads a second."""
-        return Watch(self.js, self.deployment.shards, self.live, self._comparing, rate)
+        return Watch(self.js, self.deployment.shards, self.live, self._view_check, rate)
 
-    def _comparing(self, side: GenerationBuckets) -> ViewCheck:
+    def _view_check(self, side: GenerationBuckets) -> ViewCheck:
         return ViewCheck(side.threads, side.messages, self.histories, side.doubts)
 
-    def _projecting(self, side: GenerationBuckets) -> BatchProjection:
+    def _batch_projection(self, side: GenerationBuckets) -> BatchProjection:
         messages = MessageViews(side.messages, self.histories)
         return BatchProjection(side.threads, messages, side.spent, self.histories, side.doubts)
 
@@ -317,7 +319,7 @@ async def connect(
     """
     async with connection(url, name=name, patience=patience, inbox_prefix=inbox_prefix) as made:
         deployment = await provision.verify(made.js)
-        clew = Clew(made, deployment, await Alias(made.js).written(), limits, observer, tracing=tracing, fold=fold)
+        clew = Clew(made, deployment, await Alias(made.js).read_record(), limits, observer, tracing=tracing, fold=fold)
         async with following_generations(made.nc, clew.live, made.reconnected):
             try:
                 yield clew

@@ -108,7 +108,7 @@ async def connection(
     async def on_disconnect() -> None:
         for each in made:
             each.made += 1
-            each.exchange.disconnected()
+            each.exchange.fail_pending()
 
     async def on_reconnect() -> None:
         await troubles.forget()

@@ -26,22 +26,22 @@ class Observer:
     It is called on the way of every command, so a method has to be quick and must not raise.
     """
 
-    def handled(self, command: str, outcome: Handled, seconds: float) -> None:
+    def on_handled(self, command: str, outcome: Handled, seconds: float) -> None:
         """A command came to its end."""
 
     def guard_failed(self, why: Literal["stale", "duplicate"]) -> None:
         """An append was refused because its thread had moved on, or its id had been stored before."""
 
-    def decided_again(self) -> None:
+    def on_retry(self) -> None:
         """A command is decided once more, on what the log says by now."""
 
-    def gathered(self, commits: int, stored: bool) -> None:
+    def on_batch(self, commits: int, stored: bool) -> None:
         """So many commits were sent as one batch; if it was not stored, they go singly."""
 
-    def replied(self, service: str, code: str, seconds: float) -> None:
+    def on_reply(self, service: str, code: str, seconds: float) -> None:
         """A request over NATS was answered: ``200``, or the code of its error."""
 
-    def settled(self, outcome: Literal["done", "refused"]) -> None:
+    def on_settled(self, outcome: Literal["done", "refused"]) -> None:
         """A command from the inbox was carried out, or put on record as refused."""
 
     def route(self, path: str) -> Answered:  # noqa: ARG002 - for those who do something about it

@@ -62,7 +62,7 @@ async def signed(clew: Clew) -> SignedNote:
 
 async def heads_of(clew: Clew, checkpoint: Checkpoint) -> list[tuple[Head, ...]]:
     async with heads_beside(clew.js, clew.deployment.shards) as heads:
-        return [await heads.agreeing(shard, checkpoint) for shard in range(heads.shards)]
+        return [await heads.agreeing_heads(shard, checkpoint) for shard in range(heads.shards)]
 
 
 async def against(clew: Clew, kept: SignedNote, heads: list[tuple[Head, ...]] | None = None) -> list[Finding]:

@@ -107,7 +107,7 @@ async def test_a_view_that_is_not_what_the_log_says_is_drift_and_a_lagging_one_i
 
     value = await clew.threads.get(thread_key(OTHER))
     assert value is not None
-    view = await clew.current.projected(OTHER)
+    view = await clew.current.cached_view(OTHER)
     forged = msgspec.structs.replace(view, metadata={**view.metadata, "plan": "gold"})
     await clew.threads.put(thread_key(OTHER), encode(forged), value.revision)
     assert set(await drift(clew)) == {OTHER.thread}

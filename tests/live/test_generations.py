@@ -317,7 +317,7 @@ async def test_answers_stay_right_while_a_live_bucket_is_gone_and_init_brings_an
 @contextlib.asynccontextmanager
 async def connected_fresh(like: Clew) -> AsyncIterator[Clew]:
     """A process that remembers nothing, on a deployment that no new process would start on."""
-    written = await like.live.alias.written()
+    written = await like.live.alias.read_record()
     yield Clew(like.connection, like.deployment, written)
 
 

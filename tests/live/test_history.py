@@ -88,7 +88,7 @@ async def story(request: pytest.FixtureRequest, clew: Clew) -> str:
             address = Address("default", "thread_story")
 
             async def there() -> bool:
-                return (await clew.current.projected(address)).n == 230
+                return (await clew.current.cached_view(address)).n == 230
 
             await eventually(there)
     return "thread_story"

@@ -75,7 +75,7 @@ def codes(file: Path, kept: KeptCheckpoint | None = None) -> set[str]:
 async def kept_now(clew: Clew, *, heads: bool) -> KeptCheckpoint:
     signed = await clew.ledger.chosen(None)
     async with heads_beside(clew.js, clew.deployment.shards) as each:
-        every = [await each.agreeing(shard, signed.checkpoint) for shard in range(each.shards)] if heads else None
+        every = [await each.agreeing_heads(shard, signed.checkpoint) for shard in range(each.shards)] if heads else None
     return KeptCheckpoint(
         checkpoint=signed.note.decode(), key=str(KEY.verifier), heads=tuple(every) if every is not None else None
     )

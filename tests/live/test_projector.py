@@ -335,7 +335,7 @@ async def test_a_bad_commit_parks_its_thread_and_no_other(
 
         await eventually(acknowledged)
     # The view stands right before the fault, whatever came in one delivery with it.
-    assert (await clew.current.projected(HOME)).hash == FIRST.hash
+    assert (await clew.current.cached_view(HOME)).hash == FIRST.hash
     if code != "unknown_message":
         assert (await buckets_of(clew)).messages.keys() == {message_key(HOME, 1)}
     for there in (clew, other):
@@ -348,7 +348,7 @@ async def test_a_bad_commit_parks_its_thread_and_no_other(
 
 
 async def projected(clew: Clew, thread: str, n: int) -> bool:
-    return (await clew.current.projected(Address("default", thread))).n >= n
+    return (await clew.current.cached_view(Address("default", thread))).n >= n
 
 
 async def test_a_parked_thread_is_taken_up_by_the_first_version_that_can_read_it(
@@ -376,7 +376,7 @@ async def test_a_parked_thread_is_taken_up_by_the_first_version_that_can_read_it
             return not await parked_threads(clew)
 
         await eventually(none)
-        assert (await clew.current.projected(HOME)).metadata == {"forked": "yes"}
+        assert (await clew.current.cached_view(HOME)).metadata == {"forked": "yes"}
         await Writer(clew.handler).set(THREAD, "forked", "again")
         await eventually(lambda: projected(clew, THREAD, 3))
     answer = await clew.reader.answer("default", GetThread(thread_id=THREAD))
@@ -452,7 +452,7 @@ async def test_a_view_too_large_to_keep_parks_its_thread_and_leaves_its_answers_
 
 async def store_message(clew: Clew, thread: str, message: NewMessage, message_id: str) -> None:
     """Add a message that is larger than the rules would let in."""
-    view = await clew.current.caught_up(await clew.current.projected(Address("default", thread)))
+    view = await clew.current.caught_up(await clew.current.cached_view(Address("default", thread)))
     event = replace(added(1), message=replace(added(1).message, id=message_id, content=message.content))  # type: ignore[arg-type]
     await store(clew.nc, Address("default", thread), encode(commit(2, event, prev=view.hash, thread=thread)))
 

@@ -59,7 +59,7 @@ async def drifted(clew: Clew) -> dict[str, ViewComparison]:
 
 async def repaired(clew: Clew) -> Repair:
     (compared,) = (await drifted(clew)).values()
-    done = await clew.repairing().repair(compared)
+    done = await clew.repairer().repair(compared)
     assert await drifted(clew) == {}
     await buckets_equal_the_log(clew)
     return done
@@ -131,7 +131,7 @@ async def test_a_log_that_lost_its_end_is_not_repaired_over(clew: Clew) -> None:
     await lived(clew)
     await forge(clew, lambda view: replace(view, n=9, seq=view.seq + 50))
     (compared,) = (await drifted(clew)).values()
-    done = await clew.repairing().repair(compared)
+    done = await clew.repairer().repair(compared)
     assert not done.repaired
     assert "commits were lost" in done.why[-1]
     assert set(await drifted(clew)) == {HOME.thread}

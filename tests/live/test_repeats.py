@@ -42,7 +42,7 @@ async def projected(clew: Clew, thread: str, n: int) -> None:
     stop = asyncio.Event()
     projecting = asyncio.create_task(clew.project(stop))
     async with asyncio.timeout(60):
-        while (await clew.current.projected(Address("default", thread))).n < n:
+        while (await clew.current.cached_view(Address("default", thread))).n < n:
             await asyncio.sleep(0.01)
     stop.set()
     await projecting
@@ -60,7 +60,7 @@ async def test_an_outgrown_id_is_known_to_who_carried_it_out_and_to_everybody_el
             for number in (1, 77, LONG - 101, LONG - 100, LONG - 99, LONG - 1):
                 assert await told(process, said(thread, number)) == first[number]
             assert await told(process, CreateThread(id="key-0")) == first[0]
-        view = await other.current.caught_up(await other.current.projected(Address("default", thread)))
+        view = await other.current.caught_up(await other.current.cached_view(Address("default", thread)))
     assert view.n == LONG
 
 
@@ -87,7 +87,7 @@ async def test_an_outgrown_id_with_another_command_is_refused_and_changes_nothin
         for process in (clew, other):
             with pytest.raises(IdReused, match="key-5"):
                 await told(process, UpdateThread(id="key-5", thread_id=thread, metadata={"a": "b"}))
-        assert (await other.current.caught_up(await other.current.projected(Address("default", thread)))).n == LONG
+        assert (await other.current.caught_up(await other.current.cached_view(Address("default", thread)))).n == LONG
 
 
 async def test_ids_that_another_process_spent_in_the_meantime_are_known_too(clew: Clew, deployment) -> None:

@@ -209,7 +209,7 @@ async def test_a_record_of_generations_that_was_lost_is_followed_by_one_of_a_new
         await Bucket(js, "clew_threads_v1").put("acme.thread_of_another_fold", b"{}", 0)
         await js.api("STREAM.DELETE.KV_clew_generations")
         await init(js)
-        assert (await Alias(js).written()).record.live == 2
+        assert (await Alias(js).read_record()).record.live == 2
         assert await init(js) == []
         await provision.verify(js)
 
@@ -227,7 +227,7 @@ async def test_where_a_live_bucket_is_missing_the_next_init_has_another_generati
     made = await asyncio.gather(*(init(js) for _ in range(3)))
     assert {name.replace("_v1", "_v2") for name in BUCKETS} <= {name for each in made for name in each}
     await provision.verify(js)
-    record = (await Alias(js).written()).record
+    record = (await Alias(js).read_record()).record
     assert (record.live, record.last, record.building) == (2, 2, None)
     assert await init(js) == []
 

@@ -53,7 +53,7 @@ async def led(bucket: OneKey, holder: str, handed_out: int) -> Trials:
 async def test_where_nothing_is_in_doubt_nothing_is_noted_and_nobody_waits() -> None:
     bucket = OneKey()
     trials = await led(bucket, "a", 0)
-    async with trials.trying(message(1)), trials.trying(message(2)):
+    async with trials.attempt(message(1)), trials.attempt(message(2)):
         pass
     assert bucket.value is None
 
@@ -64,7 +64,7 @@ async def test_what_is_in_doubt_is_tried_while_nothing_else_is() -> None:
     go_on = asyncio.Event()
 
     async def tried(seq: int) -> None:
-        async with trials.trying(message(seq)):
+        async with trials.attempt(message(seq)):
             order.append(f"{seq} begins")
             await go_on.wait()
             order.append(f"{seq} ends")
@@ -85,7 +85,7 @@ async def test_who_dies_of_a_try_is_counted_by_whoever_leads_next_and_after_some
     for number in range(MOST):
         trials = await led(bucket, f"process {number}", 2)
         assert trials.deadly(message(1)) is None
-        alive = trials.trying(message(1))
+        alive = trials.attempt(message(1))
         await alive.__aenter__()  # and never out again
     trials = await led(bucket, "another", 2)
     assert trials.deadly(message(1)) is not None
@@ -98,16 +98,16 @@ async def test_what_is_in_doubt_stays_so_though_the_next_term_was_handed_nothing
     bucket = OneKey()
     await led(bucket, "a", 2)
     trials = await led(bucket, "b", 0)
-    async with trials.trying(message(2)):
+    async with trials.attempt(message(2)):
         assert bucket.note.trying is not None
-    async with trials.trying(message(3)):
+    async with trials.attempt(message(3)):
         assert bucket.note.trying is None
 
 
 async def test_a_death_that_was_found_is_noted_before_anything_is_tried() -> None:
     bucket = OneKey()
     first = await led(bucket, "a", 1)
-    await first.trying(message(1)).__aenter__()
+    await first.attempt(message(1)).__aenter__()
     for holder in "bc":
         await led(bucket, holder, 0)
         assert list(bucket.note.deaths.values()) == [1]
@@ -118,7 +118,7 @@ async def test_a_note_about_an_inbox_that_was_there_before_this_one_says_nothing
     await led(bucket, "a", 9)
     trials = Trials(cast("Bucket", bucket), "b")
     await trials.begin(0, last_seq=3)
-    async with trials.trying(message(1)):
+    async with trials.attempt(message(1)):
         assert bucket.note.trying is None
 
 
@@ -128,7 +128,7 @@ async def test_a_try_that_ends_otherwise_is_held_against_nobody(fault: BaseExcep
     for number in range(MOST + 2):
         trials = await led(bucket, f"process {number}", 1)
         with pytest.raises(type(fault)):
-            async with trials.trying(message(1)):
+            async with trials.attempt(message(1)):
                 raise fault
         assert bucket.note.trying is None
         assert trials.deadly(message(1)) is None
@@ -137,7 +137,7 @@ async def test_a_try_that_ends_otherwise_is_held_against_nobody(fault: BaseExcep
 async def test_who_could_not_take_a_note_back_does_so_later() -> None:
     bucket = OneKey()
     trials = await led(bucket, "a", 1)
-    async with trials.trying(message(1)):
+    async with trials.attempt(message(1)):
         bucket.is_away = True
     assert bucket.note.trying is not None
     bucket.is_away = False
@@ -148,21 +148,21 @@ async def test_who_could_not_take_a_note_back_does_so_later() -> None:
 async def test_who_was_replaced_tries_nothing_more() -> None:
     bucket = OneKey()
     trials, successor = await led(bucket, "a", 1), await led(bucket, "b", 1)
-    async with successor.trying(message(1)):
+    async with successor.attempt(message(1)):
         pass
     with pytest.raises(LeaseLost):
-        async with trials.trying(message(1)):
+        async with trials.attempt(message(1)):
             raise AssertionError("it was tried")
 
 
 async def test_giving_one_up_does_not_get_in_the_way_of_trying_another() -> None:
     bucket = OneKey()
     for number in range(MOST):
-        await (await led(bucket, f"process {number}", 2)).trying(message(1)).__aenter__()
+        await (await led(bucket, f"process {number}", 2)).attempt(message(1)).__aenter__()
     trials = await led(bucket, "another", 2)
 
     async def tried() -> None:
-        async with trials.trying(message(2)):
+        async with trials.attempt(message(2)):
             assert bucket.note.trying is not None
 
     await asyncio.gather(tried(), trials.give_up(message(1)))

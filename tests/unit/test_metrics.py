@@ -52,11 +52,11 @@ def test_no_label_names_who_uses_the_deployment():
 
 def test_what_is_told_is_counted_under_its_labels():
     seen = Instruments()
-    seen.handled("AddMessage", "ok", 0.003)
-    seen.handled("AddMessage", "ok", 0.004)
-    seen.handled("AddMessage", "rejected", 0.001)
+    seen.on_handled("AddMessage", "ok", 0.003)
+    seen.on_handled("AddMessage", "ok", 0.004)
+    seen.on_handled("AddMessage", "rejected", 0.001)
     seen.guard_failed("stale")
-    seen.gathered(64, stored=True)
+    seen.on_batch(64, stored=True)
     seen.route("/v1/threads")("POST", 200, 0.01)
     seen.route("/v1/threads")("BREW", 405, 0.01)
     seen.shard(3)(120, 0.02)

@@ -110,7 +110,7 @@ class Sender:
 
     async def _carry_out(self, command: Command, read: Callable[[bytes], T]) -> T:
         subject = subjects.command_subject(self.tenant, WIRE_NAMES[command.named])
-        return await self._requester.ask(subject, _ENCODE(self._signed(command)), read)
+        return await self._requester.ask(subject, _ENCODE(self._with_actor(command)), read)
 
     async def enqueue(self, command: Command) -> int:
         """Leave a command in the inbox, to be carried out when a handler is there; its place in the stream.
@@ -124,11 +124,11 @@ class Sender:
             command. With the code ``inbox_full`` it was not: more wait there than may.
         """
         # Without a message id: the stream knows messages by it, whoever sent them, so another tenant's would hide this.
-        command = self._signed(command)
+        command = self._with_actor(command)
         subject = subjects.inbox_subject(self.tenant, WIRE_NAMES[command.named])
         return await self._requester.ask(subject, _ENCODE(command), decode.stored_sequence)
 
-    def _signed(self, command: C) -> C:
+    def _with_actor(self, command: C) -> C:
         return msgspec.structs.replace(
             command, id=command.id or ids.random_id("cmd_"), actor=command.actor or self.actor
         )

@@ -135,7 +135,7 @@ class WhatIf:
 
     def _other(self, thread: _Thread, commit: Commit) -> ThreadState:
         state = _copy_state(thread.other)
-        if self._decide is not None and (refused := self._refused(state, commit)) is not None:
+        if self._decide is not None and (refused := self._record_refusal(state, commit)) is not None:
             before = thread.refused
             thread.refused = replace(before, commits=before.commits + 1) if before is not None else refused
             return thread.other
@@ -146,7 +146,7 @@ class WhatIf:
             state = found
         return state
 
-    def _refused(self, state: ThreadState, commit: Commit) -> Refusal | None:
+    def _record_refusal(self, state: ThreadState, commit: Commit) -> Refusal | None:
         verdict = _call("the decider", self._decide, state, commit)
         if verdict is None or verdict is True:
             return None

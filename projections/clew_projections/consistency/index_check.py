@@ -106,9 +106,9 @@ class IndexProof:
             Unavailable: the log does not answer, or the file cannot be read.
         """
         shard = self._histories.shard(address)
-        mark, kept = await asyncio.to_thread(self._kept_at, address, shard)
+        mark, kept = await asyncio.to_thread(self._actual_at, address, shard)
         try:
-            told = await self._told(address, mark)
+            told = await self._expected(address, mark)
         except Corrupt:
             return None
         return _difference(told, kept)
@@ -135,11 +135,11 @@ class IndexProof:
         Raises:
             Unavailable: the log does not answer, or the file cannot be read.
         """
-        mark, kept = await asyncio.to_thread(self._kept_at, address, self._histories.shard(address))
+        mark, kept = await asyncio.to_thread(self._actual_at, address, self._histories.shard(address))
         if kept is None:
             return False
         try:
-            told = await self._told(address, mark)
+            told = await self._expected(address, mark)
         except Corrupt:
             return True
         return told is None or told.view.n < kept.row.n
@@ -160,7 +160,7 @@ class IndexProof:
         """
         return await asyncio.to_thread(self._page, after, most)
 
-    async def _told(self, address: Address, mark: int) -> ExpectedRows | None:
+    async def _expected(self, address: Address, mark: int) -> ExpectedRows | None:
         folded = FoldedThread(view=absent(*address), messages={})
         created_by = updated_by = ""
         async for each in self._histories.after(address, 0):
@@ -178,7 +178,7 @@ class IndexProof:
                 _difference(each, _actual_rows(db, Address(each.view.tenant, each.view.id))) is None for each in told
             ]
 
-    def _kept_at(self, address: Address, shard: int) -> tuple[int, _ActualRows | None]:
+    def _actual_at(self, address: Address, shard: int) -> tuple[int, _ActualRows | None]:
         with self._moment() as db:
             mark = db.execute("SELECT seq FROM mark WHERE shard = ?", (shard,)).fetchone()
             return (mark[0] if mark is not None else 0), _actual_rows(db, address)

@@ -164,7 +164,7 @@ class Sweep:
     async def _right(self, shard: int, done: dict[Address, _Open], seq: int) -> set[Address]:
         """Those of some threads whose views are the fold of all their commits, the last of which are on a page."""
         right = {address for address, each in done.items() if encode(each.folded.view) == each.view}
-        right -= await self._going_on(shard, right, seq)
+        right -= await self._with_later_commits(shard, right, seq)
         wanted = {
             message_key(address, ordinal): (address, view)
             for address, each in done.items()
@@ -182,7 +182,7 @@ class Sweep:
                     right.discard(address)
         return right
 
-    async def _going_on(self, shard: int, addresses: Iterable[Address], seq: int) -> set[Address]:
+    async def _with_later_commits(self, shard: int, addresses: Iterable[Address], seq: int) -> set[Address]:
         """Those of some threads that have a commit after a sequence."""
         stream = event_stream(shard)
         subjects = {event_subject(shard, address): address for address in addresses}

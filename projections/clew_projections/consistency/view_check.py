@@ -98,31 +98,31 @@ class ViewCheck:
             view = decode_thread(value.body) if value is not None and value.body else absent(*address)
         except Corrupt as fault:
             folded = await fold(address, self._histories.after(address, 0), 0)
-            return self._compared(address, folded, 0, fault.message, thread=True)
+            return self._compare_once(address, folded, 0, fault.message, thread=True)
         folded = await fold(address, self._histories.after(address, 0), view.n)
         if folded.logged < view.n and folded.fault is None:
             lost = (
                 f"the log ends with commit {folded.logged} of this thread, and its view stands at commit {view.n}: "
                 "the log has lost commits"
             )
-            return self._compared(address, folded, view.n, lost, thread=True, code=LOST)
+            return self._compare_once(address, folded, view.n, lost, thread=True, code=LOST)
         what = difference("thread", folded.view, view)
         if what is not None:
-            return self._compared(
+            return self._compare_once(
                 address, folded, view.n, what, thread=True, ordinals=await self._wrong(address, folded)
             )
-        wrong = await self._differing(address, folded)
+        wrong = await self._differing_messages(address, folded)
         if wrong:
-            return self._compared(address, folded, view.n, next(iter(wrong.values())), ordinals=tuple(wrong))
+            return self._compare_once(address, folded, view.n, next(iter(wrong.values())), ordinals=tuple(wrong))
         if folded.next_seq is not None and folded.next_seq <= mark and not await self._parked(address):
             what = (
                 f"thread: its view stands at commit {view.n}, and commit {view.n + 1} at sequence {folded.next_seq} is "
                 f"not in it, though everything up to {mark} is projected"
             )
-            return self._compared(address, folded, view.n, what, missed=True)
-        return self._compared(address, folded, view.n, None)
+            return self._compare_once(address, folded, view.n, what, missed=True)
+        return self._compare_once(address, folded, view.n, None)
 
-    def _compared(
+    def _compare_once(
         self,
         address: Address,
         folded: FoldedThread,
@@ -151,9 +151,9 @@ class ViewCheck:
         )
 
     async def _wrong(self, address: Address, folded: FoldedThread) -> tuple[int, ...]:
-        return tuple(await self._differing(address, folded))
+        return tuple(await self._differing_messages(address, folded))
 
-    async def _differing(self, address: Address, folded: FoldedThread) -> dict[int, str]:
+    async def _differing_messages(self, address: Address, folded: FoldedThread) -> dict[int, str]:
         """The ordinals of messages whose views are wrong, and in what."""
         wrong: dict[int, str] = {}
         lost: dict[int, str] = {}

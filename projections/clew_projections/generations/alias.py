@@ -47,7 +47,7 @@ class Alias:
         stored = await self._js.newest_at_leader(self._bucket.stream, self._bucket.subject(KEY), 0)
         return StoredRecord(decode(stored.body), stored.seq) if stored is not None else None
 
-    async def written(self) -> StoredRecord:
+    async def read_record(self) -> StoredRecord:
         """The record of a deployment that is initialised.
 
         Raises:
@@ -77,7 +77,7 @@ class Alias:
         """
         pauses = delays()
         for _ in range(_TRIES):
-            found = await self.written()
+            found = await self.read_record()
             wanted = change(found.record)
             if wanted == found.record:
                 return found

@@ -110,7 +110,7 @@ class LiveGeneration:
             Unavailable: the bucket does not answer.
             Corrupt: the record cannot be read.
         """
-        self.learn(await self.alias.written())
+        self.learn(await self.alias.read_record())
 
     def learn(self, written: StoredRecord) -> None:
         """Take a record to be the latest, unless a later one is known."""
@@ -123,7 +123,7 @@ class LiveGeneration:
             for each in self._turned:
                 each.set()
 
-    async def turned_from(self, side: GenerationBuckets) -> None:
+    async def wait_for_switch(self, side: GenerationBuckets) -> None:
         """Return when another side is live."""
         turned = asyncio.Event()
         self._turned.add(turned)

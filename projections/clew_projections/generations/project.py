@@ -33,7 +33,7 @@ async def project_live(
             else:
                 for each in projectors(side):
                     running.create_task(each.run(over))
-            await _first(stop.wait(), live.turned_from(side))
+            await _first(stop.wait(), live.wait_for_switch(side))
             over.set()
 
 

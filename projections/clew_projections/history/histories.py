@@ -85,7 +85,7 @@ class Histories:
             if found.position.seq == seq:
                 return found
             break
-        raise self._missing(address, f"at sequence {seq}")
+        raise self._fetch_missing(address, f"at sequence {seq}")
 
     async def first(self, address: Address) -> Recorded:
         """The commit that created a thread known to exist.
@@ -95,7 +95,7 @@ class Histories:
         """
         async for found in self.after(address, 0):
             return found
-        raise self._missing(address, "at all")
+        raise self._fetch_missing(address, "at all")
 
     async def message_at(self, address: Address, message_id: str, n: int) -> MessageView | None:
         """A message as it was after the thread's commit ``n``, from the log alone."""
@@ -137,7 +137,7 @@ class Histories:
                 code="log_cut_off",
             )
 
-    def _missing(self, address: Address, where: str) -> Corrupt:
+    def _fetch_missing(self, address: Address, where: str) -> Corrupt:
         return Corrupt(
             f"thread {address.thread}: no commit {where} in shard {self.shard(address)}, where there was one",
             code="missing_commit",

@@ -30,7 +30,7 @@ class Counter:
         self, search: Search | None, *, everything: bool, count: bool, facets: tuple[str, ...]
     ) -> tuple[Count | None, tuple[Facet, ...] | None]:
         """The count and the facets, as far as they are asked for; ``everything`` says that all threads are meant."""
-        kept = self._kept(everything=everything) if search is None else None
+        kept = self._stored_count(everything=everything) if search is None else None
         numbers: list[int] = []
         exact = True
         if (count and kept is None) or (facets and not everything):
@@ -49,7 +49,7 @@ class Counter:
             return counted, tuple(self._whole_facet(key) for key in facets)
         return counted, tuple(self._facet(key, numbers, exact) for key in facets)
 
-    def _kept(self, *, everything: bool) -> int | None:
+    def _stored_count(self, *, everything: bool) -> int | None:
         if everything:
             return self._meant.threads
         candidates = self._meant.candidates

@@ -119,7 +119,7 @@ class IndexFolder:
         with contextlib.suppress(OSError):
             self._suspicion(generation).touch()
 
-    def suspected(self, generation: int) -> bool:
+    def take_suspicion(self, generation: int) -> bool:
         """Whether somebody has found a generation damaged since this was last asked."""
         try:
             self._suspicion(generation).unlink()

@@ -43,7 +43,7 @@ class Search:
         self._connection = connection
         self._wanted = wanted
         self._meant = meant
-        self._expression = self._expressed()
+        self._expression = self._fts_expression()
 
     def found(self, query: ListThreads, page: Page) -> Iterator[Hit]:
         """The threads of a page and all that follow, as they are asked for."""
@@ -70,7 +70,7 @@ class Search:
             seen[no] = None
         return list(seen), True
 
-    def _expressed(self) -> str:
+    def _fts_expression(self) -> str:
         """What is wanted, as FTS5 takes it; nothing if no message can have it."""
         tenant = self._meant.tenant
         parts = [f'"{tenant_term(tenant, word)}"' for word in self._wanted.words]

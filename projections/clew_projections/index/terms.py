@@ -43,7 +43,7 @@ class Terms:
         """The number of a tenant, who gets one here if need be."""
         no = self._tenants.get(name)
         if no is None:
-            no = self._numbered("SELECT no FROM tenant WHERE name = ?", "INSERT INTO tenant (name) VALUES (?)", name)
+            no = self._number_of("SELECT no FROM tenant WHERE name = ?", "INSERT INTO tenant (name) VALUES (?)", name)
             self._tenants[name] = no
         return no
 
@@ -55,7 +55,7 @@ class Terms:
                 "SELECT no FROM key WHERE tenant = ? AND name = ?",
                 "INSERT INTO key (tenant, name) VALUES (?, ?)",
             )
-            no = self._keys[tenant, name] = self._numbered(find, make, tenant, name)
+            no = self._keys[tenant, name] = self._number_of(find, make, tenant, name)
         return no
 
     def term(self, key: int, value: str) -> int:
@@ -103,6 +103,6 @@ class Terms:
         for counts in (self._of_tenants, self._of_keys, self._of_terms):
             counts.clear()
 
-    def _numbered(self, find: str, make: str, *values: object) -> int:
+    def _number_of(self, find: str, make: str, *values: object) -> int:
         found = self._connection.execute(find, values).fetchone()
         return int(found[0]) if found is not None else int(self._connection.execute(make, values).lastrowid or 0)

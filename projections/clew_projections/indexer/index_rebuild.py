@@ -123,7 +123,7 @@ class IndexRebuild:
         )
 
     async def _fill(self) -> int:
-        book = await self._opened()
+        book = await self._open_generation()
         try:
             goal = await ends(self._js, self._histories.shards)
             total = sum(goal.values())
@@ -137,7 +137,7 @@ class IndexRebuild:
         finally:
             await book.close()
 
-    async def _opened(self) -> Book:
+    async def _open_generation(self) -> Book:
         book: Book | None = None
         try:
             book = await Book.open(self._file)

@@ -133,7 +133,7 @@ class Indexer:
         return True
 
     async def _hold_sound(self, generation: int, book: Book) -> None:
-        if self._folder.suspected(generation) and not await book.sound():
+        if self._folder.take_suspicion(generation) and not await book.sound():
             raise Unusable(f"{book.path} is damaged")
 
     def _name_refused(self, book: Book) -> None:

@@ -58,7 +58,7 @@ class Start:
         if not file.exists():
             return None
         try:
-            return await self._opened(file)
+            return await self._open_agreeing(file)
         except Unusable as fault:
             logger.warning("the index is built anew: %s cannot be used: %s", file, fault)
             return None
@@ -73,7 +73,7 @@ class Start:
         for snapshot in found:
             try:
                 await self._snapshots.load(snapshot, file)
-                book = await self._opened(file)
+                book = await self._open_agreeing(file)
             except (ValueError, Unusable, Unavailable) as fault:
                 logger.warning("the snapshot %s of the index cannot be used: %s", snapshot.name, fault)
                 self._folder.remove(generation)
@@ -83,7 +83,7 @@ class Start:
         logger.info("the index begins with the beginning of the log")
         return await Book.open(file)
 
-    async def _opened(self, file: Path) -> Book:
+    async def _open_agreeing(self, file: Path) -> Book:
         """A file that is there, open, agreeing with the log; or ``Unusable``."""
         book = None
         try:

@@ -128,7 +128,7 @@ class HeadsFile:
         if not changed:
             return self._subtree(shard, 0, 0)
         with self._db:
-            root = self._renewed(shard, 0, 0, changed)
+            root = self._reopen(shard, 0, 0, changed)
             self._db.execute("DELETE FROM changed WHERE shard = ?", (shard,))
         return root
 
@@ -160,7 +160,7 @@ class HeadsFile:
         found = self._db.execute("SELECT n, hash FROM head WHERE shard = ? AND place = ?", (shard, place)).fetchone()
         return Tip(*found) if found else NOTHING
 
-    def _renewed(self, shard: int, depth: int, prefix: int, changed: Sequence[bytes]) -> Subtree:
+    def _reopen(self, shard: int, depth: int, prefix: int, changed: Sequence[bytes]) -> Subtree:
         if not changed:
             return self._subtree(shard, depth, prefix)
         if depth == REMEMBERED:
@@ -168,8 +168,8 @@ class HeadsFile:
         else:
             middle = sum(1 for place in changed if not bit(place, depth))
             renewed = join(
-                self._renewed(shard, depth + 1, prefix * 2, changed[:middle]),
-                self._renewed(shard, depth + 1, prefix * 2 + 1, changed[middle:]),
+                self._reopen(shard, depth + 1, prefix * 2, changed[:middle]),
+                self._reopen(shard, depth + 1, prefix * 2 + 1, changed[middle:]),
             )
         if renewed.leaves > 1:
             row = (shard, depth, prefix, renewed.hash, renewed.leaves)

@@ -104,7 +104,7 @@ class Verifier:
         chains = Chains(shard, self._shards, tenant)
         await self.walk(shard, chains, 1, reach.last_seq, progress=progress)
         chains.end(reach.last_seq)
-        return await self.judged(shard, chains)
+        return await self.judge(shard, chains)
 
     async def walk(self, shard: int, chains: Chains, first: int, last: int, *, progress: Progress) -> None:
         """Have the chains follow a shard from one sequence to another.
@@ -118,7 +118,7 @@ class Verifier:
                     chains.take(stored)
                 progress(len(page))
 
-    async def judged(self, shard: int, chains: Chains) -> Verification:
+    async def judge(self, shard: int, chains: Chains) -> Verification:
         """What chains that were followed to the end amount to; each that broke is read once more, to say why.
 
         Raises:

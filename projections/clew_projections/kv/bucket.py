@@ -137,7 +137,7 @@ class Bucket:
         """The values under many keys, of those that have one."""
         return self._by_key(await self._js.lasts(self.stream, [self.subject(key) for key in keys]))
 
-    async def matching(self, pattern: str) -> dict[str, Value]:
+    async def values_matching(self, pattern: str) -> dict[str, Value]:
         """The values under all keys that match a pattern with wildcards. Never behind."""
         return await self.latest_of(await self.keys(pattern))
 

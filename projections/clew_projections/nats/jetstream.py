@@ -64,9 +64,9 @@ class JetStream(StreamReader):
     ) -> Ack:
         """Publish and return the server's answer, which may be a refusal."""
         head = b"" if headers is None else encode_headers(headers)
-        return await self._published(subject, body, head, timeout)
+        return await self._publish(subject, body, head, timeout)
 
-    async def _published(self, subject: str, body: bytes, head: bytes, timeout: float | None) -> Ack:
+    async def _publish(self, subject: str, body: bytes, head: bytes, timeout: float | None) -> Ack:
         return _decode_ack(await self._exchange.one(subject, body, head, timeout or self._timeout), subject)
 
     async def publish_each(self, messages: Sequence[OutgoingMessage], timeout: float | None = None) -> list[Ack]:
@@ -97,7 +97,7 @@ class JetStream(StreamReader):
         )
         for each, head in others:
             self._exchange.send(each.subject, each.body, head)
-        ack = await self._published(last.subject, last.body, append_headers(end, {BATCH_COMMIT: "1"}), timeout)
+        ack = await self._publish(last.subject, last.body, append_headers(end, {BATCH_COMMIT: "1"}), timeout)
         if ack.error is not None:
             return []
         first = ack.seq - len(messages) + 1
@@ -114,7 +114,7 @@ class JetStream(StreamReader):
         body = b"" if request is None else _JSON.encode(request)
         until = now() + self._timeout
         while True:
-            reply = await self._called(call, body)
+            reply = await self._call(call, body)
             answer = msgspec.json.decode(reply.data, type=dict[str, object])
             if (found := answer.get("error")) is None:
                 return answer
@@ -123,7 +123,7 @@ class JetStream(StreamReader):
                 raise ApiRefusal(error, call)
             await asyncio.sleep(ELECTION)
 
-    async def _called(self, call: str, body: bytes) -> Reply:
+    async def _call(self, call: str, body: bytes) -> Reply:
         def ask(silence: float) -> Awaitable[Reply]:
             return self._exchange.one(f"$JS.API.{call}", body, timeout=silence)
 

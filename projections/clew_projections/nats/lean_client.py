@@ -51,7 +51,7 @@ class LeanClient(LastingClient):
         """Whether so much waits to be sent that nothing more should be posted before :meth:`relieved`."""
         return 0 < self._max_pending_size < self._pending_data_size
 
-    async def relieved(self) -> None:
+    async def wait_for_room(self) -> None:
         """Return when what waits to be sent was handed to the network, or did not go in time."""
         await self._flush_pending(force_flush=True)
 
@@ -93,7 +93,7 @@ class LeanClient(LastingClient):
         """Publish a message, as nats-py does; see :meth:`nats.aio.client.Client.publish`."""
         self.post(subject, payload, reply, b"" if headers is None else encode_headers(headers))
         if self.crowded:
-            await self.relieved()
+            await self.wait_for_room()
 
     def post(self, subject: str, body: bytes, reply: str = "", head: bytes = b"") -> None:
         """Have a message sent with all others of this turn of the loop; ``head`` is its header block, if it has one.
@@ -129,7 +129,7 @@ class LeanClient(LastingClient):
         """Hand a message over as nats-py does: to the queue of its subscription."""
         await self._process_msg(sid, subject, reply, body, head)
 
-    async def failed(self, fault: Exception) -> None:
+    async def report_fault(self, fault: Exception) -> None:
         """Tell the client's error callback what a receiver has raised."""
         await self._error_cb(fault)
 

@@ -90,7 +90,7 @@ class NewestReads:
         group: list[_Question] = []
         least = 0
         for each in sorted(waiting, key=lambda question: question.after):
-            known = self._known(each)
+            known = self._answered_up_to(each)
             if group and (each.after > least or len(group) == MOST):
                 yield group
                 group = []
@@ -126,7 +126,7 @@ class NewestReads:
         if self._found_over != self._lost():
             self._found_over = self._lost()
             self._nothing.clear()
-        known = [self._known(each) for each in group]
+        known = [self._answered_up_to(each) for each in group]
         subjects = list(dict.fromkeys(each.subject for each in group))
         newest = await self._look(subjects, min(known))
         if newest.up_to >= max(known) and self._found_over == self._lost():
@@ -136,7 +136,7 @@ class NewestReads:
         self._nothing.clear()
         return await self._look(subjects, min(each.after for each in group))
 
-    def _known(self, question: _Question) -> int:
+    def _answered_up_to(self, question: _Question) -> int:
         """Up to where the question is answered already: from its sequence to there its subject has nothing."""
         nothing = self._nothing.get(question.subject)
         if nothing is None or nothing.after > question.after:

@@ -89,7 +89,7 @@ class LeanParser(Parser):
                 stats["in_bytes"] += stop - body
                 receive(subject, reply, data[start:body], data[body:stop])
             except Exception as fault:  # noqa: BLE001 - the connection has others who listen
-                await client.failed(fault)
+                await client.report_fault(fault)
         return at, 0
 
 

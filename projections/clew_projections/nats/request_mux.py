@@ -136,7 +136,7 @@ class RequestMux:
         if self._subscription is not None and not self._nc.is_closed:
             await self._subscription.unsubscribe()
 
-    def disconnected(self) -> None:
+    def fail_pending(self) -> None:
         """Tell what is waiting that its answer will not come: it went to a connection that is no more."""
         self.lost += 1
         self._tell_all(lambda: Disconnected("the connection to NATS was lost", outcome_unknown=True))
@@ -213,7 +213,7 @@ class RequestMux:
                 self._waiting[tokens[-1]] = parts[-1]
                 self._post(subject, body, f"{self._prefix}{token}", head)
                 if self._nc.crowded:
-                    await self._nc.relieved()
+                    await self._nc.wait_for_room()
             replies = await answers
         finally:
             late.cancel()
@@ -232,7 +232,7 @@ class RequestMux:
         try:
             self._post(subject, body, f"{self._prefix}{token}", head)
             if self._nc.crowded:
-                await self._nc.relieved()
+                await self._nc.wait_for_room()
             replies = await waiting.answers
         finally:
             late.cancel()

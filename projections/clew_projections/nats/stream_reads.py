@@ -75,7 +75,7 @@ class StreamReader:
     async def last(self, stream: str, subject: str) -> StoredMessage | None:
         """The last message on an exact subject."""
         call = f"$JS.API.DIRECT.GET.{stream}.{subject}"
-        reply = await self._reading(lambda: self._exchange.one(call, timeout=SILENT))
+        reply = await self._retry_read(lambda: self._exchange.one(call, timeout=SILENT))
         return decode_stored(reply, subject)
 
     async def lasts(self, stream: str, subjects: Sequence[str], after: int = 0) -> dict[str, StoredMessage]:
@@ -101,7 +101,7 @@ class StreamReader:
         start = {"seq": after + 1} if after else {}
         up_to: int | None = None
         while subjects:
-            page, ended = await self._paged(stream, {"multi_last": subjects, **start}, subjects[0])
+            page, ended = await self._read_page(stream, {"multi_last": subjects, **start}, subjects[0])
             found |= {each.subject: each for each in page}
             # What comes to lie behind the end of the first page is not looked for in the later ones.
             up_to = ended if up_to is None else min(up_to, ended)
@@ -175,7 +175,7 @@ class StreamReader:
         call = f"$JS.API.DIRECT.GET.{stream}"
 
         async def one(seq: int) -> StoredMessage | None:
-            reply = await self._reading(lambda: self._exchange.one(call, b'{"seq":%d}' % seq, timeout=SILENT))
+            reply = await self._retry_read(lambda: self._exchange.one(call, b'{"seq":%d}' % seq, timeout=SILENT))
             # A replica that is behind has not got it yet.
             return decode_stored(reply, "") or await self.from_leader(stream, {"seq": seq})
 
@@ -193,7 +193,7 @@ class StreamReader:
         while True:
             last_try = now() + SILENT >= until
             try:
-                raw = await self._reading(lambda: self._exchange.one(call, body, timeout=SILENT))
+                raw = await self._retry_read(lambda: self._exchange.one(call, body, timeout=SILENT))
             except Timeout:
                 if last_try:
                     raise
@@ -209,10 +209,12 @@ class StreamReader:
             await asyncio.sleep(ELECTION)
 
     async def _direct(self, stream: str, request: Mapping[str, object], subject: str) -> list[StoredMessage]:
-        found, _ = await self._paged(stream, request, subject)
+        found, _ = await self._read_page(stream, request, subject)
         return found
 
-    async def _paged(self, stream: str, request: Mapping[str, object], subject: str) -> tuple[list[StoredMessage], int]:
+    async def _read_page(
+        self, stream: str, request: Mapping[str, object], subject: str
+    ) -> tuple[list[StoredMessage], int]:
         """A page, and the sequence at which the stream ended; 0 if it does not say, as where it finds nothing."""
         # Without a bound the server sends so much at once that it takes the client for too slow and disconnects it.
         body = _JSON.encode({**request, "max_bytes": PAGE_BYTES})
@@ -232,7 +234,7 @@ class StreamReader:
             decode_stored(end, subject)  # nothing there, or a refusal
         return found, int(Headers(end.head).get("Nats-UpTo-Sequence") or 0)
 
-    async def _reading(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _retry_read(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask again what a connection or a server that was lost took along: a read changes nothing."""
         until = now() + self._timeout
         while True:
@@ -253,7 +255,7 @@ class StreamReader:
                 return await ask(silence)
             except (Disconnected, Timeout):
                 await asyncio.sleep(ELECTION)
-        return await self._reading(lambda: ask(self._timeout))
+        return await self._retry_read(lambda: ask(self._timeout))
 
 
 def now() -> float:

@@ -66,7 +66,9 @@ class BatchProjection:
         """
         faults: dict[Address, Fault] = {}
         left = batch
-        known = await self._known.recalled(left, new={address for address, some in batch.items() if some[0].after == 0})
+        known = await self._known.get_views(
+            left, new={address for address, some in batch.items() if some[0].after == 0}
+        )
         while left:
             known = await self._sure(known, faults)
             lost = await self._write(await self._steps(known, left), faults)
@@ -118,13 +120,13 @@ class BatchProjection:
             new = sorted((one for one in batch[address] if one.seq > each.view.seq), key=_seq)
             if not new:
                 self._known.remember(address, each)
-            elif (commits := self._delivered(address, each.view.seq, new)) is None:
+            elif (commits := self._contiguous_commits(address, each.view.seq, new)) is None:
                 gaps.append(address)
             else:
                 steps.append(_step(address, each, commits))
         return steps + await asyncio.gather(*(self._caught_up(address, known[address]) for address in gaps))
 
-    def _delivered(self, address: Address, seq: int, new: Sequence[Delivery]) -> list[Recorded] | None:
+    def _contiguous_commits(self, address: Address, seq: int, new: Sequence[Delivery]) -> list[Recorded] | None:
         """Deliveries as commits, if nothing is missing between ``seq`` and the last of them."""
         shard = self._histories.shard(address)
         commits: list[Recorded] = []
@@ -183,7 +185,7 @@ class BatchProjection:
             lost = await self._write([_step(step.address, known, [each])], faults)
             if lost or step.address in faults:
                 return lost
-            (known,) = (await self._known.recalled([step.address])).values()
+            (known,) = (await self._known.get_views([step.address])).values()
         return []
 
     async def _write_beside(self, commits: Mapping[Address, Sequence[Recorded]]) -> dict[Address, Fault]:

@@ -45,7 +45,7 @@ async def list_parked(threads: Bucket) -> list[ParkedThread]:
     Raises:
         Unavailable: the bucket does not answer.
     """
-    found = await threads.matching(f"{PARKED}.*.*")
+    found = await threads.values_matching(f"{PARKED}.*.*")
     return [_read(key, value.body) for key, value in found.items() if value.body]
 
 

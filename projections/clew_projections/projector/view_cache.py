@@ -52,7 +52,7 @@ class ViewCache:
         if len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)
 
-    async def recalled(
+    async def get_views(
         self, addresses: Iterable[Address], *, new: Container[Address] = frozenset()
     ) -> dict[Address, CachedView]:
         """What is remembered of some threads, or else read from any replica; if it is old, the guard finds out.

@@ -23,7 +23,7 @@ class StateFromLog:
     def __init__(self, histories: Histories) -> None:
         self._histories = histories
 
-    async def projected(self, address: Address) -> Present:
+    async def cached_view(self, address: Address) -> Present:
         """The thread at its latest commit."""
         return await self.present(address)
 
@@ -73,7 +73,7 @@ class CurrentState:
         self._look_again = look_again
         self._said = -SAID_AGAIN
 
-    async def projected(self, address: Address) -> ThreadView:
+    async def cached_view(self, address: Address) -> ThreadView:
         """A thread's view as cheaply as it is to be had, which may lag; an absent one if nothing is there.
 
         Raises as ``as_projected``.
@@ -87,7 +87,7 @@ class CurrentState:
             Unavailable: neither the buckets nor the log answer.
             Corrupt: there are no buckets to go by, and the thread's history cannot be read.
         """
-        return await self._or_from_log(self._live().projected(address), lambda: self._from_log.present(address))
+        return await self._or_from_log(self._live().cached_view(address), lambda: self._from_log.present(address))
 
     async def caught_up(self, view: ThreadView) -> ThreadView:
         """A view brought up to the latest commit: one request when it is there already, or one commit short.

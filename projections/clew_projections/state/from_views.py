@@ -54,7 +54,7 @@ class StateFromViews:
         self._doubts = doubts
         self._seen: OrderedDict[Address, ThreadView] = OrderedDict()
 
-    async def projected(self, address: Address) -> Present:
+    async def cached_view(self, address: Address) -> Present:
         """A thread as the bucket has it, which may lag; an absent one if it has no view that can be read."""
         view = await self._view(address)
         return Present(view, (), view.seq, self)
@@ -118,7 +118,7 @@ class StateFromViews:
         thread = present.thread
         address = Address(thread.tenant, thread.id)
         keys = {message_key(address, ordinal): ordinal for ordinal in ordinals}
-        stored, unprojected = await self._stored(present, address, keys)
+        stored, unprojected = await self._stored_messages(present, address, keys)
         views = {keys[key]: view for key, value in stored.items() if (view := _readable(value.body)) is not None}
         for recorded in unprojected:
             for message_id in message_ids(recorded.commit):
@@ -131,7 +131,7 @@ class StateFromViews:
             views |= {view.ordinal: view for view in again.values()}
         return views
 
-    async def _stored(
+    async def _stored_messages(
         self, present: Present, address: Address, keys: Iterable[str]
     ) -> tuple[dict[str, Value], Sequence[Recorded]]:
         """What the bucket of messages has under some keys, and the commits that it may not hold there."""

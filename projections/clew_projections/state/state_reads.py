@@ -34,7 +34,7 @@ class Outgrown(Struct, frozen=True):
 class StateReads(Protocol):
     """Reads threads and their messages. Everything raises ``Corrupt`` for a history that cannot be read."""
 
-    async def projected(self, address: Address) -> Present:
+    async def cached_view(self, address: Address) -> Present:
         """A thread as cheaply as it is to be had, which may lag; an absent one if nothing is there."""
 
     async def caught_up(self, view: ThreadView) -> ThreadView:

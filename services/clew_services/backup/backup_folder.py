@@ -56,7 +56,7 @@ class Folder:
         """
         digest, size = hashlib.sha256(), 0
         try:
-            with self._created(f"{stream}.tar.s2") as file:
+            with self._create(f"{stream}.tar.s2") as file:
                 async for chunk in chunks:
                     file.write(chunk)
                     digest.update(chunk)
@@ -75,7 +75,7 @@ class Folder:
         """
         draft = self.path / f"{manifest.NAME}.part"
         try:
-            with self._created(draft.name) as file:
+            with self._create(draft.name) as file:
                 file.write(manifest.encode_manifest(whole))
                 _sync(file)
             self._sync()
@@ -125,7 +125,7 @@ class Folder:
         except OSError as fault:
             raise Unavailable(f"{self.path / kept.file} cannot be read: {fault.strerror}") from fault
 
-    def _created(self, name: str) -> IO[bytes]:
+    def _create(self, name: str) -> IO[bytes]:
         return os.fdopen(os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
     def _sync(self) -> None:

@@ -121,7 +121,7 @@ class Comparison:
         self, shard: int, marks: Sequence[Mark], reach: Extent, tenant: str | None, progress: Progress
     ) -> Verification:
         walk = await self._walk(shard, marks, reach, tenant, progress)
-        judged = await self._verifier.judged(shard, walk.chains)
+        judged = await self._verifier.judge(shard, walk.chains)
         return judged + Verification(threads=0, commits=0, findings=tuple(walk.findings), covered=walk.covered)
 
     async def _walk(

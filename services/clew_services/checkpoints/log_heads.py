@@ -75,7 +75,7 @@ class Heads:
 
         return await self._do(taken)
 
-    async def said(self, shard: int) -> ShardHeads:
+    async def statement(self, shard: int) -> ShardHeads:
         """What a checkpoint would say of a shard as it was read."""
         root = await self._do(lambda: self.kept.root(shard))
         reached = await self._do(lambda: self.kept.reached(shard))
@@ -96,7 +96,7 @@ class Heads:
         beside = await self._do(lambda: self.kept.path(shard, address))
         return head, [each.hex() for each in beside]
 
-    async def agreeing(self, shard: int, checkpoint: Checkpoint) -> tuple[Head, ...]:
+    async def agreeing_heads(self, shard: int, checkpoint: Checkpoint) -> tuple[Head, ...]:
         """Every head of a shard, read up to where a checkpoint was made.
 
         Raises:
@@ -126,7 +126,7 @@ async def hold_agrees(heads: Heads, shard: int, checkpoint: Checkpoint) -> None:
     Raises:
         Corrupt: it is not.
     """
-    found, said = await heads.said(shard), checkpoint.shards[shard]
+    found, said = await heads.statement(shard), checkpoint.shards[shard]
     if found != said:
         raise Corrupt(
             f"up to sequence {said.seq}, shard {shard} of the log is not what checkpoint {checkpoint.number} says: "

@@ -68,7 +68,7 @@ class Maker:
             number=before.number + 1 if before is not None else 1,
             at=datetime.now(UTC),
             prev=latest.hash if latest is not None else None,
-            shards=tuple([await self._heads.said(shard) for shard in range(self._heads.shards)]),
+            shards=tuple([await self._heads.statement(shard) for shard in range(self._heads.shards)]),
             reason=reason,
         )
         signed = SignedNote(made, self._key.sign(encode(made)))

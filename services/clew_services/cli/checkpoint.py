@@ -128,7 +128,7 @@ def export(
         if not with_heads:
             return kept
         async with heads_beside(clew.js, clew.deployment.shards) as heads:
-            shards = [await heads.agreeing(shard, signed.checkpoint) for shard in range(heads.shards)]
+            shards = [await heads.agreeing_heads(shard, signed.checkpoint) for shard in range(heads.shards)]
         return msgspec.structs.replace(kept, heads=tuple(shards))
 
     kept = look(nats, found)

@@ -133,7 +133,7 @@ async def _take(clew: compose.Clew, proved: _ProofResult, compared: ViewComparis
     if compared.index is not None:
         proved.found(compared.index)
     if compared.finding is not None:
-        done = await clew.repairing().repair(compared) if repair and compared.finding.code == "drift" else None
+        done = await clew.repairer().repair(compared) if repair and compared.finding.code == "drift" else None
         proved.found(compared.finding, done)
 
 

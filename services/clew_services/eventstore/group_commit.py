@@ -152,7 +152,7 @@ class ShardWriter:
             silent = isinstance(fault, Timeout)
         finally:
             self._batch_under_way = False
-            self._observer.gathered(len(batch), bool(acks))
+            self._observer.on_batch(len(batch), bool(acks))
             if acks:
                 for each, ack in zip(batch, acks, strict=True):
                     if not each.answer.done():

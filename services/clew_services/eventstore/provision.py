@@ -132,11 +132,11 @@ async def verify(js: JetStream) -> Deployment:
         await refuse_lost(js, shards)
         raise
     while True:
-        live = (await Alias(js).written()).record.live
+        live = (await Alias(js).read_record()).record.live
         try:
             await generation_streams.verify_generation(js, live, shards=shards, replicas=replicas)
         except Corrupt:
-            if (await Alias(js).written()).record.live == live:
+            if (await Alias(js).read_record()).record.live == live:
                 raise
             continue  # it was live until a moment ago, and may be gone by now
         most = max_msg_size if max_msg_size != NO_LIMIT else LARGEST_MESSAGE

@@ -147,7 +147,7 @@ class Call:
         return partial(retries.likeness, self.holder, method, path, self.headers, body)
 
     @asynccontextmanager
-    async def watched(self, gone: Callable[[], None]) -> AsyncIterator[None]:
+    async def watch_caller(self, gone: Callable[[], None]) -> AsyncIterator[None]:
         """A block during which ``gone`` is called as soon as the caller leaves. The body has to be read before."""
 
         async def waiting() -> None:

@@ -37,7 +37,7 @@ class CommandCall:
         if count is None:
             return await self._carry(call, command)
         attempt = self._earlier.begin(await call.likeness(), count)
-        async with call.watched(attempt.lost):
+        async with call.watch_caller(attempt.lost):
             try:
                 return await self._carry(call, replace(command, id=attempt.id))
             except (Rejected, Conflict):

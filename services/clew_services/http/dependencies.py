@@ -142,7 +142,7 @@ class Parts(Protocol):
     def full_shards(self) -> Sequence[int]:
         """The shards of the log that were found not to store anything, by this process and not long ago."""
 
-    async def parked(self) -> Sequence[ParkedThread]:
+    async def list_parked(self) -> Sequence[ParkedThread]:
         """The threads that stand still because their history cannot be folded."""
 
     async def integrity(self) -> Report | None:

@@ -176,7 +176,7 @@ class Readiness:
     async def _parked(self) -> int | None:
         try:
             async with asyncio.timeout(self._seconds):
-                return len(await self._parts.parked())
+                return len(await self._parts.list_parked())
         except (ClewError, TimeoutError):
             return None
 

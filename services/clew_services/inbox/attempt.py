@@ -98,7 +98,7 @@ class Carrier:
             await self._reply(letter, await self._refused(message, letter, deadly))
             await self._trials.give_up(message)
             return
-        async with self._trials.trying(message):
+        async with self._trials.attempt(message):
             await self._settle(message, this)
 
     async def _settle(self, message: Msg, this: _Try) -> None:
@@ -129,14 +129,14 @@ class Carrier:
         outcome = await self._clew.handler.handle(
             letter.tenant, letter.command, actor=ACTOR, trace=trace_of(message), fence=self._term.check
         )
-        self._clew.observer.settled("done")
+        self._clew.observer.on_settled("done")
         return reply_codec.answer(receipt(letter.command, outcome))
 
     async def _refused(self, message: Msg, letter: Letter | None, refusal: ClewError) -> Reply:
         self._term.check()
         command_id = letter.command.id if letter is not None else None
         await rejections.record(self._clew.js, message, command_id, refusal)
-        self._clew.observer.settled("refused")
+        self._clew.observer.on_settled("refused")
         return reply_codec.refusal(refusal)
 
     async def _reply(self, letter: Letter | None, reply: Reply) -> None:

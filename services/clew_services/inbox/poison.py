@@ -91,7 +91,7 @@ class Trials:
         return Corrupt(f"Every process that tried this died of it: {MOST} that did nothing else.", code="handlers_died")
 
     @contextlib.asynccontextmanager
-    async def trying(self, message: Msg) -> AsyncIterator[None]:
+    async def attempt(self, message: Msg) -> AsyncIterator[None]:
         """A block in which one try is made: alone and noted if the command is in doubt, else beside others.
 
         Raises:

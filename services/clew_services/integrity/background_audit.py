@@ -243,7 +243,7 @@ class Audit:
         reached = await self._heads.reached(shard)
         if self._signed is not None and said is not None and reached == said.seq and shard not in self._compared:
             self._compared.add(shard)
-            found = differs(shard, said, await self._heads.said(shard), self._signed.checkpoint)
+            found = differs(shard, said, await self._heads.statement(shard), self._signed.checkpoint)
             await self._add(known, [found] if found is not None else [])
             return True
         bound = min(said.seq, goal) if said is not None and reached < said.seq else goal

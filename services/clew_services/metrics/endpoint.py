@@ -60,7 +60,7 @@ class MetricsEndpoint:
         return Answer(200, await asyncio.to_thread(generate_latest, self._registry), (_TYPE,))
 
     @contextlib.asynccontextmanager
-    async def listening(self, address: Address) -> AsyncIterator[None]:
+    async def listen(self, address: Address) -> AsyncIterator[None]:
         """Show it on an address of its own, whatever the path, for as long as the block lasts.
 
         Raises:

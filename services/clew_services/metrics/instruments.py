@@ -46,7 +46,7 @@ class Instruments(Observer):
         self.loop_lag = self._gauge(catalogue.LOOP_LAG)
         self.build = self._gauge(catalogue.BUILD)
 
-    def handled(self, command: str, outcome: Handled, seconds: float) -> None:
+    def on_handled(self, command: str, outcome: Handled, seconds: float) -> None:
         """Counted, and timed."""
         self._commands(command, outcome).observe(seconds)
 
@@ -54,19 +54,19 @@ class Instruments(Observer):
         """Counted."""
         self._guard(why).inc()
 
-    def decided_again(self) -> None:
+    def on_retry(self) -> None:
         """Counted."""
         self._again.inc()
 
-    def gathered(self, commits: int, stored: bool) -> None:
+    def on_batch(self, commits: int, stored: bool) -> None:
         """Counted, by size."""
         self._batches("stored" if stored else "refused").observe(commits)
 
-    def replied(self, service: str, code: str, seconds: float) -> None:
+    def on_reply(self, service: str, code: str, seconds: float) -> None:
         """Counted, and timed."""
         self._requests(service, code).observe(seconds)
 
-    def settled(self, outcome: Literal["done", "refused"]) -> None:
+    def on_settled(self, outcome: Literal["done", "refused"]) -> None:
         """Counted."""
         self._settled(outcome).inc()
 

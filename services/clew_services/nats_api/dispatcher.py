@@ -47,7 +47,7 @@ class Intake:
         """Begin to work on a request, or turn it away when too many are in flight."""
         if len(self._tasks) >= self._limit:
             full = Unavailable(f"{self._limit} requests are in flight here already", code="overloaded")
-            self._observer.replied(self._service, code_of(full), 0.0)
+            self._observer.on_reply(self._service, code_of(full), 0.0)
             await self._reply(message, refusal(full))
             return
         task = asyncio.create_task(self._serve(message))
@@ -80,7 +80,7 @@ class Intake:
             _LOG.exception("failed at %r", message.subject)
             unforeseen = Corrupt("Clew failed at this in an unforeseen way.", code="internal_error")
             reply, code = refusal(unforeseen), code_of(unforeseen)
-        self._observer.replied(self._service, code, time.perf_counter() - began)
+        self._observer.on_reply(self._service, code, time.perf_counter() - began)
         await self._reply(message, reply)
 
     async def _reply(self, message: Msg, reply: Reply) -> None:

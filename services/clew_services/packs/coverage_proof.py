@@ -47,7 +47,7 @@ async def prove_coverage(
                 ways.append(((said.root,),))
                 continue
             try:
-                leaves = leaves_of(await heads.agreeing(shard, signed.checkpoint))
+                leaves = leaves_of(await heads.agreeing_heads(shard, signed.checkpoint))
             except Corrupt as fault:
                 raise Corrupt(
                     f"{fault.message}. Export with --without-checkpoint to have the log as it is nevertheless",

@@ -70,7 +70,7 @@ class Exporter:
         self._key = key
         self._checkpoint = checkpoint
 
-    async def opening(self, scope: Scope) -> PackHeader:
+    async def make_header(self, scope: Scope) -> PackHeader:
         """What a pack of a scope begins with if it is made now: it says up to where the log will be read.
 
         Raises:
@@ -100,7 +100,7 @@ class Exporter:
             checkpoint=signed.checkpoint.number if signed is not None else None,
         )
 
-    def packing(
+    def start_export(
         self, opening: PackHeader, begun: Partial | None = None, progress: Progress = lambda _: None
     ) -> PackExport:
         """The pack that begins so; from where it was left, if it was ``begun``."""

@@ -31,9 +31,9 @@ async def export(
     """
     beside = file.with_name(file.name + ".part")
     with _alone(file, beside):
-        opening = await exporter.opening(scope)
+        opening = await exporter.make_header(scope)
         begun = await asyncio.to_thread(_begin_file, beside, opening)
-        packing = exporter.packing(*(opening, None) if begun is None else (begun.opening, begun))
+        packing = exporter.start_export(*(opening, None) if begun is None else (begun.opening, begun))
         packing.progress = begin(opening if begun is None else begun.opening, begun)
         with beside.open("r+b") as out:
             out.truncate(begun.length if begun is not None else 0)

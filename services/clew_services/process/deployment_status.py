@@ -74,7 +74,7 @@ async def status(clew: Clew, progress: Progress | None = None, folder: IndexFold
         progress.look(),
         _state(clew, INBOX_STREAM),
         _state(clew, REJECTED_STREAM),
-        clew.parked(),
+        clew.list_parked(),
         _derived_state(clew, folder),
     )
     found = tuple(_shard(each) for each in looked)

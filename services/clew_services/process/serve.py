@@ -111,7 +111,7 @@ async def _metrics_source(
     if settings.metrics_address is None:
         yield showing.show
         return
-    async with showing.listening(settings.metrics_address):
+    async with showing.listen(settings.metrics_address):
         yield None
 
 

@@ -16,6 +16,6 @@ async def hint_of(address: Address, memory: Memory, current: CurrentState) -> Th
         Unavailable: neither the buckets nor the log answer.
     """
     try:
-        return memory.recall(address) or await current.projected(address)
+        return memory.recall(address) or await current.cached_view(address)
     except Corrupt:
         return absent(*address)

@@ -45,10 +45,10 @@ class Lists:
                 code="no_index",
             )
         if query.at_least is not None:
-            await self._reached(index, query.at_least)
+            await self._wait_for_index(index, query.at_least)
         return await index.page(tenant, query)
 
-    async def _reached(self, index: Index, at_least: str) -> None:
+    async def _wait_for_index(self, index: Index, at_least: str) -> None:
         wanted = positions_of(at_least)
         if (highest := max(wanted)) >= self._shards:
             raise Invalid(

@@ -112,9 +112,9 @@ class Reader:
     async def thread(self, tenant: str, query: GetThread) -> Found:
         """A thread as it is."""
         address = Address(tenant, query.thread_id)
-        view = self._memory.recall(address) or await self._current.projected(address)
+        view = self._memory.recall(address) or await self._current.cached_view(address)
         if query.consistency == "strong" or view.n < (query.at_least or 0):
-            with self._memory.doubting(address):
+            with self._memory.forget_if_corrupt(address):
                 view = await self._current.caught_up(view)
         self._memory.remember(view)
         self._hold_open(view, query.thread_id, query.at_least)

@@ -39,7 +39,7 @@ async def list_kept(clew: Clew) -> list[KeptGeneration]:
     Raises:
         Unavailable: JetStream does not answer.
     """
-    known = (await clew.live.alias.written()).record
+    known = (await clew.live.alias.read_record()).record
     return [await _describe_kept(clew, known, each) for each in known.generations]
 
 
@@ -55,7 +55,7 @@ async def go_back(clew: Clew, number: int | None = None) -> Record:
         Unavailable: JetStream does not answer.
     """
     size = clew.deployment
-    chosen = number or record.before((await clew.live.alias.written()).record)
+    chosen = number or record.before((await clew.live.alias.read_record()).record)
 
     def back(each: Record) -> Record:
         if each.generation(chosen).standing == "building":
@@ -66,7 +66,7 @@ async def go_back(clew: Clew, number: int | None = None) -> Record:
             )
         return record.switch_to(each, chosen, datetime.now(UTC))
 
-    back((await clew.live.alias.written()).record)
+    back((await clew.live.alias.read_record()).record)
     try:
         await generation_streams.verify_generation(clew.js, chosen, shards=size.shards, replicas=size.replicas)
     except Corrupt as fault:

@@ -54,7 +54,7 @@ class Memory:
         self._views.clear()
 
     @contextmanager
-    def doubting(self, address: Address) -> Iterator[None]:
+    def forget_if_corrupt(self, address: Address) -> Iterator[None]:
         """Forget a thread if it turns out corrupt, so that once it is mended it is read anew."""
         try:
             yield

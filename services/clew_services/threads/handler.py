@@ -124,7 +124,7 @@ class Handler:
         began = time.perf_counter()
         how: Handled = "failed"
         try:
-            with self._memory.doubting(address):
+            with self._memory.forget_if_corrupt(address):
                 async with self._turns.turn(address):
                     ended = await self._until_done(task, trace, fence)
             how = ended.how
@@ -132,7 +132,7 @@ class Handler:
             how = error.kind
             raise
         finally:
-            self._observer.handled(command.named, how, time.perf_counter() - began)
+            self._observer.on_handled(command.named, how, time.perf_counter() - began)
         return ended.done
 
     async def _until_done(self, task: _Task, trace: str | None, fence: Callable[[], None] | None) -> _HandledCommand:
@@ -141,7 +141,7 @@ class Handler:
             ended = await self._attempt(task, ground, trace, fence)
             if ended is not None:
                 return ended
-            self._observer.decided_again()
+            self._observer.on_retry()
             if attempt > 1:
                 await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - jitter
             ground = await self._fresh(task, ground)
@@ -227,7 +227,7 @@ class Handler:
         if view is None:
             # A thread about to be created is most likely not there; the guard finds out.
             creating = isinstance(task.command, CreateThread)
-            view = absent(*task.address) if creating else await self._current.projected(task.address)
+            view = absent(*task.address) if creating else await self._current.cached_view(task.address)
         return _Ground(view, None, fresh=False)
 
     async def _fresh(self, task: _Task, ground: _Ground) -> _Ground:

@@ -33,7 +33,7 @@ class Tracing:
         """The handler, so that commands are traced however they came."""
         return handler
 
-    def projecting(self, projecting: BatchProjection) -> BatchProjection:
+    def projection(self, projecting: BatchProjection) -> BatchProjection:
         """What applies commits, so that this is traced to where they came from."""
         return projecting
 

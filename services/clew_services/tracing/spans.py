@@ -164,7 +164,7 @@ class Spans(Tracing):
         """A span for each command."""
         return TracedHandler(handler, self._tracer)
 
-    def projecting(self, projecting: BatchProjection) -> BatchProjection:
+    def projection(self, projecting: BatchProjection) -> BatchProjection:
         """A span for each thread of a batch that has traced commits in it."""
         return TracedProjection(projecting, self._tracer)
 

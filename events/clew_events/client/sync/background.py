@@ -36,7 +36,7 @@ class Background:
                 work.close()
                 raise RuntimeError("a call that waits, made from where its answer would come from, waits for ever")
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        return self._awaited(future)
+        return self._wait_for(future)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -50,7 +50,7 @@ class Background:
         self._thread.join()
         self._loop.close()
 
-    def _awaited(self, future: Future[T]) -> T:
+    def _wait_for(self, future: Future[T]) -> T:
         try:
             return future.result()
         except CancelledError:
