@@ -370,7 +370,7 @@ async def test_a_parked_thread_is_taken_up_by_the_first_version_that_can_read_it
     def read(body: bytes, position: Position, trace: str | None) -> Recorded:
         return Recorded(codec.decode(body, {"ThreadForked": forked}), position, body_hash(body), trace)
 
-    monkeypatch.setattr(histories, "recorded", read)
+    monkeypatch.setattr(histories, "decode_recorded", read)
     async with projecting(clew):
 
         async def none() -> bool:
