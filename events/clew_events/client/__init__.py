@@ -14,7 +14,6 @@ Every method either returns what Clew answered or raises from the tree in
 
 from __future__ import annotations
 
-from clew_events.client.client import Clew
-from clew_events.client.connector import connect
+from clew_events.client.client import Clew, connect
 
 __all__ = ["Clew", "connect"]

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET, UnsetType
 
-from clew_events.client import decode
 from clew_events.client.results import GoneDone, MessageDone, ThreadDone
-from clew_events.client.transport import Sender
+from clew_events.client.transport import Caller
 from clew_events.commands import (
     AddMessage,
     CreateThread,
@@ -20,7 +19,7 @@ from clew_events.commands import (
 from clew_events.requests import MetadataPatch, NewMessage, NewToolResources, ToolResourcesIn
 
 
-class Commands(Sender):
+class CommandMethods(Caller):
     """Changes to threads.
 
     Every method carries out one command and answers where its commit stands and what it concerned. With
@@ -45,7 +44,7 @@ class Commands(Sender):
         command_id: str | None = None,
     ) -> ThreadDone:
         """Begin a thread, with ``messages`` already in it; a text alone is a message of the user's."""
-        return await self._carry_out(
+        return await self._execute(
             CreateThread(
                 id=command_id,
                 thread_id=thread_id,
@@ -53,7 +52,7 @@ class Commands(Sender):
                 metadata=None if metadata is None else dict(metadata),
                 tool_resources=tool_resources,
             ),
-            decode.thread_done,
+            ThreadDone,
         )
 
     async def update_thread(
@@ -66,7 +65,7 @@ class Commands(Sender):
         command_id: str | None = None,
     ) -> ThreadDone:
         """Replace a thread's metadata or tool resources, or both. None clears; what is left out stays."""
-        return await self._carry_out(
+        return await self._execute(
             UpdateThread(
                 id=command_id,
                 thread_id=thread_id,
@@ -74,7 +73,7 @@ class Commands(Sender):
                 tool_resources=tool_resources,
                 expected_version=expected_version,
             ),
-            decode.thread_done,
+            ThreadDone,
         )
 
     async def patch_metadata(
@@ -89,14 +88,14 @@ class Commands(Sender):
         """Change single metadata keys of a thread and leave the others alone."""
         patch = MetadataPatch(set=dict(set or {}), unset=tuple(unset))
         command = UpdateThread(id=command_id, thread_id=thread_id, patch=patch, expected_version=expected_version)
-        return await self._carry_out(command, decode.thread_done)
+        return await self._execute(command, ThreadDone)
 
     async def delete_thread(
         self, thread_id: str, *, expected_version: int | None = None, command_id: str | None = None
     ) -> GoneDone:
         """End a thread. Its history stays."""
         command = DeleteThread(id=command_id, thread_id=thread_id, expected_version=expected_version)
-        return await self._carry_out(command, decode.gone_done)
+        return await self._execute(command, GoneDone)
 
     async def add_message(
         self,
@@ -107,14 +106,14 @@ class Commands(Sender):
         command_id: str | None = None,
     ) -> MessageDone:
         """Put a message at the end of a thread; a text alone is a message of the user's."""
-        return await self._carry_out(
+        return await self._execute(
             AddMessage(
                 id=command_id,
                 thread_id=thread_id,
                 message=as_message(message),
                 expected_version=expected_version,
             ),
-            decode.message_done,
+            MessageDone,
         )
 
     async def update_message(
@@ -127,7 +126,7 @@ class Commands(Sender):
         command_id: str | None = None,
     ) -> MessageDone:
         """Replace a message's metadata; None clears it."""
-        return await self._carry_out(
+        return await self._execute(
             UpdateMessage(
                 id=command_id,
                 thread_id=thread_id,
@@ -135,7 +134,7 @@ class Commands(Sender):
                 metadata=None if metadata is None else dict(metadata),
                 expected_version=expected_version,
             ),
-            decode.message_done,
+            MessageDone,
         )
 
     async def patch_message_metadata(
@@ -156,7 +155,7 @@ class Commands(Sender):
             patch=MetadataPatch(set=dict(set or {}), unset=tuple(unset)),
             expected_version=expected_version,
         )
-        return await self._carry_out(command, decode.message_done)
+        return await self._execute(command, MessageDone)
 
     async def delete_message(
         self,
@@ -167,14 +166,14 @@ class Commands(Sender):
         command_id: str | None = None,
     ) -> GoneDone:
         """Take a message out of a thread."""
-        return await self._carry_out(
+        return await self._execute(
             DeleteMessage(
                 id=command_id,
                 thread_id=thread_id,
                 message_id=message_id,
                 expected_version=expected_version,
             ),
-            decode.gone_done,
+            GoneDone,
         )
 
 

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from clew_events.audit_replies import Blame, Difference
-from clew_events.checkpoint_messages import CheckpointPage, KeptProof, SignedCheckpoint
-from clew_events.client.results import (
-    GoneDone,
-    MessageDone,
-    MessageFound,
-    MessagesFound,
-    MessagesThen,
-    MessageThen,
-    ThreadDone,
-    ThreadFound,
-)
 from clew_events.errors import Corrupt, Fault, TooLarge, Unavailable, from_fault
-from clew_events.list_reply import ThreadList
 from clew_events.queries import Order
-from clew_events.replies import Done, Entry, Feed, History, Moment
+from clew_events.replies import Entry, History
 
 T = TypeVar("T")
 _TOO_LARGE: Final = 10054
@@ -47,49 +34,30 @@ class _Stored(msgspec.Struct, frozen=True):
     error: _Refusal | None = None
 
 
-def _reader(answer: type[T]) -> Callable[[bytes], T]:
-    decoder: msgspec.json.Decoder[_Reply[T]] = msgspec.json.Decoder(_Reply[answer])  # type: ignore[valid-type]
+def decode_reply(answer: type[T], body: bytes) -> T:
+    """The ``ok`` of a reply, of type ``answer``.
 
-    def read(body: bytes) -> T:
-        reply = _decode(decoder, body)
-        if reply.error is not None:
-            raise from_fault(reply.error)
-        if reply.ok is None:
-            raise Corrupt("a reply with neither an answer nor an error", code="unreadable_reply")
-        return reply.ok
+    Raises:
+        ClewError: the reply's ``error``, as the type in :mod:`clew_events.errors` that it names.
+        Corrupt: the reply cannot be decoded, or has neither ``ok`` nor ``error``.
+    """
+    kind: type[_Reply[T]] = _Reply[answer]  # type: ignore[valid-type]
+    reply = _decode(body, kind)
+    if reply.error is not None:
+        raise from_fault(reply.error)
+    if reply.ok is None:
+        raise Corrupt("the reply has neither 'ok' nor 'error'", code="unreadable_reply")
+    return reply.ok
 
-    return read
 
-
-def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+def _decode(body: bytes, kind: type[T]) -> T:
     try:
-        return decoder.decode(body)
+        return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
-        raise Corrupt(f"a reply that cannot be read: {fault}", code="unreadable_reply") from fault
+        raise Corrupt(f"the reply cannot be decoded: {fault}", code="unreadable_reply") from fault
 
 
-done: Final = _reader(Done)
-thread_done: Final = _reader(ThreadDone)
-message_done: Final = _reader(MessageDone)
-gone_done: Final = _reader(GoneDone)
-thread_found: Final = _reader(ThreadFound)
-message_found: Final = _reader(MessageFound)
-messages_found: Final = _reader(MessagesFound)
-history: Final = _reader(History)
-feed: Final = _reader(Feed)
-thread_list: Final = _reader(ThreadList)
-moment: Final = _reader(Moment)
-message_then: Final = _reader(MessageThen)
-messages_then: Final = _reader(MessagesThen)
-difference: Final = _reader(Difference)
-blame: Final = _reader(Blame)
-checkpoint_page: Final = _reader(CheckpointPage)
-checkpoint: Final = _reader(SignedCheckpoint)
-proof: Final = _reader(KeptProof)
-_STORED: Final = msgspec.json.Decoder(_Stored)
-
-
-def stored_sequence(body: bytes) -> int:
+def decode_sequence(body: bytes) -> int:
     """The sequence at which JetStream stored a message.
 
     Raises:
@@ -97,7 +65,7 @@ def stored_sequence(body: bytes) -> int:
             ``inbox_duplicate`` if the server took it for a repeat of another message.
         TooLarge: it is more than the stream takes.
     """
-    ack = _decode(_STORED, body)
+    ack = _decode(body, _Stored)
     if ack.error is None and ack.duplicate:
         # The one before had the same message id, and may be anybody's. Soon the server will have forgotten it.
         raise Unavailable(

@@ -11,7 +11,7 @@ from typing import Final
 import click
 import msgspec
 
-from clew_events.client.feed_methods import follow_feed
+from clew_events.client.feed import follow_feed
 from clew_events.errors import Unavailable
 from clew_events.queries import GetFeed, GetStateAt
 from clew_events.replies import Feed, FeedEntry, Moment

@@ -9,35 +9,26 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from typing import Final
 
-import msgspec
 import nats.errors
 from msgspec.structs import replace
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from clew_events import subjects
 from clew_events.backoff import delays
-from clew_events.client import decode
-from clew_events.client.transport import Requester
+from clew_events.client.transport import Caller
 from clew_events.errors import Unavailable
 from clew_events.queries import EventType, GetFeed, Order
 from clew_events.replies import Feed, FeedEntry
 from clew_events.subjects import LIVE
 
 PAGE: Final = 500
-_ENCODE: Final = msgspec.json.Encoder().encode
 
 
-class Feeds:
-    """What happened to all of a tenant's threads, in the order in which the log took it.
+class FeedMethods(Caller):
+    """Reads the feed: all commits of a tenant, in the order of the log.
 
-    An entry's ``id`` is where to go on from: keep that of the last one that was dealt with, and give it as ``after``.
+    An entry's ``id`` is a cursor: keep that of the last entry you have processed, and continue with it as ``after``.
     """
-
-    def __init__(self, nc: Client, requester: Requester, *, tenant: str) -> None:
-        self._nc = nc
-        self._asker = requester
-        self._of = tenant
 
     async def feed_page(
         self,
@@ -93,7 +84,7 @@ class Feeds:
         """
         query = GetFeed(after=after, limit=PAGE, types=tuple(types), actor=actor, thread_id=thread_id, since=since)
         if follow:
-            async with aclosing(follow_feed(self._nc, self._of, self._page, query)) as entries:
+            async with aclosing(follow_feed(self.nc, self.tenant, self._page, query)) as entries:
                 async for entry in entries:
                     yield entry
             return
@@ -103,7 +94,7 @@ class Feeds:
                     yield entry
 
     async def _page(self, query: GetFeed) -> Feed:
-        return await self._asker.ask(subjects.query_subject(self._of, "feed"), _ENCODE(query), decode.feed)
+        return await self._ask(query, Feed)
 
 
 LOOK: Final = 5.0
