@@ -57,7 +57,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     commit: Commit
 
 
-class Missing(Struct, frozen=True, kw_only=True):
+class MissingCommits(Struct, frozen=True, kw_only=True):
     """Commits that a thread had and the log has not, from number ``first`` to number ``last``."""
 
     first: int
@@ -74,7 +74,7 @@ class History(Struct, frozen=True, kw_only=True):
     """
 
     commits: tuple[Entry, ...]
-    missing: tuple[Missing, ...] = ()
+    missing: tuple[MissingCommits, ...] = ()
     next: int | None = None
     cursor: str | None = None
 
