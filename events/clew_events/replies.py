@@ -7,8 +7,9 @@ it made, however far the thread has come since.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Final, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
@@ -18,6 +19,8 @@ from clew_events.commit import Commit, Position
 from clew_events.errors import Fault
 from clew_events.list_reply import ThreadList
 from clew_events.objects import Gone, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
+
+T = TypeVar("T")
 
 
 class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -133,88 +136,30 @@ Answer = (
 """What any query is answered with."""
 
 
-class DoneReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to a command."""
+class Reply(Struct, Generic[T], frozen=True, omit_defaults=True):
+    """The reply to a command or query: its answer as ``ok``, or ``error``."""
 
-    ok: Done | None = None
+    ok: T | None = None
     error: Fault | None = None
 
 
-class FoundReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``get_thread``, ``get_message`` and ``list_messages``."""
-
-    ok: Found | None = None
-    error: Fault | None = None
-
-
-class ThreadListReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``list_threads``."""
-
-    ok: ThreadList | None = None
-    error: Fault | None = None
-
-
-class HistoryReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``history``."""
-
-    ok: History | None = None
-    error: Fault | None = None
-
-
-class MomentReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``state_at``."""
-
-    ok: Moment | None = None
-    error: Fault | None = None
-
-
-class FeedReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``feed``."""
-
-    ok: Feed | None = None
-    error: Fault | None = None
-
-
-class ThenReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``messages_at`` and ``message_at``."""
-
-    ok: Then | None = None
-    error: Fault | None = None
-
-
-class DifferenceReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``diff``."""
-
-    ok: Difference | None = None
-    error: Fault | None = None
-
-
-class BlameReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``blame``."""
-
-    ok: Blame | None = None
-    error: Fault | None = None
-
-
-class CheckpointPageReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``list_checkpoints``."""
-
-    ok: CheckpointPage | None = None
-    error: Fault | None = None
-
-
-class CheckpointReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``get_checkpoint``."""
-
-    ok: SignedCheckpoint | None = None
-    error: Fault | None = None
-
-
-class ProofReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``proof``."""
-
-    ok: KeptProof | None = None
-    error: Fault | None = None
+ANSWERS: Final[Mapping[str, type[Struct]]] = {
+    "get_thread": Reply[Found],
+    "list_threads": Reply[ThreadList],
+    "list_messages": Reply[Found],
+    "get_message": Reply[Found],
+    "history": Reply[History],
+    "state_at": Reply[Moment],
+    "feed": Reply[Feed],
+    "messages_at": Reply[Then],
+    "message_at": Reply[Then],
+    "diff": Reply[Difference],
+    "blame": Reply[Blame],
+    "list_checkpoints": Reply[CheckpointPage],
+    "get_checkpoint": Reply[SignedCheckpoint],
+    "proof": Reply[KeptProof],
+}
+"""The reply to each query, by its name on the wire. The reply to a command is ``Reply[Done]``."""
 
 
 class Rejection(Struct, frozen=True, kw_only=True):

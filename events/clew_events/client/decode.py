@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
-from clew_events.errors import Corrupt, Fault, TooLarge, Unavailable, from_fault
+from clew_events.errors import Corrupt, TooLarge, Unavailable, from_fault
 from clew_events.queries import Order
-from clew_events.replies import Entry, History
+from clew_events.replies import Entry, History, Reply
 
 T = TypeVar("T")
 _TOO_LARGE: Final = 10054
 _FULL: Final = 10077
-
-
-class _Reply(msgspec.Struct, Generic[T], frozen=True):
-    ok: T | None = None
-    error: Fault | None = None
 
 
 class _Refusal(msgspec.Struct, frozen=True):
@@ -41,7 +36,7 @@ def decode_reply(answer: type[T], body: bytes) -> T:
         ClewError: the reply's ``error``, as the type in :mod:`clew_events.errors` that it names.
         Corrupt: the reply cannot be decoded, or has neither ``ok`` nor ``error``.
     """
-    kind: type[_Reply[T]] = _Reply[answer]  # type: ignore[valid-type]
+    kind: type[Reply[T]] = Reply[answer]  # type: ignore[valid-type]
     reply = _decode(body, kind)
     if reply.error is not None:
         raise from_fault(reply.error)

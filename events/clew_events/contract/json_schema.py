@@ -7,8 +7,9 @@ called ``Recorded…``: ``Message`` is what callers see, ``RecordedMessage`` is 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, get_args
+from typing import Final, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -18,43 +19,16 @@ from clew_events.commit import Commit
 from clew_events.contract.examples import EXAMPLES
 from clew_events.events import Event
 from clew_events.queries import QUERIES
-from clew_events.replies import (
-    BlameReply,
-    CheckpointPageReply,
-    CheckpointReply,
-    DifferenceReply,
-    DoneReply,
-    FeedReply,
-    FoundReply,
-    HistoryReply,
-    MomentReply,
-    ProofReply,
-    Rejection,
-    ThenReply,
-    ThreadListReply,
-)
+from clew_events.replies import ANSWERS, Done, Rejection, Reply
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 DEFINITIONS: Final = "#/$defs/"
+_GENERIC: Final = re.compile(r"([A-Za-z]+)_(\w+)_")
 
 GROUPS: Final[Mapping[str, tuple[type[Struct], ...]]] = {
     "commands": tuple(COMMANDS.values()),
     "queries": tuple(QUERIES.values()),
-    "replies": (
-        DoneReply,
-        FoundReply,
-        ThreadListReply,
-        HistoryReply,
-        MomentReply,
-        FeedReply,
-        ThenReply,
-        DifferenceReply,
-        BlameReply,
-        CheckpointPageReply,
-        CheckpointReply,
-        ProofReply,
-        Rejection,
-    ),
+    "replies": (Reply[Done], *dict.fromkeys(ANSWERS.values()), Rejection),
     "events": (Commit, *get_args(Event)),
 }
 
@@ -76,13 +50,15 @@ def definitions(kinds: Iterable[type[Struct]], prefix: str) -> dict[str, dict[st
     Raises:
         ValueError: two types would go by the same name.
     """
-    _, found = msgspec.json.schema_components(kinds, ref_template=prefix + "{name}")
+    kinds = tuple(kinds)
+    _, components = msgspec.json.schema_components(kinds, ref_template=prefix + "{name}")
+    descriptions = {type_name(kind): {"description": describe(kind)} for kind in kinds}
     named: dict[str, dict[str, object]] = {}
-    for name, schema in found.items():
+    for name, schema in components.items():
         public = public_name(name)
         if public in named:
             raise ValueError(f"two types in the contract are called {public}")
-        named[public] = {**_tidy(schema, prefix), "title": public}
+        named[public] = {**_tidy(schema, prefix), "title": public, **descriptions.get(public, {})}
     return named
 
 
@@ -91,14 +67,28 @@ def as_json(value: object) -> object:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
+def type_name(kind: type[Struct]) -> str:
+    """The name in the contract of a type that is not nested in others: ``FoundReply`` for ``Reply[Found]``."""
+    return "".join(part.__name__ for part in (*get_args(kind), kind))
+
+
+def describe(kind: type[Struct]) -> str:
+    """The description of a type in the contract: its docstring, or what a reply replies to."""
+    if get_origin(kind) is not Reply:
+        return inspect.getdoc(kind) or ""
+    queries = ", ".join(f"``{name}``" for name, reply in ANSWERS.items() if reply == kind)
+    return f"The reply to {queries or 'a command'}."
+
+
 def public_name(name: str) -> str:
-    """A type's name in the contract, which shows no Python path."""
+    """The contract's name for a type that msgspec calls ``name``: without a Python path, or brackets."""
     module, _, short = name.rpartition(".")
+    short = _GENERIC.sub(r"\2\1", short)
     return f"Recorded{short}" if module == "clew_events.content" else short
 
 
 def _document(name: str, group: tuple[type[Struct], ...], every: Mapping[str, dict[str, object]]) -> dict[str, object]:
-    roots = [kind.__name__ for kind in group]
+    roots = [type_name(kind) for kind in group]
     wanted: dict[str, dict[str, object]] = {}
     waiting = list(reversed(roots))
     while waiting:
