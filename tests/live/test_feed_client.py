@@ -75,7 +75,7 @@ async def test_a_follower_gets_everything_once_and_in_order_through_kills_and_re
 
 
 async def test_a_follower_who_is_told_nothing_looks_for_itself(clew: Clew, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "LOOK", 0.1)
+    monkeypatch.setattr(feed, "POLL", 0.1)
     monkeypatch.setattr(feed, "LIVE", "nothing.comes.here")
     async with served(clew, [serve_queries]):
         client, seen = Client(clew.nc), list[FeedEntry]()

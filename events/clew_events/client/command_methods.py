@@ -20,18 +20,17 @@ from clew_events.requests import MetadataPatch, NewMessage, NewToolResources, To
 
 
 class CommandMethods(Caller):
-    """Changes to threads.
+    """Changes threads and messages.
 
-    Every method carries out one command and answers where its commit stands and what it concerned. With
-    ``expected_version`` a thread that has come further is a conflict. A command has one id for as long as the
-    call lasts and is repeated under it, so it happens once however often it has to be sent; give
-    ``command_id`` to make that hold across calls too, for instance when your own process may be restarted in
-    between.
+    Every method executes one command and returns where its commit is in the log and what it concerned. With
+    ``expected_version``, a thread at any other version is a conflict. Each call sends its command under one id and
+    retries it under that id, so it is executed once however often it is sent. Give ``command_id`` to extend that over
+    several calls, for example if your process may restart in between.
 
-    All raise :class:`~clew_events.errors.Rejected` for what must not be sent again unchanged,
-    :class:`~clew_events.errors.Conflict` for what should be decided again, and
-    :class:`~clew_events.errors.Unavailable` when time is up; its ``outcome_unknown`` says that the command
-    may have been carried out, which a repeat under the same ``command_id`` finds out.
+    All raise :class:`~clew_events.errors.Rejected` for a command that must not be sent again unchanged,
+    :class:`~clew_events.errors.Conflict` if the thread has changed and the command must be decided again, and
+    :class:`~clew_events.errors.Unavailable` on a timeout; if its ``outcome_unknown`` is true, the command may have been
+    executed, and a repeat under the same ``command_id`` returns its result.
     """
 
     async def create_thread(
@@ -43,7 +42,7 @@ class CommandMethods(Caller):
         thread_id: str | None = None,
         command_id: str | None = None,
     ) -> ThreadDone:
-        """Begin a thread, with ``messages`` already in it; a text alone is a message of the user's."""
+        """Create a thread, with ``messages`` in it. A string is a message with the role ``user``."""
         return await self._execute(
             CreateThread(
                 id=command_id,
@@ -64,7 +63,7 @@ class CommandMethods(Caller):
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> ThreadDone:
-        """Replace a thread's metadata or tool resources, or both. None clears; what is left out stays."""
+        """Replace a thread's metadata, tool resources, or both. None clears; what is omitted stays as it is."""
         return await self._execute(
             UpdateThread(
                 id=command_id,
@@ -85,7 +84,7 @@ class CommandMethods(Caller):
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> ThreadDone:
-        """Change single metadata keys of a thread and leave the others alone."""
+        """Set and remove single metadata keys of a thread. All other keys stay as they are."""
         patch = MetadataPatch(set=dict(set or {}), unset=tuple(unset))
         command = UpdateThread(id=command_id, thread_id=thread_id, patch=patch, expected_version=expected_version)
         return await self._execute(command, ThreadDone)
@@ -93,7 +92,7 @@ class CommandMethods(Caller):
     async def delete_thread(
         self, thread_id: str, *, expected_version: int | None = None, command_id: str | None = None
     ) -> GoneDone:
-        """End a thread. Its history stays."""
+        """Delete a thread. Its history stays."""
         command = DeleteThread(id=command_id, thread_id=thread_id, expected_version=expected_version)
         return await self._execute(command, GoneDone)
 
@@ -105,7 +104,7 @@ class CommandMethods(Caller):
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> MessageDone:
-        """Put a message at the end of a thread; a text alone is a message of the user's."""
+        """Add a message at the end of a thread. A string is a message with the role ``user``."""
         return await self._execute(
             AddMessage(
                 id=command_id,
@@ -125,7 +124,7 @@ class CommandMethods(Caller):
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> MessageDone:
-        """Replace a message's metadata; None clears it."""
+        """Replace a message's metadata. None clears it."""
         return await self._execute(
             UpdateMessage(
                 id=command_id,
@@ -147,7 +146,7 @@ class CommandMethods(Caller):
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> MessageDone:
-        """Change single metadata keys of a message and leave the others alone."""
+        """Set and remove single metadata keys of a message. All other keys stay as they are."""
         command = UpdateMessage(
             id=command_id,
             thread_id=thread_id,
@@ -165,7 +164,7 @@ class CommandMethods(Caller):
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> GoneDone:
-        """Take a message out of a thread."""
+        """Delete a message from a thread. Its history stays."""
         return await self._execute(
             DeleteMessage(
                 id=command_id,
@@ -178,5 +177,5 @@ class CommandMethods(Caller):
 
 
 def as_message(message: NewMessage | str) -> NewMessage:
-    """A message as it was given, or one of the user's with this text."""
+    """The message itself, or for a string a message with that text and the role ``user``."""
     return NewMessage(role="user", content=message) if isinstance(message, str) else message

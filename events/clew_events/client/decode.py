@@ -1,4 +1,4 @@
-"""What the replies say: the answer, or the error that came in its place, raised."""
+"""Decodes replies: returns the answer, or raises the error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 
 class _Stored(msgspec.Struct, frozen=True):
-    """What JetStream answers to a publish."""
+    """JetStream's reply to a publish."""
 
     seq: int = 0
     duplicate: bool = False
@@ -56,36 +56,37 @@ def decode_sequence(body: bytes) -> int:
     """The sequence at which JetStream stored a message.
 
     Raises:
-        Unavailable: it was not stored for now; ``inbox_full`` if too many commands are waiting there,
-            ``inbox_duplicate`` if the server took it for a repeat of another message.
-        TooLarge: it is more than the stream takes.
+        Unavailable: it was not stored; ``inbox_full`` if the inbox holds no more commands, ``inbox_duplicate`` if the
+            server took it for a repeat of another message.
+        TooLarge: it exceeds the largest message that the stream takes.
+        Corrupt: the reply cannot be decoded, or has neither a sequence nor an error.
     """
     ack = _decode(body, _Stored)
     if ack.error is None and ack.duplicate:
-        # The one before had the same message id, and may be anybody's. Soon the server will have forgotten it.
+        # The other message had the same message id and may be of any sender. The server forgets ids after a while.
         raise Unavailable(
-            f"the server took the command for a repeat of message {ack.seq}, and did not store it",
+            f"the command was not stored: the server takes it for a repeat of message {ack.seq}",
             code="inbox_duplicate",
         )
     if ack.error is None and ack.seq:
         return ack.seq
     if ack.error is None:
-        raise Corrupt("an acknowledgement without a sequence", code="unreadable_reply")
+        raise Corrupt("the acknowledgement has neither a sequence nor an error", code="unreadable_reply")
     if ack.error.err_code == _TOO_LARGE:
-        raise TooLarge(f"the inbox takes no message of this size: {ack.error.description}")
+        raise TooLarge(f"the command is larger than the inbox takes: {ack.error.description}")
     if ack.error.err_code == _FULL:
         raise Unavailable(
-            f"the inbox is full, so nothing was left in it ({ack.error.description}): later, when some of it is done",
+            f"the inbox is full and did not store the command ({ack.error.description}): retry later",
             code="inbox_full",
         )
-    raise Unavailable(f"the inbox did not take the command: {ack.error.description}", code="inbox_unavailable")
+    raise Unavailable(f"the inbox did not store the command: {ack.error.description}", code="inbox_unavailable")
 
 
 def entries(page: History, order: Order) -> Iterator[Entry]:
-    """The commits of a page, as far as none of them is missing from the log.
+    """The commits of a page, up to the first that is missing from the log.
 
     Raises:
-        Corrupt: one is, where it should have come.
+        Corrupt: a commit is missing, once all before it were returned.
     """
     gap = page.missing[0] if page.missing else None
     for entry in page.commits:
@@ -93,5 +94,5 @@ def entries(page: History, order: Order) -> Iterator[Entry]:
             break
         yield entry
     if gap is not None:
-        which = f"commit {gap.first} is" if gap.first == gap.last else f"commits {gap.first} to {gap.last} are"
-        raise Corrupt(f"{which} missing from the log: 'clew verify' says more", code="missing_commit")
+        commits = f"commit {gap.first} is" if gap.first == gap.last else f"commits {gap.first} to {gap.last} are"
+        raise Corrupt(f"{commits} missing from the log: run 'clew verify' for details", code="missing_commit")

@@ -1,4 +1,4 @@
-"""The feed: all of a tenant's commits, from any point on, and on as they happen."""
+"""The feed: all commits of a tenant in one order, from any cursor, and new ones as they are made."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class FeedMethods(Caller):
         since: datetime | int | None = None,
         until: datetime | int | None = None,
     ) -> Feed:
-        """A page of commits; ``next`` leads on from it, whether there is more by now or not.
+        """A page of commits. Its ``next`` is the cursor for the next page, even if that is still empty.
 
         Raises:
-            Invalid: ``after`` is no cursor of this feed, or a filter means nothing.
-            Unavailable: no answer in time.
+            Invalid: ``after`` is not a cursor of this feed, or a filter is not valid.
+            Unavailable: no reply in time.
         """
         return await self._page(
             GetFeed(
@@ -71,16 +71,15 @@ class FeedMethods(Caller):
         thread_id: str | None = None,
         since: datetime | int | None = None,
     ) -> AsyncGenerator[FeedEntry]:
-        """Every commit after a cursor, each once and in the one order; with ``follow`` also those still to come.
+        """Every commit after a cursor, each once and in the order of the log; with ``follow`` also future ones.
 
-        The next page is on its way while one is dealt with. Who follows is told over ``clew.live.evt`` that there is
-        something, and then asks for it, so nothing depends on those messages arriving: without any, it looks every few
-        seconds. A follower waits for as long as nobody answers. Close it (``contextlib.aclosing``) if you leave it
-        early.
+        Fetches the next page while you process one. With ``follow`` it never ends: a message on ``clew.live.evt`` makes
+        it fetch at once, and without one it polls every 5 s, so no commit is missed if such messages are lost; it
+        retries for ever while Clew does not reply. Close it (``contextlib.aclosing``) if you leave it early.
 
         Raises:
-            Invalid: ``after`` is no cursor of this feed, or the log is not the one it was given for.
-            Unavailable: no answer in time, unless it follows.
+            Invalid: ``after`` is not a cursor of this feed, or belongs to another log.
+            Unavailable: no reply in time; with ``follow`` only if the connection is closed.
         """
         query = GetFeed(after=after, limit=PAGE, types=tuple(types), actor=actor, thread_id=thread_id, since=since)
         if follow:
@@ -88,8 +87,8 @@ class FeedMethods(Caller):
                 async for entry in entries:
                     yield entry
             return
-        async with aclosing(pages(self._page, query)) as found:
-            async for page in found:
+        async with aclosing(fetch_pages(self._page, query)) as pages:
+            async for page in pages:
                 for entry in page.data:
                     yield entry
 
@@ -97,76 +96,76 @@ class FeedMethods(Caller):
         return await self._ask(query, Feed)
 
 
-LOOK: Final = 5.0
-"""Seconds after which a follower looks for itself, should no word of a commit have come."""
+POLL: Final = 5.0
+"""Seconds after which a follower asks for new commits although no message has announced one."""
 
 Ask = Callable[[GetFeed], Awaitable[Feed]]
 
 
 async def follow_feed(
-    nc: Client, tenant: str, ask: Ask, query: GetFeed, *, waiting: Callable[[Unavailable], None] = lambda _: None
+    nc: Client, tenant: str, ask: Ask, query: GetFeed, *, on_silence: Callable[[Unavailable], None] = lambda _: None
 ) -> AsyncGenerator[FeedEntry]:
-    """Every commit that ``query`` wants, those still to come included, for as long as it takes while nobody answers.
+    """Every commit that matches ``query``, and future ones. Retries for ever while Clew does not reply.
 
-    ``waiting`` is told each time that nobody did.
+    ``on_silence`` is called with the error of each attempt that got no reply.
 
     Raises:
-        Invalid: the cursor is of another feed or another log, or a filter means nothing.
+        Invalid: the cursor belongs to another feed or another log, or a filter is not valid.
         Unavailable: the connection is closed.
     """
-    told = asyncio.Event()
+    announced = asyncio.Event()
 
-    async def patiently(query: GetFeed) -> Feed:
-        told.clear()  # before asking: what is told from here on may not be in the answer
+    async def retry(query: GetFeed) -> Feed:
+        announced.clear()  # before the query: a commit announced from here on may not be in the reply
         for pause in delays(first=0.05):
             try:
                 return await ask(query)
-            except Unavailable as silence:
-                if silence.code == "connection_closed" or nc.is_closed:
+            except Unavailable as fault:
+                if fault.code == "connection_closed" or nc.is_closed:
                     raise
-                waiting(silence)
+                on_silence(fault)
             await asyncio.sleep(pause)
         raise AssertionError("delays never end")
 
-    async with _subscribe(nc, f"{LIVE}.evt.*.{tenant}.{query.thread_id or '*'}", told):
+    async with _subscribe(nc, f"{LIVE}.evt.*.{tenant}.{query.thread_id or '*'}", announced):
         while True:
-            async with aclosing(pages(patiently, query)) as found:
-                async for page in found:
+            async with aclosing(fetch_pages(retry, query)) as pages:
+                async for page in pages:
                     for entry in page.data:
                         yield entry
                     query = replace(query, after=page.next)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK):
-                    await told.wait()
+                async with asyncio.timeout(POLL):
+                    await announced.wait()
 
 
-async def pages(ask: Ask, query: GetFeed) -> AsyncGenerator[Feed]:
-    """Page after page, to the end of the log. Close it, as the next page is on its way while one is dealt with.
+async def fetch_pages(ask: Ask, query: GetFeed) -> AsyncGenerator[Feed]:
+    """All pages up to the end of the log. Fetches one page ahead, so close it if you leave it early.
 
     Raises:
         ClewError: whatever ``ask`` raises.
     """
-    coming = asyncio.ensure_future(ask(query))
+    request = asyncio.ensure_future(ask(query))
     try:
         while True:
-            page = await coming
+            page = await request
             if page.has_more:
-                coming = asyncio.ensure_future(ask(replace(query, after=page.next)))
+                request = asyncio.ensure_future(ask(replace(query, after=page.next)))
             yield page
             if not page.has_more:
                 return
     finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
+        request.cancel()
+        await asyncio.gather(request, return_exceptions=True)
 
 
 @asynccontextmanager
-async def _subscribe(nc: Client, subject: str, told: asyncio.Event) -> AsyncIterator[None]:
-    async def tell(_: Msg) -> None:
-        told.set()
+async def _subscribe(nc: Client, subject: str, announced: asyncio.Event) -> AsyncIterator[None]:
+    async def announce(_: Msg) -> None:
+        announced.set()
 
     try:
-        subscription = await nc.subscribe(subject, cb=tell)
+        subscription = await nc.subscribe(subject, cb=announce)
     except nats.errors.Error as fault:
         raise Unavailable(f"the connection is closed: {fault}", code="connection_closed") from fault
     try:

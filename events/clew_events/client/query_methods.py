@@ -57,31 +57,31 @@ class QueryMethods(Caller):
     async def get_thread(
         self, thread_id: str, *, consistency: Consistency = "strong", at_least: int | None = None
     ) -> ThreadFound:
-        """A thread as it is."""
+        """A thread as it is now."""
         query = GetThread(thread_id=thread_id, consistency=consistency, at_least=at_least)
         return await self._ask(query, ThreadFound)
 
     async def wait_for(self, thread_id: str, n: int) -> ThreadFound:
-        """A thread once it has come to commit ``n``, which somebody else may be making.
+        """A thread once it has reached commit ``n``, which another client may be about to make.
 
         Raises:
-            Unavailable: it has not within this client's timeout.
+            Unavailable: it has not reached it within this client's timeout.
         """
         return await self.get_thread(thread_id, at_least=n)
 
     async def list_threads(self, **options: Unpack[ListOptions]) -> ThreadList:
-        """A page of the tenant's threads, by default those created last.
+        """A page of the tenant's threads, by default newest first.
 
-        Take ``at_least`` from what a change answered to see that change in the list.
+        To see a change in the list, give the ``position`` that the change returned as ``at_least``.
         """
         return await self.ask_for_threads(build_query(options))
 
     async def ask_for_threads(self, query: ListThreads) -> ThreadList:
-        """A page of the tenant's threads, as a question says that was put together elsewhere."""
+        """A page of the tenant's threads, for a query that was built elsewhere."""
         return await self._ask(query, ThreadList)
 
     async def iter_threads(self, **options: Unpack[ListOptions]) -> AsyncGenerator[ListedThread]:
-        """All threads that are asked for, fetched page by page as they are needed."""
+        """All threads that match. Pages are fetched as they are needed."""
         query = msgspec.structs.replace(build_query(options), limit=options.get("limit", PAGE))
         while True:
             page = await self.ask_for_threads(query)
@@ -99,7 +99,7 @@ class QueryMethods(Caller):
         consistency: Consistency = "strong",
         at_least: int | None = None,
     ) -> MessageFound:
-        """One message as it is."""
+        """One message as it is now."""
         query = GetMessage(thread_id=thread_id, message_id=message_id, consistency=consistency, at_least=at_least)
         return await self._ask(query, MessageFound)
 
@@ -114,7 +114,7 @@ class QueryMethods(Caller):
         consistency: Consistency = "strong",
         at_least: int | None = None,
     ) -> MessagesFound:
-        """A page of a thread's messages, by default the newest first."""
+        """A page of a thread's messages, by default newest first."""
         query = ListMessages(
             thread_id=thread_id,
             limit=limit,
@@ -127,7 +127,7 @@ class QueryMethods(Caller):
         return await self._ask(query, MessagesFound)
 
     async def iter_messages(self, thread_id: str, *, order: Order = "asc") -> AsyncGenerator[Message]:
-        """All messages of a thread, by default the oldest first, fetched page by page as they are needed."""
+        """All messages of a thread, by default oldest first. Pages are fetched as they are needed."""
         after: str | None = None
         while True:
             page = (await self.list_messages(thread_id, limit=PAGE, order=order, after=after)).messages
@@ -151,11 +151,11 @@ class QueryMethods(Caller):
         since: int | datetime | None = None,
         until: int | datetime | None = None,
     ) -> History:
-        """A page of a thread's commits, by default the oldest first.
+        """A page of a thread's commits, by default oldest first.
 
-        ``start`` is the number of the first, ``after`` and ``before`` are cursors (ids of entries). ``types`` are
-        events of which a commit has one at least; ``actor`` may end in ``*``; times are included, and a number is a
-        whole second of Unix time. The page after it is at its ``cursor``.
+        ``start`` is the number of the first commit; ``after`` and ``before`` are cursors (ids of entries). ``types``
+        selects commits with at least one of these events. ``actor`` may end in ``*``. ``since`` and ``until`` are
+        inclusive; a number is a whole second of Unix time. The page's ``cursor`` is the ``after`` of the next page.
         """
         query = GetHistory(
             thread_id=thread_id,
@@ -182,11 +182,11 @@ class QueryMethods(Caller):
         since: int | datetime | None = None,
         until: int | datetime | None = None,
     ) -> AsyncGenerator[Entry]:
-        """All commits of a history, or all that are asked for, fetched page by page as they are needed.
+        """All commits of a history that match. Pages are fetched as they are needed.
 
         Raises:
-            Corrupt: one is missing from the log, where it should have come. A page of :meth:`history` names those
-                that are, and has the others.
+            Corrupt: the next commit is missing from the log. A page of :meth:`history` names the missing commits and
+                holds the others.
         """
         after: str | None = None
         while True:
@@ -209,14 +209,15 @@ class QueryMethods(Caller):
     async def state_at(
         self, thread_id: str, *, n: int | None = None, time: datetime | None = None, as_of: AsOf | None = None
     ) -> Moment:
-        """A thread as it was after commit ``n``, at the moment ``time``, or ``as_of`` either: exactly one of the three.
+        """A thread as it was after commit ``n``, at ``time``, or ``as_of`` either. Give exactly one of the three.
 
-        ``as_of`` is a commit's number up to 999,999,999, from there on Unix seconds, or a time; none still to come.
+        ``as_of`` is a time, or a number: up to 999,999,999 of a commit, from there on Unix seconds. It is not in the
+        future.
         """
         return await self._ask(GetStateAt(thread_id=thread_id, n=n, time=time, as_of=as_of), Moment)
 
     async def message_at(self, thread_id: str, message_id: str, as_of: AsOf) -> MessageThen:
-        """One message as it was ``as_of`` a moment, as :meth:`state_at` takes it."""
+        """One message as it was ``as_of`` a commit or time, as in :meth:`state_at`."""
         return await self._ask(GetMessageAt(thread_id=thread_id, message_id=message_id, as_of=as_of), MessageThen)
 
     async def messages_at(
@@ -229,18 +230,18 @@ class QueryMethods(Caller):
         after: str | None = None,
         before: str | None = None,
     ) -> MessagesThen:
-        """A page of a thread's messages as they were ``as_of`` a moment, as :meth:`state_at` takes it."""
+        """A page of a thread's messages as they were ``as_of`` a commit or time, as in :meth:`state_at`."""
         return await self._ask(
             ListMessagesAt(thread_id=thread_id, as_of=as_of, limit=limit, order=order, after=after, before=before),
             MessagesThen,
         )
 
     async def diff(self, thread_id: str, since: AsOf = 0, until: AsOf | None = None) -> Difference:
-        """What changed after one moment (0: before the beginning) up to another (by default now), and by whom."""
+        """What changed after ``since`` (0: before the first commit) up to ``until`` (None: now), and who changed it."""
         return await self._ask(GetDifference(thread_id=thread_id, since=since, until=until), Difference)
 
     async def blame(self, thread_id: str, as_of: AsOf | None = None) -> Blame:
-        """Who last set each part of a thread, by now or ``as_of`` a moment, and who removed what is gone."""
+        """Who last set each part of a thread, now or ``as_of`` a commit or time, and who removed what is gone."""
         return await self._ask(GetBlame(thread_id=thread_id, as_of=as_of), Blame)
 
     async def list_checkpoints(self, *, limit: int = 20, before: int | None = None) -> CheckpointPage:

@@ -66,20 +66,20 @@ class Requester:
                 )
                 return decode(reply.data)
             except Unavailable as fault:
-                trouble, code = fault.message, fault.code
+                problem, code = fault.message, fault.code
                 reached = reached or fault.code not in NOT_EXECUTED
             except nats.errors.NoRespondersError:
-                trouble, code = f"nobody answers at {subject}: is Clew running there?", "no_responders"
+                problem, code = f"no service listens at {subject}: is Clew running?", "no_responders"
             except (nats.errors.ConnectionClosedError, nats.errors.ConnectionDrainingError) as fault:
                 raise Unavailable(
                     "the connection is closed", code="connection_closed", outcome_unknown=reached
                 ) from fault
             except nats.errors.TimeoutError:
-                trouble, reached, patience = f"no reply from {subject} in time", True, patience * 2
+                problem, reached, patience = f"no reply from {subject} in time", True, patience * 2
             except (nats.errors.Error, OSError) as fault:
-                trouble, code = str(fault), "connection_lost"
+                problem, code = str(fault), "connection_lost"
             if loop.time() + pause >= deadline:
-                raise Unavailable(trouble, code=code, outcome_unknown=reached)
+                raise Unavailable(problem, code=code, outcome_unknown=reached)
             await asyncio.sleep(pause)
         raise AssertionError("delays never end")
 

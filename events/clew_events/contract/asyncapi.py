@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 description of Clew on NATS: every subject, what is said on it, and what is answered.
+"""The AsyncAPI 3.0 description of Clew on NATS: its subjects, messages and replies.
 
 Clew is the application here: it *receives* commands and queries, and *sends* what it records and refuses.
 AsyncAPI has no words for how JetStream keeps a subject: that stands under ``x-jetstream``.
@@ -39,8 +39,8 @@ _SEQUENCE: Final[Part] = {"type": "string", "description": "Only when live: the 
 
 
 def asyncapi() -> dict[str, object]:
-    """The document, complete in itself; payloads are the JSON Schemas of the types, each with examples."""
-    spoken: tuple[type[Struct], ...] = (*COMMANDS.values(), *QUERIES.values(), *_REPLIES, Rejection, Commit)
+    """The complete document. Payloads are the JSON Schemas of the types, each with examples."""
+    messages: tuple[type[Struct], ...] = (*COMMANDS.values(), *QUERIES.values(), *_REPLIES, Rejection, Commit)
     return {
         "asyncapi": "3.0.0",
         "id": "urn:clew",
@@ -55,8 +55,8 @@ def asyncapi() -> dict[str, object]:
         "channels": _channels(),
         "operations": _operations(),
         "components": {
-            "messages": {type_name(kind): _message(kind) for kind in spoken},
-            "schemas": definitions(spoken, _SCHEMAS),
+            "messages": {type_name(kind): _message(kind) for kind in messages},
+            "schemas": definitions(messages, _SCHEMAS),
         },
     }
 

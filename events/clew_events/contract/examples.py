@@ -1,4 +1,4 @@
-"""A worked example of everything in the contract: a thread about a delivery, from first message to end."""
+"""Examples of every type in the contract: a thread about a delivery, from its first message to its deletion."""
 
 from __future__ import annotations
 
@@ -151,8 +151,8 @@ _HISTORY: Final = tuple(
 _CURSORS: Final = ("feed_AQQAABEABQ9_IYfGqA5xMXM", "feed_AQQAABcABU8x3WqkNwqF1gY")
 _FEED: Final = Feed(
     data=tuple(
-        FeedEntry(id=cursor, stored_at=each.commit.at, position=each.position, hash=each.hash, commit=each.commit)
-        for cursor, each in zip(_CURSORS, _HISTORY, strict=True)
+        FeedEntry(id=cursor, stored_at=entry.commit.at, position=entry.position, hash=entry.hash, commit=entry.commit)
+        for cursor, entry in zip(_CURSORS, _HISTORY, strict=True)
     ),
     first_id=_CURSORS[0],
     last_id=_CURSORS[1],
@@ -348,4 +348,4 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "Commit": (_FIRST, _SECOND),
     **{type(event).__name__: (event,) for event in _EVENTS},
 }
-"""Examples by the name of their type, every one of them valid."""
+"""Valid examples, by the name of their type."""

@@ -1,7 +1,7 @@
-"""JSON Schema of everything that crosses the wire, taken from the types themselves.
+"""The JSON Schema of all messages and stored commits, derived from the types.
 
-One name means one thing in the whole contract. Where two of our types share a class name, the stored one is
-called ``Recorded…``: ``Message`` is what callers see, ``RecordedMessage`` is what a commit holds.
+Names are unique in the whole contract. Where a stored type has the class name of another type, it is called
+``Recorded…``: ``Message`` is what callers get, ``RecordedMessage`` is what a commit holds.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ GROUPS: Final[Mapping[str, tuple[type[Struct], ...]]] = {
 
 
 def json_schema(more: Mapping[str, tuple[type[Struct], ...]] | None = None) -> dict[str, object]:
-    """A JSON Schema document for each group of types: what may be said, asked, answered and stored.
+    """A JSON Schema document for each group of types: commands, queries, replies and events.
 
-    ``more`` adds groups that this package does not know, such as the views a projection keeps. A document
-    accepts any of its group's types; ``$defs`` holds each under its name, with examples.
+    ``more`` adds groups of types of other packages, such as the views of a projection. A document accepts any type of
+    its group; ``$defs`` holds each under its name, with examples.
     """
     groups = {**GROUPS, **(more or {})}
     every = definitions((kind for group in groups.values() for kind in group), DEFINITIONS)
@@ -45,10 +45,10 @@ def json_schema(more: Mapping[str, tuple[type[Struct], ...]] | None = None) -> d
 
 
 def definitions(kinds: Iterable[type[Struct]], prefix: str) -> dict[str, dict[str, object]]:
-    """The schemas of types and of all that they are made of, by name; ``prefix`` begins references.
+    """The schemas of types and of all types of their fields, by name. References begin with ``prefix``.
 
     Raises:
-        ValueError: two types would go by the same name.
+        ValueError: two types have the same name.
     """
     kinds = tuple(kinds)
     _, components = msgspec.json.schema_components(kinds, ref_template=prefix + "{name}")
@@ -63,7 +63,7 @@ def definitions(kinds: Iterable[type[Struct]], prefix: str) -> dict[str, dict[st
 
 
 def as_json(value: object) -> object:
-    """What a value becomes on the wire, as plain lists and dicts."""
+    """A value as JSON, in plain lists and dicts."""
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
@@ -122,7 +122,7 @@ def _references(schema: object) -> Iterator[str]:
 
 
 def _tidy(schema: Mapping[str, object], prefix: str) -> dict[str, object]:
-    # Python 3.13 strips a docstring's indentation and older ones do not; the contract is the same under both.
+    # Python 3.13 strips a docstring's indentation, and older versions do not.
     tidy: dict[str, object] = {}
     for key, value in schema.items():
         match key, value:
@@ -131,7 +131,7 @@ def _tidy(schema: Mapping[str, object], prefix: str) -> dict[str, object]:
             case "$ref", str():
                 tidy[key] = prefix + public_name(value.removeprefix(prefix))
             case "discriminator", {"propertyName": str()}:
-                # OpenAPI's word, which AsyncAPI spells otherwise; the members' own tags already say as much.
+                # OpenAPI's form of it, which AsyncAPI does not have. The tags of the members say the same.
                 continue
             case _, dict():
                 tidy[key] = _tidy(value, prefix)

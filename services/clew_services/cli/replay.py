@@ -48,7 +48,7 @@ async def follow(clew: compose.Clew, tenant: str, thread: str | None, after: str
         return page
 
     query = GetFeed(after=after, limit=_PAGE, thread_id=thread)
-    async with aclosing(follow_feed(clew.nc, tenant, ask, query, waiting=wait)) as entries:
+    async with aclosing(follow_feed(clew.nc, tenant, ask, query, on_silence=wait)) as entries:
         async for entry in entries:
             _print(entry, as_json=as_json)
 
