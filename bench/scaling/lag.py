@@ -17,7 +17,7 @@ from bench.load import closed_loop
 from bench.scaling.deployments import PATIENCE, WITH
 from bench.scaling.lanes import BODY
 from bench.service import at_rest, service
-from clew_events.replies import DoneReply
+from clew_events.replies import Done, Reply
 from clew_events.subjects import command_subject
 from clew_projections.kv.key_names import bucket_names
 
@@ -85,7 +85,7 @@ async def _at(nc: Client, rate: float, seconds: float) -> Lag:
 
 async def _create(nc: Client) -> str:
     reply = await nc.request(_CREATE, BODY, timeout=10)
-    done = msgspec.json.decode(reply.data, type=DoneReply).ok
+    done = msgspec.json.decode(reply.data, type=Reply[Done]).ok
     if done is None or done.thread is None:
         raise RuntimeError(reply.data)
     return done.thread.id

@@ -1,1 +1,1 @@
-"""What can be said: events, commands, queries, their wire formats, and a client that speaks them."""
+"""Events, commands, queries and replies, their formats, and a client that sends and receives them."""

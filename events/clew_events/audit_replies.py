@@ -1,4 +1,4 @@
-"""What is said about the past: which commit did it, and how things were then."""
+"""Answers about the past: past states, differences, and the commits that made them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from clew_events.objects import Message, MessagePage, Thread
 
 
 class Origin(Struct, frozen=True, kw_only=True):
-    """The commit by which something came to be: who asked for it, when, and by which command.
+    """The commit that made something as it is: its actor, time and command.
 
-    ``id`` is its cursor in the history. ``trace_id`` is that of the trace in which the command came, if in any.
+    ``id`` is its cursor in the history. ``trace_id`` is that of the command's W3C trace context, or null.
     """
 
     id: str
@@ -29,7 +29,7 @@ class Origin(Struct, frozen=True, kw_only=True):
 
 
 class Point(Struct, frozen=True, kw_only=True):
-    """A point in a thread's history: after commit ``n``, made at ``at``. Before the first, ``n`` is 0."""
+    """A point in a thread's history: after commit ``n``, made at ``at``. Before the first commit, ``n`` is 0."""
 
     n: int
     at: datetime | None
@@ -37,7 +37,7 @@ class Point(Struct, frozen=True, kw_only=True):
 
 
 class Then(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How things were after commit ``n``, the last that had been made by then, at ``at``."""
+    """A past state: after commit ``n``, made at ``at``, the last commit up to the point of the query."""
 
     position: Position
     n: int
@@ -52,7 +52,7 @@ How = Literal["added", "changed", "deleted", "added_and_deleted"]
 
 
 class KeyChange(Struct, frozen=True, kw_only=True):
-    """A metadata key: its value before and after, null where it was not there."""
+    """A metadata key with its value before and after, null where it did not exist."""
 
     key: str
     before: str | None
@@ -60,7 +60,7 @@ class KeyChange(Struct, frozen=True, kw_only=True):
 
 
 class ResourceChange(Struct, frozen=True, kw_only=True):
-    """A list of what tools may use, such as ``code_interpreter.file_ids``, before and after."""
+    """A list of tool resources, such as ``code_interpreter.file_ids``, before and after."""
 
     resource: str
     before: tuple[str, ...]
@@ -68,16 +68,16 @@ class ResourceChange(Struct, frozen=True, kw_only=True):
 
 
 class StatusChange(Struct, frozen=True, kw_only=True):
-    """Whether the thread was there."""
+    """The thread's status before and after."""
 
     before: Status
     after: Status
 
 
 class MessageChange(Struct, frozen=True, kw_only=True):
-    """A message, whole, before and after, null where it was not there; ``metadata`` are the keys that differ.
+    """A message before and after, null where it did not exist; ``metadata`` lists the keys that differ.
 
-    What was added and deleted again in between is there at neither point, and named all the same.
+    A message that was added and deleted in between is listed, and null at both points.
     """
 
     id: str
@@ -88,7 +88,7 @@ class MessageChange(Struct, frozen=True, kw_only=True):
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """All that differs between two points, and the commits in between, the oldest first."""
+    """The differences between two points of a thread's history, and the commits in between, oldest first."""
 
     object: Literal["thread.difference"] = "thread.difference"
     thread_id: str
@@ -102,7 +102,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 class KeySet(Struct, frozen=True, kw_only=True):
-    """A metadata key that is there, and the commit that last set it."""
+    """A metadata key, and the commit that last set it."""
 
     key: str
     value: str
@@ -110,7 +110,7 @@ class KeySet(Struct, frozen=True, kw_only=True):
 
 
 class KeyRemoved(Struct, frozen=True, kw_only=True):
-    """A metadata key that is not there any more: the value it last had, who had set it, and who removed it."""
+    """A removed metadata key: its last value, the commit that set that, and the commit that removed it."""
 
     key: str
     value: str
@@ -119,7 +119,7 @@ class KeyRemoved(Struct, frozen=True, kw_only=True):
 
 
 class ResourceSet(Struct, frozen=True, kw_only=True):
-    """A list of what tools may use, such as ``code_interpreter.file_ids``, and the commit that made it what it is."""
+    """A list of tool resources, such as ``code_interpreter.file_ids``, and the commit that last set it."""
 
     resource: str
     value: tuple[str, ...]
@@ -127,9 +127,9 @@ class ResourceSet(Struct, frozen=True, kw_only=True):
 
 
 class MessageBlame(Struct, frozen=True, kw_only=True):
-    """A message: who added it, who last changed it in any way, and who deleted it, if anybody did.
+    """A message, and the commits that added it, last changed it, and deleted it, if it was deleted.
 
-    The keys of a deleted message are those it had when it was deleted.
+    The metadata of a deleted message is as it was when the message was deleted.
     """
 
     id: str
@@ -141,7 +141,7 @@ class MessageBlame(Struct, frozen=True, kw_only=True):
 
 
 class Blame(Struct, frozen=True, kw_only=True):
-    """Whom each part of a thread comes from, as of a point in its history; messages in order, deleted ones too."""
+    """The commit that last set each part of a thread, as of a point in its history. Deleted messages are included."""
 
     object: Literal["thread.blame"] = "thread.blame"
     thread_id: str

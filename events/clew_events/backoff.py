@@ -1,4 +1,4 @@
-"""How long to wait before trying again."""
+"""Exponential backoff with jitter."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 
 def delays(*, first: float = 0.02, longest: float = 2.0, factor: float = 2.0) -> Iterator[float]:
-    """Endless pauses in seconds, drawn at random below a ceiling that grows from ``first`` to ``longest``.
+    """Endless delays in seconds between retries: random, below a ceiling that grows from ``first`` to ``longest``.
 
-    The draw keeps callers that failed together from coming back together; none is below half of the ceiling,
-    so that waiting does grow.
+    The jitter keeps callers that failed at the same time from retrying at the same time. No delay is below half of the
+    ceiling.
     """
     ceiling = first
     while True:

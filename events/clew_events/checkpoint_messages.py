@@ -1,4 +1,4 @@
-"""Signed checkpoints and proofs as they cross the wire, and what may be asked about them."""
+"""Signed checkpoints and inclusion proofs as they are sent, and the queries for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Number = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 
 class ListCheckpoints(Request, frozen=True, kw_only=True):
-    """The signed checkpoints of the log, the newest first: those ``before`` a number, or all."""
+    """A page of the log's signed checkpoints, newest first: those ``before`` a number, or all."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
     before: Number | None = None
@@ -34,13 +34,13 @@ class GetCheckpoint(Request, frozen=True, kw_only=True):
 
 
 class GetProof(Request, frozen=True, kw_only=True):
-    """What proves a thread's head under the latest signed checkpoint."""
+    """The inclusion proof of a thread's head under the latest signed checkpoint."""
 
     thread_id: ThreadId
 
 
 class Head(Struct, frozen=True, array_like=True):
-    """The end of a thread's chain: the number of its last commit, and the hash of that commit's body."""
+    """The head of a thread's chain: the number of its last commit, and the hash of that commit's body."""
 
     tenant: str
     thread: str
@@ -49,15 +49,15 @@ class Head(Struct, frozen=True, array_like=True):
 
     @property
     def address(self) -> Address:
-        """Whose thread, and which."""
+        """The thread's tenant and id."""
         return Address(self.tenant, self.thread)
 
 
 class ShardHeads(Struct, frozen=True, kw_only=True):
-    """One shard of the log up to a sequence of its stream.
+    """A shard of the log up to sequence ``seq`` of its stream.
 
-    ``root`` is that of the tree over the heads of its ``threads``, which have so many ``commits`` in their chains;
-    ``misfits`` are messages that continue no chain.
+    ``root`` is the Merkle root over the heads of its threads. ``threads`` and ``commits`` are how many it has, and
+    ``misfits`` is the number of messages that continue no thread's chain.
     """
 
     seq: Count
@@ -68,9 +68,9 @@ class ShardHeads(Struct, frozen=True, kw_only=True):
 
 
 class SignedCheckpoint(Struct, frozen=True, kw_only=True):
-    """A checkpoint. ``note`` is what was signed, with its signatures, by ``keys``; ``hash`` is its SHA-256.
+    """A checkpoint. ``note`` is the signed text with its signatures, ``keys`` made those, ``hash`` is its SHA-256.
 
-    Whether a signature is right is for whoever has the public key.
+    The signatures are not verified here; that takes the public key.
     """
 
     number: int
@@ -87,7 +87,7 @@ class SignedCheckpoint(Struct, frozen=True, kw_only=True):
 
 
 class CheckpointPage(Struct, frozen=True, kw_only=True):
-    """A page of checkpoints, the newest first. The ``number`` of the last is the ``before`` of the page after it."""
+    """A page of checkpoints, newest first. The ``number`` of the last is the ``before`` of the next page."""
 
     object: Literal["list"] = "list"
     data: tuple[SignedCheckpoint, ...]
@@ -95,9 +95,9 @@ class CheckpointPage(Struct, frozen=True, kw_only=True):
 
 
 class HeadProof(Struct, frozen=True, kw_only=True):
-    """A thread's head under a checkpoint: the checkpoint as signed, the head, and the way from it to its shard's root.
+    """An inclusion proof: a signed checkpoint, a thread's head, and the Merkle path from it to its shard's root.
 
-    ``path`` begins at the leaf. What is hashed how is in the guide to proofs.
+    ``path`` begins at the leaf. The guide to proofs specifies the hashes.
     """
 
     checkpoint: str
@@ -114,10 +114,10 @@ class HeadProof(Struct, frozen=True, kw_only=True):
 
 
 class KeptProof(Struct, frozen=True, kw_only=True):
-    """A thread's head under a checkpoint, to be checked by whoever has the key.
+    """The inclusion proof of a thread's head, in the form in which it is kept. Verifying it takes the public key.
 
-    With an ``earlier`` head, ``commits`` are the bodies that lead from it to the later one; the earlier is a proof of
-    the same thread under an earlier checkpoint.
+    ``earlier`` is a proof of the same thread under an earlier checkpoint; ``commits`` are then the stored bodies of the
+    commits after its head, up to the later head.
     """
 
     clew: Literal["proof"] = "proof"

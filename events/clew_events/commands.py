@@ -1,8 +1,8 @@
-"""What other services may ask for, as they put it on the wire.
+"""Commands, as they are sent.
 
-A command is one flat JSON object: what to do, and around it ``id`` (the same id is carried out once, however often it
-is sent), ``actor`` (who asks), ``expected_version`` (the thread's ``n`` the caller decided on) and ``reply_to`` (where
-an inbox command's outcome should go). All four may be left out.
+A command is one flat JSON object. Beside its own fields it has four optional ones: ``id`` (a command is executed once
+under its id, however often it is sent), ``actor`` (who requests it), ``expected_version`` (the thread's ``n`` that the
+caller decided on) and ``reply_to`` (the subject for an inbox command's reply).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from clew_events.requests import (
 
 
 class Envelope(Request, frozen=True, kw_only=True):
-    """What every command may carry around what it asks for."""
+    """The optional fields of every command."""
 
     named: ClassVar[str]
 
@@ -37,9 +37,9 @@ class Envelope(Request, frozen=True, kw_only=True):
 
 
 class CreateThread(Envelope, frozen=True, kw_only=True):
-    """Begin a thread, with up to 100 messages already in it, in one commit.
+    """Create a thread, with up to 100 messages, in one commit.
 
-    Without ``thread_id`` the thread's id follows from tenant and command id, so a repeat finds the thread for ever.
+    Without ``thread_id``, the thread's id is derived from tenant and command id, so a repeat always finds the thread.
     """
 
     named: ClassVar[str] = "CreateThread"
@@ -51,9 +51,9 @@ class CreateThread(Envelope, frozen=True, kw_only=True):
 
 
 class UpdateThread(Envelope, frozen=True, kw_only=True):
-    """Change a thread. What is left out stays; ``metadata`` replaces all of it, and null or {} clears it.
+    """Change a thread. What is omitted stays as it is. ``metadata`` replaces all metadata; null or {} clears it.
 
-    ``patch`` changes single metadata keys instead and leaves the others alone.
+    ``patch`` sets and removes single metadata keys instead, and leaves the others as they are.
     """
 
     named: ClassVar[str] = "UpdateThread"
@@ -65,7 +65,7 @@ class UpdateThread(Envelope, frozen=True, kw_only=True):
 
 
 class DeleteThread(Envelope, frozen=True, kw_only=True):
-    """End a thread. Its id is never used again; its history stays."""
+    """Delete a thread. Its id is never used again; its history stays."""
 
     named: ClassVar[str] = "DeleteThread"
 
@@ -73,7 +73,7 @@ class DeleteThread(Envelope, frozen=True, kw_only=True):
 
 
 class AddMessage(Envelope, frozen=True, kw_only=True):
-    """Put a message at the end of a thread."""
+    """Add a message at the end of a thread."""
 
     named: ClassVar[str] = "AddMessage"
 
@@ -93,7 +93,7 @@ class UpdateMessage(Envelope, frozen=True, kw_only=True):
 
 
 class DeleteMessage(Envelope, frozen=True, kw_only=True):
-    """Take a message out of a thread."""
+    """Delete a message from a thread. Its history stays."""
 
     named: ClassVar[str] = "DeleteMessage"
 
@@ -117,10 +117,10 @@ _CANONICAL: Final = msgspec.json.Encoder(order="deterministic")
 
 
 def digest(command: Command) -> str:
-    """What a command asks for, in 16 hex digits: the same whoever sends it, how often, and with what spacing.
+    """A hash of what a command requests, in 16 hex digits.
 
-    The command is hashed in canonical form (fields in the order of the type, keys sorted, defaults left out) without
-    ``id``, ``actor`` and ``reply_to``, so that a repeat by another route or client is still the same command.
+    The command is hashed in canonical form (fields in the order of the type, keys sorted, defaults omitted) without
+    ``id``, ``actor`` and ``reply_to``, so a repeat over another route or by another client has the same digest.
     """
-    asked = msgspec.structs.replace(command, id=None, actor=None, reply_to=None)
-    return hashlib.sha256(command.named.encode() + b"\x00" + _CANONICAL.encode(asked)).hexdigest()[:16]
+    request = msgspec.structs.replace(command, id=None, actor=None, reply_to=None)
+    return hashlib.sha256(command.named.encode() + b"\x00" + _CANONICAL.encode(request)).hexdigest()[:16]

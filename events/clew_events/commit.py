@@ -1,7 +1,7 @@
-"""A commit: the events of one accepted command, all or nothing, stored as one JetStream message.
+"""A commit: the events of one accepted command, stored as one JetStream message, so all of them or none.
 
 The fields and their order are a stored format. ``prev`` chains a thread's commits: it is the SHA-256 of the previous
-commit's stored body, so whoever holds the raw bodies can check a history with nothing else at hand.
+commit's stored body, so a history can be verified from its stored bodies alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FORMAT: Final = 1
 
 
 class Position(Struct, frozen=True):
-    """Where in the whole log something stands: the shard, and the sequence within that shard's stream."""
+    """A position in the log: the shard, and the sequence in that shard's stream."""
 
     shard: int
     seq: int
@@ -27,8 +27,8 @@ class Position(Struct, frozen=True):
 class Commit(Struct, frozen=True, kw_only=True):
     """The events of one accepted command.
 
-    ``id`` and ``digest`` say which command, ``actor`` who asked, ``n`` counts a thread's commits from 1, ``at`` is the
-    writer's clock in UTC and never goes backwards within a thread, ``prev`` is null for ``n`` 1.
+    ``id`` and ``digest`` identify the command, ``actor`` requested it. ``n`` numbers a thread's commits from 1. ``at``
+    is the writer's time in UTC and never decreases within a thread. ``prev`` is null for ``n`` 1.
     """
 
     v: int
@@ -45,9 +45,9 @@ class Commit(Struct, frozen=True, kw_only=True):
 
 
 class Recorded(Struct, frozen=True):
-    """A commit together with where it was found and the hash of the exact bytes that were found there.
+    """A commit with its position in the log and the hash of its stored body.
 
-    ``trace`` is the W3C ``traceparent`` it was stored with, if it was with one that is well formed.
+    ``trace`` is the W3C ``traceparent`` that was stored with it, or None if there was none or it is not valid.
     """
 
     commit: Commit
@@ -57,10 +57,10 @@ class Recorded(Struct, frozen=True):
 
     @property
     def trace_id(self) -> str | None:
-        """The trace that the command belonged to, in 32 hex digits."""
+        """The id of the trace that the command belonged to, in 32 hex digits, or None."""
         return self.trace.split("-")[1] if self.trace is not None else None
 
 
 def body_hash(body: bytes) -> str:
-    """The hash by which the next commit names this one: 64 hex digits over the stored bytes as they are."""
+    """The SHA-256 of a stored body in 64 hex digits: the ``prev`` of the next commit."""
     return hashlib.sha256(body).hexdigest()

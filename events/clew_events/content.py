@@ -1,7 +1,7 @@
-"""What threads and messages are made of, as stored. Field names and tags are a stored format: add, never change.
+"""The contents of threads and messages, as stored. Field names and tags are a stored format: add, never change.
 
-The shapes are those of OpenAI's Assistants API, version 2, in the request's spelling (a text part's ``text`` is a
-string); what an API answers is rendered from them.
+The types follow the requests of OpenAI's Assistants API, version 2 (a text part's ``text`` is a string). The objects
+that the API returns are rendered from them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ImageFile(Struct, frozen=True, tag_field="type", tag="image_file"):
 
 
 class ImageUrlSource(Struct, frozen=True):
-    """An image somewhere else, by URL."""
+    """An external image, by URL."""
 
     url: str
     detail: Detail = "auto"
@@ -58,14 +58,14 @@ class Tool(Struct, frozen=True):
 
 
 class Attachment(Struct, frozen=True):
-    """A file given along with a message, and the tools it is for."""
+    """A file attached to a message, and the tools that may use it."""
 
     file_id: str
     tools: tuple[Tool, ...] = ()
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """A message as recorded: everything but its thread and time, which its commit carries."""
+    """A message as stored: without its thread and time, which are in its commit."""
 
     id: str
     ordinal: int
@@ -76,30 +76,30 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class CodeInterpreter(Struct, frozen=True):
-    """Files the code interpreter may use."""
+    """Files that the code interpreter may use."""
 
     file_ids: tuple[str, ...] = ()
 
 
 class StaticChunking(Struct, frozen=True):
-    """How large the pieces of a file are for search, in tokens."""
+    """The size and overlap of a file's chunks for search, in tokens."""
 
     max_chunk_size_tokens: int
     chunk_overlap_tokens: int
 
 
 class AutoStrategy(Struct, frozen=True, tag_field="type", tag="auto"):
-    """Chunking as the search thinks best."""
+    """Chunking that the search chooses."""
 
 
 class StaticStrategy(Struct, frozen=True, tag_field="type", tag="static"):
-    """Chunking as the caller says."""
+    """Chunking that the caller chooses."""
 
     static: StaticChunking
 
 
 class VectorStore(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A vector store that a thread asked for: kept on record, under the id the thread was given for it."""
+    """A vector store that was requested with a thread: stored in its history, under an id of its own."""
 
     id: str
     file_ids: tuple[str, ...] = ()
@@ -108,7 +108,7 @@ class VectorStore(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class FileSearch(Struct, frozen=True, omit_defaults=True):
-    """Vector stores that file search may use; ``vector_stores`` holds those that came into being with the thread."""
+    """Vector stores that file search may use; ``vector_stores`` are those that were created with the thread."""
 
     vector_store_ids: tuple[str, ...] = ()
     vector_stores: tuple[VectorStore, ...] = ()

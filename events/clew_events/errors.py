@@ -1,21 +1,21 @@
-"""The one error tree, split by what the caller should do next.
+"""The error tree, divided by what the caller should do next.
 
 ::
 
     ClewError
-    ├── Rejected      the request is wrong or cannot be granted: do not send it again unchanged
-    │   ├── Invalid         it does not follow the contract (400)
-    │   ├── Unauthorized    nobody known asked (401)
-    │   ├── Forbidden       somebody known asked for what is not theirs (403)
-    │   ├── NotFound        there is no such thread, message or route (404)
-    │   ├── AlreadyExists   a thread with that id is there already (409)
-    │   ├── IdReused        the command id was spent on a different command (409)
-    │   └── TooLarge        more bytes than the deployment takes (413)
-    ├── Conflict      the thread moved on: reload it, decide again, send again
-    ├── Unavailable   not now: send the same command, with the same id, again later
-    └── Corrupt       the record contradicts itself or cannot be read: call someone
+    ├── Rejected      the request is wrong or not permitted: do not send it again unchanged
+    │   ├── Invalid         it violates the contract (400)
+    │   ├── Unauthorized    it has no valid credentials (401)
+    │   ├── Forbidden       its credentials do not permit it (403)
+    │   ├── NotFound        the thread, message or route does not exist (404)
+    │   ├── AlreadyExists   a thread with that id exists or existed (409)
+    │   ├── IdReused        the command id was used for a different command (409)
+    │   └── TooLarge        it exceeds a size limit of the deployment (413)
+    ├── Conflict      the thread has changed: reload it, decide again, send again
+    ├── Unavailable   retry later, a command with the same id
+    └── Corrupt       stored data is inconsistent or unreadable: an operator must act
 
-Transport codes (HTTP status, ``Nats-Service-Error-Code``) are chosen at the edges and live in no other place.
+HTTP statuses and ``Nats-Service-Error-Code`` are assigned only where HTTP and NATS are served.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Retry = Literal["no", "reload", "later"]
 
 
 class ClewError(Exception):
-    """Anything Clew tells a caller went wrong.
+    """The base of all errors that Clew reports to callers.
 
-    ``message`` is for people, ``code`` for programs, ``param`` is the JSON path of the field at fault, if one is.
+    ``message`` is for people, ``code`` is for programs, ``param`` is the JSON path of the field at fault, or None.
     """
 
     kind: ClassVar[Kind] = "rejected"
@@ -46,53 +46,53 @@ class ClewError(Exception):
 
 
 class Rejected(ClewError):
-    """The request is wrong or cannot be granted; the same request would be refused again."""
+    """The request is wrong or not permitted. The same request would be rejected again."""
 
 
 class Invalid(Rejected):
-    """The request does not follow the contract; ``param`` names the field."""
+    """The request violates the contract. ``param`` names the field."""
 
     default_code = "invalid_value"
 
 
 class Unauthorized(Rejected):
-    """No credentials, or ones nobody has been given."""
+    """The request has no valid credentials."""
 
     default_code = "invalid_api_key"
 
 
 class Forbidden(Rejected):
-    """Credentials that do not reach this far."""
+    """The credentials do not permit the request."""
 
     default_code = "forbidden"
 
 
 class NotFound(Rejected):
-    """There is no such thing for this caller."""
+    """What the request names does not exist, or not for this caller."""
 
     default_code = "not_found"
 
 
 class AlreadyExists(Rejected):
-    """A thread may be created once under an id, and never again, deleted or not."""
+    """A thread with that id exists or was deleted. An id is used once."""
 
     default_code = "already_exists"
 
 
 class IdReused(Rejected):
-    """The command id was already spent on a command that said something else."""
+    """The command id was used before, for a command with other content."""
 
     default_code = "command_id_reused"
 
 
 class TooLarge(Rejected):
-    """The request, or the commit it would become, has more bytes than the deployment takes."""
+    """The request, or the commit it would make, exceeds a size limit of the deployment."""
 
     default_code = "too_large"
 
 
 class Conflict(ClewError):
-    """The thread is not at the version the caller decided on: reload, decide again, send again."""
+    """The thread is not at the version that the caller decided on: reload it, decide again, send again."""
 
     kind = "conflict"
     retry = "reload"
@@ -100,9 +100,9 @@ class Conflict(ClewError):
 
 
 class Unavailable(ClewError):
-    """Not now. Sending the same command under the same id again later is always safe.
+    """The request cannot be served now. It is always safe to retry a command under the same id.
 
-    ``outcome_unknown`` says that the command may have been carried out already; the repeat finds out.
+    ``outcome_unknown`` is true if the command may have been executed already; a retry returns its result.
     """
 
     kind = "unavailable"
@@ -122,17 +122,17 @@ class Unavailable(ClewError):
 
 
 class Corrupt(ClewError):
-    """The record contradicts itself, or says something this version cannot read. Nothing was skipped."""
+    """Stored data is inconsistent, or this version cannot read it. Nothing was skipped."""
 
     kind = "corrupt"
     default_code = "corrupt"
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """An error as it crosses the wire.
+    """An error in a reply.
 
-    ``type`` is the branch of the tree, ``code`` the precise reason, ``retry`` what to do: ``no``, ``reload`` the
-    thread and decide again, or send the same again ``later``.
+    ``type`` is the class of error, ``code`` the precise reason, and ``retry`` what to do: ``no`` retry, ``reload`` the
+    thread and decide again, or send the same ``later``.
     """
 
     type: Kind
@@ -154,12 +154,12 @@ _BRANCHES: dict[Kind, type[ClewError]] = {
 
 
 def to_fault(error: ClewError) -> Fault:
-    """Put an error on the wire."""
+    """The fault that represents an error in a reply."""
     return Fault(type=error.kind, code=error.code, message=error.message, param=error.param, retry=error.retry)
 
 
 def from_fault(fault: Fault) -> ClewError:
-    """Take an error off the wire, as the class a caller would catch."""
+    """The error that a fault represents, of the class that callers catch."""
     if fault.type == "rejected" and fault.code.endswith("not_found"):
         return NotFound(fault.message, code=fault.code, param=fault.param)
     leaf = _LEAVES.get(fault.code) if fault.type == "rejected" else None

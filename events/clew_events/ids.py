@@ -1,8 +1,8 @@
-"""Identifiers: what they look like, and how a derived one is made.
+"""Identifiers: their formats, and how they are derived or drawn at random.
 
-Thread and message ids look as OpenAI's did (a prefix and 24 letters or digits), so that programs which check the
-shape are content. A message id carries the message's ordinal in its first six characters and so leads straight to the
-message's key in the bucket.
+Thread and message ids have the format of OpenAI's (a prefix and 24 letters or digits), for programs that check it. A
+message id holds the message's ordinal in the first six characters after its prefix, from which the message's key in the
+bucket follows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TAIL: Final = 24
 _ORDINAL: Final = 6
 MAX_ORDINAL: Final = _BASE**_ORDINAL - 1
 
-# `$` alone would let a trailing newline through in Python; the look-ahead shuts it out in every regex dialect.
+# `$` alone matches before a trailing newline in Python; the look-ahead excludes it in every regex dialect.
 _END: Final = r"$(?!\n)"
 THREAD_ID_PATTERN: Final = r"^thread[A-Za-z0-9_-]{1,122}" + _END
 MESSAGE_ID_PATTERN: Final = r"^msg_[A-Za-z0-9]{24}" + _END
@@ -48,22 +48,22 @@ _TENANT: Final = re.compile(TENANT_PATTERN)
 
 
 def is_thread_id(text: str) -> bool:
-    """Whether a text could be a thread's id: safe as one token of a NATS subject, at most 128 characters."""
+    """Whether a text is a valid thread id: one token of a NATS subject, at most 128 characters."""
     return _THREAD_ID.fullmatch(text) is not None
 
 
 def is_message_id(text: str) -> bool:
-    """Whether a text could be a message's id."""
+    """Whether a text is a valid message id."""
     return _MESSAGE_ID.fullmatch(text) is not None
 
 
 def is_tenant(text: str) -> bool:
-    """Whether a text could be a tenant: 1 to 64 of ``a-z 0-9 _ -``, not starting with ``_`` or ``-``."""
+    """Whether a text is a valid tenant: 1 to 64 of ``a-z 0-9 _ -``, not starting with ``_`` or ``-``."""
     return _TENANT.fullmatch(text) is not None
 
 
 def derive_id(prefix: str, *parts: str, length: int = _TAIL) -> str:
-    """A prefix and ``length`` (at most 32) letters or digits that follow from ``parts`` alone: the same for ever."""
+    """A prefix and ``length`` (at most 32) letters or digits that depend on ``parts`` alone, and never change."""
     return prefix + _letters(hashlib.sha256("\x00".join(parts).encode()).digest()[:length])
 
 
@@ -73,7 +73,7 @@ def random_id(prefix: str, length: int = _TAIL) -> str:
 
 
 def _letters(raw: bytes) -> str:
-    """A letter or digit for each byte: eight of the 62 stand for five bytes each, the others for four."""
+    """A letter or digit for each byte. Eight of the 62 represent five byte values each, the others four."""
     return raw.translate(_LETTER_OF).decode()
 
 
@@ -86,14 +86,18 @@ def _base62(number: int, width: int) -> str:
 
 
 def message_id(ordinal: int, *seed: str) -> str:
-    """The id of a thread's ``ordinal``-th message (counted from 1), the rest derived from ``seed``."""
+    """The id of a thread's message number ``ordinal``, counted from 1; the rest is a hash of ``seed``.
+
+    Raises:
+        ValueError: the ordinal is out of range.
+    """
     if not 1 <= ordinal <= MAX_ORDINAL:
         raise ValueError(f"a message's ordinal is between 1 and {MAX_ORDINAL}, not {ordinal}")
     return "msg_" + _base62(ordinal, _ORDINAL) + derive_id("", *seed, length=_TAIL - _ORDINAL)
 
 
 def ordinal_of(message: str) -> int:
-    """The ordinal that a well-formed message id claims. Whether such a message exists is another question."""
+    """The ordinal in a valid message id. A message with that id need not exist."""
     number = 0
     for character in message[4 : 4 + _ORDINAL]:
         number = number * _BASE + _VALUE[character]

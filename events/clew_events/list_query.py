@@ -1,7 +1,7 @@
-"""The question behind a list of threads: which threads, in which order, from where on, and what else about them.
+"""The query for a list of threads: filter, order, page, count and facets.
 
-Everything said in one :class:`Condition` must hold, so ``{}`` holds for every thread, and a condition nests in
-``and``, ``or`` and ``not``. A test is an object too, and everything said in it must hold of the same thing::
+All fields of a :class:`Condition` must hold, so ``{}`` matches every thread. Conditions nest in ``and``, ``or`` and
+``not``. A test is an object, too, and all its fields must hold for the same value::
 
     {"and": [{"metadata": {"key": "plan", "eq": "gold"}}, {"not": {"messages": {"gt": 3}}}]}
 """
@@ -17,14 +17,14 @@ from clew_events.commit import Position
 from clew_events.requests import Key, Request, Value
 
 MAX_DEPTH: Final = 8
-"""How deep conditions nest in one another."""
+"""How deep conditions may nest."""
 MAX_CONDITIONS: Final = 64
-"""How many conditions a question consists of."""
+"""How many conditions a query may have."""
 MAX_CHOICES: Final = 100
 MAX_FACETS: Final = 8
 MAX_SEARCH: Final = 4096
 MAX_WORDS: Final = 64
-"""How many different words a search looks for."""
+"""How many different words a search may have."""
 POSITIONS_PATTERN: Final = r"^[0-9]{1,2}-[0-9]{1,15}(,[0-9]{1,2}-[0-9]{1,15}){0,63}$(?!\n)"
 
 OrderBy = Literal["created", "updated", "match"]
@@ -38,12 +38,12 @@ Several = Annotated[tuple[Value, ...], Meta(min_length=1, max_length=MAX_CHOICES
 
 
 class MetadataTest(Request, frozen=True, kw_only=True):
-    """A test of a metadata value: of the one under ``key``, or without ``key`` of any.
+    """A test of the metadata value under ``key``, or without ``key`` of any metadata value.
 
-    ``eq``, ``in``, ``prefix``, ``gt``, ``gte``, ``lt`` and ``lte`` (all that are given) must hold of one value that is
-    there. ``ne`` and ``exists: false`` say that there is no such value, so they also hold where the key is missing. A
-    bound that is a string compares as text, by code points; a bound that is a number compares only values that are
-    numbers as JSON writes them, as numbers.
+    Of ``eq``, ``in``, ``prefix``, ``gt``, ``gte``, ``lt`` and ``lte``, all that are given must hold for one existing
+    value. ``ne`` and ``exists: false`` require that no such value exists, so they also hold if the key is missing. A
+    string as a bound compares as text, by code points. A number as a bound compares as a number, and only with values
+    that are JSON numbers.
     """
 
     key: Key | None = None
@@ -59,7 +59,7 @@ class MetadataTest(Request, frozen=True, kw_only=True):
 
 
 class TimeTest(Request, frozen=True, kw_only=True):
-    """Bounds of a time: a time with its offset in ISO 8601, or Unix seconds. Times are exact to the microsecond."""
+    """Bounds of a time: in ISO 8601 with its offset, exact to the microsecond, or in Unix seconds."""
 
     gt: Moment | None = None
     gte: Moment | None = None
@@ -78,7 +78,7 @@ class NumberTest(Request, frozen=True, kw_only=True):
 
 
 class ActorTest(Request, frozen=True, kw_only=True):
-    """Who it was: exactly this one, or one of these."""
+    """A test of an actor: equal to one name, or to one of several."""
 
     eq: Name | None = None
     one_of: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=MAX_CHOICES)] | None = field(
@@ -87,10 +87,10 @@ class ActorTest(Request, frozen=True, kw_only=True):
 
 
 class Condition(Request, frozen=True, kw_only=True):
-    """What holds for a thread; everything that is said must. At most 64 conditions, nested at most 8 deep.
+    """A filter of threads; all fields that are given must hold. At most 64 conditions, nested at most 8 deep.
 
-    ``created`` and ``updated`` are the times of the first and the latest commit, ``created_by`` and ``updated_by``
-    their actors, ``messages`` is how many messages there are.
+    ``created`` and ``updated`` are the times of the first and the latest commit, ``created_by`` and ``updated_by`` are
+    their actors, and ``messages`` is the number of messages.
     """
 
     every: tuple[Condition, ...] | None = field(default=None, name="and")
@@ -105,19 +105,19 @@ class Condition(Request, frozen=True, kw_only=True):
 
     @classmethod
     def equal(cls, key: str, value: str) -> Condition:
-        """That a metadata key has a value."""
+        """The condition that a metadata key has this value."""
         return cls(metadata=MetadataTest(key=key, eq=value))
 
 
 class ListThreads(Request, frozen=True, kw_only=True):
-    """The tenant's threads, a page at a time, from the index; deleted threads are in no list.
+    """A page of the tenant's threads, from the index, without deleted threads.
 
-    ``where`` chooses by what threads are. ``search`` chooses those with a message that has all of its words, whatever
-    signs are between them; it is ordered by ``match``: the newest such message of each thread. Without a search the
-    order is that of ``created`` (the default) or ``updated``. ``after`` and ``before`` are cursors of answers to the
-    same question (by ``created`` a thread's id will do) between which the page must lie, as seen in the order asked
-    for. ``count`` adds how many threads there are in all, ``facets`` how they are spread over the values of metadata
-    keys. ``at_least`` waits until the index has come to a position ``<shard>-<sequence>``, or several with commas.
+    ``where`` filters threads. ``search`` selects threads with a message that contains all of its words, and orders by
+    ``match``: the newest such message of each thread. Without a search, the order is by ``created`` (the default) or
+    ``updated``. ``after`` and ``before`` are cursors from answers to the same query, between which the page lies; when
+    ordered by ``created``, a thread's id also works. ``count`` adds the number of all matching threads, and ``facets``
+    the most frequent values of metadata keys. ``at_least`` waits until the index has reached a position
+    ``<shard>-<sequence>``, or several with commas.
     """
 
     where: Condition | None = None
@@ -133,7 +133,7 @@ class ListThreads(Request, frozen=True, kw_only=True):
 
     @property
     def ordered_by(self) -> OrderBy:
-        """The order that is asked for, or goes without saying."""
+        """The order that is given, or the default order."""
         return self.order_by or ("created" if self.search is None else "match")
 
 
@@ -143,7 +143,7 @@ def positions_text(*positions: Position) -> str:
 
 
 def positions_of(text: str) -> dict[int, int]:
-    """The sequence of each shard that is named in such a text; the highest where one is named twice."""
+    """The sequence of each shard in a text of :func:`positions_text`; the highest if a shard occurs twice."""
     reached: dict[int, int] = {}
     for pair in text.split(","):
         shard, _, seq = pair.partition("-")

@@ -1,4 +1,4 @@
-"""The answer to a question for a list of threads: what OpenAI's lists have, in their order, and more beside it."""
+"""The answer to a query for a list of threads: the fields of OpenAI's lists, in their order, and more after them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from clew_events.objects import Thread
 
 
 class Piece(Struct, frozen=True, omit_defaults=True):
-    """A stretch of text; ``match`` says that it is what was searched for."""
+    """A piece of text. ``match`` is true if the search matched it."""
 
     text: str
     match: bool = False
 
 
 class Excerpt(Struct, frozen=True, kw_only=True):
-    """Where a search found something: the message, and a short piece of its text around the words."""
+    """A match of a search: the message, and the part of its text around the words."""
 
     message_id: str
     role: Role
@@ -27,9 +27,9 @@ class Excerpt(Struct, frozen=True, kw_only=True):
 
 
 class ListedThread(Thread, frozen=True, kw_only=True):
-    """A thread in a list: the thread, and beside it what lists are chosen and ordered by.
+    """A thread in a list, with the values that lists are filtered and ordered by.
 
-    ``updated_at`` is in Unix seconds, ``version`` the number of the latest commit, ``excerpt`` is there after a search.
+    ``updated_at`` is in Unix seconds, ``version`` is the number of the latest commit. Only a search has ``excerpt``.
     """
 
     updated_at: int
@@ -41,23 +41,23 @@ class ListedThread(Thread, frozen=True, kw_only=True):
 
 
 class Count(Struct, frozen=True):
-    """How many threads there are; if not ``exact``, there are at least as many."""
+    """The number of matching threads; if not ``exact``, there are at least as many."""
 
     threads: int
     exact: bool
 
 
 class FacetValue(Struct, frozen=True):
-    """A value of a metadata key, and how many threads have it."""
+    """A value of a metadata key, and the number of threads that have it."""
 
     value: str
     threads: int
 
 
 class Facet(Struct, frozen=True, kw_only=True):
-    """The most frequent values of a metadata key; ``more`` says that there are others.
+    """The most frequent values of a metadata key. ``more`` is true if there are others.
 
-    If not ``exact``, they were counted among 10,000 of the threads found, and the numbers are those.
+    If not ``exact``, the numbers are those of 10,000 of the matching threads.
     """
 
     key: str
@@ -67,17 +67,17 @@ class Facet(Struct, frozen=True, kw_only=True):
 
 
 class Freshness(Struct, frozen=True, kw_only=True):
-    """How far the index is: the sequence applied by shard, as ``at_least`` takes it; the newest commit's time."""
+    """How current the index is: its ``position``, in the form of ``at_least``, and the newest commit's time."""
 
     position: str
     at: datetime | None
 
 
 class ThreadList(Struct, frozen=True, kw_only=True):
-    """A page of threads; ``first_id`` and ``last_id`` are null when it is empty.
+    """A page of threads. ``first_id`` and ``last_id`` are null if it is empty.
 
-    ``next`` is the cursor to go on from (as ``after``) while there is more. ``count`` and ``facets`` are there if they
-    were asked for.
+    ``next`` is the cursor of the next page (its ``after``), null on the last page. ``count`` and ``facets`` are null
+    unless requested.
     """
 
     object: Literal["list"] = "list"

@@ -1,9 +1,9 @@
-"""nats-py's client, made to last, and what may be sent on it.
+"""nats-py's client with endless reconnection, and checks of what may be sent.
 
-The server ends a connection on which it is sent more than it takes. nats-py 2.16 compares the body alone with that
-limit, and closes for good on nearly every error that a server reports: also on those after which the server goes on (an
-invalid subject), and on those that pass (an expired login). Clew checks what it sends, headers included, and connects
-again whatever the server reports.
+A server closes a connection that sends a message above its limits. nats-py 2.16 compares only the body with the limit,
+and it closes the client for good on nearly every error that a server reports, including errors that leave the
+connection open (an invalid subject) and temporary ones (an expired login). This client checks headers and body before
+it sends, and reconnects after every error.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ from nats.errors import Error
 from clew_events.errors import TooLarge
 
 MAX_SUBJECTS: Final = 4096 - 32
-"""Bytes of a message's subject and reply subject together: with both sizes a server reads 4096 (max_control_line)."""
+"""Bytes that subject and reply subject may have together: with both sizes, a server reads 4096 (max_control_line)."""
 _STALE: Final = "stale connection"
 
 
 class LastingClient(Client):
-    """A nats-py client that connects again, for ever, whatever error the server reports.
+    """A nats-py client that reconnects for ever, whatever error the server reports.
 
-    To be connected with ``max_reconnect_attempts=-1``.
+    Connect it with ``max_reconnect_attempts=-1``.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.ended = asyncio.Event()
-        """Set once the client is closed for good although nobody has asked for that."""
-        self._asked = False
+        """Set when the client is closed for good without a call of ``close`` or ``drain``."""
+        self._closing = False
 
     async def close(self) -> None:
-        """Close the connection, for good."""
-        self._asked = True
+        """Close the connection for good."""
+        self._closing = True
         await super().close()
 
     async def drain(self) -> None:
-        """Close the connection, for good, after what has arrived was handed over."""
-        self._asked = True
+        """Close the connection for good, after received messages were delivered."""
+        self._closing = True
         await super().drain()
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
-        unasked = status == Client.CLOSED and not self._asked
+        unexpected = status == Client.CLOSED and not self._closing
         await super()._close(status, do_cbs)
-        if unasked:
+        if unexpected:
             self.ended.set()
 
     async def _process_err(self, err_msg: str) -> None:
-        # After a fatal error the server closes the connection by itself, and nats-py connects again. After any other,
-        # such as a refused permission or an invalid subject, it goes on.
+        # After a fatal error the server closes the connection, and nats-py reconnects. After any other error, such as a
+        # refused permission or an invalid subject, the connection stays open.
         if _STALE in err_msg:
             await super()._process_err(err_msg)
             return
@@ -60,11 +60,11 @@ class LastingClient(Client):
         await self._error_cb(self._err)
 
     async def _attempt_reconnect(self) -> None:
-        # nats-py gives up on an error that it does not expect, and then looks as if it were still connecting.
+        # nats-py stops on an unexpected error, and its status then still says that it is reconnecting.
         while True:
             try:
                 await super()._attempt_reconnect()
-            except Exception as fault:  # noqa: BLE001 - whatever it is, the next attempt may do better
+            except Exception as fault:  # noqa: BLE001 - the next attempt may succeed after any error
                 await self._error_cb(fault)
                 if self.is_closed or self.is_connected:
                     return
@@ -75,11 +75,11 @@ class LastingClient(Client):
 
 
 def check_message(subject: str, reply: str, head: int, body: int, limit: int) -> None:
-    """Validate that the server takes a message with ``head`` bytes of headers and ``body`` bytes of body.
+    """Validate that a message with ``head`` bytes of headers and ``body`` bytes of body is within the server's limits.
 
     Raises:
-        TooLarge: together they are more than ``limit`` bytes, the server's ``max_payload``; or the subjects are too
-            long for the server to read.
+        TooLarge: together they exceed ``limit`` bytes, the server's ``max_payload``; or the subjects exceed
+            ``MAX_SUBJECTS``.
     """
     if head + body > limit:
         raise TooLarge(
@@ -94,7 +94,7 @@ def check_message(subject: str, reply: str, head: int, body: int, limit: int) ->
 
 
 def header_size(headers: Mapping[str, str] | None) -> int:
-    """Bytes of the header block that nats-py writes; 0 without headers."""
+    """The size in bytes of the header block that nats-py writes; 0 without headers."""
     if headers is None:
         return 0
     fields = (len(name.strip().encode()) + len(value.strip().encode()) + 4 for name, value in headers.items())

@@ -1,4 +1,4 @@
-"""What callers see: the objects of OpenAI's Threads and Messages API, field for field and in its order."""
+"""The objects that callers get: those of OpenAI's Threads and Messages API, with its fields in its order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clew_events.content import Attachment, ImageFile, ImageUrl, Metadata, Role
 
 
 class CodeInterpreterFiles(Struct, frozen=True):
-    """Files the code interpreter may use."""
+    """Files that the code interpreter may use."""
 
     file_ids: tuple[str, ...] = ()
 
@@ -22,7 +22,7 @@ class SearchStores(Struct, frozen=True):
 
 
 class Resources(Struct, frozen=True, omit_defaults=True):
-    """What a thread's tools may use. Tools with nothing to use are left out."""
+    """What a thread's tools may use. Tools without resources are omitted."""
 
     code_interpreter: CodeInterpreterFiles | None = None
     file_search: SearchStores | None = None
@@ -39,7 +39,7 @@ class Thread(Struct, frozen=True, kw_only=True):
 
 
 class TextValue(Struct, frozen=True):
-    """A text and its annotations, of which a message made by a caller has none."""
+    """A text and its annotations. A message that a caller creates has none."""
 
     value: str
     annotations: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class TextPart(Struct, frozen=True, tag_field="type", tag="text"):
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """A message. ``created_at`` is in Unix seconds; all messages of one commit share it."""
+    """A message. ``created_at`` is in Unix seconds, and the same for all messages of one commit."""
 
     id: str
     object: Literal["thread.message"] = "thread.message"
@@ -71,7 +71,7 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class Gone(Struct, frozen=True, kw_only=True):
-    """What deleting a thread or a message answers."""
+    """The answer to the deletion of a thread or a message."""
 
     id: str
     object: Literal["thread.deleted", "thread.message.deleted"]
@@ -79,10 +79,10 @@ class Gone(Struct, frozen=True, kw_only=True):
 
 
 class ThreadReceipt(Struct, frozen=True, kw_only=True):
-    """What came of a change to a thread, for callers who may not be allowed to read it.
+    """The result of a change to a thread, for callers that are not always permitted to read it.
 
-    ``version`` is the thread's ``n`` after the change. ``metadata`` holds what the change itself set, and is left out
-    where it set none.
+    ``version`` is the thread's ``n`` after the change. ``metadata`` holds what the change itself set, and is omitted if
+    it set none.
     """
 
     id: str
@@ -93,10 +93,10 @@ class ThreadReceipt(Struct, frozen=True, kw_only=True):
 
 
 class MessageReceipt(Struct, frozen=True, kw_only=True):
-    """What came of a change to a message, for callers who may not be allowed to read it.
+    """The result of a change to a message, for callers that are not always permitted to read it.
 
     ``version`` is the ``n`` of the message's thread after the change. ``content`` and ``metadata`` hold what the change
-    itself said, and are left out where it said nothing of them.
+    itself set, and are omitted if it set none.
     """
 
     id: str
@@ -108,7 +108,7 @@ class MessageReceipt(Struct, frozen=True, kw_only=True):
 
 
 class MessagePage(Struct, frozen=True, kw_only=True):
-    """A page of messages; ``first_id`` and ``last_id`` are null when it is empty."""
+    """A page of messages. ``first_id`` and ``last_id`` are null if it is empty."""
 
     object: Literal["list"] = "list"
     data: tuple[Message, ...]

@@ -1,4 +1,4 @@
-"""What may be asked, as it is put on the wire at ``clew.query.<tenant>.<query>``."""
+"""Queries, as requested at ``clew.query.<tenant>.<query>``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ Order = Literal["asc", "desc"]
 Limit = Annotated[int, Meta(ge=1, le=100)]
 Version = Annotated[int, Meta(ge=1)]
 AsOf = int | datetime
-"""A moment: a commit's number up to 999,999,999; from there on Unix seconds; or a time with its offset."""
+"""A point in a history: a number up to 999,999,999 is a commit's, a larger one is in Unix seconds; or a time with its
+offset."""
 Instant = int | datetime
 """A time with its offset, or Unix seconds."""
 Cursor = Annotated[str, Meta(pattern=CURSOR_PATTERN)]
@@ -33,10 +34,10 @@ EventType = Literal[
 
 
 class GetThread(Request, frozen=True, kw_only=True):
-    """A thread as it is.
+    """A thread as it is now.
 
-    ``strong`` (the default) is never behind the log; ``eventual`` answers from memory or the bucket as they are.
-    ``at_least`` asks for a state that contains the thread's commit of that number, whatever the consistency.
+    ``strong`` (the default) is never behind the log; ``eventual`` answers from memory or the bucket and may be.
+    ``at_least`` waits for a state that includes the thread's commit of that number, whatever the consistency.
     """
 
     thread_id: ThreadId
@@ -45,7 +46,7 @@ class GetThread(Request, frozen=True, kw_only=True):
 
 
 class ListMessages(Request, frozen=True, kw_only=True):
-    """A page of a thread's messages, by default the newest first. ``after`` and ``before`` are message ids."""
+    """A page of a thread's messages, by default newest first. ``after`` and ``before`` are message ids."""
 
     thread_id: ThreadId
     limit: Limit = 20
@@ -57,7 +58,7 @@ class ListMessages(Request, frozen=True, kw_only=True):
 
 
 class GetMessage(Request, frozen=True, kw_only=True):
-    """One message as it is."""
+    """One message as it is now."""
 
     thread_id: ThreadId
     message_id: MessageId
@@ -66,12 +67,12 @@ class GetMessage(Request, frozen=True, kw_only=True):
 
 
 class GetHistory(Request, frozen=True, kw_only=True):
-    """A thread's commits, by default the oldest first; a page of at most ``limit``.
+    """A page of at most ``limit`` of a thread's commits, by default oldest first.
 
-    ``after`` and ``before`` are cursors, ids of entries, as seen in the order asked for; the number of a commit will
-    do, and takes longer to find. ``start`` is the number of the first commit instead of ``after``. ``types`` are
-    the events of which a commit has one at least. ``actor`` is one, or with a ``*`` at its end all that begin so.
-    ``since`` and ``until`` are inclusive: times with their offset, or Unix seconds, which are whole seconds.
+    ``after`` and ``before`` are cursors (ids of entries), in the order of the page; the number of a commit also works,
+    more slowly. ``start``, in place of ``after``, is the number of the first commit. ``types`` selects commits with at
+    least one of these events. ``actor`` selects by actor; with ``*`` at its end, by prefix. ``since`` and ``until`` are
+    inclusive: times with their offset, or whole Unix seconds.
     """
 
     thread_id: ThreadId
@@ -87,9 +88,9 @@ class GetHistory(Request, frozen=True, kw_only=True):
 
 
 class GetStateAt(Request, frozen=True, kw_only=True):
-    """A thread as it was after commit ``n``, at the moment ``time``, or ``as_of`` either: exactly one of the three.
+    """A thread as it was after commit ``n``, at ``time``, or ``as_of`` either: exactly one of the three.
 
-    ``as_of`` is a commit's number, a time or Unix seconds, and unlike ``time`` none that is still to come.
+    ``as_of`` is a commit's number, a time or Unix seconds; unlike ``time``, it may not be in the future.
     """
 
     thread_id: ThreadId
@@ -99,11 +100,11 @@ class GetStateAt(Request, frozen=True, kw_only=True):
 
 
 class GetFeed(Request, frozen=True, kw_only=True):
-    """The commits of all of a tenant's threads, as the log took them; with ``desc`` the last first.
+    """A page of the commits of all of a tenant's threads, in the order of the log; with ``desc`` newest first.
 
-    ``after`` is the ``id`` of an entry or the ``next`` of a page, which say how far a reader has come, for ever; or
-    ``latest``, for the place after everything there is. ``types`` and ``actor`` are as in the history of one thread.
-    ``since`` and ``until`` are inclusive, and about when the log took a commit.
+    ``after`` is a cursor: the ``id`` of an entry or the ``next`` of a page, which never expire; or ``latest``, the end
+    of the feed. ``types`` and ``actor`` are as in the history of one thread. ``since`` and ``until`` are inclusive, and
+    compare with the time at which the log stored a commit.
     """
 
     after: str | None = None
@@ -117,7 +118,7 @@ class GetFeed(Request, frozen=True, kw_only=True):
 
 
 class ListMessagesAt(Request, frozen=True, kw_only=True):
-    """A page of a thread's messages as they were ``as_of`` a moment. ``after`` and ``before`` are message ids."""
+    """A page of a thread's messages as they were ``as_of`` a commit or time; ``after`` and ``before`` are ids."""
 
     thread_id: ThreadId
     as_of: AsOf
@@ -128,7 +129,7 @@ class ListMessagesAt(Request, frozen=True, kw_only=True):
 
 
 class GetMessageAt(Request, frozen=True, kw_only=True):
-    """One message as it was ``as_of`` a moment."""
+    """One message as it was ``as_of`` a commit or time."""
 
     thread_id: ThreadId
     message_id: MessageId
@@ -136,7 +137,7 @@ class GetMessageAt(Request, frozen=True, kw_only=True):
 
 
 class GetDifference(Request, frozen=True, kw_only=True):
-    """What changed in a thread after the moment ``from`` (0, the default: before its beginning) up to ``to`` (now)."""
+    """What changed in a thread after ``from`` (0, the default: before its first commit) up to ``to`` (default: now)."""
 
     thread_id: ThreadId
     since: AsOf = field(name="from", default=0)
@@ -144,7 +145,7 @@ class GetDifference(Request, frozen=True, kw_only=True):
 
 
 class GetBlame(Request, frozen=True, kw_only=True):
-    """Who last set each part of a thread, by now or ``as_of`` a moment."""
+    """Who last set each part of a thread, now or ``as_of`` a commit or time."""
 
     thread_id: ThreadId
     as_of: AsOf | None = None

@@ -1,14 +1,15 @@
-"""What comes back over NATS: ``{"ok": …}`` or ``{"error": …}``, never both.
+"""Replies over NATS: ``{"ok": …}`` or ``{"error": …}``, never both.
 
-Whoever may command may not be allowed to read, so the reply to a command says what came of it and repeats what the
-command itself said, and nothing else of the thread. A repeated command is answered as the first was: with the commit
-it made, however far the thread has come since.
+A caller that may send commands is not always permitted to read. So the reply to a command holds its result and what the
+command itself contained, and nothing else of the thread. A repeated command gets the reply of its first execution: the
+commit it made, even if the thread has changed since.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Final, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
@@ -19,11 +20,13 @@ from clew_events.errors import Fault
 from clew_events.list_reply import ThreadList
 from clew_events.objects import Gone, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 
+T = TypeVar("T")
+
 
 class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A command that was carried out, or had been: where its commit stands, and what it concerned.
+    """The result of a command, executed now or before: the position of its commit, and what it concerned.
 
-    A command that changed nothing made no commit; ``position`` and ``n`` are then those of the thread's last one.
+    A command that changes nothing makes no commit; ``position`` and ``n`` are then those of the thread's last commit.
     """
 
     position: Position
@@ -34,7 +37,7 @@ class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer to a query about the present: the state after the thread's commit ``n``."""
+    """A present state: after the thread's commit ``n``."""
 
     position: Position
     n: int
@@ -44,10 +47,9 @@ class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One commit of a history, with its place in the log and the hash of its stored body.
+    """A commit of a history, with its position in the log and the hash of its stored body.
 
-    ``id`` is a cursor: where a page ended, or is to end. ``trace_id`` is that of the W3C trace context in which the
-    command came, if it came in one.
+    ``id`` is a cursor for ``after`` and ``before``. ``trace_id`` is that of the command's W3C trace context, or null.
     """
 
     id: str
@@ -57,30 +59,29 @@ class Entry(Struct, frozen=True, kw_only=True):
     commit: Commit
 
 
-class Missing(Struct, frozen=True, kw_only=True):
-    """Commits that a thread had and the log has not, from number ``first`` to number ``last``."""
+class MissingCommits(Struct, frozen=True, kw_only=True):
+    """Commits of a thread that are missing from the log, from number ``first`` to number ``last``."""
 
     first: int
     last: int
 
 
 class History(Struct, frozen=True, kw_only=True):
-    """A page of a thread's commits in the order asked for.
+    """A page of a thread's commits, in the order of the query.
 
-    ``missing`` has the commits that should stand among these and do not: the log is damaged. ``next`` is the ``start``
-    of the page after it and ``cursor`` its ``after``, which is found faster; both are null if there is none. Where
-    little of a long history is asked for, a page may have fewer commits than the limit, or none, and still not be the
-    last.
+    ``missing`` lists commits that belong on this page and are missing from the log, which is then damaged. ``next`` is
+    the ``start`` of the next page and ``cursor`` its ``after``, which is faster; both are null on the last page. With a
+    filter, a page may have fewer commits than the limit, or none, and not be the last.
     """
 
     commits: tuple[Entry, ...]
-    missing: tuple[Missing, ...] = ()
+    missing: tuple[MissingCommits, ...] = ()
     next: int | None = None
     cursor: str | None = None
 
 
 class Moment(Struct, frozen=True, kw_only=True):
-    """A thread as it was after commit ``n``, which was made at ``at``; null when it had been deleted by then."""
+    """A thread as it was after commit ``n``, made at ``at``; null if it had been deleted by then."""
 
     position: Position
     n: int
@@ -90,9 +91,9 @@ class Moment(Struct, frozen=True, kw_only=True):
 
 
 class FeedEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A commit in the feed. ``id`` is the cursor after it; ``stored_at`` is when the log took it, which is its order.
+    """A commit in the feed. ``id`` is the cursor after it; ``stored_at`` is when the log stored it, in feed order.
 
-    A stored body that cannot be read is given in base64 as ``body``, with the ``fault`` in place of the commit.
+    If the stored body cannot be decoded, ``commit`` is null, ``body`` holds it in base64, and ``fault`` is the error.
     """
 
     id: str
@@ -107,7 +108,7 @@ class FeedEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Feed(Struct, frozen=True, kw_only=True):
-    """A page of the feed. ``next`` is always there, and stays a place to go on from when nothing more is there yet."""
+    """A page of the feed. ``next`` is the cursor of the next page, also if that is still empty."""
 
     object: Literal["list"] = "list"
     data: tuple[FeedEntry, ...]
@@ -130,98 +131,40 @@ Answer = (
     | SignedCheckpoint
     | KeptProof
 )
-"""What any query is answered with."""
+"""The answer to a query."""
 
 
-class DoneReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to a command."""
+class Reply(Struct, Generic[T], frozen=True, omit_defaults=True):
+    """The reply to a command or query: its answer as ``ok``, or ``error``."""
 
-    ok: Done | None = None
+    ok: T | None = None
     error: Fault | None = None
 
 
-class FoundReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``get_thread``, ``get_message`` and ``list_messages``."""
-
-    ok: Found | None = None
-    error: Fault | None = None
-
-
-class ThreadListReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``list_threads``."""
-
-    ok: ThreadList | None = None
-    error: Fault | None = None
-
-
-class HistoryReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``history``."""
-
-    ok: History | None = None
-    error: Fault | None = None
-
-
-class MomentReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``state_at``."""
-
-    ok: Moment | None = None
-    error: Fault | None = None
-
-
-class FeedReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``feed``."""
-
-    ok: Feed | None = None
-    error: Fault | None = None
-
-
-class ThenReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``messages_at`` and ``message_at``."""
-
-    ok: Then | None = None
-    error: Fault | None = None
-
-
-class DifferenceReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``diff``."""
-
-    ok: Difference | None = None
-    error: Fault | None = None
-
-
-class BlameReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``blame``."""
-
-    ok: Blame | None = None
-    error: Fault | None = None
-
-
-class CheckpointPageReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``list_checkpoints``."""
-
-    ok: CheckpointPage | None = None
-    error: Fault | None = None
-
-
-class CheckpointReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``get_checkpoint``."""
-
-    ok: SignedCheckpoint | None = None
-    error: Fault | None = None
-
-
-class ProofReply(Struct, frozen=True, omit_defaults=True):
-    """The reply to ``proof``."""
-
-    ok: KeptProof | None = None
-    error: Fault | None = None
+ANSWERS: Final[Mapping[str, type[Struct]]] = {
+    "get_thread": Reply[Found],
+    "list_threads": Reply[ThreadList],
+    "list_messages": Reply[Found],
+    "get_message": Reply[Found],
+    "history": Reply[History],
+    "state_at": Reply[Moment],
+    "feed": Reply[Feed],
+    "messages_at": Reply[Then],
+    "message_at": Reply[Then],
+    "diff": Reply[Difference],
+    "blame": Reply[Blame],
+    "list_checkpoints": Reply[CheckpointPage],
+    "get_checkpoint": Reply[SignedCheckpoint],
+    "proof": Reply[KeptProof],
+}
+"""The reply to each query, by its name on the wire. The reply to a command is ``Reply[Done]``."""
 
 
 class Rejection(Struct, frozen=True, kw_only=True):
-    """An inbox command that was refused: what it said, byte for byte if it was text, and why.
+    """An inbox command that was rejected: its body, byte for byte if it is text, and the error.
 
-    ``shortened`` says that the body was too large to be kept whole: then ``body`` is how it begins, ``size`` is how
-    many bytes it had, and ``sha256`` is the hash of all of them.
+    ``shortened`` is true if the body was too large to be stored whole: ``body`` is then its beginning, ``size`` is its
+    size in bytes, and ``sha256`` is the hash of all of it.
     """
 
     tenant: str

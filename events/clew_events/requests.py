@@ -1,8 +1,8 @@
-"""What a caller may say about threads and messages: the request's spelling, with the contract's limits.
+"""The parts of requests about threads and messages, with the contract's limits.
 
-Sources: OpenAI's OpenAPI description of ``CreateThreadRequest``, ``CreateMessageRequest`` and ``Metadata``; where that
-is silent, what the live service enforced. Lengths count Unicode characters. Unlike the stored shapes in
-:mod:`clew_events.content`, these refuse fields they do not know.
+Sources: OpenAI's OpenAPI description of ``CreateThreadRequest``, ``CreateMessageRequest`` and ``Metadata``, and for
+what it leaves open, what the live service enforced. Lengths are in Unicode characters. Unlike the stored types in
+:mod:`clew_events.content`, these reject unknown fields.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Body = Annotated[str, Meta(max_length=MAX_TEXT)]
 
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The base of everything that comes from outside: unknown fields are refused, defaults may be left out."""
+    """The base of all types that callers send: unknown fields are rejected, fields with a default may be omitted."""
 
 
 class NewText(Request, frozen=True, kw_only=True, tag_field="type", tag="text"):
@@ -51,7 +51,7 @@ class NewImageFile(Request, frozen=True, kw_only=True, tag_field="type", tag="im
 
 
 class NewImageUrlSource(Request, frozen=True, kw_only=True):
-    """An image somewhere else, by URL."""
+    """An external image, by URL."""
 
     url: str
     detail: Detail = "auto"
@@ -70,14 +70,14 @@ class NewTool(Request, frozen=True, kw_only=True):
 
 
 class NewAttachment(Request, frozen=True, kw_only=True):
-    """A file given along with a message, and the tools it is for."""
+    """A file attached to a message, and the tools that may use it."""
 
     file_id: str
     tools: tuple[NewTool, ...] = ()
 
 
 class NewMessage(Request, frozen=True, kw_only=True):
-    """A message to be put at the end of a thread."""
+    """A message to add to a thread."""
 
     role: Role
     content: Body | Annotated[tuple[NewText | NewImageFile | NewImageUrl, ...], Meta(min_length=1)]
@@ -86,24 +86,24 @@ class NewMessage(Request, frozen=True, kw_only=True):
 
 
 class NewStaticChunking(StaticChunking, frozen=True, forbid_unknown_fields=True):
-    """How large the pieces of a file are for search, in tokens; they overlap by at most half."""
+    """The size and overlap of a file's chunks for search, in tokens. The overlap is at most half of the size."""
 
     max_chunk_size_tokens: Annotated[int, Meta(ge=100, le=4096)]
     chunk_overlap_tokens: Annotated[int, Meta(ge=0, le=2048)]
 
 
 class NewAutoStrategy(Request, frozen=True, kw_only=True, tag_field="type", tag="auto"):
-    """Chunking as the search thinks best."""
+    """Chunking that the search chooses."""
 
 
 class NewStaticStrategy(Request, frozen=True, kw_only=True, tag_field="type", tag="static"):
-    """Chunking as the caller says."""
+    """Chunking that the caller chooses."""
 
     static: NewStaticChunking
 
 
 class NewVectorStore(Request, frozen=True, kw_only=True):
-    """A vector store to come into being with the thread. It is recorded and given an id; Clew runs no search of it."""
+    """A vector store to create with the thread. It is stored under an id; Clew does not search it."""
 
     file_ids: tuple[str, ...] = ()
     chunking_strategy: NewAutoStrategy | NewStaticStrategy | None = None
@@ -123,14 +123,14 @@ class StoresForSearch(Request, frozen=True, kw_only=True):
 
 
 class NewStoresForSearch(Request, frozen=True, kw_only=True):
-    """At most one vector store for file search: one that exists, or one to come into being, not both."""
+    """At most one vector store for file search: an existing one, or one to create, not both."""
 
     vector_store_ids: Annotated[tuple[str, ...], Meta(max_length=MAX_VECTOR_STORES)] = ()
     vector_stores: Annotated[tuple[NewVectorStore, ...], Meta(max_length=MAX_VECTOR_STORES)] = ()
 
 
 class ToolResourcesIn(Request, frozen=True, kw_only=True):
-    """What a thread's tools may use from now on, whole."""
+    """What a thread's tools may use, in place of all that they could use before."""
 
     code_interpreter: FilesForCode | None = None
     file_search: StoresForSearch | None = None
@@ -144,7 +144,7 @@ class NewToolResources(Request, frozen=True, kw_only=True):
 
 
 class MetadataPatch(Request, frozen=True, kw_only=True):
-    """A change of some keys that leaves every other key alone, so that writers of different keys never collide."""
+    """Keys to set and to remove. Other keys stay as they are, so writers of different keys do not conflict."""
 
     set: MetadataIn = field(default_factory=dict)
     unset: tuple[Key, ...] = ()

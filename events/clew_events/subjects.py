@@ -1,22 +1,22 @@
-"""Where everything is on NATS: subjects, streams, buckets and shards. Stored formats: they never change incompatibly.
+"""Names on NATS: subjects, streams, buckets and shards. Stored formats: they never change incompatibly.
 
 ============================================  =====================================================================
-``clew.evt.<shard>.<tenant>.<thread>``        commits, one exact subject per thread, in stream ``CLEW_EVT_<shard>``
-``clew.live.evt.<shard>.<tenant>.<thread>``   the same, republished over core NATS as they happen
+``clew.evt.<shard>.<tenant>.<thread>``        commits, one subject per thread, in stream ``CLEW_EVT_<shard>``
+``clew.live.evt.<shard>.<tenant>.<thread>``   the same commits, republished over core NATS
 ``clew.cmd.<tenant>.<command>``               commands, request and reply
 ``clew.query.<tenant>.<query>``               queries, request and reply
-``clew.inbox.<tenant>.<command>``             commands to be carried out when a handler is there, in ``CLEW_INBOX``
-``clew.rejected.<tenant>.<command>.<place>``  what the inbox refused and why, in ``CLEW_REJECTED``
-``clew.outcome.<tenant>.<anything>``          what became of inbox commands that name such a subject as ``reply_to``
+``clew.inbox.<tenant>.<command>``             commands to execute later, in stream ``CLEW_INBOX``
+``clew.rejected.<tenant>.<command>.<place>``  rejected inbox commands, in stream ``CLEW_REJECTED``
+``clew.outcome.<tenant>.<anything>``          replies to inbox commands with such a ``reply_to``
 ``$KV.clew_threads_v1.<tenant>.<thread>``     the view of a thread
 ``$KV.clew_messages_v1.<tenant>.<thread>.<ordinal>``  the view of a message
-``$KV.clew_commands_v1.<tenant>.<thread>.<hash>``  a command id of a caller's, kept for a day
-``$KV.clew_keys_v1.<id>``                     an API key, of which all is kept but the key
-``clew.checkpoint.<number>``                  signed checkpoints of the log, in ``CLEW_CHECKPOINTS``
-``clew.live.checkpoint.<number>``             the same, republished over core NATS as they are made
-``clew.live.keys.<id>``                       says over core NATS that an API key has changed
-``$KV.clew_generations.threads``              which generation of the three buckets of views is live: ``v1``, ``v2``, …
-``clew.live.generations.threads``             says over core NATS that this has changed
+``$KV.clew_commands_v1.<tenant>.<thread>.<hash>``  a command id that a caller used, kept for a day
+``$KV.clew_keys_v1.<id>``                     the record of an API key, without the key
+``clew.checkpoint.<number>``                  signed checkpoints of the log, in stream ``CLEW_CHECKPOINTS``
+``clew.live.checkpoint.<number>``             the same checkpoints, republished over core NATS
+``clew.live.keys.<id>``                       announces over core NATS that an API key has changed
+``$KV.clew_generations.threads``              the live generation of the three buckets of views: ``v1``, ``v2``, …
+``clew.live.generations.threads``             announces over core NATS that this has changed
 ============================================  =====================================================================
 """
 
@@ -43,19 +43,19 @@ LONGEST_THREAD: Final = 128
 
 
 class Address(NamedTuple):
-    """Whose thread, and which."""
+    """A thread's tenant and id."""
 
     tenant: str
     thread: str
 
 
 def is_addressable(address: Address) -> bool:
-    """Whether an address is short enough for the keys and subjects that follow from it; all that Clew makes are."""
+    """Whether an address is short enough for its keys and subjects. All that Clew makes are."""
     return len(address.tenant) <= LONGEST_TENANT and len(address.thread) <= LONGEST_THREAD
 
 
 def shard_of(thread: str, shards: int) -> int:
-    """The shard that holds a thread's history: the same for ever, which is why ``shards`` is fixed at first init."""
+    """The shard that holds a thread's history. It never changes, so ``shards`` is fixed when Clew is initialised."""
     return crc32(thread.encode()) % shards
 
 
@@ -65,41 +65,41 @@ def event_stream(shard: int) -> str:
 
 
 def event_subject(shard: int, address: Address) -> str:
-    """The one exact subject of a thread's commits; guards hold only on exact subjects."""
+    """The subject of a thread's commits: exact, as JetStream checks an expected sequence only on an exact subject."""
     return f"{EVENTS}.{shard:02d}.{address.tenant}.{address.thread}"
 
 
 def shard_subjects(shard: int) -> str:
-    """Everything one shard's stream takes in."""
+    """The subjects of a shard's stream."""
     return f"{EVENTS}.{shard:02d}.*.*"
 
 
 def address_of(event_subject: str) -> Address:
-    """Whose commits these are, from the subject they were found on."""
+    """The thread whose commits have this subject."""
     _, _, _, tenant, thread = event_subject.split(".")
     return Address(tenant, thread)
 
 
 def command_subject(tenant: str, command: str) -> str:
-    """Where a command is requested."""
+    """The subject at which a command is requested."""
     return f"{COMMANDS}.{tenant}.{command}"
 
 
 def query_subject(tenant: str, query: str) -> str:
-    """Where a query is requested."""
+    """The subject at which a query is requested."""
     return f"{QUERIES}.{tenant}.{query}"
 
 
 def inbox_subject(tenant: str, command: str) -> str:
-    """Where a command is left to be carried out later."""
+    """The subject at which a command is put into the inbox."""
     return f"{INBOX}.{tenant}.{command}"
 
 
 def rejected_subject(tenant: str, command: str, place: str) -> str:
-    """Where the refusal of an inbox command is recorded: one exact subject for each message that was in the inbox."""
+    """The subject of a rejected inbox command: one for each message that was in the inbox."""
     return f"{REJECTED}.{tenant}.{command}.{place}"
 
 
 def checkpoint_subject(number: int) -> str:
-    """The one exact subject of a signed checkpoint, so that no number is given twice."""
+    """The subject of a signed checkpoint: exact, so that no number is used twice."""
     return f"{CHECKPOINT}.{number}"

@@ -1,7 +1,7 @@
-"""Old event shapes brought up to date while reading. Nothing stored is ever rewritten.
+"""Converts retired events to current ones while reading. Nothing stored is ever rewritten.
 
-Each entry takes the plain JSON object of an event under a retired tag and gives the objects that say the same today
-(one, several, or none). A tag in this table must not be among the current ones.
+Each upcaster takes an event with a retired tag, as a JSON object, and returns the events that replace it (one, several
+or none). A tag in the table must not be a current tag.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ UPCASTERS: Final[Mapping[str, Upcaster]] = MappingProxyType({})
 
 
 def upcast(event: Json, table: Mapping[str, Upcaster] = UPCASTERS) -> list[Json]:
-    """Today's spelling of an event. Steps are repeated until no retired tag is left; others pass unchanged."""
+    """The current events for an event: upcast until no retired tag is left. A current event stays as it is."""
     upcaster = table.get(str(event.get("type")))
     if upcaster is None:
         return [event]

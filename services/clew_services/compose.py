@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+from clew_events.connection import INBOX_PREFIX
 from clew_events.subjects import event_stream
 from clew_projections.consistency.index_check import IndexCheck, IndexProof
 from clew_projections.consistency.index_watch import IndexWatch
@@ -58,7 +59,7 @@ from clew_services.eventstore.append import Log
 from clew_services.eventstore.provision import Deployment
 from clew_services.integrity.background_audit import Audit
 from clew_services.integrity.integrity_report import Report, report
-from clew_services.nats_connection import INBOX_PREFIX, Connection, connection
+from clew_services.nats_connection import Connection, connection
 from clew_services.observer import NOBODY, Observer
 from clew_services.packs.exporter import Exporter
 from clew_services.queries.history_pages import HistoryPages

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
 
-from clew_events.connection import addresses, await_cancellable, close, login
-from clew_events.errors import Unavailable
+from clew_events.connection import INBOX_PREFIX, close, open_client
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.lean_client import LeanClient
 from clew_projections.nats.request_mux import RequestMux
 
 RECONNECT_WAIT: Final = 0.25
-PING: Final = 5
-"""Seconds between looks at whether the server is still there. The third in vain has another one taken."""
-INBOX_PREFIX: Final = "_INBOX"
+PENDING: Final = 64 * 1024 * 1024
+"""Bytes that may wait to be sent."""
 
 _LOG: Final = logging.getLogger("clew.nats")
 
@@ -75,12 +70,6 @@ class Connection:
         self.reconnected: list[Callable[[], None]] = []
 
 
-def _pass_on(fault: Exception, made: Sequence[Connection]) -> None:
-    """Tell whoever waits for an answer that the server does not permit what was asked, if that is the fault."""
-    for each in made:
-        each.exchange.denied(str(fault))
-
-
 @asynccontextmanager
 async def connection(
     url: str, *, name: str, patience: float = 10.0, inbox_prefix: str = INBOX_PREFIX
@@ -94,54 +83,37 @@ async def connection(
         Unavailable: no server answers at ``url`` within ``patience`` seconds.
     """
     made: list[Connection] = []
-    last: list[Exception] = []
-
     troubles = Troubles("nats")
 
     async def on_error(fault: Exception) -> None:
-        # What a server says tells more than that it then hung up.
-        if isinstance(fault, NatsError) or not any(isinstance(each, NatsError) for each in last):
-            last[:] = [fault]
         await troubles.note(fault)
-        _pass_on(fault, made)
+        for connection in made:
+            connection.exchange.denied(str(fault))  # whoever waits for what the server does not permit
 
     async def on_disconnect() -> None:
-        for each in made:
-            each.made += 1
-            each.exchange.fail_pending()
+        for connection in made:
+            connection.made += 1
+            connection.exchange.fail_pending()
 
     async def on_reconnect() -> None:
         await troubles.forget()
-        for each in made:
-            for tell in tuple(each.reconnected):
+        for connection in made:
+            for tell in tuple(connection.reconnected):
                 tell()
 
-    nc, servers = LeanClient(), addresses(url)
-    try:
-        async with asyncio.timeout(patience):
-            connecting = nc.connect(
-                servers,
-                name=name,
-                inbox_prefix=inbox_prefix,
-                error_cb=on_error,
-                disconnected_cb=on_disconnect,
-                reconnected_cb=on_reconnect,
-                allow_reconnect=True,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # fractions of a second work
-                ping_interval=PING,
-                pending_size=64 * 1024 * 1024,
-                **login(servers),
-            )
-            await await_cancellable(connecting)
-    except asyncio.CancelledError:
-        await close(nc)
-        raise
-    except (NatsError, OSError, TimeoutError) as fault:
-        await close(nc)
-        where = re.sub("//[^/]*@", "//", url)  # without user and password, since it is printed
-        why = str(last[-1] if last else fault)
-        raise Unavailable(f"no NATS server answers at {where}: {why}", code="no_nats") from fault
+    nc = LeanClient()
+    await open_client(
+        nc,
+        url,
+        name=name,
+        timeout=patience,
+        on_error=on_error,
+        inbox_prefix=inbox_prefix,
+        disconnected_cb=on_disconnect,
+        reconnected_cb=on_reconnect,
+        reconnect_time_wait=RECONNECT_WAIT,
+        pending_size=PENDING,
+    )
     exchange = await RequestMux(nc).start()
     try:
         made.append(Connection(nc, exchange))

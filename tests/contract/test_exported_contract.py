@@ -17,7 +17,7 @@ from clew_events import subjects
 from clew_events.commands import COMMANDS, Command
 from clew_events.contract import contract_files
 from clew_events.contract.examples import EXAMPLES
-from clew_events.contract.json_schema import GROUPS, definitions, public_name
+from clew_events.contract.json_schema import GROUPS, definitions, public_name, type_name
 from clew_events.queries import QUERIES, Query
 from clew_events.subjects import Address
 from clew_projections.views import MessageView, ThreadView
@@ -25,7 +25,7 @@ from clew_projections.views import MessageView, ThreadView
 CHECKED_IN = Path(__file__).parents[2] / "docs" / "contract"
 SCHEMAS = contract_files.json_schema()
 ASYNCAPI = contract_files.asyncapi()
-TYPES = {kind.__name__: kind for group in GROUPS.values() for kind in group}
+TYPES = {type_name(kind): kind for group in GROUPS.values() for kind in group}
 
 
 def validator(document: object, reference: str) -> Draft202012Validator:
@@ -199,8 +199,8 @@ def test_every_command_and_query_has_its_subject_and_its_answer() -> None:
         "diff": {"DifferenceReply"},
         "blame": {"BlameReply"},
         "list_checkpoints": {"CheckpointPageReply"},
-        "get_checkpoint": {"CheckpointReply"},
-        "proof": {"ProofReply"},
+        "get_checkpoint": {"SignedCheckpointReply"},
+        "proof": {"KeptProofReply"},
     }
 
 

@@ -219,10 +219,14 @@ async def test_enqueued_commands_are_carried_out_when_a_handler_comes(clew: Clew
         )
         assert second > first
         again = UpdateThread(id="same", thread_id="thread_later", metadata={"a": "b"})
-        assert await client.enqueue(again) == await client.enqueue(again)
+        assert await client.enqueue(again) != await client.enqueue(again)
         async with served(clew):
             found = await client.wait_for("thread_later", 3)
-        assert found.thread.metadata == {"a": "b"}
+            assert found.thread.metadata == {"a": "b"}
+            await client.enqueue(UpdateThread(thread_id="thread_later", metadata={"c": "d"}))
+            await client.wait_for("thread_later", 4)
+            commits = [entry.commit async for entry in client.iter_history("thread_later")]
+        assert [commit.id for commit in commits].count("same") == 1
 
 
 async def test_a_closed_connection_is_said_to_be_closed(deployment):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -18,13 +21,15 @@ from clew_services.compose import Clew
 from support.nats_services import served
 from support.truth import commits_of
 
+ROOT = Path(__file__).parents[2]
+
 
 def calls_of(kind: type) -> dict[str, inspect.Signature]:
-    found = inspect.getmembers(kind, inspect.isfunction)
-    return {name: inspect.signature(each) for name, each in found if not name.startswith("_")}
+    functions = inspect.getmembers(kind, inspect.isfunction)
+    return {name: inspect.signature(function) for name, function in functions if not name.startswith("_")}
 
 
-def test_every_call_of_the_client_is_there_with_the_same_parameters_and_answers() -> None:
+def test_every_call_of_the_client_is_there_with_the_same_parameters_answers_and_documentation() -> None:
     ours, theirs = calls_of(sync.Clew), calls_of(client.Clew)
     assert ours.keys() == theirs.keys()
     assert len(ours) > 15
@@ -33,8 +38,45 @@ def test_every_call_of_the_client_is_there_with_the_same_parameters_and_answers(
         answer = str(signature.return_annotation)
         assert str(ours[name].return_annotation) == answer.replace("Async", ""), name
         assert not inspect.iscoroutinefunction(getattr(sync.Clew, name)), name
+        assert getattr(sync.Clew, name).__doc__ == getattr(client.Clew, name).__doc__, name
     connect, twin = inspect.signature(client.connect), inspect.signature(sync.connect)
     assert connect.parameters == twin.parameters
+
+
+PROGRAM = """
+from collections.abc import Generator
+from typing import assert_type
+from clew_events.client.results import ThreadDone, ThreadFound
+from clew_events.client.sync import connect
+from clew_events.list_reply import ListedThread, ThreadList
+from clew_events.replies import Entry, FeedEntry
+
+with connect() as clew:
+    assert_type(clew.create_thread(messages=["Hello"]), ThreadDone)
+    assert_type(clew.get_thread("thread_a", at_least=1), ThreadFound)
+    assert_type(clew.list_threads(search="parcel", limit=3), ThreadList)
+    assert_type(clew.iter_threads(search="parcel"), Generator[ListedThread])
+    assert_type(clew.iter_history("thread_a"), Generator[Entry])
+    assert_type(clew.feed(follow=True), Generator[FeedEntry])
+    clew.get_thread()
+    clew.get_thread("thread_a", at_least="1")
+    clew.list_threads(sort="created")
+    for entry in clew.feed():
+        entry.nothing
+"""
+WRONG = ["Too few arguments", 'Argument "at_least"', 'Unexpected keyword argument "sort"', 'no attribute "nothing"']
+
+
+def test_a_type_checker_knows_every_parameter_and_every_answer(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    command = [sys.executable, "-m", "mypy", "--no-error-summary", str(program)]
+    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    output = checked.stdout + checked.stderr
+    found = [line for line in output.splitlines() if ": error:" in line]
+    assert len(found) == len(WRONG), output
+    for line, wrong in zip(found, WRONG, strict=True):
+        assert wrong in line
 
 
 async def test_all_of_it_works_as_it_does_with_async(clew: Clew, deployment) -> None:

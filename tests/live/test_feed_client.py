@@ -11,7 +11,7 @@ from signal import SIGKILL
 import pytest
 
 from clew_events.client import Clew as Client
-from clew_events.client import connect, feed_methods, sync
+from clew_events.client import connect, feed, sync
 from clew_events.errors import Invalid
 from clew_events.replies import FeedEntry
 from clew_services.compose import Clew
@@ -75,8 +75,8 @@ async def test_a_follower_gets_everything_once_and_in_order_through_kills_and_re
 
 
 async def test_a_follower_who_is_told_nothing_looks_for_itself(clew: Clew, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_methods, "LOOK", 0.1)
-    monkeypatch.setattr(feed_methods, "LIVE", "nothing.comes.here")
+    monkeypatch.setattr(feed, "POLL", 0.1)
+    monkeypatch.setattr(feed, "LIVE", "nothing.comes.here")
     async with served(clew, [serve_queries]):
         client, seen = Client(clew.nc), list[FeedEntry]()
         task = asyncio.create_task(follow(client, seen))

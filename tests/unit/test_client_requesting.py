@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clew_events.backoff import delays
-from clew_events.client import decode
 from clew_events.client.command_methods import as_message
+from clew_events.client.decode import decode_reply, decode_sequence
+from clew_events.client.results import ThreadDone, ThreadFound
 from clew_events.errors import Corrupt, TooLarge, Unavailable
+from clew_events.replies import Done, History, Moment
 from clew_events.requests import NewMessage
 
 
@@ -30,23 +32,23 @@ def test_callers_that_failed_together_come_back_apart():
     "body", [b"", b"null", b"[]", b"{}", b'{"ok": null}', b'{"ok": {"n": 1}}', b"\xff", b'{"ok":"']
 )
 def test_a_reply_that_says_nothing_is_corrupt_and_not_an_answer(body: bytes):
-    for read in (decode.done, decode.thread_done, decode.thread_found, decode.history, decode.moment):
+    for answer in (Done, ThreadDone, ThreadFound, History, Moment):
         with pytest.raises(Corrupt):
-            read(body)
+            decode_reply(answer, body)
 
 
 def test_a_stored_message_is_known_by_its_sequence():
-    assert decode.stored_sequence(b'{"stream": "CLEW_INBOX", "seq": 12}') == 12
+    assert decode_sequence(b'{"stream": "CLEW_INBOX", "seq": 12}') == 12
     with pytest.raises(Unavailable) as hidden:
-        decode.stored_sequence(b'{"stream": "CLEW_INBOX", "seq": 12, "duplicate": true}')
+        decode_sequence(b'{"stream": "CLEW_INBOX", "seq": 12, "duplicate": true}')
     assert hidden.value.code == "inbox_duplicate"
     with pytest.raises(TooLarge):
-        decode.stored_sequence(b'{"error": {"code": 400, "err_code": 10054, "description": "too large"}}')
+        decode_sequence(b'{"error": {"code": 400, "err_code": 10054, "description": "too large"}}')
     with pytest.raises(Unavailable):
-        decode.stored_sequence(b'{"error": {"code": 503, "err_code": 10077, "description": "full"}}')
+        decode_sequence(b'{"error": {"code": 503, "err_code": 10077, "description": "full"}}')
     for body in (b"{}", b"", b"+OK", b'{"ok": {}}'):
         with pytest.raises(Corrupt):
-            decode.stored_sequence(body)
+            decode_sequence(body)
 
 
 def test_a_text_alone_is_a_message_of_the_users():

@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from clew_services.host import descriptors
-from clew_services.http.connection_limit import Ceiling
+from clew_services.http.connection_limit import ConnectionLimit
 from clew_services.http.stream_limit import StreamPlace
 
 
@@ -53,6 +53,6 @@ def test_a_limit_that_is_high_enough_stays(monkeypatch: pytest.MonkeyPatch, limi
     ],
 )
 def test_what_one_host_can_choose_among_counts_as_one_address(one: str, other: str, same: bool) -> None:
-    ceiling = Ceiling(0, 1)
+    ceiling = ConnectionLimit(0, 1)
     assert isinstance(ceiling.take(one), StreamPlace)
     assert isinstance(ceiling.take(other), StreamPlace) is not same

@@ -8,7 +8,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from clew_events import errors
-from clew_events.client import decode
+from clew_events.client.decode import decode_reply
 from clew_events.commands import COMMANDS
 from clew_events.commit import Position
 from clew_events.errors import ClewError, Conflict, Invalid, NotFound
@@ -28,7 +28,7 @@ def test_every_error_has_a_number_and_comes_out_as_it_went_in(kind: type[ClewErr
     assert 400 <= int(reply.headers[reply_codec.ERROR_CODE]) <= 503
     assert reply.headers[reply_codec.ERROR] == "A message  of  lines"
     with pytest.raises(ClewError) as raised:
-        decode.done(reply.body)
+        decode_reply(Done, reply.body)
     assert (raised.value.message, raised.value.code, raised.value.retry) == (error.message, error.code, error.retry)
 
 

@@ -1,20 +1,18 @@
-"""Clew from another service: commands that are safe to repeat, queries, and the inbox.
+"""The client for other services: commands that are safe to retry, queries, the feed, and the inbox.
 
 ::
 
     async with connect("nats://127.0.0.1:4222", actor="billing") as clew:
         done = await clew.create_thread(messages=["Hello"], metadata={"customer": "42"})
-        found = await clew.get_thread(done.thread.id)
+        print((await clew.get_thread(done.thread.id)).thread.metadata)
 
-Without ``async`` it is :mod:`clew_events.client.sync`. It needs msgspec and nats-py only.
+:mod:`clew_events.client.sync` is the same client without ``async``. Both need only msgspec and nats-py.
 
-Every method either returns what Clew answered or raises from the tree in
-:mod:`clew_events.errors`.
+Every method returns Clew's answer or raises an error of :mod:`clew_events.errors`.
 """
 
 from __future__ import annotations
 
-from clew_events.client.client import Clew
-from clew_events.client.connector import connect
+from clew_events.client.client import Clew, connect
 
 __all__ = ["Clew", "connect"]

@@ -1,38 +1,65 @@
-"""The client as it is used: all commands and queries of one tenant over one connection."""
+"""The client: all commands and queries of one tenant over one connection."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
 
-from nats.aio.client import Client
+import nats.errors
 
-from clew_events.client.command_methods import Commands
-from clew_events.client.feed_methods import Feeds
-from clew_events.client.proof_methods import Proofs
-from clew_events.client.query_methods import Queries
-from clew_events.client.transport import Requester
+from clew_events.client.command_methods import CommandMethods
+from clew_events.client.feed import FeedMethods
+from clew_events.client.query_methods import QueryMethods
+from clew_events.connection import INBOX_PREFIX, close, open_client
+from clew_events.nats_client import LastingClient
+
+_LOG = logging.getLogger("clew.client")
 
 
-class Clew(Commands, Queries, Feeds, Proofs):
-    """Everything that can be asked of Clew for one tenant, over a nats-py connection that stays the caller's.
+class Clew(CommandMethods, QueryMethods, FeedMethods):
+    """All commands and queries of one tenant, over a nats-py connection that the caller opens and closes.
 
-    ``actor`` is put on record with every command. A call that gets no answer is repeated for at most
-    ``timeout`` seconds. ``trace`` gives the W3C ``traceparent`` to send along, by which a commit is followed
-    back to its cause. Safe for any number of tasks at once.
+    ``actor`` is recorded with every command that names none. A call without a reply is repeated for at most
+    ``timeout`` seconds. ``trace`` returns the W3C ``traceparent`` to send along, or None; it connects a commit with
+    what caused it. Safe for concurrent use by any number of tasks.
     """
 
-    def __init__(
-        self,
-        nc: Client,
-        *,
-        tenant: str = "default",
-        actor: str | None = None,
-        timeout: float = 10.0,
-        trace: Callable[[], str | None] | None = None,
-    ) -> None:
-        requester = Requester(nc, timeout=timeout, trace=trace)
-        Commands.__init__(self, requester, tenant=tenant, actor=actor)
-        Queries.__init__(self, requester, tenant=tenant)
-        Feeds.__init__(self, nc, requester, tenant=tenant)
-        Proofs.__init__(self, requester, tenant=tenant)
-        self.nc = nc
+
+@contextlib.asynccontextmanager
+async def connect(
+    servers: str | Sequence[str] = "nats://127.0.0.1:4222",
+    *,
+    tenant: str = "default",
+    actor: str | None = None,
+    timeout: float = 10.0,
+    inbox_prefix: str = INBOX_PREFIX,
+) -> AsyncIterator[Clew]:
+    """Open a connection and yield a client that uses it; close it at the end of the block.
+
+    ``servers`` is one server or several of one cluster, as a sequence or as a string with commas; when the connection
+    to one is lost, the client connects to another, for ever. Credentials (user and password, or a token) go into the
+    URL. For anything else (TLS files, NKeys, ``.creds``) connect with nats-py and give its connection to :class:`Clew`.
+    Replies come to subjects that begin with ``inbox_prefix``, for servers that permit each user only its own.
+    ``timeout`` is how many seconds connecting may take, and each call.
+
+    Raises:
+        Unavailable: no server accepts the connection within ``timeout`` seconds.
+    """
+    nc = LastingClient()
+    await open_client(
+        nc, servers, name=actor or "clew client", timeout=timeout, on_error=_log_error, inbox_prefix=inbox_prefix
+    )
+    try:
+        yield Clew(nc, tenant=tenant, actor=actor, timeout=timeout)
+    finally:
+        # Not drained: every call has its reply, and draining waits for subscribers that may be gone.
+        with contextlib.suppress(nats.errors.Error):
+            if nc.is_connected:
+                await nc.flush()
+        await close(nc)
+
+
+async def _log_error(error: Exception) -> None:
+    # Not a warning: the connection is made again, and calls are repeated.
+    _LOG.info("NATS connection: %s", error)

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET, UnsetType
 
-from clew_events.client import decode
 from clew_events.client.results import GoneDone, MessageDone, ThreadDone
-from clew_events.client.transport import Sender
+from clew_events.client.transport import Caller
 from clew_events.commands import (
     AddMessage,
     CreateThread,
@@ -20,19 +19,18 @@ from clew_events.commands import (
 from clew_events.requests import MetadataPatch, NewMessage, NewToolResources, ToolResourcesIn
 
 
-class Commands(Sender):
-    """Changes to threads.
+class CommandMethods(Caller):
+    """Changes threads and messages.
 
-    Every method carries out one command and answers where its commit stands and what it concerned. With
-    ``expected_version`` a thread that has come further is a conflict. A command has one id for as long as the
-    call lasts and is repeated under it, so it happens once however often it has to be sent; give
-    ``command_id`` to make that hold across calls too, for instance when your own process may be restarted in
-    between.
+    Every method executes one command and returns where its commit is in the log and what it concerned. With
+    ``expected_version``, a thread at any other version is a conflict. Each call sends its command under one id and
+    retries it under that id, so it is executed once however often it is sent. Give ``command_id`` to extend that over
+    several calls, for example if your process may restart in between.
 
-    All raise :class:`~clew_events.errors.Rejected` for what must not be sent again unchanged,
-    :class:`~clew_events.errors.Conflict` for what should be decided again, and
-    :class:`~clew_events.errors.Unavailable` when time is up; its ``outcome_unknown`` says that the command
-    may have been carried out, which a repeat under the same ``command_id`` finds out.
+    All raise :class:`~clew_events.errors.Rejected` for a command that must not be sent again unchanged,
+    :class:`~clew_events.errors.Conflict` if the thread has changed and the command must be decided again, and
+    :class:`~clew_events.errors.Unavailable` on a timeout; if its ``outcome_unknown`` is true, the command may have been
+    executed, and a repeat under the same ``command_id`` returns its result.
     """
 
     async def create_thread(
@@ -44,8 +42,8 @@ class Commands(Sender):
         thread_id: str | None = None,
         command_id: str | None = None,
     ) -> ThreadDone:
-        """Begin a thread, with ``messages`` already in it; a text alone is a message of the user's."""
-        return await self._carry_out(
+        """Create a thread, with ``messages`` in it. A string is a message with the role ``user``."""
+        return await self._execute(
             CreateThread(
                 id=command_id,
                 thread_id=thread_id,
@@ -53,7 +51,7 @@ class Commands(Sender):
                 metadata=None if metadata is None else dict(metadata),
                 tool_resources=tool_resources,
             ),
-            decode.thread_done,
+            ThreadDone,
         )
 
     async def update_thread(
@@ -65,8 +63,8 @@ class Commands(Sender):
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> ThreadDone:
-        """Replace a thread's metadata or tool resources, or both. None clears; what is left out stays."""
-        return await self._carry_out(
+        """Replace a thread's metadata, tool resources, or both. None clears; what is omitted stays as it is."""
+        return await self._execute(
             UpdateThread(
                 id=command_id,
                 thread_id=thread_id,
@@ -74,7 +72,7 @@ class Commands(Sender):
                 tool_resources=tool_resources,
                 expected_version=expected_version,
             ),
-            decode.thread_done,
+            ThreadDone,
         )
 
     async def patch_metadata(
@@ -86,17 +84,17 @@ class Commands(Sender):
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> ThreadDone:
-        """Change single metadata keys of a thread and leave the others alone."""
+        """Set and remove single metadata keys of a thread. All other keys stay as they are."""
         patch = MetadataPatch(set=dict(set or {}), unset=tuple(unset))
         command = UpdateThread(id=command_id, thread_id=thread_id, patch=patch, expected_version=expected_version)
-        return await self._carry_out(command, decode.thread_done)
+        return await self._execute(command, ThreadDone)
 
     async def delete_thread(
         self, thread_id: str, *, expected_version: int | None = None, command_id: str | None = None
     ) -> GoneDone:
-        """End a thread. Its history stays."""
+        """Delete a thread. Its history stays."""
         command = DeleteThread(id=command_id, thread_id=thread_id, expected_version=expected_version)
-        return await self._carry_out(command, decode.gone_done)
+        return await self._execute(command, GoneDone)
 
     async def add_message(
         self,
@@ -106,15 +104,15 @@ class Commands(Sender):
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> MessageDone:
-        """Put a message at the end of a thread; a text alone is a message of the user's."""
-        return await self._carry_out(
+        """Add a message at the end of a thread. A string is a message with the role ``user``."""
+        return await self._execute(
             AddMessage(
                 id=command_id,
                 thread_id=thread_id,
                 message=as_message(message),
                 expected_version=expected_version,
             ),
-            decode.message_done,
+            MessageDone,
         )
 
     async def update_message(
@@ -126,8 +124,8 @@ class Commands(Sender):
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> MessageDone:
-        """Replace a message's metadata; None clears it."""
-        return await self._carry_out(
+        """Replace a message's metadata. None clears it."""
+        return await self._execute(
             UpdateMessage(
                 id=command_id,
                 thread_id=thread_id,
@@ -135,7 +133,7 @@ class Commands(Sender):
                 metadata=None if metadata is None else dict(metadata),
                 expected_version=expected_version,
             ),
-            decode.message_done,
+            MessageDone,
         )
 
     async def patch_message_metadata(
@@ -148,7 +146,7 @@ class Commands(Sender):
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> MessageDone:
-        """Change single metadata keys of a message and leave the others alone."""
+        """Set and remove single metadata keys of a message. All other keys stay as they are."""
         command = UpdateMessage(
             id=command_id,
             thread_id=thread_id,
@@ -156,7 +154,7 @@ class Commands(Sender):
             patch=MetadataPatch(set=dict(set or {}), unset=tuple(unset)),
             expected_version=expected_version,
         )
-        return await self._carry_out(command, decode.message_done)
+        return await self._execute(command, MessageDone)
 
     async def delete_message(
         self,
@@ -166,18 +164,18 @@ class Commands(Sender):
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> GoneDone:
-        """Take a message out of a thread."""
-        return await self._carry_out(
+        """Delete a message from a thread. Its history stays."""
+        return await self._execute(
             DeleteMessage(
                 id=command_id,
                 thread_id=thread_id,
                 message_id=message_id,
                 expected_version=expected_version,
             ),
-            decode.gone_done,
+            GoneDone,
         )
 
 
 def as_message(message: NewMessage | str) -> NewMessage:
-    """A message as it was given, or one of the user's with this text."""
+    """The message itself, or for a string a message with that text and the role ``user``."""
     return NewMessage(role="user", content=message) if isinstance(message, str) else message

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
-from typing import Final, TypeVar, Unpack
+from typing import Final, Unpack
 
 import msgspec
 
-from clew_events import subjects
 from clew_events.audit_replies import Blame, Difference
-from clew_events.client import decode
-from clew_events.client.list_question import ListOptions, question
+from clew_events.checkpoint_messages import (
+    CheckpointPage,
+    GetCheckpoint,
+    GetProof,
+    KeptProof,
+    ListCheckpoints,
+    SignedCheckpoint,
+)
+from clew_events.client.decode import entries
+from clew_events.client.list_options import ListOptions, build_query
 from clew_events.client.results import MessageFound, MessagesFound, MessagesThen, MessageThen, ThreadFound
-from clew_events.client.transport import Requester
+from clew_events.client.transport import Caller
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import ListedThread, ThreadList
 from clew_events.objects import Message
@@ -31,60 +38,51 @@ from clew_events.queries import (
     ListMessages,
     ListMessagesAt,
     Order,
-    Query,
 )
 from clew_events.replies import Entry, History, Moment
 
-T = TypeVar("T")
-_ENCODE: Final = msgspec.json.Encoder().encode
 PAGE: Final = 100
 
 
-class Queries:
-    """What threads are, were, and how they came to be so.
+class QueryMethods(Caller):
+    """Reads the present and the past of threads, and what proves it.
 
-    Answers are never behind the log unless ``consistency="eventual"`` allows it; ``at_least`` is the number
-    of a commit that the answer must contain. All raise :class:`~clew_events.errors.NotFound` and
-    :class:`~clew_events.errors.Invalid` for what is wrong with the question, and
-    :class:`~clew_events.errors.Unavailable` when time is up.
+    Answers about the present are never behind the log unless ``consistency="eventual"`` permits it; ``at_least`` is the
+    number of a commit that the answer must include.
+
+    All raise :class:`~clew_events.errors.NotFound` for what does not exist, :class:`~clew_events.errors.Invalid` for
+    parameters that are not valid, and :class:`~clew_events.errors.Unavailable` on a timeout.
     """
-
-    def __init__(self, requester: Requester, *, tenant: str) -> None:
-        self._requester = requester
-        self.tenant = tenant
-
-    async def _ask(self, name: str, query: Query, read: Callable[[bytes], T]) -> T:
-        return await self._requester.ask(subjects.query_subject(self.tenant, name), _ENCODE(query), read)
 
     async def get_thread(
         self, thread_id: str, *, consistency: Consistency = "strong", at_least: int | None = None
     ) -> ThreadFound:
-        """A thread as it is."""
+        """A thread as it is now."""
         query = GetThread(thread_id=thread_id, consistency=consistency, at_least=at_least)
-        return await self._ask("get_thread", query, decode.thread_found)
+        return await self._ask(query, ThreadFound)
 
     async def wait_for(self, thread_id: str, n: int) -> ThreadFound:
-        """A thread once it has come to commit ``n``, which somebody else may be making.
+        """A thread once it has reached commit ``n``, which another client may be about to make.
 
         Raises:
-            Unavailable: it has not within this client's timeout.
+            Unavailable: it has not reached it within this client's timeout.
         """
         return await self.get_thread(thread_id, at_least=n)
 
-    async def list_threads(self, **asked: Unpack[ListOptions]) -> ThreadList:
-        """A page of the tenant's threads, by default those created last.
+    async def list_threads(self, **options: Unpack[ListOptions]) -> ThreadList:
+        """A page of the tenant's threads, by default newest first.
 
-        Take ``at_least`` from what a change answered to see that change in the list.
+        To see a change in the list, give the ``position`` that the change returned as ``at_least``.
         """
-        return await self.ask_for_threads(question(asked))
+        return await self.ask_for_threads(build_query(options))
 
     async def ask_for_threads(self, query: ListThreads) -> ThreadList:
-        """A page of the tenant's threads, as a question says that was put together elsewhere."""
-        return await self._ask("list_threads", query, decode.thread_list)
+        """A page of the tenant's threads, for a query that was built elsewhere."""
+        return await self._ask(query, ThreadList)
 
-    async def iter_threads(self, **asked: Unpack[ListOptions]) -> AsyncIterator[ListedThread]:
-        """All threads that are asked for, fetched page by page as they are needed."""
-        query = msgspec.structs.replace(question(asked), limit=asked.get("limit", PAGE))
+    async def iter_threads(self, **options: Unpack[ListOptions]) -> AsyncGenerator[ListedThread]:
+        """All threads that match. Pages are fetched as they are needed."""
+        query = msgspec.structs.replace(build_query(options), limit=options.get("limit", PAGE))
         while True:
             page = await self.ask_for_threads(query)
             for thread in page.data:
@@ -101,9 +99,9 @@ class Queries:
         consistency: Consistency = "strong",
         at_least: int | None = None,
     ) -> MessageFound:
-        """One message as it is."""
+        """One message as it is now."""
         query = GetMessage(thread_id=thread_id, message_id=message_id, consistency=consistency, at_least=at_least)
-        return await self._ask("get_message", query, decode.message_found)
+        return await self._ask(query, MessageFound)
 
     async def list_messages(
         self,
@@ -116,7 +114,7 @@ class Queries:
         consistency: Consistency = "strong",
         at_least: int | None = None,
     ) -> MessagesFound:
-        """A page of a thread's messages, by default the newest first."""
+        """A page of a thread's messages, by default newest first."""
         query = ListMessages(
             thread_id=thread_id,
             limit=limit,
@@ -126,10 +124,10 @@ class Queries:
             consistency=consistency,
             at_least=at_least,
         )
-        return await self._ask("list_messages", query, decode.messages_found)
+        return await self._ask(query, MessagesFound)
 
-    async def iter_messages(self, thread_id: str, *, order: Order = "asc") -> AsyncIterator[Message]:
-        """All messages of a thread, by default the oldest first, fetched page by page as they are needed."""
+    async def iter_messages(self, thread_id: str, *, order: Order = "asc") -> AsyncGenerator[Message]:
+        """All messages of a thread, by default oldest first. Pages are fetched as they are needed."""
         after: str | None = None
         while True:
             page = (await self.list_messages(thread_id, limit=PAGE, order=order, after=after)).messages
@@ -153,11 +151,11 @@ class Queries:
         since: int | datetime | None = None,
         until: int | datetime | None = None,
     ) -> History:
-        """A page of a thread's commits, by default the oldest first.
+        """A page of a thread's commits, by default oldest first.
 
-        ``start`` is the number of the first, ``after`` and ``before`` are cursors (ids of entries). ``types`` are
-        events of which a commit has one at least; ``actor`` may end in ``*``; times are included, and a number is a
-        whole second of Unix time. The page after it is at its ``cursor``.
+        ``start`` is the number of the first commit; ``after`` and ``before`` are cursors (ids of entries). ``types``
+        selects commits with at least one of these events. ``actor`` may end in ``*``. ``since`` and ``until`` are
+        inclusive; a number is a whole second of Unix time. The page's ``cursor`` is the ``after`` of the next page.
         """
         query = GetHistory(
             thread_id=thread_id,
@@ -171,7 +169,7 @@ class Queries:
             since=since,
             until=until,
         )
-        return await self._ask("history", query, decode.history)
+        return await self._ask(query, History)
 
     async def iter_history(
         self,
@@ -183,12 +181,12 @@ class Queries:
         actor: str | None = None,
         since: int | datetime | None = None,
         until: int | datetime | None = None,
-    ) -> AsyncIterator[Entry]:
-        """All commits of a history, or all that are asked for, fetched page by page as they are needed.
+    ) -> AsyncGenerator[Entry]:
+        """All commits of a history that match. Pages are fetched as they are needed.
 
         Raises:
-            Corrupt: one is missing from the log, where it should have come. A page of :meth:`history` names those
-                that are, and has the others.
+            Corrupt: the next commit is missing from the log. A page of :meth:`history` names the missing commits and
+                holds the others.
         """
         after: str | None = None
         while True:
@@ -202,7 +200,7 @@ class Queries:
                 since=since,
                 until=until,
             )
-            for entry in decode.entries(page, order):
+            for entry in entries(page, order):
                 yield entry
             if page.cursor is None:
                 return
@@ -211,17 +209,16 @@ class Queries:
     async def state_at(
         self, thread_id: str, *, n: int | None = None, time: datetime | None = None, as_of: AsOf | None = None
     ) -> Moment:
-        """A thread as it was after commit ``n``, at the moment ``time``, or ``as_of`` either: exactly one of the three.
+        """A thread as it was after commit ``n``, at ``time``, or ``as_of`` either. Give exactly one of the three.
 
-        ``as_of`` is a commit's number up to 999,999,999, from there on Unix seconds, or a time; none still to come.
+        ``as_of`` is a time, or a number: up to 999,999,999 of a commit, from there on Unix seconds. It is not in the
+        future.
         """
-        return await self._ask("state_at", GetStateAt(thread_id=thread_id, n=n, time=time, as_of=as_of), decode.moment)
+        return await self._ask(GetStateAt(thread_id=thread_id, n=n, time=time, as_of=as_of), Moment)
 
     async def message_at(self, thread_id: str, message_id: str, as_of: AsOf) -> MessageThen:
-        """One message as it was ``as_of`` a moment, as :meth:`state_at` takes it."""
-        return await self._ask(
-            "message_at", GetMessageAt(thread_id=thread_id, message_id=message_id, as_of=as_of), decode.message_then
-        )
+        """One message as it was ``as_of`` a commit or time, as in :meth:`state_at`."""
+        return await self._ask(GetMessageAt(thread_id=thread_id, message_id=message_id, as_of=as_of), MessageThen)
 
     async def messages_at(
         self,
@@ -233,17 +230,52 @@ class Queries:
         after: str | None = None,
         before: str | None = None,
     ) -> MessagesThen:
-        """A page of a thread's messages as they were ``as_of`` a moment, as :meth:`state_at` takes it."""
+        """A page of a thread's messages as they were ``as_of`` a commit or time, as in :meth:`state_at`."""
         return await self._ask(
-            "messages_at",
             ListMessagesAt(thread_id=thread_id, as_of=as_of, limit=limit, order=order, after=after, before=before),
-            decode.messages_then,
+            MessagesThen,
         )
 
     async def diff(self, thread_id: str, since: AsOf = 0, until: AsOf | None = None) -> Difference:
-        """What changed after one moment (0: before the beginning) up to another (by default now), and by whom."""
-        return await self._ask("diff", GetDifference(thread_id=thread_id, since=since, until=until), decode.difference)
+        """What changed after ``since`` (0: before the first commit) up to ``until`` (None: now), and who changed it."""
+        return await self._ask(GetDifference(thread_id=thread_id, since=since, until=until), Difference)
 
     async def blame(self, thread_id: str, as_of: AsOf | None = None) -> Blame:
-        """Who last set each part of a thread, by now or ``as_of`` a moment, and who removed what is gone."""
-        return await self._ask("blame", GetBlame(thread_id=thread_id, as_of=as_of), decode.blame)
+        """Who last set each part of a thread, now or ``as_of`` a commit or time, and who removed what is gone."""
+        return await self._ask(GetBlame(thread_id=thread_id, as_of=as_of), Blame)
+
+    async def list_checkpoints(self, *, limit: int = 20, before: int | None = None) -> CheckpointPage:
+        """A page of the log's signed checkpoints, newest first: those ``before`` a number, or all.
+
+        The client checks no signature. Check what it returns with ``clew checkpoint check`` or a program of your own,
+        and a key that you trust.
+        """
+        return await self._ask(ListCheckpoints(limit=limit, before=before), CheckpointPage)
+
+    async def iter_checkpoints(self) -> AsyncGenerator[SignedCheckpoint]:
+        """All checkpoints, newest first. Pages are fetched as they are needed."""
+        before: int | None = None
+        while True:
+            page = await self.list_checkpoints(limit=PAGE, before=before)
+            for checkpoint in page.data:
+                yield checkpoint
+            if not page.has_more:
+                return
+            before = page.data[-1].number
+
+    async def get_checkpoint(self, number: int | None = None) -> SignedCheckpoint:
+        """A signed checkpoint by its number, or the latest.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return await self._ask(GetCheckpoint(number=number), SignedCheckpoint)
+
+    async def proof(self, thread_id: str) -> KeptProof:
+        """An inclusion proof of a thread's head under the latest checkpoint. The first one of a large log is slow.
+
+        Raises:
+            NotFound: there is no checkpoint yet, or none that includes the thread.
+            Corrupt: the log differs from what was signed.
+        """
+        return await self._ask(GetProof(thread_id=thread_id), KeptProof)

@@ -1,4 +1,4 @@
-"""What the client's methods answer: the replies of :mod:`clew_events.replies`, with what each is sure to have."""
+"""Return types of the client: answers of :mod:`clew_events.replies`, with the field that is always there required."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from clew_events.replies import Done, Found
 
 
 class ThreadDone(Done, frozen=True, kw_only=True):
-    """A change to a thread: which it is, and of its metadata what the change set. ``get_thread`` has all of it."""
+    """The result of a change to a thread: a receipt, not the thread. ``get_thread`` returns that."""
 
     thread: ThreadReceipt
 
 
 class MessageDone(Done, frozen=True, kw_only=True):
-    """A change to a message: which it is, and what the change said. ``get_message`` has all of it."""
+    """The result of a change to a message: a receipt, not the message. ``get_message`` returns that."""
 
     message: MessageReceipt
 
 
 class GoneDone(Done, frozen=True, kw_only=True):
-    """What is no more."""
+    """The result of a deletion."""
 
     deleted: Gone
 
 
 class ThreadFound(Found, frozen=True, kw_only=True):
-    """A thread as it is."""
+    """A thread as it is now."""
 
     thread: Thread
 
 
 class MessageFound(Found, frozen=True, kw_only=True):
-    """A message as it is."""
+    """A message as it is now."""
 
     message: Message
 
@@ -50,6 +50,6 @@ class MessagesThen(Then, frozen=True, kw_only=True):
 
 
 class MessagesFound(Found, frozen=True, kw_only=True):
-    """A page of messages as they are."""
+    """A page of messages as they are now."""
 
     messages: MessagePage

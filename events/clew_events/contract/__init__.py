@@ -1,1 +1,1 @@
-"""The contract for programs in other languages: JSON Schema, AsyncAPI and worked examples."""
+"""The contract for programs in other languages: JSON Schema, AsyncAPI and examples."""

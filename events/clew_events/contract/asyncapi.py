@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 description of Clew on NATS: every subject, what is said on it, and what is answered.
+"""The AsyncAPI 3.0 description of Clew on NATS: its subjects, messages and replies.
 
 Clew is the application here: it *receives* commands and queries, and *sends* what it records and refuses.
 AsyncAPI has no words for how JetStream keeps a subject: that stands under ``x-jetstream``.
@@ -6,8 +6,7 @@ AsyncAPI has no words for how JetStream keeps a subject: that stands under ``x-j
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -16,43 +15,13 @@ from clew_events import subjects
 from clew_events.commands import COMMANDS
 from clew_events.commit import FORMAT, Commit
 from clew_events.contract.examples import EXAMPLES
-from clew_events.contract.json_schema import as_json, definitions
+from clew_events.contract.json_schema import as_json, definitions, describe, type_name
 from clew_events.queries import QUERIES
-from clew_events.replies import (
-    BlameReply,
-    CheckpointPageReply,
-    CheckpointReply,
-    DifferenceReply,
-    DoneReply,
-    FeedReply,
-    FoundReply,
-    HistoryReply,
-    MomentReply,
-    ProofReply,
-    Rejection,
-    ThenReply,
-    ThreadListReply,
-)
+from clew_events.replies import ANSWERS, Done, Rejection, Reply
 
 Part = dict[str, object]
 
-ANSWERS: Final[Mapping[str, type[Struct]]] = {
-    "get_thread": FoundReply,
-    "list_threads": ThreadListReply,
-    "list_messages": FoundReply,
-    "get_message": FoundReply,
-    "history": HistoryReply,
-    "state_at": MomentReply,
-    "feed": FeedReply,
-    "messages_at": ThenReply,
-    "message_at": ThenReply,
-    "diff": DifferenceReply,
-    "blame": BlameReply,
-    "list_checkpoints": CheckpointPageReply,
-    "get_checkpoint": CheckpointReply,
-    "proof": ProofReply,
-}
-_REPLIES: Final[tuple[type[Struct], ...]] = (DoneReply, *dict.fromkeys(ANSWERS.values()))
+_REPLIES: Final[tuple[type[Struct], ...]] = (Reply[Done], *dict.fromkeys(ANSWERS.values()))
 _SCHEMAS: Final = "#/components/schemas/"
 _TENANT: Final[Part] = {"description": "Whose thread it is."}
 _PLACE_IN_INBOX: Final[Part] = {"description": "Which message of the inbox it was."}
@@ -70,8 +39,8 @@ _SEQUENCE: Final[Part] = {"type": "string", "description": "Only when live: the 
 
 
 def asyncapi() -> dict[str, object]:
-    """The document, complete in itself; payloads are the JSON Schemas of the types, each with examples."""
-    spoken: tuple[type[Struct], ...] = (*COMMANDS.values(), *QUERIES.values(), *_REPLIES, Rejection, Commit)
+    """The complete document. Payloads are the JSON Schemas of the types, each with examples."""
+    messages: tuple[type[Struct], ...] = (*COMMANDS.values(), *QUERIES.values(), *_REPLIES, Rejection, Commit)
     return {
         "asyncapi": "3.0.0",
         "id": "urn:clew",
@@ -86,8 +55,8 @@ def asyncapi() -> dict[str, object]:
         "channels": _channels(),
         "operations": _operations(),
         "components": {
-            "messages": {kind.__name__: _message(kind) for kind in spoken},
-            "schemas": definitions(spoken, _SCHEMAS),
+            "messages": {type_name(kind): _message(kind) for kind in messages},
+            "schemas": definitions(messages, _SCHEMAS),
         },
     }
 
@@ -116,7 +85,7 @@ def _channels() -> Part:
     )
     channels["live"] = _channel(log.replace("clew.", f"{subjects.LIVE}.", 1), [Commit], None, _PLACE)
     for reply in _REPLIES:
-        channels[reply.__name__] = {
+        channels[type_name(reply)] = {
             "address": None,
             "title": "The caller's own inbox, which its request names.",
             "messages": _by_name([reply]),
@@ -141,7 +110,7 @@ def _channel(
 def _operations() -> Part:
     operations: Part = {}
     for name in COMMANDS:
-        operations[name] = _reply_message(name, DoneReply)
+        operations[name] = _reply_message(name, Reply[Done])
     for name, reply in ANSWERS.items():
         operations[name] = _reply_message(name, reply)
     for name in COMMANDS:
@@ -159,15 +128,15 @@ def _operation(action: str, channel: str, summary: str) -> Part:
 
 def _reply_message(name: str, reply: type[Struct]) -> Part:
     operation = _operation("receive", name, _first_line(COMMANDS.get(name) or QUERIES[name]))
-    return {**operation, "reply": {"channel": {"$ref": f"#/channels/{reply.__name__}"}}}
+    return {**operation, "reply": {"channel": {"$ref": f"#/channels/{type_name(reply)}"}}}
 
 
 def _by_name(kinds: Iterable[type[Struct]]) -> Part:
-    return {kind.__name__: {"$ref": f"#/components/messages/{kind.__name__}"} for kind in kinds}
+    return {type_name(kind): {"$ref": f"#/components/messages/{type_name(kind)}"} for kind in kinds}
 
 
 def _message(kind: type[Struct]) -> Part:
-    name = kind.__name__
+    name = type_name(kind)
     return {
         "name": name,
         "title": name,
@@ -188,4 +157,4 @@ def _headers(kind: type[Struct]) -> Part:
 
 
 def _first_line(kind: type[Struct]) -> str:
-    return (inspect.getdoc(kind) or "").partition("\n")[0]
+    return describe(kind).partition("\n")[0]

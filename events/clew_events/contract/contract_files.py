@@ -1,7 +1,7 @@
-"""The contract, written out for programs in other languages: JSON Schema and AsyncAPI.
+"""Writes the contract for programs in other languages: JSON Schema and AsyncAPI.
 
 ``python -m clew_events.contract.contract_files FOLDER`` writes one file per document. The same types always give the
-same bytes, so the files can be kept under version control and compared.
+same bytes, so the files can be compared under version control.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ __all__ = ["asyncapi", "json_schema", "render", "documents", "write"]
 
 
 def documents() -> dict[str, object]:
-    """Every document of the contract by its file's name without the ``.json``."""
+    """The documents of the contract, by file name without ``.json``."""
     return {**json_schema(), "asyncapi": asyncapi()}
 
 
 def render(document: object) -> str:
-    """A document as it stands in its file: indented, in UTF-8 as it is, ending in a newline."""
+    """The text of a document's file: indented JSON, not escaped to ASCII, ending in a newline."""
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def write(folder: Path, contract: Mapping[str, object] | None = None) -> list[Path]:
-    """Write the contract into a folder, which is made if need be, and say which files it consists of."""
+    """Write the contract to a folder, which is created if it does not exist, and return the files written."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, document in (contract or documents()).items():
@@ -39,7 +39,7 @@ def write(folder: Path, contract: Mapping[str, object] | None = None) -> list[Pa
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the contract into the one folder that is named; the exit code."""
+    """Write the contract to the folder in ``arguments``, and return the exit code."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m clew_events.contract.contract_files FOLDER\n")
         return 2

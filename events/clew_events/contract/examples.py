@@ -1,4 +1,4 @@
-"""A worked example of everything in the contract: a thread about a delivery, from first message to end."""
+"""Examples of every type in the contract: a thread about a delivery, from its first message to its deletion."""
 
 from __future__ import annotations
 
@@ -69,26 +69,15 @@ from clew_events.queries import (
     ListMessagesAt,
 )
 from clew_events.replies import (
-    BlameReply,
-    CheckpointPageReply,
-    CheckpointReply,
-    DifferenceReply,
     Done,
-    DoneReply,
     Entry,
     Feed,
     FeedEntry,
-    FeedReply,
     Found,
-    FoundReply,
     History,
-    HistoryReply,
     Moment,
-    MomentReply,
-    ProofReply,
     Rejection,
-    ThenReply,
-    ThreadListReply,
+    Reply,
 )
 from clew_events.requests import FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
 from clew_events.subjects import shard_of
@@ -162,8 +151,8 @@ _HISTORY: Final = tuple(
 _CURSORS: Final = ("feed_AQQAABEABQ9_IYfGqA5xMXM", "feed_AQQAABcABU8x3WqkNwqF1gY")
 _FEED: Final = Feed(
     data=tuple(
-        FeedEntry(id=cursor, stored_at=each.commit.at, position=each.position, hash=each.hash, commit=each.commit)
-        for cursor, each in zip(_CURSORS, _HISTORY, strict=True)
+        FeedEntry(id=cursor, stored_at=entry.commit.at, position=entry.position, hash=entry.hash, commit=entry.commit)
+        for cursor, entry in zip(_CURSORS, _HISTORY, strict=True)
     ),
     first_id=_CURSORS[0],
     last_id=_CURSORS[1],
@@ -323,29 +312,29 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "GetDifference": (GetDifference(thread_id=_THREAD, since=1, until=2), GetDifference(thread_id=_THREAD)),
     "GetBlame": (GetBlame(thread_id=_THREAD), GetBlame(thread_id=_THREAD, as_of=1_795_384_800)),
     "DoneReply": (
-        DoneReply(ok=Done(position=_PLACES[0], n=1, thread=_THREAD_MADE)),
-        DoneReply(error=_MOVED_ON),
+        Reply(ok=Done(position=_PLACES[0], n=1, thread=_THREAD_MADE)),
+        Reply(error=_MOVED_ON),
     ),
     "FoundReply": (
-        FoundReply(ok=Found(position=_PLACES[0], n=1, thread=_THREAD_NOW)),
-        FoundReply(ok=Found(position=_PLACES[0], n=1, messages=_PAGE)),
+        Reply(ok=Found(position=_PLACES[0], n=1, thread=_THREAD_NOW)),
+        Reply(ok=Found(position=_PLACES[0], n=1, messages=_PAGE)),
     ),
-    "ThreadListReply": (ThreadListReply(ok=_LIST),),
-    "HistoryReply": (HistoryReply(ok=History(commits=_HISTORY)),),
-    "MomentReply": (MomentReply(ok=Moment(position=_PLACES[0], n=1, at=_AT, thread=_THREAD_NOW, message_count=1)),),
-    "FeedReply": (FeedReply(ok=_FEED),),
+    "ThreadListReply": (Reply(ok=_LIST),),
+    "HistoryReply": (Reply(ok=History(commits=_HISTORY)),),
+    "MomentReply": (Reply(ok=Moment(position=_PLACES[0], n=1, at=_AT, thread=_THREAD_NOW, message_count=1)),),
+    "FeedReply": (Reply(ok=_FEED),),
     "ThenReply": (
-        ThenReply(ok=Then(position=_PLACES[0], n=1, at=_AT, messages=_PAGE)),
-        ThenReply(ok=Then(position=_PLACES[0], n=1, at=_AT, message=_MESSAGE_NOW)),
+        Reply(ok=Then(position=_PLACES[0], n=1, at=_AT, messages=_PAGE)),
+        Reply(ok=Then(position=_PLACES[0], n=1, at=_AT, message=_MESSAGE_NOW)),
     ),
-    "DifferenceReply": (DifferenceReply(ok=_DIFFERENCE),),
-    "BlameReply": (BlameReply(ok=_BLAME),),
+    "DifferenceReply": (Reply(ok=_DIFFERENCE),),
+    "BlameReply": (Reply(ok=_BLAME),),
     "ListCheckpoints": (ListCheckpoints(), ListCheckpoints(limit=100, before=12)),
     "GetCheckpoint": (GetCheckpoint(), GetCheckpoint(number=1)),
     "GetProof": (GetProof(thread_id=_THREAD),),
-    "CheckpointPageReply": (CheckpointPageReply(ok=CheckpointPage(data=(_CHECKPOINT,), has_more=False)),),
-    "CheckpointReply": (CheckpointReply(ok=_CHECKPOINT),),
-    "ProofReply": (ProofReply(ok=_PROOF),),
+    "CheckpointPageReply": (Reply(ok=CheckpointPage(data=(_CHECKPOINT,), has_more=False)),),
+    "SignedCheckpointReply": (Reply(ok=_CHECKPOINT),),
+    "KeptProofReply": (Reply(ok=_PROOF),),
     "Rejection": (
         Rejection(
             tenant=_TENANT,
@@ -359,4 +348,4 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "Commit": (_FIRST, _SECOND),
     **{type(event).__name__: (event,) for event in _EVENTS},
 }
-"""Examples by the name of their type, every one of them valid."""
+"""Valid examples, by the name of their type."""

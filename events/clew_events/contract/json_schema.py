@@ -1,14 +1,15 @@
-"""JSON Schema of everything that crosses the wire, taken from the types themselves.
+"""The JSON Schema of all messages and stored commits, derived from the types.
 
-One name means one thing in the whole contract. Where two of our types share a class name, the stored one is
-called ``Recorded…``: ``Message`` is what callers see, ``RecordedMessage`` is what a commit holds.
+Names are unique in the whole contract. Where a stored type has the class name of another type, it is called
+``Recorded…``: ``Message`` is what callers get, ``RecordedMessage`` is what a commit holds.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, get_args
+from typing import Final, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -18,52 +19,25 @@ from clew_events.commit import Commit
 from clew_events.contract.examples import EXAMPLES
 from clew_events.events import Event
 from clew_events.queries import QUERIES
-from clew_events.replies import (
-    BlameReply,
-    CheckpointPageReply,
-    CheckpointReply,
-    DifferenceReply,
-    DoneReply,
-    FeedReply,
-    FoundReply,
-    HistoryReply,
-    MomentReply,
-    ProofReply,
-    Rejection,
-    ThenReply,
-    ThreadListReply,
-)
+from clew_events.replies import ANSWERS, Done, Rejection, Reply
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 DEFINITIONS: Final = "#/$defs/"
+_GENERIC: Final = re.compile(r"([A-Za-z]+)_(\w+)_")
 
 GROUPS: Final[Mapping[str, tuple[type[Struct], ...]]] = {
     "commands": tuple(COMMANDS.values()),
     "queries": tuple(QUERIES.values()),
-    "replies": (
-        DoneReply,
-        FoundReply,
-        ThreadListReply,
-        HistoryReply,
-        MomentReply,
-        FeedReply,
-        ThenReply,
-        DifferenceReply,
-        BlameReply,
-        CheckpointPageReply,
-        CheckpointReply,
-        ProofReply,
-        Rejection,
-    ),
+    "replies": (Reply[Done], *dict.fromkeys(ANSWERS.values()), Rejection),
     "events": (Commit, *get_args(Event)),
 }
 
 
 def json_schema(more: Mapping[str, tuple[type[Struct], ...]] | None = None) -> dict[str, object]:
-    """A JSON Schema document for each group of types: what may be said, asked, answered and stored.
+    """A JSON Schema document for each group of types: commands, queries, replies and events.
 
-    ``more`` adds groups that this package does not know, such as the views a projection keeps. A document
-    accepts any of its group's types; ``$defs`` holds each under its name, with examples.
+    ``more`` adds groups of types of other packages, such as the views of a projection. A document accepts any type of
+    its group; ``$defs`` holds each under its name, with examples.
     """
     groups = {**GROUPS, **(more or {})}
     every = definitions((kind for group in groups.values() for kind in group), DEFINITIONS)
@@ -71,34 +45,50 @@ def json_schema(more: Mapping[str, tuple[type[Struct], ...]] | None = None) -> d
 
 
 def definitions(kinds: Iterable[type[Struct]], prefix: str) -> dict[str, dict[str, object]]:
-    """The schemas of types and of all that they are made of, by name; ``prefix`` begins references.
+    """The schemas of types and of all types of their fields, by name. References begin with ``prefix``.
 
     Raises:
-        ValueError: two types would go by the same name.
+        ValueError: two types have the same name.
     """
-    _, found = msgspec.json.schema_components(kinds, ref_template=prefix + "{name}")
+    kinds = tuple(kinds)
+    _, components = msgspec.json.schema_components(kinds, ref_template=prefix + "{name}")
+    descriptions = {type_name(kind): {"description": describe(kind)} for kind in kinds}
     named: dict[str, dict[str, object]] = {}
-    for name, schema in found.items():
+    for name, schema in components.items():
         public = public_name(name)
         if public in named:
             raise ValueError(f"two types in the contract are called {public}")
-        named[public] = {**_tidy(schema, prefix), "title": public}
+        named[public] = {**_tidy(schema, prefix), "title": public, **descriptions.get(public, {})}
     return named
 
 
 def as_json(value: object) -> object:
-    """What a value becomes on the wire, as plain lists and dicts."""
+    """A value as JSON, in plain lists and dicts."""
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
+def type_name(kind: type[Struct]) -> str:
+    """The name in the contract of a type that is not nested in others: ``FoundReply`` for ``Reply[Found]``."""
+    return "".join(part.__name__ for part in (*get_args(kind), kind))
+
+
+def describe(kind: type[Struct]) -> str:
+    """The description of a type in the contract: its docstring, or what a reply replies to."""
+    if get_origin(kind) is not Reply:
+        return inspect.getdoc(kind) or ""
+    queries = ", ".join(f"``{name}``" for name, reply in ANSWERS.items() if reply == kind)
+    return f"The reply to {queries or 'a command'}."
+
+
 def public_name(name: str) -> str:
-    """A type's name in the contract, which shows no Python path."""
+    """The contract's name for a type that msgspec calls ``name``: without a Python path, or brackets."""
     module, _, short = name.rpartition(".")
+    short = _GENERIC.sub(r"\2\1", short)
     return f"Recorded{short}" if module == "clew_events.content" else short
 
 
 def _document(name: str, group: tuple[type[Struct], ...], every: Mapping[str, dict[str, object]]) -> dict[str, object]:
-    roots = [kind.__name__ for kind in group]
+    roots = [type_name(kind) for kind in group]
     wanted: dict[str, dict[str, object]] = {}
     waiting = list(reversed(roots))
     while waiting:
@@ -132,7 +122,7 @@ def _references(schema: object) -> Iterator[str]:
 
 
 def _tidy(schema: Mapping[str, object], prefix: str) -> dict[str, object]:
-    # Python 3.13 strips a docstring's indentation and older ones do not; the contract is the same under both.
+    # Python 3.13 strips a docstring's indentation, and older versions do not.
     tidy: dict[str, object] = {}
     for key, value in schema.items():
         match key, value:
@@ -141,7 +131,7 @@ def _tidy(schema: Mapping[str, object], prefix: str) -> dict[str, object]:
             case "$ref", str():
                 tidy[key] = prefix + public_name(value.removeprefix(prefix))
             case "discriminator", {"propertyName": str()}:
-                # OpenAPI's word, which AsyncAPI spells otherwise; the members' own tags already say as much.
+                # OpenAPI's form of it, which AsyncAPI does not have. The tags of the members say the same.
                 continue
             case _, dict():
                 tidy[key] = _tidy(value, prefix)

@@ -27,7 +27,7 @@ INDEX: Final = "the index of this machine"
 PROJECTION: Final = "the views"
 
 
-class Known(Struct, frozen=True):
+class Witness(Struct, frozen=True):
     """That a thread had commit ``n``, with the hash ``hash`` if that is known, and who says so."""
 
     by: str
@@ -51,22 +51,22 @@ class Witnesses:
         self._shards = shards
         self._index = index
 
-    async def of(self, address: Address) -> tuple[Known, ...]:
+    async def of(self, address: Address) -> tuple[Witness, ...]:
         """What they know of a thread; nothing if they know nothing.
 
         Raises:
             Unavailable: a bucket or the index does not answer.
         """
-        known: list[Known] = []
+        known: list[Witness] = []
         value = await self._threads.latest(thread_key(address))
         if value is not None and value.body:
             try:
                 view = decode_thread(value.body)
-                known.append(Known(VIEW, view.n, view.hash))
+                known.append(Witness(VIEW, view.n, view.hash))
             except Corrupt:
-                known.append(Known(VIEW, 1))
+                known.append(Witness(VIEW, 1))
         if self._index is not None and (head := await self._index.head(address)) is not None:
-            known.append(Known(INDEX, *head))
+            known.append(Witness(INDEX, *head))
         return tuple(known)
 
     async def positions(self) -> tuple[ReaderPosition, ...]:
@@ -85,7 +85,7 @@ class Witnesses:
         )
 
 
-def check_known(address: Address, shard: int, known: Iterable[Known], links: Sequence[Link]) -> Finding | None:
+def check_known(address: Address, shard: int, known: Iterable[Witness], links: Sequence[Link]) -> Finding | None:
     """The first contradiction between what is known of a thread and its links in the log; nothing if there is none."""
     last = max((link.n for link in links), default=0)
     for each in known:

@@ -12,17 +12,17 @@ from clew_projections.integrity.checkpoint_comparison import cut_off
 from clew_projections.integrity.verify import Extent
 
 
-def gone(said: ShardHeads | None) -> int:
+def count_gaps(said: ShardHeads | None) -> int:
     """How many sequences of a shard held nothing when a checkpoint was signed; none before the first one."""
     return said.seq - said.commits - said.misfits if said is not None else 0
 
 
-def lost(shard: int, reach: Extent, checkpoint: Checkpoint | None) -> Finding | None:
+def find_loss(shard: int, reach: Extent, checkpoint: Checkpoint | None) -> Finding | None:
     """That a shard's stream has lost messages since a checkpoint was signed, or since it began, if it has."""
     said = checkpoint.shards[shard] if checkpoint is not None and shard < len(checkpoint.shards) else None
     if said is not None and checkpoint is not None and (found := cut_off(shard, said, reach.last_seq, checkpoint)):
         return found
-    missing = reach.last_seq - reach.messages - gone(said)
+    missing = reach.last_seq - reach.messages - count_gaps(said)
     if missing <= 0:
         return None
     since = f" since checkpoint {checkpoint.number}" if checkpoint is not None else ""

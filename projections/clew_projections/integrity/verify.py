@@ -63,7 +63,7 @@ class Verifier:
             Unavailable: the log does not answer.
         """
         links = await self.links(address)
-        found = diagnosed(shard_of(address.thread, self._shards), address, links)
+        found = find_break(shard_of(address.thread, self._shards), address, links)
         return Verification(threads=1 if links else 0, commits=len(links), findings=(found,) if found else ())
 
     async def links(self, address: Address) -> list[Link]:
@@ -176,10 +176,10 @@ def name_damage(shard: int, subject: str, chains: Chains, links: list[Link]) -> 
     """What was done to a history that broke, given all its links."""
     owner = address_of(subject)
     gone = "it did not fit when it was first read"
-    return diagnosed(shard, owner, links) or _finding(owner, shard, "altered", chains.broken[subject], gone)
+    return find_break(shard, owner, links) or _finding(owner, shard, "altered", chains.broken[subject], gone)
 
 
-def diagnosed(shard: int, owner: Address, links: Sequence[Link]) -> Finding | None:
+def find_break(shard: int, owner: Address, links: Sequence[Link]) -> Finding | None:
     """The first thing wrong with a thread's links as a finding; nothing if they are whole."""
     found = diagnose(owner, links)
     return _finding(owner, shard, found.code, found.seq, found.what) if found is not None else None

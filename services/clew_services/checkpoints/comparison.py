@@ -9,12 +9,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from clew_events.subjects import Address, shard_of
-from clew_projections.consistency.witnesses import Known, check_known
+from clew_projections.consistency.witnesses import Witness, check_known
 from clew_projections.findings import Finding
 from clew_projections.integrity.chains import Chains
 from clew_projections.integrity.checkpoint_comparison import cut_off, differing_heads, differs, shard_statement
 from clew_projections.integrity.inclusion import Head
-from clew_projections.integrity.verify import Extent, Progress, Verification, Verifier, diagnosed, find_removed
+from clew_projections.integrity.verify import Extent, Progress, Verification, Verifier, find_break, find_removed
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.packs.check import Mark
 from clew_services.checkpoints.ledger import Ledger
@@ -89,7 +89,7 @@ class Comparison:
         address: Address,
         marks: Sequence[Mark],
         extents: Sequence[Extent],
-        known: Iterable[Known] = (),
+        known: Iterable[Witness] = (),
         *,
         progress: Progress,
     ) -> Verification:
@@ -104,7 +104,7 @@ class Comparison:
         shard = shard_of(address.thread, self._shards)
         walk = await self._walk(shard, marks, extents[shard], address.tenant, progress)
         links = await self._verifier.links(address)
-        own = diagnosed(shard, address, links) or check_known(address, shard, known, links)
+        own = find_break(shard, address, links) or check_known(address, shard, known, links)
         return Verification(
             threads=1 if links else 0,
             commits=len(links),

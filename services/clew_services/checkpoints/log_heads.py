@@ -23,7 +23,7 @@ from clew_projections.nats.stream_messages import StoredMessage
 T = TypeVar("T")
 
 
-class Taken(NamedTuple):
+class PageResult(NamedTuple):
     """What came of taking a page: the threads of messages that continue no chain, and the seconds of processor time."""
 
     misfits: list[Address]
@@ -63,17 +63,17 @@ class Heads:
         """The sequence up to which a shard was read."""
         return (await self._do(lambda: self.kept.reached(shard))).seq
 
-    async def take(self, shard: int, page: Sequence[StoredMessage], *, until: int | None) -> Taken:
+    async def take(self, shard: int, page: Sequence[StoredMessage], *, until: int | None) -> PageResult:
         """Take the next messages of a shard, and that it holds nothing more ``until`` a sequence, if that is known."""
 
-        def taken() -> Taken:
+        def take_page() -> PageResult:
             began = time.thread_time()
             misfits = self.kept.take(shard, page)
             if until is not None:
                 self.kept.pass_over(shard, until)
-            return Taken(misfits, time.thread_time() - began)
+            return PageResult(misfits, time.thread_time() - began)
 
-        return await self._do(taken)
+        return await self._do(take_page)
 
     async def statement(self, shard: int) -> ShardHeads:
         """What a checkpoint would say of a shard as it was read."""

@@ -13,7 +13,7 @@ from clew_events.audit_replies import Difference, KeyChange, Origin
 from clew_events.commit import Commit
 from clew_events.content import ImageFile, ImageUrl
 from clew_events.objects import Message, TextPart
-from clew_events.replies import Missing
+from clew_events.replies import MissingCommits
 from clew_services.cli import output
 from clew_services.cli.event_words import in_words
 from clew_services.cli.output import printable
@@ -58,7 +58,7 @@ def one_line(commit: Commit, digest: str, *, exact: bool = False) -> str:
     )
 
 
-def missing(gap: Missing) -> str:
+def format_gap(gap: MissingCommits) -> str:
     """Commits that the log lost, on the line where they should be."""
     which = str(gap.first) if gap.first == gap.last else f"{gap.first} to {gap.last}"
     return click.style(f"{which:>4} missing", fg="red", bold=True)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from clew_events.audit_replies import Difference
 from clew_events.errors import Corrupt
 from clew_events.queries import EventType, GetHistory
-from clew_events.replies import Entry, History, Missing
+from clew_events.replies import Entry, History, MissingCommits
 from clew_events.subjects import Address
 from clew_projections.audit.diff import DiffFold
 from clew_projections.audit.moments import NOW, Moment
@@ -83,7 +83,7 @@ def command(
 
 
 def _lines(history: History, patches: dict[int, Difference], *, reverse: bool) -> list[str]:
-    told: dict[int, list[str]] = {each.first: [commit_lines.missing(each)] for each in history.missing}
+    told: dict[int, list[str]] = {each.first: [commit_lines.format_gap(each)] for each in history.missing}
     for entry in history.commits:
         lines = told.setdefault(entry.commit.n, [])
         lines.append(commit_lines.one_line(entry.commit, entry.hash))
@@ -94,7 +94,7 @@ def _lines(history: History, patches: dict[int, Difference], *, reverse: bool) -
 
 async def _all(clew: Source, tenant: str, query: GetHistory, limit: int | None) -> History:
     entries: list[Entry] = []
-    missing: list[Missing] = []
+    missing: list[MissingCommits] = []
     while True:
         page = await clew.reader.history(tenant, query)
         entries += page.commits

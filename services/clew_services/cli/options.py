@@ -11,10 +11,10 @@ from typing import Final, TypeVar
 import click
 
 from clew_events import ids
+from clew_events.connection import INBOX_PREFIX
 from clew_events.errors import Invalid
 from clew_services.checkpoints.note import NAME, VerifierKey
 from clew_services.host import nats_url
-from clew_services.nats_connection import INBOX_PREFIX
 from clew_services.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., object])

@@ -11,7 +11,7 @@ from typing import Final
 import click
 import msgspec
 
-from clew_events.client.feed_methods import follow_feed
+from clew_events.client.feed import follow_feed
 from clew_events.errors import Unavailable
 from clew_events.queries import GetFeed, GetStateAt
 from clew_events.replies import Feed, FeedEntry, Moment
@@ -48,7 +48,7 @@ async def follow(clew: compose.Clew, tenant: str, thread: str | None, after: str
         return page
 
     query = GetFeed(after=after, limit=_PAGE, thread_id=thread)
-    async with aclosing(follow_feed(clew.nc, tenant, ask, query, waiting=wait)) as entries:
+    async with aclosing(follow_feed(clew.nc, tenant, ask, query, on_silence=wait)) as entries:
         async for entry in entries:
             _print(entry, as_json=as_json)
 

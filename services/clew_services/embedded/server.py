@@ -21,7 +21,7 @@ from clew_services.embedded import binary
 from clew_services.embedded.accounts import USER, accounts
 from clew_services.embedded.config import HOST, configuration
 from clew_services.embedded.data_folder import DataFolder, claim
-from clew_services.embedded.storage import UNLIMITED, asked, differs, room
+from clew_services.embedded.storage import UNLIMITED, ask_server, differs, room
 from clew_services.host import CannotStart
 from clew_services.host.ports import refuse_taken
 from clew_services.host.secret_file import write_secret
@@ -127,7 +127,9 @@ class EmbeddedServer:
         It never again writes to a stream to which a write has failed, so it has to be started anew once there is room.
         """
         try:
-            said, found = await asyncio.to_thread(lambda: (asked(HOST, self._monitor, self._base), room(self._store)))
+            said, found = await asyncio.to_thread(
+                lambda: (ask_server(HOST, self._monitor, self._base), room(self._store))
+            )
         except (OSError, HTTPException, msgspec.DecodeError) as fault:
             _LOG.debug("nats-server was not looked at: %s", fault)
             return None

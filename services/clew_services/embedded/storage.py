@@ -49,7 +49,7 @@ class Room(Struct, frozen=True, kw_only=True):
         return held + self.spare
 
 
-class Said(Struct, frozen=True):
+class ServerReport(Struct, frozen=True):
     """What the server says: bytes that it holds by its own count, and which write failed, if one did."""
 
     held: int
@@ -82,7 +82,7 @@ def differs(limit: int, wanted: int, held: int) -> bool:
     return abs(wanted - limit) > max(_STEP, (wanted - held) // _MOST_OF_THEM)
 
 
-def asked(host: str, port: int, base: str) -> Said:
+def ask_server(host: str, port: int, base: str) -> ServerReport:
     """Ask the server. Blocks, for some seconds at most.
 
     Raises:
@@ -94,7 +94,7 @@ def asked(host: str, port: int, base: str) -> Said:
         store = msgspec.json.decode(_get(connection, f"{base}/jsz"), type=_Jsz)
     finally:
         connection.close()
-    return Said(store.storage, health.error if "write error" in health.error else None)
+    return ServerReport(store.storage, health.error if "write error" in health.error else None)
 
 
 def _get(connection: http.client.HTTPConnection, path: str) -> bytes:

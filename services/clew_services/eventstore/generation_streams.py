@@ -57,7 +57,7 @@ async def last_filled(js: JetStream) -> int:
     return max([n for n in await _there(js) if (await stream_state(js, f"KV_{_threads(n)}")).last_seq], default=0)
 
 
-async def reached(js: JetStream, shard: int) -> int:
+async def highest_position(js: JetStream, shard: int) -> int:
     """The highest sequence of a shard that any generation has projected; 0 if none has.
 
     Raises:

@@ -113,4 +113,7 @@ async def replacement(js: JetStream, config: Config) -> Config:
     name = str(config["name"])
     if not name.startswith(_LOG):
         return config
-    return {**config, "first_seq": await generation_streams.reached(js, int(name.removeprefix(_LOG))) + MARGIN + 1}
+    return {
+        **config,
+        "first_seq": await generation_streams.highest_position(js, int(name.removeprefix(_LOG))) + MARGIN + 1,
+    }

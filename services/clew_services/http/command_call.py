@@ -51,7 +51,7 @@ class CommandCall:
         return await self._commands.handle(tenant, command, actor=actor, trace=call.trace)
 
 
-def shown(call: Call, command: Command, outcome: Outcome) -> object:
+def render_outcome(call: Call, command: Command, outcome: Outcome) -> object:
     """The thread or message that a command left, or a receipt where the caller's key may not read it."""
     answered = outcome if "read" in call.holder.scopes else receipt(command, outcome)
     return answered.thread or answered.message

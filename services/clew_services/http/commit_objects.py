@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from clew_events.commit import Position
 from clew_events.errors import Fault
 from clew_events.events import Event
-from clew_events.replies import Entry, Feed, FeedEntry, History, Missing
+from clew_events.replies import Entry, Feed, FeedEntry, History, MissingCommits
 
 
 class CommitObject(Struct, frozen=True, kw_only=True):
@@ -46,7 +46,7 @@ class CommitPage(Struct, frozen=True, kw_only=True):
 
     object: Literal["list"] = "list"
     data: tuple[CommitObject, ...]
-    missing: tuple[Missing, ...]
+    missing: tuple[MissingCommits, ...]
     first_id: str | None
     last_id: str | None
     has_more: bool

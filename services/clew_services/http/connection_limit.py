@@ -19,7 +19,7 @@ _PREFIX: Final = 64
 _LOG: Final = logging.getLogger("clew.http")
 
 
-class Ceiling:
+class ConnectionLimit:
     """Lets connections in while there are fewer than ``most``, and than ``most_of_one`` of their address.
 
     0 is no limit.

@@ -19,7 +19,7 @@ from clew_services.api_keys import Keys
 from clew_services.host import CannotStart, descriptors
 from clew_services.host.ports import refuse_taken, shares_port
 from clew_services.http.app import create_app
-from clew_services.http.connection_limit import Ceiling
+from clew_services.http.connection_limit import ConnectionLimit
 from clew_services.http.dependencies import Parts
 from clew_services.http.middleware import Show
 from clew_services.http.protocol import Connection, Patience
@@ -61,7 +61,7 @@ async def serve_http(
     """
     settings = settings or Settings()
     patience = Patience.of(settings.request_seconds)
-    ceiling = Ceiling(descriptors.connections(), settings.max_connections_per_address)
+    ceiling = ConnectionLimit(descriptors.connections(), settings.max_connections_per_address)
     with _listen(host, port) as listener:
         server = _Server(
             uvicorn.Config(

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from clew_services.http import error_responses
-from clew_services.http.connection_limit import Ceiling
+from clew_services.http.connection_limit import ConnectionLimit
 from clew_services.http.request_body import BODY_DUE
 from clew_services.http.responses import Answer
 from clew_services.http.stream_limit import StreamPlace
@@ -67,7 +67,7 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         patience: Patience,
-        ceiling: Ceiling,
+        ceiling: ConnectionLimit,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._patience = patience

@@ -30,7 +30,7 @@ from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import ShardHeads
 from clew_projections.integrity.checkpoint_comparison import differs
 from clew_projections.integrity.heads_file import HeadsFile
-from clew_projections.integrity.losses import lost
+from clew_projections.integrity.losses import find_loss
 from clew_projections.integrity.verify import EVERYTHING, Extent, Verifier, extent
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.nats import replica_reads
@@ -194,7 +194,7 @@ class Audit:
                 findings.append(_missing(event_stream(shard), shard))
                 continue
             reach = msgspec.convert(info["state"], Extent)
-            found = lost(shard, reach, signed.checkpoint if signed is not None else None)
+            found = find_loss(shard, reach, signed.checkpoint if signed is not None else None)
             findings += [found] if found is not None else []
         return newest, findings
 

@@ -7,16 +7,11 @@ would fall silent, yet look connected. This client takes what it can read of suc
 
 from __future__ import annotations
 
-import asyncio
-from typing import Final
-
 from nats.aio.msg import Msg
 
-from clew_events.connection import await_cancellable
+from clew_events.connection import open_client
 from clew_projections.nats.lean_client import LeanClient
-from clew_services.nats_connection import Troubles
-
-_PENDING: Final = 64 * 1024 * 1024
+from clew_services.nats_connection import PENDING, Troubles
 
 
 class SturdyClient(LeanClient):
@@ -48,27 +43,19 @@ async def beside(nc: LeanClient, *, name: str) -> SturdyClient:
     slowly, then never delays or takes down the one that the log is written over, and it can be drained by
     itself. If it is closed for good, that ends ``nc`` too, as far as :attr:`LastingClient.ended` tells.
     """
-    found = {server.geturl() for server in nc.discovered_servers}
+    discovered = {server.geturl() for server in nc.discovered_servers}
     twin, troubles = SturdyClient(), Troubles(name)
     twin.ended = nc.ended
-    connecting = twin.connect(
-        [url for server in nc.servers if (url := server.geturl()) not in found],
+    await open_client(
+        twin,
+        [url for server in nc.servers if (url := server.geturl()) not in discovered],
         name=name,
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=nc.options["reconnect_time_wait"],
-        ping_interval=nc.options["ping_interval"],
-        pending_size=_PENDING,
-        error_cb=troubles.note,
-        reconnected_cb=troubles.forget,
-        tls=nc.options.get("tls"),
-        user=nc.options["user"],
-        password=nc.options["password"],
-        token=nc.options["token"],
+        timeout=None,
+        on_error=troubles.note,
         inbox_prefix=nc.new_inbox().rpartition(".")[0],
+        reconnected_cb=troubles.forget,
+        reconnect_time_wait=nc.options["reconnect_time_wait"],
+        pending_size=PENDING,
+        tls=nc.options.get("tls"),
     )
-    try:
-        await await_cancellable(connecting)
-    except asyncio.CancelledError:
-        await twin.close()
-        raise
     return twin

@@ -10,7 +10,7 @@ from msgspec import Struct
 from clew_events.commit import Recorded
 from clew_events.errors import Invalid
 from clew_events.queries import GetHistory
-from clew_events.replies import Entry, History, Missing
+from clew_events.replies import Entry, History, MissingCommits
 from clew_events.subjects import Address
 from clew_projections.audit.as_of import cursor_of
 from clew_projections.audit.filter import Choice
@@ -48,7 +48,7 @@ class _Gaps:
         self._upward = query.order == "asc"
         self._next = way.first
         self._before = way.before
-        self.found: list[Missing] = []
+        self.found: list[MissingCommits] = []
 
     def passed(self, n: int) -> None:
         """Commit ``n`` is the next one there is."""
@@ -74,7 +74,7 @@ class _Gaps:
 
     def _take(self, first: int, last: int) -> None:
         if first <= last:
-            self.found.append(Missing(first=first, last=last))
+            self.found.append(MissingCommits(first=first, last=last))
 
 
 class HistoryPages:

@@ -10,7 +10,7 @@ from clew_events.queries import AsOf, GetMessage, GetMessageAt, GetThread, ListM
 from clew_events.requests import NewMessage
 from clew_services.http.bodies import ModifyMessageBody, PageOfMessages, PatchBody
 from clew_services.http.call import MOMENT, Call
-from clew_services.http.command_call import CommandCall, shown, where
+from clew_services.http.command_call import CommandCall, render_outcome, where
 from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, json_answer, stamp
 
@@ -93,4 +93,4 @@ class Messages:
 
     async def _change(self, call: Call, command: Command) -> Answer:
         done = await self._carrying.out(call, command)
-        return json_answer(shown(call, command, done), headers=(where(done),))
+        return json_answer(render_outcome(call, command, done), headers=(where(done),))

@@ -15,7 +15,7 @@ from clew_services import validation
 from clew_services.http import preconditions
 from clew_services.http.bodies import CreateThreadBody, ModifyThreadBody, PageOfThreads, PatchBody
 from clew_services.http.call import Call
-from clew_services.http.command_call import CommandCall, shown, where
+from clew_services.http.command_call import CommandCall, render_outcome, where
 from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, etag, json_answer, position, stamp
 from clew_services.validation import error_texts
@@ -79,7 +79,7 @@ class Threads:
 
     async def _change(self, call: Call, command: Command) -> Answer:
         done = await self._carrying.out(call, command)
-        return json_answer(shown(call, command, done), headers=(etag(done.n), where(done)))
+        return json_answer(render_outcome(call, command, done), headers=(etag(done.n), where(done)))
 
 
 def _as_retrieved(thread: Thread) -> Thread:

@@ -1,4 +1,4 @@
-"""A question for a list of threads as a program puts it: conditions as types or as plain JSON."""
+"""Options for a list of threads, with conditions as types or as plain JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clew_events.list_query import Condition, Direction, ListThreads, OrderBy, p
 
 
 class ListOptions(TypedDict, total=False):
-    """What may be said of a list of threads; :class:`~clew_events.list_query.ListThreads` says what it means."""
+    """The fields of :class:`~clew_events.list_query.ListThreads`, which documents them. All are optional."""
 
     where: Condition | Mapping[str, object] | None
     search: str | None
@@ -27,13 +27,13 @@ class ListOptions(TypedDict, total=False):
     at_least: Position | str | None
 
 
-def question(asked: ListOptions) -> ListThreads:
-    """The query that says so.
+def build_query(options: ListOptions) -> ListThreads:
+    """The query with these options.
 
     Raises:
-        Invalid: the conditions are not such as there are.
+        Invalid: ``where`` is not a valid condition.
     """
-    where, at_least = asked.get("where"), asked.get("at_least")
+    where, at_least = options.get("where"), options.get("at_least")
     if where is not None and not isinstance(where, Condition):
         try:
             where = msgspec.convert(where, Condition)
@@ -41,13 +41,13 @@ def question(asked: ListOptions) -> ListThreads:
             raise Invalid(f"Invalid 'where': {fault}.", param="where") from fault
     return ListThreads(
         where=where,
-        search=asked.get("search"),
-        order_by=asked.get("order_by"),
-        order=asked.get("order", "desc"),
-        limit=asked.get("limit", 20),
-        after=asked.get("after"),
-        before=asked.get("before"),
-        count=asked.get("count", False),
-        facets=tuple(asked.get("facets", ())),
+        search=options.get("search"),
+        order_by=options.get("order_by"),
+        order=options.get("order", "desc"),
+        limit=options.get("limit", 20),
+        after=options.get("after"),
+        before=options.get("before"),
+        count=options.get("count", False),
+        facets=tuple(options.get("facets", ())),
         at_least=positions_text(at_least) if isinstance(at_least, Position) else at_least,
     )

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, on which other threads have things done and wait for them."""
+"""An event loop in a thread of its own, which runs coroutines for other threads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from clew_events.errors import Unavailable
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Background:
-    """Runs coroutines for other threads; a context manager. At its end, whatever still runs is cancelled."""
+    """Runs coroutines for other threads; a context manager. Leaving it cancels what still runs."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -22,11 +22,12 @@ class Background:
         self._closing = threading.Lock()
         self._closed = False
 
-    def run(self, work: Coroutine[None, None, T]) -> T:
-        """What ``work`` returns or raises. If waiting for it is interrupted, it is cancelled.
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run ``work`` to its end, and return or raise what it does. An interrupt of the wait cancels it.
 
         Raises:
-            Unavailable: this was closed, before or meanwhile; what was asked for may have been carried out.
+            Unavailable: this is closed, or was closed meanwhile; then ``outcome_unknown`` is true.
+            RuntimeError: called in the loop's own thread, where the call would wait for itself.
         """
         with self._closing:
             if self._closed:
@@ -34,7 +35,7 @@ class Background:
                 raise Unavailable("the client is closed", code="connection_closed")
             if threading.current_thread() is self._thread:
                 work.close()
-                raise RuntimeError("a call that waits, made from where its answer would come from, waits for ever")
+                raise RuntimeError("a blocking call in the client's own thread would wait for itself for ever")
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
         return self._wait_for(future)
 

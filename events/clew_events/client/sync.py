@@ -1,0 +1,141 @@
+"""The client without ``async``: the same calls, which block until the answer is there.
+
+::
+
+    with connect("nats://127.0.0.1:4222", actor="billing") as clew:
+        done = clew.create_thread(messages=["Hello"], metadata={"customer": "42"})
+        print(clew.get_thread(done.thread.id).thread.metadata)
+
+For scripts, for frameworks that work in threads, and for the interactive prompt. Any number of threads can share one
+client. In a program that has an event loop, use :mod:`clew_events.client`: these calls would block the loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Sequence
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from clew_events.client import client
+from clew_events.client.background import Background
+from clew_events.connection import INBOX_PREFIX
+
+__all__ = ["Clew", "connect"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _call(
+    method: Callable[Concatenate[client.Clew, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Clew, P], T]:
+    """The method that calls ``method`` of the asynchronous client and waits for its result."""
+
+    @wraps(method)
+    def call(self: Clew, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._background.run(method(self._clew, *args, **kwargs))
+
+    return call
+
+
+def _iterate(
+    method: Callable[Concatenate[client.Clew, P], AsyncGenerator[T]],
+) -> Callable[Concatenate[Clew, P], Generator[T]]:
+    """The method that yields what ``method`` of the asynchronous client yields, and waits for each."""
+
+    @wraps(method)
+    def iterate(self: Clew, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T]:
+        items = method(self._clew, *args, **kwargs)
+        try:
+            while True:
+                try:
+                    item = self._background.run(_next(items))
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            self._background.run(items.aclose())
+
+    signature = inspect.signature(method)
+    answer = str(signature.return_annotation).replace("Async", "")
+    iterate.__signature__ = signature.replace(return_annotation=answer)  # type: ignore[attr-defined]
+    return iterate
+
+
+async def _next(items: AsyncGenerator[T]) -> T:
+    return await anext(items)
+
+
+class Clew:
+    """All commands and queries of one tenant, as :class:`clew_events.client.Clew` has them, for blocking use.
+
+    :func:`connect` makes one. Safe for concurrent use by any number of threads.
+    """
+
+    def __init__(self, clew: client.Clew, background: Background) -> None:
+        self._clew = clew
+        self._background = background
+        self.tenant = clew.tenant
+        self.actor = clew.actor
+
+    send = _call(client.Clew.send)
+    enqueue = _call(client.Clew.enqueue)
+    create_thread = _call(client.Clew.create_thread)
+    update_thread = _call(client.Clew.update_thread)
+    patch_metadata = _call(client.Clew.patch_metadata)
+    delete_thread = _call(client.Clew.delete_thread)
+    add_message = _call(client.Clew.add_message)
+    update_message = _call(client.Clew.update_message)
+    patch_message_metadata = _call(client.Clew.patch_message_metadata)
+    delete_message = _call(client.Clew.delete_message)
+
+    get_thread = _call(client.Clew.get_thread)
+    wait_for = _call(client.Clew.wait_for)
+    list_threads = _call(client.Clew.list_threads)
+    ask_for_threads = _call(client.Clew.ask_for_threads)
+    iter_threads = _iterate(client.Clew.iter_threads)
+    get_message = _call(client.Clew.get_message)
+    list_messages = _call(client.Clew.list_messages)
+    iter_messages = _iterate(client.Clew.iter_messages)
+    history = _call(client.Clew.history)
+    iter_history = _iterate(client.Clew.iter_history)
+    state_at = _call(client.Clew.state_at)
+    message_at = _call(client.Clew.message_at)
+    messages_at = _call(client.Clew.messages_at)
+    diff = _call(client.Clew.diff)
+    blame = _call(client.Clew.blame)
+    list_checkpoints = _call(client.Clew.list_checkpoints)
+    iter_checkpoints = _iterate(client.Clew.iter_checkpoints)
+    get_checkpoint = _call(client.Clew.get_checkpoint)
+    proof = _call(client.Clew.proof)
+
+    feed_page = _call(client.Clew.feed_page)
+    feed = _iterate(client.Clew.feed)
+
+
+@contextlib.contextmanager
+def connect(
+    servers: str | Sequence[str] = "nats://127.0.0.1:4222",
+    *,
+    tenant: str = "default",
+    actor: str | None = None,
+    timeout: float = 10.0,
+    inbox_prefix: str = INBOX_PREFIX,
+) -> Iterator[Clew]:
+    """Open a connection and yield a client that uses it; close it at the end of the block.
+
+    The parameters are those of :func:`clew_events.client.connect`. Calls of other threads that still wait at the end of
+    the block raise ``Unavailable``.
+
+    Raises:
+        Unavailable: no server accepts the connection within ``timeout`` seconds.
+    """
+    with Background() as background:
+        opening = client.connect(servers, tenant=tenant, actor=actor, timeout=timeout, inbox_prefix=inbox_prefix)
+        clew = background.run(opening.__aenter__())
+        try:
+            yield Clew(clew, background)
+        finally:
+            background.run(opening.__aexit__(None, None, None))
