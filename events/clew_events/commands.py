@@ -8,11 +8,12 @@ an inbox command's outcome should go). All four may be left out.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, assert_never, final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from clew_events.content import Metadata
 from clew_events.ids import Actor, CommandId, MessageId, Subject, ThreadId
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
@@ -36,7 +37,16 @@ class Envelope(Request, frozen=True, kw_only=True):
     reply_to: Subject | None = None
 
 
-class CreateThread(Envelope, frozen=True, kw_only=True):
+class ThreadCommand(Envelope, frozen=True, kw_only=True):
+    """A command about a thread as a whole, and answered by it."""
+
+
+class MessageCommand(Envelope, frozen=True, kw_only=True):
+    """A command about a message that is there already, decided on it as it is, and answered by it."""
+
+
+@final
+class CreateThread(ThreadCommand, frozen=True, kw_only=True):
     """Begin a thread, with up to 100 messages already in it, in one commit.
 
     Without ``thread_id`` the thread's id follows from tenant and command id, so a repeat finds the thread for ever.
@@ -50,7 +60,8 @@ class CreateThread(Envelope, frozen=True, kw_only=True):
     tool_resources: NewToolResources | None = None
 
 
-class UpdateThread(Envelope, frozen=True, kw_only=True):
+@final
+class UpdateThread(ThreadCommand, frozen=True, kw_only=True):
     """Change a thread. What is left out stays; ``metadata`` replaces all of it, and null or {} clears it.
 
     ``patch`` changes single metadata keys instead and leaves the others alone.
@@ -64,7 +75,8 @@ class UpdateThread(Envelope, frozen=True, kw_only=True):
     tool_resources: ToolResourcesIn | UnsetType | None = UNSET
 
 
-class DeleteThread(Envelope, frozen=True, kw_only=True):
+@final
+class DeleteThread(ThreadCommand, frozen=True, kw_only=True):
     """End a thread. Its id is never used again; its history stays."""
 
     named: ClassVar[str] = "DeleteThread"
@@ -72,6 +84,7 @@ class DeleteThread(Envelope, frozen=True, kw_only=True):
     thread_id: ThreadId
 
 
+@final
 class AddMessage(Envelope, frozen=True, kw_only=True):
     """Put a message at the end of a thread."""
 
@@ -81,7 +94,8 @@ class AddMessage(Envelope, frozen=True, kw_only=True):
     message: NewMessage
 
 
-class UpdateMessage(Envelope, frozen=True, kw_only=True):
+@final
+class UpdateMessage(MessageCommand, frozen=True, kw_only=True):
     """Change a message's metadata: ``metadata`` replaces all of it, ``patch`` single keys."""
 
     named: ClassVar[str] = "UpdateMessage"
@@ -92,7 +106,8 @@ class UpdateMessage(Envelope, frozen=True, kw_only=True):
     patch: MetadataPatch | UnsetType = UNSET
 
 
-class DeleteMessage(Envelope, frozen=True, kw_only=True):
+@final
+class DeleteMessage(MessageCommand, frozen=True, kw_only=True):
     """Take a message out of a thread."""
 
     named: ClassVar[str] = "DeleteMessage"
@@ -112,6 +127,24 @@ COMMANDS: Final[dict[str, type[Command]]] = {
     "delete_message": DeleteMessage,
 }
 WIRE_NAMES: Final[dict[str, str]] = {command.named: name for name, command in COMMANDS.items()}
+
+
+def set_metadata(command: Command) -> Metadata | UnsetType:
+    """The metadata that a command itself gives to the thread or message; UNSET if it gives none."""
+    match command:
+        case CreateThread():
+            return UNSET if command.metadata is None else command.metadata
+        case AddMessage():
+            return UNSET if command.message.metadata is None else command.message.metadata
+        case UpdateThread() | UpdateMessage():
+            if isinstance(command.patch, MetadataPatch):
+                return command.patch.set or UNSET
+            return command.metadata if isinstance(command.metadata, UnsetType) else command.metadata or {}
+        case DeleteThread() | DeleteMessage():
+            return UNSET
+        case _:
+            assert_never(command)
+
 
 _CANONICAL: Final = msgspec.json.Encoder(order="deterministic")
 
