@@ -16,6 +16,8 @@ from clew_events.queries import GetFeed, GetHistory
 ROOT = Path(__file__).parents[2]
 PACKAGES = (ROOT / "events", ROOT / "projections", ROOT / "services")
 NAMES = {event.__name__ for event in get_args(Event)}
+CALLED_BY_NAME = {"event_words"}
+"""Modules that only tell of events, and call one that they have no words for by its name."""
 FAMILIES = {"ThreadEvent", "MessageEvent"}
 
 
@@ -69,7 +71,12 @@ def loose(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def test_no_module_passes_over_an_event_that_it_does_not_know() -> None:
-    found = [f"{file}:{line}: {what}" for file, tree in trees() for line, what in loose(tree)]
+    found = [
+        f"{file}:{line}: {what}"
+        for file, tree in trees()
+        if Path(file).stem not in CALLED_BY_NAME
+        for line, what in loose(tree)
+    ]
     assert found == []
 
 
