@@ -7,8 +7,8 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
+from clew_events import events
 from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
-from clew_events.events import EventType
 from clew_events.ids import CURSOR_PATTERN, MessageId, ThreadId
 from clew_events.list_query import ListThreads
 from clew_events.requests import Request
@@ -22,6 +22,8 @@ AsOf = int | datetime
 Instant = int | datetime
 """A time with its offset, or Unix seconds."""
 Cursor = Annotated[str, Meta(pattern=CURSOR_PATTERN)]
+EventType = events.EventType
+"""The events that a reader chooses commits by."""
 
 
 class GetThread(Request, frozen=True, kw_only=True):

@@ -88,7 +88,7 @@ def check_message(view: ThreadView, event: Event) -> None:
 
 def message_ids(commit: Commit) -> tuple[str, ...]:
     """The ids of the messages that a commit adds, changes or deletes, each once."""
-    return tuple(dict.fromkeys(event.message_id for event in commit.events if isinstance(event, MessageEvent)))
+    return tuple(dict.fromkeys([event.message_id for event in commit.events if isinstance(event, MessageEvent)]))
 
 
 def deleted_message_ids(commit: Commit) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from typing import Any, cast, get_args
 import msgspec
 
 from clew_events.errors import ClewError
-from clew_events.events import EventType
 from clew_events.queries import (
+    EventType,
     GetBlame,
     GetDifference,
     GetHistory,

@@ -20,8 +20,7 @@ from clew_events.backoff import delays
 from clew_events.client import decode
 from clew_events.client.transport import Requester
 from clew_events.errors import Unavailable
-from clew_events.events import EventType
-from clew_events.queries import GetFeed, Order
+from clew_events.queries import EventType, GetFeed, Order
 from clew_events.replies import Feed, FeedEntry
 from clew_events.subjects import LIVE
 

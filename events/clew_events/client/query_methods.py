@@ -14,13 +14,13 @@ from clew_events.client import decode
 from clew_events.client.list_question import ListOptions, question
 from clew_events.client.results import MessageFound, MessagesFound, MessagesThen, MessageThen, ThreadFound
 from clew_events.client.transport import Requester
-from clew_events.events import EventType
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import ListedThread, ThreadList
 from clew_events.objects import Message
 from clew_events.queries import (
     AsOf,
     Consistency,
+    EventType,
     GetBlame,
     GetDifference,
     GetHistory,

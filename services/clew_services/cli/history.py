@@ -12,8 +12,7 @@ from msgspec.structs import replace
 
 from clew_events.audit_replies import Difference
 from clew_events.errors import Corrupt
-from clew_events.events import EventType
-from clew_events.queries import GetHistory
+from clew_events.queries import EventType, GetHistory
 from clew_events.replies import Entry, History, Missing
 from clew_events.subjects import Address
 from clew_projections.audit.diff import DiffFold

@@ -7,8 +7,7 @@ from datetime import datetime
 
 from clew_events.client import client
 from clew_events.client.sync.background import Background
-from clew_events.events import EventType
-from clew_events.queries import Order
+from clew_events.queries import EventType, Order
 from clew_events.replies import Feed, FeedEntry
 
 

@@ -12,11 +12,10 @@ from clew_events.client.list_question import ListOptions
 from clew_events.client.query_methods import PAGE
 from clew_events.client.results import MessageFound, MessagesFound, MessagesThen, MessageThen, ThreadFound
 from clew_events.client.sync.background import Background
-from clew_events.events import EventType
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import ListedThread, ThreadList
 from clew_events.objects import Message
-from clew_events.queries import AsOf, Consistency, Order
+from clew_events.queries import AsOf, Consistency, EventType, Order
 from clew_events.replies import Entry, History, Moment
 
 T = TypeVar("T")

@@ -7,8 +7,7 @@ from typing import Final, cast, get_args
 from clew_events import error_texts
 from clew_events.checkpoint_messages import GetProof
 from clew_events.errors import NotFound
-from clew_events.events import EventType
-from clew_events.queries import GetBlame, GetDifference, GetHistory
+from clew_events.queries import EventType, GetBlame, GetDifference, GetHistory
 from clew_events.subjects import Address
 from clew_services.http.bodies import AsOfMoment, Between, PageOfHistory
 from clew_services.http.call import BETWEEN, MOMENT, Call
