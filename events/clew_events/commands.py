@@ -129,8 +129,8 @@ COMMANDS: Final[dict[str, type[Command]]] = {
 WIRE_NAMES: Final[dict[str, str]] = {command.named: name for name, command in COMMANDS.items()}
 
 
-def set_metadata(command: Command) -> Metadata | UnsetType:
-    """The metadata that a command itself gives to the thread or message; UNSET if it gives none."""
+def extract_metadata(command: Command) -> Metadata | UnsetType:
+    """Return the metadata that a command itself sets on the thread or message; UNSET if it sets none."""
     match command:
         case CreateThread():
             return UNSET if command.metadata is None else command.metadata

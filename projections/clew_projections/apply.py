@@ -92,14 +92,14 @@ def message_ids(commit: Commit) -> tuple[str, ...]:
 
 
 def deleted_message_ids(commit: Commit) -> tuple[str, ...]:
-    """The ids of the messages that a commit deletes."""
+    """Return the ids of the messages that a commit deletes."""
     return tuple(
         event.message_id for event in commit.events if isinstance(event, MessageEvent) and event.effect == "deletes"
     )
 
 
 def adds_message(commit: Commit, message_id: str) -> bool:
-    """Whether a commit adds this message."""
+    """Return whether a commit adds this message."""
     return any(
         isinstance(event, MessageEvent) and event.effect == "creates" and event.message_id == message_id
         for event in commit.events

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from msgspec import UNSET, Struct
 
-from clew_events.commands import AddMessage, Command, MessageCommand, ThreadCommand, set_metadata
+from clew_events.commands import AddMessage, Command, MessageCommand, ThreadCommand, extract_metadata
 from clew_events.commit import Commit, Position
 from clew_events.objects import Gone, Message, MessageReceipt, Thread, ThreadReceipt
 from clew_events.replies import Done
@@ -58,7 +58,7 @@ def outcome(
 def receipt(command: Command, outcome: Outcome) -> Done:
     """What came of a command, with nothing of texts and metadata but what this very command says."""
     thread = message = None
-    metadata = set_metadata(command)
+    metadata = extract_metadata(command)
     if (at := outcome.thread) is not None:
         thread = ThreadReceipt(id=at.id, created_at=at.created_at, version=outcome.n, metadata=metadata)
     if (said := outcome.message) is not None:
