@@ -8,11 +8,12 @@ caller decided on) and ``reply_to`` (the subject for an inbox command's reply).
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, assert_never, final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from clew_events.content import Metadata
 from clew_events.ids import Actor, CommandId, MessageId, Subject, ThreadId
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
@@ -36,7 +37,16 @@ class Envelope(Request, frozen=True, kw_only=True):
     reply_to: Subject | None = None
 
 
-class CreateThread(Envelope, frozen=True, kw_only=True):
+class ThreadCommand(Envelope, frozen=True, kw_only=True):
+    """A command about a thread as a whole, and answered by it."""
+
+
+class MessageCommand(Envelope, frozen=True, kw_only=True):
+    """A command about a message that is there already, decided on it as it is, and answered by it."""
+
+
+@final
+class CreateThread(ThreadCommand, frozen=True, kw_only=True):
     """Create a thread, with up to 100 messages, in one commit.
 
     Without ``thread_id``, the thread's id is derived from tenant and command id, so a repeat always finds the thread.
@@ -50,7 +60,8 @@ class CreateThread(Envelope, frozen=True, kw_only=True):
     tool_resources: NewToolResources | None = None
 
 
-class UpdateThread(Envelope, frozen=True, kw_only=True):
+@final
+class UpdateThread(ThreadCommand, frozen=True, kw_only=True):
     """Change a thread. What is omitted stays as it is. ``metadata`` replaces all metadata; null or {} clears it.
 
     ``patch`` sets and removes single metadata keys instead, and leaves the others as they are.
@@ -64,7 +75,8 @@ class UpdateThread(Envelope, frozen=True, kw_only=True):
     tool_resources: ToolResourcesIn | UnsetType | None = UNSET
 
 
-class DeleteThread(Envelope, frozen=True, kw_only=True):
+@final
+class DeleteThread(ThreadCommand, frozen=True, kw_only=True):
     """Delete a thread. Its id is never used again; its history stays."""
 
     named: ClassVar[str] = "DeleteThread"
@@ -72,6 +84,7 @@ class DeleteThread(Envelope, frozen=True, kw_only=True):
     thread_id: ThreadId
 
 
+@final
 class AddMessage(Envelope, frozen=True, kw_only=True):
     """Add a message at the end of a thread."""
 
@@ -81,7 +94,8 @@ class AddMessage(Envelope, frozen=True, kw_only=True):
     message: NewMessage
 
 
-class UpdateMessage(Envelope, frozen=True, kw_only=True):
+@final
+class UpdateMessage(MessageCommand, frozen=True, kw_only=True):
     """Change a message's metadata: ``metadata`` replaces all of it, ``patch`` single keys."""
 
     named: ClassVar[str] = "UpdateMessage"
@@ -92,7 +106,8 @@ class UpdateMessage(Envelope, frozen=True, kw_only=True):
     patch: MetadataPatch | UnsetType = UNSET
 
 
-class DeleteMessage(Envelope, frozen=True, kw_only=True):
+@final
+class DeleteMessage(MessageCommand, frozen=True, kw_only=True):
     """Delete a message from a thread. Its history stays."""
 
     named: ClassVar[str] = "DeleteMessage"
@@ -112,6 +127,24 @@ COMMANDS: Final[dict[str, type[Command]]] = {
     "delete_message": DeleteMessage,
 }
 WIRE_NAMES: Final[dict[str, str]] = {command.named: name for name, command in COMMANDS.items()}
+
+
+def extract_metadata(command: Command) -> Metadata | UnsetType:
+    """Return the metadata that a command itself sets on the thread or message; UNSET if it sets none."""
+    match command:
+        case CreateThread():
+            return UNSET if command.metadata is None else command.metadata
+        case AddMessage():
+            return UNSET if command.message.metadata is None else command.message.metadata
+        case UpdateThread() | UpdateMessage():
+            if isinstance(command.patch, MetadataPatch):
+                return command.patch.set or UNSET
+            return command.metadata if isinstance(command.metadata, UnsetType) else command.metadata or {}
+        case DeleteThread() | DeleteMessage():
+            return UNSET
+        case _:
+            assert_never(command)
+
 
 _CANONICAL: Final = msgspec.json.Encoder(order="deterministic")
 

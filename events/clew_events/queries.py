@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
+from clew_events import events
 from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.ids import CURSOR_PATTERN, MessageId, ThreadId
 from clew_events.list_query import ListThreads
@@ -22,15 +23,8 @@ offset."""
 Instant = int | datetime
 """A time with its offset, or Unix seconds."""
 Cursor = Annotated[str, Meta(pattern=CURSOR_PATTERN)]
-EventType = Literal[
-    "ThreadCreated",
-    "MetadataUpdated",
-    "ToolResourcesUpdated",
-    "MessageAdded",
-    "MessageMetadataUpdated",
-    "MessageDeleted",
-    "ThreadDeleted",
-]
+EventType = events.EventType
+"""The events that a reader chooses commits by."""
 
 
 class GetThread(Request, frozen=True, kw_only=True):

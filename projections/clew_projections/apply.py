@@ -5,13 +5,13 @@ What does not continue a view is refused: another number, thread, tenant or chai
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, assert_never
 
 from msgspec.structs import replace
 
 from clew_events.commit import Commit, Recorded
 from clew_events.errors import Corrupt
-from clew_events.events import Event, MessageAdded, MessageDeleted, MessageMetadataUpdated
+from clew_events.events import Event, MessageAdded, MessageDeleted, MessageEvent, MessageMetadataUpdated, ThreadEvent
 from clew_events.ids import is_message_id, ordinal_of
 from clew_projections.fold import apply_difference, evolve
 from clew_projections.views import MessageView, SpentId, ThreadView
@@ -70,33 +70,40 @@ def check_message(view: ThreadView, event: Event) -> None:
         Corrupt: it is not so, or the message's id does not lead to its ordinal, by which its view is found.
     """
     match event:
-        case MessageAdded():
-            message_id, ordinal = event.message.id, event.message.ordinal
-            right = ordinal == view.last_ordinal + 1 and is_message_id(message_id) and ordinal_of(message_id) == ordinal
-        case MessageMetadataUpdated() | MessageDeleted():
-            message_id = event.message_id
+        case ThreadEvent():
+            return
+        case MessageAdded(message=message):
+            ordinal = view.last_ordinal + 1
+            right = message.ordinal == ordinal and is_message_id(message.id) and ordinal_of(message.id) == ordinal
+        case MessageMetadataUpdated(message_id=message_id) | MessageDeleted(message_id=message_id):
             right = is_message_id(message_id) and 1 <= ordinal_of(message_id) <= view.last_ordinal
         case _:
-            return
+            assert_never(event)
     if not right:
         raise Corrupt(
-            f"thread {view.id}: commit {view.n + 1} speaks of message {message_id!r}, which has no place there",
+            f"thread {view.id}: commit {view.n + 1} speaks of message {event.message_id!r}, which has no place there",
             code="unknown_message",
         )
 
 
 def message_ids(commit: Commit) -> tuple[str, ...]:
     """The ids of the messages that a commit adds, changes or deletes, each once."""
-    ids: dict[str, None] = {}
-    for event in commit.events:
-        match event:
-            case MessageAdded():
-                ids[event.message.id] = None
-            case MessageMetadataUpdated() | MessageDeleted():
-                ids[event.message_id] = None
-            case _:
-                pass
-    return tuple(ids)
+    return tuple(dict.fromkeys([event.message_id for event in commit.events if isinstance(event, MessageEvent)]))
+
+
+def deleted_message_ids(commit: Commit) -> tuple[str, ...]:
+    """Return the ids of the messages that a commit deletes."""
+    return tuple(
+        event.message_id for event in commit.events if isinstance(event, MessageEvent) and event.effect == "deletes"
+    )
+
+
+def adds_message(commit: Commit, message_id: str) -> bool:
+    """Return whether a commit adds this message."""
+    return any(
+        isinstance(event, MessageEvent) and event.effect == "creates" and event.message_id == message_id
+        for event in commit.events
+    )
 
 
 def advance_message(view: MessageView | None, message_id: str, commit: Commit) -> MessageView:
@@ -112,30 +119,36 @@ def advance_message(view: MessageView | None, message_id: str, commit: Commit) -
     if view is not None and commit.n <= view.n:
         return view
     for event in commit.events:
-        match event:
-            case MessageAdded() if event.message.id == message_id:
-                added = event.message
-                view = MessageView(
-                    id=added.id,
-                    thread=commit.thread,
-                    ordinal=added.ordinal,
-                    n=commit.n,
-                    created_at=commit.at,
-                    role=added.role,
-                    content=added.content,
-                    attachments=added.attachments,
-                    metadata=added.metadata,
-                )
-            case MessageMetadataUpdated() if event.message_id == message_id and view is not None:
-                changed = apply_difference(view.metadata, event.set, event.unset)
-                view = replace(view, n=commit.n, metadata=changed)
-            case MessageDeleted() if event.message_id == message_id and view is not None:
-                view = replace(view, n=commit.n, content=(), attachments=(), metadata={}, deleted=True)
-            case _:
-                pass
+        view = _message_after(view, message_id, commit, event)
     if view is None:
         raise _never_added(commit, message_id)
     return view
+
+
+def _message_after(view: MessageView | None, message_id: str, commit: Commit, event: Event) -> MessageView | None:
+    if isinstance(event, ThreadEvent) or event.message_id != message_id:
+        return view
+    match event:
+        case MessageAdded(message=added):
+            return MessageView(
+                id=added.id,
+                thread=commit.thread,
+                ordinal=added.ordinal,
+                n=commit.n,
+                created_at=commit.at,
+                role=added.role,
+                content=added.content,
+                attachments=added.attachments,
+                metadata=added.metadata,
+            )
+        case MessageMetadataUpdated() if view is not None:
+            return replace(view, n=commit.n, metadata=apply_difference(view.metadata, event.set, event.unset))
+        case MessageDeleted() if view is not None:
+            return replace(view, n=commit.n, content=(), attachments=(), metadata={}, deleted=True)
+        case MessageMetadataUpdated() | MessageDeleted():
+            return view
+        case _:
+            assert_never(event)
 
 
 def _never_added(commit: Commit, message_id: str) -> Corrupt:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,6 +145,20 @@ def test_everything_the_rules_use_is_looked_at() -> None:
         "clew_events.events",
         "clew_events.commands",
     } <= reached
+
+
+def test_the_rules_use_nothing_of_the_services_but_what_stands_beside_them() -> None:
+    beside = {name for name in closure("clew_services.threads.decide") if name.startswith("clew_services")}
+    assert "clew_services.threads.limits" in beside
+    assert {name for name in beside if not name.startswith("clew_services.threads")} == set()
+
+
+@pytest.mark.parametrize("shape", ["array", "object", "string"])
+def test_a_sentence_of_openai_is_written_in_one_place(shape: str) -> None:
+    article = "a" if shape == "string" else "an"
+    sentence = re.compile(rf"Expected {article} {shape} with\b".replace(" ", r"[\s\"f]+"))
+    found = [name for name, file in MODULES.items() if sentence.search(file.read_text(encoding="utf-8"))]
+    assert found == ["clew_events.error_texts"]
 
 
 def test_frameworks_are_known_at_the_edges_only() -> None:

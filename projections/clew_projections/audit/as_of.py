@@ -11,10 +11,9 @@ from collections.abc import Container, Iterable, Mapping
 from clew_events.audit_replies import Origin, Point
 from clew_events.commit import Recorded
 from clew_events.content import ToolResources
-from clew_events.events import MessageAdded, MessageDeleted
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
-from clew_projections.apply import advance, advance_message, message_ids
+from clew_projections.apply import adds_message, advance, advance_message, deleted_message_ids, message_ids
 from clew_projections.audit.moments import Moment
 from clew_projections.views import MessageView, ThreadView, absent
 
@@ -50,9 +49,8 @@ class ThreadAsOf:
             self.places.setdefault(ordinal, []).append(recorded.position.seq)
             if ordinal in self._keep:
                 self.messages[ordinal] = advance_message(self.messages.get(ordinal), message_id, recorded.commit)
-        for event in recorded.commit.events:
-            if isinstance(event, MessageDeleted):
-                self.places.pop(ordinal_of(event.message_id), None)
+        for message_id in deleted_message_ids(recorded.commit):
+            self.places.pop(ordinal_of(message_id), None)
         self.last = recorded
         return True
 
@@ -67,8 +65,7 @@ def messages_of(ordinals: Container[int], commits: Iterable[Recorded]) -> dict[i
     for recorded in commits:
         for message_id in message_ids(recorded.commit):
             ordinal = ordinal_of(message_id)
-            adds = any(isinstance(e, MessageAdded) and e.message.id == message_id for e in recorded.commit.events)
-            if ordinal in ordinals and (adds or ordinal in found):
+            if ordinal in ordinals and (ordinal in found or adds_message(recorded.commit, message_id)):
                 found[ordinal] = advance_message(found.get(ordinal), message_id, recorded.commit)
     return found
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, assert_never
 
 from clew_events.commit import Recorded
 from clew_events.content import Metadata
 from clew_events.errors import Corrupt, Unavailable
-from clew_events.events import MessageAdded, MessageDeleted
+from clew_events.events import (
+    MessageAdded,
+    MessageDeleted,
+    MessageMetadataUpdated,
+    MetadataUpdated,
+    ThreadCreated,
+    ThreadDeleted,
+    ToolResourcesUpdated,
+)
 from clew_events.ids import ordinal_of
 from clew_projections.apply import advance
 from clew_projections.index import rows
@@ -176,8 +184,12 @@ class IndexWriter:
                         self._texts.add(row.tenant, row.no, slot(each.commit.at, row.id, index), event.message)
                     case MessageDeleted():
                         self._texts.remove(row.tenant, row.no, ordinal_of(event.message_id))
+                    case ThreadCreated() | MetadataUpdated() | ToolResourcesUpdated() | MessageMetadataUpdated():
+                        continue  # They change no text; what the row says of them, it has from the view.
+                    case ThreadDeleted():
+                        continue  # Nothing follows, so the row is deleted, and its texts are gone with it.
                     case _:
-                        pass
+                        assert_never(event)
 
     def _mark(self, commits: Sequence[Recorded], marks: Mapping[int, int]) -> None:
         further = "INSERT INTO mark VALUES (?, ?) ON CONFLICT (shard) DO UPDATE SET seq = max(seq, excluded.seq)"

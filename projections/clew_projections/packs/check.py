@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from clew_events.commit import Commit
 from clew_events.errors import Corrupt, Invalid
-from clew_events.events import MessageAdded, MessageDeleted, MessageMetadataUpdated, ThreadCreated
+from clew_events.events import ThreadEvent
 from clew_events.ids import ordinal_of
 from clew_events.subjects import EVENTS, Address
 from clew_projections.apply import check_message
@@ -257,18 +257,17 @@ class Foldable:
         """
         ids = self._ids.setdefault(Address(commit.tenant, commit.thread), [])
         for place, event in enumerate(commit.events):
-            if isinstance(event, ThreadCreated) != (commit.n == 1 and place == 0):
+            creates = isinstance(event, ThreadEvent) and event.effect == "creates"
+            if creates != (commit.n == 1 and place == 0):
                 raise _unfoldable(commit, "a thread is created by its first commit, and never again")
             view = ThreadView(id=commit.thread, tenant=commit.tenant, n=commit.n - 1, last_ordinal=len(ids))
             check_message(view, event)
-            match event:
-                case MessageAdded():
-                    ids.append(event.message.id)
-                case MessageMetadataUpdated() | MessageDeleted():
-                    if ids[ordinal_of(event.message_id) - 1] != event.message_id:
-                        raise _unfoldable(commit, f"it changes message {event.message_id}, which was never added")
-                case _:
-                    pass
+            if isinstance(event, ThreadEvent):
+                continue
+            if event.effect == "creates":
+                ids.append(event.message_id)
+            elif ids[ordinal_of(event.message_id) - 1] != event.message_id:
+                raise _unfoldable(commit, f"it changes message {event.message_id}, which was never added")
         if not commit.events:
             raise _unfoldable(commit, "it has no events")
 

@@ -22,10 +22,9 @@ from typing import Final
 
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
-from clew_events.events import MessageAdded
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
-from clew_projections.apply import advance, advance_message, message_ids
+from clew_projections.apply import adds_message, advance, advance_message, message_ids
 from clew_projections.history.histories import Histories, News
 from clew_projections.kv.bucket import Bucket, Value
 from clew_projections.kv.command_ids import SpentIds
@@ -123,7 +122,7 @@ class StateFromViews:
         for recorded in unprojected:
             for message_id in message_ids(recorded.commit):
                 ordinal = ordinal_of(message_id)
-                if ordinal in views or (ordinal in ordinals and _adds(recorded, message_id)):
+                if ordinal in views or (ordinal in ordinals and adds_message(recorded.commit, message_id)):
                     views[ordinal] = advance_message(views.get(ordinal), message_id, recorded.commit)
         if lost := {ordinal for ordinal in ordinals if 1 <= ordinal <= thread.last_ordinal} - views.keys():
             # Every ordinal has its view, deleted or not. One that is not there is not projected again by itself.
@@ -163,7 +162,3 @@ def _readable(body: bytes) -> MessageView | None:
         return decode_message(body) if body else None
     except Corrupt:
         return None
-
-
-def _adds(recorded: Recorded, message_id: str) -> bool:
-    return any(isinstance(event, MessageAdded) and event.message.id == message_id for event in recorded.commit.events)

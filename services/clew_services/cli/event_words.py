@@ -1,9 +1,10 @@
-"""Events in a few words, for whoever reads a history."""
+"""Events in a few words, for whoever reads a history. One without words of its own is called by its name."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Final, assert_never
+from typing import Final
 
 from clew_events.content import Message, Text
 from clew_events.events import (
@@ -14,10 +15,10 @@ from clew_events.events import (
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
-    ToolResourcesUpdated,
 )
 
 _EXCERPT: Final = 40
+_NEXT_WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def in_words(event: Event) -> str:
@@ -27,8 +28,6 @@ def in_words(event: Event) -> str:
             return " ".join(("created", *_pairs(event.metadata)))
         case MetadataUpdated():
             return " ".join(("metadata", *_difference(event.set, event.unset)))
-        case ToolResourcesUpdated():
-            return "tool resources"
         case MessageAdded():
             return f"+ {event.message.id} {event.message.role}: {_excerpt(event.message)}"
         case MessageMetadataUpdated():
@@ -38,7 +37,12 @@ def in_words(event: Event) -> str:
         case ThreadDeleted():
             return "deleted"
         case _:
-            assert_never(event)
+            return _by_name(event)
+
+
+def _by_name(event: Event) -> str:
+    """``ThreadRestored`` is "thread restored"; that something changed goes without saying."""
+    return _NEXT_WORD.sub(" ", type(event).__name__).lower().removesuffix(" updated")
 
 
 def _pairs(metadata: Mapping[str, str]) -> list[str]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
+from clew_events import error_texts
 from clew_events.errors import Forbidden, Invalid
 from clew_services.api_keys import Holder, Keys, KeyScope
 from clew_services.http.error_responses import no_key, wrong_key
-from clew_services.validation import error_texts
 
 # Version 1 is spoken too, as far as it is the same: what it had and version 2 has not is an unknown parameter.
 _SPOKEN: Final = frozenset({"assistants=v2", "assistants=v1"})

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 from starlette.types import Scope
 
-from clew_events import ids
+from clew_events import error_texts, ids
 from clew_events.errors import Invalid
 from clew_events.queries import AsOf
 from clew_services import validation
@@ -23,7 +23,6 @@ from clew_services.http import preconditions, retries
 from clew_services.http.bodies import AsOfMoment
 from clew_services.http.request_body import Intake
 from clew_services.threads.decide import no_message, no_thread
-from clew_services.validation import error_texts
 
 T = TypeVar("T")
 NONE: Final[frozenset[str]] = frozenset()

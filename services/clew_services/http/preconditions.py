@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from clew_events import error_texts
 from clew_events.errors import Invalid
 from clew_events.ids import COMMAND_ID_PATTERN
-from clew_services.validation import error_texts
 from clew_services.validation.rules import GREATEST_VERSION
 
 _COMMAND_ID: Final = re.compile(COMMAND_ID_PATTERN)

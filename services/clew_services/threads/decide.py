@@ -9,7 +9,7 @@ from typing import assert_never
 
 from msgspec import UNSET, UnsetType
 
-from clew_events import ids
+from clew_events import error_texts, ids
 from clew_events.commands import (
     AddMessage,
     Command,
@@ -20,7 +20,7 @@ from clew_events.commands import (
     UpdateThread,
 )
 from clew_events.content import Metadata
-from clew_events.errors import AlreadyExists, Invalid, NotFound
+from clew_events.errors import AlreadyExists, NotFound
 from clew_events.events import (
     Event,
     MessageAdded,
@@ -141,12 +141,7 @@ def _difference(
     if patch is not UNSET:
         wanted = apply_difference(wanted, patch.set, patch.unset)
         if len(wanted) > MAX_PAIRS:
-            raise Invalid(
-                f"Invalid 'metadata': too many properties. Expected an object with at most {MAX_PAIRS} properties, "
-                f"but got an object with {len(wanted)} properties instead.",
-                code="object_above_max_properties",
-                param="metadata",
-            )
+            raise error_texts.too_many_properties("metadata", MAX_PAIRS, len(wanted))
     to_set = {key: value for key, value in wanted.items() if current.get(key) != value}
     return to_set, tuple(key for key in current if key not in wanted)
 

@@ -17,7 +17,7 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events import ids
-from clew_events.commands import Command, CreateThread, DeleteMessage, UpdateMessage, digest
+from clew_events.commands import Command, CreateThread, MessageCommand, digest
 from clew_events.commit import FORMAT, Commit, Position
 from clew_events.errors import ClewError, Conflict, Rejected
 from clew_events.events import Event
@@ -221,7 +221,7 @@ class Handler:
         )
 
     async def _ground(self, task: _Task) -> _Ground:
-        if isinstance(task.command, UpdateMessage | DeleteMessage):
+        if isinstance(task.command, MessageCommand):
             return await self._present(task)
         view = self._memory.recall(task.address)
         if view is None:
@@ -231,7 +231,7 @@ class Handler:
         return _Ground(view, None, fresh=False)
 
     async def _fresh(self, task: _Task, ground: _Ground) -> _Ground:
-        if isinstance(task.command, UpdateMessage | DeleteMessage) or ground.thread.n == 0:
+        if isinstance(task.command, MessageCommand) or ground.thread.n == 0:
             return await self._present(task)
         view = await self._current.caught_up(ground.thread)
         self._memory.remember(view)
@@ -243,7 +243,7 @@ class Handler:
         return _Ground(present.thread, await self._message(task.command, present), fresh=True)
 
     async def _message(self, command: Command, present: Present) -> MessageView | None:
-        if isinstance(command, UpdateMessage | DeleteMessage):
+        if isinstance(command, MessageCommand):
             return await self._current.message(present, command.message_id)
         return None
 

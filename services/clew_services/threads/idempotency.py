@@ -12,11 +12,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from clew_events.commands import Command, CreateThread, UpdateMessage
+from clew_events.commands import Command, CreateThread, MessageCommand
 from clew_events.commit import Recorded
 from clew_events.errors import IdReused
 from clew_events.subjects import Address
-from clew_projections.apply import REMEMBERED_COMMANDS, advance
+from clew_projections.apply import REMEMBERED_COMMANDS, advance, deleted_message_ids
 from clew_projections.history.histories import Histories
 from clew_projections.kv.command_ids import is_callers, mark
 from clew_projections.state.current import CurrentState
@@ -102,7 +102,7 @@ class Repeats:
         address = Address(view.tenant, view.id)
         then = view if commit.n == view.n else await self._until(address, commit.n)
         message = None
-        if isinstance(command, UpdateMessage):
+        if isinstance(command, MessageCommand) and not deleted_message_ids(commit):
             message = await self._histories.message_at(address, command.message_id, commit.n)
         return outcome(command, then, message, first.position, commit)
 

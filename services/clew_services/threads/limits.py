@@ -11,9 +11,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from clew_events import error_texts
 from clew_events.errors import Invalid, TooLarge
 from clew_events.requests import MAX_MESSAGES_PER_CREATE, NewMessage, NewText
-from clew_services.validation import error_texts
 
 _WIDEST: Final = 4
 """Bytes that a character takes at most."""

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 
-from clew_events.commands import (
-    AddMessage,
-    Command,
-    CreateThread,
-    DeleteMessage,
-    DeleteThread,
-    UpdateMessage,
-    UpdateThread,
-)
+from clew_events.commands import AddMessage, Command, MessageCommand, ThreadCommand, extract_metadata
 from clew_events.commit import Commit, Position
-from clew_events.content import Metadata
 from clew_events.objects import Gone, Message, MessageReceipt, Thread, ThreadReceipt
 from clew_events.replies import Done
-from clew_events.requests import MetadataPatch
 from clew_projections.api_objects import content_object, message_object, thread_object
-from clew_projections.apply import advance_message, message_ids
+from clew_projections.apply import advance_message, deleted_message_ids, message_ids
 from clew_projections.views import MessageView, ThreadView
 from clew_services.threads.stored_content import parts_of
 
@@ -52,15 +42,15 @@ def outcome(
     had to change.
     """
     match command:
-        case CreateThread() | UpdateThread():
+        case ThreadCommand():
+            if thread.status == "deleted":
+                return Outcome(position=position, n=thread.n, deleted=Gone(id=thread.id, object="thread.deleted"))
             return Outcome(position=position, n=thread.n, thread=thread_object(thread))
-        case DeleteThread():
-            return Outcome(position=position, n=thread.n, deleted=Gone(id=thread.id, object="thread.deleted"))
-        case AddMessage() | UpdateMessage():
+        case AddMessage() | MessageCommand():
+            if commit is not None and (ids := deleted_message_ids(commit)):
+                gone = Gone(id=ids[0], object="thread.message.deleted")
+                return Outcome(position=position, n=thread.n, deleted=gone)
             return Outcome(position=position, n=thread.n, message=_message(message, commit))
-        case DeleteMessage():
-            gone = Gone(id=command.message_id, object="thread.message.deleted")
-            return Outcome(position=position, n=thread.n, deleted=gone)
         case _:
             assert_never(command)
 
@@ -68,7 +58,7 @@ def outcome(
 def receipt(command: Command, outcome: Outcome) -> Done:
     """What came of a command, with nothing of texts and metadata but what this very command says."""
     thread = message = None
-    metadata = _set_by(command)
+    metadata = extract_metadata(command)
     if (at := outcome.thread) is not None:
         thread = ThreadReceipt(id=at.id, created_at=at.created_at, version=outcome.n, metadata=metadata)
     if (said := outcome.message) is not None:
@@ -77,22 +67,6 @@ def receipt(command: Command, outcome: Outcome) -> Done:
             id=said.id, created_at=said.created_at, version=outcome.n, content=content, metadata=metadata
         )
     return Done(position=outcome.position, n=outcome.n, thread=thread, message=message, deleted=outcome.deleted)
-
-
-def _set_by(command: Command) -> Metadata | UnsetType:
-    match command:
-        case CreateThread():
-            return UNSET if command.metadata is None else command.metadata
-        case AddMessage():
-            return UNSET if command.message.metadata is None else command.message.metadata
-        case UpdateThread() | UpdateMessage():
-            if isinstance(command.patch, MetadataPatch):
-                return command.patch.set or UNSET
-            return command.metadata if isinstance(command.metadata, UnsetType) else command.metadata or {}
-        case DeleteThread() | DeleteMessage():
-            return UNSET
-        case _:
-            assert_never(command)
 
 
 def _message(before: MessageView | None, commit: Commit | None) -> Message:

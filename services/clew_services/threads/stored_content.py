@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from clew_events import ids
+from clew_events import error_texts, ids
 from clew_events.content import (
     Attachment,
     AutoStrategy,
@@ -26,7 +26,6 @@ from clew_events.content import (
     ToolResources,
     VectorStore,
 )
-from clew_events.errors import Invalid
 from clew_events.requests import (
     MAX_FILES,
     NewAutoStrategy,
@@ -129,12 +128,7 @@ def _attached_files(messages: Iterable[NewMessage], tool: ToolName) -> tuple[str
 
 def _within_limit(file_ids: tuple[str, ...]) -> tuple[str, ...]:
     if len(file_ids) > MAX_FILES:
-        raise Invalid(
-            "Invalid 'tool_resources.code_interpreter.file_ids': array too long. Expected an array with maximum "
-            f"length {MAX_FILES}, but got an array with length {len(file_ids)} instead.",
-            code="array_above_max_length",
-            param="tool_resources.code_interpreter.file_ids",
-        )
+        raise error_texts.array_too_long("tool_resources.code_interpreter.file_ids", MAX_FILES, len(file_ids))
     return file_ids
 
 

@@ -7,11 +7,12 @@ from typing import Final, TypeVar, cast, get_args
 
 import msgspec
 
+from clew_events import error_texts
 from clew_events.commands import Command
 from clew_events.errors import Invalid
 from clew_events.list_query import ListThreads
 from clew_events.queries import GetStateAt
-from clew_services.validation import decode_errors, error_texts, list_rules, rules
+from clew_services.validation import decode_errors, list_rules, rules
 
 T = TypeVar("T")
 

@@ -12,10 +12,9 @@ from typing import Final, cast
 
 import msgspec
 
-from clew_events import ids
+from clew_events import error_texts, ids
 from clew_events.errors import Invalid
 from clew_events.list_query import POSITIONS_PATTERN
-from clew_services.validation import error_texts
 from clew_services.validation.schema_check import Schema, Violation, branches, json_type, violations
 
 _LARGEST: Final = 5_000

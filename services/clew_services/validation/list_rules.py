@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from clew_events import error_texts
 from clew_events.errors import Invalid
 from clew_events.list_query import (
     MAX_CONDITIONS,
@@ -19,7 +20,6 @@ from clew_events.list_query import (
     NumberTest,
     TimeTest,
 )
-from clew_services.validation import error_texts
 
 _Test = MetadataTest | TimeTest | NumberTest | ActorTest
 

@@ -6,11 +6,11 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
+from clew_events import error_texts
 from clew_events.commands import Command, CreateThread, UpdateMessage, UpdateThread
 from clew_events.errors import Invalid
 from clew_events.queries import GetStateAt
 from clew_events.requests import NewStaticStrategy, NewToolResources
-from clew_services.validation import error_texts
 
 GREATEST_VERSION: Final = 2**53 - 1
 """The greatest number that every JSON reader still reads exactly."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, cast, get_args
 
+from clew_events import error_texts
 from clew_events.checkpoint_messages import GetProof
 from clew_events.errors import NotFound
 from clew_events.queries import EventType, GetBlame, GetDifference, GetHistory
@@ -15,7 +16,6 @@ from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, json_answer
 from clew_services.http.routes.checkpoints import CheckpointAnswers
 from clew_services.packs.exporter import Exporter
-from clew_services.validation import error_texts
 
 TIMES: Final = frozenset({"since", "until"})
 _NUMBERS: Final = TIMES | {"limit"}

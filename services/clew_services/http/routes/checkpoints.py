@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 from urllib.parse import unquote
 
+from clew_events import error_texts
 from clew_events.checkpoint_messages import (
     CheckpointPage,
     GetCheckpoint,
@@ -16,7 +17,6 @@ from clew_events.checkpoint_messages import (
 from clew_events.errors import NotFound
 from clew_services.http.call import Call
 from clew_services.http.responses import Answer, json_answer
-from clew_services.validation import error_texts
 
 LATEST: Final = "latest"
 NUMBER_PATTERN: Final = "^(latest|[1-9][0-9]{0,8})$"

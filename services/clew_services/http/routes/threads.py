@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from clew_events import error_texts
 from clew_events.commands import Command, CreateThread, DeleteThread, UpdateThread
 from clew_events.errors import Invalid, NotFound
 from clew_events.list_query import ListThreads
@@ -18,7 +19,6 @@ from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall, render_outcome, where
 from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, etag, json_answer, position, stamp
-from clew_services.validation import error_texts
 
 _NOTHING: Final = Resources()
 _NO_FILES: Final = Resources(code_interpreter=CodeInterpreterFiles())

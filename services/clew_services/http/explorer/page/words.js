@@ -1,4 +1,4 @@
-// What a commit did, in a few words.
+// What a commit did, in a few words. An event without words of its own is called by its name.
 import { beginning } from "./text.js";
 
 const NAMED = 3;
@@ -13,9 +13,9 @@ export function did(commit) {
 /** What sort of change it was: what its knot on the thread looks like. */
 export function sort(commit) {
   const types = commit.events.map((each) => each.type);
-  if (types.includes("ThreadDeleted") || types.includes("MessageDeleted")) return "gone";
-  if (types.includes("ThreadCreated")) return "begun";
-  return types.includes("MessageAdded") ? "added" : "changed";
+  if (types.some((type) => type.endsWith("Deleted"))) return "gone";
+  if (types.some((type) => type.endsWith("Created"))) return "begun";
+  return types.some((type) => type.endsWith("Added")) ? "added" : "changed";
 }
 
 function event(each) {
@@ -37,8 +37,13 @@ function event(each) {
     case "ThreadDeleted":
       return "deleted the thread";
     default:
-      return String(each.type);
+      return named(String(each.type));
   }
+}
+
+/** "ThreadRestored" is "thread restored". */
+function named(type) {
+  return type.replace(/(?<=[a-z0-9])[A-Z]/g, " $&").toLowerCase();
 }
 
 function difference({ set = {}, unset = [] }) {
