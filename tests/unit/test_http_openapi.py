@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
+import re
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 from starlette.routing import Route
 
+from clew_events.operations import BY_NAME, OPERATIONS, PATH_PARAMETERS, http_routes
 from clew_services.api_keys import Keys
-from clew_services.http.app import routes
+from clew_services.http import routes as route_modules
+from clew_services.http.app import open_doors, routes
 from clew_services.http.middleware import Doorway
 from clew_services.http.openapi import document
-from clew_services.http.operations import OPERATIONS
 from clew_services.settings import Settings
 from support.asgi import Parts, call
 
@@ -56,6 +61,45 @@ def test_every_route_is_described_and_every_description_is_routed():
     assert described == routed
 
 
+def test_a_route_that_no_method_answers_is_seen_at_once():
+    with pytest.raises(LookupError, match="create_thread"):
+        open_doors()
+
+
+def test_every_method_that_takes_a_call_answers_a_route_of_the_table():
+    names = {route.name for _, route in http_routes()}
+    answering = set()
+    for part in pkgutil.iter_modules(route_modules.__path__, f"{route_modules.__name__}."):
+        module = importlib.import_module(part.name)
+        for kind in vars(module).values():
+            if isinstance(kind, type) and kind.__module__ == module.__name__:
+                answering |= {
+                    name
+                    for name, function in vars(kind).items()
+                    if not name.startswith("_") and "call" in getattr(function, "__annotations__", {})
+                }
+    assert answering == names
+
+
+def test_the_variable_parts_of_every_path_are_described():
+    for _, route in http_routes():
+        assert set(re.findall(r"{(\w+)}", route.path)) <= set(PATH_PARAMETERS)
+
+
+def test_a_route_that_answers_about_the_past_too_takes_another_scope_for_it():
+    for _, route in http_routes():
+        takes = {field.encode_name for field in msgspec.structs.fields(route.form)} if route.form is not None else set()
+        if route.also is not None:
+            assert "as_of" in takes
+            assert BY_NAME[route.also].scope == "audit"
+            assert BY_NAME[route.also].routes == ()
+
+
+def test_every_operation_is_offered_by_http():
+    elsewhere = {route.also for _, route in http_routes()}
+    assert [each.name for each in OPERATIONS if not each.routes and each.name not in elsewhere] == []
+
+
 def test_every_reference_leads_somewhere():
     found = set(references(document()))
     assert found
@@ -76,12 +120,12 @@ def test_a_file_is_described_by_its_media_type():
     assert content == {"application/zstd": {"schema": {"type": "string", "format": "binary"}}}
 
 
-DOCUMENTS = [operation for operation in OPERATIONS if operation.file is None]
+DOCUMENTS = [route for _, route in http_routes() if route.media_type is None]
 
 
-@pytest.mark.parametrize("operation", DOCUMENTS, ids=lambda operation: operation.name)
-def test_every_example_keeps_to_its_schema(operation):
-    described = document()["paths"][operation.path][operation.method.lower()]
+@pytest.mark.parametrize("route", DOCUMENTS, ids=lambda route: route.name)
+def test_every_example_keeps_to_its_schema(route):
+    described = document()["paths"][route.path][route.method.lower()]
     contents = [described["responses"]["200"]["content"]["application/json"]]
     if "requestBody" in described:
         contents.append(described["requestBody"]["content"]["application/json"])

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
+from msgspec import inspect
 from starlette.types import Scope
 
 from clew_events import ids
 from clew_events.errors import Invalid
+from clew_events.http_forms import AsOfMoment
 from clew_events.queries import AsOf
 from clew_services import validation
 from clew_services.api_keys import Holder
 from clew_services.http import preconditions, retries
-from clew_services.http.bodies import AsOfMoment
 from clew_services.http.request_body import Intake
 from clew_services.threads.decide import no_message, no_thread
 from clew_services.validation import error_texts
 
 T = TypeVar("T")
-NONE: Final[frozenset[str]] = frozenset()
-AS_OF: Final = "as_of"
-MOMENT: Final = frozenset({AS_OF})
-BETWEEN: Final = frozenset({"from", "to"})
+_AS_OF: Final = "as_of"
+_MOMENTS: Final = frozenset({_AS_OF, "from", "to"})
+"""The parameters that take a commit's number beside a time."""
 _SPACED_OFFSET: Final = re.compile(r"(?<=\d) (\d\d:\d\d)$")
 
 
@@ -98,34 +98,18 @@ class Call:
         """
         return validation.decode(await self._intake.read() or empty, form)
 
-    def query(self, form: type[T], numbers: frozenset[str] = NONE, times: frozenset[str] = NONE) -> T:
-        """The query string, as ``form``; ``numbers`` are the parameters that are written in digits.
+    def query(self, form: type[T]) -> T:
+        """The query string, as ``form``.
 
-        In ``times`` a plus sign that was not encoded, and so came as a space, is taken for what was meant.
+        In a time, a plus sign that was not encoded, and so came as a space, is taken for what was meant.
 
         Raises:
             Invalid: it is not of that form.
         """
-        return self._formed(self._said(), form, numbers, times)
+        return _formed(self._said(), form)
 
     def _said(self) -> list[tuple[str, str]]:
         return parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True)
-
-    def _formed(
-        self, texts: Iterable[tuple[str, str]], form: type[T], numbers: frozenset[str], times: frozenset[str]
-    ) -> T:
-        said: dict[str, object] = {}
-        for name, text in texts:
-            if name in said:
-                raise Invalid(
-                    f"Invalid '{error_texts.quote_text(name)}': it is given more than once.",
-                    param=error_texts.quote_text(name),
-                )
-            if name in numbers and _is_number(text):
-                said[name] = int(text)
-            else:
-                said[name] = _time(name, text) if name in times else text
-        return validation.convert(said, form)
 
     @property
     def as_of(self) -> AsOf | None:
@@ -134,8 +118,8 @@ class Call:
         Raises:
             Invalid: it can be none.
         """
-        said = [(name, text) for name, text in self._said() if name == AS_OF]
-        return self._formed(said, AsOfMoment, MOMENT, MOMENT).as_of if said else None
+        said = [(name, text) for name, text in self._said() if name == _AS_OF]
+        return _formed(said, AsOfMoment).as_of if said else None
 
     async def likeness(self) -> Callable[[], bytes]:
         """What makes out what this request and its repetitions have in common, the whole body included.
@@ -144,7 +128,7 @@ class Call:
             TooLarge: the body has more bytes than the service takes.
         """
         body, method, path = await self._intake.read(), self._scope["method"], self._scope["raw_path"]
-        return partial(retries.likeness, self.holder, method, path, self.headers, body)
+        return functools.partial(retries.likeness, self.holder, method, path, self.headers, body)
 
     @asynccontextmanager
     async def watch_caller(self, gone: Callable[[], None]) -> AsyncIterator[None]:
@@ -170,11 +154,42 @@ class Call:
         return params
 
 
+def _formed(texts: Iterable[tuple[str, str]], form: type[T]) -> T:
+    numbers, times = _written_as(form)  # type: ignore[arg-type]
+    said: dict[str, object] = {}
+    for name, text in texts:
+        if name in said:
+            raise Invalid(
+                f"Invalid '{error_texts.quote_text(name)}': it is given more than once.",
+                param=error_texts.quote_text(name),
+            )
+        if name in numbers and _is_number(text):
+            said[name] = int(text)
+        else:
+            said[name] = _time(name, text) if name in times else text
+    return validation.convert(said, form)
+
+
+@functools.cache
+def _written_as(form: type) -> tuple[frozenset[str], frozenset[str]]:
+    """The parameters of a query string that take numbers, and those that take times."""
+    described = inspect.type_info(form)
+    assert isinstance(described, inspect.StructType)
+    numbers, times = set(), set()
+    for field in described.fields:
+        kinds = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
+        if any(isinstance(kind, inspect.IntType) for kind in kinds):
+            numbers.add(field.encode_name)
+        if any(isinstance(kind, inspect.DateTimeType) for kind in kinds):
+            times.add(field.encode_name)
+    return frozenset(numbers), frozenset(times)
+
+
 def _time(name: str, text: str) -> datetime:
     try:
         return msgspec.convert(_SPACED_OFFSET.sub(r"+\1", text), datetime)
     except msgspec.ValidationError:
-        what = "a commit's number, a time" if name in MOMENT | BETWEEN else "a time"
+        what = "a commit's number, a time" if name in _MOMENTS else "a time"
         raise error_texts.malformed_value(name, text, f"{what} such as 2026-11-22T22:00:00Z, or Unix seconds") from None
 
 
