@@ -103,16 +103,6 @@ class DeleteMessage(Envelope, frozen=True, kw_only=True):
 
 Command = CreateThread | UpdateThread | DeleteThread | AddMessage | UpdateMessage | DeleteMessage
 
-COMMANDS: Final[dict[str, type[Command]]] = {
-    "create_thread": CreateThread,
-    "update_thread": UpdateThread,
-    "delete_thread": DeleteThread,
-    "add_message": AddMessage,
-    "update_message": UpdateMessage,
-    "delete_message": DeleteMessage,
-}
-WIRE_NAMES: Final[dict[str, str]] = {command.named: name for name, command in COMMANDS.items()}
-
 _CANONICAL: Final = msgspec.json.Encoder(order="deterministic")
 
 

@@ -14,11 +14,12 @@ from faststream.specification.asyncapi.v3_0_0.schema import ApplicationSchema
 from jsonschema import Draft202012Validator
 
 from clew_events import subjects
-from clew_events.commands import COMMANDS, Command
+from clew_events.commands import Command
 from clew_events.contract import contract_files
 from clew_events.contract.examples import EXAMPLES
 from clew_events.contract.json_schema import GROUPS, definitions, public_name
-from clew_events.queries import QUERIES, Query
+from clew_events.operations import COMMANDS, OPERATIONS, QUERIES
+from clew_events.queries import Query
 from clew_events.subjects import Address
 from clew_projections.views import MessageView, ThreadView
 
@@ -185,6 +186,10 @@ def test_every_command_and_query_has_its_subject_and_its_answer() -> None:
         assert address(name) == subjects.command_subject("{tenant}", name)
         assert address(f"inbox_{name}") == subjects.inbox_subject("{tenant}", name)
         assert answer(name) == {"DoneReply"}
+    for operation in OPERATIONS:
+        if operation.reply is not None:
+            assert answer(operation.name) == {operation.reply.__name__}
+            assert address(operation.name) == operation.subject("{tenant}")
     answers = {name: answer(name) for name in QUERIES}
     assert answers == {
         "get_thread": {"FoundReply"},

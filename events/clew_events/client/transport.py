@@ -13,9 +13,10 @@ from nats.aio.client import Client
 from clew_events import ids, subjects
 from clew_events.backoff import delays
 from clew_events.client import decode
-from clew_events.commands import WIRE_NAMES, Command
+from clew_events.commands import Command
 from clew_events.errors import Unavailable
 from clew_events.nats_client import check_message, header_size
+from clew_events.operations import WIRE_NAMES
 from clew_events.replies import Done
 
 FIRST_PATIENCE: Final = 1.0

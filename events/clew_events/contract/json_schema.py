@@ -13,26 +13,11 @@ from typing import Final, get_args
 import msgspec
 from msgspec import Struct
 
-from clew_events.commands import COMMANDS
 from clew_events.commit import Commit
 from clew_events.contract.examples import EXAMPLES
 from clew_events.events import Event
-from clew_events.queries import QUERIES
-from clew_events.replies import (
-    BlameReply,
-    CheckpointPageReply,
-    CheckpointReply,
-    DifferenceReply,
-    DoneReply,
-    FeedReply,
-    FoundReply,
-    HistoryReply,
-    MomentReply,
-    ProofReply,
-    Rejection,
-    ThenReply,
-    ThreadListReply,
-)
+from clew_events.operations import COMMANDS, QUERIES, REPLIES
+from clew_events.replies import Rejection
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 DEFINITIONS: Final = "#/$defs/"
@@ -40,21 +25,7 @@ DEFINITIONS: Final = "#/$defs/"
 GROUPS: Final[Mapping[str, tuple[type[Struct], ...]]] = {
     "commands": tuple(COMMANDS.values()),
     "queries": tuple(QUERIES.values()),
-    "replies": (
-        DoneReply,
-        FoundReply,
-        ThreadListReply,
-        HistoryReply,
-        MomentReply,
-        FeedReply,
-        ThenReply,
-        DifferenceReply,
-        BlameReply,
-        CheckpointPageReply,
-        CheckpointReply,
-        ProofReply,
-        Rejection,
-    ),
+    "replies": (*REPLIES, Rejection),
     "events": (Commit, *get_args(Event)),
 }
 
