@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -18,6 +18,7 @@ from starlette.types import Scope
 from clew_events import ids
 from clew_events.errors import Invalid
 from clew_events.http_forms import AsOfMoment
+from clew_events.operations import HttpRoute
 from clew_events.queries import AsOf
 from clew_services import validation
 from clew_services.api_keys import Holder
@@ -27,8 +28,10 @@ from clew_services.threads.decide import no_message, no_thread
 from clew_services.validation import error_texts
 
 T = TypeVar("T")
-_AS_OF: Final = "as_of"
-_MOMENTS: Final = frozenset({_AS_OF, "from", "to"})
+_JSON: Final = "application/json"
+_API_VERSION: Final = "api-version"
+"""A query parameter that clients for Azure send with every request; it is ignored."""
+_MOMENTS: Final = frozenset({"as_of", "from", "to"})
 """The parameters that take a commit's number beside a time."""
 _SPACED_OFFSET: Final = re.compile(r"(?<=\d) (\d\d:\d\d)$")
 
@@ -36,13 +39,34 @@ _SPACED_OFFSET: Final = re.compile(r"(?<=\d) (\d\d:\d\d)$")
 class Call:
     """One request of a caller who was let in. What is wrong with a part is raised when that part is asked for."""
 
-    __slots__ = ("_intake", "_scope", "headers", "holder")
+    __slots__ = ("_intake", "_route", "_said", "_scope", "headers", "holder")
 
-    def __init__(self, scope: Scope, headers: Mapping[bytes, bytes], intake: Intake, holder: Holder) -> None:
+    def __init__(
+        self, scope: Scope, headers: Mapping[bytes, bytes], intake: Intake, holder: Holder, route: HttpRoute
+    ) -> None:
         self.headers = headers
         self.holder = holder
         self._scope = scope
         self._intake = intake
+        self._route = route
+        text = scope["query_string"].decode("latin-1")
+        said = parse_qsl(text, keep_blank_values=True) if text else []
+        self._said = [(name, text) for name, text in said if name != _API_VERSION]
+
+    def check(self) -> None:
+        """Hold the request against what holds for all routes, before any of it is used.
+
+        Raises:
+            Invalid: the query string has a parameter that the route does not know, or the body is said not to be JSON.
+        """
+        known = _parameters(self._route.form).names if self._said and self._route.form is not None else ()
+        for name, _ in self._said:
+            if name not in known:
+                raise error_texts.unknown(name)
+        if self._route.body is not None and (said := self.headers.get(b"content-type")):
+            kind = said.decode("latin-1")
+            if kind.partition(";")[0].strip().lower() != _JSON:
+                raise error_texts.unsupported_content_type(kind)
 
     @property
     def thread_id(self) -> str:
@@ -96,6 +120,7 @@ class Call:
             Invalid: it is not of that form.
             TooLarge: it has more bytes than the service takes.
         """
+        assert form is self._route.body, f"the table of operations has another body for {self._route.name}"
         return validation.decode(await self._intake.read() or empty, form)
 
     def query(self, form: type[T]) -> T:
@@ -106,20 +131,17 @@ class Call:
         Raises:
             Invalid: it is not of that form.
         """
-        return _formed(self._said(), form)
-
-    def _said(self) -> list[tuple[str, str]]:
-        return parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        assert form is self._route.form, f"the table of operations has another query string for {self._route.name}"
+        return _formed(self._said, form)
 
     @property
     def as_of(self) -> AsOf | None:
-        """The moment of the past that is asked for, if one is, of whatever else the query string says.
+        """The moment of the past that is asked for, if one is.
 
         Raises:
             Invalid: it can be none.
         """
-        said = [(name, text) for name, text in self._said() if name == _AS_OF]
-        return _formed(said, AsOfMoment).as_of if said else None
+        return self.query(AsOfMoment).as_of if self._said else None
 
     async def likeness(self) -> Callable[[], bytes]:
         """What makes out what this request and its repetitions have in common, the whole body included.
@@ -155,7 +177,7 @@ class Call:
 
 
 def _formed(texts: Iterable[tuple[str, str]], form: type[T]) -> T:
-    numbers, times = _written_as(form)  # type: ignore[arg-type]
+    _, numbers, times = _parameters(form)  # type: ignore[arg-type]
     said: dict[str, object] = {}
     for name, text in texts:
         if name in said:
@@ -170,9 +192,16 @@ def _formed(texts: Iterable[tuple[str, str]], form: type[T]) -> T:
     return validation.convert(said, form)
 
 
+class _Parameters(NamedTuple):
+    """The parameters of a query string: all of them, those that take numbers, and those that take times."""
+
+    names: frozenset[str]
+    numbers: frozenset[str]
+    times: frozenset[str]
+
+
 @functools.cache
-def _written_as(form: type) -> tuple[frozenset[str], frozenset[str]]:
-    """The parameters of a query string that take numbers, and those that take times."""
+def _parameters(form: type) -> _Parameters:
     described = inspect.type_info(form)
     assert isinstance(described, inspect.StructType)
     numbers, times = set(), set()
@@ -182,7 +211,8 @@ def _written_as(form: type) -> tuple[frozenset[str], frozenset[str]]:
             numbers.add(field.encode_name)
         if any(isinstance(kind, inspect.DateTimeType) for kind in kinds):
             times.add(field.encode_name)
-    return frozenset(numbers), frozenset(times)
+    names = frozenset(field.encode_name for field in described.fields)
+    return _Parameters(names, frozenset(numbers), frozenset(times))
 
 
 def _time(name: str, text: str) -> datetime:

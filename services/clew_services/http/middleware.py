@@ -84,7 +84,9 @@ class Doorway(Edge):
                     hold_scope(holder, required_scope(door.operation.scope, scope["query_string"]))
                     if door.route.versioned:
                         hold_version(headers)
-                    answer = await door.respond(Call(scope, headers, intake, holder))
+                    call = Call(scope, headers, intake, holder, door.route)
+                    call.check()
+                    answer = await door.respond(call)
         except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001 - the caller gets an answer, whatever broke
             answer = _instead(fault, request_id, scope, headers)
         spent = time.perf_counter_ns() - started
