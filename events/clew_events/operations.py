@@ -98,6 +98,28 @@ PATH_PARAMETERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
     "number": ("^(latest|[1-9][0-9]{0,8})$", "The checkpoint's number, or `latest`."),
 })  # fmt: skip
 """The variable parts of paths: their pattern and description."""
+QUERY_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({
+    "limit": "How many of them to answer at most.",
+    "order": "`asc` for the oldest first, `desc` for the newest first.",
+    "order_by": "What the order is by; without it by `created`, and with a search by `match`.",
+    "after": "The place in the order after which the page begins: an id, or what an earlier answer calls `next`.",
+    "before": "The place in the order before which the page ends: an id, a number or a cursor of an earlier answer.",
+    "search": "Words that a message of the thread has, all of them.",
+    "count": "`true` to have them counted.",
+    "at_least": "The position that the answer contains at least: `Clew-Position` of an earlier answer.",
+    "query": "The whole question as JSON, as `list_threads` takes it.",
+    "run_id": "Finds nothing: there are no runs.",
+    "as_of": "Answer as of a moment: a commit's number, a time with its offset, or Unix seconds.",
+    "from": "The moment after which the difference begins: a commit's number, a time or Unix seconds; 0 is the start.",
+    "to": "The moment up to which the difference goes: a commit's number, a time or Unix seconds; now, if left out.",
+    "type": "Only commits with an event of this type; several types are separated by commas.",
+    "actor": "Only commits of this actor; with a `*` at its end, of all actors that begin so.",
+    "thread_id": "Only commits of this thread.",
+    "since": "Only what is from this time or later: a time with its offset, or Unix seconds.",
+    "until": "Only what is from this time or earlier: a time with its offset, or Unix seconds.",
+    "stream": "`true` for server-sent events instead of a page.",
+})  # fmt: skip
+"""The parameters of query strings. One name means one thing on every route."""
 AUDIT_PACK: Final = "application/zstd"
 """The media type of an audit pack."""
 _CHANGE: Final[tuple[Header, ...]] = ("idempotency", "ifMatch")

@@ -7,6 +7,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from clew_services.http.app import open_doors, routes
 from clew_services.http.middleware import Doorway
 from clew_services.http.openapi import document
 from clew_services.settings import Settings
+from clew_services.version import clew_version
 from support.asgi import Parts, call
 
 
@@ -112,6 +114,62 @@ def test_every_schema_is_one():
     assert {"Thread", "Message", "CreateThreadBody", "NewMessage", "ErrorResponse"} <= set(schemas)
     for schema in schemas.values():
         Draft202012Validator.check_schema(schema)
+
+
+def operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in document()["paths"].items():
+        for described in item.values():
+            yield path, described
+
+
+def test_the_description_says_of_which_clew_it_is_and_where_that_is():
+    assert document()["info"]["version"] == clew_version()
+    assert [server["url"] for server in document()["servers"]] == ["/"]
+
+
+def test_every_operation_is_in_a_group_and_every_group_is_described():
+    tags = {tag["name"]: tag["description"] for tag in document()["tags"]}
+    assert all(tags.values())
+    assert {tag for _, described in operations() for tag in described["tags"]} == set(tags)
+    assert {len(described["tags"]) for _, described in operations()} == {1}
+
+
+def test_every_operation_says_which_scope_it_takes():
+    scopes = {(route.path, route.method.lower()): operation.scope for operation, route in http_routes()}
+    for (path, method), scope in scopes.items():
+        described = document()["paths"][path][method]
+        assert described["description"].endswith(f"Takes an API key with the scope `{scope}`.") or (
+            f"Takes an API key with the scope `{scope}`, or with `as_of` one with the scope `audit`."
+            in described["description"]
+        )
+
+
+def test_every_parameter_is_described():
+    for path, described in operations():
+        for parameter in described.get("parameters", ()):
+            whole = resolved(parameter["$ref"]) if "$ref" in parameter else parameter
+            assert isinstance(whole, dict)
+            assert whole["description"], (path, whole["name"])
+
+
+def test_no_property_that_a_request_may_leave_out_has_a_default():
+    waiting = [reference for _, each in operations() for reference in references(each.get("requestBody"))]
+    reached: set[str] = set()
+    while waiting:
+        reference = waiting.pop()
+        if reference not in reached:
+            reached.add(reference)
+            schema = resolved(reference)
+            assert isinstance(schema, dict)
+            assert [name for name, part in schema.get("properties", {}).items() if "default" in part] == [], reference
+            waiting.extend(references(schema))
+    assert {"CreateThreadBody", "NewMessage", "MetadataPatch"} <= {each.rpartition("/")[2] for each in reached}
+
+
+def test_no_query_parameter_has_null_for_a_default():
+    for path, described in operations():
+        for parameter in described.get("parameters", ()):
+            assert parameter.get("schema", {}).get("default", "none") is not None, (path, parameter["name"])
 
 
 def test_a_file_is_described_by_its_media_type():

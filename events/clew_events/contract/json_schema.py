@@ -68,6 +68,21 @@ def public_name(name: str) -> str:
     return f"Recorded{short}" if module == "clew_events.content" else short
 
 
+def references(schema: object) -> Iterator[str]:
+    """Every reference in a schema, as it stands there."""
+    match schema:
+        case {"$ref": str(reference)}:
+            yield reference
+        case dict():
+            for value in schema.values():
+                yield from references(value)
+        case list():
+            for value in schema:
+                yield from references(value)
+        case _:
+            pass
+
+
 def _document(name: str, group: tuple[type[Struct], ...], every: Mapping[str, dict[str, object]]) -> dict[str, object]:
     roots = [kind.__name__ for kind in group]
     wanted: dict[str, dict[str, object]] = {}
@@ -76,7 +91,7 @@ def _document(name: str, group: tuple[type[Struct], ...], every: Mapping[str, di
         current = waiting.pop()
         if current not in wanted:
             wanted[current] = every[current]
-            waiting.extend(_references(every[current]))
+            waiting.extend(each.removeprefix(DEFINITIONS) for each in references(every[current]))
     for root in roots:
         if root in EXAMPLES:
             wanted[root] = {**wanted[root], "examples": [as_json(example) for example in EXAMPLES[root]]}
@@ -86,20 +101,6 @@ def _document(name: str, group: tuple[type[Struct], ...], every: Mapping[str, di
         "anyOf": [{"$ref": DEFINITIONS + root} for root in roots],
         "$defs": {key: wanted[key] for key in sorted(wanted)},
     }
-
-
-def _references(schema: object) -> Iterator[str]:
-    match schema:
-        case {"$ref": str(reference)}:
-            yield reference.removeprefix(DEFINITIONS)
-        case dict():
-            for value in schema.values():
-                yield from _references(value)
-        case list():
-            for value in schema:
-                yield from _references(value)
-        case _:
-            pass
 
 
 def _tidy(schema: Mapping[str, object], prefix: str) -> dict[str, object]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from clew_events.contract.examples import EXAMPLES
-from clew_events.contract.json_schema import as_json, definitions
+from clew_events.contract.json_schema import as_json, definitions, references
 from clew_events.ids import COMMAND_ID_PATTERN
 from clew_events.objects import Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
-from clew_events.operations import PATH_PARAMETERS, HttpRoute, Operation, http_routes
+from clew_events.operations import BY_NAME, PATH_PARAMETERS, QUERY_PARAMETERS, TAGS, HttpRoute, Operation, http_routes
 from clew_services.http.error_responses import ErrorResponse
 from clew_services.http.health import Health, Ready
 from clew_services.http.responses import Answer, json_answer
+from clew_services.version import clew_version
 
 _SCHEMAS: Final = "#/components/schemas/"
 
@@ -33,6 +35,7 @@ ERRORS: Final = {
     500: "Something is broken, in the record or in the service.",
     503: "Not now; try again after the seconds in `Retry-After`.",
 }
+_HEALTH: Final = "Health", "Whether the process lives, and can do its work."
 _ALWAYS: Final = frozenset({400, 401, 403, 429, 500, 503})
 _OF_A_CHANGE: Final = frozenset({409, 412, 413})
 _RECEIPTS: Final[dict[type, type]] = {Thread: ThreadReceipt, Message: MessageReceipt}
@@ -73,13 +76,15 @@ def document() -> Document:
         "openapi": "3.1.0",
         "info": {
             "title": "Clew",
-            "version": "v1",
+            "version": clew_version(),
             "description": (
                 "Conversation threads as an append-only history. The wire format is that of OpenAI's Threads and "
                 "Messages API, Assistants version 2; what goes beyond it are headers and PATCH."
             ),
         },
+        "servers": [{"url": "/", "description": "The Clew that serves this description."}],
         "security": [{"bearer": []}],
+        "tags": [{"name": name, "description": text} for name, text in (*TAGS.items(), _HEALTH)],
         "paths": paths,
         "components": {
             "schemas": _schemas(),
@@ -105,7 +110,24 @@ def _schemas() -> Document:
     for _, route in http_routes():
         forms.update(form for form in (route.body, route.answer, _receipt(route)) if form is not None)
     named = sorted(forms, key=lambda form: form.__name__)
-    return dict(sorted(definitions(named, _SCHEMAS).items()))
+    schemas: Document = dict(sorted(definitions(named, _SCHEMAS).items()))
+    bodies = [route.body.__name__ for _, route in http_routes() if route.body is not None]
+    for name in _reached(bodies, schemas):
+        # What a request may leave out has no value that a program had better send instead.
+        for described in schemas[name].get("properties", {}).values():
+            described.pop("default", None)
+    return schemas
+
+
+def _reached(names: Iterable[str], schemas: Document) -> set[str]:
+    """The schemas of these names, and all that they consist of."""
+    reached: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        if (name := waiting.pop()) not in reached:
+            reached.add(name)
+            waiting += [each.removeprefix(_SCHEMAS) for each in references(schemas[name])]
+    return reached
 
 
 def _operation(operation: Operation, route: HttpRoute) -> Document:
@@ -113,6 +135,8 @@ def _operation(operation: Operation, route: HttpRoute) -> Document:
     described: Document = {
         "operationId": operation_id(route.name),
         "summary": route.summary,
+        "description": _description(operation, route),
+        "tags": [route.tag],
         "parameters": [
             *(_path_parameter(name) for name in PATH_PARAMETERS if f"{{{name}}}" in route.path),
             *({"$ref": f"#/components/parameters/{name}"} for name in _headers(route)),
@@ -132,6 +156,13 @@ def _operation(operation: Operation, route: HttpRoute) -> Document:
     if route.body is not None:
         described["requestBody"] = {"required": route.body_required, "content": _json(route.body, route.asked)}
     return described
+
+
+def _description(operation: Operation, route: HttpRoute) -> str:
+    scope = f"Takes an API key with the scope `{operation.scope}`"
+    if route.also is not None:
+        scope += f", or with `as_of` one with the scope `{BY_NAME[route.also].scope}`"
+    return f"{route.description} {scope}.".lstrip()
 
 
 def operation_id(name: str) -> str:
@@ -159,7 +190,16 @@ def _query_parameters(route: HttpRoute) -> list[Document]:
     if route.form is None:
         return []
     described = msgspec.json.schema(route.form)["$defs"][route.form.__name__]["properties"]
-    return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in described.items()]
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": QUERY_PARAMETERS[name],
+            "schema": {key: value for key, value in schema.items() if (key, value) != ("default", None)},
+        }
+        for name, schema in described.items()
+    ]
 
 
 def _errors(route: HttpRoute) -> list[int]:
@@ -213,7 +253,14 @@ def _window(name: str, summary: str) -> Document:
         no = {"ok": False, "reasons": ["JetStream did not answer within 2 s"], "notes": [], "shards": []}
         answers["200"]["content"] = _json(Ready, yes)
         answers["503"] = {"description": "No, and why not.", "content": _json(Ready, no)}
-    return {"operationId": name, "summary": summary, "security": [], "responses": answers}
+    return {
+        "operationId": name,
+        "summary": summary,
+        "description": "Takes no API key.",
+        "tags": [_HEALTH[0]],
+        "security": [],
+        "responses": answers,
+    }
 
 
 def _content(operation: Operation, route: HttpRoute) -> Document:
