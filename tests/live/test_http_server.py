@@ -247,7 +247,7 @@ async def test_without_nats_it_lives_is_not_ready_and_says_so(
     )
     assert alive.status_code == 200
     assert ready.status_code == 503
-    assert len(json.loads(ready.content)["reasons"]) == 5
+    assert len(json.loads(ready.content)["reasons"]) == 6
     for refused in (got, created):
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"

@@ -109,7 +109,7 @@ def test_a_pack_of_a_newer_clew_is_told_by_its_beginning(
     tmp_path: Path, commits: list[StoredMessage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as newer:
-        newer.setattr("support.packing.Opening", lambda **said: PackHeader(**said, v=2))
+        newer.setattr("support.packing.PackHeader", lambda **said: PackHeader(**said, v=2))
         written(tmp_path / "pack", [commits])
     with pytest.raises(Invalid, match="newer Clew") as told:
         Pack(tmp_path / "pack")

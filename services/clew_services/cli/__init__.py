@@ -42,7 +42,7 @@ _COMMANDS = {
     "schema": "Print the contract as JSON Schema, AsyncAPI or OpenAPI.",
 }
 
-_MODULES = {"import": "importing", "what-if": "what_if"}
+_MODULES = {"import": "import_pack", "what-if": "what_if"}
 """Of commands whose name can be none of a module."""
 
 

@@ -31,9 +31,8 @@ from clew_services.settings import Settings
 )
 @verifier_keys
 @options.pack
-@options.data
 @options.index
-@options.query_options
+@options.asking_with_data
 def command(
     *,
     thread: str | None,
