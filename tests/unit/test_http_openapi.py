@@ -14,15 +14,22 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.routing import Route
 
-from clew_events.operations import BY_NAME, OPERATIONS, PATH_PARAMETERS, http_routes
+import clew_events.operations
+from clew_events.contract.operations_table import operations_table
+from clew_events.http_forms import AsOfMoment
+from clew_events.objects import Gone
+from clew_events.operations import BY_NAME, OPERATIONS, PATH_PARAMETERS, HttpRoute, Operation, http_routes
 from clew_services.api_keys import Keys
 from clew_services.http import routes as route_modules
 from clew_services.http.app import open_doors, routes
+from clew_services.http.call import Call
 from clew_services.http.middleware import Doorway
 from clew_services.http.openapi import document
+from clew_services.http.responses import Answer, json_answer
+from clew_services.http.routes.threads import Threads
 from clew_services.settings import Settings
 from clew_services.version import clew_version
-from support.asgi import Parts, call
+from support.asgi import ID, Parts, call
 
 
 def references(node: object) -> Iterator[str]:
@@ -66,6 +73,28 @@ def test_every_route_is_described_and_every_description_is_routed():
 def test_a_route_that_no_method_answers_is_seen_at_once():
     with pytest.raises(LookupError, match="create_thread"):
         open_doors()
+
+
+async def test_a_new_route_is_one_entry_and_one_method(monkeypatch: pytest.MonkeyPatch):
+    route = HttpRoute(
+        name="name_thread", method="GET", path="/v1/threads/{thread_id}/name", tag="Threads", summary="Say its name",
+        form=AsOfMoment, answer=Gone, answered={"id": ID, "object": "thread.deleted", "deleted": True},
+    )  # fmt: skip
+
+    async def name_thread(_: Threads, call: Call) -> Answer:
+        return json_answer({"id": call.thread_id, "as_of": call.as_of})
+
+    table = (*OPERATIONS, Operation(name="name_thread", scope="audit", routes=(route,)))
+    monkeypatch.setattr(clew_events.operations, "OPERATIONS", table)
+    monkeypatch.setattr(Threads, "name_thread", name_thread, raising=False)
+    parts, path = Parts(), f"/v1/threads/{ID}/name"
+    assert json.loads((await call(parts, "GET", f"{path}?as_of=3")).body) == {"id": ID, "as_of": 3}
+    assert (await call(parts, "GET", f"{path}?other=3")).error["code"] == "unknown_parameter"
+    assert (await call(parts, "POST", path)).status == 405
+    described = document.__wrapped__()["paths"]["/v1/threads/{thread_id}/name"]["get"]
+    assert described["operationId"] == "nameThread"
+    assert described["description"] == "Takes an API key with the scope `audit`."
+    assert f"| `name_thread` |  | `GET {route.path}` |" in operations_table()
 
 
 def test_every_method_that_takes_a_call_answers_a_route_of_the_table():

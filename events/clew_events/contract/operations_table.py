@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from clew_events.operations import OPERATIONS, SCOPES, Operation, Scope, http_routes
+from clew_events import operations
+from clew_events.operations import SCOPES, Operation, Scope, http_routes
 
 _HEAD = """# Operations
 
@@ -17,7 +18,7 @@ def operations_table() -> str:
 
 
 def _section(scope: Scope) -> str:
-    rows = [_row(operation) for operation in OPERATIONS if operation.scope == scope]
+    rows = [_row(operation) for operation in operations.OPERATIONS if operation.scope == scope]
     title = ("| operation | on NATS | over HTTP |", "|---|---|---|")
     return "\n".join([f"## `{scope}`", "", SCOPES[scope], "", *title, *rows, ""])
 
