@@ -118,16 +118,6 @@ class DeleteMessage(MessageCommand, frozen=True, kw_only=True):
 
 Command = CreateThread | UpdateThread | DeleteThread | AddMessage | UpdateMessage | DeleteMessage
 
-COMMANDS: Final[dict[str, type[Command]]] = {
-    "create_thread": CreateThread,
-    "update_thread": UpdateThread,
-    "delete_thread": DeleteThread,
-    "add_message": AddMessage,
-    "update_message": UpdateMessage,
-    "delete_message": DeleteMessage,
-}
-WIRE_NAMES: Final[dict[str, str]] = {command.named: name for name, command in COMMANDS.items()}
-
 
 def extract_metadata(command: Command) -> Metadata | UnsetType:
     """Return the metadata that a command itself sets on the thread or message; UNSET if it sets none."""

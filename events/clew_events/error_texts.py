@@ -52,6 +52,16 @@ def invalid_json(reason: str) -> Invalid:
     )
 
 
+def unsupported_content_type(kind: str) -> Invalid:
+    """The body is said to be of another media type than JSON."""
+    shown = quote_text(kind, 256)
+    return Invalid(
+        f"Unsupported content type: '{shown}'. This API method only accepts 'application/json' requests, but you "
+        f"specified the header 'Content-Type: {shown}'. Please try again with a supported content type.",
+        code="unsupported_content_type",
+    )
+
+
 def missing_field(path: str) -> Invalid:
     """A field that has to be there is not."""
     return Invalid(f"Missing required parameter: '{path}'.", code="missing_required_parameter", param=path)

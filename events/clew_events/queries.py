@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
@@ -161,20 +161,3 @@ Query = (
     | GetCheckpoint
     | GetProof
 )
-
-QUERIES: Final[dict[str, type[Query]]] = {
-    "get_thread": GetThread,
-    "list_threads": ListThreads,
-    "list_messages": ListMessages,
-    "get_message": GetMessage,
-    "history": GetHistory,
-    "state_at": GetStateAt,
-    "feed": GetFeed,
-    "messages_at": ListMessagesAt,
-    "message_at": GetMessageAt,
-    "diff": GetDifference,
-    "blame": GetBlame,
-    "list_checkpoints": ListCheckpoints,
-    "get_checkpoint": GetCheckpoint,
-    "proof": GetProof,
-}

@@ -7,9 +7,8 @@ commit it made, even if the thread has changed since.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct
 
@@ -139,25 +138,6 @@ class Reply(Struct, Generic[T], frozen=True, omit_defaults=True):
 
     ok: T | None = None
     error: Fault | None = None
-
-
-ANSWERS: Final[Mapping[str, type[Struct]]] = {
-    "get_thread": Reply[Found],
-    "list_threads": Reply[ThreadList],
-    "list_messages": Reply[Found],
-    "get_message": Reply[Found],
-    "history": Reply[History],
-    "state_at": Reply[Moment],
-    "feed": Reply[Feed],
-    "messages_at": Reply[Then],
-    "message_at": Reply[Then],
-    "diff": Reply[Difference],
-    "blame": Reply[Blame],
-    "list_checkpoints": Reply[CheckpointPage],
-    "get_checkpoint": Reply[SignedCheckpoint],
-    "proof": Reply[KeptProof],
-}
-"""The reply to each query, by its name on the wire. The reply to a command is ``Reply[Done]``."""
 
 
 class Rejection(Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,13 @@ from faststream.specification.asyncapi.v3_0_0.schema import ApplicationSchema
 from jsonschema import Draft202012Validator
 
 from clew_events import subjects
-from clew_events.commands import COMMANDS, Command
+from clew_events.commands import Command
 from clew_events.contract import contract_files
 from clew_events.contract.examples import EXAMPLES
 from clew_events.contract.json_schema import GROUPS, definitions, public_name, type_name
-from clew_events.queries import QUERIES, Query
+from clew_events.contract.operations_table import operations_table
+from clew_events.operations import COMMANDS, OPERATIONS, QUERIES
+from clew_events.queries import Query
 from clew_events.subjects import Address
 from clew_projections.views import MessageView, ThreadView
 
@@ -56,6 +59,8 @@ def test_the_checked_in_contract_is_what_the_types_say() -> None:
     assert set(written) == set(said) == {"commands", "queries", "replies", "events", "asyncapi"}
     for name, text in said.items():
         assert written[name] == text, f"docs/contract/{name}.json is not current: run 'make schema'"
+    table = (CHECKED_IN / "operations.md").read_text(encoding="utf-8")
+    assert table == operations_table(), "docs/contract/operations.md is not current: run 'make schema'"
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
@@ -67,7 +72,7 @@ def test_the_contract_comes_out_the_same_every_time(tmp_path: Path, seed: str) -
         env={"PYTHONPATH": str(Path(contract_files.__file__).parents[1]), "PYTHONHASHSEED": seed},
     )
     written = {file.name: file.read_bytes() for file in (tmp_path / "deep" / "folder").iterdir()}
-    assert written == {file.name: file.read_bytes() for file in CHECKED_IN.glob("*.json")}
+    assert written == {file.name: file.read_bytes() for file in CHECKED_IN.iterdir()}
 
 
 def test_without_a_folder_to_write_to_it_says_how_to_name_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,6 +190,10 @@ def test_every_command_and_query_has_its_subject_and_its_answer() -> None:
         assert address(name) == subjects.command_subject("{tenant}", name)
         assert address(f"inbox_{name}") == subjects.inbox_subject("{tenant}", name)
         assert answer(name) == {"DoneReply"}
+    for operation in OPERATIONS:
+        if operation.reply is not None:
+            assert answer(operation.name) == {type_name(operation.reply)}
+            assert address(operation.name) == operation.subject("{tenant}")
     answers = {name: answer(name) for name in QUERIES}
     assert answers == {
         "get_thread": {"FoundReply"},
@@ -202,6 +211,11 @@ def test_every_command_and_query_has_its_subject_and_its_answer() -> None:
         "get_checkpoint": {"SignedCheckpointReply"},
         "proof": {"KeptProofReply"},
     }
+
+
+def test_every_operation_stands_once_in_the_table_for_people() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", operations_table(), re.MULTILINE)
+    assert sorted(rows) == sorted(operation.name for operation in OPERATIONS)
 
 
 def test_the_log_and_its_echo_are_where_the_server_puts_them() -> None:

@@ -53,21 +53,24 @@ def parts(node: object) -> Iterator[dict[str, Any]]:
         yield from parts(part)
 
 
-LEFT_OUT = frozenset({
-    "threads_after", "threads_before", "threads_query", "threads_at_least", "threads_order_by",
-    "ifMatch", "as_of", "diff_from", "diff_to", "history_after", "history_before", "history_type", "history_since",
-    "history_until", "feed_after", "feed_type", "feed_since", "feed_until", "feed_stream",
-})  # fmt: skip
+LEFT_OUT = {
+    "listThreads": {"after", "before", "query", "at_least", "order_by"},
+    "listEvents": {"after", "before", "type", "since", "until"},
+    "feed": {"after", "type", "since", "until", "stream"},
+    "diffThread": {"from", "to"},
+}
+"""The parameters of single operations that are not sent; ``as_of`` is sent to none."""
 
 
 def narrowed(described: dict[str, Any]) -> dict[str, Any]:
     """The description without what JSON Schema cannot say, or Schemathesis does not send as it is."""
     for part in parts(described):
-        if "parameters" in part and isinstance(part["parameters"], list):
+        if "operationId" in part and isinstance(part.get("parameters"), list):
             # The quotes around an ETag do not survive, which moments and cursors there are only the record knows, and
             # what is streamed has no end.
+            out = LEFT_OUT.get(part["operationId"], set()) | {"as_of", "#/components/parameters/ifMatch"}
             part["parameters"] = [
-                each for each in part["parameters"] if each.get("$ref", "").rpartition("/")[2] not in LEFT_OUT
+                each for each in part["parameters"] if each.get("$ref") not in out and each.get("name") not in out
             ]
     schemas = described["components"]["schemas"]
     # Chunks overlap by at most half, a store is named in one of two ways, and what is attached adds up.

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clew_events.commands import COMMANDS
-from clew_events.queries import QUERIES
+from clew_events.operations import COMMANDS, QUERIES
 from clew_services.compose import Clew
 from clew_services.inbox import serve_inbox
 from clew_services.nats_api import serve_commands, serve_queries

@@ -88,8 +88,8 @@ async def test_a_thread_is_shown_as_of_any_commit_with_its_headers_of_then(clew:
     assert (await clew.histories.at(Address("acme", THREAD), seq)).position.shard == shard
     again = await got(clew, "?as_of=4", {**IN, "If-None-Match": '"4"'})
     assert (again.status, again.body, again.headers["etag"]) == (304, b"", '"4"')
-    # OpenAI's clients may put anything else into the query string of a GET.
-    assert (await get("?as_of=9&anything=else"))["tool_resources"] == {"code_interpreter": {"file_ids": ["file-1"]}}
+    # Clients for Azure put this into the query string of every request.
+    assert (await get("?as_of=9&api-version=1"))["tool_resources"] == {"code_interpreter": {"file_ids": ["file-1"]}}
 
 
 async def test_a_moment_may_be_a_time_or_unix_seconds(clew: Clew, get: Get, at) -> None:

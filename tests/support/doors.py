@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from clew_events.commands import COMMANDS
-from clew_events.queries import QUERIES
+from clew_events.operations import COMMANDS, OPERATIONS, QUERIES
 from clew_projections.kv.key_names import MESSAGES, THREADS
 from clew_services.api_keys.key_bucket import KEYS
 from support.accounts import ROLES, TENANTS
@@ -73,13 +72,10 @@ LISTENING = (
     "clew.outcome.>", "clew.outcome.acme.>", "clew.outcome.acme.publisher.>", "clew.outcome.globex.publisher.>",
 )  # fmt: skip
 
-PRESENT = ("get_thread", "get_message", "list_messages", "list_threads")
-"""Queries about threads as they are; all others are about the past."""
-
 SPEAKS = {
     "publisher": {f"{where}.acme.{name}" for where in ("clew.cmd", "clew.inbox") for name in COMMANDS},
-    "reader": {f"clew.query.acme.{name}" for name in PRESENT},
-    "auditor": {f"clew.query.acme.{name}" for name in QUERIES if name not in PRESENT},
+    "reader": {each.subject("acme") for each in OPERATIONS if each.scope == "read"},
+    "auditor": {each.subject("acme") for each in OPERATIONS if each.scope == "audit" and each.query is not None},
 }
 HEARS = {
     "publisher": {"_INBOX_publisher.>", "clew.outcome.acme.publisher.>"},

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clew_events import commands
 from clew_events.commands import AddMessage, Command, CreateThread, DeleteThread, UpdateThread, digest
+from clew_events.operations import COMMANDS, WIRE_NAMES
 from clew_events.requests import MetadataPatch, NewMessage
 
 THREAD = "thread_0000000000000000000clew"
@@ -74,10 +74,10 @@ def test_the_order_of_metadata_keys_is_not_part_of_a_command(metadata: dict[str,
 
 def test_every_command_has_one_name_on_the_wire_and_one_in_the_record() -> None:
     kinds = get_args(Command)
-    assert set(commands.COMMANDS.values()) == set(kinds)
-    assert {kind.named for kind in kinds} == {kind.__name__ for kind in kinds} == set(commands.WIRE_NAMES)
-    for name, kind in commands.COMMANDS.items():
-        assert commands.WIRE_NAMES[kind.named] == name
+    assert set(COMMANDS.values()) == set(kinds)
+    assert {kind.named for kind in kinds} == {kind.__name__ for kind in kinds} == set(WIRE_NAMES)
+    for name, kind in COMMANDS.items():
+        assert WIRE_NAMES[kind.named] == name
 
 
 @pytest.mark.parametrize("kind", get_args(Command))

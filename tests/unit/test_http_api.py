@@ -31,6 +31,7 @@ from clew_events.errors import (
     Unavailable,
 )
 from clew_events.objects import Resources, SearchStores, Thread
+from clew_events.operations import http_routes
 from clew_events.queries import GetMessage, GetThread, ListMessages
 from clew_events.requests import MetadataPatch, NewMessage, NewText
 from clew_projections.nats.stream_messages import ApiError
@@ -166,6 +167,94 @@ async def test_a_query_string_is_judged_as_a_body_is(clew: Parts, query: str, co
     refused = await call(clew, "GET", f"/v1/threads/{ID}/messages?{query}")
     assert (refused.status, refused.error["code"], refused.error["param"]) == (400, code, param)
     assert clew.asked == []
+
+
+def paths(*methods: str) -> list[tuple[str, str]]:
+    """The method and path of every route of the table, or of those with one of ``methods``."""
+    return [
+        (route.method, route.path.format(thread_id=ID, message_id=MESSAGE_ID, number="1"))
+        for _, route in http_routes()
+        if not methods or route.method in methods
+    ]
+
+
+@pytest.mark.parametrize(("method", "path"), [*paths(), ("HEAD", f"/v1/threads/{ID}")])
+async def test_an_unknown_query_parameter_is_refused_on_every_route(clew: Parts, method: str, path: str):
+    refused = await call(clew, method, f"{path}?surprise=1")
+    assert (refused.status, refused.error) == (
+        400,
+        {
+            "message": "Unknown parameter: 'surprise'.",
+            "type": "invalid_request_error",
+            "param": "surprise",
+            "code": "unknown_parameter",
+        },
+    )
+    assert clew.asked == []
+
+
+@pytest.mark.parametrize(("method", "path"), paths())
+async def test_the_version_that_azures_clients_name_in_every_query_string_is_let_through(
+    clew: Parts, method: str, path: str
+):
+    body = b'{"role": "user", "content": "hi"}' if path.endswith("messages") else b'{"metadata": {}}'
+    plain = await call(clew, method, path, body)
+    versioned = await call(clew, method, f"{path}?api-version=2024-05-01-preview", body)
+    if plain.status == 200:
+        assert versioned.body == plain.body
+        assert clew.asked[0] == clew.asked[1]
+    assert versioned.status == plain.status
+
+
+@pytest.mark.parametrize(("method", "path"), paths("POST", "PATCH"))
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "application/json-patch+json", "json", "é"]
+)
+async def test_a_body_that_is_said_to_be_no_json_is_refused_on_every_route(
+    clew: Parts, method: str, path: str, kind: str
+):
+    refused = await call(clew, method, path, b"{}", {**IN, "Content-Type": kind})
+    assert (refused.status, refused.error) == (
+        400,
+        {
+            "message": (
+                f"Unsupported content type: '{kind}'. This API method only accepts 'application/json' requests, but "
+                f"you specified the header 'Content-Type: {kind}'. Please try again with a supported content type."
+            ),
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "unsupported_content_type",
+        },
+    )
+    assert clew.asked == []
+
+
+@pytest.mark.parametrize("kind", ["", "application/json", "Application/JSON; charset=utf-8", " application/json ;x=y"])
+async def test_a_body_that_is_said_to_be_json_or_nothing_is_taken(clew: Parts, kind: str):
+    assert (await call(clew, "POST", "/v1/threads", b"{}", {**IN, "Content-Type": kind})).status == 200
+
+
+async def test_what_takes_no_body_takes_any_content_type(clew: Parts):
+    said = {**IN, "Content-Type": "text/plain"}
+    for method in ("GET", "HEAD", "DELETE"):
+        assert (await call(clew, method, f"/v1/threads/{ID}", headers=said)).status == 200
+
+
+@pytest.mark.parametrize("name", ["id", "expected_version", "actor", "reply_to", "thread_id"])
+async def test_a_field_at_fault_in_the_body_is_named_as_it_stands_there(clew: Parts, name: str):
+    bodies = dict.fromkeys(("/messages",), b'{"role": "user", "content": "hi", "%s": 1}')
+    for method, path in paths("POST", "PATCH"):
+        body = bodies.get(path[-9:], b'{"metadata": {}, "%s": 1}') % name.encode()
+        refused = await call(clew, method, path, body)
+        assert (refused.status, refused.error["code"], refused.error["param"]) == (400, "unknown_parameter", name)
+    assert clew.asked == []
+
+
+async def test_what_a_command_says_in_a_header_is_named_by_the_header(clew: Parts):
+    clew.fails = IdReused("spent", param="id")
+    assert (await call(clew, "POST", f"/v1/threads/{ID}", b"{}")).error["param"] == "Idempotency-Key"
+    clew.fails = Conflict("moved", param="expected_version")
+    assert (await call(clew, "DELETE", f"/v1/threads/{ID}")).error["param"] == "If-Match"
 
 
 async def test_headers_ask_for_an_id_a_version_and_a_trace(clew: Parts):

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
+import re
 from collections.abc import Iterator
+from typing import Any
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 from starlette.routing import Route
 
+import clew_events.operations
+from clew_events.contract.operations_table import operations_table
+from clew_events.http_forms import AsOfMoment
+from clew_events.objects import Gone
+from clew_events.operations import BY_NAME, OPERATIONS, PATH_PARAMETERS, HttpRoute, Operation, http_routes
 from clew_services.api_keys import Keys
-from clew_services.http.app import routes
+from clew_services.http import routes as route_modules
+from clew_services.http.app import open_doors, routes
+from clew_services.http.call import Call
 from clew_services.http.middleware import Doorway
 from clew_services.http.openapi import document
-from clew_services.http.operations import OPERATIONS
+from clew_services.http.responses import Answer, json_answer
+from clew_services.http.routes.threads import Threads
 from clew_services.settings import Settings
-from support.asgi import Parts, call
+from clew_services.version import clew_version
+from support.asgi import ID, Parts, call
 
 
 def references(node: object) -> Iterator[str]:
@@ -56,6 +70,67 @@ def test_every_route_is_described_and_every_description_is_routed():
     assert described == routed
 
 
+def test_a_route_that_no_method_answers_is_seen_at_once():
+    with pytest.raises(LookupError, match="create_thread"):
+        open_doors()
+
+
+async def test_a_new_route_is_one_entry_and_one_method(monkeypatch: pytest.MonkeyPatch):
+    route = HttpRoute(
+        name="name_thread", method="GET", path="/v1/threads/{thread_id}/name", tag="Threads", summary="Say its name",
+        form=AsOfMoment, answer=Gone, answered={"id": ID, "object": "thread.deleted", "deleted": True},
+    )  # fmt: skip
+
+    async def name_thread(_: Threads, call: Call) -> Answer:
+        return json_answer({"id": call.thread_id, "as_of": call.as_of})
+
+    table = (*OPERATIONS, Operation(name="name_thread", scope="audit", routes=(route,)))
+    monkeypatch.setattr(clew_events.operations, "OPERATIONS", table)
+    monkeypatch.setattr(Threads, "name_thread", name_thread, raising=False)
+    parts, path = Parts(), f"/v1/threads/{ID}/name"
+    assert json.loads((await call(parts, "GET", f"{path}?as_of=3")).body) == {"id": ID, "as_of": 3}
+    assert (await call(parts, "GET", f"{path}?other=3")).error["code"] == "unknown_parameter"
+    assert (await call(parts, "POST", path)).status == 405
+    described = document.__wrapped__()["paths"]["/v1/threads/{thread_id}/name"]["get"]
+    assert described["operationId"] == "nameThread"
+    assert described["description"] == "Takes an API key with the scope `audit`."
+    assert f"| `name_thread` |  | `GET {route.path}` |" in operations_table()
+
+
+def test_every_method_that_takes_a_call_answers_a_route_of_the_table():
+    names = {route.name for _, route in http_routes()}
+    answering = set()
+    for part in pkgutil.iter_modules(route_modules.__path__, f"{route_modules.__name__}."):
+        module = importlib.import_module(part.name)
+        for kind in vars(module).values():
+            if isinstance(kind, type) and kind.__module__ == module.__name__:
+                answering |= {
+                    name
+                    for name, function in vars(kind).items()
+                    if not name.startswith("_") and "call" in getattr(function, "__annotations__", {})
+                }
+    assert answering == names
+
+
+def test_the_variable_parts_of_every_path_are_described():
+    for _, route in http_routes():
+        assert set(re.findall(r"{(\w+)}", route.path)) <= set(PATH_PARAMETERS)
+
+
+def test_a_route_that_answers_about_the_past_too_takes_another_scope_for_it():
+    for _, route in http_routes():
+        takes = {field.encode_name for field in msgspec.structs.fields(route.form)} if route.form is not None else set()
+        if route.also is not None:
+            assert "as_of" in takes
+            assert BY_NAME[route.also].scope == "audit"
+            assert BY_NAME[route.also].routes == ()
+
+
+def test_every_operation_is_offered_by_http():
+    elsewhere = {route.also for _, route in http_routes()}
+    assert [each.name for each in OPERATIONS if not each.routes and each.name not in elsewhere] == []
+
+
 def test_every_reference_leads_somewhere():
     found = set(references(document()))
     assert found
@@ -70,18 +145,74 @@ def test_every_schema_is_one():
         Draft202012Validator.check_schema(schema)
 
 
+def operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in document()["paths"].items():
+        for described in item.values():
+            yield path, described
+
+
+def test_the_description_says_of_which_clew_it_is_and_where_that_is():
+    assert document()["info"]["version"] == clew_version()
+    assert [server["url"] for server in document()["servers"]] == ["/"]
+
+
+def test_every_operation_is_in_a_group_and_every_group_is_described():
+    tags = {tag["name"]: tag["description"] for tag in document()["tags"]}
+    assert all(tags.values())
+    assert {tag for _, described in operations() for tag in described["tags"]} == set(tags)
+    assert {len(described["tags"]) for _, described in operations()} == {1}
+
+
+def test_every_operation_says_which_scope_it_takes():
+    scopes = {(route.path, route.method.lower()): operation.scope for operation, route in http_routes()}
+    for (path, method), scope in scopes.items():
+        described = document()["paths"][path][method]
+        assert described["description"].endswith(f"Takes an API key with the scope `{scope}`.") or (
+            f"Takes an API key with the scope `{scope}`, or with `as_of` one with the scope `audit`."
+            in described["description"]
+        )
+
+
+def test_every_parameter_is_described():
+    for path, described in operations():
+        for parameter in described.get("parameters", ()):
+            whole = resolved(parameter["$ref"]) if "$ref" in parameter else parameter
+            assert isinstance(whole, dict)
+            assert whole["description"], (path, whole["name"])
+
+
+def test_no_property_that_a_request_may_leave_out_has_a_default():
+    waiting = [reference for _, each in operations() for reference in references(each.get("requestBody"))]
+    reached: set[str] = set()
+    while waiting:
+        reference = waiting.pop()
+        if reference not in reached:
+            reached.add(reference)
+            schema = resolved(reference)
+            assert isinstance(schema, dict)
+            assert [name for name, part in schema.get("properties", {}).items() if "default" in part] == [], reference
+            waiting.extend(references(schema))
+    assert {"CreateThreadBody", "NewMessage", "MetadataPatch"} <= {each.rpartition("/")[2] for each in reached}
+
+
+def test_no_query_parameter_has_null_for_a_default():
+    for path, described in operations():
+        for parameter in described.get("parameters", ()):
+            assert parameter.get("schema", {}).get("default", "none") is not None, (path, parameter["name"])
+
+
 def test_a_file_is_described_by_its_media_type():
     described = document()["paths"]["/v1/threads/{thread_id}/export"]["get"]
     content = described["responses"]["200"]["content"]
     assert content == {"application/zstd": {"schema": {"type": "string", "format": "binary"}}}
 
 
-DOCUMENTS = [operation for operation in OPERATIONS if operation.file is None]
+DOCUMENTS = [route for _, route in http_routes() if route.media_type is None]
 
 
-@pytest.mark.parametrize("operation", DOCUMENTS, ids=lambda operation: operation.name)
-def test_every_example_keeps_to_its_schema(operation):
-    described = document()["paths"][operation.path][operation.method.lower()]
+@pytest.mark.parametrize("route", DOCUMENTS, ids=lambda route: route.name)
+def test_every_example_keeps_to_its_schema(route):
+    described = document()["paths"][route.path][route.method.lower()]
     contents = [described["responses"]["200"]["content"]["application/json"]]
     if "requestBody" in described:
         contents.append(described["requestBody"]["content"]["application/json"])

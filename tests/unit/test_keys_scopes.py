@@ -7,26 +7,37 @@ from itertools import combinations
 
 import pytest
 
+from clew_events import operations
+from clew_events.operations import OPERATIONS, http_routes
 from clew_services.api_keys import SCOPES, Keys, KeyScope
 from clew_services.api_keys.issued_key import issue_key
-from clew_services.http.auth import scope_of
 from support import asgi
 from support.asgi import ID, IN, MESSAGE_ID, Parts, call
 
-REQUESTS = [
-    ("GET", f"/v1/threads/{ID}", b""),
-    ("HEAD", f"/v1/threads/{ID}", b""),
-    ("GET", f"/v1/threads/{ID}/messages", b""),
-    ("GET", f"/v1/threads/{ID}/messages/{MESSAGE_ID}", b""),
-    ("POST", "/v1/threads", b"{}"),
-    ("POST", f"/v1/threads/{ID}", b'{"metadata": {}}'),
-    ("PATCH", f"/v1/threads/{ID}", b'{"metadata": {"set": {}}}'),
-    ("DELETE", f"/v1/threads/{ID}", b""),
-    ("POST", f"/v1/threads/{ID}/messages", b'{"role": "user", "content": "hi"}'),
-    ("POST", f"/v1/threads/{ID}/messages/{MESSAGE_ID}", b'{"metadata": {}}'),
-    ("PATCH", f"/v1/threads/{ID}/messages/{MESSAGE_ID}", b'{"metadata": {"set": {}}}'),
-    ("DELETE", f"/v1/threads/{ID}/messages/{MESSAGE_ID}", b""),
-]
+BODIES = {
+    "modify_thread": b'{"metadata": {}}',
+    "patch_thread": b'{"metadata": {"set": {}}}',
+    "create_message": b'{"role": "user", "content": "hi"}',
+    "modify_message": b'{"metadata": {}}',
+    "patch_message": b'{"metadata": {"set": {}}}',
+}
+
+
+def requests(*scopes: str) -> list[tuple[str, str, bytes, str]]:
+    """A request for every route whose operation needs one of ``scopes``, and the scope it needs."""
+    return [
+        (
+            route.method,
+            route.path.format(thread_id=ID, message_id=MESSAGE_ID, number="1"),
+            BODIES.get(route.name, b""),
+            operation.scope,
+        )
+        for operation, route in http_routes()
+        if operation.scope in scopes
+    ]
+
+
+REQUESTS = [*requests("read", "write"), ("HEAD", f"/v1/threads/{ID}", b"", "read")]
 GRANTS = [each for n in range(1, len(SCOPES) + 1) for each in combinations(SCOPES, n)]
 
 
@@ -42,12 +53,13 @@ def granted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("granted", GRANTS, ids="+".join, indirect=True)
-@pytest.mark.parametrize(("method", "path", "body"), REQUESTS, ids=lambda part: part if isinstance(part, str) else "")
+@pytest.mark.parametrize(
+    ("method", "path", "body", "needed"), REQUESTS, ids=lambda part: part if isinstance(part, str) else ""
+)
 async def test_a_key_does_what_its_scopes_say_and_nothing_else(
-    granted: tuple[str, tuple[KeyScope, ...]], method: str, path: str, body: bytes
+    granted: tuple[str, tuple[KeyScope, ...]], method: str, path: str, body: bytes, needed: str
 ) -> None:
     key, scopes = granted
-    needed = "read" if method in {"GET", "HEAD"} else "write"
     parts = Parts()
     answered = await call(parts, method, path, body, {**IN, "Authorization": f"Bearer {key}"})
     if needed in scopes or "admin" in scopes:
@@ -77,11 +89,25 @@ async def test_a_key_without_the_scope_learns_nothing_about_what_there_is(
 
 
 async def test_a_configured_key_does_everything() -> None:
-    for method, path, body in REQUESTS:
+    for method, path, body, _ in REQUESTS:
         assert (await call(Parts(), method, path, body)).status == 200
 
 
-def test_paths_that_show_how_things_came_about_are_read_by_auditors() -> None:
-    assert scope_of("GET") == scope_of("HEAD") == "read"
-    assert scope_of("GET", "audit") == scope_of("HEAD", "audit") == "audit"
-    assert {scope_of(method, "audit") for method in ("POST", "PATCH", "PUT", "DELETE")} == {"write"}
+@pytest.mark.parametrize("granted", [("read", "write")], indirect=True)
+@pytest.mark.parametrize(
+    ("method", "path", "body", "needed"), requests("audit"), ids=lambda part: part if isinstance(part, str) else ""
+)
+async def test_how_things_came_about_is_for_auditors(
+    granted: tuple[str, tuple[KeyScope, ...]], method: str, path: str, body: bytes, needed: str
+) -> None:
+    parts = Parts()
+    answered = await call(parts, method, path, body, {**IN, "Authorization": f"Bearer {granted[0]}"})
+    assert (answered.status, answered.error["code"]) == (403, "missing_scope")
+    assert str(answered.error["message"]).endswith(f"Missing scopes: {needed}.")
+    assert parts.asked == []
+
+
+def test_every_operation_needs_a_scope_that_a_key_can_have() -> None:
+    assert {operation.scope for operation in OPERATIONS} == set(operations.SCOPES) == set(SCOPES) - {"admin"}
+    for operation in OPERATIONS:
+        assert (operation.scope == "write") == (operation.command is not None)

@@ -9,9 +9,9 @@ from nats.aio.msg import Msg
 
 from clew_events import errors
 from clew_events.client.decode import decode_reply
-from clew_events.commands import COMMANDS
 from clew_events.commit import Position
 from clew_events.errors import ClewError, Conflict, Invalid, NotFound
+from clew_events.operations import COMMANDS
 from clew_events.replies import Done
 from clew_services.inbox import inbox_message
 from clew_services.nats_api import reply_codec

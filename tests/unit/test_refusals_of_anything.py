@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clew_events.commands import COMMANDS
 from clew_events.errors import Invalid
-from clew_events.queries import QUERIES
+from clew_events.http_forms import CreateThreadBody, ModifyMessageBody, ModifyThreadBody, PageOfMessages, PatchBody
+from clew_events.operations import COMMANDS, QUERIES
 from clew_events.requests import NewMessage
 from clew_services import validation
-from clew_services.http.bodies import CreateThreadBody, ModifyMessageBody, ModifyThreadBody, PageOfMessages, PatchBody
 from clew_services.validation.decode_errors import path_of
 
 FORMS = [

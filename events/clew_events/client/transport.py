@@ -14,10 +14,11 @@ from nats.aio.client import Client
 from clew_events import ids
 from clew_events.backoff import delays
 from clew_events.client.decode import decode_reply, decode_sequence
-from clew_events.commands import WIRE_NAMES, Command
+from clew_events.commands import Command
 from clew_events.errors import Unavailable
 from clew_events.nats_client import check_message, header_size
-from clew_events.queries import QUERIES, Query
+from clew_events.operations import QUERIES, WIRE_NAMES
+from clew_events.queries import Query
 from clew_events.replies import Done
 from clew_events.subjects import command_subject, inbox_subject, query_subject
 

@@ -12,16 +12,14 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events import subjects
-from clew_events.commands import COMMANDS
 from clew_events.commit import FORMAT, Commit
 from clew_events.contract.examples import EXAMPLES
 from clew_events.contract.json_schema import as_json, definitions, describe, type_name
-from clew_events.queries import QUERIES
-from clew_events.replies import ANSWERS, Done, Rejection, Reply
+from clew_events.operations import COMMANDS, OPERATIONS, QUERIES, REPLIES
+from clew_events.replies import Rejection
 
 Part = dict[str, object]
 
-_REPLIES: Final[tuple[type[Struct], ...]] = (Reply[Done], *dict.fromkeys(ANSWERS.values()))
 _SCHEMAS: Final = "#/components/schemas/"
 _TENANT: Final[Part] = {"description": "Whose thread it is."}
 _PLACE_IN_INBOX: Final[Part] = {"description": "Which message of the inbox it was."}
@@ -40,7 +38,7 @@ _SEQUENCE: Final[Part] = {"type": "string", "description": "Only when live: the 
 
 def asyncapi() -> dict[str, object]:
     """The complete document. Payloads are the JSON Schemas of the types, each with examples."""
-    messages: tuple[type[Struct], ...] = (*COMMANDS.values(), *QUERIES.values(), *_REPLIES, Rejection, Commit)
+    messages: tuple[type[Struct], ...] = (*COMMANDS.values(), *QUERIES.values(), *REPLIES, Rejection, Commit)
     return {
         "asyncapi": "3.0.0",
         "id": "urn:clew",
@@ -63,10 +61,9 @@ def asyncapi() -> dict[str, object]:
 
 def _channels() -> Part:
     channels: Part = {}
-    for name, command in COMMANDS.items():
-        channels[name] = _channel(subjects.command_subject("{tenant}", name), [command])
-    for name, query in QUERIES.items():
-        channels[name] = _channel(subjects.query_subject("{tenant}", name), [query])
+    for operation in OPERATIONS:
+        if operation.request is not None:
+            channels[operation.name] = _channel(operation.subject("{tenant}"), [operation.request])
     for name, command in COMMANDS.items():
         channels[f"inbox_{name}"] = _channel(
             subjects.inbox_subject("{tenant}", name),
@@ -84,7 +81,7 @@ def _channels() -> Part:
         log, [Commit], {"stream": "CLEW_EVT_{shard}", "retention": "limits", "discard": "new"}, _PLACE
     )
     channels["live"] = _channel(log.replace("clew.", f"{subjects.LIVE}.", 1), [Commit], None, _PLACE)
-    for reply in _REPLIES:
+    for reply in REPLIES:
         channels[type_name(reply)] = {
             "address": None,
             "title": "The caller's own inbox, which its request names.",
@@ -109,10 +106,9 @@ def _channel(
 
 def _operations() -> Part:
     operations: Part = {}
-    for name in COMMANDS:
-        operations[name] = _reply_message(name, Reply[Done])
-    for name, reply in ANSWERS.items():
-        operations[name] = _reply_message(name, reply)
+    for operation in OPERATIONS:
+        if operation.request is not None and operation.reply is not None:
+            operations[operation.name] = _request(operation.name, operation.request, operation.reply)
     for name in COMMANDS:
         summary = f"Carry out {name} when a handler is there; answer on `reply_to`, if the command names one."
         operations[f"inbox_{name}"] = _operation("receive", f"inbox_{name}", summary)
@@ -126,8 +122,8 @@ def _operation(action: str, channel: str, summary: str) -> Part:
     return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}, "summary": summary}
 
 
-def _reply_message(name: str, reply: type[Struct]) -> Part:
-    operation = _operation("receive", name, _first_line(COMMANDS.get(name) or QUERIES[name]))
+def _request(name: str, kind: type[Struct], reply: type[Struct]) -> Part:
+    operation = _operation("receive", name, _first_line(kind))
     return {**operation, "reply": {"channel": {"$ref": f"#/channels/{type_name(reply)}"}}}
 
 
@@ -149,7 +145,7 @@ def _message(kind: type[Struct]) -> Part:
 
 
 def _headers(kind: type[Struct]) -> Part:
-    if kind in _REPLIES:
+    if kind in REPLIES:
         return {"Nats-Service-Error": _ERROR, "Nats-Service-Error-Code": _ERROR_CODE}
     if kind is Commit:
         return {"traceparent": _TRACE, "Nats-Msg-Id": _ID, "Nats-Sequence": _SEQUENCE}

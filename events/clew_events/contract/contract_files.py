@@ -1,4 +1,4 @@
-"""Writes the contract for programs in other languages: JSON Schema and AsyncAPI.
+"""Writes the contract: JSON Schema and AsyncAPI for programs in other languages, and for people a table of operations.
 
 ``python -m clew_events.contract.contract_files FOLDER`` writes one file per document. The same types always give the
 same bytes, so the files can be compared under version control.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from clew_events.contract.asyncapi import asyncapi
 from clew_events.contract.json_schema import json_schema
+from clew_events.contract.operations_table import operations_table
 
 __all__ = ["asyncapi", "json_schema", "render", "documents", "write"]
 
@@ -35,7 +36,9 @@ def write(folder: Path, contract: Mapping[str, object] | None = None) -> list[Pa
         file = folder / f"{name}.json"
         file.write_text(render(document), encoding="utf-8", newline="\n")
         files.append(file)
-    return files
+    table = folder / "operations.md"
+    table.write_text(operations_table(), encoding="utf-8", newline="\n")
+    return [*files, table]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -14,12 +14,11 @@ from typing import Final, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from clew_events.commands import COMMANDS
 from clew_events.commit import Commit
 from clew_events.contract.examples import EXAMPLES
 from clew_events.events import Event
-from clew_events.queries import QUERIES
-from clew_events.replies import ANSWERS, Done, Rejection, Reply
+from clew_events.operations import COMMANDS, OPERATIONS, QUERIES, REPLIES
+from clew_events.replies import Rejection, Reply
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 DEFINITIONS: Final = "#/$defs/"
@@ -28,7 +27,7 @@ _GENERIC: Final = re.compile(r"([A-Za-z]+)_(\w+)_")
 GROUPS: Final[Mapping[str, tuple[type[Struct], ...]]] = {
     "commands": tuple(COMMANDS.values()),
     "queries": tuple(QUERIES.values()),
-    "replies": (Reply[Done], *dict.fromkeys(ANSWERS.values()), Rejection),
+    "replies": (*REPLIES, Rejection),
     "events": (Commit, *get_args(Event)),
 }
 
@@ -76,7 +75,7 @@ def describe(kind: type[Struct]) -> str:
     """The description of a type in the contract: its docstring, or what a reply replies to."""
     if get_origin(kind) is not Reply:
         return inspect.getdoc(kind) or ""
-    queries = ", ".join(f"``{name}``" for name, reply in ANSWERS.items() if reply == kind)
+    queries = ", ".join(f"``{each.name}``" for each in OPERATIONS if each.query is not None and each.reply == kind)
     return f"The reply to {queries or 'a command'}."
 
 
@@ -87,6 +86,21 @@ def public_name(name: str) -> str:
     return f"Recorded{short}" if module == "clew_events.content" else short
 
 
+def references(schema: object) -> Iterator[str]:
+    """Every reference in a schema, as it stands there."""
+    match schema:
+        case {"$ref": str(reference)}:
+            yield reference
+        case dict():
+            for value in schema.values():
+                yield from references(value)
+        case list():
+            for value in schema:
+                yield from references(value)
+        case _:
+            pass
+
+
 def _document(name: str, group: tuple[type[Struct], ...], every: Mapping[str, dict[str, object]]) -> dict[str, object]:
     roots = [type_name(kind) for kind in group]
     wanted: dict[str, dict[str, object]] = {}
@@ -95,7 +109,7 @@ def _document(name: str, group: tuple[type[Struct], ...], every: Mapping[str, di
         current = waiting.pop()
         if current not in wanted:
             wanted[current] = every[current]
-            waiting.extend(_references(every[current]))
+            waiting.extend(each.removeprefix(DEFINITIONS) for each in references(every[current]))
     for root in roots:
         if root in EXAMPLES:
             wanted[root] = {**wanted[root], "examples": [as_json(example) for example in EXAMPLES[root]]}
@@ -105,20 +119,6 @@ def _document(name: str, group: tuple[type[Struct], ...], every: Mapping[str, di
         "anyOf": [{"$ref": DEFINITIONS + root} for root in roots],
         "$defs": {key: wanted[key] for key in sorted(wanted)},
     }
-
-
-def _references(schema: object) -> Iterator[str]:
-    match schema:
-        case {"$ref": str(reference)}:
-            yield reference.removeprefix(DEFINITIONS)
-        case dict():
-            for value in schema.values():
-                yield from _references(value)
-        case list():
-            for value in schema:
-                yield from _references(value)
-        case _:
-            pass
 
 
 def _tidy(schema: Mapping[str, object], prefix: str) -> dict[str, object]:

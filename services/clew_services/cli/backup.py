@@ -16,10 +16,10 @@ from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
 from clew_services.cli.session import PATIENCE
 from clew_services.cli.transfer_progress import show_transfer
-from clew_services.cli.versions import clew_version
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.host import nats_url
 from clew_services.settings import Settings
+from clew_services.version import clew_version
 
 
 @click.command("backup")

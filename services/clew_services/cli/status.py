@@ -15,10 +15,10 @@ from clew_services import compose
 from clew_services.cli import options, output, status_lines, status_screen
 from clew_services.cli.exit import print_json
 from clew_services.cli.session import look
-from clew_services.cli.versions import clew_version
 from clew_services.process import deployment_status as deployment
 from clew_services.process.deployment_status import Glance, glances
 from clew_services.settings import Settings
+from clew_services.version import clew_version
 
 
 @click.command("status")

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from clew_services.embedded import binary
 from clew_services.host import CannotStart
+from clew_services.version import clew_version
 
 
 def versions() -> dict[str, str]:
     """The versions by name: ``unknown`` for a Clew that was not installed, ``none`` if there is no server."""
     return {"clew": clew_version(), "nats-server": _nats_server()}
-
-
-def clew_version() -> str:
-    """The installed distribution's version."""
-    try:
-        return version("clew")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _nats_server() -> str:

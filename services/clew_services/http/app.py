@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from clew_services.api_keys import Keys, KeyScope
+from clew_events.operations import http_routes
+from clew_services.api_keys import Keys
 from clew_services.http.command_call import CommandCall
 from clew_services.http.dependencies import Parts
 from clew_services.http.explorer import explorer_routes
 from clew_services.http.health import Liveness, Readiness
-from clew_services.http.middleware import Doorway, Edge, Nowhere, Respond, Show, Window
+from clew_services.http.middleware import Door, Doorway, Edge, Nowhere, Show, Window
 from clew_services.http.openapi import description
 from clew_services.http.rate_limit import RateLimit
 from clew_services.http.retries import Attempts
@@ -22,12 +21,11 @@ from clew_services.http.routes.audit import Packs, Past
 from clew_services.http.routes.checkpoints import Checkpoints
 from clew_services.http.routes.event_feed import Events, Live
 from clew_services.http.routes.messages import Messages
-from clew_services.http.routes.threads import ThreadListing, Threads
+from clew_services.http.routes.threads import Threads
 from clew_services.settings import Settings
 
 ELSEWHERE: Final = ""
 """What stands for the path where there is nothing at the path."""
-NONE: Final[Mapping[str, Respond]] = MappingProxyType({})
 
 
 def create_app(clew: Parts, keys: Keys, settings: Settings, metrics: Show | None = None) -> ASGIApp:
@@ -56,47 +54,40 @@ def create_app(clew: Parts, keys: Keys, settings: Settings, metrics: Show | None
 
 
 def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
-    """Every path at which there is something, the most asked for first."""
+    """Every path at which there is something."""
     carrying = CommandCall(clew.handler, Attempts())
-    threads, messages = Threads(carrying, clew.reader), Messages(carrying, clew.reader)
-    past = Past(clew.reader)
-    checkpoints = Checkpoints(clew.checkpoints)
+    doors = open_doors(
+        Threads(carrying, clew.reader),
+        Messages(carrying, clew.reader),
+        Past(clew.reader),
+        Events(clew.reader, Live(clew.feed, clew.tail)),
+        Packs(clew.exporter, clew.checkpoints),
+        Checkpoints(clew.checkpoints),
+    )
     pace = RateLimit(settings.rate, settings.burst)
-
-    def doorway(
-        closed: Mapping[str, Respond] = NONE, reading: KeyScope = "read", versioned: bool = True, **methods: Respond
-    ) -> Doorway:
-        return Doorway(methods, keys, settings.max_body, pace, closed, reading=reading, versioned=versioned)
-
     return [
         # Before the path it would match otherwise: creating a thread and running it is no modifying of "runs".
         Route("/v1/threads/runs", Nowhere()),
-        Route(
-            "/v1/threads/{thread_id}",
-            doorway(GET=threads.retrieve, POST=threads.modify, PATCH=threads.patch, DELETE=threads.delete),
-        ),
-        Route("/v1/threads", doorway(GET=ThreadListing(clew.reader).page, POST=threads.create)),
-        Route("/v1/threads/{thread_id}/messages", doorway(GET=messages.page, POST=messages.create)),
-        Route(
-            "/v1/threads/{thread_id}/messages/{message_id}",
-            doorway(GET=messages.retrieve, POST=messages.modify, PATCH=messages.patch, DELETE=messages.delete),
-        ),
-        Route("/v1/threads/{thread_id}/events", doorway(reading="audit", GET=past.events)),
-        Route("/v1/threads/{thread_id}/diff", doorway(reading="audit", GET=past.diff)),
-        Route("/v1/threads/{thread_id}/blame", doorway(reading="audit", GET=past.blame)),
-        Route(
-            "/v1/events",
-            doorway(reading="audit", versioned=False, GET=Events(clew.reader, Live(clew.feed, clew.tail)).feed),
-        ),
-        Route("/v1/threads/{thread_id}/proof", doorway(reading="audit", GET=checkpoints.proof)),
-        Route(
-            "/v1/threads/{thread_id}/export",
-            doorway(reading="audit", GET=Packs(clew.exporter, clew.checkpoints).export),
-        ),
-        Route("/v1/checkpoints", doorway(reading="audit", versioned=False, GET=checkpoints.page)),
-        Route("/v1/checkpoints/{number}", doorway(reading="audit", versioned=False, GET=checkpoints.retrieve)),
+        *(Route(path, Doorway(methods, keys, settings.max_body, pace)) for path, methods in doors.items()),
         Route("/healthz", Window(Liveness(clew).show)),
         Route("/readyz", Window(Readiness(clew, settings.stuck_after).show)),
         Route("/openapi.json", Window(description)),
         *explorer_routes(),
     ]
+
+
+def open_doors(*answering: object) -> dict[str, dict[str, Door]]:
+    """The doors that the table of operations names, by path and method, in the order of the table.
+
+    A route is answered by the method of its name that one of the objects ``answering`` has.
+
+    Raises:
+        LookupError: no object has a method of that name, or several have.
+    """
+    doors: dict[str, dict[str, Door]] = {}
+    for operation, route in http_routes():
+        functions = [getattr(each, route.name) for each in answering if hasattr(each, route.name)]
+        if len(functions) != 1:
+            raise LookupError(f"the route {route.name!r} is answered by {len(functions)} methods, not by one")
+        doors.setdefault(route.path, {})[route.method] = Door(functions[0], operation, route)
+    return doors

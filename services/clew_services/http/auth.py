@@ -33,13 +33,8 @@ def authenticate(headers: Mapping[bytes, bytes], keys: Keys) -> Holder:
     return holder
 
 
-def scope_of(method: str, reading: KeyScope = "read") -> KeyScope:
-    """The scope that a method needs: to read takes ``reading``, and everything else changes something."""
-    return reading if method in {"GET", "HEAD"} else "write"
-
-
 def required_scope(scope: KeyScope, query_string: bytes) -> KeyScope:
-    """The scope that a request needs where its method needs ``scope``: to read the past takes ``audit``."""
+    """The scope that a request needs whose operation needs ``scope``: with ``as_of``, reading takes ``audit``."""
     if scope != "read" or not query_string:
         return scope
     said = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)

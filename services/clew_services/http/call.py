@@ -3,45 +3,69 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
+from msgspec import inspect
 from starlette.types import Scope
 
 from clew_events import error_texts, ids
 from clew_events.errors import Invalid
+from clew_events.http_forms import AsOfMoment
+from clew_events.operations import HttpRoute
 from clew_events.queries import AsOf
 from clew_services import validation
 from clew_services.api_keys import Holder
 from clew_services.http import preconditions, retries
-from clew_services.http.bodies import AsOfMoment
 from clew_services.http.request_body import Intake
 from clew_services.threads.decide import no_message, no_thread
 
 T = TypeVar("T")
-NONE: Final[frozenset[str]] = frozenset()
-AS_OF: Final = "as_of"
-MOMENT: Final = frozenset({AS_OF})
-BETWEEN: Final = frozenset({"from", "to"})
+_JSON: Final = "application/json"
+_API_VERSION: Final = "api-version"
+"""A query parameter that clients for Azure send with every request; it is ignored."""
+_MOMENTS: Final = frozenset({"as_of", "from", "to"})
+"""The parameters that take a commit's number beside a time."""
 _SPACED_OFFSET: Final = re.compile(r"(?<=\d) (\d\d:\d\d)$")
 
 
 class Call:
     """One request of a caller who was let in. What is wrong with a part is raised when that part is asked for."""
 
-    __slots__ = ("_intake", "_scope", "headers", "holder")
+    __slots__ = ("_intake", "_route", "_said", "_scope", "headers", "holder")
 
-    def __init__(self, scope: Scope, headers: Mapping[bytes, bytes], intake: Intake, holder: Holder) -> None:
+    def __init__(
+        self, scope: Scope, headers: Mapping[bytes, bytes], intake: Intake, holder: Holder, route: HttpRoute
+    ) -> None:
         self.headers = headers
         self.holder = holder
         self._scope = scope
         self._intake = intake
+        self._route = route
+        text = scope["query_string"].decode("latin-1")
+        said = parse_qsl(text, keep_blank_values=True) if text else []
+        self._said = [(name, text) for name, text in said if name != _API_VERSION]
+
+    def check(self) -> None:
+        """Hold the request against what holds for all routes, before any of it is used.
+
+        Raises:
+            Invalid: the query string has a parameter that the route does not know, or the body is said not to be JSON.
+        """
+        known = _parameters(self._route.form).names if self._said and self._route.form is not None else ()
+        for name, _ in self._said:
+            if name not in known:
+                raise error_texts.unknown(name)
+        if self._route.body is not None and (said := self.headers.get(b"content-type")):
+            kind = said.decode("latin-1")
+            if kind.partition(";")[0].strip().lower() != _JSON:
+                raise error_texts.unsupported_content_type(kind)
 
     @property
     def thread_id(self) -> str:
@@ -95,46 +119,28 @@ class Call:
             Invalid: it is not of that form.
             TooLarge: it has more bytes than the service takes.
         """
+        assert form is self._route.body, f"the table of operations has another body for {self._route.name}"
         return validation.decode(await self._intake.read() or empty, form)
 
-    def query(self, form: type[T], numbers: frozenset[str] = NONE, times: frozenset[str] = NONE) -> T:
-        """The query string, as ``form``; ``numbers`` are the parameters that are written in digits.
+    def query(self, form: type[T]) -> T:
+        """The query string, as ``form``.
 
-        In ``times`` a plus sign that was not encoded, and so came as a space, is taken for what was meant.
+        In a time, a plus sign that was not encoded, and so came as a space, is taken for what was meant.
 
         Raises:
             Invalid: it is not of that form.
         """
-        return self._formed(self._said(), form, numbers, times)
-
-    def _said(self) -> list[tuple[str, str]]:
-        return parse_qsl(self._scope["query_string"].decode("latin-1"), keep_blank_values=True)
-
-    def _formed(
-        self, texts: Iterable[tuple[str, str]], form: type[T], numbers: frozenset[str], times: frozenset[str]
-    ) -> T:
-        said: dict[str, object] = {}
-        for name, text in texts:
-            if name in said:
-                raise Invalid(
-                    f"Invalid '{error_texts.quote_text(name)}': it is given more than once.",
-                    param=error_texts.quote_text(name),
-                )
-            if name in numbers and _is_number(text):
-                said[name] = int(text)
-            else:
-                said[name] = _time(name, text) if name in times else text
-        return validation.convert(said, form)
+        assert form is self._route.form, f"the table of operations has another query string for {self._route.name}"
+        return _formed(self._said, form)
 
     @property
     def as_of(self) -> AsOf | None:
-        """The moment of the past that is asked for, if one is, of whatever else the query string says.
+        """The moment of the past that is asked for, if one is.
 
         Raises:
             Invalid: it can be none.
         """
-        said = [(name, text) for name, text in self._said() if name == AS_OF]
-        return self._formed(said, AsOfMoment, MOMENT, MOMENT).as_of if said else None
+        return self.query(AsOfMoment).as_of if self._said else None
 
     async def likeness(self) -> Callable[[], bytes]:
         """What makes out what this request and its repetitions have in common, the whole body included.
@@ -143,7 +149,7 @@ class Call:
             TooLarge: the body has more bytes than the service takes.
         """
         body, method, path = await self._intake.read(), self._scope["method"], self._scope["raw_path"]
-        return partial(retries.likeness, self.holder, method, path, self.headers, body)
+        return functools.partial(retries.likeness, self.holder, method, path, self.headers, body)
 
     @asynccontextmanager
     async def watch_caller(self, gone: Callable[[], None]) -> AsyncIterator[None]:
@@ -169,11 +175,50 @@ class Call:
         return params
 
 
+def _formed(texts: Iterable[tuple[str, str]], form: type[T]) -> T:
+    _, numbers, times = _parameters(form)  # type: ignore[arg-type]
+    said: dict[str, object] = {}
+    for name, text in texts:
+        if name in said:
+            raise Invalid(
+                f"Invalid '{error_texts.quote_text(name)}': it is given more than once.",
+                param=error_texts.quote_text(name),
+            )
+        if name in numbers and _is_number(text):
+            said[name] = int(text)
+        else:
+            said[name] = _time(name, text) if name in times else text
+    return validation.convert(said, form)
+
+
+class _Parameters(NamedTuple):
+    """The parameters of a query string: all of them, those that take numbers, and those that take times."""
+
+    names: frozenset[str]
+    numbers: frozenset[str]
+    times: frozenset[str]
+
+
+@functools.cache
+def _parameters(form: type) -> _Parameters:
+    described = inspect.type_info(form)
+    assert isinstance(described, inspect.StructType)
+    numbers, times = set(), set()
+    for field in described.fields:
+        kinds = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
+        if any(isinstance(kind, inspect.IntType) for kind in kinds):
+            numbers.add(field.encode_name)
+        if any(isinstance(kind, inspect.DateTimeType) for kind in kinds):
+            times.add(field.encode_name)
+    names = frozenset(field.encode_name for field in described.fields)
+    return _Parameters(names, frozenset(numbers), frozenset(times))
+
+
 def _time(name: str, text: str) -> datetime:
     try:
         return msgspec.convert(_SPACED_OFFSET.sub(r"+\1", text), datetime)
     except msgspec.ValidationError:
-        what = "a commit's number, a time" if name in MOMENT | BETWEEN else "a time"
+        what = "a commit's number, a time" if name in _MOMENTS else "a time"
         raise error_texts.malformed_value(name, text, f"{what} such as 2026-11-22T22:00:00Z, or Unix seconds") from None
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Final
+
 from msgspec.structs import replace
 
 from clew_events.commands import Command
-from clew_events.errors import Conflict, Rejected
+from clew_events.errors import ClewError, Conflict, Rejected
 from clew_events.list_query import positions_text
 from clew_services import validation
 from clew_services.http import retries
@@ -14,6 +17,9 @@ from clew_services.http.dependencies import Commands
 from clew_services.http.responses import position
 from clew_services.http.retries import Attempts
 from clew_services.threads.result import Outcome, receipt
+
+_HEADERS: Final = {"id": "Idempotency-Key", "expected_version": "If-Match"}
+"""The headers from which HTTP takes fields of a command: an error names the header."""
 
 
 class CommandCall:
@@ -48,7 +54,14 @@ class CommandCall:
 
     async def _carry(self, call: Call, command: Command) -> Outcome:
         tenant, actor = call.holder.tenant, call.holder.actor
-        return await self._commands.handle(tenant, command, actor=actor, trace=call.trace)
+        try:
+            return await self._commands.handle(tenant, command, actor=actor, trace=call.trace)
+        except ClewError as fault:
+            if (header := _HEADERS.get(fault.param or "")) is None:
+                raise
+            named = copy.copy(fault)
+            named.param = header
+            raise named from fault
 
 
 def render_outcome(call: Call, command: Command, outcome: Outcome) -> object:

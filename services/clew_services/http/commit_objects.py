@@ -2,55 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Literal
+from msgspec import structs
 
-from msgspec import Struct, structs
-
-from clew_events.commit import Position
 from clew_events.errors import Fault
-from clew_events.events import Event
-from clew_events.replies import Entry, Feed, FeedEntry, History, MissingCommits
-
-
-class CommitObject(Struct, frozen=True, kw_only=True):
-    """One commit. ``id`` is its cursor; ``created_at`` are the Unix seconds of ``at``.
-
-    ``hash`` is the SHA-256 of the stored bytes, which the next commit has as its ``prev``; ``digest`` is that of the
-    command as it was received, shortened to 16 hex digits.
-    """
-
-    id: str
-    object: Literal["thread.commit"] = "thread.commit"
-    thread_id: str
-    n: int
-    created_at: int
-    at: datetime
-    actor: str
-    command: str
-    command_id: str
-    digest: str
-    trace_id: str | None
-    position: Position
-    hash: str
-    prev: str | None
-    events: tuple[Event, ...]
-
-
-class CommitPage(Struct, frozen=True, kw_only=True):
-    """A page of commits. ``next`` is what to give as ``after`` for the page after it, and null if there is none.
-
-    ``missing`` has the commits that should stand among these and that the log lost. Where little of a long history is
-    asked for, a page may be empty and still have a ``next``.
-    """
-
-    object: Literal["list"] = "list"
-    data: tuple[CommitObject, ...]
-    missing: tuple[MissingCommits, ...]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-    next: str | None
+from clew_events.http_objects import CommitObject, CommitPage, FedCommit, FedUnreadable, FeedPage
+from clew_events.replies import Entry, Feed, FeedEntry, History
 
 
 def commit_object(entry: Entry) -> CommitObject:
@@ -85,39 +41,6 @@ def commit_page(history: History) -> CommitPage:
         has_more=history.cursor is not None,
         next=history.cursor,
     )
-
-
-class FedCommit(CommitObject, frozen=True, kw_only=True):
-    """One commit. ``id`` is the cursor after it in the feed, ``stored_at`` when the log took it, which is its order."""
-
-    stored_at: datetime
-
-
-class FedUnreadable(Struct, frozen=True, kw_only=True):
-    """What stands in the log and cannot be read, in base64, and why it cannot."""
-
-    id: str
-    object: Literal["thread.commit.unreadable"] = "thread.commit.unreadable"
-    position: Position
-    hash: str
-    stored_at: datetime
-    fault: Fault
-    body: bytes
-
-
-class FeedPage(Struct, frozen=True, kw_only=True):
-    """A page of the feed. ``next`` is what to give as ``after`` for the page after it, now or when there is more.
-
-    Where little is asked for, a page may be empty and still have more after it. Should something stand in the log that
-    cannot be read, there is a ``thread.commit.unreadable`` in its place, with its bytes.
-    """
-
-    object: Literal["list"] = "list"
-    data: tuple[FedCommit, ...]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-    next: str
 
 
 def feed_commit_object(entry: FeedEntry) -> FedCommit | FedUnreadable:

@@ -35,8 +35,6 @@ _STATUS: Final[tuple[tuple[type[ClewError], int], ...]] = (
     (Unavailable, 503),
     (Corrupt, 500),
 )
-# Where the fault lies is said in the caller's terms: a header instead of the command's field.
-_HEADERS: Final = {"expected_version": "If-Match", "id": "Idempotency-Key"}
 _NO_KEY: Final = "missing_api_key"
 _TOO_MANY: Final = 429
 _DO_NOT_RETRY: Final = (b"x-should-retry", b"false")
@@ -126,7 +124,7 @@ def answer_of(error: ClewError, *, conditional: bool = False, repeatable: bool =
         status,
         error.message,
         code=None if silent else error.code,
-        param=None if isinstance(error, NotFound) else _HEADERS.get(error.param or "", error.param),
+        param=None if isinstance(error, NotFound) else error.param,
     )
     return answer._replace(headers=(*answer.headers, *_headers(error, status, repeatable=repeatable)))
 

@@ -11,14 +11,15 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
 from clew_events.errors import ClewError, Unavailable
-from clew_services.api_keys import Holder, Keys, KeyScope
+from clew_events.operations import HttpRoute, Operation
+from clew_services.api_keys import Holder, Keys
 from clew_services.http import error_responses
-from clew_services.http.auth import authenticate, hold_scope, hold_version, required_scope, scope_of
+from clew_services.http.auth import authenticate, hold_scope, hold_version, required_scope
 from clew_services.http.call import Call
 from clew_services.http.rate_limit import RateLimit
 from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake
@@ -44,31 +45,22 @@ class Edge:
         raise NotImplementedError
 
 
+class Door(NamedTuple):
+    """One method of a path: the function that answers it, and what the table of operations says of it."""
+
+    respond: Respond
+    operation: Operation
+    route: HttpRoute
+
+
 class Doorway(Edge):
-    """One path for holders of a key: a route for each of its ``methods``. It is an ASGI application.
+    """One path for holders of a key: a door for each of its methods. It is an ASGI application."""
 
-    What is ``closed`` is answered too, but never with what was asked for. Where it is ``versioned``, as the paths are
-    that OpenAI had, the header that says which version of their API is meant has to be there.
-    """
-
-    def __init__(
-        self,
-        routes: Mapping[str, Respond],
-        keys: Keys,
-        max_body: int,
-        pace: RateLimit,
-        closed: Mapping[str, Respond],
-        *,
-        reading: KeyScope = "read",
-        versioned: bool = True,
-    ) -> None:
-        methods = {**routes, **({"HEAD": routes["GET"]} if "GET" in routes else {})}
-        self.methods = frozenset(methods)
-        self._routes = {**closed, **methods}
-        self._needs = {method: scope_of(method, reading) for method in self._routes}
+    def __init__(self, doors: Mapping[str, Door], keys: Keys, max_body: int, pace: RateLimit) -> None:
+        self._doors = {**doors, **({"HEAD": doors["GET"]} if "GET" in doors else {})}
+        self.methods = frozenset(self._doors)
         self._allow = ", ".join(sorted(self.methods)).encode()
         self._keys = keys
-        self._versioned = versioned
         self._max_body = max_body
         self._pace = pace
 
@@ -81,18 +73,20 @@ class Doorway(Edge):
         intake = Intake(headers, receive, self._max_body, due)
         holder: Holder | None = None
         try:
-            route = self._routes.get(scope["method"])
-            if route is None:
+            door = self._doors.get(scope["method"])
+            if door is None:
                 answer = _not_allowed(scope, self._allow)
             else:
                 holder = authenticate(headers, self._keys)
                 if (wait := self._pace.wait(holder)) is not None:
                     answer = error_responses.too_many(wait)
                 else:
-                    hold_scope(holder, required_scope(self._needs[scope["method"]], scope["query_string"]))
-                    if self._versioned:
+                    hold_scope(holder, required_scope(door.operation.scope, scope["query_string"]))
+                    if door.route.versioned:
                         hold_version(headers)
-                    answer = await route(Call(scope, headers, intake, holder))
+                    call = Call(scope, headers, intake, holder, door.route)
+                    call.check()
+                    answer = await door.respond(call)
         except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001 - the caller gets an answer, whatever broke
             answer = _instead(fault, request_id, scope, headers)
         spent = time.perf_counter_ns() - started

@@ -9,9 +9,9 @@ import msgspec
 from nats.aio.msg import Msg
 
 from clew_events import ids
-from clew_events.commands import COMMANDS as KINDS
 from clew_events.commands import Command
 from clew_events.errors import Invalid
+from clew_events.operations import COMMANDS as KINDS
 from clew_events.subjects import OUTCOME
 from clew_services import validation
 from clew_services.nats_api.reply_codec import is_reserved

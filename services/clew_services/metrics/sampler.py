@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter
 
-from clew_services.cli.versions import clew_version
 from clew_services.metrics.instruments import Instruments
+from clew_services.version import clew_version
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew

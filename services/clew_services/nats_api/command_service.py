@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from nats.aio.msg import Msg
 
-from clew_events.commands import COMMANDS as KINDS
+from clew_events.operations import COMMANDS as KINDS
 from clew_events.subjects import COMMANDS
 from clew_services import validation
 from clew_services.nats_api import reply_codec

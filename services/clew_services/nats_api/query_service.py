@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from nats.aio.msg import Msg
 
-from clew_events.queries import QUERIES as KINDS
+from clew_events.operations import QUERIES as KINDS
 from clew_events.subjects import QUERIES
 from clew_services import validation
 from clew_services.nats_api import reply_codec

@@ -7,18 +7,17 @@ from typing import Final, cast, get_args
 from clew_events import error_texts
 from clew_events.checkpoint_messages import GetProof
 from clew_events.errors import NotFound
+from clew_events.http_forms import AsOfMoment, Between, PageOfHistory
+from clew_events.operations import AUDIT_PACK
 from clew_events.queries import EventType, GetBlame, GetDifference, GetHistory
 from clew_events.subjects import Address
-from clew_services.http.bodies import AsOfMoment, Between, PageOfHistory
-from clew_services.http.call import BETWEEN, MOMENT, Call
+from clew_services.http.call import Call
 from clew_services.http.commit_objects import commit_page
 from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, json_answer
 from clew_services.http.routes.checkpoints import CheckpointAnswers
 from clew_services.packs.exporter import Exporter
 
-TIMES: Final = frozenset({"since", "until"})
-_NUMBERS: Final = TIMES | {"limit"}
 _TYPES: Final = get_args(EventType)
 
 
@@ -28,10 +27,10 @@ class Past:
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
 
-    async def events(self, call: Call) -> Answer:
+    async def list_events(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/events``: the oldest first unless asked otherwise."""
         thread_id = call.thread_id
-        asked = call.query(PageOfHistory, _NUMBERS, TIMES)
+        asked = call.query(PageOfHistory)
         query = GetHistory(
             thread_id=thread_id,
             limit=asked.limit,
@@ -45,15 +44,15 @@ class Past:
         )
         return json_answer(commit_page(await self._queries.history(call.holder.tenant, query)))
 
-    async def diff(self, call: Call) -> Answer:
+    async def diff_thread(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/diff``: what changed between two moments."""
-        asked = call.query(Between, BETWEEN, BETWEEN)
+        asked = call.query(Between)
         query = GetDifference(thread_id=call.thread_id, since=asked.since, until=asked.until)
         return json_answer(await self._queries.past.difference(call.holder.tenant, query))
 
-    async def blame(self, call: Call) -> Answer:
+    async def blame_thread(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/blame``: who last set each part, now or as of a moment."""
-        asked = call.query(AsOfMoment, MOMENT, MOMENT)
+        asked = call.query(AsOfMoment)
         query = GetBlame(thread_id=call.thread_id, as_of=asked.as_of)
         return json_answer(await self._queries.past.blame(call.holder.tenant, query))
 
@@ -71,9 +70,6 @@ def event_types(said: str | None) -> tuple[EventType, ...]:
     return cast("tuple[EventType, ...]", tuple(names))
 
 
-MEDIA_TYPE: Final = "application/zstd"
-
-
 class Packs:
     """Gives threads away to be taken home."""
 
@@ -81,7 +77,7 @@ class Packs:
         self._exporter = exporter
         self._asked = asked
 
-    async def export(self, call: Call) -> Answer:
+    async def export_thread(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/export``: the pack, as it is made; one that is cut short has no end."""
         address = Address(call.holder.tenant, call.thread_id)
         try:
@@ -90,5 +86,5 @@ class Packs:
             proof = None  # no checkpoint yet, or none since the thread was created
         packing = await self._exporter.thread(address, proof)
         name = f'attachment; filename="{address.thread}.clew.tar.zst"'.encode()
-        headers = ((b"content-type", MEDIA_TYPE.encode()), (b"content-disposition", name))
+        headers = ((b"content-type", AUDIT_PACK.encode()), (b"content-disposition", name))
         return Answer(200, b"", headers, packing.chunks())

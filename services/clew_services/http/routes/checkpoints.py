@@ -19,8 +19,6 @@ from clew_services.http.call import Call
 from clew_services.http.responses import Answer, json_answer
 
 LATEST: Final = "latest"
-NUMBER_PATTERN: Final = "^(latest|[1-9][0-9]{0,8})$"
-_NUMBERS: Final = frozenset({"limit", "before"})
 
 
 class CheckpointAnswers(Protocol):
@@ -42,17 +40,17 @@ class Checkpoints:
     def __init__(self, asked: CheckpointAnswers) -> None:
         self._asked = asked
 
-    async def page(self, call: Call) -> Answer:
+    async def list_checkpoints(self, call: Call) -> Answer:
         """``GET /v1/checkpoints``."""
-        return json_answer(await self._asked.page(call.query(ListCheckpoints, _NUMBERS)))
+        return json_answer(await self._asked.page(call.query(ListCheckpoints)))
 
-    async def retrieve(self, call: Call) -> Answer:
+    async def get_checkpoint(self, call: Call) -> Answer:
         """``GET /v1/checkpoints/{number}``, the number being ``latest`` or one."""
         said = unquote(call.path_param("number"))
         if said != LATEST and not (said.isascii() and said.isdecimal() and len(said) < 10):
             raise NotFound(f"There is no checkpoint {error_texts.quote_text(said, 40)}.", code="checkpoint_not_found")
         return json_answer(await self._asked.one(GetCheckpoint(number=None if said == LATEST else int(said))))
 
-    async def proof(self, call: Call) -> Answer:
+    async def prove_thread(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/proof``: of the thread's head under the last checkpoint."""
         return json_answer(await self._asked.proof(call.holder.tenant, GetProof(thread_id=call.thread_id)))

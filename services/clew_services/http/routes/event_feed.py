@@ -10,22 +10,20 @@ import msgspec
 from msgspec.structs import replace
 
 from clew_events.errors import ClewError, Invalid, to_fault
+from clew_events.http_forms import PageOfFeed
 from clew_events.queries import GetFeed
 from clew_projections.feed import Feed
 from clew_projections.feed.cursor import encode_cursor
 from clew_projections.feed.follow import FollowedCommit, follow
 from clew_projections.feed.live_end import Tail
 from clew_services.http import error_responses
-from clew_services.http.bodies import PageOfFeed
 from clew_services.http.call import Call
 from clew_services.http.commit_objects import feed_commit_object, feed_page
 from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, Headers, json_answer
-from clew_services.http.routes.audit import TIMES, event_types
+from clew_services.http.routes.audit import event_types
 from clew_services.http.stream_limit import LimitedStream, StreamLimit
 from clew_services.queries.feed_pages import entry
-
-_NUMBERS: Final = TIMES | {"limit"}
 
 
 class Events:
@@ -37,7 +35,7 @@ class Events:
 
     async def feed(self, call: Call) -> Answer:
         """``GET /v1/events``: a page, or with ``stream=true`` or ``Accept: text/event-stream`` all that comes."""
-        asked = call.query(PageOfFeed, _NUMBERS, TIMES)
+        asked = call.query(PageOfFeed)
         query = feed_query(asked)
         if asked.stream == "true" or b"text/event-stream" in call.headers.get(b"accept", b""):
             hold_endless(query)

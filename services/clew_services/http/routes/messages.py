@@ -5,36 +5,35 @@ from __future__ import annotations
 from typing import Final
 
 from clew_events.commands import AddMessage, Command, DeleteMessage, UpdateMessage
+from clew_events.http_forms import ModifyMessageBody, PageOfMessages, PatchBody
 from clew_events.objects import MessagePage
 from clew_events.queries import AsOf, GetMessage, GetMessageAt, GetThread, ListMessages, ListMessagesAt
 from clew_events.requests import NewMessage
-from clew_services.http.bodies import ModifyMessageBody, PageOfMessages, PatchBody
-from clew_services.http.call import MOMENT, Call
+from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall, render_outcome, where
 from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, json_answer, stamp
 
-_NUMBERS: Final = frozenset({"limit"}) | MOMENT
 _NO_MESSAGES: Final = MessagePage(data=(), first_id=None, last_id=None, has_more=False)
 
 
 class Messages:
-    """Adding, listing, retrieving, modifying and deleting messages. ``If-Match`` is about the thread they are in."""
+    """Creates, lists, retrieves, changes and deletes messages. ``If-Match`` is about the thread they are in."""
 
     def __init__(self, carrying: CommandCall, queries: Queries) -> None:
         self._carrying = carrying
         self._queries = queries
 
-    async def create(self, call: Call) -> Answer:
+    async def create_message(self, call: Call) -> Answer:
         """``POST /v1/threads/{thread_id}/messages``."""
         thread_id = call.thread_id
         message = await call.body(NewMessage)
         return await self._change(call, AddMessage(thread_id=thread_id, message=message))
 
-    async def page(self, call: Call) -> Answer:
+    async def list_messages(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/messages``: the newest first unless asked otherwise, now or as of a moment."""
         thread_id, tenant = call.thread_id, call.holder.tenant
-        asked = call.query(PageOfMessages, _NUMBERS, MOMENT)
+        asked = call.query(PageOfMessages)
         if asked.as_of is not None:
             return await self._page_as_of(call, asked, asked.as_of)
         if asked.run_id is not None:
@@ -62,7 +61,7 @@ class Messages:
         page = then.messages if asked.run_id is None else _NO_MESSAGES
         return json_answer(page, headers=stamp(then.position, then.n, then.at))
 
-    async def retrieve(self, call: Call) -> Answer:
+    async def get_message(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/messages/{message_id}``."""
         thread_id, message_id = call.thread_id, call.message_id
         if (as_of := call.as_of) is not None:
@@ -72,7 +71,7 @@ class Messages:
         query = GetMessage(thread_id=thread_id, message_id=message_id)
         return json_answer((await self._queries.message(call.holder.tenant, query)).message)
 
-    async def modify(self, call: Call) -> Answer:
+    async def modify_message(self, call: Call) -> Answer:
         """``POST /v1/threads/{thread_id}/messages/{message_id}``: ``metadata`` replaces all of it."""
         thread_id, message_id = call.thread_id, call.message_id
         body = await call.body(ModifyMessageBody)
@@ -80,13 +79,13 @@ class Messages:
             call, UpdateMessage(thread_id=thread_id, message_id=message_id, metadata=body.metadata)
         )
 
-    async def patch(self, call: Call) -> Answer:
+    async def patch_message(self, call: Call) -> Answer:
         """``PATCH /v1/threads/{thread_id}/messages/{message_id}``: single metadata keys are set and unset."""
         thread_id, message_id = call.thread_id, call.message_id
         body = await call.body(PatchBody)
         return await self._change(call, UpdateMessage(thread_id=thread_id, message_id=message_id, patch=body.metadata))
 
-    async def delete(self, call: Call) -> Answer:
+    async def delete_message(self, call: Call) -> Answer:
         """``DELETE /v1/threads/{thread_id}/messages/{message_id}``."""
         done = await self._carrying.out(call, DeleteMessage(thread_id=call.thread_id, message_id=call.message_id))
         return json_answer(done.deleted, headers=(where(done),))

@@ -9,12 +9,12 @@ import msgspec
 from clew_events import error_texts
 from clew_events.commands import Command, CreateThread, DeleteThread, UpdateThread
 from clew_events.errors import Invalid, NotFound
+from clew_events.http_forms import CreateThreadBody, ModifyThreadBody, PageOfThreads, PatchBody
 from clew_events.list_query import ListThreads
 from clew_events.objects import CodeInterpreterFiles, Resources, Thread
 from clew_events.queries import AsOf, GetStateAt, GetThread
 from clew_services import validation
 from clew_services.http import preconditions
-from clew_services.http.bodies import CreateThreadBody, ModifyThreadBody, PageOfThreads, PatchBody
 from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall, render_outcome, where
 from clew_services.http.dependencies import Queries
@@ -25,20 +25,20 @@ _NO_FILES: Final = Resources(code_interpreter=CodeInterpreterFiles())
 
 
 class Threads:
-    """Creating, retrieving, modifying and deleting threads."""
+    """Creates, lists, retrieves, changes and deletes threads."""
 
     def __init__(self, carrying: CommandCall, queries: Queries) -> None:
         self._carrying = carrying
         self._queries = queries
 
-    async def create(self, call: Call) -> Answer:
+    async def create_thread(self, call: Call) -> Answer:
         """``POST /v1/threads``; the body may be left out."""
         body = await call.body(CreateThreadBody, empty=b"{}")
         return await self._change(
             call, CreateThread(messages=body.messages, metadata=body.metadata, tool_resources=body.tool_resources)
         )
 
-    async def retrieve(self, call: Call) -> Answer:
+    async def get_thread(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}``, now or ``?as_of=`` a moment."""
         if (as_of := call.as_of) is not None:
             return await self._retrieve_as_of(call, as_of)
@@ -58,7 +58,7 @@ class Threads:
             return Answer(304, b"", headers)
         return json_answer(_as_retrieved(then.thread), headers=headers)
 
-    async def modify(self, call: Call) -> Answer:
+    async def modify_thread(self, call: Call) -> Answer:
         """``POST /v1/threads/{thread_id}``: ``metadata`` replaces all of it."""
         thread_id = call.thread_id
         body = await call.body(ModifyThreadBody)
@@ -66,16 +66,21 @@ class Threads:
             call, UpdateThread(thread_id=thread_id, metadata=body.metadata, tool_resources=body.tool_resources)
         )
 
-    async def patch(self, call: Call) -> Answer:
+    async def patch_thread(self, call: Call) -> Answer:
         """``PATCH /v1/threads/{thread_id}``: single metadata keys are set and unset."""
         thread_id = call.thread_id
         body = await call.body(PatchBody)
         return await self._change(call, UpdateThread(thread_id=thread_id, patch=body.metadata))
 
-    async def delete(self, call: Call) -> Answer:
+    async def delete_thread(self, call: Call) -> Answer:
         """``DELETE /v1/threads/{thread_id}``."""
         done = await self._carrying.out(call, DeleteThread(thread_id=call.thread_id))
         return json_answer(done.deleted, headers=(where(done),))
+
+    async def list_threads(self, call: Call) -> Answer:
+        """``GET /v1/threads``: those created last, unless asked otherwise."""
+        found = await self._queries.threads(call.holder.tenant, question(call.query(PageOfThreads)))
+        return json_answer(found, headers=(position(found.fresh.position),) if found.fresh.position else ())
 
     async def _change(self, call: Call, command: Command) -> Answer:
         done = await self._carrying.out(call, command)
@@ -87,22 +92,6 @@ def _as_retrieved(thread: Thread) -> Thread:
     if thread.tool_resources != _NOTHING:
         return thread
     return msgspec.structs.replace(thread, tool_resources=_NO_FILES)
-
-
-_NUMBERS: Final = frozenset({"limit"})
-
-
-class ThreadListing:
-    """Lists threads. The scope ``read`` will do."""
-
-    def __init__(self, queries: Queries) -> None:
-        self._queries = queries
-
-    async def page(self, call: Call) -> Answer:
-        """``GET /v1/threads``: those created last, unless asked otherwise."""
-        asked = call.query(PageOfThreads, _NUMBERS)
-        found = await self._queries.threads(call.holder.tenant, question(asked))
-        return json_answer(found, headers=(position(found.fresh.position),) if found.fresh.position else ())
 
 
 def question(asked: PageOfThreads) -> ListThreads:

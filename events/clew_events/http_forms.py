@@ -100,7 +100,7 @@ class PageOfMessages(Request, frozen=True, kw_only=True):
 
 
 class AsOfMoment(Request, frozen=True, kw_only=True):
-    """What the query string of a GET may say about the past, of whatever else it says."""
+    """The query string of routes that answer about now or ``as_of`` a moment."""
 
     as_of: AsOf | None = None
 

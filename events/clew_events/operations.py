@@ -1,0 +1,379 @@
+"""The one table of what can be done: each command, query and HTTP route once.
+
+Everything that has to know the operations follows from this table: the HTTP routes and their OpenAPI description, the
+NATS endpoints and the AsyncAPI and JSON Schema documents, the scopes of API keys, and the tests that walk all doors.
+
+To add an HTTP route, add one :class:`HttpRoute` here, and a method of the same name to a class in
+``clew_services.http.routes``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from clew_events import http_forms, ids, subjects
+from clew_events.audit_replies import Blame, Difference, Then
+from clew_events.checkpoint_messages import (
+    CheckpointPage,
+    GetCheckpoint,
+    GetProof,
+    KeptProof,
+    ListCheckpoints,
+    SignedCheckpoint,
+)
+from clew_events.commands import (
+    AddMessage,
+    Command,
+    CreateThread,
+    DeleteMessage,
+    DeleteThread,
+    UpdateMessage,
+    UpdateThread,
+)
+from clew_events.contract import http_examples
+from clew_events.http_objects import CommitPage, FeedPage
+from clew_events.list_query import ListThreads
+from clew_events.list_reply import ThreadList
+from clew_events.objects import Gone, Message, MessagePage, Thread
+from clew_events.queries import (
+    GetBlame,
+    GetDifference,
+    GetFeed,
+    GetHistory,
+    GetMessage,
+    GetMessageAt,
+    GetStateAt,
+    GetThread,
+    ListMessages,
+    ListMessagesAt,
+    Query,
+)
+from clew_events.replies import Done, Feed, Found, History, Moment, Reply
+from clew_events.requests import NewMessage
+
+Scope = Literal["read", "write", "audit"]
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
+Tag = Literal["Threads", "Messages", "History", "Feed", "Checkpoints"]
+Header = Literal["idempotency", "ifMatch", "ifNoneMatch", "lastEventId"]
+
+SCOPES: Final[Mapping[Scope, str]] = MappingProxyType({
+    "read": "Read threads and messages as they are.",
+    "write": "Create, change and delete threads and messages.",
+    "audit": "Read how threads came to be what they are, deleted ones included.",
+})  # fmt: skip
+"""What each scope of an API key allows."""
+TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
+    "Threads": "Create, list, retrieve, change and delete threads.",
+    "Messages": "Create, list, retrieve, change and delete the messages of a thread.",
+    "History": "How one thread came to be what it is, whether or not it has been deleted.",
+    "Feed": "All commits of a tenant in one order.",
+    "Checkpoints": "Signed checkpoints of the log, and proofs by them.",
+})  # fmt: skip
+"""The groups of HTTP routes."""
+
+THREADS: Final = "/v1/threads"
+THREAD: Final = "/v1/threads/{thread_id}"
+MESSAGES: Final = "/v1/threads/{thread_id}/messages"
+MESSAGE: Final = "/v1/threads/{thread_id}/messages/{message_id}"
+PATH_PARAMETERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
+    "thread_id": (ids.THREAD_ID_PATTERN, "The thread's id."),
+    "message_id": (ids.MESSAGE_ID_PATTERN, "The message's id."),
+    "number": ("^(latest|[1-9][0-9]{0,8})$", "The checkpoint's number, or `latest`."),
+})  # fmt: skip
+"""The variable parts of paths: their pattern and description."""
+QUERY_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({
+    "limit": "How many of them to answer at most.",
+    "order": "`asc` for the oldest first, `desc` for the newest first.",
+    "order_by": "What the order is by; without it by `created`, and with a search by `match`.",
+    "after": "The place in the order after which the page begins: an id, or what an earlier answer calls `next`.",
+    "before": "The place in the order before which the page ends: an id, a number or a cursor of an earlier answer.",
+    "search": "Words that a message of the thread has, all of them.",
+    "count": "`true` to have them counted.",
+    "at_least": "The position that the answer contains at least: `Clew-Position` of an earlier answer.",
+    "query": "The whole question as JSON, as `list_threads` takes it.",
+    "run_id": "Finds nothing: there are no runs.",
+    "as_of": "Answer as of a moment: a commit's number, a time with its offset, or Unix seconds.",
+    "from": "The moment after which the difference begins: a commit's number, a time or Unix seconds; 0 is the start.",
+    "to": "The moment up to which the difference goes: a commit's number, a time or Unix seconds; now, if left out.",
+    "type": "Only commits with an event of this type; several types are separated by commas.",
+    "actor": "Only commits of this actor; with a `*` at its end, of all actors that begin so.",
+    "thread_id": "Only commits of this thread.",
+    "since": "Only what is from this time or later: a time with its offset, or Unix seconds.",
+    "until": "Only what is from this time or earlier: a time with its offset, or Unix seconds.",
+    "stream": "`true` for server-sent events instead of a page.",
+})  # fmt: skip
+"""The parameters of query strings. One name means one thing on every route."""
+AUDIT_PACK: Final = "application/zstd"
+"""The media type of an audit pack."""
+_CHANGE: Final[tuple[Header, ...]] = ("idempotency", "ifMatch")
+
+
+class HttpRoute(Struct, frozen=True, kw_only=True):
+    """One method of one path.
+
+    ``name`` is that of the method that answers it, in ``clew_services.http.routes``. ``body`` and ``form`` are the
+    types of the request's body and query string, ``answer`` is the type of the answer; ``asked`` and ``answered`` are
+    examples of body and answer, and without ``answered`` the operation's reply on NATS has one. An answer with a
+    ``media_type`` is a file instead. ``streamed`` is an example of the server-sent events that the route sends on
+    request. ``also`` names the operation that answers instead where the query string has ``as_of``. A route that is
+    ``versioned`` takes the header ``OpenAI-Beta``. ``errors`` are statuses beyond those of all such routes.
+    """
+
+    name: str
+    method: Method
+    path: str
+    tag: Tag
+    summary: str
+    description: str = ""
+    body: type[Struct] | None = None
+    body_required: bool = True
+    asked: object = None
+    form: type[Struct] | None = None
+    answer: type[Struct] | None = None
+    answered: object = None
+    media_type: str | None = None
+    streamed: str | None = None
+    also: str | None = None
+    versioned: bool = True
+    headers: tuple[Header, ...] = ()
+    errors: tuple[int, ...] = ()
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One thing that can be done.
+
+    ``name`` stands in NATS subjects and is that of the client's method. ``scope`` is what an API key needs for it. An
+    operation with neither ``command`` nor ``query`` is offered by HTTP alone.
+    """
+
+    name: str
+    scope: Scope
+    command: type[Command] | None = None
+    query: type[Query] | None = None
+    reply: type[Struct] | None = None
+    routes: tuple[HttpRoute, ...] = ()
+
+    @property
+    def request(self) -> type[Struct] | None:
+        """The type of the command or query."""
+        return self.command or self.query
+
+    def subject(self, tenant: str) -> str:
+        """The NATS subject on which the operation is requested.
+
+        Raises:
+            LookupError: HTTP alone offers it.
+        """
+        if self.command is not None:
+            return subjects.command_subject(tenant, self.name)
+        if self.query is not None:
+            return subjects.query_subject(tenant, self.name)
+        raise LookupError(f"the operation {self.name!r} is not offered on NATS")
+
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    Operation(
+        name="create_thread", scope="write", command=CreateThread, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="create_thread", method="POST", path=THREADS, tag="Threads",
+            summary="Create a thread, with messages already in it or without",
+            description="The body may be left out. At most 100 messages are created with the thread, in one commit.",
+            body=http_forms.CreateThreadBody, body_required=False, asked=http_examples.CREATED,
+            answer=Thread, answered=http_examples.THREAD, headers=_CHANGE,
+        ),),
+    ),
+    Operation(
+        name="update_thread", scope="write", command=UpdateThread, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="modify_thread", method="POST", path=THREAD, tag="Threads",
+            summary="Change a thread; `metadata` replaces all of it",
+            description="What the body leaves out stays as it is. `null` and `{}` clear the metadata.",
+            body=http_forms.ModifyThreadBody, asked=http_examples.METADATA,
+            answer=Thread, answered=http_examples.THREAD, headers=_CHANGE,
+        ), HttpRoute(
+            name="patch_thread", method="PATCH", path=THREAD, tag="Threads",
+            summary="Set and unset single metadata keys of a thread",
+            description="All other keys stay as they are, so writers of different keys do not conflict.",
+            body=http_forms.PatchBody, asked=http_examples.PATCH,
+            answer=Thread, answered=http_examples.THREAD, headers=_CHANGE,
+        )),
+    ),
+    Operation(
+        name="delete_thread", scope="write", command=DeleteThread, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="delete_thread", method="DELETE", path=THREAD, tag="Threads",
+            summary="Delete a thread; its history stays",
+            description="The thread's id is never used again.",
+            answer=Gone, answered=http_examples.THREAD_GONE, headers=_CHANGE,
+        ),),
+    ),
+    Operation(
+        name="add_message", scope="write", command=AddMessage, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="create_message", method="POST", path=MESSAGES, tag="Messages",
+            summary="Put a message at the end of a thread",
+            body=NewMessage, asked=http_examples.ASKED,
+            answer=Message, answered=http_examples.MESSAGE, headers=_CHANGE,
+        ),),
+    ),
+    Operation(
+        name="update_message", scope="write", command=UpdateMessage, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="modify_message", method="POST", path=MESSAGE, tag="Messages",
+            summary="Change a message; `metadata` replaces all of it",
+            description="What the body leaves out stays as it is. `null` and `{}` clear the metadata.",
+            body=http_forms.ModifyMessageBody, asked=http_examples.METADATA,
+            answer=Message, answered=http_examples.MESSAGE, headers=_CHANGE,
+        ), HttpRoute(
+            name="patch_message", method="PATCH", path=MESSAGE, tag="Messages",
+            summary="Set and unset single metadata keys of a message",
+            description="All other keys stay as they are, so writers of different keys do not conflict.",
+            body=http_forms.PatchBody, asked=http_examples.PATCH,
+            answer=Message, answered=http_examples.MESSAGE, headers=_CHANGE,
+        )),
+    ),
+    Operation(
+        name="delete_message", scope="write", command=DeleteMessage, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="delete_message", method="DELETE", path=MESSAGE, tag="Messages",
+            summary="Delete a message",
+            answer=Gone, answered=http_examples.MESSAGE_GONE, headers=_CHANGE,
+        ),),
+    ),
+    Operation(
+        name="get_thread", scope="read", query=GetThread, reply=Reply[Found],
+        routes=(HttpRoute(
+            name="get_thread", method="GET", path=THREAD, tag="Threads",
+            summary="Retrieve a thread, never behind what was acknowledged",
+            form=http_forms.AsOfMoment, answer=Thread, answered=http_examples.THREAD,
+            also="state_at", headers=("ifNoneMatch",),
+        ),),
+    ),
+    Operation(
+        name="list_threads", scope="read", query=ListThreads, reply=Reply[ThreadList],
+        routes=(HttpRoute(
+            name="list_threads", method="GET", path=THREADS, tag="Threads",
+            summary="List threads by what they are, what was said in them, and when",
+            description="Threads created last come first unless the query string says otherwise.",
+            form=http_forms.PageOfThreads, answer=ThreadList, answered=http_examples.THREADS,
+        ),),
+    ),
+    Operation(
+        name="list_messages", scope="read", query=ListMessages, reply=Reply[Found],
+        routes=(HttpRoute(
+            name="list_messages", method="GET", path=MESSAGES, tag="Messages",
+            summary="List a thread's messages, a page at a time",
+            description="The newest messages come first unless the query string says otherwise.",
+            form=http_forms.PageOfMessages, answer=MessagePage, answered=http_examples.PAGE, also="messages_at",
+        ),),
+    ),
+    Operation(
+        name="get_message", scope="read", query=GetMessage, reply=Reply[Found],
+        routes=(HttpRoute(
+            name="get_message", method="GET", path=MESSAGE, tag="Messages",
+            summary="Retrieve a message",
+            form=http_forms.AsOfMoment, answer=Message, answered=http_examples.MESSAGE, also="message_at",
+        ),),
+    ),
+    Operation(
+        name="history", scope="audit", query=GetHistory, reply=Reply[History],
+        routes=(HttpRoute(
+            name="list_events", method="GET", path="/v1/threads/{thread_id}/events", tag="History",
+            summary="List the commits by which a thread came to be what it is",
+            description="The oldest commits come first unless the query string says otherwise.",
+            form=http_forms.PageOfHistory, answer=CommitPage, answered=http_examples.COMMITS,
+        ),),
+    ),
+    Operation(name="state_at", scope="audit", query=GetStateAt, reply=Reply[Moment]),
+    Operation(
+        name="feed", scope="audit", query=GetFeed, reply=Reply[Feed],
+        routes=(HttpRoute(
+            name="feed", method="GET", path="/v1/events", tag="Feed",
+            summary="All commits of all threads in the order in which the log took them",
+            description=(
+                "Answers a page, or with `stream=true` or `Accept: text/event-stream` commits as they are recorded, as "
+                "server-sent events."
+            ),
+            form=http_forms.PageOfFeed, answer=FeedPage, answered=http_examples.FEED, streamed=http_examples.STREAMED,
+            versioned=False, headers=("lastEventId",),
+        ),),
+    ),
+    Operation(name="messages_at", scope="audit", query=ListMessagesAt, reply=Reply[Then]),
+    Operation(name="message_at", scope="audit", query=GetMessageAt, reply=Reply[Then]),
+    Operation(
+        name="diff", scope="audit", query=GetDifference, reply=Reply[Difference],
+        routes=(HttpRoute(
+            name="diff_thread", method="GET", path="/v1/threads/{thread_id}/diff", tag="History",
+            summary="Say what changed between two moments, and by which commits",
+            form=http_forms.Between, answer=Difference, errors=(413,),
+        ),),
+    ),
+    Operation(
+        name="blame", scope="audit", query=GetBlame, reply=Reply[Blame],
+        routes=(HttpRoute(
+            name="blame_thread", method="GET", path="/v1/threads/{thread_id}/blame", tag="History",
+            summary="Say who last set each part of a thread, and who removed what is gone",
+            form=http_forms.AsOfMoment, answer=Blame,
+        ),),
+    ),
+    Operation(
+        name="list_checkpoints", scope="audit", query=ListCheckpoints, reply=Reply[CheckpointPage],
+        routes=(HttpRoute(
+            name="list_checkpoints", method="GET", path="/v1/checkpoints", tag="Checkpoints",
+            summary="List the signed checkpoints of the log, the newest first",
+            form=ListCheckpoints, answer=CheckpointPage, answered=http_examples.CHECKPOINTS, versioned=False,
+        ),),
+    ),
+    Operation(
+        name="get_checkpoint", scope="audit", query=GetCheckpoint, reply=Reply[SignedCheckpoint],
+        routes=(HttpRoute(
+            name="get_checkpoint", method="GET", path="/v1/checkpoints/{number}", tag="Checkpoints",
+            summary="Retrieve a signed checkpoint by its number, or the `latest`",
+            answer=SignedCheckpoint, answered=http_examples.CHECKPOINT, versioned=False,
+        ),),
+    ),
+    Operation(
+        name="proof", scope="audit", query=GetProof, reply=Reply[KeptProof],
+        routes=(HttpRoute(
+            name="prove_thread", method="GET", path="/v1/threads/{thread_id}/proof", tag="Checkpoints",
+            summary="Prove what a thread's head was under the last signed checkpoint",
+            answer=KeptProof, answered=http_examples.PROOF,
+        ),),
+    ),
+    Operation(
+        name="export", scope="audit",
+        routes=(HttpRoute(
+            name="export_thread", method="GET", path="/v1/threads/{thread_id}/export", tag="History",
+            summary="Download a thread's audit pack, to be read and checked without a server",
+            media_type=AUDIT_PACK,
+        ),),
+    ),
+)  # fmt: skip
+"""Every operation, by the order in which the documents list them."""
+
+BY_NAME: Final[Mapping[str, Operation]] = MappingProxyType({operation.name: operation for operation in OPERATIONS})
+COMMANDS: Final[Mapping[str, type[Command]]] = MappingProxyType(
+    {operation.name: operation.command for operation in OPERATIONS if operation.command is not None}
+)
+"""The commands by their names on the wire."""
+QUERIES: Final[Mapping[str, type[Query]]] = MappingProxyType(
+    {operation.name: operation.query for operation in OPERATIONS if operation.query is not None}
+)
+"""The queries by their names on the wire."""
+WIRE_NAMES: Final[Mapping[str, str]] = MappingProxyType({command.named: name for name, command in COMMANDS.items()})
+"""The commands' names on the wire by their names in the record."""
+REPLIES: Final[tuple[type[Struct], ...]] = tuple(
+    dict.fromkeys(operation.reply for operation in OPERATIONS if operation.reply is not None)
+)
+"""The types of the replies on NATS."""
+
+
+def http_routes() -> Iterator[tuple[Operation, HttpRoute]]:
+    """Every HTTP route, with the operation it belongs to."""
+    for operation in OPERATIONS:
+        for route in operation.routes:
+            yield operation, route

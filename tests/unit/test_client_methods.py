@@ -1,0 +1,76 @@
+"""The client's typed methods offer what the table of operations has, no less and no more."""
+
+from __future__ import annotations
+
+import inspect
+
+import msgspec
+import pytest
+from clew_events.client.list_question import ListOptions, question
+
+from clew_events.client import Clew
+from clew_events.list_query import ListThreads
+from clew_events.operations import OPERATIONS, Operation
+
+ON_NATS = [operation for operation in OPERATIONS if operation.request is not None]
+METHODS = {
+    "update_thread": ("update_thread", "patch_metadata"),
+    "update_message": ("update_message", "patch_message_metadata"),
+    "feed": ("feed_page",),
+}
+"""The methods of an operation where it is not one method of the operation's name."""
+BEYOND = {"feed", "wait_for", "ask_for_threads", "send", "enqueue"}
+"""Methods that take a whole command or combine queries, beside those that iterate over pages."""
+RENAMED = {"id": "command_id", "set": "patch", "unset": "patch"}
+SAID_BY_THE_CLIENT = {"actor", "reply_to"}
+"""The fields of commands that no method takes: the client says them, or the inbox alone reads them."""
+
+
+def methods(operation: Operation) -> tuple[str, ...]:
+    return METHODS.get(operation.name, (operation.name,))
+
+
+def parameters(name: str) -> dict[str, inspect.Parameter]:
+    return {
+        key: parameter
+        for key, parameter in inspect.signature(getattr(Clew, name)).parameters.items()
+        if key not in {"self", "asked"}
+    }
+
+
+@pytest.mark.parametrize("operation", ON_NATS, ids=lambda operation: operation.name)
+def test_every_field_of_a_request_is_a_parameter_of_its_method(operation: Operation) -> None:
+    assert operation.request is not None
+    fields = {field.name for field in msgspec.structs.fields(operation.request)}
+    if operation.command is not None:
+        fields -= SAID_BY_THE_CLIENT
+    taken = {RENAMED.get(name, name) for method in methods(operation) for name in parameters(method)}
+    if operation.name == "list_threads":
+        taken = set(ListOptions.__annotations__)
+    if operation.name == "create_thread":
+        fields.remove("expected_version")  # which a thread that is not there yet has none of
+    assert taken == {RENAMED.get(name, name) for name in fields}
+
+
+@pytest.mark.parametrize(
+    "operation", [each for each in ON_NATS if each.query is not None], ids=lambda operation: operation.name
+)
+def test_what_a_caller_leaves_out_is_what_the_query_leaves_out(operation: Operation) -> None:
+    assert operation.query is not None
+    for method in methods(operation):
+        for field in msgspec.structs.fields(operation.query):
+            parameter = parameters(method).get(field.name)
+            if parameter is not None and not field.required:
+                assert parameter.default == field.default, f"{method}: {field.name}"
+
+
+def test_a_list_that_is_asked_for_with_no_words_is_the_default_one() -> None:
+    assert question({}) == ListThreads()
+
+
+def test_no_method_is_without_its_operation() -> None:
+    offered = {name for name, _ in inspect.getmembers(Clew, inspect.isfunction) if not name.startswith("_")}
+    offered |= {name for name, _ in inspect.getmembers(Clew, inspect.isasyncgenfunction) if not name.startswith("_")}
+    known = {name for operation in ON_NATS for name in methods(operation)}
+    iterating = {name for name in offered if name.startswith("iter_")}
+    assert offered - iterating - BEYOND == known
