@@ -20,7 +20,7 @@ from clew_services.compose import Clew
 from support.api import ACME, served
 from support.browser import PATIENCE, chromium, needs_chromium, page_at
 from support.feeding import fed_by_hand
-from support.forging import delete, five_commits, purge, stored
+from support.forging import delete, five_commits, remove, stored
 from support.truth import projecting
 from support.waiting import eventually
 
@@ -116,7 +116,7 @@ async def test_a_history_that_was_changed_beside_a_whole_thread_is_a_verdict_of_
     )
     await five_commits(clew, beside)
     await sign(clew)
-    await purge(clew, beside)
+    await remove(clew, beside)
     async with opened(clew, browser, VICTIM) as page:
         found = await verified(page, "changed")
         await is_verdict(found["thread"], "good", "This thread: The chain verifies")
@@ -174,7 +174,7 @@ async def test_a_thread_whose_history_is_gone_is_shown_as_it_is_still_known(
         await fed.feed()
         async with projecting(clew):
             await eventually(lambda: clew.threads.latest(thread_key(VICTIM)))
-        await purge(clew, VICTIM)
+        await remove(clew, VICTIM)
         clew.memory.clear()
         async with opened(clew, browser, VICTIM) as page:
             alert = page.get_by_role("alert")

@@ -27,7 +27,7 @@ from clew_services.cli import main
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from support.deployments import FAST, deployed
-from support.forging import bodies, delete, five_commits, held, publish, purge, put_back, rechained, rewrite, stored
+from support.forging import bodies, delete, five_commits, held, publish, put_back, rechained, remove, rewrite, stored
 from support.indexes import caught_up, fed
 from support.ports import free_port
 from support.truth import buckets_equal_the_log, checkpointed, projecting
@@ -122,11 +122,11 @@ async def the_last_commits_deleted(clew: Clew) -> None:
 
 
 async def the_thread_purged(clew: Clew) -> None:
-    await purge(clew, VICTIM)
+    await remove(clew, VICTIM)
 
 
 async def the_thread_purged_with_its_view(clew: Clew) -> None:
-    await purge(clew, VICTIM)
+    await remove(clew, VICTIM)
     await _forget_view(clew)
 
 

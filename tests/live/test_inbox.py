@@ -179,7 +179,7 @@ async def test_the_same_message_delivered_twice_is_the_same_command(clew: Clew, 
         if len(lost) == 3:
             # All three are carried out, none is acknowledged: they are delivered again in the next term.
             self._term.end("gone")
-        raise carrying.Lost("gone")
+        raise carrying.LeaseLost("gone")
 
     monkeypatch.setattr(carrying.Carrier, "_acknowledge", lose_the_first)
     for headers in (None, {"Nats-Msg-Id": "order-1"}, {"Nats-Msg-Id": "no command id: " + "x" * 200}):
