@@ -20,6 +20,7 @@ from clew_events.subjects import Address
 from clew_projections.consistency.index_check import IndexProof
 from clew_projections.history.histories import Histories
 from clew_projections.index.index_folder import IndexFolder
+from clew_projections.wait import repeat_until
 
 
 class IndexProofState(Struct, frozen=True, kw_only=True):
@@ -94,17 +95,13 @@ class IndexWatch:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Prove until ``stop`` is set; not at all at a rate of 0."""
-        while self._rate > 0 and not stop.is_set():
-            pause = PAUSE
-            try:
-                pause = await self.step() / self._rate or PAUSE
-            except (ClewError, OSError) as fault:
-                logger.warning("the proof of the index waits: %s", fault)
-            try:
-                async with asyncio.timeout(pause):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+
+        async def page() -> float:
+            return await self.step() / self._rate or PAUSE
+
+        if self._rate > 0:
+            name = "the proof of the index"
+            await repeat_until(stop, page, name=name, log=logger, faults=(ClewError, OSError), pause=PAUSE)
 
     async def step(self) -> int:
         """Go on by some threads; how many, 0 if there was nothing to do.

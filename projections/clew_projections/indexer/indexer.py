@@ -23,6 +23,7 @@ from clew_projections.indexer.log_follower import follow_log
 from clew_projections.indexer.shard_order import OrderedShard
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.indexer.start import Start
+from clew_projections.wait import wait_for_event
 
 PATIENCE: Final = 0.25
 """Seconds to wait for commits before looking after the rest."""
@@ -91,7 +92,7 @@ class Indexer:
                         pauses = delays(first=0.1, longest=5.0)
                 except Exception as fault:  # noqa: BLE001 - what else the process does must go on
                     self._say(fault)
-                    await _pause(stop, next(pauses))
+                    await wait_for_event(stop, next(pauses))
         finally:
             await self._end_snapshot()
             self._lease.give_back()
@@ -178,9 +179,3 @@ class Indexer:
         if self._trouble:
             logger.warning("the index in %s is fed again", self._folder.path)
         self._trouble = ""
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()

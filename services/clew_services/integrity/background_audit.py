@@ -35,6 +35,7 @@ from clew_projections.integrity.verify import EVERYTHING, Extent, Verifier, exte
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.nats import replica_reads
 from clew_projections.nats.jetstream import JetStream
+from clew_projections.wait import repeat_until
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.signed_checkpoint import SignedNote
@@ -82,7 +83,6 @@ class Audit:
         self._goals: list[int] = []
         self._compared = set[int]()
         self._said = set[tuple[str, int, str]]()
-        self._trouble = ""
         self._cost = math.inf
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -90,8 +90,12 @@ class Audit:
         try:
             if self._every:
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(self._look_on(stop))
-                    both.create_task(self._read_on(stop))
+                    for step, faults in ((self._look, (ClewError,)), (self._read, (ClewError, sqlite3.Error))):
+                        both.create_task(
+                            repeat_until(
+                                stop, step, name="the verification of the log", log=_LOG, faults=faults, pause=LOOK
+                            )
+                        )
             await stop.wait()
             await self._give_up()
         finally:
@@ -133,25 +137,16 @@ class Audit:
             await self._write(replace(known, since=known.began_at, before=known.found, found=()))
             return True
 
-    async def _look_on(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            try:
-                await self.look()
-                self._trouble = ""
-            except ClewError as fault:
-                self._wait_for(fault)
-            await _rest(stop, LOOK)
+    async def _look(self) -> float:
+        await self.look()
+        return LOOK
 
-    async def _read_on(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            began, busy, self._cost = time.monotonic(), False, math.inf
-            try:
-                busy = await self.step()
-            except (ClewError, sqlite3.Error) as fault:
-                self._wait_for(fault)
-            # On a busy machine most of the time is spent on waiting, which costs nothing.
-            worked = min(time.monotonic() - began, self._cost)
-            await _rest(stop, rest_after(worked) if busy else LOOK)
+    async def _read(self) -> float:
+        began, self._cost = time.monotonic(), math.inf
+        busy = await self.step()
+        # On a busy machine most of the time is spent on waiting, which costs nothing.
+        worked = min(time.monotonic() - began, self._cost)
+        return rest_after(worked) if busy else LOOK
 
     async def _claimed(self) -> Report | None:
         """The report as it stands, if it is for this process to go on with."""
@@ -301,11 +296,6 @@ class Audit:
             who = f"thread {each.thread} of tenant {each.tenant}: " if each.thread else ""
             _LOG.error("%s: %s%s", each.code, who, each.what)
 
-    def _wait_for(self, fault: Exception) -> None:
-        if str(fault) != self._trouble:
-            self._trouble = str(fault)
-            _LOG.warning("the verification of the log waits: %s", fault)
-
 
 def rest_after(worked: float) -> float:
     """For how many seconds a pass rests after it has worked for some, so as to take :data:`SHARE` of a core."""
@@ -326,9 +316,3 @@ def _missing(stream: str, shard: int = 0) -> Finding:
 
 def _finding(shard: int, code: str, what: str) -> Finding:
     return Finding(tenant="", thread="", code=code, what=what, shard=shard)
-
-
-async def _rest(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()
