@@ -79,7 +79,7 @@ SAID: Final = 10_000
 PAUSE: Final = 5.0
 """Seconds before looking again where there is nothing to do, or what did not answer."""
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.consistency")
 
 
 class IndexWatch:
@@ -101,7 +101,7 @@ class IndexWatch:
 
         if self._rate > 0:
             name = "the proof of the index"
-            await repeat_until(stop, page, name=name, log=logger, faults=(ClewError, OSError), pause=PAUSE)
+            await repeat_until(stop, page, name=name, log=_LOG, faults=(ClewError, OSError), pause=PAUSE)
 
     async def step(self) -> int:
         """Go on by some threads; how many, 0 if there was nothing to do.
@@ -161,4 +161,4 @@ class IndexWatch:
         if what not in self._said:
             if len(self._said) < SAID:
                 self._said.add(what)
-            logger.error("%s", what)
+            _LOG.error("%s", what)

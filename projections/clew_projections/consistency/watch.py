@@ -45,7 +45,7 @@ SAID: Final = 10_000
 FINDINGS: Final = 20
 """Findings of a shard that are kept; more are only counted."""
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.consistency")
 
 
 class ProofState(Struct, frozen=True, kw_only=True):
@@ -121,7 +121,7 @@ class Watch:
 
         if self._rate > 0:
             name = "the proof of the buckets"
-            await repeat_until(stop, page_of_each, name=name, log=logger, faults=(ClewError,), pause=PAUSE)
+            await repeat_until(stop, page_of_each, name=name, log=_LOG, faults=(ClewError,), pause=PAUSE)
 
     async def step(self, side: GenerationBuckets, shard: int) -> float:
         """Go on by a page in one shard; how many threads the work counts for, 0 if there was nothing to do.
@@ -189,7 +189,7 @@ class Watch:
             if finding.code == "drift"
             else "nothing can be repaired from there: keep this view, and see 'clew verify --all'"
         )
-        logger.error(
+        _LOG.error(
             "%s: thread %s of tenant %s, shard %d: %s. %s",
             *(finding.code, address.thread, address.tenant, finding.shard, finding.what, advice),
         )

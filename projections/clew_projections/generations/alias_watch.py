@@ -27,7 +27,7 @@ ANEW: Final = 30.0
 SPACING: Final = 0.05
 """Seconds between readings however many ask for one."""
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.generations")
 
 
 @contextlib.asynccontextmanager
@@ -69,11 +69,11 @@ async def _watch(live: LiveGeneration, anew: float) -> None:
         try:
             await live.read_again()
         except ClewError as fault:
-            logger.warning("the record of generations cannot be read, so generation %d is used: %s", before, fault)
+            _LOG.warning("the record of generations cannot be read, so generation %d is used: %s", before, fault)
             live.doubt()
             await asyncio.sleep(next(pauses))
             continue
         pauses = delays()
         if live.record.live != before:
-            logger.info("generation %d is live now, after %d", live.record.live, before)
+            _LOG.info("generation %d is live now, after %d", live.record.live, before)
         await asyncio.sleep(SPACING)

@@ -42,7 +42,7 @@ CHUNK: Final = 512 * 1024
 LEVEL: Final = 3
 """How hard Zstandard tries: more makes it slower, and hardly smaller."""
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.index")
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -180,7 +180,7 @@ class Snapshots:
                 encoded = base64.urlsafe_b64encode(each.name.encode()).decode()
                 await self._context.purge_stream(STREAM, subject=f"$O.{BUCKET}.M.{encoded}")
             except (NatsError, TimeoutError) as fault:
-                logger.warning("the old snapshot %s of the index stays for now: %s", each.name, fault)
+                _LOG.warning("the old snapshot %s of the index stays for now: %s", each.name, fault)
 
 
 _NO_MARKS: Final = str.maketrans("", "", "-:+.")

@@ -20,7 +20,7 @@ from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.kv.key_names import checkpoint_key
 from clew_projections.nats.jetstream import JetStream
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.kv")
 
 
 class ProjectorPosition(Struct, frozen=True):
@@ -143,5 +143,5 @@ def decode_position(key: str, value: Value | None) -> int:
     try:
         return _DECODER.decode(value.body).seq
     except UNREADABLE:
-        logger.warning("the value under %s is no checkpoint: everything is projected again", key)
+        _LOG.warning("the value under %s is no checkpoint: everything is projected again", key)
         return 0

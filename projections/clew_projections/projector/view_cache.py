@@ -15,7 +15,7 @@ from clew_projections.kv.key_names import thread_key
 from clew_projections.lru_cache import LRUCache
 from clew_projections.views import ThreadView, absent, decode_thread
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.projector")
 
 REMEMBERED: Final = 20_000
 """Views kept with their revisions, so that a busy thread is not read before each write."""
@@ -93,5 +93,5 @@ def _decode_view(address: Address, value: Value | None) -> CachedView:
         return CachedView(decode_thread(value.body), value.revision)
     except Corrupt as fault:
         # The log is what counts; what cannot be read is made again from it.
-        logger.warning("thread %s of tenant %s is projected again: %s", address.thread, address.tenant, fault)
+        _LOG.warning("thread %s of tenant %s is projected again: %s", address.thread, address.tenant, fault)
         return CachedView(absent(*address), value.revision)

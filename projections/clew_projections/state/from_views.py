@@ -38,7 +38,7 @@ from clew_projections.views import MessageView, SpentId, ThreadView, absent, dec
 SEEN: Final = 20_000
 """Views kept as the bucket last had them. It only ever goes on from there, so they tell which messages it holds."""
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.state")
 
 
 class StateFromViews:
@@ -66,7 +66,7 @@ class StateFromViews:
         try:
             view = decode_thread(value.body)
         except Corrupt as fault:
-            logger.warning("reading thread %s of tenant %s from the log: %s", address.thread, address.tenant, fault)
+            _LOG.warning("reading thread %s of tenant %s from the log: %s", address.thread, address.tenant, fault)
             return absent(*address)
         self._seen.put(address, view)
         return view
