@@ -382,7 +382,7 @@ async def test_a_version_with_another_fold_keeps_its_hands_off_the_live_generati
 async def test_two_folds_do_not_build_at_once(clew: Clew, deployment: EmbeddedServer) -> None:
     await filled(clew, 1)
     async with connect(deployment.url, name="next version", fold=FOLD + 1) as new:
-        await new.live.alias.change(lambda each: rebuilding.record.begun(each, FOLD + 1, rebuilding._now()))
+        await new.live.alias.change(lambda each: rebuilding.record.begin_build(each, FOLD + 1, rebuilding._now()))
         with pytest.raises(Conflict, match="rebuild remove 2") as refused:
             await Rebuild(clew).run()
         assert refused.value.code == "rebuild_under_way"

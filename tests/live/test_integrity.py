@@ -27,7 +27,7 @@ from clew_services.metrics import catalogue
 from clew_services.metrics.deployment import DeploymentMetrics
 from clew_services.process.derived_state import read_derived_state
 from clew_services.settings import Settings
-from support.forging import bodies, delete, five_commits, publish, purge, rechained, rewrite, stored
+from support.forging import bodies, delete, five_commits, publish, rechained, remove, rewrite, stored
 from support.indexes import caught_up, fed
 from support.truth import projecting
 
@@ -65,7 +65,7 @@ async def tail_removed(clew: Clew) -> None:
 
 
 async def all_removed(clew: Clew) -> None:
-    await purge(clew, VICTIM)
+    await remove(clew, VICTIM)
 
 
 async def altered(clew: Clew) -> None:
@@ -319,7 +319,7 @@ async def test_whoever_compares_views_or_index_with_the_log_advises_nothing_that
         feeder = await stack.enter_async_context(fed(clew, tmp_path))
         await caught_up(clew, tmp_path)
         await tail_removed(clew)
-        await purge(clew, OTHER)
+        await remove(clew, OTHER)
         views, index = clew.watch(1_000), clew.index_watch(tmp_path, 1_000, feeder)
         for _ in range(6):
             for shard in range(2):
