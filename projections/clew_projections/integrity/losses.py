@@ -9,7 +9,7 @@ from __future__ import annotations
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import Checkpoint, ShardHeads
 from clew_projections.integrity.checkpoint_comparison import cut_off
-from clew_projections.integrity.verify import Extent
+from clew_projections.nats.stream_messages import StreamState
 
 
 def gone(said: ShardHeads | None) -> int:
@@ -17,7 +17,7 @@ def gone(said: ShardHeads | None) -> int:
     return said.seq - said.commits - said.misfits if said is not None else 0
 
 
-def lost(shard: int, reach: Extent, checkpoint: Checkpoint | None) -> Finding | None:
+def lost(shard: int, reach: StreamState, checkpoint: Checkpoint | None) -> Finding | None:
     """That a shard's stream has lost messages since a checkpoint was signed, or since it began, if it has."""
     said = checkpoint.shards[shard] if checkpoint is not None and shard < len(checkpoint.shards) else None
     if said is not None and checkpoint is not None and (found := cut_off(shard, said, reach.last_seq, checkpoint)):

@@ -31,15 +31,14 @@ from clew_projections.integrity.checkpoint import ShardHeads
 from clew_projections.integrity.checkpoint_comparison import differs
 from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.integrity.losses import lost
-from clew_projections.integrity.verify import EVERYTHING, Extent, Verifier, extent
+from clew_projections.integrity.verify import EVERYTHING, Verifier, extent
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.nats import replica_reads
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.jetstream import JetStream, find_stream
 from clew_projections.wait import repeat_until
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.signed_checkpoint import SignedNote
-from clew_services.eventstore.stream_config import stream_info
 from clew_services.eventstore.topology import LEASES
 from clew_services.integrity.integrity_report import ADVICE, KEPT, KEY, Newest, Report, decode
 
@@ -171,7 +170,7 @@ class Audit:
         findings: list[Finding] = []
         signed: SignedNote | None = None
         newest = seen
-        if await stream_info(self._js, CHECKPOINT_STREAM) is None:
+        if await find_stream(self._js, CHECKPOINT_STREAM) is None:
             findings.append(_missing(CHECKPOINT_STREAM))
         else:
             try:
@@ -184,12 +183,11 @@ class Audit:
             elif signed is not None:
                 newest = Newest(signed.checkpoint.number, signed.hash, signed.checkpoint.reason)
         for shard in range(self._shards):
-            info = await stream_info(self._js, event_stream(shard))
+            info = await find_stream(self._js, event_stream(shard))
             if info is None:
                 findings.append(_missing(event_stream(shard), shard))
                 continue
-            reach = msgspec.convert(info["state"], Extent)
-            found = lost(shard, reach, signed.checkpoint if signed is not None else None)
+            found = lost(shard, info.state, signed.checkpoint if signed is not None else None)
             findings += [found] if found is not None else []
         return newest, findings
 
