@@ -319,7 +319,7 @@ async def test_a_restore_that_only_lacked_its_views_is_completed_by_init(kept: P
             raise Unavailable("the power went")
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(restore_backup.streams, "init", cut)
+            patched.setattr(restore_backup.provision, "init", cut)
             with pytest.raises(Unavailable, match="power"):
                 await restore(connection, Folder(kept), None, silent)
         with pytest.raises(AlreadyExists, match="clew init"):

@@ -133,8 +133,8 @@ def test_a_configured_key_is_listed_as_one_that_no_command_revokes(cli: Cli) -> 
         (2, ("create", "--scope", "read"), "--name"),
         (2, ("create", "--tenant", "A", "--name", "x", "--scope", "read"), "a tenant is"),
         (1, ("create", "--name", "a/b", "--scope", "read"), "a key's name is"),
-        (1, ("revoke", "0000000000000000"), "[key_not_found]"),
-        (1, ("revoke", "*"), "[key_not_found]"),
+        (6, ("revoke", "0000000000000000"), "[key_not_found]"),
+        (6, ("revoke", "*"), "[key_not_found]"),
         (2, ("revoke",), "ID"),
     ],
 )
