@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from msgspec.structs import replace
 from clew_events.codec import UNREADABLE
 from clew_events.errors import ClewError
 from clew_events.subjects import Address
+from clew_projections.atomic_file import write_atomically
 from clew_projections.consistency.index_check import IndexProof
 from clew_projections.history.histories import Histories
 from clew_projections.index.index_folder import IndexFolder
@@ -62,12 +62,7 @@ def write(folder: Path, proved: IndexProofState) -> None:
     Raises:
         OSError: the disk does not take it.
     """
-    fresh = folder / f"proved.{os.getpid()}"
-    try:
-        fresh.write_bytes(msgspec.json.encode(proved))
-        fresh.replace(folder / "proved")
-    finally:
-        fresh.unlink(missing_ok=True)
+    write_atomically(folder / "proved", msgspec.json.encode(proved), durable=False)
 
 
 PAGE: Final = 32

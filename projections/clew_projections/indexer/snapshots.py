@@ -29,6 +29,7 @@ from nats.js.object_store import ObjectStore
 
 from clew_events.codec import UNREADABLE
 from clew_events.errors import TooLarge, Unavailable
+from clew_projections.atomic_file import replace_durably
 from clew_projections.index.tables import INDEX_FORMAT
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import whole
@@ -136,7 +137,7 @@ class Snapshots:
         try:
             with part.open("wb") as unpacked:
                 await self._unpack(snapshot, unpacked)
-            part.replace(file)
+            replace_durably(part, file)
         finally:
             part.unlink(missing_ok=True)
 
