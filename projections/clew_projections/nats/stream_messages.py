@@ -113,6 +113,25 @@ class StreamInfo(Struct, frozen=True):
         return limit if isinstance(limit, int) else -1
 
 
+class ConsumerSequence(Struct, frozen=True):
+    """One of a consumer's two ends, as a sequence of its stream, and when it last moved."""
+
+    stream_seq: int = 0
+    last_active: datetime | None = None
+
+
+class ConsumerInfo(Struct, frozen=True):
+    """What JetStream says of a consumer. ``config`` is as the server gives it, ``ts`` is the server's time."""
+
+    config: dict[str, object] = {}
+    delivered: ConsumerSequence = ConsumerSequence()
+    ack_floor: ConsumerSequence = ConsumerSequence()
+    num_pending: int = 0
+    num_ack_pending: int = 0
+    num_waiting: int = 0
+    ts: datetime | None = None
+
+
 def decode_stored(reply: Reply, subject: str) -> StoredMessage | None:
     """The message in an answer to a direct get, ``subject`` where it names none; nothing if there was none.
 

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from clew_events.errors import Corrupt
-from clew_projections.nats.jetstream import STREAM_NOT_FOUND, JetStream, find_stream
+from clew_projections.nats.jetstream import CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, JetStream, find_consumer, find_stream
 from clew_projections.nats.stream_messages import ApiRefusal
 from clew_services.eventstore.topology import SHARDS, Config
-
-_CONSUMER_NOT_FOUND: Final = 10014
 
 
 async def existing_stream(js: JetStream, name: str) -> Config | None:
@@ -88,27 +86,20 @@ async def remove_stream(js: JetStream, name: str) -> None:
 
 async def remove_consumer(js: JetStream, stream: str, name: str) -> None:
     """Delete a consumer, if it is there."""
-    await _unless_gone(js, f"CONSUMER.DELETE.{stream}.{name}", _CONSUMER_NOT_FOUND)
+    await _unless_gone(js, f"CONSUMER.DELETE.{stream}.{name}", CONSUMER_NOT_FOUND)
 
 
 async def _existing_consumer(js: JetStream, stream: str, name: str) -> Config | None:
-    call = f"CONSUMER.INFO.{stream}.{name}"
-    info = await _unless_gone(js, call, _CONSUMER_NOT_FOUND)
-    if info is None:
-        return None
-    config = info["config"]
-    if not isinstance(config, dict):
-        raise Corrupt(f"{call} answered without a configuration")
-    return config
+    info = await find_consumer(js, stream, name)
+    return info.config if info is not None else None
 
 
-async def _unless_gone(js: JetStream, call: str, absent: int) -> dict[str, object] | None:
+async def _unless_gone(js: JetStream, call: str, absent: int) -> None:
     try:
-        return await js.api(call)
+        await js.api(call)
     except ApiRefusal as refusal:
-        if refusal.error.err_code == absent:
-            return None
-        raise
+        if refusal.error.err_code != absent:
+            raise
 
 
 _SERVER_CHOICES: Final = frozenset({"max_msg_size", "compression"})

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from clew_events.errors import Unavailable
 from clew_events.subjects import INBOX_STREAM
-from clew_projections.nats.jetstream import JetStream, stream_state
+from clew_projections.nats.jetstream import JetStream, find_consumer, stream_state
 from clew_projections.nats.stream_messages import ApiRefusal
 from clew_services.coordination.lease import Lease
 from clew_services.eventstore.stream_config import remove_consumer
@@ -32,7 +32,6 @@ DIGEST: Final = 2.0
 ACK_WAIT: Final = 30.0
 """Seconds after which the server delivers again what is neither acknowledged nor said to be in progress."""
 
-_CONSUMER_NOT_FOUND: Final = 10014
 _HAS_CONSUMER: Final = frozenset({10099, 10100})
 """A work queue has one consumer without a filter, and none beside it."""
 _BETWEEN: Final = 0.05
@@ -48,14 +47,6 @@ class Over(Unavailable):
 
 class _Names(Struct, frozen=True):
     consumers: tuple[str, ...] | None = None
-
-
-class _Consumer(Struct, frozen=True):
-    class Delivered(Struct, frozen=True):
-        stream_seq: int = 0
-
-    delivered: Delivered = Delivered()
-    num_ack_pending: int = 0
 
 
 class Term:
@@ -89,7 +80,7 @@ class Term:
         Raises:
             Unavailable: JetStream does not answer.
         """
-        return await _info(self._js, self.consumer) is not None
+        return await find_consumer(self._js, INBOX_STREAM, self.consumer) is not None
 
     async def close(self) -> None:
         """Delete the consumer. What was delivered and not acknowledged stays in the inbox.
@@ -139,7 +130,7 @@ async def _handed_out(js: JetStream, consumer: str) -> int:
     consumer that is deleted in between leaves messages behind that were settled, and would be delivered again.
     """
     until = time.monotonic() + DIGEST
-    while (found := await _info(js, consumer)) is not None:
+    while (found := await find_consumer(js, INBOX_STREAM, consumer)) is not None:
         delivered, state = found.delivered.stream_seq, await stream_state(js, INBOX_STREAM)
         if state.messages - (state.last_seq - delivered) <= found.num_ack_pending:
             return delivered
@@ -148,15 +139,6 @@ async def _handed_out(js: JetStream, consumer: str) -> int:
             return delivered
         await asyncio.sleep(_BETWEEN)
     return 0
-
-
-async def _info(js: JetStream, consumer: str) -> _Consumer | None:
-    try:
-        return msgspec.convert(await js.api(f"CONSUMER.INFO.{INBOX_STREAM}.{consumer}"), _Consumer)
-    except ApiRefusal as refusal:
-        if refusal.error.err_code == _CONSUMER_NOT_FOUND:
-            return None
-        raise
 
 
 async def _made(js: JetStream, name: str) -> bool:
