@@ -22,10 +22,10 @@ from clew_services.backup.manifest import LoadedManifest, StreamEntry
 from clew_services.backup.stream_snapshot import Description, State
 from clew_services.backup.take_backup import Progress, Tell
 from clew_services.eventstore import provision
+from clew_services.eventstore.lost_streams import RESTORING, restoring_backup
 from clew_services.eventstore.stream_config import existing_stream, remove_stream
 from clew_services.eventstore.topology import Config
 from clew_services.eventstore.topology import streams as wanted_streams
-from clew_services.eventstore.unfinished_restore import RESTORING, restoring_backup
 from clew_services.nats_connection import Connection
 
 STALLED: Final = 120.0

@@ -7,15 +7,17 @@ place would hide the loss, and the log's would be written over the places of wha
 
 The first ``clew init`` writes its first message, the record of generations, when every stream is there. So where any
 stream has ever held a message, all of them were there once.
+
+Where streams are of a restore that is not finished, nobody makes a deployment around them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
-from clew_events.errors import Corrupt, Invalid
+from clew_events.errors import Conflict, Corrupt, Invalid
 from clew_events.subjects import CHECKPOINT_STREAM, INBOX_STREAM, MAX_SHARDS, REJECTED_STREAM, event_stream
 from clew_projections.generations.alias import GENERATIONS
 from clew_projections.nats.jetstream import JetStream, find_stream
@@ -23,6 +25,33 @@ from clew_services.api_keys.key_bucket import KEYS
 from clew_services.eventstore import generation_streams
 from clew_services.eventstore.stream_config import existing_stream, shards_of
 from clew_services.eventstore.topology import Config
+
+RESTORING: Final = "clew.restoring"
+"""The metadata of a stream that a restore has brought which is not finished: the backup's name."""
+
+
+def restoring_backup(config: Config) -> str | None:
+    """Of which backup's unfinished restore a stream is, if it is of one."""
+    metadata = config.get("metadata")
+    found = metadata.get(RESTORING) if isinstance(metadata, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
+async def refuse_half(js: JetStream, first: Config | None) -> None:
+    """Refuse to go on where a restore was broken off; ``first`` is the log's first stream, if that is there.
+
+    Raises:
+        Conflict: one was.
+        Unavailable: JetStream does not answer.
+    """
+    # The first stream that a restore brings, as long as there is none of the last.
+    known = first if first is not None else await existing_stream(js, f"KV_{GENERATIONS}")
+    if (name := restoring_backup(known or {})) is not None:
+        raise Conflict(
+            f"a restore of the backup {name} was broken off here: run 'clew restore' with the same folder again",
+            code="restore_unfinished",
+        )
+
 
 BESIDE: Final = (CHECKPOINT_STREAM, f"KV_{KEYS}", INBOX_STREAM, REJECTED_STREAM)
 """The streams beside the log that follow from nothing else."""

@@ -21,10 +21,9 @@ from clew_projections.generations import record
 from clew_projections.generations.alias import Alias
 from clew_projections.nats.jetstream import JetStream, stream_info
 from clew_services.eventstore import generation_streams
-from clew_services.eventstore.lost_streams import known_shards, refuse_lost, replacement
+from clew_services.eventstore.lost_streams import known_shards, refuse_half, refuse_lost, replacement
 from clew_services.eventstore.stream_config import existing_stream, hold_streams, make_streams, shards_of
 from clew_services.eventstore.topology import streams
-from clew_services.eventstore.unfinished_restore import refuse_half
 
 NO_LIMIT: Final = -1
 LARGEST_MESSAGE: Final = 2**31 - 1

@@ -28,9 +28,8 @@ from clew_events.errors import ClewError, Corrupt
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import ShardHeads
-from clew_projections.integrity.checkpoint_comparison import differs
+from clew_projections.integrity.checkpoint_comparison import differs, lost
 from clew_projections.integrity.heads_file import HeadsFile
-from clew_projections.integrity.losses import lost
 from clew_projections.integrity.verify import EVERYTHING, Verifier, extent
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.nats import replica_reads
