@@ -7,7 +7,6 @@ versions are ignored, as their defaults would have been.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final, get_args
 
@@ -16,13 +15,13 @@ import msgspec
 from clew_events.commit import FORMAT, Commit, Position, Recorded, body_hash
 from clew_events.errors import Corrupt
 from clew_events.events import Event
+from clew_events.ids import is_traceparent
 from clew_events.upcast import UPCASTERS, Json, Upcaster, upcast
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(Commit)
 # Not a JSON object, not UTF-8, or nested deeper than any reader goes: msgspec has a name only for the first.
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_TRACE: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 TAGS: Final[frozenset[str]] = frozenset(str(event.__struct_config__.tag) for event in get_args(Event))
 
 
@@ -50,7 +49,7 @@ def decode(body: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Commit
 
 def decode_recorded(body: bytes, position: Position, trace: str | None = None) -> Recorded:
     """A stored body read together with its place and its hash, and the ``traceparent`` that was stored beside it."""
-    known = trace if trace is not None and _TRACE.fullmatch(trace) else None
+    known = trace if trace is not None and is_traceparent(trace) else None
     return Recorded(decode(body), position, body_hash(body), known)
 
 

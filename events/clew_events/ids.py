@@ -45,6 +45,7 @@ Subject = Annotated[str, Meta(pattern=SUBJECT_PATTERN)]
 _THREAD_ID: Final = re.compile(THREAD_ID_PATTERN)
 _MESSAGE_ID: Final = re.compile(MESSAGE_ID_PATTERN)
 _TENANT: Final = re.compile(TENANT_PATTERN)
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def is_thread_id(text: str) -> bool:
@@ -60,6 +61,14 @@ def is_message_id(text: str) -> bool:
 def is_tenant(text: str) -> bool:
     """Whether a text is a valid tenant: 1 to 64 of ``a-z 0-9 _ -``, not starting with ``_`` or ``-``."""
     return _TENANT.fullmatch(text) is not None
+
+
+def is_traceparent(text: str) -> bool:
+    """Whether a text is a valid W3C ``traceparent``: version, trace id, parent id and flags in 55 characters.
+
+    Version ``ff``, and ids of zeros alone, are invalid. Fields that a later version may append are not accepted.
+    """
+    return _TRACEPARENT.fullmatch(text) is not None
 
 
 def derive_id(prefix: str, *parts: str, length: int = _TAIL) -> str:

@@ -22,8 +22,7 @@ from clew_projections.feed import Feed
 from clew_projections.feed.live_end import Tail
 from clew_projections.fold import FOLD
 from clew_projections.generations.alias import Alias, StoredRecord
-from clew_projections.generations.alias_watch import watch_alias as following_generations
-from clew_projections.generations.generation import GenerationBuckets, LiveGeneration
+from clew_projections.generations.generation import GenerationBuckets, LiveGeneration, watch_alias
 from clew_projections.generations.project import project_live
 from clew_projections.generations.record import Generation
 from clew_projections.history.histories import Histories
@@ -321,7 +320,7 @@ async def connect(
     async with connection(url, name=name, patience=patience, inbox_prefix=inbox_prefix) as made:
         deployment = await provision.verify(made.js)
         clew = Clew(made, deployment, await Alias(made.js).read_record(), limits, observer, tracing=tracing, fold=fold)
-        async with following_generations(made.nc, clew.live, made.reconnected):
+        async with watch_alias(made.nc, clew.live, made.reconnected):
             try:
                 yield clew
             finally:

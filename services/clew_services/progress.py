@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from clew_events.errors import ClewError
 from clew_events.subjects import event_stream
+from clew_projections.nats.stream_messages import ConsumerInfo, StreamInfo
 
 TIME: Final = 2.0
 """Seconds within which JetStream has to answer."""
@@ -60,28 +61,6 @@ class Shard(Struct, frozen=True, kw_only=True):
         return "stuck" if 0 < patience <= self.still else "behind"
 
 
-class _Stream(Struct, frozen=True):
-    class State(Struct, frozen=True):
-        messages: int = 0
-        bytes: int = 0
-        last_seq: int = 0
-        num_subjects: int = 0
-
-    state: State = State()
-
-
-class _Consumer(Struct, frozen=True):
-    class Sequence(Struct, frozen=True):
-        stream_seq: int = 0
-        last_active: datetime | None = None
-
-    ack_floor: Sequence = Sequence()
-    num_pending: int = 0
-    num_ack_pending: int = 0
-    num_waiting: int = 0
-    ts: datetime | None = None
-
-
 class _Got(Struct, frozen=True):
     class Message(Struct, frozen=True):
         time: datetime | None = None
@@ -113,8 +92,8 @@ class Progress:
     async def _shard(self, number: int) -> Shard:
         name = event_stream(number)
         stream, consumer = await asyncio.gather(
-            self._ask(f"STREAM.INFO.{name}", f"stream {name}", _Stream),
-            self._ask(f"CONSUMER.INFO.{name}.{self._feeder}", f"consumer {name}/{self._feeder}", _Consumer),
+            self._ask(f"STREAM.INFO.{name}", f"stream {name}", StreamInfo),
+            self._ask(f"CONSUMER.INFO.{name}.{self._feeder}", f"consumer {name}/{self._feeder}", ConsumerInfo),
         )
         if isinstance(stream, str) or isinstance(consumer, str):
             return Shard(shard=number, trouble=tuple(each for each in (stream, consumer) if isinstance(each, str)))

@@ -130,3 +130,10 @@ def test_every_decision_has_the_same_four_parts() -> None:
         assert re.match(rf"# {int(file.name[:4])}\. \S", written), file.name
         assert "| Status |" in written, file.name
         assert HEADING.findall(written)[1:] == ["Context", "Decision", "Consequences"], file.name
+
+
+def test_every_logger_is_named_for_its_area() -> None:
+    named = {short(file): re.findall(r"getLogger\(([^)]*)\)", text(file)) for file in MODULES}
+    # uvicorn's own logger is written to by the server that holds uvicorn; the root logger has no name.
+    allowed = re.compile(r'"clew\.[a-z_]+"|"uvicorn\.error"|')
+    assert {file: names for file, names in named.items() if not all(map(allowed.fullmatch, names))} == {}

@@ -16,9 +16,10 @@ import pytest
 from clew_events.commands import CreateThread
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
+from clew_projections.kv import watcher
 from clew_projections.nats.request_mux import Disconnected
 from clew_services import compose
-from clew_services.api_keys import Keys, follower
+from clew_services.api_keys import Keys
 from clew_services.api_keys.follower import follow_keys
 from clew_services.compose import Clew
 from clew_services.rebuild.bucket_rebuild import Progress, Rebuild
@@ -174,7 +175,7 @@ async def test_an_index_follows_when_the_server_it_was_fed_by_is_killed(
 async def test_a_revoked_key_is_refused_everywhere_right_after_its_leader_changed(
     cluster: Cluster, clews: list[Clew], auditor: Clew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follower, "SOON", NEVER)
+    monkeypatch.setattr(watcher, "SOON", NEVER)
     async with AsyncExitStack() as stack:
         known = [Keys() for _ in clews]
         for clew, keys in zip(clews, known, strict=True):

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from click.testing import CliRunner, Result
 
-from clew_services.api_keys.follower import ANEW
+from clew_projections.kv.watcher import ANEW
 from clew_services.cli import main
 from clew_services.embedded.server import EmbeddedServer
 from support.up import CLEW, PATIENCE, environment

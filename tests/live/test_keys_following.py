@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from clew_events.errors import NotFound, Unavailable
+from clew_projections.kv import watcher
 from clew_projections.kv.bucket import Value
-from clew_services.api_keys import Keys, follower
+from clew_services.api_keys import Keys
 from clew_services.api_keys.follower import follow_keys
 from clew_services.api_keys.issued_key import issue_key, now
 from clew_services.api_keys.key_bucket import KEYS, LIVE_KEYS, KeyBucket
@@ -25,7 +26,7 @@ NEVER = 3600.0
 
 @pytest.fixture(autouse=True)
 def nothing_is_read_again_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follower, "SOON", NEVER)
+    monkeypatch.setattr(watcher, "SOON", NEVER)
 
 
 @contextlib.asynccontextmanager
@@ -86,7 +87,7 @@ async def test_news_that_never_came_is_found_by_reading_again(clew: Clew, monkey
     async def deaf(*_: object) -> None:
         pass
 
-    monkeypatch.setattr(follower.Follower, "on_change", deaf)
+    monkeypatch.setattr(watcher.KvWatcher, "on_change", deaf)
     gone, issued = await clew.keys.create("acme", "gone", ["read"])
     async with followed(clew, anew=0.02) as keys:
         assert keys.holder(gone)
@@ -103,8 +104,8 @@ async def test_a_key_made_before_all_servers_knew_who_listens_is_found_by_a_seco
     async def deaf(*_: object) -> None:
         pass
 
-    monkeypatch.setattr(follower.Follower, "on_change", deaf)
-    monkeypatch.setattr(follower, "SOON", 0.05)
+    monkeypatch.setattr(watcher.KvWatcher, "on_change", deaf)
+    monkeypatch.setattr(watcher, "SOON", 0.05)
     async with followed(clew) as keys:
         key, _ = await clew.keys.create("acme", "billing", ["read"])
         await until(lambda: keys.holder(key))

@@ -84,7 +84,9 @@ GOOD = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
 @pytest.mark.parametrize(
     ("headers", "trace"),
     [(None, None), ({}, None), ({"traceparent": GOOD}, GOOD), ({"traceparent": GOOD + "\n"}, None),
-     ({"traceparent": "x"}, None), ({"traceparent": GOOD.upper()}, None)],
+     ({"traceparent": "x"}, None), ({"traceparent": GOOD.upper()}, None),
+     ({"traceparent": "ff" + GOOD[2:]}, None), ({"traceparent": GOOD.replace("a", "0")}, None),
+     ({"traceparent": GOOD.replace("b", "0")}, None), ({"traceparent": "01" + GOOD[2:]}, "01" + GOOD[2:])],
 )  # fmt: skip
 def test_only_a_well_formed_trace_is_taken_along(headers: dict[str, str] | None, trace: str | None):
     assert trace_of(message(headers)) == trace

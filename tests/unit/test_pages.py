@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clew_events.queries import Order
-from clew_projections.state.message_span import Span, span
+from clew_projections.state.state_reads import Span, span
 
 orders = st.sampled_from(["asc", "desc"])
 cursors = st.none() | st.integers(1, 40)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +16,11 @@ from msgspec.structs import replace
 from clew_events.codec import UNREADABLE
 from clew_events.errors import ClewError
 from clew_events.subjects import Address
+from clew_projections.atomic_file import write_atomically
 from clew_projections.consistency.index_check import IndexProof
 from clew_projections.history.histories import Histories
 from clew_projections.index.index_folder import IndexFolder
+from clew_projections.wait import repeat_until
 
 
 class IndexProofState(Struct, frozen=True, kw_only=True):
@@ -61,12 +62,7 @@ def write(folder: Path, proved: IndexProofState) -> None:
     Raises:
         OSError: the disk does not take it.
     """
-    fresh = folder / f"proved.{os.getpid()}"
-    try:
-        fresh.write_bytes(msgspec.json.encode(proved))
-        fresh.replace(folder / "proved")
-    finally:
-        fresh.unlink(missing_ok=True)
+    write_atomically(folder / "proved", msgspec.json.encode(proved), durable=False)
 
 
 PAGE: Final = 32
@@ -78,7 +74,7 @@ SAID: Final = 10_000
 PAUSE: Final = 5.0
 """Seconds before looking again where there is nothing to do, or what did not answer."""
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.consistency")
 
 
 class IndexWatch:
@@ -94,17 +90,13 @@ class IndexWatch:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Prove until ``stop`` is set; not at all at a rate of 0."""
-        while self._rate > 0 and not stop.is_set():
-            pause = PAUSE
-            try:
-                pause = await self.step() / self._rate or PAUSE
-            except (ClewError, OSError) as fault:
-                logger.warning("the proof of the index waits: %s", fault)
-            try:
-                async with asyncio.timeout(pause):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+
+        async def page() -> float:
+            return await self.step() / self._rate or PAUSE
+
+        if self._rate > 0:
+            name = "the proof of the index"
+            await repeat_until(stop, page, name=name, log=_LOG, faults=(ClewError, OSError), pause=PAUSE)
 
     async def step(self) -> int:
         """Go on by some threads; how many, 0 if there was nothing to do.
@@ -164,4 +156,4 @@ class IndexWatch:
         if what not in self._said:
             if len(self._said) < SAID:
                 self._said.add(what)
-            logger.error("%s", what)
+            _LOG.error("%s", what)

@@ -28,6 +28,7 @@ from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.kv.key_names import proved_key
 from clew_projections.nats import replica_reads
 from clew_projections.nats.jetstream import JetStream
+from clew_projections.wait import repeat_until
 
 PAGE: Final = 64
 """Commits read at a time."""
@@ -44,7 +45,7 @@ SAID: Final = 10_000
 FINDINGS: Final = 20
 """Findings of a shard that are kept; more are only counted."""
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.consistency")
 
 
 class ProofState(Struct, frozen=True, kw_only=True):
@@ -109,23 +110,18 @@ class Watch:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Prove until ``stop`` is set; not at all at a rate of 0."""
-        while self._rate > 0 and not stop.is_set():
-            side = self._live.side
-            cost = 0.0
-            if not side.foreign:
-                try:
-                    for shard in range(self._count):
-                        cost += await self.step(side, shard)
-                        if stop.is_set():
-                            return
-                except ClewError as fault:
-                    logger.warning("the proof of the buckets waits: %s", fault)
-                    cost = PAUSE * self._rate
-            try:
-                async with asyncio.timeout(cost / self._rate if cost else PAUSE):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+
+        async def page_of_each() -> float:
+            side, cost = self._live.side, 0.0
+            for shard in range(0 if side.foreign else self._count):
+                if stop.is_set():
+                    break
+                cost += await self.step(side, shard)
+            return cost / self._rate if cost else PAUSE
+
+        if self._rate > 0:
+            name = "the proof of the buckets"
+            await repeat_until(stop, page_of_each, name=name, log=_LOG, faults=(ClewError,), pause=PAUSE)
 
     async def step(self, side: GenerationBuckets, shard: int) -> float:
         """Go on by a page in one shard; how many threads the work counts for, 0 if there was nothing to do.
@@ -193,7 +189,7 @@ class Watch:
             if finding.code == "drift"
             else "nothing can be repaired from there: keep this view, and see 'clew verify --all'"
         )
-        logger.error(
+        _LOG.error(
             "%s: thread %s of tenant %s, shard %d: %s. %s",
             *(finding.code, address.thread, address.tenant, finding.shard, finding.what, advice),
         )

@@ -18,6 +18,7 @@ from clew_projections.feed.cursor import MARK, Cursor, Mark, encode_cursor
 from clew_projections.feed.entry import FeedCommit, decode_feed_commit
 from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_projections.nats.stream_messages import StoredMessage
+from clew_projections.wait import wait_for_event
 
 ROOM: Final = 2 * 1024 * 1024
 """Bytes of commits that wait for a slow listener at most; more are read from the log when it has taken these."""
@@ -75,12 +76,8 @@ class Listener:
 
     async def take(self, wait: float) -> list[LiveCommit] | None:
         """What was heard since last time; nothing after so many quiet seconds, and ``None`` if some was lost."""
-        if not self._something.is_set():
-            try:
-                async with asyncio.timeout(wait):
-                    await self._something.wait()
-            except TimeoutError:
-                return []
+        if not await wait_for_event(self._something, wait):
+            return []
         heard, self._heard, self._room = self._heard, [], ROOM
         if heard:
             if not (self._lost or self._ended):
@@ -205,10 +202,7 @@ class Tail:
     async def _keep_checking(self) -> None:
         before = tuple(self._last)
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._check):
-                    await self._doubted.wait()
-            doubted = self._doubted.is_set()
+            doubted = await wait_for_event(self._doubted, self._check)
             self._doubted.clear()
             try:
                 ends = await self._ends()

@@ -7,19 +7,27 @@ it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 
-from clew_projections.generations.alias import Alias, StoredRecord
+from nats.aio.client import Client
+
+from clew_projections.generations.alias import LIVE_GENERATIONS, Alias, StoredRecord
 from clew_projections.generations.record import Generation, Record
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.command_ids import SpentIds
 from clew_projections.kv.key_names import bucket_names
 from clew_projections.kv.lost_views import Doubts
+from clew_projections.kv.watcher import KvWatcher
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.state.current import StateFromLog
 from clew_projections.state.from_views import StateFromViews
 from clew_projections.state.state_reads import StateReads
+
+_LOG: Final = logging.getLogger("clew.generations")
 
 
 class GenerationBuckets:
@@ -68,10 +76,7 @@ class GenerationBuckets:
 
 
 class LiveGeneration:
-    """Holds the side that is live and turns to another when the record says so.
-
-    ``doubted`` is set when this process has met a reason to read the record again.
-    """
+    """Holds the side that is live and turns to another when the record says so."""
 
     def __init__(
         self,
@@ -82,7 +87,7 @@ class LiveGeneration:
     ) -> None:
         """``forget`` drops whatever else is remembered of views."""
         self.alias = alias
-        self.doubted = asyncio.Event()
+        self.watcher: KvWatcher | None = None
         self._written = written
         self._make = make
         self._forget = forget
@@ -100,8 +105,9 @@ class LiveGeneration:
         return self._side
 
     def doubt(self) -> None:
-        """Have the record read again soon."""
-        self.doubted.set()
+        """Have the record read again soon, if it is watched: this process has met a reason to."""
+        if self.watcher is not None:
+            self.watcher.refresh()
 
     async def read_again(self) -> None:
         """Read the record and turn to the side that is live by it.
@@ -110,7 +116,10 @@ class LiveGeneration:
             Unavailable: the bucket does not answer.
             Corrupt: the record cannot be read.
         """
+        before = self.record.live
         self.learn(await self.alias.read_record())
+        if self.record.live != before:
+            _LOG.info("generation %d is live now, after %d", self.record.live, before)
 
     def learn(self, written: StoredRecord) -> None:
         """Take a record to be the latest, unless a later one is known."""
@@ -133,3 +142,19 @@ class LiveGeneration:
                 await turned.wait()
         finally:
             self._turned.discard(turned)
+
+
+@contextlib.asynccontextmanager
+async def watch_alias(nc: Client, live: LiveGeneration, reconnected: list[Callable[[], None]]) -> AsyncIterator[None]:
+    """Keep ``live`` at what the record says, for as long as the block lasts.
+
+    What is in ``reconnected`` has to be called after every reconnect of ``nc``. Nothing goes wrong while the record
+    cannot be read: a generation that was live stays right to read from, it is only no longer projected into.
+    """
+
+    async def read(_: str) -> None:
+        await live.read_again()
+
+    live.watcher = KvWatcher(read, live.read_again, name="the record of generations", log=_LOG)
+    async with live.watcher.watch(nc, LIVE_GENERATIONS, reconnected):
+        yield

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from typing import Final
 
 from clew_projections.generations.generation import GenerationBuckets, LiveGeneration
 from clew_projections.projector.projector import Projector
+from clew_projections.wait import run_until_first
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.generations")
 
 
 async def project_live(
@@ -23,7 +25,7 @@ async def project_live(
         while not stop.is_set():
             side, over = live.side, asyncio.Event()
             if side.foreign:
-                logger.error(
+                _LOG.error(
                     "generation %d was made by fold %d, which is not that of this version of Clew, so it is not "
                     "projected into here; answers come from the log. Run 'clew rebuild threads' with the version that "
                     "is to stay",
@@ -33,15 +35,5 @@ async def project_live(
             else:
                 for each in projectors(side):
                     running.create_task(each.run(over))
-            await _first(stop.wait(), live.wait_for_switch(side))
+            await run_until_first(stop.wait(), live.wait_for_switch(side))
             over.set()
-
-
-async def _first(*awaited: Coroutine[None, None, object]) -> None:
-    tasks = [asyncio.ensure_future(each) for each in awaited]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -27,6 +27,7 @@ import msgspec
 from msgspec import Struct
 
 from clew_events.codec import UNREADABLE
+from clew_projections.atomic_file import write_atomically
 
 _FILE: Final = re.compile(r"(\d{6})\.db")
 _BESIDE: Final = ("", "-wal", "-shm", "-journal", ".part")
@@ -85,12 +86,7 @@ class IndexFolder:
             OSError: the pointer cannot be written; the old one stands.
         """
         named = {str(shard): seq for shard, seq in (goal or {}).items()}
-        fresh = self._pointer.with_name(f"current.{os.getpid()}")
-        try:
-            fresh.write_bytes(msgspec.json.encode(Pointer(generation, named)))
-            fresh.replace(self._pointer)
-        finally:
-            fresh.unlink(missing_ok=True)
+        write_atomically(self._pointer, msgspec.json.encode(Pointer(generation, named)), durable=False)
 
     def generations(self) -> list[int]:
         """All generations there are, oldest first."""

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
-from msgspec import Struct
-
 from clew_events.commit import body_hash
 from clew_events.subjects import event_stream
 from clew_projections.index.database import Unusable
 from clew_projections.index.notes import Place
-from clew_projections.nats.jetstream import JetStream
-
-
-class _State(Struct, frozen=True):
-    last_seq: int
-
-
-class _Info(Struct, frozen=True):
-    state: _State
+from clew_projections.nats.jetstream import JetStream, stream_state
 
 
 async def ends(js: JetStream, shards: int) -> dict[int, int]:
@@ -28,7 +17,7 @@ async def ends(js: JetStream, shards: int) -> dict[int, int]:
     Raises:
         Unavailable: JetStream does not answer.
     """
-    return {shard: await _end(js, shard) for shard in range(shards)}
+    return {shard: (await stream_state(js, event_stream(shard))).last_seq for shard in range(shards)}
 
 
 async def hold_agrees(js: JetStream, shards: int, marks: Mapping[int, int], places: Sequence[Place]) -> None:
@@ -44,7 +33,7 @@ async def hold_agrees(js: JetStream, shards: int, marks: Mapping[int, int], plac
     for shard, mark in marks.items():
         if not 0 <= shard < shards:
             raise Unusable(f"it knows of a shard {shard}, and the log has {shards}")
-        if mark > (end := await _end(js, shard)):
+        if mark > (end := (await stream_state(js, event_stream(shard))).last_seq):
             raise Unusable(
                 f"it goes to sequence {mark} of shard {shard}, and the log ends at {end}: another log, or older"
             )
@@ -52,7 +41,3 @@ async def hold_agrees(js: JetStream, shards: int, marks: Mapping[int, int], plac
         stored = await js.next_at_leader(event_stream(place.shard), place.seq)
         if stored is not None and stored.seq == place.seq and body_hash(stored.body) != place.hash:
             raise Unusable(f"the log has another commit at sequence {place.seq} of shard {place.shard}: another log")
-
-
-async def _end(js: JetStream, shard: int) -> int:
-    return msgspec.convert(await js.api(f"STREAM.INFO.{event_stream(shard)}"), _Info).state.last_seq

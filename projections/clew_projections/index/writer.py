@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, assert_never
 
 from clew_events.commit import Recorded
@@ -62,23 +63,12 @@ class IndexWriter:
         threads: dict[tuple[str, str], list[Recorded]] = {}
         for each in commits:
             threads.setdefault((each.commit.tenant, each.commit.thread), []).append(each)
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
+        with self._transaction():
             for (tenant, thread), new in threads.items():
                 self._continue(tenant, thread, new)
             self._connection.executemany("INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?, ?)", self._pairs_put)
             self._pairs_put.clear()
-            self._texts.write()
-            self._terms.write()
             self._mark(commits, marks)
-            self._connection.execute("COMMIT")
-        except BaseException as fault:
-            self._undo()
-            if isinstance(fault, sqlite3.OperationalError):
-                raise Unavailable(f"the index cannot be written: {fault}", code="index_unavailable") from fault
-            if isinstance(fault, sqlite3.DatabaseError):
-                raise Corrupt(f"the index is damaged: {fault}", code="unreadable_index") from fault
-            raise
 
     def leave_out(self, tenant: str, thread: str) -> None:
         """Take a thread out as if it had never been there; its commits, from the first on, would bring it back.
@@ -86,14 +76,24 @@ class IndexWriter:
         Raises:
             Unavailable: the file cannot be written.
         """
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
+        with self._transaction():
             found = self._connection.execute(_FIND, (self._terms.tenant(tenant), thread)).fetchone()
             if found is not None:
                 row = Row._make(found)
                 self._relate(row, rows.view_of(row, tenant), row._replace(deleted=1), absent(tenant, thread))
                 self._texts.remove(row.tenant, row.no)
                 self._connection.execute("DELETE FROM thread WHERE no = ?", (row.no,))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All that the block does to the file, its terms and texts, or nothing of it."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
             self._texts.write()
             self._terms.write()
             self._connection.execute("COMMIT")
@@ -104,10 +104,6 @@ class IndexWriter:
             if isinstance(fault, sqlite3.DatabaseError):
                 raise Corrupt(f"the index is damaged: {fault}", code="unreadable_index") from fault
             raise
-
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
 
     def _continue(self, tenant: str, thread: str, commits: Sequence[Recorded]) -> None:
         owner = self._terms.tenant(tenant)

@@ -10,6 +10,7 @@ import asyncio
 from typing import Final
 
 from clew_projections.index.index_folder import IndexFolder
+from clew_projections.wait import wait_for_event
 
 OFTEN: Final = 0.25
 """Seconds between looks of a process whose business it is."""
@@ -44,11 +45,11 @@ class Lease:
             if self.held:
                 return True
             if not self._dedicated:
-                await _either(stop, SELDOM)
+                await wait_for_event(stop, SELDOM)
             if not stop.is_set() and (self._dedicated or self._nobody_else()) and self._take():
                 return True
             if self._dedicated:
-                await _either(stop, OFTEN)
+                await wait_for_event(stop, OFTEN)
         return False
 
     def give_back(self) -> None:
@@ -69,11 +70,3 @@ class Lease:
             return False
         self._business.give_back()
         return True
-
-
-async def _either(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

@@ -23,11 +23,12 @@ from clew_projections.indexer.log_follower import follow_log
 from clew_projections.indexer.shard_order import OrderedShard
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.indexer.start import Start
+from clew_projections.wait import wait_for_event
 
 PATIENCE: Final = 0.25
 """Seconds to wait for commits before looking after the rest."""
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.index")
 
 
 class SnapshotSchedule:
@@ -91,7 +92,7 @@ class Indexer:
                         pauses = delays(first=0.1, longest=5.0)
                 except Exception as fault:  # noqa: BLE001 - what else the process does must go on
                     self._say(fault)
-                    await _pause(stop, next(pauses))
+                    await wait_for_event(stop, next(pauses))
         finally:
             await self._end_snapshot()
             self._lease.give_back()
@@ -129,7 +130,7 @@ class Indexer:
             return False
         if not pointer.ready and all(book.marks.get(int(shard), 0) >= seq for shard, seq in pointer.goal.items()):
             self._folder.point(generation)
-            logger.info("the index can be asked: generation %d", generation)
+            _LOG.info("the index can be asked: generation %d", generation)
         return True
 
     async def _hold_sound(self, generation: int, book: Book) -> None:
@@ -139,7 +140,7 @@ class Indexer:
     def _name_refused(self, book: Book) -> None:
         while book.refused:
             each = book.refused.pop()
-            logger.error("thread %s of tenant %s is left out of the index: %s", each.thread, each.tenant, each.reason)
+            _LOG.error("thread %s of tenant %s is left out of the index: %s", each.thread, each.tenant, each.reason)
 
     def _snapshot_if_due(self, book: Book) -> None:
         pointer = self._folder.pointer()
@@ -151,9 +152,9 @@ class Indexer:
         try:
             made = await self._snapshots.store(book.path, book.marks)
         except (Unavailable, OSError, sqlite3.Error) as fault:
-            logger.warning("no snapshot of the index was taken, the next one is due later: %s", fault)
+            _LOG.warning("no snapshot of the index was taken, the next one is due later: %s", fault)
         else:
-            logger.info("a snapshot of the index was taken: %s, %d bytes", made.name, made.compressed)
+            _LOG.info("a snapshot of the index was taken: %s, %d bytes", made.name, made.compressed)
 
     async def _end_snapshot(self) -> None:
         task, self._snapshot = self._snapshot, None
@@ -168,19 +169,13 @@ class Indexer:
             return
         self._trouble = trouble
         if isinstance(fault, sqlite3.Error) and is_no_room(fault):
-            logger.error("the index in %s stays as it is: the disk does not take it: %s", self._folder.path, fault)
+            _LOG.error("the index in %s stays as it is: the disk does not take it: %s", self._folder.path, fault)
         elif isinstance(fault, (Unavailable, OSError, sqlite3.Error, Unusable)):
-            logger.warning("the index in %s is not fed for now: %s", self._folder.path, fault)
+            _LOG.warning("the index in %s is not fed for now: %s", self._folder.path, fault)
         else:
-            logger.error("the index in %s is not fed for now", self._folder.path, exc_info=fault)
+            _LOG.error("the index in %s is not fed for now", self._folder.path, exc_info=fault)
 
     def _well(self) -> None:
         if self._trouble:
-            logger.warning("the index in %s is fed again", self._folder.path)
+            _LOG.warning("the index in %s is fed again", self._folder.path)
         self._trouble = ""
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()

@@ -22,7 +22,7 @@ AT_ONCE: Final = 500
 AHEAD: Final = 4
 """Batches that wait while one is written."""
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.index")
 
 Sources = Callable[[], Sequence[OrderedShard]]
 """Gives new readers of all shards."""
@@ -67,12 +67,12 @@ class LogFollower:
             try:
                 found = await source.next(AT_ONCE)
             except Unavailable as fault:
-                logger.warning("the index waits for shard %d of the log: %s", source.shard, fault)
+                _LOG.warning("the index waits for shard %d of the log: %s", source.shard, fault)
                 await asyncio.sleep(next(pauses))
                 continue
             pauses = delays(first=0.05)
             if not found and source.reached > before:
-                logger.error(
+                _LOG.error(
                     "shard %d of the log reaches to sequence %d, and holds nothing after %d: what was there was "
                     "removed, which Clew never does. The index goes on without it; 'clew verify --all' says more",
                     *(source.shard, source.reached, before),

@@ -29,6 +29,7 @@ from nats.js.object_store import ObjectStore
 
 from clew_events.codec import UNREADABLE
 from clew_events.errors import TooLarge, Unavailable
+from clew_projections.atomic_file import replace_durably
 from clew_projections.index.tables import INDEX_FORMAT
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import whole
@@ -42,7 +43,7 @@ CHUNK: Final = 512 * 1024
 LEVEL: Final = 3
 """How hard Zstandard tries: more makes it slower, and hardly smaller."""
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.index")
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -136,7 +137,7 @@ class Snapshots:
         try:
             with part.open("wb") as unpacked:
                 await self._unpack(snapshot, unpacked)
-            part.replace(file)
+            replace_durably(part, file)
         finally:
             part.unlink(missing_ok=True)
 
@@ -180,7 +181,7 @@ class Snapshots:
                 encoded = base64.urlsafe_b64encode(each.name.encode()).decode()
                 await self._context.purge_stream(STREAM, subject=f"$O.{BUCKET}.M.{encoded}")
             except (NatsError, TimeoutError) as fault:
-                logger.warning("the old snapshot %s of the index stays for now: %s", each.name, fault)
+                _LOG.warning("the old snapshot %s of the index stays for now: %s", each.name, fault)
 
 
 _NO_MARKS: Final = str.maketrans("", "", "-:+.")

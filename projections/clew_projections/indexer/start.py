@@ -6,6 +6,7 @@ import logging
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Final
 
 from clew_events.errors import Corrupt, Unavailable
 from clew_projections.history.histories import Histories
@@ -16,7 +17,7 @@ from clew_projections.indexer.generation_file import Book
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.nats.jetstream import JetStream
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.index")
 
 
 class Start:
@@ -60,7 +61,7 @@ class Start:
         try:
             return await self._open_agreeing(file)
         except Unusable as fault:
-            logger.warning("the index is built anew: %s cannot be used: %s", file, fault)
+            _LOG.warning("the index is built anew: %s cannot be used: %s", file, fault)
             return None
 
     async def _anew(self, generation: int) -> Book:
@@ -68,19 +69,19 @@ class Start:
         try:
             found = await self._snapshots.usable()
         except Unavailable as fault:
-            logger.warning("the index does without snapshots: %s", fault)
+            _LOG.warning("the index does without snapshots: %s", fault)
             found = []
         for snapshot in found:
             try:
                 await self._snapshots.load(snapshot, file)
                 book = await self._open_agreeing(file)
             except (ValueError, Unusable, Unavailable) as fault:
-                logger.warning("the snapshot %s of the index cannot be used: %s", snapshot.name, fault)
+                _LOG.warning("the snapshot %s of the index cannot be used: %s", snapshot.name, fault)
                 self._folder.remove(generation)
             else:
-                logger.info("the index begins with the snapshot of %s", snapshot.made_at)
+                _LOG.info("the index begins with the snapshot of %s", snapshot.made_at)
                 return book
-        logger.info("the index begins with the beginning of the log")
+        _LOG.info("the index begins with the beginning of the log")
         return await Book.open(file)
 
     async def _open_agreeing(self, file: Path) -> Book:
@@ -109,9 +110,9 @@ class Start:
             except Corrupt:
                 continue
             if await book.take_up(each.address, commits):
-                logger.warning("thread %s of tenant %s is in the index again", each.thread, each.tenant)
+                _LOG.warning("thread %s of tenant %s is in the index again", each.thread, each.tenant)
             else:
-                logger.error("thread %s of tenant %s is not in the index: %s", each.thread, each.tenant, each.reason)
+                _LOG.error("thread %s of tenant %s is not in the index: %s", each.thread, each.tenant, each.reason)
 
     def _sweep(self) -> None:
         for left in self._folder.path.glob("snapshot-*"):

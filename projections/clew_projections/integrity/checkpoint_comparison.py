@@ -1,4 +1,9 @@
-"""A log held against a checkpoint: pure, over chains that were followed as far as the checkpoint speaks."""
+"""A log held against a checkpoint: pure, over chains that were followed as far as the checkpoint speaks.
+
+Some losses the numbers of a shard's stream tell by themselves, without reading it. Clew removes nothing from the log,
+and no sequence is given twice. So a stream holds as many messages as it has given sequences, less those that were gone
+already when the newest checkpoint was signed.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,25 @@ from clew_projections.integrity.chains import Chains
 from clew_projections.integrity.checkpoint import Checkpoint, ShardHeads
 from clew_projections.integrity.inclusion import Head, leaves_of
 from clew_projections.integrity.merkle import subtree
+from clew_projections.nats.stream_messages import StreamState
+
+
+def count_gaps(said: ShardHeads | None) -> int:
+    """How many sequences of a shard held nothing when a checkpoint was signed; none before the first one."""
+    return said.seq - said.commits - said.misfits if said is not None else 0
+
+
+def find_loss(shard: int, reach: StreamState, checkpoint: Checkpoint | None) -> Finding | None:
+    """That a shard's stream has lost messages since a checkpoint was signed, or since it began, if it has."""
+    said = checkpoint.shards[shard] if checkpoint is not None and shard < len(checkpoint.shards) else None
+    if said is not None and checkpoint is not None and (found := cut_off(shard, said, reach.last_seq, checkpoint)):
+        return found
+    missing = reach.last_seq - reach.messages - count_gaps(said)
+    if missing <= 0:
+        return None
+    since = f" since checkpoint {checkpoint.number}" if checkpoint is not None else ""
+    what = f"shard {shard} has lost {missing} messages{since}: they were removed, which Clew never does"
+    return Finding(tenant="", thread="", code="removed", what=what, shard=shard)
 
 
 def shard_statement(chains: Chains, seq: int) -> ShardHeads:

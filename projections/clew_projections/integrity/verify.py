@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
@@ -16,9 +15,9 @@ from clew_projections.integrity.chains import Chains
 from clew_projections.integrity.diagnosis import diagnose
 from clew_projections.integrity.links import Link, link
 from clew_projections.nats import replica_reads
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_projections.nats.replica_reads import whole
-from clew_projections.nats.stream_messages import StoredMessage
+from clew_projections.nats.stream_messages import StoredMessage, StreamState
 
 AT_ONCE: Final = 10_000
 """Broken threads whose histories are held at once to say what was done to them."""
@@ -75,12 +74,16 @@ class Verifier:
         shard = shard_of(address.thread, self._shards)
         return await self._links(shard, event_subject(shard, address))
 
-    async def extents(self) -> list[Extent]:
+    async def extents(self) -> list[StreamState]:
         """How far each shard reaches."""
         return [await extent(self._js, shard) for shard in range(self._shards)]
 
     async def all(
-        self, tenant: str | None = None, *, progress: Progress = lambda _: None, extents: list[Extent] | None = None
+        self,
+        tenant: str | None = None,
+        *,
+        progress: Progress = lambda _: None,
+        extents: list[StreamState] | None = None,
     ) -> Verification:
         """Every chain of the log, or of a tenant, the shards side by side, up to where the log ends now.
 
@@ -95,7 +98,7 @@ class Verifier:
             ]
         return sum((task.result() for task in tasks), Verification(threads=0, commits=0, findings=()))
 
-    async def shard(self, shard: int, reach: Extent, tenant: str | None, *, progress: Progress) -> Verification:
+    async def shard(self, shard: int, reach: StreamState, tenant: str | None, *, progress: Progress) -> Verification:
         """Every chain of a shard, or a tenant's in it.
 
         Raises:
@@ -193,22 +196,13 @@ EVERYTHING: Final = ">"
 PAGE: Final = 512
 
 
-class Extent(Struct, frozen=True):
-    """How far a shard's stream reaches, and how many messages it holds: fewer than sequences, if any were removed."""
-
-    first_seq: int
-    last_seq: int
-    messages: int
-
-
-async def extent(js: JetStream, shard: int) -> Extent:
+async def extent(js: JetStream, shard: int) -> StreamState:
     """How far a shard reaches at this moment, by its leader.
 
     Raises:
         Unavailable: JetStream does not answer.
     """
-    info = await js.api(f"STREAM.INFO.{event_stream(shard)}")
-    return msgspec.convert(info["state"], Extent)
+    return await stream_state(js, event_stream(shard))
 
 
 async def pages(js: JetStream, shard: int, first: int, last: int) -> AsyncGenerator[list[StoredMessage], None]:

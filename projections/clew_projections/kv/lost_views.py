@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
 from msgspec import Struct
 
 from clew_events.subjects import event_stream
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.position import read_position
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.jetstream import JetStream, stream_state
 
 
 class Doubt(Struct, frozen=True):
@@ -32,13 +31,6 @@ class Doubt(Struct, frozen=True):
         messages of earlier commits are there, because they were before the server died.
         """
         return self.after < min(seq, self.until)
-
-
-class _StreamInfo(Struct, frozen=True):
-    class State(Struct, frozen=True):
-        last_seq: int = 0
-
-    state: State
 
 
 class Doubts:
@@ -69,12 +61,8 @@ class Doubts:
             self._doubts = {}
         doubt = self._doubts.get(shard)
         if doubt is None or doubt.covers(seq):
-            until = doubt.until if doubt is not None else await self._last(shard)
+            until = doubt.until if doubt is not None else (await stream_state(self._js, event_stream(shard))).last_seq
             doubt = Doubt(await read_position(self._buckets, shard), until)
             if self._asked_on == connection:
                 self._doubts[shard] = doubt
         return doubt.after if doubt.covers(seq) else seq
-
-    async def _last(self, shard: int) -> int:
-        info = await self._js.api(f"STREAM.INFO.{event_stream(shard)}")
-        return msgspec.convert(info, _StreamInfo).state.last_seq

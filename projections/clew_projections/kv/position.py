@@ -18,29 +18,16 @@ from msgspec import Struct
 from clew_events.codec import UNREADABLE
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.kv.key_names import checkpoint_key
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.jetstream import JetStream, consumer_info
+from clew_projections.nats.stream_messages import ConsumerInfo
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.kv")
 
 
 class ProjectorPosition(Struct, frozen=True):
     """The value under ``_checkpoint.<shard>``: every commit up to ``seq`` is in this bucket."""
 
     seq: int
-
-
-class ConsumerState(Struct, frozen=True):
-    """How far a consumer is, in sequences of its stream."""
-
-    class Sequence(Struct, frozen=True):
-        """One of a consumer's two ends."""
-
-        stream_seq: int = 0
-
-    delivered: Sequence
-    ack_floor: Sequence
-    num_pending: int = 0
-    num_ack_pending: int = 0
 
 
 _DECODER: Final = msgspec.json.Decoder(ProjectorPosition)
@@ -61,7 +48,8 @@ class PositionStore:
     ) -> None:
         """``connection`` counts how often the connection to NATS was made."""
         self._js = js
-        self._consumer = f"{stream}.{consumer}"
+        self._stream = stream
+        self._consumer = consumer
         self._buckets = buckets
         self._shard = shard
         self._connection = connection
@@ -80,7 +68,7 @@ class PositionStore:
             mark = self._written
         self._written = mark
         if (await self.state()).ack_floor.stream_seq > self._written:
-            await self._js.api(f"CONSUMER.RESET.{self._consumer}", {"seq": self._written + 1})
+            await self._js.api(f"CONSUMER.RESET.{self._stream}.{self._consumer}", {"seq": self._written + 1})
 
     async def advance(self, every: float, *, reached: int) -> None:
         """Write the checkpoint if ``every`` seconds have passed and a commit past it, up to ``reached``, was projected.
@@ -102,9 +90,9 @@ class PositionStore:
             self._written = floor
         # Otherwise the views that this mark speaks for may be gone, and rewind() takes it back.
 
-    async def state(self) -> ConsumerState:
+    async def state(self) -> ConsumerInfo:
         """How far the consumer is."""
-        return msgspec.convert(await self._js.api(f"CONSUMER.INFO.{self._consumer}"), ConsumerState)
+        return await consumer_info(self._js, self._stream, self._consumer)
 
     async def _write(self, seq: int, *, back: bool = False) -> None:
         for bucket in self._buckets:
@@ -143,5 +131,5 @@ def decode_position(key: str, value: Value | None) -> int:
     try:
         return _DECODER.decode(value.body).seq
     except UNREADABLE:
-        logger.warning("the value under %s is no checkpoint: everything is projected again", key)
+        _LOG.warning("the value under %s is no checkpoint: everything is projected again", key)
         return 0

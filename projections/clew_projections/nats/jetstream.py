@@ -22,7 +22,9 @@ from clew_projections.nats.stream_messages import (
     Ack,
     ApiError,
     ApiRefusal,
+    ConsumerInfo,
     OutgoingMessage,
+    StreamInfo,
     StreamState,
 )
 from clew_projections.nats.stream_reads import ELECTION, NO_LEADER, StreamReader, now
@@ -41,6 +43,8 @@ class _NamesPage(Struct, frozen=True):
     total: int = 0
 
 
+STREAM_NOT_FOUND: Final = 10059
+CONSUMER_NOT_FOUND: Final = 10014
 _ASKING: Final = re.compile(r"(^|\.)(INFO|NAMES|LIST)(\.|$)")
 """Calls that change nothing."""
 _ACK: Final = msgspec.json.Decoder(Ack)
@@ -163,4 +167,52 @@ async def stream_state(js: JetStream, stream: str) -> StreamState:
         Refused: there is no such stream.
         Unavailable: JetStream does not answer.
     """
-    return msgspec.convert((await js.api(f"STREAM.INFO.{stream}"))["state"], StreamState)
+    return (await stream_info(js, stream)).state
+
+
+async def stream_info(js: JetStream, stream: str) -> StreamInfo:
+    """What JetStream says of a stream, now.
+
+    Raises:
+        Refused: there is no such stream.
+        Unavailable: JetStream does not answer.
+    """
+    return msgspec.convert(await js.api(f"STREAM.INFO.{stream}"), StreamInfo)
+
+
+async def find_stream(js: JetStream, stream: str) -> StreamInfo | None:
+    """What JetStream says of a stream; nothing if there is none of that name.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    try:
+        return await stream_info(js, stream)
+    except ApiRefusal as refusal:
+        if refusal.error.err_code == STREAM_NOT_FOUND:
+            return None
+        raise
+
+
+async def consumer_info(js: JetStream, stream: str, name: str) -> ConsumerInfo:
+    """What JetStream says of a consumer, now.
+
+    Raises:
+        Refused: there is no such consumer.
+        Unavailable: JetStream does not answer.
+    """
+    return msgspec.convert(await js.api(f"CONSUMER.INFO.{stream}.{name}"), ConsumerInfo)
+
+
+async def find_consumer(js: JetStream, stream: str, name: str) -> ConsumerInfo | None:
+    """What JetStream says of a consumer; nothing if the stream has none of that name.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    try:
+        return await consumer_info(js, stream, name)
+    except ApiRefusal as refusal:
+        if refusal.error.err_code == CONSUMER_NOT_FOUND:
+            return None
+        raise

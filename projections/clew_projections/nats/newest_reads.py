@@ -12,10 +12,10 @@ old is brought along for the sake of another subject's question.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from clew_projections.lru_cache import LRUCache
 from clew_projections.nats.stream_messages import Newest, StoredMessage
 
 MOST: Final = 256
@@ -52,7 +52,7 @@ class NewestReads:
         self._look = look
         self._lost = lost
         self._found_over = lost()
-        self._nothing: OrderedDict[str, _Absence] = OrderedDict()
+        self._nothing = LRUCache[str, _Absence](REMEMBERED)
         self._waiting: list[_Question] = []
         self._impatience: asyncio.TimerHandle | None = None
         self._under_way = 0
@@ -145,7 +145,4 @@ class NewestReads:
 
     def _remember(self, question: _Question, up_to: int) -> None:
         if up_to > question.after:
-            self._nothing[question.subject] = _Absence(question.after, up_to)
-            self._nothing.move_to_end(question.subject)
-            if len(self._nothing) > REMEMBERED:
-                self._nothing.popitem(last=False)
+            self._nothing.put(question.subject, _Absence(question.after, up_to))

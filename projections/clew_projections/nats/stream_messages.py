@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
@@ -74,12 +75,61 @@ class ApiRefusal(Unavailable):
 
 
 class StreamState(Struct, frozen=True):
-    """What a stream holds."""
+    """What a stream holds. ``messages`` are fewer than the sequences from first to last if any were removed."""
 
     messages: int = 0
     bytes: int = 0
+    first_seq: int = 0
     last_seq: int = 0
     num_subjects: int = 0
+    first_ts: datetime | None = None
+
+
+class StreamReplica(Struct, frozen=True):
+    """Another server's copy of a stream, and by how many operations it is behind the leader's."""
+
+    current: bool = False
+    lag: int = 0
+
+
+class StreamCluster(Struct, frozen=True):
+    """The copies of a stream beside that of its leader."""
+
+    replicas: tuple[StreamReplica, ...] = ()
+
+
+class StreamInfo(Struct, frozen=True):
+    """What JetStream says of a stream. ``config`` is as the server gives it, ``ts`` is the server's time."""
+
+    config: dict[str, object] = {}
+    state: StreamState = StreamState()
+    created: str = ""
+    cluster: StreamCluster = StreamCluster()
+    ts: datetime | None = None
+
+    def limit(self, setting: str) -> int:
+        """A limit in the configuration, such as ``max_msgs``; -1 if there is none."""
+        limit = self.config.get(setting)
+        return limit if isinstance(limit, int) else -1
+
+
+class ConsumerSequence(Struct, frozen=True):
+    """One of a consumer's two ends, as a sequence of its stream, and when it last moved."""
+
+    stream_seq: int = 0
+    last_active: datetime | None = None
+
+
+class ConsumerInfo(Struct, frozen=True):
+    """What JetStream says of a consumer. ``config`` is as the server gives it, ``ts`` is the server's time."""
+
+    config: dict[str, object] = {}
+    delivered: ConsumerSequence = ConsumerSequence()
+    ack_floor: ConsumerSequence = ConsumerSequence()
+    num_pending: int = 0
+    num_ack_pending: int = 0
+    num_waiting: int = 0
+    ts: datetime | None = None
 
 
 def decode_stored(reply: Reply, subject: str) -> StoredMessage | None:

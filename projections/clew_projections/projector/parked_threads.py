@@ -20,7 +20,7 @@ from clew_projections.kv.bucket import Bucket, LostRace
 from clew_projections.kv.key_names import PARKED, parked_key
 from clew_projections.projector.batch import BatchProjection
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.projector")
 
 LONGEST_REASON: Final = 4096
 """Characters that are kept of a reason: it may quote what it found."""
@@ -56,7 +56,7 @@ async def park_thread(threads: Bucket, address: Address, fault: Corrupt) -> None
     if value is not None and value.body:
         return
     reason = fault.message[:LONGEST_REASON]
-    logger.error("thread %.128s of tenant %.64s is parked: %s", address.thread, address.tenant, reason)
+    _LOG.error("thread %.128s of tenant %.64s is parked: %s", address.thread, address.tenant, reason)
     record = ParkedThread(
         tenant=address.tenant,
         thread=address.thread,
@@ -108,4 +108,4 @@ async def _release(threads: Bucket, address: Address) -> None:
             await threads.delete(key, value.revision)
         except LostRace:
             return
-    logger.warning("thread %s of tenant %s is no longer parked", address.thread, address.tenant)
+    _LOG.warning("thread %s of tenant %s is no longer parked", address.thread, address.tenant)

@@ -23,7 +23,7 @@ from clew_projections.projector.batch import BatchProjection
 from clew_projections.projector.parked_threads import park_thread, retry_parked
 from clew_projections.projector.shard_consumer import Delivery, ShardConsumer
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.projector")
 
 BATCH: Final = 500
 CHECKPOINT_EVERY: Final = 1.0
@@ -77,7 +77,7 @@ class Projector:
                     await self._checkpoint.advance(CHECKPOINT_EVERY, reached=self._reached)
                 pause = 0.05
             except Unavailable as fault:
-                logger.warning("the projector waits for JetStream: %s", fault)
+                _LOG.warning("the projector waits for JetStream: %s", fault)
                 ready = None
                 await self._deliveries.give_back()
                 await asyncio.sleep(pause)
@@ -88,7 +88,7 @@ class Projector:
         self._projecting.forget()
         await self._checkpoint.rewind()
         if released := await retry_parked(self._threads, self._projecting):
-            logger.warning("%d parked threads could be taken up again", released)
+            _LOG.warning("%d parked threads could be taken up again", released)
 
     async def project(self, batch: Sequence[Delivery]) -> None:
         """Apply a batch, write its views, and acknowledge what was written.

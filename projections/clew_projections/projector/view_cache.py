@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Container, Iterable
 from typing import Final
 
@@ -13,9 +12,10 @@ from clew_events.errors import Corrupt
 from clew_events.subjects import Address
 from clew_projections.kv.bucket import Bucket, Value
 from clew_projections.kv.key_names import thread_key
+from clew_projections.lru_cache import LRUCache
 from clew_projections.views import ThreadView, absent, decode_thread
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.projector")
 
 REMEMBERED: Final = 20_000
 """Views kept with their revisions, so that a busy thread is not read before each write."""
@@ -34,7 +34,7 @@ class ViewCache:
 
     def __init__(self, threads: Bucket) -> None:
         self._threads = threads
-        self._remembered: OrderedDict[Address, CachedView] = OrderedDict()
+        self._remembered = LRUCache[Address, CachedView](REMEMBERED)
 
     def forget(self) -> None:
         """Drop everything."""
@@ -43,14 +43,11 @@ class ViewCache:
     def drop(self, addresses: Iterable[Address]) -> None:
         """Drop what is remembered of some threads."""
         for address in addresses:
-            self._remembered.pop(address, None)
+            self._remembered.drop(address)
 
     def remember(self, address: Address, known: CachedView) -> None:
         """Keep what is known of a thread, as long as there is room."""
-        self._remembered[address] = known
-        self._remembered.move_to_end(address)
-        if len(self._remembered) > REMEMBERED:
-            self._remembered.popitem(last=False)
+        self._remembered.put(address, known)
 
     async def get_views(
         self, addresses: Iterable[Address], *, new: Container[Address] = frozenset()
@@ -96,5 +93,5 @@ def _decode_view(address: Address, value: Value | None) -> CachedView:
         return CachedView(decode_thread(value.body), value.revision)
     except Corrupt as fault:
         # The log is what counts; what cannot be read is made again from it.
-        logger.warning("thread %s of tenant %s is projected again: %s", address.thread, address.tenant, fault)
+        _LOG.warning("thread %s of tenant %s is projected again: %s", address.thread, address.tenant, fault)
         return CachedView(absent(*address), value.revision)

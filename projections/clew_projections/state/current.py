@@ -60,7 +60,7 @@ SAID_AGAIN: Final = 10.0
 """Seconds between warnings that answers come from the log."""
 
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.state")
 
 
 class CurrentState:
@@ -140,4 +140,4 @@ class CurrentState:
         now = time.monotonic()
         if now - self._said >= SAID_AGAIN:
             self._said = now
-            logger.warning("answers come from the log, which is right and slower: %s", fault.message)
+            _LOG.warning("answers come from the log, which is right and slower: %s", fault.message)

@@ -16,7 +16,6 @@ supplies the rest.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -31,13 +30,14 @@ from clew_projections.kv.command_ids import SpentIds
 from clew_projections.kv.key_names import checkpoint_key, message_key, thread_key
 from clew_projections.kv.lost_views import Doubts
 from clew_projections.kv.position import decode_position
+from clew_projections.lru_cache import LRUCache
 from clew_projections.state.state_reads import Outgrown, Present
 from clew_projections.views import MessageView, SpentId, ThreadView, absent, decode_message, decode_thread
 
 SEEN: Final = 20_000
 """Views kept as the bucket last had them. It only ever goes on from there, so they tell which messages it holds."""
 
-logger = logging.getLogger(__name__)
+_LOG: Final = logging.getLogger("clew.state")
 
 
 class StateFromViews:
@@ -51,7 +51,7 @@ class StateFromViews:
         self._spent = spent
         self._histories = histories
         self._doubts = doubts
-        self._seen: OrderedDict[Address, ThreadView] = OrderedDict()
+        self._seen = LRUCache[Address, ThreadView](SEEN)
 
     async def cached_view(self, address: Address) -> Present:
         """A thread as the bucket has it, which may lag; an absent one if it has no view that can be read."""
@@ -65,12 +65,9 @@ class StateFromViews:
         try:
             view = decode_thread(value.body)
         except Corrupt as fault:
-            logger.warning("reading thread %s of tenant %s from the log: %s", address.thread, address.tenant, fault)
+            _LOG.warning("reading thread %s of tenant %s from the log: %s", address.thread, address.tenant, fault)
             return absent(*address)
-        self._seen[address] = view
-        self._seen.move_to_end(address)
-        if len(self._seen) > SEEN:
-            self._seen.popitem(last=False)
+        self._seen.put(address, view)
         return view
 
     async def caught_up(self, view: ThreadView) -> ThreadView:

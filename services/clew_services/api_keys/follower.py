@@ -1,9 +1,4 @@
-"""Following the bucket of keys, so that a process knows of a new or revoked key within milliseconds.
-
-The server says over core NATS which key has changed (the bucket's stream is republished, without its content), and
-what it has become is asked of the stream's leader: whoever can only speak can make nobody trust a key. Because such
-news may be missed while a connection is down, everything is read again after a reconnect, and now and then anyway.
-"""
+"""Following the bucket of keys, so that a process knows of a new or revoked key within milliseconds."""
 
 from __future__ import annotations
 
@@ -13,19 +8,15 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
-from clew_events.backoff import delays
 from clew_events.errors import Unavailable
 from clew_projections.kv.bucket import Value
+from clew_projections.kv.watcher import ANEW, KvWatcher
 from clew_services.api_keys.holders import Keys
 from clew_services.api_keys.issued_key import IssuedKey, id_of, is_id, now, read
 from clew_services.api_keys.key_bucket import COARSE, LIVE_KEYS, KeyBucket
 
-ANEW: Final = 30.0
-"""Seconds after which everything is read again anyway."""
 NOTE: Final = 5.0
 """Seconds between looks at which keys were used."""
 LEAVING: Final = 2.0
@@ -47,88 +38,39 @@ async def follow_keys(
     The block begins when everything was read, however long it takes until that can be done. What is in
     ``reconnected`` has to be called after every reconnect of ``nc``.
     """
-    follower = Follower(ring, keys, anew)
-    subscription = await nc.subscribe(f"{LIVE_KEYS}.*", cb=follower.on_change)
-    reconnected.append(follower.on_reconnect)
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            both = (tasks.create_task(follower.follow()), tasks.create_task(follower.note(note)))
+    follower = Follower(ring, keys)
+    watcher = KvWatcher(follower.read, follower.read_all, name="the API keys", log=_LOG, anew=anew)
+    async with watcher.watch(nc, LIVE_KEYS, reconnected), asyncio.TaskGroup() as tasks:
+        noting = tasks.create_task(follower.note(note))
+        try:
+            await watcher.current.wait()
             try:
-                await follower.caught_up.wait()
-                try:
-                    yield
-                finally:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(LEAVING):
-                            await follower.note_used()
+                yield
             finally:
-                for task in both:
-                    task.cancel()
-    finally:
-        reconnected.remove(follower.on_reconnect)
-        with contextlib.suppress(nats.errors.Error):
-            await subscription.unsubscribe()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LEAVING):
+                        await follower.note_used()
+        finally:
+            noting.cancel()
 
-
-SOON: Final = 1.0
-"""Seconds after connecting until everything is read again: it takes other servers a moment to know who listens."""
 
 _LOG: Final = logging.getLogger("clew.keys")
 
 
 class Follower:
-    """Knows each key and the revision at which it was seen, and tells ``keys`` what they open.
+    """Knows each key and the revision at which it was seen, and tells ``keys`` what they open."""
 
-    ``anew`` is after how many seconds everything is read again, in case some news was missed.
-    """
-
-    def __init__(self, ring: KeyBucket, keys: Keys, anew: float) -> None:
-        self.caught_up = asyncio.Event()
+    def __init__(self, ring: KeyBucket, keys: Keys) -> None:
         self._ring = ring
         self._keys = keys
-        self._anew = anew
         self._known: dict[str, tuple[int, IssuedKey | None]] = {}
-        self._changed: set[str] = set()
-        self._news = asyncio.Event()
-        self._due = 0.0
-        self._connected_anew = True
 
-    async def on_change(self, message: Msg) -> None:
-        """Take the news that a key has changed."""
-        key_id = message.subject.rpartition(".")[2]
-        if is_id(key_id):
-            self._changed.add(key_id)
-            self._news.set()
+    async def read_all(self) -> None:
+        """Learn what has become of every key.
 
-    def on_reconnect(self) -> None:
-        """Take note that news may have been missed."""
-        self._connected_anew = True
-        self._due = 0.0
-        self._news.set()
-
-    async def follow(self) -> None:
-        """Keep up with the bucket until cancelled; ``caught_up`` is set once everything was read."""
-        clock, pauses = asyncio.get_running_loop().time, delays()
-        while True:
-            self._news.clear()
-            try:
-                if clock() >= self._due:
-                    await self._read_all(clock())
-                await self._read_changed()
-            except Unavailable as fault:
-                _LOG.warning("the API keys cannot be read: %s", fault)
-                self._due = 0.0
-                await asyncio.sleep(next(pauses))
-                continue
-            self.caught_up.set()
-            pauses = delays()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(self._due):
-                    await self._news.wait()
-
-    async def _read_all(self, now: float) -> None:
-        self._due = now + (min(SOON, self._anew) if self._connected_anew else self._anew)
-        self._connected_anew = False
+        Raises:
+            Unavailable: the bucket does not answer.
+        """
         before = tuple(self._known)
         there = await self._ring.ids()
         for key_id, value in (await self._ring.values(there)).items():
@@ -136,15 +78,14 @@ class Follower:
         for gone in set(before).difference(there):
             self._learn(gone, None)
 
-    async def _read_changed(self) -> None:
-        while self._changed:
-            key_id = self._changed.pop()
-            try:
-                value = await self._ring.value(key_id)
-            except Unavailable:
-                self._changed.add(key_id)
-                raise
-            self._learn(key_id, value)
+    async def read(self, key_id: str) -> None:
+        """Learn what has become of one key; nothing is read for what cannot be an id.
+
+        Raises:
+            Unavailable: the bucket does not answer.
+        """
+        if is_id(key_id):
+            self._learn(key_id, await self._ring.value(key_id))
 
     def _learn(self, key_id: str, value: Value | None) -> None:
         revision, before = self._known.pop(key_id, (0, None))

@@ -11,6 +11,7 @@ from typing import IO, Final
 from msgspec import Struct
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
+from clew_projections.atomic_file import sync, write_atomically
 from clew_services.backup import manifest
 from clew_services.backup.manifest import Manifest, StreamEntry
 from clew_services.backup.stream_snapshot import CHUNK
@@ -54,15 +55,15 @@ class Folder:
         Raises:
             Unavailable: the disk takes no more, or the chunks break off.
         """
-        digest, size = hashlib.sha256(), 0
+        name, digest, size = f"{stream}.tar.s2", hashlib.sha256(), 0
         try:
-            with self._create(f"{stream}.tar.s2") as file:
+            with self._create(name) as file:
                 async for chunk in chunks:
                     file.write(chunk)
                     digest.update(chunk)
                     size += len(chunk)
                     tell(size)
-                _sync(file)
+            sync(self.path / name)
         except OSError as fault:
             raise self._full(fault) from fault
         return Sum(size, digest.hexdigest())
@@ -73,14 +74,9 @@ class Folder:
         Raises:
             Unavailable: the disk takes no more.
         """
-        draft = self.path / f"{manifest.NAME}.part"
         try:
-            with self._create(draft.name) as file:
-                file.write(manifest.encode_manifest(whole))
-                _sync(file)
-            self._sync()
-            draft.rename(self.path / manifest.NAME)
-            self._sync()
+            sync(self.path)
+            write_atomically(self.path / manifest.NAME, manifest.encode_manifest(whole), durable=True)
         except OSError as fault:
             raise self._full(fault) from fault
 
@@ -128,21 +124,9 @@ class Folder:
     def _create(self, name: str) -> IO[bytes]:
         return os.fdopen(os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
-    def _sync(self) -> None:
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
     def _full(self, fault: OSError) -> Unavailable:
         return Unavailable(
             f"{self.path} cannot be written to: {fault.strerror}. What is in it by now is no backup: remove it, make "
             "room, and take another",
             code="backup_not_written",
         )
-
-
-def _sync(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -10,22 +10,22 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from clew_events.errors import AlreadyExists, Corrupt, Invalid, Unavailable
 from clew_events.subjects import event_stream
-from clew_projections.nats.jetstream import JetStream, stream_state
+from clew_projections.nats.jetstream import JetStream, stream_info, stream_state
+from clew_projections.nats.stream_messages import StreamState
 from clew_services.backup import manifest, stream_snapshot
 from clew_services.backup.backup_folder import Folder
 from clew_services.backup.manifest import LoadedManifest, StreamEntry
 from clew_services.backup.stream_snapshot import Description, State
 from clew_services.backup.take_backup import Progress, Tell
 from clew_services.eventstore import provision
+from clew_services.eventstore.lost_streams import RESTORING, restoring_backup
 from clew_services.eventstore.stream_config import existing_stream, remove_stream
 from clew_services.eventstore.topology import Config
 from clew_services.eventstore.topology import streams as wanted_streams
-from clew_services.eventstore.unfinished_restore import RESTORING, restoring_backup
 from clew_services.nats_connection import Connection
 
 STALLED: Final = 120.0
@@ -104,7 +104,7 @@ async def _unfinished_streams(js: JetStream) -> dict[str, str]:
 
 
 async def _is_whole(js: JetStream, kept: StreamEntry) -> bool:
-    if _holds_all(kept, msgspec.convert((await js.api(f"STREAM.INFO.{kept.stream}"))["state"], State)):
+    if _holds_all(kept, await stream_state(js, kept.stream)):
         return True
     await remove_stream(js, kept.stream)  # ours, by its metadata, and broken off
     return False
@@ -123,7 +123,7 @@ async def _one(connection: Connection, folder: Folder, kept: StreamEntry, config
         )
 
 
-def _holds_all(kept: StreamEntry, state: State) -> bool:
+def _holds_all(kept: StreamEntry, state: State | StreamState) -> bool:
     # Of a log nothing is ever removed. Elsewhere something may have been, while the snapshot was taken.
     is_log = kept.messages == kept.last_seq > 0
     return state.last_seq >= kept.last_seq and (state.messages >= kept.messages or not is_log)
@@ -144,17 +144,8 @@ async def _caught_up(js: JetStream, stream: str) -> None:
         await asyncio.sleep(0.1)
 
 
-class _Cluster(Struct, frozen=True):
-    class Replica(Struct, frozen=True):
-        current: bool = False
-        lag: int = 0
-
-    replicas: tuple[Replica, ...] = ()
-
-
 async def _missing_replicas(js: JetStream, stream: str) -> int:
-    cluster = (await js.api(f"STREAM.INFO.{stream}")).get("cluster") or {}
-    replicas = msgspec.convert(cluster, _Cluster).replicas
+    replicas = (await stream_info(js, stream)).cluster.replicas
     return sum(each.lag + (not each.current) for each in replicas)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from clew_events.errors import ClewError, Corrupt, Invalid, Unavailable
 from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.kv.bucket import Bucket
+from clew_projections.wait import run_until_first
 from clew_services.checkpoints import key_file
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.maker import Maker
@@ -49,15 +50,10 @@ async def serve_checkpoints(
         return
     folder = settings.data_folder
     heads = Heads(clew.js, clew.deployment.shards, _heads_file(folder))
-    signing = asyncio.create_task(_sign(clew, Maker(clew.js, clew.ledger, heads, key), settings.checkpoint_seconds))
-    stopping = asyncio.create_task(stop.wait())
+    maker = Maker(clew.js, clew.ledger, heads, key)
     try:
-        await asyncio.wait({signing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await run_until_first(_sign(clew, maker, settings.checkpoint_seconds), stop.wait())
     finally:
-        for task in (signing, stopping):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
         await heads.close()
 
 

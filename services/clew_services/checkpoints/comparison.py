@@ -14,8 +14,9 @@ from clew_projections.findings import Finding
 from clew_projections.integrity.chains import Chains
 from clew_projections.integrity.checkpoint_comparison import cut_off, differing_heads, differs, shard_statement
 from clew_projections.integrity.inclusion import Head
-from clew_projections.integrity.verify import Extent, Progress, Verification, Verifier, find_break, find_removed
+from clew_projections.integrity.verify import Progress, Verification, Verifier, find_break, find_removed
 from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.stream_messages import StreamState
 from clew_projections.packs.check import Mark
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.signed_checkpoint import SignedNote
@@ -43,7 +44,7 @@ class Comparison:
         self,
         signed: SignedNote,
         heads: Sequence[Sequence[Head]] | None,
-        extents: Sequence[Extent],
+        extents: Sequence[StreamState],
         *,
         newest: SignedNote | None = None,
         progress: Progress,
@@ -67,7 +68,7 @@ class Comparison:
         return replace(whole, findings=(*beside, *whole.findings))
 
     async def whole(
-        self, marks: Sequence[Mark], extents: Sequence[Extent], *, tenant: str | None = None, progress: Progress
+        self, marks: Sequence[Mark], extents: Sequence[StreamState], *, tenant: str | None = None, progress: Progress
     ) -> Verification:
         """Everything that is wrong with the log, or with what a tenant has in it, in itself or by checkpoints.
 
@@ -88,7 +89,7 @@ class Comparison:
         self,
         address: Address,
         marks: Sequence[Mark],
-        extents: Sequence[Extent],
+        extents: Sequence[StreamState],
         known: Iterable[Witness] = (),
         *,
         progress: Progress,
@@ -118,14 +119,14 @@ class Comparison:
         )
 
     async def _shard(
-        self, shard: int, marks: Sequence[Mark], reach: Extent, tenant: str | None, progress: Progress
+        self, shard: int, marks: Sequence[Mark], reach: StreamState, tenant: str | None, progress: Progress
     ) -> Verification:
         walk = await self._walk(shard, marks, reach, tenant, progress)
         judged = await self._verifier.judge(shard, walk.chains)
         return judged + Verification(threads=0, commits=0, findings=tuple(walk.findings), covered=walk.covered)
 
     async def _walk(
-        self, shard: int, marks: Sequence[Mark], reach: Extent, tenant: str | None, progress: Progress
+        self, shard: int, marks: Sequence[Mark], reach: StreamState, tenant: str | None, progress: Progress
     ) -> _Walk:
         """Follow a shard to its end, and hold it against each checkpoint where that was made."""
         walk = _Walk(chains=Chains(shard, self._shards, tenant), findings=[])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from clew_events.errors import Invalid
+from clew_projections.atomic_file import write_atomically
 from clew_services.checkpoints.note import SigningKey
-from clew_services.host.secret_file import write_secret
 
 
 def load_key(file: Path) -> SigningKey | None:
@@ -39,7 +39,7 @@ def create_key(file: Path) -> SigningKey:
         )
     key = SigningKey.new()
     try:
-        write_secret(file, key.line() + "\n")
+        write_atomically(file, f"{key.line()}\n".encode(), durable=True)
     except OSError as fault:
         raise Invalid(f"cannot keep a signing key in {file}: {fault}", code="data_not_writable") from fault
     return key

@@ -13,8 +13,7 @@ from secrets import token_hex
 from clew_events.errors import Corrupt
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import FORMAT, Checkpoint, encode
-from clew_projections.integrity.checkpoint_comparison import cut_off
-from clew_projections.integrity.losses import find_loss
+from clew_projections.integrity.checkpoint_comparison import cut_off, find_loss
 from clew_projections.integrity.verify import extent
 from clew_projections.nats.jetstream import JetStream
 from clew_services.checkpoints.ledger import Ledger

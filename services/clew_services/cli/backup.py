@@ -14,8 +14,8 @@ from clew_services.cli import options, output
 from clew_services.cli.exit import print_json
 from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
+from clew_services.cli.progress_bars import show_transfer
 from clew_services.cli.session import PATIENCE
-from clew_services.cli.transfer_progress import show_transfer
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.host import nats_url
 from clew_services.settings import Settings

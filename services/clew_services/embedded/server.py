@@ -17,6 +17,7 @@ from typing import Final, Self
 import msgspec
 from msgspec import Struct
 
+from clew_projections.atomic_file import write_atomically
 from clew_services.embedded import binary
 from clew_services.embedded.accounts import USER, accounts
 from clew_services.embedded.config import HOST, configuration
@@ -24,7 +25,6 @@ from clew_services.embedded.data_folder import DataFolder, claim
 from clew_services.embedded.storage import UNLIMITED, ask_server, differs, room
 from clew_services.host import CannotStart
 from clew_services.host.ports import refuse_taken
-from clew_services.host.secret_file import write_secret
 from clew_services.host.terminate import signal, terminate
 from clew_services.host.tether import tether_command
 
@@ -163,7 +163,7 @@ class EmbeddedServer:
     def _configure(self, limit: int) -> None:
         general = configuration(self.data, port=self.port, sync=self.sync, base=self._base)
         text = general + accounts(self.password, limit=limit)
-        write_secret(self.data / "nats.conf", text)
+        write_atomically(self.data / "nats.conf", text.encode(), durable=True)
         self._limit = limit
 
     async def __aenter__(self) -> Self:

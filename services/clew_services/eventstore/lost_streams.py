@@ -7,25 +7,51 @@ place would hide the loss, and the log's would be written over the places of wha
 
 The first ``clew init`` writes its first message, the record of generations, when every stream is there. So where any
 stream has ever held a message, all of them were there once.
+
+Where streams are of a restore that is not finished, nobody makes a deployment around them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
-import msgspec
-from msgspec import Struct
-
-from clew_events.errors import Corrupt, Invalid
+from clew_events.errors import Conflict, Corrupt, Invalid
 from clew_events.subjects import CHECKPOINT_STREAM, INBOX_STREAM, MAX_SHARDS, REJECTED_STREAM, event_stream
 from clew_projections.generations.alias import GENERATIONS
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.jetstream import JetStream, find_stream
 from clew_services.api_keys.key_bucket import KEYS
 from clew_services.eventstore import generation_streams
-from clew_services.eventstore.stream_config import existing_stream, shards_of, stream_info
+from clew_services.eventstore.stream_config import existing_stream, shards_of
 from clew_services.eventstore.topology import Config
+
+RESTORING: Final = "clew.restoring"
+"""The metadata of a stream that a restore has brought which is not finished: the backup's name."""
+
+
+def restoring_backup(config: Config) -> str | None:
+    """Of which backup's unfinished restore a stream is, if it is of one."""
+    metadata = config.get("metadata")
+    found = metadata.get(RESTORING) if isinstance(metadata, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
+async def refuse_half(js: JetStream, first: Config | None) -> None:
+    """Refuse to go on where a restore was broken off; ``first`` is the log's first stream, if that is there.
+
+    Raises:
+        Conflict: one was.
+        Unavailable: JetStream does not answer.
+    """
+    # The first stream that a restore brings, as long as there is none of the last.
+    known = first if first is not None else await existing_stream(js, f"KV_{GENERATIONS}")
+    if (name := restoring_backup(known or {})) is not None:
+        raise Conflict(
+            f"a restore of the backup {name} was broken off here: run 'clew restore' with the same folder again",
+            code="restore_unfinished",
+        )
+
 
 BESIDE: Final = (CHECKPOINT_STREAM, f"KV_{KEYS}", INBOX_STREAM, REJECTED_STREAM)
 """The streams beside the log that follow from nothing else."""
@@ -33,10 +59,6 @@ MARGIN: Final = 1_000_000
 """Commits at most that a shard may have had behind what the buckets know of."""
 _LOG: Final = event_stream(0).removesuffix("00")
 _RECORD: Final = f"KV_{GENERATIONS}"
-
-
-class _State(Struct, frozen=True):
-    last_seq: int = 0
 
 
 def irreplaceable(shards: int) -> tuple[str, ...]:
@@ -77,7 +99,7 @@ async def refuse_lost(js: JetStream, shards: int, accepted: Collection[str] = ()
     # In this order: once a message has been held all streams are there, however many make a first deployment meanwhile.
     if not await is_in_use(js, shards):
         return
-    lost = [name for name in needed if name not in accepted and await stream_info(js, name) is None]
+    lost = [name for name in needed if name not in accepted and await find_stream(js, name) is None]
     if lost:
         names = ", ".join(lost)
         options = " ".join(f"--accept-loss {name}" for name in lost)
@@ -97,8 +119,8 @@ async def is_in_use(js: JetStream, shards: int) -> bool:
         Unavailable: JetStream does not answer.
     """
     names = (*irreplaceable(shards), _RECORD)
-    infos = await asyncio.gather(*(stream_info(js, name) for name in names))
-    return any(msgspec.convert(info["state"], _State).last_seq for info in infos if info is not None)
+    infos = await asyncio.gather(*(find_stream(js, name) for name in names))
+    return any(info.state.last_seq for info in infos if info is not None)
 
 
 async def replacement(js: JetStream, config: Config) -> Config:

@@ -19,12 +19,11 @@ from clew_events.subjects import MAX_SHARDS, event_stream
 from clew_projections.fold import FOLD
 from clew_projections.generations import record
 from clew_projections.generations.alias import Alias
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.jetstream import JetStream, stream_info
 from clew_services.eventstore import generation_streams
-from clew_services.eventstore.lost_streams import known_shards, refuse_lost, replacement
+from clew_services.eventstore.lost_streams import known_shards, refuse_half, refuse_lost, replacement
 from clew_services.eventstore.stream_config import existing_stream, hold_streams, make_streams, shards_of
 from clew_services.eventstore.topology import streams
-from clew_services.eventstore.unfinished_restore import refuse_half
 
 NO_LIMIT: Final = -1
 LARGEST_MESSAGE: Final = 2**31 - 1
@@ -148,4 +147,4 @@ async def identity(js: JetStream) -> str:
 
     What is restored from a backup is another deployment than the one it was taken of.
     """
-    return re.sub("[^0-9]", "", str((await js.api(f"STREAM.INFO.{event_stream(0)}"))["created"]))
+    return re.sub("[^0-9]", "", (await stream_info(js, event_stream(0))).created)

@@ -6,12 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from clew_events.errors import Corrupt
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.jetstream import CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, JetStream, find_consumer, find_stream
 from clew_projections.nats.stream_messages import ApiRefusal
 from clew_services.eventstore.topology import SHARDS, Config
-
-_STREAM_NOT_FOUND: Final = 10059
-_CONSUMER_NOT_FOUND: Final = 10014
 
 
 async def existing_stream(js: JetStream, name: str) -> Config | None:
@@ -20,16 +17,8 @@ async def existing_stream(js: JetStream, name: str) -> Config | None:
     Raises:
         Unavailable: JetStream does not answer.
     """
-    return await _config(js, f"STREAM.INFO.{name}", _STREAM_NOT_FOUND)
-
-
-async def stream_info(js: JetStream, name: str) -> dict[str, object] | None:
-    """What JetStream says of a stream, its ``config`` and its ``state``; nothing if it is not there.
-
-    Raises:
-        Unavailable: JetStream does not answer.
-    """
-    return await _unless_gone(js, f"STREAM.INFO.{name}", _STREAM_NOT_FOUND)
+    info = await find_stream(js, name)
+    return info.config if info is not None else None
 
 
 async def make_streams(js: JetStream, wanted: Iterable[Config]) -> list[str]:
@@ -92,35 +81,25 @@ async def hold_consumers(js: JetStream, wanted: Iterable[tuple[str, Config]]) ->
 
 async def remove_stream(js: JetStream, name: str) -> None:
     """Delete a stream, if it is there."""
-    await _unless_gone(js, f"STREAM.DELETE.{name}", _STREAM_NOT_FOUND)
+    await _unless_gone(js, f"STREAM.DELETE.{name}", STREAM_NOT_FOUND)
 
 
 async def remove_consumer(js: JetStream, stream: str, name: str) -> None:
     """Delete a consumer, if it is there."""
-    await _unless_gone(js, f"CONSUMER.DELETE.{stream}.{name}", _CONSUMER_NOT_FOUND)
+    await _unless_gone(js, f"CONSUMER.DELETE.{stream}.{name}", CONSUMER_NOT_FOUND)
 
 
 async def _existing_consumer(js: JetStream, stream: str, name: str) -> Config | None:
-    return await _config(js, f"CONSUMER.INFO.{stream}.{name}", _CONSUMER_NOT_FOUND)
+    info = await find_consumer(js, stream, name)
+    return info.config if info is not None else None
 
 
-async def _config(js: JetStream, call: str, absent: int) -> Config | None:
-    info = await _unless_gone(js, call, absent)
-    if info is None:
-        return None
-    config = info["config"]
-    if not isinstance(config, dict):
-        raise Corrupt(f"{call} answered without a configuration")
-    return config
-
-
-async def _unless_gone(js: JetStream, call: str, absent: int) -> dict[str, object] | None:
+async def _unless_gone(js: JetStream, call: str, absent: int) -> None:
     try:
-        return await js.api(call)
+        await js.api(call)
     except ApiRefusal as refusal:
-        if refusal.error.err_code == absent:
-            return None
-        raise
+        if refusal.error.err_code != absent:
+            raise
 
 
 _SERVER_CHOICES: Final = frozenset({"max_msg_size", "compression"})

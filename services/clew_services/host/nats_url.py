@@ -8,8 +8,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from clew_events import ids
+from clew_projections.atomic_file import write_atomically
 from clew_services.host import CannotStart
-from clew_services.host.secret_file import write_secret
 
 FILE: Final = "nats-url"
 _LENGTH: Final = 40
@@ -38,7 +38,7 @@ def write(folder: Path, url: str) -> None:
         CannotStart: the file cannot be written.
     """
     try:
-        write_secret(folder / FILE, url + "\n")
+        write_atomically(folder / FILE, f"{url}\n".encode(), durable=True)
     except OSError as fault:
         raise CannotStart(f"cannot write {folder / FILE}: {fault}", code="data_not_writable") from fault
 

@@ -8,12 +8,11 @@ from typing import Final
 
 from clew_events import error_texts
 from clew_events.errors import Invalid
-from clew_events.ids import COMMAND_ID_PATTERN
+from clew_events.ids import COMMAND_ID_PATTERN, is_traceparent
 from clew_services.validation.rules import GREATEST_VERSION
 
 _COMMAND_ID: Final = re.compile(COMMAND_ID_PATTERN)
 _VERSION: Final = re.compile(rb'"(0|[1-9][0-9]{0,15})"')
-_TRACE: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def command_id(headers: Mapping[bytes, bytes]) -> str | None:
@@ -61,7 +60,5 @@ def is_known(headers: Mapping[bytes, bytes], n: int) -> bool:
 
 def trace(headers: Mapping[bytes, bytes]) -> str | None:
     """The W3C trace that the request belongs to, if its ``traceparent`` is well formed."""
-    said = headers.get(b"traceparent")
-    if said is None or _TRACE.fullmatch(text := said.decode("latin-1")) is None:
-        return None
-    return text
+    said = headers.get(b"traceparent", b"").decode("latin-1")
+    return said if is_traceparent(said) else None

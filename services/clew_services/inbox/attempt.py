@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 
 from clew_events.backoff import delays
 from clew_events.errors import ClewError, Conflict, Corrupt, Rejected, Unavailable
+from clew_projections.wait import wait_for_event
 from clew_services.coordination.lease import LeaseLost
 from clew_services.inbox import inbox_message, rejections
 from clew_services.inbox.inbox_message import Letter
@@ -85,8 +86,7 @@ class Carrier:
                 return True
             if self._stop.is_set():
                 return False
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), pause)
+            await wait_for_event(self._stop, pause)
         raise AssertionError("delays never end")
 
     async def _try(self, message: Msg, this: _Try) -> None:

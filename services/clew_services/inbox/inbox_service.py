@@ -19,6 +19,7 @@ from nats.aio.client import Client
 from clew_events.connection import close
 from clew_events.errors import Unavailable
 from clew_projections.kv.bucket import Bucket
+from clew_projections.wait import wait_for_event
 from clew_services.coordination import lease as leases
 from clew_services.coordination.lease import Lease
 from clew_services.eventstore.topology import LEASES
@@ -52,8 +53,7 @@ async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | No
             said = str(fault) if fault is not None else None
             if ready is not None:
                 ready.set()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), leases.LOOK)
+            await wait_for_event(stop, leases.LOOK)
     finally:
         await trials.acquit()
         await lease.give_up()

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from clew_events.subjects import INBOX_STREAM
+from clew_projections.nats.stream_messages import StreamInfo
 from clew_services.coordination.lease import KEY, LeaseRecord
 from clew_services.eventstore.topology import LEASES
 from clew_services.progress import TIME, Api, ask_jetstream
@@ -50,20 +51,6 @@ class Inbox(Struct, frozen=True, kw_only=True):
         )
 
 
-class _Stream(Struct, frozen=True):
-    class Config(Struct, frozen=True):
-        max_msgs: int = -1
-
-    class State(Struct, frozen=True):
-        messages: int = 0
-        last_seq: int = 0
-        first_ts: datetime | None = None
-
-    config: Config = Config()
-    state: State = State()
-    ts: datetime | None = None
-
-
 class _Got(Struct, frozen=True):
     class Message(Struct, frozen=True):
         data: bytes = b""
@@ -85,7 +72,7 @@ class Standstill:
     async def look(self) -> Inbox:
         """The inbox, now."""
         stream = await ask_jetstream(
-            self._js, f"STREAM.INFO.{INBOX_STREAM}", f"stream {INBOX_STREAM}", _Stream, seconds=self._seconds
+            self._js, f"STREAM.INFO.{INBOX_STREAM}", f"stream {INBOX_STREAM}", StreamInfo, seconds=self._seconds
         )
         if isinstance(stream, str):
             return Inbox(trouble=stream)
@@ -93,13 +80,13 @@ class Standstill:
         if not state.messages or self._left != state.last_seq - state.messages:
             self._left, self._since = state.last_seq - state.messages, now
         if not state.messages:
-            return Inbox(limit=stream.config.max_msgs)
+            return Inbox(limit=stream.limit("max_msgs"))
         oldest = 0.0
         if state.first_ts is not None:
             oldest = max(0.0, ((stream.ts or datetime.now(UTC)) - state.first_ts).total_seconds())
         return Inbox(
             waiting=state.messages,
-            limit=stream.config.max_msgs,
+            limit=stream.limit("max_msgs"),
             oldest=oldest,
             still=min(now - self._since, oldest),
             where=await self._where(),

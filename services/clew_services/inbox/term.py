@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from clew_events.errors import Unavailable
 from clew_events.subjects import INBOX_STREAM
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.jetstream import JetStream, find_consumer, stream_state
 from clew_projections.nats.stream_messages import ApiRefusal
 from clew_services.coordination.lease import Lease
 from clew_services.eventstore.stream_config import remove_consumer
@@ -32,7 +32,6 @@ DIGEST: Final = 2.0
 ACK_WAIT: Final = 30.0
 """Seconds after which the server delivers again what is neither acknowledged nor said to be in progress."""
 
-_CONSUMER_NOT_FOUND: Final = 10014
 _HAS_CONSUMER: Final = frozenset({10099, 10100})
 """A work queue has one consumer without a filter, and none beside it."""
 _BETWEEN: Final = 0.05
@@ -48,22 +47,6 @@ class Over(Unavailable):
 
 class _Names(Struct, frozen=True):
     consumers: tuple[str, ...] | None = None
-
-
-class _Consumer(Struct, frozen=True):
-    class Delivered(Struct, frozen=True):
-        stream_seq: int = 0
-
-    delivered: Delivered = Delivered()
-    num_ack_pending: int = 0
-
-
-class _Stream(Struct, frozen=True):
-    class State(Struct, frozen=True):
-        messages: int = 0
-        last_seq: int = 0
-
-    state: State = State()
 
 
 class Term:
@@ -97,7 +80,7 @@ class Term:
         Raises:
             Unavailable: JetStream does not answer.
         """
-        return await _info(self._js, self.consumer) is not None
+        return await find_consumer(self._js, INBOX_STREAM, self.consumer) is not None
 
     async def close(self) -> None:
         """Delete the consumer. What was delivered and not acknowledged stays in the inbox.
@@ -123,13 +106,13 @@ async def begin(js: JetStream, lease: Lease, trials: Trials) -> Term:
         await lease.confirm()
         earlier = [each for each in found if each.startswith(PREFIX)]
         handed_out = [await _handed_out(js, each) for each in earlier]
-        state = await _state(js)
+        state = await stream_state(js, INBOX_STREAM)
         others = [seq for seq, each in zip(handed_out, earlier, strict=True) if not each.endswith(lease.holder)]
         await trials.begin(max(others, default=0), last_seq=state.last_seq)
         for each in earlier:
             await remove_consumer(js, INBOX_STREAM, each)
         if await _made(js, name):
-            return Term(js, lease, name, (await _state(js)).last_seq)
+            return Term(js, lease, name, (await stream_state(js, INBOX_STREAM)).last_seq)
         if foreign := [each for each in found if not each.startswith(PREFIX)]:
             raise Unavailable(
                 f"{INBOX_STREAM} has a consumer that is not Clew's, so Clew can have none: "
@@ -147,8 +130,8 @@ async def _handed_out(js: JetStream, consumer: str) -> int:
     consumer that is deleted in between leaves messages behind that were settled, and would be delivered again.
     """
     until = time.monotonic() + DIGEST
-    while (found := await _info(js, consumer)) is not None:
-        delivered, state = found.delivered.stream_seq, await _state(js)
+    while (found := await find_consumer(js, INBOX_STREAM, consumer)) is not None:
+        delivered, state = found.delivered.stream_seq, await stream_state(js, INBOX_STREAM)
         if state.messages - (state.last_seq - delivered) <= found.num_ack_pending:
             return delivered
         if time.monotonic() > until:
@@ -156,19 +139,6 @@ async def _handed_out(js: JetStream, consumer: str) -> int:
             return delivered
         await asyncio.sleep(_BETWEEN)
     return 0
-
-
-async def _state(js: JetStream) -> _Stream.State:
-    return msgspec.convert(await js.api(f"STREAM.INFO.{INBOX_STREAM}"), _Stream).state
-
-
-async def _info(js: JetStream, consumer: str) -> _Consumer | None:
-    try:
-        return msgspec.convert(await js.api(f"CONSUMER.INFO.{INBOX_STREAM}.{consumer}"), _Consumer)
-    except ApiRefusal as refusal:
-        if refusal.error.err_code == _CONSUMER_NOT_FOUND:
-            return None
-        raise
 
 
 async def _made(js: JetStream, name: str) -> bool:

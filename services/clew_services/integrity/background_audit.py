@@ -28,17 +28,16 @@ from clew_events.errors import ClewError, Corrupt
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import ShardHeads
-from clew_projections.integrity.checkpoint_comparison import differs
+from clew_projections.integrity.checkpoint_comparison import differs, find_loss
 from clew_projections.integrity.heads_file import HeadsFile
-from clew_projections.integrity.losses import find_loss
-from clew_projections.integrity.verify import EVERYTHING, Extent, Verifier, extent
+from clew_projections.integrity.verify import EVERYTHING, Verifier, extent
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.nats import replica_reads
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.jetstream import JetStream, find_stream
+from clew_projections.wait import repeat_until
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.signed_checkpoint import SignedNote
-from clew_services.eventstore.stream_config import stream_info
 from clew_services.eventstore.topology import LEASES
 from clew_services.integrity.integrity_report import ADVICE, KEPT, KEY, Newest, Report, decode
 
@@ -82,7 +81,6 @@ class Audit:
         self._goals: list[int] = []
         self._compared = set[int]()
         self._said = set[tuple[str, int, str]]()
-        self._trouble = ""
         self._cost = math.inf
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -90,8 +88,12 @@ class Audit:
         try:
             if self._every:
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(self._look_on(stop))
-                    both.create_task(self._read_on(stop))
+                    for step, faults in ((self._look, (ClewError,)), (self._read, (ClewError, sqlite3.Error))):
+                        both.create_task(
+                            repeat_until(
+                                stop, step, name="the verification of the log", log=_LOG, faults=faults, pause=LOOK
+                            )
+                        )
             await stop.wait()
             await self._give_up()
         finally:
@@ -133,25 +135,16 @@ class Audit:
             await self._write(replace(known, since=known.began_at, before=known.found, found=()))
             return True
 
-    async def _look_on(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            try:
-                await self.look()
-                self._trouble = ""
-            except ClewError as fault:
-                self._wait_for(fault)
-            await _rest(stop, LOOK)
+    async def _look(self) -> float:
+        await self.look()
+        return LOOK
 
-    async def _read_on(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            began, busy, self._cost = time.monotonic(), False, math.inf
-            try:
-                busy = await self.step()
-            except (ClewError, sqlite3.Error) as fault:
-                self._wait_for(fault)
-            # On a busy machine most of the time is spent on waiting, which costs nothing.
-            worked = min(time.monotonic() - began, self._cost)
-            await _rest(stop, rest_after(worked) if busy else LOOK)
+    async def _read(self) -> float:
+        began, self._cost = time.monotonic(), math.inf
+        busy = await self.step()
+        # On a busy machine most of the time is spent on waiting, which costs nothing.
+        worked = min(time.monotonic() - began, self._cost)
+        return rest_after(worked) if busy else LOOK
 
     async def _claimed(self) -> Report | None:
         """The report as it stands, if it is for this process to go on with."""
@@ -176,7 +169,7 @@ class Audit:
         findings: list[Finding] = []
         signed: SignedNote | None = None
         newest = seen
-        if await stream_info(self._js, CHECKPOINT_STREAM) is None:
+        if await find_stream(self._js, CHECKPOINT_STREAM) is None:
             findings.append(_missing(CHECKPOINT_STREAM))
         else:
             try:
@@ -189,12 +182,11 @@ class Audit:
             elif signed is not None:
                 newest = Newest(signed.checkpoint.number, signed.hash, signed.checkpoint.reason)
         for shard in range(self._shards):
-            info = await stream_info(self._js, event_stream(shard))
+            info = await find_stream(self._js, event_stream(shard))
             if info is None:
                 findings.append(_missing(event_stream(shard), shard))
                 continue
-            reach = msgspec.convert(info["state"], Extent)
-            found = find_loss(shard, reach, signed.checkpoint if signed is not None else None)
+            found = find_loss(shard, info.state, signed.checkpoint if signed is not None else None)
             findings += [found] if found is not None else []
         return newest, findings
 
@@ -301,11 +293,6 @@ class Audit:
             who = f"thread {each.thread} of tenant {each.tenant}: " if each.thread else ""
             _LOG.error("%s: %s%s", each.code, who, each.what)
 
-    def _wait_for(self, fault: Exception) -> None:
-        if str(fault) != self._trouble:
-            self._trouble = str(fault)
-            _LOG.warning("the verification of the log waits: %s", fault)
-
 
 def rest_after(worked: float) -> float:
     """For how many seconds a pass rests after it has worked for some, so as to take :data:`SHARE` of a core."""
@@ -326,9 +313,3 @@ def _missing(stream: str, shard: int = 0) -> Finding:
 
 def _finding(shard: int, code: str, what: str) -> Finding:
     return Finding(tenant="", thread="", code=code, what=what, shard=shard)
-
-
-async def _rest(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()

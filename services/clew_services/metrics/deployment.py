@@ -18,6 +18,7 @@ from clew_events.subjects import REJECTED_STREAM
 from clew_projections.consistency.watch import read_proof_state
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.freshness import freshness
+from clew_projections.nats.stream_messages import StreamInfo
 from clew_services import progress
 from clew_services.checkpoints.coverage import checkpoint_coverage
 from clew_services.http.health import Readiness
@@ -34,13 +35,6 @@ TIME: Final = 8.0
 
 Values = Mapping[Metric, Mapping[str, float]]
 """The values of metrics by shard; ``""`` where a metric has no shards."""
-
-
-class _Stream(Struct, frozen=True):
-    class State(Struct, frozen=True):
-        messages: int = 0
-
-    state: State = State()
 
 
 class _Account(Struct, frozen=True):
@@ -125,7 +119,7 @@ class DeploymentMetrics(Collector):
         return values
 
     async def _rejected(self) -> Values:
-        stream = await ask_jetstream(self._clew.js, f"STREAM.INFO.{REJECTED_STREAM}", REJECTED_STREAM, _Stream)
+        stream = await ask_jetstream(self._clew.js, f"STREAM.INFO.{REJECTED_STREAM}", REJECTED_STREAM, StreamInfo)
         return {} if isinstance(stream, str) else {catalogue.REJECTED: {"": stream.state.messages}}
 
     async def _indexed(self) -> Values:

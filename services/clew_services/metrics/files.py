@@ -18,6 +18,8 @@ from typing import Final
 
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
+from clew_projections.atomic_file import write_atomically
+
 _HEAD: Final = 8
 """Bytes before the first entry; the first four say how many bytes are in use."""
 _NUMBERS: Final = struct.Struct("dd")
@@ -71,9 +73,7 @@ class _File:
             finally:
                 os.close(file)
         else:
-            fresh = self._path.with_suffix(".new")
-            fresh.write_bytes(head + entries)
-            fresh.replace(self._path)
+            write_atomically(self._path, head + entries, durable=False)
         self._written = entries
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
@@ -10,10 +9,9 @@ from nats.aio.msg import Msg
 
 from clew_events import ids
 from clew_events.errors import Invalid, NotFound
+from clew_projections.nats.stream_messages import TRACE
 
 T = TypeVar("T")
-TRACE: Final = "traceparent"
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _LONGEST_SHOWN: Final = 64
 
 
@@ -43,7 +41,7 @@ def parse_subject(subject: str, kinds: Mapping[str, type[T]], word: str) -> tupl
 def trace_of(message: Msg) -> str | None:
     """The message's W3C ``traceparent``, if it has one that is well formed."""
     trace = message.headers.get(TRACE) if message.headers else None
-    return trace if trace is not None and _TRACEPARENT.fullmatch(trace) else None
+    return trace if trace is not None and ids.is_traceparent(trace) else None
 
 
 def _quote_token(token: str) -> str:

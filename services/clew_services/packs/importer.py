@@ -9,14 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import msgspec
-from msgspec import Struct
-
 from clew_events.errors import Conflict, Corrupt, TooLarge, Unavailable
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.history.histories import Histories
 from clew_projections.integrity.links import place_of
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.jetstream import JetStream, stream_info
 from clew_projections.nats.stream_messages import EXPECTED, TRACE, Ack, OutgoingMessage, StoredMessage
 from clew_projections.packs.check import Progress, commits
 from clew_projections.packs.pack import Pack
@@ -89,8 +86,7 @@ class Importer:
                 raise each
 
     async def _hold_fits(self, pack: Pack) -> None:
-        info = await self._js.api(f"STREAM.INFO.{event_stream(0)}")
-        most = msgspec.convert(info["config"], _Config).max_msg_size
+        most = (await stream_info(self._js, event_stream(0))).limit("max_msg_size")
         for segments in pack.segments:
             for segment in segments:
                 for entry in pack.entries(segment):
@@ -103,10 +99,6 @@ class Importer:
 
 HEADERS: Final = 512
 """More bytes than the headers of a commit have."""
-
-
-class _Config(Struct, frozen=True):
-    max_msg_size: int = -1
 
 
 class _Writer:

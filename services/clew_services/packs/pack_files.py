@@ -9,6 +9,7 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 from clew_events.errors import Invalid
+from clew_projections.atomic_file import replace_durably
 from clew_projections.index.index_folder import Lock
 from clew_projections.packs.layout import PackHeader, Scope
 from clew_projections.packs.resume import Partial, partial
@@ -41,9 +42,7 @@ async def export(
             async with aclosing(packing.chunks()) as chunks:
                 async for chunk in chunks:
                     await asyncio.to_thread(out.write, chunk)
-            out.flush()
-            await asyncio.to_thread(os.fsync, out.fileno())
-        beside.rename(file)
+        await asyncio.to_thread(replace_durably, beside, file)
     if packing.exported is None:
         raise AssertionError("a pack that was written has an end")
     return packing.exported

@@ -6,21 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
-from msgspec import Struct, convert
+from msgspec import Struct
 
 from clew_events.errors import ClewError, Fault, Unavailable, to_fault
 from clew_events.subjects import INBOX_STREAM, REJECTED_STREAM, event_stream
 from clew_projections.index.index_folder import IndexFolder
+from clew_projections.nats.jetstream import stream_state
 from clew_projections.projector.parked_threads import ParkedThread
 from clew_services import progress as shards
 from clew_services.compose import Clew
 from clew_services.process.derived_state import DerivedState, read_derived_state
 from clew_services.progress import Progress
-
-
-class _State(Struct, frozen=True):
-    messages: int
-    last_seq: int
 
 
 class Shard(Struct, frozen=True, kw_only=True):
@@ -72,8 +68,8 @@ async def status(clew: Clew, progress: Progress | None = None, folder: IndexFold
     progress = progress or Progress(clew.js, clew.deployment.shards, lambda: clew.feeder)
     looked, inbox, rejected, parked, follows = await asyncio.gather(
         progress.look(),
-        _state(clew, INBOX_STREAM),
-        _state(clew, REJECTED_STREAM),
+        stream_state(clew.js, INBOX_STREAM),
+        stream_state(clew.js, REJECTED_STREAM),
         clew.list_parked(),
         _derived_state(clew, folder),
     )
@@ -112,10 +108,6 @@ def _shard(found: shards.Shard) -> Shard:
         lag=round(found.lag, 3),
         still=round(found.still, 3),
     )
-
-
-async def _state(clew: Clew, stream: str) -> _State:
-    return convert((await clew.js.api(f"STREAM.INFO.{stream}"))["state"], _State)
 
 
 class Rates(Struct, frozen=True, kw_only=True):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from clew_events import ids
+from clew_projections.atomic_file import write_atomically
 from clew_services.host import CannotStart
-from clew_services.host.secret_file import write_secret
 
 FILE: Final = "api-key"
 TENANT: Final = "default"
@@ -26,7 +26,7 @@ def load_or_issue_key(folder: Path) -> str:
     file = folder / FILE
     try:
         if not file.exists():
-            write_secret(file, ids.random_id("clew_", _LENGTH) + "\n")
+            write_atomically(file, f"{ids.random_id('clew_', _LENGTH)}\n".encode(), durable=True)
         kept = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as fault:
         raise CannotStart(f"cannot keep an API key in {file}: {fault}", code="data_not_writable") from fault

@@ -15,6 +15,7 @@ from typing import Final, Literal, assert_never, get_args
 
 from clew_events.errors import Unavailable
 from clew_projections.indexer.indexer import SnapshotSchedule
+from clew_projections.wait import run_until_first
 from clew_services import compose
 from clew_services.api_keys import Keys
 from clew_services.checkpoints.checkpoint_service import serve_checkpoints
@@ -136,12 +137,7 @@ async def _watch_connections(clew: compose.Clew, stop: asyncio.Event, ready: asy
         Unavailable: a connection to NATS was closed for good, so that this process can do nothing more.
     """
     ready.set()
-    ended, stopped = asyncio.create_task(clew.nc.ended.wait()), asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        ended.cancel()
-        stopped.cancel()
+    await run_until_first(clew.nc.ended.wait(), stop.wait())
     if clew.nc.ended.is_set():
         raise Unavailable(CLOSED, code="nats_closed")
 
@@ -204,15 +200,7 @@ async def _api(
         facts["http"] = url.removeprefix("http://")
         ready.set()
 
-    serving = asyncio.create_task(serve_until_cancelled(listening))
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stopping.cancel()
-        serving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
+    await run_until_first(serve_until_cancelled(listening), stop.wait())
 
 
 async def _project(clew: compose.Clew, prove_rate: int, stop: asyncio.Event, ready: asyncio.Event) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events.commit import Recorded
-from clew_events.errors import Invalid
+from clew_events.errors import Corrupt, Invalid
 from clew_events.queries import GetHistory
 from clew_events.replies import Entry, History, MissingCommits
 from clew_events.subjects import Address
@@ -17,10 +17,22 @@ from clew_projections.audit.filter import Choice
 from clew_projections.audit.moments import first_instant, last_instant
 from clew_projections.history.stretch import AHEAD, HistoryReader, Spot
 from clew_projections.state.current import CurrentState
-from clew_projections.views import ThreadView
-from clew_services.queries.history_hint import hint_of
+from clew_projections.views import ThreadView, absent
 from clew_services.threads.cache import Memory
 from clew_services.threads.decide import no_thread
+
+
+async def hint_of(address: Address, memory: Memory, current: CurrentState) -> ThreadView:
+    """A view of a thread, however old; an absent one if there is none that can be read.
+
+    Raises:
+        Unavailable: neither the buckets nor the log answer.
+    """
+    try:
+        return memory.recall(address) or await current.cached_view(address)
+    except Corrupt:
+        return absent(*address)
+
 
 LOOKED_AT: Final = 2_000
 """Commits that are looked at for one page, where few of them are what is asked for."""

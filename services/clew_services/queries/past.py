@@ -27,8 +27,8 @@ from clew_projections.audit.diff import DiffFold
 from clew_projections.audit.moments import NOW, Moment, hold_reached, moment
 from clew_projections.history.stretch import HistoryReader, Spot, unbroken
 from clew_projections.state.current import CurrentState
-from clew_projections.state.message_span import span
-from clew_services.queries.history_hint import hint_of
+from clew_projections.state.state_reads import span
+from clew_services.queries.history_pages import hint_of
 from clew_services.threads.cache import Memory
 from clew_services.threads.decide import no_message
 

@@ -36,13 +36,11 @@ from clew_projections.history.histories import Histories
 from clew_projections.history.stretch import unbroken
 from clew_projections.index import WrittenList
 from clew_projections.state.current import CurrentState
-from clew_projections.state.message_span import span
-from clew_projections.state.state_reads import Present
+from clew_projections.state.state_reads import Present, span
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.queries import feed_pages
-from clew_services.queries.history_hint import hint_of
-from clew_services.queries.history_pages import HistoryPages
+from clew_services.queries.history_pages import HistoryPages, hint_of
 from clew_services.queries.lists import Lists
 from clew_services.queries.past import Past
 from clew_services.threads.cache import Memory

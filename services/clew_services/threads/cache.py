@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
+from clew_projections.lru_cache import LRUCache
 from clew_projections.views import ThreadView
 
 
@@ -16,8 +16,7 @@ class Memory:
     """The most recently used views, at most ``limit`` of them. A view may be stale; it is never wrong."""
 
     def __init__(self, limit: int = 20_000) -> None:
-        self._limit = limit
-        self._views: OrderedDict[Address, ThreadView] = OrderedDict()
+        self._views = LRUCache[Address, ThreadView](limit)
         self.hits = 0
         """How often a thread that was asked for was remembered, since the start."""
         self.misses = 0
@@ -30,7 +29,6 @@ class Memory:
             self.misses += 1
             return None
         self.hits += 1
-        self._views.move_to_end(address)
         return view
 
     def remember(self, view: ThreadView) -> None:
@@ -40,14 +38,11 @@ class Memory:
         address = Address(view.tenant, view.id)
         known = self._views.get(address)
         if known is None or known.n <= view.n:
-            self._views[address] = view
-            self._views.move_to_end(address)
-            if len(self._views) > self._limit:
-                self._views.popitem(last=False)
+            self._views.put(address, view)
 
     def forget(self, address: Address) -> None:
         """Drop what is remembered of a thread."""
-        self._views.pop(address, None)
+        self._views.drop(address)
 
     def clear(self) -> None:
         """Drop everything."""

@@ -32,9 +32,8 @@ from clew_services.observer import NOBODY, Handled, Observer
 from clew_services.threads.cache import Memory, Turns
 from clew_services.threads.decide import decide
 from clew_services.threads.idempotency import Repeats
-from clew_services.threads.limits import DEFAULT, Limits
+from clew_services.threads.limits import DEFAULT, Limits, check_sizes
 from clew_services.threads.result import Outcome, outcome
-from clew_services.threads.sizes import check_sizes
 
 TRIES: Final = 24
 """How often a decision is taken again because others were faster, before the caller is told so."""

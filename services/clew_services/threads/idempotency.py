@@ -7,7 +7,6 @@ each thread that has outgrown its view; from then on this process knows all of t
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
 from msgspec import Struct
@@ -19,6 +18,7 @@ from clew_events.subjects import Address
 from clew_projections.apply import REMEMBERED_COMMANDS, advance, deleted_message_ids
 from clew_projections.history.histories import Histories
 from clew_projections.kv.command_ids import is_callers, mark
+from clew_projections.lru_cache import LRUCache
 from clew_projections.state.current import CurrentState
 from clew_projections.views import SpentId, ThreadView, absent
 from clew_services.threads.decide import thread_exists
@@ -42,7 +42,7 @@ class Repeats:
     def __init__(self, current: CurrentState, histories: Histories) -> None:
         self._current = current
         self._histories = histories
-        self._outgrown: OrderedDict[Address, _Outgrown] = OrderedDict()
+        self._outgrown = LRUCache[Address, _Outgrown](THREADS)
 
     async def answered(self, command: Command, command_id: str, digest: str, view: ThreadView) -> Outcome | None:
         """The answer of the first time, if a thread's view or what is kept beside it tells of one.
@@ -86,13 +86,11 @@ class Repeats:
             marks = outgrown.marks
             async for recorded in self._histories.after(address, outgrown.seq):
                 marks.add(mark(recorded.commit.id))
-            known = self._outgrown[address] = _Outgrown(view.n, view.commands, marks)
+            known = _Outgrown(view.n, view.commands, marks)
+            self._outgrown.put(address, known)
         elif view.n > known.n:
             known.marks.update(mark(spent.id) for spent in known.commands[: view.n - known.n])
             known.n, known.commands = view.n, view.commands
-        self._outgrown.move_to_end(address)
-        if len(self._outgrown) > THREADS:
-            self._outgrown.popitem(last=False)
         return known.marks
 
     async def _as_then(self, command: Command, digest: str, view: ThreadView, first: Recorded) -> Outcome:

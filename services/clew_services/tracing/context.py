@@ -10,14 +10,14 @@ from opentelemetry.trace import Span, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from clew_events.errors import ClewError
+from clew_projections.nats.stream_messages import TRACE
 
 _PROPAGATOR = TraceContextTextMapPropagator()
-_HEADER = "traceparent"
 
 
 def remote(traceparent: str | None) -> Context:
     """The context that a ``traceparent`` names, and an empty one where there is none or it is malformed."""
-    return _PROPAGATOR.extract({_HEADER: traceparent} if traceparent is not None else {}, Context())
+    return _PROPAGATOR.extract({TRACE: traceparent} if traceparent is not None else {}, Context())
 
 
 def here_or(traceparent: str | None) -> Context | None:
@@ -29,7 +29,7 @@ def traceparent(span: Span) -> str | None:
     """What names a span to others."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier, trace.set_span_in_context(span, Context()))
-    return carrier.get(_HEADER)
+    return carrier.get(TRACE)
 
 
 OUTCOME: Final = "clew.outcome"

@@ -1,0 +1,119 @@
+"""Watching a bucket, so that a process knows of a change within milliseconds.
+
+The server says over core NATS which key has changed (the bucket's stream is republished, without its content), and what
+it has become is asked of the stream's leader: whoever can only publish can make nobody trust a value. Such news may be
+missed while a connection is down, so everything is read again after a reconnect, and every :data:`ANEW` seconds anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from logging import Logger
+from typing import Final
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from clew_events.backoff import delays
+from clew_events.errors import ClewError
+from clew_projections.wait import wait_for_event
+
+ANEW: Final = 30.0
+"""Seconds after which everything is read again anyway."""
+SOON: Final = 1.0
+"""Seconds after connecting until everything is read again: it takes other servers a moment to know who listens."""
+
+SPACING: Final = 0.05
+"""Seconds at least between two readings of everything that :meth:`KvWatcher.refresh` asks for."""
+
+
+class KvWatcher:
+    """Has a bucket read again when it may have changed. ``current`` is set once everything was read."""
+
+    def __init__(
+        self,
+        read: Callable[[str], Awaitable[None]],
+        read_all: Callable[[], Awaitable[None]],
+        *,
+        name: str,
+        log: Logger,
+        anew: float = ANEW,
+    ) -> None:
+        """``read`` reads what has become of a key, ``read_all`` reads everything; both may fail.
+
+        Where one of them fails, "``name`` cannot be read: …" is logged, and everything is read again after a pause.
+        Everything is read at the start, and after ``anew`` seconds without a reason.
+        """
+        self.current = asyncio.Event()
+        self._read = read
+        self._read_all = read_all
+        self._name = name
+        self._log = log
+        self._anew = anew
+        self._changed: set[str] = set()
+        self._news = asyncio.Event()
+        self._due = 0.0
+        self._read_at = 0.0
+        self._connected_anew = True
+
+    @contextlib.asynccontextmanager
+    async def watch(self, nc: Client, subject: str, reconnected: list[Callable[[], None]]) -> AsyncIterator[None]:
+        """Watch for as long as the block lasts; the server says what has changed on ``<subject>.<key>``.
+
+        What is in ``reconnected`` has to be called after every reconnect of ``nc``.
+        """
+        subscription = await nc.subscribe(f"{subject}.*", cb=self.on_change)
+        reconnected.append(self.on_reconnect)
+        try:
+            watching = asyncio.create_task(self._watch())
+            try:
+                yield
+            finally:
+                watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watching
+        finally:
+            reconnected.remove(self.on_reconnect)
+            with contextlib.suppress(NatsError):
+                await subscription.unsubscribe()
+
+    async def on_change(self, message: Msg) -> None:
+        """Take the news that a key has changed."""
+        self._changed.add(message.subject.rpartition(".")[2])
+        self._news.set()
+
+    def on_reconnect(self) -> None:
+        """Take note that news may have been missed."""
+        self._connected_anew = True
+        self._due = 0.0
+        self._news.set()
+
+    def refresh(self) -> None:
+        """Have everything read again, because this process has met a reason to."""
+        self._due = min(self._due, self._read_at + SPACING)
+        self._news.set()
+
+    async def _watch(self) -> None:
+        clock, pauses = asyncio.get_running_loop().time, delays()
+        while True:
+            self._news.clear()
+            try:
+                if (now := clock()) >= self._due:
+                    self._read_at = now
+                    self._due = now + (min(SOON, self._anew) if self._connected_anew else self._anew)
+                    self._connected_anew = False
+                    await self._read_all()
+                while self._changed:
+                    await self._read(self._changed.pop())
+            except Exception as fault:  # noqa: BLE001 - a watcher that ends would let a revoked key in for ever
+                unexpected = None if isinstance(fault, ClewError) else fault
+                self._log.warning("%s cannot be read: %s", self._name, fault, exc_info=unexpected)
+                self._due = 0.0
+                await asyncio.sleep(next(pauses))
+                continue
+            self.current.set()
+            pauses = delays()
+            await wait_for_event(self._news, max(0.0, self._due - clock()))
