@@ -14,7 +14,7 @@ from pathlib import Path
 from clew_events.contract.asyncapi import asyncapi
 from clew_events.contract.json_schema import json_schema
 
-__all__ = ["asyncapi", "json_schema", "render", "documents", "write"]
+__all__ = ["asyncapi", "documents", "json_schema", "render", "write"]
 
 
 def documents() -> dict[str, object]:
