@@ -120,3 +120,15 @@ def test_a_missing_row_is_found() -> None:
     assert rows("## A\n\n| x | y |\n|---|---|\n| `a` | b |\n\n## B\n", "A") == [["`a`", "b"]]
     assert "clew_services" in PACKAGES
     assert {"http/", "http/routes/", "cli/"} <= packages("clew_services")
+
+
+def test_what_a_decision_holds_in_is_called_by_its_name() -> None:
+    checked = 0
+    for file in (ROOT / "docs" / "decisions").glob("[0-9]*.md"):
+        head = file.read_text(encoding="utf-8").partition("## Context")[0]
+        for name, link in re.findall(r"\[`([^`]+)`\]\(([^)]+)\)", head):
+            parts = (file.parent / link).resolve().relative_to(ROOT).parts
+            right = {f"{part}/" for part in parts} if name.endswith("/") else {parts[-1]}
+            assert name in right, f"{file.name}: {name}"
+            checked += 1
+    assert checked > 50
