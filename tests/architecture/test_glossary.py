@@ -11,9 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TABLE = re.compile(r"^\| word \| means only \| not \|\n\|[-| ]+\n((?:\|.*\n)+)", re.MULTILINE)
-NOUNS = {"testing", "tracing", "finding", "missing", "ceiling", "numbering", "listing", "chunking", "string"}
-"""Words in -ing that name a thing or are what everybody calls it."""
-
 # What is still to be renamed. Nothing is added here.
 LEFT_NAMES = {
     *("feeder", "index_feeder", "FedCommit", "FedUnreadable", "repetition", "refusals", "deadly", "Ceiling"),
@@ -103,20 +100,6 @@ def test_no_docstring_of_a_module_says_one() -> None:
         for module, tree in TREES.items()
         for wrong in wrong_in_text(ast.get_docstring(tree) or "")
         if module not in LEFT_DOCSTRINGS
-    }
-    assert found == set()
-
-
-def test_modules_and_classes_are_no_gerunds() -> None:
-    found = {
-        f"{module}: {name}"
-        for module, tree in TREES.items()
-        for name in (
-            *module.removesuffix(".py").split("/")[1:],
-            *(node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)),
-        )
-        for said in words(name)[-1:]
-        if said.endswith("ing") and said not in NOUNS
     }
     assert found == set()
 

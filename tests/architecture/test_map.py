@@ -70,13 +70,6 @@ def test_every_package_has_its_line_on_the_map_and_every_line_its_package(name: 
     assert all(len(row) == 2 and row[1] for row in rows(MAP, heading))
 
 
-def test_every_file_that_the_map_names_is_there() -> None:
-    folders = "events", "projections", "services", "docs", "infra", "tests/unit"
-    known = {file.relative_to(ROOT).as_posix() for folder in folders for file in (ROOT / folder).rglob("*")}
-    for said in re.findall(r"`([\w/.-]+\.(?:py|js|md|conf|yml))`", MAP):
-        assert any(name == said or name.endswith(f"/{said}") for name in known), said
-
-
 def test_every_setting_stands_in_the_guide_with_its_variable_and_its_default() -> None:
     written = {row[0].strip("`"): row for row in rows(GUIDE, "Settings")}
     assert set(written) == {"--" + name.replace("_", "-") for name in SETTINGS}

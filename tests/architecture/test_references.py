@@ -1,4 +1,4 @@
-"""What docstrings refer to is there: ``:mod:`` and its like name a module of ours, or something in one."""
+"""What docstrings and documents refer to is there: a module of ours, something in one, a file."""
 
 from __future__ import annotations
 
@@ -54,6 +54,26 @@ def test_what_a_docstring_refers_to_is_there() -> None:
     found = {(module, reference) for module in MODULES for reference in references(module)}
     assert len(found) > 50
     assert {each for each in found if not is_there(each[1])} == set()
+
+
+def documents() -> list[Path]:
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").rglob("*.md")]
+
+
+def test_what_a_document_names_is_there() -> None:
+    folders = "events", "projections", "services", "tests", "bench", "docs", "infra", ".ci"
+    files = [file.relative_to(ROOT).as_posix() for folder in folders for file in (ROOT / folder).rglob("*")]
+    missing = set()
+    for document in documents():
+        for said in re.findall(r"`([^`\n]+)`", document.read_text(encoding="utf-8")):
+            if re.fullmatch(r"clew_(events|projections|services)(\.\w+)+", said) and not is_there(said):
+                missing.add((document.name, said))
+            if re.fullmatch(r"[\w/.-]+\.(py|md|conf|yml|yaml)", said) and not any(
+                file == said or file.endswith(f"/{said}") for file in files
+            ):
+                missing.add((document.name, said))
+    assert len(documents()) > 60
+    assert missing == set()
 
 
 def test_a_reference_to_what_is_not_there_is_found() -> None:
