@@ -6,8 +6,10 @@ import ast
 import re
 from pathlib import Path
 
+import click
 import pytest
 
+from clew_services.cli import main
 from clew_services.process.serve import ROLES
 from clew_services.settings import Settings
 
@@ -78,6 +80,18 @@ def test_every_setting_stands_in_the_guide_with_its_variable_and_its_default() -
         assert variable == f"`CLEW_{name.upper()}`", option
         assert said.startswith(f"`{default}`") if default != "" else said, f"{option} is {default!r} by default"
         assert len(does) > 20, option
+
+
+def test_every_setting_is_an_option_of_up_or_serve_by_the_variable_of_the_guide() -> None:
+    context = click.Context(main)
+    options = {
+        option.name: option.envvar
+        for name in ("up", "serve")
+        if (command := main.get_command(context, name)) is not None
+        for option in command.params
+        if option.name in SETTINGS
+    }
+    assert options == {name: f"CLEW_{name.upper()}" for name in SETTINGS}
 
 
 def test_every_role_stands_in_the_guide() -> None:
