@@ -41,5 +41,5 @@ def test_a_fold_that_makes_other_views_has_another_number() -> None:
             made.update(encode(messages[message_id]))
     assert VIEWS.get(FOLD) == made.hexdigest(), (
         "the same history makes other views than before: raise FOLD in clew_projections/fold.py, and add the "
-        "new digest here beside the old ones. docs/rebuilding.md says how such a change is released."
+        "new digest here beside the old ones. docs/operating/rebuilding.md says how such a change is released."
     )

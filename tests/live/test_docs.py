@@ -20,10 +20,12 @@ DOCS = (
     "docs/keys.md",
     "docs/openai.md",
     "docs/operating.md",
+    "docs/operating/alerts.md",
+    "docs/operating/monitoring.md",
+    "docs/operating/thread-index.md",
     "docs/listing.md",
     "docs/query.md",
     "docs/replay.md",
-    "infra/README.md",
 )
 BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

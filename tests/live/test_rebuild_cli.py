@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from clew_services.cli import main
 from support.up import ROOT, running_up
 
-SHOWN = re.findall(r"```bash\n(.*?)```", (ROOT / "docs/rebuilding.md").read_text(), re.DOTALL)
+SHOWN = re.findall(r"```bash\n(.*?)```", (ROOT / "docs/operating/rebuilding.md").read_text(), re.DOTALL)
 COMMANDS = re.findall(r"^clew (.*)$", "\n".join(SHOWN), re.MULTILINE)
 
 

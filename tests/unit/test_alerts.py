@@ -17,7 +17,7 @@ ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
 DASHBOARD = json.loads((ROOT / "infra/grafana/dashboard.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 SCRAPED = {"job", "instance"}
-GUIDE = (ROOT / "docs/operating.md").read_text()
+GUIDE = (ROOT / "docs/operating/alerts.md").read_text()
 MARKS = {"$__rate_interval": "5m", "$job": ".*"}
 
 
@@ -75,7 +75,7 @@ def test_an_alert_asks_for_what_there_is_and_says_what_to_do(alert: dict[str, di
     assert re.fullmatch(r"[0-9]+[sm]", str(alert["for"]))
     assert alert["labels"]["severity"] in {"warning", "critical"}
     file, _, heading = alert["annotations"]["runbook"].partition("#")
-    assert file == "docs/operating.md"
+    assert file == "docs/operating/alerts.md"
     assert f"### {alert['alert']}\n" in GUIDE
     assert heading == str(alert["alert"]).lower()
     for label in re.findall(r"\$labels\.(\w+)", str(alert["annotations"])):

@@ -24,7 +24,7 @@ def samples(instruments: Instruments) -> dict[tuple[str, tuple[tuple[str, str], 
 
 
 def test_the_table_in_the_documents_is_the_catalogue():
-    written = (ROOT / "docs/metrics.md").read_text().splitlines()
+    written = (ROOT / "docs/operating/metrics.md").read_text().splitlines()
     assert [line for line in written if line.startswith("| `clew_")] == list(table.rows())
 
 

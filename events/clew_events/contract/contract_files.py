@@ -15,7 +15,7 @@ from clew_events.contract.asyncapi import asyncapi
 from clew_events.contract.json_schema import json_schema
 from clew_events.contract.operations_table import operations_table
 
-__all__ = ["asyncapi", "json_schema", "render", "documents", "write"]
+__all__ = ["asyncapi", "documents", "json_schema", "render", "write"]
 
 
 def documents() -> dict[str, object]:

@@ -10,4 +10,4 @@ from clew_projections.feed.cursor import Cursor
 from clew_projections.feed.entry import FeedCommit
 from clew_projections.feed.merge import Feed, FeedPage
 
-__all__ = ["Cursor", "FeedCommit", "Feed", "FeedPage"]
+__all__ = ["Cursor", "Feed", "FeedCommit", "FeedPage"]

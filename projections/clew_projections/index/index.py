@@ -105,7 +105,7 @@ SLICE: Final = 0.25
 
 
 class CurrentIndex:
-    """Asks the current generation of a machine's index. Somebody else feeds it: see :mod:`.feeding`."""
+    """Asks the current generation of a machine's index, which :mod:`clew_projections.indexer` keeps current."""
 
     def __init__(self, folder: IndexFolder) -> None:
         self._folder = folder

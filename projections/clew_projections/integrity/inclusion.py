@@ -13,7 +13,7 @@ from clew_projections.integrity.checkpoint import Checkpoint
 from clew_projections.integrity.links import Tip, follow
 from clew_projections.integrity.merkle import climb
 
-__all__ = ["Head", "HeadProof", "LEAF", "THREAD", "check_between", "check_included", "key_of", "leaf_of", "leaves_of"]
+__all__ = ["LEAF", "THREAD", "Head", "HeadProof", "check_between", "check_included", "key_of", "leaf_of", "leaves_of"]
 
 THREAD: Final = b"clew thread\x00"
 LEAF: Final = b"\x00"

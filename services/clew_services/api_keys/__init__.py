@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from clew_services.api_keys.holders import SCOPES, Holder, Keys, KeyScope
 
-__all__ = ["SCOPES", "Holder", "Keys", "KeyScope"]
+__all__ = ["SCOPES", "Holder", "KeyScope", "Keys"]

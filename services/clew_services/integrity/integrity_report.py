@@ -17,7 +17,7 @@ from clew_services.eventstore.topology import LEASES
 KEY: Final = "integrity"
 ADVICE: Final = (
     "Stop what writes, and keep everything as it is: neither 'clew rebuild' nor '--repair' brings commits back, and "
-    "views and index may be their last trace. 'clew verify --all' names what was done; see docs/operating.md"
+    "views and index may be their last trace. 'clew verify --all' names what was done; see docs/operating/alerts.md"
 )
 KEPT: Final = 20
 """Findings of each kind that are kept."""

@@ -1,4 +1,4 @@
-"""Every metric there is: its name with its unit, its labels, and what it says. docs/metrics.md is this list.
+"""Every metric there is: its name with its unit, its labels, and what it says. docs/operating/metrics.md is this list.
 
 Labels never name a tenant, a thread or a key: how many series there are depends on the deployment, not on who uses it.
 """

@@ -1,4 +1,4 @@
-"""The table of docs/metrics.md: ``python -m clew_services.metrics.table``."""
+"""The table of docs/operating/metrics.md: ``python -m clew_services.metrics.table``."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class Glance(Struct, frozen=True, kw_only=True):
 
 
 async def glances(clew: Clew, every: float, folder: IndexFolder | None = None) -> AsyncIterator[Glance]:
-    """A look every so many seconds, for ever; ``folder`` is as :func:`.status.status` takes it.
+    """A look every so many seconds, for ever; ``folder`` is as :func:`status` takes it.
 
     Where JetStream does not answer, that is what the glance says.
     """

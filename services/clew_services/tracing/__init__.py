@@ -16,6 +16,8 @@ from clew_projections.projector.batch import BatchProjection
 from clew_services.eventstore.append import Log
 from clew_services.threads.handler import Handler
 
+__all__ = ["UNTRACED", "Tracing"]
+
 T = TypeVar("T")
 Part = MutableMapping[str, object]
 App = Callable[[Part, Callable[[], Awaitable[Part]], Callable[[Part], Awaitable[None]]], Awaitable[None]]

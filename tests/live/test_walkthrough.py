@@ -1,4 +1,4 @@
-"""The operator's guide, walked from top to bottom: one ``clew up``, then three servers, and what may happen."""
+"""The guide's walkthrough, from top to bottom: one ``clew up``, then three servers, and what may happen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from clew_services.cli import main
 from support.cluster import Cluster, running_cluster
 from support.up import CLEW, PATIENCE, ROOT, environment, running_up
 
-GUIDE = (ROOT / "docs/operators-guide.md").read_text()
+GUIDE = (ROOT / "docs/operating/walkthrough.md").read_text()
 SECTIONS = {
     heading: [
         line

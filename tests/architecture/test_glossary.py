@@ -1,0 +1,114 @@
+"""One meaning to a word: the table in CONTRIBUTING, held against what our modules, classes and functions are called."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TABLE = re.compile(r"^\| word \| means only \| not \|\n\|[-| ]+\n((?:\|.*\n)+)", re.MULTILINE)
+# What is still to be renamed. Nothing is added here.
+LEFT_NAMES = {
+    *("feeder", "index_feeder", "FedCommit", "FedUnreadable", "repetition", "refusals", "deadly", "Ceiling"),
+    *("_hold", "_hold_answered", "_hold_comparable", "_hold_fits", "_hold_format", "_hold_known", "_hold_length"),
+    *("_hold_limits", "_hold_moment", "_hold_open", "_hold_order", "_hold_sound", "_hold_wanted", "_hold_whole"),
+    *("hold_add", "hold_agrees", "hold_bytes", "hold_consumers", "hold_create", "hold_endless", "hold_reached"),
+    *("hold_reaches", "hold_same", "hold_same_log", "hold_scope", "hold_streams", "hold_version"),
+}
+LEFT_DOCSTRINGS = {
+    "clew_projections/generations/alias_watch.py",
+    "clew_projections/generations/project.py",
+    "clew_projections/index/notes.py",
+    "clew_projections/indexer/index_rebuild.py",
+    "clew_projections/indexer/indexer.py",
+    "clew_projections/indexer/log_follower.py",
+    "clew_projections/indexer/start.py",
+    "clew_services/backup/take_backup.py",
+    "clew_services/http/retries.py",
+}
+
+
+def glossary() -> dict[str, str]:
+    """What is not to be said, and the word that means it."""
+    found = TABLE.search((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert found is not None
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in found[1].splitlines()]
+    return {wrong: right for right, _, cell in rows for wrong in re.findall(r"`([a-z_]+)`", cell)}
+
+
+NOT = glossary()
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for home in ("events", "projections", "services"):
+        for file in sorted((ROOT / home).rglob("*.py")):
+            yield file.relative_to(ROOT / home).as_posix(), file
+
+
+MODULES = dict(modules())
+TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in MODULES.items()}
+
+
+def words(name: str) -> list[str]:
+    """The words of a name, in small letters: of ``_hold_OpenIndex`` they are hold, open and index."""
+    return re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
+
+
+def wrong_in_name(name: str) -> set[str]:
+    """Which words of the glossary's last column a name has; with ``_`` behind: as its first word."""
+    said = words(name)
+    return {wrong for wrong in NOT if (said[:1] == [wrong[:-1]] if wrong.endswith("_") else wrong in said)}
+
+
+def wrong_in_text(text: str) -> set[str]:
+    """Which of these words a text has. A path is no word, and no text is wrong for a word that names a function."""
+    return {
+        wrong
+        for wrong in NOT
+        if not wrong.endswith("_") and re.search(rf"(?<![\w/]){wrong}(?!\w)", text, re.IGNORECASE)
+    }
+
+
+def names() -> Iterator[tuple[str, str]]:
+    """Every module, class and function: where it is, and its name."""
+    for module, tree in TREES.items():
+        yield module, module.rpartition("/")[2].removesuffix(".py")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and words(node.name):
+                yield module, node.name
+
+
+def test_no_name_has_a_word_that_the_glossary_has_another_for() -> None:
+    found = {f"{where}: {name} ({NOT[each]})" for where, name in names() for each in wrong_in_name(name)
+             if name not in LEFT_NAMES}  # fmt: skip
+    assert found == set()
+
+
+@pytest.mark.parametrize("folder", ["clew_events", "clew_projections", "clew_services"])
+def test_no_folder_has_one_either(folder: str) -> None:
+    folders = {part for name in MODULES if name.startswith(folder) for part in Path(name).parent.parts[1:]}
+    assert {name for name in folders if wrong_in_name(name)} == set()
+
+
+def test_no_docstring_of_a_module_says_one() -> None:
+    found = {
+        f"{module} says {wrong!r}, which is {NOT[wrong]!r}"
+        for module, tree in TREES.items()
+        for wrong in wrong_in_text(ast.get_docstring(tree) or "")
+        if module not in LEFT_DOCSTRINGS
+    }
+    assert found == set()
+
+
+def test_a_word_that_is_not_to_be_used_is_found() -> None:
+    assert {"feeder", "hold_", "refusals"} <= NOT.keys()
+    assert wrong_in_name("IndexFeeder") == wrong_in_name("start_feeder") == {"feeder"}
+    assert wrong_in_name("_hold_open") == {"hold_"}
+    assert not wrong_in_name("household")
+    assert not wrong_in_name("threshold_of")
+    assert wrong_in_text("What the feeder does.") == {"feeder"}
+    assert not wrong_in_text("In <folder>/feeder, and infeed.")
