@@ -6,9 +6,9 @@ import inspect
 
 import msgspec
 import pytest
-from clew_events.client.list_question import ListOptions, question
 
 from clew_events.client import Clew
+from clew_events.client.list_options import ListOptions, build_query
 from clew_events.list_query import ListThreads
 from clew_events.operations import OPERATIONS, Operation
 
@@ -65,7 +65,7 @@ def test_what_a_caller_leaves_out_is_what_the_query_leaves_out(operation: Operat
 
 
 def test_a_list_that_is_asked_for_with_no_words_is_the_default_one() -> None:
-    assert question({}) == ListThreads()
+    assert build_query({}) == ListThreads()
 
 
 def test_no_method_is_without_its_operation() -> None:

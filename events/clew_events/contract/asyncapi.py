@@ -140,7 +140,7 @@ def _message(kind: type[Struct]) -> Part:
         "contentType": "application/json",
         "headers": {"type": "object", "properties": _headers(kind)},
         "payload": {"$ref": _SCHEMAS + name},
-        "examples": [{"payload": as_json(example)} for example in EXAMPLES[name]],
+        "examples": [{"payload": as_json(example)} for example in EXAMPLES.get(name, ())],
     }
 
 

@@ -112,7 +112,7 @@ def _document(name: str, group: tuple[type[Struct], ...], every: Mapping[str, di
             waiting.extend(each.removeprefix(DEFINITIONS) for each in references(every[current]))
     for root in roots:
         if root in EXAMPLES:
-            wanted[root] = {**wanted[root], "examples": [as_json(example) for example in EXAMPLES[root]]}
+            wanted[root] = {**wanted[root], "examples": [as_json(example) for example in EXAMPLES.get(root, ())]}
     return {
         "$schema": DIALECT,
         "title": f"Clew {name}",

@@ -18,7 +18,6 @@ from msgspec import Struct
 from clew_events import error_texts
 from clew_events.commit import Commit
 from clew_events.errors import Invalid, TooLarge
-from clew_events.events import MessageDeleted, ThreadDeleted
 from clew_events.requests import MAX_MESSAGES_PER_CREATE, NewMessage, NewText
 from clew_projections.api_objects import message_object
 from clew_projections.apply import advance_message, message_ids
@@ -112,7 +111,7 @@ def check_sizes(commit: Commit, thread: ThreadView, message: MessageView | None,
     Raises:
         TooLarge: one of them has more.
     """
-    if all(isinstance(event, MessageDeleted | ThreadDeleted) for event in commit.events):
+    if all(event.effect == "deletes" for event in commit.events):
         return
     _check("commit", (size := len(_ENCODE(commit.events))), limit, AROUND)
     if message is not None or size * GROWTH + AROUND > limit:
