@@ -159,7 +159,7 @@ class Parts:
             raise Unavailable("no answer came", code="timeout")
         return Ack(error=self.refuses.get(shard, ApiError(400, 10071, "wrong last sequence: 0")))
 
-    async def parked(self) -> list[ParkedThread]:
+    async def list_parked(self) -> list[ParkedThread]:
         return []
 
     async def integrity(self) -> None:
