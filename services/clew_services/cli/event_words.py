@@ -1,4 +1,4 @@
-"""Events in a few words, for whoever reads a history."""
+"""Events in a few words, for the lines of a history."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from clew_events.events import (
 _EXCERPT: Final = 40
 
 
-def in_words(event: Event) -> str:
-    """What changed, on one line."""
+def describe(event: Event) -> str:
+    """An event on one line."""
     match event:
         case ThreadCreated():
             return " ".join(("created", *_pairs(event.metadata)))
@@ -45,8 +45,8 @@ def _pairs(metadata: Mapping[str, str]) -> list[str]:
     return [f"{key}={value}" for key, value in metadata.items()]
 
 
-def _difference(changed: Mapping[str, str], gone: Sequence[str]) -> list[str]:
-    return [*_pairs(changed), *(f"-{key}" for key in gone)]
+def _difference(changed: Mapping[str, str], removed: Sequence[str]) -> list[str]:
+    return [*_pairs(changed), *(f"-{key}" for key in removed)]
 
 
 def _excerpt(message: Message) -> str:

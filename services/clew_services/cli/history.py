@@ -28,13 +28,17 @@ _TYPES = get_args(EventType)
 @click.command("history")
 @options.thread
 @click.option("--start", type=click.IntRange(min=1), help="The first commit to show.")
-@click.option("-n", "--limit", type=click.IntRange(min=1), help="Show at most so many.")
-@click.option("--reverse", is_flag=True, help="The newest first.")
-@click.option("-p", "--patch", is_flag=True, help="Show what each changed: before with a minus, after with a plus.")
-@click.option("--type", "types", type=click.Choice(_TYPES), multiple=True, help="Only with such an event.")
-@click.option("--actor", help="Only by this one; with a * at its end, by all whose names begin so.")
-@click.option("--since", type=options.TIME, help="Only from this time on.")
-@click.option("--until", type=options.TIME, help="Only up to this time.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), help="Show at most this many.")
+@click.option("--reverse", is_flag=True, help="Show the newest first.")
+@click.option(
+    "-p", "--patch", is_flag=True, help="Show what each commit changed: old values with a minus, new ones with a plus."
+)
+@click.option(
+    "--type", "types", type=click.Choice(_TYPES), multiple=True, help="Only commits with an event of this type."
+)
+@click.option("--actor", help="Only commits by this actor; a * at the end matches any ending.")
+@click.option("--since", type=options.TIME, help="Only commits at this time or later.")
+@click.option("--until", type=options.TIME, help="Only commits at this time or earlier.")
 @options.pack
 @options.query_options
 def command(
@@ -53,9 +57,9 @@ def command(
     nats: str,
     as_json: bool,
 ) -> None:
-    """Show how a thread came to be what it is: one line per commit, by default the oldest first.
+    """Show a thread's commits, one on a line, by default the oldest first.
 
-    Commits that the log lost are named in their places, and the exit code is then 5.
+    Commits that the log lost are shown in their places, and the exit code is then 5.
     """
     query = GetHistory(
         thread_id=thread,
@@ -69,7 +73,7 @@ def command(
     )
 
     async def read(clew: Source) -> tuple[History, dict[int, Difference]]:
-        history = await _all(clew, tenant, query, limit)
+        history = await _read_all(clew, tenant, query, limit)
         numbers = {entry.commit.n for entry in history.commits} if patch and not as_json else set()
         return history, await _patches(clew, Address(tenant, thread), numbers)
 
@@ -83,16 +87,16 @@ def command(
 
 
 def _lines(history: History, patches: dict[int, Difference], *, reverse: bool) -> list[str]:
-    told: dict[int, list[str]] = {each.first: [commit_lines.missing(each)] for each in history.missing}
+    lines_by_n: dict[int, list[str]] = {gap.first: [commit_lines.missing(gap)] for gap in history.missing}
     for entry in history.commits:
-        lines = told.setdefault(entry.commit.n, [])
+        lines = lines_by_n.setdefault(entry.commit.n, [])
         lines.append(commit_lines.one_line(entry.commit, entry.hash))
-        if (found := patches.get(entry.commit.n)) is not None:
-            lines += [*commit_lines.change_lines(found), ""]
-    return [line for n in sorted(told, reverse=reverse) for line in told[n]]
+        if (difference := patches.get(entry.commit.n)) is not None:
+            lines += [*commit_lines.change_lines(difference), ""]
+    return [line for n in sorted(lines_by_n, reverse=reverse) for line in lines_by_n[n]]
 
 
-async def _all(clew: Source, tenant: str, query: GetHistory, limit: int | None) -> History:
+async def _read_all(clew: Source, tenant: str, query: GetHistory, limit: int | None) -> History:
     entries: list[Entry] = []
     missing: list[Missing] = []
     while True:
@@ -105,19 +109,19 @@ async def _all(clew: Source, tenant: str, query: GetHistory, limit: int | None) 
 
 
 async def _patches(clew: Source, address: Address, numbers: set[int]) -> dict[int, Difference]:
-    # What was before a commit is known from all that lie before it.
+    # The state before a commit follows from all earlier commits.
     if not numbers:
         return {}
-    found: dict[int, Difference] = {}
-    differing = DiffFold(address, Moment(n=0), NOW)
+    patches: dict[int, Difference] = {}
+    diff = DiffFold(address, Moment(n=0), NOW)
     async for recorded in clew.histories.after(address, 0):
         try:
-            differing.add(recorded)
+            diff.add(recorded)
         except Corrupt:
-            break  # from here on it cannot be told what changed
+            break  # what later commits changed is unknown
         if recorded.commit.n in numbers:
-            found[recorded.commit.n] = differing.answer()
+            patches[recorded.commit.n] = diff.answer()
         if recorded.commit.n >= max(numbers):
             break
-        differing.turn()
-    return found
+        diff.turn()
+    return patches

@@ -1,4 +1,4 @@
-"""Progress of a rebuild on a terminal: how much, how fast, and how long yet."""
+"""Progress of a rebuild on a terminal: steps done, steps per second, time remaining."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rich.text import Text
 
 
 class _Rate(ProgressColumn):
-    """Steps a second."""
+    """Steps per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed or 0:,.0f}/s")
 
 
 def bars() -> Progress:
-    """Bars on standard error that are gone when the work is done."""
+    """Progress bars on standard error that are removed at the end."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), transient=True)

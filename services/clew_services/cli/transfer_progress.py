@@ -1,4 +1,4 @@
-"""Progress of a backup or a restore on a terminal: which stream, how many bytes, how fast."""
+"""Progress of a backup or a restore on a terminal: stream, bytes, bytes per second."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from clew_services.backup.take_backup import Tell
 
 @contextmanager
 def show_transfer() -> Iterator[Tell]:
-    """A bar for each stream on standard error; they are gone when the work is done."""
+    """Show a bar for each stream on standard error; they are removed at the end."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bars: dict[str, TaskID] = {}
 
-        def tell(done: Done) -> None:
+        def report(done: Done) -> None:
             name = f"{done.stage} {done.stream}"
             if name not in bars:
                 bars[name] = progress.add_task(name, total=done.total)
             progress.update(bars[name], completed=done.done, total=done.total)
 
-        yield tell
+        yield report
