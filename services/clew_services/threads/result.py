@@ -1,4 +1,4 @@
-"""What came of a command: the state right after its commit, and the receipt for callers who may not see that."""
+"""The outcome of a command: the state right after its commit, and the receipt for callers who may not read it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from clew_services.threads.stored_content import parts_of
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """A command that was carried out, or had been: where its commit stands, and what it concerned as it was then.
+    """The outcome of a command, or of its first run: its commit's position, and the object concerned as of then.
 
-    A command that changed nothing made no commit; ``position`` and ``n`` are then those of the thread's last one.
+    A command that changed nothing has no commit; ``position`` and ``n`` are then those of the thread's last commit.
     """
 
     position: Position
@@ -46,10 +46,9 @@ def outcome(
     position: Position,
     commit: Commit | None = None,
 ) -> Outcome:
-    """What came of a command that left a thread as ``thread``.
+    """The outcome of a command after which the thread's view is ``thread``.
 
-    ``message`` is the message concerned as it was before ``commit``, or after it; ``commit`` is ``None`` when nothing
-    had to change.
+    ``message`` is the message concerned, before or after ``commit``; ``commit`` is ``None`` if nothing changed.
     """
     match command:
         case CreateThread() | UpdateThread():
@@ -66,20 +65,20 @@ def outcome(
 
 
 def receipt(command: Command, outcome: Outcome) -> Done:
-    """What came of a command, with nothing of texts and metadata but what this very command says."""
+    """The receipt of a command; of texts and metadata it has only what this command itself set."""
     thread = message = None
-    metadata = _set_by(command)
-    if (at := outcome.thread) is not None:
-        thread = ThreadReceipt(id=at.id, created_at=at.created_at, version=outcome.n, metadata=metadata)
-    if (said := outcome.message) is not None:
+    metadata = _metadata_set_by(command)
+    if (created := outcome.thread) is not None:
+        thread = ThreadReceipt(id=created.id, created_at=created.created_at, version=outcome.n, metadata=metadata)
+    if (stored := outcome.message) is not None:
         content = content_object(parts_of(command.message)) if isinstance(command, AddMessage) else UNSET
         message = MessageReceipt(
-            id=said.id, created_at=said.created_at, version=outcome.n, content=content, metadata=metadata
+            id=stored.id, created_at=stored.created_at, version=outcome.n, content=content, metadata=metadata
         )
     return Done(position=outcome.position, n=outcome.n, thread=thread, message=message, deleted=outcome.deleted)
 
 
-def _set_by(command: Command) -> Metadata | UnsetType:
+def _metadata_set_by(command: Command) -> Metadata | UnsetType:
     match command:
         case CreateThread():
             return UNSET if command.metadata is None else command.metadata

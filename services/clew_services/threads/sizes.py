@@ -1,7 +1,7 @@
-"""Whether what a commit leads to fits into single messages of the NATS server: the commit, and every view it changes.
+"""The size of a commit, and of every view it changes, against the NATS server's limit of one message. Pure.
 
-A commit is stored as one message, and so is each view; a message is answered as one. Where any of these could not be,
-the command is refused before anything is stored. Pure.
+A commit is stored as one NATS message, and so is each view; a thread's message is answered as one. A command that would
+exceed the limit with any of these is rejected before anything is stored.
 """
 
 from __future__ import annotations
@@ -19,24 +19,23 @@ from clew_projections.fold import evolve
 from clew_projections.views import MessageView, ThreadView, encode
 
 AROUND: Final = 4096
-"""Bytes that are kept free for what stands around a commit or a message: headers, ids, times, a reply's envelope."""
+"""Bytes reserved for what surrounds a commit or a message: headers, ids, times, a reply's envelope."""
 GROWTH: Final = 3
-"""How many times as large as in its commit a message is in its view or in an answer, at most."""
+"""The size of a message in its view or in an answer is at most this multiple of its size in the commit."""
 LATER: Final = 32 * 1024
-"""Bytes of a thread's view that are kept free for the ids of its next commands, so that deleting is never refused."""
+"""Bytes of a thread's view reserved for the ids of later commands, so that deleting is never rejected."""
 PLAIN: Final = 192 * 1024
-"""Bytes that no view of a thread without tool resources has: 16 pairs of metadata, and 100 command ids."""
+"""An upper bound, in bytes, of a thread's view without tool resources: 16 pairs of metadata and 100 command ids."""
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
 def check_sizes(commit: Commit, thread: ThreadView, message: MessageView | None, limit: int) -> None:
-    """Validate that a commit, and the views after it, have at most ``limit`` bytes each, with what stands around them.
+    """Check that a commit, and each view after it, fits into ``limit`` bytes, reserved bytes included.
 
-    ``thread`` and ``message`` are the views that the commit changes, as they are before it. What only deletes is never
-    refused.
+    ``thread`` and ``message`` are the views before the commit. A commit that only deletes is always accepted.
 
     Raises:
-        TooLarge: one of them has more.
+        TooLarge: one of them does not fit.
     """
     if all(isinstance(event, MessageDeleted | ThreadDeleted) for event in commit.events):
         return
