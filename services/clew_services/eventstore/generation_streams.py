@@ -1,4 +1,4 @@
-"""The streams and consumers of one generation of buckets: made, held to what they must be, and removed."""
+"""The streams and consumers of one generation of buckets: creation, verification, removal."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from clew_projections.kv.key_names import bucket_names, checkpoint_key
 from clew_projections.kv.position import decode_position
 from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_services.eventstore.stream_config import (
+    check_consumers,
+    check_streams,
     existing_stream,
-    hold_consumers,
-    hold_streams,
     make_consumers,
     make_streams,
     remove_consumer,
@@ -20,41 +20,44 @@ from clew_services.eventstore.topology import buckets, feeders, projector
 
 
 async def make_generation(js: JetStream, number: int, *, shards: int, replicas: int) -> list[str]:
-    """Create what is missing of a generation and hold the rest to what it must be; the names of what was created.
+    """Create the missing streams and consumers of a generation, verify the others, and return the created names.
 
     Raises:
-        Corrupt: something of that name is there and is not as it must be.
+        Corrupt: a stream or consumer of that name has other settings.
         Unavailable: JetStream does not answer.
     """
-    # The consumers last: where they are, there is something to feed.
+    # Consumers last: where a consumer exists, its buckets exist.
     made = await make_streams(js, buckets(number, replicas))
     return made + await make_consumers(js, feeders(number, shards))
 
 
 async def verify_generation(js: JetStream, number: int, *, shards: int, replicas: int) -> None:
-    """Hold that a generation is all there, as it must be.
+    """Verify the streams and consumers of a generation.
 
     Raises:
         Corrupt: something is missing or differs.
         Unavailable: JetStream does not answer.
     """
-    await hold_streams(js, buckets(number, replicas))
-    await hold_consumers(js, feeders(number, shards))
+    await check_streams(js, buckets(number, replicas))
+    await check_consumers(js, feeders(number, shards))
 
 
 async def missing_streams(js: JetStream, number: int) -> list[str]:
-    """The streams of a generation's buckets that are not there."""
+    """The streams of a generation's buckets that do not exist."""
     streams = [f"KV_{name}" for name in bucket_names(number)]
     return [name for name in streams if await existing_stream(js, name) is None]
 
 
 async def last_filled(js: JetStream) -> int:
-    """The highest number of a generation whose bucket of threads has ever held anything; 0 if there is none.
+    """The highest number of a generation whose bucket of threads has ever held a message; 0 if there is none.
 
     Raises:
         Unavailable: JetStream does not answer.
     """
-    return max([n for n in await _there(js) if (await stream_state(js, f"KV_{_threads(n)}")).last_seq], default=0)
+    return max(
+        [n for n in await _existing_generations(js) if (await stream_state(js, f"KV_{_threads(n)}")).last_seq],
+        default=0,
+    )
 
 
 async def reached(js: JetStream, shard: int) -> int:
@@ -64,14 +67,17 @@ async def reached(js: JetStream, shard: int) -> int:
         Unavailable: JetStream does not answer.
     """
     key = checkpoint_key(shard)
-    return max([decode_position(key, await Bucket(js, _threads(n)).latest(key)) for n in await _there(js)], default=0)
+    return max(
+        [decode_position(key, await Bucket(js, _threads(n)).latest(key)) for n in await _existing_generations(js)],
+        default=0,
+    )
 
 
-async def _there(js: JetStream) -> list[int]:
-    """The numbers of the generations whose bucket of threads is there, on record or not."""
+async def _existing_generations(js: JetStream) -> list[int]:
+    """The numbers of the generations whose bucket of threads exists, whether in the record or not."""
     prefix = f"KV_{_threads(1).removesuffix('1')}"
-    found = (name.removeprefix(prefix) for name in await js.streams() if name.startswith(prefix))
-    return [int(each) for each in found if each.isdecimal()]
+    suffixes = (name.removeprefix(prefix) for name in await js.streams() if name.startswith(prefix))
+    return [int(suffix) for suffix in suffixes if suffix.isdecimal()]
 
 
 def _threads(number: int) -> str:
@@ -79,7 +85,7 @@ def _threads(number: int) -> str:
 
 
 async def remove_generation(js: JetStream, number: int, *, shards: int) -> None:
-    """Delete whatever is there of a generation. Safe to repeat.
+    """Delete the streams and consumers of a generation. Safe to repeat.
 
     Raises:
         Unavailable: JetStream does not answer.

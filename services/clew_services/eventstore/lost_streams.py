@@ -1,12 +1,12 @@
-"""Lost streams: what a deployment in use cannot do without, and what nothing but a backup can bring back.
+"""Lost streams: those that only a backup can restore, and how their loss is found.
 
-A stream that follows from the log (the buckets of a generation, the record of generations, leases, snapshots of the
-index) is made anew wherever it is missing. The others hold what exists nowhere else: the log, its signed checkpoints,
-the API keys, the commands that the inbox has acknowledged and the record of those it refused. An empty one in their
-place would hide the loss, and the log's would be written over the places of what was lost.
+A stream that can be derived from the log (the buckets of a generation, the record of generations, leases, snapshots of
+the index) is created again wherever it is missing. The others hold what exists nowhere else: the log, its signed
+checkpoints, the API keys, the commands that the inbox has acknowledged, and the rejected commands. An empty stream in
+their place would hide the loss, and a new log would reuse the sequences of lost commits.
 
-The first ``clew init`` writes its first message, the record of generations, when every stream is there. So where any
-stream has ever held a message, all of them were there once.
+The first ``clew init`` writes its first message, the record of generations, when every stream exists. So where any
+stream has ever held a message, all of them existed once.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from clew_services.eventstore.stream_config import existing_stream, shards_of, s
 from clew_services.eventstore.topology import Config
 
 BESIDE: Final = (CHECKPOINT_STREAM, f"KV_{KEYS}", INBOX_STREAM, REJECTED_STREAM)
-"""The streams beside the log that follow from nothing else."""
+"""The streams other than the log that only a backup can restore."""
 MARGIN: Final = 1_000_000
-"""Commits at most that a shard may have had behind what the buckets know of."""
+"""Upper bound of the commits of a lost shard after the last one that any bucket has."""
 _LOG: Final = event_stream(0).removesuffix("00")
 _RECORD: Final = f"KV_{GENERATIONS}"
 
@@ -40,41 +40,41 @@ class _State(Struct, frozen=True):
 
 
 def irreplaceable(shards: int) -> tuple[str, ...]:
-    """The streams of a deployment that only a backup can bring back."""
+    """The streams of a deployment that only a backup can restore."""
     return (*(event_stream(shard) for shard in range(shards)), *BESIDE)
 
 
 async def known_shards(js: JetStream) -> int | None:
-    """The number of shards that any stream of the log says there are; nothing where there is no such stream.
+    """The number of shards, as recorded in any stream of the log; ``None`` if there is no such stream.
 
     Raises:
-        Corrupt: a stream of that name is none of Clew's.
+        Corrupt: a stream of that name was not created by Clew.
         Unavailable: JetStream does not answer.
     """
     first = await existing_stream(js, event_stream(0))
     if first is not None:
         return shards_of(first)
     others = await asyncio.gather(*(existing_stream(js, event_stream(shard)) for shard in range(1, MAX_SHARDS)))
-    return next((shards_of(each) for each in others if each is not None), None)
+    return next((shards_of(config) for config in others if config is not None), None)
 
 
 async def refuse_lost(js: JetStream, shards: int, accepted: Collection[str] = ()) -> None:
-    """Raise if a stream is gone that a deployment in use cannot do without, unless its loss is ``accepted``.
+    """Check that no irreplaceable stream of a deployment in use is missing, except those whose loss is ``accepted``.
 
     Raises:
-        Corrupt: one is; the message names it, and how to bring it back.
-        Invalid: a loss is accepted of a stream that no backup is needed for, or that no deployment has.
+        Corrupt: one is missing; the message names it and the ways to restore it.
+        Invalid: ``accepted`` names a stream that can be created again, or that no deployment has.
         Unavailable: JetStream does not answer.
     """
     needed = irreplaceable(shards)
     for name in accepted:
         if name not in needed:
             raise Invalid(
-                f"--accept-loss: {name} is none of the streams that cannot be made again: {', '.join(needed)}",
+                f"--accept-loss: {name} is none of the streams that only a backup can restore: {', '.join(needed)}",
                 code="unknown_stream",
                 param="accept_loss",
             )
-    # In this order: once a message has been held all streams are there, however many make a first deployment meanwhile.
+    # In this order: once any stream has held a message, all exist, even if several processes run the first init.
     if not await is_in_use(js, shards):
         return
     lost = [name for name in needed if name not in accepted and await stream_info(js, name) is None]
@@ -82,16 +82,16 @@ async def refuse_lost(js: JetStream, shards: int, accepted: Collection[str] = ()
         names = ", ".join(lost)
         options = " ".join(f"--accept-loss {name}" for name in lost)
         raise Corrupt(
-            f"lost: {names}. This deployment has been in use, and what was there follows from nothing else, so nothing "
-            "was made in its place. Stop what writes, and bring it back: start the NATS server with the data that it "
-            "had, or restore a backup to an empty server with 'clew restore'. Only if there is none: "
+            f"lost: {names}. This deployment has been in use, and only a backup can restore what was there, so nothing "
+            "was created in its place. Stop all writers, and start the NATS server with the data that it had, or "
+            "restore a backup to an empty server with 'clew restore'. Only if there is no backup: "
             f"'clew init {options}' goes on with an empty stream, and what was lost stays lost",
             code="missing_stream",
         )
 
 
 async def is_in_use(js: JetStream, shards: int) -> bool:
-    """Whether a first ``init`` was finished here: any stream but those that can be made again has held a message.
+    """Whether a first ``init`` was finished here: an irreplaceable stream or the record has held a message.
 
     Raises:
         Unavailable: JetStream does not answer.
@@ -102,10 +102,10 @@ async def is_in_use(js: JetStream, shards: int) -> bool:
 
 
 async def replacement(js: JetStream, config: Config) -> Config:
-    """A stream that is to take the place of a lost one, as it must be.
+    """The configuration of a stream that replaces a lost one.
 
-    In the log no sequence is given twice: whatever still names one, a view, an index, a cursor or a checkpoint, must
-    not find another commit there. So it begins :data:`MARGIN` behind the last one that any bucket knows of.
+    No sequence of the log is used twice: a view, an index, a cursor or a checkpoint that names one must not find
+    another commit there. So a replaced shard begins :data:`MARGIN` after the last commit that any bucket has.
 
     Raises:
         Unavailable: JetStream does not answer.

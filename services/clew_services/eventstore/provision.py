@@ -1,8 +1,8 @@
-"""The streams, buckets and consumers of a deployment: created once by ``clew init``, and only verified ever after.
+"""A deployment's streams, buckets and consumers: created once by ``clew init``, verified at every start.
 
-A process that starts refuses a stream that differs from what this file says, and says how it differs, because a
-setting changed behind Clew's back (a rollup allowed, an age limit set) is how histories get lost. Of a deployment that
-has been in use, only what follows from the log is made anew: see :mod:`clew_services.eventstore.lost_streams`.
+A process refuses to start if the settings of a stream differ, and names the difference: a setting changed by others (a
+rollup allowed, an age limit set) can lose history. Once a deployment has been in use, only streams that can be derived
+from the log are created again: see :mod:`clew_services.eventstore.lost_streams`.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from clew_projections.generations.alias import Alias
 from clew_projections.nats.jetstream import JetStream
 from clew_services.eventstore import generation_streams
 from clew_services.eventstore.lost_streams import known_shards, refuse_lost, replacement
-from clew_services.eventstore.stream_config import existing_stream, hold_streams, make_streams, shards_of
+from clew_services.eventstore.stream_config import check_streams, existing_stream, make_streams, shards_of
 from clew_services.eventstore.topology import streams
 from clew_services.eventstore.unfinished_restore import refuse_half
 
 NO_LIMIT: Final = -1
 LARGEST_MESSAGE: Final = 2**31 - 1
-"""Bytes that no message of NATS can have more than."""
+"""The most bytes of any NATS message."""
 
 
 class Deployment(Struct, frozen=True):
-    """What a running deployment was initialised with, and by what it is told from others.
+    """The settings of a deployment since its first init, and its ``identity`` among others.
 
-    ``max_msg_size`` is how many bytes a commit may have, headers included.
+    ``max_msg_size`` is the limit of a commit in bytes, headers included.
     """
 
     shards: int
@@ -52,18 +52,18 @@ async def init(
     fold: int = FOLD,
     accept_loss: Collection[str] = (),
 ) -> list[str]:
-    """Create what is missing of a deployment and verify the rest; the names of what was created.
+    """Create what is missing of a deployment, verify the rest, and return the names of what was created.
 
-    Safe to repeat, and to interrupt. A deployment that exists keeps the number of shards it was first given. Where
-    buckets of the live generation are gone, or the record of which is live, the next generation takes their place, and
-    projectors fill it from the log. Streams that follow from nothing else are never made anew once any stream has held
-    a message, unless the loss is accepted by their names.
+    Safe to repeat and to interrupt. The number of shards is fixed at the first init. Where buckets of the live
+    generation, or the record of which is live, are missing, the next generation replaces them, and projectors fill it
+    from the log. Streams that only a backup can restore are never created again once any stream has held a message,
+    except those named in ``accept_loss``.
 
     Raises:
-        Invalid: another number of shards was asked for than the deployment has, or an impossible one; or a loss is
-            accepted of what no deployment can lose.
-        Corrupt: something of that name is there and is not as it must be, or something is lost that was there.
-        Conflict: buckets of the live generation are gone, and another fold is building the next; or a restore is
+        Invalid: the number of shards is out of range or is not that of the deployment; or ``accept_loss`` names a
+            stream that cannot be lost.
+        Corrupt: a stream or consumer has other settings, or is lost.
+        Conflict: buckets of the live generation are missing, and another fold is building the next; or a restore is
             not finished here.
     """
     if not 1 <= shards <= MAX_SHARDS:
@@ -77,8 +77,8 @@ async def init(
     await refuse_half(js, await existing_stream(js, event_stream(0)))
     await refuse_lost(js, shards, accept_loss)
     wanted = [
-        await replacement(js, each) if each["name"] in accept_loss else each
-        for each in streams(shards, replicas, max_msg_size)
+        await replacement(js, config) if config["name"] in accept_loss else config
+        for config in streams(shards, replicas, max_msg_size)
     ]
     made = await make_streams(js, wanted)
     return made + await _generation(js, shards, replicas, fold)
@@ -88,7 +88,7 @@ async def _generation(js: JetStream, shards: int, replicas: int, fold: int) -> l
     alias = Alias(js)
     found = await alias.read()
     if found is None:
-        # Where the record was lost: no number under which there are views, since nobody knows which fold made them.
+        # If the record was lost: a number after all that hold views, since their folds are unknown.
         number = 1 + await generation_streams.last_filled(js)
         made = await generation_streams.make_generation(js, number, shards=shards, replicas=replicas)
         await alias.begin(record.first(fold, datetime.now(UTC), number))
@@ -96,23 +96,25 @@ async def _generation(js: JetStream, shards: int, replicas: int, fold: int) -> l
     live = found.record.live
     if not await generation_streams.missing_streams(js, live):
         return await generation_streams.make_generation(js, live, shards=shards, replicas=replicas)
-    # Not under the same number: what running processes remember of these buckets must not be held against others.
+    # Another number: running processes must not apply what they cached of the lost buckets to new ones.
     began = await alias.change(
-        lambda each: record.begin_build(each, fold, datetime.now(UTC)) if each.live == live else each
+        lambda current: record.begin_build(current, fold, datetime.now(UTC)) if current.live == live else current
     )
     if (building := began.record.building) is None:
-        return []  # somebody else has seen to it
+        return []  # another process has done it
     made = await generation_streams.make_generation(js, building.number, shards=shards, replicas=replicas)
     await alias.change(
-        lambda each: record.switch_to(each, building.number, datetime.now(UTC)) if each.live == live else each
+        lambda current: (
+            record.switch_to(current, building.number, datetime.now(UTC)) if current.live == live else current
+        )
     )
     return made
 
 
 async def verify(js: JetStream) -> Deployment:
-    """Hold every stream and consumer that is in use against what it must be, changing nothing.
+    """Verify the settings of every stream and consumer in use; changes nothing.
 
-    Generations that are not live are not looked at: they are when somebody switches to them.
+    Of the generations only the live one is verified; others are verified when they become live.
 
     Raises:
         Unavailable: the deployment is not initialised, or JetStream does not answer.
@@ -127,7 +129,7 @@ async def verify(js: JetStream) -> Deployment:
     shards, replicas = shards_of(first), int(str(first.get("num_replicas", 1)))
     max_msg_size = int(str(first.get("max_msg_size", NO_LIMIT)))
     try:
-        await hold_streams(js, streams(shards, replicas, max_msg_size))
+        await check_streams(js, streams(shards, replicas, max_msg_size))
     except Corrupt:
         await refuse_lost(js, shards)
         raise
@@ -138,14 +140,14 @@ async def verify(js: JetStream) -> Deployment:
         except Corrupt:
             if (await Alias(js).read_record()).record.live == live:
                 raise
-            continue  # it was live until a moment ago, and may be gone by now
+            continue  # another generation has become live meanwhile
         most = max_msg_size if max_msg_size != NO_LIMIT else LARGEST_MESSAGE
         return Deployment(shards, replicas, most, await identity(js))
 
 
 async def identity(js: JetStream) -> str:
-    """When the deployment was made, in digits: a server knows no other deployment by that name, nor does another.
+    """The deployment's time of creation, in digits; identifies it among the deployments of all servers.
 
-    What is restored from a backup is another deployment than the one it was taken of.
+    A deployment restored from a backup has another identity.
     """
     return re.sub("[^0-9]", "", str((await js.api(f"STREAM.INFO.{event_stream(0)}"))["created"]))

@@ -1,4 +1,4 @@
-"""What is there: the configuration of a stream or consumer, making it, and making sure that it is as it must be."""
+"""Streams and consumers: reading their settings, creating them, checking them, removing them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CONSUMER_NOT_FOUND: Final = 10014
 
 
 async def existing_stream(js: JetStream, name: str) -> Config | None:
-    """The configuration of a stream, if it is there.
+    """The configuration of a stream, if it exists.
 
     Raises:
         Unavailable: JetStream does not answer.
@@ -24,19 +24,19 @@ async def existing_stream(js: JetStream, name: str) -> Config | None:
 
 
 async def stream_info(js: JetStream, name: str) -> dict[str, object] | None:
-    """What JetStream says of a stream, its ``config`` and its ``state``; nothing if it is not there.
+    """The info of a stream, with its ``config`` and its ``state``; ``None`` if it does not exist.
 
     Raises:
         Unavailable: JetStream does not answer.
     """
-    return await _unless_gone(js, f"STREAM.INFO.{name}", _STREAM_NOT_FOUND)
+    return await _call_unless_absent(js, f"STREAM.INFO.{name}", _STREAM_NOT_FOUND)
 
 
 async def make_streams(js: JetStream, wanted: Iterable[Config]) -> list[str]:
-    """Create those that are missing and hold the others to what they must be; the names of what was created.
+    """Create the missing streams, check the others, and return the names of those created.
 
     Raises:
-        Corrupt: one is there and is not as it must be.
+        Corrupt: one has other settings.
         Unavailable: JetStream does not answer.
     """
     made = []
@@ -47,12 +47,17 @@ async def make_streams(js: JetStream, wanted: Iterable[Config]) -> list[str]:
             await js.api(f"STREAM.CREATE.{name}", config)
             made.append(name)
         else:
-            hold_same(name, config, existing)
+            check_same(name, config, existing)
     return made
 
 
 async def make_consumers(js: JetStream, wanted: Iterable[tuple[str, Config]]) -> list[str]:
-    """The same for consumers."""
+    """Create the missing consumers, check the others, and return the names ``stream/consumer`` of those created.
+
+    Raises:
+        Corrupt: one has other settings.
+        Unavailable: JetStream does not answer.
+    """
     made = []
     for stream, config in wanted:
         name = str(config["name"])
@@ -61,15 +66,15 @@ async def make_consumers(js: JetStream, wanted: Iterable[tuple[str, Config]]) ->
             await js.api(f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config})
             made.append(f"{stream}/{name}")
         else:
-            hold_same(f"{stream}/{name}", config, existing)
+            check_same(f"{stream}/{name}", config, existing)
     return made
 
 
-async def hold_streams(js: JetStream, wanted: Iterable[Config]) -> None:
-    """Hold that streams are there, as they must be.
+async def check_streams(js: JetStream, wanted: Iterable[Config]) -> None:
+    """Check that streams exist with the wanted settings.
 
     Raises:
-        Corrupt: one is missing or differs; the message names it, and what to do.
+        Corrupt: one is missing or differs; the message names it and what to do.
         Unavailable: JetStream does not answer.
     """
     for config in wanted:
@@ -77,27 +82,32 @@ async def hold_streams(js: JetStream, wanted: Iterable[Config]) -> None:
         existing = await existing_stream(js, name)
         if existing is None:
             raise Corrupt(f"the stream {name} is missing: run 'clew init'", code="missing_stream")
-        hold_same(name, config, existing)
+        check_same(name, config, existing)
 
 
-async def hold_consumers(js: JetStream, wanted: Iterable[tuple[str, Config]]) -> None:
-    """The same for consumers."""
+async def check_consumers(js: JetStream, wanted: Iterable[tuple[str, Config]]) -> None:
+    """Check that consumers exist with the wanted settings.
+
+    Raises:
+        Corrupt: one is missing or differs; the message names it and what to do.
+        Unavailable: JetStream does not answer.
+    """
     for stream, config in wanted:
         name = str(config["name"])
         existing = await _existing_consumer(js, stream, name)
         if existing is None:
             raise Corrupt(f"the consumer {stream}/{name} is missing: run 'clew init'", code="missing_consumer")
-        hold_same(f"{stream}/{name}", config, existing)
+        check_same(f"{stream}/{name}", config, existing)
 
 
 async def remove_stream(js: JetStream, name: str) -> None:
-    """Delete a stream, if it is there."""
-    await _unless_gone(js, f"STREAM.DELETE.{name}", _STREAM_NOT_FOUND)
+    """Delete a stream, if it exists."""
+    await _call_unless_absent(js, f"STREAM.DELETE.{name}", _STREAM_NOT_FOUND)
 
 
 async def remove_consumer(js: JetStream, stream: str, name: str) -> None:
-    """Delete a consumer, if it is there."""
-    await _unless_gone(js, f"CONSUMER.DELETE.{stream}.{name}", _CONSUMER_NOT_FOUND)
+    """Delete a consumer, if it exists."""
+    await _call_unless_absent(js, f"CONSUMER.DELETE.{stream}.{name}", _CONSUMER_NOT_FOUND)
 
 
 async def _existing_consumer(js: JetStream, stream: str, name: str) -> Config | None:
@@ -105,7 +115,7 @@ async def _existing_consumer(js: JetStream, stream: str, name: str) -> Config | 
 
 
 async def _config(js: JetStream, call: str, absent: int) -> Config | None:
-    info = await _unless_gone(js, call, absent)
+    info = await _call_unless_absent(js, call, absent)
     if info is None:
         return None
     config = info["config"]
@@ -114,7 +124,7 @@ async def _config(js: JetStream, call: str, absent: int) -> Config | None:
     return config
 
 
-async def _unless_gone(js: JetStream, call: str, absent: int) -> dict[str, object] | None:
+async def _call_unless_absent(js: JetStream, call: str, absent: int) -> dict[str, object] | None:
     try:
         return await js.api(call)
     except ApiRefusal as refusal:
@@ -124,14 +134,14 @@ async def _unless_gone(js: JetStream, call: str, absent: int) -> dict[str, objec
 
 
 _SERVER_CHOICES: Final = frozenset({"max_msg_size", "compression"})
-"""What says nothing of what is kept: streams that were made when Clew chose otherwise stay as they are."""
+"""Settings that do not affect what is kept, and are not compared: Clew may have chosen others for older streams."""
 
 
 def shards_of(config: Config) -> int:
-    """How many shards a deployment was given when its first stream was made.
+    """The number of shards that is recorded in a stream of the log.
 
     Raises:
-        Corrupt: this stream is none of Clew's.
+        Corrupt: the stream was not created by Clew.
     """
     metadata = config.get("metadata")
     count = metadata.get(SHARDS) if isinstance(metadata, Mapping) else None
@@ -140,11 +150,11 @@ def shards_of(config: Config) -> int:
     return int(count)
 
 
-def hold_same(name: str, wanted: Config, found: Config) -> None:
-    """Hold that a stream or consumer is what it must be, as far as that is ours to say.
+def check_same(name: str, wanted: Config, found: Config) -> None:
+    """Check the settings of a stream or consumer, as far as Clew determines them.
 
     Raises:
-        Corrupt: it is not; the message names it, the setting, and both values.
+        Corrupt: one differs; the message names the stream or consumer, the setting, and both values.
     """
     for setting, value in wanted.items():
         actual = found.get(setting, _ABSENT.get(setting))
@@ -167,13 +177,13 @@ def _setting_error(name: str, setting: str, actual: object, demand: str) -> Corr
     )
 
 
-# By these, messages would go, come from elsewhere, or never reach those who read them.
+# With these, messages would expire, come from other streams, or not reach their readers.
 _NEVER: Final = (
     *("allow_msg_ttl", "allow_msg_schedules", "allow_msg_counter", "sealed", "no_ack"),
     *("mirror", "sources", "subject_transform", "discard_new_per_subject"),
     *("filter_subject", "filter_subjects", "headers_only", "pause_until", "inactive_threshold", "deliver_subject"),
 )
-# What the server leaves out of its answers when it is at its zero value.
+# Values of settings that the server omits from its answers.
 _ABSENT: Final[Config] = {
     "allow_rollup_hdrs": False,
     "max_age": 0,

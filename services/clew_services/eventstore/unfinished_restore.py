@@ -1,4 +1,4 @@
-"""Streams of a restore that is not finished: where they are, nobody makes a deployment around them."""
+"""Streams of an unfinished restore, next to which no deployment may be created or started."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from clew_services.eventstore.stream_config import existing_stream
 from clew_services.eventstore.topology import Config
 
 RESTORING: Final = "clew.restoring"
-"""The metadata of a stream that a restore has brought which is not finished: the backup's name."""
+"""The metadata key that marks a stream of an unfinished restore; its value is the backup's name."""
 
 
 def restoring_backup(config: Config) -> str | None:
-    """Of which backup's unfinished restore a stream is, if it is of one."""
+    """The backup whose unfinished restore created a stream, if one did."""
     metadata = config.get("metadata")
-    found = metadata.get(RESTORING) if isinstance(metadata, Mapping) else None
-    return found if isinstance(found, str) else None
+    name = metadata.get(RESTORING) if isinstance(metadata, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 async def refuse_half(js: JetStream, first: Config | None) -> None:
-    """Refuse to go on where a restore was broken off; ``first`` is the log's first stream, if that is there.
+    """Check that no restore is unfinished; ``first`` is the configuration of the log's first stream, if it exists.
 
     Raises:
-        Conflict: one was.
+        Conflict: one is.
         Unavailable: JetStream does not answer.
     """
-    # The first stream that a restore brings, as long as there is none of the last.
+    # Before the log's first stream exists, the first stream that a restore creates.
     known = first if first is not None else await existing_stream(js, f"KV_{GENERATIONS}")
     if (name := restoring_backup(known or {})) is not None:
         raise Conflict(
-            f"a restore of the backup {name} was broken off here: run 'clew restore' with the same folder again",
+            f"a restore of the backup {name} was interrupted here: run 'clew restore' with the same folder again",
             code="restore_unfinished",
         )
