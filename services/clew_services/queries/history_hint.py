@@ -1,4 +1,4 @@
-"""A view from which a history is read faster, and from which it is known how long it is at least."""
+"""A cached view as a hint: it speeds up reading a history, and gives a lower bound of its length."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clew_services.threads.cache import Memory
 
 
 async def hint_of(address: Address, memory: Memory, current: CurrentState) -> ThreadView:
-    """A view of a thread, however old; an absent one if there is none that can be read.
+    """A view of a thread, of any age; an absent view if there is none or it cannot be read.
 
     Raises:
         Unavailable: neither the buckets nor the log answer.
