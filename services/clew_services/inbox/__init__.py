@@ -1,19 +1,20 @@
-"""Commands left in the inbox: ``clew.inbox.<tenant>.<command>``, carried out once, whenever a handler is there.
+"""The inbox: durable commands on ``clew.inbox.<tenant>.<command>``, each carried out once, when a handler runs.
 
-Commands of one thread are carried out in the order in which they were left, however many processes serve the inbox.
-That rests on four things, so that it holds even for a process that was stopped in the middle and wakes up later:
+Commands of one thread are carried out in the order in which they were published, however many processes serve the
+inbox. Four rules ensure that, even for a process that is suspended in the middle and resumes later:
 
-* One process at a time has the lease and is handed commands; the others stand by (:mod:`.lease`).
-* Whoever gets the lease has a consumer of its own, which delivers everything not settled, in order, and counts its
-  deliveries from 1. Those of earlier holders are deleted, so they are handed nothing more, and what they acknowledge
-  counts for nothing (:mod:`.term`). A message that went elsewhere leaves a gap, and the term is over (:mod:`.taking`).
-* The next command of a thread begins when the server has confirmed that the one before it is gone for good. Two
-  acknowledgements of a message that are not confirmed end the term (:mod:`.carrying`).
-* Before each commit, after the state that it was decided on was read, the lease is looked at. The commit's guard holds
-  from that reading on, so whatever a successor has done in between refuses it.
+* One process at a time has the lease and consumes commands; the others stand by
+  (:mod:`clew_services.coordination.lease`).
+* Each holder of the lease has a consumer of its own, which delivers all unsettled messages in order, and numbers its
+  deliveries from 1. Consumers of earlier holders are deleted: they deliver nothing more, and their acknowledgements
+  have no effect (:mod:`.term`). A gap in the delivery numbers ends the term (:mod:`.inbox_consumer`).
+* The next command of a thread begins once the server has confirmed the acknowledgement of the previous one. Two
+  unconfirmed acknowledgements of a message end the term (:mod:`.attempt`).
+* Before each commit, after the state was read, the lease is checked. The commit's guard is that state, so any commit
+  of a successor makes it fail.
 
-A command that kills whoever carries it out does not do so for ever: what was handed out before and was not settled is
-tried alone, and put on record when it has killed some more (:mod:`.trials`).
+A poison message, a command that kills its process, does not do so for ever: commands that were delivered before and
+not settled are tried alone, and rejected after some more deaths (:mod:`.poison`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A term of office in the inbox: a consumer that only the holder of the lease at that time has.
+"""A term of the inbox: the time for which one holder of the lease has the consumer.
 
-The consumer's name has the lease's number in it. Whoever gets the lease deletes the consumers of earlier terms and
-makes one of its own, which delivers all that is still in the inbox, in order, from the first message on. So nothing
-that an earlier holder still sends counts: its requests for more and its acknowledgements go to a consumer that is gone.
+The consumer's name includes the lease's number. A new holder deletes the consumers of earlier terms and creates its
+own, which delivers everything in the inbox, in order, from the first message on. So pull requests and acknowledgements
+of an earlier holder have no effect: their consumer no longer exists.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from clew_services.eventstore.stream_config import remove_consumer
 from clew_services.inbox.poison import Trials
 
 PREFIX: Final = "term-"
-"""How the names of these consumers begin. After it comes the lease's number, and the holder."""
+"""The prefix of the consumers' names; the lease's number and the holder follow."""
 LIMIT: Final = 256
-"""Messages that are delivered and not acknowledged, at most."""
+"""Most messages that are delivered and not acknowledged."""
 DIGEST: Final = 2.0
-"""Seconds to wait until what was acknowledged in an earlier term has left the inbox."""
+"""Seconds to wait until messages acknowledged in an earlier term have left the inbox."""
 ACK_WAIT: Final = 30.0
-"""Seconds after which the server delivers again what is neither acknowledged nor said to be in progress."""
+"""Seconds without acknowledgement or progress after which the server redelivers a message."""
 
 _CONSUMER_NOT_FOUND: Final = 10014
 _HAS_CONSUMER: Final = frozenset({10099, 10100})
-"""A work queue has one consumer without a filter, and none beside it."""
+"""Errors of the server for a second consumer: a work queue has one consumer without a filter, and no other."""
 _BETWEEN: Final = 0.05
 _SECOND: Final = 1_000_000_000
 _LOG: Final = logging.getLogger("clew.inbox")
 
 
 class Over(Unavailable):
-    """The term is over though the lease is not lost: another one is to begin."""
+    """The term has ended although the lease is not lost: another term has to begin."""
 
     default_code = "term_over"
 
@@ -67,7 +67,7 @@ class _Stream(Struct, frozen=True):
 
 
 class Term:
-    """One process's term. ``consumer`` is its own, ``last_seq`` the newest message that was there when it began."""
+    """One process's term: its ``consumer``, and the last sequence of the inbox when it began."""
 
     def __init__(self, js: JetStream, lease: Lease, consumer: str, last_seq: int) -> None:
         self._js = js
@@ -77,10 +77,10 @@ class Term:
         self.last_seq = last_seq
 
     def check(self) -> None:
-        """Nothing, if the term goes on.
+        """Check that the term has not ended.
 
         Raises:
-            Lost: the lease is somebody else's, or may be.
+            LeaseLost: another process has the lease, or may have it.
             Over: the term has ended for another reason.
         """
         self._lease.check()
@@ -88,7 +88,7 @@ class Term:
             raise Over(self._why)
 
     def end(self, why: str) -> None:
-        """Have the term be over: :meth:`check` says so from now on."""
+        """End the term: :meth:`check` raises from now on. The first reason is kept."""
         self._why = self._why or why
 
     async def is_there(self) -> bool:
@@ -100,7 +100,7 @@ class Term:
         return await _info(self._js, self.consumer) is not None
 
     async def close(self) -> None:
-        """Delete the consumer. What was delivered and not acknowledged stays in the inbox.
+        """Delete the consumer. Unacknowledged messages stay in the inbox.
 
         Raises:
             Unavailable: JetStream does not answer.
@@ -109,50 +109,50 @@ class Term:
 
 
 async def begin(js: JetStream, lease: Lease, trials: Trials) -> Term:
-    """Begin a term for the holder of ``lease``, and end all earlier ones.
+    """Begin a term for the holder of ``lease``, and end all earlier terms.
 
     Raises:
-        Lost: the lease is gone.
+        LeaseLost: the lease is lost.
         Unavailable: JetStream does not answer, or the inbox has a consumer that is not Clew's.
     """
     name = f"{PREFIX}{lease.number}-{lease.holder}"
     while True:
-        found = msgspec.convert(await js.api(f"CONSUMER.NAMES.{INBOX_STREAM}"), _Names).consumers or ()
-        # Nobody has taken the lease since the names were read, so none of them is of a later term, whatever its number:
-        # where the bucket of leases was made anew, numbers begin again.
+        consumers = msgspec.convert(await js.api(f"CONSUMER.NAMES.{INBOX_STREAM}"), _Names).consumers or ()
+        # The lease was not taken since the names were read, so none is of a later term, whatever its number: numbers
+        # begin again where the bucket of leases was created again.
         await lease.confirm()
-        earlier = [each for each in found if each.startswith(PREFIX)]
-        handed_out = [await _handed_out(js, each) for each in earlier]
+        earlier = [consumer for consumer in consumers if consumer.startswith(PREFIX)]
+        handed_out = [await _handed_out(js, consumer) for consumer in earlier]
         state = await _state(js)
-        others = [seq for seq, each in zip(handed_out, earlier, strict=True) if not each.endswith(lease.holder)]
+        others = [seq for seq, consumer in zip(handed_out, earlier, strict=True) if not consumer.endswith(lease.holder)]
         await trials.begin(max(others, default=0), last_seq=state.last_seq)
-        for each in earlier:
-            await remove_consumer(js, INBOX_STREAM, each)
-        if await _made(js, name):
+        for consumer in earlier:
+            await remove_consumer(js, INBOX_STREAM, consumer)
+        if await _create(js, name):
             return Term(js, lease, name, (await _state(js)).last_seq)
-        if foreign := [each for each in found if not each.startswith(PREFIX)]:
+        if foreign := [consumer for consumer in consumers if not consumer.startswith(PREFIX)]:
             raise Unavailable(
                 f"{INBOX_STREAM} has a consumer that is not Clew's, so Clew can have none: "
                 f"remove {', '.join(foreign)} with 'nats consumer rm'",
                 code="foreign_consumer",
             )
-        # Somebody who held the lease before was late with its own.
+        # An earlier holder of the lease created its consumer late.
         await asyncio.sleep(_BETWEEN)
 
 
 async def _handed_out(js: JetStream, consumer: str) -> int:
-    """The last message that a consumer has delivered, once all that was acknowledged there has left the inbox.
+    """The last sequence that a consumer has delivered, once all messages acknowledged there have left the inbox.
 
-    On a cluster that takes a moment: each acknowledgement is agreed upon first, and then that the message goes. A
-    consumer that is deleted in between leaves messages behind that were settled, and would be delivered again.
+    On a cluster that takes a moment: the servers agree on each acknowledgement, and then on the removal. If the
+    consumer is deleted in between, settled messages stay in the inbox and would be redelivered.
     """
-    until = time.monotonic() + DIGEST
-    while (found := await _info(js, consumer)) is not None:
-        delivered, state = found.delivered.stream_seq, await _state(js)
-        if state.messages - (state.last_seq - delivered) <= found.num_ack_pending:
+    deadline = time.monotonic() + DIGEST
+    while (info := await _info(js, consumer)) is not None:
+        delivered, state = info.delivered.stream_seq, await _state(js)
+        if state.messages - (state.last_seq - delivered) <= info.num_ack_pending:
             return delivered
-        if time.monotonic() > until:
-            _LOG.warning("%s: not all that was acknowledged has left the inbox; it is delivered again", consumer)
+        if time.monotonic() > deadline:
+            _LOG.warning("%s: not all acknowledged messages have left the inbox; they are redelivered", consumer)
             return delivered
         await asyncio.sleep(_BETWEEN)
     return 0
@@ -171,7 +171,7 @@ async def _info(js: JetStream, consumer: str) -> _Consumer | None:
         raise
 
 
-async def _made(js: JetStream, name: str) -> bool:
+async def _create(js: JetStream, name: str) -> bool:
     config = {
         "name": name,
         "durable_name": name,
