@@ -346,7 +346,7 @@ async def test_a_backup_whose_server_dies_on_the_way_is_none(
         await backed_up(deployment.url, tmp_path / "backup", kill)
     assert killed
     assert not (tmp_path / "backup" / manifest.NAME).exists()
-    with pytest.raises(Invalid, match="no whole backup"):
+    with pytest.raises(Invalid, match="no complete backup"):
         manifest.read(tmp_path / "backup")
     await deployment.wait()
     await deployment.start()

@@ -1,4 +1,4 @@
-"""The folder of a backup: written once, piece by piece, and read back with every byte held to its hash."""
+"""The folder of a backup: written once, in chunks, and read back with every file checked against its hash."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ _PIECE: Final = 1024 * 1024
 
 
 class Sum(Struct, frozen=True):
-    """Bytes of a file, and their SHA-256 in hex."""
+    """The size of a file in bytes, and its SHA-256 in hex."""
 
     bytes: int
     sha256: str
 
 
 class Folder:
-    """One backup on a disk."""
+    """The folder of one backup."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def make(self) -> None:
-        """Create the folder, which must be new or empty: only its user can read what will be in it.
+        """Create the folder, which must be new or empty, readable only by its user.
 
         Raises:
-            Invalid: there is something in it, or it cannot be made.
+            Invalid: it is not empty, or cannot be created.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if any(self.path.iterdir()):
                 raise Invalid(
-                    f"{self.path} is not empty: choose another folder; without {manifest.NAME} what is there is a "
-                    "backup that was broken off, of no use to anybody",
+                    f"{self.path} is not empty: choose another folder; without {manifest.NAME} what is there is an "
+                    "interrupted backup, which cannot be used",
                     code="folder_not_empty",
                 )
         except OSError as fault:
             raise Invalid(f"{self.path} cannot be written to: {fault.strerror}", code="folder_not_writable") from fault
 
-    async def write(self, stream: str, chunks: AsyncIterator[bytes], tell: Callable[[int], None]) -> Sum:
-        """Put a stream's file on disk; ``tell`` hears how many bytes it has by then.
+    async def write(self, stream: str, chunks: AsyncIterator[bytes], report: Callable[[int], None]) -> Sum:
+        """Write a stream's file and sync it; ``report`` is called with the number of bytes written so far.
 
         Raises:
-            Unavailable: the disk takes no more, or the chunks break off.
+            Unavailable: the disk is full, or the chunks break off.
         """
         digest, size = hashlib.sha256(), 0
         try:
@@ -61,22 +61,22 @@ class Folder:
                     file.write(chunk)
                     digest.update(chunk)
                     size += len(chunk)
-                    tell(size)
+                    report(size)
                 _sync(file)
         except OSError as fault:
             raise self._full(fault) from fault
         return Sum(size, digest.hexdigest())
 
-    def finish(self, whole: Manifest) -> None:
-        """Put the manifest in its place, after everything else is on disk: from now on this is a backup.
+    def finish(self, complete: Manifest) -> None:
+        """Write the manifest, after everything else is synced: from now on this is a backup.
 
         Raises:
-            Unavailable: the disk takes no more.
+            Unavailable: the disk is full.
         """
         draft = self.path / f"{manifest.NAME}.part"
         try:
             with self._create(draft.name) as file:
-                file.write(manifest.encode_manifest(whole))
+                file.write(manifest.encode_manifest(complete))
                 _sync(file)
             self._sync()
             draft.rename(self.path / manifest.NAME)
@@ -84,46 +84,46 @@ class Folder:
         except OSError as fault:
             raise self._full(fault) from fault
 
-    def check(self, kept: StreamEntry, tell: Callable[[int], None]) -> None:
-        """Hold a stream's file to its size and hash; ``tell`` hears of the bytes read so far.
+    def check(self, entry: StreamEntry, report: Callable[[int], None]) -> None:
+        """Check a stream's file against its size and hash; ``report`` is called with the bytes read so far.
 
         Raises:
-            Corrupt: it is missing, or not what was written.
+            Corrupt: it is missing or was altered.
         """
         digest, size = hashlib.sha256(), 0
         try:
-            with (self.path / kept.file).open("rb") as file:
+            with (self.path / entry.file).open("rb") as file:
                 while piece := file.read(_PIECE):
                     digest.update(piece)
                     size += len(piece)
-                    tell(size)
+                    report(size)
         except OSError as fault:
             raise Corrupt(
-                f"{self.path / kept.file} cannot be read: {fault.strerror}. Nothing was restored; use another backup",
+                f"{self.path / entry.file} cannot be read: {fault.strerror}. Nothing was restored; use another backup",
                 code="backup_damaged",
             ) from fault
-        if (size, digest.hexdigest()) != (kept.bytes, kept.sha256):
+        if (size, digest.hexdigest()) != (entry.bytes, entry.sha256):
             raise Corrupt(
-                f"{self.path / kept.file} is not what was written: {size} bytes of {kept.bytes}, SHA-256 "
-                f"{digest.hexdigest()[:16]}… instead of {kept.sha256[:16]}…. Nothing was restored; use another backup",
+                f"{self.path / entry.file} is not what was written: {size} bytes of {entry.bytes}, SHA-256 "
+                f"{digest.hexdigest()[:16]}… instead of {entry.sha256[:16]}…. Nothing was restored; use another backup",
                 code="backup_damaged",
             )
 
-    async def chunks(self, kept: StreamEntry, tell: Callable[[int], None]) -> AsyncIterator[bytes]:
-        """A stream's file in chunks; ``tell`` hears of the bytes that were taken so far.
+    async def chunks(self, entry: StreamEntry, report: Callable[[int], None]) -> AsyncIterator[bytes]:
+        """A stream's file in chunks; ``report`` is called with the bytes consumed so far.
 
         Raises:
             Unavailable: it cannot be read now.
         """
         size = 0
         try:
-            with (self.path / kept.file).open("rb") as file:
+            with (self.path / entry.file).open("rb") as file:
                 while chunk := file.read(CHUNK):
                     yield chunk
                     size += len(chunk)
-                    tell(size)
+                    report(size)
         except OSError as fault:
-            raise Unavailable(f"{self.path / kept.file} cannot be read: {fault.strerror}") from fault
+            raise Unavailable(f"{self.path / entry.file} cannot be read: {fault.strerror}") from fault
 
     def _create(self, name: str) -> IO[bytes]:
         return os.fdopen(os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
@@ -137,8 +137,8 @@ class Folder:
 
     def _full(self, fault: OSError) -> Unavailable:
         return Unavailable(
-            f"{self.path} cannot be written to: {fault.strerror}. What is in it by now is no backup: remove it, make "
-            "room, and take another",
+            f"{self.path} cannot be written to: {fault.strerror}. It holds no complete backup: remove it, free "
+            "space, and back up again",
             code="backup_not_written",
         )
 
