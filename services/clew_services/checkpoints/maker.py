@@ -1,7 +1,7 @@
-"""Making checkpoints: the log followed from the last one, and what it has become signed.
+"""The maker of checkpoints: reads the log from the last checkpoint on, and signs its new roots.
 
-Nothing is signed that does not follow from the checkpoint before: whoever starts with nothing remembered reads the log
-up to where that one was made, and holds the two against each other first.
+Nothing is signed that does not continue the last checkpoint: a process without stored heads first reads the log up to
+that checkpoint's position, and compares the two.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from clew_projections.integrity.losses import lost
 from clew_projections.integrity.verify import extent
 from clew_projections.nats.jetstream import JetStream
 from clew_services.checkpoints.ledger import Ledger
-from clew_services.checkpoints.log_heads import Heads, hold_agrees
+from clew_services.checkpoints.log_heads import Heads, check_agrees
 from clew_services.checkpoints.note import SigningKey
 from clew_services.checkpoints.signed_checkpoint import SignedNote
 
 
 class Maker:
-    """Signs what the log has become. One process at a time should; if two do, one of them finds its number taken."""
+    """Signs checkpoints of the log. One process at a time should; of two, one finds its number in use."""
 
     def __init__(self, js: JetStream, ledger: Ledger, heads: Heads, key: SigningKey) -> None:
         self._js = js
@@ -33,12 +33,12 @@ class Maker:
         self._key = key
 
     async def make(self, *, reason: str | None = None) -> SignedNote | None:
-        """A checkpoint of the log as it is now; nothing if nothing has changed, or another process was faster.
+        """Sign a checkpoint of the current log; ``None`` if nothing has changed, or another process was first.
 
-        With a ``reason``, the history may be another than the last checkpoint says; it is signed with the reason in it.
+        With a ``reason``, the history may differ from the last checkpoint; the reason is part of what is signed.
 
         Raises:
-            Corrupt: the log is not what the last checkpoint says, so nothing was signed.
+            Corrupt: the log differs from the last checkpoint, so nothing was signed.
             Unavailable: JetStream does not answer.
         """
         latest = await self._ledger.latest()
@@ -49,23 +49,23 @@ class Maker:
         elif latest is None and self._heads.kept.signed is not None:
             raise Corrupt(
                 "checkpoints were signed from here, and there are none any more: they were removed, or this is another "
-                "deployment. If it is meant to be, 'clew checkpoint make --reason' begins anew",
+                "deployment. If that is intended, 'clew checkpoint make --reason' begins again",
                 code="checkpoint_missing",
             )
-        before = latest.checkpoint if latest is not None else None
+        previous = latest.checkpoint if latest is not None else None
         reaches = [await extent(self._js, shard) for shard in range(self._heads.shards)]
-        ends = [each.last_seq for each in reaches]
+        ends = [reach.last_seq for reach in reaches]
         if reason is None:
-            # What was removed before it was ever signed would otherwise be signed as if it had never been there.
-            _refuse(lost(shard, reach, before) for shard, reach in enumerate(reaches))
-            if before is not None and ends == [each.seq for each in before.shards]:
+            # Otherwise commits that were removed before they were covered would never be missed.
+            _refuse(lost(shard, reach, previous) for shard, reach in enumerate(reaches))
+            if previous is not None and ends == [heads.seq for heads in previous.shards]:
                 return None
         for shard, end in enumerate(ends):
             await self._heads.reach(shard, end)
         made = Checkpoint(
             v=FORMAT,
-            log=before.log if before is not None else token_hex(16),
-            number=before.number + 1 if before is not None else 1,
+            log=previous.log if previous is not None else token_hex(16),
+            number=previous.number + 1 if previous is not None else 1,
             at=datetime.now(UTC),
             prev=latest.hash if latest is not None else None,
             shards=tuple([await self._heads.statement(shard) for shard in range(self._heads.shards)]),
@@ -78,7 +78,7 @@ class Maker:
         return signed
 
     async def _follow(self, latest: SignedNote) -> None:
-        """Read the log anew up to where the last checkpoint was made, and hold it against that."""
+        """Read the log from its beginning up to the last checkpoint's position, and compare it with the checkpoint."""
         await self._heads.forget()
         shards = latest.checkpoint.shards
         if len(shards) != self._heads.shards:
@@ -87,14 +87,14 @@ class Maker:
                 f"{self._heads.shards}",
                 code="other_deployment",
             )
-        for shard, said in enumerate(shards):
-            _refuse([cut_off(shard, said, (await extent(self._js, shard)).last_seq, latest.checkpoint)])
-            await self._heads.reach(shard, said.seq)
-            await hold_agrees(self._heads, shard, latest.checkpoint)
+        for shard, signed in enumerate(shards):
+            _refuse([cut_off(shard, signed, (await extent(self._js, shard)).last_seq, latest.checkpoint)])
+            await self._heads.reach(shard, signed.seq)
+            await check_agrees(self._heads, shard, latest.checkpoint)
         self._heads.kept.signed = latest.hash
 
 
 def _refuse(findings: Iterable[Finding | None]) -> None:
-    for found in findings:
-        if found is not None:
-            raise Corrupt(found.what, code=found.code)
+    for finding in findings:
+        if finding is not None:
+            raise Corrupt(finding.what, code=finding.code)

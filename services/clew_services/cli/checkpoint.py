@@ -14,7 +14,7 @@ from clew_services.checkpoints import key_file
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
 from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint, KeptProof, SignedNote, read_proof, verify_note
-from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, heads_beside
+from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, temporary_heads
 from clew_services.cli import options, output
 from clew_services.cli.exit import print_json
 from clew_services.cli.options import key_from, verifier_key
@@ -81,7 +81,7 @@ def make(*, reason: str | None, nats: str, data: str, signing_key: str, as_json:
     key = _signing_key(data, signing_key)
 
     async def sign(clew: compose.Clew) -> SignedNote | None:
-        async with heads_beside(clew.js, clew.deployment.shards) as heads:
+        async with temporary_heads(clew.js, clew.deployment.shards) as heads:
             return await Maker(clew.js, clew.ledger, heads, key).make(reason=reason)
 
     signed = look(nats, sign)
@@ -129,7 +129,7 @@ def export(
         kept = KeptCheckpoint(checkpoint=signed.note.decode(), key=str(verifier))
         if not with_heads:
             return kept
-        async with heads_beside(clew.js, clew.deployment.shards) as heads:
+        async with temporary_heads(clew.js, clew.deployment.shards) as heads:
             shards = [await heads.agreeing_heads(shard, signed.checkpoint) for shard in range(heads.shards)]
         return msgspec.structs.replace(kept, heads=tuple(shards))
 
@@ -163,7 +163,7 @@ def proof(
         later = await clew.ledger.chosen(number)
         if since is not None and since >= later.checkpoint.number:
             raise Invalid(f"--since {since} is not before checkpoint {later.checkpoint.number}", param="since")
-        async with heads_beside(clew.js, shards) as heads:
+        async with temporary_heads(clew.js, shards) as heads:
             earlier = await head_proof(clew.js, heads, await clew.ledger.chosen(since), address) if since else None
             head = await head_proof(clew.js, heads, later, address)
         commits: list[str] = []

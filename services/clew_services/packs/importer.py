@@ -1,7 +1,7 @@
-"""Importing: a pack's commits put into another deployment as they are, so that ids, times and chains stay the same.
+"""The importer: stores a pack's commits in another deployment unchanged, so that ids, times and chains are preserved.
 
-Everything is checked before the first write. Each thread's commits are guarded by what was there, so whatever happens
-meanwhile, nothing is put where it does not belong; and an import that was killed goes on when it is run again.
+Everything is checked before the first write. Each thread's commits are guarded by its last known sequence, so a thread
+that changes meanwhile is not overwritten. An import that was killed resumes when it is run again.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from clew_services.packs.import_plan import Plan, plan_import
 BATCH: Final = 500
 BATCH_BYTES: Final = 4 * 1024 * 1024
 PATIENCE: Final = 60.0
-"""Seconds for a batch to be stored."""
+"""Timeout of a batch, in seconds."""
 
-_GO_ON: Final = "Run the same import again: it goes on where it was"
+_GO_ON: Final = "Run the same import again: it resumes"
 
 
 class Importer:
@@ -41,31 +41,31 @@ class Importer:
         self._histories = histories
 
     async def plan(self, pack: Pack, *, key: VerifierKey | None, checking: Progress, comparing: Progress) -> Plan:
-        """What importing a pack comes to. Nothing is written.
+        """Verify a pack and plan its import. Nothing is written.
 
         Raises:
-            Corrupt: something is wrong with the pack, or a history in it cannot be folded.
-            Conflict: threads of the same ids are there with other histories.
-            TooLarge: it has a commit that is larger than the deployment takes.
+            Corrupt: the pack has findings, or a history in it cannot be folded.
+            Conflict: threads with the same ids exist with other histories.
+            TooLarge: a commit is larger than the deployment accepts.
             Unavailable: JetStream does not answer.
         """
-        found = (await asyncio.to_thread(check_pack, pack, key=key, progress=checking)).verified.findings
-        if found:
-            first = f"{found[0].thread or 'the pack'}: {found[0].what} [{found[0].code}]"
+        findings = (await asyncio.to_thread(check_pack, pack, key=key, progress=checking)).verified.findings
+        if findings:
+            first = f"{findings[0].thread or 'the pack'}: {findings[0].what} [{findings[0].code}]"
             raise Corrupt(
-                f"nothing was imported: {len(found)} things are wrong with this pack, first: {first}. "
+                f"nothing was imported: this pack has {len(findings)} findings, first: {first}. "
                 f"'clew verify --pack {pack.file}' names all",
                 code="bad_pack",
             )
-        await self._hold_fits(pack)
+        await self._check_sizes(pack)
         return await plan_import(self._js, self._histories, pack, comparing)
 
     async def carry_out(self, pack: Pack, plan: Plan, progress: Progress) -> None:
-        """Write what is not there yet.
+        """Write the commits that the deployment does not have.
 
         Raises:
-            Conflict: somebody else has written to one of the threads since the plan was made.
-            Unavailable: JetStream does not answer; what was written stays, and the same import goes on from there.
+            Conflict: another writer has changed one of the threads since the plan was made.
+            Unavailable: JetStream does not answer; what was written stays, and the same import resumes from there.
         """
         shards = self._histories.shards
         lasts = {address: last.seq for address, last in plan.there.items()}
@@ -84,11 +84,11 @@ class Importer:
                 await writer.flush()
         finally:
             ended = await asyncio.gather(*(writer.settle() for writer in writers), return_exceptions=True)
-        for each in ended:
-            if isinstance(each, BaseException):
-                raise each
+        for outcome in ended:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
-    async def _hold_fits(self, pack: Pack) -> None:
+    async def _check_sizes(self, pack: Pack) -> None:
         info = await self._js.api(f"STREAM.INFO.{event_stream(0)}")
         most = msgspec.convert(info["config"], _Config).max_msg_size
         for segments in pack.segments:
@@ -97,12 +97,12 @@ class Importer:
                     if 0 <= most < entry.size + HEADERS:
                         raise TooLarge(
                             f"nothing was imported: the commit at {entry.subject}, sequence {entry.seq}, has "
-                            f"{entry.size} bytes, and this deployment takes {most} with headers"
+                            f"{entry.size} bytes, and this deployment accepts {most} with headers"
                         )
 
 
 HEADERS: Final = 512
-"""More bytes than the headers of a commit have."""
+"""An upper bound of the headers of a commit, in bytes."""
 
 
 class _Config(Struct, frozen=True):
@@ -110,7 +110,7 @@ class _Config(Struct, frozen=True):
 
 
 class _Writer:
-    """Writes to one shard, one batch after another."""
+    """Writes batches to one shard, one after another."""
 
     def __init__(self, js: JetStream, shard: int, lasts: dict[Address, int], progress: Progress) -> None:
         self._js = js
@@ -122,20 +122,20 @@ class _Writer:
         self._sending: asyncio.Task[None] | None = None
 
     def add(self, address: Address, stored: StoredMessage) -> bool:
-        """Take a commit; whether there are enough to send them."""
+        """Add a commit; whether there are enough for a batch."""
         self._waiting.append((address, stored))
         self._bytes += len(stored.body)
         return len(self._waiting) >= BATCH or self._bytes >= BATCH_BYTES
 
     async def flush(self) -> None:
-        """Begin to send what waits, when what was sent before is there."""
+        """Wait for the previous batch, and begin to send the next."""
         await self.settle()
         if self._waiting:
             self._sending = asyncio.create_task(self._send(self._waiting))
             self._waiting, self._bytes = [], 0
 
     async def settle(self) -> None:
-        """Wait until what was sent is there."""
+        """Wait until the batch that was sent is stored."""
         if self._sending is not None:
             sending, self._sending = self._sending, None
             await sending
@@ -148,12 +148,12 @@ class _Writer:
         if acks:
             for (address, _), ack in zip(batch, acks, strict=True):
                 self._lasts[address] = ack.seq
-        else:  # singly, so that it is known which one is refused, and why
+        else:  # sent singly, to find out which one is refused, and why
             for one in batch:
-                self._lasts[one[0]] = (await self._one(one)).seq
+                self._lasts[one[0]] = (await self._send_one(one)).seq
         self._progress(len(batch))
 
-    async def _one(self, one: tuple[Address, StoredMessage]) -> Ack:
+    async def _send_one(self, one: tuple[Address, StoredMessage]) -> Ack:
         (message,) = self._outgoing([one])
         try:
             ack = await self._js.publish(message.subject, message.body, message.headers, PATIENCE)
@@ -163,20 +163,20 @@ class _Writer:
             return ack
         if ack.error.err_code in STALE:
             raise Conflict(
-                f"thread {one[0].thread} was changed by somebody else while it was imported. {_GO_ON}, or says what "
-                "contradicts",
+                f"thread {one[0].thread} was changed by another writer while it was imported. {_GO_ON}, or names the "
+                "conflict",
                 code="changed_meanwhile",
             )
         raise Unavailable(f"{event_stream(self._shard)} refused a commit: {ack.error.description}. {_GO_ON}")
 
     def _outgoing(self, batch: list[tuple[Address, StoredMessage]]) -> list[OutgoingMessage]:
         guarded: set[Address] = set()
-        found: list[OutgoingMessage] = []
+        messages: list[OutgoingMessage] = []
         for address, stored in batch:
             headers = {TRACE: stored.headers[TRACE]} if TRACE in stored.headers else {}
-            # The first of a batch on its subject is guarded, as the server will have it; that holds for those after it.
+            # In a batch only the first message of a subject may have a guard; it holds for the later ones.
             if address not in guarded:
                 headers[EXPECTED] = str(self._lasts.get(address, 0))
                 guarded.add(address)
-            found.append(OutgoingMessage(event_subject(self._shard, address), stored.body, headers))
-        return found
+            messages.append(OutgoingMessage(event_subject(self._shard, address), stored.body, headers))
+        return messages
