@@ -1,10 +1,11 @@
-"""The audit: the whole log read again and again at a low rate, each chain followed and held against a checkpoint.
+"""The background audit: verifies the whole log repeatedly at a low rate, each chain and against a checkpoint.
 
-Losses that the streams' numbers tell are looked for every few seconds, at the price of a request for each shard. For
-all others the log is read from its beginning, once in an interval. A pass takes a page, and rests for so long that it
-takes no more than its share of a core, the server's work for it included.
+Losses that show in the streams' sequences are looked for every few seconds, with one request for each shard. For all
+others the log is read from its beginning, once in an interval. After each page a pass rests for long enough to use no
+more than its share of a core, including the server's work.
 
-Heads are kept in a file, so a pass goes on after a restart. One process does it at a time: whoever writes the report.
+Heads are kept in a file, so a pass resumes after a restart. One process audits at a time: the one that writes the
+report.
 """
 
 from __future__ import annotations
@@ -43,28 +44,28 @@ from clew_services.eventstore.topology import LEASES
 from clew_services.integrity.integrity_report import ADVICE, KEPT, KEY, Newest, Report, decode
 
 LOOK: Final = 5.0
-"""Seconds between looks at what the streams say of themselves."""
+"""Seconds between two checks of the streams' sequences."""
 GONE: Final = 6
-"""Looks after which whoever has not written the report since is taken to be gone."""
+"""Checks without a new report after which the process that writes it counts as dead."""
 SHARE: Final = 0.02
-"""Of a core, how much a pass takes."""
+"""The share of a core that a pass uses."""
 ALL_OF_IT: Final = 3.0
-"""Processor time for a page in all, the server's included, to that for taking it alone: measured, 2.1."""
+"""Ratio of the CPU time of a page, including the server's, to that of adding it to the heads: measured, 2.1."""
 PAGE: Final = 512
-"""Commits read at a time."""
+"""Commits of a page."""
 
 _LOG: Final = logging.getLogger("clew.integrity")
 
 
 class Audit:
-    """Verifies one deployment's log. What it finds is in the report, and said once in the log of the process."""
+    """Verifies a deployment's log. Findings go into the report, and once into the log of the process."""
 
     def __init__(
         self, js: JetStream, ledger: Ledger, verifier: Verifier, shards: int, *, every: float, file: Path | None = None
     ) -> None:
-        """``every`` is how many seconds lie at least between the beginnings of two passes; 0 verifies nothing.
+        """``every`` is the minimum interval, in seconds, between the beginnings of two passes; 0 verifies nothing.
 
-        The heads of a pass are kept in ``file``, or in one of which nothing stays.
+        The heads of a pass are kept in ``file``, or in a temporary file.
         """
         self._js = js
         self._ledger = ledger
@@ -81,7 +82,7 @@ class Audit:
         self._signed: SignedNote | None = None
         self._goals: list[int] = []
         self._compared = set[int]()
-        self._said = set[tuple[str, int, str]]()
+        self._logged = set[tuple[str, int, str]]()
         self._trouble = ""
         self._cost = math.inf
 
@@ -89,16 +90,16 @@ class Audit:
         """Verify until ``stop`` is set."""
         try:
             if self._every:
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(self._look_on(stop))
-                    both.create_task(self._read_on(stop))
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._look_on(stop))
+                    tasks.create_task(self._read_on(stop))
             await stop.wait()
             await self._give_up()
         finally:
             await self._heads.close()
 
     async def look(self) -> None:
-        """Look for losses that the streams' numbers tell, if it is this process that verifies.
+        """Check the streams' sequences for losses, if this is the process that verifies.
 
         Raises:
             Unavailable: JetStream does not answer.
@@ -109,12 +110,12 @@ class Audit:
                 return
             newest, findings = await self._lost(known.newest)
             if newest is not None and newest.reason is not None and newest.number > (known.checkpoint or 0):
-                # An operator has had the log signed as it is now: it is held against that from its beginning.
+                # An operator has accepted the log as it is now: verification against that begins again.
                 known, self._goals = replace(known, began_at=datetime.now(UTC), found=(), before=()), []
             await self._write(replace(known, lost=tuple(findings[:KEPT]), newest=newest))
 
     async def step(self) -> bool:
-        """Read on by a page; whether there was anything to do.
+        """Read the next page; whether there was anything to do.
 
         Raises:
             Unavailable: the log does not answer.
@@ -129,7 +130,7 @@ class Audit:
             for shard in range(self._shards):
                 if await self._shard(shard, known):
                     return True
-            # What was found by the pass before and is not any more is forgotten with it.
+            # Findings of the previous pass that this pass did not find again are dropped.
             await self._write(replace(known, since=known.began_at, before=known.found, found=()))
             return True
 
@@ -139,7 +140,7 @@ class Audit:
                 await self.look()
                 self._trouble = ""
             except ClewError as fault:
-                self._wait_for(fault)
+                self._log_trouble(fault)
             await _rest(stop, LOOK)
 
     async def _read_on(self, stop: asyncio.Event) -> None:
@@ -148,13 +149,13 @@ class Audit:
             try:
                 busy = await self.step()
             except (ClewError, sqlite3.Error) as fault:
-                self._wait_for(fault)
-            # On a busy machine most of the time is spent on waiting, which costs nothing.
+                self._log_trouble(fault)
+            # On a busy machine most of the time is spent waiting, which uses no CPU.
             worked = min(time.monotonic() - began, self._cost)
             await _rest(stop, rest_after(worked) if busy else LOOK)
 
     async def _claimed(self) -> Report | None:
-        """The report as it stands, if it is for this process to go on with."""
+        """The current report, if this process may continue it."""
         value = await self._bucket.latest(KEY)
         if self._report is not None and value is not None and value.revision == self._revision:
             return self._report
@@ -165,14 +166,14 @@ class Audit:
         return known or Report(began_at=datetime.now(UTC))
 
     def _is_left(self, value: Value | None) -> bool:
-        """Whether a report that another process writes has not been written for so long that it must be gone."""
+        """Whether the process that writes the report has not written it for so long that it must be dead."""
         revision = value.revision if value is not None else 0
         self._unchanged = self._unchanged + 1 if revision == self._revision else 0
         self._revision = revision
         return self._unchanged >= GONE
 
     async def _lost(self, seen: Newest | None) -> tuple[Newest | None, list[Finding]]:
-        """The newest checkpoint from now on, and what the numbers say was lost."""
+        """The newest checkpoint, and the losses that show in the sequences."""
         findings: list[Finding] = []
         signed: SignedNote | None = None
         newest = seen
@@ -199,21 +200,21 @@ class Audit:
         return newest, findings
 
     async def _begun_anew(self, seen: Newest | None, signed: SignedNote | None) -> str | None:
-        """In what the checkpoints are others than they were, if they are, and nobody signed a reason for it."""
+        """How the checkpoints differ from those seen before, if they do and no reason was signed for it."""
         if seen is None or (signed is not None and signed.checkpoint.reason is not None):
             return None
         if signed is None:
-            return f"there are no checkpoints any more, and checkpoint {seen.number} was there"
+            return f"there are no checkpoints any more, but there was checkpoint {seen.number}"
         number = signed.checkpoint.number
         if number < seen.number:
-            return f"the checkpoints end with {number}, and checkpoint {seen.number} was there"
+            return f"the checkpoints end with {number}, but there was checkpoint {seen.number}"
         own = signed if number == seen.number else await self._ledger.get(seen.number)
         if own is None or own.hash != seen.hash:
-            return f"checkpoint {seen.number} is another one than it was"
+            return f"checkpoint {seen.number} differs from what it was"
         return None
 
     async def _under_way(self, known: Report) -> Report | None:
-        """The report of the pass to go on with, which is the next one where that is due; nothing where it is not."""
+        """The report of the pass in progress, or of the next one if that is due; ``None`` if it is not."""
         now, kept = datetime.now(UTC), self._heads.kept
         if known.since == known.began_at:
             if (now - known.began_at).total_seconds() < self._every:
@@ -232,45 +233,45 @@ class Audit:
         return known
 
     async def _aim(self, known: Report) -> None:
-        """Find out against what the pass holds the log, and how far it goes."""
+        """Determine the checkpoint of the pass, and the sequences at which it ends."""
         self._signed = await self._ledger.get(known.checkpoint) if known.checkpoint is not None else None
         self._goals = [(await extent(self._js, shard)).last_seq for shard in range(self._shards)]
         self._compared.clear()
 
     async def _shard(self, shard: int, known: Report) -> bool:
-        """Read on in a shard, or hold it against the checkpoint where that was made; whether anything was left."""
-        said, goal = self._said_of(shard), self._goals[shard]
+        """Read the next page of a shard, or compare it at the checkpoint's position; whether there was work."""
+        signed, goal = self._signed_heads(shard), self._goals[shard]
         reached = await self._heads.reached(shard)
-        if self._signed is not None and said is not None and reached == said.seq and shard not in self._compared:
+        if self._signed is not None and signed is not None and reached == signed.seq and shard not in self._compared:
             self._compared.add(shard)
-            found = differs(shard, said, await self._heads.statement(shard), self._signed.checkpoint)
-            await self._add(known, [found] if found is not None else [])
+            finding = differs(shard, signed, await self._heads.statement(shard), self._signed.checkpoint)
+            await self._add(known, [finding] if finding is not None else [])
             return True
-        bound = min(said.seq, goal) if said is not None and reached < said.seq else goal
+        bound = min(signed.seq, goal) if signed is not None and reached < signed.seq else goal
         if reached >= bound:
             return False
         page = await replica_reads.page(self._js, event_stream(shard), EVERYTHING, reached + 1, bound, limit=PAGE)
-        page = [each for each in page if each.seq <= bound]
+        page = [stored for stored in page if stored.seq <= bound]
         taken = await self._heads.take(shard, page, until=bound if len(page) < PAGE else None)
         self._cost = taken.seconds * ALL_OF_IT
         known = replace(known, commits=known.commits + len(page))
         await self._add(known, await self._diagnosed(known, taken.misfits))
         return True
 
-    def _said_of(self, shard: int) -> ShardHeads | None:
+    def _signed_heads(self, shard: int) -> ShardHeads | None:
         if self._signed is None or len(self._signed.checkpoint.shards) != self._shards:
             return None
         return self._signed.checkpoint.shards[shard]
 
     async def _diagnosed(self, known: Report, misfits: Sequence[Address]) -> list[Finding]:
-        """What was done to threads with messages that continue no chain; of many only the first."""
-        named = {(each.tenant, each.thread) for each in known.found}
+        """The findings of threads with messages that continue no chain; at most :data:`KEPT` in all."""
+        named = {(finding.tenant, finding.thread) for finding in known.found}
         room = max(0, KEPT - len(known.found))
-        anew = [each for each in dict.fromkeys(misfits) if each not in named][:room]
-        return [found for each in anew for found in (await self._verifier.thread(each)).findings]
+        unnamed = [address for address in dict.fromkeys(misfits) if address not in named][:room]
+        return [finding for address in unnamed for finding in (await self._verifier.thread(address)).findings]
 
     async def _add(self, known: Report, findings: Sequence[Finding]) -> None:
-        """Go on with a report to which findings are added; it is written where there are any, and at the next look."""
+        """Add findings to a report; it is written at once if there are any, otherwise at the next check."""
         self._report = replace(known, found=(*known.found, *findings)[:KEPT])
         if findings:
             await self._write(self._report)
@@ -283,32 +284,36 @@ class Audit:
             self._report = None  # another process has begun to verify
             return
         self._report = report
-        self._tell(report)
+        self._log_findings(report)
 
     async def _give_up(self) -> None:
-        """Have another process go on at once."""
+        """Release the report, so that another process continues it at once."""
         if self._report is not None:
             with contextlib.suppress(ClewError, LostRace):
                 await self._bucket.put(KEY, msgspec.json.encode(replace(self._report, by="")), self._revision)
 
-    def _tell(self, report: Report) -> None:
-        new = [each for each in report.findings if (each.code, each.shard, each.thread) not in self._said]
+    def _log_findings(self, report: Report) -> None:
+        new = [finding for finding in report.findings if _key(finding) not in self._logged]
         if not new:
             return
-        self._said.update((each.code, each.shard, each.thread) for each in new)
+        self._logged.update(map(_key, new))
         _LOG.error("%s. %s", report.verdict, ADVICE)
-        for each in new:
-            who = f"thread {each.thread} of tenant {each.tenant}: " if each.thread else ""
-            _LOG.error("%s: %s%s", each.code, who, each.what)
+        for finding in new:
+            owner = f"thread {finding.thread} of tenant {finding.tenant}: " if finding.thread else ""
+            _LOG.error("%s: %s%s", finding.code, owner, finding.what)
 
-    def _wait_for(self, fault: Exception) -> None:
+    def _log_trouble(self, fault: Exception) -> None:
         if str(fault) != self._trouble:
             self._trouble = str(fault)
-            _LOG.warning("the verification of the log waits: %s", fault)
+            _LOG.warning("the verification of the log waits for a retry: %s", fault)
+
+
+def _key(finding: Finding) -> tuple[str, int, str]:
+    return finding.code, finding.shard, finding.thread
 
 
 def rest_after(worked: float) -> float:
-    """For how many seconds a pass rests after it has worked for some, so as to take :data:`SHARE` of a core."""
+    """The seconds that a pass rests after ``worked`` seconds of work, to use :data:`SHARE` of a core."""
     return worked * (1 / SHARE - 1)
 
 
@@ -316,7 +321,7 @@ def _kept(file: Path | None) -> HeadsFile:
     try:
         return HeadsFile(file)
     except sqlite3.Error as fault:
-        _LOG.warning("the heads of a pass are not kept, since %s cannot be used: %s", file, fault)
+        _LOG.warning("the heads of a pass are not kept, because %s cannot be used: %s", file, fault)
         return HeadsFile()
 
 

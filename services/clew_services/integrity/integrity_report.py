@@ -1,4 +1,4 @@
-"""What the background verification of the log has found: one value in the bucket of leases, for whoever asks."""
+"""The report of the background verification: one value in the bucket of leases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clew_services.eventstore.topology import LEASES
 
 KEY: Final = "integrity"
 ADVICE: Final = (
-    "Stop what writes, and keep everything as it is: neither 'clew rebuild' nor '--repair' brings commits back, and "
+    "Stop all writers, and keep everything as it is: neither 'clew rebuild' nor '--repair' restores commits, and "
     "views and index may be their last trace. 'clew verify --all' names what was done; see docs/operating.md"
 )
 KEPT: Final = 20
@@ -24,7 +24,7 @@ KEPT: Final = 20
 
 
 class Newest(Struct, frozen=True):
-    """The newest checkpoint that was seen, by which one is noticed whose checkpoints were begun anew."""
+    """The newest checkpoint that was seen, by which a chain of checkpoints that was begun again is noticed."""
 
     number: int
     hash: str
@@ -32,12 +32,12 @@ class Newest(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """How far the verification is, and what it found.
+    """The progress of the verification, and its findings.
 
-    ``by`` is the process at it, or nobody. This pass began at ``began_at`` and holds the log against checkpoint
-    ``checkpoint``, if there was one; it has read ``commits`` of it. Everything that was there at ``since`` was
-    verified. ``newest`` is the newest checkpoint that was seen. ``lost`` is what the streams' own numbers say was lost,
-    as of the last look; ``found`` is what this pass has found, and ``before`` what the last whole one did.
+    ``by`` is the process that verifies, or empty. The pass began at ``began_at``, compares the log with checkpoint
+    ``checkpoint``, if there was one, and has read ``commits``. The log as of ``since`` was verified completely.
+    ``newest`` is the newest checkpoint that was seen. ``lost`` are the losses that show in the streams' sequences, as
+    of the last check; ``found`` are the findings of this pass, and ``before`` those of the last complete one.
     """
 
     by: str = ""
@@ -52,34 +52,34 @@ class Report(Struct, frozen=True, kw_only=True):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What is known to be wrong: each once, though it was found in several ways."""
-        each = {(one.code, one.shard, one.thread): one for one in (*self.before, *self.found, *self.lost)}
-        return tuple(each.values())
+        """All findings, each once, even if it was found in several ways."""
+        by_key = {(one.code, one.shard, one.thread): one for one in (*self.before, *self.found, *self.lost)}
+        return tuple(by_key.values())
 
     @property
     def age(self) -> float | None:
-        """Seconds since the last whole pass began; nothing until there was one."""
+        """Seconds since the last complete pass began; ``None`` until there was one."""
         if self.since is None:
             return None
         return round(max(0.0, (datetime.now(UTC) - self.since).total_seconds()), 3)
 
     @property
     def verdict(self) -> str | None:
-        """In one line, that the log is not what it was; nothing if it is, as far as is known."""
+        """One line that says that the log was altered or damaged; ``None`` if there are no findings."""
         findings = self.findings
         if not findings:
             return None
         against = self.newest.number if self.newest is not None else self.checkpoint
-        said = f"the log is not what checkpoint {against} says" if against is not None else "the log is damaged"
+        verdict = f"the log is not what checkpoint {against} says" if against is not None else "the log is damaged"
         more = f", and {len(findings) - 1} findings more" if len(findings) > 1 else ""
-        return f"{said}: {findings[0].what}{more}"
+        return f"{verdict}: {findings[0].what}{more}"
 
 
 _DECODER: Final = msgspec.json.Decoder(Report)
 
 
 async def report(js: JetStream) -> Report | None:
-    """What is known of the log's integrity; nothing where nobody has verified it yet.
+    """The report on the log's integrity; ``None`` if no process has verified it yet.
 
     Raises:
         Unavailable: the bucket does not answer.
@@ -88,7 +88,7 @@ async def report(js: JetStream) -> Report | None:
 
 
 def decode(value: Value | None) -> Report | None:
-    """A report from the value in the bucket; nothing if there is none that can be read."""
+    """Decode the value in the bucket; ``None`` if there is none or it cannot be read."""
     if value is None or not value.body:
         return None
     try:
