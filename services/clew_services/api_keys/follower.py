@@ -1,8 +1,8 @@
-"""Following the bucket of keys, so that a process knows of a new or revoked key within milliseconds.
+"""The follower of the bucket of keys: a process knows of a new or revoked key within milliseconds.
 
-The server says over core NATS which key has changed (the bucket's stream is republished, without its content), and
-what it has become is asked of the stream's leader: whoever can only speak can make nobody trust a key. Because such
-news may be missed while a connection is down, everything is read again after a reconnect, and now and then anyway.
+The server publishes over core NATS which key has changed (the bucket's stream is republished, without content), and the
+key is then read from the stream's leader: a forged notification cannot make a process trust a key. Because
+notifications may be missed while a connection is down, all keys are read again after a reconnect and at an interval.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from clew_services.api_keys.issued_key import IssuedKey, id_of, is_id, now, read
 from clew_services.api_keys.key_bucket import COARSE, LIVE_KEYS, KeyBucket
 
 ANEW: Final = 30.0
-"""Seconds after which everything is read again anyway."""
+"""Interval, in seconds, at which all keys are read again."""
 NOTE: Final = 5.0
-"""Seconds between looks at which keys were used."""
+"""Interval, in seconds, at which the uses of keys are recorded."""
 LEAVING: Final = 2.0
-"""Seconds that recording the last uses may take at the end."""
+"""Seconds that recording the last uses may take on shutdown."""
 
 
 @contextlib.asynccontextmanager
@@ -42,10 +42,10 @@ async def follow_keys(
     anew: float = ANEW,
     note: float = NOTE,
 ) -> AsyncIterator[None]:
-    """Keep ``keys`` at what the bucket says, for as long as the block lasts, and record there which are used.
+    """Keep ``keys`` up to date with the bucket for the duration of the block, and record uses in the bucket.
 
-    The block begins when everything was read, however long it takes until that can be done. What is in
-    ``reconnected`` has to be called after every reconnect of ``nc``.
+    The block begins when all keys were read; retries without limit until then. The caller must call the functions in
+    ``reconnected`` after every reconnect of ``nc``.
     """
     follower = Follower(ring, keys, anew)
     subscription = await nc.subscribe(f"{LIVE_KEYS}.*", cb=follower.on_change)
@@ -71,15 +71,15 @@ async def follow_keys(
 
 
 SOON: Final = 1.0
-"""Seconds after connecting until everything is read again: it takes other servers a moment to know who listens."""
+"""Seconds after connecting until all keys are read again: other servers learn of a subscription with a delay."""
 
 _LOG: Final = logging.getLogger("clew.keys")
 
 
 class Follower:
-    """Knows each key and the revision at which it was seen, and tells ``keys`` what they open.
+    """Tracks each key and its revision, and updates ``keys``.
 
-    ``anew`` is after how many seconds everything is read again, in case some news was missed.
+    ``anew`` is the interval, in seconds, at which all keys are read again, in case notifications were missed.
     """
 
     def __init__(self, ring: KeyBucket, keys: Keys, anew: float) -> None:
@@ -94,20 +94,20 @@ class Follower:
         self._connected_anew = True
 
     async def on_change(self, message: Msg) -> None:
-        """Take the news that a key has changed."""
+        """Handle the notification that a key has changed."""
         key_id = message.subject.rpartition(".")[2]
         if is_id(key_id):
             self._changed.add(key_id)
             self._news.set()
 
     def on_reconnect(self) -> None:
-        """Take note that news may have been missed."""
+        """Have all keys read again, because notifications may have been missed."""
         self._connected_anew = True
         self._due = 0.0
         self._news.set()
 
     async def follow(self) -> None:
-        """Keep up with the bucket until cancelled; ``caught_up`` is set once everything was read."""
+        """Follow the bucket until cancelled; ``caught_up`` is set once all keys were read."""
         clock, pauses = asyncio.get_running_loop().time, delays()
         while True:
             self._news.clear()
@@ -161,13 +161,13 @@ class Follower:
             self._keys.admit(issued.digest, issued.holder)
 
     async def note(self, every: float) -> None:
-        """Record which keys are used, looking every so many seconds, until cancelled."""
+        """Record which keys are used, at an interval in seconds, until cancelled."""
         while True:
             await asyncio.sleep(every)
             await self.note_used()
 
     async def note_used(self) -> None:
-        """Record which keys were used since the last look."""
+        """Record which keys were used since the last call."""
         at = now()
         for used in self._keys.take_used():
             _, issued = self._known.get(id_of(used), (0, None))
@@ -176,5 +176,5 @@ class Follower:
             try:
                 await self._ring.note_use(issued.id, at)
             except Unavailable as fault:
-                # Whoever uses the key again says it again.
-                _LOG.info("the use of the API key %s is not on record: %s", issued.id, fault)
+                # The next use of the key is recorded.
+                _LOG.info("the use of the API key %s is not recorded: %s", issued.id, fault)
