@@ -1,4 +1,4 @@
-"""The real ``nats-server`` as a child process, with the settings that Clew's promises need."""
+"""The embedded ``nats-server`` as a child process, with the settings that Clew's guarantees need."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from clew_services.host.terminate import signal, terminate
 from clew_services.host.tether import tether_command
 
 START: Final = 120.0
-"""Seconds a server may take to be ready: after a crash it reads its whole store."""
+"""Seconds in which a server must be ready: after a crash it reads its whole store."""
 STOP: Final = 20.0
-"""Seconds a server may take to stop before it is killed."""
+"""Seconds that a server may take to stop before it is killed."""
 LEAST: Final = 1024 * 1024
-"""Bytes that have to be free for a server to start at all."""
+"""Free bytes that a server needs to start."""
 _POLL: Final = 0.01
 _REMEDY: Final = "Choose another port with --nats embedded:PORT or CLEW_NATS (embedded:0 takes any free one)"
 _LOG: Final = logging.getLogger("clew.nats")
 
 
 class Look(Struct, frozen=True, kw_only=True):
-    """What a look at the server found: which write failed, if one did, and how many bytes may still be written."""
+    """The server's storage: the failed write, if there was one, and the bytes that may still be written."""
 
     write_error: str | None
     spare: int
@@ -49,11 +49,11 @@ class Look(Struct, frozen=True, kw_only=True):
 class EmbeddedServer:
     """A nats-server with its own data folder, started and stopped by this process; an async context manager.
 
-    It listens on 127.0.0.1. With a ``password`` it has two accounts, as :mod:`clew_services.embedded.accounts` says;
-    without one, whoever connects may do everything.
+    It listens on 127.0.0.1. With a ``password`` it has the two accounts of :mod:`clew_services.embedded.accounts`;
+    without one, every client has all permissions.
 
-    After it died (see :meth:`wait`) or was stopped, :meth:`start` brings it back on the same store and port. On Linux
-    it does not outlive this process, even if this one is killed. Start it from the main thread.
+    After it died (see :meth:`wait`) or was stopped, :meth:`start` restarts it on the same store and port. On Linux it
+    ends with this process, even if this process is killed. Start it from the main thread.
     """
 
     def __init__(self, data: Path, *, port: int = 0, sync: str = "always", password: str | None = None) -> None:
@@ -72,12 +72,12 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """Where clients connect who may do everything, with user and password. Known once the server was started."""
+        """The URL with user and password, for clients with all permissions. Known once the server was started."""
         return self.open_url if self.password is None else f"nats://{USER}:{self.password}@{HOST}:{self.port}"
 
     @property
     def open_url(self) -> str:
-        """Where clients connect who have no password. Known once the server was started."""
+        """The URL for clients without a password. Known once the server was started."""
         return f"nats://{HOST}:{self.port}"
 
     @property
@@ -87,10 +87,10 @@ class EmbeddedServer:
         return self._process.pid
 
     async def start(self) -> None:
-        """Start the server and return when it takes clients, JetStream recovered.
+        """Start the server, and return when it accepts clients and JetStream has recovered.
 
         Raises:
-            CannotStart: no usable program, port taken, folder in use, not writable or full, or the server gave up.
+            CannotStart: no usable program, port taken, folder in use, not writable or full, or the server failed.
         """
         program = binary.find()
         self.version = binary.version(program)
@@ -106,7 +106,7 @@ class EmbeddedServer:
                 self._process = await asyncio.create_subprocess_exec(
                     *tether_command([str(program), "-c", str(self.data / "nats.conf")], SIGTERM),
                     stdin=DEVNULL, stdout=DEVNULL, stderr=errors, pass_fds=(self._folder.lock,),
-                    start_new_session=True,  # Ctrl-C is for us, who stop things in order
+                    start_new_session=True,  # Ctrl-C goes to this process, which shuts down in order
                 )  # fmt: skip
             self.port, self._monitor = await self._ready(self._process)
             await self.look()
@@ -117,41 +117,42 @@ class EmbeddedServer:
             raise
 
     async def wait(self) -> int:
-        """Wait until the server's process is gone, for whatever reason; its return code."""
+        """Wait until the server's process has ended, for any reason; its return code."""
         assert self._process is not None, "not started"
         return await self._process.wait()
 
     async def look(self) -> Look | None:
-        """Look at server and disk, and have the server keep as much as there is room for; nothing if it is not there.
+        """Check server and disk, and adjust the server's limit to the free space; ``None`` if it does not answer.
 
-        It never again writes to a stream to which a write has failed, so it has to be started anew once there is room.
+        The server does not write again to a stream to which a write has failed, so it must be restarted once there is
+        space.
         """
         try:
-            said, found = await asyncio.to_thread(lambda: (asked(HOST, self._monitor, self._base), room(self._store)))
+            usage, space = await asyncio.to_thread(lambda: (asked(HOST, self._monitor, self._base), room(self._store)))
         except (OSError, HTTPException, msgspec.DecodeError) as fault:
-            _LOG.debug("nats-server was not looked at: %s", fault)
+            _LOG.debug("nats-server does not answer: %s", fault)
             return None
-        wanted = found.limit(said.held)
-        if differs(self._limit, wanted, said.held):
+        wanted = space.limit(usage.held)
+        if differs(self._limit, wanted, usage.held):
             try:
                 self._configure(wanted)
             except OSError as fault:
-                _LOG.debug("nats-server keeps its limit: %s", fault)  # a disk that is full takes no configuration
+                _LOG.debug("nats-server keeps its limit: %s", fault)  # a full disk cannot store the configuration
             else:
                 self._signal(SIGHUP)
-        return Look(write_error=said.write_error, spare=found.spare)
+        return Look(write_error=usage.write_error, spare=space.spare)
 
     def end(self) -> None:
-        """Have the server end in good order, if it runs; whoever waits for its end may start it again."""
+        """Have the server shut down in order, if it runs; see :meth:`wait` for its end."""
         self._signal(SIGTERM)
 
     async def stop(self) -> None:
-        """Stop the server and release the data folder. Asks first, and kills if it takes too long."""
+        """Stop the server, by force after :data:`STOP` seconds, and release the data folder."""
         await self._stop_process()
         self._release()
 
     def kill(self) -> None:
-        """Kill the server where it stands, if it runs."""
+        """Kill the server, if it runs."""
         self._signal(SIGKILL)
 
     def _signal(self, number: Signals) -> None:
@@ -185,7 +186,7 @@ class EmbeddedServer:
         deadline = loop.time() + START
         while loop.time() < deadline:
             if process.returncode is not None:
-                raise CannotStart(f"nats-server gave up: {self._last_words()}", code="nats_server_failed")
+                raise CannotStart(f"nats-server failed to start: {self._last_error()}", code="nats_server_failed")
             with contextlib.suppress(OSError, ValueError):
                 ports = _listed_ports(self.data / f"nats-server_{process.pid}.ports")
                 await _await_greeting(ports[0])
@@ -196,27 +197,27 @@ class EmbeddedServer:
             code="nats_server_failed",
         )
 
-    def _last_words(self) -> str:
+    def _last_error(self) -> str:
         for name in ("nats-server.err", "nats-server.log"):
             with contextlib.suppress(OSError):
                 lines = (self.data / name).read_text(encoding="utf-8", errors="replace").splitlines()
                 fatal = [line for line in lines if "[FTL]" in line] or lines
                 if fatal:
                     return fatal[-1]
-        return "it left no reason"
+        return "it logged no reason"
 
 
 def _refuse_full(data: Path) -> None:
     if shutil.disk_usage(data).free < LEAST:
         raise CannotStart(
-            f"the disk of the data folder {data} is full: make room, or choose another with --data or CLEW_DATA",
+            f"the disk of the data folder {data} is full: free space, or choose another with --data or CLEW_DATA",
             code="disk_full",
         )
 
 
 def _listed_ports(file: Path) -> tuple[int, int]:
     listed = json.loads(file.read_text(encoding="utf-8"))
-    client, monitor = (int(listed[each][0].rpartition(":")[2]) for each in ("nats", "monitoring"))
+    client, monitor = (int(listed[name][0].rpartition(":")[2]) for name in ("nats", "monitoring"))
     return client, monitor
 
 

@@ -1,9 +1,9 @@
-"""How much the embedded server may keep on its disk, and what it says of itself over HTTP.
+"""The disk limit of the embedded server, and its usage, read from its monitoring over HTTP.
 
-nats-server takes three quarters of what is free when it starts, so that it is allowed less with every start. Clew's
-account gets a limit instead that follows the disk: a tenth is left free, of what JetStream has taken and what it could
-take. JetStream counts messages before compression and does not count what is deleted, so what it holds by its own count
-is asked of it. The limit of an account can be changed while the server runs, unlike that of the server.
+By default nats-server limits itself to three quarters of the space that is free when it starts, so the limit shrinks
+with every start. Clew's account gets a limit that follows the disk instead: a tenth of what JetStream uses and of what
+it could use stays free. JetStream counts messages before compression and does not count deleted ones, so its own count
+is read from the server. Unlike the server's limit, an account's can be changed while the server runs.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from msgspec import Struct
 
 UNLIMITED: Final = 2**60
 RESERVE: Final = 10
-"""One part in so many is left free, of what JetStream has taken and what it could take."""
+"""The reciprocal of the share that stays free of what JetStream uses and of what it could use."""
 LEAST_OF_DISK: Final = 20
-"""One part in so many of the whole disk is left free as well, if that is less than :data:`LEAST`."""
+"""The reciprocal of the share of the whole disk that stays free, if that is less than :data:`LEAST`."""
 LEAST: Final = 64 * 1024 * 1024
 _TIMEOUT: Final = 5.0
 _STEP: Final = 1024 * 1024
@@ -28,7 +28,7 @@ _MOST_OF_THEM: Final = 20
 
 
 class Room(Struct, frozen=True, kw_only=True):
-    """Where a store is: bytes that it takes on the disk, bytes that are free there, and bytes of the whole disk."""
+    """The disk of a store, in bytes: used by the store, free, and in all."""
 
     taken: int
     free: int
@@ -36,21 +36,21 @@ class Room(Struct, frozen=True, kw_only=True):
 
     @property
     def reserve(self) -> int:
-        """Bytes that are to be left free."""
+        """Bytes that must stay free."""
         return max((self.taken + self.free) // RESERVE, min(LEAST, self.disk // LEAST_OF_DISK))
 
     @property
     def spare(self) -> int:
-        """Bytes that may be written before the reserve is touched."""
+        """Bytes that may be written without using the reserve."""
         return max(0, self.free - self.reserve)
 
     def limit(self, held: int) -> int:
-        """Bytes that JetStream may hold by its own count, if it holds so many now."""
+        """The limit for JetStream by its own count, if it holds ``held`` bytes now."""
         return held + self.spare
 
 
 class Said(Struct, frozen=True):
-    """What the server says: bytes that it holds by its own count, and which write failed, if one did."""
+    """The server's own report: the bytes that it holds by its count, and the failed write, if there was one."""
 
     held: int
     write_error: str | None = None
@@ -65,28 +65,28 @@ class _Jsz(Struct, frozen=True):
 
 
 def room(store: Path) -> Room:
-    """Look at the disk.
+    """Measure the disk of a store.
 
     Raises:
-        OSError: it cannot be looked at.
+        OSError: it cannot be read.
     """
     disk = os.statvfs(store)
-    # A disk that takes no more files takes no more blocks of messages either.
+    # Without free inodes no further blocks of messages can be created.
     free = disk.f_bavail * disk.f_frsize if disk.f_favail or not disk.f_files else 0
     taken = sum(_taken(folder, files) for folder, _, files in os.walk(store))
     return Room(taken=taken, free=free, disk=disk.f_blocks * disk.f_frsize)
 
 
 def differs(limit: int, wanted: int, held: int) -> bool:
-    """Whether the limit is worth a change: by a megabyte and a twentieth of what may still come."""
+    """Whether a limit differs enough to be changed: by a megabyte and a twentieth of the remaining space."""
     return abs(wanted - limit) > max(_STEP, (wanted - held) // _MOST_OF_THEM)
 
 
 def asked(host: str, port: int, base: str) -> Said:
-    """Ask the server. Blocks, for some seconds at most.
+    """Read the server's report. Blocks, for some seconds at most.
 
     Raises:
-        OSError, HTTPException, DecodeError: it does not answer, or not as it should.
+        OSError, HTTPException, DecodeError: it does not answer, or not correctly.
     """
     connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
     try:
@@ -103,10 +103,10 @@ def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
 
 
 def _taken(folder: str, files: list[str]) -> int:
-    found = 0
+    total = 0
     for file in files:
         try:
-            found += os.stat(os.path.join(folder, file)).st_blocks * 512  # noqa: PTH116, PTH118 - there may be very many
-        except OSError:  # gone by now
+            total += os.stat(os.path.join(folder, file)).st_blocks * 512  # noqa: PTH116, PTH118 - there may be very many
+        except OSError:  # deleted meanwhile
             continue
-    return found
+    return total
