@@ -193,7 +193,7 @@ def test_a_history_that_was_altered_is_named_and_the_exit_code_says_so(tmp_path:
         assert "1 findings" in cli("verify", altered).stdout
         assert "every chain is whole" in cli.done("verify", whole)
         assert "2 threads" in cli("verify", "--all").stdout
-        assert "what follows from the log" in cli.done("prove", whole)
+        assert "consistent with the log" in cli.done("prove", whole)
         for command in ("verify", "prove"):
             assert "tenant 'nobody' has no threads" in cli.refused(6, command, "--tenant", "nobody")
 
