@@ -1,4 +1,4 @@
-"""Files that only their user can read."""
+"""Files that are readable only by their user."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_secret(file: Path, text: str) -> None:
-    """Put a text into a file of mode 0600, whole or not at all.
+    """Write a text to a file of mode 0600, atomically.
 
     Raises:
         OSError: the folder cannot be written to.
