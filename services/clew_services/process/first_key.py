@@ -1,4 +1,4 @@
-"""The API key that ``clew up`` makes when none is configured, and keeps in the data folder."""
+"""The API key that ``clew up`` creates in the data folder if none is configured."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ _LENGTH: Final = 40
 
 
 def load_or_issue_key(folder: Path) -> str:
-    """The folder's key, as ``key:tenant``: the one kept there, or a new one that only this user can read.
+    """The folder's key, as ``key:tenant``; created if there is none, in a file readable only by this user.
 
-    The file is the key and nothing else, so that a shell can take it as it is. One that says whose it is, as
-    ``key:tenant``, is of before that.
+    The file holds the key alone, for use in a shell; an older file may hold ``key:tenant``.
 
     Raises:
         CannotStart: the file cannot be read or written, or holds no key.
@@ -27,9 +26,9 @@ def load_or_issue_key(folder: Path) -> str:
     try:
         if not file.exists():
             write_secret(file, ids.random_id("clew_", _LENGTH) + "\n")
-        kept = file.read_text(encoding="utf-8").strip()
+        key = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as fault:
         raise CannotStart(f"cannot keep an API key in {file}: {fault}", code="data_not_writable") from fault
-    if not kept:
-        raise CannotStart(f"{file} is empty: delete it to have a new key made, or set CLEW_API_KEYS", code="no_key")
-    return kept if ":" in kept else f"{kept}:{TENANT}"
+    if not key:
+        raise CannotStart(f"{file} is empty: delete it to have a new key created, or set CLEW_API_KEYS", code="no_key")
+    return key if ":" in key else f"{key}:{TENANT}"
