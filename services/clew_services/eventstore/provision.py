@@ -86,14 +86,14 @@ async def init(
 
 async def _generation(js: JetStream, shards: int, replicas: int, fold: int) -> list[str]:
     alias = Alias(js)
-    found = await alias.read()
-    if found is None:
+    existing = await alias.read()
+    if existing is None:
         # If the record was lost: a number after all that hold views, since their folds are unknown.
         number = 1 + await generation_streams.last_filled(js)
         made = await generation_streams.make_generation(js, number, shards=shards, replicas=replicas)
         await alias.begin(record.first(fold, datetime.now(UTC), number))
         return made
-    live = found.record.live
+    live = existing.record.live
     if not await generation_streams.missing_streams(js, live):
         return await generation_streams.make_generation(js, live, shards=shards, replicas=replicas)
     # Another number: running processes must not apply what they cached of the lost buckets to new ones.

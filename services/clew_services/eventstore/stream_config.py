@@ -150,14 +150,14 @@ def shards_of(config: Config) -> int:
     return int(count)
 
 
-def check_same(name: str, wanted: Config, found: Config) -> None:
+def check_same(name: str, wanted: Config, existing: Config) -> None:
     """Check the settings of a stream or consumer, as far as Clew determines them.
 
     Raises:
         Corrupt: one differs; the message names the stream or consumer, the setting, and both values.
     """
     for setting, value in wanted.items():
-        actual = found.get(setting, _ABSENT.get(setting))
+        actual = existing.get(setting, _ABSENT.get(setting))
         if setting == "description" or setting in _SERVER_CHOICES:
             continue
         if isinstance(value, Mapping) and isinstance(actual, Mapping):
@@ -165,7 +165,7 @@ def check_same(name: str, wanted: Config, found: Config) -> None:
         if actual != value:
             raise _setting_error(name, setting, actual, f"must be {value!r}")
     for setting in _NEVER:
-        if actual := found.get(setting):
+        if actual := existing.get(setting):
             raise _setting_error(name, setting, actual, "must not be set")
 
 

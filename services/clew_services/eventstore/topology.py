@@ -236,7 +236,7 @@ def buckets(generation: int, replicas: int) -> Iterator[Config]:
     yield _bucket(commands, replicas, SPENT_IDS_KEPT * _SECOND)
 
 
-def feeders(generation: int, shards: int) -> Iterator[tuple[str, Config]]:
+def projector_consumers(generation: int, shards: int) -> Iterator[tuple[str, Config]]:
     """The streams and configurations of the durable consumers of a generation's projectors."""
     name = projector(generation)
     for shard in range(shards):
