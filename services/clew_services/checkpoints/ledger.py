@@ -61,13 +61,13 @@ class Ledger:
             latest = await self.latest()
             number = latest.checkpoint.number + 1 if latest is not None else 1
         numbers = range(number - 1, max(0, number - 1 - limit), -1)
-        subjects = [checkpoint_subject(each) for each in numbers]
+        subjects = [checkpoint_subject(n) for n in numbers]
         stored = await self._js.lasts(CHECKPOINT_STREAM, subjects)
         # Checkpoints never change, but a replica may lag behind.
-        missing = [each for each in subjects if each not in stored]
+        missing = [subject for subject in subjects if subject not in stored]
         stored |= await self._js.lasts_at_leader(CHECKPOINT_STREAM, missing)
-        notes = [stored.get(each) for each in subjects]
-        return [read(each.body) for each in notes if each is not None]
+        notes = [stored.get(subject) for subject in subjects]
+        return [read(note.body) for note in notes if note is not None]
 
     async def append(self, signed: SignedNote) -> bool:
         """Append a checkpoint; whether its number was free.

@@ -126,13 +126,13 @@ def parts(note: bytes) -> tuple[bytes, list[tuple[str, bytes]]]:
     """
     text, empty, lines = note.rpartition(b"\n\n")
     try:
-        found = [_SIGNATURE.fullmatch(line) for line in lines.decode().removesuffix("\n").split("\n")]
-        signatures = [_decode_base64(each[1]) for each in found if each is not None]
+        matches = [_SIGNATURE.fullmatch(line) for line in lines.decode().removesuffix("\n").split("\n")]
+        signatures = [_decode_base64(match[1]) for match in matches if match is not None]
     except ValueError:
-        found, signatures = [], []
-    if not empty or not lines.endswith(b"\n") or not signatures or len(signatures) != len(found):
+        matches, signatures = [], []
+    if not empty or not lines.endswith(b"\n") or not signatures or len(signatures) != len(matches):
         raise Corrupt("this is no signed checkpoint", code="unreadable_checkpoint")
-    return text + b"\n", [(each[:4].hex(), each[4:]) for each in signatures]
+    return text + b"\n", [(signature[:4].hex(), signature[4:]) for signature in signatures]
 
 
 def _unpack(text: str) -> bytes:

@@ -133,7 +133,7 @@ def _compare(nats: str, file: Path, trusted: Mapping[str, VerifierKey]) -> Verif
     async def check(clew: compose.Clew) -> Verification:
         walked = await walk_chain(clew.js, trusted)
         extents = await clew.verifier().extents()
-        with check_report.count_to("verifying", sum(each.messages for each in extents)) as progress:
+        with check_report.count_to("verifying", sum(extent.messages for extent in extents)) as progress:
             verified = await clew.comparison().compare(
                 signed, kept.heads, extents, newest=walked.newest, progress=progress
             )

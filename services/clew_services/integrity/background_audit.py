@@ -182,7 +182,7 @@ class Audit:
         else:
             try:
                 signed = await self._ledger.latest()
-                what = await self._begun_anew(seen, signed)
+                what = await self._changed_checkpoints(seen, signed)
             except Corrupt as fault:
                 what = fault.message
             if what is not None:
@@ -195,11 +195,11 @@ class Audit:
                 findings.append(_missing(event_stream(shard), shard))
                 continue
             reach = msgspec.convert(info["state"], Extent)
-            found = lost(shard, reach, signed.checkpoint if signed is not None else None)
-            findings += [found] if found is not None else []
+            finding = lost(shard, reach, signed.checkpoint if signed is not None else None)
+            findings += [finding] if finding is not None else []
         return newest, findings
 
-    async def _begun_anew(self, seen: Newest | None, signed: SignedNote | None) -> str | None:
+    async def _changed_checkpoints(self, seen: Newest | None, signed: SignedNote | None) -> str | None:
         """How the checkpoints differ from those seen before, if they do and no reason was signed for it."""
         if seen is None or (signed is not None and signed.checkpoint.reason is not None):
             return None

@@ -50,10 +50,10 @@ async def plan_import(js: JetStream, histories: Histories, pack: Pack, progress:
     wrong: list[str] = []
     for shard in range(pack.opening.shards):
         heads_by_address = {head.address: head for head in pack.heads(shard)}
-        found = await _present_heads(js, histories.shards, list(heads_by_address), replicated=histories.replicated)
-        there |= found
-        heads |= {address: heads_by_address[address] for address in found}
-        wrong += _find_contradictions(pack, shard, found, progress)
+        present = await _present_heads(js, histories.shards, list(heads_by_address), replicated=histories.replicated)
+        there |= present
+        heads |= {address: heads_by_address[address] for address in present}
+        wrong += _find_contradictions(pack, shard, present, progress)
     for address, last in there.items():
         if last.n > heads[address].n and not await _continues(histories, heads[address]):
             wrong.append(address.thread)
@@ -96,12 +96,12 @@ async def _present_heads(
     for address in addresses:
         shard = shard_of(address.thread, shards)
         by_shard.setdefault(shard, []).append(event_subject(shard, address))
-    found: dict[str, StoredMessage] = {}
+    stored_by_subject: dict[str, StoredMessage] = {}
     # A replica may lag behind: only the leader has all commits that may conflict or be continued.
     ask = js.lasts_at_leader if replicated else js.lasts
     for shard, subjects in by_shard.items():
-        found |= await ask(event_stream(shard), subjects)
-    return {address_of(subject): _last(stored) for subject, stored in found.items()}
+        stored_by_subject |= await ask(event_stream(shard), subjects)
+    return {address_of(subject): _last(stored) for subject, stored in stored_by_subject.items()}
 
 
 def _last(stored: StoredMessage) -> PresentHead:

@@ -77,20 +77,20 @@ async def status(clew: Clew, progress: Progress | None = None, folder: IndexFold
         clew.list_parked(),
         _derived_state(clew, folder),
     )
-    found = tuple(_shard(observed) for observed in observations)
+    shards_now = tuple(_shard(observed) for observed in observations)
     server = clew.nc.connected_server_version
     return Status(
         nats_server=f"{server.major}.{server.minor}.{server.patch}",
         replicas=clew.deployment.replicas,
-        threads=sum(shard.threads for shard in found),
-        commits=sum(shard.commits for shard in found),
-        behind=sum(shard.behind for shard in found),
+        threads=sum(shard.threads for shard in shards_now),
+        commits=sum(shard.commits for shard in shards_now),
+        behind=sum(shard.behind for shard in shards_now),
         inbox=inbox.messages,
         rejected=rejected.messages,
         inbox_seq=inbox.last_seq,
         rejected_seq=rejected.last_seq,
         parked=tuple(parked),
-        shards=found,
+        shards=shards_now,
         derived=derived,
     )
 

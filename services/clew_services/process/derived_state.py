@@ -98,7 +98,7 @@ async def read_derived_state(clew: Clew, folder: IndexFolder) -> DerivedState:
         attempt("the checkpoints", lambda: checkpoint_coverage(clew.js, clew.deployment.shards, clew.ledger)),
     )
     record = clew.live.record
-    kept = tuple(each.number for each in record.generations if each.standing == "kept" and each.number != record.live)
+    kept = tuple(g.number for g in record.generations if g.standing == "kept" and g.number != record.live)
     return DerivedState(
         buckets=Buckets(live=record.live, fold=record.current.fold, kept=kept, building=building),
         proof=proof,
@@ -119,7 +119,7 @@ async def _build_progress(clew: Clew) -> BuildProgress | None:
 async def _commits_behind(clew: Clew, generation: Generation) -> int:
     side = clew.side(generation)
     states = [await clew.checkpoint(shard, side).state() for shard in range(clew.deployment.shards)]
-    return sum(each.num_pending + each.num_ack_pending for each in states)
+    return sum(state.num_pending + state.num_ack_pending for state in states)
 
 
 async def _proof(clew: Clew) -> Proof | None:

@@ -78,7 +78,7 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
         if not LISTING.isdisjoint(roles):
             clew.open_index(settings.index_folder)
             if "index" not in roles:
-                services.append(partial(_feed_index, clew, settings, False))
+                services.append(partial(_run_indexer, clew, settings, False))
         begun()
         try:
             watch = partial(_watch_connections, clew)
@@ -179,7 +179,7 @@ def _services(
                 partial(serve_audit, clew, settings),
             ]
         case "index":
-            return [partial(_feed_index, clew, settings, True)]
+            return [partial(_run_indexer, clew, settings, True)]
         case _:
             assert_never(role)
 
@@ -222,21 +222,21 @@ async def _project(clew: compose.Clew, prove_rate: int, stop: asyncio.Event, rea
         both.create_task(clew.watch(prove_rate).run(stop))
 
 
-async def _feed_index(
+async def _run_indexer(
     clew: compose.Clew, settings: Settings, dedicated: bool, stop: asyncio.Event, ready: asyncio.Event
 ) -> None:
     ready.set()
     due = SnapshotSchedule(settings.index_snapshot_seconds or math.inf)
-    feeder = clew.index_feeder(settings.index_folder, dedicated=dedicated, due=due)
+    indexer = clew.index_feeder(settings.index_folder, dedicated=dedicated, due=due)
     async with asyncio.TaskGroup() as both:
-        both.create_task(feeder.run(stop))
-        both.create_task(clew.index_watch(settings.index_folder, settings.prove_rate, feeder).run(stop))
+        both.create_task(indexer.run(stop))
+        both.create_task(clew.index_watch(settings.index_folder, settings.prove_rate, indexer).run(stop))
 
 
 def _stop_on_signals() -> asyncio.Event:
     stop = asyncio.Event()
 
-    def told(number: int) -> None:
+    def on_signal(number: int) -> None:
         if stop.is_set():
             _LOG.warning("stopping at once")
             os._exit(128 + number)
@@ -244,7 +244,7 @@ def _stop_on_signals() -> asyncio.Event:
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told, number)
+        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     return stop
 
 

@@ -144,7 +144,7 @@ class Rebuild:
     @asynccontextmanager
     async def _projecting(self, generation: GenerationBuckets) -> AsyncIterator[None]:
         stop = asyncio.Event()
-        running = asyncio.gather(*(each.run(stop) for each in self._clew.projectors(generation)))
+        running = asyncio.gather(*(projector.run(stop) for projector in self._clew.projectors(generation)))
         try:
             yield
         except Unavailable as fault:

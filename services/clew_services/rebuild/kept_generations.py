@@ -40,7 +40,7 @@ async def list_kept(clew: Clew) -> list[KeptGeneration]:
         Unavailable: JetStream does not answer.
     """
     known = (await clew.live.alias.read_record()).record
-    return [await _describe_kept(clew, known, each) for each in known.generations]
+    return [await _describe_kept(clew, known, generation) for generation in known.generations]
 
 
 async def go_back(clew: Clew, number: int | None = None) -> Record:
