@@ -1,7 +1,7 @@
-"""The sentences in which bad input is refused: OpenAI's own, because programs match on them.
+"""The error texts for invalid input: OpenAI's own, because programs match on them.
 
-Each function makes one :class:`~clew_events.errors.Invalid` with its sentence, its ``code`` and, as
-``param``, the path of the field at fault: ``messages[0].content``, ``metadata.key``, or nothing for the body.
+Each function returns an :class:`~clew_events.errors.Invalid` with its text, its ``code`` and, as ``param``, the path of
+the field at fault: ``messages[0].content``, ``metadata.key``, or ``None`` for the body.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _KINDS: Final[dict[type, str]] = {
 
 
 def kind_of(value: object) -> str:
-    """What a decoded JSON value is, with its article."""
+    """The kind of a decoded JSON value, with its article."""
     return _KINDS.get(type(value), "something else")
 
 
 def quote_text(text: str, longest: int = _LONGEST_SHOWN) -> str:
-    """A text as a sentence quotes it: of a long one the beginning and the end."""
+    """A text for quotation in an error; of a long text the beginning and the end."""
     return text if len(text) <= longest else f"{text[:3]}...{text[-3:]}"
 
 
 def quote_list(values: Sequence[object], word: str = "and") -> str:
-    """Quoted values in a row: ``'a'``, ``'a' and 'b'``, ``'a', 'b', and 'c'``."""
+    """A list of quoted values: ``'a'``, ``'a' and 'b'``, ``'a', 'b', and 'c'``."""
     quoted = [f"'{value}'" for value in values]
     if len(quoted) > 2:
         return f"{', '.join(quoted[:-1])}, {word} {quoted[-1]}"
@@ -44,7 +44,7 @@ def quote_list(values: Sequence[object], word: str = "and") -> str:
 
 
 def invalid_json(reason: str) -> Invalid:
-    """The body cannot be read as JSON at all."""
+    """The body is not JSON."""
     return Invalid(
         "Invalid body: failed to parse JSON value. Please check the value to ensure it is valid JSON. "
         f"({reason.rstrip('.')})",
@@ -63,17 +63,17 @@ def unsupported_content_type(kind: str) -> Invalid:
 
 
 def missing_field(path: str) -> Invalid:
-    """A field that has to be there is not."""
+    """A required field is missing."""
     return Invalid(f"Missing required parameter: '{path}'.", code="missing_required_parameter", param=path)
 
 
 def unknown(path: str) -> Invalid:
-    """A field that nobody knows."""
+    """A field is unknown."""
     return Invalid(f"Unknown parameter: '{quote_text(path, 256)}'.", code="unknown_parameter", param=_param(path))
 
 
 def wrong_type(path: str, expected: str, value: object) -> Invalid:
-    """A value of another JSON type than ``expected``, which comes with its article."""
+    """A value is of another JSON type than ``expected``, which includes its article."""
     where = f"Invalid type for '{quote_text(path, 256)}'" if path else "Invalid body"
     return Invalid(
         f"{where}: expected {expected}, but got {kind_of(value)} instead.",
@@ -83,7 +83,7 @@ def wrong_type(path: str, expected: str, value: object) -> Invalid:
 
 
 def not_supported(path: str, value: str, supported: Sequence[object]) -> Invalid:
-    """A text that is none of those there are to choose from."""
+    """A text is none of the supported values."""
     return Invalid(
         f"Invalid value: '{quote_text(value)}'. Supported values are: {quote_list(supported)}.",
         code="invalid_value",
@@ -92,7 +92,7 @@ def not_supported(path: str, value: str, supported: Sequence[object]) -> Invalid
 
 
 def string_too_long(path: str, longest: int, length: int) -> Invalid:
-    """A text with more characters than the field takes."""
+    """A text has too many characters."""
     return Invalid(
         f"Invalid '{quote_text(path, 256)}': string too long. Expected a string with maximum length {longest}, "
         f"but got a string with length {length} instead.",
@@ -102,7 +102,7 @@ def string_too_long(path: str, longest: int, length: int) -> Invalid:
 
 
 def name_too_long(path: str, name: str, longest: int) -> Invalid:
-    """A key of the object at ``path`` with more characters than a key may have."""
+    """A key of the object at ``path`` has too many characters."""
     return Invalid(
         f"Invalid property name in '{path}': '{quote_text(name, longest)}' is too long. Expected a string with "
         f"maximum length {longest}, but got a string with length {len(name)} instead.",
@@ -112,7 +112,7 @@ def name_too_long(path: str, name: str, longest: int) -> Invalid:
 
 
 def too_many_properties(path: str, most: int, count: int) -> Invalid:
-    """An object with more keys than it may have."""
+    """An object has too many keys."""
     return Invalid(
         f"Invalid '{path}': too many properties. Expected an object with at most {most} properties, "
         f"but got an object with {count} properties instead.",
@@ -122,7 +122,7 @@ def too_many_properties(path: str, most: int, count: int) -> Invalid:
 
 
 def array_too_long(path: str, longest: int, length: int) -> Invalid:
-    """An array with more items than it may have."""
+    """An array has too many items."""
     return Invalid(
         f"Invalid '{path}': array too long. Expected an array with maximum length {longest}, "
         f"but got an array with length {length} instead.",
@@ -132,7 +132,7 @@ def array_too_long(path: str, longest: int, length: int) -> Invalid:
 
 
 def empty_array(path: str, shortest: int) -> Invalid:
-    """An array with nothing in it where something has to be."""
+    """An array is empty, but must have items."""
     return Invalid(
         f"Invalid '{path}': empty array. Expected an array with minimum length {shortest}, "
         "but got an empty array instead.",
@@ -142,7 +142,7 @@ def empty_array(path: str, shortest: int) -> Invalid:
 
 
 def below_minimum(path: str, least: int, value: int) -> Invalid:
-    """A number smaller than the smallest."""
+    """A number is below the minimum."""
     return Invalid(
         f"Invalid '{path}': integer below minimum value. Expected a value >= {least}, "
         f"but got {_number(value)} instead.",
@@ -152,7 +152,7 @@ def below_minimum(path: str, least: int, value: int) -> Invalid:
 
 
 def above_maximum(path: str, most: int, value: int) -> Invalid:
-    """A number greater than the greatest."""
+    """A number is above the maximum."""
     return Invalid(
         f"Invalid '{path}': integer above maximum value. Expected a value <= {most}, but got {_number(value)} instead.",
         code="integer_above_max_value",
@@ -161,14 +161,14 @@ def above_maximum(path: str, most: int, value: int) -> Invalid:
 
 
 def malformed_value(path: str, value: str, expected: str) -> Invalid:
-    """A text that has not the shape it should have; ``expected`` names that shape."""
+    """A text does not have the required form, which ``expected`` names."""
     return Invalid(
         f"Invalid '{path}': '{quote_text(value)}'. Expected {expected}.", code="invalid_value", param=_param(path)
     )
 
 
 def wrong_prefix(path: str, value: str, prefix: str) -> Invalid:
-    """An id that is another kind of id, or none."""
+    """An id is of another kind, or none."""
     return malformed_value(path, value, f"an ID that begins with '{prefix}'")
 
 

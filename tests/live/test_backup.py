@@ -346,7 +346,7 @@ async def test_a_backup_whose_server_dies_on_the_way_is_none(
         await backed_up(deployment.url, tmp_path / "backup", kill)
     assert killed
     assert not (tmp_path / "backup" / manifest.NAME).exists()
-    with pytest.raises(Invalid, match="no whole backup"):
+    with pytest.raises(Invalid, match="no complete backup"):
         manifest.read(tmp_path / "backup")
     await deployment.wait()
     await deployment.start()
@@ -416,7 +416,7 @@ async def test_the_commands_say_what_they_did_and_what_is_in_the_way(
     out, into, url = str(tmp_path / "backup"), str(tmp_path / "new"), deployment.url
     taken = await run("backup", "--out", out, CLEW_NATS=url)
     assert taken.exit_code == 0, taken.stderr
-    assert "is a whole backup" in taken.stdout
+    assert "is a complete backup" in taken.stdout
     again = await run("backup", "--out", out, CLEW_NATS=url)
     assert (again.exit_code, "folder_not_empty" in again.stderr) == (1, True)
     refused = await run("restore", out, CLEW_NATS=url)

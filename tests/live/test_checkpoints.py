@@ -29,7 +29,7 @@ from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
 from clew_services.checkpoints.signed_checkpoint import KeptProof, SignedNote, read_proof, verify_note
-from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, heads_beside
+from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, temporary_heads
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.settings import Settings
@@ -61,7 +61,7 @@ async def signed(clew: Clew) -> SignedNote:
 
 
 async def heads_of(clew: Clew, checkpoint: Checkpoint) -> list[tuple[Head, ...]]:
-    async with heads_beside(clew.js, clew.deployment.shards) as heads:
+    async with temporary_heads(clew.js, clew.deployment.shards) as heads:
         return [await heads.agreeing_heads(shard, checkpoint) for shard in range(heads.shards)]
 
 
@@ -282,7 +282,7 @@ async def test_a_proof_of_a_thread_holds_without_a_server_and_no_altered_one_doe
     first = await signed(clew)
     await clew.handler.handle("default", _changed())
     second = await signed(clew)
-    async with heads_beside(clew.js, 2) as heads:
+    async with temporary_heads(clew.js, 2) as heads:
         earlier = await head_proof(clew.js, heads, first, VICTIM)
         later = await head_proof(clew.js, heads, second, VICTIM)
         with pytest.raises(NotFound):
@@ -323,7 +323,7 @@ async def test_no_proof_is_given_by_a_log_that_is_not_what_was_signed(clew: Clew
     await five_commits(clew, VICTIM)
     kept = await signed(clew)
     await recomputed(clew)
-    async with heads_beside(clew.js, 2) as heads:
+    async with temporary_heads(clew.js, 2) as heads:
         with pytest.raises(Corrupt) as refused:
             await head_proof(clew.js, heads, kept, VICTIM)
     assert refused.value.code == "history_changed"
@@ -389,7 +389,7 @@ async def test_a_cut_off_end_of_one_thread_leaves_the_others_provable(clew: Clew
     last = (await stored(clew, VICTIM))[-1]
     await clew.js.api(f"STREAM.MSG.DELETE.{stream}", {"seq": last.seq})
     same = shard_of(VICTIM.thread, 2) == shard_of(OTHER.thread, 2)
-    async with heads_beside(clew.js, 2) as heads:
+    async with temporary_heads(clew.js, 2) as heads:
         if same:
             with pytest.raises(Corrupt):
                 await head_proof(clew.js, heads, kept, OTHER)

@@ -238,5 +238,5 @@ def test_threads_are_listed_from_the_index_of_the_machine(tmp_path: Path) -> Non
         (generation,) = json.loads(shown.stdout)["generations"]
         assert (generation["generation"], generation["asked"], generation["commits"]) == (1, True, 1)
         rebuilt = clew("rebuild", "index", "--data", str(up.data), env=env)
-        assert "generation 2 of the index is asked from now on" in rebuilt.stdout, rebuilt.stderr
+        assert "generation 2 of the index is in use" in rebuilt.stdout, rebuilt.stderr
         assert "thread_listed" in clew("thread", "list", "--json", env=env).stdout

@@ -212,7 +212,7 @@ async def test_readiness_says_no_while_the_disk_is_full_and_until_the_server_was
     assert (await readiness.look()).ok
     await fill_log(disk, writer)
     full = await readiness.look()
-    assert full.reasons == ("stream CLEW_EVT_00 is full: the disk of its server takes no more",)
+    assert full.reasons == ("stream CLEW_EVT_00 is full: the disk of its server is full",)
     disk.relieve()
     (stopped,) = (await readiness.look()).reasons
     assert "nats-server stopped writing to it when the disk was full" in stopped

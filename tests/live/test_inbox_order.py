@@ -199,7 +199,7 @@ async def test_a_consumer_that_was_made_too_late_by_an_earlier_holder_is_deleted
     async def others_first(name: str, request: object = None) -> dict[str, object]:
         if name.startswith("CONSUMER.CREATE") and not made.is_set():
             made.set()
-            assert await terms._made(clew.js, f"{terms.PREFIX}{late.number}-{late.holder}")
+            assert await terms._create(clew.js, f"{terms.PREFIX}{late.number}-{late.holder}")
         return await call(name, request)
 
     monkeypatch.setattr(clew.js, "api", others_first)

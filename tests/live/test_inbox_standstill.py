@@ -40,7 +40,7 @@ async def test_where_nobody_is_meant_to_serve_the_inbox_that_is_a_note(clew: Cle
 
     note = await eventually(noted)
     assert note.startswith("the inbox has stood still for ")
-    assert note.endswith("and 1 commands wait. Nobody serves it: start 'clew serve commands'.")
+    assert note.endswith("and 1 commands wait. No process serves it: start 'clew serve commands'.")
     assert (await Readiness(clew, 0).look()).notes == ()
     async with served(clew, (serve_inbox,)):
 

@@ -119,10 +119,10 @@ def test_a_configured_key_is_listed_as_one_that_no_command_revokes(cli: Cli) -> 
     fingerprint = f"key_{hashlib.sha256(b'first-key').hexdigest()[:8]}"
     assert f"{fingerprint}  acme" in listed.stdout
     assert listed.stdout.count("no: it is configured") == 2
-    assert "take it out of CLEW_API_KEYS" in listed.stderr
+    assert "remove it from CLEW_API_KEYS" in listed.stderr
     refused = cli("revoke", fingerprint)
     assert refused.exit_code == 1
-    assert "take it out of CLEW_API_KEYS [configured_key]" in refused.stderr
+    assert "remove it from CLEW_API_KEYS [configured_key]" in refused.stderr
 
 
 @pytest.mark.parametrize(

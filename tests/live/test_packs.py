@@ -24,7 +24,7 @@ from clew_services import compose
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
 from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint
-from clew_services.checkpoints.thread_proofs import heads_beside
+from clew_services.checkpoints.thread_proofs import temporary_heads
 from clew_services.cli import main
 from clew_services.compose import Clew
 from clew_services.http.app import create_app
@@ -53,7 +53,7 @@ async def clew(clew: Clew) -> Clew:
         await writer.set(thread, "plan", "paid", actor="sales")
         await writer.change(thread, message_id(done), metadata={"mood": "fine"})
     await Writer(clew.handler, "acme").delete(THREADS[1], actor="gdpr")
-    async with heads_beside(clew.js, clew.deployment.shards) as heads:
+    async with temporary_heads(clew.js, clew.deployment.shards) as heads:
         assert await Maker(clew.js, clew.ledger, heads, KEY).make() is not None
     await Writer(clew.handler, "acme").set(THREADS[2], "late", "yes")
     return clew
@@ -74,7 +74,7 @@ def codes(file: Path, kept: KeptCheckpoint | None = None) -> set[str]:
 
 async def kept_now(clew: Clew, *, heads: bool) -> KeptCheckpoint:
     signed = await clew.ledger.chosen(None)
-    async with heads_beside(clew.js, clew.deployment.shards) as each:
+    async with temporary_heads(clew.js, clew.deployment.shards) as each:
         every = [await each.agreeing_heads(shard, signed.checkpoint) for shard in range(each.shards)] if heads else None
     return KeptCheckpoint(
         checkpoint=signed.note.decode(), key=str(KEY.verifier), heads=tuple(every) if every is not None else None
@@ -129,7 +129,7 @@ async def test_the_same_log_gives_the_same_bytes_and_a_killed_export_ends_as_if_
     with pytest.raises(Invalid, match="already"):
         await exported(clew, tmp_path / "again")
     (tmp_path / "again").unlink()
-    with pytest.raises(Invalid, match="another export"):
+    with pytest.raises(Invalid, match="export of another scope"):
         await exported(clew, tmp_path / "again", Scope(tenant="acme"))
 
 
@@ -333,11 +333,11 @@ async def test_a_pack_is_held_against_a_checkpoint_that_was_kept(clew: Clew, tmp
     await exported(clew, tmp_path / "early", Scope(tenant="acme"), checkpoint=False)
     with pytest.raises(Invalid, match="--with-heads"):
         check(tmp_path / "early", bare)
-    async with heads_beside(clew.js, clew.deployment.shards) as heads:
+    async with temporary_heads(clew.js, clew.deployment.shards) as heads:
         assert await Maker(clew.js, clew.ledger, heads, KEY).make() is not None
     assert "log_cut_off" not in codes(tmp_path / "all", await kept_now(clew, heads=False))
     await Writer(clew.handler, "acme").set(THREADS[2], "later", "still")
-    async with heads_beside(clew.js, clew.deployment.shards) as heads:
+    async with temporary_heads(clew.js, clew.deployment.shards) as heads:
         assert await Maker(clew.js, clew.ledger, heads, KEY).make() is not None
     assert "log_cut_off" in codes(tmp_path / "all", await kept_now(clew, heads=False))
 

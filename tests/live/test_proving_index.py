@@ -131,7 +131,7 @@ async def test_the_command_proves_the_index_of_this_machine_and_says_what_to_do(
     env = {"CLEW_NATS": deployment.url}
     right = await asyncio.to_thread(run, "prove", "--all", "--index", str(root), env=env)
     assert right.returncode == 0, right.stderr
-    assert "the buckets and the index are what follows from the log" in right.stdout
+    assert "the buckets and the index are consistent with the log" in right.stdout
     with closing(sqlite3.connect(file)) as db:
         db.execute("UPDATE thread SET n = n - 1 WHERE id = 'thread_a'")
         db.commit()

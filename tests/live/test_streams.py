@@ -31,7 +31,7 @@ LOST = [name for name in FIXED if name in irreplaceable(2)]
 FOLLOWING = [name for name in FIXED if name not in LOST]
 BUCKETS = [str(config["name"]) for config in topology.buckets(1, 1)]
 STREAMS = FIXED + BUCKETS
-CONSUMERS = [f"{stream}/{config['name']}" for stream, config in topology.feeders(1, 2)]
+CONSUMERS = [f"{stream}/{config['name']}" for stream, config in topology.projector_consumers(1, 2)]
 SECOND = 1_000_000_000
 Config = dict[str, object]
 

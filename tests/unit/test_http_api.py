@@ -573,7 +573,7 @@ async def test_what_is_missing_for_readiness_is_named(clew: Parts):
     [
         (10047, "no storage", "stream CLEW_EVT_01 is full: no storage"),
         (10002, "too much", "stream CLEW_EVT_01 is full: too much"),
-        (10176, "incomplete", "stream CLEW_EVT_01 is full: the disk of its server takes no more"),
+        (10176, "incomplete", "stream CLEW_EVT_01 is full: the disk of its server is full"),
         (10109, "sealed", "stream CLEW_EVT_01 refuses commits: sealed (10109)"),
     ],
 )

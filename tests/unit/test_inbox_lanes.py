@@ -41,7 +41,7 @@ async def test_one_lane_does_not_wait_for_another():
     running.put("quick", work(log, 3))
     running.put(None, work(log, 4))
     while len(log) < 2:
-        await running.some_done(10)
+        await running.wait_any(10)
     assert [name for name, _ in log] == [3, 4]
     gate.set()
     assert await running.empty(10)

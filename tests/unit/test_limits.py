@@ -9,7 +9,7 @@ from clew_events.requests import NewImageFile, NewImageFileSource, NewMessage, N
 from clew_services.api_keys import Holder
 from clew_services.http.rate_limit import LONGEST_WAIT, RateLimit
 from clew_services.settings import Settings
-from clew_services.threads.limits import DEFAULT, Limits, hold_add, hold_create
+from clew_services.threads.limits import DEFAULT, Limits, check_add, check_create
 
 ACME, GLOBEX = Holder("acme", "key_1"), Holder("globex", "key_2")
 
@@ -20,19 +20,19 @@ def said(*texts: str) -> NewMessage:
 
 def refused(limits: Limits, message: NewMessage, there: int = 0) -> ClewError:
     with pytest.raises(ClewError) as refusal:
-        hold_add(limits, "thread_x", there, message)
+        check_add(limits, "thread_x", there, message)
     return refusal.value
 
 
 def test_the_longest_text_there_may_be_is_taken_in_any_script():
     for letter in ("a", "é", "線", "🧵"):
-        hold_add(DEFAULT, "thread_x", 0, NewMessage(role="user", content=letter * 256_000))
+        check_add(DEFAULT, "thread_x", 0, NewMessage(role="user", content=letter * 256_000))
 
 
 def test_a_message_is_measured_in_bytes_over_all_its_parts():
     limits = Limits(message=10)
-    hold_add(limits, "thread_x", 0, said("12345", "éé"))
-    hold_add(limits, "thread_x", 0, said("1234567890"))
+    check_add(limits, "thread_x", 0, said("12345", "éé"))
+    check_add(limits, "thread_x", 0, said("1234567890"))
     refusal = refused(limits, said("12345", "ééé"))
     assert isinstance(refusal, TooLarge)
     assert (refusal.code, refusal.param) == ("too_large", "content")
@@ -40,13 +40,13 @@ def test_a_message_is_measured_in_bytes_over_all_its_parts():
         "Invalid 'content': message too long. Expected at most 10 bytes of text, but got 11 instead."
     )
     picture = NewImageFile(image_file=NewImageFileSource(file_id="f" * 100))
-    hold_add(limits, "thread_x", 0, NewMessage(role="user", content=(picture,)))
+    check_add(limits, "thread_x", 0, NewMessage(role="user", content=(picture,)))
     assert refused(limits, NewMessage(role="user", content="x" * 11)).param == "content"
 
 
 def test_a_full_thread_takes_no_more_until_a_message_is_deleted():
     limits = Limits(messages=3)
-    hold_add(limits, "thread_x", 2, said("hi"))
+    check_add(limits, "thread_x", 2, said("hi"))
     refusal = refused(limits, said("hi"), there=3)
     assert isinstance(refusal, Invalid)
     assert (refusal.code, refusal.param) == ("thread_full", None)
@@ -56,11 +56,11 @@ def test_a_full_thread_takes_no_more_until_a_message_is_deleted():
 
 def test_a_creation_is_held_within_the_same_limits():
     limits = Limits(message=10, create=2)
-    hold_create(limits, [said("hi"), said("hi")])
+    check_create(limits, [said("hi"), said("hi")])
     with pytest.raises(Invalid, match="maximum length 2, but got an array with length 3"):
-        hold_create(limits, [said("hi")] * 3)
+        check_create(limits, [said("hi")] * 3)
     with pytest.raises(TooLarge) as refusal:
-        hold_create(limits, [said("hi"), said("x" * 11)])
+        check_create(limits, [said("hi"), said("x" * 11)])
     assert refusal.value.param == "messages[1].content"
 
 

@@ -35,7 +35,7 @@ def test_later_ones_are_taken(tmp_path: Path, new: str) -> None:
 
 
 def test_something_else_of_that_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CannotStart, match="calls itself 'hello'"):
+    with pytest.raises(CannotStart, match="its version is 'hello'"):
         binary.version(program(tmp_path, "hello"))
     with pytest.raises(CannotStart, match="does not run"):
         binary.version(tmp_path / "absent")

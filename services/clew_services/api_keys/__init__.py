@@ -1,4 +1,4 @@
-"""API keys: who holds which, what it opens, and how every process comes to know of a change at once."""
+"""API keys: their holders and scopes, the bucket of issued keys, and how every process follows its changes."""
 
 from __future__ import annotations
 

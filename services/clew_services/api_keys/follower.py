@@ -18,9 +18,9 @@ from clew_services.api_keys.issued_key import IssuedKey, id_of, is_id, now, read
 from clew_services.api_keys.key_bucket import COARSE, LIVE_KEYS, KeyBucket
 
 NOTE: Final = 5.0
-"""Seconds between looks at which keys were used."""
+"""Interval, in seconds, at which the uses of keys are recorded."""
 LEAVING: Final = 2.0
-"""Seconds that recording the last uses may take at the end."""
+"""Seconds that recording the last uses may take on shutdown."""
 
 
 @contextlib.asynccontextmanager
@@ -33,10 +33,10 @@ async def follow_keys(
     anew: float = ANEW,
     note: float = NOTE,
 ) -> AsyncIterator[None]:
-    """Keep ``keys`` at what the bucket says, for as long as the block lasts, and record there which are used.
+    """Keep ``keys`` up to date with the bucket for the duration of the block, and record uses in the bucket.
 
-    The block begins when everything was read, however long it takes until that can be done. What is in
-    ``reconnected`` has to be called after every reconnect of ``nc``.
+    The block begins when all keys were read; retries without limit until then. The caller must call the functions in
+    ``reconnected`` after every reconnect of ``nc``.
     """
     follower = Follower(ring, keys)
     watcher = KvWatcher(follower.read, follower.read_all, name="the API keys", log=_LOG, anew=anew)
@@ -102,13 +102,13 @@ class Follower:
             self._keys.admit(issued.digest, issued.holder)
 
     async def note(self, every: float) -> None:
-        """Record which keys are used, looking every so many seconds, until cancelled."""
+        """Record which keys are used, at an interval in seconds, until cancelled."""
         while True:
             await asyncio.sleep(every)
             await self.note_used()
 
     async def note_used(self) -> None:
-        """Record which keys were used since the last look."""
+        """Record which keys were used since the last call."""
         at = now()
         for used in self._keys.take_used():
             _, issued = self._known.get(id_of(used), (0, None))
@@ -117,5 +117,5 @@ class Follower:
             try:
                 await self._ring.note_use(issued.id, at)
             except Unavailable as fault:
-                # Whoever uses the key again says it again.
-                _LOG.info("the use of the API key %s is not on record: %s", issued.id, fault)
+                # The next use of the key is recorded.
+                _LOG.info("the use of the API key %s is not recorded: %s", issued.id, fault)

@@ -1,4 +1,4 @@
-"""Who holds which API key: a key opens one tenant, as far as its scopes go, and signs what is done with it."""
+"""The holders of API keys: a key gives access to one tenant, within its scopes, and is recorded as the actor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clew_events.errors import Invalid
 from clew_events.ids import is_tenant
 
 KeyScope = Literal["read", "write", "audit", "admin"]
-"""What a key may do: see threads as they are, change them, see how they came to be so, or everything."""
+"""The scopes of a key: read current state, write commands, audit history, or everything."""
 SCOPES: Final[tuple[KeyScope, ...]] = get_args(KeyScope)
 EVERYTHING: Final = frozenset(SCOPES)
 
@@ -20,7 +20,7 @@ _KEY: Final = re.compile(r"[!-+\--~]+")  # visible ASCII without the comma
 
 
 class Holder(NamedTuple):
-    """What a key stands for. ``actor`` names the key in the record without giving it away."""
+    """The tenant, actor and scopes of a key. ``actor`` identifies the key in commits without disclosing it."""
 
     tenant: str
     actor: str
@@ -28,10 +28,10 @@ class Holder(NamedTuple):
 
 
 class Keys:
-    """API keys and their holders: those of the configuration, and those that were issued and are not revoked.
+    """API keys and their holders: configured keys, and issued keys that are not revoked.
 
-    Only SHA-256 digests are kept, and a key is looked up by its digest: how long that takes says nothing about the
-    keys there are.
+    Only SHA-256 digests are kept, and a key is looked up by its digest, so the time of a lookup discloses nothing about
+    the valid keys.
     """
 
     def __init__(self, tenants: Mapping[str, str] | None = None) -> None:
@@ -41,10 +41,10 @@ class Keys:
 
     @classmethod
     def parse(cls, text: str) -> Keys:
-        """The keys in ``key:tenant,key:tenant``, as ``CLEW_API_KEYS`` has them. No text, no keys.
+        """Parse ``key:tenant,key:tenant``, the format of ``CLEW_API_KEYS``; an empty text has no keys.
 
         Raises:
-            Invalid: an entry cannot be one, or a key is there twice; the message names its place, not the key.
+            Invalid: an entry is invalid, or a key is repeated; the message names the entry's number, not the key.
         """
         tenants: dict[str, str] = {}
         for place, entry in enumerate(text.split(","), start=1) if text.strip() else ():
@@ -56,33 +56,33 @@ class Keys:
             if not is_tenant(tenant):
                 raise _refusal(place, "a tenant is 1 to 64 of a-z, 0-9, _ and -, not beginning with _ or -")
             if key in tenants:
-                raise _refusal(place, "its key is there already")
+                raise _refusal(place, "its key is repeated")
             tenants[key] = tenant
         return cls(tenants)
 
     def holder(self, key: str) -> Holder | None:
-        """Who holds a key, if anybody does."""
-        found = digest(key)
-        holder = self._holders.get(found)
+        """The holder of a key, or ``None`` if the key is not valid."""
+        key_digest = digest(key)
+        holder = self._holders.get(key_digest)
         if holder is not None:
-            self._used.add(found)
+            self._used.add(key_digest)
         return holder
 
     def configured(self) -> Iterable[Holder]:
-        """The holders of the configuration's keys, which nothing revokes."""
+        """The holders of the configured keys, which cannot be revoked."""
         return self._configured.values()
 
     def admit(self, issued: bytes, holder: Holder) -> None:
-        """Let a key in from now on, given its digest. What the configuration says of it comes first."""
+        """Accept a key from now on, given its digest. A configured holder takes precedence."""
         self._holders[issued] = self._configured.get(issued, holder)
 
     def shut_out(self, issued: bytes) -> None:
-        """Let a key in no more, given its digest, unless the configuration does."""
+        """Reject a key from now on, given its digest, unless it is configured."""
         if issued not in self._configured:
             self._holders.pop(issued, None)
 
     def take_used(self) -> set[bytes]:
-        """The digests of the keys that were used since this was last asked."""
+        """The digests of the keys that were used since the last call."""
         used, self._used = self._used, set()
         return used
 
@@ -91,7 +91,7 @@ class Keys:
 
 
 def digest(key: str) -> bytes:
-    """All that is ever kept of a key."""
+    """The SHA-256 of a key, which is all that is kept of it."""
     return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
 
 

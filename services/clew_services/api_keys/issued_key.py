@@ -1,4 +1,4 @@
-"""An issued key as the bucket keeps it: everything about it but the key itself. A stored format."""
+"""The record of an issued key in the bucket, which does not contain the key itself. A stored format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clew_events.ids import Tenant
 from clew_services.api_keys.holders import EVERYTHING, SCOPES, Holder, KeyScope, digest
 
 LENGTH: Final = 40
-"""Letters and digits of a key after ``clew_``: 238 bits that nobody guesses."""
+"""Letters and digits of a key after ``clew_``: 238 random bits."""
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$(?!\n)"
 _ID_LENGTH: Final = 16
 _ID: Final = re.compile("[0-9a-f]{16}")
@@ -27,7 +27,7 @@ _LOG: Final = logging.getLogger("clew.keys")
 
 
 class IssuedKey(Struct, frozen=True, kw_only=True):
-    """What is known of a key. ``last_used_at`` is a few seconds late, and written once a minute at most."""
+    """The record of a key. ``last_used_at`` is a few seconds late, and written at most once a minute."""
 
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     tenant: Tenant
@@ -39,26 +39,26 @@ class IssuedKey(Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """What the key is called, which gives nothing away: the first 16 hex digits of its digest."""
+        """The key's id, which does not disclose it: the first 16 hex digits of its digest."""
         return self.sha256[:_ID_LENGTH]
 
     @property
     def digest(self) -> bytes:
-        """What the key is looked up by."""
+        """The digest by which the key is looked up."""
         return bytes.fromhex(self.sha256)
 
     @property
     def holder(self) -> Holder:
-        """What the key stands for while it is not revoked."""
+        """The key's holder while it is not revoked."""
         scopes = EVERYTHING if "admin" in self.scopes else frozenset(self.scopes)
         return Holder(self.tenant, f"key:{self.name}/{self.id}", scopes)
 
 
 def issue_key(tenant: str, name: str, scopes: Iterable[KeyScope]) -> tuple[str, IssuedKey]:
-    """A new key, and what will be kept of it.
+    """Generate a key and its record.
 
     Raises:
-        Invalid: tenant, name or scopes cannot be ones.
+        Invalid: the tenant, the name or the scopes are invalid.
     """
     wanted = frozenset(scopes)
     if not ids.is_tenant(tenant):
@@ -81,22 +81,22 @@ def issue_key(tenant: str, name: str, scopes: Iterable[KeyScope]) -> tuple[str, 
 
 
 def read(key_id: str, body: bytes) -> IssuedKey | None:
-    """What the bucket says of a key; nothing if it was deleted, or says what cannot be read: then it opens nothing."""
+    """Decode a key's record; ``None`` if it was deleted or cannot be read: the key is then not valid."""
     if not body:
         return None
     try:
         issued = _DECODER.decode(body)
     except UNREADABLE as fault:
-        _LOG.warning("what is kept of the API key %s cannot be read, so it opens nothing: %s", key_id, fault)
+        _LOG.warning("the record of the API key %s cannot be read, so the key is not valid: %s", key_id, fault)
         return None
     if issued.id != key_id:
-        _LOG.warning("what is kept of the API key %s is about another, so it opens nothing", key_id)
+        _LOG.warning("the record of the API key %s is that of another key, so the key is not valid", key_id)
         return None
     return issued
 
 
 def is_id(text: str) -> bool:
-    """Whether a text could be the id of a key."""
+    """Whether a text has the form of a key id."""
     return _ID.fullmatch(text) is not None
 
 
@@ -106,7 +106,7 @@ def id_of(key_digest: bytes) -> str:
 
 
 def now() -> datetime:
-    """The time, in whole seconds."""
+    """The current time, in whole seconds."""
     return datetime.now(UTC).replace(microsecond=0)
 
 

@@ -1,4 +1,4 @@
-"""The bucket of keys, ``clew_keys_v1``: which keys were issued, to whom, and until when they held."""
+"""The bucket of issued keys, ``clew_keys_v1``."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from clew_services.api_keys.issued_key import IssuedKey, is_id, issue_key, now, 
 
 KEYS: Final = "clew_keys_v1"
 LIVE_KEYS: Final = f"{LIVE}.keys"
-"""Where the server says which key has changed: ``clew.live.keys.<id>``."""
+"""The subjects on which the server publishes which key has changed: ``clew.live.keys.<id>``."""
 COARSE: Final = timedelta(minutes=1)
-"""How far a recorded last use may be behind before it is written anew."""
+"""The age of a recorded last use after which a later use is recorded."""
 _TRIES: Final = 10
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
 class KeyBucket:
-    """Issues keys, revokes them, and knows those there are. All calls raise ``Unavailable`` if no answer comes."""
+    """Issues, revokes and lists keys. All methods raise ``Unavailable`` if JetStream does not answer."""
 
     def __init__(self, js: JetStream) -> None:
         self._bucket = Bucket(js, KEYS)
 
     async def create(self, tenant: str, name: str, scopes: Iterable[KeyScope]) -> tuple[str, IssuedKey]:
-        """A new key, which is kept nowhere, and what is kept of it.
+        """Issue a key; the key itself, which is not stored, and its record.
 
         Raises:
-            Invalid: tenant, name or scopes cannot be ones.
+            Invalid: the tenant, the name or the scopes are invalid.
         """
         key, issued = issue_key(tenant, name, scopes)
         await self._bucket.put(issued.id, _ENCODE(issued), 0)
         return key, issued
 
     async def revoke(self, key_id: str) -> IssuedKey:
-        """Have a key open nothing from now on. One that was revoked before stays as it was.
+        """Revoke a key from now on. A key that is revoked already is unchanged.
 
         Raises:
             NotFound: no key of that id was issued.
@@ -59,32 +59,32 @@ class KeyBucket:
         return revoked
 
     async def note_use(self, key_id: str, at: datetime) -> None:
-        """Record that a key was used, unless a use within the minute before is on record already."""
+        """Record that a key was used, unless a use within the previous minute is recorded."""
 
         def later(issued: IssuedKey) -> dict[str, datetime] | None:
             recorded = issued.last_used_at
             if recorded is not None and at - recorded < COARSE:
                 return None
-            # Uses are noted a little late, and a revoked key is used no more.
+            # Uses are recorded late, and a use cannot be later than the revocation.
             return {"last_used_at": min(at, issued.revoked_at or at)}
 
         await self._change(key_id, later)
 
     async def all(self) -> list[IssuedKey]:
         """All keys that were ever issued, by tenant, name and age."""
-        found = (read(key_id, value.body) for key_id, value in (await self.values(await self.ids())).items())
-        return sorted(filter(None, found), key=lambda key: (key.tenant, key.name, key.created_at, key.id))
+        keys = (read(key_id, value.body) for key_id, value in (await self.values(await self.ids())).items())
+        return sorted(filter(None, keys), key=lambda key: (key.tenant, key.name, key.created_at, key.id))
 
     async def ids(self) -> list[str]:
-        """The ids under which something is kept. Never behind."""
+        """The ids of all records, read from the leader."""
         return await self._bucket.keys("*")
 
     async def values(self, key_ids: Iterable[str]) -> dict[str, Value]:
-        """What is kept under ids. Never behind."""
+        """The records with the given ids, read from the leader."""
         return await self._bucket.latest_of(key_ids)
 
     async def value(self, key_id: str) -> Value | None:
-        """What is kept under one id. Never behind."""
+        """The record with an id, read from the leader."""
         return await self._bucket.latest(key_id)
 
     async def _change(self, key_id: str, change: Callable[[IssuedKey], dict[str, datetime] | None]) -> IssuedKey | None:
@@ -101,4 +101,4 @@ class KeyBucket:
                 await asyncio.sleep(next(pauses))
             else:
                 return changed
-        raise Unavailable(f"others keep changing the API key {key_id}", code="key_contended")
+        raise Unavailable(f"other processes keep changing the API key {key_id}", code="key_contended")

@@ -1,6 +1,6 @@
-"""The manifest of a backup: what is in it, of which deployment, and by what hashes. A stored format.
+"""The manifest of a backup: its deployment, its streams, and their hashes. A stored format.
 
-It is written when everything else is on disk, so a folder without one is no backup.
+It is written when everything else is synced, so a folder without one is no backup.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ FORMAT: Final = 1
 
 
 class StreamEntry(Struct, frozen=True, kw_only=True):
-    """One stream of a backup: its file, the file's bytes and SHA-256 in hex, and what the stream held.
+    """One stream of a backup: its file, the file's size and SHA-256 in hex, and the stream's state.
 
-    ``config`` is as JetStream had it, for people to see; a restore takes what this version of Clew wants.
+    ``config`` is the stream's, for information; a restore uses the configuration of its own version of Clew.
     """
 
     stream: str
@@ -38,9 +38,9 @@ class StreamEntry(Struct, frozen=True, kw_only=True):
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
-    """All of a backup. ``identity`` names the deployment; ``nats_server`` and ``clew`` are versions.
+    """The manifest. ``identity`` is the deployment's; ``nats_server`` and ``clew`` are versions.
 
-    ``last_seq`` of each stream is what it had when its snapshot was begun; the snapshot may have some more.
+    ``last_seq`` of each stream is that of the beginning of its snapshot; the snapshot may hold later messages.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     streams: tuple[StreamEntry, ...]
 
     def events(self) -> list[str]:
-        """The streams of the log, all of which a backup has."""
+        """The names of the streams of the log, all of which a backup holds."""
         return [event_stream(shard) for shard in range(self.shards)]
 
 
@@ -70,30 +70,30 @@ class _Any(Struct):
 
 
 class LoadedManifest(Struct, frozen=True):
-    """A manifest, and the name that its bytes give to the backup."""
+    """A manifest, and the backup's name, which is derived from the manifest's bytes."""
 
     manifest: Manifest
     name: str
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """A manifest as it is written."""
+    """Encode a manifest for its file."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 
 def read(folder: Path) -> LoadedManifest:
-    """The manifest of a backup.
+    """Read the manifest of a backup.
 
     Raises:
-        Invalid: there is none, or it is of a format that this version does not read.
-        Corrupt: it contradicts itself.
+        Invalid: there is none, or its format is not supported.
+        Corrupt: it is inconsistent.
     """
     try:
         body = (folder / NAME).read_bytes()
     except OSError as fault:
         raise Invalid(
-            f"{folder} holds no whole backup ({fault.strerror}: {NAME}, which is written last): "
-            "take another, and keep this one from being mistaken for one",
+            f"{folder} holds no complete backup ({fault.strerror}: {NAME}, which is written last): "
+            "use another, and remove this one",
             code="no_backup",
         ) from fault
     try:
@@ -101,18 +101,18 @@ def read(folder: Path) -> LoadedManifest:
         if known.kind != KIND or known.format != FORMAT:
             raise Invalid(
                 f"{folder / NAME} is of the kind {known.kind!r}, format {known.format}, and this version of Clew reads "
-                f"{KIND!r}, format {FORMAT}: use the version that made it",
+                f"{KIND!r}, format {FORMAT}: use the version that wrote it",
                 code="backup_format",
             )
         manifest = _DECODER.decode(body)
     except UNREADABLE as fault:
         raise Corrupt(f"{folder / NAME} cannot be read: {fault}", code="backup_damaged") from fault
-    names = [each.stream for each in manifest.streams]
+    names = [entry.stream for entry in manifest.streams]
     missing = set(manifest.events()) - set(names) if 1 <= manifest.shards <= MAX_SHARDS else {"shards"}
     if (
         missing
         or len(set(names)) != len(names)
-        or any(each.file != f"{each.stream}.tar.s2" for each in manifest.streams)
+        or any(entry.file != f"{entry.stream}.tar.s2" for entry in manifest.streams)
     ):
         raise Corrupt(f"{folder / NAME} was altered: it does not name every stream once", code="backup_damaged")
     return LoadedManifest(manifest, hashlib.sha256(body).hexdigest()[:16])

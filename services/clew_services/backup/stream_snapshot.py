@@ -1,9 +1,9 @@
-"""JetStream's snapshot and restore of a whole stream, which nats-py has no helper for.
+"""JetStream's snapshot and restore of a whole stream, which nats-py does not support.
 
-The server sends a snapshot in chunks, each to be acknowledged at its reply subject, of which the last tokens are its
-size and its number; a shorter last one asks for no acknowledgement. Then comes an empty message, with a status in its
-headers if there is anything to say: 204 is the good one. A restore goes the other way: each chunk is a request, and an
-empty one at the end is answered with the stream as it is then.
+The server sends a snapshot in chunks. Each is acknowledged on its reply subject, whose last tokens are its size and its
+number; a shorter last chunk needs no acknowledgement. An empty message ends the snapshot; its headers may have a
+status, where 204 is success. For a restore each chunk is sent as a request; the answer to an empty one at the end holds
+the stream's state.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from clew_projections.nats.stream_messages import ApiError, ApiRefusal
 from clew_services.nats_connection import Connection
 
 CHUNK: Final = 512 * 1024
-"""Bytes of a chunk: half of what a server takes that nobody has configured."""
+"""Bytes of a chunk: half of the default max_payload of a server."""
 WINDOW: Final = 8 * 1024 * 1024
-"""Bytes that the server sends ahead of the acknowledgements, and so what is held here at most."""
+"""Bytes that the server sends ahead of acknowledgements, and so the most that is buffered here."""
 WHOLE: Final = 600.0
-"""Seconds for what may make the server go through a whole stream."""
+"""Timeout, in seconds, of requests for which the server may read a whole stream."""
 SILENCE: Final = 30.0
-"""Seconds without a chunk, or an answer to one, after which it is given up."""
+"""Timeout, in seconds, of a chunk, or of the answer to one."""
 _FOUND: Final = 5.0
-"""Seconds that the servers of a cluster may take to know where the one is that takes the chunks."""
+"""Seconds in which all servers of a cluster know the subject on which chunks are received."""
 _OVER: Final = frozenset({None, "204"})
 
 
 class State(Struct, frozen=True):
-    """What a stream held. ``last_seq`` is also the last sequence it ever gave."""
+    """The state of a stream. ``last_seq`` is the last sequence that it ever assigned."""
 
     messages: int = 0
     first_seq: int = 0
@@ -46,7 +46,7 @@ class State(Struct, frozen=True):
 
 
 class Description(Struct, frozen=True):
-    """A stream at the moment of its snapshot. What came while it was taken may be in the snapshot, too."""
+    """A stream at the beginning of its snapshot. Messages stored while it is taken may be in it, too."""
 
     config: dict[str, object]
     state: State
@@ -58,20 +58,20 @@ class _SnapshotAnswer(Struct, frozen=True):
 
 @asynccontextmanager
 async def snapshot(connection: Connection, stream: str) -> AsyncIterator[tuple[Description, AsyncIterator[bytes]]]:
-    """Begin a snapshot: what the stream is, and its chunks, to be read to their end.
+    """Begin a snapshot: the stream's description, and its chunks, to be read to their end.
 
-    Consumers are left out. The server does not look at what it sends: damage shows when it is restored, or verified.
+    Consumers are not included. The server does not verify what it sends: damage is found at restore or verification.
 
     Raises:
-        Refused: there is no such stream.
-        Unavailable: the snapshot does not come, or broke off.
+        ApiRefusal: there is no such stream.
+        Unavailable: the snapshot was not begun, or broke off.
     """
     nc, inbox = connection.nc, connection.nc.new_inbox()
     try:
         subscription = await nc.subscribe(inbox)
         try:
-            wanted = {"deliver_subject": inbox, "no_consumers": True}
-            request = {**wanted, "chunk_size": CHUNK, "window_size": WINDOW}
+            options = {"deliver_subject": inbox, "no_consumers": True}
+            request = {**options, "chunk_size": CHUNK, "window_size": WINDOW}
             answer = await _call(connection, f"STREAM.SNAPSHOT.{stream}", request, WHOLE)
             yield msgspec.convert(answer, Description), _chunks(connection, stream, subscription)
         finally:
@@ -86,7 +86,7 @@ async def _chunks(connection: Connection, stream: str, subscription: Subscriptio
         try:
             message = await subscription.next_msg(SILENCE)
         except (NatsError, TimeoutError) as fault:
-            raise _broken(stream, f"nothing came for {SILENCE:g} s, or the connection was lost") from fault
+            raise _broken(stream, f"no chunk for {SILENCE:g} s, or the connection was lost") from fault
         if connection.made != made:
             raise _broken(stream, "the connection to NATS was lost")
         if not message.data:
@@ -107,12 +107,12 @@ def _broken(stream: str, why: str) -> Unavailable:
 
 
 async def restore(connection: Connection, description: Description, chunks: AsyncIterable[bytes]) -> State:
-    """Make a stream of a snapshot's chunks, configured as ``description`` says; what it holds then.
+    """Create a stream from a snapshot's chunks, with the configuration of ``description``, and return its state.
 
-    If this is broken off, the server forgets what it was given, and there is no such stream.
+    If this is interrupted, the server discards the chunks, and the stream does not exist.
 
     Raises:
-        Refused: there is a stream of that name, or the server cannot make one of these chunks.
+        ApiRefusal: the stream exists, or the server cannot restore it from these chunks.
         Unavailable: the server does not answer.
     """
     stream = str(description.config["name"])
@@ -120,9 +120,9 @@ async def restore(connection: Connection, description: Description, chunks: Asyn
         opened = await _call(connection, f"STREAM.RESTORE.{stream}", description, SILENCE)
         subject = msgspec.convert(opened, _SnapshotAnswer).deliver_subject
         async for chunk in chunks:
-            said = (await _send_chunk(connection, subject, chunk, SILENCE)).data
-            if said:
-                raise Unavailable(f"the server takes no more of {stream}: {said.decode(errors='replace')}")
+            answered = (await _send_chunk(connection, subject, chunk, SILENCE)).data
+            if answered:
+                raise Unavailable(f"the server accepts no more of {stream}: {answered.decode(errors='replace')}")
         answer = _decode_answer(await _send_chunk(connection, subject, b"", WHOLE), f"restoring {stream}")
         return msgspec.convert(answer["state"], State)
     except (NatsError, TimeoutError) as fault:

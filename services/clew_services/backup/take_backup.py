@@ -1,8 +1,8 @@
-"""Taking a backup, while everything runs.
+"""Taking a backup while services run.
 
-Each stream is as it was at one moment, and the moments differ. So the streams are taken in an order in which whatever
-happens meanwhile is in the backup at least once: a checkpoint before the log that it speaks of, a command of the inbox
-before the log and the refusals that it may lead to. What is there twice is recognised by its id when it is done again.
+The snapshot of each stream is consistent, but those of different streams are of different moments. So the streams are
+backed up in an order in which nothing that happens meanwhile is lost: checkpoints before the log that they cover, the
+inbox before the log and the rejections. A command that is in the backup twice is recognised by its id.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from clew_services.nats_connection import Connection
 
 
 class Progress(Struct, frozen=True):
-    """How far it is: ``done`` bytes of a stream's file, of ``total`` if that is known."""
+    """Progress: ``done`` bytes of a stream's file, of ``total`` if that is known."""
 
     stage: str
     stream: str
@@ -39,26 +39,26 @@ Tell = Callable[[Progress], None]
 
 
 def order(shards: int) -> list[str]:
-    """The streams of a backup, in the order in which they are taken."""
+    """The streams of a backup, in the order in which they are backed up."""
     before = [f"KV_{GENERATIONS}", f"KV_{KEYS}", CHECKPOINT_STREAM, INBOX_STREAM]
     return [*before, *(event_stream(shard) for shard in range(shards)), REJECTED_STREAM]
 
 
-async def take(connection: Connection, folder: Folder, clew: str, tell: Tell) -> Manifest:
-    """Write a whole backup into a new folder; ``clew`` is the version that does.
+async def take(connection: Connection, folder: Folder, clew: str, report: Tell) -> Manifest:
+    """Write a backup into a new folder, and return its manifest; ``clew`` is this version.
 
     Raises:
-        Invalid: the folder cannot be made, or is not empty.
+        Invalid: the folder cannot be created, or is not empty.
         Corrupt: a stream is missing.
-        Unavailable: it could not be finished; the folder has no manifest then, and is no backup.
+        Unavailable: the backup was not finished; the folder then has no manifest, and is no backup.
     """
     began = datetime.now(UTC)
     shards = await known_shards(connection.js) or 1
     await refuse_lost(connection.js, shards)
     first = await _config(connection, event_stream(0))
     folder.make()
-    kept = [await _stream(connection, folder, name, tell) for name in order(shards)]
-    whole = Manifest(
+    entries = [await _stream(connection, folder, name, report) for name in order(shards)]
+    complete = Manifest(
         kind=KIND,
         format=FORMAT,
         made_at=began,
@@ -69,17 +69,17 @@ async def take(connection: Connection, folder: Folder, clew: str, tell: Tell) ->
         shards=shards,
         replicas=int(str(first.get("num_replicas", 1))),
         max_msg_size=int(str(first.get("max_msg_size", -1))),
-        streams=tuple(kept),
+        streams=tuple(entries),
     )
-    folder.finish(whole)
-    return whole
+    folder.finish(complete)
+    return complete
 
 
-async def _stream(connection: Connection, folder: Folder, name: str, tell: Tell) -> StreamEntry:
-    await _config(connection, name)  # says so at once where no server leads the stream
+async def _stream(connection: Connection, folder: Folder, name: str, report: Tell) -> StreamEntry:
+    await _config(connection, name)  # fails at once if the stream has no leader
     async with stream_snapshot.snapshot(connection, name) as (description, chunks):
-        written = await folder.write(name, chunks, lambda done: tell(Progress("backing up", name, done)))
-    tell(Progress("backing up", name, written.bytes, written.bytes))
+        written = await folder.write(name, chunks, lambda done: report(Progress("backing up", name, done)))
+    report(Progress("backing up", name, written.bytes, written.bytes))
     return StreamEntry(
         stream=name,
         file=f"{name}.tar.s2",
@@ -93,9 +93,9 @@ async def _stream(connection: Connection, folder: Folder, name: str, tell: Tell)
 
 
 async def _config(connection: Connection, name: str) -> Config:
-    found = await existing_stream(connection.js, name)
-    if found is not None:
-        return found
+    config = await existing_stream(connection.js, name)
+    if config is not None:
+        return config
     if name == event_stream(0):
         raise Unavailable("there is no Clew on this NATS server to back up", code="not_initialised")
     raise Corrupt(f"the stream {name} is missing: run 'clew init'", code="missing_stream")

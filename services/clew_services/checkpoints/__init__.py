@@ -1,1 +1,1 @@
-"""Signed checkpoints: what the log was, said at an interval, so that nobody can say later that it was otherwise."""
+"""Checkpoints: Merkle roots of the log, signed at an interval, by which later changes of history are detected."""

@@ -1,4 +1,4 @@
-"""All checkpoints of a deployment, from the first to the last: each signed, and each naming the one before it."""
+"""The chain of a deployment's checkpoints: each is signed, and holds the hash of the one before it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ EVERY: Final = f"{CHECKPOINT}.*"
 
 
 class CheckpointChain(Struct, frozen=True, kw_only=True):
-    """How many checkpoints were read, the ids of the keys they name, and what is wrong with them.
+    """The result of verifying the chain: the number of checkpoints, the ids of their keys, and the findings.
 
-    A finding's ``seq`` is the number of the checkpoint it is about. ``newest`` is the last one with which nothing is
-    wrong in itself: what the log can be held against. ``accepted`` has the checkpoints with which an operator had
-    another history signed, and the reason given.
+    A finding's ``seq`` is the number of its checkpoint. ``newest`` is the last valid checkpoint, with which the log can
+    be compared. ``accepted`` lists the checkpoints with which an operator accepted another history, and the reasons.
     """
 
     checkpoints: int
@@ -35,10 +34,9 @@ class CheckpointChain(Struct, frozen=True, kw_only=True):
 
 
 async def walk_chain(js: JetStream, keys: Mapping[str, VerifierKey]) -> CheckpointChain:
-    """Read all checkpoints in their order, and hold each against the one before it, and against the keys given by id.
+    """Verify all checkpoints in order: each against the one before it, and its signature with ``keys``, given by id.
 
-    Without ``keys`` signatures are not looked at, which says nothing of who made them. With keys, that there is no
-    checkpoint is a finding.
+    Without ``keys`` signatures are not verified. With keys, the absence of checkpoints is a finding.
 
     Raises:
         Unavailable: JetStream does not answer.
@@ -47,7 +45,7 @@ async def walk_chain(js: JetStream, keys: Mapping[str, VerifierKey]) -> Checkpoi
     last = await js.newest_at_leader(CHECKPOINT_STREAM, EVERY, 0)
     findings: list[Finding] = []
     key_ids: dict[str, None] = {}
-    before: SignedNote | None = None
+    previous: SignedNote | None = None
     newest: SignedNote | None = None
     accepted: list[tuple[int, str]] = []
     count = expected = 0
@@ -55,21 +53,21 @@ async def walk_chain(js: JetStream, keys: Mapping[str, VerifierKey]) -> Checkpoi
         count += 1
         expected += 1
         try:
-            one = _one(stored, keys)
+            signed = _read_stored(stored, keys)
         except Corrupt as fault:
             findings.append(_finding(expected, fault.code, fault.message))
-            before = None
+            previous = None
             continue
-        number = one.checkpoint.number
+        number = signed.checkpoint.number
         if number != expected:
-            missing = f"checkpoint {expected} should stand before checkpoint {number}, and does not"
+            missing = f"checkpoint {expected} is missing before checkpoint {number}"
             findings.append(_finding(expected, "checkpoint_missing", missing))
-        elif (what := _broken(before, one, first=number == 1)) is not None:
+        elif (what := _broken(previous, signed, first=number == 1)) is not None:
             findings.append(_finding(number, "checkpoint_changed", what))
-        key_ids |= dict.fromkeys(one.key_ids)
-        if one.checkpoint.reason is not None:
-            accepted.append((number, one.checkpoint.reason))
-        before, newest, expected = one, one, number
+        key_ids |= dict.fromkeys(signed.key_ids)
+        if signed.checkpoint.reason is not None:
+            accepted.append((number, signed.checkpoint.reason))
+        previous, newest, expected = signed, signed, number
     findings += _cut_off(last, end, expected + 1, keys)
     return CheckpointChain(
         checkpoints=count,
@@ -81,7 +79,7 @@ async def walk_chain(js: JetStream, keys: Mapping[str, VerifierKey]) -> Checkpoi
 
 
 async def read_newest(js: JetStream, keys: Mapping[str, VerifierKey]) -> CheckpointChain:
-    """The same of the last checkpoint alone, whatever stands before it.
+    """Verify the last checkpoint alone, as :func:`walk_chain`, regardless of those before it.
 
     Raises:
         Unavailable: JetStream does not answer.
@@ -91,7 +89,7 @@ async def read_newest(js: JetStream, keys: Mapping[str, VerifierKey]) -> Checkpo
     if last is None:
         return CheckpointChain(checkpoints=0, key_ids=(), findings=tuple(_cut_off(last, end, 1, keys)))
     try:
-        newest = _one(last, keys)
+        newest = _read_stored(last, keys)
     except Corrupt as fault:
         findings = (_finding(last.seq, fault.code, fault.message), *_cut_off(last, end, last.seq + 1, keys))
         return CheckpointChain(checkpoints=1, key_ids=(), findings=findings)
@@ -100,47 +98,47 @@ async def read_newest(js: JetStream, keys: Mapping[str, VerifierKey]) -> Checkpo
 
 
 def _cut_off(last: StoredMessage | None, end: int, number: int, keys: Mapping[str, VerifierKey]) -> Iterator[Finding]:
-    """That the last checkpoints were removed, or that there is none where one is demanded.
+    """Findings that the last checkpoints were removed, or that there is none although keys are given.
 
-    ``end`` is where the stream ended before its ``last`` message was asked for.
+    ``end`` is the stream's last sequence, read before its ``last`` message.
     """
     if end > (last.seq if last is not None else 0):
         yield _finding(
             number, "checkpoint_missing", f"checkpoint {number} was the last one or before it, and was removed"
         )
     elif last is None and keys:
-        what = "there is no checkpoint, so nothing that is signed with this key says what the log was"
+        what = "there is no checkpoint, so nothing that is signed with this key covers the log"
         yield _finding(0, "no_checkpoint", what)
 
 
-def _one(stored: StoredMessage, keys: Mapping[str, VerifierKey]) -> SignedNote:
+def _read_stored(stored: StoredMessage, keys: Mapping[str, VerifierKey]) -> SignedNote:
     """The checkpoint in a message of the stream.
 
     Raises:
-        Corrupt: it is none, stands under a number that is not its own, or is not signed with any of the keys.
+        Corrupt: it is none, its subject has another number, or it is not signed with any of the keys.
     """
-    one = read(stored.body)
-    if stored.subject != checkpoint_subject(one.checkpoint.number):
+    signed = read(stored.body)
+    if stored.subject != checkpoint_subject(signed.checkpoint.number):
         raise Corrupt(
-            f"checkpoint {one.checkpoint.number} stands on {stored.subject}, which is another's place",
+            f"checkpoint {signed.checkpoint.number} stands on {stored.subject}, the subject of another",
             code="checkpoint_changed",
         )
     if keys:
-        known = [keys[key_id] for key_id in one.key_ids if key_id in keys]
+        known = [keys[key_id] for key_id in signed.key_ids if key_id in keys]
         (known or [next(iter(keys.values()))])[0].text(stored.body)
-    return one
+    return signed
 
 
-def _broken(before: SignedNote | None, one: SignedNote, *, first: bool) -> str | None:
-    """In what a checkpoint does not follow from the one before it, where that could be read."""
-    number = one.checkpoint.number
+def _broken(previous: SignedNote | None, signed: SignedNote, *, first: bool) -> str | None:
+    """How a checkpoint contradicts the one before it, if that could be read; ``None`` if it does not."""
+    number = signed.checkpoint.number
     if first:
-        return None if one.checkpoint.prev is None else "checkpoint 1 names one before it"
-    if before is None:
+        return None if signed.checkpoint.prev is None else "checkpoint 1 names one before it"
+    if previous is None:
         return None
-    was, now = before.checkpoint, one.checkpoint
-    if now.prev != before.hash:
-        return f"checkpoint {number} names as the one before it {now.prev}, and that one is {before.hash}"
+    was, now = previous.checkpoint, signed.checkpoint
+    if now.prev != previous.hash:
+        return f"checkpoint {number} names as the one before it {now.prev}, and that one is {previous.hash}"
     if now.log != was.log or len(now.shards) != len(was.shards):
         return f"checkpoint {number} is of the log {now.log} in {len(now.shards)} shards, and the one before of another"
     shorter = any(after.seq < earlier.seq for earlier, after in zip(was.shards, now.shards, strict=True))

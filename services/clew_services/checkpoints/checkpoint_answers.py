@@ -1,4 +1,4 @@
-"""Questions about checkpoints and proofs, answered as they cross the wire."""
+"""Queries for checkpoints and inclusion proofs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clew_services.checkpoints.thread_proofs import Proofs
 
 
 class CheckpointQueries:
-    """Answers about what was signed. Checkpoints are of the whole log, proofs of a tenant's thread."""
+    """Answers queries for checkpoints, which cover the whole log, and for inclusion proofs of a tenant's threads."""
 
     def __init__(self, ledger: Ledger, proofs: Proofs) -> None:
         self._ledger = ledger
@@ -28,11 +28,11 @@ class CheckpointQueries:
     async def answer(
         self, tenant: str, query: ListCheckpoints | GetCheckpoint | GetProof
     ) -> CheckpointPage | SignedCheckpoint | KeptProof:
-        """The answer to any of these.
+        """The answer to a query.
 
         Raises:
-            NotFound: there is no such checkpoint, or the thread had no commits under the last one.
-            Corrupt: the log is not what was signed any more, or what stands among the checkpoints is none.
+            NotFound: there is no such checkpoint, or the last one does not cover the thread.
+            Corrupt: the log differs from what was signed, or a checkpoint cannot be read.
             Unavailable: JetStream does not answer.
         """
         match query:
@@ -47,21 +47,21 @@ class CheckpointQueries:
 
     async def page(self, query: ListCheckpoints) -> CheckpointPage:
         """A page of checkpoints, the newest first."""
-        found = await self._ledger.before(query.before, query.limit)
-        more = bool(found) and found[-1].checkpoint.number > 1
-        return CheckpointPage(data=tuple(map(checkpoint_message, found)), has_more=more)
+        notes = await self._ledger.before(query.before, query.limit)
+        more = bool(notes) and notes[-1].checkpoint.number > 1
+        return CheckpointPage(data=tuple(map(checkpoint_message, notes)), has_more=more)
 
     async def one(self, query: GetCheckpoint) -> SignedCheckpoint:
-        """The checkpoint of a number, or the latest."""
+        """The checkpoint with a number, or the latest."""
         return checkpoint_message(await self._ledger.chosen(query.number))
 
     async def proof(self, tenant: str, query: GetProof) -> KeptProof:
-        """The proof of a thread's head under the latest checkpoint."""
+        """The inclusion proof of a thread's head under the latest checkpoint."""
         return await self._proofs.latest(Address(tenant, query.thread_id))
 
 
 def checkpoint_message(signed: SignedNote) -> SignedCheckpoint:
-    """A checkpoint as it crosses the wire."""
+    """A checkpoint as a reply."""
     checkpoint = signed.checkpoint
     return SignedCheckpoint(
         number=checkpoint.number,

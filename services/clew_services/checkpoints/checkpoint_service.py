@@ -1,4 +1,4 @@
-"""Signing checkpoints at an interval, as one process of however many may."""
+"""The service that signs checkpoints at an interval, in one process at a time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FILE: Final = "heads.sqlite"
 LEASE: Final = "checkpoints"
 LOOK: Final = 5.0
-"""Seconds at most between looks whether a checkpoint is due."""
+"""Most seconds between two checks whether a checkpoint is due."""
 
 _LOG: Final = logging.getLogger("clew.checkpoints")
 
@@ -35,12 +35,12 @@ _LOG: Final = logging.getLogger("clew.checkpoints")
 async def serve_checkpoints(
     clew: Clew, settings: Settings, stop: asyncio.Event, ready: asyncio.Event | None = None
 ) -> None:
-    """Sign a checkpoint at the interval that the settings say until ``stop`` is set; one that is begun is given up.
+    """Sign a checkpoint at the interval of the settings until ``stop`` is set; an unfinished one is given up.
 
     Nothing is signed without a key.
 
     Raises:
-        Invalid: the settings name a file with a key that is not there, or is none.
+        Invalid: the key file of the settings does not exist or holds no key.
     """
     key = _key(settings)
     if ready is not None:
@@ -68,11 +68,11 @@ async def _sign(clew: Clew, maker: Maker, every: float) -> None:
                     await _make(maker, lease)
                     due, refused = every, ""
             except Unavailable as fault:
-                _LOG.warning("checkpoints wait: %s", fault)
+                _LOG.warning("checkpoints wait for a retry: %s", fault)
                 due = LOOK
             except Corrupt as fault:
                 if fault.message != refused:
-                    _LOG.error("no checkpoint is signed any more: %s", fault)
+                    _LOG.error("checkpoints are no longer signed: %s", fault)
                 due, refused = every, fault.message
             await asyncio.sleep(min(max(due, 0.05), LOOK, every))
     finally:
@@ -80,17 +80,17 @@ async def _sign(clew: Clew, maker: Maker, every: float) -> None:
 
 
 async def _make(maker: Maker, lease: Lease) -> None:
-    keeping = asyncio.create_task(lease.keep())
+    renewal = asyncio.create_task(lease.keep())
     making = asyncio.create_task(maker.make())
     try:
-        await asyncio.wait({keeping, making}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({renewal, making}, return_when=asyncio.FIRST_COMPLETED)
         if not making.done():
-            keeping.result()  # tells why the lease is lost
+            renewal.result()  # raises the reason for which the lease was lost
         signed = await making
         if signed is not None:
             _LOG.info("signed checkpoint %d", signed.checkpoint.number)
     finally:
-        for task in (keeping, making):
+        for task in (renewal, making):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, ClewError):
                 await task

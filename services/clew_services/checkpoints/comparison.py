@@ -1,4 +1,4 @@
-"""The log of a deployment held against checkpoints: its own newest one, and one that somebody kept elsewhere."""
+"""Comparison of the log with checkpoints: the deployment's newest one, and one that was kept elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from clew_services.checkpoints.signed_checkpoint import SignedNote
 
 
 class _Walk(Struct):
-    """A shard followed to its end: its chains, what no chain shows, and up to where it is what a checkpoint says."""
+    """A verified shard: its chains, other findings, and the commits and sequence up to which a checkpoint covers it."""
 
     chains: Chains
     findings: list[Finding]
@@ -32,7 +32,7 @@ class _Walk(Struct):
 
 
 class Comparison:
-    """Verifies a log, and that it holds what checkpoints say, which are known to be signed rightly."""
+    """Verifies a log, and compares it with checkpoints, whose signatures the caller has verified."""
 
     def __init__(self, js: JetStream, ledger: Ledger, verifier: Verifier, shards: int) -> None:
         self._js = js
@@ -49,41 +49,41 @@ class Comparison:
         newest: SignedNote | None = None,
         progress: Progress,
     ) -> Verification:
-        """Everything that is wrong with the log in itself, or other than a checkpoint says that was kept elsewhere.
+        """Verify the log, and compare it with a checkpoint that was kept elsewhere.
 
-        With the ``heads`` of each shard that were kept with the checkpoint, every thread that differs is named. With
-        the ``newest`` checkpoint of the deployment, the log is held against that as well.
+        With the ``heads`` of each shard, kept with the checkpoint, every differing thread is named. With the
+        ``newest`` checkpoint of the deployment, the log is compared with that as well.
 
         Raises:
             Unavailable: JetStream does not answer.
         """
-        found = await self._beside(signed)
-        beside = (found,) if found is not None else ()
+        finding = await self._check_own_chain(signed)
+        own = (finding,) if finding is not None else ()
         if len(signed.checkpoint.shards) != self._shards:
-            return Verification(threads=0, commits=0, findings=beside)
+            return Verification(threads=0, commits=0, findings=own)
         marks = [Mark(signed.checkpoint, heads)]
         if newest is not None and newest.note != signed.note:
             marks.append(Mark(newest.checkpoint))
         whole = await self.whole(marks, extents, progress=progress)
-        return replace(whole, findings=(*beside, *whole.findings))
+        return replace(whole, findings=(*own, *whole.findings))
 
     async def whole(
         self, marks: Sequence[Mark], extents: Sequence[StreamState], *, tenant: str | None = None, progress: Progress
     ) -> Verification:
-        """Everything that is wrong with the log, or with what a tenant has in it, in itself or by checkpoints.
+        """Verify the log, or a tenant's part of it, and compare it with checkpoints.
 
-        ``extents`` are of after the checkpoints were read: otherwise the log looks cut off where it only grew.
+        ``extents`` must be read after the checkpoints: otherwise a log that grew would look truncated.
 
         Raises:
             Unavailable: JetStream does not answer.
         """
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._shard(shard, marks, each, tenant, progress))
-                for shard, each in enumerate(extents)
+                group.create_task(self._shard(shard, marks, extent, tenant, progress))
+                for shard, extent in enumerate(extents)
             ]
-        found = sum((task.result() for task in tasks), Verification(threads=0, commits=0, findings=()))
-        return replace(found, findings=(*self._of_others(marks), *found.findings))
+        verification = sum((task.result() for task in tasks), Verification(threads=0, commits=0, findings=()))
+        return replace(verification, findings=(*self._of_others(marks), *verification.findings))
 
     async def thread(
         self,
@@ -94,10 +94,10 @@ class Comparison:
         *,
         progress: Progress,
     ) -> Verification:
-        """Everything that is wrong with a thread or, as that may be about the thread, with the shard it is in.
+        """Verify a thread, and its shard, whose findings may concern the thread.
 
-        The shard is read whole: a checkpoint says what all its threads were together, so the thread is what it says
-        if all of them are. ``known`` is what others know of the thread, asked of them before.
+        The whole shard is read: a checkpoint covers all its threads together, so the thread matches it if all of them
+        do. ``known`` is what views and index know of the thread, read before.
 
         Raises:
             Unavailable: JetStream does not answer.
@@ -128,22 +128,22 @@ class Comparison:
     async def _walk(
         self, shard: int, marks: Sequence[Mark], reach: StreamState, tenant: str | None, progress: Progress
     ) -> _Walk:
-        """Follow a shard to its end, and hold it against each checkpoint where that was made."""
+        """Verify a shard to its end, and compare it with each checkpoint at the checkpoint's position."""
         walk = _Walk(chains=Chains(shard, self._shards, tenant), findings=[])
         chains, first = walk.chains, 1
         later: list[tuple[Sequence[Head], Mapping[Address, Head]]] = []
         own = [mark for mark in marks if len(mark.checkpoint.shards) == self._shards]
-        for mark in sorted(own, key=lambda each: each.checkpoint.shards[shard].seq):
-            checkpoint, said = mark.checkpoint, mark.checkpoint.shards[shard]
-            last = min(said.seq, reach.last_seq)
+        for mark in sorted(own, key=lambda mark: mark.checkpoint.shards[shard].seq):
+            checkpoint, signed = mark.checkpoint, mark.checkpoint.shards[shard]
+            last = min(signed.seq, reach.last_seq)
             await self._verifier.walk(shard, chains, first, last, progress=progress)
             first = max(first, last + 1)
-            found = shard_statement(chains, said.seq)
-            wrong = (cut_off(shard, said, reach.last_seq, checkpoint), differs(shard, said, found, checkpoint))
-            walk.findings += [each for each in wrong if each is not None]
+            actual = shard_statement(chains, signed.seq)
+            wrong = (cut_off(shard, signed, reach.last_seq, checkpoint), differs(shard, signed, actual, checkpoint))
+            walk.findings += [finding for finding in wrong if finding is not None]
             if wrong == (None, None):
-                walk.covered, walk.covered_seq = chains.commits, said.seq
-            elif mark.heads is not None and found != said:
+                walk.covered, walk.covered_seq = chains.commits, signed.seq
+            elif mark.heads is not None and actual != signed:
                 later.append((mark.heads[shard], {head.address: head for head in chains.heads()}))
         await self._verifier.walk(shard, chains, first, reach.last_seq, progress=progress)
         chains.end(reach.last_seq)
@@ -152,24 +152,24 @@ class Comparison:
         return walk
 
     def _of_others(self, marks: Iterable[Mark]) -> Iterator[Finding]:
-        """That checkpoints speak of a log in another number of shards."""
+        """Findings for checkpoints of a log with another number of shards."""
         for mark in marks:
             number, shards = mark.checkpoint.number, len(mark.checkpoint.shards)
             if shards != self._shards:
                 what = f"checkpoint {number} is of a log in {shards} shards, and this one has {self._shards}"
                 yield _about(number, "other_deployment", what)
 
-    async def _beside(self, signed: SignedNote) -> Finding | None:
-        """What is wrong with the deployment's own checkpoints, by the one that was kept."""
+    async def _check_own_chain(self, signed: SignedNote) -> Finding | None:
+        """The finding, if the deployment's own checkpoints contradict the one that was kept."""
         checkpoint = signed.checkpoint
         latest = await self._ledger.latest()
         if latest is None:
-            what = f"there are no checkpoints here, and there was checkpoint {checkpoint.number}: they were removed"
+            what = f"there are no checkpoints here, but there was checkpoint {checkpoint.number}: they were removed"
         elif latest.checkpoint.log != checkpoint.log or len(checkpoint.shards) != self._shards:
             what = (
                 f"checkpoint {checkpoint.number} is of the log {checkpoint.log} in {len(checkpoint.shards)} shards, "
                 f"and the checkpoints here are of {latest.checkpoint.log} in {self._shards}: it is from another "
-                "deployment, or the checkpoints here were begun anew"
+                "deployment, or the checkpoints here were begun again"
             )
             return _about(checkpoint.number, "other_deployment", what)
         elif latest.checkpoint.number < checkpoint.number:
@@ -179,7 +179,7 @@ class Comparison:
             own = await self._ledger.get(checkpoint.number)
             if own is not None and own.note == signed.note:
                 return None
-            what = f"checkpoint {checkpoint.number} is another one here: the checkpoints were rewritten"
+            what = f"checkpoint {checkpoint.number} differs from the one here: the checkpoints were rewritten"
         return _about(checkpoint.number, "checkpoint_changed", what)
 
 

@@ -1,4 +1,4 @@
-"""How far the signed checkpoints reach, and for how long commits have waited for one. Nothing is said of signatures."""
+"""The coverage of the latest checkpoint, and the age of the oldest uncovered commit. Signatures are not verified."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from clew_services.checkpoints.ledger import Ledger
 
 
 class CheckpointCoverage(Struct, frozen=True, kw_only=True):
-    """The latest checkpoint and what it does not cover.
+    """The latest checkpoint and its coverage.
 
-    ``number`` and ``at`` are the checkpoint's, ``age`` is in seconds. ``waiting`` is for how many seconds the oldest
-    commit that no checkpoint covers has been in the log; 0 if all are covered.
+    ``number`` and ``at`` are the checkpoint's, ``age`` is its age in seconds. ``waiting`` is the age in seconds of the
+    oldest commit that no checkpoint covers; 0 if all are covered.
     """
 
     number: int
@@ -26,16 +26,16 @@ class CheckpointCoverage(Struct, frozen=True, kw_only=True):
 
 
 async def checkpoint_coverage(js: JetStream, shards: int, ledger: Ledger) -> CheckpointCoverage | None:
-    """How far the latest checkpoint reaches; nothing if none was ever signed.
+    """The coverage of the latest checkpoint; ``None`` if none was ever signed.
 
     Raises:
-        Corrupt: what stands there is no checkpoint.
+        Corrupt: the checkpoint cannot be read.
         Unavailable: JetStream does not answer.
     """
     latest = await ledger.latest()
     if latest is None:
         return None
-    reached = {shard: said.seq for shard, said in enumerate(latest.checkpoint.shards)}
+    reached = {shard: heads.seq for shard, heads in enumerate(latest.checkpoint.shards)}
     at = latest.checkpoint.at
     return CheckpointCoverage(
         number=latest.checkpoint.number,

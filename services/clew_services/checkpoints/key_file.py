@@ -1,4 +1,4 @@
-"""The file with the key that signs checkpoints, which only its user can read."""
+"""The file of the key that signs checkpoints, readable only by its user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clew_services.checkpoints.note import SigningKey
 
 
 def load_key(file: Path) -> SigningKey | None:
-    """The key in a file, if there is such a file.
+    """The key in a file, or ``None`` if there is no such file.
 
     Raises:
         Invalid: the file cannot be read, or holds no key.
@@ -26,14 +26,14 @@ def load_key(file: Path) -> SigningKey | None:
 
 
 def create_key(file: Path) -> SigningKey:
-    """A new key, in a file that must not be there yet.
+    """Create a key in a new file.
 
     Raises:
-        Invalid: it is there, or cannot be written.
+        Invalid: the file exists, or cannot be written.
     """
     if file.exists():
         raise Invalid(
-            f"{file} is there already. To change keys, move it away first, and give everybody who keeps checkpoints "
+            f"{file} exists already. To change keys, move it away first, and give everybody who keeps checkpoints "
             "the new public key: earlier checkpoints stay signed with the old one",
             code="key_exists",
         )
@@ -46,7 +46,7 @@ def create_key(file: Path) -> SigningKey:
 
 
 def load_or_create_key(file: Path) -> SigningKey:
-    """The key in a file, which is made if need be.
+    """The key in a file, which is created if it does not exist.
 
     Raises:
         Invalid: the file cannot be read or written, or holds no key.

@@ -1,4 +1,4 @@
-"""The stream of checkpoints: each is appended once, under a number that nobody gives twice."""
+"""The stream of checkpoints: each is appended once, under a number of its own."""
 
 from __future__ import annotations
 
@@ -11,69 +11,69 @@ from clew_services.checkpoints.signed_checkpoint import SignedNote, read
 
 
 class Ledger:
-    """The checkpoints of a deployment. Reading says nothing of signatures."""
+    """Reads and appends the checkpoints of a deployment. Signatures are not verified."""
 
     def __init__(self, js: JetStream) -> None:
         self._js = js
 
     async def latest(self) -> SignedNote | None:
-        """The last one, if there is any.
+        """The last checkpoint, if there is any.
 
         Raises:
-            Corrupt: what stands there is no checkpoint.
+            Corrupt: the message is no checkpoint.
             Unavailable: JetStream does not answer.
         """
-        found = await self._js.newest_at_leader(CHECKPOINT_STREAM, f"{CHECKPOINT}.*", 0)
-        return read(found.body) if found is not None else None
+        stored = await self._js.newest_at_leader(CHECKPOINT_STREAM, f"{CHECKPOINT}.*", 0)
+        return read(stored.body) if stored is not None else None
 
     async def get(self, number: int) -> SignedNote | None:
-        """The one under a number, if there is one.
+        """The checkpoint with a number, if there is one.
 
         Raises:
-            Corrupt: what stands there is no checkpoint.
+            Corrupt: the message is no checkpoint.
             Unavailable: JetStream does not answer.
         """
-        found = await self._js.newest_at_leader(CHECKPOINT_STREAM, checkpoint_subject(number), 0)
-        return read(found.body) if found is not None else None
+        stored = await self._js.newest_at_leader(CHECKPOINT_STREAM, checkpoint_subject(number), 0)
+        return read(stored.body) if stored is not None else None
 
     async def chosen(self, number: int | None) -> SignedNote:
-        """The one under a number, or the last.
+        """The checkpoint with a number, or the last.
 
         Raises:
             NotFound: there is none.
-            Corrupt: what stands there is no checkpoint.
+            Corrupt: the message is no checkpoint.
             Unavailable: JetStream does not answer.
         """
-        found = await (self.latest() if number is None else self.get(number))
-        if found is None:
+        signed = await (self.latest() if number is None else self.get(number))
+        if signed is None:
             what = "There is no checkpoint yet." if number is None else f"There is no checkpoint {number}."
             raise NotFound(what, code="checkpoint_not_found")
-        return found
+        return signed
 
     async def before(self, number: int | None, limit: int) -> list[SignedNote]:
-        """At most ``limit`` checkpoints, the newest first, those before a number or all.
+        """At most ``limit`` checkpoints, the newest first, before a number if one is given.
 
         Raises:
-            Corrupt: what stands there is no checkpoint.
+            Corrupt: the message is no checkpoint.
             Unavailable: JetStream does not answer.
         """
         if number is None:
             latest = await self.latest()
             number = latest.checkpoint.number + 1 if latest is not None else 1
         numbers = range(number - 1, max(0, number - 1 - limit), -1)
-        subjects = [checkpoint_subject(each) for each in numbers]
-        found = await self._js.lasts(CHECKPOINT_STREAM, subjects)
-        # They never change, and a replica that is behind may have one not yet.
-        missing = [each for each in subjects if each not in found]
-        found |= await self._js.lasts_at_leader(CHECKPOINT_STREAM, missing)
-        notes = [found.get(each) for each in subjects]
-        return [read(each.body) for each in notes if each is not None]
+        subjects = [checkpoint_subject(n) for n in numbers]
+        stored = await self._js.lasts(CHECKPOINT_STREAM, subjects)
+        # Checkpoints never change, but a replica may lag behind.
+        missing = [subject for subject in subjects if subject not in stored]
+        stored |= await self._js.lasts_at_leader(CHECKPOINT_STREAM, missing)
+        notes = [stored.get(subject) for subject in subjects]
+        return [read(note.body) for note in notes if note is not None]
 
     async def append(self, signed: SignedNote) -> bool:
-        """Put one at the end; whether its number was still free.
+        """Append a checkpoint; whether its number was free.
 
         Raises:
-            Unavailable: it is not known whether it was taken.
+            Unavailable: it is unknown whether it was stored.
         """
         ack = await self._js.publish(checkpoint_subject(signed.checkpoint.number), signed.note, {EXPECTED: "0"})
         if ack.error is None:

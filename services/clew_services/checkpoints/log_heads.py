@@ -1,4 +1,4 @@
-"""Heads brought up to some sequence of each shard, in a thread beside, since hashing many of them takes its time."""
+"""The heads of a log, read up to a sequence of each shard, and hashed in a thread, because hashing many is slow."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Heads:
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="clew-heads")
 
     async def close(self) -> None:
-        """Finish what is under way and let the file go."""
+        """Finish the operation in progress, and close the file."""
         await asyncio.to_thread(self._beside.shutdown)
         self.kept.close()
 
     async def reach(self, shard: int, seq: int) -> None:
-        """Read on until a sequence of a shard, and no further.
+        """Read a shard up to a sequence.
 
         Raises:
             Corrupt: it was read beyond that already.
@@ -54,8 +54,8 @@ class Heads:
         reached = (await self._do(lambda: self.kept.reached(shard))).seq
         if reached > seq:
             raise Corrupt(f"shard {shard} was read up to sequence {reached} already", code="beyond")
-        async with aclosing(pages(self._js, shard, reached + 1, seq)) as found:
-            async for page in found:
+        async with aclosing(pages(self._js, shard, reached + 1, seq)) as found_pages:
+            async for page in found_pages:
                 await self._do(partial(self.kept.take, shard, page))
         await self._do(lambda: self.kept.pass_over(shard, seq))
 
@@ -76,7 +76,7 @@ class Heads:
         return await self._do(take_page)
 
     async def statement(self, shard: int) -> ShardHeads:
-        """What a checkpoint would say of a shard as it was read."""
+        """A checkpoint's entry for a shard, as far as it was read."""
         root = await self._do(lambda: self.kept.root(shard))
         reached = await self._do(lambda: self.kept.reached(shard))
         return ShardHeads(
@@ -88,27 +88,27 @@ class Heads:
         )
 
     async def proof(self, address: Address) -> tuple[Head, list[str]] | None:
-        """A thread's head and its way to the root of its shard, as it was read; nothing if it has no commits."""
+        """A thread's head and its path to the root of its shard, as far as read; ``None`` if it has no commits."""
         shard = shard_of(address.thread, self.shards)
         head = await self._do(lambda: self.kept.head(shard, address))
         if head is None:
             return None
-        beside = await self._do(lambda: self.kept.path(shard, address))
-        return head, [each.hex() for each in beside]
+        path = await self._do(lambda: self.kept.path(shard, address))
+        return head, [sibling.hex() for sibling in path]
 
     async def agreeing_heads(self, shard: int, checkpoint: Checkpoint) -> tuple[Head, ...]:
-        """Every head of a shard, read up to where a checkpoint was made.
+        """All heads of a shard as of a checkpoint.
 
         Raises:
-            Corrupt: the log is not what the checkpoint says any more.
+            Corrupt: the log differs from the checkpoint.
             Unavailable: JetStream does not answer.
         """
         await self.reach(shard, checkpoint.shards[shard].seq)
-        await hold_agrees(self, shard, checkpoint)
+        await check_agrees(self, shard, checkpoint)
         return await self._do(lambda: tuple(self.kept.heads(shard)))
 
     async def forget(self) -> None:
-        """Begin anew."""
+        """Discard all heads, to read the log from its beginning."""
         await self._do(self.kept.forget)
 
     async def _do(self, work: Callable[[], T]) -> T:
@@ -117,20 +117,20 @@ class Heads:
             return await loop.run_in_executor(self._beside, work)
         except sqlite3.Error as fault:
             await loop.run_in_executor(self._beside, self.kept.renew)
-            raise Unavailable(f"the file of heads could not be used, and is begun anew: {fault}") from fault
+            raise Unavailable(f"the file of heads could not be used, and is created again: {fault}") from fault
 
 
-async def hold_agrees(heads: Heads, shard: int, checkpoint: Checkpoint) -> None:
-    """Hold that a shard, read up to where a checkpoint was made, is what the checkpoint says.
+async def check_agrees(heads: Heads, shard: int, checkpoint: Checkpoint) -> None:
+    """Check that a shard, read up to a checkpoint's position, matches the checkpoint.
 
     Raises:
-        Corrupt: it is not.
+        Corrupt: it does not.
     """
-    found, said = await heads.statement(shard), checkpoint.shards[shard]
-    if found != said:
+    actual, signed = await heads.statement(shard), checkpoint.shards[shard]
+    if actual != signed:
         raise Corrupt(
-            f"up to sequence {said.seq}, shard {shard} of the log is not what checkpoint {checkpoint.number} says: "
-            f"it has {found.threads} threads and {found.commits} commits where there were {said.threads} and "
-            f"{said.commits}. The history was changed; 'clew verify --against' says more",
+            f"up to sequence {signed.seq}, shard {shard} of the log is not what checkpoint {checkpoint.number} says: "
+            f"it has {actual.threads} threads and {actual.commits} commits where there were {signed.threads} and "
+            f"{signed.commits}. The history was changed; 'clew verify --against' says more",
             code="history_changed",
         )

@@ -17,7 +17,7 @@ from clew_projections.integrity.checkpoint_comparison import cut_off, find_loss
 from clew_projections.integrity.verify import extent
 from clew_projections.nats.jetstream import JetStream
 from clew_services.checkpoints.ledger import Ledger
-from clew_services.checkpoints.log_heads import Heads, hold_agrees
+from clew_services.checkpoints.log_heads import Heads, check_agrees
 from clew_services.checkpoints.note import SigningKey
 from clew_services.checkpoints.signed_checkpoint import SignedNote
 
@@ -89,7 +89,7 @@ class Maker:
         for shard, said in enumerate(shards):
             _refuse([cut_off(shard, said, (await extent(self._js, shard)).last_seq, latest.checkpoint)])
             await self._heads.reach(shard, said.seq)
-            await hold_agrees(self._heads, shard, latest.checkpoint)
+            await check_agrees(self._heads, shard, latest.checkpoint)
         self._heads.kept.signed = latest.hash
 
 

@@ -1,8 +1,8 @@
 """Signed notes: a text, an empty line, and lines with signatures.
 
-That is how the Go checksum database and transparency logs write them (C2SP ``signed-note``), so other tools than Clew
-can check them. A verifier's key is one line as well: ``clew+<id>+<key>``, the id being eight hexadecimal digits that
-follow from the key. Signatures are Ed25519.
+This is the format of the Go checksum database and of transparency logs (C2SP ``signed-note``), so tools other than Clew
+can verify them. A verifier's key is one line: ``clew+<id>+<key>``, with an id of eight hexadecimal digits derived from
+the key. Signatures are Ed25519.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SIGNATURE: Final = re.compile(rf"— {NAME} ([A-Za-z0-9+/=]+)")
 
 
 class VerifierKey:
-    """The public half of a key: whoever has it can tell what was signed with the other half."""
+    """A public key, which verifies signatures."""
 
     def __init__(self, public: bytes) -> None:
         self._public = Ed25519PublicKey.from_public_bytes(public)
@@ -35,28 +35,28 @@ class VerifierKey:
 
     @classmethod
     def parse(cls, line: str) -> VerifierKey:
-        """The key in a line.
+        """Parse a public key from its line.
 
         Raises:
-            Invalid: there is none.
+            Invalid: it is none.
         """
-        found = _KEY.fullmatch(line.strip())
+        match = _KEY.fullmatch(line.strip())
         try:
-            key = cls(_unpack(found[2])) if found is not None else None
+            key = cls(_unpack(match[2])) if match is not None else None
         except ValueError:
             key = None
-        if found is None or key is None or key.id != found[1]:
-            raise Invalid(f"this is no key to check checkpoints with: it would be a line {NAME}+…+…", code="no_key")
+        if match is None or key is None or key.id != match[1]:
+            raise Invalid(f"this is no public key of checkpoints: expected a line {NAME}+…+…", code="no_key")
         return key
 
     def __str__(self) -> str:
         return f"{NAME}+{self.id}+{b64encode(ED25519 + self._raw).decode()}"
 
     def text(self, note: bytes) -> bytes:
-        """The text of a note that was signed with this key.
+        """Verify a note's signature by this key, and return its text.
 
         Raises:
-            Corrupt: it was not, or it is no note.
+            Corrupt: it is not signed with this key, was altered, or is no note.
         """
         text, signatures = parts(note)
         for key_id, signature in signatures:
@@ -76,7 +76,7 @@ class VerifierKey:
 
 
 class SigningKey:
-    """Both halves of a key. Its one line is a secret."""
+    """A private key, which signs checkpoints. Its line is a secret."""
 
     def __init__(self, seed: bytes) -> None:
         self._secret = Ed25519PrivateKey.from_private_bytes(seed)
@@ -84,66 +84,66 @@ class SigningKey:
 
     @classmethod
     def new(cls) -> SigningKey:
-        """A new one, by chance."""
+        """Generate a random key."""
         raw = Ed25519PrivateKey.generate().private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
         return cls(raw)
 
     @classmethod
     def parse(cls, line: str) -> SigningKey:
-        """The key in a line.
+        """Parse a private key from its line.
 
         Raises:
-            Invalid: there is none.
+            Invalid: it is none.
         """
         rest = line.strip()
-        found = _KEY.fullmatch(rest.removeprefix(SECRET)) if rest.startswith(SECRET) else None
+        match = _KEY.fullmatch(rest.removeprefix(SECRET)) if rest.startswith(SECRET) else None
         try:
-            key = cls(_unpack(found[2])) if found is not None else None
+            key = cls(_unpack(match[2])) if match is not None else None
         except ValueError:
             key = None
-        if found is None or key is None or key.verifier.id != found[1]:
+        if match is None or key is None or key.verifier.id != match[1]:
             raise Invalid(
-                "this is no key to sign checkpoints with: make one with 'clew checkpoint keygen'", code="no_key"
+                "this is no signing key of checkpoints: create one with 'clew checkpoint keygen'", code="no_key"
             )
         return key
 
     def line(self) -> str:
-        """The secret."""
+        """The key as its secret line."""
         seed = self._secret.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
         return f"{SECRET}{NAME}+{self.verifier.id}+{b64encode(ED25519 + seed).decode()}"
 
     def sign(self, text: bytes) -> bytes:
-        """The note with this text, which ends with the end of a line."""
+        """Sign a text, which must end with a newline, and return the note."""
         signature = bytes.fromhex(self.verifier.id) + self._secret.sign(text)
         return text + f"\n— {NAME} {b64encode(signature).decode()}\n".encode()
 
 
 def parts(note: bytes) -> tuple[bytes, list[tuple[str, bytes]]]:
-    """A note's text, and its signatures by the ids of their keys; whether they are right is not looked at.
+    """A note's text, and its signatures with the ids of their keys, not verified.
 
     Raises:
         Corrupt: it is no note.
     """
     text, empty, lines = note.rpartition(b"\n\n")
     try:
-        found = [_SIGNATURE.fullmatch(line) for line in lines.decode().removesuffix("\n").split("\n")]
-        signatures = [_exactly(each[1]) for each in found if each is not None]
+        matches = [_SIGNATURE.fullmatch(line) for line in lines.decode().removesuffix("\n").split("\n")]
+        signatures = [_decode_base64(match[1]) for match in matches if match is not None]
     except ValueError:
-        found, signatures = [], []
-    if not empty or not lines.endswith(b"\n") or not signatures or len(signatures) != len(found):
+        matches, signatures = [], []
+    if not empty or not lines.endswith(b"\n") or not signatures or len(signatures) != len(matches):
         raise Corrupt("this is no signed checkpoint", code="unreadable_checkpoint")
-    return text + b"\n", [(each[:4].hex(), each[4:]) for each in signatures]
+    return text + b"\n", [(signature[:4].hex(), signature[4:]) for signature in signatures]
 
 
 def _unpack(text: str) -> bytes:
-    raw = _exactly(text)
+    raw = _decode_base64(text)
     if raw[:1] != ED25519 or len(raw) != 33:
         raise ValueError("not Ed25519")
     return raw[1:]
 
 
-def _exactly(text: str) -> bytes:
-    # Bits that stand for nothing are refused: what was signed has one form, since its hash is named elsewhere.
+def _decode_base64(text: str) -> bytes:
+    # Refuses unused bits that are set: a note has a hash, so it must have exactly one form.
     raw = b64decode(text, validate=True)
     if b64encode(raw).decode() != text:
         raise ValueError("not as base64 is written")

@@ -1,4 +1,4 @@
-"""A checkpoint as it was signed, and as an auditor keeps it."""
+"""Signed checkpoints, and the files in which auditors keep them."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ T = TypeVar("T", bound="KeptCheckpoint | KeptProof")
 
 
 class SignedNote(Struct, frozen=True):
-    """A checkpoint with the note it was taken from. Nothing is said of whether the signature is right."""
+    """A checkpoint with its note. The signature may be unverified; see :func:`read` and :func:`verify_note`."""
 
     checkpoint: Checkpoint
     note: bytes
 
     @property
     def hash(self) -> str:
-        """The hash by which the next checkpoint names this one."""
+        """The hash of the note, which the next checkpoint holds."""
         return hash_of(self.note)
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        """The keys it says that it was signed with."""
+        """The ids of the keys that the note names, not verified."""
         return tuple(key_id for key_id, _ in parts(self.note)[1])
 
 
 def read(note: bytes) -> SignedNote:
-    """A note as a checkpoint, whoever signed it.
+    """Decode a note, without verifying its signature.
 
     Raises:
         Corrupt: it is no checkpoint.
@@ -56,16 +56,16 @@ def read(note: bytes) -> SignedNote:
 
 
 def verify_note(note: bytes, key: VerifierKey) -> SignedNote:
-    """A note as a checkpoint that was signed with a key.
+    """Verify a note's signature by a key, and decode it.
 
     Raises:
-        Corrupt: it was not, or it is no checkpoint.
+        Corrupt: the signature is missing or wrong, or it is no checkpoint.
     """
     return SignedNote(decode(key.text(note)), note)
 
 
 class KeptCheckpoint(Struct, frozen=True, kw_only=True):
-    """What an auditor keeps: a checkpoint as signed, the key to check it with, and, if wanted, every shard's heads."""
+    """An exported checkpoint: its note, the public key, and, if included, the heads of every shard."""
 
     clew: Literal["checkpoint"] = "checkpoint"
     v: int = FORMAT
@@ -75,22 +75,23 @@ class KeptCheckpoint(Struct, frozen=True, kw_only=True):
 
 
 def read_kept(raw: bytes) -> KeptCheckpoint:
-    """A file that an auditor kept.
+    """Read an exported checkpoint.
 
     Raises:
-        Corrupt: it is none of these, or is one of a newer Clew.
+        Corrupt: it is none, or its heads were altered.
+        Invalid: it was written by a newer Clew.
     """
     kept = _read(raw, KeptCheckpoint, "an exported checkpoint")
     checkpoint = read(kept.checkpoint.encode()).checkpoint
     if kept.heads is None:
         return kept
-    for shard, said in enumerate(checkpoint.shards):
+    for shard, signed in enumerate(checkpoint.shards):
         heads = kept.heads[shard] if len(kept.heads) == len(checkpoint.shards) else ()
         try:
             root = subtree(leaves_of(heads)).hash.hex()
         except (ValueError, OverflowError):
             root = ""
-        if root != said.root:
+        if root != signed.root:
             raise Corrupt(
                 f"the heads of shard {shard} in this file are not those of checkpoint {checkpoint.number}: "
                 "the file was altered",
@@ -100,10 +101,11 @@ def read_kept(raw: bytes) -> KeptCheckpoint:
 
 
 def read_proof(raw: bytes) -> KeptProof:
-    """A proof in a file.
+    """Read an inclusion proof.
 
     Raises:
-        Corrupt: it is none, or is one of a newer Clew.
+        Corrupt: it is none.
+        Invalid: it was written by a newer Clew.
     """
     return _read(raw, KeptProof, "a proof")
 

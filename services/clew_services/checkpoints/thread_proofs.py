@@ -1,4 +1,4 @@
-"""Proofs of one thread's head under a checkpoint, and of what lies between two of its heads."""
+"""Inclusion proofs of a thread's head under a checkpoint, and of the commits between two of its heads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from clew_projections.integrity.verify import extent
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import whole
 from clew_services.checkpoints.ledger import Ledger
-from clew_services.checkpoints.log_heads import Heads, hold_agrees
+from clew_services.checkpoints.log_heads import Heads, check_agrees
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.checkpoints.signed_checkpoint import KeptProof, SignedNote, verify_note
 
 
 class Proofs:
-    """Proofs under the last checkpoint, from heads that are read on from one to the next as they are needed."""
+    """Inclusion proofs under the last checkpoint; the heads that were read for one are kept for the next."""
 
     def __init__(self, js: JetStream, shards: int, ledger: Ledger) -> None:
         self._js = js
@@ -30,11 +30,11 @@ class Proofs:
         self._alone = asyncio.Lock()
 
     async def latest(self, address: Address) -> KeptProof:
-        """The head that a thread had under the last checkpoint. The first one asked for after a start takes its time.
+        """The proof of a thread's head under the last checkpoint. The first after a start reads whole shards.
 
         Raises:
-            NotFound: there is no checkpoint yet, or the thread had no commits.
-            Corrupt: the log is not what the checkpoint says any more.
+            NotFound: there is no checkpoint, or the thread had no commits then.
+            Corrupt: the log differs from the checkpoint.
             Unavailable: JetStream does not answer.
         """
         async with self._alone:
@@ -43,7 +43,7 @@ class Proofs:
                 try:
                     return KeptProof(head=await head_proof(self._js, self._heads, signed, address))
                 except Corrupt:
-                    # The history may have been changed, and signed as it is now: only reading it anew can tell.
+                    # The history may have been changed and signed again: only reading it again can tell.
                     await self._heads.forget()
             self._heads = self._heads or Heads(self._js, self._shards, HeadsFile())
             try:
@@ -53,15 +53,15 @@ class Proofs:
                 raise
 
     async def close(self) -> None:
-        """Let go of what was read."""
+        """Close and drop the heads."""
         heads, self._heads = self._heads, None
         if heads is not None:
             await heads.close()
 
 
 @asynccontextmanager
-async def heads_beside(js: JetStream, shards: int) -> AsyncIterator[Heads]:
-    """Heads in a file of which nothing stays."""
+async def temporary_heads(js: JetStream, shards: int) -> AsyncIterator[Heads]:
+    """Heads in a temporary file, closed at the end of the block."""
     heads = Heads(js, shards, HeadsFile())
     try:
         yield heads
@@ -70,31 +70,31 @@ async def heads_beside(js: JetStream, shards: int) -> AsyncIterator[Heads]:
 
 
 async def head_proof(js: JetStream, heads: Heads, signed: SignedNote, address: Address) -> HeadProof:
-    """The head that a thread had under a checkpoint. The shard is read up to there, unless it was already.
+    """The proof of a thread's head under a checkpoint. Reads the shard up to there, unless it was read already.
 
     Raises:
-        NotFound: the thread had no commits yet.
-        Corrupt: the log is not what the checkpoint says any more.
+        NotFound: the thread had no commits then.
+        Corrupt: the log differs from the checkpoint.
         Unavailable: JetStream does not answer.
     """
     checkpoint = signed.checkpoint
     shard = shard_of(address.thread, heads.shards)
     if len(checkpoint.shards) != heads.shards or (await extent(js, shard)).last_seq < checkpoint.shards[shard].seq:
         raise Corrupt(
-            f"shard {shard} does not reach as far as checkpoint {checkpoint.number} says: 'clew verify --against' "
-            "says more",
+            f"shard {shard} ends before the position of checkpoint {checkpoint.number}: run 'clew verify --against' "
+            "for details",
             code="log_cut_off",
         )
     await heads.reach(shard, checkpoint.shards[shard].seq)
-    await hold_agrees(heads, shard, checkpoint)
-    found = await heads.proof(address)
-    if found is None:
+    await check_agrees(heads, shard, checkpoint)
+    proof = await heads.proof(address)
+    if proof is None:
         raise NotFound(
-            f"No thread found with id '{address.thread}' under checkpoint {checkpoint.number}. A thread is under the "
-            "first checkpoint that is made after it",
+            f"No thread found with id '{address.thread}' under checkpoint {checkpoint.number}. A thread is covered by "
+            "the first checkpoint that is signed after its creation",
             code="thread_not_found",
         )
-    head, path = found
+    head, path = proof
     return HeadProof(
         checkpoint=signed.note.decode(),
         tenant=head.tenant,
@@ -106,17 +106,17 @@ async def head_proof(js: JetStream, heads: Heads, signed: SignedNote, address: A
 
 
 async def bodies_between(js: JetStream, shards: int, address: Address, after: int, until: int) -> list[str]:
-    """The stored bodies of a thread's commits after number ``after`` up to number ``until``, all in its chain.
+    """The stored bodies of a thread's commits from number ``after`` + 1 to number ``until``.
 
     Raises:
-        Corrupt: a body is no text, so no proof can carry it.
+        Corrupt: a body is not UTF-8, so no proof can hold it.
         Unavailable: the log does not answer.
     """
     shard = shard_of(address.thread, shards)
     bodies: list[str] = []
     n = 0
-    async with aclosing(whole(js, event_stream(shard), event_subject(shard, address))) as found:
-        async for page in found:
+    async with aclosing(whole(js, event_stream(shard), event_subject(shard, address))) as found_pages:
+        async for page in found_pages:
             for stored in page:
                 n += 1
                 if after < n <= until:
@@ -132,10 +132,10 @@ async def bodies_between(js: JetStream, shards: int, address: Address, after: in
 
 
 def check(proof: KeptProof, key: VerifierKey) -> SignedNote:
-    """Hold that a proof proves what it says, to whoever trusts a key; the checkpoint that the head is under.
+    """Check a proof with a trusted key, and return the checkpoint that covers the head.
 
     Raises:
-        Corrupt: it does not: the signature, the path, or the commits between are wrong.
+        Corrupt: the signature, the path, or the commits between are wrong.
     """
     later = verify_note(proof.head.checkpoint.encode(), key)
     check_included(proof.head.head, proof.head.path, later.checkpoint)

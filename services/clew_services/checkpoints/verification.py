@@ -1,4 +1,4 @@
-"""The record of a deployment verified: its chains, what its newest checkpoint says, and what views and index know."""
+"""Verification of a deployment's record: its chains, its checkpoints, and what views and index have of the log."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from clew_services.checkpoints.comparison import Comparison
 from clew_services.checkpoints.note import VerifierKey
 
 Begin = Callable[[int], Progress]
-"""Told how many messages there are to read; gives what is told how many more were read."""
+"""Called with the number of messages to read; returns what is called with each number of further messages read."""
 
-SILENT: Final[Begin] = lambda _: lambda _: None  # noqa: E731 - for whoever shows nothing
+SILENT: Final[Begin] = lambda _: lambda _: None  # noqa: E731 - shows no progress
 
 
 class Verification(Struct, frozen=True):
-    """What was verified, and the checkpoints that were read for it."""
+    """The result of a verification: the log, the checkpoints, and the positions of views and index."""
 
     verified: Verified
     walked: CheckpointChain
@@ -34,17 +34,17 @@ class Verification(Struct, frozen=True):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All that was found, each once."""
-        told = {(each.code, each.shard) for each in self.verified.findings}
-        positions = (each for each in self.positions if (each.code, each.shard) not in told)
+        """All findings, each once."""
+        known = {(finding.code, finding.shard) for finding in self.verified.findings}
+        positions = (finding for finding in self.positions if (finding.code, finding.shard) not in known)
         return (*self.verified.findings, *positions, *self.walked.findings)
 
 
 class RecordVerifier:
-    """Verifies one thread, what a tenant has, or all of a log, by everything that the deployment has to go by.
+    """Verifies a thread, a tenant's threads, or all of the log, by everything that the deployment holds.
 
-    Keys, by their ids, are those that somebody trusts: with them, a checkpoint that none of them signed is a finding,
-    and so is that there is no checkpoint. Without, no signature is looked at.
+    With trusted keys, given by id, a checkpoint that none of them signed is a finding, and so is the absence of
+    checkpoints. Without keys no signature is verified.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class RecordVerifier:
         self._witnesses = witnesses
 
     async def thread(self, address: Address, keys: Mapping[str, VerifierKey], begin: Begin = SILENT) -> Verification:
-        """One thread, and the shard that it is in.
+        """Verify a thread and its shard.
 
         Raises:
-            NotFound: neither the log nor anything that follows from it knows the thread, and nothing was removed that
-                it could have been.
+            NotFound: neither the log nor views and index have the thread, and no commits were removed that could have
+                been its own.
             Unavailable: JetStream does not answer, or the index cannot be read.
         """
         shard = shard_of(address.thread, self._shards)
@@ -70,38 +70,38 @@ class RecordVerifier:
         extents = await self._verifier.extents()
         progress = begin(extents[shard].messages)
         verified = await self._comparison.thread(address, _marks(walked), extents, known, progress=progress)
-        ends = [each.last_seq for each in extents]
-        cut_off = tuple(each for each in check_positions(positions, ends) if each.shard == shard)
-        found = Verification(verified, walked, cut_off)
-        if not verified.threads and not found.findings:
+        ends = [extent.last_seq for extent in extents]
+        cut_off = tuple(finding for finding in check_positions(positions, ends) if finding.shard == shard)
+        verification = Verification(verified, walked, cut_off)
+        if not verified.threads and not verification.findings:
             raise await self._unknown(address, shard)
-        return found
+        return verification
 
     async def whole(self, tenant: str | None, keys: Mapping[str, VerifierKey], begin: Begin = SILENT) -> Verification:
-        """All of the log, with all checkpoints from the first on; or what a ``tenant`` has in it.
+        """Verify all of the log with all checkpoints, or a tenant's part of it with the newest checkpoint.
 
         Raises:
-            NotFound: the log has threads, and none of them is the tenant's.
+            NotFound: the log has commits, but none of the tenant's.
             Unavailable: JetStream does not answer, or the index cannot be read.
         """
         positions = await self._witnesses.positions()
         walked = await (walk_chain if tenant is None else read_newest)(self._js, keys)
         extents = await self._verifier.extents()
-        progress = begin(sum(each.messages for each in extents))
+        progress = begin(sum(extent.messages for extent in extents))
         verified = await self._comparison.whole(_marks(walked), extents, tenant=tenant, progress=progress)
-        cut_off = tuple(check_positions(positions, [each.last_seq for each in extents]))
-        found = Verification(verified, walked, cut_off)
-        others = any(each.last_seq for each in extents)
-        if tenant is not None and others and not verified.threads and not found.findings:
+        cut_off = tuple(check_positions(positions, [extent.last_seq for extent in extents]))
+        verification = Verification(verified, walked, cut_off)
+        others = any(extent.last_seq for extent in extents)
+        if tenant is not None and others and not verified.threads and not verification.findings:
             raise NotFound(f"tenant '{tenant}' has no threads", code="tenant_not_found")
-        return found
+        return verification
 
     async def _unknown(self, address: Address, shard: int) -> NotFound:
         what = f"No thread found with id '{address.thread}' of tenant '{address.tenant}'."
         anywhere = f"{EVENTS}.{shard:02d}.*.{address.thread}"
-        found = await self._js.newest_at_leader(event_stream(shard), anywhere, 0)
-        if found is not None:
-            what += f" Tenant '{address_of(found.subject).tenant}' has one: say --tenant."
+        stored = await self._js.newest_at_leader(event_stream(shard), anywhere, 0)
+        if stored is not None:
+            what += f" Tenant '{address_of(stored.subject).tenant}' has one: name it with --tenant."
         return NotFound(what, code="thread_not_found")
 
 

@@ -1,8 +1,7 @@
-"""The command line: ``clew``. Each command is a module of its own, imported when it is asked for.
+"""The command line, ``clew``. Each command is a module, imported when the command is called.
 
-Answers go to standard output, for people or with ``--json`` for programs; whatever went wrong goes to
-standard error as one line. The exit code says what to do next: 0 done, 1 refused, 2 not understood, 3 the thread
-moved on, 4 not now, 5 the record is damaged, 6 what was asked about is not there.
+Answers go to standard output, as text or, with ``--json``, as JSON; errors go to standard error, one line each. Exit
+codes: 0 success, 1 rejected, 2 bad usage, 3 conflict, 4 unavailable, 5 corrupt record, 6 not found.
 """
 
 from __future__ import annotations
@@ -12,42 +11,42 @@ import importlib
 try:
     import click
 except ModuleNotFoundError as missing:
-    raise SystemExit(f"clew: {missing.name} is not here: pip install 'clew[server]'") from missing
+    raise SystemExit(f"clew: {missing.name} is not installed: pip install 'clew[server]'") from missing
 
 from clew_services.cli.exit import report_errors
 from clew_services.main import load_commands
 
 _COMMANDS = {
-    "up": "Run all of Clew here, on an embedded NATS server.",
-    "init": "Create what a deployment needs on a NATS server.",
-    "serve": "Run chosen parts of Clew against a NATS server.",
-    "thread": "Create, change and look at threads.",
-    "history": "Show how a thread came to be what it is.",
-    "replay": "Show a thread as it was at some moment, or commits as they happen.",
+    "up": "Run all of Clew on this machine, on an embedded NATS server.",
+    "init": "Create a deployment's streams, buckets and consumers on a NATS server.",
+    "serve": "Run chosen roles of Clew against a NATS server.",
+    "thread": "Create, change and read threads.",
+    "history": "Show a thread's commits.",
+    "replay": "Show a thread as of a moment, or follow commits as they are stored.",
     "state": "Show a thread and its messages, now or as of a moment.",
     "diff": "Show what changed in a thread between two moments.",
-    "blame": "Show who last set each part of a thread, and who removed what is gone.",
+    "blame": "Show who last set each part of a thread, and who removed each removed part.",
     "keys": "Issue, list and revoke API keys.",
-    "rejected": "Look at inbox commands that were refused, and try them again.",
-    "status": "Show what a deployment holds and whether it keeps up.",
+    "rejected": "List and retry rejected inbox commands.",
+    "status": "Show a deployment's size, its lag and its checks.",
     "export": "Write threads with all their commits into one file: an audit pack.",
-    "import": "Put the threads of an audit pack into a deployment.",
-    "what-if": "Replay history through other code and say which threads would be others.",
-    "verify": "Check that no history was altered.",
-    "checkpoint": "Sign what the log is, keep it elsewhere, and prove things by it.",
-    "prove": "Check that the current state follows from the history.",
-    "rebuild": "Make the current state again from the history, beside the live one.",
-    "backup": "Write everything that cannot be made again into a folder.",
-    "restore": "Bring a backup back, to one server or to three.",
+    "import": "Import the threads of an audit pack into a deployment.",
+    "what-if": "Replay history through other code and show which threads would differ.",
+    "verify": "Verify that no history was altered or lost.",
+    "checkpoint": "Sign and export checkpoints of the log, and prove threads by them.",
+    "prove": "Check that buckets and index are consistent with the log.",
+    "rebuild": "Rebuild buckets or the index from the log, beside the live generation.",
+    "backup": "Write a deployment's log, keys, checkpoints and inbox into a folder.",
+    "restore": "Restore a backup to one server or to a cluster.",
     "schema": "Print the contract as JSON Schema, AsyncAPI or OpenAPI.",
 }
 
 _MODULES = {"import": "import_pack", "what-if": "what_if"}
-"""Of commands whose name can be none of a module."""
+"""Modules of the commands whose names are not module names."""
 
 
 class _Commands(click.Group):
-    """Knows its commands by name, and imports the one that is asked for: the servers' imports take their time."""
+    """Lists all commands, and imports only the one that is called: the imports of the servers are slow."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -71,7 +70,7 @@ class _Commands(click.Group):
 
 def _print_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from clew_services.cli.versions import versions  # noqa: PLC0415 - only asked for now and then
+        from clew_services.cli.versions import versions  # noqa: PLC0415 - needed by --version alone
 
         click.echo("  ".join(f"{name} {number}" for name, number in versions().items()))
         ctx.exit()
@@ -87,4 +86,4 @@ def _print_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
     help="Show the versions.",
 )
 def main() -> None:
-    """Clew keeps conversation threads as a history that can be published to, replayed and queried."""
+    """Clew stores conversation threads as a history of commits that can be published to, replayed and queried."""

@@ -23,36 +23,42 @@ from clew_services.version import clew_version
 
 
 @click.command("backup")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to make; new, or empty.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write to; new or empty.")
 @click.option(
     "--from",
     "source",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The data folder of a 'clew up' that does not run, instead of a NATS server that does.",
+    help="The data folder of a stopped 'clew up', instead of a running NATS server.",
 )
 @options.nats
 @options.as_json
 def command(*, out: Path, source: Path | None, nats: str, as_json: bool) -> None:
-    """Write everything that follows from nothing else into a folder, while everything runs.
+    """Back up everything that cannot be derived from the log, and the log, into a folder, while services run.
 
-    That is the log, API keys, signed checkpoints, the inbox and what it refused, and which generation is live. Not in
-    it are views and the index, which 'clew restore' has made again from the log, and the files of a data folder:
-    settings, signing-key and api-key. A backup is whole when manifest.json is there. Keep it as safe as the log itself.
+    A backup holds the log, API keys, signed checkpoints, the inbox, rejected commands, and which generation is live. It
+    does not hold views and the index, which are rebuilt from the log after 'clew restore', or the files of a data
+    folder: settings, signing-key and api-key. A backup is complete when it has manifest.json. Keep it as safe as the
+    log itself.
     """
     if source is not None:
-        whole = run(_from(source, Folder(out)))
+        manifest = run(_from(source, Folder(out)))
     else:
-        whole = run(_take(Settings(nats=nats).nats_url, Folder(out)))
+        manifest = run(_take(Settings(nats=nats).nats_url, Folder(out)))
     if as_json:
-        print_json({"folder": str(out), "manifest": whole})
+        print_json({"folder": str(out), "manifest": manifest})
         return
     output.rows(
         ("stream", "messages", "last", "bytes", "sha256"),
-        [(each.stream, each.messages, each.last_seq, each.bytes, each.sha256[:16]) for each in whole.streams],
+        [
+            (stream.stream, stream.messages, stream.last_seq, stream.bytes, stream.sha256[:16])
+            for stream in manifest.streams
+        ],
         right=frozenset({"messages", "last", "bytes"}),
     )
-    seconds = (whole.finished_at - whole.made_at).total_seconds()
-    click.echo(f"{out} is a whole backup: {sum(each.bytes for each in whole.streams):,} bytes in {seconds:.1f} s")
+    seconds = (manifest.finished_at - manifest.made_at).total_seconds()
+    click.echo(
+        f"{out} is a complete backup: {sum(stream.bytes for stream in manifest.streams):,} bytes in {seconds:.1f} s"
+    )
 
 
 async def _from(data: Path, folder: Folder) -> Manifest:
@@ -64,5 +70,5 @@ async def _from(data: Path, folder: Folder) -> Manifest:
 async def _take(url: str, folder: Folder) -> Manifest:
     hush()
     async with compose.connection(url, name="clew-backup", patience=PATIENCE) as connection:
-        with show_transfer() as tell:
-            return await take(connection, folder, clew_version(), tell)
+        with show_transfer() as report:
+            return await take(connection, folder, clew_version(), report)

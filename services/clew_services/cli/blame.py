@@ -18,40 +18,41 @@ from clew_services.cli.session import Source, consult
 
 @click.command("blame")
 @options.thread
-@click.option("--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601; now, if left out.")
+@click.option("--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601.  [default: now]")
 @options.pack
 @options.query_options
 def command(
     *, thread: str, as_of: int | datetime | None, pack: Path | None, tenant: str, nats: str, as_json: bool
 ) -> None:
-    """Show who last set each part of a thread, when, and in which commit; and who removed what is gone."""
+    """Show who last set each part of a thread, when, and in which commit; and who removed each removed part."""
 
     async def read(clew: Source) -> Blame:
         return await clew.reader.past.blame(tenant, GetBlame(thread_id=thread, as_of=as_of))
 
-    found = consult(nats, pack, read)
+    blame = consult(nats, pack, read)
     if as_json:
-        print_json(found)
+        print_json(blame)
     else:
-        commit_lines.show(_lines(found))
+        commit_lines.show(_lines(blame))
 
 
-def _lines(found: Blame) -> Iterator[str]:
-    yield f"{found.thread_id}  created by {commit_lines.by_line(found.created)}"
-    if found.deleted is not None:
-        yield f"{found.thread_id}  deleted by {commit_lines.by_line(found.deleted)}"
-    yield from _keys("metadata", found.metadata, found.removed)
-    for each in found.tool_resources:
-        yield f"{each.resource}={printable(','.join(each.value))}  by {commit_lines.by_line(each.by)}"
-    for message in found.messages:
+def _lines(blame: Blame) -> Iterator[str]:
+    yield f"{blame.thread_id}  created by {commit_lines.by_line(blame.created)}"
+    if blame.deleted is not None:
+        yield f"{blame.thread_id}  deleted by {commit_lines.by_line(blame.deleted)}"
+    yield from _keys("metadata", blame.metadata, blame.removed)
+    for resource in blame.tool_resources:
+        yield f"{resource.resource}={printable(','.join(resource.value))}  by {commit_lines.by_line(resource.by)}"
+    for message in blame.messages:
         yield f"{message.id}  added by {commit_lines.by_line(message.added)}"
         if message.deleted is not None:
             yield f"{message.id}  deleted by {commit_lines.by_line(message.deleted)}"
         yield from _keys(message.id, message.metadata, message.removed)
 
 
-def _keys(of: str, there: Sequence[KeySet], gone: Sequence[KeyRemoved]) -> Iterator[str]:
-    for each in there:
-        yield f"{of} {printable(f'{each.key}={each.value}')}  by {commit_lines.by_line(each.by)}"
-    for was in gone:
-        yield f"{of} -{printable(f'{was.key}={was.value}')}  removed by {commit_lines.by_line(was.by)}"
+def _keys(owner: str, present: Sequence[KeySet], gone: Sequence[KeyRemoved]) -> Iterator[str]:
+    for key in present:
+        yield f"{owner} {printable(f'{key.key}={key.value}')}  by {commit_lines.by_line(key.by)}"
+    for removed in gone:
+        text = printable(f"{removed.key}={removed.value}")
+        yield f"{owner} -{text}  removed by {commit_lines.by_line(removed.by)}"

@@ -1,4 +1,4 @@
-"""Long checks of many threads: progress while they run, findings at the end, and the exit code that tells."""
+"""What the commands that check many threads share: progress bars, the table of findings, and the exit code."""
 
 from __future__ import annotations
 
@@ -25,33 +25,37 @@ T = TypeVar("T")
 everything = click.option("--all", "everything", is_flag=True, help="The threads of all tenants.")
 
 
-def chosen(thread: str | None, tenant: str, everything: bool) -> Address | None:
-    """The one thread that was asked for, if it was one."""
+def choose(thread: str | None, tenant: str, everything: bool) -> Address | None:
+    """The address of the one thread to check, or ``None`` for several.
+
+    Raises:
+        click.UsageError: both a thread and ``--all`` are given.
+    """
     if thread is not None and everything:
         raise click.UsageError("either one THREAD or --all")
     return Address(tenant, thread) if thread is not None else None
 
 
-async def with_progress(clew: compose.Clew, found: AsyncIterator[T], *, one: bool, what: str) -> AsyncIterator[T]:
-    """The same items, with a bar on a terminal's standard error that says how far it is."""
+async def show_progress(clew: compose.Clew, items: AsyncIterator[T], *, one: bool, what: str) -> AsyncIterator[T]:
+    """Yield ``items``, one for each thread, and show a progress bar on standard error if that is a terminal."""
     total = 1 if one else (await deployment_status.status(clew)).threads
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
-        async for item in found:
+        async for item in items:
             progress.advance(task)
             yield item
 
 
 @contextmanager
 def count_to(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """What to tell how many commits more were read; a terminal shows the share done and how fast it goes."""
+    """Show progress towards ``total`` commits; call what is yielded with each number of further commits read."""
     with count_up(what) as begin:
         yield begin(total)
 
 
 @contextmanager
 def count_up(what: str) -> Iterator[Callable[[int | None], Callable[[int], None]]]:
-    """The same, for when it is known how many there are only later, or not at all."""
+    """Show progress where the total is known later, or never: call what is yielded with the total or ``None``."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -69,14 +73,14 @@ def count_up(what: str) -> Iterator[Callable[[int | None], Callable[[int], None]
 
 
 class _SpeedColumn(ProgressColumn):
-    """Commits a second."""
+    """Commits per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.finished_speed or task.speed or 0:,.0f} commits/s")
 
 
 def index_of(clew: compose.Clew, root: Path) -> Path | None:
-    """The file of the index that this machine has of a deployment, if it has one that can be asked."""
+    """The file of this machine's index of a deployment, if there is one that is ready for queries."""
     folder = clew.index_in(root)
     pointer = folder.pointer()
     return folder.file(pointer.generation) if pointer is not None and pointer.ready else None
@@ -90,15 +94,15 @@ def report(
     good: str,
     more: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
-    """Print what was checked and what was found, and leave with the code for a damaged record if anything was.
+    """Print a summary and the findings; exit with the code ``corrupt`` if there are any.
 
-    ``more`` is what only programs are told.
+    ``more`` is printed as JSON only.
     """
     if as_json:
         print_json({**summary, **more, "findings": findings})
     else:
         if findings:
-            lines = [(each.tenant, each.thread, each.code, each.seq or "", each.what) for each in findings]
+            lines = [(f.tenant, f.thread, f.code, f.seq or "", f.what) for f in findings]
             output.rows(("tenant", "thread", "finding", "seq", "what"), lines)
         counts = ", ".join(f"{count} {name}" for name, count in summary.items())
         click.echo(f"{counts}: {f'{len(findings)} findings' if findings else good}")

@@ -1,4 +1,4 @@
-"""``clew checkpoint``: what the log was, signed."""
+"""``clew checkpoint``: signed Merkle roots of the log, and inclusion proofs under them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clew_services.checkpoints import key_file
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
 from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint, KeptProof, SignedNote, read_proof, verify_note
-from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, heads_beside
+from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, temporary_heads
 from clew_services.cli import options, output
 from clew_services.cli.exit import print_json
 from clew_services.cli.options import key_from, verifier_key
@@ -30,29 +30,29 @@ _there = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group("checkpoint")
 def command() -> None:
-    """Sign what the log is, keep it elsewhere, and prove things by it.
+    """Sign and export checkpoints of the log, and prove threads by them.
 
-    A checkpoint names, for each shard, a root over the heads of all its threads. 'clew up' and 'clew serve projector'
-    sign one at an interval (CLEW_CHECKPOINTS).
+    A checkpoint holds, for each shard, a Merkle root over the heads of all its threads. 'clew up' and 'clew serve
+    projector' sign one at an interval (CLEW_CHECKPOINTS).
     """
 
 
 @command.command("list")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show at most this many.")
 @click.option("--before", type=click.IntRange(min=1), help="Only those before this number.")
 @options.nats
 @options.as_json
 def list_checkpoints(*, limit: int, before: int | None, nats: str, as_json: bool) -> None:
     """Show checkpoints, the newest first."""
 
-    async def some(clew: compose.Clew) -> list[SignedNote]:
+    async def read(clew: compose.Clew) -> list[SignedNote]:
         return await clew.ledger.before(before, limit)
 
-    found = look(nats, some)
+    checkpoints = look(nats, read)
     if as_json:
-        print_json([_print_checkpoint(each) for each in found])
+        print_json([_checkpoint_fields(checkpoint) for checkpoint in checkpoints])
         return
-    output.rows(_TITLE, map(_line, found), right=frozenset({"number", "threads", "commits"}))
+    output.rows(_TITLE, map(_line, checkpoints), right=frozenset({"number", "threads", "commits"}))
 
 
 @command.command("show")
@@ -60,33 +60,33 @@ def list_checkpoints(*, limit: int, before: int | None, nats: str, as_json: bool
 @options.nats
 @options.as_json
 def show(*, number: int | None, nats: str, as_json: bool) -> None:
-    """Show checkpoint NUMBER, or the last, as it was signed. Whether the signature is right is not looked at."""
+    """Show checkpoint NUMBER, or the last, as it was signed. The signature is not checked."""
     signed = _chosen(nats, number)
     if as_json:
-        print_json(_print_checkpoint(signed))
+        print_json(_checkpoint_fields(signed))
         return
     click.echo(signed.note.decode(), nl=False)
 
 
 @command.command("make")
-@click.option("--reason", help="Sign even if the history is not what the last checkpoint says, with this reason in it.")
+@click.option("--reason", help="Sign even if the log does not match the last checkpoint, and record this reason.")
 @options.data_and_nats
 @options.signing_key
 @options.as_json
 def make(*, reason: str | None, nats: str, data: str, signing_key: str, as_json: bool) -> None:
     """Sign a checkpoint now, if anything has changed since the last.
 
-    The whole log is read first, and held against the last checkpoint.
+    Reads the whole log first, and compares it with the last checkpoint.
     """
     key = _signing_key(data, signing_key)
 
-    async def made(clew: compose.Clew) -> SignedNote | None:
-        async with heads_beside(clew.js, clew.deployment.shards) as heads:
+    async def sign(clew: compose.Clew) -> SignedNote | None:
+        async with temporary_heads(clew.js, clew.deployment.shards) as heads:
             return await Maker(clew.js, clew.ledger, heads, key).make(reason=reason)
 
-    signed = look(nats, made)
+    signed = look(nats, sign)
     if as_json:
-        print_json(_print_checkpoint(signed) if signed is not None else None)
+        print_json(_checkpoint_fields(signed) if signed is not None else None)
     elif signed is None:
         click.echo("nothing to sign: nothing has changed since the last checkpoint")
     else:
@@ -97,7 +97,7 @@ def make(*, reason: str | None, nats: str, data: str, signing_key: str, as_json:
 @options.data
 @options.signing_key
 def keygen(*, data: str, signing_key: str) -> None:
-    """Make a key to sign checkpoints with, where --data or --signing-key says, and print its public half."""
+    """Create the key that signs checkpoints, in the file of --signing-key or in --data, and print its public key."""
     click.echo(str(key_file.create_key(_key_file(data, signing_key)).verifier))
 
 
@@ -105,67 +105,73 @@ def keygen(*, data: str, signing_key: str) -> None:
 @options.data
 @options.signing_key
 def key(*, data: str, signing_key: str) -> None:
-    """Print the public half of the key that signs checkpoints here: what an auditor has to be given."""
+    """Print the public key of this machine's signing key, for auditors."""
     click.echo(str(_signing_key(data, signing_key).verifier))
 
 
 @command.command("export")
 @click.argument("file", type=_new_file)
 @_number
-@click.option("--with-heads", is_flag=True, help="With every thread's head, so that each that differs can be named.")
+@click.option(
+    "--with-heads", is_flag=True, help="Include every thread's head, so that each differing thread can be named."
+)
 @verifier_key
 @options.data_and_nats
 @options.signing_key
 def export(
     *, file: Path, number: int | None, with_heads: bool, key: str | None, nats: str, data: str, signing_key: str
 ) -> None:
-    """Write checkpoint NUMBER, or the last, to FILE, with the public key: what an auditor keeps elsewhere."""
+    """Write checkpoint NUMBER, or the last, with the public key to FILE, for an auditor to keep elsewhere."""
     verifier = key_from(key) if key else _signing_key(data, signing_key).verifier
 
-    async def found(clew: compose.Clew) -> KeptCheckpoint:
+    async def read(clew: compose.Clew) -> KeptCheckpoint:
         signed = verify_note((await clew.ledger.chosen(number)).note, verifier)
         kept = KeptCheckpoint(checkpoint=signed.note.decode(), key=str(verifier))
         if not with_heads:
             return kept
-        async with heads_beside(clew.js, clew.deployment.shards) as heads:
+        async with temporary_heads(clew.js, clew.deployment.shards) as heads:
             shards = [await heads.agreeing_heads(shard, signed.checkpoint) for shard in range(heads.shards)]
         return msgspec.structs.replace(kept, heads=tuple(shards))
 
-    kept = look(nats, found)
+    kept = look(nats, read)
     _write(file, msgspec.json.encode(kept))
     click.echo(f"wrote {file}")
 
 
 @command.command("proof")
 @options.thread
-@click.option("--out", "file", type=_new_file, help="Write it to this file instead of standard output.")
+@click.option("--out", "file", type=_new_file, help="Write the proof to this file instead of standard output.")
 @click.option("--number", type=click.IntRange(min=1), help="Under this checkpoint.  [default: the last]")
-@click.option("--since", type=click.IntRange(min=1), help="Also that it continues what it was under this checkpoint.")
-@click.option("--with-commits", is_flag=True, help="With all commits from the first, for a whole history to take home.")
+@click.option(
+    "--since",
+    type=click.IntRange(min=1),
+    help="Also prove that the thread continues its history under this earlier checkpoint.",
+)
+@click.option("--with-commits", is_flag=True, help="Include all commits of the thread.")
 @options.tenant
 @options.nats
 def proof(
     *, thread: str, file: Path | None, number: int | None, since: int | None, with_commits: bool, tenant: str, nats: str
 ) -> None:
-    """Prove that THREAD's history, up to its head, is what a checkpoint speaks of. No server is needed to check it."""
+    """Write an inclusion proof of THREAD's head under a checkpoint. Checking it needs no server."""
     if since is not None and with_commits:
         raise click.UsageError("either --since or --with-commits")
     address = Address(tenant, thread)
 
-    async def proven(clew: compose.Clew) -> KeptProof:
+    async def prove(clew: compose.Clew) -> KeptProof:
         shards = clew.deployment.shards
         later = await clew.ledger.chosen(number)
         if since is not None and since >= later.checkpoint.number:
             raise Invalid(f"--since {since} is not before checkpoint {later.checkpoint.number}", param="since")
-        async with heads_beside(clew.js, shards) as heads:
+        async with temporary_heads(clew.js, shards) as heads:
             earlier = await head_proof(clew.js, heads, await clew.ledger.chosen(since), address) if since else None
-            found = await head_proof(clew.js, heads, later, address)
+            head = await head_proof(clew.js, heads, later, address)
         commits: list[str] = []
         if with_commits or earlier is not None:
-            commits = await bodies_between(clew.js, shards, address, earlier.n if earlier is not None else 0, found.n)
-        return KeptProof(head=found, earlier=earlier, commits=tuple(commits))
+            commits = await bodies_between(clew.js, shards, address, earlier.n if earlier is not None else 0, head.n)
+        return KeptProof(head=head, earlier=earlier, commits=tuple(commits))
 
-    raw = msgspec.json.format(msgspec.json.encode(look(nats, proven)), indent=2)
+    raw = msgspec.json.format(msgspec.json.encode(look(nats, prove)), indent=2)
     if file is None:
         click.echo(raw)
         return
@@ -175,10 +181,10 @@ def proof(
 
 @command.command("check")
 @click.argument("file", type=_there)
-@click.option("--key", metavar="KEY|FILE", required=True, help="The public key to trust: its line, or a file with it.")
+@click.option("--key", metavar="KEY|FILE", required=True, help="The public key to trust, or a file that holds it.")
 @options.as_json
 def check_proof(*, file: Path, key: str, as_json: bool) -> None:
-    """Check the proof in FILE, with no server at hand. The exit code is 5 if it proves nothing."""
+    """Check the inclusion proof in FILE; needs no server. The exit code is 5 if it does not hold."""
     proven = read_proof(file.read_bytes())
     checkpoint = check(proven, key_from(key)).checkpoint
     head, earlier = proven.head, proven.earlier
@@ -197,10 +203,10 @@ def check_proof(*, file: Path, key: str, as_json: bool) -> None:
 
 
 def _chosen(nats: str, number: int | None) -> SignedNote:
-    async def one(clew: compose.Clew) -> SignedNote:
+    async def read(clew: compose.Clew) -> SignedNote:
         return await clew.ledger.chosen(number)
 
-    return look(nats, one)
+    return look(nats, read)
 
 
 def _key_file(data: str, signing_key: str) -> Path:
@@ -212,7 +218,7 @@ def _signing_key(data: str, signing_key: str) -> SigningKey:
     key = key_file.load_key(file)
     if key is None:
         raise Invalid(
-            f"there is no signing key in {file}: say where with --data or --signing-key, or make one with "
+            f"there is no signing key in {file}: name its file with --data or --signing-key, or create one with "
             "'clew checkpoint keygen'",
             code="no_key",
         )
@@ -226,7 +232,7 @@ def _write(file: Path, raw: bytes) -> None:
         raise Invalid(f"{file} cannot be written: {fault.strerror}", code="not_writable") from fault
 
 
-def _print_checkpoint(signed: SignedNote) -> dict[str, object]:
+def _checkpoint_fields(signed: SignedNote) -> dict[str, object]:
     return {
         **msgspec.structs.asdict(signed.checkpoint),
         "hash": signed.hash,

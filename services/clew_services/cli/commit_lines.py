@@ -1,4 +1,4 @@
-"""Commits and what they changed as lines for people: in colour on a terminal, which nothing in them can steer."""
+"""Commits and their changes as text lines, in colour on a terminal, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clew_events.content import ImageFile, ImageUrl
 from clew_events.objects import Message, TextPart
 from clew_events.replies import MissingCommits
 from clew_services.cli import output
-from clew_services.cli.event_words import in_words
+from clew_services.cli.event_words import describe
 from clew_services.cli.output import printable
 
 _UNITS: Final = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (86_400 * 60, 86_400, "days"))
@@ -32,7 +32,7 @@ def show(lines: Iterable[str]) -> None:
 
 
 def ago(at: datetime, now: datetime) -> str:
-    """How long ago, in one number: ``5 s ago``, ``3 min ago``; months and more as a date, as is what is to come."""
+    """An age as one number and unit (``5 s ago``); ages over 60 days as a date, future times in full."""
     seconds = (now - at).total_seconds()
     if seconds < 0:
         return output.when(at)
@@ -43,14 +43,14 @@ def ago(at: datetime, now: datetime) -> str:
 
 
 def moment(at: datetime) -> str:
-    """A time: how long ago for who sits at a terminal, exactly for all others."""
+    """A time: its age on a terminal, the exact time elsewhere."""
     return ago(at, datetime.now(UTC)) if sys.stdout.isatty() else output.when(at)
 
 
 def one_line(commit: Commit, digest: str, *, exact: bool = False) -> str:
-    """A commit on one line; its time ``exact`` where the line may stand for long."""
+    """A commit on one line; ``exact`` shows its time instead of its age."""
     time = output.when(commit.at) if exact else moment(commit.at)
-    what = printable("; ".join(map(in_words, commit.events)))
+    what = printable("; ".join(map(describe, commit.events)))
     command = click.style(printable(commit.command), bold=True)
     return (
         f"{commit.n:>4}  {click.style(digest[:12], fg='yellow')}  {click.style(time, fg='green')}  "
@@ -65,21 +65,21 @@ def format_gap(gap: MissingCommits) -> str:
 
 
 def by_line(by: Origin) -> str:
-    """Who did it, when, and in which commit."""
+    """The actor, time, command and commit of a change."""
     actor = click.style(printable(by.actor), fg="cyan")
     return f"{actor}, {click.style(moment(by.at), fg='green')}, {printable(by.command)} {by.n}  " + click.style(
         by.hash[:12], fg="yellow"
     )
 
 
-def change_lines(found: Difference) -> Iterator[str]:
-    """What differs: what was there in red with a minus, what is there in green with a plus."""
-    if found.status.before != found.status.after:
-        yield f"{_INDENT}thread: {found.status.before} -> {found.status.after}"
-    yield from _keys("metadata ", found.metadata)
-    for each in found.tool_resources:
-        yield from _pair(f"{each.resource} ", ", ".join(each.before) or None, ", ".join(each.after) or None)
-    for message in found.messages:
+def change_lines(difference: Difference) -> Iterator[str]:
+    """The lines of a difference: old values in red with a minus, new ones in green with a plus."""
+    if difference.status.before != difference.status.after:
+        yield f"{_INDENT}thread: {difference.status.before} -> {difference.status.after}"
+    yield from _keys("metadata ", difference.metadata)
+    for change in difference.tool_resources:
+        yield from _pair(f"{change.resource} ", ", ".join(change.before) or None, ", ".join(change.after) or None)
+    for message in difference.messages:
         if message.change == "added_and_deleted":
             yield f"{_INDENT}{message.id} was added and deleted in between"
         elif message.change == "changed":
@@ -89,9 +89,9 @@ def change_lines(found: Difference) -> Iterator[str]:
 
 
 def _keys(prefix: str, changes: Sequence[KeyChange]) -> Iterator[str]:
-    for each in changes:
-        name = f"{prefix}{each.key}="
-        yield from _pair(name, each.before, each.after)
+    for change in changes:
+        name = f"{prefix}{change.key}="
+        yield from _pair(name, change.before, change.after)
 
 
 def _pair(name: str, before: str | None, after: str | None) -> Iterator[str]:
@@ -108,7 +108,7 @@ def _message_text(message: Message | None) -> str | None:
 
 
 def text_of(content: Sequence[TextPart | ImageFile | ImageUrl]) -> str:
-    """A message's text, with other parts named."""
+    """A message's text; other parts are shown as their type in parentheses."""
     return " ".join(
         part.text.value if isinstance(part, TextPart) else f"({part.__struct_config__.tag})" for part in content
     )

@@ -30,22 +30,22 @@ def command(
     nats: str,
     as_json: bool,
 ) -> None:
-    """Show what changed in a thread after FROM up to TO: commits' numbers or times in ISO 8601.
+    """Show what changed in a thread after FROM up to TO: commit numbers or times in ISO 8601.
 
-    FROM may be 0, before the beginning; without TO it is up to now.
+    FROM may be 0, before the first commit; TO is now by default.
     """
 
     async def read(clew: Source) -> Difference:
         return await clew.reader.past.difference(tenant, GetDifference(thread_id=thread, since=since, until=until))
 
-    found = consult(nats, pack, read)
+    difference = consult(nats, pack, read)
     if as_json:
-        print_json(found)
+        print_json(difference)
         return
-    between = (commit_lines.by_line(by) for by in found.commits)
+    commits = (commit_lines.by_line(origin) for origin in difference.commits)
     lines = [
-        f"{found.thread_id} from commit {found.since.n} to {found.until.n}",
-        *between,
-        *commit_lines.change_lines(found),
+        f"{difference.thread_id} from commit {difference.since.n} to {difference.until.n}",
+        *commits,
+        *commit_lines.change_lines(difference),
     ]
     commit_lines.show(lines)

@@ -21,8 +21,8 @@ _EXCERPT: Final = 40
 _NEXT_WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-def in_words(event: Event) -> str:
-    """What changed, on one line."""
+def describe(event: Event) -> str:
+    """An event on one line."""
     match event:
         case ThreadCreated():
             return " ".join(("created", *_pairs(event.metadata)))
@@ -49,8 +49,8 @@ def _pairs(metadata: Mapping[str, str]) -> list[str]:
     return [f"{key}={value}" for key, value in metadata.items()]
 
 
-def _difference(changed: Mapping[str, str], gone: Sequence[str]) -> list[str]:
-    return [*_pairs(changed), *(f"-{key}" for key in gone)]
+def _difference(changed: Mapping[str, str], removed: Sequence[str]) -> list[str]:
+    return [*_pairs(changed), *(f"-{key}" for key in removed)]
 
 
 def _excerpt(message: Message) -> str:

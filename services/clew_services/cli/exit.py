@@ -1,4 +1,4 @@
-"""What a command leaves behind: an answer, or one clear line and an exit code."""
+"""How a command ends: errors as one line and an exit code, answers as JSON."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from clew_events.errors import ClewError, Kind, NotFound
 
 EXIT_CODES: Final[dict[Kind, int]] = {"rejected": 1, "conflict": 3, "unavailable": 4, "corrupt": 5}
 NOT_FOUND: Final = 6
-"""The exit code where what was asked about is not there: told apart from a request that is wrong."""
+"""The exit code for what does not exist, distinct from a rejected request."""
 
 
 @contextlib.contextmanager
 def report_errors() -> Iterator[None]:
-    """Turns an error of Clew's into a line on standard error and an exit code; a bad setting is bad usage."""
+    """Turn a Clew error into one line on standard error and an exit code; a bad setting is a usage error (2)."""
     try:
         yield
     except ClewError as error:
@@ -30,5 +30,5 @@ def report_errors() -> Iterator[None]:
 
 
 def print_json(answer: object) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document on standard output."""
     click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=2))

@@ -33,12 +33,12 @@ from clew_services.settings import Settings
     "file",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write; it must not be there yet.",
+    help="The file to write; it must not exist.",
 )
-@click.option("--without-checkpoint", is_flag=True, help="Take no checkpoint along, and so no proof.")
+@click.option("--without-checkpoint", is_flag=True, help="Include no checkpoint, and so no inclusion proofs.")
 @verifier_key
 @options.signing_key
-@options.asking_with_data
+@options.query_options_with_data
 def command(
     *,
     thread: str | None,
@@ -54,54 +54,54 @@ def command(
     nats: str,
     as_json: bool,
 ) -> None:
-    """Write a tenant's threads, one, or those of all tenants, with all their commits into one file: an audit pack.
+    """Write the threads of a tenant, one thread, or those of all tenants, with all commits, into one audit pack.
 
-    A pack can be read, replayed and checked with no server (--pack), by other tools (tar --zstd -xf), and imported into
-    another deployment. It is of the log as it is at the start; commits after that are not in it. With --since or
-    --until it has the whole histories of the threads that have a commit between the two. The last checkpoint goes
-    along, with what proves the histories by it. An export that was killed goes on where it was when it is run again.
-    The exit code is 5 if histories in the log are damaged: they are in the pack as they are.
+    A pack can be read, replayed and verified without a server (--pack), read by other tools (tar --zstd -xf), and
+    imported into another deployment. It holds the log as of the start of the export. With --since or --until it holds
+    the whole histories of the threads that have a commit in that interval. It includes the last checkpoint and
+    inclusion proofs under it. An export that was killed resumes when it is run again. The exit code is 5 if histories
+    in the log are damaged: the pack holds them as they are.
     """
     if everything and thread is not None:
         raise click.UsageError("either --thread or --all")
     if thread is not None and (since is not None or until is not None):
-        raise click.UsageError("--since and --until choose among threads: they do not go with --thread")
+        raise click.UsageError("--since and --until select threads: they do not go with --thread")
     scope = Scope(tenant=None if everything else tenant, thread=thread, since=since, until=until)
 
-    async def exported(clew: compose.Clew) -> ExportResult:
+    async def run_export(clew: compose.Clew) -> ExportResult:
         trusted = key_from(key) if key else await _own_key(clew, data, signing_key)
         exporter = Exporter(clew.js, clew.ledger, clew.deployment, key=trusted, checkpoint=not without_checkpoint)
         with _count_bytes(file) as begin:
             return await export(exporter, scope, file, begin)
 
-    found = look(nats, exported)
+    result = look(nats, run_export)
     if as_json:
-        print_json(found)
+        print_json(result)
     else:
-        _tell(file, found)
-    if found.misfits:
-        what = f"{found.misfits} messages continue no thread's chain: 'clew verify --pack {file}' says more"
-        click.echo(what, err=True)
+        _print_result(file, result)
+    if result.misfits:
+        warning = f"{result.misfits} messages continue no thread's chain: run 'clew verify --pack {file}' for details"
+        click.echo(warning, err=True)
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
 
-def _tell(file: Path, found: ExportResult) -> None:
-    click.echo(f"wrote {file}: {found.threads} threads, {found.commits} commits, {found.bytes} bytes")
-    click.echo(f"sha256 of the whole: {found.whole}")
-    if found.checkpoint is None:
-        click.echo("no checkpoint covers it: its chains can be checked, and nothing more")
+def _print_result(file: Path, result: ExportResult) -> None:
+    click.echo(f"wrote {file}: {result.threads} threads, {result.commits} commits, {result.bytes} bytes")
+    click.echo(f"sha256 of the pack: {result.whole}")
+    if result.checkpoint is None:
+        click.echo("no checkpoint covers it: only its chains can be verified")
     else:
-        click.echo(f"covered by checkpoint {found.checkpoint}")
+        click.echo(f"covered by checkpoint {result.checkpoint}")
 
 
 @contextmanager
 def _count_bytes(file: Path) -> Iterator[Begin]:
     with check_report.count_up("exporting") as counter:
 
-        def begin(opening: PackHeader, begun: Partial | None) -> Progress:
-            if begun is not None:
-                there = begun.totals.commits + begun.ends.commits
-                click.echo(f"going on with {file}.part, which has {there} commits", err=True)
+        def begin(opening: PackHeader, partial: Partial | None) -> Progress:
+            if partial is not None:
+                commits = partial.totals.commits + partial.ends.commits
+                click.echo(f"resuming {file}.part, which has {commits} commits", err=True)
             if opening.scope.thread is not None:
                 return counter(None)
             rounds = 2 if opening.scope.windowed else 1
@@ -111,9 +111,9 @@ def _count_bytes(file: Path) -> Iterator[Begin]:
 
 
 async def _own_key(clew: compose.Clew, data: str, signing_key: str) -> VerifierKey | None:
-    """The public key of this machine, if it is the one that signs this deployment's checkpoints."""
-    kept = key_file.load_key(Settings(data=data, signing_key=signing_key).signing_key_file)
+    """This machine's public key, if the latest checkpoint of this deployment is signed with it."""
+    signing = key_file.load_key(Settings(data=data, signing_key=signing_key).signing_key_file)
     latest = await clew.ledger.latest()
-    if kept is None or latest is None or kept.verifier.id not in latest.key_ids:
+    if signing is None or latest is None or signing.verifier.id not in latest.key_ids:
         return None
-    return kept.verifier
+    return signing.verifier

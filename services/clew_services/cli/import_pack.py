@@ -18,21 +18,21 @@ from clew_services.packs.importer import Importer
 
 @click.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Check everything and say what would be imported, and import nothing.")
+@click.option("--dry-run", is_flag=True, help="Check everything and show what would be imported; import nothing.")
 @verifier_key
 @options.connection_options
 def command(*, file: Path, dry_run: bool, key: str | None, nats: str, as_json: bool) -> None:
-    """Put the threads of the audit pack FILE into a deployment, with their ids, times and chains as they were.
+    """Import the threads of the audit pack FILE into a deployment, with their ids, times and chains.
 
-    Everything is checked before the first write: the file, every chain, the checkpoint in it, and what is there
-    already. Threads that are there with the same history are left alone or continued; if one is there with another,
-    nothing is imported. An import that was killed goes on when it is run again. Threads stay with their tenants: the
-    tenant stands in every commit, and the chain is over that.
+    Everything is checked before the first write: the file, every chain, the pack's checkpoint, and the threads that
+    exist already. Threads that exist with the same history are skipped or continued; if one exists with another
+    history, nothing is imported. An import that was killed resumes when it is run again. Threads keep their tenants:
+    the tenant is part of every commit, and so of the chain.
     """
     pack = Pack(file)
     trusted = key_from(key) if key else None
 
-    async def imported(clew: compose.Clew) -> Plan:
+    async def run_import(clew: compose.Clew) -> Plan:
         importer = Importer(clew.js, clew.histories)
         commits = pack.manifest.commits
         with check_report.count_up("checking") as begin:
@@ -42,7 +42,7 @@ def command(*, file: Path, dry_run: bool, key: str | None, nats: str, as_json: b
                 await importer.carry_out(pack, plan, progress)
         return plan
 
-    plan = look(nats, imported)
+    plan = look(nats, run_import)
     if as_json:
         print_json(
             {
@@ -52,8 +52,8 @@ def command(*, file: Path, dry_run: bool, key: str | None, nats: str, as_json: b
             }
         )
         return
-    done = "would import" if dry_run else "imported"
+    verb = "would import" if dry_run else "imported"
     click.echo(
-        f"{done} {plan.commits} commits: {plan.new} threads are new, {plan.continued} were continued, "
+        f"{verb} {plan.commits} commits: {plan.new} threads are new, {plan.continued} were continued, "
         f"{plan.complete} were there already"
     )

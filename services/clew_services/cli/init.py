@@ -22,10 +22,10 @@ from clew_services.settings import Settings
 @options.accept_loss
 @options.as_json
 def command(as_json: bool, accept_loss: tuple[str, ...], **chosen: str | int) -> None:
-    """Create what a deployment needs on a NATS server, and check what is there. Safe to repeat.
+    """Create a deployment's streams, buckets and consumers on a NATS server, and check existing ones. Safe to repeat.
 
-    Of a deployment in use, a stream that follows from nothing else (the log, checkpoints, API keys, the inbox and what
-    it refused) is not made anew where it is missing: that is a loss, and a matter for a backup.
+    Once a deployment has been in use, a missing stream that cannot be derived (the log, checkpoints, API keys, the
+    inbox, rejected commands) is not created again: it is lost, and has to be restored from a backup.
     """
     settings = msgspec.convert(chosen, Settings)
     created = run(_init(settings, accept_loss))

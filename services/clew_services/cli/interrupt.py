@@ -1,4 +1,4 @@
-"""A command that Ctrl-C ends: in order if that is soon done, and where it stands otherwise."""
+"""Ctrl-C in a command: an orderly end within a time limit, and then an immediate one."""
 
 from __future__ import annotations
 
@@ -11,42 +11,41 @@ from types import FrameType
 from typing import Any, Final, TypeVar
 
 IN_ORDER: Final = 5.0
-"""Seconds that a command may take to end in order."""
+"""Seconds that the orderly end of a command may take."""
 
 T = TypeVar("T")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Do it to its end, in an event loop of its own.
+    """Run a coroutine to its end in an event loop of its own.
 
-    Ctrl-C ends it in order. If that takes more than :data:`IN_ORDER` seconds, because somebody does not take what is
-    printed or something is computed at length, or when Ctrl-C comes again, the process ends where it stands. Whatever
-    can be interrupted here can be killed, too.
+    Ctrl-C cancels it. If that takes more than :data:`IN_ORDER` seconds, because output is not read or a computation is
+    long, or at a second Ctrl-C, the process ends at once. So ``work`` must be safe to kill.
 
     Raises:
-        KeyboardInterrupt: it was ended in order.
+        KeyboardInterrupt: it was cancelled by Ctrl-C and ended in time.
     """
     return asyncio.run(_within_bounds(work))
 
 
 async def _within_bounds(work: Coroutine[Any, Any, T]) -> T:
-    in_order = signal.getsignal(signal.SIGINT)
-    elsewhere = threading.current_thread() is not threading.main_thread()
-    if sys.platform == "win32" or elsewhere or not callable(in_order) or in_order is signal.default_int_handler:
-        return await work  # whoever runs this sees to signals otherwise
+    handler = signal.getsignal(signal.SIGINT)
+    in_thread = threading.current_thread() is not threading.main_thread()
+    if sys.platform == "win32" or in_thread or not callable(handler) or handler is signal.default_int_handler:
+        return await work  # the caller handles signals itself
 
-    def interrupted(number: int, frame: FrameType | None) -> None:
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, IN_ORDER)
-        in_order(number, frame)
+        handler(number, frame)
 
-    # What the loop is told wakes it up, even if it was about to sleep when the signal came.
+    # The loop's own handler wakes it up, even if it was about to sleep when the signal came.
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, lambda: None)
-    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGINT, on_interrupt)
     try:
         return await work
     finally:
-        waits = signal.getsignal(signal.SIGINT) is interrupted
+        pending = signal.getsignal(signal.SIGINT) is on_interrupt
         loop.remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, in_order if waits else signal.SIG_DFL)
+        signal.signal(signal.SIGINT, handler if pending else signal.SIG_DFL)

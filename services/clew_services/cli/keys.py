@@ -1,4 +1,4 @@
-"""``clew keys``: who may use the HTTP API, as whom, and for what."""
+"""``clew keys``: the API keys of the HTTP API, their tenants and scopes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _CONFIGURED = "no: it is configured"
 
 @click.group("keys")
 def command() -> None:
-    """Issue, list and revoke API keys. What is changed holds at once in every process.
+    """Issue, list and revoke API keys. A change takes effect at once in every process.
 
-    Of a key only its SHA-256 is kept, whose first 16 hex digits are the key's id. Keys of CLEW_API_KEYS, and the one
-    that 'clew up' makes, are not kept here: they have every scope, and hold until the configuration changes.
+    Only the SHA-256 of a key is stored; its first 16 hex digits are the key's id. Keys of CLEW_API_KEYS, and the one
+    that 'clew up' creates, are not stored here: they have every scope, and are valid until the configuration changes.
     """
 
 
@@ -36,23 +36,23 @@ def command() -> None:
 @options.nats
 @options.as_json
 def create(*, tenant: str, name: str, scopes: Sequence[KeyScope], nats: str, as_json: bool) -> None:
-    """Issue a key, and show it this once.
+    """Issue a key, and show it once.
 
-    read: threads as they are. write: changes of threads, and no look at any. audit: how threads came to be what they
-    are. admin: everything.
+    read: the current state of threads. write: commands, without reading anything. audit: the history of threads.
+    admin: everything.
     """
 
-    async def created(clew: compose.Clew) -> tuple[str, IssuedKey]:
+    async def issue(clew: compose.Clew) -> tuple[str, IssuedKey]:
         return await clew.keys.create(tenant, name, scopes)
 
-    key, issued = look(nats, created)
+    key, issued = look(nats, issue)
     if as_json:
-        print_json({"key": key, **_key_line(issued)})
+        print_json({"key": key, **_key_fields(issued)})
         return
     output.card(
         [("key", key), ("id", issued.id), ("tenant", tenant), ("name", name), ("scopes", ", ".join(issued.scopes))]
     )
-    click.echo("Put it away now: it is kept nowhere, and nobody can find it out again.", err=True)
+    click.echo("Store the key now: Clew keeps no copy, and it cannot be shown again.", err=True)
 
 
 @command.command("list")
@@ -61,20 +61,20 @@ def create(*, tenant: str, name: str, scopes: Sequence[KeyScope], nats: str, as_
 @options.api_keys
 @options.as_json
 def list_keys(*, tenant: str | None, nats: str, api_keys: str, as_json: bool) -> None:
-    """Show the keys that were issued, and those of CLEW_API_KEYS if it is set here. None is shown itself."""
+    """Show the ids of issued keys, and of those of CLEW_API_KEYS if it is set here."""
 
-    async def all_there_are(clew: compose.Clew) -> list[IssuedKey]:
+    async def read(clew: compose.Clew) -> list[IssuedKey]:
         return await clew.keys.all()
 
-    configured = [each for each in Keys.parse(api_keys).configured() if tenant in {None, each.tenant}]
-    issued = [each for each in look(nats, all_there_are) if tenant in {None, each.tenant}]
+    configured = [holder for holder in Keys.parse(api_keys).configured() if tenant in {None, holder.tenant}]
+    issued = [key for key in look(nats, read) if tenant in {None, key.tenant}]
     if as_json:
-        also = [{"id": each.actor, "tenant": each.tenant, "scopes": SCOPES} for each in configured]
-        print_json({"keys": [_key_line(each) for each in issued], "configured": also})
+        others = [{"id": holder.actor, "tenant": holder.tenant, "scopes": SCOPES} for holder in configured]
+        print_json({"keys": [_key_fields(key) for key in issued], "configured": others})
         return
-    output.rows(_TITLE, [*map(_line, issued), *map(_line_of_configured, configured)])
+    output.rows(_TITLE, [*map(_line, issued), *map(_configured_line, configured)])
     if configured:
-        click.echo("A configured key cannot be revoked by command: take it out of CLEW_API_KEYS.", err=True)
+        click.echo("A configured key cannot be revoked by command: remove it from CLEW_API_KEYS.", err=True)
 
 
 @command.command("revoke")
@@ -82,22 +82,22 @@ def list_keys(*, tenant: str | None, nats: str, api_keys: str, as_json: bool) ->
 @options.nats
 @options.as_json
 def revoke(*, key_id: str, nats: str, as_json: bool) -> None:
-    """Have the key called ID open nothing any more, from now on and for ever."""
+    """Revoke the key with this ID, at once and for ever."""
     if key_id.startswith("key_"):
-        raise Invalid(f"{key_id} is a configured key: take it out of CLEW_API_KEYS", code="configured_key")
+        raise Invalid(f"{key_id} is a configured key: remove it from CLEW_API_KEYS", code="configured_key")
 
-    async def revoked(clew: compose.Clew) -> IssuedKey:
+    async def run_revoke(clew: compose.Clew) -> IssuedKey:
         return await clew.keys.revoke(key_id)
 
-    issued = look(nats, revoked)
+    issued = look(nats, run_revoke)
     if as_json:
-        print_json(_key_line(issued))
+        print_json(_key_fields(issued))
         return
     assert issued.revoked_at is not None
     click.echo(f"revoked {issued.id} ({issued.tenant}, {issued.name}) at {_when(issued.revoked_at)}")
 
 
-def _key_line(issued: IssuedKey) -> dict[str, object]:
+def _key_fields(issued: IssuedKey) -> dict[str, object]:
     fields: dict[str, object] = msgspec.structs.asdict(issued)
     del fields["sha256"]
     return {"id": issued.id, **fields, "actor": issued.holder.actor}
@@ -109,9 +109,9 @@ def _when(time: datetime) -> str:
 
 def _line(issued: IssuedKey) -> tuple[object, ...]:
     times = (issued.created_at, issued.last_used_at, issued.revoked_at)
-    shown = ("" if time is None else _when(time) for time in times)
-    return issued.id, issued.tenant, issued.name, ", ".join(issued.scopes), *shown
+    columns = ("" if time is None else _when(time) for time in times)
+    return issued.id, issued.tenant, issued.name, ", ".join(issued.scopes), *columns
 
 
-def _line_of_configured(holder: Holder) -> tuple[object, ...]:
+def _configured_line(holder: Holder) -> tuple[object, ...]:
     return holder.actor, holder.tenant, "", ", ".join(SCOPES), "", "", _CONFIGURED

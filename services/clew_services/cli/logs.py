@@ -1,4 +1,4 @@
-"""Where a running service says what happens to it, and in which form."""
+"""Log lines of services on standard error, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Final
 import msgspec
 
 STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
-"""What every record has; whatever else one has was put there to be shown."""
+"""Attributes of every log record; any others come from ``extra`` and are shown."""
 
 
 def hush() -> None:
-    """Keep log lines off the terminal: a command's own answer or error says what matters."""
+    """Keep log lines off the terminal: a command prints its own answer or error."""
     logging.getLogger().addHandler(logging.NullHandler())
 
 
 def log_to_stderr(form: str = "text") -> None:
-    """One line per event on standard error, as ``text`` or as ``json``; standard output is for answers."""
+    """Log one line per event on standard error, as ``text`` or as ``json``."""
     handler = logging.StreamHandler()
     handler.setFormatter(
         JsonLines() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -27,17 +27,17 @@ def log_to_stderr(form: str = "text") -> None:
 
 
 class JsonLines(logging.Formatter):
-    """Each event as one JSON object: ``at``, ``level``, ``logger``, ``message``, and ``exception`` if there is one."""
+    """Formats a record as one JSON object: ``at``, ``level``, ``logger``, ``message``, ``exception`` if any, extras."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The event in one line."""
-        said: dict[str, object] = {
+        """One JSON object on one line."""
+        fields: dict[str, object] = {
             "at": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
         if record.exc_info:
-            said["exception"] = self.formatException(record.exc_info)
-        said |= {name: str(value) for name, value in vars(record).items() if name not in STANDARD}
-        return msgspec.json.encode(said).decode()
+            fields["exception"] = self.formatException(record.exc_info)
+        fields |= {name: str(value) for name, value in vars(record).items() if name not in STANDARD}
+        return msgspec.json.encode(fields).decode()

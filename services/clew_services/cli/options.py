@@ -1,4 +1,4 @@
-"""The options and arguments that several commands share; options have their variable ``CLEW_*``."""
+"""Options and arguments that several commands share; each setting has an environment variable ``CLEW_*``."""
 
 from __future__ import annotations
 
@@ -60,48 +60,52 @@ def _with_password(ctx: click.Context, _: click.Parameter, nats: str) -> str:
 
 _SERVER = "URL of a NATS server, or several with commas, or 'embedded', or 'embedded:PORT'"
 
-# Eager, for --nats is looked up in it.
-data = setting("data", "Folder that holds everything.", callback=_remember_data, eager=True)
+# Eager, because the default of --nats is looked up in it.
+data = setting("data", "Folder for all files.", callback=_remember_data, eager=True)
 _data_of_server = setting(
     "data",
-    "Folder of 'clew up', where its server's address and password are found.",
+    "Data folder of 'clew up', which holds the address and password of its server.",
     callback=_remember_data,
     eager=True,
     expose=False,
 )
 index = setting("index", "Folder of this machine's index, on a local disk.  [default: 'index' in the data folder]")
-index_snapshots = setting("index_snapshots", "How often a snapshot of the index is kept in NATS; 0 is never.")
+index_snapshots = setting("index_snapshots", "Interval of the snapshots of the index in NATS; 0: never.")
 http = setting("http", "host:port of the HTTP API; port 0 takes any free one.")
 nats_as_given = setting("nats", f"{_SERVER} (0 takes any free one).")
 _nats = setting("nats", f"{_SERVER}.", callback=_with_password)
 api_keys = setting("api_keys", "key:tenant,key:tenant")
-shards = setting("shards", "Streams to spread threads over; fixed for ever at the first init.")
-sync = setting("sync", "'always' before acknowledging, or an interval such as 2m.")
-replicas = setting("replicas", "Copies of every stream on a cluster: 1, 3 or 5.")
-workers = setting("workers", "Processes that do the same; for the HTTP API, on one port.")
-max_body = setting("max_body", "Largest body of an HTTP request, in bytes.")
-max_message = setting("max_message", "Longest text of a message, in bytes.")
-max_messages = setting("max_messages", "Most messages in a thread.")
-max_create = setting("max_create", "Most messages that a thread is created with; 100 at most.")
-rate = setting("rate", "Requests a second of one API key; 0 is no limit.")
-burst = setting("burst", "Requests at once of one API key; 0 is as many as in a second.")
-request_timeout = setting("request_timeout", "How long an HTTP request may take to arrive, body and all.")
-max_connections_per_address = setting(
-    "max_connections_per_address", "HTTP connections of one address at a time; 0, as behind a proxy, is no limit."
+shards = setting("shards", "Streams to spread threads over; fixed at the first init.")
+sync = setting(
+    "sync", "When the embedded server syncs to disk: 'always' before it acknowledges, or an interval such as 2m."
 )
-metrics = setting("metrics", "Where metrics are shown: 'on' the API at /metrics, 'off', or host:port.")
-prove_rate = setting("prove_rate", "Threads a second that a projector compares with the log, for ever; 0 is none.")
-verify_every = setting("verify_every", "How often a projector verifies the whole log in the background; 0 is never.")
-stuck_after = setting("stuck_after", "Seconds a projector may stand still before /readyz says no; 0 is for ever.")
-max_file_store = setting("max_file_store", "What each NATS server of your own may keep on its disk, such as 90GB.")
-checkpoints = setting("checkpoints", "How often a checkpoint is signed if anything changed; 0 is never.")
-signing_key = setting("signing_key", "File with the key that signs checkpoints.  [default: signing-key in the data]")
+replicas = setting("replicas", "Copies of every stream on a cluster: 1, 3 or 5.")
+workers = setting("workers", "Processes that share the work; those of the HTTP API share one port.")
+max_body = setting("max_body", "Largest body of an HTTP request, in bytes.")
+max_message = setting("max_message", "Largest text of a message, in bytes.")
+max_messages = setting("max_messages", "Most messages in a thread.")
+max_create = setting("max_create", "Most messages in a request that creates a thread; 100 at most.")
+rate = setting("rate", "Rate limit of one API key, in requests per second; 0: no limit.")
+burst = setting("burst", "Burst of one API key, in requests; 0: as many as in a second.")
+request_timeout = setting("request_timeout", "Seconds that an HTTP request may take to arrive, body included.")
+max_connections_per_address = setting(
+    "max_connections_per_address", "Most HTTP connections of one address; 0, as behind a proxy: no limit."
+)
+metrics = setting("metrics", "Where metrics are served: 'on' the API at /metrics, 'off', or host:port.")
+prove_rate = setting("prove_rate", "Threads per second whose views a projector compares with the log; 0: none.")
+verify_every = setting("verify_every", "Interval at which a projector verifies the whole log; 0: never.")
+stuck_after = setting("stuck_after", "Seconds without progress after which /readyz fails for a projector; 0: never.")
+max_file_store = setting("max_file_store", "Disk limit of each NATS server of your own, such as 90GB.")
+checkpoints = setting("checkpoints", "Interval at which a checkpoint is signed if anything changed; 0: never.")
+signing_key = setting(
+    "signing_key", "File with the key that signs checkpoints.  [default: 'signing-key' in the data folder]"
+)
 
 log = setting("log", "Form of log lines on standard error: 'text' or 'json'.")
 
 
 class _Moment(click.ParamType[int | datetime]):
-    """A commit's number, or a time in ISO 8601; a time without a zone is UTC."""
+    """A commit number, or a time in ISO 8601; a time without a zone is UTC."""
 
     name = "N|TIME"
 
@@ -115,12 +119,12 @@ class _Moment(click.ParamType[int | datetime]):
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            self.fail(f"{text!r} is neither a commit's number nor a time such as 2026-11-22T22:00:00Z", param, ctx)
+            self.fail(f"{text!r} is neither a commit number nor a time such as 2026-11-22T22:00:00Z", param, ctx)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class _Time(click.ParamType[datetime]):
-    """A time in ISO 8601; one without a zone is UTC."""
+    """A time in ISO 8601; a time without a zone is UTC."""
 
     name = "TIME"
 
@@ -145,9 +149,13 @@ class _Pair(click.ParamType[tuple[str, str]]):
 
 
 def check_thread_id(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """A thread's id, or a complaint that it can be none."""
+    """Validate a thread id.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
     if value is not None and not ids.is_thread_id(value):
-        raise click.BadParameter("a thread's id begins with 'thread', then letters, digits, _ and -", ctx, param)
+        raise click.BadParameter("a thread id begins with 'thread', then letters, digits, _ and -", ctx, param)
     return value
 
 
@@ -179,10 +187,10 @@ tenant = click.option(
     default="default",
     show_default=True,
     callback=_check_tenant,
-    help="Whose threads.",
+    help="The tenant.",
 )
 actor = click.option(
-    "--actor", envvar="CLEW_ACTOR", show_envvar=True, default=_user, help="Who asks, for the record.  [default: you]"
+    "--actor", envvar="CLEW_ACTOR", show_envvar=True, default=_user, help="The actor to record.  [default: cli:USER]"
 )
 _INBOX_PREFIX = "clew.inbox_prefix"
 
@@ -199,7 +207,7 @@ _inbox_prefix = click.option(
     show_default=True,
     expose_value=False,
     callback=_remember_prefix,
-    help="Where the NATS user may listen for replies.",
+    help="Prefix of the subjects on which the NATS user may receive replies.",
 )
 
 
@@ -213,27 +221,31 @@ pack = click.option(
     "--pack",
     type=click.Path(dir_okay=False, path_type=Path),
     callback=_check_pack,
-    help="An audit pack to ask instead of a server; see 'clew export'.",
+    help="Read an audit pack instead of a server; see 'clew export'.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 expected_version = click.option(
-    "--expected-version", type=click.IntRange(min=0), help="The thread's n; if it is not, nothing is done."
+    "--expected-version",
+    type=click.IntRange(min=0),
+    help="The thread's version n; at any other version the command is refused.",
 )
-command_id = click.option("--command-id", help="The same id is carried out once, however often it is sent.")
+command_id = click.option(
+    "--command-id", help="Idempotency: a command id is carried out once, however often it is sent."
+)
 
 accept_loss = click.option(
     "--accept-loss",
     "accept_loss",
     multiple=True,
     metavar="STREAM",
-    help="Make this lost stream anew, empty, where there is no backup of it. What it held stays lost.",
+    help="Create this lost stream again, empty, where there is no backup. Its messages stay lost.",
 )
 
 
 def limit_options(function: F) -> F:
-    """The options of what serves callers: how much it takes of each."""
+    """Add the options of what serves callers: limits, rate limit and timeouts."""
     limits = max_body, max_message, max_messages, max_create, rate, burst, request_timeout, max_connections_per_address
     for option in reversed(limits):
         function = option(function)
@@ -241,77 +253,77 @@ def limit_options(function: F) -> F:
 
 
 def watch_options(function: F) -> F:
-    """The options of whatever can be watched: its metrics, when it is not ready, what it proves and what it logs."""
+    """Add the options of monitoring: metrics, readiness, disk limit, log form, and background checks."""
     return metrics(stuck_after(max_file_store(log(prove_rate(verify_every(function))))))
 
 
 def signing_options(function: F) -> F:
-    """The options of what signs checkpoints: how often, and with which key."""
+    """Add the options of signing checkpoints: interval and key."""
     return checkpoints(signing_key(function))
 
 
 def nats(function: F) -> F:
-    """The option ``nats``, which is the URL with the password where that is in the folder ``--data``."""
+    """Add the option ``nats``: the URL, with the password if the folder ``--data`` has it."""
     return _data_of_server(_nats(function))
 
 
 def data_and_nats(function: F) -> F:
-    """The options ``data`` and ``nats``, for what needs the folder for other things too."""
+    """Add the options ``data`` and ``nats``, for commands that use the data folder themselves."""
     return data(_nats(function))
 
 
 def query_options(function: F) -> F:
-    """The options of whatever asks about threads: ``tenant``, ``nats`` and ``as_json``.
+    """Add the options of queries about threads: ``tenant``, ``nats`` and ``as_json``.
 
-    The subjects on which replies come are for whoever connects; see :func:`reply_prefix`.
+    ``--inbox-prefix`` is not passed to the command; see :func:`reply_prefix`.
     """
     return tenant(nats(_inbox_prefix(as_json(function))))
 
 
-def asking_with_data(function: F) -> F:
-    """The options of :func:`query_options`, and ``data``."""
+def query_options_with_data(function: F) -> F:
+    """Add the options of :func:`query_options`, and ``data``."""
     return tenant(data_and_nats(_inbox_prefix(as_json(function))))
 
 
 def connection_options(function: F) -> F:
-    """The options of whatever is about a deployment and no tenant of it: ``nats`` and ``as_json``."""
+    """Add the options of commands about a whole deployment: ``nats`` and ``as_json``."""
     return nats(_inbox_prefix(as_json(function)))
 
 
 def reply_prefix() -> str:
-    """What the subjects begin with on which the command that is running wants its replies."""
+    """The prefix of the reply subjects of the command that is running."""
     prefix: str = click.get_current_context().meta.get(_INBOX_PREFIX, INBOX_PREFIX)
     return prefix
 
 
 def command_options(function: F) -> F:
-    """The options of whatever changes threads: those of :func:`query_options`, ``command_id`` and ``actor``."""
+    """Add the options of commands that change threads: :func:`query_options`, ``command_id`` and ``actor``."""
     return command_id(actor(query_options(function)))
 
 
 LONGEST: Final = 4096
 
-verifier_key = click.option("--key", metavar="KEY|FILE", help="The public key to trust: its line, or a file with it.")
+verifier_key = click.option("--key", metavar="KEY|FILE", help="The public key to trust, or a file that holds it.")
 
 verifier_keys = click.option(
     "--key",
     "keys",
     metavar="KEY|FILE",
     multiple=True,
-    help="A public key to trust: its line, or a file with it. As often as there were keys.",
+    help="A public key to trust, or a file that holds it. Repeat it for each key that was in use.",
 )
 
 
-def key_from(said: str) -> VerifierKey:
-    """The public key that was given as its line or as a file.
+def key_from(text: str) -> VerifierKey:
+    """Read a public key from its text or from a file that holds it.
 
     Raises:
-        Invalid: it is neither.
+        Invalid: there is no public key.
     """
-    if said.startswith(f"{NAME}+"):
-        return VerifierKey.parse(said)
+    if text.startswith(f"{NAME}+"):
+        return VerifierKey.parse(text)
     try:
-        with Path(said).open(encoding="utf-8") as file:
+        with Path(text).open(encoding="utf-8") as file:
             return VerifierKey.parse(file.read(LONGEST))
     except (OSError, UnicodeDecodeError) as fault:
-        raise Invalid(f"there is no public key in {said}: {fault}", code="no_key") from fault
+        raise Invalid(f"there is no public key in {text}: {fault}", code="no_key") from fault

@@ -1,4 +1,4 @@
-"""Answers laid out for people. Whatever came from outside is printed as it is, never obeyed by the terminal."""
+"""Answers as text: tables and cards, with control characters of stored text escaped."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 WIDE = 4000
-"""Columns where there is no terminal to fit into."""
+"""Width in columns where standard output is no terminal."""
 
 
 def printable(text: str) -> str:
-    """The text with every character that could steer a terminal written out as an escape sequence."""
+    """Escape every character that is not printable, so that text cannot control a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def rows(title: Sequence[str], lines: Iterable[Sequence[object]], *, right: frozenset[str] = frozenset()) -> None:
-    """A table with a heading; the columns named in ``right`` are aligned to the right."""
+    """Print a table with a heading; the columns named in ``right`` are aligned to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in title:
         table.add_column(name, justify="right" if name in right else "left", overflow="fold")
@@ -31,7 +31,7 @@ def rows(title: Sequence[str], lines: Iterable[Sequence[object]], *, right: froz
 
 
 def card(facts: Iterable[tuple[str, object]]) -> None:
-    """Names and values, one a line."""
+    """Print names and values, one pair on a line."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -49,7 +49,7 @@ def _print(table: Table) -> None:
 
 
 def when(moment: datetime | int) -> str:
-    """A time, or Unix seconds, in UTC."""
+    """A time, given as such or in Unix seconds, as text in UTC."""
     if isinstance(moment, int):
         return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"

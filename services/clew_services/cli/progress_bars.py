@@ -41,13 +41,13 @@ def show_transfer() -> Iterator[Tell]:
 
 
 class _Rate(ProgressColumn):
-    """Steps a second."""
+    """Steps per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed or 0:,.0f}/s")
 
 
 def bars() -> Progress:
-    """Bars on standard error that are gone when the work is done."""
+    """Progress bars on standard error that are removed at the end."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), transient=True)

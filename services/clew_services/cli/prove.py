@@ -23,13 +23,13 @@ from clew_services.cli.session import look
 from clew_services.settings import Settings
 
 SHOWN = 1_000
-"""Findings that are told; more are only counted."""
+"""Findings that are listed at most; all are counted."""
 
 
 class _ProofResult(Struct):
-    """What was looked at and found; ``drifted`` counts all findings, and ``unrepaired`` those that stand.
+    """The result of a consistency check; ``drifted`` counts all findings, ``unrepaired`` those not repaired.
 
-    ``known`` if the log or a view has anything of what was asked about.
+    ``known`` says whether the log or a view has anything of the threads that were checked.
     """
 
     indexed: bool = False
@@ -41,24 +41,24 @@ class _ProofResult(Struct):
     findings: list[Finding] = []
     repairs: list[Repair] = []
 
-    def found(self, finding: Finding, done: Repair | None = None) -> None:
-        """Take a finding in, and what came of repairing it, if that was tried."""
+    def add(self, finding: Finding, repair: Repair | None = None) -> None:
+        """Add a finding, and the outcome of its repair if that was tried."""
         self.known = True
         self.drifted += 1
-        self.unrepaired += done is None or not done.repaired
+        self.unrepaired += repair is None or not repair.repaired
         if self.drifted <= SHOWN:
             self.findings.append(finding)
-            self.repairs += [done] if done is not None else []
+            self.repairs += [repair] if repair is not None else []
 
 
 @click.command("prove")
 @options.maybe_thread
 @check_report.everything
-@click.option("--sample", type=click.IntRange(min=1), help="Only so many threads, at random.")
-@click.option("--seed", type=int, help="With --sample: the same threads again, as long as the log is the same.")
-@click.option("--repair", is_flag=True, help="Explain what differs, and write it anew from the log.")
+@click.option("--sample", type=click.IntRange(min=1), help="Only this many threads, at random.")
+@click.option("--seed", type=int, help="With --sample: choose the same threads again, as long as the log is unchanged.")
+@click.option("--repair", is_flag=True, help="Explain what differs, and write it again from the log.")
 @options.index
-@options.asking_with_data
+@options.query_options_with_data
 def command(
     *,
     thread: str | None,
@@ -72,15 +72,14 @@ def command(
     nats: str,
     as_json: bool,
 ) -> None:
-    """Check that the buckets hold exactly what follows from the log: for one THREAD, a tenant, or all.
+    """Check that the buckets are consistent with the log: for one THREAD, a tenant, or all.
 
-    So does the index of threads, where this machine has one. Commits that are not projected or indexed yet are no
-    finding; the former are counted. The exit code is 5 if anything differs, and was not repaired, or if what was asked
-    about was lost; it is 6 if there is no such thread, and never was. An index is not repaired but made anew: 'clew
-    rebuild index'.
+    Also checks this machine's index of threads, if it has one. Commits that are not projected or indexed yet are no
+    findings; those not projected are counted. The exit code is 5 if anything differs and was not repaired, or was
+    lost; it is 6 if the thread does not exist and never did. An index is not repaired: run 'clew rebuild index'.
     """
     root = Settings(data=data, index=index).index_folder
-    address = check_report.chosen(thread, tenant, everything)
+    address = check_report.choose(thread, tenant, everything)
     if address is not None and sample is not None:
         raise click.UsageError("either one THREAD or --sample")
     seed = secrets.randbelow(2**32) if seed is None else seed
@@ -88,75 +87,81 @@ def command(
 
     async def check(clew: compose.Clew) -> _ProofResult:
         file = check_report.index_of(clew, root)
-        prover, proved = clew.prover(index=file), _ProofResult(indexed=file is not None)
+        prover, result = clew.prover(index=file), _ProofResult(indexed=file is not None)
         walk: AsyncIterator[ViewComparison] = prover.prove(address, tenant=only)
         if sample is not None:
             walk = prover.sample(sample, seed, tenant=only)
-        async for compared in check_report.with_progress(clew, walk, one=address is not None, what="proving"):
-            await _take(clew, proved, compared, repair=repair)
+        async for compared in check_report.show_progress(clew, walk, one=address is not None, what="proving"):
+            await _take(clew, result, compared, repair=repair)
         if address is None and sample is None:
             async for finding in prover.rest(tenant=only):
-                proved.found(finding)
-        if not proved.known:
-            await _look_for(clew.record_verifier(file), proved, address, only)
+                result.add(finding)
+        if not result.known:
+            await _find_lost(clew.record_verifier(file), result, address, only)
         if repair:
-            # Whoever remembers a view may remember a wrong one, of before.
+            # Processes may have wrong views in their caches.
             await clew.live.alias.change(record_repair)
-            right = {Address(each.tenant, each.thread) for each in proved.repairs if each.repaired}
-            await forget_repaired(clew.threads, range(clew.deployment.shards), right)
-        return proved
+            repaired = {Address(done.tenant, done.thread) for done in result.repairs if done.repaired}
+            await forget_repaired(clew.threads, range(clew.deployment.shards), repaired)
+        return result
 
-    proved = look(nats, check)
+    result = look(nats, check)
     drawn = {"seed": seed} if sample is not None else {}
-    _show(proved, drawn, repair=repair, as_json=as_json)
-    if proved.unrepaired:
+    _show(result, drawn, repair=repair, as_json=as_json)
+    if result.unrepaired:
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
 
-async def _look_for(
-    verifier: RecordVerifier, proved: _ProofResult, address: Address | None, tenant: str | None
+async def _find_lost(
+    verifier: RecordVerifier, result: _ProofResult, address: Address | None, tenant: str | None
 ) -> None:
-    """Tell whether what neither the log nor a view has any of never was, or was lost.
+    """Find out whether threads that neither the log nor a view has were lost.
 
     Raises:
-        NotFound: it never was, as far as the rest of the record shows.
+        NotFound: they never existed, as far as the rest of the record shows.
     """
-    lost = await (verifier.whole(tenant, {}) if address is None else verifier.thread(address, {}))
-    for finding in lost.findings:
-        proved.found(finding)
+    verification = await (verifier.whole(tenant, {}) if address is None else verifier.thread(address, {}))
+    for finding in verification.findings:
+        result.add(finding)
 
 
-async def _take(clew: compose.Clew, proved: _ProofResult, compared: ViewComparison, *, repair: bool) -> None:
-    proved.threads += 1
-    proved.behind += compared.behind
-    proved.known |= bool(compared.n or compared.behind)
-    if compared.index is not None:
-        proved.found(compared.index)
-    if compared.finding is not None:
-        done = await clew.repairer().repair(compared) if repair and compared.finding.code == "drift" else None
-        proved.found(compared.finding, done)
+async def _take(clew: compose.Clew, result: _ProofResult, comparison: ViewComparison, *, repair: bool) -> None:
+    result.threads += 1
+    result.behind += comparison.behind
+    result.known |= bool(comparison.n or comparison.behind)
+    if comparison.index is not None:
+        result.add(comparison.index)
+    if comparison.finding is not None:
+        done = await clew.repairer().repair(comparison) if repair and comparison.finding.code == "drift" else None
+        result.add(comparison.finding, done)
 
 
-def _show(proved: _ProofResult, drawn: dict[str, int], *, repair: bool, as_json: bool) -> None:
-    counts = {"threads": proved.threads, "commits not projected yet": proved.behind, **drawn}
+def _show(result: _ProofResult, drawn: dict[str, int], *, repair: bool, as_json: bool) -> None:
+    counts = {"threads": result.threads, "commits not projected yet": result.behind, **drawn}
     if as_json:
-        repairs = {"repairs": proved.repairs} if repair else {}
+        repairs = {"repairs": result.repairs} if repair else {}
         print_json(
-            {**counts, "index": proved.indexed, "drifted": proved.drifted, "findings": proved.findings, **repairs}
+            {
+                **counts,
+                "index": result.indexed,
+                "drifted": result.drifted,
+                "findings": result.findings,
+                **repairs,
+            }
         )
         return
-    if proved.findings:
-        lines = [(each.tenant, each.thread, each.code, each.what) for each in proved.findings]
+    if result.findings:
+        lines = [(finding.tenant, finding.thread, finding.code, finding.what) for finding in result.findings]
         output.rows(("tenant", "thread", "finding", "what"), lines)
-    for each in proved.repairs:
-        said = "repaired" if each.repaired else "NOT repaired"
-        click.echo(f"{said}: thread {each.thread} of {each.tenant}: {output.printable('; '.join(each.why))}")
-    if any(each.code == INDEX_DRIFT for each in proved.findings):
+    for done in result.repairs:
+        outcome = "repaired" if done.repaired else "NOT repaired"
+        click.echo(f"{outcome}: thread {done.thread} of {done.tenant}: {output.printable('; '.join(done.why))}")
+    if any(finding.code == INDEX_DRIFT for finding in result.findings):
         click.echo(
-            "the index of this machine is not what follows from the log: see by 'clew verify --all' whether the log "
-            "lost what the index has; if not, 'clew rebuild index' makes it anew"
+            "the index of this machine differs from the log: run 'clew verify --all' to find out whether the log lost "
+            "commits that the index has; if not, run 'clew rebuild index'"
         )
-    what = "the buckets and the index are" if proved.indexed else "the buckets are"
-    said = ", ".join(f"{count} {name}" for name, count in counts.items())
-    found = f"{proved.drifted} findings" + (f", {proved.unrepaired} not repaired" if repair else "")
-    click.echo(f"{said}: {found if proved.drifted else f'{what} what follows from the log'}")
+    what = "the buckets and the index are" if result.indexed else "the buckets are"
+    summary = ", ".join(f"{count} {name}" for name, count in counts.items())
+    findings = f"{result.drifted} findings" + (f", {result.unrepaired} not repaired" if repair else "")
+    click.echo(f"{summary}: {findings if result.drifted else f'{what} consistent with the log'}")

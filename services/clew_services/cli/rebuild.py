@@ -1,4 +1,4 @@
-"""``clew rebuild``: projections made again from the log while everything goes on."""
+"""``clew rebuild``: rebuild projections from the log while services run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from clew_services.cli.rebuild_index import index
 
 @click.group("rebuild")
 def command() -> None:
-    """Make projections again from the log, beside the live ones, and switch to them. Nobody notices.
+    """Rebuild projections from the log beside the live generation, and switch to the new one without interruption.
 
-    The buckets of threads and messages come in generations. One is live; those before are kept until they are removed,
-    and can be gone back to. So does each machine's index of threads: see 'clew rebuild index --help'.
+    The buckets of threads and messages come in generations. One is live; earlier ones are kept until they are removed,
+    and can be made live again. Each machine's index has generations, too: see 'clew rebuild index --help'.
     """
 
 
-for each in (threads, index, list_generations, back, remove):
-    command.add_command(each)
+for subcommand in (threads, index, list_generations, back, remove):
+    command.add_command(subcommand)

@@ -20,48 +20,48 @@ from clew_services.rebuild.kept_generations import KeptGeneration, go_back, list
 def threads(*, nats: str, as_json: bool) -> None:
     """Build the next generation of buckets from the log, compare it with the log, and switch to it.
 
-    If this is broken off, running it again goes on where it was; run in several places at once, they share the work.
-    The generation before is kept: 'clew rebuild back' returns to it, 'clew rebuild remove' removes it. The exit code
-    is 5, and the live generation the one it was, if the new one is not what follows from the log.
+    An interrupted rebuild resumes when it is run again; several processes that run it share the work. The previous
+    generation is kept: 'clew rebuild back' returns to it, 'clew rebuild remove' removes it. If the new generation is
+    not consistent with the log, it does not become live, and the exit code is 5.
     """
-    with bars() as shown:
-        tasks = {stage: shown.add_task(stage, total=None, visible=False) for stage in ("filling", "comparing")}
+    with bars() as progress_bars:
+        tasks = {stage: progress_bars.add_task(stage, total=None, visible=False) for stage in ("filling", "comparing")}
 
-        def tell(progress: bucket_rebuild.Progress) -> None:
-            shown.update(tasks[progress.stage], completed=progress.done, total=progress.total, visible=True)
+        def report(progress: bucket_rebuild.Progress) -> None:
+            progress_bars.update(tasks[progress.stage], completed=progress.done, total=progress.total, visible=True)
 
-        async def rebuilt(clew: compose.Clew) -> bucket_rebuild.Rebuilt:
-            return await bucket_rebuild.Rebuild(clew, tell).run()
+        async def rebuild(clew: compose.Clew) -> bucket_rebuild.Rebuilt:
+            return await bucket_rebuild.Rebuild(clew, report).run()
 
-        done = look(nats, rebuilt)
+        rebuilt = look(nats, rebuild)
     if as_json:
-        print_json(done)
+        print_json(rebuilt)
     else:
-        _show(done)
-    if not done.live:
+        _show(rebuilt)
+    if not rebuilt.live:
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
 
-def _show(done: bucket_rebuild.Rebuilt) -> None:
-    if not done.live:
-        found = [(each.tenant, each.thread, each.code, each.what) for each in done.findings]
-        stuck = [(each.tenant, each.thread, each.code, each.reason) for each in done.parked]
-        output.rows(("tenant", "thread", "finding", "what"), [*found, *stuck])
+def _show(rebuilt: bucket_rebuild.Rebuilt) -> None:
+    if not rebuilt.live:
+        findings = [(finding.tenant, finding.thread, finding.code, finding.what) for finding in rebuilt.findings]
+        parked = [(thread.tenant, thread.thread, thread.code, thread.reason) for thread in rebuilt.parked]
+        output.rows(("tenant", "thread", "finding", "what"), [*findings, *parked])
         click.echo(
-            f"generation {done.generation} does not take over: {done.drifted} threads differ from the log and "
-            f"{len(done.parked)} more than before are parked. Generation {done.before} is live as before; "
-            f"'clew rebuild remove {done.generation}' gives this one up"
+            f"generation {rebuilt.generation} does not become live: {rebuilt.drifted} threads differ from the log and "
+            f"{len(rebuilt.parked)} more than before are parked. Generation {rebuilt.before} stays live; "
+            f"'clew rebuild remove {rebuilt.generation}' removes this one"
         )
         return
-    rate = done.commits / done.seconds if done.seconds else 0
+    rate = rebuilt.commits / rebuilt.seconds if rebuilt.seconds else 0
     click.echo(
-        f"generation {done.generation} is live, made by fold {done.fold}: {done.commits} commits in "
-        f"{done.seconds:.1f} s ({rate:,.0f} a second), {done.threads} threads compared with the log"
+        f"generation {rebuilt.generation} is live, made by fold {rebuilt.fold}: {rebuilt.commits} commits in "
+        f"{rebuilt.seconds:.1f} s ({rate:,.0f} per second), {rebuilt.threads} threads compared with the log"
     )
-    if done.before != done.generation:
+    if rebuilt.before != rebuilt.generation:
         click.echo(
-            f"generation {done.before} is kept: 'clew rebuild back' returns to it, "
-            f"'clew rebuild remove {done.before}' removes it"
+            f"generation {rebuilt.before} is kept: 'clew rebuild back' returns to it, "
+            f"'clew rebuild remove {rebuilt.before}' removes it"
         )
 
 
@@ -72,21 +72,21 @@ _TITLE = ("generation", "is", "fold", "made", "keys", "bytes", "behind")
 @options.nats
 @options.as_json
 def list_generations(*, nats: str, as_json: bool) -> None:
-    """Show the generations of buckets: which is live, which are being built, kept or removed, and how far they are."""
+    """Show the generations of buckets: live, being built, kept or being removed, and how far behind each is."""
 
-    async def all_there_are(clew: compose.Clew) -> list[KeptGeneration]:
+    async def read(clew: compose.Clew) -> list[KeptGeneration]:
         return await list_kept(clew)
 
-    found = look(nats, all_there_are)
+    generations = look(nats, read)
     if as_json:
-        print_json({"generations": found})
+        print_json({"generations": generations})
         return
-    output.rows(_TITLE, map(_line, found), right=frozenset({"generation", "fold", "keys", "bytes", "behind"}))
+    output.rows(_TITLE, map(_line, generations), right=frozenset({"generation", "fold", "keys", "bytes", "behind"}))
 
 
-def _line(each: KeptGeneration) -> tuple[object, ...]:
-    counts = ("gone" if count is None else count for count in (each.threads, each.bytes, each.behind))
-    return each.generation, "live" if each.live else each.standing, each.fold, output.when(each.made_at), *counts
+def _line(kept: KeptGeneration) -> tuple[object, ...]:
+    counts = ("gone" if count is None else count for count in (kept.threads, kept.bytes, kept.behind))
+    return kept.generation, "live" if kept.live else kept.standing, kept.fold, output.when(kept.made_at), *counts
 
 
 @click.command("back")
@@ -94,24 +94,24 @@ def _line(each: KeptGeneration) -> tuple[object, ...]:
 @options.nats
 @options.as_json
 def back(*, number: int | None, nats: str, as_json: bool) -> None:
-    """Make the generation before live again, or the one with a NUMBER.
+    """Make the previous generation live again, or the one with this NUMBER.
 
-    What it has missed since it was live it catches up with by itself, and answers are right meanwhile.
+    It catches up with later commits by itself, and answers are correct meanwhile.
     """
 
-    async def gone_back(clew: compose.Clew) -> tuple[Record, bool]:
+    async def run_back(clew: compose.Clew) -> tuple[Record, bool]:
         record = await go_back(clew, number)
         return record, record.current.fold != clew.fold
 
-    record, foreign = look(nats, gone_back)
+    record, foreign = look(nats, run_back)
     if as_json:
         print_json({"live": record.live, "fold": record.current.fold})
     else:
         click.echo(f"generation {record.live} is live")
     if foreign:
         click.echo(
-            f"It was made by fold {record.current.fold}, which is not that of this version: run the version that made "
-            "it, or answers come from the log, which is slower",
+            f"It was built by fold {record.current.fold}, which this version does not have: run the version that built "
+            "it, or answers are read from the log, which is slower",
             err=True,
         )
 
@@ -121,12 +121,12 @@ def back(*, number: int | None, nats: str, as_json: bool) -> None:
 @options.nats
 @options.as_json
 def remove(*, number: int, nats: str, as_json: bool) -> None:
-    """Delete the generation with a NUMBER, finished or not. The live one is refused."""
+    """Delete the generation with this NUMBER, finished or not. The live one cannot be removed."""
 
-    async def removed(clew: compose.Clew) -> None:
+    async def run_remove(clew: compose.Clew) -> None:
         await kept_generations.remove(clew, number)
 
-    look(nats, removed)
+    look(nats, run_remove)
     if as_json:
         print_json({"removed": number})
     else:

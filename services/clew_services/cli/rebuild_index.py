@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class KeptIndex(Struct, frozen=True, kw_only=True):
-    """A generation of the index on this machine; ``commits`` is how many of the log it has."""
+    """A generation of the index on this machine; ``commits`` is how many commits of the log it holds."""
 
     generation: int
     asked: bool
@@ -32,39 +32,39 @@ class KeptIndex(Struct, frozen=True, kw_only=True):
 
 
 @click.command("index")
-@click.option("--list", "show", is_flag=True, help="Show the generations on this machine, and do nothing.")
-@click.option("--back", "back", is_flag=True, help="Have the generation before asked again.")
+@click.option("--list", "show", is_flag=True, help="Show the generations on this machine.")
+@click.option("--back", "back", is_flag=True, help="Use the previous generation again.")
 @click.option("--remove", "removed", type=click.IntRange(min=1), metavar="N", help="Delete generation N.")
-@click.option("--anew", is_flag=True, help="Throw away what a rebuild that was broken off has done.")
+@click.option("--anew", is_flag=True, help="Discard an interrupted rebuild and begin again.")
 @options.data_and_nats
 @options.index
 @options.as_json
 def index(
     *, show: bool, back: bool, removed: int | None, anew: bool, data: str, index: str, nats: str, as_json: bool
 ) -> None:
-    """Build another generation of this machine's index from the log, compare it, and have it asked from then on.
+    """Build the next generation of this machine's index from the log, compare it with the log, and switch to it.
 
-    If this is broken off, running it again goes on where it was. The generation before is kept until it is removed.
-    The exit code is 5, and the one before is asked as ever, if the new one is not what follows from the log.
+    An interrupted rebuild resumes when it is run again. The previous generation is kept until it is removed. If the new
+    generation is not consistent with the log, the previous one stays in use, and the exit code is 5.
     """
     if sum((show, back, removed is not None, anew)) > 1:
         raise click.UsageError("only one of --list, --back, --remove and --anew")
     root = Settings(data=data, index=index).index_folder
 
-    def of_folder(question: Callable[[IndexFolder], T]) -> T:
-        async def asked(clew: compose.Clew) -> T:
-            return question(clew.index_in(root))
+    def with_folder(action: Callable[[IndexFolder], T]) -> T:
+        async def run(clew: compose.Clew) -> T:
+            return action(clew.index_in(root))
 
-        return look(nats, asked)
+        return look(nats, run)
 
     if show:
-        _show(of_folder(_kept_index), as_json=as_json)
+        _show(with_folder(_kept_index), as_json=as_json)
     elif back:
-        number = of_folder(index_rebuild.go_back)
-        _say({"asked": number}, f"generation {number} of the index is asked from now on", as_json=as_json)
+        number = with_folder(index_rebuild.go_back)
+        _print({"asked": number}, f"generation {number} of the index is in use", as_json=as_json)
     elif removed is not None:
-        of_folder(lambda folder: index_rebuild.remove(folder, removed))
-        _say({"removed": removed}, f"removed generation {removed} of the index", as_json=as_json)
+        with_folder(lambda folder: index_rebuild.remove(folder, removed))
+        _print({"removed": removed}, f"removed generation {removed} of the index", as_json=as_json)
     else:
         _rebuild(nats, lambda clew, tell: clew.index_rebuild(root, tell).run(anew=anew), as_json=as_json)
 
@@ -75,57 +75,58 @@ def _rebuild(
     *,
     as_json: bool,
 ) -> None:
-    with bars() as shown:
-        tasks = {stage: shown.add_task(stage, total=None, visible=False) for stage in ("filling", "comparing")}
+    with bars() as progress_bars:
+        tasks = {stage: progress_bars.add_task(stage, total=None, visible=False) for stage in ("filling", "comparing")}
 
-        def tell(progress: index_rebuild.IndexProgress) -> None:
-            shown.update(tasks[progress.stage], completed=progress.done, total=progress.total, visible=True)
+        def report(progress: index_rebuild.IndexProgress) -> None:
+            progress_bars.update(tasks[progress.stage], completed=progress.done, total=progress.total, visible=True)
 
-        done = look(nats, lambda clew: work(clew, tell))
+        rebuilt = look(nats, lambda clew: work(clew, report))
     if as_json:
-        print_json(done)
-    elif done.live:
-        rate = done.commits / done.seconds if done.seconds else 0
-        wrong = f", {done.live_was_wrong} threads of which were wrong before" if done.live_was_wrong else ""
+        print_json(rebuilt)
+    elif rebuilt.live:
+        rate = rebuilt.commits / rebuilt.seconds if rebuilt.seconds else 0
+        wrong = f", {rebuilt.live_was_wrong} of which were wrong in the previous one" if rebuilt.live_was_wrong else ""
         click.echo(
-            f"generation {done.generation} of the index is asked from now on: {done.commits} commits in "
-            f"{done.seconds:.1f} s ({rate:,.0f} a second), {done.threads} threads{wrong}"
+            f"generation {rebuilt.generation} of the index is in use: {rebuilt.commits} commits in "
+            f"{rebuilt.seconds:.1f} s ({rate:,.0f} per second), {rebuilt.threads} threads{wrong}"
         )
     else:
-        for each in done.findings:
-            click.echo(output.printable(each))
-        click.echo(f"generation {done.before} of the index is asked as before: the new one is not what the log says")
-    if not done.live:
+        for finding in rebuilt.findings:
+            click.echo(output.printable(finding))
+        click.echo(f"generation {rebuilt.before} of the index stays in use: the new one is not consistent with the log")
+    if not rebuilt.live:
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
 
 def _kept_index(folder: IndexFolder) -> list[KeptIndex]:
     pointer = folder.pointer()
-    found = [(number, notes(folder.file(number))) for number in folder.generations()]
+    notes_by_number = [(number, notes(folder.file(number))) for number in folder.generations()]
     return [
         KeptIndex(
             generation=number,
             asked=pointer is not None and pointer.generation == number,
-            commits=sum(place.seq for place in noted.places),
+            commits=sum(position.seq for position in noted.places),
             left_out=len(noted.aside),
             bytes=folder.size(number),
         )
-        for number, noted in found
+        for number, noted in notes_by_number
     ]
 
 
-def _show(found: list[KeptIndex], *, as_json: bool) -> None:
+def _show(generations: list[KeptIndex], *, as_json: bool) -> None:
     if as_json:
-        print_json({"generations": found})
+        print_json({"generations": generations})
         return
     title = ("generation", "is", "commits", "left out", "bytes")
     lines = [
-        (each.generation, "asked" if each.asked else "kept", each.commits, each.left_out, each.bytes) for each in found
+        (kept.generation, "in use" if kept.asked else "kept", kept.commits, kept.left_out, kept.bytes)
+        for kept in generations
     ]
     output.rows(title, lines, right=frozenset({"generation", "commits", "left out", "bytes"}))
 
 
-def _say(answer: dict[str, int], words: str, *, as_json: bool) -> None:
+def _print(answer: dict[str, int], words: str, *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:

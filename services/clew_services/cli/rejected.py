@@ -1,4 +1,4 @@
-"""``clew rejected``: commands from the inbox that were refused."""
+"""``clew rejected``: rejected inbox commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TITLE = ("number", "at", "tenant", "command", "id", "code", "why")
 
 @click.group("rejected")
 def command() -> None:
-    """Look at inbox commands that were refused, and try them again."""
+    """List rejected inbox commands, and retry them."""
 
 
 @command.command("list")
@@ -25,16 +25,16 @@ def command() -> None:
 @options.nats
 @options.as_json
 def list_rejections(*, tenant: str | None, nats: str, as_json: bool) -> None:
-    """Show everything that is on record, the oldest first."""
+    """Show all rejected commands, the oldest first."""
 
-    async def on_record(clew: compose.Clew) -> list[Refusal]:
-        return [each async for each in rejections.refusals(clew.js, tenant=tenant)]
+    async def read(clew: compose.Clew) -> list[Refusal]:
+        return [refusal async for refusal in rejections.refusals(clew.js, tenant=tenant)]
 
-    found = look(nats, on_record)
+    refusals = look(nats, read)
     if as_json:
-        print_json({"rejected": found})
+        print_json({"rejected": refusals})
     else:
-        output.rows(_TITLE, map(_line, found), right=frozenset({"number"}))
+        output.rows(_TITLE, map(_line, refusals), right=frozenset({"number"}))
 
 
 @command.command("show")
@@ -42,70 +42,70 @@ def list_rejections(*, tenant: str | None, nats: str, as_json: bool) -> None:
 @options.nats
 @options.as_json
 def show(*, number: int, nats: str, as_json: bool) -> None:
-    """Show what was refused under NUMBER, what it said and why."""
+    """Show rejected command NUMBER, its body and the error."""
 
-    async def on_record(clew: compose.Clew) -> Refusal:
+    async def read(clew: compose.Clew) -> Refusal:
         return await rejections.refusal(clew.js, number)
 
-    found = look(nats, on_record)
+    refusal = look(nats, read)
     if as_json:
-        print_json(found)
+        print_json(refusal)
         return
-    error = found.rejection.error
+    error = refusal.rejection.error
     output.card(
         [
-            *zip(_TITLE[:-1], _line(found)[:-1], strict=True),
+            *zip(_TITLE[:-1], _line(refusal)[:-1], strict=True),
             ("why", error.message),
             ("at field", error.param or ""),
-            ("can be retried", f"no: {found.why_final}" if found.why_final else "yes"),
-            ("body", found.rejection.body),
+            ("can be retried", f"no: {refusal.why_final}" if refusal.why_final else "yes"),
+            ("body", refusal.rejection.body),
         ]
     )
 
 
 @command.command("retry")
 @click.argument("number", type=int, required=False)
-@click.option("--all", "everything", is_flag=True, help="All that can be tried again.")
+@click.option("--all", "everything", is_flag=True, help="All that can be retried.")
 @click.option("--tenant", help="With --all: only commands of this tenant.")
 @options.nats
 @options.as_json
 def retry(*, number: int | None, everything: bool, tenant: str | None, nats: str, as_json: bool) -> None:
-    """Put the command refused under NUMBER back into the inbox, under the id it had, and off the record.
+    """Put rejected command NUMBER back into the inbox, with its id, and remove it from the rejected commands.
 
-    It is decided on anew; if it is refused again, that is a new record.
+    It is decided again; if it is rejected again, it gets a new number.
     """
     if (number is None) != everything:
         raise click.UsageError("either one NUMBER or --all")
 
-    async def retried(clew: compose.Clew) -> tuple[list[int], list[int], ClewError | None]:
+    async def run_retry(clew: compose.Clew) -> tuple[list[int], list[int], ClewError | None]:
         if number is not None:
             await rejections.retry(clew.js, await rejections.refusal(clew.js, number))
             return [number], [], None
         done, final = list[int](), list[int]()
-        # What is refused again meanwhile is not tried in a circle.
-        for each in [each async for each in rejections.refusals(clew.js, tenant=tenant)]:
-            if each.why_final is not None:
-                final.append(each.number)
+        # Listed first, so that a command rejected again is not retried in a loop.
+        for refusal in [refusal async for refusal in rejections.refusals(clew.js, tenant=tenant)]:
+            if refusal.why_final is not None:
+                final.append(refusal.number)
                 continue
             try:
-                await rejections.retry(clew.js, each)
+                await rejections.retry(clew.js, refusal)
             except ClewError as fault:
                 return done, final, fault
-            done.append(each.number)
+            done.append(refusal.number)
         return done, final, None
 
-    done, final, fault = look(nats, retried)
+    done, final, fault = look(nats, run_retry)
     if as_json:
         print_json({"retried": done, "final": final})
     else:
-        click.echo(f"{len(done)} back in the inbox" + (f", {len(final)} can never be granted" if final else ""))
+        click.echo(f"{len(done)} back in the inbox" + (f", {len(final)} cannot be retried" if final else ""))
     if fault is not None:
         raise fault
 
 
-def _line(found: Refusal) -> tuple[object, ...]:
-    said = found.rejection
+def _line(refusal: Refusal) -> tuple[object, ...]:
+    rejection = refusal.rejection
     return (
-        *(found.number, output.when(found.at), said.tenant, said.command, said.id or ""),
-        *(said.error.code, said.error.message),
+        *(refusal.number, output.when(refusal.at), rejection.tenant, rejection.command, rejection.id or ""),
+        *(rejection.error.code, rejection.error.message),
     )

@@ -1,4 +1,4 @@
-"""``clew replay --follow``: a tenant's commits as they happen, none missed and none twice."""
+"""``clew replay``: a thread as of a moment, or with ``--follow`` the feed: each commit once, none missed."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ _PAGE: Final = 500
 
 
 async def follow(clew: compose.Clew, tenant: str, thread: str | None, after: str, *, as_json: bool) -> None:
-    """Print a tenant's commits, or one thread's, after a cursor and on as they happen, until interrupted.
+    """Print a tenant's commits, or one thread's, from after a cursor on, until interrupted.
 
-    While NATS does not answer it waits, and says so once on standard error.
+    Waits while NATS does not answer, and prints that once on standard error.
 
     Raises:
-        Invalid: the cursor is none of this feed.
+        Invalid: the cursor is none of this feed's.
     """
-    away = False
+    silent = False
 
-    def wait(silence: Unavailable) -> None:
-        nonlocal away
-        if not away:
-            click.echo(f"clew: waiting: {printable(silence.message)} [{silence.code}]", err=True)
-        away = True
+    def wait(fault: Unavailable) -> None:
+        nonlocal silent
+        if not silent:
+            click.echo(f"clew: waiting: {printable(fault.message)} [{fault.code}]", err=True)
+        silent = True
 
     async def ask(query: GetFeed) -> Feed:
-        nonlocal away
+        nonlocal silent
         page = await clew.reader.feed(tenant, query)
-        away = False
+        silent = False
         return page
 
     query = GetFeed(after=after, limit=_PAGE, thread_id=thread)
@@ -64,11 +64,9 @@ def _print(entry: FeedEntry, *, as_json: bool) -> None:
 
 @click.command("replay")
 @options.maybe_thread
-@click.option(
-    "--at", "--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601; now, if left out."
-)
-@click.option("-f", "--follow", "following", is_flag=True, help="Show commits as they happen, until interrupted.")
-@click.option("--after", help="With --follow, go on after the commit of this id, as --json shows it; now, if left out.")
+@click.option("--at", "--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601.  [default: now]")
+@click.option("-f", "--follow", "following", is_flag=True, help="Show commits as they are stored, until interrupted.")
+@click.option("--after", help="With --follow, begin after the commit with this id, as --json shows it.  [default: now]")
 @options.pack
 @options.query_options
 def command(
@@ -82,20 +80,20 @@ def command(
     nats: str,
     as_json: bool,
 ) -> None:
-    """Show a thread as it was at some moment, folded anew from its history.
+    """Show a thread as of a moment, folded from its history.
 
-    With --follow, show the commits of all of a tenant's threads, or of THREAD, as they happen.
+    With --follow, show the commits of all of a tenant's threads, or of THREAD, as they are stored.
     """
     if following:
         if at is not None:
             raise click.UsageError("--follow shows what happens from now on: it does not go with --at")
         if pack is not None:
-            raise click.UsageError("--follow shows what happens from now on, and in a pack nothing happens any more")
+            raise click.UsageError("--follow shows what happens from now on: it does not go with --pack")
         with contextlib.suppress(KeyboardInterrupt):
             look(nats, lambda clew: follow(clew, tenant, thread, after or "latest", as_json=as_json))
         return
     if after is not None:
-        raise click.UsageError("--after says from where on to --follow")
+        raise click.UsageError("--after goes with --follow")
     if thread is None:
         raise click.UsageError("Missing argument 'THREAD'.")
     query = (

@@ -25,16 +25,18 @@ from clew_services.settings import Settings
 @click.option(
     "--into",
     type=click.Path(file_okay=False, path_type=Path),
-    help="The data folder of a 'clew up' that does not run, instead of a NATS server that does.",
+    help="The data folder of a stopped 'clew up', instead of a running NATS server.",
 )
-@click.option("--replicas", type=click.Choice(["1", "3", "5"]), help="Copies of every stream.  [default: as it was]")
+@click.option(
+    "--replicas", type=click.Choice(["1", "3", "5"]), help="Copies of every stream.  [default: as in the backup]"
+)
 @options.nats
 @options.as_json
 def command(*, folder: Path, into: Path | None, replicas: str | None, nats: str, as_json: bool) -> None:
-    """Bring back what 'clew backup' wrote into FOLDER, where there is no deployment yet.
+    """Restore the backup in FOLDER to a NATS server that has no deployment.
 
-    The whole backup is checked before anything is written. If this is broken off, running it again goes on. Afterwards
-    projectors fill the views from the log; answers are right meanwhile.
+    The whole backup is checked before anything is written. An interrupted restore resumes when it is run again.
+    Afterwards projectors fill the views from the log; answers are correct meanwhile.
     """
     if into is not None and replicas not in {None, "1"}:
         raise click.UsageError("a data folder has one server, so --replicas 1")
@@ -46,10 +48,10 @@ def command(*, folder: Path, into: Path | None, replicas: str | None, nats: str,
     if as_json:
         print_json(done)
         return
-    for each in done.streams:
-        click.echo(f"restored {each}")
+    for stream in done.streams:
+        click.echo(f"restored {stream}")
     click.echo(
-        f"{done.commits:,} commits are there again, in {done.replicas} cop{'y' if done.replicas == 1 else 'ies'}: see "
+        f"restored {done.commits:,} commits, in {done.replicas} cop{'y' if done.replicas == 1 else 'ies'}: run "
         "'clew verify --all', and 'clew prove' once the projector has filled the views"
     )
 
@@ -63,5 +65,5 @@ async def _into(data: Path, folder: Folder) -> RestoreResult:
 async def _restore(url: str, folder: Folder, replicas: int | None) -> RestoreResult:
     hush()
     async with compose.connection(url, name="clew-restore", patience=PATIENCE) as connection:
-        with show_transfer() as tell:
-            return await restore(connection, folder, replicas, tell)
+        with show_transfer() as report:
+            return await restore(connection, folder, replicas, report)

@@ -18,7 +18,7 @@ NAMES = ("commands", "queries", "replies", "events", "view", "asyncapi", "openap
 def command(name: str | None) -> None:
     """Print one document of the contract, or all of them in one object.
 
-    commands, queries, replies, events and view (what the buckets hold) are JSON Schema.
+    commands, queries, replies, events and view (the values in the buckets) are JSON Schema.
     """
     documents: dict[str, object] = {
         **json_schema({"view": (ThreadView, MessageView)}),

@@ -28,11 +28,12 @@ from clew_services.settings import Settings
 @options.watch_options
 @options.signing_options
 def command(roles: Sequence[Role], **chosen: str | int) -> None:
-    """Run chosen parts of Clew in one process or in several, against a deployment that 'clew init' has made.
+    """Run chosen roles of Clew, in one process or several, against a deployment that 'clew init' has created.
 
     api: the HTTP API. commands: commands over NATS and from the inbox. query: queries over NATS. projector:
     keeps the buckets up to date, and signs checkpoints if it has a key. index: keeps this machine's index of threads
-    up to date, as the others do that ask it if nobody else does. Any number of processes may run each of them.
+    up to date; the roles that query the index do so themselves if no other process does. Any number of processes may
+    run each role.
     """
     log_to_stderr(str(chosen["log"]))
     settings, wanted = msgspec.convert(chosen, Settings), tuple(dict.fromkeys(roles))
@@ -43,6 +44,6 @@ def command(roles: Sequence[Role], **chosen: str | int) -> None:
     if sys.platform == "win32":
         asyncio.run(running)
     else:
-        import uvloop  # noqa: PLC0415 - is not there on Windows
+        import uvloop  # noqa: PLC0415 - not available on Windows
 
         uvloop.run(running)

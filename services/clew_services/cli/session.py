@@ -1,4 +1,4 @@
-"""What a command of the command line works with: a client, or a composed deployment."""
+"""What a command connects to: the services (:func:`ask`), the deployment (:func:`look`), or a pack."""
 
 from __future__ import annotations
 
@@ -17,61 +17,65 @@ from clew_services.queries.reader import Reader
 from clew_services.settings import Settings
 
 PATIENCE: Final = 5.0
-"""Seconds that somebody at a terminal waits for an answer before being told that there is none."""
+"""Timeout of an answer, in seconds."""
 
 _WAY_OUT: Final = (
     "'clew up' keeps a URL with the password of its server in its data folder: name that with --data or CLEW_DATA, "
-    "and leave --nats away. With a server of your own, put user and password of its operator into the URL"
+    "and omit --nats. With a server of your own, put the operator's user and password into the URL"
 )
 
 T = TypeVar("T")
 
 
 class Source(Protocol):
-    """What can be asked about threads and their past: a deployment, or a pack in a file."""
+    """A source of threads and their history: a deployment, or a pack."""
 
     reader: Reader
     histories: Histories
 
 
-def ask(nats: str, tenant: str, question: Callable[[client.Clew], Awaitable[T]], *, actor: str | None = None) -> T:
-    """Ask the services that listen on NATS, and nothing else of the deployment."""
+def ask(nats: str, tenant: str, action: Callable[[client.Clew], Awaitable[T]], *, actor: str | None = None) -> T:
+    """Run a query or command against the services that listen on NATS; reads nothing else of the deployment."""
     prefix = reply_prefix()
 
-    async def asked() -> T:
+    async def run_action() -> T:
         url = Settings(nats=nats).nats_url
         async with client.connect(url, tenant=tenant, actor=actor, timeout=PATIENCE, inbox_prefix=prefix) as clew:
-            return await question(clew)
+            return await action(clew)
 
     hush()
-    return run(asked())
+    return run(run_action())
 
 
-def look(nats: str, question: Callable[[compose.Clew], Awaitable[T]]) -> T:
-    """Look at the deployment itself, which works with no service running."""
+def look(nats: str, action: Callable[[compose.Clew], Awaitable[T]]) -> T:
+    """Run an action on the deployment itself; needs no running service.
+
+    Raises:
+        NotPermitted: the NATS user may not read the deployment; the message says how to name another.
+    """
     prefix = reply_prefix()
 
-    async def looked() -> T:
+    async def run_action() -> T:
         url = Settings(nats=nats).nats_url
         try:
             async with compose.connect(url, name="clew-cli", patience=PATIENCE, inbox_prefix=prefix) as clew:
-                return await question(clew)
+                return await action(clew)
         except NotPermitted as fault:
             raise NotPermitted(f"{fault.message}. {_WAY_OUT}") from fault
 
     hush()
-    return run(looked())
+    return run(run_action())
 
 
-def consult(nats: str, pack: Path | None, question: Callable[[Source], Awaitable[T]]) -> T:
-    """Ask a pack, if there is one, with no server in reach; otherwise the deployment itself."""
+def consult(nats: str, pack: Path | None, action: Callable[[Source], Awaitable[T]]) -> T:
+    """Run a query on a pack, without a server, or, if there is none, on the deployment itself."""
     if pack is None:
-        return look(nats, question)
-    from clew_projections.packs.pack import Pack  # noqa: PLC0415 - only asked for now and then
+        return look(nats, action)
+    from clew_projections.packs.pack import Pack  # noqa: PLC0415 - needed with --pack alone
     from clew_services.packs.offline import Offline  # noqa: PLC0415
 
-    async def consulted() -> T:
-        return await question(Offline(Pack(pack)))
+    async def run_action() -> T:
+        return await action(Offline(Pack(pack)))
 
     hush()
-    return run(consulted())
+    return run(run_action())

@@ -21,7 +21,7 @@ _PAGE = 100
 
 
 class State(Struct, frozen=True):
-    """A thread as of a moment, and all its messages then."""
+    """A thread as of a moment, and all its messages as of then."""
 
     then: replies.Moment
     messages: tuple[Message, ...]
@@ -29,13 +29,13 @@ class State(Struct, frozen=True):
 
 @click.command("state")
 @options.thread
-@click.option("--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601; now, if left out.")
+@click.option("--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601.  [default: now]")
 @options.pack
 @options.query_options
 def command(
     *, thread: str, as_of: int | datetime | None, pack: Path | None, tenant: str, nats: str, as_json: bool
 ) -> None:
-    """Show a thread and its messages, now or as of a moment, from its history alone."""
+    """Show a thread and its messages, now or as of a moment, folded from its history alone."""
 
     async def read(clew: Source) -> State:
         moment = as_of if as_of is not None else (await clew.reader.thread(tenant, GetThread(thread_id=thread))).n
@@ -51,18 +51,18 @@ def command(
     output.card([*facts, ("messages", then.message_count), ("n", then.n), ("at", output.when(then.at))])
     if state.messages:
         click.echo()
-        lines = [(each.id, output.when(each.created_at), each.role, text_of(each.content)) for each in state.messages]
+        lines = [(m.id, output.when(m.created_at), m.role, text_of(m.content)) for m in state.messages]
         output.rows(("message", "created", "role", "text"), lines)
 
 
 async def _messages(clew: Source, tenant: str, thread: str, then: replies.Moment) -> tuple[Message, ...]:
-    found: list[Message] = []
+    messages: list[Message] = []
     after: str | None = None
-    while True:  # All pages are of the same commit, whatever happens meanwhile.
+    while True:  # All pages are as of the same commit.
         query = ListMessagesAt(thread_id=thread, as_of=then.n, limit=_PAGE, order="asc", after=after)
         page = (await clew.reader.past.messages(tenant, query)).messages
         assert page is not None
-        found += page.data
+        messages += page.data
         if not page.has_more:
-            return tuple(found)
+            return tuple(messages)
         after = page.last_id

@@ -22,49 +22,49 @@ from clew_services.version import clew_version
 
 
 @click.command("status")
-@click.option("--watch", is_flag=True, help="Go on looking until Ctrl-C; with --json one line for each look.")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C; with --json print one line at a time.")
 @click.option(
     "--every",
     type=click.FloatRange(min=0.1),
     default=1.0,
     show_default=True,
-    help="Seconds from one look to the next.",
+    help="Seconds between two refreshes.",
 )
 @options.data_and_nats
 @options.index
 @options.as_json
 def command(*, watch: bool, every: float, data: str, index: str, nats: str, as_json: bool) -> None:
-    """Show what a deployment holds, whether it keeps up, and whether what was made of the log is right.
+    """Show a deployment's size, its lag, and whether log, buckets and index were found consistent.
 
-    Of indexes, that of this machine is shown, if it has one.
+    Shows this machine's index, if it has one.
     """
     root = Settings(data=data, index=index).index_folder
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
             look(nats, lambda clew: _watch(clew, every, root, as_json=as_json))
         return
-    found = look(nats, lambda clew: deployment.status(clew, folder=clew.index_in(root)))
+    status = look(nats, lambda clew: deployment.status(clew, folder=clew.index_in(root)))
     if as_json:
-        print_json({"clew": clew_version(), **msgspec.structs.asdict(found)})
+        print_json({"clew": clew_version(), **msgspec.structs.asdict(status)})
         return
     output.card(
         [
             ("clew", clew_version()),
-            ("nats-server", found.nats_server),
-            ("replicas", found.replicas),
-            ("threads", found.threads),
-            ("commits", found.commits),
-            ("not projected yet", found.behind),
-            ("waiting in the inbox", found.inbox),
-            ("rejected from the inbox", found.rejected),
-            ("parked threads", len(found.parked)),
-            *status_lines.facts(found.derived),
+            ("nats-server", status.nats_server),
+            ("replicas", status.replicas),
+            ("threads", status.threads),
+            ("commits", status.commits),
+            ("not projected yet", status.behind),
+            ("waiting in the inbox", status.inbox),
+            ("rejected from the inbox", status.rejected),
+            ("parked threads", len(status.parked)),
+            *status_lines.facts(status.derived),
         ]
     )
     title = ("stream", "threads", "commits", "bytes", "last", "behind")
-    output.rows(title, map(_line, found.shards), right=frozenset(title[1:]))
-    if found.parked:
-        lines = [(each.tenant, each.thread, output.when(each.since), each.reason) for each in found.parked]
+    output.rows(title, map(_line, status.shards), right=frozenset(title[1:]))
+    if status.parked:
+        lines = [(parked.tenant, parked.thread, output.when(parked.since), parked.reason) for parked in status.parked]
         output.rows(("tenant", "parked thread", "since", "why"), lines)
 
 

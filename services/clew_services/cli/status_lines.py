@@ -1,4 +1,4 @@
-"""What was made of the log, in words."""
+"""The state of log, buckets, index and checkpoints as lines of text."""
 
 from __future__ import annotations
 
@@ -16,70 +16,70 @@ INDEX: Final = "index here"
 TROUBLE: Final = "not found out"
 
 
-def facts(found: DerivedState | None) -> Iterator[tuple[str, str]]:
-    """Names and what is to be said under them."""
-    if found is None:
+def facts(derived: DerivedState | None) -> Iterator[tuple[str, str]]:
+    """Names and texts of the lines."""
+    if derived is None:
         return
-    yield LOG, _integrity(found.integrity)
-    yield "buckets", _buckets(found.buckets)
-    yield DRIFT, _proof(found.proof)
-    yield INDEX, _index(found.index)
-    yield "checkpoint", _checkpoint(found.checkpoint)
-    for each in found.trouble:
-        yield TROUBLE, each
+    yield LOG, _integrity(derived.integrity)
+    yield "buckets", _buckets(derived.buckets)
+    yield DRIFT, _proof(derived.proof)
+    yield INDEX, _index(derived.index)
+    yield "checkpoint", _checkpoint(derived.checkpoint)
+    for trouble in derived.trouble:
+        yield TROUBLE, trouble
 
 
-def is_bad(name: str, found: DerivedState) -> bool:
-    """Whether what is said under a name is bad news."""
+def is_bad(name: str, derived: DerivedState) -> bool:
+    """Whether the line of a name reports a fault."""
     if name == LOG:
-        return found.integrity is not None and found.integrity.verdict is not None
+        return derived.integrity is not None and derived.integrity.verdict is not None
     if name == INDEX:
-        return found.index is not None and bool(found.index.drift)
-    return name == TROUBLE or (name == DRIFT and found.proof is not None and found.proof.drift > 0)
+        return derived.index is not None and bool(derived.index.drift)
+    return name == TROUBLE or (name == DRIFT and derived.proof is not None and derived.proof.drift > 0)
 
 
-def _buckets(found: Buckets) -> str:
-    said = f"generation {found.live} (fold {found.fold})"
-    if found.building is not None:
-        said += f", generation {found.building.number} is being built, {found.building.behind} commits behind"
-    if found.kept:
-        said += f", kept: {', '.join(map(str, found.kept))}"
-    return said
+def _buckets(buckets: Buckets) -> str:
+    text = f"generation {buckets.live} (fold {buckets.fold})"
+    if buckets.building is not None:
+        text += f", generation {buckets.building.number} is being built, {buckets.building.behind} commits behind"
+    if buckets.kept:
+        text += f", kept: {', '.join(map(str, buckets.kept))}"
+    return text
 
 
-def _integrity(found: Integrity | None) -> str:
-    if found is None:
+def _integrity(integrity: Integrity | None) -> str:
+    if integrity is None:
         return "not known: no projector verifies it"
-    if found.verdict is not None:
-        return f"{found.verdict}. {ADVICE}"
-    if found.age is None:
+    if integrity.verdict is not None:
+        return f"{integrity.verdict}. {ADVICE}"
+    if integrity.age is None:
         return "nothing found, the first verification of all is under way"
-    against = f" against checkpoint {found.checkpoint}" if found.checkpoint is not None else ""
-    return f"verified{against} as of {_ago(found.age)}, every chain is whole"
+    against = f" against checkpoint {integrity.checkpoint}" if integrity.checkpoint is not None else ""
+    return f"verified{against} as of {_ago(integrity.age)}, every chain is whole"
 
 
-def _proof(found: Proof | None) -> str:
-    if found is None:
+def _proof(proof: Proof | None) -> str:
+    if proof is None:
         return "not known: no projector proves"
-    if found.age is None:
-        return f"{found.drift} threads, the first proof of all is under way"
-    return f"{found.drift} threads, all proved as of {_ago(found.age)}"
+    if proof.age is None:
+        return f"{proof.drift} threads, the first proof of all is under way"
+    return f"{proof.drift} threads, all proved as of {_ago(proof.age)}"
 
 
-def _index(found: IndexFreshness | None) -> str:
-    if found is None:
+def _index(index: IndexFreshness | None) -> str:
+    if index is None:
         return "none"
-    said = f"generation {found.generation}" + ("" if found.ready else ", being built")
-    said += f", {found.behind} commits behind, oldest {found.seconds:.1f} s" if found.behind else ", up to date"
-    said += f", {found.aside} threads left out" if found.aside else ""
-    return said + (f", {found.drift} of it DIFFER from the log" if found.drift else "")
+    text = f"generation {index.generation}" + ("" if index.ready else ", being built")
+    text += f", {index.behind} commits behind, oldest {index.seconds:.1f} s" if index.behind else ", up to date"
+    text += f", {index.aside} threads left out" if index.aside else ""
+    return text + (f", {index.drift} of it DIFFER from the log" if index.drift else "")
 
 
-def _checkpoint(found: CheckpointCoverage | None) -> str:
-    if found is None:
+def _checkpoint(checkpoint: CheckpointCoverage | None) -> str:
+    if checkpoint is None:
         return "none was signed"
-    said = f"number {found.number}, signed {_ago(found.age)}"
-    return said + (f", commits wait for the next one, oldest {found.waiting:.0f} s" if found.waiting else "")
+    text = f"number {checkpoint.number}, signed {_ago(checkpoint.age)}"
+    return text + (f", commits wait for the next one, oldest {checkpoint.waiting:.0f} s" if checkpoint.waiting else "")
 
 
 def _ago(seconds: float) -> str:

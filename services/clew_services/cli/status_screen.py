@@ -1,4 +1,4 @@
-"""``clew status --watch``: a deployment on a terminal, as it goes."""
+"""``clew status --watch``: a deployment's status on a terminal, refreshed."""
 
 from __future__ import annotations
 
@@ -16,75 +16,77 @@ from clew_services.process.deployment_status import Glance, Rates, Shard, Status
 from clew_services.process.derived_state import DerivedState
 
 BAR: Final = 24
-"""Columns of the bar of a shard."""
+"""Width of a shard's bar, in columns."""
 FULL: Final = 1000
-"""Commits behind at which a bar is full, unless a shard has more: then that one's is."""
+"""Commits behind at which a bar is full, unless a shard has more."""
 STUCK: Final = 30.0
-"""Seconds of standing still after which a shard is called stuck here."""
+"""Seconds without progress after which a shard is shown as stuck."""
 MOST_PARKED: Final = 5
 
 
 def screen(glance: Glance, version: str) -> RenderableType:
-    """All of one glance."""
+    """One glance as a screen."""
     head = Text.assemble(("clew ", "bold"), version, f"  {glance.at:%H:%M:%S}Z")
     if glance.status is None:
-        message = glance.error.message if glance.error is not None else "nothing was found"
-        return Group(head, Text(f"NATS does not answer as it should: {printable(message)}", style="bold red"))
+        message = glance.error.message if glance.error is not None else "no answer"
+        return Group(head, Text(f"NATS does not answer correctly: {printable(message)}", style="bold red"))
     return Group(*_parts(head, glance.status, glance.rates))
 
 
 def line(glance: Glance) -> str:
-    """The same in one line, for where there is no terminal."""
+    """One glance on one line, where there is no terminal."""
     at = f"{glance.at:%Y-%m-%dT%H:%M:%SZ}"
     if glance.status is None:
         return f"{at}  {printable(glance.error.message) if glance.error is not None else ''}"
-    found, rates = glance.status, glance.rates
+    status, rates = glance.status, glance.rates
     speed = f" ({rates.commits:g}/s)" if rates is not None else ""
-    lag = max((shard.lag for shard in found.shards), default=0.0)
+    lag = max((shard.lag for shard in status.shards), default=0.0)
     return (
-        f"{at}  {found.commits} commits{speed}  {found.behind} not projected, oldest {lag:.1f} s  "
-        f"{found.inbox} in the inbox  {found.rejected} rejected  {len(found.parked)} parked"
-        + "".join(f"  {name} {said}" for name, said in status_lines.facts(found.derived))
+        f"{at}  {status.commits} commits{speed}  {status.behind} not projected, oldest {lag:.1f} s  "
+        f"{status.inbox} in the inbox  {status.rejected} rejected  {len(status.parked)} parked"
+        + "".join(f"  {name} {text}" for name, text in status_lines.facts(status.derived))
     )
 
 
-def _parts(head: Text, found: Status, rates: Rates | None) -> Iterator[RenderableType]:
-    yield head.append(f"  nats-server {found.nats_server}  replicas {found.replicas}")
+def _parts(head: Text, status: Status, rates: Rates | None) -> Iterator[RenderableType]:
+    yield head.append(f"  nats-server {status.nats_server}  replicas {status.replicas}")
     yield Text()
-    yield _totals(found, rates)
+    yield _totals(status, rates)
     yield Text()
-    if found.derived is not None:
-        yield _derived_line(found.derived)
+    if status.derived is not None:
+        yield _derived_line(status.derived)
         yield Text()
-    yield _shards(found.shards)
-    if found.parked:
+    yield _shards(status.shards)
+    if status.parked:
         yield Text()
-        yield Text(f"{len(found.parked)} parked threads", style="bold red")
-        for each in found.parked[:MOST_PARKED]:
-            yield Text(printable(f"  {each.tenant}  {each.thread}  {each.reason}"), overflow="ellipsis", no_wrap=True)
-        if len(found.parked) > MOST_PARKED:
-            yield Text("  … and more: 'clew status' lists them all")
+        yield Text(f"{len(status.parked)} parked threads", style="bold red")
+        for parked in status.parked[:MOST_PARKED]:
+            yield Text(
+                printable(f"  {parked.tenant}  {parked.thread}  {parked.reason}"), overflow="ellipsis", no_wrap=True
+            )
+        if len(status.parked) > MOST_PARKED:
+            yield Text("  … and more: 'clew status' lists all")
 
 
-def _totals(found: Status, rates: Rates | None) -> Table:
+def _totals(status: Status, rates: Rates | None) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "now", "a second"):
+    for name in ("", "now", "per second"):
         table.add_column(name, justify="right" if name else "left")
-    table.add_row("threads", f"{found.threads:,}", "")
-    table.add_row("commits", f"{found.commits:,}", _speed_text(rates.commits if rates else None))
+    table.add_row("threads", f"{status.threads:,}", "")
+    table.add_row("commits", f"{status.commits:,}", _speed_text(rates.commits if rates else None))
     table.add_row(
-        "not projected yet", f"{found.behind:,}", _speed_text(rates.projected if rates else None, " projected")
+        "not projected yet", f"{status.behind:,}", _speed_text(rates.projected if rates else None, " projected")
     )
-    table.add_row("waiting in the inbox", f"{found.inbox:,}", _speed_text(rates.inbox if rates else None, " came"))
-    refused = Text(f"{found.rejected:,}", style="yellow" if found.rejected else "")
+    table.add_row("waiting in the inbox", f"{status.inbox:,}", _speed_text(rates.inbox if rates else None, " came"))
+    refused = Text(f"{status.rejected:,}", style="yellow" if status.rejected else "")
     table.add_row("rejected from the inbox", refused, _speed_text(rates.refused if rates else None))
     return table
 
 
-def _derived_line(found: DerivedState) -> Table:
+def _derived_line(derived: DerivedState) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
-    for name, said in status_lines.facts(found):
-        table.add_row(name, Text(printable(said), style="bold red" if status_lines.is_bad(name, found) else ""))
+    for name, text in status_lines.facts(derived):
+        table.add_row(name, Text(printable(text), style="bold red" if status_lines.is_bad(name, derived) else ""))
     return table
 
 

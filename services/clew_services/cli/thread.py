@@ -1,4 +1,4 @@
-"""``clew thread get`` and ``clew thread messages``, and how their answers look."""
+"""``clew thread``: commands and queries through the services that listen on NATS."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from clew_services.cli.session import ask
 @options.thread
 @options.query_options
 def get(*, thread: str, tenant: str, nats: str, as_json: bool) -> None:
-    """Show a thread as it is."""
-    found = ask(nats, tenant, lambda clew: clew.get_thread(thread))
+    """Show a thread's current state."""
+    reply = ask(nats, tenant, lambda clew: clew.get_thread(thread))
     if as_json:
-        print_json(found)
+        print_json(reply)
     else:
-        output.card([*thread_facts(found.thread), ("n", found.n)])
+        output.card([*thread_facts(reply.thread), ("n", reply.n)])
 
 
 @click.command()
@@ -41,18 +41,19 @@ def get(*, thread: str, tenant: str, nats: str, as_json: bool) -> None:
 @options.query_options
 def messages(*, thread: str, limit: int, order: Order, tenant: str, nats: str, as_json: bool) -> None:
     """Show a thread's messages, by default the oldest first."""
-    found = ask(nats, tenant, lambda clew: clew.list_messages(thread, limit=limit, order=order))
+    reply = ask(nats, tenant, lambda clew: clew.list_messages(thread, limit=limit, order=order))
     if as_json:
-        print_json(found)
-    elif found.messages is not None:
+        print_json(reply)
+    elif reply.messages is not None:
         lines = [
-            (each.id, output.when(each.created_at), each.role, text_of(each.content)) for each in found.messages.data
+            (message.id, output.when(message.created_at), message.role, text_of(message.content))
+            for message in reply.messages.data
         ]
         output.rows(("message", "created", "role", "text"), lines)
 
 
 def thread_facts(thread: Thread) -> list[tuple[str, object]]:
-    """What a thread is, line by line."""
+    """A thread's fields as pairs of name and text."""
     resources = msgspec.json.encode(thread.tool_resources).decode()
     return [
         ("thread", thread.id),
@@ -67,23 +68,25 @@ Pairs = Sequence[tuple[str, str]]
 
 @click.command()
 @options.thread_id
-@click.option("--metadata", "-m", type=options.PAIR, multiple=True, help="May be given several times.")
-@click.option("--message", "messages", multiple=True, help="Text of the user's. May be given several times.")
-@click.option("--file", type=click.File("rb"), help="JSON with messages, metadata, tool_resources; - reads it here.")
+@click.option("--metadata", "-m", type=options.PAIR, multiple=True, help="May be repeated.")
+@click.option("--message", "messages", multiple=True, help="Text of a user message. May be repeated.")
+@click.option(
+    "--file", type=click.File("rb"), help="JSON with messages, metadata, tool_resources; - reads standard input."
+)
 @options.command_options
 def create(
     *, thread_id: str | None, metadata: Pairs, messages: Sequence[str], file: BinaryIO | None,
     command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Begin a thread."""
+    """Create a thread."""
     if file is not None and (metadata or messages):
-        raise click.UsageError("--file says it all: leave --message and --metadata out")
-    asked = _command_parts(metadata, messages) if file is None else validation.decode(file.read(), CreateThread)
-    asked = msgspec.structs.replace(asked, thread_id=thread_id or asked.thread_id, id=command_id or asked.id)
-    _show(ask(nats, tenant, lambda clew: clew.send(asked), actor=actor), as_json)
+        raise click.UsageError("--file holds the whole request: omit --message and --metadata")
+    request = _from_options(metadata, messages) if file is None else validation.decode(file.read(), CreateThread)
+    request = msgspec.structs.replace(request, thread_id=thread_id or request.thread_id, id=command_id or request.id)
+    _show(ask(nats, tenant, lambda clew: clew.send(request), actor=actor), as_json)
 
 
-def _command_parts(metadata: Pairs, messages: Sequence[str]) -> CreateThread:
+def _from_options(metadata: Pairs, messages: Sequence[str]) -> CreateThread:
     return CreateThread(
         messages=tuple(NewMessage(role="user", content=text) for text in messages) or None,
         metadata=dict(metadata) or None,
@@ -92,15 +95,15 @@ def _command_parts(metadata: Pairs, messages: Sequence[str]) -> CreateThread:
 
 @click.command()
 @options.thread
-@click.option("--set", "changed", type=options.PAIR, multiple=True, help="Set a metadata key, leave the others.")
-@click.option("--unset", "gone", multiple=True, metavar="KEY", help="Remove a metadata key, leave the others.")
+@click.option("--set", "changed", type=options.PAIR, multiple=True, help="Set a metadata key; keep the others.")
+@click.option("--unset", "gone", multiple=True, metavar="KEY", help="Remove a metadata key; keep the others.")
 @options.expected_version
 @options.command_options
 def update(
     *, thread: str, changed: Pairs, gone: Sequence[str], expected_version: int | None,
     command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Change a thread's metadata, key by key."""
+    """Change single keys of a thread's metadata."""
     if not changed and not gone:
         raise click.UsageError("nothing to change: give --set KEY=VALUE or --unset KEY")
 
@@ -122,7 +125,7 @@ def add_message(
     *, thread: str, text: str, role: Role, expected_version: int | None,
     command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Put a message at the end of a thread."""
+    """Append a message to a thread."""
     message = NewMessage(role=role, content=text)
 
     async def add(clew: Clew) -> Done:
@@ -139,7 +142,7 @@ def delete(
     *, thread: str, expected_version: int | None, command_id: str | None,
     actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """End a thread. Its history stays."""
+    """Delete a thread. Its history stays."""
 
     async def end(clew: Clew) -> Done:
         return await clew.delete_thread(thread, expected_version=expected_version, command_id=command_id)
@@ -148,7 +151,7 @@ def delete(
 
 
 def _show(done: Done, as_json: bool) -> None:
-    """Print what came of a command: of texts and metadata what the command said, as its reply does."""
+    """Print the receipt of a command; of texts and metadata it has only what the command itself set."""
     if as_json:
         print_json(done)
         return
@@ -166,10 +169,10 @@ def _show(done: Done, as_json: bool) -> None:
 
 @click.group("thread")
 def command() -> None:
-    """Create, change and look at threads, through the services that answer on NATS."""
+    """Create, change and read threads, through the services that listen on NATS."""
 
 
-for each in (
+for subcommand in (
     create,
     get,
     thread_list.command,
@@ -178,4 +181,4 @@ for each in (
     add_message,
     messages,
 ):
-    command.add_command(each)
+    command.add_command(subcommand)

@@ -1,4 +1,4 @@
-"""``clew thread list``: threads by what they are, what was said in them, and when."""
+"""``clew thread list``: threads by metadata, text and time."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from clew_services.cli.session import ask
 
 @click.command("list")
 @click.option("-m", "--metadata", "pairs", type=options.PAIR, multiple=True, help="Only threads with this metadata.")
-@click.option("--search", help="Only threads with a message that has all of these words.")
-@click.option("--where", help="Only threads for which this condition holds, as JSON.")
-@click.option("--query", default="{}", help="All of the question as JSON; other options go before it.")
+@click.option("--search", help="Only threads with a message that has all these words.")
+@click.option("--where", help="Only threads that match this condition, in JSON.")
+@click.option("--query", default="{}", help="The whole query in JSON; other options override it.")
 @click.option("--order-by", type=click.Choice(["created", "updated", "match"]), help="[default: created]")
 @click.option("--order", type=click.Choice(["asc", "desc"]), help="[default: desc]")
 @click.option("--limit", type=click.IntRange(1, 100), help="[default: 20]")
-@click.option("--after", help="The 'next' of the page before.")
-@click.option("--count", is_flag=True, default=None, help="Say how many there are in all.")
-@click.option("--facet", "facets", multiple=True, metavar="KEY", help="Say how many have each value of a key.")
-@click.option("--at-least", metavar="SHARD-SEQ", help="Wait until the list contains what was written there.")
+@click.option("--after", help="The 'next' of the previous page.")
+@click.option("--count", is_flag=True, default=None, help="Count all matching threads.")
+@click.option(
+    "--facet", "facets", multiple=True, metavar="KEY", help="Count the threads of each value of a metadata key."
+)
+@click.option("--at-least", metavar="SHARD-SEQ", help="Wait until the index includes the commit at this position.")
 @options.query_options
 def command(
     *,
@@ -34,46 +36,45 @@ def command(
     tenant: str,
     nats: str,
     as_json: bool,
-    **said: object,
+    **rest: object,
 ) -> None:
-    """List threads, by default those created last."""
-    question = validation.decode(query.encode(), ListThreads)
+    """List threads, by default the newest first."""
+    given = validation.decode(query.encode(), ListThreads)
     wanted = [Condition.equal(key, value) for key, value in pairs]
     if where is not None:
         wanted.append(validation.decode(where.encode(), Condition))
-    if question.where is not None:
-        wanted.append(question.where)
-    plain = {name: value for name, value in said.items() if value not in {None, ()}}
+    if given.where is not None:
+        wanted.append(given.where)
+    fields = {name: value for name, value in rest.items() if value not in {None, ()}}
     if wanted:
-        plain["where"] = Condition(every=tuple(wanted))
-    whole = {**_plain(question), **_plain(plain)}
-    asked = validation.convert(whole, ListThreads)
-    found = ask(nats, tenant, lambda clew: clew.ask_for_threads(asked))
+        fields["where"] = Condition(every=tuple(wanted))
+    merged = {**_plain(given), **_plain(fields)}
+    query_all = validation.convert(merged, ListThreads)
+    reply = ask(nats, tenant, lambda clew: clew.ask_for_threads(query_all))
     if as_json:
-        print_json(found)
+        print_json(reply)
     else:
-        _show(found)
+        _show(reply)
 
 
-def _plain(said: object) -> dict[str, object]:
-    return msgspec.json.decode(msgspec.json.encode(said), type=dict[str, object])
+def _plain(value: object) -> dict[str, object]:
+    return msgspec.json.decode(msgspec.json.encode(value), type=dict[str, object])
 
 
-def _show(found: ThreadList) -> None:
+def _show(reply: ThreadList) -> None:
     rows = [
-        (each.id, output.when(each.created_at), output.when(each.updated_at), each.message_count, _about(each))
-        for each in found.data
+        (t.id, output.when(t.created_at), output.when(t.updated_at), t.message_count, _about(t)) for t in reply.data
     ]
     output.rows(("thread", "created", "updated", "messages", "about"), rows, right=frozenset({"messages"}))
     facts: list[tuple[str, object]] = []
-    if found.count is not None:
-        facts.append(("threads", _number(found.count.threads, exact=found.count.exact)))
-    for facet in found.facets or ():
-        facts += [(f"{facet.key} = {each.value}", _number(each.threads, exact=facet.exact)) for each in facet.values]
+    if reply.count is not None:
+        facts.append(("threads", _number(reply.count.threads, exact=reply.count.exact)))
+    for facet in reply.facets or ():
+        facts += [(f"{facet.key} = {v.value}", _number(v.threads, exact=facet.exact)) for v in facet.values]
         facts += [(f"{facet.key} = ...", "more values")] if facet.more else []
-    if found.next is not None:
-        facts.append(("next", found.next))
-    facts.append(("as of", f"{found.fresh.position} {output.when(found.fresh.at) if found.fresh.at else ''}"))
+    if reply.next is not None:
+        facts.append(("next", reply.next))
+    facts.append(("as of", f"{reply.fresh.position} {output.when(reply.fresh.at) if reply.fresh.at else ''}"))
     click.echo()
     output.card(facts)
 

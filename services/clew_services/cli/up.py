@@ -32,22 +32,22 @@ from clew_services.settings import Settings
 @options.accept_loss
 @options.as_json
 def command(as_json: bool, accept_loss: tuple[str, ...], **chosen: str | int) -> None:
-    """Run all of Clew here, in the foreground, on an embedded NATS server.
+    """Run all of Clew in the foreground, on an embedded NATS server.
 
-    Prints one line when everything is ready. Ctrl-C stops it in order, and a second one at once.
+    Prints one line when everything is ready. Ctrl-C shuts it down in order, a second Ctrl-C at once.
     """
     log_to_stderr(str(chosen["log"]))
     settings = msgspec.convert(chosen, Settings)
     Keys.parse(settings.api_keys)
 
-    def ready(place: up.Up) -> None:
+    def ready(running: up.Up) -> None:
         if as_json:
-            click.echo(msgspec.json.encode(place))
+            click.echo(msgspec.json.encode(running))
             return
-        click.echo(f"clew ready  {place.http}  {place.nats}  data {place.data}")
-        if place.api_key:
-            click.echo(f"api key     {place.api_key}  kept in {place.data}/api-key")
+        click.echo(f"clew ready  {running.http}  {running.nats}  data {running.data}")
+        if running.api_key:
+            click.echo(f"api key     {running.api_key}  kept in {running.data}/api-key")
         if settings.embedded_port is not None:
-            click.echo(f"nats url    with the password for streams and buckets, kept in {place.data}/{nats_url.FILE}")
+            click.echo(f"nats url    with the password for streams and buckets, kept in {running.data}/{nats_url.FILE}")
 
     asyncio.run(up.run(settings, ready, accept_loss))

@@ -27,12 +27,12 @@ from clew_services.settings import Settings
 @click.option(
     "--against",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A checkpoint that 'clew checkpoint export' wrote; checks everything.",
+    help="A checkpoint written by 'clew checkpoint export'; verifies everything.",
 )
 @verifier_keys
 @options.pack
 @options.index
-@options.asking_with_data
+@options.query_options_with_data
 def command(
     *,
     thread: str | None,
@@ -46,36 +46,36 @@ def command(
     nats: str,
     as_json: bool,
 ) -> None:
-    """Check that no history was altered or lost: of one THREAD, of a tenant, or of all.
+    """Verify that no history was altered or lost: of one THREAD, of a tenant, or of all.
 
-    Every commit names the hash of the one before it, and the deployment's newest checkpoint says what all of the log
-    was. Nor may the views of threads, or this machine's index, know more than the log has. The exit code is 5 if
-    anything does not fit, and each history that was touched is named with the place and what was done to it; it is 6
-    if there is no such thread, and never was.
+    Every commit holds the hash of the one before it, and the deployment's newest checkpoint covers the log as of its
+    signing. The views of threads, and this machine's index, must not have more than the log. The exit code is 5 if
+    anything does not match: each altered history is then named with the place and the kind of change. It is 6 if the
+    thread does not exist and never did.
 
-    With --key, a public key that you trust, checkpoints must be signed with it, and there must be one. Say it again for
-    each key that was in use. With --against, the log must also still hold everything that a checkpoint speaks of which
-    you kept elsewhere: that shows what was done together with the deployment's own checkpoints. With --all or
-    --against these are checked from the first to the last.
+    With --key, a public key that you trust, there must be a checkpoint, signed with it. Repeat it for each key that was
+    in use. With --against, the log must also still hold everything that is covered by a checkpoint that you kept
+    elsewhere: that reveals changes made together with the deployment's own checkpoints. With --all or --against these
+    are verified from the first to the last.
 
-    With --pack, all that is in an audit pack is checked, with no server: every byte of it, every chain, and that it is
-    what the checkpoint in it says. With --key there must be one, signed with a key that you trust.
+    With --pack, an audit pack is verified without a server: every byte, every chain, and that both match the pack's
+    checkpoint. With --key there must be a checkpoint, signed with that key.
     """
     if pack is not None:
         if thread is not None or everything:
-            raise click.UsageError("--pack checks all that is in the pack: leave THREAD and --all out")
+            raise click.UsageError("--pack verifies the whole pack: omit THREAD and --all")
         _check_pack(pack, against, keys, as_json=as_json)
         return
     trusted = {key.id: key for key in map(key_from, keys)}
     if against is not None:
         if thread is not None:
-            raise click.UsageError("--against checks everything: leave THREAD out")
-        found = _compare(nats, against, trusted)
+            raise click.UsageError("--against verifies everything: omit THREAD")
+        verification = _compare(nats, against, trusted)
     else:
         root = Settings(data=data, index=index).index_folder
-        address = check_report.chosen(thread, tenant, everything)
-        found = _verify(nats, address, None if everything else tenant, trusted, root)
-    verified, walked = found.verified, found.walked
+        address = check_report.choose(thread, tenant, everything)
+        verification = _verify(nats, address, None if everything else tenant, trusted, root)
+    verified, walked = verification.verified, verification.walked
     summary = {"threads": verified.threads, "commits": verified.commits}
     if everything or against is not None:
         summary["checkpoints"] = walked.checkpoints
@@ -83,13 +83,15 @@ def command(
     more = {"covered": verified.covered, "checkpoint": newest}
     kept = "the log is what the checkpoint says that you kept; " if against is not None else ""
     every = everything or against is not None
-    good = f"every chain is whole; {kept}{'; '.join(_checkpoint_verdict(found, trusted, every=every))}"
-    check_report.report(summary, found.findings, as_json=as_json, good=good, more=more)
+    good = f"every chain is whole; {kept}{'; '.join(_checkpoint_verdict(verification, trusted, every=every))}"
+    check_report.report(summary, verification.findings, as_json=as_json, good=good, more=more)
 
 
-def _checkpoint_verdict(found: Verification, trusted: Mapping[str, VerifierKey], *, every: bool) -> Iterator[str]:
-    """What checkpoints with which nothing is wrong say of what was verified, and what they do not."""
-    verified, walked = found.verified, found.walked
+def _checkpoint_verdict(
+    verification: Verification, trusted: Mapping[str, VerifierKey], *, every: bool
+) -> Iterator[str]:
+    """What valid checkpoints cover of the verified commits, and what they do not, as phrases."""
+    verified, walked = verification.verified, verification.walked
     if walked.newest is None:
         yield "no checkpoint says what it was: what was cut off at the end, or all of it rewritten, does not show"
         return
@@ -131,17 +133,17 @@ def _compare(nats: str, file: Path, trusted: Mapping[str, VerifierKey]) -> Verif
     async def check(clew: compose.Clew) -> Verification:
         walked = await walk_chain(clew.js, trusted)
         extents = await clew.verifier().extents()
-        with check_report.count_to("verifying", sum(each.messages for each in extents)) as progress:
-            found = await clew.comparison().compare(
+        with check_report.count_to("verifying", sum(extent.messages for extent in extents)) as progress:
+            verified = await clew.comparison().compare(
                 signed, kept.heads, extents, newest=walked.newest, progress=progress
             )
-        return Verification(found, walked, ())
+        return Verification(verified, walked, ())
 
     return look(nats, check)
 
 
 def _find_signed(note: bytes, keys: Mapping[str, VerifierKey]) -> SignedNote:
-    """A checkpoint that one of the keys has signed; which, it says itself."""
+    """A checkpoint, verified with that of the keys that it names."""
     key_ids = read(note).key_ids
     named = [keys[key_id] for key_id in key_ids if key_id in keys]
     return verify_note(note, next(iter(named or keys.values())))
@@ -154,26 +156,26 @@ def _check_pack(file: Path, against: Path | None, keys: tuple[str, ...], *, as_j
     trusted = key_from(keys[0]) if keys else None
     kept = read_kept(against.read_bytes()) if against is not None else None
     with check_report.count_to("verifying", pack.manifest.commits) as progress:
-        found = check_pack(pack, key=trusted, kept=kept, progress=progress)
+        checked = check_pack(pack, key=trusted, kept=kept, progress=progress)
     summary = {
-        "threads": found.verified.threads,
-        "commits": found.verified.commits,
-        "checkpoints": len(found.checkpoints),
+        "threads": checked.verified.threads,
+        "commits": checked.verified.commits,
+        "checkpoints": len(checked.checkpoints),
     }
-    more = {"covered": found.verified.covered, "checkpoint": max(found.checkpoints, default=None)}
-    check_report.report(summary, found.verified.findings, as_json=as_json, good=_good(found), more=more)
+    more = {"covered": checked.verified.covered, "checkpoint": max(checked.checkpoints, default=None)}
+    check_report.report(summary, checked.verified.findings, as_json=as_json, good=_good(checked), more=more)
 
 
-def _good(found: PackCheck) -> str:
+def _good(checked: PackCheck) -> str:
     good = "every byte is as it was written, every chain is whole"
-    if not found.checkpoints:
+    if not checked.checkpoints:
         return f"{good}; no checkpoint covers them"
-    numbers = " and ".join(map(str, found.checkpoints))
-    covered, commits = found.verified.covered, found.verified.commits
+    numbers = " and ".join(map(str, checked.checkpoints))
+    covered, commits = checked.verified.covered, checked.verified.commits
     they = "they are" if covered == commits else f"{covered} of {commits} commits are"
     rest = "" if covered == commits else "; of those that came after it only the chains speak"
-    if found.key_id is None:
+    if checked.key_id is None:
         how = "whose signature was not checked: give its --key"
         return f"{good}, and {they} what checkpoint {numbers} says, {how}{rest}"
-    whose = "" if found.given else " that the pack itself names: give one that you trust with --key"
-    return f"{good}, and {they} what checkpoint {numbers} says, signed with the key {found.key_id}{whose}{rest}"
+    whose = "" if checked.given else " that the pack itself names: give one that you trust with --key"
+    return f"{good}, and {they} what checkpoint {numbers} says, signed with the key {checked.key_id}{whose}{rest}"

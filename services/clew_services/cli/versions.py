@@ -1,4 +1,4 @@
-"""Which Clew this is, and which NATS server it would start."""
+"""The versions of Clew and of the NATS server that it would start."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from clew_services.version import clew_version
 
 
 def versions() -> dict[str, str]:
-    """The versions by name: ``unknown`` for a Clew that was not installed, ``none`` if there is no server."""
+    """The versions by name: ``unknown`` if Clew is not installed, ``none`` if there is no nats-server."""
     return {"clew": clew_version(), "nats-server": _nats_server()}
 
 

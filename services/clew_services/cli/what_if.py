@@ -30,8 +30,12 @@ Wanted = Callable[[Address], bool]
 
 @click.command("what-if")
 @options.maybe_thread
-@click.option("--fold", metavar="MODULE:FUNCTION", help="As clew_projections.fold.evolve: takes a state and an event.")
-@click.option("--decide", metavar="MODULE:FUNCTION", help="Takes a state and a commit: None accepts, a reason refuses.")
+@click.option("--fold", metavar="MODULE:FUNCTION", help="Takes a state and an event, as clew_projections.fold.evolve.")
+@click.option(
+    "--decide",
+    metavar="MODULE:FUNCTION",
+    help="Takes a state and a commit; returns None to accept or a reason to refuse.",
+)
 @check_report.everything
 @options.pack
 @options.query_options
@@ -46,113 +50,115 @@ def command(
     nats: str,
     as_json: bool,
 ) -> None:
-    """Replay history through another fold, or past another decider, and say which threads would be others.
+    """Replay history through another fold or decider, and show which threads would differ.
 
-    Both are functions in a module that is found in this folder. The fold gives the state of a thread after an event.
-    The decider is asked of each commit whether it would have accepted it in the state that the thread would have had;
-    what it refuses is left out. Nothing is written anywhere.
+    Both are functions of a module in this folder. The fold returns the state of a thread after an event. The decider
+    is called with each commit and the state that the thread would have had; commits that it refuses are left out.
+    Nothing is written.
     """
     if fold is None and decide is None:
-        raise click.UsageError("say --fold or --decide, or both")
-    address = check_report.chosen(thread, tenant, everything)
+        raise click.UsageError("give --fold or --decide, or both")
+    address = check_report.choose(thread, tenant, everything)
 
     def wanted(owner: Address) -> bool:
         return owner == address if address is not None else everything or owner.tenant == tenant
 
-    def trying() -> WhatIf:
+    def new_what_if() -> WhatIf:
         return WhatIf(
             cast("Fold", _function(fold)) if fold is not None else evolve,
             cast("Decide", _function(decide)) if decide is not None else None,
         )
 
-    with contextlib.redirect_stdout(sys.stderr):  # what that code prints is no part of the answer
-        found = _of_pack(Pack(pack), wanted, trying) if pack is not None else _of_server(nats, wanted, trying)
-    if address is not None and not found.threads:
+    with contextlib.redirect_stdout(sys.stderr):  # what that code prints is not part of the answer
+        result = (
+            _of_pack(Pack(pack), wanted, new_what_if) if pack is not None else _of_server(nats, wanted, new_what_if)
+        )
+    if address is not None and not result.threads:
         raise NotFound(f"No thread found with id '{address.thread}'.", code="thread_not_found")
     if as_json:
-        print_json(found)
+        print_json(result)
     else:
-        _show(found)
-    if found.failed:
-        damaged = any(each.code != "failed" for each in found.failed)
+        _show(result)
+    if result.failed:
+        damaged = any(failure.code != "failed" for failure in result.failed)
         raise click.exceptions.Exit(EXIT_CODES["corrupt" if damaged else "rejected"])
 
 
-def _of_pack(pack: Pack, wanted: Wanted, trying: Callable[[], WhatIf]) -> WhatIfResult:
-    found = trying().result()
+def _of_pack(pack: Pack, wanted: Wanted, new_what_if: Callable[[], WhatIf]) -> WhatIfResult:
+    result = new_what_if().result()
     with check_report.count_to("replaying", pack.manifest.commits) as progress:
         for shard in range(pack.opening.shards):
-            one = trying()
+            what_if = new_what_if()
             for page in commits(pack, shard):
-                _take(one, page, wanted)
+                _take(what_if, page, wanted)
                 progress(len(page))
-            found += one.result()
-    return found
+            result += what_if.result()
+    return result
 
 
-def _of_server(nats: str, wanted: Wanted, trying: Callable[[], WhatIf]) -> WhatIfResult:
-    trying()  # what cannot be imported is told before anything is read
+def _of_server(nats: str, wanted: Wanted, new_what_if: Callable[[], WhatIf]) -> WhatIfResult:
+    new_what_if()  # fails before anything is read if it cannot be imported
 
-    async def tried(clew: compose.Clew) -> WhatIfResult:
-        found = WhatIfResult()
+    async def replay(clew: compose.Clew) -> WhatIfResult:
+        result = WhatIfResult()
         ends = [(await extent(clew.js, shard)).last_seq for shard in range(clew.deployment.shards)]
         with check_report.count_to("replaying", sum(ends)) as progress:
             for shard, end in enumerate(ends):
-                one = trying()
+                what_if = new_what_if()
                 async with aclosing(pages(clew.js, shard, 1, end)) as read:
                     async for page in read:
-                        _take(one, page, wanted)
+                        _take(what_if, page, wanted)
                         progress(len(page))
-                found += one.result()
-        return found
+                result += what_if.result()
+        return result
 
-    return look(nats, tried)
+    return look(nats, replay)
 
 
-def _take(trying: WhatIf, page: list[StoredMessage], wanted: Wanted) -> None:
+def _take(what_if: WhatIf, page: list[StoredMessage], wanted: Wanted) -> None:
     for stored in page:
         owner = address_of(stored.subject)
         if wanted(owner):
-            trying.take(owner, stored.body)
+            what_if.take(owner, stored.body)
 
 
-def _function(said: str) -> object:
-    """The function that was named.
+def _function(reference: str) -> object:
+    """The function of a name ``module:function``.
 
     Raises:
         Invalid: there is none, or its module cannot be imported.
     """
-    module, _, name = said.partition(":")
+    module, _, name = reference.partition(":")
     if not module or not name:
-        raise Invalid(f"'{said}' names no function: say it as module:function", code="no_function")
+        raise Invalid(f"'{reference}' names no function: write it as module:function", code="no_function")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        function = getattr(importlib.import_module(module), name, None)
     except (Exception, SystemExit) as fault:
         raise Invalid(f"{module} cannot be imported: {type(fault).__name__}: {fault}", code="no_function") from fault
-    if not callable(found):
+    if not callable(function):
         raise Invalid(f"there is no function {name} in {module}", code="no_function")
-    return cast("object", found)
+    return cast("object", function)
 
 
-def _show(found: WhatIfResult) -> None:
-    for line in _lines(found):
+def _show(result: WhatIfResult) -> None:
+    for line in _lines(result):
         click.echo(output.printable(line))
     click.echo(
-        f"{found.threads} threads, {found.commits} commits: {len(found.differ)} threads would differ, "
-        f"{found.in_between} only in between; {found.refused} commits refused; {len(found.failed)} threads failed"
+        f"{result.threads} threads, {result.commits} commits: {len(result.differ)} threads would differ, "
+        f"{result.in_between} only in between; {result.refused} commits refused; {len(result.failed)} threads failed"
     )
 
 
-def _lines(found: WhatIfResult) -> Iterator[str]:
-    for each in found.differ:
-        yield f"{each.tenant} {each.thread} differs from commit {each.n} on"
-        if (refused := each.refused) is not None:
+def _lines(result: WhatIfResult) -> Iterator[str]:
+    for thread in result.differ:
+        yield f"{thread.tenant} {thread.thread} differs from commit {thread.n} on"
+        if (refused := thread.refused) is not None:
             why = f": {refused.why}" if refused.why is not None else ""
             yield f"      commit {refused.n} refused{why} ({refused.commits} in all)"
-        for change in each.fields:
+        for change in thread.fields:
             yield f"      {change.field}: {change.before!r} -> {change.after!r}"
-    for failure in found.failed:
+    for failure in result.failed:
         yield f"{failure.tenant} {failure.thread} commit {failure.n}: {failure.what} [{failure.code}]"

@@ -1,1 +1,1 @@
-"""A real NATS server as a child process: its program, configuration, data folder and life."""
+"""The embedded NATS server, a child process: its program, configuration, data folder and lifecycle."""

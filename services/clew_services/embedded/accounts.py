@@ -1,9 +1,9 @@
-"""Who may do what on the embedded server, in the manner of ``infra/nats/accounts.conf``.
+"""The accounts and permissions of the embedded server, modelled on ``infra/nats/accounts.conf``.
 
-Clew's account has the streams, and takes a password. Whoever connects without one is in another account, which shares
-no subject with Clew's but those that it imports: it sends commands and queries of any tenant, leaves commands in the
-inbox, hears outcomes and commits, and reads the log and the views message by message. Replies cross from one account to
-the other on subjects of the server's own, so none reaches a stream, whatever subject a request names for its reply.
+Clew's account has the streams, and requires a password. Clients without one are in another account, which shares only
+the imported subjects: it can send commands and queries of any tenant, publish to the inbox, receive outcomes and
+commits, and read the log and the views message by message. Replies cross between the accounts on subjects of the
+server's own, so no reply reaches a stream, whatever reply subject a request names.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from string import Template
 from typing import Final
 
 USER: Final = "clew"
-"""The user with the password, who may do everything."""
+"""The user with the password, who has all permissions."""
 
 _ONE: Final = Template("""\
 no_auth_user: clew
 accounts { clew { jetstream: { max_file: $limit }, users: [{ user: clew }] } }
 """)
-# Of those without a password none hears what another sends: who heard a request could answer it in Clew's place.
+# Clients without a password cannot receive each other's requests: otherwise they could answer in Clew's place.
 _TWO: Final = Template("""\
 no_auth_user: anonymous
 accounts {
@@ -61,10 +61,10 @@ accounts {
 
 
 def accounts(password: str | None, *, limit: int) -> str:
-    """The part of the server's configuration that says who may do what; ``password`` is letters and digits.
+    """The accounts section of the server's configuration; ``password`` is letters and digits.
 
-    Without a password there is no account but Clew's, and whoever connects may do everything. Clew's account may hold
-    ``limit`` bytes on disk. That limit is the account's and not the server's, as only an account's can be changed while
-    the server runs.
+    Without a password there is only Clew's account, and every client has all permissions. ``limit`` is the disk limit
+    of Clew's account, in bytes. It is the account's and not the server's, because only an account's can be changed
+    while the server runs.
     """
     return (_ONE if password is None else _TWO).substitute(password=password, limit=limit)

@@ -1,4 +1,4 @@
-"""Finds the ``nats-server`` program and makes sure that it is one that keeps Clew's promises."""
+"""The ``nats-server`` program: finds it and checks its version."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INSTALL: Final = "pip install 'clew[server]'"
 
 
 def find() -> Path:
-    """The installed wheel's program, else one beside this Python, else one on the PATH.
+    """The program of the installed wheel, else one next to this Python, else one on the PATH.
 
     Raises:
         CannotStart: there is none.
@@ -30,26 +30,26 @@ def find() -> Path:
             return candidate.absolute()
     on_path = shutil.which("nats-server")
     if on_path is None:
-        raise CannotStart(f"there is no nats-server program here: {_INSTALL}", code="nats_server_missing")
+        raise CannotStart(f"no nats-server program is installed: {_INSTALL}", code="nats_server_missing")
     return Path(on_path).absolute()
 
 
 def version(program: Path) -> str:
-    """The program's own version, such as ``2.15.1``, whatever its package says.
+    """The version that the program itself reports, such as ``2.15.1``.
 
     Raises:
         CannotStart: it does not run, or is older than :data:`OLDEST`.
     """
     try:
-        said = subprocess.run(  # noqa: S603 - the program was found by us
+        printed = subprocess.run(  # noqa: S603 - the program was found by us
             [program, "--version"], capture_output=True, text=True, timeout=20, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError) as fault:
         raise CannotStart(f"{program} does not run: {fault}. {_INSTALL}", code="nats_server_broken") from fault
-    number = re.search(r"v?(\d+)\.(\d+)\.(\d+)\S*", said)
+    number = re.search(r"v?(\d+)\.(\d+)\.(\d+)\S*", printed)
     if number is None:
         raise CannotStart(
-            f"{program} is not a nats-server: it calls itself {said.strip()!r}", code="nats_server_broken"
+            f"{program} is not a nats-server: its version is {printed.strip()!r}", code="nats_server_broken"
         )
     if tuple(int(part) for part in number.groups()) < OLDEST:
         oldest = ".".join(map(str, OLDEST))

@@ -1,4 +1,4 @@
-"""The embedded server's configuration, with the settings that Clew's promises need."""
+"""The embedded server's configuration, with the settings that Clew's guarantees need."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MAX_PAYLOAD: Final = 8 * 1024 * 1024
 def configuration(data: Path, *, port: int, sync: str, base: str) -> str:
     """The server's configuration file.
 
-    ``port`` 0 lets the server choose, ``sync`` is ``always`` or an interval such as ``2m``. ``base`` is the secret path
-    below which the server tells of itself over HTTP, on a port of its choice. The feature flag keeps the
-    acknowledgement subjects in the form that nats-py can read.
+    ``port`` 0 lets the server choose, ``sync`` is ``always`` or an interval such as ``2m``. ``base`` is the secret base
+    path of the server's monitoring over HTTP, on a port of its choice. The feature flag keeps the acknowledgement
+    subjects in the form that nats-py can parse.
     """
     return f"""\
 http: "{HOST}:-1"

@@ -1,4 +1,4 @@
-"""The folder in which ``clew up`` keeps everything, used by one of them at a time."""
+"""The data folder of ``clew up``, which one process at a time can use."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Final
 from clew_services.host import CannotStart
 
 PATIENCE: Final = 10.0
-"""Seconds to wait for a server whose ``clew`` was killed and that is still shutting down."""
+"""Seconds to wait for the server of a killed ``clew`` that is still shutting down."""
 
 
 class DataFolder:
-    """A folder that this process has to itself, until :meth:`release`.
+    """A data folder that this process has locked, until :meth:`release`.
 
-    The lock is the kernel's, on an open file: a crash cannot leave it behind, and a child that was given
-    the file descriptor :attr:`lock` keeps the folder taken even when this process is gone.
+    The kernel holds the lock on an open file: it ends with a crash, and a child process that inherits the file
+    descriptor :attr:`lock` keeps the folder locked after this process has died.
     """
 
     def __init__(self, path: Path, lock: int) -> None:
@@ -26,12 +26,12 @@ class DataFolder:
         self.lock = lock
 
     def release(self) -> None:
-        """Let others have the folder."""
+        """Unlock the folder."""
         os.close(self.lock)
 
 
 async def claim(path: Path) -> DataFolder:
-    """Create the folder if it is not there, and take it.
+    """Create the folder if needed, and lock it.
 
     Raises:
         CannotStart: it cannot be written to, or another process uses it.
@@ -75,7 +75,7 @@ async def _take(lock: int, path: Path) -> None:
             if _alive(owner) or asyncio.get_running_loop().time() > deadline:
                 raise CannotStart(
                     f"the data folder {path} is in use by pid {owner or 'unknown'}: "
-                    "stop that one, or choose another folder with --data or CLEW_DATA",
+                    "stop that process, or choose another folder with --data or CLEW_DATA",
                     code="data_in_use",
                 ) from None
             await asyncio.sleep(0.05)

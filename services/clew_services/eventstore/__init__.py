@@ -1,1 +1,1 @@
-"""The event store: appending to the log, and the streams of a deployment, made once and then verified."""
+"""The event store: appending to the log, and a deployment's streams, created once and verified at every start."""

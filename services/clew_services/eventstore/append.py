@@ -1,8 +1,8 @@
-"""The log: commits appended with a guard, and every outcome resolved before it is reported.
+"""Appending commits to the log with a guard, retried until the outcome is known or the deadline is reached.
 
-The guard is the sequence that the decision was taken on. The server stores a commit only if that is still the last one
-on the thread's exact subject, so sending the identical message again is always safe: either it is stored now, or it was
-stored before, or somebody else was first.
+The guard is the sequence that the decision was based on. The server stores a commit only if that is still the last one
+on the thread's exact subject, so a retry with the identical message is always safe: it is stored now, was stored
+before, or another writer was first.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from clew_services.eventstore.write_probe import FULL, STALE, LogFull, WriteProb
 from clew_services.observer import NOBODY, Observer
 
 IN_PROCESS = 10158
-"""The same message id is being stored this moment."""
+"""A message with the same id is being stored at this moment."""
 TOO_LARGE = 10054
 TOO_BUSY = 10167
 
 
 class AppendResult(Struct, frozen=True):
-    """The commit is in the log."""
+    """The commit is stored in the log."""
 
     recorded: Recorded
 
 
 class UncertainAppend(Struct, frozen=True):
-    """The commit may or may not be in the log, but the thread has moved on: read its tail to find out."""
+    """The guard failed: the commit may or may not be in the log; read the thread's tail to find out."""
 
     why: Literal["stale", "duplicate"]
 
@@ -63,7 +63,7 @@ class Log:
 
     @property
     def full(self) -> tuple[int, ...]:
-        """The shards that were found not to store anything, not long ago."""
+        """The shards that were recently found to store nothing."""
         return tuple(shard for shard, writer in enumerate(self._writers) if writer.full)
 
     async def append(
@@ -72,9 +72,9 @@ class Log:
         """Store a commit if the thread's last commit is still the one at ``expected_seq`` (0: it has none).
 
         Raises:
-            TooLarge: the commit has more bytes than a stream takes; it is not stored.
-            LogFull: the log takes nothing until there is room.
-            Unavailable: not stored, or, if ``outcome_unknown``, perhaps stored; the same command may be sent again.
+            TooLarge: the commit is larger than a stream accepts; it is not stored.
+            LogFull: the log is full.
+            Unavailable: not stored, or, if ``outcome_unknown``, perhaps stored; the same command may be retried.
         """
         address = Address(commit.tenant, commit.thread)
         shard = shard_of(commit.thread, len(self._writers))
@@ -90,29 +90,29 @@ class Log:
         return AppendResult(Recorded(commit, Position(shard, ack.seq), body_hash(body)))
 
     async def _publish(self, shard: int, message: OutgoingMessage) -> Ack:
-        # An ack, or the server's word that the guard failed. Anything else is tried again with the identical message.
+        # Returns on an ack and on a failed guard. Anything else is retried with the identical message.
         unknown = False
         loop = asyncio.get_running_loop()
         until = loop.time() + self._deadline
         fault: Exception = Timeout("not tried")
         for attempt in count():
             try:
-                async with asyncio.timeout_at(until):  # some of which may pass in a queue
+                async with asyncio.timeout_at(until):  # includes the time in a queue
                     ack = await self._writers[shard].publish(message, self._attempt)
             except TimeoutError:
                 unknown, fault = True, Timeout("no answer", outcome_unknown=True)
             except LogFull as full:
                 raise LogFull(full.message, outcome_unknown=unknown or full.outcome_unknown) from full
-            except Unavailable as silence:
-                unknown = unknown or silence.outcome_unknown
-                fault = silence
+            except Unavailable as unavailable:
+                unknown = unknown or unavailable.outcome_unknown
+                fault = unavailable
             else:
                 if ack.error is None or ack.error.err_code in STALE:
                     return ack
                 fault = _refusal(ack.error, unknown=unknown)
             if loop.time() >= until:
                 break
-            # A timeout has waited already; a refusal came at once.
+            # A timeout has waited already; a refusal comes at once, and needs backoff.
             pause = 0.0 if isinstance(fault, Timeout) else min(0.02 * 2**attempt, 0.5)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
         raise Unavailable(
@@ -123,9 +123,9 @@ class Log:
 
 
 def _refusal(error: ApiError, *, unknown: bool) -> Unavailable:
-    """What a refusal means: worth another try at once (returned), or not (raised)."""
+    """The error for a refusal: returned if a retry may succeed, raised if not."""
     if error.err_code == TOO_LARGE:
-        raise TooLarge("the commit this would make is larger than the log takes")
+        raise TooLarge("the commit of this command is larger than the log accepts")
     if error.err_code in FULL:
         raise LogFull(f"the log is full: {error.description}", outcome_unknown=unknown)
     if error.err_code in {IN_PROCESS, TOO_BUSY}:

@@ -16,7 +16,7 @@ from clew_services.eventstore.stream_config import (
     remove_consumer,
     remove_stream,
 )
-from clew_services.eventstore.topology import buckets, feeders, projector
+from clew_services.eventstore.topology import buckets, projector, projector_consumers
 
 
 async def make_generation(js: JetStream, number: int, *, shards: int, replicas: int) -> list[str]:
@@ -28,7 +28,7 @@ async def make_generation(js: JetStream, number: int, *, shards: int, replicas: 
     """
     # The consumers last: where they are, there is something to feed.
     made = await make_streams(js, buckets(number, replicas))
-    return made + await make_consumers(js, feeders(number, shards))
+    return made + await make_consumers(js, projector_consumers(number, shards))
 
 
 async def verify_generation(js: JetStream, number: int, *, shards: int, replicas: int) -> None:
@@ -39,7 +39,7 @@ async def verify_generation(js: JetStream, number: int, *, shards: int, replicas
         Unavailable: JetStream does not answer.
     """
     await hold_streams(js, buckets(number, replicas))
-    await hold_consumers(js, feeders(number, shards))
+    await hold_consumers(js, projector_consumers(number, shards))
 
 
 async def missing_streams(js: JetStream, number: int) -> list[str]:

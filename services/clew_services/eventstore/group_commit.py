@@ -1,13 +1,12 @@
-"""Group commit: what waits for the same shard is stored as one atomic batch, with one fsync instead of many.
+"""Group commit: commits that wait for the same shard are stored as one atomic batch, with one fsync instead of many.
 
-A stream that syncs every publish stores them one after the other. So a few may be under way at once, which costs a lone
-writer nothing. Once more than that is asked of a shard, nothing is sent until what is under way has been answered, and
-all that has gathered by then goes as one batch of JetStream, every commit with its own guard. A batch is all or
-nothing, and one stale guard refuses it; its members are then sent singly, each to its own outcome, as they are when a
-batch's answer does not come.
+A stream that syncs every publish stores publishes one after the other. A few single publishes may be in flight at once,
+which adds no latency for a lone writer. Beyond that, nothing is sent until those in flight are answered; everything
+queued by then is sent as one JetStream batch, every commit with its own guard. A batch is atomic, so one stale guard
+makes it fail; its members are then sent singly, each to its own outcome, as they are when a batch is not answered.
 
-A server that runs alone and does not answer may have stopped storing: what is published to it from then on goes through
-a :class:`.write_probe.WriteProbe`, singly, until something is stored.
+A single server that does not answer may have stopped storing: publishes to it go through a
+:class:`.write_probe.WriteProbe`, singly, until something is stored.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from clew_services.eventstore.write_probe import WriteProbe
 from clew_services.observer import NOBODY, Observer
 
 UNDER_WAY: Final = 8
-"""Single publishes to one shard that may be under way at once."""
+"""Single publishes to one shard that may be in flight at once."""
 WORTH_A_BATCH: Final = 16
-"""Below this many, under way or waiting, single publishes are faster than a batch."""
+"""Below this many publishes, in flight or queued, single ones are faster than a batch."""
 ENOUGH: Final = 8
-"""What of them has to have gathered when the time for a batch comes."""
+"""The smallest batch."""
 LARGEST: Final = 256
 LARGEST_BYTES: Final = 4 * 1024 * 1024
 
@@ -44,10 +43,10 @@ class _PendingAppend:
 
 
 class ShardWriter:
-    """Publishes to one shard, alone or in company; callers cannot tell which."""
+    """Publishes to one shard, singly or in batches."""
 
     def __init__(self, js: JetStream, observer: Observer = NOBODY, probe: WriteProbe | None = None) -> None:
-        """``probe`` is for a shard of a server that runs alone."""
+        """``probe`` is for a shard of a single server, without replicas."""
         self._js = js
         self._probe = probe
         self._observer = observer
@@ -59,16 +58,16 @@ class ShardWriter:
 
     @property
     def full(self) -> bool:
-        """Whether the shard was found not to store anything, not long ago."""
+        """Whether the shard was recently found to store nothing."""
         return self._probe is not None and self._probe.full
 
     async def publish(self, message: OutgoingMessage, timeout: float) -> Ack:
-        """The server's answer to a message, as a publish of its own would have got it.
+        """Publish a message and return the server's answer, the same whether it was sent singly or in a batch.
 
         Raises:
-            LogFull: the shard does not store anything.
-            Unavailable: no answer came within ``timeout`` seconds of its being sent.
-            TooLarge: the server does not take so many bytes.
+            LogFull: the shard stores nothing.
+            Unavailable: no answer within ``timeout`` seconds of sending.
+            TooLarge: the message is larger than the server accepts.
         """
         if self._probe is not None and self._probe.in_doubt:
             ack = await self._probe.publish(message, timeout)
@@ -84,20 +83,20 @@ class ShardWriter:
             finally:
                 self._under_way -= 1
                 self._pump(timeout)
-        waiting = _PendingAppend(message, asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
+        pending = _PendingAppend(message, asyncio.get_running_loop().create_future())
+        self._queue.append(pending)
         if not self._pumping:
-            # Whatever else is published in this turn of the loop comes along.
+            # Publishes of the same iteration of the event loop are sent together.
             self._pumping = True
             asyncio.get_running_loop().call_soon(self._pump, timeout)
-        return await waiting.answer
+        return await pending.answer
 
     def _pump(self, timeout: float) -> None:
         self._pumping = False
         while self._queue and not self._batch_under_way:
             if len(self._queue) + self._under_way >= WORTH_A_BATCH and not self._queue[0].alone:
                 if self._under_way:
-                    return  # the last of these to be answered starts a batch of all that has gathered
+                    return  # the last answer to these starts a batch of the whole queue
                 batch = self._take()
                 if len(batch) >= ENOUGH:
                     self._batch_under_way = True
@@ -112,7 +111,7 @@ class ShardWriter:
                 self._start(self._send_one(first, timeout), [first])
 
     def _take(self) -> list[_PendingAppend]:
-        """As many as fit into a batch from the front of the queue, no two to the same subject."""
+        """Take a batch from the front of the queue: as many as fit, no two with the same subject."""
         batch: list[_PendingAppend] = []
         subjects: set[str] = set()
         room = LARGEST_BYTES
@@ -127,17 +126,17 @@ class ShardWriter:
                 batch.append(first)
         return batch
 
-    async def _send_one(self, waiting: _PendingAppend, timeout: float) -> None:
-        message = waiting.message
+    async def _send_one(self, pending: _PendingAppend, timeout: float) -> None:
+        message = pending.message
         try:
             ack = await self._js.publish(message.subject, message.body, message.headers, timeout)
-            if not waiting.answer.done():
-                waiting.answer.set_result(ack)
+            if not pending.answer.done():
+                pending.answer.set_result(ack)
         except ClewError as fault:
             if isinstance(fault, Timeout):
                 self._doubt()
-            if not waiting.answer.done():
-                waiting.answer.set_exception(fault)
+            if not pending.answer.done():
+                pending.answer.set_exception(fault)
         finally:
             self._under_way -= 1
             self._pump(timeout)
@@ -146,7 +145,7 @@ class ShardWriter:
         acks: list[Ack] = []
         silent = False
         try:
-            acks = await self._js.publish_batch([each.message for each in batch], timeout)
+            acks = await self._js.publish_batch([pending.message for pending in batch], timeout)
         except ClewError as fault:
             acks = []
             silent = isinstance(fault, Timeout)
@@ -154,37 +153,37 @@ class ShardWriter:
             self._batch_under_way = False
             self._observer.on_batch(len(batch), bool(acks))
             if acks:
-                for each, ack in zip(batch, acks, strict=True):
-                    if not each.answer.done():
-                        each.answer.set_result(ack)
+                for pending, ack in zip(batch, acks, strict=True):
+                    if not pending.answer.done():
+                        pending.answer.set_result(ack)
             else:
-                # Refused, or the answer was lost: each finds out for itself, and sending it again is safe.
-                for each in reversed(batch):
-                    each.alone = True
-                    self._queue.appendleft(each)
+                # Refused, or the answer was lost: each is sent singly. Sending it again is safe.
+                for pending in reversed(batch):
+                    pending.alone = True
+                    self._queue.appendleft(pending)
             if silent:
                 self._doubt()
             self._pump(timeout)
 
     def _doubt(self) -> None:
-        """Have everything that waits find out for itself whether anything is stored."""
+        """Fail the queued publishes with a timeout, so that their retries go through the probe."""
         if self._probe is None:
             return
         self._probe.in_doubt = True
         while self._queue:
-            waiting = self._queue.popleft()
-            if not waiting.answer.done():
-                waiting.answer.set_exception(Timeout("no answer", outcome_unknown=waiting.alone))
+            pending = self._queue.popleft()
+            if not pending.answer.done():
+                pending.answer.set_exception(Timeout("no answer", outcome_unknown=pending.alone))
 
-    def _start(self, sending: Coroutine[None, None, None], concerned: Sequence[_PendingAppend]) -> None:
+    def _start(self, sending: Coroutine[None, None, None], batch: Sequence[_PendingAppend]) -> None:
         task = asyncio.get_running_loop().create_task(sending)
         self._tasks.add(task)
 
-        def ended(done: asyncio.Task[None]) -> None:
+        def on_done(done: asyncio.Task[None]) -> None:
             self._tasks.discard(done)
             fault = asyncio.CancelledError() if done.cancelled() else done.exception()
-            for each in concerned:
-                if fault is not None and not each.answer.done():
-                    each.answer.set_exception(fault)
+            for pending in batch:
+                if fault is not None and not pending.answer.done():
+                    pending.answer.set_exception(fault)
 
-        task.add_done_callback(ended)
+        task.add_done_callback(on_done)

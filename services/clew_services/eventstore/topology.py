@@ -1,4 +1,4 @@
-"""What the streams, buckets and consumers of a deployment must be. Stored formats: changed with care, if ever."""
+"""The settings of a deployment's streams, buckets and consumers. A stored format: existing deployments have them."""
 
 from __future__ import annotations
 
@@ -28,23 +28,22 @@ FORMAT: Final = "clew.format"
 LEASES: Final = "clew_leases"
 
 SPENT_IDS_KEPT: Final = 25 * 60 * 60
-"""Seconds for which callers' command ids are kept beside a thread's last 100: a day is promised."""
+"""Seconds for which callers' command ids are kept in addition to a thread's last 100; a day is promised."""
 
 _SECOND: Final = 1_000_000_000
 DUPLICATE_WINDOW: Final = 120 * _SECOND
-"""For so long the server itself knows a message by its id; Clew knows a command by its id for longer."""
+"""The server's own deduplication window, in nanoseconds; Clew's idempotency lasts longer."""
 SHORTEST_WINDOW: Final = _SECOND // 10
-"""The least that a server takes; none would be better where several tenants publish to one stream."""
+"""The shortest window that a server accepts; none would be better where several tenants publish to one stream."""
 
 Config = dict[str, object]
 
 
 def _compression(replicas: int) -> str:
-    """Blocks are compressed on one server only.
+    """The compression of blocks: on a single server only.
 
-    A server of a cluster that was killed and comes back cuts off what the others do not have, and nats-server 2.15.1
-    then compresses the block that it goes on writing to: what follows is written past it as it is, and the block cannot
-    be read any more.
+    A cluster's server that restarts after a kill truncates what the others do not have. nats-server 2.15.1 then
+    compresses the block that it goes on writing to, appends uncompressed data, and cannot read the block any more.
     """
     return "s2" if replicas == 1 else "none"
 
@@ -85,12 +84,12 @@ def _bucket(name: str, replicas: int, max_age: int = 0) -> Config:
         "num_replicas": replicas,
         "max_msgs_per_subject": 1,
         "max_age": max_age,
-        # A view of any thread may be asked for. Of compressed files the server unpacks 8 MB for each that is not in
-        # memory, every time: measured, 4 to 25 ms against 0.3 to 2.
+        # Views are read at random. For each read outside its cache the server decompresses 8 MB: measured, 4 to 25 ms
+        # against 0.3 to 2.
         "compression": "none",
         "allow_direct": True,
         "allow_rollup_hdrs": True,
-        # It follows from the log, so no view is worth an fsync. Replicas have no such mode and need none.
+        # Views can be derived from the log, so none is worth an fsync. Replicated streams have no such mode.
         **({"persist_mode": "async"} if replicas == 1 else {}),
         "metadata": {FORMAT: "1"},
     }
@@ -110,7 +109,7 @@ def _keys(replicas: int) -> Config:
         "compression": _compression(replicas),
         "allow_direct": True,
         "allow_rollup_hdrs": False,
-        # Processes hear that a key has changed, and then ask for what it has become.
+        # Processes are notified that a key has changed, and then read it.
         "republish": {"src": f"$KV.{KEYS}.>", "dest": f"{LIVE_KEYS}.>", "headers_only": True},
         "metadata": {FORMAT: "1"},
     }
@@ -128,7 +127,7 @@ def _generations(replicas: int) -> Config:
 
 def _leases(replicas: int) -> Config:
     config = _bucket(LEASES, replicas)
-    # Unlike a view, a lease that a crash takes back would have two processes believe that they hold it.
+    # A lease that is lost in a crash could be held by two processes, so it is synced.
     config.pop("persist_mode", None)
     return {**config, "description": "Clew: which process serves the inbox."}
 
@@ -162,7 +161,7 @@ def _inbox(replicas: int, max_msg_size: int) -> Config:
         "max_msg_size": max_msg_size,
         "max_msgs": 1_000_000,
         "max_age": 0,
-        # A message is known by its id alone, whoever sent it: one tenant's would hide another's.
+        # Deduplication compares message ids across tenants: one tenant's message could suppress another's.
         "duplicate_window": SHORTEST_WINDOW,
         "compression": _compression(replicas),
         "allow_direct": True,
@@ -213,10 +212,10 @@ def _checkpoints(replicas: int) -> Config:
 
 
 def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
-    """Every stream of a deployment but those of its generations, as it must be.
+    """The configurations of all streams of a deployment except those of its generations.
 
-    The inbox comes last: publishers write to it as soon as it is there, and a message in any stream says that all the
-    others have been made; see :mod:`clew_services.eventstore.lost_streams`.
+    The inbox comes last: publishers write to it as soon as it exists, and a message in any stream must imply that all
+    others were created; see :mod:`clew_services.eventstore.lost_streams`.
     """
     for shard in range(shards):
         yield _log(shard, shards, replicas, max_msg_size)
@@ -230,19 +229,19 @@ def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
 
 
 def buckets(generation: int, replicas: int) -> Iterator[Config]:
-    """The streams of a generation's buckets."""
+    """The configurations of the streams of a generation's buckets."""
     threads, messages, commands = bucket_names(generation)
     yield _bucket(threads, replicas)
     yield _bucket(messages, replicas)
     yield _bucket(commands, replicas, SPENT_IDS_KEPT * _SECOND)
 
 
-def feeders(generation: int, shards: int) -> Iterator[tuple[str, Config]]:
-    """The durable consumers that feed a generation's projectors, with their streams."""
+def projector_consumers(generation: int, shards: int) -> Iterator[tuple[str, Config]]:
+    """The streams and configurations of the durable consumers of a generation's projectors."""
     name = projector(generation)
     for shard in range(shards):
-        # What a process that died had in hand comes again after ``ack_wait``. Twice does no harm, so it need not be
-        # long; but it must end well before a projection that stands still for its sake is called stuck.
+        # Messages of a process that died are redelivered after ``ack_wait``. Redelivery is harmless, so it may be
+        # short; it must be well below the time after which a projection without progress is reported as stuck.
         yield (
             event_stream(shard),
             {
@@ -259,5 +258,5 @@ def feeders(generation: int, shards: int) -> Iterator[tuple[str, Config]]:
 
 
 def projector(generation: int) -> str:
-    """The name of a generation's consumers, which is that of its bucket of threads."""
+    """The name of a generation's consumers: that of its bucket of threads."""
     return bucket_names(generation)[0]

@@ -1,9 +1,9 @@
-"""Whether a shard stores what is published, found out with a publish that cannot be stored: no guard is ever as its is.
+"""The write probe: finds out whether a shard stores commits, with a publish whose guard always fails.
 
-nats-server 2.15 never writes to a stream again once a write to it has failed, as when the disk is full, until it is
-restarted. It goes on to refuse stale guards and says nothing to a publish that it should store, which looks like a
-server that is slow. A server that runs alone answers what came over one connection in order, though. So where a commit
-is sent and a probe right behind it, and the probe alone is answered, the commit was not stored, and none will be.
+Once a write to a stream has failed, as when the disk is full, nats-server 2.15 does not write to it until a restart. It
+still refuses stale guards, but does not answer a publish that it should store, which looks like a slow server. A single
+server answers the publishes of one connection in order. So if a commit is followed by a probe, and only the probe is
+answered, the commit was not stored, and no other will be.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from clew_projections.nats.request_mux import Timeout
 from clew_projections.nats.stream_messages import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE, EXPECTED, Ack, OutgoingMessage
 
 STALE: Final = frozenset({10071, 10164})
-"""Wrong last sequence: as found in the stream, or among what a replicated stream has in flight."""
+"""Wrong last sequence: in the stream, or among what a replicated stream has in flight."""
 FULL: Final = frozenset({10002, 10023, 10028, 10047, 10077})
 """Out of storage, or a limit of the account, the server or the stream is reached."""
 BATCH_NOT_STAGED: Final = 10176
-"""A batch is incomplete, which a batch of one is if the disk does not take it."""
+"""A batch is incomplete: for a batch of one, the disk is full."""
 BUSY: Final = 10210
-"""Too many batches are under way."""
+"""Too many batches are in flight."""
 MEMORY: Final = 30.0
-"""Seconds for which a shard is said not to store if nobody has tried since."""
+"""Seconds for which a shard counts as full after the last probe."""
 _NEVER: Final = {EXPECTED: str(2**62)}
 _GRACE: Final = 0.1
-"""Seconds for an answer that was sent before another to be seen here as well."""
+"""Seconds in which an answer that was sent before another must arrive."""
 
 
 class LogFull(Unavailable):
-    """The log takes no commit until there is room, and, where a write to the disk has failed, until a restart."""
+    """The log stores no commit until there is space, and, after a failed write to the disk, a restart."""
 
     default_code = "log_full"
 
@@ -44,16 +44,16 @@ class Publisher(Protocol):
 
     @property
     def disconnects(self) -> int:
-        """How often the connection was lost, since the start."""
+        """Disconnects since the start."""
 
     async def publish(
         self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, timeout: float | None = None
     ) -> Ack:
-        """Publish and return the server's answer, which may be a refusal."""
+        """Publish, and return the server's answer, which may be a refusal."""
 
 
 class WriteProbe:
-    """Publishes to one shard of a server that runs alone, while it is in doubt whether the shard stores anything."""
+    """Publishes to one shard of a single server while it is in doubt whether the shard stores anything."""
 
     def __init__(self, js: Publisher, shard: int) -> None:
         self._js = js
@@ -62,22 +62,22 @@ class WriteProbe:
         self._trying: asyncio.Future[Unavailable | None] | None = None
         self._found_full: tuple[int, float] | None = None
         self.in_doubt = False
-        """Whether a publish went without an answer, and nothing was stored since."""
+        """Whether a publish was not answered, and nothing was stored since."""
 
     @property
     def full(self) -> bool:
-        """Whether the shard was found not to store, by the same connection and not long ago."""
+        """Whether the shard was found to store nothing, over the same connection, within :data:`MEMORY` seconds."""
         now = asyncio.get_running_loop().time()
         return self._found_full is not None and (
             self._found_full[0] == self._js.disconnects and now - self._found_full[1] < MEMORY
         )
 
     async def publish(self, message: OutgoingMessage, timeout: float) -> Ack | None:
-        """Publish if the shard is still in doubt; nothing if it is not. Of several, one is sent, and decides for all.
+        """Publish if the shard is in doubt, ``None`` if it no longer is. Of concurrent calls one publishes for all.
 
         Raises:
-            LogFull: the shard does not store. ``outcome_unknown`` where this very message was sent.
-            Timeout: the server does not answer at all within ``timeout`` seconds.
+            LogFull: the shard stores nothing; ``outcome_unknown`` if this message was sent.
+            Timeout: the server does not answer within ``timeout`` seconds.
         """
         while self._trying is not None:
             fault = await asyncio.shield(self._trying)
@@ -91,8 +91,8 @@ class WriteProbe:
         fault = None
         try:
             return await self._try(message, timeout)
-        except Unavailable as found:
-            fault = found
+        except Unavailable as error:
+            fault = error
             raise
         finally:
             self._trying = None
@@ -101,9 +101,9 @@ class WriteProbe:
     async def _try(self, message: OutgoingMessage, timeout: float) -> Ack:
         storing = asyncio.ensure_future(self._js.publish(message.subject, message.body, message.headers, timeout))
         probing = asyncio.ensure_future(self._js.publish(self._subject, b"", _NEVER, timeout))
-        both = {storing, probing}
+        tasks = {storing, probing}
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait({storing}, timeout=_GRACE)
             if storing.done() or not _answered(probing):
                 ack = await storing
@@ -111,22 +111,22 @@ class WriteProbe:
                     self.in_doubt, self._found_full = False, None
                 return ack
         finally:
-            for each in both:
-                each.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         self._found_full = self._js.disconnects, asyncio.get_running_loop().time()
         raise LogFull(
             f"the log is full: nats-server has stopped writing to {event_stream(self._shard)}, as it does when its "
-            "disk is full. Make room; 'clew up' then restarts its server, and one of your own has to be restarted",
+            "disk is full. Free space; 'clew up' then restarts its server, and a server of your own must be restarted",
             outcome_unknown=True,
         )
 
 
 async def trouble(js: Publisher, shard: int, timeout: float) -> str | None:
-    """Why a shard takes no commit, as far as a batch of one tells that cannot be stored; nothing if it would take one.
+    """Why a shard accepts no commit, found with a batch of one whose guard fails; ``None`` if it would accept one.
 
-    A batch is put on the disk, and the limits of server and account are looked at, before its guard is. That a write to
-    the stream itself has failed is not seen by it: see :class:`WriteProbe`.
+    The server writes a batch to disk and checks the limits of server and account before the guard. It does not detect
+    that a write to the stream itself has failed: see :class:`WriteProbe`.
     """
     stream = event_stream(shard)
     headers = {**_NEVER, BATCH_ID: token_hex(8), BATCH_SEQUENCE: "1", BATCH_COMMIT: "1"}
@@ -139,7 +139,7 @@ async def trouble(js: Publisher, shard: int, timeout: float) -> str | None:
     if ack.error.err_code in FULL:
         return f"stream {stream} is full: {ack.error.description}"
     if ack.error.err_code == BATCH_NOT_STAGED:
-        return f"stream {stream} is full: the disk of its server takes no more"
+        return f"stream {stream} is full: the disk of its server is full"
     return f"stream {stream} refuses commits: {ack.error.description} ({ack.error.err_code})"
 
 

@@ -1,4 +1,4 @@
-"""What Clew asks of the machine: ports, private files, child processes that end with their parent."""
+"""The machine: ports, private files, descriptor limits, child processes that end with their parent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ __all__ = ["CannotStart"]
 
 
 class CannotStart(Rejected):
-    """Something on this machine is in the way of starting; the message says what to do about it."""
+    """Something on this machine prevents the start; the message says what to do."""
 
     default_code = "cannot_start"

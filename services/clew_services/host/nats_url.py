@@ -1,4 +1,4 @@
-"""The file ``nats-url`` in the data folder: where the embedded NATS server is, with the user who may do everything."""
+"""The file ``nats-url`` in the data folder: the URL of the embedded NATS server, with user and password."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _PASSWORD: Final = re.compile("[A-Za-z0-9]+")
 
 
 def password(folder: Path) -> str:
-    """The password in the folder's file, so that it stays the same from one start to the next; else a new one.
+    """The password in the folder's file, so that it survives restarts, or a new one.
 
     Raises:
-        CannotStart: the file is there and cannot be read.
+        CannotStart: the file exists and cannot be read.
     """
     try:
-        found = urlsplit((folder / FILE).read_text(encoding="utf-8").strip()).password or ""
+        known = urlsplit((folder / FILE).read_text(encoding="utf-8").strip()).password or ""
     except (FileNotFoundError, ValueError):  # not there, or no URL
-        found = ""
+        known = ""
     except OSError as fault:
         raise CannotStart(f"cannot read {folder / FILE}: {fault}", code="data_not_readable") from fault
-    return found if _PASSWORD.fullmatch(found) else ids.random_id("", _LENGTH)
+    return known if _PASSWORD.fullmatch(known) else ids.random_id("", _LENGTH)
 
 
 def write(folder: Path, url: str) -> None:
-    """Put the URL into the folder's file, which only this user can read.
+    """Write the URL to the folder's file, readable only by this user.
 
     Raises:
         CannotStart: the file cannot be written.
@@ -44,10 +44,10 @@ def write(folder: Path, url: str) -> None:
 
 
 def find(folder: Path, nats: str) -> str:
-    """The URL in the folder's file if the setting ``nats`` means that server, else the setting as it is.
+    """The URL in the folder's file if the setting ``nats`` names that server, otherwise the setting unchanged.
 
-    ``embedded`` means the folder's server, whatever its port is, and ``embedded:PORT`` means it if that is its port. A
-    file that is not there, or that this user may not read, is passed over: much can be asked without a password.
+    ``embedded`` names the folder's server with any port, ``embedded:PORT`` names it if that is its port. A missing or
+    unreadable file is ignored: many queries need no password.
     """
     kind, colon, port = nats.partition(":")
     if kind != "embedded":

@@ -1,4 +1,4 @@
-"""Ending a child process."""
+"""Signals to child processes, and their termination."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from signal import SIGKILL, SIGTERM, Signals
 
 
 def signal(process: Process, number: Signals) -> None:
-    """Signal a process, if it is still there."""
-    # Not with asyncio's own methods: they may reap a process that has just ended, and its code is lost.
+    """Send a signal to a process, if it still runs."""
+    # Not by asyncio's own methods: they may reap a process that has just ended, and lose its return code.
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, number)
 
 
 async def terminate(process: Process, patience: float) -> int:
-    """Ask a process to stop, kill it after ``patience`` seconds, and return its code once it is gone."""
+    """Terminate a process, kill it after ``patience`` seconds, and return its return code."""
     signal(process, SIGTERM)
     try:
         async with asyncio.timeout(patience):

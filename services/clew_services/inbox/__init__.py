@@ -1,7 +1,7 @@
-"""Commands left in the inbox: ``clew.inbox.<tenant>.<command>``, carried out once, whenever a handler is there.
+"""The inbox: durable commands on ``clew.inbox.<tenant>.<command>``, each carried out once, when a handler runs.
 
-Commands of one thread are carried out in the order in which they were left, however many processes serve the inbox.
-That rests on four things, so that it holds even for a process that was stopped in the middle and wakes up later:
+Commands of one thread are carried out in the order in which they were published, however many processes serve the
+inbox. Four rules ensure that, even for a process that is suspended in the middle and resumes later:
 
 * One process at a time has the lease and is handed commands; the others stand by
   (:mod:`clew_services.coordination.lease`).

@@ -1,4 +1,4 @@
-"""One inbox message from delivery to the server's word that it is gone."""
+"""The processing of one inbox message, from its delivery to its confirmed acknowledgement."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
     from clew_services.compose import Clew
 
 ENOUGH: Final = 10
-"""Tries after which what fails for a reason nobody foresaw is put on record instead of being tried again."""
+"""Attempts after which a command that fails with an unexpected error is rejected."""
 LONGEST_PAUSE: Final = 5.0
 CONFIRMED: Final = 2.0
-"""Seconds to wait for the server's word that a message is gone."""
+"""Seconds to wait for the confirmation of an acknowledgement."""
 
 _ACK: Final = b"+ACK"
 _LOG: Final = logging.getLogger("clew.inbox")
 
 
 class _Try(msgspec.Struct, frozen=True):
-    """One of several tries at the same thing."""
+    """One attempt of several."""
 
     is_first: bool
     is_last: bool
 
 
 class Carrier:
-    """Carries inbox commands out, and acknowledges each when its outcome is where it belongs.
+    """Carries out inbox commands, and acknowledges each after its outcome is stored and its reply sent.
 
-    ``stop`` ends waiting for better times.
+    ``stop`` ends the backoff between retries.
     """
 
     def __init__(self, clew: Clew, nc: Client, term: Term, trials: Trials, stop: asyncio.Event) -> None:
@@ -61,11 +61,11 @@ class Carrier:
         self._stop = stop
 
     async def carry(self, message: Msg) -> bool:
-        """Settle a message, however long that takes; whether it was settled before we were stopped.
+        """Settle a message, with retries without limit; whether it was settled before ``stop`` was set.
 
-        It keeps its place all the while: what follows it in its thread waits. Carried out: the reply is sent, if one is
-        wanted. Refused: that is recorded, then the reply is sent. Both are acknowledged after that, so a crash in
-        between repeats a command under its own id, which changes nothing.
+        Later commands of its thread wait meanwhile. A rejection is recorded first. Then the reply is sent, if one is
+        requested, and the message is acknowledged. A crash in between repeats the command under its own id, which
+        changes nothing.
         """
         return await self._until_done(message, self._try) and await self._until_done(message, self._acknowledge)
 
@@ -75,13 +75,13 @@ class Carrier:
             try:
                 await step(message, _Try(is_first=attempt == 0, is_last=failures + 1 >= ENOUGH))
             except (LeaseLost, Over) as fault:
-                self._term.end(fault.message)  # or its thread would stand still until then
+                self._term.end(fault.message)  # otherwise its thread would stand still until the term ends
                 return False
             except Unavailable as fault:
-                _LOG.warning("inbox %d waits: %s", seq, fault)
-            except Exception:  # noqa: BLE001 - whatever one message brings up, the others go on
+                _LOG.warning("inbox message %d waits for a retry: %s", seq, fault)
+            except Exception:  # noqa: BLE001 - an unexpected error of one message must not stop the others
                 failures += 1
-                _LOG.exception("inbox %d failed", seq)
+                _LOG.exception("inbox message %d failed", seq)
             else:
                 return True
             if self._stop.is_set():
@@ -89,50 +89,50 @@ class Carrier:
             await wait_for_event(self._stop, pause)
         raise AssertionError("delays never end")
 
-    async def _try(self, message: Msg, this: _Try) -> None:
+    async def _try(self, message: Msg, attempt: _Try) -> None:
         if (deadly := self._trials.deadly(message)) is not None:
-            _LOG.error("inbox %d is given up: %s", message.metadata.sequence.stream, deadly.message)
+            _LOG.error("inbox message %d is given up: %s", message.metadata.sequence.stream, deadly.message)
             letter: Letter | None = None
             with contextlib.suppress(Rejected):
                 letter = inbox_message.read(message)
-            await self._reply(letter, await self._refused(message, letter, deadly))
+            await self._reply(letter, await self._refuse(message, letter, deadly))
             await self._trials.give_up(message)
             return
         async with self._trials.attempt(message):
-            await self._settle(message, this)
+            await self._settle(message, attempt)
 
-    async def _settle(self, message: Msg, this: _Try) -> None:
+    async def _settle(self, message: Msg, attempt: _Try) -> None:
         letter: Letter | None = None
         try:
             letter = inbox_message.read(message)
-            reply = await self._on_record(message, this) or await self._carried_out(message, letter)
+            reply = await self._recorded_refusal(message, attempt) or await self._carry_out(message, letter)
         except (Rejected, Conflict) as refusal:
-            reply = await self._refused(message, letter, refusal)
+            reply = await self._refuse(message, letter, refusal)
         except Unavailable:
             raise
-        except Exception as unforeseen:
-            if not this.is_last:
+        except Exception as error:
+            if not attempt.is_last:
                 raise
-            _LOG.exception("inbox %d is given up", message.metadata.sequence.stream)
-            reply = await self._refused(message, letter, _as_corrupt(unforeseen))
+            _LOG.exception("inbox message %d is given up", message.metadata.sequence.stream)
+            reply = await self._refuse(message, letter, _as_corrupt(error))
         await self._reply(letter, reply)
 
-    async def _on_record(self, message: Msg, this: _Try) -> Reply | None:
-        # Refused once is refused for ever, even if nobody came to acknowledge it and it would be granted by now. What
-        # was there before this term began may have been refused in an earlier one.
-        if this.is_first and message.metadata.sequence.stream > self._term.last_seq:
+    async def _recorded_refusal(self, message: Msg, attempt: _Try) -> Reply | None:
+        # A rejection is final, even if it was not acknowledged and the command would succeed by now. A message older
+        # than this term may have been rejected in an earlier one.
+        if attempt.is_first and message.metadata.sequence.stream > self._term.last_seq:
             return None
         refusal = await rejections.recorded_refusal(self._clew.js, message)
         return reply_codec.refusal(refusal) if refusal is not None else None
 
-    async def _carried_out(self, message: Msg, letter: Letter) -> Reply:
+    async def _carry_out(self, message: Msg, letter: Letter) -> Reply:
         outcome = await self._clew.handler.handle(
             letter.tenant, letter.command, actor=ACTOR, trace=trace_of(message), fence=self._term.check
         )
         self._clew.observer.on_settled("done")
         return reply_codec.answer(receipt(letter.command, outcome))
 
-    async def _refused(self, message: Msg, letter: Letter | None, refusal: ClewError) -> Reply:
+    async def _refuse(self, message: Msg, letter: Letter | None, refusal: ClewError) -> Reply:
         self._term.check()
         command_id = letter.command.id if letter is not None else None
         await rejections.record(self._clew.js, message, command_id, refusal)
@@ -144,20 +144,20 @@ class Carrier:
             return
         await reply_codec.send(self._nc, letter.command.reply_to, reply)
 
-    async def _acknowledge(self, message: Msg, this: _Try) -> None:
+    async def _acknowledge(self, message: Msg, attempt: _Try) -> None:
         self._term.check()
         try:
-            # Confirmed, as a message that came back after the next one was carried out would turn their order round.
+            # Confirmed, because a redelivery after the thread's next command would reverse their order.
             await self._nc.request(message.reply, _ACK, timeout=CONFIRMED)
         except (nats.errors.Error, TimeoutError) as fault:
             why = f"its acknowledgement was not confirmed: {str(fault) or type(fault).__name__}"
-            if this.is_first:
+            if attempt.is_first:
                 raise Unavailable(why) from fault
-            self._term.end(f"inbox {message.metadata.sequence.stream}: {why}, twice")
+            self._term.end(f"inbox message {message.metadata.sequence.stream}: {why}, twice")
             self._term.check()
 
 
 def _as_corrupt(error: Exception) -> Corrupt:
     if isinstance(error, Corrupt):
         return error
-    return Corrupt("Clew failed at this in an unforeseen way.", code="internal_error")
+    return Corrupt("Clew failed with an unexpected error.", code="internal_error")

@@ -1,4 +1,4 @@
-"""Taking commands from the inbox during one term, all of them and in order, and putting each thread's in a lane."""
+"""The consumer loop of one term: takes all commands from the inbox in order, and runs each thread's in a lane."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from clew_services.compose import Clew
 
 BYTES: Final = 64 * 1024 * 1024
-"""Of commands in the works, beyond which no more are asked for."""
+"""Bytes of unsettled commands above which no more are requested."""
 STILL_AT_IT: Final = 10.0
-"""Seconds between assurances to the server that a command is being worked on; it waits three times as long."""
+"""Seconds between two progress acknowledgements of an unsettled command; ``ACK_WAIT`` is three times as long."""
 DRAIN: Final = 15.0
-"""Seconds in which what was taken must be settled once the handler stops; the rest is delivered again."""
+"""Seconds in which unsettled commands may finish on shutdown; the others are redelivered."""
 
 _LOG: Final = logging.getLogger("clew.inbox")
 
 
 class _Thread(msgspec.Struct):
-    """The one thing about a command that decides its lane."""
+    """The part of a command that determines its lane."""
 
     thread_id: str | None = None
 
@@ -46,11 +46,11 @@ _THREAD: Final = msgspec.json.Decoder(_Thread)
 async def lead(
     clew: Clew, nc: Client, lease: Lease, trials: Trials, stop: asyncio.Event, *, ready: asyncio.Event | None = None
 ) -> None:
-    """Carry out what is in the inbox, from the first that is not settled, until ``stop`` is set.
+    """Carry out the commands in the inbox, from the first unsettled one, until ``stop`` is set.
 
     Raises:
-        Lost: the lease is gone.
-        Over: the term has ended, and another is to begin.
+        LeaseLost: the lease is lost.
+        Over: the term has ended, and another has to begin.
         Unavailable: the inbox does not answer.
     """
     pull = Pull(nc)
@@ -65,25 +65,25 @@ async def lead(
         await pull.close()
 
 
-async def _carry_out(term: Term, pull: Pull, taken: _Unsettled, stop: asyncio.Event) -> None:
-    assuring = asyncio.create_task(taken.assure())
+async def _carry_out(term: Term, pull: Pull, unsettled: _Unsettled, stop: asyncio.Event) -> None:
+    progress = asyncio.create_task(unsettled.report_progress())
     try:
         while not stop.is_set():
             term.check()
-            if taken.is_full:
-                await taken.some_done(WAIT)
+            if unsettled.is_full:
+                await unsettled.wait_any(WAIT)
                 continue
             for message in await pull.next(term):
                 term.check()
-                taken.take(message)
-        await taken.finish()
+                unsettled.take(message)
+        await unsettled.finish()
     finally:
-        assuring.cancel()
-        await taken.abandon()
+        progress.cancel()
+        await unsettled.abandon()
 
 
 class _Unsettled:
-    """What was delivered in this term, and is not settled yet."""
+    """The messages that were delivered in this term and are not settled yet."""
 
     def __init__(self, term: Term, carrier: Carrier) -> None:
         self._term = term
@@ -96,14 +96,14 @@ class _Unsettled:
 
     @property
     def is_full(self) -> bool:
-        """Whether there is enough in the works; how many that are the consumer sees to."""
+        """Whether the unsettled messages have too many bytes; the consumer limits their number."""
         return self._bytes >= BYTES
 
     def take(self, message: Msg) -> None:
         seq, delivery = message.metadata.sequence.stream, message.metadata.sequence.consumer
         self._deliveries += 1
         if seq in self._held and delivery == self._deliveries:
-            # The server lost sight of us for a while. It is being worked on, and once is enough.
+            # A redelivery after missed progress acknowledgements of a message that is being carried out.
             return
         if seq <= self._newest or delivery != self._deliveries:
             self._term.end(f"message {seq} came as delivery {delivery} after message {self._newest}")
@@ -115,32 +115,32 @@ class _Unsettled:
 
     async def _settle(self, seq: int, message: Msg, clear: bool) -> bool:
         try:
-            # What stands before it was not settled, so it keeps its place behind that.
+            # If its predecessor was not settled, it is not carried out either, and stays behind it.
             return clear and await self._carrier.carry(message)
         finally:
             del self._held[seq]
             self._bytes -= len(message.data)
 
-    async def assure(self) -> None:
+    async def report_progress(self) -> None:
         while True:
             await asyncio.sleep(STILL_AT_IT)
             for message in tuple(self._held.values()):
                 with contextlib.suppress(nats.errors.Error):
                     await message.in_progress()
 
-    async def some_done(self, within: float) -> None:
-        await self._lanes.some_done(within)
+    async def wait_any(self, within: float) -> None:
+        await self._lanes.wait_any(within)
 
     async def finish(self) -> None:
         if not await self._lanes.empty(DRAIN):
-            _LOG.warning("stopped before everything taken was settled; it is delivered again")
+            _LOG.warning("shutdown before all delivered messages were settled; they are redelivered")
 
     async def abandon(self) -> None:
         await self._lanes.abandon()
 
 
 def _lane(message: Msg) -> str | None:
-    # Only to keep an order: what cannot be read is refused in its turn, wherever that is.
+    # A message that cannot be read needs no lane: it is rejected, and so has no order to keep.
     try:
         thread = _THREAD.decode(message.data).thread_id
     except (msgspec.MsgspecError, ValueError, RecursionError):

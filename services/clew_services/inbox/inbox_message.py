@@ -1,4 +1,4 @@
-"""A message in the inbox, read: whose it is, what it asks for, and under which id it is the same command again."""
+"""Decoding of inbox messages: tenant, command, and the command id that all deliveries share."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _COMMAND_ID: Final = re.compile(ids.COMMAND_ID_PATTERN)
 
 
 class Letter(msgspec.Struct, frozen=True):
-    """An inbox message that follows the contract. Its command has an id that every delivery of it shares."""
+    """A valid inbox message. Its command has an id, which all deliveries share."""
 
     tenant: str
     command: Command
 
 
 def read(message: Msg) -> Letter:
-    """What a message asks for.
+    """Decode a message.
 
     Raises:
-        Invalid: it does not follow the contract, or wants its reply where no reply may go.
+        Invalid: it does not follow the contract, or its reply subject is reserved.
         NotFound: there is no such command.
     """
     tenant, kind = parse_subject(message.subject, KINDS, "command")
@@ -49,9 +49,9 @@ def read(message: Msg) -> Letter:
 
 
 def given_id(message: Msg) -> str:
-    """The id of a command that names none: from the message's own id if it has one, else from its place in the stream.
+    """The id of a command that names none: from the message's id if it has one, else from its place in the stream.
 
-    The time is part of the place, as a stream that is made anew counts from 1 again.
+    The place includes the time, because a stream that is created again numbers from 1 again.
     """
     header = message.headers.get(MSG_ID) if message.headers else None
     if header:
@@ -60,6 +60,6 @@ def given_id(message: Msg) -> str:
 
 
 def place_of(message: Msg) -> str:
-    """What tells this message from every other that was ever in the inbox, the same on every delivery."""
-    place = message.metadata
-    return f"inbox-{place.sequence.stream}-{int(place.timestamp.timestamp() * 1000)}"
+    """An id that is unique among all messages that were ever in the inbox, and the same for all deliveries."""
+    metadata = message.metadata
+    return f"inbox-{metadata.sequence.stream}-{int(metadata.timestamp.timestamp() * 1000)}"

@@ -1,9 +1,8 @@
-"""Serving the inbox: standing by, leading, standing by again, until told to stop.
+"""The service of the inbox: stands by, leads for a term, stands by again, until it is stopped.
 
-Not a FastStream subscriber, for three reasons found in its version 0.7.8: its pull subscriber creates the consumer when
-it is missing, with settings of its own, where here each term has another; in batches it holds a lone command back until
-its timeout is over, and otherwise handles all it fetched at once, in no order; and it fetches without regard to what is
-still in the works.
+It is no FastStream subscriber, for three reasons found in version 0.7.8: its pull subscriber creates a missing consumer
+with settings of its own, where here each term has another; in batches it delays a lone command until its timeout, and
+otherwise handles all that it fetched at once, in no order; and it fetches regardless of unsettled messages.
 """
 
 from __future__ import annotations
@@ -35,29 +34,29 @@ _LOG: Final = logging.getLogger("clew.inbox")
 
 
 async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
-    """Carry out what is in the inbox until ``stop`` is set, then settle what was taken and return.
+    """Carry out the commands in the inbox until ``stop`` is set, then settle what was delivered and return.
 
-    ``ready`` is set once commands are being taken, here or by another process, for which this one then stands by.
+    ``ready`` is set once commands are consumed, here or by another process, for which this one then stands by.
     """
     nc = await beside(clew.nc, name="clew-inbox")
     bucket = Bucket(clew.js, LEASES)
     lease = Lease(bucket)
     trials = Trials(bucket, lease.holder)
-    said: str | None = None
+    logged: str | None = None
     try:
         while not stop.is_set():
             fault = await _take_turn(clew, nc, lease, trials, stop, ready=ready)
-            if fault is not None and str(fault) != said:
-                # Whatever was begun is left as it is: it is delivered again, to whoever leads next.
+            if fault is not None and str(fault) != logged:
+                # Unsettled messages are redelivered to the next leader.
                 _LOG.warning("the inbox waits: %s", fault)
-            said = str(fault) if fault is not None else None
+            logged = str(fault) if fault is not None else None
             if ready is not None:
                 ready.set()
             await wait_for_event(stop, leases.LOOK)
     finally:
         await trials.acquit()
         await lease.give_up()
-        # Not drained: nats-py would wait for somebody to read the status messages of the last request for more.
+        # Not drained: nats-py would wait until the status messages of the last pull request are read.
         with contextlib.suppress(nats.errors.Error):
             if nc.is_connected:
                 await flush(nc)
@@ -67,15 +66,15 @@ async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | No
 async def _take_turn(
     clew: Clew, nc: Client, lease: Lease, trials: Trials, stop: asyncio.Event, *, ready: asyncio.Event | None
 ) -> Exception | None:
-    """Lead for one term if the lease can be had; why that ended, if nobody asked for it."""
+    """Lead for one term if the lease is free; the fault that ended the term, if ``stop`` did not."""
     fault: Exception | None = None
     try:
         await trials.acquit()
         if await lease.take():
             async with asyncio.TaskGroup() as tasks:
-                keeping = tasks.create_task(lease.keep())
+                renewal = tasks.create_task(lease.keep())
                 await lead(clew, nc, lease, trials, stop, ready=ready)
-                keeping.cancel()
+                renewal.cancel()
     except* Unavailable as group:
         fault = group.exceptions[0]
     return fault

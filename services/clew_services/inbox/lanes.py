@@ -1,4 +1,4 @@
-"""Work in lanes: one thing after another within a lane, side by side across lanes."""
+"""Lanes: work runs in order within a lane, and concurrently across lanes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 Work = Callable[[bool], Awaitable[bool]]
-"""Something to be done in its turn. It is told whether everything before it in its lane was settled, says whether it
-was itself, and must not raise."""
+"""Work in a lane. Its argument says whether its predecessor was settled; it returns whether it was settled itself, and
+must not raise."""
 
 
 class Lanes:
-    """Starts work at once, or when the work before it in the same lane is through.
+    """Starts work at once, or when its predecessor in the same lane has ended.
 
-    A lane begins anew, as settled, whenever it has run empty.
+    The first work in an empty lane has no predecessor, which counts as settled.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Lanes:
         self._tasks: set[asyncio.Task[bool]] = set()
 
     def put(self, lane: str | None, work: Work) -> None:
-        """Add work to the end of a lane, or to none."""
+        """Add work to the end of a lane, or outside of all lanes."""
         before = self._tails.get(lane) if lane is not None else None
         task = asyncio.create_task(_after(before, work))
         self._tasks.add(task)
@@ -32,7 +32,7 @@ class Lanes:
             task.add_done_callback(partial(self._leave, lane))
 
     async def empty(self, within: float) -> bool:
-        """Wait until all work is through, for at most ``within`` seconds; whether it is. The rest is cancelled."""
+        """Wait at most ``within`` seconds until all work has ended; whether it has. The rest is cancelled."""
         if not self._tasks:
             return True
         _, late = await asyncio.wait(self._tasks, timeout=within)
@@ -41,14 +41,14 @@ class Lanes:
         return not late
 
     async def abandon(self) -> None:
-        """Cancel all work that is not through, and wait until it has ended."""
+        """Cancel all work, and wait until it has ended."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def some_done(self, within: float) -> None:
-        """Wait until any work is through, for at most ``within`` seconds."""
+    async def wait_any(self, within: float) -> None:
+        """Wait at most ``within`` seconds until any work has ended."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
 

@@ -1,12 +1,12 @@
-"""Commands that may have killed whoever carried them out: tried alone, and given up when that has killed some more.
+"""Poison messages: commands that may have killed their process are tried alone, and given up after some more deaths.
 
-What was handed out and never settled is in doubt, since the process that had it may have died of it. Of each such
-command the first try is made while no other is, and noted before it begins. A successor that finds the note of a try
-that somebody else did not live to see the end of knows which command it was. A try that ends, in whatever way, clears
-the command: to find the log unavailable kills nobody, however long it lasts. A process that was frozen in the middle of
-a try counts as one that died, until a try of that command ends somewhere.
+A command that was delivered and never settled is in doubt, because its process may have died of it. The first attempt
+at each such command runs while no other does, and is noted before it begins. A successor that finds the note of an
+unfinished attempt knows which command it was. An attempt that ends, with any outcome, clears the command: an
+unavailable log kills no process. A process that was suspended during an attempt counts as dead, until an attempt at
+that command ends anywhere.
 
-Where nobody dies nothing is noted, and all that this costs is a look at a lock.
+While no process dies nothing is noted, and the cost is the check of a lock.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from clew_services.coordination.lease import LeaseLost
 from clew_services.inbox.inbox_message import place_of
 
 MOST: Final = 4
-"""Processes that one command may kill while it is all that they do, beside the one that died of it first."""
+"""Processes that a command may kill when tried alone, after the first one that died of it."""
 KEY: Final = "inbox_trial"
 
 _LOG: Final = logging.getLogger("clew.inbox")
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """Which command ``holder`` is trying alone, if any, and how many died of those that are still in doubt.
+    """The command that ``holder`` is trying alone, if any, and the deaths by command of those still in doubt.
 
-    ``handed_out`` is up to which sequence all that is in the inbox is in doubt.
+    All messages in the inbox up to sequence ``handed_out`` are in doubt.
     """
 
     holder: str
@@ -45,7 +45,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trials:
-    """One process's tries of what is in doubt. ``holder`` tells it from others."""
+    """One process's attempts at commands in doubt. ``holder`` identifies the process."""
 
     def __init__(self, bucket: Bucket, holder: str) -> None:
         self._bucket = bucket
@@ -59,17 +59,17 @@ class Trials:
         self._alone = asyncio.Lock()
         self._writing = asyncio.Lock()
         self._under_way = 0
-        self._nobody = asyncio.Event()
-        self._nobody.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def begin(self, handed_out: int, *, last_seq: int) -> None:
-        """Find out who died of what; in doubt is all that stands in the inbox up to the sequence ``handed_out``.
+        """Read the note of earlier processes and count deaths; all messages up to ``handed_out`` are in doubt.
 
-        That is noted, as are deaths: whoever comes next is not told by the inbox what was delivered before this.
-        ``last_seq`` is that of the inbox, by which a note about one that was there before it is told.
+        Both are noted, because the inbox does not tell a successor what was delivered before this term. ``last_seq`` is
+        that of the inbox; a note that goes beyond it is of an earlier inbox, and is ignored.
 
         Raises:
-            Lost: somebody else leads.
+            LeaseLost: another process leads.
             Unavailable: the note cannot be read or written.
         """
         value = await self._bucket.latest(KEY)
@@ -80,56 +80,58 @@ class Trials:
         self._handed_out = max(handed_out, note.handed_out if note.handed_out <= last_seq else 0)
         if note.trying is not None and note.holder != self._holder:
             self._deaths[note.trying] = self._deaths.get(note.trying, 0) + 1
-            _LOG.warning("a process that tried %s alone is gone: that makes %d", note.trying, self._deaths[note.trying])
+            _LOG.warning("a process died while it tried %s alone: %d deaths", note.trying, self._deaths[note.trying])
         if self._noted != self._known():
             await self._note()
 
     def deadly(self, message: Msg) -> Corrupt | None:
-        """Why a command is not to be tried again, if it is not."""
+        """The reason to give up a command, if it killed too many processes."""
         if self._deaths.get(place_of(message), 0) < MOST:
             return None
-        return Corrupt(f"Every process that tried this died of it: {MOST} that did nothing else.", code="handlers_died")
+        return Corrupt(
+            f"Every process that tried this command died of it: {MOST} that ran nothing else.", code="handlers_died"
+        )
 
     @contextlib.asynccontextmanager
     async def attempt(self, message: Msg) -> AsyncIterator[None]:
-        """A block in which one try is made: alone and noted if the command is in doubt, else beside others.
+        """A context for one attempt: alone and noted if the command is in doubt, otherwise concurrent with others.
 
         Raises:
-            Lost: somebody else leads.
-            Unavailable: the try cannot be noted, so it may not be made.
+            LeaseLost: another process leads.
+            Unavailable: the attempt cannot be noted, so it may not be made.
         """
         place = place_of(message)
         in_doubt = message.metadata.sequence.stream <= self._handed_out or place in self._deaths
         if in_doubt and place not in self._survived:
-            async with self._alone, self._nobody_else(place):
+            async with self._alone, self._alone_with(place):
                 yield
             return
         if self._alone.locked():
             async with self._alone:
                 pass
         self._under_way += 1
-        self._nobody.clear()
+        self._idle.clear()
         try:
             yield
         finally:
             self._under_way -= 1
             if not self._under_way:
-                self._nobody.set()
+                self._idle.set()
 
     async def give_up(self, message: Msg) -> None:
-        """Forget a command that was put on record instead of being tried again."""
+        """Forget a command that was rejected instead of being retried."""
         self._deaths.pop(place_of(message), None)
         await self.acquit()
 
     async def acquit(self) -> None:
-        """Take the note back of a try that is over, if it can be done now."""
+        """Remove the note of a finished attempt, if the bucket answers."""
         if self._noted is not None and self._noted != self._known():
             with contextlib.suppress(Unavailable):
                 await self._note()
 
     @contextlib.asynccontextmanager
-    async def _nobody_else(self, place: str) -> AsyncIterator[None]:
-        await self._nobody.wait()
+    async def _alone_with(self, place: str) -> AsyncIterator[None]:
+        await self._idle.wait()
         self._trying = place
         tried = False
         try:
@@ -137,7 +139,7 @@ class Trials:
             tried = True
             yield
         except asyncio.CancelledError:
-            tried = False  # whoever goes on with it tries it alone again
+            tried = False  # the next process tries it alone again
             raise
         finally:
             if tried:
@@ -158,6 +160,6 @@ class Trials:
             try:
                 self._revision = await self._bucket.put(KEY, msgspec.json.encode(note), self._revision)
             except LostRace:
-                self._noted = None  # whoever wrote it has seen what we noted
-                raise LeaseLost("another process tries what is in doubt") from None
+                self._noted = None  # the process that wrote it has read this one's note
+                raise LeaseLost("another process has the inbox") from None
             self._noted = note

@@ -1,7 +1,7 @@
-"""Asking a term's consumer for messages, within a number of bytes.
+"""Pull requests to a term's consumer, limited in bytes.
 
-nats-py's own fetch asks for a number of messages whatever their size. Where many large ones wait, the server then sends
-so much at once that it takes the client for too slow and disconnects it.
+The fetch of nats-py requests a number of messages regardless of their size. Where many large messages wait, the server
+then sends so much at once that it considers the client a slow consumer and disconnects it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from clew_events.subjects import INBOX_STREAM
 from clew_services.inbox.term import LIMIT, Term
 
 BYTES: Final = 16 * 1024 * 1024
-"""Of messages that are asked for at once; far below what a server holds for one client."""
+"""Bytes of messages that one request asks for; far below what a server buffers for a client."""
 WAIT: Final = 0.5
-"""Seconds for which one request stays open, and so the longest that stopping waits for it."""
+"""Seconds after which a request expires, and so the longest that a shutdown waits for it."""
 
 _SLACK: Final = 1.0
 _NOBODY: Final = "503"
@@ -34,9 +34,9 @@ _LOG: Final = logging.getLogger("clew.inbox")
 
 
 class Pull:
-    """Asks for one term. It listens before the term begins, so that on a cluster all servers know by then that it does.
+    """Pulls for one term. It subscribes before the term begins, so that all servers of a cluster know its interest.
 
-    Deliveries that were lost are found by the numbers that the consumer gives them.
+    Lost deliveries are found by the consumer's delivery numbers.
     """
 
     def __init__(self, nc: Client) -> None:
@@ -50,7 +50,7 @@ class Pull:
         self._subscription: Subscription | None = None
 
     async def open(self) -> None:
-        """Listen.
+        """Subscribe.
 
         Raises:
             Unavailable: there is no connection.
@@ -61,14 +61,17 @@ class Pull:
             raise Unavailable(f"the inbox cannot be read: {fault}") from fault
 
     async def next(self, term: Term) -> list[Msg]:
-        """What there is; waits a moment for the first, and may give none. What it finds out may end the term."""
+        """The messages that have arrived; waits :data:`WAIT` seconds for the first, and may return none.
+
+        Ends the term if the connection or the consumer was lost.
+        """
         batch = await self._batch(term)
         if self._nc.stats["reconnects"] != self._connections:
             term.end("the connection to NATS was lost, and with it what was on its way")
-        return [each for each in batch if not await self._is_status(each, term)]
+        return [message for message in batch if not await self._is_status(message, term)]
 
     async def close(self) -> None:
-        """Listen no more."""
+        """Unsubscribe."""
         if self._subscription is not None:
             with contextlib.suppress(nats.errors.Error):
                 await self._subscription.unsubscribe()
@@ -105,17 +108,17 @@ class Pull:
             self._wanted -= 1
             return False
         if arrived.subject == f"{self._inbox}.{self._requests}":
-            await self._see_to_end(arrived.headers or {}, term)
+            await self._on_end(arrived.headers or {}, term)
         return True
 
-    async def _see_to_end(self, status: Mapping[str, str], term: Term) -> None:
+    async def _on_end(self, status: Mapping[str, str], term: Term) -> None:
         self._wanted = 0
         if status.get("Description") == _DELETED:
             term.end("its consumer was deleted")
         elif status.get("Status") == _NOBODY:
-            await self._see_to_silence(term)
+            await self._on_no_responders(term)
 
-    async def _see_to_silence(self, term: Term) -> None:
+    async def _on_no_responders(self, term: Term) -> None:
         try:
             if await term.is_there():
                 await self._wait("its consumer has no leader")

@@ -1,4 +1,4 @@
-"""What is on record as refused: looked at, and put back into the inbox."""
+"""Rejected inbox commands: recorded, listed, and retried."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ALL: Final = f"{REJECTED}.>"
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """A record, by its number, and when it was made."""
+    """The record of a rejected command: its number, its time and its content."""
 
     number: int
     at: datetime
@@ -46,27 +46,27 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def why_final(self) -> str | None:
-        """Why this command cannot be tried again as it was, if it cannot."""
+        """Why this command cannot be retried, or ``None`` if it can."""
         if self.rejection.error.code == IdReused.default_code:
-            return "its id was spent on another command, which will always be so: send it anew under another id"
+            return "its id was used for another command: send it again with another id"
         if self.rejection.error.code == AlreadyExists.default_code:
-            return "its thread was created by another command, which will always be so: send it anew for another thread"
+            return "its thread was created by another command: send it again for another thread"
         if self.rejection.id is None:
-            return "it could not be read as a command: send what was meant"
+            return "it could not be read as a command: send a valid one"
         if self.rejection.shortened:
-            return "it was too large to be kept whole: send it anew"
+            return "it was too large to be kept whole: send it again"
         return None
 
 
 async def refusals(js: JetStream, *, tenant: str | None = None) -> AsyncIterator[Refusal]:
-    """Everything on record, the oldest first; of one tenant or of all.
+    """All records, the oldest first; of one tenant or of all.
 
     Raises:
         Unavailable: the records cannot be read now.
     """
     pattern = _ALL if tenant is None else f"{REJECTED}.{tenant}.>"
-    async with aclosing(whole(js, REJECTED_STREAM, pattern)) as found:
-        async for page in found:
+    async with aclosing(whole(js, REJECTED_STREAM, pattern)) as pages:
+        async for page in pages:
             for stored in page:
                 yield _refusal(stored)
 
@@ -78,28 +78,28 @@ async def refusal(js: JetStream, number: int) -> Refusal:
         NotFound: there is none.
         Unavailable: the records cannot be read now.
     """
-    found = await js.next_at_leader(REJECTED_STREAM, number)
-    if found is None or found.seq != number:
+    stored = await js.next_at_leader(REJECTED_STREAM, number)
+    if stored is None or stored.seq != number:
         raise NotFound(f"there is no refusal with the number {number}", code="refusal_not_found")
-    return _refusal(found)
+    return _refusal(stored)
 
 
 async def retry(js: JetStream, refused: Refusal) -> int:
-    """Put a refused command back into the inbox, under its own id, and take its record away; its new place there.
+    """Put a rejected command back into the inbox with its id, remove its record, and return its sequence there.
 
-    If this is cut short the command is in the inbox and on record; doing it again does it once.
+    If this is interrupted, the command is both in the inbox and on record; a repetition carries it out once.
 
     Raises:
-        Invalid: it can never be granted as it is.
-        Unavailable: the inbox did not take it, or the record is still there.
+        Invalid: it cannot be retried.
+        Unavailable: the inbox did not accept it, or the record was not removed.
     """
     if refused.why_final is not None:
-        raise Invalid(f"{refused.number} cannot be tried again: {refused.why_final}", code="refusal_final")
-    said = refused.rejection
-    body = msgspec.json.encode(msgspec.json.decode(said.body, type=dict[str, object]) | {"id": said.id})
-    ack = await js.publish(inbox_subject(said.tenant, said.command), body)
+        raise Invalid(f"{refused.number} cannot be retried: {refused.why_final}", code="refusal_final")
+    rejection = refused.rejection
+    body = msgspec.json.encode(msgspec.json.decode(rejection.body, type=dict[str, object]) | {"id": rejection.id})
+    ack = await js.publish(inbox_subject(rejection.tenant, rejection.command), body)
     if ack.error is not None:
-        raise Unavailable(f"the inbox did not take the command: {ack.error.description}", code="inbox_unavailable")
+        raise Unavailable(f"the inbox did not accept the command: {ack.error.description}", code="inbox_unavailable")
     await js.api(f"STREAM.MSG.DELETE.{REJECTED_STREAM}", {"seq": refused.number})
     return ack.seq
 
@@ -110,11 +110,11 @@ def _refusal(stored: StoredMessage) -> Refusal:
 
 
 EXCERPTS: Final = (64 * 1024, 1024)
-"""Bytes that are kept of a command so large that no record could hold all of it; fewer where these are too many."""
+"""Bytes of the excerpt that is kept of a command too large for a record; the second if the first is too many."""
 LONGEST_TOKEN: Final = 128
-"""Bytes of a tenant or a command's name that stand in the subject of a record; of a longer one its hash does."""
+"""Most bytes of a tenant or a command's name in the subject of a record; of a longer one the hash is used."""
 LONGEST_TEXT: Final = 1024
-"""Characters that are kept of why a command was refused, and of the path of the field at fault."""
+"""Characters that are kept of an error's message, and of the path of the field at fault."""
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _TOO_LARGE: Final = 10054
@@ -122,10 +122,10 @@ _LOG: Final = logging.getLogger("clew.inbox")
 
 
 async def record(js: JetStream, message: Msg, command_id: str | None, error: ClewError) -> None:
-    """Record in ``CLEW_REJECTED`` that an inbox command was refused, unless that is on record already.
+    """Record in ``CLEW_REJECTED`` that an inbox command was rejected, unless that is recorded already.
 
     Raises:
-        Unavailable: it is not on record, or nobody knows; to be tried again.
+        Unavailable: it is not recorded, or that is unknown; retry.
     """
     tenant, name = _asked_command(message)
     rejection = Rejection(
@@ -143,10 +143,10 @@ async def record(js: JetStream, message: Msg, command_id: str | None, error: Cle
 
 
 async def recorded_refusal(js: JetStream, message: Msg) -> ClewError | None:
-    """Why an inbox command was refused, if that is on record.
+    """The recorded error of an inbox command, if it was rejected.
 
     Raises:
-        Unavailable: nobody knows; to be tried again.
+        Unavailable: the records cannot be read; retry.
     """
     stored = await js.newest_at_leader(REJECTED_STREAM, _subject(message), 0)
     return from_fault(_DECODE(stored.body).error) if stored is not None else None
@@ -162,10 +162,10 @@ async def _store_excerpt(js: JetStream, message: Msg, rejection: Rejection) -> N
         try:
             await _store(js, message, excerpt)
         except TooLarge as fault:
-            _LOG.warning("inbox %d: %d bytes are too many for a record: %s", rejection.inbox_seq, length, fault)
+            _LOG.warning("inbox message %d: %d bytes are too many for a record: %s", rejection.inbox_seq, length, fault)
         else:
             return
-    raise Unavailable(f"CLEW_REJECTED takes no record of inbox {rejection.inbox_seq}, however short")
+    raise Unavailable(f"CLEW_REJECTED accepts no record of inbox message {rejection.inbox_seq}, however short")
 
 
 async def _store(js: JetStream, message: Msg, rejection: Rejection) -> None:
@@ -183,7 +183,7 @@ def _subject(message: Msg) -> str:
 
 
 def _token(text: str) -> str:
-    """A tenant or a command as one token of a subject, however long it is."""
+    """A tenant or a command's name as one token of a subject, of limited length."""
     return text if len(text.encode()) <= LONGEST_TOKEN else ids.derive_id("long-", text)
 
 

@@ -1,4 +1,4 @@
-"""Whether the inbox moves: how many commands wait, for how long none has left it, and who is to carry them out."""
+"""The progress of the inbox: how many commands wait, for how long none has left it, and which process serves it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from clew_services.eventstore.topology import LEASES
 from clew_services.progress import TIME, Api, ask_jetstream
 
 _SERVED: Final = (
-    "{} served it last: its log says why; if it says nothing, or is gone, start 'clew serve commands' anew."
+    "{} served it last: see its log; if that shows nothing, or the process is gone, restart 'clew serve commands'."
 )
-_UNSERVED: Final = "Nobody serves it: start 'clew serve commands'."
+_UNSERVED: Final = "No process serves it: start 'clew serve commands'."
 
 
 class Inbox(Struct, frozen=True, kw_only=True):
-    """The inbox at a moment.
+    """The state of the inbox.
 
-    ``still`` is for how many seconds no command has left it although some wait, ``oldest`` the age in seconds of the
-    oldest. ``where`` is the process that has the lease, or had it when it died; nothing if it was given back.
-    ``trouble`` says why nothing is known; then the numbers are 0.
+    ``still`` is the time in seconds for which no command has left it although some wait, ``oldest`` the age in seconds
+    of the oldest. ``where`` is the process that has the lease, or had it when it died; ``None`` if it was released.
+    ``trouble`` says why the state is unknown; the numbers are then 0.
     """
 
     waiting: int = 0
@@ -38,11 +38,11 @@ class Inbox(Struct, frozen=True, kw_only=True):
     trouble: str | None = None
 
     def is_stuck(self, patience: float) -> bool:
-        """Whether standing still for so long is too long; 0 seconds are never too long."""
+        """Whether it has stood still for ``patience`` seconds or more; never if that is 0."""
         return 0 < patience <= self.still
 
     def why(self) -> str:
-        """What there is to say of an inbox that is stuck."""
+        """The description of a stuck inbox, for operators."""
         since = datetime.now(UTC) - timedelta(seconds=self.still)
         who = _SERVED.format(self.where) if self.where is not None else _UNSERVED
         return (
@@ -59,10 +59,10 @@ class _Got(Struct, frozen=True):
 
 
 class Standstill:
-    """Looks at the inbox, and remembers since when nothing has left it."""
+    """Observes the inbox, and remembers when the last command left it."""
 
     def __init__(self, js: Api, seconds: float = TIME) -> None:
-        """``seconds`` is how long JetStream has for each answer."""
+        """``seconds`` is the timeout of each request to JetStream."""
         self._js = js
         self._seconds = seconds
         self._clock: Callable[[], float] = time.monotonic
@@ -70,7 +70,7 @@ class Standstill:
         self._since = self._clock()
 
     async def look(self) -> Inbox:
-        """The inbox, now."""
+        """The current state of the inbox."""
         stream = await ask_jetstream(
             self._js, f"STREAM.INFO.{INBOX_STREAM}", f"stream {INBOX_STREAM}", StreamInfo, seconds=self._seconds
         )

@@ -1,1 +1,1 @@
-"""The log verified in the background, for ever: against its own chains, and against the newest signed checkpoint."""
+"""Background verification of the log, against its own chains and the newest signed checkpoint."""

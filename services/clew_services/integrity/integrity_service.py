@@ -1,4 +1,4 @@
-"""The background verification as a part of a process that projects."""
+"""The background verification as a service of the role ``projector``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE: Final = "verified.sqlite"
 
 
 async def serve_audit(clew: Clew, settings: Settings, stop: asyncio.Event, ready: asyncio.Event) -> None:
-    """Verify the log until ``stop`` is set, as often as the settings say, unless another process does."""
+    """Verify the log until ``stop`` is set, at the interval of the settings, unless another process does."""
     ready.set()
     folder = settings.data_folder
     file = folder / FILE if folder.is_dir() else None

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: what a process counts, what JetStream says of the deployment, and how both are shown.
+"""Metrics for Prometheus: those that processes count, those of the deployment from JetStream, and their endpoint.
 
 Every metric stands in :mod:`clew_services.metrics.catalogue`, and in docs/operating/metrics.md.
 """

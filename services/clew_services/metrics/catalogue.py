@@ -1,6 +1,6 @@
 """Every metric there is: its name with its unit, its labels, and what it says. docs/operating/metrics.md is this list.
 
-Labels never name a tenant, a thread or a key: how many series there are depends on the deployment, not on who uses it.
+Labels never name a tenant, a thread or a key: the number of series depends on the deployment, not on its use.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ COMMITS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metric(Struct, frozen=True, kw_only=True):
-    """One metric. ``source`` says who knows: each process for itself, or JetStream, asked by the API at each scrape.
+    """One metric. ``source`` says where it comes from: each process, or JetStream, read by the API at each scrape.
 
-    ``over`` is how the values of several processes become one, as prometheus-client names it.
+    ``over`` is the way in which values of several processes are aggregated, in the terms of prometheus-client.
     """
 
     name: str
@@ -230,5 +230,5 @@ DISK: Final = Metric(
     help="Bytes of the disk of the data folder. Only under 'clew up'.",
 )  # fmt: skip
 
-ALL: Final[tuple[Metric, ...]] = tuple(each for each in list(globals().values()) if isinstance(each, Metric))
-"""In the order in which they stand here."""
+ALL: Final[tuple[Metric, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+"""All metrics, in the order of their definition."""

@@ -1,7 +1,7 @@
-"""The folder in which the processes of one ``clew up`` keep what they count, so that one of them can show it all.
+"""The folder in which the processes of one ``clew up`` keep their metrics, so that one of them can serve them all.
 
-A process's files bear its name, not its number: when it is started again it counts on where it was, and there are never
-more files than processes. What only holds while a process lives goes when it dies.
+Files are named for the process, not for its pid: a restarted process continues its counters, and there are never more
+files than processes. Gauges of a process are removed when it dies.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "metrics"
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable by which prometheus-client is told to count in files."""
+"""The variable that has prometheus-client count in files."""
 PROCESS: Final = "CLEW_PROCESS"
-"""The name of a process, unique among those that share the folder. Without one, its number is its name."""
+"""The name of a process, unique in the folder; its pid by default."""
 
 
 def reset_folder(data: Path) -> dict[str, str]:
-    """A new folder below ``data``, and the environment that has processes use it."""
+    """Create an empty folder below ``data``, and return the environment for processes that use it."""
     folder = data / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
@@ -31,24 +31,24 @@ def reset_folder(data: Path) -> dict[str, str]:
 
 
 def remove_process_files(environment: Mapping[str, str]) -> None:
-    """Take out what a process that has died said of itself; what it counted stays."""
-    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - not before its variable is set
+    """Remove the gauges of a process that has died; its counters stay."""
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - only after its variable is set
 
     if VARIABLE in environment:
         mark_process_dead(environment[PROCESS], environment[VARIABLE])  # type: ignore[no-untyped-call]
 
 
 def name_process_files() -> Files | None:
-    """Have prometheus-client keep what this process counts in files of its own, under its name, if there is a folder.
+    """Have prometheus-client keep this process's values in files under its name, if there is a folder.
 
-    To be called before anything is counted. Nothing is written unless somebody calls :meth:`.files.Files.write`.
+    Call it before anything is counted. Values are written by :meth:`.files.Files.write` alone.
     """
     shared = os.environ.get(VARIABLE)
     if shared is None:
         return None
-    from prometheus_client import values  # noqa: PLC0415 - not before it is known that files are wanted
+    from prometheus_client import values  # noqa: PLC0415 - only where files are used
 
-    from clew_services.metrics.files import Files, value_class  # noqa: PLC0415 - likewise
+    from clew_services.metrics.files import Files, value_class  # noqa: PLC0415 - only where files are used
 
     files = Files(Path(shared), os.environ.get(PROCESS) or str(os.getpid()))
     values.ValueClass = value_class(files)

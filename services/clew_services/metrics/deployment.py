@@ -1,4 +1,4 @@
-"""What JetStream says of a deployment, asked anew at each scrape."""
+"""The metrics of a deployment, read from JetStream at each scrape."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from clew_services.compose import Clew
 
 TIME: Final = 8.0
-"""Seconds that a scrape waits for JetStream at most, somewhat less than Prometheus waits for a scrape."""
+"""Timeout of JetStream during a scrape, in seconds; less than Prometheus's own timeout of a scrape."""
 
 Values = Mapping[Metric, Mapping[str, float]]
 """The values of metrics by shard; ``""`` where a metric has no shards."""
@@ -46,15 +46,15 @@ class _Account(Struct, frozen=True):
 
 
 class DeploymentMetrics(Collector):
-    """Asks JetStream at each scrape, over a connection that belongs to the event loop it was made in.
+    """Reads JetStream at each scrape, over a connection of the event loop in which this is created.
 
-    What could not be found out is left out, so that no number is older than the scrape; ``clew_ready`` is always there.
+    Values that cannot be read are omitted, so that no value is older than the scrape; ``clew_ready`` is always present.
     """
 
     def __init__(self, clew: Clew, readiness: Readiness, index: IndexFolder | None, storage_limit: int = 0) -> None:
-        """``index`` is where this machine keeps its index, if it has one.
+        """``index`` is the folder of this machine's index, if it has one.
 
-        ``storage_limit`` is how many bytes each NATS server may keep, if that is known and the account has no limit.
+        ``storage_limit`` is the disk limit of each NATS server in bytes, used if the account has none; 0 if unknown.
         """
         self._storage_limit = storage_limit
         self._clew = clew
@@ -63,11 +63,11 @@ class DeploymentMetrics(Collector):
         self._loop = asyncio.get_running_loop()
 
     def describe(self) -> list[GaugeMetricFamily]:
-        """Nothing, so that nobody is asked before there is a scrape."""
+        """No descriptions, so that registering this collector reads nothing."""
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The metrics, now. Must not be called by the event loop's own thread."""
+        """The current metrics. Must not be called from the event loop's thread."""
         values = asyncio.run_coroutine_threadsafe(self.look(), self._loop).result(TIME + 1)
         for metric, by_shard in values.items():
             family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
@@ -76,11 +76,11 @@ class DeploymentMetrics(Collector):
             yield family
 
     async def look(self) -> Values:
-        """The values of all metrics of this kind that can be found out now."""
+        """The current values of all metrics of a deployment that can be read."""
         values: dict[Metric, Mapping[str, float]] = {catalogue.READY: {"": 0}}
         try:
             async with asyncio.timeout(TIME):
-                found = await asyncio.gather(
+                parts = await asyncio.gather(
                     self._shards(),
                     self._rejected(),
                     self._account(),
@@ -91,21 +91,21 @@ class DeploymentMetrics(Collector):
                 )
         except TimeoutError:
             return values
-        for each in found:
-            values.update(each)
+        for part in parts:
+            values.update(part)
         return {**values, **self._generations(), **_disk()}
 
     async def _shards(self) -> Values:
         health = await self._readiness.look()
-        shards = [each for each in health.shards if not each.trouble]
+        shards = [shard for shard in health.shards if not shard.trouble]
         values: dict[Metric, Mapping[str, float]] = {
             catalogue.READY: {"": float(health.ok)},
-            catalogue.LOG_COMMITS: {str(each.shard): each.commits for each in shards},
-            catalogue.LOG_BYTES: {str(each.shard): each.bytes for each in shards},
-            catalogue.LOG_THREADS: {str(each.shard): each.threads for each in shards},
-            catalogue.LAG_COMMITS: {str(each.shard): each.behind for each in shards},
-            catalogue.LAG_SECONDS: {str(each.shard): each.lag for each in shards},
-            catalogue.STILL_SECONDS: {str(each.shard): each.still for each in shards},
+            catalogue.LOG_COMMITS: {str(shard.shard): shard.commits for shard in shards},
+            catalogue.LOG_BYTES: {str(shard.shard): shard.bytes for shard in shards},
+            catalogue.LOG_THREADS: {str(shard.shard): shard.threads for shard in shards},
+            catalogue.LAG_COMMITS: {str(shard.shard): shard.behind for shard in shards},
+            catalogue.LAG_SECONDS: {str(shard.shard): shard.lag for shard in shards},
+            catalogue.STILL_SECONDS: {str(shard.shard): shard.still for shard in shards},
         }
         if (inbox := health.inbox).trouble is None:
             values |= {
@@ -142,13 +142,13 @@ class DeploymentMetrics(Collector):
         shards = range(self._clew.deployment.shards)
         try:
             async with asyncio.timeout(progress.TIME):
-                found = await read_proof_state(self._clew.threads, shards)
+                states = await read_proof_state(self._clew.threads, shards)
         except (ClewError, TimeoutError):
             return {}
-        if not found:
+        if not states:
             return {}
-        drift = {catalogue.DRIFT: {"": sum(each.drift for each in found.values())}}
-        since = [each.since for each in found.values() if each.since is not None]
+        drift = {catalogue.DRIFT: {"": sum(state.drift for state in states.values())}}
+        since = [state.since for state in states.values() if state.since is not None]
         if len(since) < len(shards):
             return drift
         return {**drift, catalogue.PROOF_AGE: {"": max(0.0, (datetime.now(UTC) - min(since)).total_seconds())}}
@@ -156,23 +156,23 @@ class DeploymentMetrics(Collector):
     async def _verified(self) -> Values:
         try:
             async with asyncio.timeout(progress.TIME):
-                found = await self._clew.integrity()
+                report = await self._clew.integrity()
         except (ClewError, TimeoutError):
             return {}
-        if found is None:
+        if report is None:
             return {}
-        findings = {catalogue.LOG_FINDINGS: {"": len(found.findings)}}
-        return {**findings, catalogue.LOG_VERIFIED_AGE: {"": found.age}} if found.age is not None else findings
+        findings = {catalogue.LOG_FINDINGS: {"": len(report.findings)}}
+        return {**findings, catalogue.LOG_VERIFIED_AGE: {"": report.age}} if report.age is not None else findings
 
     async def _signed(self) -> Values:
         try:
             async with asyncio.timeout(progress.TIME):
-                found = await checkpoint_coverage(self._clew.js, self._clew.deployment.shards, self._clew.ledger)
+                coverage = await checkpoint_coverage(self._clew.js, self._clew.deployment.shards, self._clew.ledger)
         except (ClewError, TimeoutError):
             return {}
-        if found is None:
+        if coverage is None:
             return {}
-        return {catalogue.CHECKPOINT_AGE: {"": found.age}, catalogue.CHECKPOINT_WAITING: {"": found.waiting}}
+        return {catalogue.CHECKPOINT_AGE: {"": coverage.age}, catalogue.CHECKPOINT_WAITING: {"": coverage.waiting}}
 
     def _generations(self) -> Values:
         record = self._clew.live.record
@@ -188,7 +188,7 @@ class DeploymentMetrics(Collector):
             return {}
         limit = account.limits.max_storage
         if limit <= 0:
-            # What the account keeps is counted on every server that keeps a copy.
+            # The account's usage counts every replica.
             limit = self._storage_limit * self._clew.deployment.replicas
         known = {catalogue.STORAGE: {"": account.storage}}
         return {**known, catalogue.STORAGE_LIMIT: {"": limit}} if limit > 0 else known

@@ -1,4 +1,4 @@
-"""Showing metrics: at ``/metrics`` of the API, or on an address of their own."""
+"""The metrics endpoint: ``/metrics`` of the API, or an address of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TYPE: Final = (b"content-type", CONTENT_TYPE_LATEST.encode())
 
 
 class _Writer(Collector):
-    """Has no metrics of its own: it is asked before the files are read, and writes what this process has counted."""
+    """A collector without metrics: it runs before the files are read, and writes this process's values to them."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -34,10 +34,10 @@ class _Writer(Collector):
 
 
 class MetricsEndpoint:
-    """What this process counted, or all processes that share its folder, and what ``more`` collectors find out."""
+    """The metrics of this process, or of all processes that share its folder, and of ``more`` collectors."""
 
     def __init__(self, instruments: Instruments, more: Iterable[Collector] = (), files: Files | None = None) -> None:
-        """``files`` are those in which this process keeps what it counts, if it keeps it in any."""
+        """``files`` are those in which this process keeps its values, if there are any."""
         self._registry = CollectorRegistry()
         if VARIABLE in os.environ:
             if files is not None:
@@ -45,23 +45,23 @@ class MetricsEndpoint:
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
         else:
             self._registry.register(instruments.registry)
-        for each in more:
-            self._registry.register(each)
+        for collector in more:
+            self._registry.register(collector)
         self._running: asyncio.Task[Answer] | None = None
 
     async def show(self) -> Answer:
-        """All of it, as Prometheus reads it. However many ask at once, it is put together once."""
+        """All metrics, in the Prometheus format. Concurrent calls share one collection."""
         if self._running is None or self._running.done():
             self._running = asyncio.get_running_loop().create_task(self._answer())
         return await asyncio.shield(self._running)
 
     async def _answer(self) -> Answer:
-        # In a thread, which lets the event loop go on and answer the collectors that ask it.
+        # In a thread, because collectors wait for coroutines of the event loop.
         return Answer(200, await asyncio.to_thread(generate_latest, self._registry), (_TYPE,))
 
     @contextlib.asynccontextmanager
     async def listen(self, address: Address) -> AsyncIterator[None]:
-        """Show it on an address of its own, whatever the path, for as long as the block lasts.
+        """Serve the metrics on an address of their own, on every path, for the duration of the block.
 
         Raises:
             CannotStart: the port is taken.

@@ -1,8 +1,8 @@
-"""What a process counts, in memory, and written to files now and then for other processes to show.
+"""The values of a process, kept in memory, and written to files at intervals for the process that serves them.
 
-prometheus-client maps its files into memory. The kernel kills a process that writes to a mapped page for which the disk
-has no room, so these files are written instead: where that fails, numbers are late or lost, and the process goes on.
-Their format is prometheus-client's own, which its ``MultiProcessCollector`` reads.
+prometheus-client maps its files into memory. The kernel kills a process that writes to a mapped page when the disk is
+full, so these files are written with ``pwrite``: if that fails, values are late or lost, and the process continues. The
+format is that of prometheus-client, which its ``MultiProcessCollector`` reads.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from clew_projections.atomic_file import write_atomically
 
 _HEAD: Final = 8
-"""Bytes before the first entry; the first four say how many bytes are in use."""
+"""Bytes of the header; the first four hold the number of bytes in use."""
 _NUMBERS: Final = struct.Struct("dd")
 _LOG: Final = logging.getLogger("clew.metrics")
 
 
 class _Cell:
-    """One number, and where it is kept: its name as it stands in the file, and when it was set."""
+    """One value, with its encoded name in the file, and the time at which it was set."""
 
     __slots__ = ("name", "timestamp", "value")
 
@@ -39,7 +39,7 @@ class _Cell:
 
 
 class _File:
-    """The numbers of one file. Entries are only ever added, so whoever reads finds each where it was."""
+    """The values of one file. Entries are only added, so readers find each at the same offset."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -50,24 +50,24 @@ class _File:
                 self._cells[key] = _Cell(key, value, timestamp)
 
     def cell(self, key: str) -> _Cell:
-        """The number of a key; 0 if it is new."""
+        """The cell of a key; 0 if it is new."""
         return self._cells.get(key) or self._cells.setdefault(key, _Cell(key))
 
     def write(self) -> None:
-        """Write what has changed.
+        """Write changed values.
 
         Raises:
-            OSError: the disk does not take it. Who reads finds some numbers as they were.
+            OSError: the disk is full. Readers may find some old values.
         """
         cells = tuple(self._cells.values())
-        entries = b"".join(each.name + _NUMBERS.pack(each.value, each.timestamp) for each in cells)
+        entries = b"".join(cell.name + _NUMBERS.pack(cell.value, cell.timestamp) for cell in cells)
         if entries == self._written:
             return
         head = struct.pack("ii", _HEAD + len(entries), 0)
         if self._path.exists():
             file = os.open(self._path, os.O_WRONLY)
             try:
-                # How many there are is said last, when they are there.
+                # The header last, when its entries are written.
                 _write(file, entries, _HEAD)
                 _write(file, head, 0)
             finally:
@@ -78,19 +78,19 @@ class _File:
 
 
 class Files:
-    """The files of this process in the folder that it shares with others, one for each way of adding values up."""
+    """The files of this process in the shared folder, one for each way of aggregation."""
 
     def __init__(self, folder: Path, process: str) -> None:
-        """``process`` is its name, unique in the folder. What a process of that name counted before is counted on."""
+        """``process`` is its name, unique in the folder. Counters of an earlier process of that name continue."""
         self._folder = folder
         self._process = process
         self._files: dict[str, _File] = {}
         self._failing = False
         self.lock = Lock()
-        """To be held by whoever changes a number."""
+        """Must be held while a value changes."""
 
     def cell(self, kind: str, key: str) -> _Cell:
-        """The number of a key among those of a kind."""
+        """The cell of a key in the file of a kind."""
         with self.lock:
             file = self._files.get(kind)
             if file is None:
@@ -98,7 +98,7 @@ class Files:
             return file.cell(key)
 
     def write(self) -> None:
-        """Write what has changed. Where the disk does not take it, that is logged once, and the next time may do."""
+        """Write changed values. A failure is logged once, and the next call tries again."""
         try:
             with self.lock:
                 for file in self._files.values():
@@ -112,7 +112,7 @@ class Files:
 
 
 def value_class(files: Files) -> type:
-    """What prometheus-client is to keep each number in: a cell of ``files``."""
+    """The class of prometheus-client's values: each is kept in a cell of ``files``."""
 
     class Value:
         _multiprocess = True

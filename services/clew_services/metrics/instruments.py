@@ -1,4 +1,4 @@
-"""The instruments of one process: an observer that counts, with every child of a metric bound before it is needed."""
+"""The instruments of one process: an observer that updates metrics, with each child of a metric looked up once."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from clew_services.observer import Answered, Handled, Observer, Projected
 M = TypeVar("M", Counter, Histogram)
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
-"""Methods that are named; all others count as ``other``, since anybody may make some up."""
+"""HTTP methods that are labels; all others count as ``other``, because clients may invent any."""
 
 
 class Instruments(Observer):
-    """Counts what it is told. One for each process, in a registry of its own.
+    """Counts and times what it observes. One for each process, with its own registry.
 
-    Where ``PROMETHEUS_MULTIPROC_DIR`` is set the values are kept in files there, to be shown with other processes'.
+    If ``PROMETHEUS_MULTIPROC_DIR`` is set, the values are kept in files there, to be served with other processes'.
     """
 
     def __init__(self) -> None:
@@ -47,31 +47,31 @@ class Instruments(Observer):
         self.build = self._gauge(catalogue.BUILD)
 
     def on_handled(self, command: str, outcome: Handled, seconds: float) -> None:
-        """Counted, and timed."""
+        """Count and time it."""
         self._commands(command, outcome).observe(seconds)
 
     def guard_failed(self, why: Literal["stale", "duplicate"]) -> None:
-        """Counted."""
+        """Count it."""
         self._guard(why).inc()
 
     def on_retry(self) -> None:
-        """Counted."""
+        """Count it."""
         self._again.inc()
 
     def on_batch(self, commits: int, stored: bool) -> None:
-        """Counted, by size."""
+        """Count it by size."""
         self._batches("stored" if stored else "refused").observe(commits)
 
     def on_reply(self, service: str, code: str, seconds: float) -> None:
-        """Counted, and timed."""
+        """Count and time it."""
         self._requests(service, code).observe(seconds)
 
     def on_settled(self, outcome: Literal["done", "refused"]) -> None:
-        """Counted."""
+        """Count it."""
         self._settled(outcome).inc()
 
     def route(self, path: str) -> Answered:
-        """Counts and times the answers of one route."""
+        """A function that counts and times the answers of one route."""
         bound = _bind(self._http)
 
         def answered(method: str, status: int, seconds: float) -> None:
@@ -80,7 +80,7 @@ class Instruments(Observer):
         return answered
 
     def shard(self, number: int) -> Projected:
-        """Counts and times the batches of one shard."""
+        """A function that counts and times the batches of one shard."""
         label = str(number)
         commits, delay = self._projected.labels(label), self._delay.labels(label)
         batch = self._projector_batch.labels(label)
@@ -103,5 +103,5 @@ class Instruments(Observer):
 
 
 def _bind(metric: M) -> Callable[..., M]:
-    """A metric's children by their labels, each looked up in the metric itself only once."""
+    """A function that returns a metric's child by its labels, with a cache."""
     return cache(metric.labels)

@@ -1,6 +1,6 @@
-"""What a process counts by the way, taken over into its instruments every second.
+"""The sampler: copies a process's plain counters into its metrics every second.
 
-Counters on the hottest paths are plain numbers, since those cost next to nothing; a second later they are metrics.
+Counters on the hottest paths are plain numbers, because those are cheap; within a second they are in the metrics.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from clew_services.metrics.files import Files
 
 EVERY: Final = 1.0
-"""Seconds between two looks."""
+"""Seconds between two samples."""
 
 
 class Sampler:
-    """Looks at one composed Clew."""
+    """Samples the counters of one process."""
 
     def __init__(self, instruments: Instruments, clew: Clew, files: Files | None = None) -> None:
-        """``files`` are written at every look, if what is counted is kept in any."""
+        """``files``, if there are any, are written at every sample."""
         self._clew = clew
         self._files = files
         self._instruments = instruments
@@ -44,7 +44,7 @@ class Sampler:
         instruments.processes.set(1)
 
     async def run(self, stop: asyncio.Event, ready: asyncio.Event) -> None:
-        """Look every second until ``stop`` is set, and once more then."""
+        """Sample every second until ``stop`` is set, and once more at the end."""
         loop = asyncio.get_running_loop()
         self.look()
         ready.set()
@@ -58,9 +58,9 @@ class Sampler:
             self.look()
 
     def look(self) -> None:
-        """Take over what was counted since the last look."""
-        for each in self._followed:
-            each.take()
+        """Copy what was counted since the last sample."""
+        for sample in self._followed:
+            sample.take()
         self._instruments.memory_threads.set(len(self._clew.memory))
         self._instruments.connected.set(1 if self._clew.nc.is_connected else 0)
         if self._files is not None:

@@ -9,9 +9,9 @@ from clew_services.metrics.catalogue import ALL
 
 def rows() -> Iterator[str]:
     """One line of Markdown for each metric, in the order of the catalogue."""
-    for each in ALL:
-        labels = ", ".join(f"`{label}`" for label in each.labels)
-        yield f"| `{each.name}` | {each.kind} | {labels} | {each.source} | {each.help} |"
+    for metric in ALL:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        yield f"| `{metric.name}` | {metric.kind} | {labels} | {metric.source} | {metric.help} |"
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Audit packs of a deployment: exported from it, imported into another, and asked and checked with no server at all."""
+"""Audit packs: export from a deployment, import into another, queries and verification without a server."""

@@ -1,4 +1,4 @@
-"""A pack checked with the checkpoint it carries and one that somebody kept, the signatures of both looked at first."""
+"""Verification of a pack against its own checkpoint and one that was kept elsewhere, after their signatures."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint, read, ve
 
 
 class PackCheck(Struct, frozen=True):
-    """What was found, and by which checkpoints; ``key_id`` is none if no key was there to check signatures with.
+    """The result, and the checkpoints that were used; ``key_id`` is ``None`` if no key was available.
 
-    A key that was ``given`` is one that somebody trusts; one out of the pack says nothing of who made it.
+    A ``given`` key is one that the caller trusts; a key out of the pack proves nothing about its origin.
     """
 
     verified: Verification
@@ -32,26 +32,26 @@ class PackCheck(Struct, frozen=True):
 def check_pack(
     pack: Pack, *, key: VerifierKey | None = None, kept: KeptCheckpoint | None = None, progress: Progress
 ) -> PackCheck:
-    """Everything that is wrong with a pack; with a ``key``, that nothing in it is what was signed with that, too.
+    """Verify a pack; with a ``key``, it is a finding if nothing in the pack is covered by a signature of that key.
 
     Raises:
-        Corrupt: the pack was altered or damaged, or a checkpoint was not signed with the key, or altered since.
-        Invalid: nothing can be said by the checkpoint that was kept.
+        Corrupt: the pack was altered or damaged, or a checkpoint was altered or not signed with the key.
+        Invalid: the checkpoint that was kept cannot be compared with the pack.
     """
-    covering = pack.covering
+    coverage = pack.covering
     trusted = key
     if trusted is None and kept is not None:
         trusted = VerifierKey.parse(kept.key)
-    if trusted is None and covering is not None and covering.key is not None:
-        trusted = VerifierKey.parse(covering.key)
+    if trusted is None and coverage is not None and coverage.key is not None:
+        trusted = VerifierKey.parse(coverage.key)
     marks = tuple(_marks(pack, kept, trusted))
-    if pack.opening.checkpoint != (marks[0].checkpoint.number if covering is not None else None):
-        raise altered_pack("the checkpoint in it is another than its beginning names")
-    found = check(pack, marks, progress)
-    if key is not None and found.commits and not found.covered and not found.findings:
-        found = replace(found, findings=(_uncovered(marks),))
+    if pack.opening.checkpoint != (marks[0].checkpoint.number if coverage is not None else None):
+        raise altered_pack("its checkpoint is not the one that its header names")
+    verified = check(pack, marks, progress)
+    if key is not None and verified.commits and not verified.covered and not verified.findings:
+        verified = replace(verified, findings=(_uncovered(marks),))
     return PackCheck(
-        verified=found,
+        verified=verified,
         checkpoints=tuple(dict.fromkeys(mark.checkpoint.number for mark in marks)),
         key_id=trusted.id if trusted is not None and marks else None,
         given=key is not None or kept is not None,
@@ -59,18 +59,18 @@ def check_pack(
 
 
 def _uncovered(marks: Sequence[Mark]) -> Finding:
-    """That nothing of a pack is what was signed with the key that it is checked with."""
+    """The finding that nothing in a pack is covered by a signature of the given key."""
     if marks:
         number = marks[-1].checkpoint.number
-        code, what = "not_covered", f"checkpoint {number} was made before any commit in this pack"
+        code, what = "not_covered", f"checkpoint {number} was signed before any commit in this pack"
     else:
         code, what = "no_checkpoint", "there is no checkpoint in this pack"
-    what += ": nothing that is signed with this key says what is in it"
+    what += ": nothing that is signed with this key covers it"
     return Finding(tenant="", thread="", code=code, what=what, shard=0)
 
 
 def _marks(pack: Pack, kept: KeptCheckpoint | None, key: VerifierKey | None) -> Iterator[Mark]:
-    """The checkpoint in the pack, and the one that was kept, unless that is the same."""
+    """The pack's checkpoint, and the one that was kept, unless they are the same."""
 
     def signed(note: str) -> Checkpoint:
         return (read(note.encode()) if key is None else verify_note(note.encode(), key)).checkpoint

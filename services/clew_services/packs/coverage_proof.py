@@ -1,4 +1,4 @@
-"""The checkpoint that covers a pack: found, and what leads from the pack's heads to its roots taken along."""
+"""The checkpoint that covers a pack, and the inclusion proofs of the pack's heads under it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from clew_projections.packs.layout import CheckpointCoverage, Scope
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.checkpoints.signed_checkpoint import SignedNote, read, verify_note
-from clew_services.checkpoints.thread_proofs import heads_beside
+from clew_services.checkpoints.thread_proofs import temporary_heads
 
 
-async def chosen(ledger: Ledger, key: VerifierKey | None) -> SignedNote | None:
-    """The last checkpoint of a deployment, if it has any.
+async def latest_checkpoint(ledger: Ledger, key: VerifierKey | None) -> SignedNote | None:
+    """The last checkpoint of a deployment, if there is any.
 
     Raises:
-        Corrupt: with a key given, it was not signed with that.
+        Corrupt: it is not signed with the given key.
         Unavailable: JetStream does not answer.
     """
     latest = await ledger.latest()
@@ -28,10 +28,10 @@ async def chosen(ledger: Ledger, key: VerifierKey | None) -> SignedNote | None:
 async def prove_coverage(
     js: JetStream, signed: SignedNote, key: VerifierKey | None, scope: Scope, threads: set[Address]
 ) -> CheckpointCoverage:
-    """What a pack carries of a checkpoint. For a pack of a part, the shards in question are read up to it.
+    """The checkpoint and proofs to include in a pack. For a pack of a part, its shards are read up to the checkpoint.
 
     Raises:
-        Corrupt: the log is not what the checkpoint says.
+        Corrupt: the log differs from the checkpoint.
         Unavailable: JetStream does not answer.
     """
     note, line = signed.note.decode(), str(key) if key is not None else None
@@ -40,26 +40,26 @@ async def prove_coverage(
     shards = len(signed.checkpoint.shards)
     concerned = {shard_of(address.thread, shards) for address in threads}
     places = {key_of(address) for address in threads}
-    ways: list[tuple[tuple[str, ...], ...]] = []
-    async with heads_beside(js, shards) as heads:
-        for shard, said in enumerate(signed.checkpoint.shards):
+    paths: list[tuple[tuple[str, ...], ...]] = []
+    async with temporary_heads(js, shards) as heads:
+        for shard, signed_heads in enumerate(signed.checkpoint.shards):
             if shard not in concerned:
-                ways.append(((said.root,),))
+                paths.append(((signed_heads.root,),))
                 continue
             try:
                 leaves = leaves_of(await heads.agreeing_heads(shard, signed.checkpoint))
             except Corrupt as fault:
                 raise Corrupt(
-                    f"{fault.message}. Export with --without-checkpoint to have the log as it is nevertheless",
+                    f"{fault.message}. Export with --without-checkpoint to get the log as it is",
                     code=fault.code,
                 ) from fault
-            ways.append(tuple(tuple(each.hex() for each in way) for way in beside(leaves, places)))
-    return CheckpointCoverage(note=note, key=line, beside=tuple(ways))
+            paths.append(tuple(tuple(sibling.hex() for sibling in path) for path in beside(leaves, places)))
+    return CheckpointCoverage(note=note, key=line, beside=tuple(paths))
 
 
-def proven(proof: HeadProof) -> CheckpointCoverage:
-    """What the pack of one thread carries, from a proof of its head."""
+def from_head_proof(proof: HeadProof) -> CheckpointCoverage:
+    """The checkpoint and proofs to include in the pack of one thread, from a proof of its head."""
     shards = read(proof.checkpoint.encode()).checkpoint.shards
     ours = shard_of(proof.thread, len(shards))
-    ways = ((proof.path if shard == ours else (said.root,),) for shard, said in enumerate(shards))
-    return CheckpointCoverage(note=proof.checkpoint, beside=tuple(ways))
+    paths = ((proof.path if shard == ours else (heads.root,),) for shard, heads in enumerate(shards))
+    return CheckpointCoverage(note=proof.checkpoint, beside=tuple(paths))

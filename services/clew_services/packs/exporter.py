@@ -1,6 +1,6 @@
-"""Exporting: a part of the log, or all of it, as the bytes of a pack, in bounded memory and from anywhere on.
+"""The exporter: writes the log, or a part of it, as the bytes of a pack, in bounded memory; an export can be resumed.
 
-The same log asked for the same gives the same bytes: there is no clock in them.
+The bytes are deterministic: the same log and scope give the same pack.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from clew_services.packs import coverage_proof
 _AT_ONCE: Final = 512
 
 Progress = Callable[[int], None]
-"""Told how many messages more were read."""
+"""Called with each number of further messages read."""
 Covered = Callable[[PackHeader, set[Address]], Awaitable[CheckpointCoverage | None]]
 
 
 class ExportResult(Struct, frozen=True, kw_only=True):
-    """What is in a pack that was written. ``misfits`` are messages that continue no chain; these are in it, too."""
+    """The contents of a written pack. ``misfits`` are messages that continue no chain, which are included, too."""
 
     threads: int
     commits: int
@@ -53,7 +53,7 @@ class ExportResult(Struct, frozen=True, kw_only=True):
 
 
 class Exporter:
-    """Makes packs of a deployment. ``key`` is the public key to go into them with the checkpoint."""
+    """Exports packs of a deployment. ``key`` is the public key to include with the checkpoint."""
 
     def __init__(
         self,
@@ -71,16 +71,16 @@ class Exporter:
         self._checkpoint = checkpoint
 
     async def make_header(self, scope: Scope) -> PackHeader:
-        """What a pack of a scope begins with if it is made now: it says up to where the log will be read.
+        """The header of a pack of a scope, with the sequences up to which the log will be read.
 
         Raises:
-            NotFound: there never was such a thread.
-            Corrupt: the last checkpoint was signed with another key.
+            NotFound: the thread never existed.
+            Corrupt: the last checkpoint is signed with another key.
             Unavailable: JetStream does not answer.
         """
-        # The checkpoint first: it then speaks of nothing that lies behind the ends.
+        # The checkpoint first, so that it covers nothing beyond the ends.
         return await self._opening(
-            scope, await coverage_proof.chosen(self._ledger, self._key) if self._checkpoint else None
+            scope, await coverage_proof.latest_checkpoint(self._ledger, self._key) if self._checkpoint else None
         )
 
     async def _opening(self, scope: Scope, signed: SignedNote | None) -> PackHeader:
@@ -103,22 +103,22 @@ class Exporter:
     def start_export(
         self, opening: PackHeader, begun: Partial | None = None, progress: Progress = lambda _: None
     ) -> PackExport:
-        """The pack that begins so; from where it was left, if it was ``begun``."""
+        """The export with a header; resumes ``begun``, if there is one."""
         return PackExport(self._js, opening, begun, progress, self._covering)
 
     async def thread(self, address: Address, proof: HeadProof | None) -> PackExport:
-        """The pack of one thread, with a proof that is at hand already instead of one that has to be made.
+        """The export of one thread, with a proof that exists already.
 
         Raises:
-            NotFound: there never was such a thread.
+            NotFound: the thread never existed.
             Unavailable: JetStream does not answer.
         """
         scope = Scope(tenant=address.tenant, thread=address.thread)
         opening = await self._opening(scope, read(proof.checkpoint.encode()) if proof is not None else None)
-        carried = coverage_proof.proven(proof) if proof is not None else None
+        coverage = coverage_proof.from_head_proof(proof) if proof is not None else None
 
         async def covered(_: PackHeader, __: set[Address]) -> CheckpointCoverage | None:
-            return carried
+            return coverage
 
         return PackExport(self._js, opening, None, lambda _: None, covered)
 
@@ -130,7 +130,7 @@ class Exporter:
 
 
 class PackExport:
-    """A pack in the making; ``exported`` says what is in it once it is made."""
+    """One export; ``exported`` is its result once all chunks were read."""
 
     def __init__(
         self,
@@ -152,11 +152,11 @@ class PackExport:
         self.exported: ExportResult | None = None
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        """The bytes, piece by piece.
+        """The bytes of the pack, in chunks.
 
         Raises:
-            Corrupt: the log is not what the last checkpoint says, so that no proof can be taken along.
-            Unavailable: JetStream does not answer, or the log lost what it had.
+            Corrupt: the log differs from the last checkpoint, so no proof can be included.
+            Unavailable: JetStream does not answer, or the log lost commits.
         """
         size = self._begun.length if self._begun is not None else 0
         async with aclosing(self._pieces()) as pieces:
@@ -197,20 +197,20 @@ class PackExport:
             if ends.tips:
                 yield ends.packed(self._writer, shard)
             self._totals.count(ends)
-            if not self._scope.whole:  # of everything there is nothing to be proven beside
+            if not self._scope.whole:  # a pack of the whole log needs no proofs
                 self._threads |= {address_of(subject) for subject in ends.tips}
 
     async def _shard(self, shard: int, ends: Ends, number: int, first: int, end: int) -> AsyncGenerator[bytes]:
         wanted = await self._wanted(shard, end)
         segment = Segment(shard, number)
-        async with aclosing(self._pages(shard, first, end)) as found:
-            async for page in found:
+        async with aclosing(self._pages(shard, first, end)) as found_pages:
+            async for page in found_pages:
                 for stored in page:
                     if not wanted(stored.subject):
                         continue
                     ends.take(stored.subject, stored.body)
                     if segment.add(stored):
-                        # Compressing lets go of the interpreter, so the next page is on its way meanwhile.
+                        # Compression releases the GIL, so the next page is read meanwhile.
                         yield await asyncio.to_thread(segment.packed, self._writer)
                         segment = Segment(shard, segment.number + 1)
                 self.progress(len(page))
@@ -222,7 +222,7 @@ class PackExport:
         return thread is None or shard == shard_of(thread, self._opening.shards)
 
     async def _wanted(self, shard: int, end: int) -> Callable[[str], bool]:
-        """Whether what stands on a subject is to go into the pack."""
+        """A predicate that says whether the commits of a subject are in the pack's scope."""
         scope = self._scope
         if scope.thread is not None or scope.whole:
             return lambda _: True
@@ -230,8 +230,8 @@ class PackExport:
             return lambda subject: address_of(subject).tenant == scope.tenant
         choice = Choice(since=scope.since, until=scope.until)
         subjects: set[str] = set()
-        async with aclosing(pages(self._js, shard, 1, end)) as found:
-            async for page in found:
+        async with aclosing(pages(self._js, shard, 1, end)) as found_pages:
+            async for page in found_pages:
                 for stored in page:
                     subject = stored.subject
                     ours = scope.tenant is None or address_of(subject).tenant == scope.tenant
@@ -243,8 +243,8 @@ class PackExport:
     async def _pages(self, shard: int, first: int, end: int) -> AsyncGenerator[list[StoredMessage]]:
         scope = self._scope
         if scope.thread is None:
-            async with aclosing(pages(self._js, shard, first, end)) as found:
-                async for page in found:
+            async with aclosing(pages(self._js, shard, first, end)) as found_pages:
+                async for page in found_pages:
                     yield page
             return
         stream, subject = event_stream(shard), event_subject(shard, _address(scope))
@@ -270,4 +270,4 @@ def _in(choice: Choice, stored: StoredMessage) -> bool:
     try:
         return choice.takes(decode(stored.body))
     except Corrupt:
-        return True  # what cannot be read may have been made at any time: it is taken along
+        return True  # a commit that cannot be read may be of any time: it is included

@@ -1,4 +1,4 @@
-"""A pack held against what a deployment has already: what is new, what is there, and what contradicts."""
+"""The plan of an import: which threads of a pack are new, continued, or complete in a deployment, and conflicts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clew_projections.packs.check import Foldable, Progress, commits
 from clew_projections.packs.pack import Pack
 
 NAMED = 5
-"""Threads that a refusal names; of the others it says how many there are."""
+"""Threads that an error names; the others are counted."""
 
 
 class PresentHead(Struct, frozen=True):
@@ -28,7 +28,7 @@ class PresentHead(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What importing a pack comes to. ``there`` has the threads that the deployment has, as it has them."""
+    """What an import would do. ``there`` has the heads of the threads that the deployment has already."""
 
     new: int
     continued: int
@@ -38,10 +38,10 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 async def plan_import(js: JetStream, histories: Histories, pack: Pack, progress: Progress) -> Plan:
-    """What a pack that was checked would bring. Nothing is written.
+    """Plan the import of a verified pack. Nothing is written.
 
     Raises:
-        Conflict: threads of the same ids are there with other histories; nothing of the pack can be imported.
+        Conflict: threads with the same ids exist with other histories; nothing of the pack can be imported.
         Corrupt: a history in the pack cannot be folded.
         Unavailable: JetStream does not answer.
     """
@@ -49,18 +49,18 @@ async def plan_import(js: JetStream, histories: Histories, pack: Pack, progress:
     heads: dict[Address, Head] = {}
     wrong: list[str] = []
     for shard in range(pack.opening.shards):
-        some = {head.address: head for head in pack.heads(shard)}
-        found = await _present_heads(js, histories.shards, list(some), replicated=histories.replicated)
-        there |= found
-        heads |= {address: some[address] for address in found}
-        wrong += _find_contradictions(pack, shard, found, progress)
+        heads_by_address = {head.address: head for head in pack.heads(shard)}
+        present = await _present_heads(js, histories.shards, list(heads_by_address), replicated=histories.replicated)
+        there |= present
+        heads |= {address: heads_by_address[address] for address in present}
+        wrong += _find_contradictions(pack, shard, present, progress)
     for address, last in there.items():
         if last.n > heads[address].n and not await _continues(histories, heads[address]):
             wrong.append(address.thread)
     if wrong:
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         raise Conflict(
-            f"nothing was imported: {len(wrong)} threads are there already with other histories than in this pack: "
+            f"nothing was imported: {len(wrong)} threads exist already with other histories than in this pack: "
             f"{', '.join(wrong[:NAMED])}{more}. Import it into a deployment that does not have them",
             code="history_conflict",
         )
@@ -76,7 +76,7 @@ async def plan_import(js: JetStream, histories: Histories, pack: Pack, progress:
 
 
 def _find_contradictions(pack: Pack, shard: int, there: dict[Address, PresentHead], progress: Progress) -> list[str]:
-    """The threads of which the deployment's last commit is another than that of its number in the pack."""
+    """The threads whose last commit in the deployment differs from the pack's commit of the same number."""
     foldable, wrong = Foldable(), []
     for page in commits(pack, shard):
         for stored in page:
@@ -96,12 +96,12 @@ async def _present_heads(
     for address in addresses:
         shard = shard_of(address.thread, shards)
         by_shard.setdefault(shard, []).append(event_subject(shard, address))
-    found: dict[str, StoredMessage] = {}
-    # Of several replicas only the leader's knows what there is to go on from, and to contradict.
+    stored_by_subject: dict[str, StoredMessage] = {}
+    # A replica may lag behind: only the leader has all commits that may conflict or be continued.
     ask = js.lasts_at_leader if replicated else js.lasts
     for shard, subjects in by_shard.items():
-        found |= await ask(event_stream(shard), subjects)
-    return {address_of(subject): _last(stored) for subject, stored in found.items()}
+        stored_by_subject |= await ask(event_stream(shard), subjects)
+    return {address_of(subject): _last(stored) for subject, stored in stored_by_subject.items()}
 
 
 def _last(stored: StoredMessage) -> PresentHead:
@@ -110,12 +110,12 @@ def _last(stored: StoredMessage) -> PresentHead:
     except Corrupt as fault:
         thread = address_of(stored.subject).thread
         raise Corrupt(
-            f"thread {thread} is there already, and cannot be read: {fault.message}", code=fault.code
+            f"thread {thread} exists already, and cannot be read: {fault.message}", code=fault.code
         ) from fault
 
 
 async def _continues(histories: Histories, head: Head) -> bool:
-    """Whether a deployment's history of a thread goes through a head."""
+    """Whether a deployment's history of a thread includes a head."""
     async for recorded in histories.after(head.address, 0):
         if recorded.commit.n == head.n:
             return recorded.hash == head.hash

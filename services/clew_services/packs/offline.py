@@ -1,4 +1,4 @@
-"""A pack asked as a deployment is, with no server in reach: the same code answers, so the answers are the same."""
+"""Queries on a pack without a server, answered by the same code as those of a deployment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clew_services.threads.cache import Memory
 
 
 class Offline:
-    """What answers questions about the threads in a pack."""
+    """The reader and the histories of a pack."""
 
     def __init__(self, pack: Pack) -> None:
         streams = PackedStreams(pack)
@@ -36,4 +36,4 @@ class Offline:
 
 
 def _no_generations() -> None:
-    """A pack has no generations that could have been switched meanwhile."""
+    """Nothing: a pack has no generations."""

@@ -1,1 +1,1 @@
-"""Processes: what `clew up` and `clew serve` start, supervise, stop and report on."""
+"""Processes: what ``clew up`` and ``clew serve`` start, supervise, stop and report on."""

@@ -1,4 +1,4 @@
-"""What a deployment holds, and whether everything keeps up."""
+"""The status of a deployment: its size, its lag, its inbox, and the state of what is derived from the log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from clew_services.progress import Progress
 class Shard(Struct, frozen=True, kw_only=True):
     """One stream of the log. ``behind`` counts the commits that are not projected yet.
 
-    ``lag`` is the age in seconds of the oldest of these, and ``still`` for how many seconds none was projected.
+    ``lag`` is the age in seconds of the oldest of these, ``still`` the time in seconds since the last was projected.
     """
 
     stream: str
@@ -36,10 +36,10 @@ class Shard(Struct, frozen=True, kw_only=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """A deployment at a glance.
+    """The status of a deployment.
 
-    ``inbox`` counts commands waiting, ``rejected`` those refused and kept; ``inbox_seq`` and ``rejected_seq`` count all
-    that ever were. ``derived`` is there if it was asked for.
+    ``inbox`` counts waiting commands, ``rejected`` the rejected commands that are kept; ``inbox_seq`` and
+    ``rejected_seq`` count all that ever were. ``derived`` is present if it was requested.
     """
 
     nats_server: str
@@ -57,37 +57,37 @@ class Status(Struct, frozen=True, kw_only=True):
 
 
 async def status(clew: Clew, progress: Progress | None = None, folder: IndexFolder | None = None) -> Status:
-    """Ask JetStream, now.
+    """The current status, read from JetStream.
 
-    ``progress`` remembers since when shards do not move, if there is more than one look. ``folder`` is where this
-    machine's index would be, if what was made of the log is to be looked at as well.
+    ``progress`` remembers from one call to the next since when shards make no progress. ``folder`` is that of this
+    machine's index; with it, the status includes what is derived from the log.
 
     Raises:
-        Unavailable: it does not answer.
+        Unavailable: JetStream does not answer.
     """
     progress = progress or Progress(clew.js, clew.deployment.shards, lambda: clew.feeder)
-    looked, inbox, rejected, parked, follows = await asyncio.gather(
+    observations, inbox, rejected, parked, derived = await asyncio.gather(
         progress.look(),
         stream_state(clew.js, INBOX_STREAM),
         stream_state(clew.js, REJECTED_STREAM),
         clew.list_parked(),
         _derived_state(clew, folder),
     )
-    found = tuple(_shard(each) for each in looked)
+    shards_now = tuple(_shard(observed) for observed in observations)
     server = clew.nc.connected_server_version
     return Status(
         nats_server=f"{server.major}.{server.minor}.{server.patch}",
         replicas=clew.deployment.replicas,
-        threads=sum(shard.threads for shard in found),
-        commits=sum(shard.commits for shard in found),
-        behind=sum(shard.behind for shard in found),
+        threads=sum(shard.threads for shard in shards_now),
+        commits=sum(shard.commits for shard in shards_now),
+        behind=sum(shard.behind for shard in shards_now),
         inbox=inbox.messages,
         rejected=rejected.messages,
         inbox_seq=inbox.last_seq,
         rejected_seq=rejected.last_seq,
         parked=tuple(parked),
-        shards=found,
-        derived=follows,
+        shards=shards_now,
+        derived=derived,
     )
 
 
@@ -95,26 +95,26 @@ async def _derived_state(clew: Clew, folder: IndexFolder | None) -> DerivedState
     return await read_derived_state(clew, folder) if folder is not None else None
 
 
-def _shard(found: shards.Shard) -> Shard:
-    if found.trouble:
-        raise Unavailable("; ".join(found.trouble))
+def _shard(observed: shards.Shard) -> Shard:
+    if observed.trouble:
+        raise Unavailable("; ".join(observed.trouble))
     return Shard(
-        stream=event_stream(found.shard),
-        threads=found.threads,
-        commits=found.commits,
-        bytes=found.bytes,
-        last_seq=found.last_seq,
-        behind=found.behind,
-        lag=round(found.lag, 3),
-        still=round(found.still, 3),
+        stream=event_stream(observed.shard),
+        threads=observed.threads,
+        commits=observed.commits,
+        bytes=observed.bytes,
+        last_seq=observed.last_seq,
+        behind=observed.behind,
+        lag=round(observed.lag, 3),
+        still=round(observed.still, 3),
     )
 
 
 class Rates(Struct, frozen=True, kw_only=True):
-    """What happened each second since the look before, on average.
+    """Averages per second since the previous glance.
 
-    ``commits`` were appended and ``projected`` were projected; ``inbox`` commands came into the inbox, and ``refused``
-    of them were put on record.
+    ``commits`` were appended and ``projected`` were projected; ``inbox`` commands were published to the inbox, and
+    ``refused`` of them were rejected.
     """
 
     commits: float
@@ -124,7 +124,7 @@ class Rates(Struct, frozen=True, kw_only=True):
 
 
 class Glance(Struct, frozen=True, kw_only=True):
-    """One look: what was found, or the ``error`` that there was instead. The first look has no rates."""
+    """The status at a time, or the ``error`` in its place. The first glance has no rates."""
 
     at: datetime
     status: Status | None = None
@@ -135,35 +135,37 @@ class Glance(Struct, frozen=True, kw_only=True):
 async def glances(clew: Clew, every: float, folder: IndexFolder | None = None) -> AsyncIterator[Glance]:
     """A look every so many seconds, for ever; ``folder`` is as :func:`status` takes it.
 
-    Where JetStream does not answer, that is what the glance says.
+    If JetStream does not answer, the glance has that error.
     """
     progress = Progress(clew.js, clew.deployment.shards, lambda: clew.feeder)
     loop = asyncio.get_running_loop()
-    before: tuple[float, Status] | None = None
+    previous: tuple[float, Status] | None = None
     while True:
         began = loop.time()
         at = datetime.now(UTC)
         try:
-            found = await status(clew, progress, folder)
+            current = await status(clew, progress, folder)
         except ClewError as error:
-            before = None
+            previous = None
             yield Glance(at=at, error=to_fault(error))
         else:
-            yield Glance(at=at, status=found, rates=_rates(*before, began, found) if before is not None else None)
-            before = began, found
+            yield Glance(
+                at=at, status=current, rates=_rates(*previous, began, current) if previous is not None else None
+            )
+            previous = began, current
         await asyncio.sleep(max(0.0, began + every - loop.time()))
 
 
 def _rates(then: float, before: Status, now: float, after: Status) -> Rates:
     seconds = max(now - then, 1e-6)
 
-    def a_second(first: int, second: int) -> float:
+    def per_second(first: int, second: int) -> float:
         return round(max(0, second - first) / seconds, 1)
 
     appended = sum(shard.last_seq for shard in before.shards), sum(shard.last_seq for shard in after.shards)
     return Rates(
-        commits=a_second(*appended),
-        projected=a_second(appended[0] - before.behind, appended[1] - after.behind),
-        inbox=a_second(before.inbox_seq, after.inbox_seq),
-        refused=a_second(before.rejected_seq, after.rejected_seq),
+        commits=per_second(*appended),
+        projected=per_second(appended[0] - before.behind, appended[1] - after.behind),
+        inbox=per_second(before.inbox_seq, after.inbox_seq),
+        refused=per_second(before.rejected_seq, after.rejected_seq),
     )

@@ -1,4 +1,4 @@
-"""What was made of the log, and how sure that is: the buckets that are live, their proof, the index, checkpoints."""
+"""The state of what is derived from the log, and of its checks: buckets, consistency, integrity, index, checkpoints."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ T = TypeVar("T")
 
 
 class BuildProgress(Struct, frozen=True, kw_only=True):
-    """A generation of buckets that is being built; ``behind`` counts the commits it does not hold yet."""
+    """A generation of buckets that is being built; ``behind`` counts the commits that it does not hold yet."""
 
     number: int
     behind: int
 
 
 class Buckets(Struct, frozen=True, kw_only=True):
-    """The generation of buckets that is live, the fold that makes it, and those that are kept to go back to."""
+    """The live generation of buckets, its fold, and the kept generations."""
 
     live: int
     fold: int
@@ -38,10 +38,10 @@ class Buckets(Struct, frozen=True, kw_only=True):
 
 
 class Proof(Struct, frozen=True, kw_only=True):
-    """What the proof that never ends knows of the live buckets.
+    """The result of the continuous consistency check of the live buckets.
 
-    ``drift`` counts threads known to differ from the log. Whatever was there at ``since``, ``age`` seconds ago, has
-    been compared; both are nothing until every shard has been gone through once.
+    ``drift`` counts the threads that differ from the log. The state as of ``since``, ``age`` seconds ago, was compared
+    completely; both are ``None`` until every shard was compared once.
     """
 
     drift: int
@@ -50,10 +50,10 @@ class Proof(Struct, frozen=True, kw_only=True):
 
 
 class Integrity(Struct, frozen=True, kw_only=True):
-    """What the background verification knows of the log itself.
+    """The result of the background verification of the log.
 
-    ``verdict`` says in one line that it is not what it was, and is nothing as long as no finding says so. Whatever was
-    there at ``since``, ``age`` seconds ago, has been verified, against checkpoint ``checkpoint`` if there was one.
+    ``verdict`` is one line about the damage, or ``None`` if there are no findings. The log as of ``since``, ``age``
+    seconds ago, was verified completely, against checkpoint ``checkpoint`` if there was one.
     """
 
     verdict: str | None
@@ -64,10 +64,10 @@ class Integrity(Struct, frozen=True, kw_only=True):
 
 
 class DerivedState(Struct, frozen=True, kw_only=True):
-    """What follows from the log.
+    """The state of what is derived from the log.
 
-    ``proof`` and ``integrity`` are nothing until a projector has begun them, ``checkpoint`` until one was signed, and
-    ``index`` where this machine has none. What could not be found out is nothing as well, and ``trouble`` says why.
+    ``proof`` and ``integrity`` are ``None`` until a projector has begun them, ``checkpoint`` until one was signed, and
+    ``index`` if this machine has none. What could not be read is ``None`` as well, and ``trouble`` says why.
     """
 
     buckets: Buckets
@@ -79,11 +79,11 @@ class DerivedState(Struct, frozen=True, kw_only=True):
 
 
 async def read_derived_state(clew: Clew, folder: IndexFolder) -> DerivedState:
-    """What follows from the log now; ``folder`` is where this machine's index would be."""
+    """The current state of what is derived from the log; ``folder`` is that of this machine's index."""
     trouble: list[str] = []
 
-    async def tried(what: str, ask: Callable[[], Awaitable[T]]) -> T | None:
-        # Asked here and not by the caller, as whoever is cancelled before this begins would leave it unawaited.
+    async def attempt(what: str, ask: Callable[[], Awaitable[T]]) -> T | None:
+        # Called here and not by the caller: a cancellation before this begins would leave a coroutine unawaited.
         try:
             return await ask()
         except (ClewError, OSError) as fault:
@@ -91,14 +91,14 @@ async def read_derived_state(clew: Clew, folder: IndexFolder) -> DerivedState:
             return None
 
     building, proof, integrity, index, checkpoint = await asyncio.gather(
-        tried("the generation that is being built", lambda: _build_progress(clew)),
-        tried("the proof", lambda: _proof(clew)),
-        tried("the verification of the log", lambda: _integrity(clew)),
-        tried("the index", lambda: _index(clew, folder)),
-        tried("the checkpoints", lambda: checkpoint_coverage(clew.js, clew.deployment.shards, clew.ledger)),
+        attempt("the generation that is being built", lambda: _build_progress(clew)),
+        attempt("the proof", lambda: _proof(clew)),
+        attempt("the verification of the log", lambda: _integrity(clew)),
+        attempt("the index", lambda: _index(clew, folder)),
+        attempt("the checkpoints", lambda: checkpoint_coverage(clew.js, clew.deployment.shards, clew.ledger)),
     )
     record = clew.live.record
-    kept = tuple(each.number for each in record.generations if each.standing == "kept" and each.number != record.live)
+    kept = tuple(g.number for g in record.generations if g.standing == "kept" and g.number != record.live)
     return DerivedState(
         buckets=Buckets(live=record.live, fold=record.current.fold, kept=kept, building=building),
         proof=proof,
@@ -119,16 +119,16 @@ async def _build_progress(clew: Clew) -> BuildProgress | None:
 async def _commits_behind(clew: Clew, generation: Generation) -> int:
     side = clew.side(generation)
     states = [await clew.checkpoint(shard, side).state() for shard in range(clew.deployment.shards)]
-    return sum(each.num_pending + each.num_ack_pending for each in states)
+    return sum(state.num_pending + state.num_ack_pending for state in states)
 
 
 async def _proof(clew: Clew) -> Proof | None:
     shards = range(clew.deployment.shards)
-    found = await read_proof_state(clew.threads, shards)
-    if not found:
+    states = await read_proof_state(clew.threads, shards)
+    if not states:
         return None
-    drift = sum(each.drift for each in found.values())
-    since = [each.since for each in found.values() if each.since is not None]
+    drift = sum(state.drift for state in states.values())
+    since = [state.since for state in states.values() if state.since is not None]
     if len(since) < len(shards):
         return Proof(drift=drift)
     age = (datetime.now(UTC) - min(since)).total_seconds()
@@ -136,15 +136,15 @@ async def _proof(clew: Clew) -> Proof | None:
 
 
 async def _integrity(clew: Clew) -> Integrity | None:
-    found = await clew.integrity()
-    if found is None:
+    report = await clew.integrity()
+    if report is None:
         return None
     return Integrity(
-        verdict=found.verdict,
-        findings=found.findings,
-        checkpoint=found.checkpoint,
-        since=found.since,
-        age=found.age,
+        verdict=report.verdict,
+        findings=report.findings,
+        checkpoint=report.checkpoint,
+        since=report.since,
+        age=report.age,
     )
 
 

@@ -1,4 +1,4 @@
-"""Keeps the embedded server's limit at what its disk has room for, and restarts it after the disk was full."""
+"""Adjusts the embedded server's limit to the free space of its disk, and restarts it after the disk was full."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from clew_events.backoff import delays
 from clew_services.embedded.server import EmbeddedServer
 
 EVERY: Final = 2.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 SETTLED: Final = 60.0
-"""Seconds after which another failed write is a new trouble, not the old one again."""
+"""Seconds after which another failed write counts as a new fault, and the backoff begins again."""
 
 _LOG: Final = logging.getLogger("clew.up")
 
 
 async def watch_disk(server: EmbeddedServer) -> None:
-    """Look for ever. A server that stopped writing is ended once there is room, for its keeper to start it again."""
+    """Check without end. A server that stopped writing is shut down once there is space; its keeper restarts it."""
     loop = asyncio.get_running_loop()
-    pauses, restarted, told = delays(first=EVERY, longest=SETTLED), 0.0, False
+    pauses, restarted, logged = delays(first=EVERY, longest=SETTLED), 0.0, False
     while True:
         await asyncio.sleep(EVERY)
-        found = await server.look()
-        if found is None or found.write_error is None:
-            told = False
+        storage = await server.look()
+        if storage is None or storage.write_error is None:
+            logged = False
             continue
-        if not told:
+        if not logged:
             _LOG.error(
-                "nats-server has stopped writing, and is restarted once its disk has room: %s", found.write_error
+                "nats-server has stopped writing, and is restarted once its disk has space: %s", storage.write_error
             )
-            told = True
-        if not found.spare:
+            logged = True
+        if not storage.spare:
             continue
         if loop.time() - restarted > SETTLED:
             pauses = delays(first=EVERY, longest=SETTLED)
-        _LOG.warning("there is room on the disk: nats-server is restarted")
+        _LOG.warning("the disk has space: nats-server is restarted")
         server.end()
         restarted = loop.time()
         await asyncio.sleep(next(pauses))

@@ -1,4 +1,4 @@
-"""Stepping back: a process lets others go first where there are too few cores for all."""
+"""Niceness: background processes get a lower CPU priority."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Final
 
 STEP_BACK: Final = 10
-"""By how much a process that steps back is nicer to the others than they are to it."""
+"""The increment of niceness."""
 _AUTOGROUP: Final = Path("/proc/self/autogroup")
 
 
 def step_back() -> None:
-    """Let other processes go first, for good.
+    """Lower the CPU priority of this process, permanently.
 
-    Linux may share its cores out among sessions before it does among their processes (``sched_autogroup``); being nice
-    then counts within a session only. So where this process leads a session of its own, the session steps back as well.
+    Linux may divide CPU time among sessions before it does among their processes (``sched_autogroup``); niceness then
+    has an effect within a session only. So if this process leads a session, the session's niceness is raised as well.
     """
     os.nice(STEP_BACK)
     if os.getsid(0) == os.getpid():
-        with contextlib.suppress(OSError):  # there are no such groups, or it is not ours to say
+        with contextlib.suppress(OSError):  # there are no such groups, or it is not permitted
             _AUTOGROUP.write_text(str(STEP_BACK), encoding="ascii")

@@ -1,4 +1,4 @@
-"""Asks the HTTP API whether it is ready, as any load balancer would."""
+"""A probe of the HTTP API's readiness."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _PAUSE: Final = 0.02
 
 
 async def until_ready(address: Address) -> None:
-    """Return when ``/readyz`` says yes.
+    """Wait until ``/readyz`` answers 200.
 
     Raises:
-        CannotStart: it has not within :data:`PATIENCE` seconds; the message has its last words.
+        CannotStart: it does not within :data:`PATIENCE` seconds; the message has the last answer.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
@@ -33,7 +33,7 @@ async def until_ready(address: Address) -> None:
 
 
 def reachable(address: Address) -> Address:
-    """An address that a client on this machine can use: a wildcard stands for loopback."""
+    """The address for clients on this machine: a wildcard becomes loopback."""
     try:
         ip = ipaddress.ip_address(address.host)
     except ValueError:

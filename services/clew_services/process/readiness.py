@@ -1,7 +1,7 @@
-"""How a part of Clew tells whoever started it that it is ready, and where it listens.
+"""The announcement of a child process to its parent that it is ready, and where it listens.
 
-The starter hands down a pipe; the part writes one JSON object of facts into it and closes it. A part that was
-started by hand has no such pipe and says nothing.
+The parent passes a pipe; the child writes one JSON object of facts to it and closes it. A process that was started by
+hand has no such pipe and announces nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ VARIABLE: Final = "CLEW_READY_FD"
 
 
 def announce_ready(facts: Mapping[str, str]) -> None:
-    """Tell the starter, once, if it wants to know."""
+    """Announce readiness to the parent, once, if it passed a pipe."""
     descriptor = os.environ.pop(VARIABLE, None)
     if descriptor is not None:
         with os.fdopen(int(descriptor), "wb") as pipe:
@@ -25,14 +25,14 @@ def announce_ready(facts: Mapping[str, str]) -> None:
 
 
 async def read_announcement(descriptor: int) -> dict[str, str] | None:
-    """What the part at the other end of the pipe announced; nothing if it ended before. Closes ``descriptor``."""
+    """Read a child's announcement; ``None`` if the child ended before. Closes ``descriptor``."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
     )
     try:
-        said = await reader.read()
+        body = await reader.read()
     finally:
         transport.close()
-    return msgspec.json.decode(said, type=dict[str, str]) if said else None
+    return msgspec.json.decode(body, type=dict[str, str]) if body else None

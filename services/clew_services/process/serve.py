@@ -1,4 +1,4 @@
-"""The parts of Clew that answer, any choice of them together in this process, until it is told to stop."""
+"""Runs chosen roles of Clew in this process until it is signalled to stop."""
 
 from __future__ import annotations
 
@@ -42,29 +42,29 @@ Role = Literal["api", "commands", "query", "projector", "index"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 COLLECT_AFTER: Final = (50_000, 20, 100)
-"""Allocations between looks for cycles among the youngest objects, and how many of these to one among older ones."""
+"""Thresholds of the garbage collector's three generations; see :func:`gc.set_threshold`."""
 PROJECTING: Final = frozenset[Role]({"projector", "index"})
 LISTING: Final = frozenset[Role]({"api", "query"})
-"""Roles that ask the index, and feed it where nobody else on the machine does."""
+"""Roles that query the index, and keep it current if no other process on the machine does."""
 
 _Service = Callable[[asyncio.Event, asyncio.Event], Coroutine[None, None, None]]
 _LOG: Final = logging.getLogger("clew.serve")
 
 
 async def serve(roles: Sequence[Role], settings: Settings) -> None:
-    """Run ``roles`` until SIGTERM or SIGINT, finish what was begun, and return; a second signal ends the process.
+    """Run ``roles`` until SIGTERM or SIGINT, finish work in progress, and return; a second signal ends the process.
 
-    When all are ready, whoever started the process is told; see :mod:`clew_services.process.readiness`.
+    When all are ready, the parent process is told; see :mod:`clew_services.process.readiness`.
 
     Raises:
-        ClewError: the deployment cannot be used, or a role cannot go on.
+        ClewError: the deployment cannot be used, or a role failed.
     """
     keys = Keys.parse(settings.api_keys)
     descriptors.raise_limit()
     stop, facts = _stop_on_signals(), dict[str, str]()
     name, limits = f"clew {' '.join(roles)}", settings.limits
     if PROJECTING.issuperset(roles):
-        # Where there are too few cores for all, answering comes first: a late projection makes no answer wrong.
+        # Answers have priority over projections: a late projection makes no answer wrong.
         step_back()
     files = name_process_files()
     instruments = Instruments()
@@ -79,7 +79,7 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
         if not LISTING.isdisjoint(roles):
             clew.open_index(settings.index_folder)
             if "index" not in roles:
-                services.append(partial(_feed_index, clew, settings, False))
+                services.append(partial(_run_indexer, clew, settings, False))
         begun()
         try:
             watch = partial(_watch_connections, clew)
@@ -90,7 +90,7 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
 
 @contextlib.asynccontextmanager
 async def _after(last: Callable[[], None]) -> AsyncIterator[None]:
-    """A block with something to do at its end that takes its time."""
+    """A block that ends with a slow function, run in a thread."""
     try:
         yield
     finally:
@@ -101,7 +101,7 @@ async def _after(last: Callable[[], None]) -> AsyncIterator[None]:
 async def _metrics_source(
     clew: compose.Clew, instruments: Instruments, settings: Settings, files: Files | None, *, api: bool
 ) -> AsyncIterator[Show | None]:
-    """Metrics on an address of their own, or what is to show them on the API's; the API's are the deployment's too."""
+    """Serve metrics on their own address, or yield the API's endpoint; the role ``api`` includes the deployment's."""
     if settings.metrics == "off":
         yield None
         return
@@ -144,14 +144,14 @@ async def _watch_connections(clew: compose.Clew, stop: asyncio.Event, ready: asy
 
 async def _ready_or_ended(service: _Service, stop: asyncio.Event, ready: asyncio.Event) -> None:
     await service(stop, ready)
-    ready.set()  # who was told to stop before it began is not waited for
+    ready.set()  # a service that was stopped before it began is ready, too
 
 
 def _collect_less() -> None:
-    """Leave what is there by now to itself, and look for cycles less often.
+    """Freeze the objects that exist, and collect garbage less often.
 
-    There are hardly any, while the threads remembered are many objects to look through: a tenth of all processor time
-    of a command, and pauses of tens of milliseconds, went into finding nothing.
+    There are hardly any cycles, but the cached threads are many objects to scan: collections took a tenth of the CPU
+    time of a command, and paused the process for tens of milliseconds.
     """
     gc.collect()
     gc.freeze()
@@ -175,7 +175,7 @@ def _services(
                 partial(serve_audit, clew, settings),
             ]
         case "index":
-            return [partial(_feed_index, clew, settings, True)]
+            return [partial(_run_indexer, clew, settings, True)]
         case _:
             assert_never(role)
 
@@ -186,7 +186,7 @@ async def _serve_api(
     host, port = settings.http_address
     async with clew.following(keys):
         if not len(keys):
-            _LOG.warning("nobody has an API key yet, so nobody is let in: make one with 'clew keys create'")
+            _LOG.warning("there is no API key yet, so every request is refused: create one with 'clew keys create'")
         await serve_http(clew, keys, host, port, settings=settings, ready=ready, metrics=metrics)
 
 
@@ -210,29 +210,29 @@ async def _project(clew: compose.Clew, prove_rate: int, stop: asyncio.Event, rea
         both.create_task(clew.watch(prove_rate).run(stop))
 
 
-async def _feed_index(
+async def _run_indexer(
     clew: compose.Clew, settings: Settings, dedicated: bool, stop: asyncio.Event, ready: asyncio.Event
 ) -> None:
     ready.set()
     due = SnapshotSchedule(settings.index_snapshot_seconds or math.inf)
-    feeder = clew.index_feeder(settings.index_folder, dedicated=dedicated, due=due)
+    indexer = clew.index_feeder(settings.index_folder, dedicated=dedicated, due=due)
     async with asyncio.TaskGroup() as both:
-        both.create_task(feeder.run(stop))
-        both.create_task(clew.index_watch(settings.index_folder, settings.prove_rate, feeder).run(stop))
+        both.create_task(indexer.run(stop))
+        both.create_task(clew.index_watch(settings.index_folder, settings.prove_rate, indexer).run(stop))
 
 
 def _stop_on_signals() -> asyncio.Event:
     stop = asyncio.Event()
 
-    def told(number: int) -> None:
+    def on_signal(number: int) -> None:
         if stop.is_set():
             _LOG.warning("stopping at once")
             os._exit(128 + number)
-        _LOG.info("stopping, after what was begun is finished")
+        _LOG.info("stopping after work in progress")
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told, number)
+        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     return stop
 
 

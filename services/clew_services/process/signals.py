@@ -1,4 +1,4 @@
-"""Running until a signal says stop, also while it starts."""
+"""Blocks that end at a signal or an event, also during startup."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.asynccontextmanager
 async def until_told(stop: asyncio.Event) -> AsyncIterator[Callable[[], object]]:
-    """Ends the block quietly when ``stop`` is set, until the block says, by what it is given, that it sees to that."""
+    """End the block, without an error, when ``stop`` is set; the yielded function disarms this."""
     task = asyncio.current_task()
     assert task is not None
 
-    async def told() -> None:
+    async def cancel_at_stop() -> None:
         await stop.wait()
         task.cancel()
 
-    telling = asyncio.create_task(told())
+    watch = asyncio.create_task(cancel_at_stop())
     try:
-        yield telling.cancel
+        yield watch.cancel
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
         task.uncancel()
     finally:
-        telling.cancel()
+        watch.cancel()
 
 
 @contextlib.asynccontextmanager
 async def until_signalled(parts: Sequence[Part]) -> AsyncIterator[None]:
-    """Ends the block quietly at the first signal; at the second, kills the parts that are still stopping."""
+    """End the block, without an error, at the first signal; at the second, kill the parts that are still stopping."""
     loop, task, stopping = asyncio.get_running_loop(), asyncio.current_task(), False
     assert task is not None
 

@@ -1,4 +1,4 @@
-"""Parts of Clew in processes of their own, brought back when they die."""
+"""Supervision of child processes: started, stopped, and restarted when they die."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from clew_services.metrics import counter_files
 from clew_services.process import readiness
 
 DRAIN: Final = 20.0
-"""Seconds a part may take to finish what it has begun before it is killed."""
+"""Seconds that a part may take to finish work in progress before it is killed."""
 START: Final = 60.0
-"""Seconds a part may take to be ready."""
+"""Seconds in which a part must be ready."""
 SETTLED: Final = 30.0
-"""Seconds after which a part's death is a new trouble, not the old one again."""
+"""Seconds after which a part's death counts as a new fault, and the backoff begins again."""
 
 _LOG: Final = logging.getLogger("clew.up")
 
 
 class Part(Protocol):
-    """Anything that can be started, can die, and can be started again."""
+    """A supervised part: it can be started, can die, and can be restarted."""
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name for operators."""
 
     async def start(self) -> None:
-        """Start it, again if need be, and return when it is ready; ``CannotStart`` if it does not get there."""
+        """Start or restart it, and return when it is ready; raises ``CannotStart`` if it fails."""
 
     async def wait(self) -> int:
-        """Wait until it is gone; its return code."""
+        """Wait until it has ended; its return code."""
 
     async def stop(self) -> None:
-        """Let it finish, within bounds."""
+        """Stop it, within a time limit."""
 
     def kill(self) -> None:
-        """Kill it where it stands, if it runs."""
+        """Kill it, if it runs."""
 
 
 class ServiceProcess:
-    """``clew serve ROLE...`` as a child process that does not outlive this one.
+    """``clew serve ROLE...`` as a child process that ends with this one.
 
-    ``environment`` is all it is told; ``facts`` is what it announced when it was ready. ``number`` tells it from others
-    that do the same.
+    ``environment`` is its whole environment; ``facts`` is its announcement when it was ready. ``number`` distinguishes
+    workers with the same roles.
     """
 
     def __init__(self, roles: tuple[str, ...], environment: Mapping[str, str], *, number: int | None = None) -> None:
@@ -67,7 +67,7 @@ class ServiceProcess:
         """Start it and return when it is ready.
 
         Raises:
-            CannotStart: it ended, or was not ready in time; its own words are on standard error.
+            CannotStart: it ended, or was not ready in time; its own error is on standard error.
         """
         ours, theirs = os.pipe()
         try:
@@ -75,7 +75,7 @@ class ServiceProcess:
                 *tether_command([sys.executable, "-m", "clew_services.cli", "serve", *self._roles]),
                 env={**self.environment, readiness.VARIABLE: str(theirs)},
                 stdin=DEVNULL, pass_fds=(theirs,),
-                start_new_session=True,  # Ctrl-C is for the parent, which stops things in order
+                start_new_session=True,  # Ctrl-C goes to the parent, which shuts down in order
             )  # fmt: skip
         finally:
             os.close(theirs)
@@ -93,25 +93,25 @@ class ServiceProcess:
         self.facts = facts
 
     async def wait(self) -> int:
-        """Wait until it is gone; its return code."""
+        """Wait until it has ended; its return code."""
         assert self._process is not None, "not started"
         code = await self._process.wait()
         counter_files.remove_process_files(self.environment)
         return code
 
     async def stop(self) -> None:
-        """Let it finish what it has begun, for at most :data:`DRAIN` seconds."""
+        """Stop it; it may finish work in progress for at most :data:`DRAIN` seconds."""
         if self._process is not None:
             await terminate(self._process, DRAIN)
 
     def kill(self) -> None:
-        """Kill it where it stands, if it runs."""
+        """Kill it, if it runs."""
         if self._process is not None:
             signal(self._process, SIGKILL)
 
 
 async def keep(part: Part) -> None:
-    """Start a part again whenever it dies, with growing pauses, until cancelled. It has been started before."""
+    """Restart a part whenever it dies, with backoff, until cancelled. The part must have been started."""
     loop = asyncio.get_running_loop()
     pauses = delays(first=0.1, longest=10.0)
     while True:

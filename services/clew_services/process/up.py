@@ -1,8 +1,8 @@
-"""All of Clew on one machine: a NATS server, and processes that answer over NATS, answer over HTTP, project, and index.
+"""``clew up``: all of Clew on one machine: a NATS server, and processes for NATS, HTTP, projections and the index.
 
-Four, because each can fill a core: a request is decided and appended where it arrives. The projector and the index
-follow in processes of their own, which step back for the others, since a projection that is late makes nothing wrong.
-They are started in the order in which they need each other, and stopped in the opposite.
+Four processes, because each can use a whole core: a request is decided and appended where it arrives. The projector and
+the indexer run at a lower priority, because a late projection makes no answer wrong. The parts are started in the order
+of their dependencies, and stopped in the reverse order.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LOG: Final = logging.getLogger("clew.up")
 
 
 class Up(msgspec.Struct, frozen=True, kw_only=True):
-    """Where everything is, once it is ready. ``api_key`` is the one made here, if none was configured."""
+    """The addresses and the folder of a running Clew. ``api_key`` is the one created here, if none is configured."""
 
     http: str
     nats: str
@@ -53,14 +53,14 @@ class Up(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run(settings: Settings, ready: Callable[[Up], None], accept_loss: Collection[str] = ()) -> None:
-    """Run everything until SIGINT, SIGTERM or SIGHUP, then stop it in order; a second signal kills the rest.
+    """Run all parts until SIGINT, SIGTERM or SIGHUP, then stop them in order; a second signal kills the rest.
 
-    ``ready`` is called once, when the API really answers. ``accept_loss`` names streams as
-    :func:`clew_services.eventstore.provision.init` takes them. Must be run by the main thread.
+    ``ready`` is called once, when the API answers. ``accept_loss`` is as for
+    :func:`clew_services.eventstore.provision.init`. Must be run by the main thread.
 
     Raises:
-        CannotStart: something is in the way. Nothing is left running.
-        ClewError: the deployment on the NATS server cannot be used as it is. Nothing is left running.
+        CannotStart: something prevents the start. Nothing is left running.
+        ClewError: the deployment on the NATS server cannot be used. Nothing is left running.
     """
     parts: list[Part] = []
     async with until_signalled(parts), contextlib.AsyncExitStack() as stack:
@@ -102,7 +102,7 @@ async def _start(
             accept_loss=accept_loss,
         )
         if in_use and created:
-            _LOG.warning("was missing, and was made anew: %s", ", ".join(created))
+            _LOG.warning("was missing, and was created again: %s", ", ".join(created))
     keys = settings.api_keys or load_or_issue_key(data)
     if settings.checkpoint_seconds and not settings.signing_key:
         load_or_create_key(settings.signing_key_file)
@@ -118,7 +118,7 @@ async def _start(
         "CLEW_INDEX_SNAPSHOTS": settings.index_snapshots,
         **{"CLEW_" + name.upper(): str(getattr(settings, name)) for name in (*LIMITING, *WATCHING, *SIGNING)},
     }
-    # What all of them count, the API shows.
+    # The API serves the metrics of all processes.
     others = {**environment, "CLEW_METRICS": "off"}
     await asyncio.gather(*(start(ServiceProcess(roles, others)) for roles in (PROJECTING, INDEXING, OVER_NATS)))
     facts = await start_all(OVER_HTTP, environment, settings.workers, start)
@@ -126,7 +126,7 @@ async def _start(
     await until_ready(address)
     return Up(
         http=f"http://{reachable(address)}/v1",
-        nats=re.sub("//[^/]*@", "//", nats),  # without user and password, since it is printed
+        nats=re.sub("//[^/]*@", "//", nats),  # without user and password, because it is printed
         data=str(data),
         api_key=None if settings.api_keys else keys.rpartition(":")[0],
     )

@@ -1,4 +1,4 @@
-"""Several processes that do the same: for HTTP they share one port, among which the kernel deals out connections."""
+"""Workers: several processes with the same roles; those for HTTP share a port, and the kernel spreads connections."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _REMEDY: Final = "Choose another with --http (CLEW_HTTP), or port 0."
 async def start_all(
     roles: tuple[str, ...], environment: Mapping[str, str], count: int, start: Callable[[Part], Awaitable[None]]
 ) -> dict[str, str]:
-    """Start ``count`` workers, the first by itself; what it announced, such as the port that the others share."""
+    """Start ``count`` workers, the first before the others; its announcement, such as the port that they share."""
     if count > 1:
         environment = {**environment, SHARES: "yes"}
     first = ServiceProcess(roles, environment, number=1 if count > 1 else None)
     await start(first)
     shared = {"CLEW_HTTP": first.facts["http"]} if "http" in first.facts else {}
-    # Clients know the port from now on, so it stays the same for whoever is started again.
+    # Clients know the port from now on, so a restarted worker must use it again.
     first.environment.update(shared)
-    # An address of their own for metrics can only be one process's, which shows what all have counted.
+    # Only one process can listen on the metrics address; it serves the metrics of all.
     metrics = environment.get("CLEW_METRICS", "on")
-    beside = {**environment, **shared, "CLEW_METRICS": metrics if metrics == "on" else "off"}
-    others = [ServiceProcess(roles, beside, number=number) for number in range(2, count + 1)]
-    await asyncio.gather(*(start(each) for each in others))
+    environment_of_others = {**environment, **shared, "CLEW_METRICS": metrics if metrics == "on" else "off"}
+    others = [ServiceProcess(roles, environment_of_others, number=number) for number in range(2, count + 1)]
+    await asyncio.gather(*(start(worker) for worker in others))
     return first.facts
 
 
 async def serve_workers(roles: Sequence[str], settings: Settings) -> None:
-    """``settings.workers`` processes with these roles until told to stop; one that dies is started again.
+    """Run ``settings.workers`` processes with these roles until a signal; one that dies is restarted.
 
     Raises:
-        CannotStart: something is in the way. Nothing is left running.
+        CannotStart: something prevents the start. Nothing is left running.
     """
     if "api" in roles:
         refuse_taken(*settings.http_address, purpose="the HTTP API", remedy=_REMEDY)

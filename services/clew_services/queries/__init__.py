@@ -1,1 +1,1 @@
-"""The read side: from a query to its answer."""
+"""The read side: queries and their answers."""

@@ -1,4 +1,4 @@
-"""The feed as callers see it: entries with their cursors, and pages of them."""
+"""Pages of the feed: entries with their cursors."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ async def page(feeds: feed.Feed, tenant: str, query: GetFeed) -> Feed:
     """A page of a tenant's feed.
 
     Raises:
-        Invalid: a cursor of another feed, or a filter that means nothing.
+        Invalid: the cursor is of another feed, or the filter is invalid.
         Unavailable: the log does not answer.
     """
-    found = await feeds.page(tenant, query)
-    data = [entry(each, encode_cursor(cursor, tenant)) for each, cursor in found.items]
-    return _page(data, encode_cursor(found.next, tenant), more=found.more)
+    feed_page = await feeds.page(tenant, query)
+    data = [entry(commit, encode_cursor(cursor, tenant)) for commit, cursor in feed_page.items]
+    return _page(data, encode_cursor(feed_page.next, tenant), more=feed_page.more)
 
 
-def entry(found: FeedCommit, cursor: str) -> FeedEntry:
-    """A commit as the feed gives it, under the cursor after it."""
+def entry(commit: FeedCommit, cursor: str) -> FeedEntry:
+    """A commit as an entry of the feed; ``cursor`` is the position after it."""
     return FeedEntry(
         id=cursor,
-        stored_at=found.time,
-        position=found.position,
-        hash=found.hash,
-        trace_id=found.trace_id,
-        commit=found.commit,
-        fault=to_fault(found.fault) if isinstance(found.fault, Corrupt) else None,
-        body=found.body if found.fault is not None else None,
+        stored_at=commit.time,
+        position=commit.position,
+        hash=commit.hash,
+        trace_id=commit.trace_id,
+        commit=commit.commit,
+        fault=to_fault(commit.fault) if isinstance(commit.fault, Corrupt) else None,
+        body=commit.body if commit.fault is not None else None,
     )
 
 

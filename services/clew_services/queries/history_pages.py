@@ -1,4 +1,4 @@
-"""Pages of a thread's history: in either order, from anywhere, and of what is asked for only."""
+"""Pagination of a thread's history: in either order, from any commit, with filters."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ async def hint_of(address: Address, memory: Memory, current: CurrentState) -> Th
 
 
 LOOKED_AT: Final = 2_000
-"""Commits that are looked at for one page, where few of them are what is asked for."""
+"""Commits that are read for one page at most, where few of them match the filters."""
 
 
 class _Way(Struct, frozen=True):
-    """Where a page begins and what it ends before; for either, ``None`` is that of the history.
+    """The bounds of a page: it begins after ``after`` and ends before ``before``; ``None`` is the history's own bound.
 
-    ``first`` is the number that its first commit should have, if the caller said where to begin.
+    ``first`` is the number that its first commit should have, if the caller gave a start.
     """
 
     after: Spot | None
@@ -50,9 +50,9 @@ class _Way(Struct, frozen=True):
 
 
 class _Gaps:
-    """Finds the commits that should stand among those of a page, and do not.
+    """Finds the commits that are missing from a page.
 
-    A view knows how many commits the thread had at least, so what is missing at the end is found as well.
+    A view gives a lower bound of the thread's commits, so commits missing at the end are found as well.
     """
 
     def __init__(self, hint: ThreadView, query: GetHistory, way: _Way) -> None:
@@ -62,35 +62,35 @@ class _Gaps:
         self._before = way.before
         self.found: list[MissingCommits] = []
 
-    def passed(self, n: int) -> None:
-        """Commit ``n`` is the next one there is."""
+    def pass_commit(self, n: int) -> None:
+        """Take note that ``n`` is the next existing commit."""
         if self._upward:
-            self._take(self._next or 1, n - 1)
+            self._add(self._next or 1, n - 1)
             self._next = n + 1
         else:
-            self._take(n + 1, self._first(n))
+            self._add(n + 1, self._first(n))
             self._next = n - 1
 
-    def ended(self, n: int | None = None) -> None:
-        """The page ends: with the history, or before commit ``n``, which nobody asked for any more."""
+    def end(self, n: int | None = None) -> None:
+        """End the page with the history, or before commit ``n``, which is outside of its bounds."""
         if self._upward:
             last = self._least if n is None else n - 1
-            self._take(self._next or 1, last if self._before is None else min(last, self._before - 1))
+            self._add(self._next or 1, last if self._before is None else min(last, self._before - 1))
         else:
-            self._take(max(n or 0, self._before or 0) + 1, self._first(0))
+            self._add(max(n or 0, self._before or 0) + 1, self._first(0))
 
     def _first(self, newest: int) -> int:
-        """The number that the next commit downward should have; ``newest`` has the last one there is."""
-        end = max(newest, self._least)
-        return end if self._next is None else min(self._next, end)
+        """The number that the next commit in descending order should have; ``newest`` is that of the last existing."""
+        last = max(newest, self._least)
+        return last if self._next is None else min(self._next, last)
 
-    def _take(self, first: int, last: int) -> None:
+    def _add(self, first: int, last: int) -> None:
         if first <= last:
             self.found.append(MissingCommits(first=first, last=last))
 
 
 class HistoryPages:
-    """Reads pages of histories. A deleted thread still has its history."""
+    """Reads pages of histories, those of deleted threads included."""
 
     def __init__(self, trail: HistoryReader, current: CurrentState, memory: Memory) -> None:
         self._trail = trail
@@ -98,47 +98,47 @@ class HistoryPages:
         self._memory = memory
 
     async def page(self, tenant: str, query: GetHistory) -> History:
-        """One page.
+        """A page of a thread's history.
 
         Raises:
-            NotFound: there never was such a thread.
-            Invalid: a cursor is not from this history, or a time cannot be.
+            NotFound: the thread never existed.
+            Invalid: a cursor is of another history, or a time is out of range.
             Unavailable: the log does not answer.
             Corrupt: a commit of the page cannot be read.
         """
-        choice = chosen(query)
+        choice = choice_of(query)
         address = Address(tenant, query.thread_id)
         hint = await hint_of(address, self._memory, self._current)
         way = await self._way(hint, query)
         gaps = _Gaps(hint, query, way)
-        found: list[Recorded] = []
+        matches: list[Recorded] = []
         last: Recorded | None = None
-        looked, more = 0, False
+        read, more = 0, False
         async for recorded in self._commits(hint, query, way):
             if self._is_over(query, choice, way, recorded):
-                gaps.ended(recorded.commit.n)
+                gaps.end(recorded.commit.n)
                 break
-            if len(found) == query.limit or looked == LOOKED_AT:
+            if len(matches) == query.limit or read == LOOKED_AT:
                 more = True
                 break
-            gaps.passed(recorded.commit.n)
-            looked, last = looked + 1, recorded
+            gaps.pass_commit(recorded.commit.n)
+            read, last = read + 1, recorded
             if choice.takes(recorded.commit):
-                found.append(recorded)
+                matches.append(recorded)
         else:
-            gaps.ended()
+            gaps.end()
         if last is None and not hint.n:
-            await self._hold_known(hint)
+            await self._check_exists(hint)
         step = 1 if query.order == "asc" else -1
         return History(
-            commits=tuple(map(entry, found)),
+            commits=tuple(map(entry, matches)),
             missing=tuple(gaps.found),
             next=last.commit.n + step if more and last is not None else None,
             cursor=cursor_of(last) if more and last is not None else None,
         )
 
     def _commits(self, hint: ThreadView, query: GetHistory, way: _Way) -> AsyncIterator[Recorded]:
-        ahead = min(query.limit + 1, AHEAD) if chosen(query) == Choice() else AHEAD
+        ahead = min(query.limit + 1, AHEAD) if choice_of(query) == Choice() else AHEAD
         if query.order == "asc":
             return self._trail.onward(hint, way.after or Spot(0), ahead)
         return self._trail.back(hint, way.after, ahead)
@@ -159,15 +159,15 @@ class HistoryPages:
             return _Way(after, before.n if before is not None else None, after.n + 1)
         first = query.start if after is None else after.n - 1
         if first is not None and (after is None or not after.seq):
-            # What the history does not have yet is beyond its end.
+            # A start beyond the end of the history is its end.
             after = await self._trail.following(hint, first)
         return _Way(after, before.n if before is not None else None, first)
 
     async def _spot(self, hint: ThreadView, cursor: str | None, param: str) -> Spot | None:
-        """The commit that a cursor names. One that is missing was there: pages go on from its number, without a place.
+        """The commit that a cursor names; for a missing one its number alone, from which the next page goes on.
 
         Raises:
-            Invalid: the history has no such commit, and never had.
+            Invalid: the history never had such a commit.
         """
         if cursor is None:
             return None
@@ -178,23 +178,23 @@ class HistoryPages:
             is_missing = int(n) < following.n if following is not None else int(n) <= hint.n
             spot = Spot(int(n)) if is_missing else None
         if spot is None:
-            await self._hold_known(hint)
+            await self._check_exists(hint)
             raise Invalid(
                 f"Invalid '{param}': the history of thread '{hint.id}' has no commit '{cursor}'.", param=param
             )
         return spot
 
-    async def _hold_known(self, hint: ThreadView) -> None:
+    async def _check_exists(self, hint: ThreadView) -> None:
         async for _ in self._trail.onward(hint, Spot(0), 1):
             return
         raise no_thread(hint.id)
 
 
-def chosen(query: GetHistory) -> Choice:
-    """What a query wants to see.
+def choice_of(query: GetHistory) -> Choice:
+    """The filters of a query.
 
     Raises:
-        Invalid: a time cannot be.
+        Invalid: a time is out of range.
     """
     return Choice(
         types=frozenset(query.types),
@@ -205,7 +205,7 @@ def chosen(query: GetHistory) -> Choice:
 
 
 def entry(recorded: Recorded) -> Entry:
-    """A commit as a history shows it."""
+    """A commit as an entry of a history."""
     return Entry(
         id=cursor_of(recorded),
         position=recorded.position,

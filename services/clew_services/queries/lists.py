@@ -1,4 +1,4 @@
-"""Lists of threads: answered from the index of this process's machine, once it has come as far as it must."""
+"""Lists of threads, read from the index of this machine once it has reached the requested position."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from clew_events.list_query import ListThreads, positions_of
 from clew_projections.index import WrittenList
 
 PATIENCE: Final = 5.0
-"""Seconds that a question waits for the index to come to where it should be."""
+"""Seconds that a query waits for the index to reach a position."""
 
 
 class Index(Protocol):
-    """An index that can be asked; see :class:`clew_projections.index.Index`."""
+    """An index; see :class:`clew_projections.index.Index`."""
 
     async def page(self, tenant: str, query: ListThreads) -> WrittenList:
-        """A page of a tenant's threads, as the index is."""
+        """A page of a tenant's threads, as of the index's position."""
 
     async def reached(self, shard: int, seq: int, patience: float) -> None:
-        """Return once everything of a shard up to a sequence is in the index."""
+        """Return once the index includes a shard up to a sequence; waits at most ``patience`` seconds."""
 
 
 class Lists:
-    """Answers questions for lists. ``index`` is where from; without one there are no lists here."""
+    """Answers list queries from ``index``; without one they are unavailable."""
 
     def __init__(self, shards: int, index: Index | None = None) -> None:
         self._shards = shards
         self.index = index
 
     async def threads(self, tenant: str, query: ListThreads) -> WrittenList:
-        """A page of a tenant's threads, with everything in it that ``at_least`` names.
+        """A page of a tenant's threads, from an index that includes the commits at ``at_least``.
 
         Raises:
-            Invalid: a cursor, an order or a position that cannot be.
-            Unavailable: there is no index here, or it is not as far as ``at_least`` yet.
+            Invalid: a cursor, an order or a position is invalid.
+            Unavailable: there is no index here, or it has not reached ``at_least``.
         """
         index = self.index
         if index is None:
@@ -49,12 +49,12 @@ class Lists:
         return await index.page(tenant, query)
 
     async def _wait_for_index(self, index: Index, at_least: str) -> None:
-        wanted = positions_of(at_least)
-        if (highest := max(wanted)) >= self._shards:
+        positions = positions_of(at_least)
+        if (highest := max(positions)) >= self._shards:
             raise Invalid(
                 f"Invalid 'at_least': there is no shard {highest}, only 0 to {self._shards - 1}.", param="at_least"
             )
         loop = asyncio.get_running_loop()
-        until = loop.time() + PATIENCE
-        for shard, seq in wanted.items():
-            await index.reached(shard, seq, max(0.0, until - loop.time()))
+        deadline = loop.time() + PATIENCE
+        for shard, seq in positions.items():
+            await index.reached(shard, seq, max(0.0, deadline - loop.time()))

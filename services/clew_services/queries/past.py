@@ -1,6 +1,6 @@
-"""Answering questions about one thread's past: from the log alone, whatever the projection says.
+"""Queries about a thread's past (as of, difference, blame), answered from the log alone.
 
-To say how a thread was at a moment takes reading its history up to there.
+A thread as of a moment is folded from its history up to there.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from clew_services.threads.cache import Memory
 from clew_services.threads.decide import no_message
 
 LATEST_KEPT: Final = 256
-"""Commits kept at hand while a history is read, so that messages they are about need not be read again."""
+"""The most recent commits that are kept while a history is read, so that those of a page need not be read again."""
 LONGEST: Final = 20_000
-"""Commits that may lie between two moments of which the difference is asked."""
+"""Most commits between the two moments of a difference."""
 
 
 class _PastFold(Protocol):
@@ -43,11 +43,11 @@ class _PastFold(Protocol):
     last: Recorded | None
 
     def add(self, recorded: Recorded) -> bool:
-        """Take the next commit, unless it lies behind."""
+        """Add the next commit, unless it is after the moment; whether it was added."""
 
 
 class Past:
-    """Reads the past of threads, deleted ones too. Every answer says which commit was the last by then."""
+    """Answers queries about the past of threads, deleted ones included. Each answer names the last commit by then."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Past:
     async def answer(
         self, tenant: str, query: ListMessagesAt | GetMessageAt | GetDifference | GetBlame
     ) -> Then | Difference | Blame:
-        """The answer to any of these queries; see the method of each."""
+        """The answer to a query; see the method of its type."""
         match query:
             case ListMessagesAt():
                 return await self.messages(tenant, query)
@@ -78,87 +78,87 @@ class Past:
                 assert_never(query)
 
     async def thread(self, tenant: str, thread_id: str, as_of: AsOf) -> replies.Moment:
-        """A thread as it was; the answer has no thread if it had been deleted by then.
+        """A thread as of a moment; the answer has no thread if it had been deleted by then.
 
         Raises:
-            NotFound: there was no such thread then.
-            Invalid: the moment is still to come, or can be none.
+            NotFound: the thread did not exist then.
+            Invalid: the moment is in the future or invalid.
             Unavailable: the log does not answer.
-            Corrupt: the history cannot be read up to there.
+            Corrupt: the history cannot be read up to the moment.
         """
         until = moment(as_of, "as_of")
-        folding = ThreadAsOf(Address(tenant, thread_id), until)
-        await self._read(folding, Address(tenant, thread_id), until)
-        self._hold(until, "as_of", thread_id, folding)
-        open_then = folding.view.status == "open"
-        then = _answer_of(folding)
+        fold = ThreadAsOf(Address(tenant, thread_id), until)
+        await self._read(fold, Address(tenant, thread_id), until)
+        self._check_reached(until, "as_of", thread_id, fold)
+        open_then = fold.view.status == "open"
+        then = _answer_of(fold)
         return replies.Moment(
             position=then.position,
             n=then.n,
             at=then.at,
-            thread=thread_object(folding.view) if open_then else None,
-            message_count=folding.view.messages,
+            thread=thread_object(fold.view) if open_then else None,
+            message_count=fold.view.messages,
         )
 
     async def message(self, tenant: str, query: GetMessageAt) -> Then:
-        """One message as it was. Raises as :meth:`thread`; ``NotFound`` also if it or the thread was deleted then."""
+        """A message as of a moment. Raises as :meth:`thread`, and ``NotFound`` if it or the thread was deleted."""
         ordinal = ordinal_of(query.message_id)
-        folding = await self._open(tenant, query.thread_id, query.as_of, (ordinal,))
-        view = folding.messages.get(ordinal)
+        fold = await self._open(tenant, query.thread_id, query.as_of, (ordinal,))
+        view = fold.messages.get(ordinal)
         if view is None or view.id != query.message_id or view.deleted:
             raise no_message(query.message_id)
-        return replace(_answer_of(folding), message=message_object(view))
+        return replace(_answer_of(fold), message=message_object(view))
 
     async def messages(self, tenant: str, query: ListMessagesAt) -> Then:
-        """A page of the messages there were. Raises as :meth:`message`."""
+        """A page of a thread's messages as of a moment. Raises as :meth:`message`."""
         recent: deque[Recorded] = deque(maxlen=LATEST_KEPT)
-        folding = await self._open(tenant, query.thread_id, query.as_of, recent=recent)
+        fold = await self._open(tenant, query.thread_id, query.as_of, recent=recent)
         left = span(
-            folding.view.last_ordinal,
+            fold.view.last_ordinal,
             query.order,
-            _cursor(folding, "after", query.after),
-            _cursor(folding, "before", query.before),
+            _cursor(fold, "after", query.after),
+            _cursor(fold, "before", query.before),
         )
-        places = [place for place in left.next_places(folding.view.last_ordinal) if place in folding.places]
-        wanted = places[: query.limit]
-        seqs = sorted({seq for place in wanted for seq in folding.places[place]})
+        ordinals = [ordinal for ordinal in left.next_places(fold.view.last_ordinal) if ordinal in fold.places]
+        wanted = ordinals[: query.limit]
+        seqs = sorted({seq for ordinal in wanted for seq in fold.places[ordinal]})
         views = messages_of(frozenset(wanted), await self._commits(Address(tenant, query.thread_id), seqs, recent))
-        data = tuple(message_object(views[place]) for place in wanted)
+        data = tuple(message_object(views[ordinal]) for ordinal in wanted)
         page = MessagePage(
             data=data,
             first_id=data[0].id if data else None,
             last_id=data[-1].id if data else None,
-            has_more=len(places) > query.limit,
+            has_more=len(ordinals) > query.limit,
         )
-        return replace(_answer_of(folding), messages=page)
+        return replace(_answer_of(fold), messages=page)
 
     async def difference(self, tenant: str, query: GetDifference) -> Difference:
-        """What changed between two moments. A moment before the thread's creation is the beginning.
+        """What changed between two moments. A moment before the thread's creation stands for the empty thread.
 
         Raises:
-            NotFound: there never was such a thread.
-            Invalid: a moment is still to come, or can be none, or the second lies before the first.
-            TooLarge: more lies between them than can be shown at once.
+            NotFound: the thread never existed.
+            Invalid: a moment is in the future or invalid, or the second precedes the first.
+            TooLarge: more than :data:`LONGEST` commits lie between them.
             Unavailable: the log does not answer.
-            Corrupt: the history cannot be read up to there.
+            Corrupt: the history cannot be read up to the second moment.
         """
         since, until = moment(query.since, "from", least=0), _or_now(query.until, "to", least=0)
-        differing = DiffFold(Address(tenant, query.thread_id), since, until, LONGEST)
-        # Whether a time lies behind the later commit is told by the one after that.
-        await self._read(differing, Address(tenant, query.thread_id), until if since.n is not None else NOW)
-        if since.is_behind(until) or differing.turned_round:
+        fold = DiffFold(Address(tenant, query.thread_id), since, until, LONGEST)
+        # Whether a time is after the later commit is known only from the commit after that.
+        await self._read(fold, Address(tenant, query.thread_id), until if since.n is not None else NOW)
+        if since.is_behind(until) or fold.turned_round:
             raise Invalid("Invalid 'from': it lies behind 'to'.", param="from")
-        self._hold(until, "to", query.thread_id, differing)
-        self._hold(since, "from", query.thread_id, differing)
-        return differing.answer()
+        self._check_reached(until, "to", query.thread_id, fold)
+        self._check_reached(since, "from", query.thread_id, fold)
+        return fold.answer()
 
     async def blame(self, tenant: str, query: GetBlame) -> Blame:
         """Who last set each part of a thread. Raises as :meth:`thread`."""
         until = _or_now(query.as_of, "as_of")
-        blaming = BlameFold(Address(tenant, query.thread_id), until)
-        await self._read(blaming, Address(tenant, query.thread_id), until)
-        self._hold(until, "as_of", query.thread_id, blaming)
-        return blaming.answer()
+        fold = BlameFold(Address(tenant, query.thread_id), until)
+        await self._read(fold, Address(tenant, query.thread_id), until)
+        self._check_reached(until, "as_of", query.thread_id, fold)
+        return fold.answer()
 
     async def _open(
         self,
@@ -169,21 +169,21 @@ class Past:
         recent: deque[Recorded] | None = None,
     ) -> ThreadAsOf:
         until = moment(as_of, "as_of")
-        folding = ThreadAsOf(Address(tenant, thread_id), until, keep)
-        await self._read(folding, Address(tenant, thread_id), until, recent)
-        self._hold(until, "as_of", thread_id, folding)
-        if folding.view.status == "deleted":
+        fold = ThreadAsOf(Address(tenant, thread_id), until, keep)
+        await self._read(fold, Address(tenant, thread_id), until, recent)
+        self._check_reached(until, "as_of", thread_id, fold)
+        if fold.view.status == "deleted":
             raise NotFound(
                 f"Thread '{thread_id}' had been deleted at 'as_of' {until}.", code="thread_not_found", param="as_of"
             )
-        return folding
+        return fold
 
     async def _read(
-        self, taking: _PastFold, address: Address, until: Moment, recent: deque[Recorded] | None = None
+        self, fold: _PastFold, address: Address, until: Moment, recent: deque[Recorded] | None = None
     ) -> None:
         hint = await hint_of(address, self._memory, self._current)
         async for recorded in unbroken(hint, self._trail.onward(hint, Spot(0))):
-            if not taking.add(recorded):
+            if not fold.add(recorded):
                 return
             if recent is not None:
                 recent.append(recorded)
@@ -191,29 +191,29 @@ class Past:
                 return
 
     async def _commits(self, address: Address, seqs: Sequence[int], recent: Iterable[Recorded]) -> list[Recorded]:
-        at_hand = {recorded.position.seq: recorded for recorded in recent}
-        missing = await self._trail.among(address, [seq for seq in seqs if seq not in at_hand])
-        at_hand |= {recorded.position.seq: recorded for recorded in missing}
-        return [at_hand[seq] for seq in seqs]
+        by_seq = {recorded.position.seq: recorded for recorded in recent}
+        missing = await self._trail.among(address, [seq for seq in seqs if seq not in by_seq])
+        by_seq |= {recorded.position.seq: recorded for recorded in missing}
+        return [by_seq[seq] for seq in seqs]
 
-    def _hold(self, until: Moment, param: str, thread_id: str, read: _PastFold) -> None:
+    def _check_reached(self, until: Moment, param: str, thread_id: str, read: _PastFold) -> None:
         hold_reached(until, param, thread_id, first=read.first, last=read.last, now=self._clock())
 
 
-def _or_now(said: AsOf | None, param: str, *, least: int = 1) -> Moment:
-    return moment(said, param, least=least) if said is not None else NOW
+def _or_now(as_of: AsOf | None, param: str, *, least: int = 1) -> Moment:
+    return moment(as_of, param, least=least) if as_of is not None else NOW
 
 
-def _answer_of(folding: ThreadAsOf) -> Then:
-    commit = folding.last
+def _answer_of(fold: ThreadAsOf) -> Then:
+    commit = fold.last
     if commit is None:
         raise AssertionError("a moment that was reached has a commit")
     return Then(position=commit.position, n=commit.commit.n, at=commit.commit.at)
 
 
-def _cursor(folding: ThreadAsOf, param: str, message_id: str | None) -> int | None:
+def _cursor(fold: ThreadAsOf, param: str, message_id: str | None) -> int | None:
     if message_id is None:
         return None
-    if is_message_id(message_id) and folding.ids.get(ordinal_of(message_id)) == message_id:
+    if is_message_id(message_id) and fold.ids.get(ordinal_of(message_id)) == message_id:
         return ordinal_of(message_id)
     raise NotFound(f"No message found with id '{message_id}'.", code="message_not_found", param=param)

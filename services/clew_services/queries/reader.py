@@ -1,4 +1,4 @@
-"""Answering queries: never behind the log unless the caller says that it may be."""
+"""The reader answers queries. Answers are as fresh as the log unless the caller asks for eventual consistency."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ from clew_services.threads.cache import Memory
 from clew_services.threads.decide import no_message, no_thread
 
 READ_AHEAD: Final = 256
-"""Places read at once where many messages of a page turn out to be deleted."""
+"""Ordinals that are read at once where many messages of a page are deleted."""
 TRIES: Final = 20
-"""How often messages are read that change while they are."""
+"""Attempts at reading messages that change meanwhile."""
 
 
 class Reader:
@@ -77,12 +77,12 @@ class Reader:
         self._checkpoints = checkpoints
 
     async def answer(self, tenant: str, query: Query) -> Answer | WrittenList:
-        """The answer to any query.
+        """The answer to a query.
 
         Raises:
-            NotFound: the thread or message is not there, or not any more.
-            Invalid: a cursor or a moment that cannot be.
-            Unavailable: the log does not answer, or is not as far as ``at_least``.
+            NotFound: the thread or message does not exist or was deleted.
+            Invalid: a cursor or a moment is invalid.
+            Unavailable: the log does not answer, or has not reached ``at_least``.
             Corrupt: the thread's history cannot be read.
         """
         match query:
@@ -101,21 +101,21 @@ class Reader:
             case GetFeed():
                 return await self.feed(tenant, query)
             case ListCheckpoints() | GetCheckpoint() | GetProof():
-                return await self._vouching().answer(tenant, query)
+                return await self._checkpoint_queries().answer(tenant, query)
             case ListMessagesAt() | GetMessageAt() | GetDifference() | GetBlame():
                 return await self.past.answer(tenant, query)
             case _:
                 assert_never(query)
 
     async def thread(self, tenant: str, query: GetThread) -> Found:
-        """A thread as it is."""
+        """The current state of a thread."""
         address = Address(tenant, query.thread_id)
         view = self._memory.recall(address) or await self._current.cached_view(address)
         if query.consistency == "strong" or view.n < (query.at_least or 0):
             with self._memory.forget_if_corrupt(address):
                 view = await self._current.caught_up(view)
         self._memory.remember(view)
-        self._hold_open(view, query.thread_id, query.at_least)
+        self._check_open(view, query.thread_id, query.at_least)
         return Found(position=self._position(view), n=view.n, thread=thread_object(view))
 
     async def threads(self, tenant: str, query: ListThreads) -> WrittenList:
@@ -123,54 +123,54 @@ class Reader:
         return await self._lists.threads(tenant, query)
 
     async def message(self, tenant: str, query: GetMessage) -> Found:
-        """One message as it is."""
+        """The current state of a message."""
         return await self._at_one_moment(Address(tenant, query.thread_id), query, partial(self._message, query))
 
     async def _message(self, query: GetMessage, present: Present) -> Found:
         message = await self._current.message(present, query.message_id)
         if message is not None:
-            _hold_moment(present, message)
+            _check_same_moment(present, message)
         if message is None or message.deleted:
             raise no_message(query.message_id)
         view = present.thread
         return Found(position=self._position(view), n=view.n, message=message_object(message))
 
     async def messages(self, tenant: str, query: ListMessages) -> Found:
-        """A page of messages. A cursor may name a message deleted since; one the thread never had is refused."""
+        """A page of messages. A cursor may name a deleted message, but not one that the thread never had."""
         return await self._at_one_moment(Address(tenant, query.thread_id), query, partial(self._page, query))
 
     async def _page(self, query: ListMessages, present: Present) -> Found:
         view = present.thread
-        left = span(
+        remaining = span(
             view.last_ordinal,
             query.order,
             await self._cursor(present, "after", query.after),
             await self._cursor(present, "before", query.before),
         )
-        found: list[MessageView] = []
+        kept: list[MessageView] = []
         ahead = query.limit + 1
-        while not left.empty and len(found) <= query.limit:
-            places = left.next_places(ahead)
-            there = await self._current.messages(present, places)
-            _hold_moment(present, *there.values())
-            found += [there[place] for place in places if place in there and not there[place].deleted]
-            left = left.without(places)
+        while not remaining.empty and len(kept) <= query.limit:
+            ordinals = remaining.next_places(ahead)
+            views = await self._current.messages(present, ordinals)
+            _check_same_moment(present, *views.values())
+            kept += [views[ordinal] for ordinal in ordinals if ordinal in views and not views[ordinal].deleted]
+            remaining = remaining.without(ordinals)
             ahead = READ_AHEAD
-        data = tuple(message_object(message) for message in found[: query.limit])
+        data = tuple(message_object(message) for message in kept[: query.limit])
         page = MessagePage(
             data=data,
             first_id=data[0].id if data else None,
             last_id=data[-1].id if data else None,
-            has_more=len(found) > query.limit,
+            has_more=len(kept) > query.limit,
         )
         return Found(position=self._position(view), n=view.n, messages=page)
 
     async def history(self, tenant: str, query: GetHistory) -> History:
-        """A page of a thread's commits. A deleted thread still has its history."""
+        """A page of a thread's commits; deleted threads included."""
         return await self._pages.page(tenant, query)
 
     async def state_at(self, tenant: str, query: GetStateAt) -> Moment:
-        """A thread as it was, folded from the log up to a commit or a moment."""
+        """A thread as of a commit or a time, folded from the log."""
         if query.as_of is not None:
             return await self.past.thread(tenant, query.thread_id, query.as_of)
         if (query.n is None) == (query.time is None):
@@ -202,21 +202,21 @@ class Reader:
     async def feed(self, tenant: str, query: GetFeed) -> Feed:
         """A page of all of a tenant's commits; see :class:`clew_projections.feed.Feed` for their order."""
         if self._feeds is None:
-            raise Invalid("There is no feed here: only a log has one.", code="no_feed")
+            raise Invalid("A pack has no feed: ask a deployment.", code="no_feed")
         return await feed_pages.page(self._feeds, tenant, query)
 
-    def _vouching(self) -> CheckpointQueries:
+    def _checkpoint_queries(self) -> CheckpointQueries:
         if self._checkpoints is None:
-            raise Invalid("There are no checkpoints to ask for here: only a log has them.", code="no_checkpoints")
+            raise Invalid("A pack answers no queries for checkpoints: ask a deployment.", code="no_checkpoints")
         return self._checkpoints
 
     async def _at_one_moment(
         self, address: Address, query: GetMessage | ListMessages, read: Callable[[Present], Awaitable[Found]]
     ) -> Found:
-        """What is read of messages, all of it as of the commit that the answer names.
+        """Read a thread and messages as of one commit, which the answer names.
 
-        A message is read after its thread, and may have changed in between. Then both are read again, as of that change
-        at least.
+        A message is read after its thread, and may change in between. Both are then read again, as of that change at
+        least.
         """
         for _ in range(TRIES):
             try:
@@ -234,10 +234,10 @@ class Reader:
         if present is None or present.thread.n < (query.at_least or 0):
             present = await self._current.present(address)
         self._memory.remember(present.thread)
-        self._hold_open(present.thread, address.thread, query.at_least)
+        self._check_open(present.thread, address.thread, query.at_least)
         return present
 
-    def _hold_open(self, view: ThreadView, thread: str, at_least: int | None) -> None:
+    def _check_open(self, view: ThreadView, thread: str, at_least: int | None) -> None:
         if view.n < (at_least or 0):
             raise Unavailable(
                 f"thread '{thread}' is at version {view.n}, and {at_least} was asked for",
@@ -250,9 +250,9 @@ class Reader:
         if message_id is None:
             return None
         if ids.is_message_id(message_id):
-            found = await self._current.message(present, message_id)
-            if found is not None:
-                return found.ordinal
+            message = await self._current.message(present, message_id)
+            if message is not None:
+                return message.ordinal
         raise NotFound(f"No message found with id '{message_id}'.", code="message_not_found", param=param)
 
     def _position(self, view: ThreadView) -> Position:
@@ -260,14 +260,14 @@ class Reader:
 
 
 class _MessageChanged(Exception):
-    """A message that was read is as of a commit later than its thread: the ``n``-th."""
+    """A message was read as of a later commit than its thread: the ``n``-th."""
 
     def __init__(self, n: int) -> None:
         super().__init__(n)
         self.n = n
 
 
-def _hold_moment(present: Present, *messages: MessageView) -> None:
+def _check_same_moment(present: Present, *messages: MessageView) -> None:
     newest = max((message.n for message in messages), default=0)
     if newest > present.thread.n:
         raise _MessageChanged(newest)

@@ -1,5 +1,5 @@
-"""Rebuilding: a new generation of buckets made from the log beside the live one, and switched to.
+"""Rebuild of the buckets: a new generation is built from the log beside the live one, and becomes live.
 
-Nothing of this is in anybody's way: answers come from whichever generation is live and from the log, so they are right
-before, while and after the live one is another, and however far it is filled.
+Services continue meanwhile: answers are read from the live generation and from the log, so they are correct before,
+during and after the switch, however far the live generation is filled.
 """

@@ -1,7 +1,7 @@
-"""One rebuild, from the first commit to the switch. It may be broken off anywhere and run again, or run twice at once.
+"""A rebuild, from the first commit to the switch. It may be interrupted and resumed, or run by several processes.
 
-All that it does is written down where it is done: the generation in the record, how far it is filled in its consumers,
-which any number of processes share. So whoever comes later goes on, and whoever comes beside it helps.
+Its state is in the deployment: the generation in the record, and its position in its consumers, which any number of
+processes share. So a later run resumes, and a concurrent run shares the work.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from clew_services.compose import Clew
 from clew_services.eventstore import generation_streams
 
 NEAR: Final = 1_000
-"""Commits by which a generation may be behind when it takes over; more if the live one is behind by more."""
+"""Commits that a generation may be behind when it becomes live; more if the live one is further behind."""
 LOOK: Final = 0.2
-"""Seconds between looks at how far it is."""
+"""Seconds between two checks of the progress."""
 FINDINGS: Final = 100
-"""Findings that are told; more are only counted."""
+"""Findings that are listed at most; all are counted."""
 
 Stage = Literal["filling", "comparing"]
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """How far a rebuild is: ``done`` of ``total`` commits filled in, or threads compared."""
+    """The progress of a rebuild: ``done`` of ``total`` commits projected, or threads compared."""
 
     stage: Stage
     done: int
@@ -44,11 +44,11 @@ class Progress(Struct, frozen=True, kw_only=True):
 
 
 class Rebuilt(Struct, frozen=True, kw_only=True):
-    """What came of a rebuild. It is ``live`` unless ``findings`` or ``parked`` stand against it.
+    """The result of a rebuild. The generation is ``live`` unless there are ``findings`` or ``parked`` threads.
 
-    ``commits`` were filled in within ``seconds``, ``threads`` compared with the log. ``drifted`` counts all findings.
-    ``parked`` are threads that the generation before could take up and this one cannot. ``resumed`` if another run had
-    begun it.
+    ``commits`` were projected within ``seconds``, ``threads`` compared with the log. ``drifted`` counts all findings.
+    ``parked`` are threads that the previous generation can fold and this one cannot. ``resumed`` says that another run
+    had begun it.
     """
 
     generation: int
@@ -65,7 +65,7 @@ class Rebuilt(Struct, frozen=True, kw_only=True):
 
 
 class _LogProgress(Struct, frozen=True):
-    """The commits of the log, how many of them a side does not hold yet, and where both end, shard by shard."""
+    """The commits of the log, how many a generation does not hold yet, and where both end, by shard."""
 
     commits: int
     behind: int
@@ -88,20 +88,19 @@ class Rebuild:
     """Rebuilds the buckets of a deployment with this process's fold."""
 
     def __init__(self, clew: Clew, tell: Callable[[Progress], None] = lambda _: None) -> None:
-        """``tell`` is called now and then with how far it is."""
+        """``tell`` is called with the progress, several times per second."""
         self._clew = clew
         self._tell = tell
         self._shards = range(clew.deployment.shards)
 
     async def run(self) -> Rebuilt:
-        """Build the next generation, or go on with the one begun, compare it with the log and switch to it.
+        """Build the next generation, or resume the unfinished one, compare it with the log, and make it live.
 
-        The generation stays as it is, and is not switched to, if it does not hold what follows from the log or has
-        threads parked that the live one has not.
+        It does not become live if it is not consistent with the log, or has parked threads that the live one has not.
 
         Raises:
-            Conflict: a version with another fold is building one, or the one built here was given up meanwhile.
-            Corrupt: a stream of that generation was changed.
+            Conflict: a version with another fold is building one, or this one was removed meanwhile.
+            Corrupt: a stream of the generation has other settings.
             Unavailable: JetStream does not answer.
         """
         clew = self._clew
@@ -112,19 +111,19 @@ class Rebuild:
         size = clew.deployment
         await generation_streams.make_generation(clew.js, building.number, shards=size.shards, replicas=size.replicas)
         await clew.live.read_again()
-        side = clew.side(building)
+        generation = clew.side(building)
         if known is not None:
-            await self._take_over(side)
-        async with self._projecting(side):
-            filled = await self._fill(side)
-            compared = await self._compare(side)
-            stuck = await self._stuck(side)
+            await self._take_over(generation)
+        async with self._projecting(generation):
+            filled = await self._fill(generation)
+            compared = await self._compare(generation)
+            stuck = await self._stuck(generation)
             live = not compared.drifted and not stuck
             if live:
-                await clew.live.alias.change(lambda each: _switch(each, side.number))
+                await clew.live.alias.change(lambda each: _switch(each, generation.number))
                 await clew.live.read_again()
         return Rebuilt(
-            generation=side.number,
+            generation=generation.number,
             before=before,
             fold=clew.fold,
             live=live,
@@ -137,43 +136,43 @@ class Rebuild:
             parked=stuck,
         )
 
-    async def _take_over(self, side: GenerationBuckets) -> None:
-        """Have what was handed to a run that is no more come again now, instead of after a while."""
+    async def _take_over(self, generation: GenerationBuckets) -> None:
+        """Have messages that were delivered to an earlier run redelivered now, instead of after ``ack_wait``."""
         for shard in self._shards:
-            await self._clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{side.consumer}")
+            await self._clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{generation.consumer}")
 
     @asynccontextmanager
-    async def _projecting(self, side: GenerationBuckets) -> AsyncIterator[None]:
+    async def _projecting(self, generation: GenerationBuckets) -> AsyncIterator[None]:
         stop = asyncio.Event()
-        running = asyncio.gather(*(each.run(stop) for each in self._clew.projectors(side)))
+        running = asyncio.gather(*(projector.run(stop) for projector in self._clew.projectors(generation)))
         try:
             yield
         except Unavailable as fault:
-            # What does not answer may be gone, together with the reason for asking.
+            # A bucket that does not answer may belong to a generation that was removed.
             await self._clew.live.read_again()
-            self._hold_wanted(side)
+            self._check_wanted(generation)
             raise fault from None
         finally:
             stop.set()
             await running
 
-    async def _fill(self, side: GenerationBuckets) -> _FillProgress:
+    async def _fill(self, generation: GenerationBuckets) -> _FillProgress:
         clock = asyncio.get_running_loop().time
         started = clock()
-        first = await self._reached(side)
+        first = await self._reached(generation)
         there = False
         while True:
-            self._hold_wanted(side)
-            now = await self._reached(side)
+            self._check_wanted(generation)
+            now = await self._reached(generation)
             self._tell(Progress(stage="filling", done=now.commits - now.behind, total=now.commits))
             there = there or now.behind == 0 or all(map(int.__ge__, now.floors, first.ends))
             if there and (now.behind <= NEAR or now.behind <= (await self._reached(self._clew.live.side)).behind):
                 return _FillProgress(now.commits - now.behind - first.commits + first.behind, clock() - started)
             await asyncio.sleep(LOOK)
 
-    async def _reached(self, side: GenerationBuckets) -> _LogProgress:
-        states = [await stream_state(self._clew.js, event_stream(each)) for each in self._shards]
-        projected = [await self._clew.checkpoint(each, side).state() for each in self._shards]
+    async def _reached(self, generation: GenerationBuckets) -> _LogProgress:
+        states = [await stream_state(self._clew.js, event_stream(shard)) for shard in self._shards]
+        projected = [await self._clew.checkpoint(shard, generation).state() for shard in self._shards]
         return _LogProgress(
             commits=sum(state.messages for state in states),
             behind=sum(state.num_pending + state.num_ack_pending for state in projected),
@@ -181,13 +180,13 @@ class Rebuild:
             floors=[state.ack_floor.stream_seq for state in projected],
         )
 
-    async def _compare(self, side: GenerationBuckets) -> _ComparisonProgress:
-        total = (await stream_state(self._clew.js, side.threads.stream)).num_subjects
+    async def _compare(self, generation: GenerationBuckets) -> _ComparisonProgress:
+        total = (await stream_state(self._clew.js, generation.threads.stream)).num_subjects
         threads, drifted, findings = 0, 0, list[Finding]()
-        async for compared in self._clew.prover(side).prove():
-            self._hold_wanted(side)
+        async for compared in self._clew.prover(generation).prove():
+            self._check_wanted(generation)
             threads += 1
-            # A history that is damaged itself is that in every generation, and parked.
+            # A damaged history is parked in every generation, and no drift.
             if compared.finding is not None and compared.finding.code == "drift":
                 drifted += 1
                 findings += [compared.finding] if len(findings) < FINDINGS else []
@@ -195,31 +194,33 @@ class Rebuild:
                 self._tell(Progress(stage="comparing", done=threads, total=max(total, threads)))
         return _ComparisonProgress(threads, drifted, tuple(findings))
 
-    async def _stuck(self, side: GenerationBuckets) -> tuple[ParkedThread, ...]:
+    async def _stuck(self, generation: GenerationBuckets) -> tuple[ParkedThread, ...]:
         before = self._clew.live.side
-        if before.number == side.number:
+        if before.number == generation.number:
             return ()
-        parked_before = {(each.tenant, each.thread) for each in await list_parked(before.threads)}
+        parked_before = {(parked.tenant, parked.thread) for parked in await list_parked(before.threads)}
         return tuple(
-            each for each in await list_parked(side.threads) if (each.tenant, each.thread) not in parked_before
+            parked
+            for parked in await list_parked(generation.threads)
+            if (parked.tenant, parked.thread) not in parked_before
         )
 
-    def _hold_wanted(self, side: GenerationBuckets) -> None:
-        _hold_wanted(self._clew.live.record, side.number)
+    def _check_wanted(self, generation: GenerationBuckets) -> None:
+        _check_wanted(self._clew.live.record, generation.number)
 
 
-def _hold_wanted(known: Record, number: int) -> None:
-    for each in known.generations:
-        if each.number == number and each.standing != "removing":
+def _check_wanted(known: Record, number: int) -> None:
+    for generation in known.generations:
+        if generation.number == number and generation.standing != "removing":
             return
     raise Conflict(f"generation {number} was removed while it was being built", code="generation_removed")
 
 
-def _switch(each: Record, number: int) -> Record:
-    _hold_wanted(each, number)
-    if each.generation(number).standing != "building":
-        return each  # whoever helped was faster, and somebody may have gone back since
-    return record.switch_to(each, number, _now())
+def _switch(known: Record, number: int) -> Record:
+    _check_wanted(known, number)
+    if known.generation(number).standing != "building":
+        return known  # a concurrent run was first, and the previous generation may be live again
+    return record.switch_to(known, number, _now())
 
 
 def _now() -> datetime:

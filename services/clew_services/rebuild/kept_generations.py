@@ -1,4 +1,4 @@
-"""The generations there are: looked at, gone back to, removed."""
+"""The generations of buckets: list, go back, remove."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _NOT_THERE: Final = frozenset({"jetstream_10059", "jetstream_10014"})
 
 
 class KeptGeneration(Struct, frozen=True, kw_only=True):
-    """One generation as it is: ``behind`` counts the commits it does not hold yet.
+    """A generation of buckets; ``behind`` counts the commits that it does not hold yet.
 
-    Where nothing is left of it ``threads``, ``bytes`` and ``behind`` are absent.
+    ``threads``, ``bytes`` and ``behind`` are ``None`` if its streams do not exist.
     """
 
     generation: int
@@ -34,44 +34,44 @@ class KeptGeneration(Struct, frozen=True, kw_only=True):
 
 
 async def list_kept(clew: Clew) -> list[KeptGeneration]:
-    """Every generation on record.
+    """All generations in the record.
 
     Raises:
         Unavailable: JetStream does not answer.
     """
     known = (await clew.live.alias.read_record()).record
-    return [await _describe_kept(clew, known, each) for each in known.generations]
+    return [await _describe_kept(clew, known, generation) for generation in known.generations]
 
 
 async def go_back(clew: Clew, number: int | None = None) -> Record:
-    """Make another generation live: the one before, or the one of a number.
+    """Make another generation live: the previous one, or the one with a number.
 
-    What it has missed it catches up with by itself; answers are right meanwhile.
+    It catches up with later commits by itself; answers are correct meanwhile.
 
     Raises:
         NotFound: there is no such generation.
         Invalid: it is being built or removed.
-        Corrupt: it is not all there.
+        Corrupt: a part of it is missing.
         Unavailable: JetStream does not answer.
     """
     size = clew.deployment
     chosen = number or record.before((await clew.live.alias.read_record()).record)
 
-    def back(each: Record) -> Record:
-        if each.generation(chosen).standing == "building":
+    def back(known: Record) -> Record:
+        if known.generation(chosen).standing == "building":
             raise Invalid(
                 f"generation {chosen} is being built: finish it with 'clew rebuild threads'",
                 code="generation_unfinished",
                 param="number",
             )
-        return record.switch_to(each, chosen, datetime.now(UTC))
+        return record.switch_to(known, chosen, datetime.now(UTC))
 
     back((await clew.live.alias.read_record()).record)
     try:
         await generation_streams.verify_generation(clew.js, chosen, shards=size.shards, replicas=size.replicas)
     except Corrupt as fault:
         raise Corrupt(
-            f"generation {chosen} cannot be gone back to, since {fault.message.partition(': run')[0]}. "
+            f"generation {chosen} cannot become live: {fault.message.partition(': run')[0]}. "
             f"Build another with 'clew rebuild threads'",
             code=fault.code,
         ) from fault
@@ -88,30 +88,30 @@ async def remove(clew: Clew, number: int) -> None:
         Invalid: it is live.
         Unavailable: JetStream does not answer.
     """
-    await clew.live.alias.change(lambda each: record.begin_removal(each, number))
+    await clew.live.alias.change(lambda known: record.begin_removal(known, number))
     await generation_streams.remove_generation(clew.js, number, shards=clew.deployment.shards)
-    await clew.live.alias.change(lambda each: record.end_removal(each, number))
+    await clew.live.alias.change(lambda known: record.end_removal(known, number))
 
 
-async def _describe_kept(clew: Clew, known: Record, each: Generation) -> KeptGeneration:
+async def _describe_kept(clew: Clew, known: Record, generation: Generation) -> KeptGeneration:
     threads: int | None = None
     size: int | None = None
     behind: int | None = None
-    side = clew.side(each)
+    buckets = clew.side(generation)
     try:
-        states = [await stream_state(clew.js, bucket.stream) for bucket in side.buckets]
+        states = [await stream_state(clew.js, bucket.stream) for bucket in buckets.buckets]
         threads, size = states[0].num_subjects, sum(state.bytes for state in states)
-        projected = [await clew.checkpoint(shard, side).state() for shard in range(clew.deployment.shards)]
+        projected = [await clew.checkpoint(shard, buckets).state() for shard in range(clew.deployment.shards)]
         behind = sum(state.num_pending + state.num_ack_pending for state in projected)
     except Unavailable as fault:
         if fault.code not in _NOT_THERE:
             raise
     return KeptGeneration(
-        generation=each.number,
-        live=each.number == known.live,
-        standing=each.standing,
-        fold=each.fold,
-        made_at=each.made_at,
+        generation=generation.number,
+        live=generation.number == known.live,
+        standing=generation.standing,
+        fold=generation.fold,
+        made_at=generation.made_at,
         threads=threads,
         bytes=size,
         behind=behind,

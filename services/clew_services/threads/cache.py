@@ -1,4 +1,4 @@
-"""What a process remembers of threads it has seen: a bounded cache that the guard and the tail keep honest."""
+"""The cache of thread views in a process, and the locks that serialise its commands on each thread."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from clew_projections.views import ThreadView
 
 
 class Memory:
-    """The most recently used views, at most ``limit`` of them. A view may be stale; it is never wrong."""
+    """An LRU cache of at most ``limit`` views. A view may be stale, never wrong: guard and tail reveal it."""
 
     def __init__(self, limit: int = 20_000) -> None:
         self._views = LRUCache[Address, ThreadView](limit)
         self.hits = 0
-        """How often a thread that was asked for was remembered, since the start."""
+        """Cache hits since the start."""
         self.misses = 0
-        """How often it was not."""
+        """Cache misses since the start."""
 
     def recall(self, address: Address) -> ThreadView | None:
-        """The view remembered for a thread, if any."""
+        """The cached view of a thread, if any."""
         view = self._views.get(address)
         if view is None:
             self.misses += 1
@@ -32,7 +32,7 @@ class Memory:
         return view
 
     def remember(self, view: ThreadView) -> None:
-        """Keep a view, unless a later one of the same thread is kept already. Absent threads are not kept."""
+        """Cache a view, unless a later one of its thread is cached. Absent threads are not cached."""
         if view.n == 0:
             return
         address = Address(view.tenant, view.id)
@@ -45,12 +45,12 @@ class Memory:
         self._views.drop(address)
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop all views."""
         self._views.clear()
 
     @contextmanager
     def forget_if_corrupt(self, address: Address) -> Iterator[None]:
-        """Forget a thread if it turns out corrupt, so that once it is mended it is read anew."""
+        """Drop the view of a thread if the block raises :class:`Corrupt`, so that a repaired thread is read again."""
         try:
             yield
         except Corrupt:
@@ -62,14 +62,14 @@ class Memory:
 
 
 class Turns:
-    """One writer at a time for each thread within a process, so that its own commands do not race each other."""
+    """A lock for each thread, so that commands within a process do not conflict with each other."""
 
     def __init__(self) -> None:
         self._locks: dict[Address, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
     async def turn(self, address: Address) -> AsyncIterator[None]:
-        """Wait for a turn at a thread, and have it until the block ends."""
+        """Hold the lock of a thread for the block."""
         lock, users = self._locks.get(address) or (asyncio.Lock(), 0)
         self._locks[address] = lock, users + 1
         try:

@@ -1,6 +1,6 @@
-"""The rules: what a command does to a thread as it stands. Pure: no clock, no ids of its own, no I/O.
+"""The rules: the events that a command on a thread in a given state leads to. Pure: no clock, no random ids, no I/O.
 
-A command that asks for what already is gives no events, and that is a success: repeating is always harmless.
+A command that would change nothing leads to no events and succeeds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from clew_events.requests import MAX_PAIRS, MetadataIn, MetadataPatch, NewMessag
 from clew_projections.fold import ThreadState, apply_difference
 from clew_projections.views import MessageView
 from clew_services.threads import stored_content
-from clew_services.threads.limits import DEFAULT, Limits, hold_add, hold_create
+from clew_services.threads.limits import DEFAULT, Limits, check_add, check_create
 from clew_services.threads.stored_content import message_of
 
 
@@ -48,22 +48,22 @@ def decide(
     *,
     limits: Limits = DEFAULT,
 ) -> tuple[Event, ...]:
-    """The events that carry out a command on a thread in a state, none if there is nothing to do.
+    """The events that carry out a command on a thread in a state; none if nothing changes.
 
-    The ids of what comes into being follow from ``thread`` and ``command_id``. ``message`` is the one that
-    ``UpdateMessage`` and ``DeleteMessage`` name, if the thread has it.
+    New ids are derived from ``thread`` and ``command_id``. ``message`` is the one that ``UpdateMessage`` and
+    ``DeleteMessage`` name, if the thread has it.
 
     Raises:
-        NotFound: the thread, or the message, is not there, or not any more.
-        AlreadyExists: a thread is, or was, there under the id asked for.
-        Invalid: together with what is there already, the request goes beyond a limit.
-        TooLarge: a message is longer than ``limits`` have it.
+        NotFound: the thread or the message does not exist or was deleted.
+        AlreadyExists: a thread with the requested id exists or existed.
+        Invalid: the thread would exceed a limit.
+        TooLarge: a message is longer than ``limits`` allows.
     """
     seed = (thread, command_id)
     if isinstance(command, CreateThread):
         if state.status != "absent":
             raise thread_exists(thread)
-        hold_create(limits, command.messages or ())
+        check_create(limits, command.messages or ())
         return _create(command, seed)
     if state.status != "open":
         raise no_thread(thread)
@@ -73,7 +73,7 @@ def decide(
         case DeleteThread():
             return (ThreadDeleted(),)
         case AddMessage():
-            hold_add(limits, thread, state.messages, command.message)
+            check_add(limits, thread, state.messages, command.message)
             return _add(command, state, seed)
         case UpdateMessage():
             return _update_message(command, _present(message, command.message_id))
@@ -134,7 +134,7 @@ def _present(message: MessageView | None, message_id: str) -> MessageView:
 def _difference(
     current: Metadata, whole: MetadataIn | UnsetType | None, patch: MetadataPatch | UnsetType
 ) -> tuple[Metadata, tuple[str, ...]]:
-    """What to set and what to unset so that ``current`` becomes what is asked for."""
+    """The keys to set and to unset that make ``current`` what the request asks for."""
     wanted = current
     if whole is not UNSET:
         wanted = whole or {}
@@ -147,15 +147,15 @@ def _difference(
 
 
 def no_thread(thread: str) -> NotFound:
-    """The refusal for a thread that is not there, or not any more."""
+    """The error for a thread that does not exist or was deleted."""
     return NotFound(f"No thread found with id '{thread}'.", code="thread_not_found")
 
 
 def no_message(message_id: str) -> NotFound:
-    """The refusal for a message that is not in the thread, or not any more."""
+    """The error for a message that does not exist or was deleted."""
     return NotFound(f"No message found with id '{message_id}'.", code="message_not_found")
 
 
 def thread_exists(thread: str) -> AlreadyExists:
-    """The refusal to create a thread under an id that is taken, or was once."""
+    """The error for creating a thread with an id that is or was in use."""
     return AlreadyExists(f"A thread with id '{thread}' exists already, or did once.", param="thread_id")

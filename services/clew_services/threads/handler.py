@@ -1,8 +1,8 @@
-"""Handling a command: know the thread, decide, append, answer.
+"""The command handler: read the thread, decide, append, answer.
 
-In the steady state a command costs one round trip: the state is remembered, and the guard on the append proves that it
-was still right. Whatever the guard cannot prove (a refusal, a change that changes nothing) is decided on the present,
-read from the log, so a stale memory never turns a caller away.
+In the steady state a command costs one round trip: the state is cached, and the guard on the append proves that it was
+current. An outcome that no append proves (a rejection, a command that changes nothing) is decided again on the current
+state, read from the log, so a stale cache never rejects a command.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from clew_services.threads.limits import DEFAULT, Limits, check_sizes
 from clew_services.threads.result import Outcome, outcome
 
 TRIES: Final = 24
-"""How often a decision is taken again because others were faster, before the caller is told so."""
+"""Attempts at a command while other writers change its thread first; then the handler raises :class:`Conflict`."""
 PATIENCE: Final = 4
-"""How often a guard may fail before the log itself is doubted: a replica may see a write that is not applied yet."""
+"""Attempts after which the log is checked to reach the cached state: a replica may show a write not applied yet."""
 
 
 class _Task(Struct, frozen=True):
-    """A command as this process carries it out: everything about it that does not depend on the thread."""
+    """A command to carry out, with everything that does not depend on the thread's state."""
 
     command: Command
     address: Address
@@ -52,7 +52,7 @@ class _Task(Struct, frozen=True):
 
 
 class _Ground(Struct, frozen=True):
-    """What a decision stands on: the thread, the message concerned, and whether it is known to be the present."""
+    """The state that a decision is based on: the thread, its message, and whether they were just read (``fresh``)."""
 
     thread: ThreadView
     message: MessageView | None
@@ -60,7 +60,7 @@ class _Ground(Struct, frozen=True):
 
 
 class _HandledCommand(Struct, frozen=True):
-    """The answer to a command, and how it came about."""
+    """The outcome of a command, and how it came about."""
 
     done: Outcome
     how: Handled
@@ -82,7 +82,7 @@ class Handler:
         max_payload: Callable[[], int],
         observer: Observer = NOBODY,
     ) -> None:
-        """``max_payload`` is how many bytes one message of the server may have now, headers included."""
+        """``max_payload`` returns the server's current limit of one message in bytes, headers included."""
         self._log = log
         self._current = current
         self._histories = histories
@@ -103,18 +103,18 @@ class Handler:
         trace: str | None = None,
         fence: Callable[[], None] | None = None,
     ) -> Outcome:
-        """Carry a command out, once, and answer with what came of it.
+        """Carry out a command once, and return its outcome.
 
-        ``actor`` is recorded unless the command names one itself; ``trace`` is a W3C ``traceparent`` to be stored with
-        the commit. A command whose id was carried out before is answered as it was then. ``fence`` is called before
-        each append, after what it was decided on was read; what it raises ends the handling.
+        ``actor`` is recorded unless the command names one; ``trace`` is a W3C ``traceparent`` to store with the commit.
+        A command whose id was carried out before returns the first outcome. ``fence`` is called before each append,
+        after the state was read; an error that it raises ends the handling.
 
         Raises:
-            Rejected: the rules refuse it; see :mod:`clew_services.threads.decide`.
-            TooLarge: its commit, or a view after it, has more bytes than the server takes.
-            IdReused: its id was spent on another.
-            Conflict: the thread is not at ``expected_version``, or others were faster too often.
-            Unavailable: the log does not answer; the same command under the same id may be sent again.
+            Rejected: the rules reject it; see :mod:`clew_services.threads.decide`.
+            TooLarge: its commit, or a view after it, is larger than the server accepts.
+            IdReused: its id was used for another command.
+            Conflict: the thread is not at ``expected_version``, or other writers were first :data:`TRIES` times.
+            Unavailable: the log does not answer; the same command with the same id may be retried.
             Corrupt: the thread's history cannot be read.
         """
         command_id = command.id or ids.random_id("cmd_")
@@ -125,21 +125,21 @@ class Handler:
         try:
             with self._memory.forget_if_corrupt(address):
                 async with self._turns.turn(address):
-                    ended = await self._until_done(task, trace, fence)
-            how = ended.how
+                    handled = await self._until_done(task, trace, fence)
+            how = handled.how
         except ClewError as error:
             how = error.kind
             raise
         finally:
             self._observer.on_handled(command.named, how, time.perf_counter() - began)
-        return ended.done
+        return handled.done
 
     async def _until_done(self, task: _Task, trace: str | None, fence: Callable[[], None] | None) -> _HandledCommand:
         ground = await self._ground(task)
         for attempt in range(TRIES):
-            ended = await self._attempt(task, ground, trace, fence)
-            if ended is not None:
-                return ended
+            handled = await self._attempt(task, ground, trace, fence)
+            if handled is not None:
+                return handled
             self._observer.on_retry()
             if attempt > 1:
                 await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - jitter
@@ -154,11 +154,11 @@ class Handler:
     async def _attempt(
         self, task: _Task, ground: _Ground, trace: str | None, fence: Callable[[], None] | None
     ) -> _HandledCommand | None:
-        """One decision and one append; ``None`` says that the ground was not the present."""
+        """Decide and append once; ``None`` if the ground was not the current state."""
         view = ground.thread
-        asked = task.command, task.id, task.digest, view
-        if (before := await self._repeats.answered(*asked)) is not None:
-            return _HandledCommand(before, "repeat")
+        repeat_key = task.command, task.id, task.digest, view
+        if (first := await self._repeats.answered(*repeat_key)) is not None:
+            return _HandledCommand(first, "repeat")
         try:
             commit = self._decide(task, ground)
         except (Rejected, Conflict):
@@ -179,8 +179,8 @@ class Handler:
             self._observer.guard_failed(appended.why)
             if appended.why == "stale" or not ground.fresh:
                 return None
-            # A duplicate that the present does not remember was carried out more than a hundred commits ago.
-            first = await self._repeats.long_ago(*asked)
+            # A duplicate that the current view does not list is more than a hundred commits old.
+            first = await self._repeats.long_ago(*repeat_key)
             return _HandledCommand(first, "repeat") if first is not None else None
         after = advance(view, appended.recorded)
         self._memory.remember(after)
@@ -188,15 +188,15 @@ class Handler:
         return _HandledCommand(outcome(task.command, after, ground.message, recorded.position, recorded.commit), "ok")
 
     def _decide(self, task: _Task, ground: _Ground) -> Commit | None:
-        """The commit that carries out a command, none if there is nothing to do."""
+        """The commit that carries out a command; none if it changes nothing."""
         expected = task.command.expected_version
         if expected is not None and expected != ground.thread.n:
             raise Conflict(
                 f"thread '{task.address.thread}' is at version {ground.thread.n}, not {expected}",
                 param="expected_version",
             )
-        known = task.command, task.address.thread, task.id, ground.thread, ground.message
-        events = decide(*known, limits=self._limits)
+        inputs = task.command, task.address.thread, task.id, ground.thread, ground.message
+        events = decide(*inputs, limits=self._limits)
         if not events:
             return None
         commit = self._commit(task, ground.thread, events)
@@ -224,7 +224,7 @@ class Handler:
             return await self._present(task)
         view = self._memory.recall(task.address)
         if view is None:
-            # A thread about to be created is most likely not there; the guard finds out.
+            # A thread to create most likely does not exist; the guard finds out.
             creating = isinstance(task.command, CreateThread)
             view = absent(*task.address) if creating else await self._current.cached_view(task.address)
         return _Ground(view, None, fresh=False)

@@ -1,8 +1,8 @@
-"""Repeats: a command that was carried out before is answered as it was then.
+"""Idempotency: a command whose id was carried out before returns its first outcome.
 
-A thread's view knows the ids of its last 100 commits, a thread created under an id is known by its first commit for
-ever, and the other ids that callers chose are kept for a day in the bucket of commands. That bucket is asked once for
-each thread that has outgrown its view; from then on this process knows all of the thread's ids by itself.
+A thread's view lists the ids of its last 100 commits, a thread created with an id is recognised by its first commit for
+ever, and other ids that callers chose are kept for a day in the bucket of commands. That bucket is read once for each
+thread that has more commits than its view lists; from then on this process knows all of the thread's ids.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from clew_services.threads.decide import thread_exists
 from clew_services.threads.result import Outcome, outcome
 
 THREADS: Final = 1_000
-"""Threads whose outgrown ids are known at a time."""
+"""Threads whose older ids are cached at most."""
 
 
 class _Outgrown(Struct):
-    """Marks of all ids spent up to commit ``n`` that a view at ``n`` has outgrown, and the ids it holds."""
+    """Marks of the ids up to commit ``n`` that a view at ``n`` no longer lists, and the ids that it lists."""
 
     n: int
     commands: tuple[SpentId, ...]
@@ -37,7 +37,7 @@ class _Outgrown(Struct):
 
 
 class Repeats:
-    """Finds what was answered when a command came first."""
+    """Finds the first outcome of a repeated command."""
 
     def __init__(self, current: CurrentState, histories: Histories) -> None:
         self._current = current
@@ -45,22 +45,22 @@ class Repeats:
         self._outgrown = LRUCache[Address, _Outgrown](THREADS)
 
     async def answered(self, command: Command, command_id: str, digest: str, view: ThreadView) -> Outcome | None:
-        """The answer of the first time, if a thread's view or what is kept beside it tells of one.
+        """The first outcome of a command, if the thread's view or the bucket of commands shows that there was one.
 
         Raises:
-            IdReused: the id was spent on another command.
+            IdReused: the id was used for another command.
             AlreadyExists: the command would create a thread that another command created.
             Unavailable: the log or a bucket does not answer.
         """
         address = Address(view.tenant, view.id)
         known = view.spent(command_id)
         if known is not None:
-            return await self._as_then(command, digest, view, await self._histories.at(address, known[1].seq))
+            return await self._first_outcome(command, digest, view, await self._histories.at(address, known[1].seq))
         if isinstance(command, CreateThread) and view.n > 0:
             first = await self._histories.first(address)
             if first.commit.id != command_id:
                 raise thread_exists(address.thread)
-            return await self._as_then(command, digest, view, first)
+            return await self._first_outcome(command, digest, view, first)
         if command.id is None or view.n <= REMEMBERED_COMMANDS or not is_callers(command_id):
             return None
         if mark(command_id) not in await self._marks(address, view):
@@ -68,18 +68,23 @@ class Repeats:
         return await self.long_ago(command, command_id, digest, view)
 
     async def long_ago(self, command: Command, command_id: str, digest: str, view: ThreadView) -> Outcome | None:
-        """The same for a command that is known to be a repeat, though its thread remembers it no more."""
+        """The first outcome of a command that the thread's view no longer lists; ``None`` if the history has none.
+
+        Raises:
+            IdReused: the id was used for another command.
+            Unavailable: the log or a bucket does not answer.
+        """
         address = Address(view.tenant, view.id)
         spent = await self._current.spent(address, command_id)
         if spent is not None and spent.id == command_id:
-            return await self._as_then(command, digest, view, await self._histories.at(address, spent.seq))
-        async for found in self._histories.after(address, 0):
-            if found.commit.id == command_id:
-                return await self._as_then(command, digest, view, found)
+            return await self._first_outcome(command, digest, view, await self._histories.at(address, spent.seq))
+        async for recorded in self._histories.after(address, 0):
+            if recorded.commit.id == command_id:
+                return await self._first_outcome(command, digest, view, recorded)
         return None
 
     async def _marks(self, address: Address, view: ThreadView) -> set[str]:
-        """Marks of every id that the thread spent and ``view`` does not hold any more."""
+        """Marks of all of the thread's ids that ``view`` no longer lists."""
         known = self._outgrown.get(address)
         if known is None or view.n - known.n > len(known.commands):
             outgrown = await self._current.outgrown(address)
@@ -93,18 +98,18 @@ class Repeats:
             known.n, known.commands = view.n, view.commands
         return known.marks
 
-    async def _as_then(self, command: Command, digest: str, view: ThreadView, first: Recorded) -> Outcome:
+    async def _first_outcome(self, command: Command, digest: str, view: ThreadView, first: Recorded) -> Outcome:
         commit = first.commit
         if commit.digest != digest:
             raise IdReused(f"the command id '{commit.id}' was already used for a different command", param="id")
         address = Address(view.tenant, view.id)
-        then = view if commit.n == view.n else await self._until(address, commit.n)
+        then = view if commit.n == view.n else await self._view_at(address, commit.n)
         message = None
         if isinstance(command, MessageCommand) and not deleted_message_ids(commit):
             message = await self._histories.message_at(address, command.message_id, commit.n)
         return outcome(command, then, message, first.position, commit)
 
-    async def _until(self, address: Address, n: int) -> ThreadView:
+    async def _view_at(self, address: Address, n: int) -> ThreadView:
         view = absent(*address)
         async for recorded in self._histories.after(address, 0):
             view = advance(view, recorded)

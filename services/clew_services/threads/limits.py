@@ -1,4 +1,4 @@
-"""Limits that keep one thread, or one message, from growing beyond what the service can carry. Pure.
+"""The operator's limits of threads and messages. Pure.
 
 They hold on every way in, for they are part of deciding. Those of the contract itself are in
 :mod:`clew_events.requests`; these an operator may choose.
@@ -25,15 +25,15 @@ from clew_projections.fold import evolve
 from clew_projections.views import MessageView, ThreadView, encode
 
 _WIDEST: Final = 4
-"""Bytes that a character takes at most."""
+"""Most bytes of a character in UTF-8."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What is taken at most.
+    """The limits.
 
-    ``message`` is the text of one message, in bytes of UTF-8 over all its parts: by default one text of the greatest
-    length, whatever it is written in. ``messages`` is what a thread may hold at a time. ``create`` is how many
-    messages a thread may be created with.
+    ``message`` is the text of one message, in bytes of UTF-8 over all its parts: by default one text of the contract's
+    greatest length in any script. ``messages`` is the number of messages in a thread. ``create`` is the number of
+    messages in a command that creates a thread.
     """
 
     message: int = 1024 * 1024
@@ -44,8 +44,8 @@ class Limits(Struct, frozen=True, kw_only=True):
 DEFAULT: Final = Limits()
 
 
-def hold_create(limits: Limits, messages: Sequence[NewMessage]) -> None:
-    """Hold the messages that a thread is to be created with within limits.
+def check_create(limits: Limits, messages: Sequence[NewMessage]) -> None:
+    """Check the messages of a command that creates a thread.
 
     Raises:
         Invalid: there are too many.
@@ -54,25 +54,25 @@ def hold_create(limits: Limits, messages: Sequence[NewMessage]) -> None:
     if len(messages) > limits.create:
         raise error_texts.array_too_long("messages", limits.create, len(messages))
     for index, message in enumerate(messages):
-        _hold_length(limits, message, f"messages[{index}].content")
+        _check_length(limits, message, f"messages[{index}].content")
 
 
-def hold_add(limits: Limits, thread: str, there: int, message: NewMessage) -> None:
-    """Hold a thread that has ``there`` messages, and is to have one more, within limits.
+def check_add(limits: Limits, thread: str, existing: int, message: NewMessage) -> None:
+    """Check a message that is to be added to a thread of ``there`` messages.
 
     Raises:
         Invalid: the thread is full.
         TooLarge: the message is too long.
     """
-    _hold_length(limits, message, "content")
-    if there >= limits.messages:
+    _check_length(limits, message, "content")
+    if existing >= limits.messages:
         raise Invalid(
-            f"Thread '{thread}' has {there} messages, and cannot have more than {limits.messages}.",
+            f"Thread '{thread}' has {existing} messages, and cannot have more than {limits.messages}.",
             code="thread_full",
         )
 
 
-def _hold_length(limits: Limits, message: NewMessage, path: str) -> None:
+def _check_length(limits: Limits, message: NewMessage, path: str) -> None:
     texts = _texts(message)
     if _WIDEST * sum(map(len, texts)) <= limits.message:
         return

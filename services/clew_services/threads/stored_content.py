@@ -1,4 +1,4 @@
-"""From the request's spelling to the record's. Pure."""
+"""Conversion of request content into stored content: messages and tool resources. Pure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from clew_events.requests import (
 
 
 def message_of(new: NewMessage, ordinal: int, message_id: str) -> Message:
-    """The message to record: a bare string becomes one text part, absent lists and metadata become empty."""
+    """The message to store: a bare string becomes one text part, absent lists and metadata become empty."""
     return Message(
         id=message_id,
         ordinal=ordinal,
@@ -57,7 +57,7 @@ def message_of(new: NewMessage, ordinal: int, message_id: str) -> Message:
 
 
 def parts_of(new: NewMessage) -> tuple[Part, ...]:
-    """The parts of a message to record."""
+    """The parts of a message to store."""
     if isinstance(new.content, str):
         return (Text(new.content),)
     return tuple(_part(part) for part in new.content)
@@ -74,7 +74,7 @@ def _part(part: NewText | NewImageFile | NewImageUrl) -> Part:
 
 
 def created_resources(requested: NewToolResources | None, *seed: str) -> ToolResources:
-    """The resources of a new thread; ids of vector stores that come into being follow from ``seed``."""
+    """The resources of a new thread; the ids of new vector stores are derived from ``seed``."""
     if requested is None:
         return ToolResources()
     files, search = requested.code_interpreter, requested.file_search
@@ -85,9 +85,9 @@ def created_resources(requested: NewToolResources | None, *seed: str) -> ToolRes
 
 
 def updated_resources(current: ToolResources, requested: ToolResourcesIn | None) -> ToolResources:
-    """The resources a thread has after a request that names the tools it changes; null takes all of them away.
+    """A thread's resources after an update; ``None`` removes all of them.
 
-    A tool the request does not name keeps what it had. What is known of a vector store stays known while it is used.
+    A tool that the request does not name keeps its resources. A vector store that stays in use keeps its details.
     """
     if requested is None:
         return ToolResources()
@@ -102,7 +102,7 @@ def updated_resources(current: ToolResources, requested: ToolResourcesIn | None)
 
 
 def with_attachments(current: ToolResources, messages: Iterable[NewMessage], *seed: str) -> ToolResources:
-    """The resources after messages whose attachments are made available to the tools they are for.
+    """The resources after messages whose attachments are added to their tools.
 
     Raises:
         Invalid: the code interpreter would have more than 20 files.
@@ -110,8 +110,8 @@ def with_attachments(current: ToolResources, messages: Iterable[NewMessage], *se
     files = _attached_files(messages := tuple(messages), "code_interpreter")
     searched = _attached_files(messages, "file_search")
     if files:
-        had = current.code_interpreter.file_ids if current.code_interpreter is not None else ()
-        current = replace(current, code_interpreter=CodeInterpreter(_within_limit(_union(had, files))))
+        previous = current.code_interpreter.file_ids if current.code_interpreter is not None else ()
+        current = replace(current, code_interpreter=CodeInterpreter(_within_limit(_union(previous, files))))
     if searched:
         current = replace(current, file_search=_with_files(current.file_search, searched, *seed))
     return current

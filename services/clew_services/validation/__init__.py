@@ -1,4 +1,4 @@
-"""From bytes to values, or to a refusal that says what is wrong and where. Bad input leads nowhere else."""
+"""Validation: decodes and checks input, or raises an error that names the fault and its field."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _COMMANDS: Final = frozenset(get_args(Command))
 
 
 def decode(raw: bytes, form: type[T]) -> T:
-    """The value of type ``form`` in a JSON text, with the rules held that go beyond its type.
+    """Decode a JSON text as type ``form``, and check the rules that its type cannot express.
 
     Raises:
-        Invalid: the text is not UTF-8, not JSON, nested too deeply, or not of that type. Message, code and
-            ``param`` are what OpenAI's API says of the same fault.
+        Invalid: the text is not UTF-8, not JSON, nested too deeply, not of that type, or breaks a rule. Message, code
+            and ``param`` are those of OpenAI's API for the same fault.
     """
     try:
         value = cast("T", _decoder(form).decode(raw))  # type: ignore[arg-type]
@@ -35,7 +35,7 @@ def decode(raw: bytes, form: type[T]) -> T:
 
 
 def convert(plain: object, form: type[T]) -> T:
-    """The value of type ``form`` made of plain ones (as of a query string), judged as :func:`decode` judges.
+    """Convert plain values (such as those of a query string) to type ``form``, with the checks of :func:`decode`.
 
     Raises:
         Invalid: it is not of that type, or breaks a rule.
@@ -49,7 +49,7 @@ def convert(plain: object, form: type[T]) -> T:
 
 
 def check(value: object) -> None:
-    """The rules that a type cannot say: for commands and queries, and a no-op for everything else.
+    """Check the rules that types cannot express; does nothing for values other than commands and queries.
 
     Raises:
         Invalid: a rule is broken.

@@ -1,7 +1,7 @@
-"""What is wrong with a value that msgspec refused, in OpenAI's words.
+"""The explanation of a value that msgspec rejected, in OpenAI's words.
 
-msgspec is quick and stops at the first fault in document order. Here the order is OpenAI's: a missing field
-is reported before an unknown one, and that before a wrong type, an empty array or an unsupported value.
+msgspec stops at the first fault in document order. Here the order is OpenAI's: a missing field is reported before an
+unknown one, and that before a wrong type, an empty array or an unsupported value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from clew_events.list_query import POSITIONS_PATTERN
 from clew_services.validation.schema_check import Schema, Violation, branches, json_type, violations
 
 _LARGEST: Final = 5_000
-"""A value of more parts than this gets msgspec's own words: looking for the fault must not cost much."""
+"""A value of more parts than this gets msgspec's own message, to bound the cost of finding the fault."""
 
 _PREFIXES: Final = {ids.THREAD_ID_PATTERN: "thread", ids.MESSAGE_ID_PATTERN: "msg"}
 _SHAPES: Final = {
@@ -35,7 +35,7 @@ _AT: Final = re.compile(r"^(?P<words>.*) - at `(?:key in )?\$\.?(?P<path>[^`]*)`
 
 
 def explain(value: object, form: object, refused: msgspec.ValidationError) -> Invalid:
-    """Why ``value``, plainly decoded, is not of the type ``form``, as ``refused`` says that it is not."""
+    """The error for a plainly decoded ``value`` that is not of type ``form``; ``refused`` is msgspec's own error."""
     if _has_fewer_parts(value, _LARGEST):
         for fault in violations(value, form):
             if (sentence := _SENTENCES.get(fault.keyword)) is not None:
@@ -44,7 +44,7 @@ def explain(value: object, form: object, refused: msgspec.ValidationError) -> In
 
 
 def path_of(parts: Iterable[str | int]) -> str:
-    """A path as messages name it: ``messages[0].content``."""
+    """A path in the form of error messages: ``messages[0].content``."""
     path = ""
     for part in parts:
         path = f"{path}[{part}]" if isinstance(part, int) else _join_path(path, part)
@@ -117,7 +117,7 @@ _SENTENCES: Final[dict[str, Callable[[str, Violation], Invalid]]] = {
 
 
 def _expected(schema: Schema) -> str:
-    """The words for what a schema takes, with the article; null goes without saying."""
+    """The name of what a schema accepts, with its article; null is not named."""
     names = [name for name in dict.fromkeys(map(_name, branches(schema))) if name != "null"]
     article = "an" if names[0][0] in "aio" else "a"
     return f"{'one of ' if len(names) > 1 else ''}{article} {' or '.join(names)}"
@@ -131,8 +131,8 @@ def _name(schema: Schema) -> str:
 
 
 def _own_words(refused: msgspec.ValidationError) -> Invalid:
-    found = _AT.match(str(refused))
-    text, path = (found["words"], found["path"].removesuffix("[...]")) if found else (str(refused), "")
+    match = _AT.match(str(refused))
+    text, path = (match["words"], match["path"].removesuffix("[...]")) if match else (str(refused), "")
     where = f"'{error_texts.quote_text(path, 256)}'" if path else "body"
-    said = text[: error_texts.LONGEST_PARAM].replace("`", "'")
-    return Invalid(f"Invalid {where}: {said}.", param=path[: error_texts.LONGEST_PARAM] or None)
+    message = text[: error_texts.LONGEST_PARAM].replace("`", "'")
+    return Invalid(f"Invalid {where}: {message}.", param=path[: error_texts.LONGEST_PARAM] or None)

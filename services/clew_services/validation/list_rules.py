@@ -1,4 +1,4 @@
-"""Rules of the questions for lists that no schema can say. Pure."""
+"""Rules of list queries that a schema cannot express. Pure."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _Test = MetadataTest | TimeTest | NumberTest | ActorTest
 
 
 def check_list(query: ListThreads) -> None:
-    """Conditions are neither too many nor too deep, every test says something, and times have their offset.
+    """Check the number and depth of conditions, that every test tests something, and that times have an offset.
 
     Raises:
-        Invalid: it is otherwise.
+        Invalid: a rule is broken.
     """
     if query.where is None:
         return
@@ -60,19 +60,19 @@ def _parts(where: Condition) -> Iterator[_Part]:
         path, depth, condition = part = waiting.pop()
         yield part
         for name, inner in (("and", condition.every), ("or", condition.some)):
-            waiting += [_Part(f"{path}.{name}[{at}]", depth + 1, each) for at, each in enumerate(inner or ())]
+            waiting += [_Part(f"{path}.{name}[{at}]", depth + 1, condition) for at, condition in enumerate(inner or ())]
         if condition.no is not None:
             waiting.append(_Part(f"{path}.not", depth + 1, condition.no))
 
 
 def _check_test(path: str, test: _Test) -> None:
-    said = {name: value for name, value in msgspec.structs.asdict(test).items() if name != "key" and value is not None}
-    if not said:
+    tests = {name: value for name, value in msgspec.structs.asdict(test).items() if name != "key" and value is not None}
+    if not tests:
         known = [field.encode_name for field in msgspec.structs.fields(test) if field.name != "key"]
         raise Invalid(
             f"Invalid '{path}': it tests nothing. Say one of {error_texts.quote_list(known, 'or')}.", param=path
         )
-    for name, value in said.items():
+    for name, value in tests.items():
         if isinstance(value, datetime) and value.utcoffset() is None:
             raise error_texts.malformed_value(
                 f"{path}.{name}", value.isoformat(), "a time with its offset from UTC, such as 'Z'"

@@ -1,4 +1,4 @@
-"""Rules of the contract that no schema can say. Pure."""
+"""Rules of the contract that a schema cannot express. Pure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from clew_events.queries import GetStateAt
 from clew_events.requests import NewStaticStrategy, NewToolResources
 
 GREATEST_VERSION: Final = 2**53 - 1
-"""The greatest number that every JSON reader still reads exactly."""
+"""The greatest integer that every JSON parser reads exactly."""
 
 
 def check_resources(resources: NewToolResources | None) -> None:
-    """File search names a vector store that exists or asks for one, not both; chunks overlap by at most half.
+    """Check that file search names a vector store or asks for a new one, not both, and chunks overlap at most by half.
 
     Raises:
-        Invalid: it is otherwise.
+        Invalid: a rule is broken.
     """
     search = resources.file_search if resources is not None else None
     if search is None:
@@ -43,7 +43,7 @@ def check_resources(resources: NewToolResources | None) -> None:
 
 
 def check_whole_or_patch(metadata: object, patch: object) -> None:
-    """Metadata is replaced or patched, not both.
+    """Check that metadata is replaced or patched, not both.
 
     Raises:
         Invalid: both are given.
@@ -53,7 +53,7 @@ def check_whole_or_patch(metadata: object, patch: object) -> None:
 
 
 def check_command(command: Command) -> None:
-    """What holds for a command beyond its type.
+    """Check the rules of a command that its type cannot express.
 
     Raises:
         Invalid: a rule is broken; ``param`` names the field.
@@ -67,10 +67,10 @@ def check_command(command: Command) -> None:
 
 
 def check_moment(query: GetStateAt) -> None:
-    """A moment is a commit's number, a time with its offset, or ``as_of``: exactly one of them.
+    """Check that a moment is exactly one of a commit number, a time with its offset, and ``as_of``.
 
     Raises:
-        Invalid: it is neither, or both, or a time somewhere on earth.
+        Invalid: none or several are given, or a time has no offset.
     """
     if query.as_of is not None and not (query.n is None and query.time is None):
         raise Invalid("Invalid 'as_of': it cannot be given together with 'n' or 'time'.", param="as_of")

@@ -1,7 +1,7 @@
-"""The contract of a type as JSON Schema, ready to name what a value does wrong.
+"""The JSON Schema of a type, by which the faults of a value are found.
 
-The schema is exported from the very type that msgspec decodes, so the two cannot come apart. The library that judges
-by it takes its time to load, so it is loaded when the first value is wrong.
+The schema is exported from the type that msgspec decodes, so the two cannot differ. The library is slow to import, so
+it is imported at the first invalid value.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 Schema = Mapping[str, object]
 
-# msgspec exports the choices sorted; sentences name them in the contract's order.
+# msgspec exports choices sorted; error texts list them in the contract's order.
 _SPELLED: Final = {
     frozenset(get_args(choice)): get_args(choice) for choice in (Role, Detail, ToolName, Order, OrderBy, Consistency)
 }
 
-# What OpenAI reports before anything else; the rest comes as it stands in the contract.
+# The order in which OpenAI reports faults; all others follow in the contract's order.
 _GRAVITY: Final = {"required": 0, "additionalProperties": 1}
 
 
 class Violation(NamedTuple):
-    """One thing wrong with a value: the keyword of JSON Schema that finds it so, and what that says.
+    """A fault of a value: the violated keyword of JSON Schema, and the keyword's value as ``limit``.
 
     ``value`` is the part at fault, at ``path``; with ``names`` it is a key of the object there, not a value.
     """
@@ -46,13 +46,13 @@ class Violation(NamedTuple):
 
 
 def violations(value: object, form: object) -> list[Violation]:
-    """Everything wrong with a plain value that ought to be of the type ``form``, the gravest first."""
-    found = [_violation(error) for error in _validator(form).iter_errors(value)]
-    return sorted(found, key=lambda violation: _GRAVITY.get(violation.keyword, len(_GRAVITY)))
+    """All faults of a plain value as type ``form``, the most serious first."""
+    faults = [_violation(error) for error in _validator(form).iter_errors(value)]
+    return sorted(faults, key=lambda violation: _GRAVITY.get(violation.keyword, len(_GRAVITY)))
 
 
 def branches(schema: Schema) -> Iterator[Schema]:
-    """The schemas of which a value has to satisfy one: what ``anyOf`` lists, or else the schema itself."""
+    """The alternatives of a schema: those of ``anyOf``, or else the schema itself."""
     if "anyOf" not in schema:
         yield schema
     for branch in cast("Sequence[Schema]", schema.get("anyOf", ())):
@@ -60,7 +60,7 @@ def branches(schema: Schema) -> Iterator[Schema]:
 
 
 def json_type(schema: Schema) -> str:
-    """The JSON type a schema without ``anyOf`` takes. Choices are always strings."""
+    """The JSON type of a schema without ``anyOf``. Choices are always strings."""
     return str(schema.get("type", "string"))
 
 
@@ -86,7 +86,7 @@ def _validator(form: object) -> Draft202012Validator:
 
 
 def _inline(node: object, definitions: Mapping[str, object], *within: str) -> object:
-    """A schema without references but of a type to itself, its choices in the contract's order."""
+    """A schema with references inlined, except recursive ones, and choices in the contract's order."""
     if isinstance(node, list):
         return [_inline(part, definitions, *within) for part in node]
     if not isinstance(node, dict):
@@ -105,7 +105,7 @@ def _inline(node: object, definitions: Mapping[str, object], *within: str) -> ob
 def _one_branch(
     judge: Draft202012Validator, any_of: Sequence[Schema], value: object, schema: Schema
 ) -> Iterator[ValidationError]:
-    """``anyOf`` as a person reads it: settle which branch is meant, then tell what is wrong with that one."""
+    """``anyOf`` for error reports: choose the branch by tag or JSON type, and report the faults of that branch."""
     from jsonschema.exceptions import ValidationError  # noqa: PLC0415 - see above
 
     tag = cast("Mapping[str, str]", schema.get("discriminator", {})).get("propertyName")
@@ -140,7 +140,7 @@ def _tag_of(branch: Schema, tag: str) -> str:
 
 
 def _is_integer(_: object, value: object) -> bool:
-    # 1.0 is an integer to JSON Schema, but not to msgspec, which has the last word.
+    # 1.0 is an integer in JSON Schema, but not in msgspec, which decides.
     return isinstance(value, int) and not isinstance(value, bool)
 
 
