@@ -145,10 +145,10 @@ async def test_what_was_begun_on_one_side_is_finished_on_it(clew: Clew) -> None:
     async with projecting(clew):
         await buckets_equal_the_log(clew)
     # The new side holds the change, the old one does not.
-    present = await clew.current.present(address)
+    present = await clew.current.read_current(address)
     await go_back(clew)
     assert (await clew.current.messages(present, (1,)))[1].metadata == {"b": "2"}
-    assert (await clew.current.messages(await clew.current.present(address), (1,)))[1].metadata == {"b": "2"}
+    assert (await clew.current.messages(await clew.current.read_current(address), (1,)))[1].metadata == {"b": "2"}
     old = await clew.messages.get(message_key(address, 1))
     assert old is not None
     assert b'"b":"2"' not in old.body

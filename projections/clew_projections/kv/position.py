@@ -1,8 +1,8 @@
-"""Checkpoints: up to which sequence of a shard every view is known to be in the buckets.
+"""The projector's position in a shard: the sequence up to which every view is in the buckets.
 
 The buckets are not fsynced, so a server that dies may lose views whose commits were acknowledged to the consumer. The
-checkpoint is written into the same buckets after the views, so it is lost with them: a consumer that is ahead of the
-checkpoint has to deliver again from there.
+position is written into the same buckets after the views, so it is lost with them: a consumer that is ahead of the
+position must deliver again from there.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class ProjectorPosition(Struct, frozen=True):
 
 
 class ConsumerState(Struct, frozen=True):
-    """How far a consumer is, in sequences of its stream."""
+    """The progress of a consumer, in sequences of its stream."""
 
     class Sequence(Struct, frozen=True):
-        """One of a consumer's two ends."""
+        """A sequence of the consumer's stream."""
 
         stream_seq: int = 0
 
@@ -47,7 +47,7 @@ _DECODER: Final = msgspec.json.Decoder(ProjectorPosition)
 
 
 class PositionStore:
-    """The checkpoint of one shard, kept in every bucket that the shard is projected into."""
+    """The projector's position in one shard, stored in every bucket that the shard is projected into."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class PositionStore:
         *,
         connection: Callable[[], int],
     ) -> None:
-        """``connection`` counts how often the connection to NATS was made."""
+        """``connection`` returns how often the connection to NATS was made."""
         self._js = js
         self._consumer = f"{stream}.{consumer}"
         self._buckets = buckets
@@ -69,7 +69,7 @@ class PositionStore:
         self._due = 0.0
 
     async def rewind(self) -> None:
-        """Make the consumer deliver again whatever the buckets may have lost.
+        """Make the consumer deliver again all commits whose views the buckets may have lost.
 
         Raises:
             Unavailable: JetStream does not answer.
@@ -83,7 +83,7 @@ class PositionStore:
             await self._js.api(f"CONSUMER.RESET.{self._consumer}", {"seq": self._written + 1})
 
     async def advance(self, every: float, *, reached: int) -> None:
-        """Write the checkpoint if ``every`` seconds have passed and a commit past it, up to ``reached``, was projected.
+        """Write the position if ``every`` seconds have passed and a later commit, up to ``reached``, was projected.
 
         Raises:
             Unavailable: JetStream does not answer.
@@ -100,10 +100,10 @@ class PositionStore:
         await self._write(floor)
         if connection == self._connection():
             self._written = floor
-        # Otherwise the views that this mark speaks for may be gone, and rewind() takes it back.
+        # Otherwise views before this position may be lost, and rewind() moves it back.
 
     async def state(self) -> ConsumerState:
-        """How far the consumer is."""
+        """Read the progress of the consumer."""
         return msgspec.convert(await self._js.api(f"CONSUMER.INFO.{self._consumer}"), ConsumerState)
 
     async def _write(self, seq: int, *, back: bool = False) -> None:
@@ -124,9 +124,9 @@ class PositionStore:
 
 
 async def read_position(buckets: Iterable[Bucket], shard: int) -> int:
-    """The sequence of a shard up to which all these buckets say that they hold every view.
+    """Return the sequence of a shard up to which all the buckets hold every view.
 
-    A bucket that forgets may have forgotten its mark, after everything that the mark spoke for: then it has no say.
+    In a bucket whose values expire the position may have expired, after all values before it: then it does not count.
 
     Raises:
         Unavailable: a bucket does not answer.
@@ -137,11 +137,11 @@ async def read_position(buckets: Iterable[Bucket], shard: int) -> int:
 
 
 def decode_position(key: str, value: Value | None) -> int:
-    """The sequence that a mark says, or 0 if there is none that can be read."""
+    """Return the sequence of a stored position; 0 if there is none or it is unreadable."""
     if value is None or not value.body:
         return 0
     try:
         return _DECODER.decode(value.body).seq
     except UNREADABLE:
-        logger.warning("the value under %s is no checkpoint: everything is projected again", key)
+        logger.warning("the value under %s is not a position: everything is projected again", key)
         return 0

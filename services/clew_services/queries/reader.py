@@ -37,7 +37,7 @@ from clew_projections.history.stretch import unbroken
 from clew_projections.index import WrittenList
 from clew_projections.state.current import CurrentState
 from clew_projections.state.message_span import span
-from clew_projections.state.state_reads import Present
+from clew_projections.state.state_reads import CurrentThread
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.queries import feed_pages
@@ -115,7 +115,7 @@ class Reader:
         view = self._memory.recall(address) or await self._current.cached_view(address)
         if query.consistency == "strong" or view.n < (query.at_least or 0):
             with self._memory.forget_if_corrupt(address):
-                view = await self._current.caught_up(view)
+                view = await self._current.catch_up(view)
         self._memory.remember(view)
         self._hold_open(view, query.thread_id, query.at_least)
         return Found(position=self._position(view), n=view.n, thread=thread_object(view))
@@ -128,7 +128,7 @@ class Reader:
         """One message as it is."""
         return await self._at_one_moment(Address(tenant, query.thread_id), query, partial(self._message, query))
 
-    async def _message(self, query: GetMessage, present: Present) -> Found:
+    async def _message(self, query: GetMessage, present: CurrentThread) -> Found:
         message = await self._current.message(present, query.message_id)
         if message is not None:
             _hold_moment(present, message)
@@ -141,7 +141,7 @@ class Reader:
         """A page of messages. A cursor may name a message deleted since; one the thread never had is refused."""
         return await self._at_one_moment(Address(tenant, query.thread_id), query, partial(self._page, query))
 
-    async def _page(self, query: ListMessages, present: Present) -> Found:
+    async def _page(self, query: ListMessages, present: CurrentThread) -> Found:
         view = present.thread
         left = span(
             view.last_ordinal,
@@ -213,7 +213,7 @@ class Reader:
         return self._checkpoints
 
     async def _at_one_moment(
-        self, address: Address, query: GetMessage | ListMessages, read: Callable[[Present], Awaitable[Found]]
+        self, address: Address, query: GetMessage | ListMessages, read: Callable[[CurrentThread], Awaitable[Found]]
     ) -> Found:
         """What is read of messages, all of it as of the commit that the answer names.
 
@@ -229,12 +229,12 @@ class Reader:
             f"messages of thread '{address.thread}' changed {TRIES} times while they were read", code="too_many_writers"
         )
 
-    async def _open(self, address: Address, query: GetMessage | ListMessages) -> Present:
-        present: Present | None = None
+    async def _open(self, address: Address, query: GetMessage | ListMessages) -> CurrentThread:
+        present: CurrentThread | None = None
         if query.consistency == "eventual":
-            present = await self._current.as_projected(address)
+            present = await self._current.read_cached(address)
         if present is None or present.thread.n < (query.at_least or 0):
-            present = await self._current.present(address)
+            present = await self._current.read_current(address)
         self._memory.remember(present.thread)
         self._hold_open(present.thread, address.thread, query.at_least)
         return present
@@ -248,7 +248,7 @@ class Reader:
         if view.status != "open":
             raise no_thread(thread)
 
-    async def _cursor(self, present: Present, param: str, message_id: str | None) -> int | None:
+    async def _cursor(self, present: CurrentThread, param: str, message_id: str | None) -> int | None:
         if message_id is None:
             return None
         if ids.is_message_id(message_id):
@@ -269,7 +269,7 @@ class _MessageChanged(Exception):
         self.n = n
 
 
-def _hold_moment(present: Present, *messages: MessageView) -> None:
+def _hold_moment(present: CurrentThread, *messages: MessageView) -> None:
     newest = max((message.n for message in messages), default=0)
     if newest > present.thread.n:
         raise _MessageChanged(newest)

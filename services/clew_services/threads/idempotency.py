@@ -18,7 +18,7 @@ from clew_events.errors import IdReused
 from clew_events.subjects import Address
 from clew_projections.apply import REMEMBERED_COMMANDS, advance
 from clew_projections.history.histories import Histories
-from clew_projections.kv.command_ids import is_callers, mark
+from clew_projections.kv.command_ids import is_chosen_by_caller, mark
 from clew_projections.state.current import CurrentState
 from clew_projections.views import SpentId, ThreadView, absent
 from clew_services.threads.decide import thread_exists
@@ -53,7 +53,7 @@ class Repeats:
             Unavailable: the log or a bucket does not answer.
         """
         address = Address(view.tenant, view.id)
-        known = view.spent(command_id)
+        known = view.find_spent(command_id)
         if known is not None:
             return await self._as_then(command, digest, view, await self._histories.at(address, known[1].seq))
         if isinstance(command, CreateThread) and view.n > 0:
@@ -61,7 +61,7 @@ class Repeats:
             if first.commit.id != command_id:
                 raise thread_exists(address.thread)
             return await self._as_then(command, digest, view, first)
-        if command.id is None or view.n <= REMEMBERED_COMMANDS or not is_callers(command_id):
+        if command.id is None or view.n <= REMEMBERED_COMMANDS or not is_chosen_by_caller(command_id):
             return None
         if mark(command_id) not in await self._marks(address, view):
             return None
@@ -70,7 +70,7 @@ class Repeats:
     async def long_ago(self, command: Command, command_id: str, digest: str, view: ThreadView) -> Outcome | None:
         """The same for a command that is known to be a repeat, though its thread remembers it no more."""
         address = Address(view.tenant, view.id)
-        spent = await self._current.spent(address, command_id)
+        spent = await self._current.find_spent(address, command_id)
         if spent is not None and spent.id == command_id:
             return await self._as_then(command, digest, view, await self._histories.at(address, spent.seq))
         async for found in self._histories.after(address, 0):
@@ -82,7 +82,7 @@ class Repeats:
         """Marks of every id that the thread spent and ``view`` does not hold any more."""
         known = self._outgrown.get(address)
         if known is None or view.n - known.n > len(known.commands):
-            outgrown = await self._current.outgrown(address)
+            outgrown = await self._current.read_older_ids(address)
             marks = outgrown.marks
             async for recorded in self._histories.after(address, outgrown.seq):
                 marks.add(mark(recorded.commit.id))
