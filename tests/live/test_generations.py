@@ -58,7 +58,7 @@ async def filled(clew: Clew, threads: int = 20) -> list[str]:
 
 async def live_in(clew: Clew, number: int) -> None:
     async def there() -> bool:
-        return clew.live.side.number == number
+        return clew.live.current.number == number
 
     await eventually(there)
 
@@ -115,10 +115,10 @@ async def test_nobody_notices_a_rebuild_a_switch_and_the_way_back(clew: Clew, ot
             done = await Rebuild(clew).run()
             assert done.live
             await live_in(other, done.generation)
-            switches.append(other.live.side.number)
+            switches.append(other.live.current.number)
             await go_back(clew)
             await live_in(other, done.generation - 1)
-            switches.append(other.live.side.number)
+            switches.append(other.live.current.number)
             await go_back(clew, done.generation)
             await live_in(other, done.generation)
         over.set()
@@ -230,7 +230,7 @@ async def test_the_live_generation_is_not_removed_and_others_are_whatever_is_lef
     await clew.js.api(f"STREAM.DELETE.KV_{bucket_names(1)[1]}")
     with pytest.raises(Corrupt, match="clew rebuild threads"):
         await go_back(clew)
-    assert clew.live.side.number == 2
+    assert clew.live.current.number == 2
     assert (await list_kept(clew))[0].threads is None
     await remove(clew, 1)
     assert [each.generation for each in await list_kept(clew)] == [2]
@@ -283,7 +283,7 @@ async def test_a_generation_that_is_not_what_the_log_says_does_not_take_over(
     done = await Rebuild(clew).run()
     assert (done.live, done.drifted) == (False, 1)
     assert done.findings[0].thread == thread
-    assert clew.live.side.number == 1
+    assert clew.live.current.number == 1
     with pytest.raises(Invalid):
         await go_back(clew, 2)
 
@@ -382,7 +382,7 @@ async def test_a_version_with_another_fold_keeps_its_hands_off_the_live_generati
 async def test_two_folds_do_not_build_at_once(clew: Clew, deployment: EmbeddedServer) -> None:
     await filled(clew, 1)
     async with connect(deployment.url, name="next version", fold=FOLD + 1) as new:
-        await new.live.alias.change(lambda each: rebuilding.record.begun(each, FOLD + 1, rebuilding._now()))
+        await new.live.alias.change(lambda each: rebuilding.record.begin_build(each, FOLD + 1, rebuilding._now()))
         with pytest.raises(Conflict, match="rebuild remove 2") as refused:
             await Rebuild(clew).run()
         assert refused.value.code == "rebuild_under_way"

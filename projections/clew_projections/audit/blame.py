@@ -2,7 +2,7 @@
 
 ::
 
-    blaming = Blaming(address, until)
+    blaming = BlameFold(address, until)
     for recorded in commits:
         if not blaming.add(recorded):
             break

@@ -2,7 +2,7 @@
 
 ::
 
-    differing = Differing(address, since, until)
+    differing = DiffFold(address, since, until)
     for recorded in commits:
         if not differing.add(recorded):
             break

@@ -107,7 +107,7 @@ def last_instant(said: AsOf, param: str) -> datetime:
     return first if isinstance(said, datetime) else first + timedelta(microseconds=999_999)
 
 
-def hold_reached(
+def check_reached(
     reached: Moment, param: str, thread: str, *, first: Recorded | None, last: Recorded | None, now: datetime
 ) -> None:
     """Hold that a history came as far as a moment, and that the moment is not still to come.

@@ -110,7 +110,7 @@ class Watch:
     async def run(self, stop: asyncio.Event) -> None:
         """Prove until ``stop`` is set; not at all at a rate of 0."""
         while self._rate > 0 and not stop.is_set():
-            side = self._live.side
+            side = self._live.current
             cost = 0.0
             if not side.foreign:
                 try:

@@ -1,8 +1,9 @@
-"""Following the record of generations, so that a process turns to another generation within milliseconds.
+"""A watch on the record of generations: a process switches to another generation within milliseconds.
 
-The server says over core NATS that the record has changed, and what it has become is asked of its stream's leader. News
-may be missed while a connection is down, so it is read again after a reconnect, and now and then anyway. Nothing goes
-wrong meanwhile: a generation that was live stays right to read from, it is only no longer fed.
+The server announces a change of the record over core NATS; the new record is read from its stream's leader. An
+announcement may be missed while the connection is down, so the record is read again after a reconnect, and
+periodically. A late switch does no harm: reads from the former live generation stay correct, it is only not projected
+into any more.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from clew_projections.generations.alias import LIVE_GENERATIONS
 from clew_projections.generations.generation import LiveGeneration
 
 ANEW: Final = 30.0
-"""Seconds after which the record is read again anyway."""
+"""Seconds after which the record is read again without an announcement."""
 SPACING: Final = 0.05
-"""Seconds between readings however many ask for one."""
+"""Least seconds between two reads of the record."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,18 +35,18 @@ logger = logging.getLogger(__name__)
 async def watch_alias(
     nc: Client, live: LiveGeneration, reconnected: list[Callable[[], None]], *, anew: float = ANEW
 ) -> AsyncIterator[None]:
-    """Keep ``live`` at what the record says, for as long as the block lasts.
+    """Keep ``live`` at the generation that the record names, for the duration of the block.
 
-    What is in ``reconnected`` has to be called after every reconnect of ``nc``.
+    The caller must call the functions in ``reconnected`` after every reconnect of ``nc``.
     """
 
     async def on_change(_: Msg) -> None:
-        live.doubt()
+        live.request_refresh()
 
     subscription = await nc.subscribe(f"{LIVE_GENERATIONS}.*", cb=on_change)
-    reconnected.append(live.doubt)
-    # What happened between the first reading and the subscription was said to nobody.
-    live.doubt()
+    reconnected.append(live.request_refresh)
+    # A change between the first read and the subscription was not announced to this process.
+    live.request_refresh()
     task = asyncio.create_task(_watch(live, anew))
     try:
         yield
@@ -53,7 +54,7 @@ async def watch_alias(
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        reconnected.remove(live.doubt)
+        reconnected.remove(live.request_refresh)
         with contextlib.suppress(NatsError):
             await subscription.unsubscribe()
 
@@ -63,17 +64,17 @@ async def _watch(live: LiveGeneration, anew: float) -> None:
     while True:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(anew):
-                await live.doubted.wait()
-        live.doubted.clear()
+                await live.refresh_requested.wait()
+        live.refresh_requested.clear()
         before = live.record.live
         try:
-            await live.read_again()
+            await live.refresh()
         except ClewError as fault:
-            logger.warning("the record of generations cannot be read, so generation %d is used: %s", before, fault)
-            live.doubt()
+            logger.warning("the record of generations is unreadable, so generation %d stays in use: %s", before, fault)
+            live.request_refresh()
             await asyncio.sleep(next(pauses))
             continue
         pauses = delays()
         if live.record.live != before:
-            logger.info("generation %d is live now, after %d", live.record.live, before)
+            logger.info("switched from generation %d to %d", before, live.record.live)
         await asyncio.sleep(SPACING)

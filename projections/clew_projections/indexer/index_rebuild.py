@@ -166,8 +166,8 @@ class IndexRebuild:
         return len(found) - len(findings), findings
 
     async def _differs_from_log(self, found: Difference) -> str | None:
-        news = await self._histories.news(found.address, 0)
-        last = news.recorded if news is not None else None
+        latest = await self._histories.read_latest(found.address, 0)
+        last = latest.recorded if latest is not None else None
         tenant, thread = found.address
         if found.fresh is None:
             return (

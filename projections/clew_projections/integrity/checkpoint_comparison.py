@@ -1,4 +1,4 @@
-"""A log held against a checkpoint: pure, over chains that were followed as far as the checkpoint speaks."""
+"""Comparison of a log with a checkpoint, over chains that were followed up to the checkpoint. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clew_projections.integrity.merkle import subtree
 
 
 def shard_statement(chains: Chains, seq: int) -> ShardHeads:
-    """What a checkpoint would say of a shard whose chains were followed up to a sequence."""
+    """Return the entry of a checkpoint for a shard whose chains were followed up to a sequence."""
     heads = list(chains.heads())
     return ShardHeads(
         seq=seq,
@@ -24,8 +24,8 @@ def shard_statement(chains: Chains, seq: int) -> ShardHeads:
     )
 
 
-def cut_off(shard: int, said: ShardHeads, last_seq: int, checkpoint: Checkpoint) -> Finding | None:
-    """That a shard's stream ends before the sequence at which a checkpoint was made, if it does."""
+def find_cut_off(shard: int, said: ShardHeads, last_seq: int, checkpoint: Checkpoint) -> Finding | None:
+    """Return the finding that a shard's stream ends before the sequence of a checkpoint, if it does."""
     if last_seq >= said.seq:
         return None
     what = (
@@ -35,8 +35,8 @@ def cut_off(shard: int, said: ShardHeads, last_seq: int, checkpoint: Checkpoint)
     return _of_shard(shard, "log_cut_off", what, last_seq)
 
 
-def differs(shard: int, said: ShardHeads, found: ShardHeads, checkpoint: Checkpoint) -> Finding | None:
-    """That a shard is not what a checkpoint says, if it is not, and as far as the numbers tell in what."""
+def find_difference(shard: int, said: ShardHeads, found: ShardHeads, checkpoint: Checkpoint) -> Finding | None:
+    """Return the finding that a shard differs from a checkpoint, if it does, with what the numbers tell about it."""
     if found == said:
         return None
     if found.threads < said.threads:
@@ -44,7 +44,7 @@ def differs(shard: int, said: ShardHeads, found: ShardHeads, checkpoint: Checkpo
     elif found.commits < said.commits:
         kind = f"{said.commits - found.commits} of {said.commits} commits were removed"
     elif (found.threads, found.commits) == (said.threads, said.commits):
-        kind = f"it has as many threads ({said.threads}) and commits ({said.commits}), and they say something else"
+        kind = f"it has as many threads ({said.threads}) and commits ({said.commits}), with different content"
     else:
         kind = (
             f"it has {found.threads} threads and {found.commits} commits, more than {said.threads} and {said.commits}"
@@ -53,10 +53,10 @@ def differs(shard: int, said: ShardHeads, found: ShardHeads, checkpoint: Checkpo
     return _of_shard(shard, "history_changed", what, said.seq)
 
 
-def differing_heads(shard: int, kept: Iterable[Head], then: Mapping[Address, Head], now: Chains) -> Iterator[Finding]:
-    """Every thread whose head was another when a checkpoint was made, given all heads that were kept with it.
+def compare_heads(shard: int, kept: Iterable[Head], then: Mapping[Address, Head], now: Chains) -> Iterator[Finding]:
+    """Yield a finding for every thread whose head differs from the heads that were kept with a checkpoint.
 
-    ``then`` is what the log says of that moment; ``now`` are the chains followed to the log's end.
+    ``then`` are the log's heads at the checkpoint; ``now`` are the chains at the end of the log.
     """
     latest = {head.address: head for head in now.heads()}
     known = set[Address]()
@@ -67,22 +67,22 @@ def differing_heads(shard: int, kept: Iterable[Head], then: Mapping[Address, Hea
             continue
         if found is None and was.address in latest:
             code = "rewritten"
-            what = f"its {was.n} commits are gone from their places, and {latest[was.address].n} others stand behind"
+            what = f"its {was.n} commits are gone, and {latest[was.address].n} others were stored later"
         elif found is None:
             code, what = "thread_removed", f"its {was.n} commits are gone"
         elif found.n < was.n:
             code, what = "shortened", f"it had {was.n} commits, and has {found.n} of them"
         elif found.n > was.n:
-            code, what = "lengthened", f"it had {was.n} commits, and has {found.n} where these were"
+            code, what = "lengthened", f"it had {was.n} commits, and has {found.n} in their place"
         else:
             code, what = (
                 "rewritten",
-                f"commit {was.n} had the hash {was.hash}, and has {found.hash}: the chain is another",
+                f"commit {was.n} had the hash {was.hash}, and has {found.hash}: the chain was rewritten",
             )
         yield _of_thread(was.address, shard, code, what)
     for address, found in then.items():
         if address not in known:
-            yield _of_thread(address, shard, "thread_inserted", f"it was not there, and has {found.n} commits")
+            yield _of_thread(address, shard, "thread_inserted", f"it did not exist, and has {found.n} commits")
 
 
 def _of_shard(shard: int, code: str, what: str, seq: int) -> Finding:

@@ -15,7 +15,12 @@ from clew_projections.apply import check_message
 from clew_projections.findings import Finding
 from clew_projections.integrity.chains import Chains
 from clew_projections.integrity.checkpoint import Checkpoint, ShardHeads
-from clew_projections.integrity.checkpoint_comparison import cut_off, differing_heads, differs, shard_statement
+from clew_projections.integrity.checkpoint_comparison import (
+    compare_heads,
+    find_cut_off,
+    find_difference,
+    shard_statement,
+)
 from clew_projections.integrity.inclusion import Head, leaves_of
 from clew_projections.integrity.links import Link, link
 from clew_projections.integrity.merkle import climb_all
@@ -134,7 +139,7 @@ class _Shard:
             self._compare(mark)
         for mark, then in self._later:
             heads = mark.heads[self._shard] if mark.heads is not None else ()
-            self._findings += differing_heads(self._shard, filter(self._concerns, heads), then, self.chains)
+            self._findings += compare_heads(self._shard, filter(self._concerns, heads), then, self.chains)
         if self._pack.opening.scope.whole:
             self.chains.end(self._end)
             self._findings = [*find_removed(self._shard, self.chains), *self._findings]
@@ -185,12 +190,12 @@ class _Shard:
         checkpoint, shard = mark.checkpoint, self._shard
         said = checkpoint.shards[shard]
         then = {head.address: head for head in self.chains.heads()}
-        if (short := cut_off(shard, said, self._end, checkpoint)) is not None:
+        if (short := find_cut_off(shard, said, self._end, checkpoint)) is not None:
             self._findings.append(short)
             return
         if self._pack.opening.scope.whole:
             found = shard_statement(self.chains, said.seq)
-            wrong = [each for each in (differs(shard, said, found, checkpoint),) if each is not None]
+            wrong = [each for each in (find_difference(shard, said, found, checkpoint),) if each is not None]
             if wrong and mark.heads is not None:
                 self._later.append((mark, then))
         elif mark.beside is not None:

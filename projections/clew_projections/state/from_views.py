@@ -25,7 +25,7 @@ from clew_events.events import MessageAdded
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
 from clew_projections.apply import advance, advance_message, message_ids
-from clew_projections.history.histories import Histories, News
+from clew_projections.history.histories import Histories, LatestCommit
 from clew_projections.kv.bucket import Bucket, Value
 from clew_projections.kv.command_ids import SpentIds
 from clew_projections.kv.key_names import checkpoint_key, message_key, thread_key
@@ -76,11 +76,11 @@ class StateFromViews:
     async def catch_up(self, view: ThreadView) -> ThreadView:
         """Bring a view up to the latest commit: one request if it is current already, or one commit short."""
         address = Address(view.tenant, view.id)
-        news = await self._histories.news(address, view.seq)
-        if news is None:
+        latest = await self._histories.read_latest(address, view.seq)
+        if latest is None:
             return view
-        if news.alone:
-            return advance(view, news.recorded)
+        if latest.alone:
+            return advance(view, latest.recorded)
         projected = await self._view(address)
         if projected.n > view.n:
             view = projected
@@ -95,22 +95,22 @@ class StateFromViews:
         """
         seen = self._seen.get(address)
         view = seen if seen is not None else await self._view(address)
-        sure, news = await self._after(address, view)
-        if news is not None and not news.alone and seen is not None:
+        sure, latest = await self._after(address, view)
+        if latest is not None and not latest.alone and seen is not None:
             view = await self._view(address)
-            sure, news = await self._after(address, view)
-        if news is None:
+            sure, latest = await self._after(address, view)
+        if latest is None:
             return CurrentThread(view, (), sure, self)
-        tail = [news.recorded] if news.alone else await self._histories.tail(address, sure)
+        tail = [latest.recorded] if latest.alone else await self._histories.tail(address, sure)
         for commit in tail:
             if commit.position.seq > view.seq:
                 view = advance(view, commit)
         return CurrentThread(view, tuple(tail), sure, self)
 
-    async def _after(self, address: Address, view: ThreadView) -> tuple[int, News | None]:
+    async def _after(self, address: Address, view: ThreadView) -> tuple[int, LatestCommit | None]:
         """Return the sequence up to which the bucket surely holds a view's messages, and the latest commit after it."""
         sure = await self._doubts.sure(self._histories.shard(address), view.seq)
-        return sure, await self._histories.news(address, sure)
+        return sure, await self._histories.read_latest(address, sure)
 
     async def messages(self, current: CurrentThread, ordinals: Sequence[int]) -> dict[int, MessageView]:
         """Read messages by ordinal, none older than ``current``; ordinals never added are left out."""

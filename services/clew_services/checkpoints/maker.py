@@ -13,8 +13,8 @@ from secrets import token_hex
 from clew_events.errors import Corrupt
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import FORMAT, Checkpoint, encode
-from clew_projections.integrity.checkpoint_comparison import cut_off
-from clew_projections.integrity.losses import lost
+from clew_projections.integrity.checkpoint_comparison import find_cut_off
+from clew_projections.integrity.losses import find_loss
 from clew_projections.integrity.verify import extent
 from clew_projections.nats.jetstream import JetStream
 from clew_services.checkpoints.ledger import Ledger
@@ -57,7 +57,7 @@ class Maker:
         ends = [each.last_seq for each in reaches]
         if reason is None:
             # What was removed before it was ever signed would otherwise be signed as if it had never been there.
-            _refuse(lost(shard, reach, before) for shard, reach in enumerate(reaches))
+            _refuse(find_loss(shard, reach, before) for shard, reach in enumerate(reaches))
             if before is not None and ends == [each.seq for each in before.shards]:
                 return None
         for shard, end in enumerate(ends):
@@ -88,7 +88,7 @@ class Maker:
                 code="other_deployment",
             )
         for shard, said in enumerate(shards):
-            _refuse([cut_off(shard, said, (await extent(self._js, shard)).last_seq, latest.checkpoint)])
+            _refuse([find_cut_off(shard, said, (await extent(self._js, shard)).last_seq, latest.checkpoint)])
             await self._heads.reach(shard, said.seq)
             await hold_agrees(self._heads, shard, latest.checkpoint)
         self._heads.kept.signed = latest.hash

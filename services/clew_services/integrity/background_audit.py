@@ -28,9 +28,9 @@ from clew_events.errors import ClewError, Corrupt
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import ShardHeads
-from clew_projections.integrity.checkpoint_comparison import differs
+from clew_projections.integrity.checkpoint_comparison import find_difference
 from clew_projections.integrity.heads_file import HeadsFile
-from clew_projections.integrity.losses import lost
+from clew_projections.integrity.losses import find_loss
 from clew_projections.integrity.verify import EVERYTHING, Extent, Verifier, extent
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.nats import replica_reads
@@ -194,7 +194,7 @@ class Audit:
                 findings.append(_missing(event_stream(shard), shard))
                 continue
             reach = msgspec.convert(info["state"], Extent)
-            found = lost(shard, reach, signed.checkpoint if signed is not None else None)
+            found = find_loss(shard, reach, signed.checkpoint if signed is not None else None)
             findings += [found] if found is not None else []
         return newest, findings
 
@@ -243,7 +243,7 @@ class Audit:
         reached = await self._heads.reached(shard)
         if self._signed is not None and said is not None and reached == said.seq and shard not in self._compared:
             self._compared.add(shard)
-            found = differs(shard, said, await self._heads.statement(shard), self._signed.checkpoint)
+            found = find_difference(shard, said, await self._heads.statement(shard), self._signed.checkpoint)
             await self._add(known, [found] if found is not None else [])
             return True
         bound = min(said.seq, goal) if said is not None and reached < said.seq else goal

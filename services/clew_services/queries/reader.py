@@ -33,7 +33,7 @@ from clew_projections import feed
 from clew_projections.api_objects import message_object, thread_object
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
-from clew_projections.history.stretch import unbroken
+from clew_projections.history.stretch import check_unbroken
 from clew_projections.index import WrittenList
 from clew_projections.state.current import CurrentState
 from clew_projections.state.message_span import span
@@ -181,7 +181,7 @@ class Reader:
             raise Invalid("Invalid 'time': a time zone is missing, as in '…Z'.", param="time")
         address = Address(tenant, query.thread_id)
         view, hint = absent(*address), await hint_of(address, self._memory, self._current)
-        async for recorded in unbroken(hint, self._histories.after(address, 0)):
+        async for recorded in check_unbroken(hint, self._histories.after(address, 0)):
             if query.time is not None and recorded.commit.at > query.time:
                 break
             view = advance(view, recorded)

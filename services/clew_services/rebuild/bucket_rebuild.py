@@ -111,7 +111,7 @@ class Rebuild:
         assert building is not None, "it was begun"
         size = clew.deployment
         await generation_streams.make_generation(clew.js, building.number, shards=size.shards, replicas=size.replicas)
-        await clew.live.read_again()
+        await clew.live.refresh()
         side = clew.side(building)
         if known is not None:
             await self._take_over(side)
@@ -122,7 +122,7 @@ class Rebuild:
             live = not compared.drifted and not stuck
             if live:
                 await clew.live.alias.change(lambda each: _switch(each, side.number))
-                await clew.live.read_again()
+                await clew.live.refresh()
         return Rebuilt(
             generation=side.number,
             before=before,
@@ -150,7 +150,7 @@ class Rebuild:
             yield
         except Unavailable as fault:
             # What does not answer may be gone, together with the reason for asking.
-            await self._clew.live.read_again()
+            await self._clew.live.refresh()
             self._hold_wanted(side)
             raise fault from None
         finally:
@@ -167,7 +167,7 @@ class Rebuild:
             now = await self._reached(side)
             self._tell(Progress(stage="filling", done=now.commits - now.behind, total=now.commits))
             there = there or now.behind == 0 or all(map(int.__ge__, now.floors, first.ends))
-            if there and (now.behind <= NEAR or now.behind <= (await self._reached(self._clew.live.side)).behind):
+            if there and (now.behind <= NEAR or now.behind <= (await self._reached(self._clew.live.current)).behind):
                 return _FillProgress(now.commits - now.behind - first.commits + first.behind, clock() - started)
             await asyncio.sleep(LOOK)
 
@@ -196,7 +196,7 @@ class Rebuild:
         return _ComparisonProgress(threads, drifted, tuple(findings))
 
     async def _stuck(self, side: GenerationBuckets) -> tuple[ParkedThread, ...]:
-        before = self._clew.live.side
+        before = self._clew.live.current
         if before.number == side.number:
             return ()
         parked_before = {(each.tenant, each.thread) for each in await list_parked(before.threads)}

@@ -146,7 +146,7 @@ class Handler:
                 await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - jitter
             ground = await self._fresh(task, ground)
             if attempt == PATIENCE:
-                await self._histories.hold_reaches(task.address, ground.thread.n, ground.thread.seq)
+                await self._histories.check_reaches(task.address, ground.thread.n, ground.thread.seq)
         raise Conflict(
             f"thread '{task.address.thread}' was changed by others {TRIES} times while this command was being decided",
             code="too_many_writers",
