@@ -121,7 +121,7 @@ class Clew:
         self.trail = HistoryReader(js, self.histories)
         self.feed = Feed(js, deployment.shards)
         self.tail = Tail(self.nc, js, deployment.shards)
-        connection.reconnected.append(self.tail.doubt)
+        connection.reconnected.append(self.tail.request_check)
         pages = HistoryPages(self.trail, self.current, self.memory)
         past = Past(self.trail, self.current, self.memory)
         self.lists = Lists(deployment.shards)
@@ -277,7 +277,7 @@ class Clew:
 
     def index_watch(self, root: Path, rate: float, feeder: Indexer) -> IndexWatch:
         """Proves this machine's index for ever, at so many threads a second, while a feeder feeds it."""
-        return IndexWatch(self.index_in(root), self.histories, rate, lambda: feeder.feeding)
+        return IndexWatch(self.index_in(root), self.histories, rate, lambda: feeder.is_active)
 
     def index_rebuild(self, root: Path, tell: Callable[[IndexProgress], None]) -> IndexRebuild:
         """Builds this machine's index anew, beside; ``tell`` hears how far it is."""

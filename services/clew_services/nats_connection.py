@@ -78,7 +78,7 @@ class Connection:
 def _pass_on(fault: Exception, made: Sequence[Connection]) -> None:
     """Tell whoever waits for an answer that the server does not permit what was asked, if that is the fault."""
     for each in made:
-        each.exchange.denied(str(fault))
+        each.exchange.fail_denied(str(fault))
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address
-from clew_projections.consistency.log_fold import FoldedThread, further
+from clew_projections.consistency.log_fold import FoldedThread, fold_commit
 from clew_projections.consistency.stray_views import without_history
 from clew_projections.consistency.view_check import ViewComparison
 from clew_projections.findings import Finding
@@ -166,7 +166,7 @@ class IndexProof:
         async for each in self._histories.after(address, 0):
             if each.position.seq > mark:
                 break
-            further(folded, each)
+            fold_commit(folded, each)
             created_by, updated_by = created_by or each.commit.actor, each.commit.actor
         if not folded.view.n:
             return None

@@ -39,7 +39,7 @@ async def fold(address: Address, history: AsyncIterator[Recorded], n: int) -> Fo
         async for recorded in history:
             folded.logged += 1
             if folded.view.n < n:
-                further(folded, recorded)
+                fold_commit(folded, recorded)
             elif folded.next_seq is None:
                 folded.next_seq = recorded.position.seq
     except Corrupt as fault:
@@ -47,7 +47,7 @@ async def fold(address: Address, history: AsyncIterator[Recorded], n: int) -> Fo
     return folded
 
 
-def further(folded: FoldedThread, recorded: Recorded) -> None:
+def fold_commit(folded: FoldedThread, recorded: Recorded) -> None:
     """Fold a thread's next commit in.
 
     Raises:

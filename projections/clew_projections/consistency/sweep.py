@@ -20,7 +20,7 @@ from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject
 from clew_projections.consistency.index_check import ExpectedRows, IndexCheck
-from clew_projections.consistency.log_fold import FoldedThread, further
+from clew_projections.consistency.log_fold import FoldedThread, fold_commit
 from clew_projections.consistency.sample import begins
 from clew_projections.consistency.view_check import ViewCheck, ViewComparison
 from clew_projections.history.histories import read
@@ -208,7 +208,7 @@ def _fold(
             continue
         try:
             recorded = read(stored, shard)
-            further(each.folded, recorded)
+            fold_commit(each.folded, recorded)
         except Corrupt:
             del under_way[address]
             broken.append(address)

@@ -51,7 +51,7 @@ class Witnesses:
         self._shards = shards
         self._index = index
 
-    async def of(self, address: Address) -> tuple[Known, ...]:
+    async def find(self, address: Address) -> tuple[Known, ...]:
         """What they know of a thread; nothing if they know nothing.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The tables of the index. A file of another format is never read: it is made again from the log.
+"""The tables of the index. A file of another format is never read: it is rebuilt from the log.
 
 ``thread`` has a row for every thread there ever was; of a deleted one only what cursors and late commits need. Every
 value of a metadata key is a ``term``, which counts the threads that have it, and ``pair`` says which: in the order of
@@ -19,7 +19,7 @@ import sqlite3
 from typing import Final
 
 INDEX_FORMAT: Final = 2
-"""Grows whenever a table changes or is filled otherwise."""
+"""Incremented when a table or its content changes."""
 
 _TABLES: Final = """
 CREATE TABLE tenant (no INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, threads INTEGER NOT NULL DEFAULT 0);
@@ -93,11 +93,11 @@ INSERT INTO newest VALUES (1, NULL);
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make the tables in an empty file, all or none."""
+    """Create the tables in an empty file, in one transaction."""
     connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {INDEX_FORMAT}; COMMIT;")
 
 
 def format_of(connection: sqlite3.Connection) -> int:
-    """The format of a file; 0 is an empty one."""
+    """Return the format of a file; 0 if it is empty."""
     number: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return number

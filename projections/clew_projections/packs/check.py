@@ -52,9 +52,9 @@ def check(pack: Pack, marks: Sequence[Mark] = (), progress: Progress = lambda _:
         Corrupt: the pack itself was altered or damaged.
         Invalid: a checkpoint was given that nothing can be said about by this pack.
     """
-    hold_bytes(pack)
+    check_bytes(pack)
     for mark in marks:
-        _hold_comparable(pack, mark)
+        _check_comparable(pack, mark)
     found = Verification(threads=0, commits=0, findings=tuple(_of_others(pack, marks)))
     own = [mark for mark in marks if len(mark.checkpoint.shards) == pack.opening.shards]
     for shard in range(pack.opening.shards):
@@ -68,7 +68,7 @@ def check(pack: Pack, marks: Sequence[Mark] = (), progress: Progress = lambda _:
     return found
 
 
-def hold_bytes(pack: Pack) -> None:
+def check_bytes(pack: Pack) -> None:
     """Hold that every byte of the file is where and what the manifest says, those that hold nothing included.
 
     Raises:
@@ -237,7 +237,7 @@ def _of_others(pack: Pack, marks: Sequence[Mark]) -> Iterator[Finding]:
             yield Finding(tenant="", thread="", code="other_deployment", what=what, shard=0, seq=checkpoint.number)
 
 
-def _hold_comparable(pack: Pack, mark: Mark) -> None:
+def _check_comparable(pack: Pack, mark: Mark) -> None:
     if pack.opening.scope.whole or mark.heads is not None or mark.beside is not None:
         return
     own = f"checkpoint {pack.opening.checkpoint}" if pack.opening.checkpoint is not None else "no checkpoint"

@@ -120,7 +120,7 @@ class Pack:
                     raise altered_pack(f"{member.name} cannot be read: {fault}") from fault
 
     @property
-    def covering(self) -> CheckpointCoverage | None:
+    def coverage(self) -> CheckpointCoverage | None:
         """The checkpoint that covers it, if one does.
 
         Raises:
@@ -185,7 +185,7 @@ def _map_file(file: Path) -> mmap.mmap:
 
 def _manifest(raw: mmap.mmap) -> tuple[Manifest, tuple[int, int]]:
     """The manifest, and from where to where its frame goes."""
-    _hold_known(raw)
+    _check_known(raw)
     found = frames.manifest_at(raw[max(0, len(raw) - frames.BEHIND) :])
     if found is None:
         raise layout.truncated_pack("what stands at the end of every pack is not there")
@@ -201,7 +201,7 @@ def _manifest(raw: mmap.mmap) -> tuple[Manifest, tuple[int, int]]:
     return layout.read(document, Manifest, layout.MANIFEST), (offset, end)
 
 
-def _hold_known(raw: mmap.mmap) -> None:
+def _check_known(raw: mmap.mmap) -> None:
     """Hold that this is a pack of a format that is known, as far as its beginning tells, whatever its end is like.
 
     Raises:

@@ -87,7 +87,7 @@ class Segment:
     def __len__(self) -> int:
         return len(self._bodies)
 
-    def packed(self, writer: Writer) -> bytes:
+    def pack(self, writer: Writer) -> bytes:
         """Its members, the bodies and the index."""
         name = layout.commits_name(self._shard, self.number)
         about = {"shard": self._shard, "first": self._first, "last": self._last, "commits": len(self._bodies)}
@@ -117,7 +117,7 @@ class Ends:
         """The heads of all threads that have a good commit, in the order in which they began."""
         return [Head(*address_of(subject), tip.n, tip.hash) for subject, tip in self.tips.items() if tip.hash]
 
-    def packed(self, writer: Writer, shard: int) -> bytes:
+    def pack(self, writer: Writer, shard: int) -> bytes:
         """The members with the heads."""
         heads = self.heads()
         parts = [heads[start : start + HEADS_AT_ONCE] for start in range(0, len(heads), HEADS_AT_ONCE)]

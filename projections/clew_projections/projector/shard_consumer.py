@@ -122,7 +122,7 @@ class ShardConsumer:
         now = asyncio.get_running_loop().time()
         if self._subscription is None:
             self._inbox = self._nc.new_inbox()
-            self._subscription = await self._nc.hear(f"{self._inbox}.*", self._on_message)
+            self._subscription = await self._nc.listen(f"{self._inbox}.*", self._on_message)
         elif self._wanted > 0 and now < self._lost_at:
             return
         self._requests += 1

@@ -195,7 +195,7 @@ class PackExport:
                 async for piece in pieces:
                     yield piece
             if ends.tips:
-                yield ends.packed(self._writer, shard)
+                yield ends.pack(self._writer, shard)
             self._totals.count(ends)
             if not self._scope.whole:  # of everything there is nothing to be proven beside
                 self._threads |= {address_of(subject) for subject in ends.tips}
@@ -215,7 +215,7 @@ class PackExport:
                         segment = Segment(shard, segment.number + 1)
                 self.progress(len(page))
         if len(segment):
-            yield segment.packed(self._writer)
+            yield segment.pack(self._writer)
 
     def _concerned(self, shard: int) -> bool:
         thread = self._scope.thread
@@ -268,6 +268,6 @@ def _address(scope: Scope) -> Address:
 
 def _in(choice: Choice, stored: StoredMessage) -> bool:
     try:
-        return choice.takes(decode(stored.body))
+        return choice.matches(decode(stored.body))
     except Corrupt:
         return True  # what cannot be read may have been made at any time: it is taken along

@@ -111,12 +111,12 @@ class HistoryPages:
                 break
             gaps.passed(recorded.commit.n)
             looked, last = looked + 1, recorded
-            if choice.takes(recorded.commit):
+            if choice.matches(recorded.commit):
                 found.append(recorded)
         else:
             gaps.ended()
         if last is None and not hint.n:
-            await self._hold_known(hint)
+            await self._check_known(hint)
         step = 1 if query.order == "asc" else -1
         return History(
             commits=tuple(map(entry, found)),
@@ -166,13 +166,13 @@ class HistoryPages:
             is_missing = int(n) < following.n if following is not None else int(n) <= hint.n
             spot = Spot(int(n)) if is_missing else None
         if spot is None:
-            await self._hold_known(hint)
+            await self._check_known(hint)
             raise Invalid(
                 f"Invalid '{param}': the history of thread '{hint.id}' has no commit '{cursor}'.", param=param
             )
         return spot
 
-    async def _hold_known(self, hint: ThreadView) -> None:
+    async def _check_known(self, hint: ThreadView) -> None:
         async for _ in self._trail.forward(hint, Spot(0), 1):
             return
         raise no_thread(hint.id)

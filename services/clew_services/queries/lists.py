@@ -19,7 +19,7 @@ class Index(Protocol):
     async def page(self, tenant: str, query: ListThreads) -> WrittenList:
         """A page of a tenant's threads, as the index is."""
 
-    async def reached(self, shard: int, seq: int, patience: float) -> None:
+    async def wait_until(self, shard: int, seq: int, patience: float) -> None:
         """Return once everything of a shard up to a sequence is in the index."""
 
 
@@ -57,4 +57,4 @@ class Lists:
         loop = asyncio.get_running_loop()
         until = loop.time() + PATIENCE
         for shard, seq in wanted.items():
-            await index.reached(shard, seq, max(0.0, until - loop.time()))
+            await index.wait_until(shard, seq, max(0.0, until - loop.time()))
