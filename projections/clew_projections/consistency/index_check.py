@@ -1,4 +1,4 @@
-"""The index compared with the log: each thread's rows with its fold, counts with what is counted. Reads only."""
+"""Comparison of the index with the log: rows with folds of threads, and stored counts with real ones. Read-only."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from clew_projections.nats.jetstream import JetStream
 from clew_projections.views import MessageView, ThreadView, absent
 
 BUSY: Final = 10_000
-"""Milliseconds to wait for whoever writes."""
+"""Milliseconds to wait for a writer."""
 WALKED: Final = 512
-"""Threads that are named at a time."""
+"""Threads in one page of names."""
 _ROW: Final = (
     f"SELECT {', '.join(f't.{name}' for name in rows.COLUMNS.split(', '))} "
     "FROM thread t JOIN tenant o ON o.no = t.tenant WHERE o.name = ? AND t.id = ?"
@@ -70,7 +70,7 @@ _COUNTS: Final = {
 
 
 class ExpectedRows(Struct, kw_only=True):
-    """What a history says that an index has to know."""
+    """What the index must hold about a thread, by its history."""
 
     view: ThreadView
     messages: Mapping[int, MessageView]
@@ -87,23 +87,23 @@ class _ActualRows(NamedTuple):
 
 
 class IndexProof:
-    """Compares one generation of a machine's index with the log. Somebody may write to it meanwhile."""
+    """Compares one generation of a machine's index with the log. It may be written meanwhile."""
 
     def __init__(self, file: Path, histories: Histories) -> None:
         self._file = file
         self._histories = histories
 
     async def right(self, told: Sequence[ExpectedRows]) -> list[bool]:
-        """Whether the index has each of some threads exactly so."""
+        """Return for each thread whether the index has it exactly as expected."""
         return await asyncio.to_thread(self._right, told)
 
     async def thread(self, address: Address) -> str | None:
-        """In what the index has a thread otherwise than the log has it up to where the index is, if it has.
+        """Return how the index differs from the log, up to its own position, in a thread; ``None`` if it does not.
 
-        A thread whose history cannot be folded is to be left out of the index, and is no drift.
+        A thread whose history cannot be folded is left out of the index, which is no drift.
 
         Raises:
-            Unavailable: the log does not answer, or the file cannot be read.
+            Unavailable: the log does not answer, or the file is unreadable.
         """
         shard = self._histories.shard(address)
         mark, kept = await asyncio.to_thread(self._actual_at, address, shard)
@@ -114,7 +114,7 @@ class IndexProof:
         return _difference(told, kept)
 
     async def head(self, address: Address) -> tuple[int, str] | None:
-        """The number and the hash of a thread's last commit as the index has it; nothing if it has no such thread.
+        """Return the number and hash of a thread's last commit in the index; ``None`` if it has no such thread.
 
         Raises:
             Unavailable: the file cannot be read.
@@ -122,7 +122,7 @@ class IndexProof:
         return await asyncio.to_thread(self._head, address)
 
     async def marks(self) -> dict[int, int]:
-        """The sequence up to which the index has each shard.
+        """Return the index's position in each shard.
 
         Raises:
             Unavailable: the file cannot be read.
@@ -145,7 +145,7 @@ class IndexProof:
         return told is None or told.view.n < kept.row.n
 
     async def counts(self) -> list[str]:
-        """Which counts are not what is counted, in words.
+        """Return descriptions of the stored counts that are wrong.
 
         Raises:
             Unavailable: the file cannot be read.
@@ -153,7 +153,7 @@ class IndexProof:
         return await asyncio.to_thread(self._counts)
 
     async def page(self, after: int, most: int = WALKED) -> tuple[list[Address], int]:
-        """Threads that the index has, some at a time, and where to go on; it begins after 0 and ends with none.
+        """Return a page of the index's threads and where the next begins; start with 0, the last page is empty.
 
         Raises:
             Unavailable: the file cannot be read.
@@ -230,7 +230,7 @@ def _actual_rows(db: sqlite3.Connection, address: Address) -> _ActualRows | None
 
 
 def _difference(told: ExpectedRows | None, kept: _ActualRows | None) -> str | None:
-    """In words, the first thing in which the index is not what the log says."""
+    """Describe the first difference of the index from the log; ``None`` if there is none."""
     if told is None:
         return None if kept is None else "index: it has the thread, and the log has nothing of it"
     if kept is None:
@@ -272,7 +272,7 @@ CODE: Final = "index_drift"
 
 
 class IndexCheck:
-    """Adds to what was compared what the index has of it."""
+    """Adds the comparison of the index to comparisons of views."""
 
     def __init__(self, js: JetStream, proof: IndexProof, histories: Histories) -> None:
         self._js = js
@@ -280,20 +280,20 @@ class IndexCheck:
         self._histories = histories
 
     async def of_told(self, compared: Sequence[ViewComparison], told: Sequence[ExpectedRows]) -> list[ViewComparison]:
-        """The same, for threads whose whole history is known already.
+        """Add the index to comparisons of threads whose expected rows are known.
 
         Raises:
             Unavailable: the log or the index cannot be read.
         """
         right = await self._proof.right(told)
-        # What differs may just have changed, or not have come there yet.
+        # A differing thread may have just changed, or not be indexed yet.
         again = {
             each.address: each for each in await self.of([c for c, ok in zip(compared, right, strict=True) if not ok])
         }
         return [again.get(each.address, each) for each in compared]
 
     async def of(self, compared: Sequence[ViewComparison]) -> list[ViewComparison]:
-        """The same, with the index compared up to where it is.
+        """Add the index, up to its own position, to comparisons.
 
         Raises:
             Unavailable: the log or the index cannot be read.
@@ -304,7 +304,7 @@ class IndexCheck:
         return found
 
     async def rest(self) -> AsyncGenerator[Finding, None]:
-        """What is wrong with the index beside its threads: counts, and threads of which the log knows nothing.
+        """Yield findings about wrong counts, and about threads that the log does not have.
 
         Raises:
             Unavailable: the log or the index cannot be read.

@@ -1,4 +1,4 @@
-"""A thread folded from the log, as of the commit that its view stands at, and how far the log goes on."""
+"""A thread folded from the log as of its view's commit, with the number of later commits."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ async def fold(address: Address, history: AsyncIterator[Recorded], n: int) -> Fo
 
 
 def fold_commit(folded: FoldedThread, recorded: Recorded) -> None:
-    """Fold a thread's next commit in.
+    """Fold a thread's next commit.
 
     Raises:
-        Corrupt: it does not continue the thread, and nothing was changed.
+        Corrupt: it does not continue the thread; nothing was changed.
     """
     view = advance(folded.view, recorded)
     changed: dict[int, MessageView] = {}

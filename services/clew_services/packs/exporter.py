@@ -211,7 +211,7 @@ class PackExport:
                     ends.take(stored.subject, stored.body)
                     if segment.add(stored):
                         # Compressing lets go of the interpreter, so the next page is on its way meanwhile.
-                        yield await asyncio.to_thread(segment.packed, self._writer)
+                        yield await asyncio.to_thread(segment.pack, self._writer)
                         segment = Segment(shard, segment.number + 1)
                 self.progress(len(page))
         if len(segment):
