@@ -57,54 +57,54 @@ NOW: Final = Moment()
 """After everything there is."""
 
 
-def moment(said: AsOf, param: str, *, least: int = 1) -> Moment:
+def moment(value: AsOf, param: str, *, least: int = 1) -> Moment:
     """Return the moment for a caller's value.
 
     Raises:
         Invalid: there is no such moment; the error names ``param``.
     """
-    if isinstance(said, int) and said <= GREATEST_NUMBER:
-        if said < least:
+    if isinstance(value, int) and value <= GREATEST_NUMBER:
+        if value < least:
             raise Invalid(
-                f"Invalid '{param}': {said}. Commits are numbered from 1.", code="integer_below_min_value", param=param
+                f"Invalid '{param}': {value}. Commits are numbered from 1.", code="integer_below_min_value", param=param
             )
-        return Moment(n=said)
-    return Moment(time=last_instant(said, param), begins=first_instant(said, param))
+        return Moment(n=value)
+    return Moment(time=last_instant(value, param), begins=first_instant(value, param))
 
 
-def first_instant(said: AsOf, param: str) -> datetime:
+def first_instant(value: AsOf, param: str) -> datetime:
     """Return the beginning of a caller's value: the time itself, or that of a whole second of Unix time.
 
     Raises:
         Invalid: it is not a time, or has no offset from UTC; the error names ``param``.
     """
-    if isinstance(said, datetime):
-        if said.utcoffset() is None:
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
             raise Invalid(
-                f"Invalid '{param}': '{said.isoformat()}'. Expected a time with its offset from UTC, such as 'Z'.",
+                f"Invalid '{param}': '{value.isoformat()}'. Expected a time with its offset from UTC, such as 'Z'.",
                 param=param,
             )
         try:
-            return said.astimezone(UTC)
+            return value.astimezone(UTC)
         except OverflowError:
-            raise Invalid(f"Invalid '{param}': '{said.isoformat()}' is beyond any calendar.", param=param) from None
-    if not 0 <= said <= GREATEST_SECOND:
-        hint = " Are these milliseconds?" if said > GREATEST_SECOND else ""
+            raise Invalid(f"Invalid '{param}': '{value.isoformat()}' is beyond any calendar.", param=param) from None
+    if not 0 <= value <= GREATEST_SECOND:
+        hint = " Are these milliseconds?" if value > GREATEST_SECOND else ""
         raise Invalid(
-            f"Invalid '{param}': {said if abs(said) < 10**40 else 'a huge number'} is no Unix time in seconds.{hint}",
+            f"Invalid '{param}': {value if abs(value) < 10**40 else 'a huge number'} is no Unix time in seconds.{hint}",
             param=param,
         )
-    return datetime.fromtimestamp(said, UTC)
+    return datetime.fromtimestamp(value, UTC)
 
 
-def last_instant(said: AsOf, param: str) -> datetime:
+def last_instant(value: AsOf, param: str) -> datetime:
     """Return the end of a caller's value: the time itself, or that of a whole second of Unix time.
 
     Raises:
         Invalid: see :func:`first_instant`.
     """
-    first = first_instant(said, param)
-    return first if isinstance(said, datetime) else first + timedelta(microseconds=999_999)
+    first = first_instant(value, param)
+    return first if isinstance(value, datetime) else first + timedelta(microseconds=999_999)
 
 
 def check_reached(

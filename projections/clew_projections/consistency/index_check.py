@@ -93,9 +93,9 @@ class IndexProof:
         self._file = file
         self._histories = histories
 
-    async def right(self, told: Sequence[ExpectedRows]) -> list[bool]:
+    async def right(self, expected: Sequence[ExpectedRows]) -> list[bool]:
         """Return for each thread whether the index has it exactly as expected."""
-        return await asyncio.to_thread(self._right, told)
+        return await asyncio.to_thread(self._right, expected)
 
     async def thread(self, address: Address) -> str | None:
         """Return how the index differs from the log, up to its own position, in a thread; ``None`` if it does not.
@@ -106,12 +106,12 @@ class IndexProof:
             Unavailable: the log does not answer, or the file is unreadable.
         """
         shard = self._histories.shard(address)
-        mark, kept = await asyncio.to_thread(self._actual_at, address, shard)
+        mark, actual = await asyncio.to_thread(self._actual_at, address, shard)
         try:
-            told = await self._expected(address, mark)
+            expected = await self._expected(address, mark)
         except Corrupt:
             return None
-        return _difference(told, kept)
+        return _difference(expected, actual)
 
     async def head(self, address: Address) -> tuple[int, str] | None:
         """Return the number and hash of a thread's last commit in the index; ``None`` if it has no such thread.
@@ -135,14 +135,14 @@ class IndexProof:
         Raises:
             Unavailable: the log does not answer, or the file cannot be read.
         """
-        mark, kept = await asyncio.to_thread(self._actual_at, address, self._histories.shard(address))
-        if kept is None:
+        mark, actual = await asyncio.to_thread(self._actual_at, address, self._histories.shard(address))
+        if actual is None:
             return False
         try:
-            told = await self._expected(address, mark)
+            expected = await self._expected(address, mark)
         except Corrupt:
             return True
-        return told is None or told.view.n < kept.row.n
+        return expected is None or expected.view.n < actual.row.n
 
     async def counts(self) -> list[str]:
         """Return descriptions of the stored counts that are wrong.
@@ -172,10 +172,11 @@ class IndexProof:
             return None
         return ExpectedRows(view=folded.view, messages=folded.messages, created_by=created_by, updated_by=updated_by)
 
-    def _right(self, told: Sequence[ExpectedRows]) -> list[bool]:
+    def _right(self, expected: Sequence[ExpectedRows]) -> list[bool]:
         with self._moment() as db:
             return [
-                _difference(each, _actual_rows(db, Address(each.view.tenant, each.view.id))) is None for each in told
+                _difference(each, _actual_rows(db, Address(each.view.tenant, each.view.id))) is None
+                for each in expected
             ]
 
     def _actual_at(self, address: Address, shard: int) -> tuple[int, _ActualRows | None]:
@@ -195,9 +196,9 @@ class IndexProof:
     def _counts(self) -> list[str]:
         with self._moment() as db:
             return [
-                f"index: {what} {name}".rstrip() + f" is {kept} and should be {found}"
+                f"index: {what} {name}".rstrip() + f" is {actual} and should be {found}"
                 for what, question in _COUNTS.items()
-                for name, kept, found in db.execute(question)
+                for name, actual, found in db.execute(question)
             ]
 
     def _page(self, after: int, most: int) -> tuple[list[Address], int]:
@@ -229,37 +230,37 @@ def _actual_rows(db: sqlite3.Connection, address: Address) -> _ActualRows | None
     return _ActualRows(row, pairs, texts, sorted(filed) == sorted(each[0] for each in said))
 
 
-def _difference(told: ExpectedRows | None, kept: _ActualRows | None) -> str | None:
+def _difference(expected: ExpectedRows | None, actual: _ActualRows | None) -> str | None:
     """Describe the first difference of the index from the log; ``None`` if there is none."""
-    if told is None:
-        return None if kept is None else "index: it has the thread, and the log has nothing of it"
-    if kept is None:
+    if expected is None:
+        return None if actual is None else "index: it has the thread, and the log has nothing of it"
+    if actual is None:
         return "index: it has no such thread, though it has come past its first commit"
-    row = kept.row
-    wanted = rows.row_of(row.no, row.tenant, told.view, told.created_by, told.updated_by)
+    row = actual.row
+    wanted = rows.row_of(row.no, row.tenant, expected.view, expected.created_by, expected.updated_by)
     for name, ours, theirs in zip(Row._fields, wanted, row, strict=True):
         if ours != theirs:
             return f"index: '{name}' is {theirs!r} and should be {ours!r}"
-    there = told.view.status != "deleted"
+    there = expected.view.status != "deleted"
     named: dict[str | int, str] = {}
     if there:
-        named.update((name, value) for name, value in told.view.metadata.items())
-        named[actor_key(row.tenant, CREATED_BY)] = told.created_by
-        named[actor_key(row.tenant, UPDATED_BY)] = told.updated_by
+        named.update((name, value) for name, value in expected.view.metadata.items())
+        named[actor_key(row.tenant, CREATED_BY)] = expected.created_by
+        named[actor_key(row.tenant, UPDATED_BY)] = expected.updated_by
     pairs = {name: (value, wanted.created, wanted.updated) for name, value in named.items()}
-    if pairs != kept.pairs:
+    if pairs != actual.pairs:
         wrong = sorted(
-            str(name) for name in pairs.keys() | kept.pairs.keys() if pairs.get(name) != kept.pairs.get(name)
+            str(name) for name in pairs.keys() | actual.pairs.keys() if pairs.get(name) != actual.pairs.get(name)
         )
         return f"index: what it finds the thread by is wrong under {', '.join(wrong)}"
-    said = {} if not there else {each.ordinal: _text(each) for each in told.messages.values() if not each.deleted}
+    said = {} if not there else {each.ordinal: _text(each) for each in expected.messages.values() if not each.deleted}
     texts = {ordinal: text for ordinal, text in said.items() if text[-1] and not text[-1].isspace()}
-    if texts != kept.texts:
+    if texts != actual.texts:
         wrong = sorted(
-            str(each) for each in texts.keys() | kept.texts.keys() if texts.get(each) != kept.texts.get(each)
+            str(each) for each in texts.keys() | actual.texts.keys() if texts.get(each) != actual.texts.get(each)
         )
         return f"index: the text of its messages number {', '.join(wrong[:10])} is not what they say"
-    return None if kept.found else "index: what its messages are found by is not there, or is left from others"
+    return None if actual.found else "index: what its messages are found by is not there, or is left from others"
 
 
 def _text(message: MessageView) -> tuple[str, str, str]:
@@ -279,13 +280,15 @@ class IndexCheck:
         self._proof = proof
         self._histories = histories
 
-    async def of_told(self, compared: Sequence[ViewComparison], told: Sequence[ExpectedRows]) -> list[ViewComparison]:
+    async def compare_expected(
+        self, compared: Sequence[ViewComparison], expected: Sequence[ExpectedRows]
+    ) -> list[ViewComparison]:
         """Add the index to comparisons of threads whose expected rows are known.
 
         Raises:
             Unavailable: the log or the index cannot be read.
         """
-        right = await self._proof.right(told)
+        right = await self._proof.right(expected)
         # A differing thread may have just changed, or not be indexed yet.
         again = {
             each.address: each for each in await self.of([c for c, ok in zip(compared, right, strict=True) if not ok])

@@ -157,8 +157,8 @@ class Sweep:
             ViewComparison(address=address, n=each.n, behind=0) for address, each in done.items() if address in right
         ]
         if self._indexed is not None:
-            told = [_sweep_results(done[each.address]) for each in found]
-            found = await self._indexed.of_told(found, told)
+            expected = [_sweep_results(done[each.address]) for each in found]
+            found = await self._indexed.compare_expected(found, expected)
         return _SweepResult(found, [address for address in done if address not in right])
 
     async def _right(self, shard: int, done: dict[Address, _Open], seq: int) -> set[Address]:

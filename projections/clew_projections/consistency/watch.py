@@ -1,8 +1,8 @@
-"""The watch: a proof that never ends, at a low rate, and what it has found so far.
+"""The watch: a continuous consistency proof at a low rate.
 
-It walks each shard from its first commit to its last and begins again. Where it is stands in the bucket that it proves,
-under ``_proved.<shard>``, so it goes on after a restart, any number of processes share the walk, and anybody can read
-how far it is and what it found. Another generation of buckets has its own.
+It walks each shard from its first commit to its last and begins again. Its state is stored in the bucket that it
+proves, under ``_proved.<shard>``, so it resumes after a restart, any number of processes share the walk, and its
+progress and findings can be read. Each generation of buckets has its own state.
 """
 
 from __future__ import annotations

@@ -88,9 +88,9 @@ class IndexReader:
             page = list(itertools.islice(search.find_hits(query, span), query.limit + 1))
         count, facets = None, None
         if query.count or query.facets:
-            counting = Counter(self._connection, conditions, selection)
+            counter = Counter(self._connection, conditions, selection)
             everything = query.where is None and search is None
-            count, facets = counting.answer(search, everything=everything, count=query.count, facets=query.facets)
+            count, facets = counter.answer(search, everything=everything, count=query.count, facets=query.facets)
         shown, more = page[: query.limit], len(page) > query.limit
         return WrittenList(
             data=tuple(map(_encode_list, shown)),
@@ -116,8 +116,8 @@ class IndexReader:
                 code="invalid_cursor",
                 param=param,
             )
-        asked = "SELECT created FROM thread WHERE tenant = ? AND id = ?"
-        found = self._connection.execute(asked, (tenant, text)).fetchone()
+        query_sql = "SELECT created FROM thread WHERE tenant = ? AND id = ?"
+        found = self._connection.execute(query_sql, (tenant, text)).fetchone()
         if found is None:
             raise Invalid(f"Invalid '{param}': no thread found with id '{text}'.", code="invalid_cursor", param=param)
         return Place(found[0], text)

@@ -133,15 +133,15 @@ class Search:
         """Return the first matching message of a thread in the given order; ``None`` if there is none."""
         # Not by ORDER BY: FTS5 walks a long list of messages backwards at many times the price.
         first = "min" if order == "desc" else "max"
-        asked = f"SELECT {first}(+rowid) FROM words WHERE words MATCH ?"
-        best: int | None = self._connection.execute(asked, (self._of_thread(thread),)).fetchone()[0]
+        query_sql = f"SELECT {first}(+rowid) FROM words WHERE words MATCH ?"
+        best: int | None = self._connection.execute(query_sql, (self._of_thread(thread),)).fetchone()[0]
         return None if best is None else TURN - best
 
     def _is_first(self, thread: int, message: int, order: str) -> bool:
         """Whether there is no message before this one by which a thread is found."""
         beyond = "<" if order == "desc" else ">"
-        asked = f"SELECT 1 FROM words WHERE words MATCH ? AND rowid {beyond} ? LIMIT 1"
-        return self._connection.execute(asked, (self._of_thread(thread), TURN - message)).fetchone() is None
+        query_sql = f"SELECT 1 FROM words WHERE words MATCH ? AND rowid {beyond} ? LIMIT 1"
+        return self._connection.execute(query_sql, (self._of_thread(thread), TURN - message)).fetchone() is None
 
     def _of_thread(self, thread: int) -> str:
         return f'"{place_of(thread)}" AND {self._expression}'

@@ -24,33 +24,34 @@ def shard_statement(chains: Chains, seq: int) -> ShardHeads:
     )
 
 
-def find_cut_off(shard: int, said: ShardHeads, last_seq: int, checkpoint: Checkpoint) -> Finding | None:
+def find_cut_off(shard: int, signed: ShardHeads, last_seq: int, checkpoint: Checkpoint) -> Finding | None:
     """Return the finding that a shard's stream ends before the sequence of a checkpoint, if it does."""
-    if last_seq >= said.seq:
+    if last_seq >= signed.seq:
         return None
     what = (
-        f"shard {shard} ends at sequence {last_seq}, and checkpoint {checkpoint.number} was made at {said.seq}: the "
+        f"shard {shard} ends at sequence {last_seq}, and checkpoint {checkpoint.number} was made at {signed.seq}: the "
         "log was cut off, or the checkpoint is of a later state of it, as after a restored backup"
     )
     return _of_shard(shard, "log_cut_off", what, last_seq)
 
 
-def find_difference(shard: int, said: ShardHeads, found: ShardHeads, checkpoint: Checkpoint) -> Finding | None:
+def find_difference(shard: int, signed: ShardHeads, found: ShardHeads, checkpoint: Checkpoint) -> Finding | None:
     """Return the finding that a shard differs from a checkpoint, if it does, with what the numbers tell about it."""
-    if found == said:
+    if found == signed:
         return None
-    if found.threads < said.threads:
-        kind = f"{said.threads - found.threads} of {said.threads} threads were removed"
-    elif found.commits < said.commits:
-        kind = f"{said.commits - found.commits} of {said.commits} commits were removed"
-    elif (found.threads, found.commits) == (said.threads, said.commits):
-        kind = f"it has as many threads ({said.threads}) and commits ({said.commits}), with different content"
+    if found.threads < signed.threads:
+        kind = f"{signed.threads - found.threads} of {signed.threads} threads were removed"
+    elif found.commits < signed.commits:
+        kind = f"{signed.commits - found.commits} of {signed.commits} commits were removed"
+    elif (found.threads, found.commits) == (signed.threads, signed.commits):
+        kind = f"it has as many threads ({signed.threads}) and commits ({signed.commits}), with different content"
     else:
         kind = (
-            f"it has {found.threads} threads and {found.commits} commits, more than {said.threads} and {said.commits}"
+            f"it has {found.threads} threads and {found.commits} commits, "
+            f"more than {signed.threads} and {signed.commits}"
         )
-    what = f"up to sequence {said.seq}, shard {shard} is not what checkpoint {checkpoint.number} says: {kind}"
-    return _of_shard(shard, "history_changed", what, said.seq)
+    what = f"up to sequence {signed.seq}, shard {shard} is not what checkpoint {checkpoint.number} says: {kind}"
+    return _of_shard(shard, "history_changed", what, signed.seq)
 
 
 def compare_heads(shard: int, kept: Iterable[Head], then: Mapping[Address, Head], now: Chains) -> Iterator[Finding]:

@@ -12,17 +12,21 @@ from clew_projections.integrity.checkpoint_comparison import find_cut_off
 from clew_projections.integrity.verify import Extent
 
 
-def count_removed(said: ShardHeads | None) -> int:
+def count_removed(signed: ShardHeads | None) -> int:
     """Return how many sequences of a shard were empty when a checkpoint was signed; 0 without a checkpoint."""
-    return said.seq - said.commits - said.misfits if said is not None else 0
+    return signed.seq - signed.commits - signed.misfits if signed is not None else 0
 
 
 def find_loss(shard: int, reach: Extent, checkpoint: Checkpoint | None) -> Finding | None:
     """Return the finding that a shard's stream has lost messages since a checkpoint, or ever, if it has."""
-    said = checkpoint.shards[shard] if checkpoint is not None and shard < len(checkpoint.shards) else None
-    if said is not None and checkpoint is not None and (found := find_cut_off(shard, said, reach.last_seq, checkpoint)):
+    signed = checkpoint.shards[shard] if checkpoint is not None and shard < len(checkpoint.shards) else None
+    if (
+        signed is not None
+        and checkpoint is not None
+        and (found := find_cut_off(shard, signed, reach.last_seq, checkpoint))
+    ):
         return found
-    missing = reach.last_seq - reach.messages - count_removed(said)
+    missing = reach.last_seq - reach.messages - count_removed(signed)
     if missing <= 0:
         return None
     since = f" since checkpoint {checkpoint.number}" if checkpoint is not None else ""

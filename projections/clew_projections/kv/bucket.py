@@ -24,7 +24,7 @@ WRITES_AT_ONCE: Final = 256
 BYTES_AT_ONCE: Final = 4 * 1024 * 1024
 CHUNKS_IN_FLIGHT: Final = 2
 """Chunks of writes that a process has in flight for one bucket."""
-_NOBODY: Final = frozenset({"no_responders", "jetstream_10059"})
+_MISSING: Final = frozenset({"no_responders", "jetstream_10059"})
 TOO_LARGE: Final = 10054
 WRONG_REVISION: Final = frozenset({10071, 10164})
 
@@ -43,7 +43,7 @@ def _explain_missing_bucket(
         try:
             return await method(self, *args, **kwargs)
         except Unavailable as fault:
-            if fault.code not in _NOBODY:
+            if fault.code not in _MISSING:
                 raise
             raise Unavailable(
                 f"the bucket {self.stream} is gone, or its server is: if it stays so, 'clew init' has another "

@@ -1,7 +1,7 @@
 """The layout of a pack: the members' names and contents. A stored format: it never changes incompatibly.
 
 ======================  ================================================================================================
-``README.txt``          what this is, for whoever finds it
+``README.txt``          an explanation for people
 ``pack.json``           :class:`PackHeader`: what was asked for, and up to where each shard was read
 ``schemas/*.json``      JSON Schemas of commits and events
 ``commits/SS/N.jsonl``  bodies of commits of shard ``SS``, byte for byte as stored, each followed by a newline
