@@ -66,7 +66,7 @@ async def _feed(clew: Clew, commits: int) -> Measured:
     started = time.perf_counter()
     ends = [(await clew.nc.jetstream().stream_info(event_stream(shard))).state.last_seq for shard in range(SHARDS)]
     found = 0
-    async for _ in clew.feed.up_to(TENANT, GetFeed(), first_cursor(SHARDS), ends):
+    async for _ in clew.feed.read_until(TENANT, GetFeed(), first_cursor(SHARDS), ends):
         found += 1
     if found != commits:
         raise RuntimeError(f"{found} commits of {commits}")

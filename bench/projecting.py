@@ -73,7 +73,7 @@ async def _project(clew: Clew, total: int) -> Measured:
     for bucket in (clew.threads, clew.messages):
         await clew.js.api(f"STREAM.PURGE.{bucket.stream}")
     for shard in range(SHARDS):
-        await clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{clew.live.side.consumer}", {"seq": 1})
+        await clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{clew.live.current.consumer}", {"seq": 1})
     stop = asyncio.Event()
     projectors = [clew.projector(shard) for shard in range(SHARDS)]
     started = time.perf_counter()

@@ -123,7 +123,7 @@ async def _get_any(target: Target, number: int) -> None:
 async def _get_anew(target: Target, number: int) -> None:
     """Without a service, and without the memory that a process of few threads has of all of them."""
     address = target.threads[Random(number).randrange(len(target.threads))]
-    if (await target.clew.current.present(address)).thread.n == 0:
+    if (await target.clew.current.read_current(address)).thread.n == 0:
         raise RuntimeError(f"{address} is not there")
 
 

@@ -1,4 +1,4 @@
-"""From views to what callers see."""
+"""API objects made from views."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clew_projections.views import MessageView, ThreadView
 
 
 def thread_object(view: ThreadView) -> Thread:
-    """A thread as the API shows it."""
+    """Return a thread as the API shows it."""
     return Thread(
         id=view.id,
         created_at=_seconds(view.created_at),
@@ -28,7 +28,7 @@ def thread_object(view: ThreadView) -> Thread:
 
 
 def message_object(view: MessageView) -> Message:
-    """A message as the API shows it: complete from the start, since callers make it whole."""
+    """Return a message as the API shows it: always complete, since callers send whole messages."""
     return Message(
         id=view.id,
         created_at=_seconds(view.created_at),
@@ -41,7 +41,7 @@ def message_object(view: MessageView) -> Message:
 
 
 def content_object(parts: tuple[Part, ...]) -> tuple[TextPart | ImageFile | ImageUrl, ...]:
-    """The parts of a message as the API shows them."""
+    """Return the parts of a message as the API shows them."""
     return tuple(TextPart(TextValue(part.text)) if isinstance(part, Text) else part for part in parts)
 
 

@@ -1,6 +1,7 @@
-"""Advancing: the view after the next commit, and a message's view after a commit that concerns it. Pure.
+"""Apply a commit to the view of its thread, and to the view of a message. Pure.
 
-What does not continue a view is refused: another number, thread, tenant or chain, or a message that cannot be.
+A commit that does not continue a view is rejected as ``Corrupt``: a wrong number, thread, tenant or chain, or an
+impossible message.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ REMEMBERED_COMMANDS: Final = 100
 
 
 def advance(view: ThreadView, recorded: Recorded) -> ThreadView:
-    """The view after the next commit.
+    """Return the view after the thread's next commit.
 
     Raises:
-        Corrupt: it is not this thread's next commit (another number, thread or tenant, or another chain), or is about
-            a message that cannot be.
+        Corrupt: the commit is not the thread's next (wrong number, thread, tenant or chain), or concerns an impossible
+            message.
     """
     commit = recorded.commit
     check_continues(view, recorded)
@@ -44,30 +45,30 @@ def advance(view: ThreadView, recorded: Recorded) -> ThreadView:
 
 
 def check_continues(view: ThreadView, recorded: Recorded) -> None:
-    """Hold that a commit is the next link of a thread's chain.
+    """Check that a commit is the next link of a thread's chain.
 
     Raises:
-        Corrupt: it is not; the message says in what it differs.
+        Corrupt: it is not; the message names the first field that differs.
     """
     commit = recorded.commit
-    wanted = (view.tenant, view.id, view.n + 1, view.hash)
-    found = (commit.tenant, commit.thread, commit.n, commit.prev)
-    if found == wanted:
+    expected = (view.tenant, view.id, view.n + 1, view.hash)
+    actual = (commit.tenant, commit.thread, commit.n, commit.prev)
+    if actual == expected:
         return
-    for what, ours, theirs in zip(("tenant", "thread", "n", "prev"), wanted, found, strict=True):
+    for field, ours, theirs in zip(("tenant", "thread", "n", "prev"), expected, actual, strict=True):
         if ours != theirs:
             raise Corrupt(
                 f"thread {view.id}: the commit at sequence {recorded.position.seq} of shard "
-                f"{recorded.position.shard} has {what} {theirs!r} where {ours!r} belongs",
+                f"{recorded.position.shard} has {field} {theirs!r} instead of {ours!r}",
                 code="broken_chain",
             )
 
 
 def check_message(view: ThreadView, event: Event) -> None:
-    """Hold that a message comes next after those added before, and that a change is about one of these.
+    """Check that an added message has the next ordinal, and that a changed message was added before.
 
     Raises:
-        Corrupt: it is not so, or the message's id does not lead to its ordinal, by which its view is found.
+        Corrupt: it does not, or was not; or the message's id does not encode its ordinal, which is the key of its view.
     """
     match event:
         case ThreadEvent():
@@ -81,13 +82,13 @@ def check_message(view: ThreadView, event: Event) -> None:
             assert_never(event)
     if not right:
         raise Corrupt(
-            f"thread {view.id}: commit {view.n + 1} speaks of message {event.message_id!r}, which has no place there",
+            f"thread {view.id}: commit {view.n + 1} concerns message {event.message_id!r}, which cannot exist there",
             code="unknown_message",
         )
 
 
 def message_ids(commit: Commit) -> tuple[str, ...]:
-    """The ids of the messages that a commit adds, changes or deletes, each once."""
+    """Return the ids of the messages that a commit adds, changes or deletes, each once."""
     return tuple(dict.fromkeys([event.message_id for event in commit.events if isinstance(event, MessageEvent)]))
 
 
@@ -107,9 +108,9 @@ def adds_message(commit: Commit, message_id: str) -> bool:
 
 
 def advance_message(view: MessageView | None, message_id: str, commit: Commit) -> MessageView:
-    """A message's view after a commit that concerns it; ``None`` is a message not there yet.
+    """Return a message's view after a commit that concerns it; ``view`` is ``None`` before the message is added.
 
-    A commit the view already contains changes nothing.
+    A commit that the view already contains changes nothing.
 
     Raises:
         Corrupt: the commit changes a message that was never added.

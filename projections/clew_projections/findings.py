@@ -1,4 +1,4 @@
-"""What a check of the record found wrong: in which thread, where, and what."""
+"""Findings of ``clew verify`` and ``clew prove``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that is not as it must be; ``seq`` is the place in the shard's stream, where there is one."""
+    """An error in a thread or a shard; ``seq`` is its sequence in the shard's stream, if it has one."""
 
     tenant: str
     thread: str

@@ -1,4 +1,4 @@
-"""The fold: what a thread's events add up to. Pure: no clock, no ids, no I/O.
+"""The fold: the state of a thread after its events. Pure: no clock, no ids, no I/O.
 
 ``evolve`` is total over :data:`~clew_events.events.Event`; an event type added without a case here fails type checking.
 """
@@ -23,15 +23,15 @@ from clew_events.events import (
 )
 
 FOLD: Final = 1
-"""Which fold this is. A change by which the views of one and the same history become others takes the next number."""
+"""The version of the fold. A change that gives other views for the same history takes the next number."""
 
 Status = Literal["absent", "open", "deleted"]
 
 
 class ThreadState(Struct, frozen=True, kw_only=True):
-    """What the rules need to know of a thread.
+    """The state of a thread that the business rules need.
 
-    ``messages`` counts those that are there; ``last_ordinal`` is the ordinal of the latest ever added.
+    ``messages`` counts the messages that exist; ``last_ordinal`` is the ordinal of the latest message ever added.
     """
 
     status: Status = "absent"
@@ -45,7 +45,7 @@ State = TypeVar("State", bound=ThreadState)
 
 
 def evolve(state: State, event: Event) -> State:
-    """The state after an event. What else a caller's state carries is kept as it is."""
+    """Return the state after an event. Fields of subclasses stay as they are."""
     match event:
         case ThreadCreated():
             return replace(state, status="open", metadata=event.metadata, tool_resources=event.tool_resources)
@@ -66,7 +66,7 @@ def evolve(state: State, event: Event) -> State:
 
 
 def apply_difference(metadata: Metadata, to_set: Metadata, to_unset: tuple[str, ...]) -> Metadata:
-    """Metadata after a recorded difference. Keys keep their place; new ones come last."""
+    """Return metadata after a recorded difference. Keys keep their place; new keys come last."""
     changed = {**metadata, **to_set}
     for key in to_unset:
         changed.pop(key, None)

@@ -1,7 +1,7 @@
-"""Views: what the buckets store. Documented JSON that any NATS client may read, and a stored format.
+"""Views: the values in the buckets. A stored format: documented JSON that any NATS client may read.
 
-A view is the fold of a thread's commits up to number ``n``. It carries where it stands (``seq``, the hash of the last
-commit), so whoever holds one can ask the log for exactly what came after, and check that it continues the same chain.
+A view is the fold of a thread's commits up to number ``n``. It carries the sequence and the hash of its last commit, so
+a reader can request exactly the later commits from the log and check that they continue the same chain.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from clew_projections.fold import ThreadState
 
 
 class SpentId(Struct, frozen=True, array_like=True):
-    """A command id that was carried out: the digest of what was asked under it, and its commit's sequence."""
+    """The id of a command that was carried out, the digest of the command, and the sequence of its commit."""
 
     id: str
     digest: str
@@ -30,8 +30,8 @@ class ThreadView(ThreadState, frozen=True, kw_only=True):
     """The value under ``<tenant>.<thread>`` in the bucket of threads.
 
     ``created_at`` and ``updated_at`` are the times of the first and latest commit. ``commands`` are the ids behind the
-    last 100 commits, the latest last: its entry stands for commit ``n``, the one before for ``n - 1``. A deleted
-    thread keeps its view, with ``status`` ``deleted``.
+    last 100 commits, oldest first: the last entry is for commit ``n``, the one before for ``n - 1``. A deleted thread
+    keeps its view, with ``status`` ``deleted``.
     """
 
     id: str
@@ -43,8 +43,8 @@ class ThreadView(ThreadState, frozen=True, kw_only=True):
     updated_at: datetime | None = None
     commands: tuple[SpentId, ...] = ()
 
-    def spent(self, command_id: str) -> tuple[int, SpentId] | None:
-        """The number of the commit made under a command id, and what is remembered of it, if it is."""
+    def find_spent(self, command_id: str) -> tuple[int, SpentId] | None:
+        """Return the number of the commit made under a command id and its entry; ``None`` if the view has none."""
         for back, spent in enumerate(reversed(self.commands)):
             if spent.id == command_id:
                 return self.n - back, spent
@@ -54,7 +54,7 @@ class ThreadView(ThreadState, frozen=True, kw_only=True):
 class MessageView(Struct, frozen=True, kw_only=True):
     """The value under ``<tenant>.<thread>.<ordinal>`` in the bucket of messages.
 
-    ``n`` is the thread's commit that last changed this message.
+    ``n`` is the number of the thread's commit that last changed this message.
     """
 
     id: str
@@ -70,7 +70,7 @@ class MessageView(Struct, frozen=True, kw_only=True):
 
 
 def absent(tenant: str, thread: str) -> ThreadView:
-    """The view of a thread that nothing is known of."""
+    """Return the view of a thread before its first commit."""
     return ThreadView(id=thread, tenant=tenant)
 
 
@@ -80,15 +80,15 @@ _MESSAGE: Final = msgspec.json.Decoder(MessageView)
 
 
 def encode(view: ThreadView | MessageView) -> bytes:
-    """The bytes a bucket stores."""
+    """Return the bytes that a bucket stores."""
     return _ENCODER.encode(view)
 
 
 def decode_thread(body: bytes) -> ThreadView:
-    """A thread's view from the bucket.
+    """Decode a thread's view from its bytes in the bucket.
 
     Raises:
-        Corrupt: the bytes are no such view. A rebuild makes the bucket again from the log.
+        Corrupt: the bytes are not a view of a thread. A rebuild makes the bucket again from the log.
     """
     try:
         return _THREAD.decode(body)
@@ -97,10 +97,10 @@ def decode_thread(body: bytes) -> ThreadView:
 
 
 def decode_message(body: bytes) -> MessageView:
-    """A message's view from the bucket.
+    """Decode a message's view from its bytes in the bucket.
 
     Raises:
-        Corrupt: the bytes are no such view. A rebuild makes the bucket again from the log.
+        Corrupt: the bytes are not a view of a message. A rebuild makes the bucket again from the log.
     """
     try:
         return _MESSAGE.decode(body)

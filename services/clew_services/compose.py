@@ -100,7 +100,9 @@ class Clew:
         self.histories = Histories(js, deployment.shards, replicated=deployment.replicas > 1)
         self.memory = Memory()
         self.live = LiveGeneration(Alias(js), generations, self.side, self.memory.clear)
-        self.current = CurrentState(lambda: self.live.side.reading, StateFromLog(self.histories), self.live.doubt)
+        self.current = CurrentState(
+            lambda: self.live.current.reading, StateFromLog(self.histories), self.live.request_refresh
+        )
         repeats = Repeats(self.current, self.histories)
         self._log = Log(js, deployment.shards, replicated=deployment.replicas > 1, observer=observer)
         log = tracing.log(self._log)
@@ -119,7 +121,7 @@ class Clew:
         self.trail = HistoryReader(js, self.histories)
         self.feed = Feed(js, deployment.shards)
         self.tail = Tail(self.nc, js, deployment.shards)
-        connection.reconnected.append(self.tail.doubt)
+        connection.reconnected.append(self.tail.request_check)
         pages = HistoryPages(self.trail, self.current, self.memory)
         past = Past(self.trail, self.current, self.memory)
         self.lists = Lists(deployment.shards)
@@ -144,32 +146,32 @@ class Clew:
     @property
     def threads(self) -> Bucket:
         """The live bucket of threads."""
-        return self.live.side.threads
+        return self.live.current.threads
 
     @property
     def messages(self) -> Bucket:
         """The live bucket of messages."""
-        return self.live.side.messages
+        return self.live.current.messages
 
     @property
     def commands(self) -> Bucket:
         """The live bucket of command ids."""
-        return self.live.side.commands
+        return self.live.current.commands
 
     @property
     def spent(self) -> SpentIds:
         """The command ids that are kept in the live buckets."""
-        return self.live.side.spent
+        return self.live.current.spent
 
     @property
     def feeder(self) -> str:
         """The name of the consumers that feed the live buckets."""
-        return self.live.side.consumer
+        return self.live.current.consumer
 
     @property
     def doubts(self) -> Doubts:
         """What is in doubt of the live buckets."""
-        return self.live.side.doubts
+        return self.live.current.doubts
 
     @property
     def full_shards(self) -> tuple[int, ...]:
@@ -178,13 +180,13 @@ class Clew:
 
     def checkpoint(self, shard: int, side: GenerationBuckets | None = None) -> PositionStore:
         """The checkpoint of a shard on the live side or another, and with it how far its projection is."""
-        side = side or self.live.side
+        side = side or self.live.current
         stream = event_stream(shard)
         return PositionStore(self.js, stream, side.consumer, side.buckets, shard, connection=self._connection)
 
     def projector(self, shard: int, side: GenerationBuckets | None = None) -> Projector:
         """A projector of one shard, for the live side or another. Any number of them may run, here and elsewhere."""
-        side = side or self.live.side
+        side = side or self.live.current
         return Projector(
             ShardConsumer(self.nc, event_stream(shard), side.consumer),
             self.tracing.projection(self._batch_projection(side)),
@@ -225,7 +227,7 @@ class Clew:
 
     def prover(self, side: GenerationBuckets | None = None, index: Path | None = None) -> Prover:
         """Compares the buckets of the live side, or of another, with the log; and a file that is an index."""
-        side = side or self.live.side
+        side = side or self.live.current
         indexed = IndexCheck(self.js, IndexProof(index, self.histories), self.histories) if index is not None else None
         comparing, replicated = self._view_check(side), self.deployment.replicas > 1
         sweep = Sweep(self.js, side.threads, side.messages, comparing, replicated=replicated, indexed=indexed)
@@ -234,7 +236,7 @@ class Clew:
 
     def repairer(self) -> Repairer:
         """Writes views of the live side anew that differ from the log."""
-        side = self.live.side
+        side = self.live.current
         return Repairer(
             side.threads, side.messages, self.histories, self._view_check(side), self._batch_projection(side)
         )
@@ -275,7 +277,7 @@ class Clew:
 
     def index_watch(self, root: Path, rate: float, feeder: Indexer) -> IndexWatch:
         """Proves this machine's index for ever, at so many threads a second, while a feeder feeds it."""
-        return IndexWatch(self.index_in(root), self.histories, rate, lambda: feeder.feeding)
+        return IndexWatch(self.index_in(root), self.histories, rate, lambda: feeder.is_active)
 
     def index_rebuild(self, root: Path, tell: Callable[[IndexProgress], None]) -> IndexRebuild:
         """Builds this machine's index anew, beside; ``tell`` hears how far it is."""

@@ -88,7 +88,7 @@ async def connection(
     async def on_error(fault: Exception) -> None:
         await troubles.note(fault)
         for connection in made:
-            connection.exchange.denied(str(fault))  # whoever waits for what the server does not permit
+            connection.exchange.fail_denied(str(fault))  # whoever waits for what the server does not permit
 
     async def on_disconnect() -> None:
         for connection in made:

@@ -14,19 +14,11 @@ TABLE = re.compile(r"^\| word \| means only \| not \|\n\|[-| ]+\n((?:\|.*\n)+)",
 # What is still to be renamed. Nothing is added here.
 LEFT_NAMES = {
     *("feeder", "index_feeder", "FedCommit", "FedUnreadable", "repetition", "refusals", "deadly", "Ceiling"),
-    *("_hold", "_hold_answered", "_hold_comparable", "_hold_fits", "_hold_format", "_hold_known", "_hold_length"),
-    *("_hold_limits", "_hold_moment", "_hold_open", "_hold_order", "_hold_sound", "_hold_wanted", "_hold_whole"),
-    *("hold_add", "hold_agrees", "hold_bytes", "hold_consumers", "hold_create", "hold_endless", "hold_reached"),
-    *("hold_reaches", "hold_same", "hold_same_log", "hold_scope", "hold_streams", "hold_version"),
+    *("_hold", "_hold_fits", "_hold_length", "_hold_limits", "_hold_moment", "_hold_wanted"),
+    *("hold_add", "hold_consumers", "hold_create", "hold_endless"),
+    *("hold_same", "hold_scope", "hold_streams", "hold_version"),
 }
 LEFT_DOCSTRINGS = {
-    "clew_projections/generations/alias_watch.py",
-    "clew_projections/generations/project.py",
-    "clew_projections/index/notes.py",
-    "clew_projections/indexer/index_rebuild.py",
-    "clew_projections/indexer/indexer.py",
-    "clew_projections/indexer/log_follower.py",
-    "clew_projections/indexer/start.py",
     "clew_services/backup/take_backup.py",
     "clew_services/http/retries.py",
 }

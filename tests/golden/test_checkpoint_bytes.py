@@ -76,7 +76,7 @@ def test_another_key_is_told_from_a_wrong_signature() -> None:
 
 def test_a_checkpoint_of_a_newer_clew_is_told_so() -> None:
     key = SigningKey.parse(SECRET)
-    with pytest.raises(Corrupt, match="format 2 is not 1") as refused:
+    with pytest.raises(Corrupt, match="has format 2, expected 1") as refused:
         verify_note(key.sign(LINE.replace(b'{"v":1', b'{"v":2')), key.verifier)
     assert refused.value.code == "unknown_format"
 

@@ -90,7 +90,7 @@ async def test_one_silent_subject_among_many_is_a_timeout_that_names_it_and_leav
 
     await clew.nc.subscribe("nobody.answers", cb=silent)
     taken = OutgoingMessage(clew.threads.subject("default.a"), b"1", {})
-    with pytest.raises(Timeout, match=r"no answer on nobody\.answers"):
+    with pytest.raises(Timeout, match=r"no reply on nobody\.answers"):
         await clew.js.publish_each([taken, OutgoingMessage("nobody.answers", b"", {})], 0.3)
     assert heard.is_set()
     assert (await clew.js.publish(taken.subject, b"2")).error is None

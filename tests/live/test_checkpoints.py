@@ -147,7 +147,7 @@ async def test_a_rewritten_store_whose_sequences_are_whole_again_is_found(tmp_pa
         await clew.js.publish("clew.checkpoint.1", notes[0].note)
         found = await against(clew, notes[0], heads)
         assert [(each.code, each.thread) for each in found] == [("history_changed", ""), ("rewritten", VICTIM.thread)]
-        assert "say something else" in found[0].what
+        assert "with different content" in found[0].what
 
 
 async def test_a_log_that_ends_before_the_checkpoint_was_cut_off_or_is_an_older_one(clew: Clew, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ async def test_a_rebuild_during_which_leaders_step_down_ends_right_under_load(
         await checkpointed(auditor)
         await clean(clews[2])
     for clew in clews:
-        assert clew.live.side.number == rebuilt.generation
+        assert clew.live.current.number == rebuilt.generation
 
 
 async def test_an_index_follows_when_the_server_it_was_fed_by_is_killed(

@@ -58,7 +58,7 @@ async def filled(clew: Clew, threads: int = 20) -> list[str]:
 
 async def live_in(clew: Clew, number: int) -> None:
     async def there() -> bool:
-        return clew.live.side.number == number
+        return clew.live.current.number == number
 
     await eventually(there)
 
@@ -115,10 +115,10 @@ async def test_nobody_notices_a_rebuild_a_switch_and_the_way_back(clew: Clew, ot
             done = await Rebuild(clew).run()
             assert done.live
             await live_in(other, done.generation)
-            switches.append(other.live.side.number)
+            switches.append(other.live.current.number)
             await go_back(clew)
             await live_in(other, done.generation - 1)
-            switches.append(other.live.side.number)
+            switches.append(other.live.current.number)
             await go_back(clew, done.generation)
             await live_in(other, done.generation)
         over.set()
@@ -145,10 +145,10 @@ async def test_what_was_begun_on_one_side_is_finished_on_it(clew: Clew) -> None:
     async with projecting(clew):
         await buckets_equal_the_log(clew)
     # The new side holds the change, the old one does not.
-    present = await clew.current.present(address)
+    present = await clew.current.read_current(address)
     await go_back(clew)
     assert (await clew.current.messages(present, (1,)))[1].metadata == {"b": "2"}
-    assert (await clew.current.messages(await clew.current.present(address), (1,)))[1].metadata == {"b": "2"}
+    assert (await clew.current.messages(await clew.current.read_current(address), (1,)))[1].metadata == {"b": "2"}
     old = await clew.messages.get(message_key(address, 1))
     assert old is not None
     assert b'"b":"2"' not in old.body
@@ -230,7 +230,7 @@ async def test_the_live_generation_is_not_removed_and_others_are_whatever_is_lef
     await clew.js.api(f"STREAM.DELETE.KV_{bucket_names(1)[1]}")
     with pytest.raises(Corrupt, match="clew rebuild threads"):
         await go_back(clew)
-    assert clew.live.side.number == 2
+    assert clew.live.current.number == 2
     assert (await list_kept(clew))[0].threads is None
     await remove(clew, 1)
     assert [each.generation for each in await list_kept(clew)] == [2]
@@ -283,7 +283,7 @@ async def test_a_generation_that_is_not_what_the_log_says_does_not_take_over(
     done = await Rebuild(clew).run()
     assert (done.live, done.drifted) == (False, 1)
     assert done.findings[0].thread == thread
-    assert clew.live.side.number == 1
+    assert clew.live.current.number == 1
     with pytest.raises(Invalid):
         await go_back(clew, 2)
 

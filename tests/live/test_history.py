@@ -174,9 +174,9 @@ async def test_where_hints_are_wrong_the_log_is_searched(clew: Clew) -> None:
         view = advance(view, found)
     # As after a restore: everything stands elsewhere.
     lying = replace(view, commands=tuple(replace(spent, seq=spent.seq + 1) for spent in view.commands))
-    assert [each async for each in clew.trail.onward(lying, Spot(0))] == log
-    assert [each async for each in clew.trail.back(lying, None)] == log[::-1]
-    assert await clew.trail.spot(lying, Spot(5)) == Spot(5, log[4].position.seq)
+    assert [each async for each in clew.trail.forward(lying, Spot(0))] == log
+    assert [each async for each in clew.trail.backward(lying, None)] == log[::-1]
+    assert await clew.trail.find_spot(lying, Spot(5)) == Spot(5, log[4].position.seq)
 
 
 async def test_however_old_a_hint_is_no_commit_is_left_out(clew: Clew) -> None:
@@ -190,11 +190,11 @@ async def test_however_old_a_hint_is_no_commit_is_left_out(clew: Clew) -> None:
     for hint in aged + forgetful:
         for ahead in (2, 128):
             for n in range(13):
-                assert [each async for each in clew.trail.onward(hint, Spot(n), ahead)] == log[n:]
+                assert [each async for each in clew.trail.forward(hint, Spot(n), ahead)] == log[n:]
             for place, found in enumerate(log):
                 before = Spot(found.commit.n, found.position.seq)
-                assert [each async for each in clew.trail.back(hint, before, ahead)] == log[:place][::-1]
-            assert [each async for each in clew.trail.back(hint, None, ahead)] == log[::-1]
+                assert [each async for each in clew.trail.backward(hint, before, ahead)] == log[:place][::-1]
+            assert [each async for each in clew.trail.backward(hint, None, ahead)] == log[::-1]
 
 
 async def test_a_guard_that_leads_nowhere_does_not_end_a_history(clew: Clew) -> None:

@@ -32,7 +32,7 @@ async def main():
     async with compose.connect(sys.argv[1], name="feeder") as clew:
         feeder = clew.index_feeder(Path(sys.argv[2]), dedicated=True)
         running = asyncio.create_task(feeder.run(asyncio.Event()))
-        while not feeder.feeding:
+        while not feeder.is_active:
             await asyncio.sleep(0.01)
         print("feeding", flush=True)
         await running
@@ -85,10 +85,10 @@ async def test_who_waits_for_a_position_gets_there(clew: Clew, tmp_path: Path) -
         found = await freshness(clew.js, 2, clew.index_in(tmp_path))
         for shard, name in enumerate(("CLEW_EVT_00", "CLEW_EVT_01")):
             last = (await clew.js.api(f"STREAM.INFO.{name}"))["state"]["last_seq"]
-            await index.reached(shard, last)
+            await index.wait_until(shard, last)
         assert await listed(index) == set(names(20))
-        with pytest.raises(Unavailable, match="ask again later") as late:
-            await index.reached(0, 10_000, 0.1)
+        with pytest.raises(Unavailable, match="retry later") as late:
+            await index.wait_until(0, 10_000, 0.1)
         assert late.value.code == "index_behind"
     assert (found.generation, found.ready, found.aside) == (1, True, 0)
     await index.close()
@@ -117,12 +117,12 @@ async def test_a_feeder_that_is_killed_is_followed_by_another_that_loses_nothing
     assert process.stdout is not None
     assert await process.stdout.readline() == b"feeding\n"
     async with fed(clew, tmp_path / "index") as heir:
-        assert not heir.feeding
+        assert not heir.is_active
         process.kill()
         await process.wait()
         await writing
         assert set(await caught_up(clew, tmp_path / "index")) == set(names(600))
-        assert heir.feeding
+        assert heir.is_active
         assert clew.index_in(tmp_path / "index").generations() == [1]
 
 
@@ -138,14 +138,14 @@ async def test_a_disk_that_is_full_stops_the_index_alone_and_it_heals(
             await eventually(lambda: lists(index, names(50)))
             resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
             await created(clew, *names(600, 50))
-            await eventually(lambda: asyncio.sleep(0, "is not fed for now" in caplog.text))
+            await eventually(lambda: asyncio.sleep(0, "is not updated for now" in caplog.text))
             await created(clew, *names(10, 650))
             assert set(names(50)) <= await listed(index)
-            assert not feeder.feeding or feeder.taken < 660
+            assert not feeder.is_active or feeder.taken < 660
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             await eventually(lambda: lists(index, names(660)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
         await index.close()
-    assert "is fed again" in caplog.text
+    assert "is updated again" in caplog.text

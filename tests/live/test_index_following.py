@@ -64,7 +64,7 @@ async def test_only_one_of_many_feeds_and_another_takes_over(clew: Clew, tmp_pat
         async with fed(clew, root) as second:
             await created(clew, *names(10))
             await caught_up(clew, root)
-            assert (first.feeding, second.feeding) == (True, False)
+            assert (first.is_active, second.is_active) == (True, False)
             assert second.taken == 0
     async with fed(clew, root) as third:
         await created(clew, *names(10, 10))
@@ -76,11 +76,11 @@ async def test_only_one_of_many_feeds_and_another_takes_over(clew: Clew, tmp_pat
 async def test_who_steps_in_gives_way_to_one_whose_business_it_is(clew: Clew, tmp_path: Path) -> None:
     root = tmp_path / "index"
     async with fed(clew, root, dedicated=False) as stand_in:
-        await eventually(lambda: asyncio.sleep(0, stand_in.feeding))
+        await eventually(lambda: asyncio.sleep(0, stand_in.is_active))
         async with fed(clew, root) as dedicated:
-            await eventually(lambda: asyncio.sleep(0, dedicated.feeding))
-            assert not stand_in.feeding
-        await eventually(lambda: asyncio.sleep(0, stand_in.feeding))
+            await eventually(lambda: asyncio.sleep(0, dedicated.is_active))
+            assert not stand_in.is_active
+        await eventually(lambda: asyncio.sleep(0, stand_in.is_active))
 
 
 async def test_what_is_gone_from_the_log_is_passed_over(clew: Clew, tmp_path: Path) -> None:

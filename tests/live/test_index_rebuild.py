@@ -55,7 +55,7 @@ async def test_under_load_nobody_notices_and_nothing_is_missing(clew: Clew, tmp_
         assert done.live_was_wrong == 0
         assert set(names(made)) <= set(await caught_up(clew, tmp_path))
         assert await listed(index) >= set(names(made))
-        assert feeder.feeding
+        assert feeder.is_active
     assert folder.generations() == [1, 2]
     assert told[-1].done == told[-1].total
     await index.close()
@@ -72,7 +72,7 @@ async def test_a_generation_that_was_wrong_is_replaced_and_can_be_gone_back_to(c
     done = await clew.index_rebuild(tmp_path, lambda _: None).run()
     assert (done.live, done.live_was_wrong, done.threads) == (True, 2, 20)
     assert threads(folder) == right
-    with pytest.raises(Invalid, match="is the one that is asked"):
+    with pytest.raises(Invalid, match="of the index is live"):
         remove(folder, 2)
     with pytest.raises(NotFound):
         remove(folder, 7)
@@ -113,17 +113,17 @@ async def test_only_one_rebuild_runs_at_a_time(clew: Clew, tmp_path: Path) -> No
 
 REBUILD_IN_PART = """
 import asyncio
-from clew_projections.indexer.generation_file import Book
+from clew_projections.indexer.generation_file import IndexGeneration
 from clew_services.cli import main
 
-take, left = Book.take, 2
+take, left = IndexGeneration.take, 2
 
 async def as_far_as_it_gets(*of):
     global left
     left -= 1
     await (take(*of) if left > 0 else asyncio.Event().wait())
 
-Book.take = as_far_as_it_gets
+IndexGeneration.take = as_far_as_it_gets
 main(["rebuild", "index"])
 """
 

@@ -323,7 +323,7 @@ async def test_whoever_compares_views_or_index_with_the_log_advises_nothing_that
         views, index = clew.watch(1_000), clew.index_watch(tmp_path, 1_000, feeder)
         for _ in range(6):
             for shard in range(2):
-                await views.step(clew.live.side, shard)
+                await views.step(clew.live.current, shard)
             await index.step()
     said = [each.getMessage() for each in caplog.records if "thread_" in each.getMessage()]
     assert len(said) == 3  # by the views' proof of one thread, and by the index' of both, once

@@ -139,7 +139,7 @@ async def test_a_list_that_cannot_be_as_fresh_as_asked_says_how_far_it_is(
     monkeypatch.setattr(lists, "PATIENCE", 0.05)
     behind = await http.get(LIST, params={"at_least": "1-999999"})
     assert (behind.status_code, behind.json()["error"]["code"]) == (503, "index_behind")
-    assert behind.json()["error"]["message"].startswith("the index has come to 1-0, and 'at_least' is 1-999999")
+    assert behind.json()["error"]["message"].startswith("the index is at 1-0, and 'at_least' is 1-999999")
     nowhere = await http.get(LIST, params={"at_least": "7-1"})
     assert (nowhere.status_code, nowhere.json()["error"]["param"]) == (400, "at_least")
 
@@ -266,7 +266,7 @@ async def test_an_index_that_is_closed_or_not_there_is_not_available(fed: Fed, t
         await nowhere.list("acme", ListThreads())
     fed.index.close()
     with pytest.raises(Unavailable, match="closed"):
-        await fed.index.reached(0, 1)
+        await fed.index.wait_until(0, 1)
 
 
 async def test_every_change_says_where_it_is_in_the_log(http: httpx2.AsyncClient, fed: Fed):

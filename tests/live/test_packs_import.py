@@ -210,7 +210,7 @@ BAD = {
     "unknown event": (UNKNOWN, "unknown_event"),
     "created twice": (as_stored(chain((CREATED,), (CREATED,))), "never again"),
     "never created": (as_stored(chain((HELLO,))), "first commit"),
-    "no such message": (as_stored(chain((CREATED,), (GOODBYE,))), "no place"),
+    "no such message": (as_stored(chain((CREATED,), (GOODBYE,))), "cannot exist"),
     "another message": (as_stored(chain((CREATED,), (HELLO,), (STRANGER,))), "never added"),
     "no events": (as_stored(chain((CREATED,), ())), "no events"),
 }

@@ -454,7 +454,7 @@ async def test_a_view_too_large_to_keep_parks_its_thread_and_leaves_its_answers_
 
 async def store_event(clew: Clew, thread: str, event: Event) -> None:
     """Append a commit of one event, past every rule."""
-    view = await clew.current.caught_up(await clew.current.cached_view(Address("default", thread)))
+    view = await clew.current.catch_up(await clew.current.cached_view(Address("default", thread)))
     await store(clew.nc, Address("default", thread), encode(commit(view.n + 1, event, prev=view.hash, thread=thread)))
 
 

@@ -205,7 +205,7 @@ async def test_whoever_remembers_a_wrong_view_forgets_it_with_the_repair(
         said = json.loads(mended.stdout)
         assert said["repairs"][0]["repaired"] is True
         assert "something other" in said["repairs"][0]["why"][0]
-        await other.live.read_again()
+        await other.live.refresh()
         right = await other.reader.thread("default", GetThread(thread_id=HOME.thread))
         assert right.thread is not None
         assert right.thread.metadata == {"plan": "paid", "mood": "calm"}
@@ -220,7 +220,7 @@ async def through(clew: Clew, watch: Watch, rounds: int) -> None:
         if all(shard in watch.shards and watch.shards[shard].rounds >= rounds for shard in range(2)):
             return
         for shard in range(2):
-            await watch.step(clew.live.side, shard)
+            await watch.step(clew.live.current, shard)
     pytest.fail("the watch does not come round")
 
 
@@ -257,13 +257,13 @@ async def test_two_watches_share_the_walk_and_a_restarted_one_goes_on(
     monkeypatch.setattr(watching, "PAGE", 4)
     await lived(clew)
     shard = clew.histories.shard(HOME)
-    await clew.watch(1).step(clew.live.side, shard)
+    await clew.watch(1).step(clew.live.current, shard)
     one, other = clew.watch(1), clew.watch(1)
-    await asyncio.gather(one.step(clew.live.side, shard), other.step(clew.live.side, shard))
+    await asyncio.gather(one.step(clew.live.current, shard), other.step(clew.live.current, shard))
     (there,) = (await read_proof_state(clew.threads, (shard,))).values()
     assert (there.seq, there.threads) == (6, 1)
     await clew.threads.put(proved_key(shard), b"nonsense", (await clew.threads.get(proved_key(shard))).revision)  # type: ignore[union-attr]
-    await one.step(clew.live.side, shard)
+    await one.step(clew.live.current, shard)
     assert one.shards[shard].seq == 4
 
 

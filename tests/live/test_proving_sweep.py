@@ -35,7 +35,7 @@ async def lives(clew: Clew) -> None:
 
 
 async def swept(clew: Clew, held: int, *, replicated: bool = False) -> dict[Address, ViewComparison]:
-    side = clew.live.side
+    side = clew.live.current
     comparing = clew.prover()._comparing
     sweep = Sweep(clew.js, side.threads, side.messages, comparing, replicated=replicated, held=held)
     found: list[ViewComparison] = []

@@ -60,7 +60,7 @@ async def test_an_outgrown_id_is_known_to_who_carried_it_out_and_to_everybody_el
             for number in (1, 77, LONG - 101, LONG - 100, LONG - 99, LONG - 1):
                 assert await told(process, said(thread, number)) == first[number]
             assert await told(process, CreateThread(id="key-0")) == first[0]
-        view = await other.current.caught_up(await other.current.cached_view(Address("default", thread)))
+        view = await other.current.catch_up(await other.current.cached_view(Address("default", thread)))
     assert view.n == LONG
 
 
@@ -68,13 +68,13 @@ async def test_ids_that_a_dying_server_lost_are_looked_for_in_the_log(clew: Clew
     thread, _ = await long_thread(clew)
     await projected(clew, thread, LONG)
     address = Address("default", thread)
-    known = await clew.current.outgrown(address)
+    known = await clew.current.read_older_ids(address)
     # The bucket of ids as it was early on, as after a crash, while that of threads kept everything.
     await clew.js.api(f"STREAM.PURGE.{clew.commands.stream}")
     early = (await clew.histories.first(address)).position
     await clew.commands.put(checkpoint_key(early.shard), msgspec.json.encode(ProjectorPosition(early.seq)), 0)
     async with connect(deployment.url, name="after the crash") as later:
-        left = await later.current.outgrown(address)
+        left = await later.current.read_older_ids(address)
         assert known.marks
         assert left.marks == set()
         assert left.seq <= early.seq  # whatever came after it is looked for in the log
@@ -87,7 +87,7 @@ async def test_an_outgrown_id_with_another_command_is_refused_and_changes_nothin
         for process in (clew, other):
             with pytest.raises(IdReused, match="key-5"):
                 await told(process, UpdateThread(id="key-5", thread_id=thread, metadata={"a": "b"}))
-        assert (await other.current.caught_up(await other.current.cached_view(Address("default", thread)))).n == LONG
+        assert (await other.current.catch_up(await other.current.cached_view(Address("default", thread)))).n == LONG
 
 
 async def test_ids_that_another_process_spent_in_the_meantime_are_known_too(clew: Clew, deployment) -> None:

@@ -103,7 +103,7 @@ async def test_nothing_is_lost_and_nothing_happens_twice_whoever_is_killed_and_w
         async with connect(up.nats_url, name="soak") as clew:
             for shard in range(clew.deployment.shards):
                 # What killed projectors were handed comes again now, instead of in half a minute.
-                await clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{clew.live.side.consumer}")
+                await clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{clew.live.current.consumer}")
             await eventually(lambda: has_come_to_rest(clew), within=60 + SECONDS)
             log = {address: [each.commit for each in records] for address, records in (await log_of(clew)).items()}
             everything_happened_once(soak, log)

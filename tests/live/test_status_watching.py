@@ -129,10 +129,10 @@ async def test_status_finds_the_proof_the_index_and_the_generation_that_is_being
         await checkpointed(clew)
     watch = clew.watch(1)
     for shard_number in [*range(clew.deployment.shards)] * 3:
-        await watch.step(clew.live.side, shard_number)
+        await watch.step(clew.live.current, shard_number)
     made = (await clew.live.alias.change(lambda each: record.begin_build(each, clew.fold, NOON))).record.building
     assert made is not None
-    await clew.live.read_again()
+    await clew.live.refresh()
     half_made = (await deployment_status(clew, folder=folder)).derived
     assert half_made is not None
     assert half_made.trouble[0].startswith("the generation that is being built: ")

@@ -99,7 +99,7 @@ def test_a_history_with_a_commit_left_out_or_changed_does_not_add_up(thread: Sim
 @given(histories)
 def test_every_id_is_remembered_with_its_own_commit(thread: Simulation) -> None:
     for each in thread.records:
-        known = thread.view.spent(each.commit.id)
+        known = thread.view.find_spent(each.commit.id)
         assert known is not None
         n, spent = known
         assert (n, spent.digest, spent.seq) == (each.commit.n, each.commit.digest, each.position.seq)

@@ -113,7 +113,7 @@ def test_a_root_grown_step_by_step_is_the_root_made_at_once(pages, looks):
             kept.root(0)
     assert kept.root(0) == subtree(leaves_of(log.heads.values()))
     assert {head.thread: head for head in kept.heads(0)} == log.heads
-    reached = kept.reached(0)
+    reached = kept.progress(0)
     assert (reached.seq, reached.misfits) == (log.seq, misfits)
     assert reached.commits == sum(head.n for head in log.heads.values())
     said = ShardHeads(
@@ -157,7 +157,7 @@ def test_what_is_kept_in_a_file_is_there_afterwards_and_an_unusable_file_is_begu
         again.close()
         file.write_bytes(b"this is no database, and large enough to be looked at as one" * 100)
         anew = HeadsFile(file)
-        assert anew.reached(0).seq == 0
+        assert anew.progress(0).seq == 0
         anew.close()
 
 

@@ -210,7 +210,7 @@ async def test_a_connection_that_is_closed_draining_or_away_refuses_as_nats_py_d
 
 def test_a_nats_py_without_what_is_leaned_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(Client, "_flush_pending")
-    with pytest.raises(RuntimeError, match=r"has no _flush_pending: install nats-py 2\.16"):
+    with pytest.raises(RuntimeError, match=r"has no _flush_pending\. Install nats-py 2\.16"):
         LeanClient()
 
 

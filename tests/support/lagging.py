@@ -219,7 +219,7 @@ class _Stepped:
 
     def __init__(self, clew: Clew) -> None:
         self._clew = clew
-        side = clew.live.side
+        side = clew.live.current
         self._ready: int | None = None
         self._shards: list[tuple[ShardConsumer, BatchProjection, Projector]] = []
         for shard in range(SHARDS):

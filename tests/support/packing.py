@@ -60,11 +60,11 @@ def written(
             for stored in commits[start : start + at_once]:
                 segment.add(stored)
                 ends_of.take(stored.subject, stored.body)
-            out.append(segment.packed(writer))
+            out.append(segment.pack(writer))
         for stored in (heads or shards)[shard]:
             headed.take(stored.subject, stored.body)
         if headed.tips:
-            out.append(headed.packed(writer, shard))
+            out.append(headed.pack(writer, shard))
         totals.count(ends_of)
     if covering is not None:
         out.append(writer.add(layout.COVERING, layout.as_json(covering)))

@@ -69,5 +69,5 @@ def test_a_message_tells_what_it_missed() -> None:
     assert "commits 5 were missed: it is as it was after commit 3" in why_message(
         message_of(HISTORY[:3]), FIRST, HISTORY
     )
-    assert "never was so" in why_message(replace(message_of(HISTORY), role="assistant"), FIRST, HISTORY)
-    assert "what it says of its commits is not" in why_message(replace(message_of(HISTORY), n=6), FIRST, HISTORY)
+    assert "was never so" in why_message(replace(message_of(HISTORY), role="assistant"), FIRST, HISTORY)
+    assert "its commit fields are not" in why_message(replace(message_of(HISTORY), n=6), FIRST, HISTORY)

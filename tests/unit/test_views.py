@@ -53,15 +53,15 @@ def test_the_ids_behind_the_last_hundred_commits_are_remembered_and_no_older_one
     records = chain([CREATED], *([added(n)] for n in range(1, 105)))
     view = folded(records)
     assert len(view.commands) == REMEMBERED_COMMANDS == 100
-    assert view.spent("cmd_5") is None
+    assert view.find_spent("cmd_5") is None
     for record in records[5:]:
         made = record.commit
-        assert view.spent(made.id) == (made.n, SpentId(made.id, made.digest, record.position.seq))
+        assert view.find_spent(made.id) == (made.n, SpentId(made.id, made.digest, record.position.seq))
 
 
 def test_an_id_that_was_never_spent_is_not_found() -> None:
-    assert folded(chain([CREATED])).spent("cmd_other") is None
-    assert absent("default", THREAD).spent("cmd_1") is None
+    assert folded(chain([CREATED])).find_spent("cmd_other") is None
+    assert absent("default", THREAD).find_spent("cmd_1") is None
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_code_that_fails_is_told_with_the_thread_and_the_commit() -> None:
     ]
     assert failed[0].what.startswith("the fold raised KeyError: 'msg_")
     for wrong in (lambda *_: None, lambda *_: {"status": "open"}):
-        assert all("no ThreadState" in each.what for each in tried(wrong).failed)
+        assert all("expected ThreadState" in each.what for each in tried(wrong).failed)
     (maybe,) = tried(evolve, lambda *_: 1, ONE).failed
     assert "refuses" in maybe.what
 

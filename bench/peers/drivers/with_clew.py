@@ -82,7 +82,7 @@ async def _replay(clew: Clew) -> dict[str, object]:
     js = clew.nc.jetstream()
     ends = [(await js.stream_info(event_stream(shard))).state.last_seq for shard in range(SHARDS)]
     count = 0
-    async for _ in clew.feed.up_to(TENANT, GetFeed(), first_cursor(SHARDS), ends):
+    async for _ in clew.feed.read_until(TENANT, GetFeed(), first_cursor(SHARDS), ends):
         count += 1
     return result(count, time.perf_counter() - started)
 

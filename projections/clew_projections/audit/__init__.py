@@ -1,1 +1,1 @@
-"""What a thread's commits say about its past: as of, diff, blame, what if. Pure."""
+"""Audit of a thread's past from its commits: as of, diff, blame, what if. Pure."""

@@ -1,7 +1,7 @@
-"""A thread as it was at a moment. Pure: give it the thread's commits from the first on, in order.
+"""A thread as of a moment, folded from its commits, which are given from the first on, in order. Pure.
 
-Contents of messages are kept only of those that are wanted, so that a long thread does not have to fit into memory;
-of the others it is known whether they were there, and which commits are about them.
+Only requested messages are folded with content, so that a long thread need not fit into memory. Of the others only
+their existence and the sequences of the commits about them are known.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from clew_projections.views import MessageView, ThreadView, absent
 
 
 class ThreadAsOf:
-    """Takes commits one by one until a moment. ``keep`` are the ordinals of the messages that are wanted whole."""
+    """Folds commits one by one up to a moment. ``keep`` are the ordinals of the messages to fold with content."""
 
     def __init__(self, address: Address, until: Moment, keep: Container[int] = ()) -> None:
         self._until = until
@@ -27,17 +27,17 @@ class ThreadAsOf:
         self.view: ThreadView = absent(*address)
         self.messages: dict[int, MessageView] = {}
         self.places: dict[int, list[int]] = {}
-        """Of every message that is there, the sequences of the commits about it."""
+        """By the ordinal of every message that exists, the sequences of the commits about it."""
         self.ids: dict[int, str] = {}
-        """The ids of all messages there ever were by then."""
+        """The ids of all messages added until then, deleted ones included."""
         self.first: Recorded | None = None
         self.last: Recorded | None = None
 
     def add(self, recorded: Recorded) -> bool:
-        """Take the next commit; false if it lies behind the moment, and so is not taken.
+        """Fold the next commit; return false, and do not fold it, if it is after the moment.
 
         Raises:
-            Corrupt: it does not continue what came before.
+            Corrupt: it does not continue the thread.
         """
         self.first = self.first or recorded
         if not self._until.includes(recorded.commit):
@@ -56,30 +56,30 @@ class ThreadAsOf:
 
 
 def messages_of(ordinals: Container[int], commits: Iterable[Recorded]) -> dict[int, MessageView]:
-    """Messages by ordinal, from the commits about them, in order; what else these say is passed over.
+    """Fold messages by ordinal from the commits about them, in order; other events are ignored.
 
     Raises:
         Corrupt: a commit changes a message that was never added.
     """
-    found: dict[int, MessageView] = {}
+    views: dict[int, MessageView] = {}
     for recorded in commits:
         for message_id in message_ids(recorded.commit):
             ordinal = ordinal_of(message_id)
-            if ordinal in ordinals and (ordinal in found or adds_message(recorded.commit, message_id)):
-                found[ordinal] = advance_message(found.get(ordinal), message_id, recorded.commit)
-    return found
+            if ordinal in ordinals and (ordinal in views or adds_message(recorded.commit, message_id)):
+                views[ordinal] = advance_message(views.get(ordinal), message_id, recorded.commit)
+    return views
 
 
 Lists = Mapping[str, tuple[str, ...]]
 
 
 def cursor_of(recorded: Recorded) -> str:
-    """The id of a commit within its thread's history: its number, and the sequence where it is found at once."""
+    """Return the id of a commit within its thread's history: its number and its sequence."""
     return f"{recorded.commit.n}-{recorded.position.seq}"
 
 
 def origin(recorded: Recorded) -> Origin:
-    """A commit as the cause of something."""
+    """Return a commit as the origin of a change."""
     commit = recorded.commit
     return Origin(
         id=cursor_of(recorded),
@@ -95,14 +95,14 @@ def origin(recorded: Recorded) -> Origin:
 
 
 def point(recorded: Recorded | None) -> Point:
-    """The point after a commit; ``None`` is before the first."""
+    """Return the point after a commit; ``None`` is before the first."""
     if recorded is None:
         return Point(n=0, at=None, position=None)
     return Point(n=recorded.commit.n, at=recorded.commit.at, position=recorded.position)
 
 
 def lists(resources: ToolResources) -> Lists:
-    """What tools may use, list by list, those with nothing in them left out."""
+    """Return the tool resources by list name, without empty lists."""
     code, search = resources.code_interpreter, resources.file_search
     every = {
         "code_interpreter.file_ids": code.file_ids if code is not None else (),

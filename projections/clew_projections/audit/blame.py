@@ -1,12 +1,12 @@
-"""Who last set each part of a thread. Pure: give it the thread's commits from the first on, in order.
+"""Blame: who last set each part of a thread, from its commits, which are given from the first on, in order. Pure.
 
 ::
 
-    blaming = Blaming(address, until)
+    fold = BlameFold(address, until)
     for recorded in commits:
-        if not blaming.add(recorded):
+        if not fold.add(recorded):
             break
-    answer = blaming.answer()
+    answer = fold.answer()
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class _Message(Struct):
 
 
 class BlameFold:
-    """Takes commits one by one until a moment, and then says whom each part of the thread comes from."""
+    """Folds commits one by one up to a moment, and tells the origin of each part of the thread."""
 
     def __init__(self, address: Address, until: Moment) -> None:
         self._until = until
@@ -83,10 +83,10 @@ class BlameFold:
         self.last: Recorded | None = None
 
     def add(self, recorded: Recorded) -> bool:
-        """Take the next commit; false if it lies behind the moment, and so is not taken.
+        """Fold the next commit; return false, and do not fold it, if it is after the moment.
 
         Raises:
-            Corrupt: it does not continue what came before.
+            Corrupt: it does not continue the thread.
         """
         self.first = self.first or recorded
         if not self._until.includes(recorded.commit):
@@ -141,10 +141,10 @@ class BlameFold:
                 self._resources[name] = ResourceSet(resource=name, value=value, by=by)
 
     def answer(self) -> Blame:
-        """Whom everything comes from, by what was taken so far.
+        """Return the origins by the commits added so far.
 
         Raises:
-            Corrupt: nothing was taken, or the thread never came to be.
+            Corrupt: no commit was added, or none created the thread.
         """
         if self._created is None:
             raise Corrupt(f"thread {self._view.id}: its history has no beginning", code="missing_commit")
@@ -171,13 +171,13 @@ class BlameFold:
 
 
 def blame(address: Address, commits: Iterable[Recorded], until: Moment) -> Blame:
-    """Whom each part of a thread comes from as of a moment, from its commits.
+    """Return the origin of each part of a thread as of a moment, from its commits.
 
     Raises:
         Corrupt: a commit does not continue those before it, or there is none.
     """
-    blaming = BlameFold(address, until)
+    fold = BlameFold(address, until)
     for recorded in commits:
-        if not blaming.add(recorded):
+        if not fold.add(recorded):
             break
-    return blaming.answer()
+    return fold.answer()

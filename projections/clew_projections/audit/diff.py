@@ -1,12 +1,12 @@
-"""What changed in a thread between two moments. Pure: give it the thread's commits from the first on, in order.
+"""Diff: what changed in a thread between two moments, from its commits, which are given from the first on. Pure.
 
 ::
 
-    differing = Differing(address, since, until)
+    fold = DiffFold(address, since, until)
     for recorded in commits:
-        if not differing.add(recorded):
+        if not fold.add(recorded):
             break
-    answer = differing.answer()
+    answer = fold.answer()
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _NOTHING: Metadata = {}
 
 
 class DiffFold:
-    """Takes commits one by one until a moment, and then says what changed since an earlier one.
+    """Folds commits one by one up to a moment, and tells what changed since an earlier one.
 
-    ``most`` is how many commits may lie between the two.
+    ``most`` limits the number of commits between the two.
     """
 
     def __init__(self, address: Address, since: Moment, until: Moment, most: int | None = None) -> None:
@@ -38,7 +38,7 @@ class DiffFold:
         self._until = until
         self._most = most
         self.turned_round = False
-        """Whether the earlier moment turned out to be the later one."""
+        """Whether ``since`` turned out to be later than ``until``."""
         self._before = self._after = absent(*address)
         self._messages: dict[str, MessageView] = {}
         self._touched: dict[str, MessageView | None] = {}
@@ -48,11 +48,11 @@ class DiffFold:
         self._start: Recorded | None = None
 
     def add(self, recorded: Recorded) -> bool:
-        """Take the next commit; false if it lies behind the later moment, and so is not taken.
+        """Fold the next commit; return false, and do not fold it, if it is after the later moment.
 
         Raises:
-            Corrupt: it does not continue what came before.
-            TooLarge: it is one too many between the moments.
+            Corrupt: it does not continue the thread.
+            TooLarge: more than ``most`` commits are between the moments.
         """
         self.first = self.first or recorded
         if not self._until.includes(recorded.commit):
@@ -71,19 +71,19 @@ class DiffFold:
             self._commits.append(origin(recorded))
             if self._most is not None and len(self._commits) > self._most:
                 raise TooLarge(
-                    f"more than {self._most} commits lie between these two: ask for what changed in a shorter time",
+                    f"more than {self._most} commits are between the two moments: ask about a shorter time",
                     param="from",
                 )
         self.last = recorded
         return True
 
     def turn(self) -> None:
-        """Go on from here: what was taken so far is what lies before, and the difference begins anew."""
+        """Start a new difference from the current state."""
         self._before, self._start = self._after, self.last
         self._touched, self._commits = {}, []
 
     def answer(self) -> Difference:
-        """What changed, by what was taken so far."""
+        """Return the difference by the commits added so far."""
         before, after = self._before, self._after
         return Difference(
             thread_id=after.id,
@@ -114,20 +114,20 @@ class DiffFold:
 
 
 def difference(address: Address, commits: Iterable[Recorded], since: Moment, until: Moment) -> Difference:
-    """What changed in a thread between two moments, from its commits.
+    """Return what changed in a thread between two moments, from its commits.
 
     Raises:
         Corrupt: a commit does not continue those before it.
     """
-    differing = DiffFold(address, since, until)
+    fold = DiffFold(address, since, until)
     for recorded in commits:
-        if not differing.add(recorded):
+        if not fold.add(recorded):
             break
-    return differing.answer()
+    return fold.answer()
 
 
 def key_changes(before: Metadata, after: Metadata) -> tuple[KeyChange, ...]:
-    """The metadata keys that differ: first those that were there, then those that are new."""
+    """Return the metadata keys that differ: first the former keys, then the new ones."""
     keys = dict.fromkeys((*before, *after))
     return tuple(
         KeyChange(key=key, before=before.get(key), after=after.get(key))

@@ -1,4 +1,4 @@
-"""Which commits of a history somebody wants to see. Pure."""
+"""The filter over the commits of a history. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from clew_events.commit import Commit
 from clew_events.events import Event
 
 ANY_END: Final = "*"
-"""At the end of an actor: whoever's name begins so."""
+"""At the end of an actor: matches every actor with this prefix."""
 
 
 class Choice(Struct, frozen=True, kw_only=True):
-    """What a commit must be like: have an event of one of ``types``, be by ``actor``, and lie between two times.
+    """A filter: a commit has an event of one of ``types``, is by ``actor``, and is between two times, both included.
 
-    What is left out does not matter. Both times are included.
+    A field that is left out matches every commit.
     """
 
     types: frozenset[str] = frozenset()
@@ -25,11 +25,11 @@ class Choice(Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
 
-    def takes(self, commit: Commit) -> bool:
-        """Whether a commit is wanted."""
+    def matches(self, commit: Commit) -> bool:
+        """Whether a commit matches."""
         return (
             (not self.types or any(tag_of(event) in self.types for event in commit.events))
-            and (self.actor is None or _is(commit.actor, self.actor))
+            and (self.actor is None or _matches_actor(commit.actor, self.actor))
             and not self.is_before(commit)
             and not self.is_after(commit)
         )
@@ -44,11 +44,11 @@ class Choice(Struct, frozen=True, kw_only=True):
 
 
 def tag_of(event: Event) -> str:
-    """An event's name on the wire."""
+    """Return an event's name on the wire."""
     return str(event.__struct_config__.tag)
 
 
-def _is(actor: str, wanted: str) -> bool:
+def _matches_actor(actor: str, wanted: str) -> bool:
     if wanted.endswith(ANY_END):
         return actor.startswith(wanted[: -len(ANY_END)])
     return actor == wanted

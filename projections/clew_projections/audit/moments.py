@@ -1,7 +1,7 @@
-"""Moments as callers name them, held against the times of commits. Pure: what time it is now comes from outside.
+"""Moments in a thread's history, given as a commit number or a time. Pure: the caller passes the current time.
 
-A number up to 999,999,999 is that of a commit. A greater one is a whole second of Unix time, which begins with it, so
-what is shown as ``created_at`` in seconds had happened in that second. A time with a fraction is taken exactly.
+A number up to 999,999,999 is the number of a commit. A greater number is a whole second of Unix time, so a change with
+that ``created_at`` in seconds is included. A time with a fraction is exact.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from clew_events.errors import Invalid, NotFound
 from clew_events.queries import AsOf
 
 GREATEST_NUMBER: Final = 999_999_999
-"""The greatest that is the number of a commit; one more is a second of the year 2001."""
+"""The greatest number of a commit; the next number is a second of the year 2001."""
 GREATEST_SECOND: Final = 253_402_300_799
 """The last second of the year 9999."""
 
 
 class Moment(Struct, frozen=True):
-    """After commit ``n``, or after everything up to and including ``time``; after everything, if neither is there.
+    """The moment after commit ``n``, or after all commits up to and including ``time``; after all, if neither is given.
 
-    ``begins`` is when ``time`` does, where that is a whole second: it is not in the future once it has begun.
+    ``begins`` is the beginning of ``time`` where that is a whole second: it is not in the future once it has begun.
     """
 
     n: int | None = None
@@ -32,17 +32,17 @@ class Moment(Struct, frozen=True):
     begins: datetime | None = None
 
     def includes(self, commit: Commit) -> bool:
-        """Whether a commit had been made by then."""
+        """Whether a commit is at or before the moment."""
         if self.n is not None:
             return commit.n <= self.n
         return self.time is None or commit.at <= self.time
 
     def ends_with(self, commit: Commit) -> bool:
-        """Whether a commit certainly is the last that had been made by then."""
+        """Whether a commit is certainly the last at or before the moment."""
         return self.n is not None and commit.n >= self.n
 
     def is_behind(self, other: Moment) -> bool:
-        """Whether it certainly is later than another, going by the two alone."""
+        """Whether it is certainly later than another, judging by the two alone."""
         if self.n is not None and other.n is not None:
             return self.n > other.n
         return self.time is not None and other.time is not None and self.time > other.time
@@ -57,67 +57,67 @@ NOW: Final = Moment()
 """After everything there is."""
 
 
-def moment(said: AsOf, param: str, *, least: int = 1) -> Moment:
-    """The moment that a caller named.
+def moment(value: AsOf, param: str, *, least: int = 1) -> Moment:
+    """Return the moment for a caller's value.
 
     Raises:
-        Invalid: there can be no such moment; ``param`` is named.
+        Invalid: there is no such moment; the error names ``param``.
     """
-    if isinstance(said, int) and said <= GREATEST_NUMBER:
-        if said < least:
+    if isinstance(value, int) and value <= GREATEST_NUMBER:
+        if value < least:
             raise Invalid(
-                f"Invalid '{param}': {said}. Commits are numbered from 1.", code="integer_below_min_value", param=param
+                f"Invalid '{param}': {value}. Commits are numbered from 1.", code="integer_below_min_value", param=param
             )
-        return Moment(n=said)
-    return Moment(time=last_instant(said, param), begins=first_instant(said, param))
+        return Moment(n=value)
+    return Moment(time=last_instant(value, param), begins=first_instant(value, param))
 
 
-def first_instant(said: AsOf, param: str) -> datetime:
-    """When what a caller named begins: a time itself, or a whole second given as Unix time.
+def first_instant(value: AsOf, param: str) -> datetime:
+    """Return the beginning of a caller's value: the time itself, or that of a whole second of Unix time.
 
     Raises:
-        Invalid: it is no time, or one somewhere on earth; ``param`` is named.
+        Invalid: it is not a time, or has no offset from UTC; the error names ``param``.
     """
-    if isinstance(said, datetime):
-        if said.utcoffset() is None:
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
             raise Invalid(
-                f"Invalid '{param}': '{said.isoformat()}'. Expected a time with its offset from UTC, such as 'Z'.",
+                f"Invalid '{param}': '{value.isoformat()}'. Expected a time with its offset from UTC, such as 'Z'.",
                 param=param,
             )
         try:
-            return said.astimezone(UTC)
+            return value.astimezone(UTC)
         except OverflowError:
-            raise Invalid(f"Invalid '{param}': '{said.isoformat()}' is beyond any calendar.", param=param) from None
-    if not 0 <= said <= GREATEST_SECOND:
-        hint = " Are these milliseconds?" if said > GREATEST_SECOND else ""
+            raise Invalid(f"Invalid '{param}': '{value.isoformat()}' is beyond any calendar.", param=param) from None
+    if not 0 <= value <= GREATEST_SECOND:
+        hint = " Are these milliseconds?" if value > GREATEST_SECOND else ""
         raise Invalid(
-            f"Invalid '{param}': {said if abs(said) < 10**40 else 'a huge number'} is no Unix time in seconds.{hint}",
+            f"Invalid '{param}': {value if abs(value) < 10**40 else 'a huge number'} is no Unix time in seconds.{hint}",
             param=param,
         )
-    return datetime.fromtimestamp(said, UTC)
+    return datetime.fromtimestamp(value, UTC)
 
 
-def last_instant(said: AsOf, param: str) -> datetime:
-    """When what a caller named ends.
+def last_instant(value: AsOf, param: str) -> datetime:
+    """Return the end of a caller's value: the time itself, or that of a whole second of Unix time.
 
     Raises:
-        Invalid: as :func:`first_instant`.
+        Invalid: see :func:`first_instant`.
     """
-    first = first_instant(said, param)
-    return first if isinstance(said, datetime) else first + timedelta(microseconds=999_999)
+    first = first_instant(value, param)
+    return first if isinstance(value, datetime) else first + timedelta(microseconds=999_999)
 
 
-def hold_reached(
+def check_reached(
     reached: Moment, param: str, thread: str, *, first: Recorded | None, last: Recorded | None, now: datetime
 ) -> None:
-    """Hold that a history came as far as a moment, and that the moment is not still to come.
+    """Check that a thread existed at a moment, and that the moment is not in the future.
 
-    ``first`` is the thread's first commit, ``last`` the last that had been made by then; ``None`` if there is none. A
-    moment behind ``now`` that the thread has reached all the same is that of a writer whose clock is ahead.
+    ``first`` is the thread's first commit, ``last`` the last at or before the moment; ``None`` if there is none. A
+    moment after ``now`` is accepted if the thread has reached it: then the clock of its writer is ahead.
 
     Raises:
-        NotFound: there never was such a thread, or there was not yet.
-        Invalid: the moment is in the future, or the commit has not been made; ``param`` is named.
+        NotFound: the thread does not exist, or did not exist yet.
+        Invalid: the moment is in the future, or the commit does not exist; the error names ``param``.
     """
     if first is None:
         raise NotFound(f"No thread found with id '{thread}'.", code="thread_not_found")
@@ -141,5 +141,5 @@ def hold_reached(
 
 
 def format_time(time: datetime) -> str:
-    """A time as answers show it."""
+    """Return a time in the format of responses."""
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

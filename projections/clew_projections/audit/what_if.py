@@ -1,8 +1,8 @@
-"""What would have been: history replayed through another fold, or past another decider, beside what was. Pure.
+"""What if: history replayed through another fold or another decider, compared with the real state. Pure.
 
-Commands are not recorded, only what came of them. So a decider is asked of each commit whether it would have accepted
-it, in the state that the thread would have had by then; what it refuses is left out. A command that was refused, or one
-that somebody would have sent instead, cannot be replayed.
+Commands are not recorded, only their events. So the decider is asked for each commit whether it accepts it in the
+state that the replayed thread has by then; refused commits are left out. A command that was rejected, or that a client
+would have sent instead, cannot be replayed.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from clew_events.subjects import Address
 from clew_projections.fold import ThreadState, evolve
 
 Fold = Callable[[ThreadState, Event], ThreadState]
-"""As :func:`clew_projections.fold.evolve`: the state after an event."""
+"""Like :func:`clew_projections.fold.evolve`: returns the state after an event."""
 Decide = Callable[[ThreadState, Commit], object]
-"""Whether a commit is accepted in a state: ``None`` or ``True``; otherwise ``False``, or why not."""
+"""Whether a commit is accepted in a state: ``None`` or ``True``; otherwise ``False`` or a reason."""
 
 _FIELDS: Final = ThreadState.__struct_fields__
 
 
 class Refusal(Struct, frozen=True):
-    """The first commit of a thread that the decider refused, why, and how many it refused in all."""
+    """The first commit of a thread that the decider refused, the reason, and the number of refused commits."""
 
     n: int
     why: str | None
@@ -38,7 +38,7 @@ class Refusal(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """A part of a thread's last state, as it was and as it would be; of metadata, a key."""
+    """A field of a thread's last state, or a metadata key, with its real and its replayed value."""
 
     field: str
     before: object
@@ -46,7 +46,7 @@ class Change(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """A thread that would be another: from commit ``n`` on."""
+    """A thread whose replayed state differs from commit ``n`` on."""
 
     tenant: str
     thread: str
@@ -56,7 +56,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 class Failure(Struct, frozen=True, kw_only=True):
-    """A thread of which it cannot be told: the code that was given failed there, or the record cannot be read."""
+    """A thread that could not be replayed: the given code failed, or a commit is unreadable."""
 
     tenant: str
     thread: str
@@ -66,7 +66,7 @@ class Failure(Struct, frozen=True, kw_only=True):
 
 
 class WhatIfResult(Struct, frozen=True, kw_only=True):
-    """What came of it. ``in_between`` threads were different for a while, and are the same in the end."""
+    """The result of a replay. ``in_between`` threads differed for a while and are equal in the end."""
 
     threads: int = 0
     commits: int = 0
@@ -91,7 +91,7 @@ class _Thread(Struct):
 
 
 class WhatIf:
-    """Takes the commits of any number of threads, each thread's in order, and then says which would be others."""
+    """Replays the commits of any number of threads, each thread's in order, and tells which threads differ."""
 
     def __init__(self, fold: Fold = evolve, decide: Decide | None = None) -> None:
         self._fold = fold
@@ -100,7 +100,7 @@ class WhatIf:
         self._commits = 0
 
     def take(self, address: Address, body: bytes) -> None:
-        """The next commit of a thread, as it is stored."""
+        """Replay the next commit of a thread, given its stored body."""
         self._commits += 1
         thread = self._threads.get(address)
         if thread is None:
@@ -116,13 +116,13 @@ class WhatIf:
 
     def _advance(self, address: Address, thread: _Thread, body: bytes) -> None:
         try:
-            # Read twice: code that changes what it was given must not change what it is compared with.
+            # Decoded twice: code that mutates its input must not change what it is compared with.
             real, other = decode(body), decode(body)
         except Corrupt as fault:
             raise _FoldError(fault.message, fault.code) from fault
         if (real.tenant, real.thread, real.n) != (*address, thread.n + 1):
             raise _FoldError(
-                f"where commit {thread.n + 1} should be is commit {real.n}; 'clew verify' says more", "missing_commit"
+                f"commit {real.n} is where commit {thread.n + 1} should be; 'clew verify' says more", "missing_commit"
             )
         after = thread.real
         for event in real.events:
@@ -140,10 +140,10 @@ class WhatIf:
             thread.refused = replace(before, commits=before.commits + 1) if before is not None else refused
             return thread.other
         for event in commit.events:
-            found = _call("the fold", self._fold, _copy_state(state), event)
-            if not isinstance(found, ThreadState):
-                raise _FoldError(f"the fold returned {type(found).__name__} and no ThreadState", "failed")
-            state = found
+            result = _call("the fold", self._fold, _copy_state(state), event)
+            if not isinstance(result, ThreadState):
+                raise _FoldError(f"the fold returned {type(result).__name__}, expected ThreadState", "failed")
+            state = result
         return state
 
     def _record_refusal(self, state: ThreadState, commit: Commit) -> Refusal | None:
@@ -153,11 +153,11 @@ class WhatIf:
         if verdict is False or isinstance(verdict, str):
             return Refusal(commit.n, verdict or None, 1)
         raise _FoldError(
-            f"the decider returned {type(verdict).__name__}: None or True accepts, False or why refuses", "failed"
+            f"the decider returned {type(verdict).__name__}: None or True accepts, False or a reason refuses", "failed"
         )
 
     def result(self) -> WhatIfResult:
-        """What came of everything so far."""
+        """Return the result for all commits so far."""
         differ = tuple(self._differences())
         named = {(each.tenant, each.thread) for each in differ}
         return WhatIfResult(
@@ -188,7 +188,7 @@ class WhatIf:
 
 
 class _FoldError(ClewError):
-    """It cannot be told of a thread."""
+    """A thread cannot be replayed."""
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message, code=code)

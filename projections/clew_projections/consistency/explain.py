@@ -1,6 +1,6 @@
-"""Why a view is wrong: which commit was missed, or since when the right value stands that it has not. Pure.
+"""Explanation of a wrong view: the commit that it missed, or the commit since which a field is right. Pure.
 
-What a view would be without one of its commits, or as of an earlier one, is folded and held against it.
+The view is compared with folds that leave out one commit, and with folds up to an earlier commit.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from clew_projections.fold import ThreadState, evolve
 from clew_projections.views import MessageView, ThreadView, absent
 
 TRIED: Final = 500
-"""The latest commits of which each is tried as the one that was missed."""
+"""The number of latest commits that are each tried as the missed one."""
 STATE: Final = ThreadState.__struct_fields__
 SAID: Final = tuple(field for field in MessageView.__struct_fields__ if field not in {"n", "created_at"})
 
 
 def why_thread(found: ThreadView, history: Sequence[Recorded]) -> str:
-    """Why a thread's view is not the fold of its history, whose commits up to the view's ``n`` are given at least."""
+    """Explain why a thread's view differs from the fold of its history, given at least up to the view's ``n``."""
     history = history[: found.n]
     if len(history) < found.n:
         return (
@@ -41,7 +41,7 @@ def why_thread(found: ThreadView, history: Sequence[Recorded]) -> str:
 
 
 def why_message(found: MessageView | None, message_id: str, history: Sequence[Recorded]) -> str:
-    """Why a message's view, or that there is none, is not what a history says of it."""
+    """Explain why a message's view differs from its history, or is missing."""
     concerned = [each for each in history if message_id in message_ids(each.commit)]
     first, last = concerned[0].commit.n, concerned[-1].commit.n
     if found is None:
@@ -54,12 +54,12 @@ def why_message(found: MessageView | None, message_id: str, history: Sequence[Re
             if missed:
                 numbers = ", ".join(map(str, missed))
                 return f"message {message_id}: commits {numbers} were missed: it is as it was after commit {each.n}"
-            return f"message {message_id}: its content is right and what it says of its commits is not: {_foreign()}"
-    return f"message {message_id}: it never was so, by commits {first} to {last}: {_foreign()}"
+            return f"message {message_id}: its content is right and its commit fields are not: {_foreign()}"
+    return f"message {message_id}: it was never so, by commits {first} to {last}: {_foreign()}"
 
 
 def _views(found: ThreadView, history: Sequence[Recorded]) -> list[ThreadView]:
-    """The views after none, one, two … of the commits."""
+    """Return the views after none, one, two … of the commits."""
     view = absent(found.tenant, found.id)
     return [view, *(view := advance(view, each) for each in history)]
 
@@ -77,9 +77,7 @@ def _same(one: ThreadView, other: ThreadView) -> bool:
 
 def _beside(found: ThreadView, right: ThreadView) -> str:
     names = [name for name in right.__struct_fields__ if getattr(found, name) != getattr(right, name)]
-    return (
-        f"what the thread is is right, and what its view says of its commits is not ({', '.join(names)}): {_foreign()}"
-    )
+    return f"the thread's state is right and its view's commit fields are not ({', '.join(names)}): {_foreign()}"
 
 
 def _field(name: str, found: ThreadView, views: Sequence[ThreadView]) -> str:
@@ -95,5 +93,5 @@ def _foreign() -> str:
 
 
 def ordinals_of(history: Sequence[Recorded]) -> dict[int, str]:
-    """The ids of all messages of a history, by ordinal."""
+    """Return the ids of all messages of a history, by ordinal."""
     return {ordinal_of(message_id): message_id for each in history for message_id in message_ids(each.commit)}

@@ -1,4 +1,4 @@
-"""The index compared with the log: each thread's rows with its fold, counts with what is counted. Reads only."""
+"""Comparison of the index with the log: rows with folds of threads, and stored counts with real ones. Read-only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address
-from clew_projections.consistency.log_fold import FoldedThread, further
+from clew_projections.consistency.log_fold import FoldedThread, fold_commit
 from clew_projections.consistency.stray_views import without_history
 from clew_projections.consistency.view_check import ViewComparison
 from clew_projections.findings import Finding
@@ -27,9 +27,9 @@ from clew_projections.nats.jetstream import JetStream
 from clew_projections.views import MessageView, ThreadView, absent
 
 BUSY: Final = 10_000
-"""Milliseconds to wait for whoever writes."""
+"""Milliseconds to wait for a writer."""
 WALKED: Final = 512
-"""Threads that are named at a time."""
+"""Threads in one page of names."""
 _ROW: Final = (
     f"SELECT {', '.join(f't.{name}' for name in rows.COLUMNS.split(', '))} "
     "FROM thread t JOIN tenant o ON o.no = t.tenant WHERE o.name = ? AND t.id = ?"
@@ -70,7 +70,7 @@ _COUNTS: Final = {
 
 
 class ExpectedRows(Struct, kw_only=True):
-    """What a history says that an index has to know."""
+    """What the index must hold about a thread, by its history."""
 
     view: ThreadView
     messages: Mapping[int, MessageView]
@@ -87,34 +87,34 @@ class _ActualRows(NamedTuple):
 
 
 class IndexProof:
-    """Compares one generation of a machine's index with the log. Somebody may write to it meanwhile."""
+    """Compares one generation of a machine's index with the log. It may be written meanwhile."""
 
     def __init__(self, file: Path, histories: Histories) -> None:
         self._file = file
         self._histories = histories
 
-    async def right(self, told: Sequence[ExpectedRows]) -> list[bool]:
-        """Whether the index has each of some threads exactly so."""
-        return await asyncio.to_thread(self._right, told)
+    async def right(self, expected: Sequence[ExpectedRows]) -> list[bool]:
+        """Return for each thread whether the index has it exactly as expected."""
+        return await asyncio.to_thread(self._right, expected)
 
     async def thread(self, address: Address) -> str | None:
-        """In what the index has a thread otherwise than the log has it up to where the index is, if it has.
+        """Return how the index differs from the log, up to its own position, in a thread; ``None`` if it does not.
 
-        A thread whose history cannot be folded is to be left out of the index, and is no drift.
+        A thread whose history cannot be folded is left out of the index, which is no drift.
 
         Raises:
-            Unavailable: the log does not answer, or the file cannot be read.
+            Unavailable: the log does not answer, or the file is unreadable.
         """
         shard = self._histories.shard(address)
-        mark, kept = await asyncio.to_thread(self._actual_at, address, shard)
+        mark, actual = await asyncio.to_thread(self._actual_at, address, shard)
         try:
-            told = await self._expected(address, mark)
+            expected = await self._expected(address, mark)
         except Corrupt:
             return None
-        return _difference(told, kept)
+        return _difference(expected, actual)
 
     async def head(self, address: Address) -> tuple[int, str] | None:
-        """The number and the hash of a thread's last commit as the index has it; nothing if it has no such thread.
+        """Return the number and hash of a thread's last commit in the index; ``None`` if it has no such thread.
 
         Raises:
             Unavailable: the file cannot be read.
@@ -122,7 +122,7 @@ class IndexProof:
         return await asyncio.to_thread(self._head, address)
 
     async def marks(self) -> dict[int, int]:
-        """The sequence up to which the index has each shard.
+        """Return the index's position in each shard.
 
         Raises:
             Unavailable: the file cannot be read.
@@ -135,17 +135,17 @@ class IndexProof:
         Raises:
             Unavailable: the log does not answer, or the file cannot be read.
         """
-        mark, kept = await asyncio.to_thread(self._actual_at, address, self._histories.shard(address))
-        if kept is None:
+        mark, actual = await asyncio.to_thread(self._actual_at, address, self._histories.shard(address))
+        if actual is None:
             return False
         try:
-            told = await self._expected(address, mark)
+            expected = await self._expected(address, mark)
         except Corrupt:
             return True
-        return told is None or told.view.n < kept.row.n
+        return expected is None or expected.view.n < actual.row.n
 
     async def counts(self) -> list[str]:
-        """Which counts are not what is counted, in words.
+        """Return descriptions of the stored counts that are wrong.
 
         Raises:
             Unavailable: the file cannot be read.
@@ -153,7 +153,7 @@ class IndexProof:
         return await asyncio.to_thread(self._counts)
 
     async def page(self, after: int, most: int = WALKED) -> tuple[list[Address], int]:
-        """Threads that the index has, some at a time, and where to go on; it begins after 0 and ends with none.
+        """Return a page of the index's threads and where the next begins; start with 0, the last page is empty.
 
         Raises:
             Unavailable: the file cannot be read.
@@ -166,16 +166,17 @@ class IndexProof:
         async for each in self._histories.after(address, 0):
             if each.position.seq > mark:
                 break
-            further(folded, each)
+            fold_commit(folded, each)
             created_by, updated_by = created_by or each.commit.actor, each.commit.actor
         if not folded.view.n:
             return None
         return ExpectedRows(view=folded.view, messages=folded.messages, created_by=created_by, updated_by=updated_by)
 
-    def _right(self, told: Sequence[ExpectedRows]) -> list[bool]:
+    def _right(self, expected: Sequence[ExpectedRows]) -> list[bool]:
         with self._moment() as db:
             return [
-                _difference(each, _actual_rows(db, Address(each.view.tenant, each.view.id))) is None for each in told
+                _difference(each, _actual_rows(db, Address(each.view.tenant, each.view.id))) is None
+                for each in expected
             ]
 
     def _actual_at(self, address: Address, shard: int) -> tuple[int, _ActualRows | None]:
@@ -195,9 +196,9 @@ class IndexProof:
     def _counts(self) -> list[str]:
         with self._moment() as db:
             return [
-                f"index: {what} {name}".rstrip() + f" is {kept} and should be {found}"
+                f"index: {what} {name}".rstrip() + f" is {actual} and should be {found}"
                 for what, question in _COUNTS.items()
-                for name, kept, found in db.execute(question)
+                for name, actual, found in db.execute(question)
             ]
 
     def _page(self, after: int, most: int) -> tuple[list[Address], int]:
@@ -229,37 +230,37 @@ def _actual_rows(db: sqlite3.Connection, address: Address) -> _ActualRows | None
     return _ActualRows(row, pairs, texts, sorted(filed) == sorted(each[0] for each in said))
 
 
-def _difference(told: ExpectedRows | None, kept: _ActualRows | None) -> str | None:
-    """In words, the first thing in which the index is not what the log says."""
-    if told is None:
-        return None if kept is None else "index: it has the thread, and the log has nothing of it"
-    if kept is None:
+def _difference(expected: ExpectedRows | None, actual: _ActualRows | None) -> str | None:
+    """Describe the first difference of the index from the log; ``None`` if there is none."""
+    if expected is None:
+        return None if actual is None else "index: it has the thread, and the log has nothing of it"
+    if actual is None:
         return "index: it has no such thread, though it has come past its first commit"
-    row = kept.row
-    wanted = rows.row_of(row.no, row.tenant, told.view, told.created_by, told.updated_by)
+    row = actual.row
+    wanted = rows.row_of(row.no, row.tenant, expected.view, expected.created_by, expected.updated_by)
     for name, ours, theirs in zip(Row._fields, wanted, row, strict=True):
         if ours != theirs:
             return f"index: '{name}' is {theirs!r} and should be {ours!r}"
-    there = told.view.status != "deleted"
+    there = expected.view.status != "deleted"
     named: dict[str | int, str] = {}
     if there:
-        named.update((name, value) for name, value in told.view.metadata.items())
-        named[actor_key(row.tenant, CREATED_BY)] = told.created_by
-        named[actor_key(row.tenant, UPDATED_BY)] = told.updated_by
+        named.update((name, value) for name, value in expected.view.metadata.items())
+        named[actor_key(row.tenant, CREATED_BY)] = expected.created_by
+        named[actor_key(row.tenant, UPDATED_BY)] = expected.updated_by
     pairs = {name: (value, wanted.created, wanted.updated) for name, value in named.items()}
-    if pairs != kept.pairs:
+    if pairs != actual.pairs:
         wrong = sorted(
-            str(name) for name in pairs.keys() | kept.pairs.keys() if pairs.get(name) != kept.pairs.get(name)
+            str(name) for name in pairs.keys() | actual.pairs.keys() if pairs.get(name) != actual.pairs.get(name)
         )
         return f"index: what it finds the thread by is wrong under {', '.join(wrong)}"
-    said = {} if not there else {each.ordinal: _text(each) for each in told.messages.values() if not each.deleted}
+    said = {} if not there else {each.ordinal: _text(each) for each in expected.messages.values() if not each.deleted}
     texts = {ordinal: text for ordinal, text in said.items() if text[-1] and not text[-1].isspace()}
-    if texts != kept.texts:
+    if texts != actual.texts:
         wrong = sorted(
-            str(each) for each in texts.keys() | kept.texts.keys() if texts.get(each) != kept.texts.get(each)
+            str(each) for each in texts.keys() | actual.texts.keys() if texts.get(each) != actual.texts.get(each)
         )
         return f"index: the text of its messages number {', '.join(wrong[:10])} is not what they say"
-    return None if kept.found else "index: what its messages are found by is not there, or is left from others"
+    return None if actual.found else "index: what its messages are found by is not there, or is left from others"
 
 
 def _text(message: MessageView) -> tuple[str, str, str]:
@@ -272,28 +273,30 @@ CODE: Final = "index_drift"
 
 
 class IndexCheck:
-    """Adds to what was compared what the index has of it."""
+    """Adds the comparison of the index to comparisons of views."""
 
     def __init__(self, js: JetStream, proof: IndexProof, histories: Histories) -> None:
         self._js = js
         self._proof = proof
         self._histories = histories
 
-    async def of_told(self, compared: Sequence[ViewComparison], told: Sequence[ExpectedRows]) -> list[ViewComparison]:
-        """The same, for threads whose whole history is known already.
+    async def compare_expected(
+        self, compared: Sequence[ViewComparison], expected: Sequence[ExpectedRows]
+    ) -> list[ViewComparison]:
+        """Add the index to comparisons of threads whose expected rows are known.
 
         Raises:
             Unavailable: the log or the index cannot be read.
         """
-        right = await self._proof.right(told)
-        # What differs may just have changed, or not have come there yet.
+        right = await self._proof.right(expected)
+        # A differing thread may have just changed, or not be indexed yet.
         again = {
             each.address: each for each in await self.of([c for c, ok in zip(compared, right, strict=True) if not ok])
         }
         return [again.get(each.address, each) for each in compared]
 
     async def of(self, compared: Sequence[ViewComparison]) -> list[ViewComparison]:
-        """The same, with the index compared up to where it is.
+        """Add the index, up to its own position, to comparisons.
 
         Raises:
             Unavailable: the log or the index cannot be read.
@@ -304,7 +307,7 @@ class IndexCheck:
         return found
 
     async def rest(self) -> AsyncGenerator[Finding, None]:
-        """What is wrong with the index beside its threads: counts, and threads of which the log knows nothing.
+        """Yield findings about wrong counts, and about threads that the log does not have.
 
         Raises:
             Unavailable: the log or the index cannot be read.

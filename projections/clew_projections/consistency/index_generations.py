@@ -1,4 +1,4 @@
-"""Two generations of the index compared, thread by thread, at what both of them have of the log."""
+"""Comparison of two generations of the index, thread by thread, up to the position of both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clew_events.subjects import Address, shard_of
 
 
 class Head(Struct, frozen=True):
-    """Where a generation has a thread: the number, the sequence and the hash of its last commit."""
+    """A thread's last commit in a generation: its number, sequence and hash."""
 
     n: int
     seq: int
@@ -22,7 +22,7 @@ class Head(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """A thread of which two generations do not have the same, though both have come far enough to."""
+    """A thread that differs between two generations although both have its commits."""
 
     address: Address
     fresh: Head | None
@@ -42,16 +42,16 @@ _ONLY_LIVE: Final = f"SELECT {_COLUMNS} {_JOINED.format(one='live', two='main')}
 
 
 def threads(file: Path) -> int:
-    """How many threads a generation has, deleted ones included."""
+    """Return the number of threads in a generation, deleted ones included."""
     with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as db:
         return int(db.execute("SELECT count(*) FROM thread").fetchone()[0])
 
 
 def differences(fresh: Path, live: Path, shards: int) -> Iterator[Difference]:
-    """Every difference between a generation that nobody writes now and one that may be written meanwhile.
+    """Yield every difference between a new generation, which is not written, and the live one, which may be.
 
     Raises:
-        sqlite3.Error: a file cannot be read.
+        sqlite3.Error: a file is unreadable.
     """
     with closing(sqlite3.connect(f"{fresh.as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
         db.execute("ATTACH ? AS live", (f"{live.as_uri()}?mode=ro",))
@@ -69,7 +69,7 @@ def differences(fresh: Path, live: Path, shards: int) -> Iterator[Difference]:
 
 
 def _is_lag(found: Difference, ours: Mapping[int, int], theirs: Mapping[int, int], shards: int) -> bool:
-    """Whether one generation has just not come to what the other has."""
+    """Whether one generation only lags behind the other."""
     shard = shard_of(found.address.thread, shards)
     ahead = found.fresh is not None and found.fresh.seq > theirs.get(shard, 0)
     behind = found.live is not None and found.live.seq > ours.get(shard, 0)

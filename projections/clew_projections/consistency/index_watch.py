@@ -1,4 +1,4 @@
-"""What a proof of a machine's index that never ends has found: a file beside the index, for whoever asks."""
+"""The watch on a machine's index: a continuous consistency proof, whose state is a file beside the index."""
 
 from __future__ import annotations
 

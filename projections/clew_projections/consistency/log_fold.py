@@ -1,4 +1,4 @@
-"""A thread folded from the log, as of the commit that its view stands at, and how far the log goes on."""
+"""A thread folded from the log as of its view's commit, with the number of later commits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def fold(address: Address, history: AsyncIterator[Recorded], n: int) -> Fo
         async for recorded in history:
             folded.logged += 1
             if folded.view.n < n:
-                further(folded, recorded)
+                fold_commit(folded, recorded)
             elif folded.next_seq is None:
                 folded.next_seq = recorded.position.seq
     except Corrupt as fault:
@@ -47,11 +47,11 @@ async def fold(address: Address, history: AsyncIterator[Recorded], n: int) -> Fo
     return folded
 
 
-def further(folded: FoldedThread, recorded: Recorded) -> None:
-    """Fold a thread's next commit in.
+def fold_commit(folded: FoldedThread, recorded: Recorded) -> None:
+    """Fold a thread's next commit.
 
     Raises:
-        Corrupt: it does not continue the thread, and nothing was changed.
+        Corrupt: it does not continue the thread; nothing was changed.
     """
     view = advance(folded.view, recorded)
     changed: dict[int, MessageView] = {}

@@ -1,4 +1,4 @@
-"""The prover: threads compared with their views, one, some or all."""
+"""The prover: compares one, some or all threads with their views."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clew_projections.nats.jetstream import JetStream, stream_state
 
 
 class Prover:
-    """Compares what the buckets of one generation say with what the log says."""
+    """Compares the buckets of one generation with the log."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Prover:
         self._unmet: dict[int, int] = {}
 
     async def thread(self, address: Address) -> ViewComparison:
-        """One thread.
+        """Compare one thread.
 
         Raises:
             Unavailable: the log or a bucket does not answer.
@@ -49,7 +49,7 @@ class Prover:
     async def prove(
         self, address: Address | None = None, *, tenant: str | None = None
     ) -> AsyncIterator[ViewComparison]:
-        """Every thread of the log, or one, or those of a tenant, shard by shard.
+        """Compare every thread of the log, or one, or those of a tenant, shard by shard.
 
         Raises:
             Unavailable: the log or a bucket does not answer.
@@ -58,7 +58,7 @@ class Prover:
             yield await self.thread(address)
             return
         for shard in range(self._shards):
-            # Every thread is a subject. More are there by the end of the sweep, and each is met where it began.
+            # Every thread is a subject. The sweep meets each at its first commit, and more may be added meanwhile.
             self._unmet[shard] = (await stream_state(self._js, event_stream(shard))).num_subjects
             async with aclosing(self._sweep.shard(shard, tenant)) as found:
                 async for compared in found:
@@ -66,9 +66,9 @@ class Prover:
                     yield compared
 
     async def rest(self, *, tenant: str | None = None) -> AsyncIterator[Finding]:
-        """What is there that follows from nothing, and, of all tenants, what the index counts otherwise than it is.
+        """Yield findings about stray views and, without a tenant, about wrong counts of the index.
 
-        After all of :meth:`prove`, also that it met fewer threads than the log has.
+        After a complete :meth:`prove`, also the finding that it met fewer threads than the log has.
 
         Raises:
             Unavailable: the log, a bucket or the index does not answer.
@@ -78,7 +78,7 @@ class Prover:
         for shard, count in self._unmet.items() if tenant is None else ():
             if count > 0:
                 what = (
-                    f"{count} threads of shard {shard} have commits in the log and no first one, so they were not "
+                    f"{count} threads of shard {shard} have commits in the log without a first one, so they were not "
                     "compared: 'clew verify --all' names them"
                 )
                 yield Finding(tenant="", thread="", code="missing", what=what, shard=shard)
@@ -87,7 +87,7 @@ class Prover:
                 yield found
 
     async def sample(self, count: int, seed: int, *, tenant: str | None = None) -> AsyncIterator[ViewComparison]:
-        """Some threads at random; see :func:`~clew_projections.consistency.sample.sample_threads`.
+        """Compare random threads; see :func:`~clew_projections.consistency.sample.sample_threads`.
 
         Raises:
             Unavailable: the log or a bucket does not answer.

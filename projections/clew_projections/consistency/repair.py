@@ -1,7 +1,7 @@
-"""Repair: views that drifted written anew from the log, each explained first.
+"""Repair of views that drifted: each is explained, then written again from the log.
 
-A view is repaired as of the commit that it stands at, guarded by its revision, so a projector that writes it meanwhile
-is not undone; what it missed after that is projected as ever.
+A view is repaired as of its own commit and guarded by its revision, so a projector's concurrent write is not undone;
+later missed commits are projected as usual.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TRIES: Final = 5
 
 
 class Repair(Struct, frozen=True, kw_only=True):
-    """What was wrong with a thread's views, why, and whether they are right now."""
+    """The drift of a thread's views, its explanation, and whether it is repaired."""
 
     tenant: str
     thread: str
@@ -37,7 +37,7 @@ class Repair(Struct, frozen=True, kw_only=True):
 
 
 class Repairer:
-    """Writes views of one generation anew."""
+    """Repairs views of one generation."""
 
     def __init__(
         self, threads: Bucket, messages: Bucket, histories: Histories, comparing: ViewCheck, projecting: BatchProjection
@@ -49,9 +49,9 @@ class Repairer:
         self._projecting = projecting
 
     async def repair(self, compared: ViewComparison) -> Repair:
-        """Explain what differs in a thread and write it anew from the log.
+        """Explain the drift of a thread and write its views again from the log.
 
-        It stays as it is where the log itself cannot be read, or has lost commits.
+        Changes nothing where the log itself is unreadable or has lost commits.
 
         Raises:
             Unavailable: the log or a bucket does not answer, or others keep changing the views.
@@ -109,7 +109,7 @@ class Repairer:
             if folded.view.n < view.n:
                 raise folded.fault or Corrupt(
                     f"the log of thread {address.thread} ends with commit {folded.logged}, and its view stands at "
-                    f"{view.n}: commits were lost. Bring the log back from a backup, or accept the loss by deleting "
+                    f"{view.n}: commits were lost. Restore the log from a backup, or accept the loss by deleting "
                     "the view",
                     code="log_cut_off",
                 )

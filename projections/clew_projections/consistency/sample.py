@@ -1,8 +1,7 @@
-"""Which threads to prove: all in the order in which they came, or some at random. Memory stays the same for any number.
+"""Selection of the threads to prove: all in the order of the log, or a random sample, in constant memory.
 
-A thread's first commit was guarded with "nothing before it", so a walk through the log meets every thread once, where
-it began. A history whose beginning was taken out is not met: that is damage to the log itself, which ``clew verify``
-finds.
+The guard of a thread's first commit is 0, so a walk through the log meets every thread once, at its first commit. A
+history without its beginning is not met: that is damage to the log, which ``clew verify`` finds.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _NUMBERED: Final = msgspec.json.Decoder(_Numbering)
 
 
 def begins(stored: StoredMessage) -> bool:
-    """Whether this is a thread's first commit, or, if it carries no guard and cannot be read, may be."""
+    """Whether this is a thread's first commit, or may be: it has no guard and is unreadable."""
     guard = stored.headers.get(EXPECTED)
     if guard is not None:
         return guard == "0"
@@ -43,9 +42,9 @@ def begins(stored: StoredMessage) -> bool:
 async def sample_threads(
     js: JetStream, shards: int, count: int, seed: int, tenant: str | None = None
 ) -> AsyncIterator[Address]:
-    """At most so many different threads, drawn by commits: a thread with more of them is more likely to be met.
+    """Draw at most ``count`` different threads by commits: a thread with more commits is more likely.
 
-    The same seed draws the same threads as long as the log is the same.
+    The same seed draws the same threads from the same log.
 
     Raises:
         Unavailable: the log does not answer.

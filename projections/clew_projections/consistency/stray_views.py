@@ -1,6 +1,6 @@
-"""Strays: views of which the log knows nothing. The log is what they would follow from, so something else wrote them.
+"""Stray views: views without commits in the log, so something other than Clew wrote them.
 
-A walk through the log does not meet them, so here the buckets are walked.
+A walk through the log does not meet them, so this walks the buckets.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NEVER_ADDED: Final = "the bucket has a view of it, and by the log it was never a
 
 
 async def without_history(js: JetStream, histories: Histories, addresses: Sequence[Address]) -> list[Address]:
-    """Those of some threads that have no commit in the log.
+    """Return the threads that have no commit in the log.
 
     Raises:
         Unavailable: the log does not answer.
@@ -36,7 +36,7 @@ async def without_history(js: JetStream, histories: Histories, addresses: Sequen
         subjects = {event_subject(shard, each): each for each in addresses if histories.shard(each) == shard}
         there = await js.lasts(event_stream(shard), list(subjects))
         missing += [each for subject, each in subjects.items() if subject not in there]
-    # A replica may be behind: whoever leads has the last word.
+    # A replica may lag: the leader decides.
     return [each for each in missing if await histories.newest(each, 0) is None]
 
 
@@ -50,7 +50,7 @@ class Strays:
         self._messages = messages
 
     async def find(self, tenant: str | None = None) -> AsyncGenerator[Finding, None]:
-        """Every stray, or those of a tenant.
+        """Yield a finding for every stray, or for those of a tenant.
 
         Raises:
             Unavailable: the log or a bucket does not answer.
@@ -68,7 +68,7 @@ class Strays:
                 yield self._finding(address, f"message {ordinal}: {NEVER_ADDED}")
 
     async def _beyond(self, places: dict[Address, list[int]]) -> list[tuple[Address, int]]:
-        """Messages that were never added to their threads."""
+        """Return the messages that were never added to their threads."""
         nowhere = set(await without_history(self._js, self._histories, list(places)))
         values = await self._threads.latest_of(map(thread_key, places))
         found: list[tuple[Address, int]] = []
@@ -100,7 +100,7 @@ class Strays:
 
 
 def _last(value: Value | None) -> int:
-    """The last ordinal by a thread's view, as far as it can be read."""
+    """Return the last ordinal in a thread's view; 0 if it is unreadable."""
     try:
         return decode_thread(value.body).last_ordinal if value is not None and value.body else 0
     except Corrupt:

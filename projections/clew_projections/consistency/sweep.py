@@ -1,9 +1,9 @@
-"""Whole shards compared, many threads at a time, in the order in which the log was written.
+"""Sweep: compares whole shards, many threads at a time, in the order of the log.
 
-That what is right is right is found out with few and large reads: the log page by page, the views of all threads that
-begin on a page in one request, and those of messages likewise, which are held against the fold byte for byte. Whatever
-is not found right at once, for whatever reason, is left to :mod:`clew_projections.consistency.view_check`, which
-looks at that thread by itself; so is a thread whose commits lie so far apart that folding it takes too much memory.
+Correct views are confirmed with few and large reads: the log page by page, the views of all threads that begin on a
+page in one request, and their messages likewise, compared with the fold byte for byte. Every thread that is not
+confirmed at once is left to :mod:`clew_projections.consistency.view_check`, which compares it singly; so is a thread
+whose commits are so far apart that folding it takes too much memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject
 from clew_projections.consistency.index_check import ExpectedRows, IndexCheck
-from clew_projections.consistency.log_fold import FoldedThread, further
+from clew_projections.consistency.log_fold import FoldedThread, fold_commit
 from clew_projections.consistency.sample import begins
 from clew_projections.consistency.view_check import ViewCheck, ViewComparison
 from clew_projections.history.histories import read
@@ -33,11 +33,11 @@ from clew_projections.nats.stream_reads import MULTI_LAST
 from clew_projections.views import absent, encode
 
 HELD: Final = 32 * 1024 * 1024
-"""Bytes of commits that may be held folded, of threads that are not folded to their end."""
+"""The most bytes of commits of threads that are not yet folded to their end."""
 A_THREAD: Final = 2_048
-"""Bytes that a thread counts for beside its commits."""
+"""Bytes that a thread counts for besides its commits."""
 SINGLY: Final = 64
-"""Threads that are looked at by themselves at a time, each of which is held whole."""
+"""Threads that are compared singly at a time, each of which is in memory completely."""
 
 
 class _Stand(Struct, frozen=True):
@@ -90,7 +90,7 @@ class Sweep:
         self._indexed = indexed
 
     async def shard(self, shard: int, tenant: str | None = None) -> AsyncGenerator[ViewComparison, None]:
-        """The threads of a shard, or a tenant's in it, about in the order in which they came.
+        """Compare the threads of a shard, or of a tenant in it, roughly in the order of their first commits.
 
         Raises:
             Unavailable: the log or a bucket does not answer.
@@ -105,10 +105,10 @@ class Sweep:
                     done, broken = _fold(page, under_way, shard)
                     singly += [*broken, *_let_go(under_way, self._most)]
                     before, checking = checking, asyncio.create_task(self._check(shard, done, page[-1].seq))
-                    # While the server looks for what this page asks for, the one before is finished.
+                    # The previous page is finished while the server answers for this one.
                     async for compared in self._finish(before, singly):
                         yield compared
-            # Those left have views that say that they go on after the end of the log.
+            # The rest have views of commits after the end of the log.
             before, checking = checking, None
             async for compared in self._finish(before, list(under_way)):
                 yield compared
@@ -120,7 +120,7 @@ class Sweep:
     async def _begin(
         self, page: Sequence[StoredMessage], under_way: dict[Address, _Open], tenant: str | None
     ) -> list[Address]:
-        """Open the threads that begin on a page; those whose view says nothing are given back."""
+        """Open the threads that begin on a page; return those without a usable view."""
         begun = dict.fromkeys(address_of(each.subject) for each in page if begins(each))
         new = [each for each in begun if tenant is None or each.tenant == tenant]
         values = await self._threads.latest_of(map(thread_key, new))
@@ -140,7 +140,7 @@ class Sweep:
     async def _finish(
         self, checking: asyncio.Task[_SweepResult] | None, singly: Sequence[Address]
     ) -> AsyncGenerator[ViewComparison, None]:
-        """What came of a check, and then of threads that are looked at by themselves."""
+        """Yield the results of a check, and then of threads that are compared singly."""
         if checking is not None:
             checked = await checking
             for compared in checked.right:
@@ -157,12 +157,12 @@ class Sweep:
             ViewComparison(address=address, n=each.n, behind=0) for address, each in done.items() if address in right
         ]
         if self._indexed is not None:
-            told = [_sweep_results(done[each.address]) for each in found]
-            found = await self._indexed.of_told(found, told)
+            expected = [_sweep_results(done[each.address]) for each in found]
+            found = await self._indexed.compare_expected(found, expected)
         return _SweepResult(found, [address for address in done if address not in right])
 
     async def _right(self, shard: int, done: dict[Address, _Open], seq: int) -> set[Address]:
-        """Those of some threads whose views are the fold of all their commits, the last of which are on a page."""
+        """Return the threads whose views equal the fold of all their commits."""
         right = {address for address, each in done.items() if encode(each.folded.view) == each.view}
         right -= await self._with_later_commits(shard, right, seq)
         wanted = {
@@ -183,7 +183,7 @@ class Sweep:
         return right
 
     async def _with_later_commits(self, shard: int, addresses: Iterable[Address], seq: int) -> set[Address]:
-        """Those of some threads that have a commit after a sequence."""
+        """Return the threads that have a commit after a sequence."""
         stream = event_stream(shard)
         subjects = {event_subject(shard, address): address for address in addresses}
         ask = self._js.lasts_at_leader if self._replicated else self._js.lasts
@@ -193,9 +193,9 @@ class Sweep:
 def _fold(
     page: Sequence[StoredMessage], under_way: dict[Address, _Open], shard: int
 ) -> tuple[dict[Address, _Open], list[Address]]:
-    """Fold a page into the threads on their way: those that it brings to where their views stand, and the broken ones.
+    """Fold a page into the open threads; return those that reached their view's commit, and the broken ones.
 
-    What goes on on the same page after its view is among the latter.
+    A thread with a commit after its view's on the same page counts as broken.
     """
     done: dict[Address, _Open] = {}
     broken: list[Address] = []
@@ -208,7 +208,7 @@ def _fold(
             continue
         try:
             recorded = read(stored, shard)
-            further(each.folded, recorded)
+            fold_commit(each.folded, recorded)
         except Corrupt:
             del under_way[address]
             broken.append(address)
@@ -229,11 +229,11 @@ def _sweep_results(done: _Open) -> ExpectedRows:
 
 
 def _let_go(under_way: dict[Address, _Open], most: int) -> list[Address]:
-    """Give up threads until those left hold no more than so many bytes."""
+    """Drop threads until the rest hold at most ``most`` bytes; return the dropped ones."""
     held = sum(each.size for each in under_way.values()) if under_way else 0
     let_go: list[Address] = []
     while held > most:
-        # What began first has come least far for the time it took.
+        # The thread that began first has made the least progress for its time.
         address = next(iter(under_way))
         held -= under_way.pop(address).size
         let_go.append(address)
@@ -241,7 +241,7 @@ def _let_go(under_way: dict[Address, _Open], most: int) -> list[Address]:
 
 
 def _stand(value: Value | None) -> int | None:
-    """The commit that a stored view says it stands at, if it says so."""
+    """Return the commit number of a stored view; ``None`` if it has none."""
     try:
         n = _STAND.decode(value.body).n if value is not None and value.body else 0
     except UNREADABLE:

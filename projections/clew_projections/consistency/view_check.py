@@ -1,9 +1,9 @@
-"""One thread's views compared with what the log says.
+"""Comparison of one thread's views with the log.
 
-A projector that lags is not drift: a view is compared with the fold up to its own commit. It is drift if the view is
-wrong as of that commit, or if a commit after it has been missed: the checkpoint says that every view is written up to
-there, and this one is not. Nor is it drift that a server which died has lost views of messages that the projectors are
-about to write again (see :mod:`clew_projections.kv.lost_views`), or that a thread stands aside because it is parked.
+A view is compared with the fold up to its own commit, so a lagging projector is not drift. It is drift if the view is
+wrong as of that commit, or has missed a later commit: the position says that every view up to there is written, and
+this one is not. It is no drift that a server that died lost views of messages that the projectors write again (see
+:mod:`clew_projections.kv.lost_views`), or that a thread is parked.
 """
 
 from __future__ import annotations
@@ -26,19 +26,18 @@ from clew_projections.kv.position import read_position
 from clew_projections.views import MessageView, ThreadView, absent, decode_message, decode_thread
 
 AGAIN: Final = 0.2
-"""Seconds after which what differs is looked at once more, in case it was being written."""
+"""Seconds before a differing thread is compared again, in case it was being written."""
 LOST: Final = "log_cut_off"
-"""The code of a finding about a thread whose view knows of more commits than the log has."""
+"""The code of a finding about a thread whose view has more commits than the log."""
 READ_AT_ONCE: Final = 500
-"""Messages whose views are held at once."""
+"""Messages whose views are read at once."""
 
 
 class ViewComparison(Struct, frozen=True, kw_only=True):
-    """One thread, compared: ``behind`` commits are not projected yet; ``finding`` is the drift, if there is any.
+    """The comparison of a thread: ``behind`` commits are not projected yet; ``finding`` is the drift, if any.
 
-    ``index`` is the drift of the index where that was compared as well. ``thread`` if the thread's own view is wrong as
-    it stands, ``ordinals`` are those of its messages that are, and
-    ``missed`` if commits up to the checkpoint are not in its view.
+    ``index`` is the drift of the index, if that was compared. ``thread`` if the thread's own view is wrong,
+    ``ordinals`` are its messages with wrong views, and ``missed`` if commits up to the position are not in its view.
     """
 
     address: Address
@@ -61,7 +60,7 @@ class ViewCheck:
         self._doubts = doubts
 
     async def thread(self, address: Address) -> ViewComparison:
-        """One thread, looked at twice if it differs.
+        """Compare one thread, twice if it differs.
 
         Raises:
             Unavailable: the log or a bucket does not answer.
@@ -69,13 +68,13 @@ class ViewCheck:
         return (await self.some((address,)))[0]
 
     async def some(self, addresses: Sequence[Address]) -> list[ViewComparison]:
-        """Some threads, whose own views are read in one request.
+        """Compare threads, whose own views are read in one request.
 
         Raises:
             Unavailable: the log or a bucket does not answer.
         """
         shards = {self._histories.shard(address) for address in addresses}
-        # Before the views: what was written since then makes no view look as if it had missed something.
+        # Positions are read before the views, so that a later write does not make a view look as if it missed commits.
         marks = {shard: await read_position((self._threads, self._messages), shard) for shard in shards}
         found = await self._threads.latest_of(thread_key(address) for address in addresses)
         return await asyncio.gather(
@@ -154,7 +153,7 @@ class ViewCheck:
         return tuple(await self._differing_messages(address, folded))
 
     async def _differing_messages(self, address: Address, folded: FoldedThread) -> dict[int, str]:
-        """The ordinals of messages whose views are wrong, and in what."""
+        """Return, by ordinal, how the views of messages differ."""
         wrong: dict[int, str] = {}
         lost: dict[int, str] = {}
         ordinals = list(folded.messages)
@@ -168,7 +167,7 @@ class ViewCheck:
                     (lost if old else wrong)[ordinal] = what
         if lost:
             sure = await self._doubts.sure(self._histories.shard(address), folded.view.seq)
-            # What a crash took and the projectors are about to write again is none of it.
+            # Views that a crash lost and that the projectors write again are no drift.
             wrong |= lost if sure >= folded.view.seq else {}
         return wrong
 
@@ -178,7 +177,7 @@ class ViewCheck:
 
 
 def _message_differs(wanted: MessageView, value: Value | None, n: int) -> tuple[str | None, bool]:
-    """In what a message's view is wrong, and whether it may just be old or gone."""
+    """Return how a message's view differs, and whether it may only be old or lost."""
     what = f"message {wanted.id}"
     try:
         found = decode_message(value.body) if value is not None and value.body else None
@@ -190,7 +189,7 @@ def _message_differs(wanted: MessageView, value: Value | None, n: int) -> tuple[
 
 
 def difference(what: str, wanted: ThreadView | MessageView, found: ThreadView | MessageView | None) -> str | None:
-    """In words, the first field in which a view is not what the log says."""
+    """Describe the first field in which a view differs from the log; ``None`` if there is none."""
     if found is None:
         return f"{what}: the bucket has no view of it"
     for field in wanted.__struct_fields__:

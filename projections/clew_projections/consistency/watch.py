@@ -1,8 +1,8 @@
-"""The watch: a proof that never ends, at a low rate, and what it has found so far.
+"""The watch: a continuous consistency proof at a low rate.
 
-It walks each shard from its first commit to its last and begins again. Where it is stands in the bucket that it proves,
-under ``_proved.<shard>``, so it goes on after a restart, any number of processes share the walk, and anybody can read
-how far it is and what it found. Another generation of buckets has its own.
+It walks each shard from its first commit to its last and begins again. Its state is stored in the bucket that it
+proves, under ``_proved.<shard>``, so it resumes after a restart, any number of processes share the walk, and its
+progress and findings can be read. Each generation of buckets has its own state.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ class Watch:
     async def run(self, stop: asyncio.Event) -> None:
         """Prove until ``stop`` is set; not at all at a rate of 0."""
 
-        async def page_of_each() -> float:
-            side, cost = self._live.side, 0.0
+        async def prove_page_of_each() -> float:
+            side, cost = self._live.current, 0.0
             for shard in range(0 if side.foreign else self._count):
                 if stop.is_set():
                     break
@@ -121,7 +121,7 @@ class Watch:
 
         if self._rate > 0:
             name = "the proof of the buckets"
-            await repeat_until(stop, page_of_each, name=name, log=_LOG, faults=(ClewError,), pause=PAUSE)
+            await repeat_until(stop, prove_page_of_each, name=name, log=_LOG, faults=(ClewError,), pause=PAUSE)
 
     async def step(self, side: GenerationBuckets, shard: int) -> float:
         """Go on by a page in one shard; how many threads the work counts for, 0 if there was nothing to do.

@@ -1,7 +1,7 @@
-"""Witnesses: what views, the index and readers of the log know of it, held against what the log itself has.
+"""Witnesses: comparison of the log with the views, the index and the positions of readers that derive from it.
 
-They follow from the log, so none of them can be ahead of it: where one is, the log has lost something, or says
-something else than it did. They prove nothing to anybody who does not trust the operator: a checkpoint does.
+None of them can be ahead of the log: if one is, the log has lost or changed commits. They prove nothing to someone who
+does not trust the operator; a checkpoint does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROJECTION: Final = "the views"
 
 
 class Witness(Struct, frozen=True):
-    """That a thread had commit ``n``, with the hash ``hash`` if that is known, and who says so."""
+    """A witness ``by`` that a thread had commit ``n``, with its hash if known."""
 
     by: str
     n: int
@@ -36,7 +36,7 @@ class Witness(Struct, frozen=True):
 
 
 class ReaderPosition(Struct, frozen=True):
-    """That somebody has read a shard up to a sequence."""
+    """The position of a reader in a shard."""
 
     by: str
     shard: int
@@ -44,15 +44,15 @@ class ReaderPosition(Struct, frozen=True):
 
 
 class Witnesses:
-    """Asks the views of one generation and, where this machine has one, the index."""
+    """Reads the witnesses: the views of one generation and, where this machine has one, the index."""
 
     def __init__(self, threads: Bucket, shards: int, index: IndexProof | None = None) -> None:
         self._threads = threads
         self._shards = shards
         self._index = index
 
-    async def of(self, address: Address) -> tuple[Witness, ...]:
-        """What they know of a thread; nothing if they know nothing.
+    async def find(self, address: Address) -> tuple[Witness, ...]:
+        """Return what the witnesses have of a thread; empty if nothing.
 
         Raises:
             Unavailable: a bucket or the index does not answer.
@@ -70,7 +70,7 @@ class Witnesses:
         return tuple(known)
 
     async def positions(self) -> tuple[ReaderPosition, ...]:
-        """How far they have read each shard. Ask before the log is asked where it ends.
+        """Return the positions of the readers. Call this before reading the end of the log.
 
         Raises:
             Unavailable: a bucket or the index does not answer.
@@ -86,17 +86,17 @@ class Witnesses:
 
 
 def check_known(address: Address, shard: int, known: Iterable[Witness], links: Sequence[Link]) -> Finding | None:
-    """The first contradiction between what is known of a thread and its links in the log; nothing if there is none."""
+    """Return the first contradiction between witnesses of a thread and its links in the log; ``None`` if none."""
     last = max((link.n for link in links), default=0)
     for each in known:
         if not links:
-            code, what = "thread_removed", f"{each.by} knows {each.n} commits of it, and the log has none"
+            code, what = "thread_removed", f"{each.by} has {each.n} commits of it, and the log has none"
         elif each.n > last:
-            code, what = "shortened", f"{each.by} knows {each.n} commits of it, and the log ends with commit {last}"
+            code, what = "shortened", f"{each.by} has {each.n} commits of it, and the log ends with commit {last}"
         elif each.hash is not None and each.hash not in {link.hash for link in links if link.n == each.n}:
             code, what = (
                 "rewritten",
-                f"{each.by} follows from a commit {each.n} with the hash {each.hash}: not this one",
+                f"{each.by} derives from a commit {each.n} with the hash {each.hash}, which is not in the log",
             )
         else:
             continue
@@ -105,7 +105,7 @@ def check_known(address: Address, shard: int, known: Iterable[Witness], links: S
 
 
 def check_positions(positions: Iterable[ReaderPosition], ends: Sequence[int]) -> Iterator[Finding]:
-    """Every shard that ends before a sequence up to which somebody has read it, each once."""
+    """Yield a finding for every shard that ends before the position of a reader, once a shard."""
     ahead = sorted(positions, key=lambda each: (each.shard, -each.seq))
     for shard, readers in groupby(ahead, key=lambda each: each.shard):
         each = next(readers)

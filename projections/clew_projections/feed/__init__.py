@@ -1,7 +1,7 @@
-"""The whole log of a tenant as one feed, over all shards: page by page forwards or backwards, and on to the live end.
+"""The feed: all commits of a tenant over all shards in one order, forwards, backwards, and on to the live end.
 
-Commits come in the order in which the log took them: by ``stored_at``, then shard, then sequence. A cursor says how far
-in every shard a reader has come, so it can be resumed for ever and costs the server nothing.
+The order is by ``stored_at``, then shard, then sequence. A cursor is the reader's position in every shard, so it can be
+resumed at any time and costs the server nothing.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Cursors of the feed: how far a reader is in every shard, in a form to be handed out and taken back.
+"""Cursors of the feed: a reader's position in every shard, as text for clients.
 
-A cursor names the sequence reached in each shard, and the last commit that was passed with the beginning of its hash.
-So it needs no memory of the server's, and one from another log, or from what has become another since, is noticed. Its
-own sum covers the tenant: a cursor of somebody else's, or one that was cut off or mistyped, is refused, and never taken
-for another place. What a key may read is decided by the key; a forged cursor leads only to one's own commits.
+A cursor holds the position in each shard, and the shard and hash prefix of the last commit passed. So the server keeps
+no state, and a cursor of another log, or of a log that was changed since, is detected. Its checksum covers the tenant:
+a cursor of another tenant, or one that was truncated or mistyped, is rejected. The API key decides what may be read; a
+forged cursor leads only to commits of the caller's own tenant.
 
-Bytes, in base64 for URLs after ``feed_``: format and order, shards, a number for each, which was last (or 255) and four
-bytes of its hash, six bytes of SHA-256 over tenant and all of this.
+Bytes, in base64 for URLs after ``feed_``: format and order, number of shards, a sequence for each, the shard of the
+last commit (or 255) and four bytes of its hash, six bytes of SHA-256 over the tenant and all of this.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from clew_events.queries import Order
 
 PREFIX: Final = "feed_"
 LATEST: Final = "latest"
-"""Stands for the cursor after everything there is."""
+"""Stands for the cursor after the last commit."""
 MARK: Final = 8
-"""Hex digits of the hash that a cursor keeps."""
+"""Hex digits of the hash in a cursor."""
 
 _FORMAT: Final = 1
 _DESCENDING: Final = 0x80
@@ -36,14 +36,14 @@ _SUM: Final = 6
 
 
 class Mark(Struct, frozen=True):
-    """The commit that a reader passed last: its shard, where the cursor has its sequence, and its hash's start."""
+    """The last commit that a reader passed: its shard and the prefix of its hash; the cursor has its sequence."""
 
     shard: int
     hash: str
 
 
 class Cursor(Struct, frozen=True):
-    """A place between commits. ``seqs`` has the last sequence passed in each shard; going backwards, the lowest one."""
+    """A position between commits. ``seqs`` has the last sequence passed in each shard; backwards, the lowest one."""
 
     seqs: tuple[int, ...]
     order: Order = "asc"
@@ -51,22 +51,22 @@ class Cursor(Struct, frozen=True):
 
 
 def mark_of(body: bytes) -> str:
-    """What a cursor keeps of a commit, given its stored body."""
+    """Return the hash prefix of a commit, given its stored body."""
     return body_hash(body)[:MARK]
 
 
 def first_cursor(shards: int) -> Cursor:
-    """Before everything."""
+    """Return the cursor before the first commit."""
     return Cursor((0,) * shards)
 
 
 def encode_cursor(cursor: Cursor, tenant: str) -> str:
-    """A cursor as its tenant may be given it."""
+    """Encode a cursor for its tenant."""
     raw = bytearray((_FORMAT | (_DESCENDING if cursor.order == "desc" else 0), len(cursor.seqs)))
     for seq in cursor.seqs:
         while seq > 0x7F:
             raw.append(seq & 0x7F | 0x80)
-            seq >>= 7  # noqa: PLW2901 - eaten up
+            seq >>= 7  # noqa: PLW2901 - consumed
         raw.append(seq)
     if cursor.mark is None:
         raw.append(_NONE)
@@ -78,26 +78,26 @@ def encode_cursor(cursor: Cursor, tenant: str) -> str:
 
 
 def decode_cursor(text: str, tenant: str, shards: int, order: Order, param: str = "after") -> Cursor:
-    """A cursor that was handed out before.
+    """Decode a cursor.
 
     Raises:
-        Invalid: it was not, or to another tenant, for another deployment, or for the other order.
+        Invalid: it is not a cursor, or one of another tenant, another deployment, or the other order.
     """
     raw = _bytes(text)
     if len(raw) < _SUM + 3 or _sum(tenant, raw[:-_SUM]) != raw[-_SUM:]:
-        raise _refusal(param, "it is no cursor of this feed, or it was cut off or changed")
+        raise _refusal(param, "it is not a cursor of this feed, or it was truncated or changed")
     if raw[0] & ~_DESCENDING != _FORMAT:
         raise _refusal(param, "it was written by another version of Clew")
     if raw[1] != shards:
         raise _refusal(param, f"it is from a deployment with {raw[1]} shards, and this one has {shards}")
-    found: Order = "desc" if raw[0] & _DESCENDING else "asc"
-    if found != order:
-        raise _refusal(param, f"it was given out for order '{found}', and '{order}' is asked for")
+    actual: Order = "desc" if raw[0] & _DESCENDING else "asc"
+    if actual != order:
+        raise _refusal(param, f"it is for order '{actual}', and the query asks for '{order}'")
     rest = iter(raw[2:-_SUM])
     seqs = tuple(_number(rest) for _ in range(shards))
     last = next(rest)
     mark = None if last == _NONE else Mark(last, bytes(rest).hex())
-    return Cursor(seqs, found, mark)
+    return Cursor(seqs, actual, mark)
 
 
 def _number(rest: Iterator[int]) -> int:
@@ -124,7 +124,7 @@ def _sum(tenant: str, raw: bytes | bytearray) -> bytes:
 
 def _refusal(param: str, why: str) -> Invalid:
     return Invalid(
-        f"Invalid '{param}': {why}. Give one that this feed gave you, or leave it out to begin anew.",
+        f"Invalid '{param}': {why}. Use a cursor from this feed, or leave it out to start from the beginning.",
         code="invalid_cursor",
         param=param,
     )

@@ -1,4 +1,4 @@
-"""A commit on its way through the feed."""
+"""Commits of the feed, and the filter over them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FeedCommit(NamedTuple):
-    """A stored commit, when the log took it (in microseconds since 1970), and what it says.
+    """A stored commit with the time at which the log stored it, in microseconds since 1970.
 
-    What cannot be read has a ``fault`` in place of its commit: it is in the log, so it is in the feed.
+    An unreadable one has a ``fault`` in place of its commit: it is in the log, so it is in the feed.
     """
 
     stored_at: int
@@ -37,20 +37,20 @@ class FeedCommit(NamedTuple):
 
     @property
     def position(self) -> Position:
-        """Where it is in the log."""
+        """The position in the log."""
         return Position(self.shard, self.seq)
 
     @property
     def time(self) -> datetime:
-        """When the log took it."""
+        """The time at which the log stored it."""
         return _EPOCH + timedelta(microseconds=self.stored_at)
 
 
 def decode_feed_commit(stored: StoredMessage, shard: int) -> FeedCommit:
-    """What a stream holds, as the feed gives it."""
+    """Decode a stored message as a commit of the feed."""
     when, thread = microseconds(stored.headers[STAMP]), address_of(stored.subject).thread
     try:
-        recorded = _own(stored, shard)
+        recorded = _decode_own(stored, shard)
     except Corrupt as fault:
         return FeedCommit(when, shard, stored.seq, thread, stored.body, body_hash(stored.body), None, None, fault)
     return FeedCommit(
@@ -58,25 +58,25 @@ def decode_feed_commit(stored: StoredMessage, shard: int) -> FeedCommit:
     )
 
 
-def _own(stored: StoredMessage, shard: int) -> Recorded:
+def _decode_own(stored: StoredMessage, shard: int) -> Recorded:
     recorded, owner = read(stored, shard), address_of(stored.subject)
     if (recorded.commit.tenant, recorded.commit.thread) != owner:
         raise Corrupt(
-            f"sequence {stored.seq} of shard {shard}: a commit of another thread stands where those of "
-            f"{owner.thread} do",
+            f"sequence {stored.seq} of shard {shard}: a commit of another thread is on the subject of thread "
+            f"{owner.thread}",
             code="misplaced_commit",
         )
     return recorded
 
 
 def microseconds(stamp: str) -> int:
-    """A time as the server writes it, RFC 3339 in UTC with up to nine decimals, in microseconds since 1970."""
+    """Convert a timestamp of the server (RFC 3339 in UTC, up to nine decimals) to microseconds since 1970."""
     second, _, fraction = stamp.removesuffix("Z").partition(".")
     return _second(second) * 1_000_000 + int(fraction[:6].ljust(6, "0"))
 
 
 def micros_of(moment: datetime) -> int:
-    """A moment in microseconds since 1970."""
+    """Convert a time to microseconds since 1970."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
@@ -86,12 +86,12 @@ def _second(text: str) -> int:
 
 
 class FeedFilter:
-    """What of a tenant's commits a reader asked for; ``since`` and ``until`` are microseconds since 1970.
+    """A reader's filter over a tenant's commits; ``since`` and ``until`` are in microseconds since 1970.
 
-    One that cannot be read is always wanted: nobody can say that it is not meant.
+    An unreadable commit matches types and actors, since they are unknown.
 
     Raises:
-        Invalid: a time that cannot be one, or an end before the beginning.
+        Invalid: a time is not valid, or the end is before the beginning.
     """
 
     __slots__ = ("_choice", "_descending", "since", "thread", "until")
@@ -106,25 +106,25 @@ class FeedFilter:
         self._descending = query.order == "desc"
 
     def subject(self, shard: int, tenant: str) -> str:
-        """The subjects of a shard to look at."""
+        """Return the subjects of a shard to read."""
         return f"{EVENTS}.{shard:02d}.{tenant}.{self.thread or '*'}"
 
-    def over(self, fed: FeedCommit) -> bool:
-        """Whether what follows this, in the order asked for, is beyond the time asked for, as this is."""
+    def is_past(self, fed: FeedCommit) -> bool:
+        """Whether this commit and all after it, in the requested order, are outside the requested time."""
         if self._descending:
             return self.since is not None and fed.stored_at < self.since
         return self.until is not None and fed.stored_at > self.until
 
-    def holds(self, fed: FeedCommit) -> bool:
-        """Whether a commit is wanted."""
+    def matches(self, fed: FeedCommit) -> bool:
+        """Whether a commit of the requested subjects matches."""
         if self.since is not None and fed.stored_at < self.since:
             return False
         if self.until is not None and fed.stored_at > self.until:
             return False
-        return fed.commit is None or self._choice.takes(fed.commit)
+        return fed.commit is None or self._choice.matches(fed.commit)
 
-    def listens(self, fed: FeedCommit) -> bool:
-        """Whether a commit that was heard of, whatever its thread, is wanted."""
+    def matches_live(self, fed: FeedCommit) -> bool:
+        """Whether a commit of any thread of the tenant matches."""
         if self.thread is not None and fed.thread != self.thread:
             return False
-        return self.holds(fed)
+        return self.matches(fed)

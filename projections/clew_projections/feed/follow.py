@@ -1,7 +1,7 @@
-"""Following the feed: from any cursor through the log to the live end, and on as commits are stored.
+"""Follow the feed: from any cursor through the log to the live end, and on as commits are stored.
 
-Whenever something may have been missed (a commit was not heard of, the connection was lost, the reader is too slow) it
-is read from the log, from where this reader is. So nothing is missed and nothing comes twice.
+Whenever a live commit may have been missed (a gap, a lost connection, a slow reader), the reader continues from the log
+at its position. So no commit is missed or repeated.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from clew_projections.feed.live_end import Listener, LiveCommit, Tail
 from clew_projections.feed.merge import SCANNED, Feed, advance_cursor
 
 AT_ONCE: Final = 100
-"""Commits read from the log that are given at once."""
+"""The most commits from the log in one batch."""
 
 
 class FollowedCommit(NamedTuple):
-    """A commit, and the cursor after it as it is handed out."""
+    """A commit and the encoded cursor after it."""
 
     fed: FeedCommit
     id: str
@@ -32,10 +32,10 @@ class FollowedCommit(NamedTuple):
 async def follow(
     feed: Feed, tail: Tail, tenant: str, query: GetFeed, *, idle: float
 ) -> AsyncGenerator[list[FollowedCommit]]:
-    """Commits as they are wanted, some at once, until the tail is closed; an empty list after ``idle`` quiet seconds.
+    """Yield batches of matching commits until the tail is closed, and an empty batch after ``idle`` quiet seconds.
 
-    In the log they are in its order. At the live end they come as they are stored, in order within a shard, and so
-    within a thread. What follows an id is the same either way.
+    From the log they come in its order. At the live end they come as they are stored, in order within a shard, and so
+    within a thread. The commits after a cursor are the same either way.
 
     Raises:
         Invalid: the cursor is of another feed, or the log is not the one it was given for.
@@ -46,12 +46,12 @@ async def follow(
         listener = await tail.listen(tenant)
         try:
             async with aclosing(reader.catch_up(listener)) as from_log:
-                async for some in from_log:
-                    yield some
-            while (heard := await listener.take(idle)) is not None:
-                given = reader.hear(heard)
-                if given or not heard:
-                    yield given
+                async for batch in from_log:
+                    yield batch
+            while (live := await listener.take(idle)) is not None:
+                matching = reader.filter_live(live)
+                if matching or not live:
+                    yield matching
             if listener.ended:
                 return
         finally:
@@ -59,7 +59,7 @@ async def follow(
 
 
 class _Reader:
-    """Where one reader is."""
+    """The position and the filter of one reader."""
 
     def __init__(self, feed: Feed, tenant: str, query: GetFeed, cursor: Cursor) -> None:
         self._feed = feed
@@ -69,35 +69,35 @@ class _Reader:
         self._cursor = cursor
 
     async def catch_up(self, listener: Listener) -> AsyncGenerator[list[FollowedCommit]]:
-        """What stands in the log up to where the listener begins; now and then nothing, where little is wanted."""
-        await self._feed.hold_same_log(self._cursor)
-        some: list[FollowedCommit] = []
-        looked = 0
-        async with aclosing(self._feed.up_to(self._tenant, self._query, self._cursor, listener.since)) as log:
-            async for found in log:
-                self._cursor = advance_cursor(self._cursor, found)
-                looked += 1
-                if self._wanted.holds(found):
-                    some.append(FollowedCommit(found, encode_cursor(self._cursor, self._tenant)))
-                if len(some) == AT_ONCE or looked == SCANNED:
-                    yield some
-                    some, looked = [], 0
-        if some:
-            yield some
+        """Yield matching commits from the log up to where the listener begins; batches may be empty."""
+        await self._feed.check_same_log(self._cursor)
+        batch: list[FollowedCommit] = []
+        scanned = 0
+        async with aclosing(self._feed.read_until(self._tenant, self._query, self._cursor, listener.since)) as log:
+            async for fed in log:
+                self._cursor = advance_cursor(self._cursor, fed)
+                scanned += 1
+                if self._wanted.matches(fed):
+                    batch.append(FollowedCommit(fed, encode_cursor(self._cursor, self._tenant)))
+                if len(batch) == AT_ONCE or scanned == SCANNED:
+                    yield batch
+                    batch, scanned = [], 0
+        if batch:
+            yield batch
         self._cursor = replace(self._cursor, seqs=tuple(map(max, self._cursor.seqs, listener.since)))
 
-    def hear(self, heard: list[LiveCommit]) -> list[FollowedCommit]:
-        """What of this was not read from the log already, and is wanted."""
-        given: list[FollowedCommit] = []
-        for each in heard:
-            if each.fed.seq <= self._cursor.seqs[each.fed.shard]:
+    def filter_live(self, commits: list[LiveCommit]) -> list[FollowedCommit]:
+        """Return the matching live commits that were not read from the log already."""
+        matching: list[FollowedCommit] = []
+        for live in commits:
+            if live.fed.seq <= self._cursor.seqs[live.fed.shard]:
                 continue
-            # Who read on in the log beyond what had been heard of by then must not be led back.
-            seqs, text = tuple(map(max, self._cursor.seqs, each.cursor.seqs)), each.id
-            self._cursor = each.cursor
-            if seqs != each.cursor.seqs:
-                self._cursor = replace(each.cursor, seqs=seqs)
+            # A reader that has read further in the log must not move back.
+            seqs, text = tuple(map(max, self._cursor.seqs, live.cursor.seqs)), live.id
+            self._cursor = live.cursor
+            if seqs != live.cursor.seqs:
+                self._cursor = replace(live.cursor, seqs=seqs)
                 text = encode_cursor(self._cursor, self._tenant)
-            if self._wanted.listens(each.fed):
-                given.append(FollowedCommit(each.fed, text))
-        return given
+            if self._wanted.matches_live(live.fed):
+                matching.append(FollowedCommit(live.fed, text))
+        return matching

@@ -1,4 +1,4 @@
-"""One who listens at the live end, and what has been heard and not been taken yet."""
+"""The live end of the feed: one subscription to new commits, and a bounded queue for each listener."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.wait import wait_for_event
 
 ROOM: Final = 2 * 1024 * 1024
-"""Bytes of commits that wait for a slow listener at most; more are read from the log when it has taken these."""
+"""The most bytes queued for a slow listener; it reads later commits from the log."""
 OVERHEAD: Final = 1024
-"""What a commit that waits counts for besides its body."""
+"""Bytes that a queued commit counts for besides its body."""
 
 
 class LiveCommit(NamedTuple):
-    """A commit as it was heard, with the cursor after it, and that cursor as it is handed out."""
+    """A live commit with the cursor after it, and the encoded cursor."""
 
     fed: FeedCommit
     cursor: Cursor
@@ -35,68 +35,68 @@ class LiveCommit(NamedTuple):
 
 
 class Listener:
-    """Takes what is heard of one tenant. ``since`` is how far every shard was when this began."""
+    """The queue of one tenant's live commits. ``since`` has the end of every shard when it began."""
 
-    __slots__ = ("_ended", "_heard", "_lost", "_room", "_something", "since", "tenant")
+    __slots__ = ("_ended", "_lost", "_queue", "_room", "_signal", "since", "tenant")
 
     def __init__(self, tenant: str, since: tuple[int, ...]) -> None:
         self.tenant = tenant
         self.since = since
-        self._heard: list[LiveCommit] = []
+        self._queue: list[LiveCommit] = []
         self._room = ROOM
         self._lost = False
         self._ended = False
-        self._something = asyncio.Event()
+        self._signal = asyncio.Event()
 
-    def hear(self, heard: LiveCommit) -> None:
-        """Keep a commit until it is taken. Where there is no room for it, all that follows is lost."""
+    def push(self, live: LiveCommit) -> None:
+        """Queue a commit. Without room for it, this commit and all later ones are lost."""
         if self._lost:
             return
-        self._room -= len(heard.fed.body) + OVERHEAD
+        self._room -= len(live.fed.body) + OVERHEAD
         if self._room < 0:
             self._lost = True
         else:
-            self._heard.append(heard)
-        self._something.set()
+            self._queue.append(live)
+        self._signal.set()
 
-    def lose(self) -> None:
-        """Know that something was missed."""
+    def mark_lost(self) -> None:
+        """Note that a commit may have been missed."""
         self._lost = True
-        self._something.set()
+        self._signal.set()
 
     def end(self) -> None:
-        """Know that nothing more is to come."""
+        """Note that no more commits come."""
         self._ended = True
-        self._something.set()
+        self._signal.set()
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is to come."""
+        """Whether no more commits come."""
         return self._ended
 
     async def take(self, wait: float) -> list[LiveCommit] | None:
-        """What was heard since last time; nothing after so many quiet seconds, and ``None`` if some was lost."""
-        if not await wait_for_event(self._something, wait):
+        """Take the queued commits; an empty list after ``wait`` quiet seconds, ``None`` if commits were lost."""
+        if not await wait_for_event(self._signal, wait):
             return []
-        heard, self._heard, self._room = self._heard, [], ROOM
-        if heard:
+        commits, self._queue, self._room = self._queue, [], ROOM
+        if commits:
             if not (self._lost or self._ended):
-                self._something.clear()
-            return heard
+                self._signal.clear()
+            return commits
         if self._lost or self._ended:
             return None
-        self._something.clear()
+        self._signal.clear()
         return []
 
 
 CHECK: Final = 5.0
-"""Seconds after which the streams are asked how far they are."""
+"""Seconds between reads of the streams' ends."""
 _SUBJECTS: Final = f"{LIVE}.evt.*.*.*"
 _LOG: Final = logging.getLogger("clew.feed")
 
 
 class Tail:
-    """Hears every commit while anybody listens, and tells those who listen for its tenant."""
+    """Subscribes to live commits while there are listeners, and queues each for the listeners of its tenant."""
 
     def __init__(self, nc: Client, js: JetStream, shards: int, *, check: float = CHECK) -> None:
         self._nc = nc
@@ -107,11 +107,11 @@ class Tail:
         self._opening = asyncio.Lock()
         self._subscription: Subscription | None = None
         self._checking: asyncio.Task[None] | None = None
-        self._doubted = asyncio.Event()
+        self._check_requested = asyncio.Event()
         self._closed = False
 
     async def listen(self, tenant: str) -> Listener:
-        """Hear what is stored for a tenant from now on; ``since`` of the answer says how far every shard was by then.
+        """Return a listener for the commits stored for a tenant from now on; ``since`` has the current ends of shards.
 
         Raises:
             Unavailable: NATS does not answer, or this process is stopping.
@@ -126,46 +126,46 @@ class Tail:
         return listener
 
     async def leave(self, listener: Listener) -> None:
-        """Hear no more. When nobody listens any more, nothing is subscribed to."""
-        there = self._listeners.get(listener.tenant, set())
-        there.discard(listener)
-        if not there:
+        """Remove a listener. Without listeners there is no subscription."""
+        listeners = self._listeners.get(listener.tenant, set())
+        listeners.discard(listener)
+        if not listeners:
             self._listeners.pop(listener.tenant, None)
         async with self._opening:
             if not self._listeners:
-                await self._shut()
+                await self._unsubscribe()
 
-    def doubt(self) -> None:
-        """Say that something may have been lost, as when the connection was."""
-        self._doubted.set()
+    def request_check(self) -> None:
+        """Have listeners read from the log, since commits may have been missed, as after a reconnect."""
+        self._check_requested.set()
 
     async def close(self) -> None:
-        """End it for everybody, now and later."""
+        """End all listeners and accept no new ones."""
         self._closed = True
-        for listener in [each for some in self._listeners.values() for each in some]:
+        for listener in [listener for listeners in self._listeners.values() for listener in listeners]:
             listener.end()
         async with self._opening:
-            await self._shut()
+            await self._unsubscribe()
 
     async def _open(self) -> None:
         self._last = [0] * len(self._last)
         try:
             subscription = await self._nc.subscribe(_SUBJECTS, cb=self._on_message, pending_bytes_limit=0)
-            # The question of a flush overtakes what waits to be sent, and the second follows that.
+            # The ping of the first flush overtakes pending output; the ping of the second follows it.
             await self._nc.flush()
             await self._nc.flush()
         except NatsError as fault:
-            raise Unavailable(f"the live end of the log cannot be heard: {fault}") from fault
+            raise Unavailable(f"the subscription to the live end of the log failed: {fault}") from fault
         self._subscription = subscription
         try:
             for shard, seq in enumerate(await self._ends()):
                 self._last[shard] = max(self._last[shard], seq)
         except ClewError:
-            await self._shut()
+            await self._unsubscribe()
             raise
         self._checking = asyncio.create_task(self._keep_checking())
 
-    async def _shut(self) -> None:
+    async def _unsubscribe(self) -> None:
         subscription, self._subscription = self._subscription, None
         checking, self._checking = self._checking, None
         if checking is not None:
@@ -176,46 +176,46 @@ class Tail:
 
     async def _on_message(self, message: Msg) -> None:
         headers = message.headers or {}
-        _, _, _, shown, tenant, _ = message.subject.split(".")
-        shard, seq = int(shown), int(headers["Nats-Sequence"])
+        _, _, _, number, tenant, _ = message.subject.split(".")
+        shard, seq = int(number), int(headers["Nats-Sequence"])
         last, self._last[shard] = self._last[shard], max(seq, self._last[shard])
         if seq <= last or not self._listeners:
             return
         if seq > last + 1:
-            self._lose(f"shard {shard} went from {last} to {seq}")
+            self._mark_lost(f"shard {shard} went from {last} to {seq}")
             return
         if (listeners := self._listeners.get(tenant)) is None:
             return
         subject = EVENTS + message.subject[len(LIVE) + len(".evt") :]
-        found = decode_feed_commit(StoredMessage(seq, subject, message.data, headers), shard)
-        cursor = Cursor(tuple(self._last), "asc", Mark(shard, found.hash[:MARK]))
-        heard = LiveCommit(found, cursor, encode_cursor(cursor, tenant))
+        fed = decode_feed_commit(StoredMessage(seq, subject, message.data, headers), shard)
+        cursor = Cursor(tuple(self._last), "asc", Mark(shard, fed.hash[:MARK]))
+        live = LiveCommit(fed, cursor, encode_cursor(cursor, tenant))
         for listener in listeners:
-            listener.hear(heard)
+            listener.push(live)
 
-    def _lose(self, why: str) -> None:
-        _LOG.info("commits may have been missed (%s): those who listen read them from the log", why)
-        for some in self._listeners.values():
-            for listener in some:
-                listener.lose()
+    def _mark_lost(self, why: str) -> None:
+        _LOG.info("live commits may have been missed (%s): listeners continue from the log", why)
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                listener.mark_lost()
 
     async def _keep_checking(self) -> None:
         before = tuple(self._last)
         while True:
-            doubted = await wait_for_event(self._doubted, self._check)
-            self._doubted.clear()
+            requested = await wait_for_event(self._check_requested, self._check)
+            self._check_requested.clear()
             try:
                 ends = await self._ends()
             except ClewError as fault:
-                _LOG.warning("the streams do not say how far they are: %s", fault.message)
-                if doubted:
-                    self._doubted.set()
+                _LOG.warning("the ends of the streams cannot be read: %s", fault.message)
+                if requested:
+                    self._check_requested.set()
                     await asyncio.sleep(0.2)
                 continue
-            # What was there at the last look, and was not heard of until now, will not be any more.
-            if doubted or any(last < end for last, end in zip(self._last, before, strict=True)):
-                self._last = list(ends) if doubted else [max(pair) for pair in zip(self._last, ends, strict=True)]
-                self._lose("the connection was lost" if doubted else "a commit was not heard of")
+            # A commit that was stored at the last check and has not arrived by now will not arrive.
+            if requested or any(last < end for last, end in zip(self._last, before, strict=True)):
+                self._last = list(ends) if requested else [max(pair) for pair in zip(self._last, ends, strict=True)]
+                self._mark_lost("the connection was lost" if requested else "a commit did not arrive")
             before = ends
 
     async def _ends(self) -> tuple[int, ...]:

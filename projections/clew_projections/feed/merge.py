@@ -1,4 +1,4 @@
-"""The feed read: shards merged into one order, from any cursor, within limits for one answer."""
+"""Reads of the feed: shards merged into one order, from any cursor, within the limits of a page."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from clew_projections.feed.shard_readers import MOST, BackwardReader, ForwardRea
 from clew_projections.nats.jetstream import JetStream, stream_state
 
 SCANNED: Final = 10_000
-"""Commits that one page looks at, at most, for those that are wanted."""
+"""The most commits that one page scans for matches."""
 PAGE_BYTES: Final = 4 * 1024 * 1024
-"""Where a page ends that would have more bytes of commits; it has one at least."""
+"""The most bytes of commits in a page; it has at least one commit."""
 
 
 class FeedPage(Struct, frozen=True):
-    """Some of the feed: commits, each with the cursor after it, and the cursor after all that was looked at.
+    """A page: commits, each with the cursor after it, and the cursor after the last commit scanned.
 
-    With ``more`` there was more in the log; it need not be wanted.
+    With ``more`` the log has further commits, which need not match.
     """
 
     items: tuple[tuple[FeedCommit, Cursor], ...]
@@ -36,7 +36,7 @@ class FeedPage(Struct, frozen=True):
 
 
 class _End(NamedTuple):
-    """Of a shard, the subjects to read, and the last commit there when reading began, as the stream's leader has it."""
+    """The subjects to read in a shard, and the last commit there when reading began, from the stream's leader."""
 
     subject: str
     goal: int
@@ -44,12 +44,12 @@ class _End(NamedTuple):
 
 
 class Feed:
-    """Reads the commits of a tenant over all shards in the order in which the log took them.
+    """Reads the commits of a tenant over all shards in the order in which the log stored them.
 
-    That order is by time of storing, then shard, then sequence. On one server it is the same for ever: nothing that is
-    stored later comes before something a reader has been given, and a page from a cursor always begins with what it
-    began with before. Where shards are led by several servers it holds as far as their clocks agree: a commit that a
-    slower clock dates back comes later than its time says, but it comes, once.
+    The order is by time of storing, then shard, then sequence. On one server it never changes: no later commit comes
+    before one that a reader has received, and a page from a cursor always begins with the same commit. Where several
+    servers lead shards, it holds as far as their clocks agree: a commit that a slower clock dates back comes later than
+    its time says, and still exactly once.
     """
 
     def __init__(self, js: JetStream, shards: int) -> None:
@@ -57,10 +57,10 @@ class Feed:
         self.shards = shards
 
     async def page(self, tenant: str, query: GetFeed) -> FeedPage:
-        """A page: at most ``limit`` commits, or fewer where many had to be looked at to find them.
+        """Read a page: at most ``limit`` commits, or fewer if many were scanned.
 
         Raises:
-            Invalid: a cursor of another feed, or a filter that means nothing.
+            Invalid: the cursor is of another feed, or the filter is not valid.
             Unavailable: the log does not answer.
         """
         wanted = FeedFilter(query)
@@ -68,7 +68,7 @@ class Feed:
         start = await self._start(tenant, query, wanted, ends)
         if query.after == cursors.LATEST:
             return FeedPage((), start, more=False)
-        await self.hold_same_log(start)
+        await self.check_same_log(start)
         chunk = query.limit // len(ends) + 2
         readers: list[ForwardReader] | list[BackwardReader] = (
             [
@@ -83,25 +83,25 @@ class Feed:
         )
         items: list[tuple[FeedCommit, Cursor]] = []
         cursor, size, scanned = start, 0, 0
-        async for found in merge_shards(readers, backwards=query.order == "desc"):
-            if wanted.over(found):
+        async for fed in merge_shards(readers, backwards=query.order == "desc"):
+            if wanted.is_past(fed):
                 return FeedPage(tuple(items), cursor, more=False)
-            if items and (size := size + len(found.body)) > PAGE_BYTES:
+            if items and (size := size + len(fed.body)) > PAGE_BYTES:
                 break
-            cursor = advance_cursor(cursor, found)
+            cursor = advance_cursor(cursor, fed)
             scanned += 1
-            if wanted.holds(found):
-                items.append((found, cursor))
+            if wanted.matches(fed):
+                items.append((fed, cursor))
             if len(items) == query.limit or scanned == SCANNED:
-                return FeedPage(tuple(items), cursor, more=any(reader.left for reader in readers))
+                return FeedPage(tuple(items), cursor, more=any(reader.has_more for reader in readers))
         else:
             return FeedPage(tuple(items), cursor, more=False)
         return FeedPage(tuple(items), cursor, more=True)
 
-    async def up_to(
+    async def read_until(
         self, tenant: str, query: GetFeed, start: Cursor, seqs: Sequence[int]
     ) -> AsyncGenerator[FeedCommit]:
-        """Every commit after a cursor up to the given sequence of each shard, wanted or not, read ahead of its taking.
+        """Yield every commit after a cursor up to a sequence of each shard, matching or not; pages are read ahead.
 
         Raises:
             Unavailable: the log does not answer.
@@ -114,20 +114,20 @@ class Feed:
             for at, end in ends.items()
         ]
         try:
-            async for found in merge_shards(readers, backwards=False):
-                yield found
+            async for fed in merge_shards(readers, backwards=False):
+                yield fed
         finally:
             await asyncio.gather(*(reader.close() for reader in readers))
 
     async def start(self, tenant: str, query: GetFeed) -> Cursor:
-        """Where a reader begins.
+        """Return the cursor at which a reader begins.
 
         Raises:
             Invalid: the cursor is of another feed, or the log is not the one it was given for.
         """
         wanted = FeedFilter(query)
         start = await self._start(tenant, query, wanted, await self._ends(tenant, wanted))
-        await self.hold_same_log(start)
+        await self.check_same_log(start)
         return start
 
     async def _ends(self, tenant: str, wanted: FeedFilter) -> dict[int, _End]:
@@ -148,7 +148,7 @@ class Feed:
         elif asc and query.after is None:
             start = cursors.first_cursor(self.shards)
         else:
-            # No shard but those that matter is read, so what the cursor says of the others must not matter either.
+            # Only relevant shards are read, so the cursor must not depend on the others.
             last = tuple(ends[shard].goal if shard in ends else 0 for shard in range(self.shards))
             if not asc:
                 start = Cursor(tuple(seq + 1 for seq in last), query.order)
@@ -171,45 +171,45 @@ class Feed:
                 seqs[shard] = min(seqs[shard], found.seq)
         return replace(start, seqs=tuple(seqs))
 
-    async def hold_same_log(self, start: Cursor) -> None:
-        """Hold that the log is the one in which a cursor was.
+    async def check_same_log(self, start: Cursor) -> None:
+        """Check that the log is the one for which a cursor was made.
 
         Raises:
-            Invalid: the commit that the cursor passed last is another one now, or gone with all that followed.
+            Invalid: the last commit that the cursor passed is different now, or gone with all after it.
         """
         if start.mark is None:
             return
         shard, seq = start.mark.shard, start.seqs[start.mark.shard]
-        (found,) = await self._js.at(event_stream(shard), (seq,))
-        if found is None:
-            # Was it erased, or is the log shorter than it was?
+        (stored,) = await self._js.at(event_stream(shard), (seq,))
+        if stored is None:
+            # Either it was erased, or the log is shorter than it was.
             gone = (await stream_state(self._js, event_stream(shard))).last_seq < seq
         else:
-            gone = cursors.mark_of(found.body) != start.mark.hash
+            gone = cursors.mark_of(stored.body) != start.mark.hash
         if gone:
             raise Invalid(
-                f"Invalid 'after': the log has another commit, or none, at sequence {seq} of shard {shard}, where this "
-                "cursor has been. It is of another deployment, or the log was brought back from a backup or altered: "
-                "find out which, and begin anew without 'after'.",
+                f"Invalid 'after': the log has another commit, or none, at sequence {seq} of shard {shard}, which this "
+                "cursor has passed. It is of another deployment, or the log was restored from a backup or altered: "
+                "find out which, and start again without 'after'.",
                 code="cursor_of_another_log",
                 param="after",
             )
 
 
-def advance_cursor(cursor: Cursor, found: FeedCommit) -> Cursor:
-    """The cursor after one more commit."""
-    seqs = (*cursor.seqs[: found.shard], found.seq, *cursor.seqs[found.shard + 1 :])
-    return Cursor(seqs, cursor.order, Mark(found.shard, found.hash[: cursors.MARK]))
+def advance_cursor(cursor: Cursor, fed: FeedCommit) -> Cursor:
+    """Return the cursor after one more commit."""
+    seqs = (*cursor.seqs[: fed.shard], fed.seq, *cursor.seqs[fed.shard + 1 :])
+    return Cursor(seqs, cursor.order, Mark(fed.shard, fed.hash[: cursors.MARK]))
 
 
 async def merge_shards(
     readers: Sequence[ForwardReader] | Sequence[BackwardReader], *, backwards: bool
 ) -> AsyncIterator[FeedCommit]:
-    """What the shards have, in the one order, until none has anything left that there was when reading began."""
+    """Yield the shards' commits in the order of the feed, until all that existed when reading began are read."""
     pick = max if backwards else min
-    while any(reader.left for reader in readers):
-        if dry := [reader for reader in readers if reader.dry]:
-            await asyncio.gather(*(reader.fill() for reader in dry))
+    while any(reader.has_more for reader in readers):
+        if empty := [reader for reader in readers if reader.needs_fill]:
+            await asyncio.gather(*(reader.fill() for reader in empty))
         full = [reader for reader in readers if reader.buffer]
         if not full:
             return

@@ -1,4 +1,4 @@
-"""A shard read forwards, as far ahead as it is asked for."""
+"""Readers of one shard of the feed, forwards and backwards."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.nats.stream_reads import PAGE
 
 MOST: Final = 1000
-"""Commits that one read asks for at most."""
+"""The most commits in one read."""
 
 
 class ForwardReader:
     """Commits of a shard on ``subject`` after ``seq``.
 
-    ``goal`` is the last one there was when reading began, as the stream's leader knows it: reading goes at least so
-    far, though the replica that answers may be behind. What was stored since is read too, but nothing after ``limit``.
+    ``goal`` is the last commit when reading began, from the stream's leader: reading goes at least so far, even if the
+    replica that answers lags. Later commits are read too, but none after ``limit``.
 
-    With a limit the next page is on its way while one is taken. Close it then.
+    With a limit the next page is read ahead; then the caller must close the reader.
     """
 
     __slots__ = ("_chunk", "_coming", "_ended", "_js", "_limit", "_read", "_subject", "buffer", "goal", "seq", "shard")
@@ -47,23 +47,23 @@ class ForwardReader:
         self.buffer: deque[FeedCommit] = deque()
 
     @property
-    def left(self) -> bool:
+    def has_more(self) -> bool:
         """Whether there are commits up to the goal that were not taken yet."""
         return self.seq < self.goal
 
     @property
-    def dry(self) -> bool:
-        """Whether more has to be read before it is known what is next."""
+    def needs_fill(self) -> bool:
+        """Whether :meth:`fill` must run before the next commit is known."""
         return not self.buffer and not self._ended
 
     def take(self) -> FeedCommit:
-        """The next commit."""
+        """Take the next commit from the buffer."""
         found = self.buffer.popleft()
         self.seq = found.seq
         return found
 
     async def fill(self) -> None:
-        """Have the next commits at hand, or know that there are none.
+        """Read the next commits into the buffer, or note that there are none.
 
         Raises:
             Unavailable: the log does not answer.
@@ -71,8 +71,8 @@ class ForwardReader:
         coming, self._coming = self._coming, None
         page = await (coming if coming is not None else self._next())
         if not page and self._read < self.goal:
-            what = f"what {event_stream(self.shard)} had on {self._subject}"
-            raise Unavailable(f"{what} went away while it was read", code="log_changed")
+            what = f"messages of {event_stream(self.shard)} on {self._subject}"
+            raise Unavailable(f"{what} were removed during a read", code="log_changed")
         self._read = page[-1].seq if page else self._read
         self._ended = not page or (self._limit is not None and self._read >= self._limit)
         if self._limit is not None and self._read < self.goal:
@@ -82,7 +82,7 @@ class ForwardReader:
         )
 
     async def close(self) -> None:
-        """Want nothing any more."""
+        """Cancel the read ahead."""
         coming, self._coming = self._coming, None
         if coming is not None:
             coming.cancel()
@@ -94,7 +94,7 @@ class ForwardReader:
         return await replica_reads.page(self._js, stream, self._subject, self._read + 1, last, limit=self._chunk)
 
     async def _last_by_now(self) -> int:
-        # Asked of the end of the stream, as a search forwards looks into every block behind this tenant's last commit.
+        # Read from the end of the stream: a forward search reads every block after this tenant's last commit.
         if self._limit is not None:
             return 0
         newest = await self._js.newest_at_leader(event_stream(self.shard), self._subject, self._read)
@@ -105,7 +105,7 @@ _GROWTH: Final = 4
 
 
 class BackwardReader:
-    """Commits of a shard on ``subject`` before sequence ``seq``, the latest first; ``goal`` is the last there is."""
+    """Commits of a shard on ``subject`` before sequence ``seq``, latest first; ``goal`` is the last commit."""
 
     __slots__ = ("_goal", "_js", "_low", "_most", "_subject", "_window", "buffer", "seq", "shard")
 
@@ -120,28 +120,28 @@ class BackwardReader:
         self.buffer: deque[FeedCommit] = deque()
 
     @property
-    def left(self) -> bool:
+    def has_more(self) -> bool:
         """Whether there may be commits that were not taken yet."""
         return bool(self.buffer) or self._low > 1
 
     @property
-    def dry(self) -> bool:
-        """Whether more has to be read before it is known what is next."""
+    def needs_fill(self) -> bool:
+        """Whether :meth:`fill` must run before the next commit is known."""
         return not self.buffer and self._low > 1
 
     def take(self) -> FeedCommit:
-        """The next commit, which is the one before."""
+        """Take the next commit, in descending order, from the buffer."""
         found = self.buffer.popleft()
         self.seq = found.seq
         return found
 
     async def fill(self) -> None:
-        """Have the commits before at hand, or know that there are none.
+        """Read the preceding commits into the buffer, or note that there are none.
 
         Raises:
             Unavailable: the log does not answer.
         """
-        while self.dry:
+        while self.needs_fill:
             low = max(1, self._low - self._window)
             kept, there = await self._piece(low)
             self._low = low if there == len(kept) else kept[0].seq
@@ -150,11 +150,11 @@ class BackwardReader:
             self.buffer.extend(decode_feed_commit(stored, self.shard) for stored in reversed(kept))
 
     async def _piece(self, low: int) -> tuple[deque[StoredMessage], int]:
-        # The last few of a piece; of those that are further back there may be any number.
+        # The last messages of the window; there may be any number before them.
         kept: deque[StoredMessage] = deque(maxlen=self._most)
         there = 0
         stream, limit = event_stream(self.shard), min(PAGE, self._most + 1)
-        # Up to the last there is, which a replica may not have yet; but no further than one of those taken already.
+        # Up to the last commit, which a replica may not have yet, but no further than commits read already.
         async with aclosing(pages(self._js, stream, self._subject, low, self._goal, limit=limit)) as found:
             async for page in found:
                 inside = [stored for stored in page if stored.seq < self._low]

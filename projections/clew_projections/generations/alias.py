@@ -1,4 +1,4 @@
-"""The alias: the bucket ``clew_generations``, whose key ``threads`` says which generation is live."""
+"""The alias: the key ``threads`` of the bucket ``clew_generations`` says which generation is live."""
 
 from __future__ import annotations
 
@@ -19,70 +19,70 @@ from clew_projections.nats.jetstream import JetStream
 GENERATIONS: Final = "clew_generations"
 KEY: Final = "threads"
 LIVE_GENERATIONS: Final = f"{LIVE}.generations"
-"""Where the server says that the record has changed: ``clew.live.generations.threads``."""
+"""The subject on which the server republishes a changed record: ``clew.live.generations.threads``."""
 _TRIES: Final = 10
 
 
 class StoredRecord(Struct, frozen=True):
-    """A record and the revision it stands at. A later record has a higher one."""
+    """A record and its revision. A later record has a higher revision."""
 
     record: Record
     revision: int
 
 
 class Alias:
-    """Reads and changes the record. What is read is never behind; what is written is guarded."""
+    """Reads and changes the record. Reads go to the leader; writes are guarded by the revision."""
 
     def __init__(self, js: JetStream) -> None:
         self._js = js
         self._bucket = Bucket(js, GENERATIONS)
 
     async def read(self) -> StoredRecord | None:
-        """The record as it is, if there is one.
+        """Read the record; ``None`` if there is none.
 
         Raises:
-            Corrupt: it cannot be read.
+            Corrupt: the record is unreadable.
             Unavailable: the bucket does not answer.
         """
         stored = await self._js.newest_at_leader(self._bucket.stream, self._bucket.subject(KEY), 0)
         return StoredRecord(decode(stored.body), stored.seq) if stored is not None else None
 
     async def read_record(self) -> StoredRecord:
-        """The record of a deployment that is initialised.
+        """Read the record of an initialised deployment.
 
         Raises:
-            Unavailable: there is none, or the bucket does not answer.
-            Corrupt: it cannot be read.
+            Unavailable: there is no record, or the bucket does not answer.
+            Corrupt: the record is unreadable.
         """
-        found = await self.read()
-        if found is None:
+        stored = await self.read()
+        if stored is None:
             raise Unavailable("no generation of buckets is on record yet: run 'clew init'", code="not_initialised")
-        return found
+        return stored
 
     async def begin(self, record: Record) -> None:
-        """Write the first record, unless somebody has."""
+        """Write the first record, unless there is one."""
         try:
             await self._bucket.put(KEY, msgspec.json.encode(record), 0)
         except LostRace:
             return
 
     async def change(self, change: Callable[[Record], Record]) -> StoredRecord:
-        """Change the record, whoever else does so meanwhile; what it has become.
+        """Change the record and return the new one. Retries after a concurrent change.
 
-        ``change`` is a pure function of the record and may be called again. What it raises is raised.
+        ``change`` is a pure function of the record and may be called again. Its errors are raised.
 
         Raises:
             Unavailable: the bucket does not answer, or others keep changing the record.
-            Corrupt: the record cannot be read.
+            Corrupt: the record is unreadable.
         """
         pauses = delays()
         for _ in range(_TRIES):
-            found = await self.read_record()
-            wanted = change(found.record)
-            if wanted == found.record:
-                return found
+            stored = await self.read_record()
+            changed = change(stored.record)
+            if changed == stored.record:
+                return stored
             try:
-                return StoredRecord(wanted, await self._bucket.put(KEY, msgspec.json.encode(wanted), found.revision))
+                return StoredRecord(changed, await self._bucket.put(KEY, msgspec.json.encode(changed), stored.revision))
             except LostRace:
                 await asyncio.sleep(next(pauses))
         raise Unavailable("others keep changing the record of generations", code="generations_contended")

@@ -1,7 +1,6 @@
-"""One side of a blue/green pair: a generation's buckets, and whatever this process remembers of them.
+"""A generation's buckets with everything that this process caches of them, and the live generation.
 
-All that is remembered of buckets hangs on a side, so a switch forgets it, and what was begun on one side is finished on
-it.
+All caches of buckets belong to a generation, so a switch drops them, and work begun on one generation ends on it.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ _LOG: Final = logging.getLogger("clew.generations")
 
 
 class GenerationBuckets:
-    """A generation as this process uses it. ``foreign`` if another fold makes its views than this process would.
+    """A generation as this process uses it. ``foreign`` if another fold makes its views than this process's.
 
-    Of a foreign side nothing is read and nothing is written: every answer is folded from the log.
+    A foreign generation is neither read nor written: every answer is folded from the log.
     """
 
     def __init__(
@@ -46,9 +45,9 @@ class GenerationBuckets:
         fold: int,
         replicated: bool,
     ) -> None:
-        """``connection`` counts how often the connection to NATS was made; ``fold`` is this process's.
+        """``connection`` returns how often the connection to NATS was made; ``fold`` is this process's.
 
-        ``replicated`` unless there is one replica of the buckets alone.
+        ``replicated`` unless the buckets have a single replica.
         """
         self.generation = generation
         self.foreign = generation.fold != fold
@@ -71,12 +70,12 @@ class GenerationBuckets:
 
     @property
     def buckets(self) -> tuple[Bucket, ...]:
-        """The buckets, that of threads first."""
+        """The buckets: threads, messages, commands."""
         return self.threads, self.messages, self.commands
 
 
 class LiveGeneration:
-    """Holds the side that is live and turns to another when the record says so."""
+    """Holds the live generation and switches when the record says so."""
 
     def __init__(
         self,
@@ -85,76 +84,76 @@ class LiveGeneration:
         make: Callable[[Generation], GenerationBuckets],
         forget: Callable[[], None],
     ) -> None:
-        """``forget`` drops whatever else is remembered of views."""
+        """``forget`` drops all other caches of views."""
         self.alias = alias
         self.watcher: KvWatcher | None = None
-        self._written = written
+        self._stored = written
         self._make = make
         self._forget = forget
-        self._side = make(written.record.current)
-        self._turned: set[asyncio.Event] = set()
+        self._current = make(written.record.current)
+        self._switched: set[asyncio.Event] = set()
 
     @property
     def record(self) -> Record:
         """The record as last read."""
-        return self._written.record
+        return self._stored.record
 
     @property
-    def side(self) -> GenerationBuckets:
-        """The live side. After any ``await`` it may be another: whoever needs more than one answer of it keeps it."""
-        return self._side
+    def current(self) -> GenerationBuckets:
+        """The live generation. It may change at any ``await``: keep the object for several consistent reads."""
+        return self._current
 
-    def doubt(self) -> None:
-        """Have the record read again soon, if it is watched: this process has met a reason to."""
+    def request_refresh(self) -> None:
+        """Have the record read again soon, if it is watched: this process has a reason to."""
         if self.watcher is not None:
             self.watcher.refresh()
 
-    async def read_again(self) -> None:
-        """Read the record and turn to the side that is live by it.
+    async def refresh(self) -> None:
+        """Read the record and switch to the generation that it names.
 
         Raises:
             Unavailable: the bucket does not answer.
-            Corrupt: the record cannot be read.
+            Corrupt: the record is unreadable.
         """
         before = self.record.live
-        self.learn(await self.alias.read_record())
+        self.update(await self.alias.read_record())
         if self.record.live != before:
-            _LOG.info("generation %d is live now, after %d", self.record.live, before)
+            _LOG.info("switched from generation %d to %d", before, self.record.live)
 
-    def learn(self, written: StoredRecord) -> None:
-        """Take a record to be the latest, unless a later one is known."""
-        if written.revision <= self._written.revision:
+    def update(self, stored: StoredRecord) -> None:
+        """Use a record as the latest, unless a later one is known."""
+        if stored.revision <= self._stored.revision:
             return
-        before, self._written = self._written.record, written
-        if (written.record.live, written.record.repairs) != (before.live, before.repairs):
+        before, self._stored = self._stored.record, stored
+        if (stored.record.live, stored.record.repairs) != (before.live, before.repairs):
             self._forget()
-            self._side = self._make(written.record.current)
-            for each in self._turned:
-                each.set()
+            self._current = self._make(stored.record.current)
+            for switched in self._switched:
+                switched.set()
 
-    async def wait_for_switch(self, side: GenerationBuckets) -> None:
-        """Return when another side is live."""
-        turned = asyncio.Event()
-        self._turned.add(turned)
+    async def wait_for_switch(self, generation: GenerationBuckets) -> None:
+        """Return when another generation is live."""
+        switched = asyncio.Event()
+        self._switched.add(switched)
         try:
-            while self._side is side:
-                turned.clear()
-                await turned.wait()
+            while self._current is generation:
+                switched.clear()
+                await switched.wait()
         finally:
-            self._turned.discard(turned)
+            self._switched.discard(switched)
 
 
 @contextlib.asynccontextmanager
 async def watch_alias(nc: Client, live: LiveGeneration, reconnected: list[Callable[[], None]]) -> AsyncIterator[None]:
-    """Keep ``live`` at what the record says, for as long as the block lasts.
+    """Keep ``live`` at the generation that the record names, for the duration of the block.
 
-    What is in ``reconnected`` has to be called after every reconnect of ``nc``. Nothing goes wrong while the record
-    cannot be read: a generation that was live stays right to read from, it is only no longer projected into.
+    The caller must call the functions in ``reconnected`` after every reconnect of ``nc``. A late switch does no harm:
+    reads from the former live generation stay correct, it is only not projected into any more.
     """
 
     async def read(_: str) -> None:
-        await live.read_again()
+        await live.refresh()
 
-    live.watcher = KvWatcher(read, live.read_again, name="the record of generations", log=_LOG)
+    live.watcher = KvWatcher(read, live.refresh, name="the record of generations", log=_LOG)
     async with live.watcher.watch(nc, LIVE_GENERATIONS, reconnected):
         yield

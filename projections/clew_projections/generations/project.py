@@ -1,4 +1,4 @@
-"""Feeding the live generation, whichever that is, and only with the fold that makes its views."""
+"""Run the projectors of the live generation, through switches, and only if its fold is this process's."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ _LOG: Final = logging.getLogger("clew.generations")
 async def project_live(
     live: LiveGeneration, projectors: Callable[[GenerationBuckets], list[Projector]], stop: asyncio.Event
 ) -> None:
-    """Run projectors of the live side until ``stop`` is set; what is in hand is finished first.
+    """Run projectors of the live generation until ``stop`` is set; batches in progress are finished first.
 
-    After a switch those of the new side begin at once, and those of the old one end.
+    After a switch the projectors of the new generation start at once, and those of the old one end.
     """
     async with asyncio.TaskGroup() as running:
         while not stop.is_set():
-            side, over = live.side, asyncio.Event()
-            if side.foreign:
+            generation, ended = live.current, asyncio.Event()
+            if generation.foreign:
                 _LOG.error(
-                    "generation %d was made by fold %d, which is not that of this version of Clew, so it is not "
-                    "projected into here; answers come from the log. Run 'clew rebuild threads' with the version that "
-                    "is to stay",
-                    side.number,
-                    side.generation.fold,
+                    "generation %d was made by fold %d, not by that of this version of Clew: it is not projected here, "
+                    "and reads come from the log. Run 'clew rebuild threads' with the version that is to stay",
+                    generation.number,
+                    generation.generation.fold,
                 )
             else:
-                for each in projectors(side):
-                    running.create_task(each.run(over))
-            await run_until_first(stop.wait(), live.wait_for_switch(side))
-            over.set()
+                for projector in projectors(generation):
+                    running.create_task(projector.run(ended))
+            await run_until_first(stop.wait(), live.wait_for_switch(generation))
+            ended.set()

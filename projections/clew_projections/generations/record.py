@@ -1,7 +1,7 @@
-"""The record of generations: which is live, which is being built, which are kept. A stored format, and pure.
+"""The record of generations: which is live, which is being built, which are kept. A stored format; pure.
 
-A number is given once. What a process remembers of a generation's buckets is therefore never taken for what another
-bucket of that name would hold: a live generation whose buckets are gone is followed by the next one, not made again.
+A number is used once, so a cache of a generation's buckets never applies to other buckets of the same name: a live
+generation whose buckets are gone is followed by the next number, not made again.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Standing = Literal["building", "kept", "removing"]
 
 
 class Generation(Struct, frozen=True, kw_only=True):
-    """One generation. ``fold`` is the number of the fold that makes its views; ``made_at`` is when it was begun.
+    """One generation. ``fold`` is the version of the fold that makes its views; ``made_at`` is when its build began.
 
-    ``standing`` says what is to become of one that is not live: it is ``building``, ``kept`` to go back to, or
-    ``removing``, of which some may be gone already. The live one is ``kept``.
+    ``standing`` is ``building``, ``kept`` (the live generation, or one to go back to), or ``removing`` (parts of it may
+    be removed already).
     """
 
     number: int
@@ -33,9 +33,9 @@ class Generation(Struct, frozen=True, kw_only=True):
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """The value under ``threads`` in the bucket ``clew_generations``. ``last`` is the highest number ever given.
+    """The value under ``threads`` in the bucket ``clew_generations``. ``last`` is the highest number ever used.
 
-    ``repairs`` counts repairs of views: who sees it go up forgets every view it remembers, since it may be a wrong one.
+    ``repairs`` counts repairs of views: a process that sees it change drops its cached views, which may be wrong.
     """
 
     live: int
@@ -51,40 +51,40 @@ class Record(Struct, frozen=True, kw_only=True):
 
     @property
     def building(self) -> Generation | None:
-        """The one that is being built, if one is."""
-        return next((each for each in self.generations if each.standing == "building"), None)
+        """The generation that is being built; ``None`` if there is none."""
+        return next((generation for generation in self.generations if generation.standing == "building"), None)
 
     def generation(self, number: int) -> Generation:
-        """One generation.
+        """Return a generation by number.
 
         Raises:
-            NotFound: there is none of that number.
+            NotFound: there is no such generation.
         """
-        for each in self.generations:
-            if each.number == number:
-                return each
+        for generation in self.generations:
+            if generation.number == number:
+                return generation
         raise NotFound(
             f"there is no generation {number}: see 'clew rebuild list'", code="generation_not_found", param="number"
         )
 
 
 def first(fold: int, now: datetime, number: int = 1) -> Record:
-    """The record of a new deployment, or with a higher ``number`` of one that has lost its record."""
+    """Return the record of a new deployment, or with a higher ``number`` that of one that has lost its record."""
     return Record(live=number, last=number, generations=(Generation(number=number, fold=fold, made_at=now),))
 
 
 def begin_build(record: Record, fold: int, now: datetime) -> Record:
-    """The record with a generation being built by a fold: the one that is already, or the next number.
+    """Return the record with a generation being built by a fold: the current build, or the next number.
 
     Raises:
-        Conflict: another fold is building one.
+        Conflict: another fold is building a generation.
     """
     building = record.building
     if building is not None:
         if building.fold != fold:
             raise Conflict(
                 f"generation {building.number} is being built by a version of Clew with fold {building.fold}, and this "
-                f"one has fold {fold}: let that finish, or give it up with 'clew rebuild remove {building.number}'",
+                f"one has fold {fold}: let that finish, or abandon it with 'clew rebuild remove {building.number}'",
                 code="rebuild_under_way",
             )
         return record
@@ -93,10 +93,10 @@ def begin_build(record: Record, fold: int, now: datetime) -> Record:
 
 
 def switch_to(record: Record, number: int, now: datetime) -> Record:
-    """The record with another generation live; the one before is kept.
+    """Return the record with another generation live; the former live generation is kept.
 
     Raises:
-        NotFound: there is none of that number.
+        NotFound: there is no such generation.
         Invalid: it is being removed.
     """
     chosen = record.generation(number)
@@ -108,16 +108,16 @@ def switch_to(record: Record, number: int, now: datetime) -> Record:
 
 
 def record_repair(record: Record) -> Record:
-    """The record after views of the live generation were repaired."""
+    """Return the record after a repair of views of the live generation."""
     return replace(record, repairs=record.repairs + 1)
 
 
 def begin_removal(record: Record, number: int) -> Record:
-    """The record with a generation on its way out.
+    """Return the record with a generation marked as ``removing``.
 
     Raises:
-        NotFound: there is none of that number.
-        Invalid: it is the live one.
+        NotFound: there is no such generation.
+        Invalid: it is live.
     """
     chosen = record.generation(number)
     if record.live == number:
@@ -130,13 +130,13 @@ def begin_removal(record: Record, number: int) -> Record:
 
 
 def end_removal(record: Record, number: int) -> Record:
-    """The record without a generation that was on its way out."""
-    left = (each for each in record.generations if each.number != number or each.standing != "removing")
-    return replace(record, generations=tuple(left))
+    """Return the record without a generation that was marked as ``removing``."""
+    others = (each for each in record.generations if each.number != number or each.standing != "removing")
+    return replace(record, generations=tuple(others))
 
 
 def before(record: Record) -> int:
-    """The number of the kept generation that is nearest before the live one, or failing that the nearest after.
+    """Return the number of the nearest kept generation before the live one, or else the nearest after it.
 
     Raises:
         NotFound: none is kept.
@@ -154,17 +154,17 @@ _DECODER: Final = msgspec.json.Decoder(Record)
 
 
 def decode(body: bytes) -> Record:
-    """A record from its bytes.
+    """Decode a record.
 
     Raises:
-        Corrupt: they are none.
+        Corrupt: the bytes are not a record.
     """
     try:
         record = _DECODER.decode(body)
         _ = record.current
     except (*UNREADABLE, NotFound) as fault:
         raise Corrupt(
-            f"the record of generations cannot be read ({fault}): restore the bucket clew_generations from a backup",
+            f"the record of generations is unreadable ({fault}): restore the bucket clew_generations from a backup",
             code="unreadable_generations",
         ) from fault
     return record

@@ -1,4 +1,4 @@
-"""The index: threads by time, metadata and words, in one SQLite file that can be made again from the log.
+"""The index: threads by time, metadata and words, in one SQLite file that can be rebuilt from the log.
 
 A file is written by one :class:`IndexWriter` and read by any number of :class:`IndexReader`, here or in other
 processes. ``Index`` reads for an event loop.

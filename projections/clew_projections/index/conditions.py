@@ -1,4 +1,4 @@
-"""Conditions as SQL over ``t``, a row of ``thread``. Whatever a caller says becomes a parameter."""
+"""Conditions of a query as SQL over ``t``, a row of ``thread``, and its plan. All values become SQL parameters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FALSE: Final = Sql("0")
 
 
 def join_sql(word: str, parts: list[Sql]) -> Sql:
-    """Pieces joined by ``AND`` or ``OR``; none at all are true, or false."""
+    """Join pieces by ``AND`` or ``OR``; no pieces give true for ``AND`` and false for ``OR``."""
     if not parts:
         return TRUE if word == "AND" else FALSE
     if len(parts) == 1:
@@ -37,7 +37,7 @@ def join_sql(word: str, parts: list[Sql]) -> Sql:
 
 
 def value_tests(test: MetadataTest) -> list[Sql]:
-    """What must hold of ``v``, the one term with a value that is wanted."""
+    """Return the conditions of a test on ``v``, a term with a value."""
     tests: list[Sql] = []
     if test.eq is not None:
         tests.append(Sql("v.value = ?", (test.eq,)))
@@ -55,19 +55,19 @@ def value_tests(test: MetadataTest) -> list[Sql]:
 
 
 def is_positive(test: MetadataTest) -> bool:
-    """Whether a test wants a value to be there."""
+    """Whether a test requires a value to exist."""
     return bool(test.exists or value_tests(test)) or test.prefix == ""
 
 
 class Conditions:
-    """Conditions of one tenant's questions. What the index has no word for holds for no thread."""
+    """Conditions of one tenant's queries as SQL. A condition on an unknown key is false."""
 
     def __init__(self, connection: sqlite3.Connection, tenant: int) -> None:
         self._connection = connection
         self._tenant = tenant
 
     def sql(self, condition: Condition) -> Sql:
-        """What holds for ``t`` exactly if the condition does."""
+        """Return a condition as SQL on ``t``."""
         parts = [self.sql(each) for each in condition.every or ()]
         if condition.some is not None:
             parts.append(join_sql("OR", [self.sql(each) for each in condition.some]))
@@ -88,13 +88,13 @@ class Conditions:
         return join_sql("AND", parts)
 
     def key(self, name: str) -> int:
-        """The number of a metadata key; 0 if no thread ever had it."""
+        """Return the number of a metadata key; 0 if no thread ever had it."""
         found = self._connection.execute("SELECT no FROM key WHERE tenant = ? AND name = ?", (self._tenant, name))
         row = found.fetchone()
         return 0 if row is None else int(row[0])
 
     def actor_key(self, *, latest: bool) -> int:
-        """The number of the key under which threads have who changed them last, or created them."""
+        """Return the number of the key for the actors who changed threads last, or created them."""
         return actor_key(self._tenant, UPDATED_BY if latest else CREATED_BY)
 
     def _metadata(self, test: MetadataTest) -> Sql:
@@ -110,7 +110,7 @@ class Conditions:
         return join_sql("AND", parts)
 
     def _has(self, name: str | None, tests: list[Sql]) -> Sql:
-        """That there is a pair, under one key or any, whose value passes the tests."""
+        """Return the condition that there is a pair, under one key or any, whose value passes the tests."""
         which = Sql("p.key > 0")
         if name is not None:
             if (key := self.key(name)) == 0:
@@ -122,7 +122,7 @@ class Conditions:
 
 
 def times(column: str, test: TimeTest) -> list[Sql]:
-    """What the bounds of a time say of a column."""
+    """Return the conditions of a test of times on a column."""
     found: list[Sql] = []
     for name, sign in _BOUNDS:
         bound: datetime | int | None = getattr(test, name)
@@ -152,18 +152,18 @@ def _marks(count: int) -> str:
 
 
 def _after(prefix: str) -> str:
-    # Not the next prefix, which may not exist, but more than any value is long of the last character there is.
+    # Not the next prefix, which may not exist, but more of the last character than any value is long.
     return prefix + _LAST * 513
 
 
 _MOST_TERMS: Final = 1000
-"""How many values are looked at to find out how many threads they have."""
+"""The most values whose numbers of threads are added up."""
 
 
 class Candidates(NamedTuple):
-    """The terms of which every thread that is meant has one, and how many threads have them.
+    """Terms of which every matching thread has one, and the number of threads that have them.
 
-    ``whole`` says that every thread with one of them is meant, each counted once: the number is the answer.
+    ``whole`` if every thread with one of the terms matches and is counted once: then ``threads`` is the exact count.
     """
 
     terms: tuple[int, ...]
@@ -172,14 +172,14 @@ class Candidates(NamedTuple):
 
 
 class CandidatePlanner:
-    """Finds the candidates of one tenant's conditions."""
+    """Plans one tenant's queries: finds the candidates of a condition."""
 
     def __init__(self, connection: sqlite3.Connection, conditions: Conditions) -> None:
         self._connection = connection
         self._conditions = conditions
 
     def candidates(self, condition: Condition) -> Candidates | None:
-        """The fewest candidates that all of a condition leaves; ``None`` if it could be any thread."""
+        """Return the smallest set of candidates for a condition; ``None`` if it could be any thread."""
         parts: list[Candidates | None] = [self.candidates(each) for each in condition.every or ()]
         if condition.some is not None:
             parts.append(self._any_of([self.candidates(each) for each in condition.some]))

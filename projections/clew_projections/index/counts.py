@@ -1,4 +1,4 @@
-"""How many, and how they are spread: read off the counts that are kept, or counted among not too many."""
+"""Counts and facets of a query: from stored counts, or counted over a limited number of threads."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from clew_projections.index.scan import Selection, sample
 from clew_projections.index.search import Search
 
 MOST: Final = 10_000
-"""How many threads are counted one by one."""
+"""The most threads that are counted one by one."""
 VALUES: Final = 20
-"""How many values of a facet are shown."""
+"""The most values of a facet in an answer."""
 
 
 class Counter:
-    """Counts what one question is about."""
+    """Counts the threads of one query."""
 
-    def __init__(self, connection: sqlite3.Connection, conditions: Conditions, meant: Selection) -> None:
+    def __init__(self, connection: sqlite3.Connection, conditions: Conditions, selection: Selection) -> None:
         self._connection = connection
         self._conditions = conditions
-        self._meant = meant
+        self._selection = selection
 
     def answer(
         self, search: Search | None, *, everything: bool, count: bool, facets: tuple[str, ...]
     ) -> tuple[Count | None, tuple[Facet, ...] | None]:
-        """The count and the facets, as far as they are asked for; ``everything`` says that all threads are meant."""
+        """Return the requested count and facets; ``everything`` if the query matches all threads."""
         kept = self._stored_count(everything=everything) if search is None else None
         numbers: list[int] = []
         exact = True
@@ -37,7 +37,7 @@ class Counter:
             if search is not None:
                 numbers, exact = search.sample(MOST)
             else:
-                numbers = sample(self._connection, self._meant, MOST + 1)
+                numbers = sample(self._connection, self._selection, MOST + 1)
                 exact = len(numbers) <= MOST
                 del numbers[MOST:]
         counted = None
@@ -51,8 +51,8 @@ class Counter:
 
     def _stored_count(self, *, everything: bool) -> int | None:
         if everything:
-            return self._meant.threads
-        candidates = self._meant.candidates
+            return self._selection.threads
+        candidates = self._selection.candidates
         return candidates.threads if candidates is not None and candidates.whole else None
 
     def _whole_facet(self, key: str) -> Facet:

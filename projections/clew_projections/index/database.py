@@ -1,4 +1,4 @@
-"""What SQLite's errors ask for: a file that is of no use is made anew, a disk that is full is waited for."""
+"""Opening an index file, and the classes of SQLite errors: a damaged file is rebuilt, a full disk is waited for."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 
 
 class Unusable(Exception):
-    """A file cannot be an index of this deployment: damaged, of another format, or of another log. Make a new one."""
+    """A file is not usable as an index of this deployment: damaged, of another format, or of another log."""
 
 
 def is_damage(fault: sqlite3.Error) -> bool:
-    """Whether the file itself is at fault, so that asking again cannot help."""
+    """Whether the file itself is damaged, so that a retry cannot help."""
     return _primary(fault) in _DAMAGED
 
 
 def is_no_room(fault: sqlite3.Error) -> bool:
-    """Whether the disk did not take what was to be written."""
+    """Whether the disk is full or failed."""
     return _primary(fault) in _NO_ROOM
 
 
@@ -39,29 +39,29 @@ _PRAGMAS: Final = (
     "PRAGMA busy_timeout = 5000",
     "PRAGMA synchronous = NORMAL",
     "PRAGMA temp_store = MEMORY",
-    # Of a mapped file, a page that is gone or cannot be read ends the process; read, it is an error that heals.
+    # With a mapped file, an unreadable page kills the process; with reads, it is an error.
     "PRAGMA mmap_size = 0",
 )
 _MEBIBYTES: Final = {"writing": 64, "reading": 8}
-"""Pages that one connection keeps to itself, beside what the operating system keeps for all."""
+"""The page cache of one connection in MiB, beside that of the operating system."""
 
 
 def open_for_writing(path: Path) -> IndexWriter:
-    """The writer of a file, which is made if it is not there. There must be no other writer, in any process.
+    """Open a file for writing, and create it if it does not exist. There must be no other writer in any process.
 
     Raises:
-        Corrupt: the file is no index, or one of another format (``index_format``): remove it, and it is made again.
+        Corrupt: the file is not an index, or of another format (``index_format``): remove it to have it rebuilt.
         Unavailable: it cannot be opened; or this Python's SQLite is too old.
     """
     return IndexWriter(_open(path, "rwc", "writing"))
 
 
 def open_for_reading(path: Path) -> IndexReader:
-    """A reader of a file, for one thread at a time.
+    """Open a file for reading, for one thread at a time.
 
     Raises:
-        Corrupt: as with :func:`open_for_writing`.
-        Unavailable: as there; and with the code ``index_not_ready``, there is no file yet.
+        Corrupt: see :func:`open_for_writing`.
+        Unavailable: see there; with the code ``index_not_ready``, there is no file yet.
     """
     return IndexReader(_open(path, "ro", "reading"))
 
@@ -79,7 +79,7 @@ def _open(path: Path, mode: str, what: str) -> sqlite3.Connection:
         )
         for pragma in (*_PRAGMAS, f"PRAGMA cache_size = -{_MEBIBYTES[what] * 1024}"):
             connection.execute(pragma)
-        _hold_format(connection, path, writing=mode != "ro")
+        _check_format(connection, path, writing=mode != "ro")
     except BaseException as fault:
         if connection is not None:
             connection.close()
@@ -91,7 +91,7 @@ def _open(path: Path, mode: str, what: str) -> sqlite3.Connection:
     return connection
 
 
-def _hold_format(connection: sqlite3.Connection, path: Path, *, writing: bool) -> None:
+def _check_format(connection: sqlite3.Connection, path: Path, *, writing: bool) -> None:
     found = format_of(connection)
     if found == 0:
         if not writing:

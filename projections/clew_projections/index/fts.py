@@ -1,4 +1,4 @@
-"""The messages' texts, and the full-text index over them."""
+"""The texts of messages, and the full-text index over them."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ _TAKE: Final = "INSERT INTO words (words, rowid, said) VALUES ('delete', ?, ?)"
 
 
 def tenant_term(tenant: int, word: str) -> str:
-    """A tenant's word as the full-text index has it."""
+    """Return a tenant's word as a token of the full-text index."""
     return f"{tenant}x{word}"
 
 
 def place_of(thread: int) -> str:
-    """The word under which all messages of a thread are filed beside their own."""
+    """Return the token that all messages of a thread have."""
     return f"h{thread}"
 
 
 def text_of(message: Message | MessageView) -> str:
-    """All that a message says in text, its parts one a line."""
+    """Return the text of a message, with each text part on a line."""
     return "\n".join(part.text for part in message.content if isinstance(part, Text))
 
 
 def slot(at: datetime, thread: str, index: int) -> int:
-    """Where a message belongs among all: by time, then in an order that is the same in every index.
+    """Return the number of a message: ordered by time, then in an order that is the same in every index.
 
-    Of each microsecond between 2010 and 2045 there are 8192 places: 64 threads with 128 messages each. Who finds
-    theirs taken, which takes two threads in one microsecond with one checksum, goes to the next that is free.
+    Each microsecond between 2010 and 2045 has 8192 numbers: 64 threads with 128 messages each. If the number is taken
+    (two threads in one microsecond with the same checksum), the message gets the next free number.
     """
     time = min(max(micros(at) - _START, 0), _SPAN - 1)
     return time * _SLOTS + crc32(thread.encode()) % (_SLOTS // _OF_A_THREAD) * _OF_A_THREAD + index % _OF_A_THREAD
 
 
 class Texts:
-    """Puts texts in and takes them out again. The full-text index follows in :meth:`write`, in the order it likes."""
+    """Adds and removes texts. :meth:`write` updates the full-text index, in an efficient order."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -62,7 +62,7 @@ class Texts:
         self._known: set[str] = set()
 
     def add(self, tenant: int, thread: int, near: int, message: Message) -> None:
-        """Put a message in at its slot, or after it. One without any text is left out."""
+        """Add a message at its slot, or the next free one. A message without text is left out."""
         text = text_of(message)
         if not text or text.isspace():
             return
@@ -81,7 +81,7 @@ class Texts:
         self._waiting.append((TURN - no, _PUT, _fts_query(words, thread)))
 
     def remove(self, tenant: int, thread: int, ordinal: int | None = None) -> None:
-        """Take a message of a thread out, or all of them."""
+        """Remove a message of a thread, or all of them."""
         which, values = (
             ("thread = ?", (thread,)) if ordinal is None else ("thread = ? AND ordinal = ?", (thread, ordinal))
         )
@@ -92,10 +92,10 @@ class Texts:
         self._connection.execute(f"DELETE FROM message WHERE {which}", values)
 
     def write(self) -> None:
-        """Bring the full-text index up to date. FTS5 flushes at every step down, hence the order."""
+        """Update the full-text index. FTS5 flushes when row ids decrease, hence the order."""
         if not self._waiting:
             return
-        # What is put in and taken out again has one number, and that order: sorting keeps it.
+        # An addition and removal of one message have the same number; the sort is stable.
         self._waiting.sort(key=lambda each: each[0])
         for what, same in groupby(self._waiting, lambda each: each[1]):
             self._connection.executemany(what, [(no, said) for no, _, said in same])
@@ -110,13 +110,13 @@ class Texts:
         self._new.clear()
 
     def forget(self) -> None:
-        """Forget what was not written, for the transaction was rolled back."""
+        """Discard pending changes after a rollback."""
         for each in (self._new, self._gone, self._known):
             each.clear()
         self._waiting.clear()
 
     def _forget_unused(self) -> None:
-        """Take words out of the vocabulary that no message has any more."""
+        """Remove words that no message has any more from the vocabulary."""
         for word in self._gone:
             used = self._connection.execute("SELECT 1 FROM words WHERE words MATCH ? LIMIT 1", (f'"{word}"',))
             if used.fetchone() is None:

@@ -1,4 +1,4 @@
-"""The index for an event loop: questions are answered in threads, each with a reader of its own."""
+"""The index for an event loop: queries run in threads, each with its own reader."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from clew_projections.index.notes import notes
 T = TypeVar("T")
 THREADS: Final = 4
 PATIENCE: Final = 5.0
-"""Seconds that a question waits for the index to come to where it should be, unless it says otherwise."""
+"""Seconds that a query waits by default until the index has reached ``at_least``."""
 _SOON: Final = 0.002
 _LATER: Final = 0.05
 
 
 class Index:
-    """The file at a path, which somebody else writes. A context manager, or :meth:`close` it."""
+    """An index file, which the indexer writes. A context manager; otherwise call :meth:`close`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,10 +42,10 @@ class Index:
         return (await self.page(tenant, query)).read()
 
     async def page(self, tenant: str, query: ListThreads) -> WrittenList:
-        """A page of a tenant's threads, as the index is; see :meth:`IndexReader.page`. ``at_least`` is not waited for.
+        """Read a page of a tenant's threads; see :meth:`IndexReader.page`. Does not wait for ``at_least``.
 
         Raises:
-            Unavailable: there is no index yet, or it cannot be read for now.
+            Unavailable: there is no index yet, or it cannot be read now.
         """
         return await self._ask(lambda reader: reader.page(tenant, query))
 
@@ -53,7 +53,7 @@ class Index:
         """By shard, the sequence up to which everything is in the index."""
         return await self._ask(lambda reader: reader.marks())
 
-    async def reached(self, shard: int, seq: int, patience: float = PATIENCE) -> None:
+    async def wait_until(self, shard: int, seq: int, patience: float = PATIENCE) -> None:
         """Return once everything of a shard up to a sequence is in the index.
 
         Raises:
@@ -61,10 +61,10 @@ class Index:
         """
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + patience, _SOON
-        while (come := (await self.marks()).get(shard, 0)) < seq:
+        while (position := (await self.marks()).get(shard, 0)) < seq:
             if (left := until - loop.time()) <= 0:
                 raise Unavailable(
-                    f"the index has come to {shard}-{come}, and 'at_least' is {shard}-{seq}: ask again later",
+                    f"the index is at {shard}-{position}, and 'at_least' is {shard}-{seq}: retry later",
                     code="index_behind",
                     param="at_least",
                 )
@@ -72,7 +72,7 @@ class Index:
             pause = min(pause * 2, _LATER)
 
     def close(self) -> None:
-        """Close the file once the questions that were asked are answered."""
+        """Close the file after the running queries."""
         self._threads.shutdown()
         for reader in self._readers:
             reader.close()
@@ -87,7 +87,7 @@ class Index:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: question(self._reader()))
         except RuntimeError as fault:
-            if self._threads._shutdown:  # noqa: SLF001 - it has no other way to tell
+            if self._threads._shutdown:  # noqa: SLF001 - there is no public attribute
                 raise Unavailable("the index is closed", code="index_not_ready") from fault
             raise
 
@@ -101,11 +101,11 @@ class Index:
 
 
 SLICE: Final = 0.25
-"""Seconds to wait for a generation to get somewhere before looking whether it is still the one."""
+"""Seconds to wait for a generation before checking whether it is still current."""
 
 
 class CurrentIndex:
-    """Asks the current generation of a machine's index, which :mod:`clew_projections.indexer` keeps current."""
+    """Queries the current generation of a machine's index. :mod:`clew_projections.indexer` writes it."""
 
     def __init__(self, folder: IndexFolder) -> None:
         self._folder = folder
@@ -118,11 +118,11 @@ class CurrentIndex:
         return (await self.page(tenant, query)).read()
 
     async def page(self, tenant: str, query: ListThreads) -> WrittenList:
-        """A page of a tenant's threads; see :meth:`Index.page`. ``at_least`` is not waited for.
+        """Read a page of a tenant's threads; see :meth:`Index.page`. Does not wait for ``at_least``.
 
         Raises:
-            Invalid: the question is none, or takes too long.
-            Unavailable: the index is not there, or being built: ask again later. The message says how far it is.
+            Invalid: the query is invalid or takes too long.
+            Unavailable: the index is missing or being built: retry later. The message has the progress.
         """
         return await self._ask(lambda index: index.page(tenant, query))
 
@@ -134,7 +134,7 @@ class CurrentIndex:
         """
         return await self._ask(lambda index: index.marks())
 
-    async def reached(self, shard: int, seq: int, patience: float = PATIENCE) -> None:
+    async def wait_until(self, shard: int, seq: int, patience: float = PATIENCE) -> None:
         """Return once everything of a shard up to a sequence is in the index.
 
         Raises:
@@ -145,13 +145,13 @@ class CurrentIndex:
         while True:
             waiting = max(0.0, min(until - loop.time(), SLICE))
             try:
-                return await self._ask(partial(Index.reached, shard=shard, seq=seq, patience=waiting))
+                return await self._ask(partial(Index.wait_until, shard=shard, seq=seq, patience=waiting))
             except Unavailable as fault:
                 if fault.code != "index_behind" or loop.time() >= until:
                     raise
 
     async def close(self) -> None:
-        """Close what is open, after the questions that were asked are answered."""
+        """Close the index after the running queries."""
         self._leave()
         await asyncio.gather(*self._closing)
 
@@ -163,7 +163,7 @@ class CurrentIndex:
             if self._index is index:
                 raise
         except Corrupt as fault:
-            # Not for whoever asks to worry about: its feeder makes another.
+            # The indexer builds another generation.
             self._folder.suspect(pointer.generation)
             raise _describe_build(None) from fault
         index, _ = self._asked()
@@ -203,5 +203,5 @@ def _progress(path: Path, pointer: Pointer) -> float:
 def _describe_build(progress: float | None) -> Unavailable:
     how_far = "" if progress is None else f", {progress:.0%} so far"
     return Unavailable(
-        f"the index of threads is being built on this machine{how_far}: ask again later", code="index_building"
+        f"the index of threads is being built on this machine{how_far}: retry later", code="index_building"
     )

@@ -1,16 +1,16 @@
-"""The folder of a machine's index: one file a generation, and a pointer at the one that is asked.
+"""The folder of a machine's index: a file for each generation, and a pointer to the live one.
 
 ::
 
-    <folder>/<deployment>/current        which generation is asked, and how far it has to get first
-    <folder>/<deployment>/000001.db      a generation: a SQLite database, with what SQLite keeps beside it
-    <folder>/<deployment>/proved         how far the proof of it is, and what it found
-    <folder>/<deployment>/feeder         locked by the process that feeds the index
-    <folder>/<deployment>/dedicated      locked, shared, by processes whose business is to feed it
+    <folder>/<deployment>/current        the live generation, and the positions that it must reach first
+    <folder>/<deployment>/000001.db      a generation: a SQLite database, with SQLite's own files beside it
+    <folder>/<deployment>/proved         the state of the consistency proof
+    <folder>/<deployment>/feeder         locked by the indexer
+    <folder>/<deployment>/dedicated      locked, shared, by dedicated processes
     <folder>/<deployment>/rebuild        locked by a rebuild
 
-A deployment has a name of its own there, so two of them never mix. The pointer is replaced in one step, and whoever
-asks looks at it first, so everybody follows it. Everything here may be deleted at any time: it is made again.
+Each deployment has its own folder. The pointer is replaced atomically, and every query reads it first. Everything here
+may be deleted at any time: it is rebuilt.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _BESIDE: Final = ("", "-wal", "-shm", "-journal", ".part")
 
 
 class Pointer(Struct, frozen=True):
-    """Which generation is asked. As long as there is a ``goal``, it is being built: shard to sequence to be reached."""
+    """The live generation. With a ``goal`` it is being built: by shard, the sequence to reach."""
 
     generation: int
     goal: dict[str, int] = {}
 
     @property
     def ready(self) -> bool:
-        """Whether it can be asked."""
+        """Whether it can be queried."""
         return not self.goal
 
 
@@ -52,71 +52,71 @@ class IndexFolder:
     """The index of one deployment on one machine."""
 
     def __init__(self, root: Path, deployment: str) -> None:
-        """``deployment`` is the identity of what the index follows from."""
+        """``deployment`` is the id of the deployment."""
         self.path = root / deployment
         self._pointer = self.path / "current"
 
     def make(self) -> None:
-        """Create the folder if it is not there.
+        """Create the folder if it does not exist.
 
         Raises:
-            OSError: it cannot be.
+            OSError: it cannot be created.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def file(self, generation: int) -> Path:
-        """The database of a generation."""
+        """Return the path of a generation's database."""
         return self.path / f"{generation:06}.db"
 
     def lock(self, name: str) -> Lock:
-        """One of the folder's locks."""
+        """Return one of the folder's locks."""
         return Lock(self.path / name)
 
     def pointer(self) -> Pointer | None:
-        """Which generation is asked; none if nobody has made one, or the pointer cannot be read."""
+        """Read the pointer; ``None`` if there is none, or it is unreadable."""
         try:
             return _POINTER.decode(self._pointer.read_bytes())
         except (OSError, *UNREADABLE):
             return None
 
     def point(self, generation: int, goal: Mapping[int, int] | None = None) -> None:
-        """Have a generation asked from now on, or as soon as ``goal`` is gone.
+        """Make a generation live; with a ``goal`` it is not ready until pointed to without one.
 
         Raises:
-            OSError: the pointer cannot be written; the old one stands.
+            OSError: the pointer cannot be written; the old one stays.
         """
         named = {str(shard): seq for shard, seq in (goal or {}).items()}
         write_atomically(self._pointer, msgspec.json.encode(Pointer(generation, named)), durable=False)
 
     def generations(self) -> list[int]:
-        """All generations there are, oldest first."""
+        """Return the numbers of all generations, oldest first."""
         if not self.path.is_dir():
             return []
         found = (_FILE.fullmatch(each.name) for each in self.path.iterdir())
         return sorted(int(each[1]) for each in found if each)
 
     def next_generation(self) -> int:
-        """The number of a generation that was never there."""
+        """Return an unused number for a new generation."""
         pointer = self.pointer()
         return max([pointer.generation if pointer else 0, *self.generations()]) + 1
 
     def size(self, generation: int) -> int:
-        """Bytes on disk of a generation."""
+        """Return the size of a generation on disk, in bytes."""
         return sum(each.stat().st_size for each in self._files(generation) if each.exists())
 
     def remove(self, generation: int) -> None:
-        """Delete a generation. Who has it open keeps what it has until it closes it."""
+        """Delete a generation. Processes that have it open can read it until they close it."""
         for each in self._files(generation):
             with contextlib.suppress(FileNotFoundError):
                 each.unlink()
 
     def suspect(self, generation: int) -> None:
-        """Note that a generation was found damaged by somebody who asked it; its feeder looks into it."""
+        """Record that a query found a generation damaged, for the indexer to check."""
         with contextlib.suppress(OSError):
             self._suspicion(generation).touch()
 
     def take_suspicion(self, generation: int) -> bool:
-        """Whether somebody has found a generation damaged since this was last asked."""
+        """Return and clear whether a query found a generation damaged."""
         try:
             self._suspicion(generation).unlink()
         except FileNotFoundError:
@@ -132,7 +132,7 @@ class IndexFolder:
 
 
 class Lock:
-    """A lock that processes share, on a file that is made when it is first taken. Not for threads of one process."""
+    """A lock between processes, on a file that is created when it is first taken. Not for threads of one process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -140,16 +140,16 @@ class Lock:
 
     @property
     def held(self) -> bool:
-        """Whether it was taken here and not given back; a lock whose file was deleted since keeps nobody out."""
+        """Whether this object holds the lock; a lock whose file was deleted is no longer held."""
         if self._held is not None and not self._same_file(self._held):
             self.give_back()
         return self._held is not None
 
     def take(self, *, shared: bool = False) -> bool:
-        """Take it if nobody else has it, or others have it ``shared`` as well; whether that was so.
+        """Try to take the lock, exclusively or ``shared``; return whether it is held.
 
         Raises:
-            OSError: the file cannot be made.
+            OSError: the file cannot be created.
         """
         if self.held:
             return True
@@ -169,7 +169,7 @@ class Lock:
         return True
 
     def give_back(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         descriptor, self._held = self._held, None
         if descriptor is not None:
             os.close(descriptor)

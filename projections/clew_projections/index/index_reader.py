@@ -1,4 +1,4 @@
-"""Answering a question for a list of threads, all of it from one moment of the index."""
+"""Queries for lists of threads, each in one read transaction of the index."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from clew_projections.index.search import Hit, Search
 from clew_projections.index.tokenizer import SearchTerms, parse_search
 
 PATIENCE: Final = 5.0
-"""Seconds after which a question is given up that makes the index look at too many threads."""
+"""Seconds after which a query that scans too many threads is aborted."""
 _STEPS: Final = 20_000
 _FRESH: Final = "SELECT shard, seq, (SELECT at FROM newest) FROM mark ORDER BY shard"
 
@@ -54,15 +54,15 @@ class IndexReader:
         return self.page(tenant, query).read()
 
     def page(self, tenant: str, query: ListThreads) -> WrittenList:
-        """A page of a tenant's threads, as it goes out.
+        """Read a page of a tenant's threads, ready to send.
 
         Raises:
-            Invalid: a cursor is not one of this question; too many words begin as one should
-                (``beginning_too_short``); or the question takes too long (``question_too_large``).
-            Unavailable: the file cannot be read for now.
+            Invalid: a cursor is not one of this query; too many words have a prefix
+                (``beginning_too_short``); or the query takes too long (``question_too_large``).
+            Unavailable: the file cannot be read now.
             Corrupt: the file is damaged.
         """
-        _hold_order(query)
+        _check_order(query)
         wanted = parse_search(query.search) if query.search is not None else None
         with self._moment():
             return self._answer(tenant, query, wanted)
@@ -76,21 +76,21 @@ class IndexReader:
         owner, threads = found if found is not None else (0, 0)
         conditions = Conditions(self._connection, owner)
         span = Page(self._place(owner, query, "after"), self._place(owner, query, "before"))
-        meant = Selection(owner, threads, TRUE, None)
+        selection = Selection(owner, threads, TRUE, None)
         if query.where is not None:
             candidates = CandidatePlanner(self._connection, conditions).candidates(query.where)
-            meant = Selection(owner, threads, conditions.sql(query.where), candidates)
-        search = None if wanted is None else Search(self._connection, wanted, meant)
+            selection = Selection(owner, threads, conditions.sql(query.where), candidates)
+        search = None if wanted is None else Search(self._connection, wanted, selection)
         page: list[ScanHit] | list[Hit]
         if search is None:
-            page = scan_page(self._connection, query, meant, span)
+            page = scan_page(self._connection, query, selection, span)
         else:
-            page = list(itertools.islice(search.found(query, span), query.limit + 1))
+            page = list(itertools.islice(search.find_hits(query, span), query.limit + 1))
         count, facets = None, None
         if query.count or query.facets:
-            counting = Counter(self._connection, conditions, meant)
+            counter = Counter(self._connection, conditions, selection)
             everything = query.where is None and search is None
-            count, facets = counting.answer(search, everything=everything, count=query.count, facets=query.facets)
+            count, facets = counter.answer(search, everything=everything, count=query.count, facets=query.facets)
         shown, more = page[: query.limit], len(page) > query.limit
         return WrittenList(
             data=tuple(map(_encode_list, shown)),
@@ -116,8 +116,8 @@ class IndexReader:
                 code="invalid_cursor",
                 param=param,
             )
-        asked = "SELECT created FROM thread WHERE tenant = ? AND id = ?"
-        found = self._connection.execute(asked, (tenant, text)).fetchone()
+        query_sql = "SELECT created FROM thread WHERE tenant = ? AND id = ?"
+        found = self._connection.execute(query_sql, (tenant, text)).fetchone()
         if found is None:
             raise Invalid(f"Invalid '{param}': no thread found with id '{text}'.", code="invalid_cursor", param=param)
         return Place(found[0], text)
@@ -134,7 +134,7 @@ class IndexReader:
 
     @contextmanager
     def _moment(self) -> Iterator[None]:
-        """A block in which the index stands still, and which does not last too long."""
+        """A read transaction with a time limit."""
         self._until = time.monotonic() + PATIENCE
         try:
             self._connection.execute("BEGIN")
@@ -161,7 +161,7 @@ class IndexReader:
         return time.monotonic() > self._until
 
 
-def _hold_order(query: ListThreads) -> None:
+def _check_order(query: ListThreads) -> None:
     if (query.search is not None) == (query.ordered_by == "match"):
         return
     if query.search is None:

@@ -1,6 +1,6 @@
-"""A list of threads as it goes out: :class:`~clew_events.list_reply.ThreadList`, with its threads as JSON already.
+"""A list of threads ready to send: :class:`~clew_events.list_reply.ThreadList`, with its threads encoded already.
 
-The index keeps what is shown of a thread as JSON, so that a list is put together and not made.
+The index stores the listed form of a thread as JSON, so that a list is assembled without encoding.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _DECODE: Final = msgspec.json.Decoder(ThreadList).decode
 
 
 class WrittenList(Struct, frozen=True, kw_only=True):
-    """A page of threads. In JSON it is the :class:`ThreadList` that it stands for, byte by byte."""
+    """A page of threads. Its JSON is that of the corresponding :class:`ThreadList`, byte for byte."""
 
     object: Literal["list"] = "list"
     data: tuple[Raw, ...]
@@ -30,10 +30,10 @@ class WrittenList(Struct, frozen=True, kw_only=True):
     facets: tuple[Facet, ...] | None = None
 
     def read(self) -> ThreadList:
-        """The list, for whoever looks into it."""
+        """Decode the list."""
         return _DECODE(_ENCODE(self))
 
 
 def with_excerpt(shown: bytes, excerpt: Excerpt) -> Raw:
-    """A thread as it is shown, and where a search found it."""
+    """Add a search excerpt to a listed thread."""
     return Raw(b'%b,"excerpt":%b}' % (shown[:-1], _ENCODE(excerpt)))

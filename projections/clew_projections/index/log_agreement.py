@@ -1,4 +1,4 @@
-"""Whether a file follows from this log as it is now: the last commit taken of each shard is still there, unchanged."""
+"""The check that an index file follows from this log: the last indexed commit of each shard is unchanged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clew_projections.nats.jetstream import JetStream, stream_state
 
 
 async def ends(js: JetStream, shards: int) -> dict[int, int]:
-    """The last sequence of every shard, as its leader knows it.
+    """Read the last sequence of every shard from its leader.
 
     Raises:
         Unavailable: JetStream does not answer.
@@ -20,14 +20,14 @@ async def ends(js: JetStream, shards: int) -> dict[int, int]:
     return {shard: (await stream_state(js, event_stream(shard))).last_seq for shard in range(shards)}
 
 
-async def hold_agrees(js: JetStream, shards: int, marks: Mapping[int, int], places: Sequence[Place]) -> None:
-    """Hold that a file with these marks and places follows from this log.
+async def check_agrees(js: JetStream, shards: int, marks: Mapping[int, int], places: Sequence[Place]) -> None:
+    """Check that a file with these marks and places follows from this log.
 
-    A log that was brought back from a backup and has gone on since is found by the hash. A commit that is gone from the
-    log, as by an erasure, says nothing.
+    The hash detects a log that was restored from a backup and has gone on since. A commit that is gone from the log, as
+    by an erasure, is not checked.
 
     Raises:
-        Unusable: it does not; the message says why.
+        Unusable: it does not follow from this log; the message says why.
         Unavailable: JetStream does not answer.
     """
     for shard, mark in marks.items():

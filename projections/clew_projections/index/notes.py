@@ -1,8 +1,8 @@
-"""What the feeder of an index notes in its file, beside what the index says.
+"""The indexer's own notes in an index file.
 
-Places: of each shard, how far it was taken and the hash of the stored bytes of the commit there. By them a file is told
-from one that follows from another log, or from a log that was since brought back from an older backup. Threads set
-aside: those whose history cannot be folded. They are left out, loudly, and tried again whenever feeding begins.
+Places: for each shard, the position and the hash of the stored commit there. They tell whether a file follows from this
+log, and not from another log or from one that was since restored from an older backup. Threads set aside: those whose
+history cannot be folded. They are left out and reported, and retried whenever the indexer starts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NOTHING: Final = ""
 
 
 class Place(Struct, frozen=True):
-    """How far a shard was taken into an index, and the hash of the commit there."""
+    """The position of an index in a shard, and the hash of the commit there."""
 
     shard: int
     seq: int
@@ -44,7 +44,7 @@ class Place(Struct, frozen=True):
 
 
 class ParkedThread(Struct, frozen=True, kw_only=True):
-    """A thread that the index leaves out, since the commit at ``seq`` of its shard cannot be folded."""
+    """A thread that the index leaves out, because the commit at ``seq`` of its shard cannot be folded."""
 
     tenant: str
     thread: str
@@ -60,13 +60,13 @@ class ParkedThread(Struct, frozen=True, kw_only=True):
 
 
 class Ledger:
-    """The notes in one file, for one thread of execution."""
+    """The notes in one file; for one thread of execution."""
 
     def __init__(self, path: Path) -> None:
-        """Open the notes of a file that is there.
+        """Open the notes of an existing file.
 
         Raises:
-            sqlite3.Error: it is no database, is damaged, or cannot be written.
+            sqlite3.Error: it is not a database, is damaged, or cannot be written.
         """
         self._db = sqlite3.connect(path, isolation_level=None)
         try:
@@ -126,7 +126,7 @@ class Notes(Struct, frozen=True):
 
 
 def notes(path: Path) -> Notes:
-    """What is noted in a file that somebody else writes; nothing if it cannot be read."""
+    """Read the notes of a file that another process writes; empty if it is unreadable."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             db.execute(f"PRAGMA busy_timeout = {BUSY}")

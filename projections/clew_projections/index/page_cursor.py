@@ -1,4 +1,4 @@
-"""Cursors: a place in the order of one question, which stays right whatever comes and goes around it."""
+"""Cursors of lists: a place in the order of one query, which stays valid when threads are added or removed."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ _ENCODE: Final = msgspec.msgpack.Encoder().encode
 
 
 def fingerprint(query: ListThreads) -> bytes:
-    """What two questions have in common exactly if their answers have the same threads in the same order."""
+    """Return a hash that two queries share exactly if they list the same threads in the same order."""
     asked = ListThreads(where=query.where, search=query.search, order_by=query.ordered_by, order=query.order)
     return hashlib.sha256(_CANONICAL.encode(asked)).digest()[:8]
 
 
 def encode_place(query: ListThreads, place: Place) -> str:
-    """The cursor of a place in the answer to a question."""
+    """Encode the cursor of a place in the answer to a query."""
     packed = _ENCODE(_Cursor(_FORMAT, fingerprint(query), place.key, place.id))
     return _PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
 def decode_place(query: ListThreads, param: str, text: str) -> Place:
-    """The place that a cursor names.
+    """Decode the place of a cursor.
 
     Raises:
-        Invalid: it is no cursor, or the cursor of another question, or of another version of Clew.
+        Invalid: it is not a cursor, or one of another query or another version of Clew.
     """
     packed = text.removeprefix(_PREFIX)
     try:

@@ -1,4 +1,4 @@
-"""A thread as a row of the index, and back as the view that the next commit continues."""
+"""A thread as a row of the index, and the view of a row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMNS: Final = (
 
 
 class _ShownParts(Struct, frozen=True):
-    """What of a thread only stands in what is shown of it. Tools' resources look the same on both sides."""
+    """The fields of a thread that only its listed JSON holds. Tool resources have the same form in both."""
 
     metadata: Metadata = {}
     tool_resources: ToolResources = ToolResources()
@@ -50,7 +50,7 @@ _NOTHING: Final = b"{}"
 
 
 def view_of(row: Row, tenant: str) -> ThreadView:
-    """The view of a thread as far as the index has it: all of it but the ids that were spent."""
+    """Return the view of a row: complete except for the command ids."""
     kept = _DECODE(row.shown)
     return ThreadView(
         id=row.id,
@@ -69,7 +69,7 @@ def view_of(row: Row, tenant: str) -> ThreadView:
 
 
 def row_of(no: int, tenant: int, view: ThreadView, created_by: str, updated_by: str) -> Row:
-    """The row of a thread that has at least one commit. Of a deleted one, nothing is kept that somebody wrote."""
+    """Return the row of a thread with at least one commit. The row of a deleted thread has no content."""
     if view.created_at is None or view.updated_at is None or view.hash is None:
         raise AssertionError("a row is written because of a commit")
     deleted = view.status == "deleted"
@@ -115,10 +115,10 @@ SECOND: Final = 1_000_000
 
 
 def micros(moment: datetime) -> int:
-    """A time with its offset as a number."""
+    """Convert a time with an offset to microseconds since 1970."""
     return (moment - _START) // _MICROSECOND
 
 
 def moment(micros: int) -> datetime:
-    """The time in UTC that a number stands for."""
+    """Convert microseconds since 1970 to a time in UTC."""
     return _START + timedelta(microseconds=micros)

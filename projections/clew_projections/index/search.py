@@ -1,4 +1,4 @@
-"""Searching: threads by their newest message that has all words, read off the full-text index from the newest on."""
+"""Full-text search: threads by their newest message that has all words, read from the newest on."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from clew_projections.index.scan import Page, Selection, sample
 from clew_projections.index.tokenizer import Part, SearchTerms, parts
 
 FEW: Final = 300
-"""So many threads are rather asked one by one whether they have the words."""
+"""Up to so many candidate threads are checked one by one."""
 ENDINGS: Final = 100
-"""How many words a beginning may stand for."""
+"""The most words that a prefix may match."""
 
 _COLUMNS: Final = "t.no, t.id, t.shown, m.no, m.id, m.role, m.text"
 _HIT: Final = f"SELECT {_COLUMNS} FROM message m CROSS JOIN thread t ON t.no = m.thread WHERE m.no = ?"
@@ -26,7 +26,7 @@ _LAST: Final = "\U0010ffff"
 
 
 class Hit(NamedTuple):
-    """A thread that was found, what is shown of it, and the message that decides its place."""
+    """A matching thread, its listed JSON, and the message that decides its place."""
 
     no: int
     id: str
@@ -36,32 +36,32 @@ class Hit(NamedTuple):
 
 
 class Search:
-    """The threads meant that have some words."""
+    """The threads of a selection whose messages match a search."""
 
-    def __init__(self, connection: sqlite3.Connection, wanted: SearchTerms, meant: Selection) -> None:
-        """Raises ``Invalid`` if too many words begin as one of the beginnings does."""
+    def __init__(self, connection: sqlite3.Connection, wanted: SearchTerms, selection: Selection) -> None:
+        """Raises ``Invalid`` if a prefix matches too many words."""
         self._connection = connection
         self._wanted = wanted
-        self._meant = meant
+        self._selection = selection
         self._expression = self._fts_expression()
 
-    def found(self, query: ListThreads, page: Page) -> Iterator[Hit]:
-        """The threads of a page and all that follow, as they are asked for."""
-        if not self._expression or self._meant.none:
+    def find_hits(self, query: ListThreads, page: Page) -> Iterator[Hit]:
+        """Yield the threads of a page and all that follow, lazily."""
+        if not self._expression or self._selection.none:
             return
-        candidates = self._meant.candidates
+        candidates = self._selection.candidates
         if candidates is not None and candidates.threads <= FEW:
             yield from self._among_few(query, page)
         else:
             yield from self._among_all(query, page)
 
     def sample(self, most: int) -> tuple[list[int], bool]:
-        """The numbers of threads found in at most so many messages, and whether that is all there are."""
-        if not self._expression or self._meant.none:
+        """Return the numbers of matching threads among at most ``most`` messages, and whether these are all."""
+        if not self._expression or self._selection.none:
             return [], True
-        candidates = self._meant.candidates
+        candidates = self._selection.candidates
         if candidates is not None and candidates.threads <= FEW:
-            numbers = sample(self._connection, self._meant, FEW + 1)
+            numbers = sample(self._connection, self._selection, FEW + 1)
             return [no for no in numbers if self._best(no, "desc") is not None], True
         seen: dict[int, None] = {}
         for looked, (no,) in enumerate(self._connection.execute(*self._stream("t.no", "desc", (0, TURN)))):
@@ -71,8 +71,8 @@ class Search:
         return list(seen), True
 
     def _fts_expression(self) -> str:
-        """What is wanted, as FTS5 takes it; nothing if no message can have it."""
-        tenant = self._meant.tenant
+        """Return the search as an FTS5 expression; empty if no message can match."""
+        tenant = self._selection.tenant
         parts = [f'"{tenant_term(tenant, word)}"' for word in self._wanted.words]
         for beginning in self._wanted.beginnings:
             endings = self._endings(beginning)
@@ -83,7 +83,7 @@ class Search:
 
     def _endings(self, beginning: str) -> list[str]:
         # FTS5 would gather all messages with such a word before it gave the first one, however many there are.
-        whole = tenant_term(self._meant.tenant, beginning)
+        whole = tenant_term(self._selection.tenant, beginning)
         found = self._connection.execute(
             "SELECT word FROM vocabulary WHERE word >= ? AND word < ? LIMIT ?", (whole, whole + _LAST, ENDINGS + 1)
         ).fetchall()
@@ -96,7 +96,7 @@ class Search:
         return [word for (word,) in found]
 
     def _among_few(self, query: ListThreads, page: Page) -> Iterator[Hit]:
-        numbers = sample(self._connection, self._meant, FEW + 1)
+        numbers = sample(self._connection, self._selection, FEW + 1)
         best = {no: message for no in numbers if (message := self._best(no, query.order)) is not None}
         low, high = _limits(query, page)
         ordered = sorted(best.items(), key=lambda each: each[1], reverse=query.order == "desc")
@@ -120,28 +120,28 @@ class Search:
         return Hit(no, thread, shown, message, excerpt_of(name, role, text, self._wanted))
 
     def _stream(self, columns: str, order: str, limits: tuple[int, int]) -> tuple[str, tuple[object, ...]]:
-        meant = self._meant
+        selection = self._selection
         low, high = limits
         text = (
             f"SELECT {columns} FROM words CROSS JOIN message m ON m.no = {TURN} - words.rowid "
             "CROSS JOIN thread t ON t.no = m.thread WHERE words MATCH ? AND words.rowid BETWEEN ? AND ? "
-            f"AND t.tenant = ? AND t.deleted = 0 AND {meant.held.text} ORDER BY words.rowid {_reverse(order)}"
+            f"AND t.tenant = ? AND t.deleted = 0 AND {selection.condition.text} ORDER BY words.rowid {_reverse(order)}"
         )
-        return text, (self._expression, TURN - high, TURN - low, meant.tenant, *meant.held.values)
+        return text, (self._expression, TURN - high, TURN - low, selection.tenant, *selection.condition.values)
 
     def _best(self, thread: int, order: str) -> int | None:
-        """The message by which a thread is found first."""
+        """Return the first matching message of a thread in the given order; ``None`` if there is none."""
         # Not by ORDER BY: FTS5 walks a long list of messages backwards at many times the price.
         first = "min" if order == "desc" else "max"
-        asked = f"SELECT {first}(+rowid) FROM words WHERE words MATCH ?"
-        best: int | None = self._connection.execute(asked, (self._of_thread(thread),)).fetchone()[0]
+        query_sql = f"SELECT {first}(+rowid) FROM words WHERE words MATCH ?"
+        best: int | None = self._connection.execute(query_sql, (self._of_thread(thread),)).fetchone()[0]
         return None if best is None else TURN - best
 
     def _is_first(self, thread: int, message: int, order: str) -> bool:
         """Whether there is no message before this one by which a thread is found."""
         beyond = "<" if order == "desc" else ">"
-        asked = f"SELECT 1 FROM words WHERE words MATCH ? AND rowid {beyond} ? LIMIT 1"
-        return self._connection.execute(asked, (self._of_thread(thread), TURN - message)).fetchone() is None
+        query_sql = f"SELECT 1 FROM words WHERE words MATCH ? AND rowid {beyond} ? LIMIT 1"
+        return self._connection.execute(query_sql, (self._of_thread(thread), TURN - message)).fetchone() is None
 
     def _of_thread(self, thread: int) -> str:
         return f'"{place_of(thread)}" AND {self._expression}'
@@ -152,7 +152,7 @@ def _reverse(order: str) -> str:
 
 
 def _limits(query: ListThreads, page: Page) -> tuple[int, int]:
-    """The first and the last number that a message of a page may have."""
+    """Return the first and the last number of the messages of a page."""
     low, high = (page.before, page.after) if query.order == "desc" else (page.after, page.before)
     return (low.key + 1 if low is not None else 0, high.key - 1 if high is not None else TURN)
 
@@ -168,7 +168,7 @@ _MORE: Final = "…"
 
 
 def excerpt_of(message_id: str, role: Role, text: str, wanted: SearchTerms) -> Excerpt:
-    """At most 24 words of a message, where most of what is wanted stands together; the first such place."""
+    """Return an excerpt of at most 24 words, from the first place with the most search terms together."""
     words, hits = _match_words(text, wanted)
     first = _best(hits)
     last = max((at for at, _, _ in hits if at < first + WORDS), default=first)
@@ -235,7 +235,7 @@ def _put(pieces: list[Piece], text: str, left: int, *, match: bool) -> int:
 
 
 def _join_pieces(pieces: list[Piece]) -> tuple[Piece, ...]:
-    """Neighbours of one kind as one piece."""
+    """Join adjacent pieces of the same kind."""
     joined: list[Piece] = []
     for piece in pieces:
         if joined and joined[-1].match == piece.match:

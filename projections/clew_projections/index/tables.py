@@ -1,16 +1,16 @@
-"""The tables of the index. A file of another format is never read: it is made again from the log.
+"""The tables of the index. A file of another format is never read: it is rebuilt from the log.
 
-``thread`` has a row for every thread there ever was; of a deleted one only what cursors and late commits need. Every
-value of a metadata key is a ``term``, which counts the threads that have it, and ``pair`` says which: in the order of
-both times, so that the newest threads with a value are read off an index. Who created and last changed a thread are
-terms too, under keys with negative numbers. Times are in microseconds since 1970.
+``thread`` has a row for every thread, deleted ones included, of which it keeps only what cursors and late commits need.
+Every value of a metadata key is a ``term`` with the number of threads that have it, and ``pair`` has a row for each of
+these threads, indexed by both times, so that the newest threads with a value are read in order. The actors who created
+and last changed a thread are terms too, under negative keys. Times are in microseconds since 1970.
 
-``shown`` of a thread is what lists show of it, as JSON.
+``shown`` is the listed form of a thread, as JSON.
 
-``message`` holds the text of every message that has one, and its number follows from the message's time. ``words``, the
-full-text index, counts them backwards, so that the newest are read first. Each word there is written with the number of
-its tenant before it, so that nobody's search reads what others have; and each message has a word for its thread.
-``vocabulary`` has all words, in order, for whoever looks for words that begin somehow.
+``message`` holds the text of every message that has one, numbered by the message's time. ``words``, the full-text
+index, numbers them backwards, so that the newest are read first. Each word has its tenant's number as a prefix, so that
+a search reads only its tenant's messages; and each message has a word for its thread. ``vocabulary`` has all words in
+order, for searches by prefix.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sqlite3
 from typing import Final
 
 INDEX_FORMAT: Final = 2
-"""Grows whenever a table changes or is filled otherwise."""
+"""Incremented when a table or its content changes."""
 
 _TABLES: Final = """
 CREATE TABLE tenant (no INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, threads INTEGER NOT NULL DEFAULT 0);
@@ -93,11 +93,11 @@ INSERT INTO newest VALUES (1, NULL);
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make the tables in an empty file, all or none."""
+    """Create the tables in an empty file, in one transaction."""
     connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {INDEX_FORMAT}; COMMIT;")
 
 
 def format_of(connection: sqlite3.Connection) -> int:
-    """The format of a file; 0 is an empty one."""
+    """Return the format of a file; 0 if it is empty."""
     number: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return number

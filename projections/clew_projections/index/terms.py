@@ -1,4 +1,4 @@
-"""The values that threads have, and how many threads have each: written down once per transaction."""
+"""The values of threads, and the number of threads with each, written once per transaction."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Terms:
         self._of_terms[term] += by
 
     def write(self) -> None:
-        """Write the counts down; values that no thread has any more are forgotten."""
+        """Write the counts; values that no thread has any more are deleted."""
         add = self._connection.executemany
         for table, counts in (("tenant", self._of_tenants), ("key", self._of_keys), ("term", self._of_terms)):
             changed = [(by, no) for no, by in counts.items() if by]
@@ -97,7 +97,7 @@ class Terms:
                 numbers.clear()
 
     def forget(self) -> None:
-        """Forget what was not written, for the transaction was rolled back."""
+        """Discard pending changes after a rollback."""
         for numbers in (self._tenants, self._keys, self._terms):
             numbers.clear()
         for counts in (self._of_tenants, self._of_keys, self._of_terms):

@@ -1,8 +1,7 @@
-"""Words: what a text is found by, and what somebody types into a search.
+"""The tokenizer: the words of a text and of a search.
 
-A word is a stretch of letters and digits, without regard to case, accents and width. Where a script puts no spaces
-between words (Chinese, Japanese, Korean, Thai and their like), each character is a word, and so is each two that stand
-together.
+A word is a run of letters and digits, without regard to case, accents and width. In a script without spaces between
+words (Chinese, Japanese, Korean, Thai and others), each character is a word, and so is each pair of adjacent ones.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Part(NamedTuple):
 
 
 class SearchTerms(NamedTuple):
-    """What a search wants, all of it in one message: words, and words that begin somehow. Each once, in order."""
+    """The terms of a search, all of which one message must have: words and prefixes, each once, in order."""
 
     words: tuple[str, ...]
     beginnings: tuple[str, ...] = ()
@@ -49,7 +48,7 @@ class SearchTerms(NamedTuple):
 
 
 def words_in(text: str) -> set[str]:
-    """The words that a text is found by."""
+    """Return the words of a text."""
     if text.isascii():
         found = set(_ASCII.findall(text.lower()))
         return found if len(text) <= LONGEST else {word[:LONGEST] for word in found}
@@ -57,7 +56,7 @@ def words_in(text: str) -> set[str]:
 
 
 def parts(text: str) -> Iterator[Part]:
-    """The words of a text in order; of those that begin at one place, the shorter first."""
+    """Yield the words of a text in order; of words at the same place, the shorter first."""
     if text.isascii():
         for found in _ASCII.finditer(text.lower()):
             yield Part(found.start(), found.end(), found[0][:LONGEST])
@@ -76,9 +75,9 @@ def parts(text: str) -> Iterator[Part]:
 
 
 def parse_search(search: str) -> SearchTerms:
-    """What somebody wants who types that. A star that directly follows a word makes it the beginning of one.
+    """Parse a search. A star directly after a word makes it a prefix.
 
-    What is no letter and no digit only separates words, otherwise.
+    All other characters than letters and digits separate words.
 
     Raises:
         Invalid: there are more than 64 words.

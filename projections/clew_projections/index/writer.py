@@ -1,4 +1,4 @@
-"""Writing the index: commits in the order of each thread, a batch to a transaction, the marks along with them."""
+"""The writer of the index: each batch of commits in one transaction, together with the marks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CHANGE: Final = (
 
 
 class IndexWriter:
-    """The one writer of a file, for one thread at a time."""
+    """The only writer of a file, for one thread at a time."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -47,18 +47,17 @@ class IndexWriter:
         self._next: int | None = None
 
     def marks(self) -> dict[int, int]:
-        """By shard, the sequence up to which everything is in the index. What is not named was never begun."""
+        """Return, by shard, the sequence up to which everything is in the index; shards not begun are left out."""
         return dict(self._connection.execute("SELECT shard, seq FROM mark"))
 
     def apply(self, commits: Sequence[Recorded], marks: Mapping[int, int]) -> None:
-        """Take in commits, each thread's in order, and how far that brings each shard: all of it or nothing.
+        """Apply commits, each thread's in order, and the new marks, in one transaction.
 
-        Commits that the index holds already change nothing.
+        Commits that the index contains already change nothing.
 
         Raises:
-            Corrupt: a commit does not continue its thread, and nothing is skipped; or the file is damaged
-                (``unreadable_index``).
-            Unavailable: the file cannot be written, as when the disk is full. The same may be tried again.
+            Corrupt: a commit does not continue its thread; or the file is damaged (``unreadable_index``).
+            Unavailable: the file cannot be written, as when the disk is full. The call may be retried.
         """
         threads: dict[tuple[str, str], list[Recorded]] = {}
         for each in commits:
@@ -71,7 +70,7 @@ class IndexWriter:
             self._mark(commits, marks)
 
     def leave_out(self, tenant: str, thread: str) -> None:
-        """Take a thread out as if it had never been there; its commits, from the first on, would bring it back.
+        """Remove a thread completely; applying its commits from the first on adds it again.
 
         Raises:
             Unavailable: the file cannot be written.
@@ -124,7 +123,7 @@ class IndexWriter:
         written = rows.row_of(no, owner, after, created_by, known[-1].commit.actor)
         self._put(row, written)
         self._relate(row, before, written, after)
-        self._say(written, known)
+        self._write_texts(written, known)
 
     def _new_number(self) -> int:
         no = self._next if self._next is not None else int(self._connection.execute(_NEXT).fetchone()[0])
@@ -142,7 +141,7 @@ class IndexWriter:
         self._connection.execute(_CHANGE, changed)
 
     def _relate(self, row: Row | None, before: ThreadView, written: Row, after: ThreadView) -> None:
-        """Bring the pairs of a thread from what they are to what they should be."""
+        """Update the pairs of a thread from its former to its new row."""
         was = self._pairs(row, before.metadata) if row is not None and not row.deleted else {}
         now = self._pairs(written, after.metadata) if not written.deleted else {}
         self._terms.count_thread(written.tenant, bool(now) - bool(was))
@@ -168,8 +167,8 @@ class IndexWriter:
         named[actor_key(row.tenant, UPDATED_BY)] = row.updated_by
         return {key: self._terms.term(key, value) for key, value in named.items()}
 
-    def _say(self, row: Row, commits: Sequence[Recorded]) -> None:
-        """Put in what some commits of a thread say, and take out what they delete."""
+    def _write_texts(self, row: Row, commits: Sequence[Recorded]) -> None:
+        """Add the texts of a thread's commits, and remove those that they delete."""
         if row.deleted:
             self._texts.remove(row.tenant, row.no)
             return

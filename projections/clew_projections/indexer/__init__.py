@@ -1,1 +1,1 @@
-"""What keeps the index of a machine current: it follows the log and writes the index file."""
+"""The indexer: follows the log and keeps the index file of a machine current."""

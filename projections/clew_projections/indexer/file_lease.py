@@ -1,7 +1,7 @@
-"""Who feeds the index of a machine: one process at a time, and when it dies another at once.
+"""The lease on the index of a machine: one process indexes at a time, and another takes over at once when it dies.
 
-Some processes have it for their business, as ``clew serve index`` has. Others ask the index and would be lost without
-it: they feed it themselves as long as nobody is there whose business it is, and step down when one comes.
+Dedicated processes, such as ``clew serve index``, have precedence. Other processes need the index for their queries:
+they index themselves as long as there is no dedicated process, and step down when one starts.
 """
 
 from __future__ import annotations
@@ -13,60 +13,60 @@ from clew_projections.index.index_folder import IndexFolder
 from clew_projections.wait import wait_for_event
 
 OFTEN: Final = 0.25
-"""Seconds between looks of a process whose business it is."""
+"""Seconds between attempts of a dedicated process."""
 SELDOM: Final = 2.0
-"""Seconds between looks of one that would step in; the first comes as late, so that nobody is overtaken at a start."""
+"""Seconds before each attempt of any other process, the first included, so that dedicated processes start first."""
 
 
 class Lease:
-    """This process's claim to feed the index in a folder."""
+    """This process's lease on the index in a folder."""
 
     def __init__(self, folder: IndexFolder, *, dedicated: bool) -> None:
-        """``dedicated`` if feeding is this process's business."""
+        """``dedicated`` if indexing is this process's role."""
         self._folder = folder
         self._dedicated = dedicated
-        self._feeder = folder.lock("feeder")
-        self._business = folder.lock("dedicated")
+        self._indexer_lock = folder.lock("feeder")
+        self._dedicated_lock = folder.lock("dedicated")
 
     @property
     def held(self) -> bool:
-        """Whether this process may feed; look again now and then, because it may have to step down."""
-        if not self._dedicated and self._feeder.held and not self._nobody_else():
-            self._feeder.give_back()
-        return self._feeder.held
+        """Whether this process may index; check it regularly, because it may have to step down."""
+        if not self._dedicated and self._indexer_lock.held and not self._no_dedicated():
+            self._indexer_lock.give_back()
+        return self._indexer_lock.held
 
     async def wait(self, stop: asyncio.Event) -> bool:
-        """Wait until this process may feed, or ``stop`` is set; whether it may.
+        """Wait until this process may index or ``stop`` is set; return whether it may index.
 
         Raises:
-            OSError: the folder cannot be made or written to.
+            OSError: the folder cannot be created or written.
         """
         while not stop.is_set():
             if self.held:
                 return True
             if not self._dedicated:
                 await wait_for_event(stop, SELDOM)
-            if not stop.is_set() and (self._dedicated or self._nobody_else()) and self._take():
+            if not stop.is_set() and (self._dedicated or self._no_dedicated()) and self._take():
                 return True
             if self._dedicated:
                 await wait_for_event(stop, OFTEN)
         return False
 
     def give_back(self) -> None:
-        """Let another process feed."""
-        self._feeder.give_back()
-        self._business.give_back()
+        """Release the lease."""
+        self._indexer_lock.give_back()
+        self._dedicated_lock.give_back()
 
     def _take(self) -> bool:
         self._folder.make()
         if self._dedicated:
-            # Also while another process feeds: one that only steps in gives way to this.
-            self._business.take(shared=True)
-        return self._feeder.take()
+            # Also while another process indexes: one that is not dedicated then steps down.
+            self._dedicated_lock.take(shared=True)
+        return self._indexer_lock.take()
 
-    def _nobody_else(self) -> bool:
+    def _no_dedicated(self) -> bool:
         self._folder.make()
-        if not self._business.take():
+        if not self._dedicated_lock.take():
             return False
-        self._business.give_back()
+        self._dedicated_lock.give_back()
         return True

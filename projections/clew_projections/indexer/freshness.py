@@ -1,4 +1,4 @@
-"""How far a machine's index is behind the log, for metrics, for ``clew status`` and for whoever waits."""
+"""The freshness of a machine's index, for metrics and ``clew status``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from clew_projections.projector.lag import lag_seconds
 
 
 class IndexFreshness(Struct, frozen=True, kw_only=True):
-    """The index of this machine as it is now.
+    """The current state of this machine's index.
 
-    ``generation`` is 0 where there is none. ``behind`` counts commits in the log that are not in it, and ``seconds`` is
-    how long the first of these has been there. ``aside`` counts threads that are left out because their history cannot
-    be folded. ``bytes`` is what it takes on disk. ``drift`` counts what is known to differ from the log, and everything
-    that was there at ``since`` has been compared; both are nothing until that has begun, or has happened once.
+    ``generation`` is 0 if there is no index. ``behind`` counts commits in the log that it lacks, and ``seconds`` is the
+    age of the first of these. ``aside`` counts threads that are left out because their history cannot be folded.
+    ``bytes`` is its size on disk. ``drift`` counts known differences from the log, and everything stored at ``since``
+    has been compared; both are ``None`` until the proof has begun, or has completed a round.
     """
 
     generation: int
@@ -35,7 +35,7 @@ class IndexFreshness(Struct, frozen=True, kw_only=True):
 
 
 async def freshness(js: JetStream, shards: int, folder: IndexFolder) -> IndexFreshness:
-    """Look at the index, and at the log.
+    """Read the freshness of the index.
 
     Raises:
         Unavailable: JetStream does not answer.
@@ -44,13 +44,13 @@ async def freshness(js: JetStream, shards: int, folder: IndexFolder) -> IndexFre
     generation = pointer.generation if pointer is not None else 0
     known = index_watch.read(folder.path, generation)
     noted = await asyncio.to_thread(notes, folder.file(generation))
-    reached = {place.shard: place.seq for place in noted.places}
-    now = await ends(js, shards)
+    positions = {place.shard: place.seq for place in noted.places}
+    log_ends = await ends(js, shards)
     return IndexFreshness(
         generation=generation,
         ready=pointer is not None and pointer.ready,
-        behind=sum(max(0, end - reached.get(shard, 0)) for shard, end in now.items()),
-        seconds=await lag_seconds(js, reached, now),
+        behind=sum(max(0, end - positions.get(shard, 0)) for shard, end in log_ends.items()),
+        seconds=await lag_seconds(js, positions, log_ends),
         aside=len(noted.aside),
         bytes=folder.size(generation),
         drift=known.drift if known is not None else None,

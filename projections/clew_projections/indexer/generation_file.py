@@ -1,6 +1,6 @@
-"""One generation of the index, open to be written: what comes out of the log goes in here, batch by batch.
+"""One generation of the index, open for writing: commits of the log go in batch by batch.
 
-SQLite makes whoever asks it wait, so all of it happens in one worker thread of its own, and reading commits as well.
+SQLite blocks, so all access and the decoding of commits happen in one worker thread.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ T = TypeVar("T")
 
 
 class Batch:
-    """What comes next of the log: commits with their shards, in its order, and how far that reaches in each shard.
+    """The next commits of the log with their shards, in its order, and the position in each shard after them.
 
-    A shard reaches further than its last commit where the end of the log was removed.
+    The position is after the last commit where the end of the log was removed.
     """
 
     def __init__(
-        self, commits: Sequence[tuple[int, StoredMessage]] = (), reached: Mapping[int, int] | None = None
+        self, commits: Sequence[tuple[int, StoredMessage]] = (), positions: Mapping[int, int] | None = None
     ) -> None:
         self.commits = list(commits)
-        self.reached = dict(reached or {})
+        self.positions = dict(positions or {})
 
     def __bool__(self) -> bool:
-        return bool(self.reached)
+        return bool(self.positions)
 
     def __len__(self) -> int:
         return len(self.commits)
 
     def add(self, later: Batch) -> None:
-        """Take what comes after this."""
+        """Append a later batch."""
         self.commits += later.commits
-        self.reached |= later.reached
+        self.positions |= later.positions
 
 
-class Book:
-    """A generation that this process writes; to be used by one task at a time.
+class IndexGeneration:
+    """A generation of the index that this process writes; for one task at a time.
 
-    Calls raise ``Unavailable`` or ``sqlite3.Error`` where the disk or the file is at fault; nothing is then half done.
+    Methods raise ``Unavailable`` or ``sqlite3.Error`` for faults of the disk or the file; then nothing is half done.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.refused: list[ParkedThread] = []
-        """Threads that were set aside since somebody last looked."""
+        """Threads that were set aside, for the caller to log and remove."""
         self._thread = ThreadPoolExecutor(1, "clew-index")
         self._open = ExitStack()
         self._aside: dict[Address, ParkedThread] = {}
@@ -67,23 +67,23 @@ class Book:
 
     @classmethod
     async def open(cls, path: Path) -> Self:
-        """Open a generation, and make it if it is not there.
+        """Open a generation, and create it if it does not exist.
 
         Raises:
-            Unusable: the file is none, or of another format.
-            Unavailable, sqlite3.Error: it is damaged, or the disk does not do its part.
+            Unusable: the file is not an index, or of another format.
+            Unavailable, sqlite3.Error: it is damaged, or the disk fails.
         """
-        book = cls(path)
+        index = cls(path)
         try:
-            await book._run(book._begin)
+            await index._run(index._begin)
         except BaseException:
-            await book.close()
+            await index.close()
             raise
-        return book
+        return index
 
     @property
     def marks(self) -> dict[int, int]:
-        """Shard to the sequence up to which everything is in the index."""
+        """By shard, the sequence up to which everything is in the index."""
         return dict(self._marks)
 
     @property
@@ -92,33 +92,33 @@ class Book:
         return list(self._aside.values())
 
     async def places(self) -> list[Place]:
-        """The last commit of every shard that was taken, and its hash."""
+        """Read the position in every shard and the hash of the commit there."""
         return await self._run(self._ledger.places)
 
     async def take(self, batch: Batch) -> None:
-        """Put in what comes next of the log.
+        """Add the next batch of the log.
 
-        A thread whose commit cannot be read or does not continue it is set aside; the others go on.
+        A thread whose commit is unreadable or does not continue it is set aside; the others go on.
         """
         await self._run(lambda: self._take(batch))
 
     async def take_up(self, address: Address, commits: Iterable[Recorded]) -> bool:
-        """Try a thread again that was set aside, with its commits up to the marks; whether it is in now."""
+        """Retry a thread that was set aside, given its commits up to the marks; return whether it is indexed now."""
         return await self._run(lambda: self._take_up(address, list(commits)))
 
-    async def sound(self) -> bool:
+    async def is_sound(self) -> bool:
         """Whether SQLite finds nothing wrong with the file. Reads all of it."""
         return await self._run(self._ledger.sound)
 
     async def close(self) -> None:
-        """Close the file, after what is under way."""
+        """Close the file after the current operation."""
         try:
             await self._run(self._open.close)
         finally:
             self._thread.shutdown(wait=False)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        # Whoever is cancelled meanwhile leaves when the work is done: a file is never closed under it.
+        # A cancelled caller still waits for the work, so that the file is not closed under it.
         running = asyncio.get_running_loop().run_in_executor(self._thread, work)
         try:
             return await asyncio.shield(running)
@@ -148,21 +148,21 @@ class Book:
                 commits.append(read(stored, shard))
             except Corrupt as fault:
                 self._set_aside(address_of(stored.subject), stored.seq, fault)
-        reached = {**self._marks, **batch.reached}
+        positions = {**self._marks, **batch.positions}
         try:
-            self._writer.apply(self._without_aside(commits), reached)
+            self._writer.apply(self._without_aside(commits), positions)
         except Corrupt:
             self._one_by_one(commits)
-            self._writer.apply([], reached)
-        self._marks = reached
-        self._ledger.note(_place(shard, seq, last.get(shard)) for shard, seq in batch.reached.items())
+            self._writer.apply([], positions)
+        self._marks = positions
+        self._ledger.note(_place(shard, seq, last.get(shard)) for shard, seq in batch.positions.items())
 
     def _one_by_one(self, commits: Sequence[Recorded]) -> None:
         threads: dict[Address, list[Recorded]] = {}
         for each in self._without_aside(commits):
             threads.setdefault(Address(each.commit.tenant, each.commit.thread), []).append(each)
-        for address, of_thread in threads.items():
-            for each in of_thread:
+        for address, history in threads.items():
+            for each in history:
                 try:
                     self._writer.apply([each], self._marks)
                 except Corrupt as fault:
@@ -175,7 +175,7 @@ class Book:
         return [each for each in commits if Address(each.commit.tenant, each.commit.thread) not in self._aside]
 
     def _set_aside(self, address: Address, seq: int, fault: Corrupt) -> None:
-        # First the note, then out of the index: whatever happens in between, the thread is not shown as it is not.
+        # The note comes first: if the process dies in between, the index does not show a wrong thread.
         self._ledger.set_aside(address, seq, fault)
         self._writer.leave_out(*address)
         self._aside = {each.address: each for each in self._ledger.aside()}

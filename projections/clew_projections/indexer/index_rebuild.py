@@ -1,7 +1,7 @@
-"""Rebuilding the index: another generation from the beginning of the log, beside the one that is asked and fed.
+"""Rebuild of the index: a new generation from the beginning of the log, beside the live one.
 
-It is compared with the one that is asked, and every thread in which they differ with the log, before it takes its
-place. Whoever asks and whoever feeds follow the pointer, so nobody is started again, and nobody notices.
+Before it goes live it is compared with the live generation, and every thread that differs is compared with the log.
+Readers and the indexer follow the pointer, so the switch needs no restart.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from clew_projections.consistency.index_generations import Difference, differenc
 from clew_projections.history.histories import Histories
 from clew_projections.index.database import Unusable, is_damage
 from clew_projections.index.index_folder import IndexFolder
-from clew_projections.index.log_agreement import ends, hold_agrees
-from clew_projections.indexer.generation_file import Book
+from clew_projections.index.log_agreement import check_agrees, ends
+from clew_projections.indexer.generation_file import IndexGeneration
 from clew_projections.indexer.log_follower import follow_log
 from clew_projections.indexer.shard_order import OrderedShard
 from clew_projections.nats.jetstream import JetStream
 
 PATIENCE: Final = 0.25
 NAMED: Final = 100
-"""Threads at most that a report names."""
+"""The most threads that a report names."""
 
 
 class IndexProgress(Struct, frozen=True):
-    """How far a rebuild is, in commits or in threads."""
+    """The progress of a rebuild, in commits or in threads."""
 
     stage: Literal["filling", "comparing"]
     done: int
@@ -41,9 +41,9 @@ class IndexProgress(Struct, frozen=True):
 
 
 class Rebuilt(Struct, frozen=True, kw_only=True):
-    """What became of a rebuild. ``live_was_wrong`` are threads that the generation before had otherwise than the log.
+    """The result of a rebuild. ``live_was_wrong`` counts threads in which the former generation differed from the log.
 
-    ``findings`` are threads that the new one has otherwise than the log; if there is any, it did not take over.
+    ``findings`` are threads in which the new generation differs from the log; if there are any, it is not live.
     """
 
     generation: int
@@ -58,7 +58,7 @@ class Rebuilt(Struct, frozen=True, kw_only=True):
 
 
 class IndexRebuild:
-    """One rebuild of a machine's index. One runs at a time; what was begun is gone on with."""
+    """A rebuild of a machine's index. One runs at a time; an interrupted rebuild is resumed."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class IndexRebuild:
         self._commits = 0
 
     async def run(self, *, anew: bool = False) -> Rebuilt:
-        """Build, compare and switch. ``anew`` if what was begun before is to be thrown away.
+        """Build, compare and switch. ``anew`` discards an interrupted rebuild.
 
         Raises:
             Unavailable: JetStream does not answer, the disk is full, or another rebuild is running here.
@@ -91,7 +91,7 @@ class IndexRebuild:
                 self._discard()
             return await self._run()
         except sqlite3.Error as fault:
-            raise Unavailable(f"the index cannot be rebuilt for now: {fault}", code="index_unavailable") from fault
+            raise Unavailable(f"the index cannot be rebuilt now: {fault}", code="index_unavailable") from fault
         finally:
             lock.give_back()
 
@@ -103,10 +103,10 @@ class IndexRebuild:
         wrong, findings = await self._compare(self._folder.file(before))
         generation, aside = before, 0
         if not findings:
-            # What came while they were compared is in before anybody asks, so that no answer is staler than the last.
+            # Catch up with the log after the comparison, so that no answer is staler than the one before the switch.
             aside = await self._fill()
             generation = self._folder.next_generation()
-            self._settle()
+            self._flush()
             self._file.replace(self._folder.file(generation))
             self._folder.point(generation)
         asked = self._folder.file(generation)
@@ -137,37 +137,37 @@ class IndexRebuild:
         finally:
             await book.close()
 
-    async def _open_generation(self) -> Book:
-        book: Book | None = None
+    async def _open_generation(self) -> IndexGeneration:
+        book: IndexGeneration | None = None
         try:
-            book = await Book.open(self._file)
-            await hold_agrees(self._js, self._histories.shards, book.marks, await book.places())
+            book = await IndexGeneration.open(self._file)
+            await check_agrees(self._js, self._histories.shards, book.marks, await book.places())
         except (Unusable, sqlite3.DatabaseError) as fault:
             if book is not None:
                 await book.close()
             if isinstance(fault, sqlite3.DatabaseError) and not is_damage(fault):
                 raise
             self._discard()
-            return await Book.open(self._file)
+            return await IndexGeneration.open(self._file)
         return book
 
     async def _compare(self, live: Path) -> tuple[int, list[str]]:
-        """How many threads the live generation has wrong, and what is wrong with the new one."""
+        """Return how many threads are wrong in the live generation, and what is wrong in the new one."""
         try:
-            found = await asyncio.to_thread(lambda: list(differences(self._file, live, self._histories.shards)))
+            differing = await asyncio.to_thread(lambda: list(differences(self._file, live, self._histories.shards)))
         except sqlite3.DatabaseError:
-            # There is no live one, or it cannot be read, which is what rebuilding is for.
+            # There is no live generation, or it is unreadable, which the rebuild repairs.
             return 0, []
         findings: list[str] = []
-        for done, each in enumerate(found, start=1):
-            if (what := await self._differs_from_log(each)) is not None:
+        for done, difference in enumerate(differing, start=1):
+            if (what := await self._differs_from_log(difference)) is not None:
                 findings.append(what)
-            self._tell(IndexProgress("comparing", done, len(found)))
-        return len(found) - len(findings), findings
+            self._tell(IndexProgress("comparing", done, len(differing)))
+        return len(differing) - len(findings), findings
 
     async def _differs_from_log(self, found: Difference) -> str | None:
-        news = await self._histories.news(found.address, 0)
-        last = news.recorded if news is not None else None
+        latest = await self._histories.read_latest(found.address, 0)
+        last = latest.recorded if latest is not None else None
         tenant, thread = found.address
         if found.fresh is None:
             return (
@@ -179,8 +179,8 @@ class IndexRebuild:
             return f"thread {thread} of tenant {tenant} has another commit {last.commit.n} in the log"
         return None
 
-    def _settle(self) -> None:
-        """Have everything in the one file, which is about to get another name."""
+    def _flush(self) -> None:
+        """Move the write-ahead log into the database file, which is then renamed."""
         with closing(sqlite3.connect(self._file)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -190,14 +190,14 @@ class IndexRebuild:
 
 
 def go_back(folder: IndexFolder, generation: int | None = None) -> int:
-    """Have an older generation asked again, the one before if none is named; its feeder brings it up to date.
+    """Make an older generation live, by default the one before; the indexer brings it up to date.
 
     Raises:
-        NotFound: there is none, or none of that number.
+        NotFound: there is no such generation.
     """
     pointer = folder.pointer()
     current = pointer.generation if pointer is not None else 0
-    older = [each for each in folder.generations() if each < current]
+    older = [number for number in folder.generations() if number < current]
     wanted = generation if generation is not None else (older[-1] if older else None)
     if wanted is None or wanted not in folder.generations():
         raise NotFound("there is no such generation of the index: see 'clew rebuild index --list'", code="not_found")
@@ -206,17 +206,17 @@ def go_back(folder: IndexFolder, generation: int | None = None) -> int:
 
 
 def remove(folder: IndexFolder, generation: int) -> None:
-    """Delete a generation that is not asked.
+    """Delete a generation that is not live.
 
     Raises:
-        NotFound: there is none of that number.
-        Invalid: it is the one that is asked.
+        NotFound: there is no such generation.
+        Invalid: it is live.
     """
     pointer = folder.pointer()
     if generation not in folder.generations():
         raise NotFound(f"there is no generation {generation} of the index", code="not_found")
     if pointer is not None and pointer.generation == generation:
-        raise Invalid(f"generation {generation} of the index is the one that is asked", code="generation_live")
+        raise Invalid(f"generation {generation} of the index is live", code="generation_live")
     folder.remove(generation)
 
 

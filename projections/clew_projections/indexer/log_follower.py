@@ -1,7 +1,7 @@
-"""Following the log: every commit goes from its shard's stream into the current generation of the index.
+"""Follows the log: every commit goes from its shard's stream into the current generation of the index.
 
-Where the file stands is in the file, written with what it is about. So whatever happens (this process killed, the
-server restarted, a batch refused by a full disk), feeding goes on from there, and no commit is taken twice or left out.
+The position is in the index file, written in the same transaction as the rows. So after any interruption (a killed
+process, a restarted server, a full disk) indexing resumes there, and no commit is repeated or left out.
 """
 
 from __future__ import annotations
@@ -14,83 +14,83 @@ from typing import Final
 
 from clew_events.backoff import delays
 from clew_events.errors import Unavailable
-from clew_projections.indexer.generation_file import Batch, Book
+from clew_projections.indexer.generation_file import Batch, IndexGeneration
 from clew_projections.indexer.shard_order import OrderedShard
 
 AT_ONCE: Final = 500
-"""Commits asked of a shard at once, and that go into the index in one transaction, about."""
+"""Commits in one read of a shard, and about as many in one transaction of the index."""
 AHEAD: Final = 4
-"""Batches that wait while one is written."""
+"""Batches that are queued while one is written."""
 
 _LOG: Final = logging.getLogger("clew.index")
 
 Sources = Callable[[], Sequence[OrderedShard]]
-"""Gives new readers of all shards."""
+"""Returns new readers of all shards."""
 
 
 class LogFollower:
-    """What comes out of the log behind the marks of a generation. No more waits than a few batches."""
+    """Reads the commits after the marks of a generation, at most a few batches ahead."""
 
     def __init__(self, sources: Sequence[OrderedShard]) -> None:
         self._sources = sources
         self._arrived: asyncio.Queue[Batch] = asyncio.Queue(AHEAD)
-        self._drawing: list[asyncio.Task[None]] = []
+        self._readers: list[asyncio.Task[None]] = []
 
     async def batch(self, patience: float) -> Batch:
-        """What came, or nothing if nothing does within ``patience`` seconds."""
+        """Return the next batch; an empty one if no commit comes within ``patience`` seconds."""
         try:
             async with asyncio.timeout(patience):
-                found = await self._arrived.get()
+                batch = await self._arrived.get()
         except TimeoutError:
-            for task in self._drawing:
+            for task in self._readers:
                 if task.done():
                     task.result()
             return Batch()
-        while len(found) < AT_ONCE and not self._arrived.empty():
-            found.add(self._arrived.get_nowait())
-        return found
+        while len(batch) < AT_ONCE and not self._arrived.empty():
+            batch.add(self._arrived.get_nowait())
+        return batch
 
     def start(self) -> None:
-        """Begin to read."""
-        self._drawing = [asyncio.create_task(self._draw(source)) for source in self._sources]
+        """Start reading."""
+        self._readers = [asyncio.create_task(self._read_shard(source)) for source in self._sources]
 
     async def stop(self) -> None:
-        """Read no more."""
-        for task in self._drawing:
+        """Stop reading."""
+        for task in self._readers:
             task.cancel()
-        await asyncio.gather(*self._drawing, return_exceptions=True)
+        await asyncio.gather(*self._readers, return_exceptions=True)
 
-    async def _draw(self, source: OrderedShard) -> None:
+    async def _read_shard(self, source: OrderedShard) -> None:
         pauses = delays(first=0.05)
         while True:
-            before = source.reached
+            before = source.position
             try:
-                found = await source.next(AT_ONCE)
+                page = await source.next(AT_ONCE)
             except Unavailable as fault:
                 _LOG.warning("the index waits for shard %d of the log: %s", source.shard, fault)
                 await asyncio.sleep(next(pauses))
                 continue
             pauses = delays(first=0.05)
-            if not found and source.reached > before:
+            if not page and source.position > before:
                 _LOG.error(
-                    "shard %d of the log reaches to sequence %d, and holds nothing after %d: what was there was "
-                    "removed, which Clew never does. The index goes on without it; 'clew verify --all' says more",
-                    *(source.shard, source.reached, before),
+                    "shard %d of the log ends at sequence %d and holds nothing after %d: commits were removed, which "
+                    "Clew never does. The index goes on without them; 'clew verify --all' says more",
+                    *(source.shard, source.position, before),
                 )
-            if source.reached > before:
-                commits = [(source.shard, stored) for stored in found]
-                await self._arrived.put(Batch(commits, {source.shard: source.reached}))
+            if source.position > before:
+                commits = [(source.shard, stored) for stored in page]
+                await self._arrived.put(Batch(commits, {source.shard: source.position}))
 
 
 @contextlib.asynccontextmanager
-async def follow_log(sources: Sequence[OrderedShard], book: Book) -> AsyncIterator[LogFollower]:
-    """Follow the log from the marks of a generation on, for as long as the block lasts."""
-    following = LogFollower(sources)
+async def follow_log(sources: Sequence[OrderedShard], book: IndexGeneration) -> AsyncIterator[LogFollower]:
+    """Follow the log from the marks of a generation on, for the duration of the block."""
+    follower = LogFollower(sources)
     marks = book.marks
     for source in sources:
         source.begin(marks.get(source.shard, 0))
-    following.start()
+    follower.start()
     try:
-        yield following
+        yield follower
     finally:
-        await following.stop()
+        await follower.stop()

@@ -1,8 +1,8 @@
-"""Snapshots of the index, kept in JetStream: a new machine loads one, and follows the log from there.
+"""Snapshots of the index in JetStream: a new machine loads one, and follows the log from there.
 
 A snapshot is an object of the bucket ``clew_index`` (a JetStream object store, which any NATS client can read): a copy
-of a generation's file as of one moment, compressed with Zstandard. Its headers say what it is; the object store holds
-the hash of its bytes. It is a convenience: whatever is wrong with it, the next older one is taken, or the log is read.
+of a generation's file as of one moment, compressed with Zstandard. Its headers describe it; the object store holds the
+hash of its bytes. If a snapshot is unusable, the next older one is loaded, or the log is read from the beginning.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from clew_projections.nats.replica_reads import whole
 BUCKET: Final = "clew_index"
 STREAM: Final = f"OBJ_{BUCKET}"
 KEPT: Final = 2
-"""Snapshots of a deployment and a format that are kept: the newest, and one in case it turns out to be broken."""
+"""Snapshots kept of a deployment and a format: the newest, and one in case it is damaged."""
 CHUNK: Final = 512 * 1024
-"""Bytes of a message that holds a piece of a snapshot: half of what a server takes that nobody has configured."""
+"""Bytes in a message of a snapshot: half of the default limit of a server."""
 LEVEL: Final = 3
-"""How hard Zstandard tries: more makes it slower, and hardly smaller."""
+"""The Zstandard level: a higher one is slower, and hardly smaller."""
 
 _LOG: Final = logging.getLogger("clew.index")
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """A snapshot in the bucket: how far it goes, and how many bytes it has, compressed and not."""
+    """A snapshot in the bucket: its positions (``marks``) and its size in bytes, uncompressed and compressed."""
 
     name: str
     made_at: str
@@ -82,27 +82,27 @@ class Snapshots:
         self._deployment = deployment
 
     async def all(self) -> list[Snapshot]:
-        """All snapshots that can be read from the bucket's own record, newest first.
+        """Return all snapshots whose metadata is readable, newest first.
 
         Raises:
             Unavailable: the bucket does not answer.
         """
-        found = await self._js.lasts_at_leader(STREAM, await self._js.subjects(STREAM, f"$O.{BUCKET}.M.*"))
-        read = (_read(stored.body) for stored in found.values())
+        metadata = await self._js.lasts_at_leader(STREAM, await self._js.subjects(STREAM, f"$O.{BUCKET}.M.*"))
+        read = (_read(stored.body) for stored in metadata.values())
         return sorted((each for each in read if each is not None), key=lambda each: each.made_at, reverse=True)
 
     async def usable(self) -> list[Snapshot]:
-        """Those of this deployment and of the format that is written here, newest first."""
+        """Return the snapshots of this deployment and the current format, newest first."""
         return [each for each in await self.all() if (each.deployment, each.format) == (self._deployment, INDEX_FORMAT)]
 
     async def store(self, file: Path, marks: Mapping[int, int]) -> Snapshot:
-        """Put a copy of a generation in the bucket, and remove those that are no longer needed.
+        """Store a copy of a generation in the bucket, and remove old snapshots.
 
-        ``marks`` are what the generation has reached at least. Whoever writes to it goes on meanwhile.
+        ``marks`` are positions that the generation has at least. Its writer may go on meanwhile.
 
         Raises:
-            Unavailable: the bucket does not take it.
-            OSError, sqlite3.Error: the disk does not.
+            Unavailable: the bucket refuses it or does not answer.
+            OSError, sqlite3.Error: the disk fails.
         """
         now = datetime.now(UTC).isoformat()
         name = f"{self._deployment}-{now.translate(_NO_MARKS)}"
@@ -120,18 +120,18 @@ class Snapshots:
                 with packed.open("rb", buffering=0) as data:
                     await self._objects.put(name, data, meta)  # type: ignore[arg-type]  # it asks for readinto alone
             except (NatsError, TimeoutError, TooLarge) as fault:
-                raise Unavailable(f"the snapshot of the index was not taken: {fault}", code="no_snapshot") from fault
+                raise Unavailable(f"the snapshot of the index was not stored: {fault}", code="no_snapshot") from fault
         stored = {each.name: each for each in await self.usable()}
         await self._remove_old()
         return stored[name]
 
     async def load(self, snapshot: Snapshot, file: Path) -> None:
-        """Make a generation's file of a snapshot.
+        """Write a snapshot to a generation's file.
 
         Raises:
             Unavailable: the bucket does not answer.
-            ValueError: it is not what was stored.
-            OSError: the disk does not take it.
+            ValueError: the snapshot is damaged.
+            OSError: the disk fails.
         """
         part = file.with_name(file.name + ".part")
         try:
@@ -150,7 +150,7 @@ class Snapshots:
                 digest.update(body)
                 file.write(unpacking.decompress(body))
 
-        # The next piece is on its way while one is worked on.
+        # The next page is read while one is decompressed.
         unpacked: asyncio.Task[None] | None = None
         try:
             async with aclosing(whole(self._js, STREAM, f"$O.{BUCKET}.C.{snapshot.nuid}")) as found:
@@ -169,12 +169,12 @@ class Snapshots:
                 await asyncio.wait({unpacked})
         wanted = base64.urlsafe_b64decode(snapshot.digest.partition("=")[2])
         if digest.digest() != wanted:
-            raise ValueError(f"it is damaged: {read} bytes of {snapshot.compressed} are there, or they are others")
+            raise ValueError(f"it is damaged: {read} of {snapshot.compressed} bytes were read, or the hash differs")
 
     async def _remove_old(self) -> None:
         ours = [each for each in await self.all() if each.deployment == self._deployment]
         same = [each for each in ours if each.format == INDEX_FORMAT]
-        # Those of an older format serve nobody once there is one of this; a newer format is somebody else's affair.
+        # Snapshots of an older format are useless once there is one of this format; those of a newer format stay.
         for each in [*same[KEPT:], *(each for each in ours if each.format < INDEX_FORMAT)]:
             try:
                 await self._objects.delete(each.name)
@@ -192,7 +192,7 @@ def _pack(file: Path, folder: Path) -> tuple[Path, int]:
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as source, closing(sqlite3.connect(copy)) as target:
         source.execute("PRAGMA busy_timeout = 10000")
         target.execute("PRAGMA synchronous = OFF")
-        # In one step, so that it is of one moment, whatever is written meanwhile.
+        # In one step, so that the copy is of one moment, despite concurrent writes.
         source.backup(target, pages=-1)
     size = copy.stat().st_size
     with copy.open("rb") as raw, packed.open("wb") as out:
@@ -206,14 +206,14 @@ def _read(body: bytes) -> Snapshot | None:
         found = _OBJECT.decode(body)
         if found.deleted:
             return None
-        said = {name: values[0] for name, values in found.headers.items()}
+        headers = {name: values[0] for name, values in found.headers.items()}
         return Snapshot(
             name=found.name,
-            made_at=said["Clew-Made-At"],
-            deployment=said["Clew-Deployment"],
-            format=int(said["Clew-Index-Format"]),
-            marks=msgspec.json.decode(said["Clew-Marks"], type=dict[str, int]),
-            size=int(said["Clew-Size"]),
+            made_at=headers["Clew-Made-At"],
+            deployment=headers["Clew-Deployment"],
+            format=int(headers["Clew-Index-Format"]),
+            marks=msgspec.json.decode(headers["Clew-Marks"], type=dict[str, int]),
+            size=int(headers["Clew-Size"]),
             nuid=found.nuid,
             digest=found.digest,
             compressed=found.size,

@@ -1,4 +1,4 @@
-"""Where feeding begins: the generation that is asked if it is of use, else one from a snapshot, else an empty one."""
+"""The start of the indexer: the current generation if it is usable, else one from a snapshot, else an empty one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from clew_events.errors import Corrupt, Unavailable
 from clew_projections.history.histories import Histories
 from clew_projections.index.database import Unusable, is_damage
 from clew_projections.index.index_folder import IndexFolder
-from clew_projections.index.log_agreement import ends, hold_agrees
-from clew_projections.indexer.generation_file import Book
+from clew_projections.index.log_agreement import check_agrees, ends
+from clew_projections.indexer.generation_file import IndexGeneration
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.nats.jetstream import JetStream
 
@@ -21,7 +21,7 @@ _LOG: Final = logging.getLogger("clew.index")
 
 
 class Start:
-    """Opens a generation to be fed. For the process that holds the lease."""
+    """Opens a generation for the indexer that holds the lease."""
 
     def __init__(self, js: JetStream, histories: Histories, folder: IndexFolder, snapshots: Snapshots) -> None:
         self._js = js
@@ -29,67 +29,67 @@ class Start:
         self._folder = folder
         self._snapshots = snapshots
 
-    async def open(self) -> tuple[int, Book]:
-        """A generation that agrees with the log, and its number; others that were found to be of no use are removed.
+    async def open(self) -> tuple[int, IndexGeneration]:
+        """Open a generation that agrees with the log; return its number and the generation. Removes unusable ones.
 
         Raises:
             Unavailable: JetStream does not answer.
-            OSError, sqlite3.Error: the disk does not do its part.
+            OSError, sqlite3.Error: the disk fails.
         """
         self._sweep()
         pointer = self._folder.pointer()
         known = [pointer.generation] if pointer is not None else self._folder.generations()[::-1]
-        of_no_use: list[int] = []
+        unusable: list[int] = []
         for generation in known:
             book = await self._usable(generation)
             if book is None:
-                of_no_use.append(generation)
+                unusable.append(generation)
                 continue
             if pointer is None:
                 self._folder.point(generation, await ends(self._js, self._histories.shards))
             return generation, book
         generation = self._folder.next_generation()
         self._folder.point(generation, await ends(self._js, self._histories.shards))
-        for each in of_no_use:
+        for each in unusable:
             self._folder.remove(each)
         return generation, await self._anew(generation)
 
-    async def _usable(self, generation: int) -> Book | None:
+    async def _usable(self, generation: int) -> IndexGeneration | None:
         file = self._folder.file(generation)
         if not file.exists():
             return None
         try:
             return await self._open_agreeing(file)
         except Unusable as fault:
-            _LOG.warning("the index is built anew: %s cannot be used: %s", file, fault)
+            _LOG.warning("the index is rebuilt: %s is unusable: %s", file, fault)
             return None
 
-    async def _anew(self, generation: int) -> Book:
+    async def _anew(self, generation: int) -> IndexGeneration:
         file = self._folder.file(generation)
         try:
             found = await self._snapshots.usable()
         except Unavailable as fault:
-            _LOG.warning("the index does without snapshots: %s", fault)
+            _LOG.warning("the index starts without a snapshot: %s", fault)
             found = []
         for snapshot in found:
             try:
                 await self._snapshots.load(snapshot, file)
                 book = await self._open_agreeing(file)
             except (ValueError, Unusable, Unavailable) as fault:
-                _LOG.warning("the snapshot %s of the index cannot be used: %s", snapshot.name, fault)
+                _LOG.warning("the snapshot %s of the index is unusable: %s", snapshot.name, fault)
                 self._folder.remove(generation)
             else:
-                _LOG.info("the index begins with the snapshot of %s", snapshot.made_at)
+                _LOG.info("the index starts from the snapshot of %s", snapshot.made_at)
                 return book
-        _LOG.info("the index begins with the beginning of the log")
-        return await Book.open(file)
+        _LOG.info("the index starts from the beginning of the log")
+        return await IndexGeneration.open(file)
 
-    async def _open_agreeing(self, file: Path) -> Book:
-        """A file that is there, open, agreeing with the log; or ``Unusable``."""
+    async def _open_agreeing(self, file: Path) -> IndexGeneration:
+        """Open an existing file and check it against the log; raises ``Unusable`` if it does not agree."""
         book = None
         try:
-            book = await Book.open(file)
-            await hold_agrees(self._js, self._histories.shards, book.marks, await book.places())
+            book = await IndexGeneration.open(file)
+            await check_agrees(self._js, self._histories.shards, book.marks, await book.places())
             await self._take_up_again(book)
         except BaseException as fault:
             if book is not None:
@@ -99,7 +99,7 @@ class Start:
             raise
         return book
 
-    async def _take_up_again(self, book: Book) -> None:
+    async def _take_up_again(self, book: IndexGeneration) -> None:
         for each in book.aside:
             shard = self._histories.shard(each.address)
             mark = book.marks.get(shard, 0)

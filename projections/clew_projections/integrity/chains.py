@@ -1,4 +1,4 @@
-"""All chains of a shard followed at once: the end of each, and which of them broke. Some 400 bytes for each thread."""
+"""All chains of a shard followed at once: the end of each, and which are broken. Takes some 400 bytes for a thread."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 from clew_events.subjects import address_of, shard_of
 from clew_projections.integrity.inclusion import Head
-from clew_projections.integrity.links import NOTHING, Tip, check, follow
+from clew_projections.integrity.links import NOTHING, Tip, follow, follow_strictly
 from clew_projections.nats.stream_messages import StoredMessage
 
 
 class Chains:
-    """The chains of a shard as far as they were followed.
+    """The chains of a shard up to some sequence.
 
-    ``tips`` has the end of each, whatever stands between that does not continue it, and ``misfits`` counts the messages
-    that continue no chain. ``broken`` has the first sequence that does not fit, ``misplaced`` the threads of another
-    shard, and ``threads`` and ``commits`` count: of a ``tenant`` alone, if one is given.
+    ``tips`` has the end of each chain, skipping messages that do not continue it; ``misfits`` counts these. ``broken``
+    has the first sequence of each thread that does not fit, ``misplaced`` the threads that belong in another shard.
+    ``threads``, ``commits``, ``broken`` and ``misplaced`` are of a ``tenant`` alone, if one is given.
     """
 
     def __init__(self, shard: int, shards: int, tenant: str | None = None) -> None:
@@ -33,7 +33,7 @@ class Chains:
         self._tenant = tenant
 
     def take(self, stored: StoredMessage) -> None:
-        """The next message of the shard, whosever it is."""
+        """Add the next message of the shard, of any tenant."""
         self._count_removed(stored.seq)
         subject = stored.subject
         owner = address_of(subject)
@@ -45,8 +45,8 @@ class Chains:
             self.threads += ours
             if ours and shard_of(owner.thread, self._shards) != self._shard:
                 self.misplaced[subject] = stored.seq
-        # Of other tenants' commits it only matters which chain they continue.
-        followed = check(tip, owner, stored.body) if ours else None
+        # Other tenants' commits count only for the ends of their chains.
+        followed = follow_strictly(tip, owner, stored.body) if ours else None
         if followed is None:
             if ours:
                 self.broken.setdefault(subject, stored.seq)
@@ -57,11 +57,11 @@ class Chains:
             self.tips[subject] = followed
 
     def end(self, last: int) -> None:
-        """The shard's stream says that it reaches up to ``last``."""
+        """Note that the shard's stream ends at sequence ``last``."""
         self._count_removed(last + 1)
 
     def heads(self) -> Iterator[Head]:
-        """Every thread that has a good commit, with the end of its chain."""
+        """Yield the head of every thread that has a valid commit."""
         for subject, tip in self.tips.items():
             if tip.hash is not None:
                 yield Head(*address_of(subject), tip.n, tip.hash)

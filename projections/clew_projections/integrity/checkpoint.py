@@ -1,6 +1,6 @@
-"""A checkpoint: what the whole log was at some moment, small enough to be kept by anybody. A stored format.
+"""A checkpoint: the signed Merkle roots of the whole log at some moment. A stored format.
 
-It is signed as a line of JSON, and names the hash of the signed checkpoint before it.
+It is signed as a line of JSON, and contains the hash of the signed checkpoint before it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ FORMAT: Final = 1
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
-    """What the log was.
+    """The state of the log.
 
-    ``log`` names the deployment: chance decided it when the first checkpoint was made. ``number`` counts from 1, ``at``
-    is the signer's clock in UTC, and ``prev`` is the SHA-256 of the signed checkpoint before it, null for the first.
-    ``shards`` are in their order. ``reason`` is there only when an operator had a history signed that does not follow
-    from the checkpoint before.
+    ``log`` identifies the deployment: a random id, made with the first checkpoint. ``number`` counts from 1, ``at`` is
+    the signer's clock in UTC, and ``prev`` is the SHA-256 of the signed checkpoint before it, null for the first.
+    ``shards`` are in order of their numbers. ``reason`` is present only when an operator had a history signed that does
+    not follow from the checkpoint before.
     """
 
     v: int
@@ -44,21 +44,22 @@ _DECODER: Final = msgspec.json.Decoder(Checkpoint)
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
-    """The line to sign, with its end."""
+    """Return the line to sign, newline included."""
     return msgspec.json.encode(checkpoint) + b"\n"
 
 
 def decode(line: bytes) -> Checkpoint:
-    """The checkpoint in a line that was signed.
+    """Decode the checkpoint in a signed line.
 
     Raises:
-        Corrupt: it is none, or one of a newer Clew.
+        Corrupt: the line is not a checkpoint, or one of a newer Clew.
     """
     try:
         version = msgspec.json.decode(line, type=dict[str, object]).get("v")
         if version != FORMAT:
             raise Corrupt(
-                f"a checkpoint of format {version!r} is not {FORMAT}: written by another Clew", code="unknown_format"
+                f"the checkpoint has format {version!r}, expected {FORMAT}: another version of Clew wrote it",
+                code="unknown_format",
             )
         return _DECODER.decode(line)
     except UNREADABLE as fault:
@@ -66,5 +67,5 @@ def decode(line: bytes) -> Checkpoint:
 
 
 def hash_of(signed: bytes) -> str:
-    """The hash by which the next checkpoint names a signed one."""
+    """Return the hash of a signed checkpoint, which the next checkpoint contains."""
     return sha256(signed).hexdigest()

@@ -1,7 +1,7 @@
-"""A log held against a checkpoint: pure, over chains that were followed as far as the checkpoint speaks.
+"""Comparison of a log with a checkpoint, over chains that were followed up to the checkpoint. Pure.
 
-Some losses the numbers of a shard's stream tell by themselves, without reading it. Clew removes nothing from the log,
-and no sequence is given twice. So a stream holds as many messages as it has given sequences, less those that were gone
+Some losses show in the numbers of a shard's stream, without reading it. Clew removes nothing from the log, and no
+sequence is used twice. So a stream holds as many messages as it has assigned sequences, less those that were missing
 already when the newest checkpoint was signed.
 """
 
@@ -18,17 +18,21 @@ from clew_projections.integrity.merkle import subtree
 from clew_projections.nats.stream_messages import StreamState
 
 
-def count_gaps(said: ShardHeads | None) -> int:
-    """How many sequences of a shard held nothing when a checkpoint was signed; none before the first one."""
-    return said.seq - said.commits - said.misfits if said is not None else 0
+def count_gaps(signed: ShardHeads | None) -> int:
+    """Return how many sequences of a shard were empty when a checkpoint was signed; 0 without a checkpoint."""
+    return signed.seq - signed.commits - signed.misfits if signed is not None else 0
 
 
 def find_loss(shard: int, reach: StreamState, checkpoint: Checkpoint | None) -> Finding | None:
-    """That a shard's stream has lost messages since a checkpoint was signed, or since it began, if it has."""
-    said = checkpoint.shards[shard] if checkpoint is not None and shard < len(checkpoint.shards) else None
-    if said is not None and checkpoint is not None and (found := cut_off(shard, said, reach.last_seq, checkpoint)):
+    """Return the finding that a shard's stream has lost messages since a checkpoint, or ever, if it has."""
+    signed = checkpoint.shards[shard] if checkpoint is not None and shard < len(checkpoint.shards) else None
+    if (
+        signed is not None
+        and checkpoint is not None
+        and (found := find_cut_off(shard, signed, reach.last_seq, checkpoint))
+    ):
         return found
-    missing = reach.last_seq - reach.messages - count_gaps(said)
+    missing = reach.last_seq - reach.messages - count_gaps(signed)
     if missing <= 0:
         return None
     since = f" since checkpoint {checkpoint.number}" if checkpoint is not None else ""
@@ -37,7 +41,7 @@ def find_loss(shard: int, reach: StreamState, checkpoint: Checkpoint | None) -> 
 
 
 def shard_statement(chains: Chains, seq: int) -> ShardHeads:
-    """What a checkpoint would say of a shard whose chains were followed up to a sequence."""
+    """Return the entry of a checkpoint for a shard whose chains were followed up to a sequence."""
     heads = list(chains.heads())
     return ShardHeads(
         seq=seq,
@@ -48,39 +52,40 @@ def shard_statement(chains: Chains, seq: int) -> ShardHeads:
     )
 
 
-def cut_off(shard: int, said: ShardHeads, last_seq: int, checkpoint: Checkpoint) -> Finding | None:
-    """That a shard's stream ends before the sequence at which a checkpoint was made, if it does."""
-    if last_seq >= said.seq:
+def find_cut_off(shard: int, signed: ShardHeads, last_seq: int, checkpoint: Checkpoint) -> Finding | None:
+    """Return the finding that a shard's stream ends before the sequence of a checkpoint, if it does."""
+    if last_seq >= signed.seq:
         return None
     what = (
-        f"shard {shard} ends at sequence {last_seq}, and checkpoint {checkpoint.number} was made at {said.seq}: the "
+        f"shard {shard} ends at sequence {last_seq}, and checkpoint {checkpoint.number} was made at {signed.seq}: the "
         "log was cut off, or the checkpoint is of a later state of it, as after a restored backup"
     )
     return _of_shard(shard, "log_cut_off", what, last_seq)
 
 
-def differs(shard: int, said: ShardHeads, found: ShardHeads, checkpoint: Checkpoint) -> Finding | None:
-    """That a shard is not what a checkpoint says, if it is not, and as far as the numbers tell in what."""
-    if found == said:
+def find_difference(shard: int, signed: ShardHeads, found: ShardHeads, checkpoint: Checkpoint) -> Finding | None:
+    """Return the finding that a shard differs from a checkpoint, if it does, with what the numbers tell about it."""
+    if found == signed:
         return None
-    if found.threads < said.threads:
-        kind = f"{said.threads - found.threads} of {said.threads} threads were removed"
-    elif found.commits < said.commits:
-        kind = f"{said.commits - found.commits} of {said.commits} commits were removed"
-    elif (found.threads, found.commits) == (said.threads, said.commits):
-        kind = f"it has as many threads ({said.threads}) and commits ({said.commits}), and they say something else"
+    if found.threads < signed.threads:
+        kind = f"{signed.threads - found.threads} of {signed.threads} threads were removed"
+    elif found.commits < signed.commits:
+        kind = f"{signed.commits - found.commits} of {signed.commits} commits were removed"
+    elif (found.threads, found.commits) == (signed.threads, signed.commits):
+        kind = f"it has as many threads ({signed.threads}) and commits ({signed.commits}), with different content"
     else:
         kind = (
-            f"it has {found.threads} threads and {found.commits} commits, more than {said.threads} and {said.commits}"
+            f"it has {found.threads} threads and {found.commits} commits, "
+            f"more than {signed.threads} and {signed.commits}"
         )
-    what = f"up to sequence {said.seq}, shard {shard} is not what checkpoint {checkpoint.number} says: {kind}"
-    return _of_shard(shard, "history_changed", what, said.seq)
+    what = f"up to sequence {signed.seq}, shard {shard} is not what checkpoint {checkpoint.number} says: {kind}"
+    return _of_shard(shard, "history_changed", what, signed.seq)
 
 
-def differing_heads(shard: int, kept: Iterable[Head], then: Mapping[Address, Head], now: Chains) -> Iterator[Finding]:
-    """Every thread whose head was another when a checkpoint was made, given all heads that were kept with it.
+def compare_heads(shard: int, kept: Iterable[Head], then: Mapping[Address, Head], now: Chains) -> Iterator[Finding]:
+    """Yield a finding for every thread whose head differs from the heads that were kept with a checkpoint.
 
-    ``then`` is what the log says of that moment; ``now`` are the chains followed to the log's end.
+    ``then`` are the log's heads at the checkpoint; ``now`` are the chains at the end of the log.
     """
     latest = {head.address: head for head in now.heads()}
     known = set[Address]()
@@ -91,22 +96,22 @@ def differing_heads(shard: int, kept: Iterable[Head], then: Mapping[Address, Hea
             continue
         if found is None and was.address in latest:
             code = "rewritten"
-            what = f"its {was.n} commits are gone from their places, and {latest[was.address].n} others stand behind"
+            what = f"its {was.n} commits are gone, and {latest[was.address].n} others were stored later"
         elif found is None:
             code, what = "thread_removed", f"its {was.n} commits are gone"
         elif found.n < was.n:
             code, what = "shortened", f"it had {was.n} commits, and has {found.n} of them"
         elif found.n > was.n:
-            code, what = "lengthened", f"it had {was.n} commits, and has {found.n} where these were"
+            code, what = "lengthened", f"it had {was.n} commits, and has {found.n} in their place"
         else:
             code, what = (
                 "rewritten",
-                f"commit {was.n} had the hash {was.hash}, and has {found.hash}: the chain is another",
+                f"commit {was.n} had the hash {was.hash}, and has {found.hash}: the chain was rewritten",
             )
         yield _of_thread(was.address, shard, code, what)
     for address, found in then.items():
         if address not in known:
-            yield _of_thread(address, shard, "thread_inserted", f"it was not there, and has {found.n} commits")
+            yield _of_thread(address, shard, "thread_inserted", f"it did not exist, and has {found.n} commits")
 
 
 def _of_shard(shard: int, code: str, what: str, seq: int) -> Finding:

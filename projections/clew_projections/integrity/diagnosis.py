@@ -1,7 +1,7 @@
-"""What was done to a history, as far as its bodies tell: pure, so that it holds without a server just as well.
+"""Diagnosis of a broken history from its bodies alone. Pure: it needs no server.
 
-A commit's hash stands in its successor only. So where two neighbours do not fit, the one that the next commit vouches
-for is taken to be as it was, and the other is named.
+A commit's hash is stored only in its successor. So where two neighbours do not fit, the one whose hash the next commit
+names counts as intact, and the other is reported.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Tampering = Literal[
     "unknown_event",
     "unknown_format",
 ]
-"""What was done: the code of a finding."""
+"""The kind of damage: the code of a finding."""
 
 
 class Diagnosis(Struct, frozen=True):
-    """The first thing wrong with a history: the kind, the sequence at which it is, and why that is said."""
+    """The first error in a history: its kind, its sequence, and the reason."""
 
     code: str
     seq: int
@@ -38,45 +38,47 @@ class Diagnosis(Struct, frozen=True):
 
 
 def diagnose(owner: Address, links: Iterable[Link]) -> Diagnosis | None:
-    """The first thing wrong with a thread's history, given all its links in the order of the log; nothing if whole."""
+    """Return the first error in a thread's history, given all its links in log order; ``None`` if it is intact."""
     history = tuple(links)
     tip = NOTHING
     for place, one in enumerate(history):
         if not continues(tip, owner, one):
-            return _what(owner, history, place, tip)
+            return _diagnose_link(owner, history, place, tip)
         tip = Tip(one.n, one.hash, one.at)
     return None
 
 
-def _what(owner: Address, history: Sequence[Link], place: int, tip: Tip) -> Diagnosis:
+def _diagnose_link(owner: Address, history: Sequence[Link], place: int, tip: Tip) -> Diagnosis:
     one = history[place]
     if one.fault is not None:
         return Diagnosis(one.fault.code, one.seq, one.fault.message)
     if one.owner is not None and one.owner != owner:
         whose = f"commit {one.n} of thread {one.owner.thread} of tenant {one.owner.tenant}"
-        return Diagnosis("moved", one.seq, f"by its own words this is {whose}")
+        return Diagnosis("moved", one.seq, f"its body says that it is {whose}")
     for earlier in history[:place]:
         if earlier.hash == one.hash:
-            again = f"commit {one.n}, byte for byte as at sequence {earlier.seq}, stands here again"
+            again = f"commit {one.n} is here again, byte for byte as at sequence {earlier.seq}"
             return Diagnosis("duplicated", one.seq, again)
     if one.n > tip.n + 1:
-        return _too_far(history[place:], tip)
+        return _diagnose_jump(history[place:], tip)
     if one.n <= tip.n:
-        return _another(one, f"a second commit {one.n}, other than the one before")
+        return _inserted(one, f"a second commit {one.n}, which differs from the one before")
     if one.prev == tip.hash:
         return Diagnosis("time_backwards", one.seq, f"commit {one.n} was made at {one.at}, before commit {tip.n}")
     return _diagnose_break(history, place, tip)
 
 
-def _too_far(rest: Sequence[Link], tip: Tip) -> Diagnosis:
+def _diagnose_jump(rest: Sequence[Link], tip: Tip) -> Diagnosis:
     one = rest[0]
     if one.prev == tip.hash and tip.n:
-        return Diagnosis("altered", one.seq, f"commit {tip.n + 1}, by the hash it follows, calls itself commit {one.n}")
+        return Diagnosis(
+            "altered", one.seq, f"commit {tip.n + 1}, by the hash it names, says that it is commit {one.n}"
+        )
     for later in rest[1:]:
         if later.n == tip.n + 1 and later.prev == tip.hash:
-            return Diagnosis("reordered", one.seq, f"commit {one.n} stands before commit {later.n}, its elder")
+            return Diagnosis("reordered", one.seq, f"commit {one.n} is stored before the older commit {later.n}")
     gone = f"commit {tip.n + 1}" if one.n == tip.n + 2 else f"commits {tip.n + 1} to {one.n - 1}"
-    return Diagnosis("missing", one.seq, f"{gone} should stand before commit {one.n}, and nothing does")
+    return Diagnosis("missing", one.seq, f"{gone} should be before commit {one.n}, and nothing is")
 
 
 def _diagnose_break(history: Sequence[Link], place: int, tip: Tip) -> Diagnosis:
@@ -85,7 +87,7 @@ def _diagnose_break(history: Sequence[Link], place: int, tip: Tip) -> Diagnosis:
     if tip.hash is None:
         return Diagnosis("altered", one.seq, f"commit {one.n} is the first, and names a predecessor")
     if follower is not None and follower.prev == tip.hash:
-        return _another(one, f"commit {one.n} does not follow commit {tip.n}, and the one after it does")
+        return _inserted(one, f"commit {one.n} does not follow commit {tip.n}, and the one after it does")
     if follower is None:
         return Diagnosis(
             "altered",
@@ -101,5 +103,5 @@ def _diagnose_break(history: Sequence[Link], place: int, tip: Tip) -> Diagnosis:
     )
 
 
-def _another(one: Link, why: str) -> Diagnosis:
+def _inserted(one: Link, why: str) -> Diagnosis:
     return Diagnosis("inserted", one.seq, why)

@@ -1,4 +1,4 @@
-"""Heads: the end of a thread's chain, and the leaf that stands for it in a shard's tree."""
+"""Inclusion proofs: the head of a thread's chain as a leaf of its shard's Merkle tree."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ LEAF: Final = b"\x00"
 
 
 def key_of(address: Address) -> bytes:
-    """A thread's place in the tree of its shard: 32 bytes, from the first bit on.
+    """Return a thread's place in the tree of its shard: 32 bytes, read from the first bit on.
 
-    The SHA-256 of ``clew thread``, a zero byte, the tenant, a zero byte and the thread's id.
+    It is the SHA-256 of ``clew thread``, a zero byte, the tenant, a zero byte and the thread's id.
     """
     return sha256(THREAD + address.tenant.encode() + b"\x00" + address.thread.encode()).digest()
 
 
 def leaf_of(key: bytes, n: int, head: str) -> bytes:
-    """A thread's leaf: the SHA-256 of a zero byte, its place, ``n`` in eight bytes and the hash in 32."""
+    """Return a thread's leaf: the SHA-256 of a zero byte, its place, ``n`` in eight bytes and the hash in 32."""
     return sha256(LEAF + key + n.to_bytes(8, "big") + bytes.fromhex(head)).digest()
 
 
 def leaves_of(heads: Iterable[Head]) -> list[tuple[bytes, bytes]]:
-    """Heads as the leaves of a tree, in its order.
+    """Return heads as the leaves of a tree, in the order of their places.
 
     Raises:
-        ValueError: a thread is there twice, or a hash is none.
+        ValueError: a thread has two heads, or a hash is not one.
     """
     places: dict[bytes, bytes] = {}
     for head in heads:
@@ -48,18 +48,18 @@ def leaves_of(heads: Iterable[Head]) -> list[tuple[bytes, bytes]]:
 
 
 def check_included(head: Head, path: Sequence[str], checkpoint: Checkpoint) -> None:
-    """Hold that a head is under a checkpoint. That the checkpoint is signed by whom one trusts is another matter.
+    """Check that a head is included in a checkpoint. This does not check the checkpoint's signature.
 
     Raises:
-        Corrupt: it is not.
+        Corrupt: it is not included.
     """
     shard = shard_of(head.thread, len(checkpoint.shards))
     place = key_of(head.address)
     try:
-        found = climb(place, leaf_of(place, head.n, head.hash), [bytes.fromhex(each) for each in path])
+        root = climb(place, leaf_of(place, head.n, head.hash), [bytes.fromhex(sibling) for sibling in path])
     except (ValueError, OverflowError) as fault:
-        raise Corrupt(f"this is no path through a tree: {fault}", code="broken_proof") from fault
-    if found.hex() != checkpoint.shards[shard].root:
+        raise Corrupt(f"this is not a path through a tree: {fault}", code="broken_proof") from fault
+    if root.hex() != checkpoint.shards[shard].root:
         raise Corrupt(
             f"commit {head.n} of thread {head.thread}, by hash {head.hash}, is not its head under checkpoint "
             f"{checkpoint.number}: the path does not lead to the root of shard {shard}",
@@ -68,14 +68,14 @@ def check_included(head: Head, path: Sequence[str], checkpoint: Checkpoint) -> N
 
 
 def check_between(earlier: Head | None, later: Head, bodies: Sequence[bytes]) -> None:
-    """Hold that commits lead from a thread's earlier head, or from its beginning, to a later one, without a gap.
+    """Check that commits lead without a gap from a thread's earlier head, or from its beginning, to a later head.
 
     Raises:
         Corrupt: they do not.
     """
     tip = Tip(earlier.n, earlier.hash) if earlier is not None else Tip(0, None)
     if earlier is not None and earlier.address != later.address:
-        raise Corrupt("these are heads of two threads", code="broken_proof")
+        raise Corrupt("the two heads are of different threads", code="broken_proof")
     for body in bodies:
         followed = follow(tip, later.address, body)
         if followed is None:

@@ -1,4 +1,4 @@
-"""Links: what a stored body says of its own place in a chain, and whether it continues what stands before it."""
+"""Links of a thread's hash chain, and the check that a stored body continues the chain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clew_events.subjects import Address
 
 
 class Link(Struct, frozen=True, kw_only=True):
-    """A stored body in a chain: where it was found, its hash, and what it says; only a ``fault`` if it says nothing."""
+    """A stored body in a chain: its sequence, its hash, and its own fields; only a ``fault`` if it is unreadable."""
 
     seq: int
     hash: str
@@ -27,7 +27,7 @@ class Link(Struct, frozen=True, kw_only=True):
 
 
 class Tip(Struct, frozen=True, gc=False):
-    """The end of a chain so far: the last commit's number, hash and time."""
+    """The current end of a chain: the last commit's number, hash and time."""
 
     n: int
     hash: str | None
@@ -44,11 +44,11 @@ class _Place(Struct, frozen=True, gc=False):
 _PLACE: Final = msgspec.json.Decoder(_Place)
 
 NOTHING: Final = Tip(0, None)
-"""The end of a chain that has not begun."""
+"""The end of an empty chain."""
 
 
 def link(body: bytes, seq: int) -> Link:
-    """A stored body as a link, readable or not."""
+    """Return a stored body as a link, readable or not."""
     try:
         commit = decode(body)
     except Corrupt as fault:
@@ -58,9 +58,9 @@ def link(body: bytes, seq: int) -> Link:
 
 
 def follow(tip: Tip, owner: Address, body: bytes) -> Tip | None:
-    """The end of a thread's chain after one more stored body, or nothing if that body does not continue it.
+    """Return the end of a thread's chain after one more stored body; ``None`` if the body does not continue it.
 
-    Only a body's place is read, so a commit of a newer Clew, whose events are not known here, continues a chain, too:
+    Only a body's place in the chain is read, so a commit of a newer Clew with unknown events continues a chain too:
     every version finds the same heads in the same log.
     """
     try:
@@ -73,10 +73,10 @@ def follow(tip: Tip, owner: Address, body: bytes) -> Tip | None:
 
 
 def place_of(body: bytes) -> int:
-    """The number that a stored body says it has.
+    """Return the number of the commit in a stored body.
 
     Raises:
-        Corrupt: it says none.
+        Corrupt: the body has no number.
     """
     try:
         return _PLACE.decode(body).n
@@ -84,8 +84,8 @@ def place_of(body: bytes) -> int:
         raise Corrupt(f"not a commit: {fault}", code="unreadable_commit") from fault
 
 
-def check(tip: Tip, owner: Address, body: bytes) -> Tip | None:
-    """The same, if the body can be read whole and its time does not go backwards."""
+def follow_strictly(tip: Tip, owner: Address, body: bytes) -> Tip | None:
+    """Like :func:`follow`, and also ``None`` if the body is not fully readable or its time goes backwards."""
     try:
         commit = decode(body)
     except Corrupt:

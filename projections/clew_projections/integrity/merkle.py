@@ -1,15 +1,15 @@
-"""The tree over a shard's heads: one root for a set of leaves, whatever the order in which they came. Pure.
+"""The Merkle tree over a shard's heads: one root for a set of leaves, independent of their order. Pure.
 
-A binary tree by the bits of the leaves' places, as deep as it takes to have each leaf alone:
+A binary tree by the bits of the leaves' places, as deep as needed to separate all leaves:
 
-* nothing is 32 zero bytes;
+* an empty subtree is 32 zero bytes;
 * a subtree with one leaf is that leaf (SHA-256 over a zero byte and more, see
   :mod:`clew_projections.integrity.inclusion`);
-* any other is the SHA-256 over a one byte, its left half and its right half.
+* any other subtree is the SHA-256 over a one byte, its left half and its right half.
 
-As in RFC 6962, leaves and inner nodes begin differently, so neither passes for the other. A leaf's place is in its hash
-and decides its path, so a root holds one head of a thread at most. A path names hashes alone: it tells how many threads
-there are, by and by, and nothing of any other.
+As in RFC 6962, leaves and inner nodes have different prefixes, so one cannot pass for the other. A leaf's place is part
+of its hash and decides its path, so a root includes at most one head of a thread. A path consists of hashes only: it
+reveals roughly how many threads there are, and nothing about other threads.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ INNER: Final = b"\x01"
 DEEPEST: Final = 256
 
 Leaf = tuple[bytes, bytes]
-"""A leaf's place and its hash. Leaves are in the order of their places, which are all different."""
+"""A leaf's place and its hash. Leaves are in the order of their places, which are distinct."""
 
 
 class Subtree(NamedTuple):
-    """A subtree: its hash, and the number of its leaves."""
+    """A subtree: its hash and its number of leaves."""
 
     hash: bytes
     leaves: int
@@ -38,7 +38,7 @@ EMPTY: Final = Subtree(NOTHING, 0)
 
 
 def join(left: Subtree, right: Subtree) -> Subtree:
-    """The subtree of two halves."""
+    """Return the subtree of two halves."""
     leaves = left.leaves + right.leaves
     if leaves == 0:
         return EMPTY
@@ -48,7 +48,7 @@ def join(left: Subtree, right: Subtree) -> Subtree:
 
 
 def subtree(leaves: Sequence[Leaf], depth: int = 0) -> Subtree:
-    """The subtree of leaves that have their first ``depth`` bits in common; with none in common, the whole tree."""
+    """Return the subtree of leaves that share their first ``depth`` bits; at depth 0, the whole tree."""
     if len(leaves) < 2:
         return Subtree(leaves[0][1], 1) if leaves else EMPTY
     middle = _middle(leaves, depth)
@@ -56,9 +56,9 @@ def subtree(leaves: Sequence[Leaf], depth: int = 0) -> Subtree:
 
 
 def path(leaves: Sequence[Leaf], place: bytes, depth: int = 0) -> list[bytes]:
-    """What stands beside the way from a leaf up to the top of :func:`subtree`, from the leaf on.
+    """Return the sibling hashes on the path from a leaf up to the root of :func:`subtree`, from the leaf on.
 
-    The leaf itself must be among the leaves.
+    The leaf must be among the leaves.
     """
     if len(leaves) == 1:
         return []
@@ -68,21 +68,21 @@ def path(leaves: Sequence[Leaf], place: bytes, depth: int = 0) -> list[bytes]:
 
 
 def climb(place: bytes, leaf: bytes, beside: Sequence[bytes]) -> bytes:
-    """The root to which a path leads from a leaf; what comes out for a wrong path is no root that anybody signed.
+    """Return the root to which a path leads from a leaf; a wrong path leads to a root that is not signed.
 
     Raises:
-        ValueError: no path is that long, or a hash of it is none.
+        ValueError: the path is too long, or contains something other than hashes.
     """
-    if len(beside) > DEEPEST or any(len(each) != 32 for each in beside):
+    if len(beside) > DEEPEST or any(len(sibling) != 32 for sibling in beside):
         raise ValueError("no such path")
-    found = leaf
+    node = leaf
     for depth, sibling in zip(range(len(beside) - 1, -1, -1), beside, strict=True):
-        found = sha256(INNER + (sibling + found if bit(place, depth) else found + sibling)).digest()
-    return found
+        node = sha256(INNER + (sibling + node if bit(place, depth) else node + sibling)).digest()
+    return node
 
 
 def bit(place: bytes, depth: int) -> int:
-    """Which half a place is in, ``depth`` bits down: 0 is the left one."""
+    """Return the half that a place is in at a depth: 0 is left, 1 is right."""
     return place[depth >> 3] >> (7 - (depth & 7)) & 1
 
 
@@ -94,7 +94,7 @@ Beside = list[list[bytes]]
 
 
 def beside(leaves: Sequence[Leaf], ours: Collection[bytes], depth: int = 0) -> Beside:
-    """What stands beside the ways from some leaves, by their places, to the top of :func:`merkle.subtree`."""
+    """Return the sibling hashes on the paths from some leaves, by their places, to the root of :func:`subtree`."""
     mine = [place for place, _ in leaves if place in ours]
     if not mine:
         return [[subtree(leaves, depth).hash]]
@@ -105,16 +105,16 @@ def beside(leaves: Sequence[Leaf], ours: Collection[bytes], depth: int = 0) -> B
 
 
 def climb_all(ours: Sequence[Leaf], besides: Sequence[Sequence[bytes]]) -> bytes:
-    """The root to which all that leads, given the leaves in their order; what is wrong leads to none that was signed.
+    """Return the root to which several paths lead, given the leaves in order; wrong paths lead to an unsigned root.
 
     Raises:
-        ValueError: it leads nowhere.
+        ValueError: the paths do not fit the leaves.
     """
     rest = iter(besides)
-    found = _climb(ours, rest, 0)
+    root = _climb(ours, rest, 0)
     if next(rest, None) is not None:
-        raise ValueError("there is more beside the ways than there are ways")
-    return found
+        raise ValueError("there are more paths than leaves")
+    return root
 
 
 def _climb(ours: Sequence[Leaf], rest: Iterator[Sequence[bytes]], depth: int) -> bytes:
@@ -126,12 +126,12 @@ def _climb(ours: Sequence[Leaf], rest: Iterator[Sequence[bytes]], depth: int) ->
         return sha256(INNER + left + _climb(ours[middle:], rest, depth + 1)).digest()
     way = next(rest, None)
     if way is None or depth + len(way) > DEEPEST or any(len(each) != len(NOTHING) for each in way):
-        raise ValueError("no such way")
+        raise ValueError("no such path")
     if not ours:
         if len(way) != 1:
             raise ValueError("a subtree has one hash")
         return bytes(way[0])
-    ((place, found),) = ours
+    ((place, node),) = ours
     for level, sibling in zip(range(depth + len(way) - 1, depth - 1, -1), way, strict=True):
-        found = sha256(INNER + (sibling + found if bit(place, level) else found + sibling)).digest()
-    return found
+        node = sha256(INNER + (sibling + node if bit(place, level) else node + sibling)).digest()
+    return node

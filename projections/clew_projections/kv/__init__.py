@@ -1,1 +1,1 @@
-"""What is kept in JetStream key-value buckets: views, positions of projectors, command ids."""
+"""JetStream key-value buckets: views, positions of projectors, command ids."""

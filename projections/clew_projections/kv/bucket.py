@@ -1,6 +1,6 @@
-"""The buckets: current state, kept in JetStream key-value buckets that any NATS client can read.
+"""Access to the JetStream key-value buckets that hold the current state. Any NATS client can read them.
 
-Which there are, and what is under which key, is in :mod:`clew_projections.kv.key_names`.
+:mod:`clew_projections.kv.key_names` lists the buckets and their keys.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from clew_projections.nats.stream_messages import EXPECTED, Ack, OutgoingMessage
 from clew_projections.nats.stream_reads import MULTI_LAST
 
 NO_BUCKET: Final = "no_bucket"
-"""The code of the error that a bucket is gone."""
+"""The error code for a bucket that does not exist."""
 WRITES_AT_ONCE: Final = 256
-"""Writes to one bucket that are sent in one go; more would wait in the server, and be taken for lost."""
+"""Writes in one chunk for a bucket; more would wait in the server until they time out."""
 BYTES_AT_ONCE: Final = 4 * 1024 * 1024
-CROWDS: Final = 2
-"""How many such goes a process has under way for one bucket."""
-_NOBODY: Final = frozenset({"no_responders", "jetstream_10059"})
+CHUNKS_IN_FLIGHT: Final = 2
+"""Chunks of writes that a process has in flight for one bucket."""
+_MISSING: Final = frozenset({"no_responders", "jetstream_10059"})
 TOO_LARGE: Final = 10054
 WRONG_REVISION: Final = frozenset({10071, 10164})
 
@@ -36,18 +36,18 @@ T = TypeVar("T")
 def _explain_missing_bucket(
     method: Callable[Concatenate[Bucket, P], Awaitable[T]],
 ) -> Callable[Concatenate[Bucket, P], Coroutine[None, None, T]]:
-    """Says of a failure that comes of nobody having such a bucket what to do about it."""
+    """Add to the error for a missing bucket what to do about it."""
 
     @functools.wraps(method)
     async def explained(self: Bucket, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return await method(self, *args, **kwargs)
         except Unavailable as fault:
-            if fault.code not in _NOBODY:
+            if fault.code not in _MISSING:
                 raise
             raise Unavailable(
                 f"the bucket {self.stream} is gone, or its server is: if it stays so, 'clew init' has another "
-                f"generation of buckets made from the log ({fault.message})",
+                f"generation of buckets built from the log ({fault.message})",
                 code=NO_BUCKET,
             ) from fault
 
@@ -55,22 +55,22 @@ def _explain_missing_bucket(
 
 
 class Value(Struct, frozen=True):
-    """A value and the revision it was found at, which guards the next write. A deleted key has an empty body."""
+    """A value and its revision, which guards the next write. A deleted key has an empty body."""
 
     body: bytes
     revision: int
 
 
 class LostRace(Exception):
-    """Somebody else wrote the key first. Read it again."""
+    """Another writer changed the key first. Read it again."""
 
 
 Fault = Corrupt | Unavailable
-"""Why a value was not written: it cannot be kept, or was refused and may be tried again."""
+"""Why a value was not written: the bucket cannot hold it, or refused it, in which case the write may be retried."""
 
 
 class Write(NamedTuple):
-    """A value for a key that is at ``revision`` (0: was never written)."""
+    """A value for a key that is at ``revision`` (0: never written)."""
 
     key: str
     body: bytes
@@ -80,32 +80,32 @@ class Write(NamedTuple):
 class Bucket:
     """One bucket: reads are direct, writes are guarded by the key's revision.
 
-    On a cluster any replica answers a direct read, and may be behind, each by as much as it likes. A read that decides
-    something is asked of the leader instead (``latest``), or tells how far the replica was (``get_marked``).
+    On a cluster any replica answers a direct read and may lag without bound. A read that decides something goes to the
+    leader (``latest``), or also returns the position of the replica (``get_marked``).
     """
 
     def __init__(self, js: JetStream, name: str, *, forgets: bool = False, replicated: bool = True) -> None:
-        """``forgets`` if its values are kept for a time only; ``replicated`` unless there is one replica alone."""
+        """``forgets`` if its values expire; ``replicated`` unless the bucket has a single replica."""
         self._js = js
         self.replicated = replicated
         self.forgets = forgets
         self.stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
-        self._crowds = asyncio.Semaphore(CROWDS)
+        self._in_flight = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
 
     def subject(self, key: str) -> str:
-        """The subject that a key's values are published on."""
+        """Return the subject on which the values of a key are published."""
         return self._prefix + key
 
     @_explain_missing_bucket
     async def get(self, key: str) -> Value | None:
-        """The value under a key, as one of the replicas has it."""
+        """Return the value under a key, as any replica has it."""
         stored = await self._js.last(self.stream, self.subject(key))
         return Value(stored.body, stored.seq) if stored is not None else None
 
     @_explain_missing_bucket
     async def latest(self, key: str) -> Value | None:
-        """The value under a key. Never behind."""
+        """Return the latest value under a key."""
         if not self.replicated:
             return await self.get(key)
         stored = await self._js.newest_at_leader(self.stream, self.subject(key), 0)
@@ -113,7 +113,7 @@ class Bucket:
 
     @_explain_missing_bucket
     async def latest_of(self, keys: Iterable[str]) -> dict[str, Value]:
-        """The values under many keys, of those that have one. Never behind."""
+        """Return the latest values under keys; keys without a value are left out."""
         wanted = list(keys)
         if not self.replicated:
             return await self.get_many(wanted)
@@ -121,55 +121,55 @@ class Bucket:
 
     @_explain_missing_bucket
     async def get_marked(self, keys: Iterable[str], mark: str) -> tuple[dict[str, Value], Value | None]:
-        """The values under many keys, and the one under ``mark``, none of them older than that one."""
+        """Return the values under keys, and the value under ``mark``; none of them is older than ``mark``."""
         wanted = list(keys)
-        # One answer is one replica's, as it was at one moment. If they do not fit into one, the leader has them all.
+        # One reply is the state of one replica at one moment. If the values do not fit into one, the leader answers.
         if len(wanted) < MULTI_LAST:
             answer = await self._js.lasts_at_once(self.stream, [self.subject(key) for key in (*wanted, mark)])
-            found = self._by_key(answer) if answer is not None else {}
-            if mark in found:
-                return found, found.pop(mark)
+            values = self._by_key(answer) if answer is not None else {}
+            if mark in values:
+                return values, values.pop(mark)
         marked = await self.latest(mark)
         return await self.latest_of(wanted), marked
 
     @_explain_missing_bucket
     async def get_many(self, keys: Iterable[str]) -> dict[str, Value]:
-        """The values under many keys, of those that have one."""
+        """Return the values under keys, as any replica has them; keys without a value are left out."""
         return self._by_key(await self._js.lasts(self.stream, [self.subject(key) for key in keys]))
 
     async def values_matching(self, pattern: str) -> dict[str, Value]:
-        """The values under all keys that match a pattern with wildcards. Never behind."""
+        """Return the latest values under all keys that match a pattern with wildcards."""
         return await self.latest_of(await self.keys(pattern))
 
     @_explain_missing_bucket
     async def keys(self, pattern: str) -> list[str]:
-        """All keys that match a pattern with wildcards, deleted ones included."""
+        """Return all keys that match a pattern with wildcards, deleted keys included."""
         skip = len(self._prefix)
-        return [each[skip:] for each in await self._js.subjects(self.stream, self.subject(pattern))]
+        return [subject[skip:] for subject in await self._js.subjects(self.stream, self.subject(pattern))]
 
     def _by_key(self, stored: dict[str, StoredMessage]) -> dict[str, Value]:
         skip = len(self._prefix)
-        return {subject[skip:]: Value(each.body, each.seq) for subject, each in stored.items()}
+        return {subject[skip:]: Value(message.body, message.seq) for subject, message in stored.items()}
 
     @_explain_missing_bucket
     async def delete(self, key: str, revision: int) -> None:
-        """Take a key away that is at ``revision``, with the marker that key-value clients expect.
+        """Delete a key that is at ``revision``, with the marker that key-value clients expect.
 
         Raises:
             LostRace: the key is at another revision.
-            Unavailable: the bucket did not take it.
+            Unavailable: the bucket refuses the write or does not answer.
         """
         headers = {"KV-Operation": "DEL", EXPECTED: str(revision)}
         self._revision(key, await self._js.publish(self.subject(key), b"", headers))
 
     @_explain_missing_bucket
     async def put(self, key: str, body: bytes, revision: int) -> int:
-        """Write a key that is at ``revision`` (0: was never written), and give its new revision.
+        """Write a key that is at ``revision`` (0: never written), and return its new revision.
 
         Raises:
             LostRace: the key is at another revision.
-            Corrupt: the value has more bytes than the bucket takes.
-            Unavailable: the bucket did not take it.
+            Corrupt: the value has more bytes than the bucket accepts.
+            Unavailable: the bucket refuses the write or does not answer.
         """
         try:
             ack = await self._js.publish(self.subject(key), body, {EXPECTED: str(revision)})
@@ -178,26 +178,26 @@ class Bucket:
         return self._revision(key, ack)
 
     async def put_all(self, writes: Sequence[Write]) -> list[int | LostRace | Fault]:
-        """Write many keys at once, each for itself: its new revision, or what :meth:`put` would have raised.
+        """Write many keys independently; return for each its new revision, or the error that :meth:`put` raises.
 
         Raises:
-            Unavailable: the bucket does not answer; it may have taken some of them.
+            Unavailable: the bucket does not answer; some of the writes may have been stored.
         """
-        return [outcome for crowd in _crowds(writes) for outcome in await self._put_crowd(crowd)]
+        return [outcome for chunk in _chunks(writes) for outcome in await self._put_chunk(chunk)]
 
     @_explain_missing_bucket
-    async def _put_crowd(self, crowd: Sequence[Write]) -> list[int | LostRace | Fault]:
+    async def _put_chunk(self, chunk: Sequence[Write]) -> list[int | LostRace | Fault]:
         messages = [
-            OutgoingMessage(self._prefix + key, body, {EXPECTED: str(revision)}) for key, body, revision in crowd
+            OutgoingMessage(self._prefix + key, body, {EXPECTED: str(revision)}) for key, body, revision in chunk
         ]
         try:
-            async with self._crowds:
+            async with self._in_flight:
                 acks = await self._js.publish_each(messages)
         except TooLarge:
-            return [await self._tried(each) for each in crowd]
-        return [self._outcome(each.key, ack) for each, ack in zip(crowd, acks, strict=True)]
+            return [await self._try_put(write) for write in chunk]
+        return [self._outcome(write.key, ack) for write, ack in zip(chunk, acks, strict=True)]
 
-    async def _tried(self, write: Write) -> int | LostRace | Fault:
+    async def _try_put(self, write: Write) -> int | LostRace | Fault:
         try:
             return await self.put(*write)
         except (LostRace, Corrupt) as fault:
@@ -214,22 +214,22 @@ class Bucket:
             return ack.seq
         if ack.error.err_code in WRONG_REVISION:
             return LostRace(key)
-        said = ack.error.description
+        reason = ack.error.description
         if ack.error.err_code == TOO_LARGE:
-            return _too_large(key, said)
-        return Unavailable(f"the bucket {self.stream} refused {key}: {said}", code="bucket_refused")
+            return _too_large(key, reason)
+        return Unavailable(f"the bucket {self.stream} refused {key}: {reason}", code="bucket_refused")
 
 
-def _too_large(key: str, why: str) -> Corrupt:
-    return Corrupt(f"the view under {key} cannot be kept: {why}", code="view_too_large")
+def _too_large(key: str, reason: str) -> Corrupt:
+    return Corrupt(f"the view under {key} cannot be stored: {reason}", code="view_too_large")
 
 
-def _crowds(writes: Sequence[Write]) -> Iterator[Sequence[Write]]:
+def _chunks(writes: Sequence[Write]) -> Iterator[Sequence[Write]]:
     start, size = 0, 0
-    for place, each in enumerate(writes):
-        size += len(each.body)
-        if place > start and (place - start == WRITES_AT_ONCE or size > BYTES_AT_ONCE):
-            yield writes[start:place]
-            start, size = place, len(each.body)
+    for index, write in enumerate(writes):
+        size += len(write.body)
+        if index > start and (index - start == WRITES_AT_ONCE or size > BYTES_AT_ONCE):
+            yield writes[start:index]
+            start, size = index, len(write.body)
     if writes:
         yield writes[start:]

@@ -1,8 +1,8 @@
-"""Spent command ids: which commit a caller's command id made, for longer than a thread's view remembers it.
+"""Idempotency beyond a thread's view: the commit that each command id made.
 
-A view holds the ids of the last 100 commits. Those that callers chose are kept here as well, for a day at least, under
-``<tenant>.<thread>.<hash of the id>`` in the bucket of commands, each as it is projected. So a busy thread still knows
-a command that comes again hours later.
+A view holds the ids of the last 100 commits. Ids that callers chose are also stored in the bucket of commands, for at
+least a day, under ``<tenant>.<thread>.<hash of the id>``, as their commits are projected. So a busy thread recognises a
+command that is repeated hours later.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _MADE_HERE: Final = re.compile(r"cmd_[A-Za-z0-9]{24}")
 _DECODER: Final = msgspec.json.Decoder(SpentId)
 
 
-def is_callers(command_id: str) -> bool:
-    """Whether a command id can have been chosen by a caller, who might send it again."""
+def is_chosen_by_caller(command_id: str) -> bool:
+    """Whether a caller may have chosen a command id, and may send it again."""
     return _MADE_HERE.fullmatch(command_id) is None
 
 
 def mark(command_id: str) -> str:
-    """What stands for a command id in a key: a hash, since an id may hold anything."""
+    """Return the token for a command id in a key: a hash, since an id may contain any characters."""
     return ids.derive_id("", command_id)
 
 
@@ -41,19 +41,22 @@ class SpentIds:
         self._bucket = bucket
 
     async def write(self, commits: Mapping[Address, Sequence[Recorded]]) -> None:
-        """Keep the callers' ids of some commits of some threads.
+        """Store the command ids that callers chose, of commits by thread.
 
         Raises:
             Unavailable: the bucket does not answer.
         """
-        chosen = [
-            _write(address, each) for address, some in commits.items() for each in some if is_callers(each.commit.id)
+        writes = [
+            _write(address, recorded)
+            for address, history in commits.items()
+            for recorded in history
+            if is_chosen_by_caller(recorded.commit.id)
         ]
-        # Who lost a race found it there already, and it never changes.
-        await self._bucket.put_all(chosen)
+        # A lost race means that the value is there already; it never changes.
+        await self._bucket.put_all(writes)
 
     async def marks(self, address: Address) -> set[str]:
-        """The marks of all ids that are kept of a thread.
+        """Return the marks of all stored ids of a thread.
 
         Raises:
             Unavailable: the bucket does not answer.
@@ -61,7 +64,7 @@ class SpentIds:
         return {key.rpartition(".")[2] for key in await self._bucket.keys(f"{address.tenant}.{address.thread}.*")}
 
     async def find(self, address: Address, command_id: str) -> SpentId | None:
-        """What is kept of a command id of a thread.
+        """Return what is stored about a command id of a thread; ``None`` if nothing is.
 
         Raises:
             Unavailable: the bucket does not answer.

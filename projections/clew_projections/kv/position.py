@@ -1,8 +1,8 @@
-"""Checkpoints: up to which sequence of a shard every view is known to be in the buckets.
+"""The projector's position in a shard: the sequence up to which every view is in the buckets.
 
 The buckets are not fsynced, so a server that dies may lose views whose commits were acknowledged to the consumer. The
-checkpoint is written into the same buckets after the views, so it is lost with them: a consumer that is ahead of the
-checkpoint has to deliver again from there.
+position is written into the same buckets after the views, so it is lost with them: a consumer that is ahead of the
+position must deliver again from there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _DECODER: Final = msgspec.json.Decoder(ProjectorPosition)
 
 
 class PositionStore:
-    """The checkpoint of one shard, kept in every bucket that the shard is projected into."""
+    """The projector's position in one shard, stored in every bucket that the shard is projected into."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class PositionStore:
         *,
         connection: Callable[[], int],
     ) -> None:
-        """``connection`` counts how often the connection to NATS was made."""
+        """``connection`` returns how often the connection to NATS was made."""
         self._js = js
         self._stream = stream
         self._consumer = consumer
@@ -57,7 +57,7 @@ class PositionStore:
         self._due = 0.0
 
     async def rewind(self) -> None:
-        """Make the consumer deliver again whatever the buckets may have lost.
+        """Make the consumer deliver again all commits whose views the buckets may have lost.
 
         Raises:
             Unavailable: JetStream does not answer.
@@ -71,7 +71,7 @@ class PositionStore:
             await self._js.api(f"CONSUMER.RESET.{self._stream}.{self._consumer}", {"seq": self._written + 1})
 
     async def advance(self, every: float, *, reached: int) -> None:
-        """Write the checkpoint if ``every`` seconds have passed and a commit past it, up to ``reached``, was projected.
+        """Write the position if ``every`` seconds have passed and a later commit, up to ``reached``, was projected.
 
         Raises:
             Unavailable: JetStream does not answer.
@@ -88,10 +88,10 @@ class PositionStore:
         await self._write(floor)
         if connection == self._connection():
             self._written = floor
-        # Otherwise the views that this mark speaks for may be gone, and rewind() takes it back.
+        # Otherwise views before this position may be lost, and rewind() moves it back.
 
     async def state(self) -> ConsumerInfo:
-        """How far the consumer is."""
+        """Read the progress of the consumer."""
         return await consumer_info(self._js, self._stream, self._consumer)
 
     async def _write(self, seq: int, *, back: bool = False) -> None:
@@ -112,9 +112,9 @@ class PositionStore:
 
 
 async def read_position(buckets: Iterable[Bucket], shard: int) -> int:
-    """The sequence of a shard up to which all these buckets say that they hold every view.
+    """Return the sequence of a shard up to which all the buckets hold every view.
 
-    A bucket that forgets may have forgotten its mark, after everything that the mark spoke for: then it has no say.
+    In a bucket whose values expire the position may have expired, after all values before it: then it does not count.
 
     Raises:
         Unavailable: a bucket does not answer.
@@ -125,11 +125,11 @@ async def read_position(buckets: Iterable[Bucket], shard: int) -> int:
 
 
 def decode_position(key: str, value: Value | None) -> int:
-    """The sequence that a mark says, or 0 if there is none that can be read."""
+    """Return the sequence of a stored position; 0 if there is none or it is unreadable."""
     if value is None or not value.body:
         return 0
     try:
         return _DECODER.decode(value.body).seq
     except UNREADABLE:
-        _LOG.warning("the value under %s is no checkpoint: everything is projected again", key)
+        _LOG.warning("the value under %s is not a position: everything is projected again", key)
         return 0

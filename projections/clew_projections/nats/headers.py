@@ -1,4 +1,4 @@
-"""Header blocks: written once as bytes, and read only as far as anybody asks."""
+"""Header blocks of NATS messages: encoded once, and parsed lazily."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _NEWLINES: Final = str.maketrans({"\r": " ", "\n": " "})
 
 
 def encode_headers(headers: Mapping[str, str]) -> bytes:
-    """The block that says some headers, byte for byte as nats-py writes it; nothing in a value can end its line.
+    """Encode headers, byte for byte as nats-py does; newlines in a value become spaces.
 
     Raises:
-        BadHeaderError: a name that no header may have.
+        BadHeaderError: a name is not a valid header name.
     """
     lines = ["NATS/1.0"]
     for name, value in headers.items():
         if known := _name(name):
-            said = value.strip()
-            lines.append(f"{known}: {said if said.isprintable() else said.translate(_NEWLINES)}")
+            text = value.strip()
+            lines.append(f"{known}: {text if text.isprintable() else text.translate(_NEWLINES)}")
     return "\r\n".join((*lines, "\r\n")).encode()
 
 
 def append_headers(block: bytes, headers: Mapping[str, str]) -> bytes:
-    """A block with more headers at its end."""
+    """Return a block with headers appended."""
     return block[:-2] + encode_headers(headers)[len(BEGIN) :]
 
 
@@ -43,9 +43,9 @@ def _name(name: str) -> str:
 
 
 def plain(block: bytes) -> dict[str, str] | None:
-    """The fields of a block, if it is one that leaves no question open.
+    """Return the fields of a block in canonical form; ``None`` for any other block.
 
-    Not so are a status, other characters than printable ASCII, and blanks where they do not belong.
+    A status, characters other than printable ASCII, and unexpected blanks are not canonical.
     """
     if not (block.startswith(BEGIN) and block.endswith(_END) and block.isascii()):
         return None
@@ -61,22 +61,22 @@ def plain(block: bytes) -> dict[str, str] | None:
 
 
 def fields(block: bytes) -> dict[str, str]:
-    """The fields of any block, its status line aside, as nats-py reads them: what is no field is passed over."""
+    """Return the fields of any block without its status line, as nats-py does: malformed lines are skipped."""
     return plain(block) or _line_by_line(block)
 
 
 def _line_by_line(block: bytes) -> dict[str, str]:
-    found: dict[str, str] = {}
+    parsed: dict[str, str] = {}
     for line in block.split(b"\r\n")[1:]:
         name, colon, value = line.partition(b":")
         name = name.strip()
-        if colon and name.isascii() and not any(each.isspace() for each in name.decode()):
-            found[name.decode()] = value.strip().decode(errors="replace")
-    return found
+        if colon and name.isascii() and not any(character.isspace() for character in name.decode()):
+            parsed[name.decode()] = value.strip().decode(errors="replace")
+    return parsed
 
 
 def status_of(block: bytes) -> str | None:
-    """The status that a server says in a block's first line, as ``404``; most blocks have none."""
+    """Return the status in a block's first line, such as ``404``; ``None`` for most blocks."""
     if block.startswith(BEGIN) or not block:
         return None
     status = block[9:12].decode(errors="replace").strip()
@@ -84,7 +84,7 @@ def status_of(block: bytes) -> str | None:
 
 
 def description_of(block: bytes) -> str:
-    """What a server says beside a status."""
+    """Return the description after a status."""
     return block[13:].partition(b"\r\n")[0].decode(errors="replace")
 
 
@@ -92,36 +92,36 @@ _STORED: Final = re.compile(
     rb"\r\nNats-Subject: ([^\s]+)\r\nNats-Sequence: (\d+)\r\nNats-Time-Stamp: ([^\s]+)\r\n"
     rb"(?:Nats-Num-Pending: (\d+)\r\nNats-Last-Sequence: (\d+)\r\n)?\r\n\Z"
 )
-"""What a server puts at the end of a stored message's headers. The last of a name counts, so it cannot be forged."""
+"""The headers that a server appends to a stored message. The last of a name counts, so they cannot be forged."""
 _GROUPS: Final = {
     "Nats-Subject": 1, "Nats-Sequence": 2, "Nats-Time-Stamp": 3, "Nats-Num-Pending": 4, "Nats-Last-Sequence": 5,
 }  # fmt: skip
 
 
 class Headers(Mapping[str, str]):
-    """The headers in a block, read as far as they are asked for; those that a server adds to a stored message first."""
+    """The headers in a block, parsed lazily; the headers that a server appends to a stored message come first."""
 
-    __slots__ = ("_fields", "_found", "block")
+    __slots__ = ("_appended", "_fields", "block")
 
     def __init__(self, block: bytes) -> None:
         self.block = block
         self._fields: dict[str, str] | None = None
-        self._found = _STORED.match(block, max(block.rfind(b"\r\nNats-Subject: "), 0))
+        self._appended = _STORED.match(block, max(block.rfind(b"\r\nNats-Subject: "), 0))
 
     def _all(self) -> dict[str, str]:
-        found = self._fields
-        if found is None:
-            found = self._fields = fields(self.block)
-        return found
+        parsed = self._fields
+        if parsed is None:
+            parsed = self._fields = fields(self.block)
+        return parsed
 
     def __getitem__(self, name: str) -> str:
-        if self._found is not None and (at := _GROUPS.get(name)) and (value := self._found[at]):
+        if self._appended is not None and (at := _GROUPS.get(name)) and (value := self._appended[at]):
             return value.decode(errors="replace")
         return self._all()[name]
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        """The value of a header, if it is there."""
-        if self._found is not None and (at := _GROUPS.get(name)) and (value := self._found[at]):
+        """Return the value of a header, or ``default``."""
+        if self._appended is not None and (at := _GROUPS.get(name)) and (value := self._appended[at]):
             return value.decode(errors="replace")
         if self._fields is None and name.encode() not in self.block:
             return default

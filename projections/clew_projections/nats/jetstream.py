@@ -1,4 +1,4 @@
-"""JetStream as Clew needs it: guarded publishes, plain API calls, and what can be read, each with typed answers."""
+"""JetStream for Clew: guarded publishes, API calls, and reads, with typed replies."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ class _NamesPage(Struct, frozen=True):
 
 STREAM_NOT_FOUND: Final = 10059
 CONSUMER_NOT_FOUND: Final = 10014
-_ASKING: Final = re.compile(r"(^|\.)(INFO|NAMES|LIST)(\.|$)")
-"""Calls that change nothing."""
+_READ_ONLY: Final = re.compile(r"(^|\.)(INFO|NAMES|LIST)(\.|$)")
+"""API calls that change nothing."""
 _ACK: Final = msgspec.json.Decoder(Ack)
 _JSON: Final = msgspec.json.Encoder()
 
 
 class JetStream(StreamReader):
-    """What a connection can ask of JetStream. All calls raise ``Unavailable`` when no answer comes."""
+    """Calls to JetStream over one connection. All of them raise ``Unavailable`` when no reply comes."""
 
     @property
     def disconnects(self) -> int:
-        """How often the connection was lost, since the start."""
+        """The number of times the connection was lost, since the start."""
         return self._exchange.lost
 
     async def publish(
@@ -66,7 +66,7 @@ class JetStream(StreamReader):
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Ack:
-        """Publish and return the server's answer, which may be a refusal."""
+        """Publish a message and return the server's ack, which may be an error."""
         head = b"" if headers is None else encode_headers(headers)
         return await self._publish(subject, body, head, timeout)
 
@@ -74,24 +74,24 @@ class JetStream(StreamReader):
         return _decode_ack(await self._exchange.one(subject, body, head, timeout or self._timeout), subject)
 
     async def publish_each(self, messages: Sequence[OutgoingMessage], timeout: float | None = None) -> list[Ack]:
-        """Publish messages in one go, each for itself, and return the server's answer to each.
+        """Publish independent messages in one write, and return the ack of each.
 
         Raises:
-            Timeout: whether all were stored is not known.
-            Unavailable: nobody takes one of them, or the connection is down.
-            TooLarge: one of them is larger than the server takes; those before it are published.
+            Timeout: it is unknown whether all were stored.
+            Unavailable: no stream takes one of them, or the connection is down.
+            TooLarge: one of them is larger than the server accepts; those before it are published.
         """
-        requests = [Request(each.subject, each.body, encode_headers(each.headers)) for each in messages]
+        requests = [Request(message.subject, message.body, encode_headers(message.headers)) for message in messages]
         replies = await self._exchange.each(requests, timeout or self._timeout)
-        return [_decode_ack(reply, each.subject) for reply, each in zip(replies, messages, strict=True)]
+        return [_decode_ack(reply, message.subject) for reply, message in zip(replies, messages, strict=True)]
 
     async def publish_batch(self, messages: Sequence[OutgoingMessage], timeout: float | None = None) -> list[Ack]:
-        """Store messages of one stream together or not at all (NATS ADR-50); an ack for each, or none if refused.
+        """Store messages of one stream atomically (NATS ADR-50); returns an ack for each, or no acks if refused.
 
         Each may be guarded; no two may have the same subject. At most 1,000.
 
         Raises:
-            Timeout: whether they were stored is not known.
+            Timeout: it is unknown whether they were stored.
             Unavailable: the connection is down.
         """
         batch = token_hex(8)
@@ -108,21 +108,21 @@ class JetStream(StreamReader):
         return [Ack(stream=ack.stream, seq=seq) for seq in range(first, ack.seq + 1)]
 
     async def api(self, call: str, request: object = None) -> dict[str, object]:
-        """Call ``$JS.API.<call>``. Who did nothing while a leader is elected is asked again.
+        """Call ``$JS.API.<call>``. Retries while no leader is elected (10008).
 
-        So is who says nothing, if the call changes nothing.
+        A call that changes nothing is also retried when no reply comes.
 
         Raises:
-            Refused: the server answered with an error.
+            ApiRefusal: the server answered with an error.
         """
         body = b"" if request is None else _JSON.encode(request)
         until = now() + self._timeout
         while True:
             reply = await self._call(call, body)
             answer = msgspec.json.decode(reply.data, type=dict[str, object])
-            if (found := answer.get("error")) is None:
+            if (refusal := answer.get("error")) is None:
                 return answer
-            error = msgspec.convert(found, ApiError)
+            error = msgspec.convert(refusal, ApiError)
             if error.err_code != NO_LEADER or now() >= until:
                 raise ApiRefusal(error, call)
             await asyncio.sleep(ELECTION)
@@ -131,26 +131,26 @@ class JetStream(StreamReader):
         def ask(silence: float) -> Awaitable[Reply]:
             return self._exchange.one(f"$JS.API.{call}", body, timeout=silence)
 
-        return await (self._patiently(ask) if _ASKING.search(call) else ask(self._timeout))
+        return await (self._retry_patiently(ask) if _READ_ONLY.search(call) else ask(self._timeout))
 
     async def subjects(self, stream: str, pattern: str) -> list[str]:
-        """All subjects of a stream that match a pattern and hold a message."""
-        found: list[str] = []
+        """Return all subjects of a stream that match a pattern and hold a message."""
+        subjects: list[str] = []
         while True:
-            request = {"subjects_filter": pattern, "offset": len(found)}
+            request = {"subjects_filter": pattern, "offset": len(subjects)}
             page = msgspec.convert(await self.api(f"STREAM.INFO.{stream}", request), _SubjectPage)
-            found += page.state.subjects
-            if not page.state.subjects or len(found) >= page.total:
-                return found
+            subjects += page.state.subjects
+            if not page.state.subjects or len(subjects) >= page.total:
+                return subjects
 
     async def streams(self) -> list[str]:
-        """The names of all streams there are."""
-        found: list[str] = []
+        """Return the names of all streams."""
+        names: list[str] = []
         while True:
-            page = msgspec.convert(await self.api("STREAM.NAMES", {"offset": len(found)}), _NamesPage)
-            found += page.streams or ()
-            if not page.streams or len(found) >= page.total:
-                return found
+            page = msgspec.convert(await self.api("STREAM.NAMES", {"offset": len(names)}), _NamesPage)
+            names += page.streams or ()
+            if not page.streams or len(names) >= page.total:
+                return names
 
 
 def _decode_ack(reply: Reply, subject: str) -> Ack:
@@ -161,10 +161,10 @@ def _decode_ack(reply: Reply, subject: str) -> Ack:
 
 
 async def stream_state(js: JetStream, stream: str) -> StreamState:
-    """What a stream holds, now.
+    """Read the current state of a stream.
 
     Raises:
-        Refused: there is no such stream.
+        ApiRefusal: there is no such stream.
         Unavailable: JetStream does not answer.
     """
     return (await stream_info(js, stream)).state

@@ -1,8 +1,8 @@
-"""nats-py's client with a shorter way in and out.
+"""nats-py's client with a faster path for sending and receiving.
 
-What it costs to send a message and to hear one is most of what Clew spends on a commit. So whoever takes messages at
-once is called from the read loop itself, without a queue, a task and a coroutine for each; and all that is sent in one
-turn of the loop is written in one go. Everything else is nats-py's own doing, and so is every connection.
+Sending and receiving messages is most of the cost of a commit. So a direct receiver is called from the read loop
+itself, without a queue, a task and a coroutine for each message; and all messages posted in one turn of the event loop
+are sent in one write. nats-py does everything else, including connecting.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ LEANED_ON: Final = {
     "_pending", "_pending_data_size", "_process_headers", "_process_msg", "_ps", "_remove_sub", "_sid", "_status",
     "_subs", "_transport",
 }  # fmt: skip
-"""Internals of nats-py that this way leans on. A nats-py without them is refused."""
+"""Internals of nats-py that this client uses. A nats-py without them is rejected."""
 
 
 class LeanClient(LastingClient):
-    """A nats-py client that costs less per message, and refuses what would have the server end the connection."""
+    """A nats-py client with less cost per message, which rejects messages that make the server disconnect it."""
 
     def __init__(self) -> None:
         super().__init__()
         if missing := sorted(name for name in LEANED_ON if not hasattr(self, name)):
             raise RuntimeError(
-                f"nats-py {nats.aio.client.__version__} is not one that Clew can work with, for it has no "
-                f"{', '.join(missing)}: install nats-py 2.16.0"
+                f"nats-py {nats.aio.client.__version__} does not work with Clew: it has no "
+                f"{', '.join(missing)}. Install nats-py 2.16.0"
             )
         self._parser = LeanParser(self)
         self._ps = self._parser
@@ -48,26 +48,26 @@ class LeanClient(LastingClient):
 
     @property
     def crowded(self) -> bool:
-        """Whether so much waits to be sent that nothing more should be posted before :meth:`relieved`."""
+        """Whether so much output is pending that :meth:`wait_for_room` should precede the next :meth:`post`."""
         return 0 < self._max_pending_size < self._pending_data_size
 
     async def wait_for_room(self) -> None:
-        """Return when what waits to be sent was handed to the network, or did not go in time."""
+        """Return when the pending output was written to the socket, or the flush timed out."""
         await self._flush_pending(force_flush=True)
 
-    async def hear(self, subject: str, receive: Receive) -> Subscription:
-        """Subscribe to a subject that nothing is sent to yet; ``receive`` is called at once with each message.
+    async def listen(self, subject: str, receive: Receive) -> Subscription:
+        """Subscribe to a subject without messages yet; ``receive`` is called from the read loop with each message.
 
-        It must not take long, for nothing else is heard meanwhile. What it raises goes to the client's error callback.
+        It must be quick, since it blocks the read loop. Its exceptions go to the client's error callback.
         """
 
-        async def unheard(message: Msg) -> None:
+        async def fail(message: Msg) -> None:
             raise AssertionError(f"{message.subject} did not go to its receiver")
 
         number = self._sid + 1
         self._parser.receivers[b"%d" % number] = receive
         try:
-            subscription = await self.subscribe(subject, cb=unheard, pending_msgs_limit=0, pending_bytes_limit=0)
+            subscription = await self.subscribe(subject, cb=fail, pending_msgs_limit=0, pending_bytes_limit=0)
         except BaseException:
             self._parser.receivers.pop(b"%d" % number, None)
             raise
@@ -76,15 +76,15 @@ class LeanClient(LastingClient):
         return subscription
 
     async def flush(self, timeout: float = FLUSH) -> None:
-        """Return when the server has answered, as nats-py does; who is cancelled meanwhile is cancelled.
+        """Return when the server has answered a ping, as nats-py does, without losing a cancellation.
 
         nats-py waits with ``asyncio.wait_for``, which before Python 3.12 swallows a cancellation that comes in the same
         turn of the loop as the answer.
         """
         task = asyncio.current_task()
-        asked = task.cancelling() if task else 0
+        before = task.cancelling() if task else 0
         await super().flush(timeout)  # type: ignore[arg-type]
-        if task and task.cancelling() > asked:
+        if task and task.cancelling() > before:
             raise asyncio.CancelledError
 
     async def publish(
@@ -96,20 +96,20 @@ class LeanClient(LastingClient):
             await self.wait_for_room()
 
     def post(self, subject: str, body: bytes, reply: str = "", head: bytes = b"") -> None:
-        """Have a message sent with all others of this turn of the loop; ``head`` is its header block, if it has one.
+        """Send a message together with all others of this turn of the loop; ``head`` is its header block, if any.
 
         Raises:
-            BadSubjectError: no subject, or one with blanks in it.
-            ConnectionClosedError: the connection was closed.
-            ConnectionDrainingError: the connection is about to be.
-            OutboundBufferLimitError: there is no connection now, and no room to keep the message until there is.
-            TooLarge: headers and body are more bytes than the server takes, or the subjects are.
+            BadSubjectError: the subject is empty or contains blanks.
+            ConnectionClosedError: the connection is closed.
+            ConnectionDrainingError: the connection is draining.
+            OutboundBufferLimitError: the client is disconnected, and its buffer is full.
+            TooLarge: headers and body, or the subjects, are larger than the server accepts.
         """
         if not subject or _UNFIT_SUBJECT.search(subject) or (reply and _UNFIT_SUBJECT.search(reply)):
             raise errors.BadSubjectError
         size = len(body)
         if self._status != Client.CONNECTED:
-            self._hold_open(size)
+            self._check_open(size)
         if len(head) + size > self._max_payload or 4 * (len(subject) + len(reply)) > MAX_SUBJECTS:
             check_message(subject, reply, len(head), size, self._max_payload)
         self.stats["out_msgs"] += 1
@@ -126,20 +126,20 @@ class LeanClient(LastingClient):
             asyncio.get_running_loop().call_soon(self._send)
 
     async def queue(self, sid: int, subject: bytes, reply: bytes, body: bytes, head: bytes) -> None:
-        """Hand a message over as nats-py does: to the queue of its subscription."""
+        """Put a message into the queue of its subscription, as nats-py does."""
         await self._process_msg(sid, subject, reply, body, head)
 
     async def report_fault(self, fault: Exception) -> None:
-        """Tell the client's error callback what a receiver has raised."""
+        """Pass an exception of a receiver to the client's error callback."""
         await self._error_cb(fault)
 
     async def _connect_to_server(self, server: Srv) -> None:
-        # A server that took the connection and then said nothing was given up by nats-py, its socket left open.
+        # nats-py leaves the socket open when a server accepted the connection and then did not respond.
         if self._transport is not None:
             self._transport.close()  # type: ignore[no-untyped-call]
         await super()._connect_to_server(server)
 
-    def _hold_open(self, size: int) -> None:
+    def _check_open(self, size: int) -> None:
         if self.is_closed:
             raise errors.ConnectionClosedError
         if self.is_draining_pubs:
@@ -151,10 +151,10 @@ class LeanClient(LastingClient):
     def _send(self) -> None:
         self._soon = False
         if not self.is_connected or not self._pending or self._flush_queue is None:
-            return  # what waits goes out once there is a connection
+            return  # sent after the reconnect
         writer = getattr(self._transport, "_io_writer", None)
         if writer is None or writer.is_closing() or writer.transport.get_write_buffer_size() > 0:
-            # The network is slower than we are, or gone: nats-py's own flusher waits for it, and sees to faults.
+            # The socket is blocked or closed: nats-py's own flusher waits for it and handles errors.
             if self._flush_queue.empty():
                 self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
             return
@@ -166,5 +166,5 @@ class LeanClient(LastingClient):
         super()._remove_sub(sid, max_msgs)
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
-        # As quickly as they can be where a server or a client wrote them; nats-py has the last word on all others.
+        # Canonical headers are parsed quickly; nats-py parses all others.
         return (plain(headers) or await super()._process_headers(headers)) if headers else None

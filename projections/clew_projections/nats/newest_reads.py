@@ -1,12 +1,11 @@
-"""Questions for what is newest on subjects of one stream: those that come while others are under way go in one request.
+"""Coalesced reads of the newest message on subjects of one stream: reads during a request go into one next request.
 
-Most answers to a strong read are that there is nothing new, and a server says that of thirty subjects for hardly more
-than of one. So a question that comes alone is asked at once, and those that come before its answer are asked together
-as soon as it is there: a lone reader waits no longer, and a busy process asks a fraction as often.
+Most strong reads find nothing new, and thirty subjects cost the server hardly more than one. So a single read is sent
+at once, and reads that arrive before its reply are sent together after it: a lone reader waits no longer, and a busy
+process sends a fraction of the requests.
 
-One request has one sequence from which it looks, and brings back whatever stands after it. For subjects that were
-found to have nothing new, up to where the stream was then is remembered, so that the request looks from there: nothing
-old is brought along for the sake of another subject's question.
+A request has one start sequence and returns every message after it. For subjects without a new message, the end of the
+stream at that time is cached and used as the start, so that one subject's read does not return old messages of others.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from clew_projections.lru_cache import LRUCache
 from clew_projections.nats.stream_messages import Newest, StoredMessage
 
 MOST: Final = 256
-"""Questions that are asked in one request at most."""
+"""The most reads in one request."""
 REMEMBERED: Final = 10_000
-"""Subjects of a stream of which it is remembered up to where they have nothing new."""
+"""Subjects of a stream for which it is cached up to where they have nothing new."""
 SLOW: Final = 0.1
-"""Seconds after which an answer that does not come holds up nobody else's question."""
+"""Seconds after which waiting reads are sent although a reply is outstanding."""
 
 Look = Callable[[Sequence[str], int], Awaitable[Newest]]
-"""Looks at some subjects for what stands after a sequence."""
+"""Reads the newest messages on subjects after a sequence."""
 
 
 class _Question:
@@ -39,14 +38,14 @@ class _Question:
 
 
 class _Absence(NamedTuple):
-    """What was found of a subject: nothing after ``after``, up to ``up_to``, where the stream ended then."""
+    """A subject has no message after ``after`` up to ``up_to``, the end of the stream at the time."""
 
     after: int
     up_to: int
 
 
 class NewestReads:
-    """Asks one stream. ``lost`` counts the connections lost so far: what was found over another holds no more."""
+    """Reads one stream. ``lost`` counts the lost connections: the cache is valid for one connection only."""
 
     def __init__(self, look: Look, lost: Callable[[], int]) -> None:
         self._look = look
@@ -59,7 +58,7 @@ class NewestReads:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def newest(self, subject: str, after: int) -> StoredMessage | None:
-        """The last message on an exact subject if it stands after a sequence.
+        """Read the last message on an exact subject; ``None`` if it is not after a sequence.
 
         Raises:
             Unavailable: the stream does not answer.
@@ -86,7 +85,7 @@ class NewestReads:
             task.add_done_callback(self._tasks.discard)
 
     def _groups(self, waiting: Iterable[_Question]) -> Iterator[list[_Question]]:
-        """What can be asked together: each was known up to where no other of its group begins to be."""
+        """Group the reads that one request can answer: none starts after the end of another's cached range."""
         group: list[_Question] = []
         least = 0
         for each in sorted(waiting, key=lambda question: question.after):
@@ -100,7 +99,7 @@ class NewestReads:
             yield group
 
     async def _ask(self, group: Sequence[_Question]) -> None:
-        """Ask for a group, and give every question its answer, or what kept it from one."""
+        """Send a request for a group, and set the answer or the exception of every question."""
         self._under_way += 1
         try:
             newest = await self._newest(group)
@@ -111,7 +110,7 @@ class NewestReads:
                     self._remember(each, newest.up_to)
                 if not each.answer.done():
                     each.answer.set_result(last)
-        except Exception as fault:  # noqa: BLE001 - whatever it is, it is theirs
+        except Exception as fault:  # noqa: BLE001 - passed on to the callers
             for each in group:
                 if not each.answer.done():
                     each.answer.set_exception(fault)
@@ -131,13 +130,13 @@ class NewestReads:
         newest = await self._look(subjects, min(known))
         if newest.up_to >= max(known) and self._found_over == self._lost():
             return newest
-        # The stream ends before where it ended once, or was asked over another connection meanwhile: it may be another
-        # one, or have lost what it had.
+        # The stream ends before a cached end, or the connection was lost meanwhile: it may be another stream, or have
+        # lost messages.
         self._nothing.clear()
         return await self._look(subjects, min(each.after for each in group))
 
     def _answered_up_to(self, question: _Question) -> int:
-        """Up to where the question is answered already: from its sequence to there its subject has nothing."""
+        """Return the sequence up to which the cache says that the question's subject has nothing new."""
         nothing = self._nothing.get(question.subject)
         if nothing is None or nothing.after > question.after:
             return question.after

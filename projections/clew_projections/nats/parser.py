@@ -1,7 +1,7 @@
-"""The protocol of NATS read without a copy or a search more than needed.
+"""A fast parser of the NATS protocol.
 
-nats-py matches each message against regular expressions and moves what is behind it in its buffer. Here a chunk is read
-where it stands, and what has a receiver of its own is handed over at once. Whatever is no message goes to nats-py.
+nats-py matches each message against regular expressions and moves the rest of its buffer. This parser reads a chunk in
+place and calls direct receivers at once. Everything that is not a message goes to nats-py's parser.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from clew_projections.nats.lean_client import LeanClient
 
 Receive = Callable[[bytes, bytes, bytes, bytes], None]
-"""Takes a message as it came: subject, reply subject, header block, body. The middle two may be empty."""
+"""Takes a message: subject, reply subject, header block, body. The middle two may be empty."""
 
 _MSG: Final = b"MSG "
 _HMSG: Final = b"HMSG "
@@ -24,18 +24,18 @@ _CRLF: Final = b"\r\n"
 
 
 class LeanParser(Parser):
-    """Reads what a server sends; see the module."""
+    """Parses the bytes from a server; see the module."""
 
     nc: LeanClient
 
     def __init__(self, nc: LeanClient) -> None:
         self.receivers: dict[bytes, Receive] = {}
-        """Who takes the messages of a subscription at once, by its number as the server writes it."""
+        """The direct receivers of messages, by subscription number as the server writes it."""
         self._resets = 0
         super().__init__(nc)
 
     def reset(self) -> None:
-        """Begin anew, as on a new connection."""
+        """Reset the parser, as for a new connection."""
         super().reset()
         self._resets += 1
         self._rest: list[bytes] = []
@@ -43,10 +43,10 @@ class LeanParser(Parser):
         self._need = 0
 
     async def parse(self, data: bytes = b"") -> None:
-        """Read the next bytes of a connection; what is not whole yet waits for the rest.
+        """Parse the next bytes of a connection; incomplete messages wait for the rest.
 
         Raises:
-            ProtocolError: the server says what is no NATS.
+            ProtocolError: the bytes are not NATS protocol.
         """
         self._have += len(data)
         if self._have < self._need:
@@ -57,13 +57,13 @@ class LeanParser(Parser):
             self._rest.clear()
         resets = self._resets
         taken, self._need = await self._read(data)
-        if resets == self._resets:  # else this is another connection by now
+        if resets == self._resets:  # else this is a new connection
             self._have = len(data) - taken
             if self._have:
                 self._rest.append(data[taken:])
 
     async def _read(self, data: bytes) -> tuple[int, int]:
-        """How many bytes were read, and how many there must be of the rest before it is worth another look."""
+        """Return the number of bytes parsed, and the number of bytes needed before the rest can be parsed."""
         client, receivers, resets = self.nc, self.receivers, self._resets
         stats = client.stats
         at, end = 0, len(data)
@@ -88,13 +88,13 @@ class LeanParser(Parser):
                 stats["in_msgs"] += 1
                 stats["in_bytes"] += stop - body
                 receive(subject, reply, data[start:body], data[body:stop])
-            except Exception as fault:  # noqa: BLE001 - the connection has others who listen
+            except Exception as fault:  # noqa: BLE001 - other receivers go on
                 await client.report_fault(fault)
         return at, 0
 
 
 def _parse_header_line(line: bytes, start: int) -> tuple[bytes, bytes, bytes, int, int]:
-    """Of a message whose header block begins at ``start``: subject, subscription, reply, and its body's two ends."""
+    """Parse the line before a message at ``start``; return subject, subscription, reply, start and end of the body."""
     words = line.split(b" ")
     try:
         if words[0] == b"MSG":

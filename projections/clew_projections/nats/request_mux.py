@@ -1,8 +1,8 @@
-"""Requests over one shared reply subscription, with one answer or many.
+"""Requests over one shared reply subscription, with one reply or many.
 
-nats-py answers a request with its first reply only, while JetStream answers a batched read with many. Both come
-through here, so a read that finds nothing (the common case) and one that finds a page cost the same single request.
-Replies are taken as they are read from the network, and what their headers say is read by whoever wants to know.
+nats-py returns only the first reply to a request, while JetStream sends many to a batched read. The mux handles both,
+so a read that finds nothing (the common case) and one that finds a page cost the same single request. Replies are
+handled in the read loop, with their headers unparsed.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ _DENIED: Final = re.compile('permissions violation for publish to "([^"]*)"', re
 
 
 class Timeout(Unavailable):
-    """No answer came in time; whether the request was carried out is not known."""
+    """No reply came in time; it is unknown whether the request was carried out."""
 
     default_code = "timeout"
 
 
 class Disconnected(Unavailable):
-    """The connection was lost before the answer came; whether the request was carried out is not known."""
+    """The connection was lost before the reply came; it is unknown whether the request was carried out."""
 
     default_code = "disconnected"
 
 
 class NotPermitted(Unavailable):
-    """The server did not take the request from this user; nothing was done."""
+    """The server denied this user the request; it was not carried out."""
 
     default_code = "not_permitted"
 
 
 class Reply(NamedTuple):
-    """An answer as it came: its header block, which may be empty, and its body."""
+    """A raw reply: its header block, which may be empty, and its body."""
 
     head: bytes
     data: bytes
 
 
 class Request(NamedTuple):
-    """A request as it is sent: its subject, its body, and its header block, if it has one."""
+    """A raw request: its subject, its body, and its header block, which may be empty."""
 
     subject: str
     body: bytes
@@ -59,7 +59,7 @@ class Request(NamedTuple):
 
 
 class _PendingRequest:
-    """A request that waits for its one answer, or for the last of many."""
+    """A request that waits for its only reply, or for the last of many."""
 
     __slots__ = ("answers", "many", "replies", "subject")
 
@@ -76,7 +76,7 @@ class _PendingRequest:
 
 
 class _PendingBatch:
-    """Requests that wait together, each for its one answer."""
+    """Requests that are sent together, each of which waits for one reply."""
 
     __slots__ = ("answers", "missing", "replies")
 
@@ -87,7 +87,7 @@ class _PendingBatch:
 
 
 class _BatchSlot:
-    """One of them."""
+    """One request of a batch."""
 
     __slots__ = ("answers", "place", "subject", "whole")
 
@@ -109,11 +109,11 @@ class _BatchSlot:
 
 def _time_out(answers: asyncio.Future[list[Reply]], subject: str, timeout: float) -> None:
     if not answers.done():
-        answers.set_exception(Timeout(f"no answer on {subject} within {timeout:g} s", outcome_unknown=True))
+        answers.set_exception(Timeout(f"no reply on {subject} within {timeout:g} s", outcome_unknown=True))
 
 
 class RequestMux:
-    """Sends requests over a connection and brings each its replies."""
+    """Sends requests over a connection and routes the replies to them."""
 
     def __init__(self, nc: LeanClient) -> None:
         self._nc = nc
@@ -123,47 +123,47 @@ class RequestMux:
         self._waiting: dict[bytes, _PendingRequest | _BatchSlot] = {}
         self._subscription: Subscription | None = None
         self.lost = 0
-        """How often the connection was lost, since the start."""
+        """The number of times the connection was lost, since the start."""
 
     async def start(self) -> RequestMux:
-        """Open the reply subscription. To be called once, before any request."""
-        self._subscription = await self._nc.hear(self._prefix + "*", self._on_reply)
+        """Open the reply subscription. Call it once, before any request."""
+        self._subscription = await self._nc.listen(self._prefix + "*", self._on_reply)
         return self
 
     async def stop(self) -> None:
-        """Close the reply subscription; what is still waiting is told that no answer will come."""
-        self._tell_all(lambda: Unavailable("the connection is closing", outcome_unknown=True))
+        """Close the reply subscription; pending requests fail."""
+        self._fail_all(lambda: Unavailable("the connection is closing", outcome_unknown=True))
         if self._subscription is not None and not self._nc.is_closed:
             await self._subscription.unsubscribe()
 
     def fail_pending(self) -> None:
-        """Tell what is waiting that its answer will not come: it went to a connection that is no more."""
+        """Fail all pending requests after the connection was lost."""
         self.lost += 1
-        self._tell_all(lambda: Disconnected("the connection to NATS was lost", outcome_unknown=True))
+        self._fail_all(lambda: Disconnected("the connection to NATS was lost", outcome_unknown=True))
 
-    def denied(self, error: str) -> None:
-        """Tell what is waiting for an answer on a subject that the server says this user may not publish to."""
-        found = _DENIED.search(error)
-        subject = found[1].lower() if found else ""  # nats-py lowers what the server says
+    def fail_denied(self, error: str) -> None:
+        """Fail the pending requests on the subject to which, by the server's error, this user may not publish."""
+        match = _DENIED.search(error)
+        subject = match[1].lower() if match else ""  # nats-py lowers the server's text
         for waiting in tuple(self._waiting.values()):
             if waiting.subject.lower() == subject and not waiting.answers.done():
                 waiting.answers.set_exception(
                     NotPermitted(f"the NATS user that is connected may not publish to {waiting.subject}")
                 )
 
-    def _tell_all(self, fault: Callable[[], Unavailable]) -> None:
+    def _fail_all(self, fault: Callable[[], Unavailable]) -> None:
         for waiting in tuple(self._waiting.values()):
             if not waiting.answers.done():
                 waiting.answers.set_exception(fault())
 
     async def one(self, subject: str, body: bytes = b"", head: bytes = b"", timeout: float = 5.0) -> Reply:
-        """The first reply to a request; ``head`` is its header block, if it has one.
+        """Send a request and return its first reply; ``head`` is its header block, if it has one.
 
         Raises:
-            Timeout: none came within ``timeout`` seconds.
+            Timeout: no reply came within ``timeout`` seconds.
             NotPermitted: this user may not publish there.
-            Unavailable: nobody answers there, or the connection is down.
-            TooLarge: the request is larger than the server takes.
+            Unavailable: there are no responders, or the connection is down.
+            TooLarge: the request is larger than the server accepts.
         """
         replies = await self._ask(subject, body, head, timeout, many=False)
         return replies[0]
@@ -173,26 +173,26 @@ class RequestMux:
 
         Raises:
             Unavailable: the connection is down.
-            TooLarge: the message is larger than the server takes.
+            TooLarge: the message is larger than the server accepts.
         """
         self._post(subject, body, "", head)
 
     async def many(self, subject: str, body: bytes, timeout: float = 5.0) -> list[Reply]:
-        """All replies; the last of them is the end-of-batch mark, or a status that says why there are no more.
+        """Send a request and return all replies; the last is the end-of-batch mark or a status.
 
         Raises:
             Timeout: the end did not come within ``timeout`` seconds.
-            Unavailable: nobody answers there, or the connection is down.
+            Unavailable: there are no responders, or the connection is down.
         """
         return await self._ask(subject, body, b"", timeout, many=True)
 
     async def each(self, requests: Sequence[Request], timeout: float = 5.0) -> list[Reply]:
-        """The first reply to each of some requests, which are sent in one go.
+        """Send requests together and return the first reply to each.
 
         Raises:
             Timeout: one of them has no reply within ``timeout`` seconds; others may have been carried out.
-            Unavailable: nobody answers there, or the connection is down.
-            TooLarge: one of them is larger than the server takes; those before it were sent.
+            Unavailable: there are no responders, or the connection is down.
+            TooLarge: one of them is larger than the server accepts; those before it were sent.
         """
         loop = asyncio.get_running_loop()
         answers: asyncio.Future[list[Reply]] = loop.create_future()
@@ -200,11 +200,11 @@ class RequestMux:
         tokens: list[bytes] = []
         parts: list[_BatchSlot] = []
 
-        def nothing_more() -> None:
+        def time_out() -> None:
             missing = (request for part, request in zip(parts, requests, strict=False) if part.whole is not None)
             _time_out(answers, next(missing, requests[-1]).subject, timeout)
 
-        late = loop.call_later(timeout, nothing_more)
+        late = loop.call_later(timeout, time_out)
         try:
             for place, (subject, body, head) in enumerate(requests):
                 token = next(self._tokens)
@@ -220,7 +220,7 @@ class RequestMux:
             for each in tokens:
                 del self._waiting[each]
         for reply, request in zip(replies, requests, strict=True):
-            _hold_answered(reply, request.subject)
+            _check_answered(reply, request.subject)
         return replies
 
     async def _ask(self, subject: str, body: bytes, head: bytes, timeout: float, *, many: bool) -> list[Reply]:
@@ -238,7 +238,7 @@ class RequestMux:
             late.cancel()
             del self._waiting[b"%d" % token]
         if replies:
-            _hold_answered(replies[0], subject)
+            _check_answered(replies[0], subject)
         return replies
 
     def _post(self, subject: str, body: bytes, reply: str, head: bytes) -> None:
@@ -253,6 +253,6 @@ class RequestMux:
             waiting.take(Reply(head, data))
 
 
-def _hold_answered(reply: Reply, subject: str) -> None:
+def _check_answered(reply: Reply, subject: str) -> None:
     if not reply.data and status_of(reply.head) == NO_RESPONDERS:
-        raise Unavailable(f"nobody answers on {subject}", code="no_responders")
+        raise Unavailable(f"no responders on {subject}", code="no_responders")

@@ -1,4 +1,4 @@
-"""What goes into streams and comes out of them, and what the server says to it."""
+"""Messages of streams, acks and errors of JetStream."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH_ID: Final = "Nats-Batch-Id"
 BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 BATCH_COMMIT: Final = "Nats-Batch-Commit"
 STORED_AT: Final = "Nats-Time-Stamp"
-"""When the server stored a message. It adds this to what is read, and keeps it apart from what was published."""
+"""When the server stored a message. The server adds this header to reads; a publisher cannot set it."""
 
 
 class StoredMessage(Struct, frozen=True):
@@ -32,9 +32,9 @@ class StoredMessage(Struct, frozen=True):
 
 
 class Newest(Struct, frozen=True):
-    """The last messages on some subjects, by subject, of those looked for, and the sequence up to which there are more.
+    """The last messages found on some subjects, by subject.
 
-    ``up_to`` is where the stream ended when it was looked at, or 0 if it has nothing on any of the subjects.
+    ``up_to`` is the end of the stream at the time of the read, or 0 if it has nothing on any of the subjects.
     """
 
     found: Mapping[str, StoredMessage]
@@ -42,7 +42,7 @@ class Newest(Struct, frozen=True):
 
 
 class OutgoingMessage(Struct, frozen=True):
-    """A message on its way into a stream."""
+    """A message to publish into a stream."""
 
     subject: str
     body: bytes
@@ -50,7 +50,7 @@ class OutgoingMessage(Struct, frozen=True):
 
 
 class ApiError(Struct, frozen=True):
-    """An error as the server puts it; ``err_code`` is the precise one."""
+    """A JetStream error; ``err_code`` is the precise code."""
 
     code: int = 0
     err_code: int = 0
@@ -58,7 +58,7 @@ class ApiError(Struct, frozen=True):
 
 
 class Ack(Struct, frozen=True):
-    """The server's answer to a publish: stored at ``seq``, or stored there before, or refused."""
+    """The server's reply to a publish: stored at ``seq``, stored there before (``duplicate``), or ``error``."""
 
     stream: str = ""
     seq: int = 0
@@ -67,7 +67,7 @@ class Ack(Struct, frozen=True):
 
 
 class ApiRefusal(Unavailable):
-    """The server answered a call with an error; ``error`` has its precise code."""
+    """The server answered a call with an error."""
 
     def __init__(self, error: ApiError, what: str) -> None:
         super().__init__(f"{what}: {error.description} ({error.err_code})", code=f"jetstream_{error.err_code}")
@@ -75,7 +75,7 @@ class ApiRefusal(Unavailable):
 
 
 class StreamState(Struct, frozen=True):
-    """What a stream holds. ``messages`` are fewer than the sequences from first to last if any were removed."""
+    """The state of a stream. ``messages`` is less than the sequences from first to last if any were removed."""
 
     messages: int = 0
     bytes: int = 0
@@ -133,21 +133,21 @@ class ConsumerInfo(Struct, frozen=True):
 
 
 def decode_stored(reply: Reply, subject: str) -> StoredMessage | None:
-    """The message in an answer to a direct get, ``subject`` where it names none; nothing if there was none.
+    """Decode the reply to a direct get; ``None`` if there is no message. ``subject`` is used where the reply has none.
 
     Raises:
-        Unavailable: the server refused to read.
+        Unavailable: the server refused the read.
     """
     status = status_of(reply.head)
     if status == "404":
         return None
     if status is not None:
-        raise Unavailable(f"the server refused to read: {status} {description_of(reply.head)}")
+        raise Unavailable(f"the server refused the read: {status} {description_of(reply.head)}")
     headers = Headers(reply.head)
     return StoredMessage(int(headers["Nats-Sequence"]), headers.get("Nats-Subject") or subject, reply.data, headers)
 
 
 def parse_headers(raw: bytes) -> dict[str, str]:
-    """Headers as a stored message has them, by name."""
+    """Parse the headers of a stored message."""
     lines = (line.partition(":") for line in raw.decode(errors="replace").split("\r\n")[1:] if line)
     return {name.strip(): value.strip() for name, _, value in lines}

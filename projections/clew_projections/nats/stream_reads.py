@@ -1,6 +1,6 @@
-"""Reading streams: single messages and pages of them, from any replica or from the one that leads.
+"""Reads of streams: single messages and pages, from any replica or from the leader.
 
-nats-py offers a single direct get, no batch and no ``multi_last``; the wire format of these is that of NATS ADR-31.
+nats-py offers a single direct get, no batch and no ``multi_last``; their wire format is that of NATS ADR-31.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ T = TypeVar("T")
 
 PAGE: Final = 256
 PAGE_BYTES: Final = 2 * 1024 * 1024
-"""Where a page ends that would have more bytes; it has one message at least."""
+"""The most bytes in a page; it has at least one message."""
 MULTI_LAST: Final = 1024
 """The most subjects that one ``multi_last`` request may match."""
 SILENT: Final = 1.0
-"""Seconds after which a server that says nothing is taken for gone, and whoever answers by then is asked."""
+"""Seconds without a reply after which a request is retried."""
 PATIENCE: Final = (SILENT, 2 * SILENT, 4 * SILENT)
-"""The same where an answer may take long. Servers notice within this time that one of them has died."""
+"""Seconds before each retry of a slow request. Within this time servers notice that one of them has died."""
 ELECTION: Final = 0.05
-"""Seconds between questions while the servers of a cluster elect a leader."""
+"""Seconds between retries while the servers of a cluster elect a leader."""
 _NO_MESSAGE: Final = 10037
 ASKED_AT_ONCE: Final = 64
-"""Subjects that a leader is asked for at a time."""
+"""Subjects read from a leader concurrently."""
 NO_LEADER: Final = 10008
-"""What the server answers with where a stream has no leader."""
+"""The error code for a stream without a leader."""
 _JSON: Final = msgspec.json.Encoder()
 
 
@@ -65,7 +65,7 @@ _GET_REPLY: Final = msgspec.json.Decoder(_GetReply)
 
 
 class StreamReader:
-    """What a connection can read. All calls raise ``Unavailable`` when no answer comes."""
+    """Reads of streams over one connection. All of them raise ``Unavailable`` when no reply comes."""
 
     def __init__(self, exchange: RequestMux, timeout: float = 5.0) -> None:
         self._exchange = exchange
@@ -73,13 +73,13 @@ class StreamReader:
         self._together: dict[str, NewestReads] = {}
 
     async def last(self, stream: str, subject: str) -> StoredMessage | None:
-        """The last message on an exact subject."""
+        """Read the last message on an exact subject."""
         call = f"$JS.API.DIRECT.GET.{stream}.{subject}"
         reply = await self._retry_read(lambda: self._exchange.one(call, timeout=SILENT))
         return decode_stored(reply, subject)
 
     async def lasts(self, stream: str, subjects: Sequence[str], after: int = 0) -> dict[str, StoredMessage]:
-        """The last messages on many exact subjects, of those that have one that stands after a sequence."""
+        """Read the last messages on exact subjects; subjects without one after a sequence are left out."""
         found: dict[str, StoredMessage] = {}
         for start in range(0, len(subjects), MULTI_LAST):
             wanted = subjects[start : start + MULTI_LAST]
@@ -91,7 +91,7 @@ class StreamReader:
         return found
 
     async def lasts_at_once(self, stream: str, subjects: Sequence[str]) -> dict[str, StoredMessage] | None:
-        """The same from a single answer, for at most :data:`MULTI_LAST`; nothing if they do not fit into one."""
+        """Read the last messages on at most :data:`MULTI_LAST` subjects in one reply; ``None`` if they do not fit."""
         page = await self._direct(stream, {"multi_last": subjects}, subjects[0])
         whole = not page or page[-1].headers.get("Nats-Num-Pending") == "0"
         return {each.subject: each for each in page} if whole else None
@@ -103,16 +103,16 @@ class StreamReader:
         while subjects:
             page, ended = await self._read_page(stream, {"multi_last": subjects, **start}, subjects[0])
             found |= {each.subject: each for each in page}
-            # What comes to lie behind the end of the first page is not looked for in the later ones.
+            # Messages stored after the first page are not searched in later pages.
             up_to = ended if up_to is None else min(up_to, ended)
             if not page or page[-1].headers.get("Nats-Num-Pending") == "0":
                 break
-            # The server ends an answer that grows too large for a connection, and says how many are left.
+            # The server ends a reply that grows too large, and says how many messages are left.
             subjects = [subject for subject in subjects if subject not in found]
         return Newest(found, up_to or 0)
 
     async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[StoredMessage], bool]:
-        """Messages on a subject from a sequence on, at most ``limit``, and whether there are more.
+        """Read messages on a subject from a sequence on, at most ``limit``, and whether there are more.
 
         Any replica may answer, so on a replicated stream the newest may be missing.
         """
@@ -121,19 +121,19 @@ class StreamReader:
         return found, bool(found) and found[-1].headers.get("Nats-Num-Pending") != "0"
 
     async def first_since(self, stream: str, subject: str, moment: int) -> StoredMessage | None:
-        """The first message on a subject that was stored at a moment (microseconds since 1970) or later."""
+        """Read the first message on a subject that was stored at a time (microseconds since 1970) or later."""
         when = datetime.fromtimestamp(moment // 1_000_000, UTC).replace(microsecond=moment % 1_000_000)
         request = {"start_time": when, "next_by_subj": subject}
         call, body = f"$JS.API.DIRECT.GET.{stream}", _JSON.encode(request)
-        reply = await self._patiently(lambda silence: self._exchange.one(call, body, timeout=silence))
-        # A replica that is behind may have nothing that is as late.
+        reply = await self._retry_patiently(lambda silence: self._exchange.one(call, body, timeout=silence))
+        # A lagging replica may not have it yet.
         return decode_stored(reply, subject) or await self.from_leader(stream, request)
 
     async def newest(self, stream: str, subject: str, after: int) -> StoredMessage | None:
-        """The last message on an exact subject if it stands after a sequence. Costs the same however long the log is.
+        """Read the last message on an exact subject if it is after a sequence. The cost does not depend on the log.
 
-        Asked as ``multi_last`` with a start, because a search forward from ``after`` looks into every block of the
-        stream behind it; what others ask at the same time goes along. Any replica may answer.
+        Uses ``multi_last`` with a start, because a search forward from ``after`` reads every later block of the stream;
+        concurrent reads share a request. Any replica may answer.
         """
         together = self._together.get(stream)
         if together is None:
@@ -142,51 +142,51 @@ class StreamReader:
         return await together.newest(subject, after)
 
     async def newest_at_leader(self, stream: str, subject: str, after: int) -> StoredMessage | None:
-        """The same, as the stream's leader knows it."""
+        """Read the last message on an exact subject from the stream's leader; ``None`` if not after a sequence."""
         found = await self.from_leader(stream, {"last_by_subj": subject})
         return found if found is not None and found.seq > after else None
 
     async def lasts_at_leader(self, stream: str, subjects: Sequence[str], after: int = 0) -> dict[str, StoredMessage]:
-        """The last messages on many exact subjects, of those that have one after a sequence, as the leader knows them.
+        """Read the last messages on exact subjects from the leader; subjects without one after a sequence are left out.
 
-        Dearer than ``lasts`` by a request for each.
+        Takes a request for each subject, unlike ``lasts``.
         """
         found: dict[str, StoredMessage] = {}
         for start in range(0, len(subjects), ASKED_AT_ONCE):
-            some = subjects[start : start + ASKED_AT_ONCE]
-            last = await asyncio.gather(*(self.newest_at_leader(stream, each, after) for each in some))
+            chunk = subjects[start : start + ASKED_AT_ONCE]
+            last = await asyncio.gather(*(self.newest_at_leader(stream, subject, after) for subject in chunk))
             found |= {each.subject: each for each in last if each is not None}
         return found
 
     async def next_at_leader(self, stream: str, seq: int) -> StoredMessage | None:
-        """The first message from a sequence on, whatever its subject, as the stream's leader knows it."""
+        """Read the first message from a sequence on, on any subject, from the stream's leader."""
         return await self.from_leader(stream, {"seq": seq, "next_by_subj": ">"})
 
     async def newest_until(self, stream: str, subject: str, seq: int) -> StoredMessage | None:
-        """The last message on an exact subject that stands at a sequence or before it. Any replica may answer."""
+        """Read the last message on an exact subject at or before a sequence. Any replica may answer."""
         found = await self._direct(stream, {"multi_last": [subject], "up_to_seq": seq}, subject) if seq > 0 else []
         return found[0] if found else None
 
     async def at(self, stream: str, seqs: Sequence[int]) -> list[StoredMessage | None]:
-        """The messages at some sequences, each ``None`` if there is none.
+        """Read the messages at sequences; ``None`` for each that is missing.
 
-        All are asked for at once: ten times as fast as searching for those of a subject that has few of very many.
+        Requests are concurrent: ten times as fast as a search for a subject that has few of very many messages.
         """
         call = f"$JS.API.DIRECT.GET.{stream}"
 
         async def one(seq: int) -> StoredMessage | None:
             reply = await self._retry_read(lambda: self._exchange.one(call, b'{"seq":%d}' % seq, timeout=SILENT))
-            # A replica that is behind has not got it yet.
+            # A lagging replica may not have it yet.
             return decode_stored(reply, "") or await self.from_leader(stream, {"seq": seq})
 
         return list(await asyncio.gather(*(one(seq) for seq in seqs)))
 
     async def from_leader(self, stream: str, request: Mapping[str, object]) -> StoredMessage | None:
-        """What the stream's leader gives for a request of ``STREAM.MSG.GET``, whoever leads by the time it answers.
+        """Send a ``STREAM.MSG.GET`` request to the stream's leader. Retries while no leader is elected (10008).
 
         Raises:
-            Timeout: nobody led for as long as there was time.
-            Refused: the leader answered with an error.
+            Timeout: no leader answered in time.
+            ApiRefusal: the leader answered with an error.
         """
         body, until = _JSON.encode(request), now() + self._timeout
         call = f"$JS.API.STREAM.MSG.GET.{stream}"
@@ -215,11 +215,11 @@ class StreamReader:
     async def _read_page(
         self, stream: str, request: Mapping[str, object], subject: str
     ) -> tuple[list[StoredMessage], int]:
-        """A page, and the sequence at which the stream ended; 0 if it does not say, as where it finds nothing."""
-        # Without a bound the server sends so much at once that it takes the client for too slow and disconnects it.
+        """Read a page, and the end of the stream at the time; 0 if the reply has none, as when nothing matches."""
+        # Without ``max_bytes`` the server sends so much at once that it treats the client as a slow consumer.
         body = _JSON.encode({**request, "max_bytes": PAGE_BYTES})
         call = f"$JS.API.DIRECT.GET.{stream}"
-        *replies, end = await self._patiently(lambda silence: self._exchange.many(call, body, timeout=silence))
+        *replies, end = await self._retry_patiently(lambda silence: self._exchange.many(call, body, timeout=silence))
         found: list[StoredMessage] = []
         before = "0"
         for reply in replies:
@@ -231,11 +231,11 @@ class StreamReader:
             found.append(each)
             before = str(each.seq)
         if status_of(end.head) != END_OF_BATCH:
-            decode_stored(end, subject)  # nothing there, or a refusal
+            decode_stored(end, subject)  # no message, or an error
         return found, int(Headers(end.head).get("Nats-UpTo-Sequence") or 0)
 
     async def _retry_read(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask again what a connection or a server that was lost took along: a read changes nothing."""
+        """Retry a read after a lost connection or server, until the timeout."""
         until = now() + self._timeout
         while True:
             try:
@@ -245,10 +245,10 @@ class StreamReader:
                     raise
                 await asyncio.sleep(ELECTION)
 
-    async def _patiently(self, ask: Callable[[float], Awaitable[T]]) -> T:
-        """The same for what may take long: whoever is asked has more time each time, and at last all that a call has.
+    async def _retry_patiently(self, ask: Callable[[float], Awaitable[T]]) -> T:
+        """Retry a read that may be slow, with a longer timeout each time, at last the full timeout of a call.
 
-        Any replica may be asked, and one whose machine has died says nothing until the others have noticed.
+        Any replica may be asked; one whose machine has died does not answer until the others have noticed.
         """
         for silence in PATIENCE:
             try:
@@ -259,7 +259,7 @@ class StreamReader:
 
 
 def now() -> float:
-    """The time of the running loop, in seconds."""
+    """Return the time of the running event loop, in seconds."""
     return asyncio.get_running_loop().time()
 
 
@@ -267,19 +267,19 @@ class Reads(Protocol):
     """Reads messages of streams; see :class:`clew_projections.nats.jetstream.JetStream`, which is one of these."""
 
     async def after(self, stream: str, subject: str, seq: int, limit: int = PAGE) -> tuple[list[StoredMessage], bool]:
-        """Messages on a subject from a sequence on, at most ``limit``, and whether there are more."""
+        """Read messages on a subject from a sequence on, at most ``limit``, and whether there are more."""
 
     async def at(self, stream: str, seqs: Sequence[int]) -> list[StoredMessage | None]:
-        """The messages at some sequences, each ``None`` if there is none."""
+        """Read the messages at sequences; ``None`` for each that is missing."""
 
     async def newest(self, stream: str, subject: str, after: int) -> StoredMessage | None:
-        """The last message on an exact subject if it stands after a sequence."""
+        """Read the last message on an exact subject; ``None`` if it is not after a sequence."""
 
     async def newest_at_leader(self, stream: str, subject: str, after: int) -> StoredMessage | None:
-        """The same, as the stream's leader knows it."""
+        """Read the last message on an exact subject from the stream's leader; ``None`` if not after a sequence."""
 
     async def newest_until(self, stream: str, subject: str, seq: int) -> StoredMessage | None:
-        """The last message on an exact subject that stands at a sequence or before it."""
+        """Read the last message on an exact subject at or before a sequence."""
 
     async def from_leader(self, stream: str, request: Mapping[str, object]) -> StoredMessage | None:
-        """What the stream's leader gives for a request of ``STREAM.MSG.GET``."""
+        """Send a ``STREAM.MSG.GET`` request to the stream's leader."""

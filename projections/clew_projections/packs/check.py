@@ -1,4 +1,4 @@
-"""Checking a pack with nothing else at hand: every byte, every chain, and that it is what a checkpoint says."""
+"""Verification of a pack without a server: every byte, every chain, and its agreement with checkpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from clew_projections.apply import check_message
 from clew_projections.findings import Finding
 from clew_projections.integrity.chains import Chains
 from clew_projections.integrity.checkpoint import Checkpoint, ShardHeads
-from clew_projections.integrity.checkpoint_comparison import cut_off, differing_heads, differs, shard_statement
+from clew_projections.integrity.checkpoint_comparison import (
+    compare_heads,
+    find_cut_off,
+    find_difference,
+    shard_statement,
+)
 from clew_projections.integrity.inclusion import Head, leaves_of
 from clew_projections.integrity.links import Link, link
 from clew_projections.integrity.merkle import climb_all
@@ -30,9 +35,9 @@ Progress = Callable[[int], None]
 
 
 class Mark(Struct, frozen=True):
-    """A checkpoint to hold a pack against. That it is signed by whom one trusts is another matter.
+    """A checkpoint to compare a pack with. Its signature is not checked here.
 
-    ``heads`` are those of each shard, if they were kept with it; ``beside`` is what in the pack leads to its roots.
+    ``heads`` are the heads of each shard, if they were kept with it; ``beside`` are the pack's paths to its roots.
     """
 
     checkpoint: Checkpoint
@@ -41,15 +46,15 @@ class Mark(Struct, frozen=True):
 
 
 def check(pack: Pack, marks: Sequence[Mark] = (), progress: Progress = lambda _: None) -> Verification:
-    """Everything that is wrong with the commits in a pack, all of which is as it was written.
+    """Verify the commits in a pack.
 
     Raises:
         Corrupt: the pack itself was altered or damaged.
-        Invalid: a checkpoint was given that nothing can be said about by this pack.
+        Invalid: the pack cannot be compared with a given checkpoint.
     """
-    hold_bytes(pack)
+    check_bytes(pack)
     for mark in marks:
-        _hold_comparable(pack, mark)
+        _check_comparable(pack, mark)
     found = Verification(threads=0, commits=0, findings=tuple(_of_others(pack, marks)))
     own = [mark for mark in marks if len(mark.checkpoint.shards) == pack.opening.shards]
     for shard in range(pack.opening.shards):
@@ -57,39 +62,39 @@ def check(pack: Pack, marks: Sequence[Mark] = (), progress: Progress = lambda _:
     manifest = pack.manifest
     if (manifest.threads, manifest.commits) != (found.threads, found.commits):
         raise altered_pack(
-            f"it says that it has {manifest.threads} threads and {manifest.commits} commits, and has "
+            f"its manifest counts {manifest.threads} threads and {manifest.commits} commits, and it has "
             f"{found.threads} and {found.commits}"
         )
     return found
 
 
-def hold_bytes(pack: Pack) -> None:
-    """Hold that every byte of the file is where and what the manifest says, those that hold nothing included.
+def check_bytes(pack: Pack) -> None:
+    """Check every byte of the file against the manifest, bytes between the members included.
 
     Raises:
-        Corrupt: one is not.
+        Corrupt: a byte differs.
     """
     place = 0
     for member in pack.manifest.members:
         if member.offset != place + frames.BEFORE or pack.between(place, member.offset) != frames.before(member.packed):
-            raise altered_pack(f"what stands before {member.name} is not what belongs there")
+            raise altered_pack(f"the bytes before {member.name} were changed")
         frames.check_digest(pack.packed(member), member.packed_sha256, member.name)
         place = member.offset + member.packed
         if not member.name.startswith((layout.COMMITS, layout.HEADS)):
             pack.content(member.name)
     first, last = pack.manifest_packed
     if first != place + frames.BEFORE or pack.between(place, first) != frames.before(last - first):
-        raise altered_pack("what stands before the manifest is not what belongs there")
+        raise altered_pack("the bytes before the manifest were changed")
     segments = sum(name.startswith(layout.COMMITS) for name in pack.members)
     if segments != 2 * sum(map(len, pack.segments)):
-        raise altered_pack("it has commits that stand nowhere")
+        raise altered_pack("it has commits outside its segments")
 
 
 def commits(pack: Pack, shard: int) -> Iterator[list[StoredMessage]]:
-    """The commits of a shard, some at a time, in the order of the log.
+    """Yield the commits of a shard, segment by segment, in the order of the log.
 
     Raises:
-        Corrupt: they are not as they were written, or not what this pack can hold.
+        Corrupt: they were altered, or are outside the scope of the pack.
     """
     seq, end, prefix = 0, pack.opening.ends[shard], f"{EVENTS}.{shard:02d}."
     scope = pack.opening.scope
@@ -100,7 +105,9 @@ def commits(pack: Pack, shard: int) -> Iterator[list[StoredMessage]]:
             if not seq < stored.seq <= end or not stored.subject.startswith(prefix) or len(tokens) != 5:
                 raise altered_pack(f"{segment.index.name} has {stored.subject!r} at sequence {stored.seq}")
             if scope.tenant not in {None, tokens[3]} or scope.thread not in {None, tokens[4]}:
-                raise altered_pack(f"{segment.index.name} has {stored.subject!r}, which is not what was asked for")
+                raise altered_pack(
+                    f"{segment.index.name} has {stored.subject!r}, which is outside the scope of the pack"
+                )
             seq = stored.seq
         about = (page[0].seq, page[-1].seq, len(page)) if page else (None, None, 0)
         for member in (segment.bodies, segment.index):
@@ -110,7 +117,7 @@ def commits(pack: Pack, shard: int) -> Iterator[list[StoredMessage]]:
 
 
 class _Shard:
-    """Follows the chains of a shard, and stops on the way where a checkpoint was made."""
+    """Follows the chains of a shard, and compares them with each checkpoint at its sequence."""
 
     def __init__(self, pack: Pack, shard: int, marks: Iterable[Mark]) -> None:
         self._pack = pack
@@ -134,7 +141,7 @@ class _Shard:
             self._compare(mark)
         for mark, then in self._later:
             heads = mark.heads[self._shard] if mark.heads is not None else ()
-            self._findings += differing_heads(self._shard, filter(self._concerns, heads), then, self.chains)
+            self._findings += compare_heads(self._shard, filter(self._concerns, heads), then, self.chains)
         if self._pack.opening.scope.whole:
             self.chains.end(self._end)
             self._findings = [*find_removed(self._shard, self.chains), *self._findings]
@@ -159,7 +166,7 @@ class _Shard:
             yield subject, self.chains, history
 
     def _ends(self) -> Iterator[Finding]:
-        """That chains do not end as the pack says."""
+        """Yield a finding for each chain whose end differs from the heads in the pack."""
         heads = {head.address: head for head in self._pack.heads(self._shard)}
         found = {head.address: head for head in self.chains.heads()}
         for address in dict.fromkeys((*heads, *found)):
@@ -174,23 +181,23 @@ class _Shard:
             yield Finding(tenant=address.tenant, thread=address.thread, code=code, what=what, shard=self._shard)
 
     def _concerns(self, head: Head) -> bool:
-        """Whether a thread would be in this pack, as far as that can be told."""
+        """Whether a thread is in the scope of this pack, as far as the pack tells."""
         scope = self._pack.opening.scope
         if scope.windowed:
             return f"{EVENTS}.{self._shard:02d}.{head.tenant}.{head.thread}" in self.chains.tips
         return scope.tenant in {None, head.tenant} and scope.thread in {None, head.thread}
 
     def _compare(self, mark: Mark) -> None:
-        """Hold the shard as it is so far against a checkpoint."""
+        """Compare the shard, up to the current sequence, with a checkpoint."""
         checkpoint, shard = mark.checkpoint, self._shard
         said = checkpoint.shards[shard]
         then = {head.address: head for head in self.chains.heads()}
-        if (short := cut_off(shard, said, self._end, checkpoint)) is not None:
+        if (short := find_cut_off(shard, said, self._end, checkpoint)) is not None:
             self._findings.append(short)
             return
         if self._pack.opening.scope.whole:
             found = shard_statement(self.chains, said.seq)
-            wrong = [each for each in (differs(shard, said, found, checkpoint),) if each is not None]
+            wrong = [each for each in (find_difference(shard, said, found, checkpoint),) if each is not None]
             if wrong and mark.heads is not None:
                 self._later.append((mark, then))
         elif mark.beside is not None:
@@ -232,7 +239,7 @@ def _of_others(pack: Pack, marks: Sequence[Mark]) -> Iterator[Finding]:
             yield Finding(tenant="", thread="", code="other_deployment", what=what, shard=0, seq=checkpoint.number)
 
 
-def _hold_comparable(pack: Pack, mark: Mark) -> None:
+def _check_comparable(pack: Pack, mark: Mark) -> None:
     if pack.opening.scope.whole or mark.heads is not None or mark.beside is not None:
         return
     own = f"checkpoint {pack.opening.checkpoint}" if pack.opening.checkpoint is not None else "no checkpoint"
@@ -244,16 +251,16 @@ def _hold_comparable(pack: Pack, mark: Mark) -> None:
 
 
 class Foldable:
-    """Takes commits whose chains are known to be whole, of any number of threads."""
+    """Checks that commits can be folded; their chains, of any number of threads, are known to be intact."""
 
     def __init__(self) -> None:
         self._ids: dict[Address, list[str]] = {}
 
     def take(self, commit: Commit) -> None:
-        """The next commit of its thread.
+        """Check the next commit of its thread.
 
         Raises:
-            Corrupt: no projector could fold it.
+            Corrupt: a projector could not fold it.
         """
         ids = self._ids.setdefault(Address(commit.tenant, commit.thread), [])
         for place, event in enumerate(commit.events):

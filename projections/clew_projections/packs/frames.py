@@ -1,7 +1,7 @@
-"""Members of a pack as bytes: each a piece of a tar archive in a zstd frame of its own. Pure.
+"""Members of a pack as bytes: each is a piece of a tar archive in its own zstd frame. Pure.
 
-Before each frame stands a skippable one of twelve bytes that says how long the frame is, as pzstd writes them; behind
-the last one stands another that says where the manifest's frame is and what its hash is. Other tools skip these.
+A skippable frame of twelve bytes with the length precedes each frame, as pzstd writes them; a skippable frame with the
+place and the hash of the manifest's frame follows the last one. Other tools skip these.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from clew_projections.packs.layout import altered_pack, truncated_pack
 
 LEVEL: Final = 3
 LARGEST: Final = 1 << 30
-"""Bytes that a member may have: what says that it has more was not written by Clew."""
+"""The most bytes of a member: Clew does not write larger ones."""
 
 _BEFORE: Final = Layout("<III")
 _BEHIND: Final = Layout("<IIQ32s")
@@ -32,17 +32,17 @@ END: Final = bytes(2 * BLOCK)
 
 
 def block(name: str, content: bytes) -> bytes:
-    """A file as it stands in a tar archive: the same for the same content, whenever and by whomever it was made."""
+    """Return a file as a piece of a tar archive: the same bytes for the same content."""
     info = tarfile.TarInfo(name)
     info.size = len(content)
     return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % BLOCK)
 
 
 def unblock(raw: bytes) -> tuple[str, bytes]:
-    """The name and content of a file of a tar archive.
+    """Return the name and content of a file of a tar archive.
 
     Raises:
-        Corrupt: it is not as :func:`block` makes it.
+        Corrupt: the bytes differ from those that :func:`block` makes.
     """
     try:
         info = tarfile.TarInfo.frombuf(raw[:BLOCK], "ascii", "strict")
@@ -59,15 +59,15 @@ def unblock(raw: bytes) -> tuple[str, bytes]:
 
 
 def frame(content: bytes) -> bytes:
-    """A compressed frame."""
+    """Compress content to a frame."""
     return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, write_content_size=True).compress(content)
 
 
 def unframe(raw: bytes) -> bytes:
-    """What is in a frame.
+    """Decompress a frame.
 
     Raises:
-        Corrupt: it is none, it was altered, or something stands behind it.
+        Corrupt: it is not a frame, it was altered, or bytes follow it.
     """
     try:
         parameters = zstandard.get_frame_parameters(raw)
@@ -84,15 +84,15 @@ def unframe(raw: bytes) -> bytes:
 
 
 def before(packed: int) -> bytes:
-    """What stands before a frame of so many bytes."""
+    """Return the skippable frame before a frame of ``packed`` bytes."""
     return _BEFORE.pack(_LENGTH_FOLLOWS, 4, packed)
 
 
 def length_after(raw: bytes) -> int | None:
-    """The length of the frame that follows; nothing if no frame does.
+    """Return the length of the following frame; ``None`` after the last one.
 
     Raises:
-        Corrupt: this is no place between two frames.
+        Corrupt: the bytes are not a skippable frame of Clew's.
     """
     if len(raw) < BEFORE:
         raise truncated_pack("it ends between two files")
@@ -105,12 +105,12 @@ def length_after(raw: bytes) -> int | None:
 
 
 def suffix_after(offset: int, manifest: bytes) -> bytes:
-    """What stands behind the frame of the manifest, which begins at ``offset``."""
+    """Return the skippable frame after the manifest's frame, which begins at ``offset``."""
     return _BEHIND.pack(_MANIFEST_WAS, BEHIND - 8, offset, sha256(manifest).digest())
 
 
 def manifest_at(raw: bytes) -> tuple[int, bytes] | None:
-    """Where the frame of the manifest begins, and its hash, by a pack's last bytes; nothing if these are others."""
+    """Return the place and the hash of the manifest's frame from a pack's last bytes; ``None`` if these are others."""
     if len(raw) != BEHIND:
         return None
     magic, size, offset, digest = _BEHIND.unpack(raw)
@@ -118,15 +118,15 @@ def manifest_at(raw: bytes) -> tuple[int, bytes] | None:
 
 
 def begins_a_pack(raw: bytes) -> bool:
-    """Whether a file that begins so may be a pack, whole or not."""
+    """Whether a file with this beginning may be a pack, complete or not."""
     return raw[:8] == pack("<II", _LENGTH_FOLLOWS, 4)
 
 
 def check_digest(raw: bytes, digest: str, name: str) -> bytes:
-    """The same bytes.
+    """Check the hash of bytes, and return the bytes.
 
     Raises:
-        Corrupt: their hash is another.
+        Corrupt: the hash differs.
     """
     if sha256(raw).hexdigest() != digest:
         raise altered_pack(f"{name} has another hash than the manifest says")

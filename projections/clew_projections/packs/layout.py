@@ -1,7 +1,7 @@
-"""What is in a pack: the members' names and their contents. A stored format: it never changes incompatibly.
+"""The layout of a pack: the members' names and contents. A stored format: it never changes incompatibly.
 
 ======================  ================================================================================================
-``README.txt``          what this is, for whoever finds it
+``README.txt``          an explanation for people
 ``pack.json``           :class:`PackHeader`: what was asked for, and up to where each shard was read
 ``schemas/*.json``      JSON Schemas of commits and events
 ``commits/SS/N.jsonl``  bodies of commits of shard ``SS``, byte for byte as stored, each followed by a newline
@@ -156,31 +156,31 @@ class Manifest(Struct, frozen=True, kw_only=True):
 
 
 def whole_of(members: Iterable[Member]) -> str:
-    """The hash over all members."""
+    """Return the hash over all members."""
     return sha256("".join(f"{each.sha256}  {each.name}\n" for each in members).encode()).hexdigest()
 
 
 def commits_name(shard: int, number: int) -> str:
-    """The name of a segment of a shard, less what it ends with."""
+    """Return the name of a segment of a shard, without its extension."""
     return f"{COMMITS}{shard:02d}/{number:06d}"
 
 
 def heads_name(shard: int, number: int) -> str:
-    """The name of a part of a shard's heads."""
+    """Return the name of a part of a shard's heads."""
     return f"{HEADS}{shard:02d}/{number:06d}{BODIES}"
 
 
 def as_json(document: Struct) -> bytes:
-    """A document as it stands in its file."""
+    """Encode a document for its file."""
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
 def read(raw: bytes, form: type[T], what: str) -> T:
-    """A document from its file.
+    """Decode a document from its file.
 
     Raises:
-        Invalid: it was written by a newer Clew.
-        Corrupt: it is none.
+        Invalid: a newer Clew wrote it.
+        Corrupt: it is not such a document.
     """
     try:
         version = msgspec.json.decode(raw, type=dict[str, object]).get("v", FORMAT)
@@ -195,15 +195,15 @@ def read(raw: bytes, form: type[T], what: str) -> T:
 
 
 def altered_pack(what: str) -> Corrupt:
-    """That a pack is not as it was written."""
+    """Return the error for a pack that was altered or damaged."""
     return Corrupt(f"this pack was altered or damaged: {what}", code="altered_pack")
 
 
 def truncated_pack(what: str) -> Corrupt:
-    """That a pack has no end."""
+    """Return the error for a pack without an end."""
     return Corrupt(f"this pack is cut short: {what}. Take another copy, or export it again", code="truncated_pack")
 
 
 def not_a_pack(file: str) -> Invalid:
-    """That a file is something else."""
+    """Return the error for a file that is not a pack."""
     return Invalid(f"{file} is not an audit pack: 'clew export' writes these", code="not_a_pack")

@@ -1,4 +1,4 @@
-"""Reading a pack: any member by its place, and the commits of a shard in order."""
+"""A pack opened for reading: any member by its place, and the commits of a shard in order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Segment(Struct, frozen=True):
-    """Commits of a shard that stand together: the members with their bodies and with their index."""
+    """A segment of a shard's commits: the member with the bodies and the member with the index."""
 
     bodies: Member
     index: Member
@@ -41,11 +41,11 @@ class Segment(Struct, frozen=True):
 
 
 class Pack:
-    """A pack in a file. What is read is held against the hashes of the manifest.
+    """A pack in a file. All reads are checked against the hashes of the manifest.
 
     Raises:
-        Invalid: the file is no pack, or one of a newer Clew, or cannot be read.
-        Corrupt: it was cut short, altered or damaged.
+        Invalid: the file is not a pack, or one of a newer Clew, or unreadable.
+        Corrupt: it was truncated, altered or damaged.
     """
 
     def __init__(self, file: Path) -> None:
@@ -62,10 +62,10 @@ class Pack:
         self.segments = [self._segments(shard) for shard in range(self.opening.shards)]
 
     def content(self, name: str) -> bytes:
-        """What is in a member.
+        """Return the content of a member.
 
         Raises:
-            Corrupt: there is no such member, or it is not what the manifest says.
+            Corrupt: there is no such member, or it differs from the manifest.
         """
         member = self.members.get(name)
         if member is None:
@@ -77,39 +77,39 @@ class Pack:
         return frames.check_digest(content, member.sha256, name)
 
     def packed(self, member: Member) -> bytes:
-        """The frame of a member."""
+        """Return the frame of a member."""
         return self._raw[member.offset : member.offset + member.packed]
 
     def between(self, first: int, last: int) -> bytes:
-        """Bytes of the file, from one place up to another."""
+        """Return the bytes of the file between two places."""
         return self._raw[first:last]
 
     @property
     def size(self) -> int:
-        """How many bytes the file has."""
+        """The size of the file in bytes."""
         return len(self._raw)
 
     def entries(self, segment: Segment) -> list[Entry]:
-        """The index of a segment.
+        """Return the index of a segment.
 
         Raises:
-            Corrupt: it is not as it was written.
+            Corrupt: it was altered.
         """
         return entries(self.content(segment.index.name), segment.index.name)
 
     def stored(self, segment: Segment) -> list[StoredMessage]:
-        """The commits of a segment, as the log held them.
+        """Return the commits of a segment, as they were stored in the log.
 
         Raises:
-            Corrupt: they are not as they were written.
+            Corrupt: they were altered.
         """
         return decode_commits(self.content(segment.bodies.name), self.entries(segment), segment.bodies.name)
 
     def heads(self, shard: int) -> Iterator[Head]:
-        """The heads of a shard's threads, as the pack names them.
+        """Yield the heads of a shard's threads in the pack.
 
         Raises:
-            Corrupt: they are not as they were written.
+            Corrupt: they were altered.
         """
         prefix = f"{layout.HEADS}{shard:02d}/"
         for member in self.manifest.members:
@@ -120,7 +120,7 @@ class Pack:
                     raise altered_pack(f"{member.name} cannot be read: {fault}") from fault
 
     @property
-    def covering(self) -> CheckpointCoverage | None:
+    def coverage(self) -> CheckpointCoverage | None:
         """The checkpoint that covers it, if one does.
 
         Raises:
@@ -141,10 +141,10 @@ class Pack:
 
 
 def entries(raw: bytes, name: str) -> list[Entry]:
-    """The lines of an index.
+    """Decode the lines of an index.
 
     Raises:
-        Corrupt: these are none.
+        Corrupt: they are unreadable.
     """
     try:
         return _ENTRIES.decode_lines(raw)
@@ -153,7 +153,7 @@ def entries(raw: bytes, name: str) -> list[Entry]:
 
 
 def decode_commits(bodies: bytes, index: list[Entry], name: str) -> list[StoredMessage]:
-    """Commits as the log held them, from their bodies and their index.
+    """Return commits as they were stored in the log, from their bodies and their index.
 
     Raises:
         Corrupt: the two do not fit.
@@ -184,11 +184,11 @@ def _map_file(file: Path) -> mmap.mmap:
 
 
 def _manifest(raw: mmap.mmap) -> tuple[Manifest, tuple[int, int]]:
-    """The manifest, and from where to where its frame goes."""
-    _hold_known(raw)
+    """Return the manifest, and the start and end of its frame."""
+    _check_known(raw)
     found = frames.manifest_at(raw[max(0, len(raw) - frames.BEHIND) :])
     if found is None:
-        raise layout.truncated_pack("what stands at the end of every pack is not there")
+        raise layout.truncated_pack("the end of the file is missing")
     offset, digest = found
     end = len(raw) - frames.BEHIND
     packed = frames.check_digest(raw[offset:end], digest.hex(), "the manifest")
@@ -201,11 +201,11 @@ def _manifest(raw: mmap.mmap) -> tuple[Manifest, tuple[int, int]]:
     return layout.read(document, Manifest, layout.MANIFEST), (offset, end)
 
 
-def _hold_known(raw: mmap.mmap) -> None:
-    """Hold that this is a pack of a format that is known, as far as its beginning tells, whatever its end is like.
+def _check_known(raw: mmap.mmap) -> None:
+    """Check by its beginning that this is a pack of a known format, even if its end is missing.
 
     Raises:
-        Invalid: it is of a newer one, or no pack.
+        Invalid: it is of a newer format, or not a pack.
     """
     place = 0
     content = b""

@@ -1,4 +1,4 @@
-"""A pack read as if its streams were on a server, so that whatever reads histories gives the same answers from it."""
+"""A pack as streams, so that readers of histories work on it as on a server."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from clew_projections.nats.stream_reads import PAGE
 from clew_projections.packs.pack import Pack, Segment
 
 _KEPT: Final = 4
-"""Histories that are held at once; who reads a pack asks about one thread at a time."""
+"""Histories cached at once; readers of a pack read one thread at a time."""
 
 
 class PackedStreams:
     """The streams in a pack, for :class:`clew_projections.nats.stream_reads.Reads`.
 
-    Only subjects of single threads are asked for.
-
-    Everything raises ``Corrupt`` where the pack is not what its manifest says.
+    Supports only subjects of single threads. Every method raises ``Corrupt`` where the pack differs from its manifest.
     """
 
     def __init__(self, pack: Pack) -> None:
@@ -44,7 +42,7 @@ class PackedStreams:
         return history[-1] if history and history[-1].seq > after else None
 
     async def newest_at_leader(self, stream: str, subject: str, after: int) -> StoredMessage | None:
-        """The same: a pack has no replicas."""
+        """Return :meth:`newest`: a pack has no replicas."""
         return await self.newest(stream, subject, after)
 
     async def newest_until(self, stream: str, subject: str, seq: int) -> StoredMessage | None:
@@ -54,7 +52,7 @@ class PackedStreams:
         return history[end - 1] if end else None
 
     async def from_leader(self, stream: str, request: Mapping[str, object]) -> StoredMessage | None:
-        """Nothing: what was not found in a pack is not there."""
+        """Return ``None``: a pack has no leader with more messages."""
         del stream, request
         return None
 
@@ -78,7 +76,7 @@ class PackedStreams:
         needle = b'"' + subject.encode() + b'"'
         found: list[StoredMessage] = []
         for segment in self._pack.segments[self._shards[stream]]:
-            # An index is small beside its bodies, which need to be unpacked only where it names the subject.
+            # An index is much smaller than its bodies, which are unpacked only where it names the subject.
             if needle in self._pack.content(segment.index.name):
                 found += [each for each in self._pack.stored(segment) if each.subject == subject]
         while len(self._histories) >= _KEPT:

@@ -1,4 +1,4 @@
-"""Writing a pack, member by member: what comes out is to be put one after another into a file, or sent to somebody."""
+"""The writer of a pack: its output, member by member, is concatenated to a file or a stream."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _LINES: Final = msgspec.json.Encoder()
 
 
 class Writer:
-    """Turns contents into the bytes of a pack, and remembers what the manifest must say.
+    """Turns contents into the bytes of a pack, and collects the manifest.
 
-    It may go on with a pack that has ``members`` already.
+    It may continue a pack that has ``members`` already.
     """
 
     def __init__(self, members: Sequence[Member] = ()) -> None:
@@ -33,7 +33,7 @@ class Writer:
         self._offset = members[-1].offset + members[-1].packed if members else 0
 
     def add(self, name: str, content: bytes, **about: int) -> bytes:
-        """The bytes of a member. ``about`` is what the manifest says besides of one with commits."""
+        """Return the bytes of a member. ``about`` are further fields of the manifest for a member with commits."""
         packed = frames.frame(frames.block(name, content))
         self._offset += frames.BEFORE
         self.members.append(
@@ -51,7 +51,7 @@ class Writer:
         return frames.before(len(packed)) + packed
 
     def end(self, *, threads: int, commits: int, misfits: int) -> bytes:
-        """The bytes of the manifest, and of the end."""
+        """Return the bytes of the manifest and of the end."""
         manifest = Manifest(
             threads=threads,
             commits=commits,
@@ -65,7 +65,7 @@ class Writer:
 
 
 class Segment:
-    """Commits of a shard on their way into a pack. Where a segment ends follows from the commits alone."""
+    """A segment of a shard's commits to write. Its end depends on the commits alone."""
 
     def __init__(self, shard: int, number: int) -> None:
         self.number = number
@@ -76,7 +76,7 @@ class Segment:
         self._first = self._last = 0
 
     def add(self, stored: StoredMessage) -> bool:
-        """Take a commit; whether that is enough."""
+        """Add a commit; return whether the segment is full."""
         entry = Entry(stored.seq, stored.subject, len(stored.body), stored.headers.get(TRACE))
         self._bodies.append(stored.body)
         self._index.append(_LINES.encode(entry))
@@ -87,8 +87,8 @@ class Segment:
     def __len__(self) -> int:
         return len(self._bodies)
 
-    def packed(self, writer: Writer) -> bytes:
-        """Its members, the bodies and the index."""
+    def pack(self, writer: Writer) -> bytes:
+        """Return the bytes of its members, the bodies and the index."""
         name = layout.commits_name(self._shard, self.number)
         about = {"shard": self._shard, "first": self._first, "last": self._last, "commits": len(self._bodies)}
         bodies = writer.add(name + layout.BODIES, b"\n".join((*self._bodies, b"")), **about)
@@ -96,7 +96,7 @@ class Segment:
 
 
 class Ends:
-    """The ends of a shard's chains, as far as its commits went into a pack."""
+    """The ends of a shard's chains, for the commits written to a pack."""
 
     def __init__(self) -> None:
         self.tips: dict[str, Tip] = {}
@@ -104,7 +104,7 @@ class Ends:
         self.misfits = 0
 
     def take(self, subject: str, body: bytes) -> None:
-        """The next commit."""
+        """Add the next commit."""
         self.commits += 1
         followed = follow(self.tips.get(subject, NOTHING), address_of(subject), body)
         if followed is None:
@@ -114,11 +114,11 @@ class Ends:
             self.tips[subject] = followed
 
     def heads(self) -> list[Head]:
-        """The heads of all threads that have a good commit, in the order in which they began."""
+        """Return the heads of all threads that have a valid commit, in the order of their first commits."""
         return [Head(*address_of(subject), tip.n, tip.hash) for subject, tip in self.tips.items() if tip.hash]
 
-    def packed(self, writer: Writer, shard: int) -> bytes:
-        """The members with the heads."""
+    def pack(self, writer: Writer, shard: int) -> bytes:
+        """Return the bytes of the members with the heads."""
         heads = self.heads()
         parts = [heads[start : start + HEADS_AT_ONCE] for start in range(0, len(heads), HEADS_AT_ONCE)]
         return b"".join(

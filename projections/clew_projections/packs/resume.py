@@ -1,4 +1,4 @@
-"""What a killed export left behind: everything up to the last commits that are there whole can be gone on from."""
+"""Resume of an interrupted export from its last complete segment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clew_projections.packs.pack_writer import Ends
 
 
 class Totals(Struct):
-    """What the manifest says of the shards that are in a pack already."""
+    """The manifest's counts for the shards written so far."""
 
     threads: int = 0
     commits: int = 0
@@ -32,10 +32,10 @@ class Totals(Struct):
 
 
 class Partial(Struct):
-    """A pack without an end, of which ``length`` bytes are good. Its last commit stands at ``seq`` of ``shard``.
+    """A pack without an end, of which ``length`` bytes are complete. Its last commit is at ``seq`` of ``shard``.
 
-    ``number`` is that of the last segment, and ``ends`` has the chains of that shard as far as they go. ``totals`` and
-    ``threads`` are of the shards before.
+    ``number`` is the last segment, and ``ends`` has the chains of that shard so far. ``totals`` and ``threads`` are of
+    the shards before.
     """
 
     opening: PackHeader
@@ -50,7 +50,7 @@ class Partial(Struct):
 
 
 def partial(file: Path) -> Partial | None:
-    """What of a file can be gone on from; nothing if there are no commits in it, or it is something else."""
+    """Return the resumable part of a file; ``None`` if it has no commits or is not a pack."""
     found: Partial | None = None
     opening: PackHeader | None = None
     members: list[Member] = []
@@ -83,7 +83,7 @@ def partial(file: Path) -> Partial | None:
 
 
 def _next(file: BinaryIO, place: int) -> tuple[Member, bytes] | None:
-    """The next member and what is in it; nothing where the rest is not whole."""
+    """Read the next member and its content; ``None`` where the rest is incomplete."""
     try:
         length = frames.length_after(file.read(frames.BEFORE))
         packed = file.read(length) if length is not None else b""
@@ -103,6 +103,6 @@ def _next(file: BinaryIO, place: int) -> tuple[Member, bytes] | None:
 
 
 def _numbers(name: str) -> tuple[int, int]:
-    """The shard and the number of a segment, from its name."""
+    """Return the shard and the number of a segment from its name."""
     shard, _, number = name.removeprefix(layout.COMMITS).removesuffix(layout.INDEX).partition("/")
     return int(shard), int(number)

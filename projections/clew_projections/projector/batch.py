@@ -1,8 +1,8 @@
-"""Advancing views: what some commits of some threads do to the buckets, round by round.
+"""The projection of a batch: commits of several threads applied to their views, in rounds.
 
-A round reads what is not known of the threads, folds their commits, and writes the views of all of them in one go: the
-messages first, so that whoever sees a thread's view at a commit finds that commit's messages there. Who lost a race
-takes part in the next round.
+A round reads the views that are not cached, folds the commits, and writes the views of all threads together: messages
+first, so that a reader who sees a thread's view at a commit finds that commit's messages. A thread that lost a race is
+retried in the next round.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from clew_projections.views import ThreadView, encode
 
 
 class _Step(Struct, frozen=True):
-    """A thread, the commits by which its view is to be advanced, what it will be then, and why not further."""
+    """A thread, the commits to apply, the view after them, and the fault that stops it from going further."""
 
     address: Address
     known: CachedView
@@ -51,29 +51,29 @@ class BatchProjection:
         self._known = ViewCache(threads)
 
     def forget(self) -> None:
-        """Drop what is remembered of the buckets; they are read again."""
+        """Drop all cached views."""
         self._known.forget()
         self._doubts.forget()
 
     async def apply(self, batch: Mapping[Address, Sequence[Delivery]]) -> dict[Address, Fault]:
-        """Bring the views of some threads at least up to the latest of their deliveries.
+        """Bring the views of threads at least up to the latest of their deliveries.
 
-        A thread for which that could not be done is returned with the reason: its history cannot be read or folded, and
-        everything before that is written; or a bucket refused something of it, which may be tried again.
+        Returns the threads that failed with the reason: the history cannot be read or folded (everything before the
+        fault is written), or a bucket refused a write, which may be retried.
 
         Raises:
             Unavailable: a bucket or the log does not answer.
         """
         faults: dict[Address, Fault] = {}
-        left = batch
+        pending = batch
         known = await self._known.get_views(
-            left, new={address for address, some in batch.items() if some[0].after == 0}
+            pending, new={address for address, deliveries in batch.items() if deliveries[0].after == 0}
         )
-        while left:
+        while pending:
             known = await self._sure(known, faults)
-            lost = await self._write(await self._steps(known, left), faults)
-            left = {address: left[address] for address in lost}
-            known = await self._known.latest(left) if left else {}
+            lost = await self._write(await self._steps(known, pending), faults)
+            pending = {address: pending[address] for address in lost}
+            known = await self._known.latest(pending) if pending else {}
         return faults
 
     async def catch_up(self, address: Address) -> None:
@@ -87,14 +87,14 @@ class BatchProjection:
         lost = [address]
         while lost:
             known = await self._sure(await self._known.latest(lost), faults)
-            lost = await self._write([await self._caught_up(*each) for each in known.items()], faults)
+            lost = await self._write([await self._step_from_log(*item) for item in known.items()], faults)
         for fault in faults.values():
             raise fault
 
     async def _sure(
         self, known: Mapping[Address, CachedView], faults: dict[Address, Fault]
     ) -> dict[Address, CachedView]:
-        """The same, after messages were written again that a server that died may have lost."""
+        """Write messages again that a server that died may have lost; return the views without the failed threads."""
         doubtful: dict[Address, int] = {}
         for address, each in known.items():
             if not each.sure and each.view.seq:
@@ -104,7 +104,7 @@ class BatchProjection:
         if doubtful:
             tails = await asyncio.gather(*(self._tail(*each) for each in doubtful.items()))
             again = {address: commits for address, (commits, _) in zip(doubtful, tails, strict=True)}
-            faults.update(await self._write_beside(again))
+            faults.update(await self._write_messages(again))
         return {
             address: each if each.sure else CachedView(each.view, each.revision, sure=True)
             for address, each in known.items()
@@ -116,51 +116,51 @@ class BatchProjection:
     ) -> list[_Step]:
         steps: list[_Step] = []
         gaps: list[Address] = []
-        for address, each in known.items():
-            new = sorted((one for one in batch[address] if one.seq > each.view.seq), key=_seq)
+        for address, cached in known.items():
+            new = sorted((delivery for delivery in batch[address] if delivery.seq > cached.view.seq), key=_seq)
             if not new:
-                self._known.remember(address, each)
-            elif (commits := self._contiguous_commits(address, each.view.seq, new)) is None:
+                self._known.remember(address, cached)
+            elif (commits := self._contiguous_commits(address, cached.view.seq, new)) is None:
                 gaps.append(address)
             else:
-                steps.append(_step(address, each, commits))
-        return steps + await asyncio.gather(*(self._caught_up(address, known[address]) for address in gaps))
+                steps.append(_step(address, cached, commits))
+        return steps + await asyncio.gather(*(self._step_from_log(address, known[address]) for address in gaps))
 
     def _contiguous_commits(self, address: Address, seq: int, new: Sequence[Delivery]) -> list[Recorded] | None:
-        """Deliveries as commits, if nothing is missing between ``seq`` and the last of them."""
+        """Decode deliveries; ``None`` if a commit between ``seq`` and the last of them is missing or unreadable."""
         shard = self._histories.shard(address)
         commits: list[Recorded] = []
-        for each in new:
-            if each.after != seq:
+        for delivery in new:
+            if delivery.after != seq:
                 return None
-            seq = each.seq
+            seq = delivery.seq
             try:
-                commits.append(read(each.stored(), shard))
+                commits.append(read(delivery.stored(), shard))
             except Corrupt:
                 return None
         return commits
 
-    async def _caught_up(self, address: Address, known: CachedView) -> _Step:
-        # Something has not come this way, or cannot be read: the log has it all.
+    async def _step_from_log(self, address: Address, known: CachedView) -> _Step:
+        # A delivery is missing or unreadable: the log has all commits.
         return _step(address, known, *await self._tail(address, known.view.seq))
 
     async def _tail(self, address: Address, seq: int) -> tuple[list[Recorded], Corrupt | None]:
         commits: list[Recorded] = []
         try:
             async for recorded in self._histories.after(address, seq):
-                commits.append(recorded)  # noqa: PERF401 - what was read before a fault is wanted
+                commits.append(recorded)  # noqa: PERF401 - keeps the commits read before a fault
         except Corrupt as fault:
             return commits, fault
         return commits, None
 
     async def _write(self, steps: Sequence[_Step], faults: dict[Address, Fault]) -> list[Address]:
-        """Write what some steps lead to, and return whose race was lost; why others failed goes to ``faults``."""
-        moving = [each for each in steps if each.commits]
-        failed = await self._write_beside({each.address: each.commits for each in moving})
-        whole = [each for each in moving if each.address not in failed]
-        writes = [Write(thread_key(each.address), encode(each.view), each.known.revision) for each in whole]
+        """Write the views of steps; return the threads that lost a race, and add the failed ones to ``faults``."""
+        moving = [step for step in steps if step.commits]
+        failed = await self._write_messages({step.address: step.commits for step in moving})
+        ready = [step for step in moving if step.address not in failed]
+        writes = [Write(thread_key(step.address), encode(step.view), step.known.revision) for step in ready]
         lost: list[Address] = []
-        for step, outcome in zip(whole, await self._threads.put_all(writes), strict=True):
+        for step, outcome in zip(ready, await self._threads.put_all(writes), strict=True):
             if isinstance(outcome, int):
                 self._known.remember(step.address, CachedView(step.view, outcome, sure=True))
             elif isinstance(outcome, LostRace):
@@ -179,16 +179,16 @@ class BatchProjection:
         return lost
 
     async def _write_singly(self, step: _Step, faults: dict[Address, Fault]) -> list[Address]:
-        # One of these commits cannot be. What stands before it can.
+        # One of these commits cannot be written. Those before it can.
         known = step.known
-        for each in step.commits:
-            lost = await self._write([_step(step.address, known, [each])], faults)
+        for recorded in step.commits:
+            lost = await self._write([_step(step.address, known, [recorded])], faults)
             if lost or step.address in faults:
                 return lost
             (known,) = (await self._known.get_views([step.address])).values()
         return []
 
-    async def _write_beside(self, commits: Mapping[Address, Sequence[Recorded]]) -> dict[Address, Fault]:
+    async def _write_messages(self, commits: Mapping[Address, Sequence[Recorded]]) -> dict[Address, Fault]:
         faults = await self._messages.write(commits)
         await self._spent.write(commits)
         return faults
@@ -199,7 +199,7 @@ def _seq(delivery: Delivery) -> int:
 
 
 def _step(address: Address, known: CachedView, commits: Iterable[Recorded], fault: Corrupt | None = None) -> _Step:
-    """Advance a view by commits, as far as they continue it."""
+    """Advance a view by commits, up to the first that does not continue it."""
     view = known.view
     folded: list[Recorded] = []
     for recorded in commits:

@@ -1,7 +1,7 @@
-"""Parking: a thread whose history cannot be folded stands aside, loudly, and the others go on.
+"""Parked threads: a thread whose history cannot be folded is skipped and reported, and other threads go on.
 
-The reason is kept under ``_parked.<tenant>.<thread>`` in the bucket of threads. Nothing is lost, since the commits are
-in the log; every start of a projector tries parked threads again, so a version that can read them takes them up.
+The reason is stored under ``_parked.<tenant>.<thread>`` in the bucket of threads. Nothing is lost: the commits are in
+the log, and every start of a projector retries parked threads, so a version that can read them projects them again.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from clew_projections.projector.batch import BatchProjection
 _LOG: Final = logging.getLogger("clew.projector")
 
 LONGEST_REASON: Final = 4096
-"""Characters that are kept of a reason: it may quote what it found."""
+"""Characters stored of a reason, which may quote data."""
 
 
 class ParkedThread(Struct, frozen=True, kw_only=True):
-    """Why a thread stands still, and since when."""
+    """Why a thread is parked, and since when."""
 
     tenant: str
     thread: str
@@ -40,17 +40,17 @@ _DECODER: Final = msgspec.json.Decoder(ParkedThread)
 
 
 async def list_parked(threads: Bucket) -> list[ParkedThread]:
-    """All threads that stand still.
+    """Return all parked threads.
 
     Raises:
         Unavailable: the bucket does not answer.
     """
-    found = await threads.values_matching(f"{PARKED}.*.*")
-    return [_read(key, value.body) for key, value in found.items() if value.body]
+    values = await threads.values_matching(f"{PARKED}.*.*")
+    return [_read(key, value.body) for key, value in values.items() if value.body]
 
 
 async def park_thread(threads: Bucket, address: Address, fault: Corrupt) -> None:
-    """Record that a thread cannot be folded, and say so, once."""
+    """Record that a thread cannot be folded, and log it once."""
     key = parked_key(address)
     value = await threads.latest(key)
     if value is not None and value.body:
@@ -74,21 +74,21 @@ def _read(key: str, body: bytes) -> ParkedThread:
     try:
         return _DECODER.decode(body)
     except UNREADABLE:
-        # That it is parked is what counts, and the key says that.
+        # The key alone says that the thread is parked.
         _, tenant, thread = key.split(".")
-        reason = "why it was parked cannot be read"
+        reason = "the reason is unreadable"
         return ParkedThread(tenant=tenant, thread=thread, code="unreadable", reason=reason, since=datetime.now(UTC))
 
 
 async def retry_parked(threads: Bucket, projecting: BatchProjection) -> int:
-    """Try every parked thread again; the number of those that could be taken up.
+    """Retry every parked thread, and return how many are no longer parked.
 
     Raises:
         Unavailable: a bucket or the log does not answer.
     """
     released = 0
-    for each in await list_parked(threads):
-        address = Address(each.tenant, each.thread)
+    for parked in await list_parked(threads):
+        address = Address(parked.tenant, parked.thread)
         if not is_addressable(address):
             continue
         try:

@@ -1,10 +1,10 @@
-"""The projector: folds the log into the buckets. Any number may run; none leads.
+"""The projector: folds the log into the buckets. Any number of projectors may run; there is no leader.
 
-All projectors of a shard share one durable, unfiltered pull consumer. A batch is grouped by thread, and each thread's
-view is advanced over its commits and written once, guarded by the key's revision. What was applied already is skipped
-by its number, a gap is filled from the log, a lost race is read again, and a commit is acknowledged only when its views
-are written. So deliveries may be repeated, reordered, split over processes or cut short anywhere, and the buckets end
-up the same.
+All projectors of a shard share one durable, unfiltered pull consumer. A batch is grouped by thread; each thread's view
+is advanced over its commits and written once, guarded by the key's revision. Commits applied already are skipped by
+number, a gap is filled from the log, a view is read again after a lost race, and a commit is acknowledged only when its
+views are written. So deliveries may be repeated, reordered, split over processes or cut short anywhere, and the buckets
+end up the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOG: Final = logging.getLogger("clew.projector")
 
 BATCH: Final = 500
 CHECKPOINT_EVERY: Final = 1.0
-"""Seconds between checkpoints while there is something new."""
+"""Seconds between writes of the position while commits are projected."""
 
 
 class Projector:
@@ -43,9 +43,9 @@ class Projector:
         *,
         projected: Callable[[int, float], None] = lambda _commits, _seconds: None,
     ) -> None:
-        """``connection`` counts how often the connection to NATS was made.
+        """``connection`` returns how often the connection to NATS was made.
 
-        ``projected`` is told of each batch: how many commits, and the seconds since the oldest of them was stored.
+        ``projected`` is called after each batch with the number of commits and the age of the oldest in seconds.
         """
         self._deliveries = deliveries
         self._projecting = projecting
@@ -58,7 +58,7 @@ class Projector:
         """Commits projected since the start, repeated ones included."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Project until ``stop`` is set; the batch in hand is finished first."""
+        """Project until ``stop`` is set; the current batch is finished first."""
         try:
             await self._run(stop)
         finally:
@@ -84,17 +84,17 @@ class Projector:
                 pause = min(pause * 2, 2.0)
 
     async def _begin(self) -> None:
-        # The server may be another run of itself, and have lost views that were never worth an fsync.
+        # The server may have restarted and lost views, which are not fsynced.
         self._projecting.forget()
         await self._checkpoint.rewind()
         if released := await retry_parked(self._threads, self._projecting):
-            _LOG.warning("%d parked threads could be taken up again", released)
+            _LOG.warning("%d parked threads are projected again", released)
 
     async def project(self, batch: Sequence[Delivery]) -> None:
-        """Apply a batch, write its views, and acknowledge what was written.
+        """Apply a batch, write its views, and acknowledge the commits whose views are written.
 
         Raises:
-            Unavailable: a bucket or the log does not answer; what was not acknowledged is delivered again.
+            Unavailable: a bucket or the log does not answer; unacknowledged commits are delivered again.
         """
         threads: dict[Address, list[Delivery]] = {}
         for delivery in batch:
@@ -102,7 +102,7 @@ class Projector:
         if not threads:
             return
         refused: Unavailable | None = None
-        possible = {address: some for address, some in threads.items() if is_addressable(address)}
+        possible = {address: batch for address, batch in threads.items() if is_addressable(address)}
         faults = await self._projecting.apply(possible)
         faults |= {address: _impossible(address) for address in threads.keys() - possible.keys()}
         for address, fault in faults.items():
@@ -110,7 +110,7 @@ class Projector:
                 refused = fault
                 del threads[address]
             else:
-                # This thread stands still until somebody has looked; its commits stay in the log, and others go on.
+                # This thread stops until an operator has looked; its commits stay in the log, other threads go on.
                 await park_thread(self._threads, address, fault)
         done = [delivery for deliveries in threads.values() for delivery in deliveries]
         self._deliveries.ack(done)
@@ -124,6 +124,6 @@ class Projector:
 def _impossible(address: Address) -> Corrupt:
     return Corrupt(
         f"tenant '{address.tenant[:64]}' and thread '{address.thread[:128]}' have {len(address.tenant)} and "
-        f"{len(address.thread)} characters, which no thread of Clew's has",
+        f"{len(address.thread)} characters, which is more than Clew allows",
         code="impossible_address",
     )

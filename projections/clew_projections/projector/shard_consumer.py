@@ -1,7 +1,7 @@
-"""Deliveries: a shard's commits as its shared durable consumer hands them out.
+"""A pull consumer of a shard's commits, shared by all projectors of the shard.
 
-nats-py's own fetch asks for a number of messages whatever their size. Where many large ones wait, the server then sends
-so much at once that it takes the client for too slow and disconnects it; so this asks within a number of bytes.
+nats-py's own fetch limits the number of messages, not their size. With many large messages pending, the server then
+sends so much at once that it treats the client as a slow consumer and disconnects it. So this limits the bytes too.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from clew_projections.nats.lean_client import LeanClient
 from clew_projections.nats.stream_messages import EXPECTED, TRACE, StoredMessage
 
 PULL_BYTES: Final = 16 * 1024 * 1024
-"""Far below what a server holds for one client, and above the largest commit there can be."""
+"""Far below what a server buffers for one client, and above the largest possible commit."""
 NO_MESSAGES: Final = "404"
 END_OF_TIME: Final = "408"
 TOO_MUCH_AT_ONCE: Final = "Message Size Exceeds MaxBytes"
 SLACK: Final = 1.0
-"""Seconds beyond its own end after which a request that nothing was heard of is taken for lost."""
+"""Seconds past its expiry after which a pull request without a reply counts as lost."""
 
 
 class Delivery(Struct, frozen=True):
-    """A stored commit on its way to a projector, and where to acknowledge it.
+    """A commit as the consumer delivers it, and the subject that acknowledges it.
 
-    ``after`` is its guard, which the server has held: the sequence of what stands before it on its subject. ``trace``
-    is its ``traceparent``, if it has one; ``at`` is when it was stored, in nanoseconds since 1970.
+    ``after`` is its guard, which the server checked: the sequence of the message before it on its subject. ``trace`` is
+    its ``traceparent``, if it has one; ``at`` is when it was stored, in nanoseconds since 1970.
     """
 
     seq: int
@@ -47,7 +47,7 @@ class Delivery(Struct, frozen=True):
     at: int = 0
 
     def stored(self) -> StoredMessage:
-        """The same as a read of the stream would give it."""
+        """Return the commit as a read of the stream returns it."""
         return StoredMessage(self.seq, self.subject, self.body, {})
 
 
@@ -70,9 +70,9 @@ class ShardConsumer:
         self._subscription: Subscription | None = None
 
     async def next(self, limit: int) -> list[Delivery]:
-        """What there is, at most ``limit``; waits a moment for the first, and may give none.
+        """Return at most ``limit`` pending commits; waits briefly for the first, and may return none.
 
-        More is asked for before these are returned, so that it is under way while they are worked on.
+        The next pull request is sent before this returns, so that it is in flight while the batch is processed.
 
         Raises:
             Unavailable: the consumer does not answer.
@@ -89,29 +89,29 @@ class ShardConsumer:
         return batch
 
     def ack(self, deliveries: Iterable[Delivery]) -> None:
-        """Say that some deliveries need not come again.
+        """Acknowledge deliveries.
 
         Raises:
-            Unavailable: the connection is down; they will come again, which is harmless.
+            Unavailable: the connection is down; they are delivered again, which is harmless.
         """
         try:
-            for each in deliveries:
-                self._open.discard(each.reply)
-                self._nc.post(each.reply, b"+ACK")
+            for delivery in deliveries:
+                self._open.discard(delivery.reply)
+                self._nc.post(delivery.reply, b"+ACK")
         except NatsError as fault:
             raise Unavailable(f"the connection to NATS is down: {fault}") from fault
 
     async def give_back(self) -> None:
-        """Have what was not acknowledged delivered again at once, here or elsewhere, instead of after a while."""
-        given, self._open = self._open, set()
+        """Have unacknowledged deliveries delivered again at once, here or elsewhere, instead of after the ack wait."""
+        unacknowledged, self._open = self._open, set()
         while not self._arrived.empty():
             self._arrived.get_nowait()
         with contextlib.suppress(NatsError):
-            for reply in given:
+            for reply in unacknowledged:
                 self._nc.post(reply, b"-NAK")
 
     async def close(self) -> None:
-        """Stop pulling, and give back what was not acknowledged."""
+        """Stop pulling, and give back unacknowledged deliveries."""
         subscription, self._subscription = self._subscription, None
         if subscription is not None and not self._nc.is_closed:
             with contextlib.suppress(NatsError):
@@ -122,7 +122,7 @@ class ShardConsumer:
         now = asyncio.get_running_loop().time()
         if self._subscription is None:
             self._inbox = self._nc.new_inbox()
-            self._subscription = await self._nc.hear(f"{self._inbox}.*", self._on_message)
+            self._subscription = await self._nc.listen(f"{self._inbox}.*", self._on_message)
         elif self._wanted > 0 and now < self._lost_at:
             return
         self._requests += 1
@@ -143,9 +143,9 @@ class ShardConsumer:
             return []
         batch = [] if first is None else [first]
         while len(batch) < limit and not self._arrived.empty():
-            each = self._arrived.get_nowait()
-            if each is not None:
-                batch.append(each)
+            delivery = self._arrived.get_nowait()
+            if delivery is not None:
+                batch.append(delivery)
         return batch
 
     def _on_message(self, subject: bytes, reply: bytes, head: bytes, body: bytes) -> None:
@@ -155,19 +155,19 @@ class ShardConsumer:
             self._open.add(delivery.reply)
             self._arrived.put_nowait(delivery)
         elif subject.decode() == f"{self._inbox}.{self._requests}" and self._wanted > 0:
-            # The end of the request that stands: nothing came in time, or what comes next would be too much at once.
+            # The end of the current request: it expired, or the next message would exceed its bytes.
             self._wanted = 0
             description = description_of(head)
             if status_of(head) not in {NO_MESSAGES, END_OF_TIME} and description != TOO_MUCH_AT_ONCE:
-                self._refusal = description or "nobody answers"
+                self._refusal = description or "no responders"
             self._arrived.put_nowait(None)
 
 
-_LAID_OUT: Final = re.compile(
+_COMMIT_HEADERS: Final = re.compile(
     rb"NATS/1\.0\r\nNats-Msg-Id: [!-~]+\r\nNats-Expected-Last-Subject-Sequence: (\d+)\r\n"
     rb"(?:traceparent: ([!-~]+)\r\n)?(?:Nats-Batch-[A-Za-z]+: [!-~]+\r\n)*\r\n\Z"
 )
-"""The headers of a commit as the log writes them, which are nearly all there are."""
+"""The headers of a commit as the log writes them, which nearly every commit has."""
 
 
 def _delivery(subject: str, reply: str, head: bytes, body: bytes) -> Delivery:
@@ -178,9 +178,9 @@ def _delivery(subject: str, reply: str, head: bytes, body: bytes) -> Delivery:
 
 
 def _commit_headers(head: bytes) -> tuple[int | None, str | None]:
-    """What a commit's headers say of its guard and its trace."""
-    if (found := _LAID_OUT.match(head)) is not None:
-        return int(found[1]), found[2].decode() if found[2] is not None else None
+    """Return a commit's guard and its ``traceparent`` from its headers."""
+    if (match := _COMMIT_HEADERS.match(head)) is not None:
+        return int(match[1]), match[2].decode() if match[2] is not None else None
     headers = Headers(head)
     guard = headers.get(EXPECTED)
     return int(guard) if guard is not None and guard.isdecimal() else None, headers.get(TRACE)

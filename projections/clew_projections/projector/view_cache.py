@@ -1,4 +1,4 @@
-"""What a projector knows of the views of threads: what it wrote itself, or read."""
+"""A projector's cache of the views of threads that it wrote or read."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from clew_projections.views import ThreadView, absent, decode_thread
 _LOG: Final = logging.getLogger("clew.projector")
 
 REMEMBERED: Final = 20_000
-"""Views kept with their revisions, so that a busy thread is not read before each write."""
+"""Views cached with their revisions, so that a busy thread is not read before each write."""
 
 
 class CachedView(Struct, frozen=True):
-    """A view and the revision it is kept at; ``sure`` when its messages are known to be there as well."""
+    """A view and its revision; ``sure`` when the bucket is known to hold its messages as well."""
 
     view: ThreadView
     revision: int
@@ -30,31 +30,31 @@ class CachedView(Struct, frozen=True):
 
 
 class ViewCache:
-    """The views that a projector used last, and those it has to read."""
+    """A cache of the views that a projector used last; other views are read from the bucket."""
 
     def __init__(self, threads: Bucket) -> None:
         self._threads = threads
         self._remembered = LRUCache[Address, CachedView](REMEMBERED)
 
     def forget(self) -> None:
-        """Drop everything."""
+        """Drop all views."""
         self._remembered.clear()
 
     def drop(self, addresses: Iterable[Address]) -> None:
-        """Drop what is remembered of some threads."""
+        """Drop the views of some threads."""
         for address in addresses:
             self._remembered.drop(address)
 
     def remember(self, address: Address, known: CachedView) -> None:
-        """Keep what is known of a thread, as long as there is room."""
+        """Cache the view of a thread."""
         self._remembered.put(address, known)
 
     async def get_views(
         self, addresses: Iterable[Address], *, new: Container[Address] = frozenset()
     ) -> dict[Address, CachedView]:
-        """What is remembered of some threads, or else read from any replica; if it is old, the guard finds out.
+        """Return views from the cache, or else from any replica; the guard of the next write rejects a stale view.
 
-        It also finds out if one of those that seem to be ``new`` is not, so nothing is read of them.
+        Threads that seem to be ``new`` are not read: the guard also rejects a write if one is not new.
 
         Raises:
             Unavailable: the bucket does not answer.
@@ -69,19 +69,19 @@ class ViewCache:
             else:
                 missing.append(address)
         if missing:
-            found = await self._threads.get_many(map(thread_key, missing))
-            known.update((address, _decode_view(address, found.get(thread_key(address)))) for address in missing)
+            values = await self._threads.get_many(map(thread_key, missing))
+            known.update((address, _decode_view(address, values.get(thread_key(address)))) for address in missing)
         return known
 
     async def latest(self, addresses: Iterable[Address]) -> dict[Address, CachedView]:
-        """What the bucket has of some threads. Never behind.
+        """Read the latest views of some threads from the bucket.
 
         Raises:
             Unavailable: the bucket does not answer.
         """
         wanted = list(addresses)
-        found = await self._threads.latest_of(map(thread_key, wanted))
-        return {address: _decode_view(address, found.get(thread_key(address))) for address in wanted}
+        values = await self._threads.latest_of(map(thread_key, wanted))
+        return {address: _decode_view(address, values.get(thread_key(address))) for address in wanted}
 
 
 def _decode_view(address: Address, value: Value | None) -> CachedView:
@@ -92,6 +92,6 @@ def _decode_view(address: Address, value: Value | None) -> CachedView:
     try:
         return CachedView(decode_thread(value.body), value.revision)
     except Corrupt as fault:
-        # The log is what counts; what cannot be read is made again from it.
+        # The log is the source of truth; an unreadable view is made again from it.
         _LOG.warning("thread %s of tenant %s is projected again: %s", address.thread, address.tenant, fault)
         return CachedView(absent(*address), value.revision)

@@ -1,6 +1,6 @@
-"""What reading the present means, wherever it is read from.
+"""The interface for reading current state, from views or from the log.
 
-Pages of messages are pure arithmetic on ordinals; deleted messages leave empty places.
+Pages of messages are pure arithmetic on ordinals; deleted messages leave gaps.
 """
 
 from __future__ import annotations
@@ -17,75 +17,75 @@ from clew_projections.views import MessageView, SpentId, ThreadView
 
 
 class Span(Struct, frozen=True):
-    """The ordinals a page may be taken from, both ends included, and in which order."""
+    """A range of ordinals, both ends included, and the order in which a page is taken from it."""
 
     first: int
     last: int
     order: Order
 
     def next_places(self, count: int) -> range:
-        """The next ``count`` ordinals in order, fewer at the end."""
+        """Return the next ``count`` ordinals in order, fewer at the end."""
         if self.order == "asc":
             return range(self.first, min(self.last, self.first + count - 1) + 1)
         return range(self.last, max(self.first, self.last - count + 1) - 1, -1)
 
     def without(self, places: range) -> Span:
-        """What is left after the next places were taken."""
+        """Return the rest of the span after its next ordinals."""
         if self.order == "asc":
             return Span(self.first + len(places), self.last, self.order)
         return Span(self.first, self.last - len(places), self.order)
 
     @property
     def empty(self) -> bool:
-        """Whether no place is left."""
+        """Whether no ordinal is left."""
         return self.first > self.last
 
 
 def span(last_ordinal: int, order: Order, after: int | None, before: int | None) -> Span:
-    """The places strictly between two cursors, as seen in the order asked for.
+    """Return the ordinals strictly between two cursors, in the given order.
 
-    ``after`` is where a listing in that order left off, ``before`` where it must stop; either may be missing.
+    ``after`` is where a listing in that order left off, ``before`` where it must stop; either may be ``None``.
     """
     low, high = (after, before) if order == "asc" else (before, after)
     return Span((low or 0) + 1, last_ordinal if high is None else min(high - 1, last_ordinal), order)
 
 
-class Present(Struct, frozen=True):
-    """A thread at some commit, and those of its commits after ``sure``, which the bucket may not hold yet.
+class CurrentThread(Struct, frozen=True):
+    """A thread at some commit, and its commits after sequence ``sure``, which the bucket may not hold yet.
 
-    ``by`` is who read it: the thread's messages have to be read there too.
+    ``source`` is the reader that made it, which must also read the thread's messages.
     """
 
     thread: ThreadView
     unprojected: tuple[Recorded, ...]
     sure: int
-    by: StateReads
+    source: StateReads
 
 
-class Outgrown(Struct, frozen=True):
-    """The marks of command ids kept beside a thread's view, at least those of all commits up to ``seq``."""
+class OlderCommandIds(Struct, frozen=True):
+    """The marks of command ids stored outside a thread's view: at least those of all commits up to ``seq``."""
 
     marks: set[str]
     seq: int
 
 
 class StateReads(Protocol):
-    """Reads threads and their messages. Everything raises ``Corrupt`` for a history that cannot be read."""
+    """Reads threads and their messages. Every method raises ``Corrupt`` for an unreadable history."""
 
-    async def cached_view(self, address: Address) -> Present:
-        """A thread as cheaply as it is to be had, which may lag; an absent one if nothing is there."""
+    async def read_cached(self, address: Address) -> CurrentThread:
+        """Read a thread as cheaply as possible; it may lag, and is absent if nothing is stored."""
 
-    async def caught_up(self, view: ThreadView) -> ThreadView:
-        """A view brought up to the latest commit."""
+    async def catch_up(self, view: ThreadView) -> ThreadView:
+        """Bring a view up to the latest commit."""
 
-    async def present(self, address: Address) -> Present:
-        """A thread at its latest commit, together with what reading its messages takes."""
+    async def read_current(self, address: Address) -> CurrentThread:
+        """Read a thread at its latest commit."""
 
-    async def messages(self, present: Present, ordinals: Sequence[int]) -> dict[int, MessageView]:
-        """The messages at some ordinals, of those that were ever added, none older than ``present``."""
+    async def messages(self, current: CurrentThread, ordinals: Sequence[int]) -> dict[int, MessageView]:
+        """Read messages by ordinal, none older than ``current``; ordinals never added are left out."""
 
-    async def outgrown(self, address: Address) -> Outgrown:
-        """What is known of the command ids that a thread's view has outgrown."""
+    async def read_older_ids(self, address: Address) -> OlderCommandIds:
+        """Read what is known about the command ids that a thread's view no longer holds."""
 
-    async def spent(self, address: Address, command_id: str) -> SpentId | None:
-        """What is kept of a command id beside a thread's view, if anything is."""
+    async def find_spent(self, address: Address, command_id: str) -> SpentId | None:
+        """Return what is stored about a command id outside a thread's view; ``None`` if nothing is."""

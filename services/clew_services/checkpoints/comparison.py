@@ -12,9 +12,14 @@ from clew_events.subjects import Address, shard_of
 from clew_projections.consistency.witnesses import Witness, check_known
 from clew_projections.findings import Finding
 from clew_projections.integrity.chains import Chains
-from clew_projections.integrity.checkpoint_comparison import cut_off, differing_heads, differs, shard_statement
+from clew_projections.integrity.checkpoint_comparison import (
+    compare_heads,
+    find_cut_off,
+    find_difference,
+    shard_statement,
+)
 from clew_projections.integrity.inclusion import Head
-from clew_projections.integrity.verify import Progress, Verification, Verifier, find_break, find_removed
+from clew_projections.integrity.verify import Progress, Verification, Verifier, find_damage, find_removed
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import StreamState
 from clew_projections.packs.check import Mark
@@ -105,7 +110,7 @@ class Comparison:
         shard = shard_of(address.thread, self._shards)
         walk = await self._walk(shard, marks, extents[shard], address.tenant, progress)
         links = await self._verifier.links(address)
-        own = find_break(shard, address, links) or check_known(address, shard, known, links)
+        own = find_damage(shard, address, links) or check_known(address, shard, known, links)
         return Verification(
             threads=1 if links else 0,
             commits=len(links),
@@ -139,7 +144,10 @@ class Comparison:
             await self._verifier.walk(shard, chains, first, last, progress=progress)
             first = max(first, last + 1)
             actual = shard_statement(chains, signed.seq)
-            wrong = (cut_off(shard, signed, reach.last_seq, checkpoint), differs(shard, signed, actual, checkpoint))
+            wrong = (
+                find_cut_off(shard, signed, reach.last_seq, checkpoint),
+                find_difference(shard, signed, actual, checkpoint),
+            )
             walk.findings += [finding for finding in wrong if finding is not None]
             if wrong == (None, None):
                 walk.covered, walk.covered_seq = chains.commits, signed.seq
@@ -148,7 +156,7 @@ class Comparison:
         await self._verifier.walk(shard, chains, first, reach.last_seq, progress=progress)
         chains.end(reach.last_seq)
         for heads, then in later:
-            walk.findings += differing_heads(shard, heads, then, chains)
+            walk.findings += compare_heads(shard, heads, then, chains)
         return walk
 
     def _of_others(self, marks: Iterable[Mark]) -> Iterator[Finding]:

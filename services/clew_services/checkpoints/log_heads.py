@@ -51,17 +51,17 @@ class Heads:
             Corrupt: it was read beyond that already.
             Unavailable: the log does not answer.
         """
-        reached = (await self._do(lambda: self.kept.reached(shard))).seq
+        reached = (await self._do(lambda: self.kept.progress(shard))).seq
         if reached > seq:
             raise Corrupt(f"shard {shard} was read up to sequence {reached} already", code="beyond")
         async with aclosing(pages(self._js, shard, reached + 1, seq)) as found_pages:
             async for page in found_pages:
                 await self._do(partial(self.kept.take, shard, page))
-        await self._do(lambda: self.kept.pass_over(shard, seq))
+        await self._do(lambda: self.kept.skip_to(shard, seq))
 
     async def reached(self, shard: int) -> int:
         """The sequence up to which a shard was read."""
-        return (await self._do(lambda: self.kept.reached(shard))).seq
+        return (await self._do(lambda: self.kept.progress(shard))).seq
 
     async def take(self, shard: int, page: Sequence[StoredMessage], *, until: int | None) -> PageResult:
         """Take the next messages of a shard, and that it holds nothing more ``until`` a sequence, if that is known."""
@@ -70,7 +70,7 @@ class Heads:
             began = time.thread_time()
             misfits = self.kept.take(shard, page)
             if until is not None:
-                self.kept.pass_over(shard, until)
+                self.kept.skip_to(shard, until)
             return PageResult(misfits, time.thread_time() - began)
 
         return await self._do(take_page)
@@ -78,7 +78,7 @@ class Heads:
     async def statement(self, shard: int) -> ShardHeads:
         """A checkpoint's entry for a shard, as far as it was read."""
         root = await self._do(lambda: self.kept.root(shard))
-        reached = await self._do(lambda: self.kept.reached(shard))
+        reached = await self._do(lambda: self.kept.progress(shard))
         return ShardHeads(
             seq=reached.seq,
             threads=root.leaves,

@@ -13,7 +13,7 @@ from secrets import token_hex
 from clew_events.errors import Corrupt
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import FORMAT, Checkpoint, encode
-from clew_projections.integrity.checkpoint_comparison import cut_off, find_loss
+from clew_projections.integrity.checkpoint_comparison import find_cut_off, find_loss
 from clew_projections.integrity.verify import extent
 from clew_projections.nats.jetstream import JetStream
 from clew_services.checkpoints.ledger import Ledger
@@ -87,7 +87,7 @@ class Maker:
                 code="other_deployment",
             )
         for shard, said in enumerate(shards):
-            _refuse([cut_off(shard, said, (await extent(self._js, shard)).last_seq, latest.checkpoint)])
+            _refuse([find_cut_off(shard, said, (await extent(self._js, shard)).last_seq, latest.checkpoint)])
             await self._heads.reach(shard, said.seq)
             await check_agrees(self._heads, shard, latest.checkpoint)
         self._heads.kept.signed = latest.hash

@@ -65,7 +65,7 @@ class RecordVerifier:
             Unavailable: JetStream does not answer, or the index cannot be read.
         """
         shard = shard_of(address.thread, self._shards)
-        known, positions = await self._witnesses.of(address), await self._witnesses.positions()
+        known, positions = await self._witnesses.find(address), await self._witnesses.positions()
         walked = await read_newest(self._js, keys)
         extents = await self._verifier.extents()
         progress = begin(extents[shard].messages)

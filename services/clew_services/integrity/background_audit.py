@@ -28,7 +28,7 @@ from clew_events.errors import ClewError, Corrupt
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import ShardHeads
-from clew_projections.integrity.checkpoint_comparison import differs, find_loss
+from clew_projections.integrity.checkpoint_comparison import find_difference, find_loss
 from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.integrity.verify import EVERYTHING, Verifier, extent
 from clew_projections.kv.bucket import Bucket, LostRace, Value
@@ -235,7 +235,7 @@ class Audit:
         reached = await self._heads.reached(shard)
         if self._signed is not None and said is not None and reached == said.seq and shard not in self._compared:
             self._compared.add(shard)
-            found = differs(shard, said, await self._heads.statement(shard), self._signed.checkpoint)
+            found = find_difference(shard, said, await self._heads.statement(shard), self._signed.checkpoint)
             await self._add(known, [found] if found is not None else [])
             return True
         bound = min(said.seq, goal) if said is not None and reached < said.seq else goal

@@ -38,7 +38,7 @@ def check_pack(
         Corrupt: the pack was altered or damaged, or a checkpoint was altered or not signed with the key.
         Invalid: the checkpoint that was kept cannot be compared with the pack.
     """
-    coverage = pack.covering
+    coverage = pack.coverage
     trusted = key
     if trusted is None and kept is not None:
         trusted = VerifierKey.parse(kept.key)
@@ -75,7 +75,7 @@ def _marks(pack: Pack, kept: KeptCheckpoint | None, key: VerifierKey | None) -> 
     def signed(note: str) -> Checkpoint:
         return (read(note.encode()) if key is None else verify_note(note.encode(), key)).checkpoint
 
-    covering = pack.covering
+    covering = pack.coverage
     if covering is not None:
         yield Mark(signed(covering.note), beside=covering.beside)
     if kept is not None and (covering is None or kept.checkpoint != covering.note or kept.heads is not None):

@@ -195,7 +195,7 @@ class PackExport:
                 async for piece in pieces:
                     yield piece
             if ends.tips:
-                yield ends.packed(self._writer, shard)
+                yield ends.pack(self._writer, shard)
             self._totals.count(ends)
             if not self._scope.whole:  # a pack of the whole log needs no proofs
                 self._threads |= {address_of(subject) for subject in ends.tips}
@@ -211,11 +211,11 @@ class PackExport:
                     ends.take(stored.subject, stored.body)
                     if segment.add(stored):
                         # Compression releases the GIL, so the next page is read meanwhile.
-                        yield await asyncio.to_thread(segment.packed, self._writer)
+                        yield await asyncio.to_thread(segment.pack, self._writer)
                         segment = Segment(shard, segment.number + 1)
                 self.progress(len(page))
         if len(segment):
-            yield segment.packed(self._writer)
+            yield segment.pack(self._writer)
 
     def _concerned(self, shard: int) -> bool:
         thread = self._scope.thread
@@ -268,6 +268,6 @@ def _address(scope: Scope) -> Address:
 
 def _in(choice: Choice, stored: StoredMessage) -> bool:
     try:
-        return choice.takes(decode(stored.body))
+        return choice.matches(decode(stored.body))
     except Corrupt:
         return True  # a commit that cannot be read may be of any time: it is included

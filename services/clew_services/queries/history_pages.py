@@ -123,7 +123,7 @@ class HistoryPages:
                 break
             gaps.pass_commit(recorded.commit.n)
             read, last = read + 1, recorded
-            if choice.takes(recorded.commit):
+            if choice.matches(recorded.commit):
                 matches.append(recorded)
         else:
             gaps.end()
@@ -140,8 +140,8 @@ class HistoryPages:
     def _commits(self, hint: ThreadView, query: GetHistory, way: _Way) -> AsyncIterator[Recorded]:
         ahead = min(query.limit + 1, AHEAD) if choice_of(query) == Choice() else AHEAD
         if query.order == "asc":
-            return self._trail.onward(hint, way.after or Spot(0), ahead)
-        return self._trail.back(hint, way.after, ahead)
+            return self._trail.forward(hint, way.after or Spot(0), ahead)
+        return self._trail.backward(hint, way.after, ahead)
 
     def _is_over(self, query: GetHistory, choice: Choice, way: _Way, recorded: Recorded) -> bool:
         commit = recorded.commit
@@ -160,7 +160,7 @@ class HistoryPages:
         first = query.start if after is None else after.n - 1
         if first is not None and (after is None or not after.seq):
             # A start beyond the end of the history is its end.
-            after = await self._trail.following(hint, first)
+            after = await self._trail.find_next(hint, first)
         return _Way(after, before.n if before is not None else None, first)
 
     async def _spot(self, hint: ThreadView, cursor: str | None, param: str) -> Spot | None:
@@ -172,9 +172,9 @@ class HistoryPages:
         if cursor is None:
             return None
         n, _, seq = cursor.partition("-")
-        spot = await self._trail.spot(hint, Spot(int(n), int(seq or 0)))
+        spot = await self._trail.find_spot(hint, Spot(int(n), int(seq or 0)))
         if spot is None and int(n):
-            following = await self._trail.following(hint, int(n) - 1)
+            following = await self._trail.find_next(hint, int(n) - 1)
             is_missing = int(n) < following.n if following is not None else int(n) <= hint.n
             spot = Spot(int(n)) if is_missing else None
         if spot is None:
@@ -185,7 +185,7 @@ class HistoryPages:
         return spot
 
     async def _check_exists(self, hint: ThreadView) -> None:
-        async for _ in self._trail.onward(hint, Spot(0), 1):
+        async for _ in self._trail.forward(hint, Spot(0), 1):
             return
         raise no_thread(hint.id)
 

@@ -19,7 +19,7 @@ class Index(Protocol):
     async def page(self, tenant: str, query: ListThreads) -> WrittenList:
         """A page of a tenant's threads, as of the index's position."""
 
-    async def reached(self, shard: int, seq: int, patience: float) -> None:
+    async def wait_until(self, shard: int, seq: int, patience: float) -> None:
         """Return once the index includes a shard up to a sequence; waits at most ``patience`` seconds."""
 
 
@@ -57,4 +57,4 @@ class Lists:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE
         for shard, seq in positions.items():
-            await index.reached(shard, seq, max(0.0, deadline - loop.time()))
+            await index.wait_until(shard, seq, max(0.0, deadline - loop.time()))

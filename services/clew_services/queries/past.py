@@ -24,8 +24,8 @@ from clew_projections.api_objects import message_object, thread_object
 from clew_projections.audit.as_of import ThreadAsOf, messages_of
 from clew_projections.audit.blame import BlameFold
 from clew_projections.audit.diff import DiffFold
-from clew_projections.audit.moments import NOW, Moment, hold_reached, moment
-from clew_projections.history.stretch import HistoryReader, Spot, unbroken
+from clew_projections.audit.moments import NOW, Moment, check_reached, moment
+from clew_projections.history.stretch import HistoryReader, Spot, check_unbroken
 from clew_projections.state.current import CurrentState
 from clew_projections.state.state_reads import span
 from clew_services.queries.history_pages import hint_of
@@ -182,7 +182,7 @@ class Past:
         self, fold: _PastFold, address: Address, until: Moment, recent: deque[Recorded] | None = None
     ) -> None:
         hint = await hint_of(address, self._memory, self._current)
-        async for recorded in unbroken(hint, self._trail.onward(hint, Spot(0))):
+        async for recorded in check_unbroken(hint, self._trail.forward(hint, Spot(0))):
             if not fold.add(recorded):
                 return
             if recent is not None:
@@ -192,12 +192,12 @@ class Past:
 
     async def _commits(self, address: Address, seqs: Sequence[int], recent: Iterable[Recorded]) -> list[Recorded]:
         by_seq = {recorded.position.seq: recorded for recorded in recent}
-        missing = await self._trail.among(address, [seq for seq in seqs if seq not in by_seq])
+        missing = await self._trail.read_at(address, [seq for seq in seqs if seq not in by_seq])
         by_seq |= {recorded.position.seq: recorded for recorded in missing}
         return [by_seq[seq] for seq in seqs]
 
     def _check_reached(self, until: Moment, param: str, thread_id: str, read: _PastFold) -> None:
-        hold_reached(until, param, thread_id, first=read.first, last=read.last, now=self._clock())
+        check_reached(until, param, thread_id, first=read.first, last=read.last, now=self._clock())
 
 
 def _or_now(as_of: AsOf | None, param: str, *, least: int = 1) -> Moment:

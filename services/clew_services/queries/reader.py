@@ -33,10 +33,10 @@ from clew_projections import feed
 from clew_projections.api_objects import message_object, thread_object
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
-from clew_projections.history.stretch import unbroken
+from clew_projections.history.stretch import check_unbroken
 from clew_projections.index import WrittenList
 from clew_projections.state.current import CurrentState
-from clew_projections.state.state_reads import Present, span
+from clew_projections.state.state_reads import CurrentThread, span
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.queries import feed_pages
@@ -113,7 +113,7 @@ class Reader:
         view = self._memory.recall(address) or await self._current.cached_view(address)
         if query.consistency == "strong" or view.n < (query.at_least or 0):
             with self._memory.forget_if_corrupt(address):
-                view = await self._current.caught_up(view)
+                view = await self._current.catch_up(view)
         self._memory.remember(view)
         self._check_open(view, query.thread_id, query.at_least)
         return Found(position=self._position(view), n=view.n, thread=thread_object(view))
@@ -126,7 +126,7 @@ class Reader:
         """The current state of a message."""
         return await self._at_one_moment(Address(tenant, query.thread_id), query, partial(self._message, query))
 
-    async def _message(self, query: GetMessage, present: Present) -> Found:
+    async def _message(self, query: GetMessage, present: CurrentThread) -> Found:
         message = await self._current.message(present, query.message_id)
         if message is not None:
             _check_same_moment(present, message)
@@ -139,7 +139,7 @@ class Reader:
         """A page of messages. A cursor may name a deleted message, but not one that the thread never had."""
         return await self._at_one_moment(Address(tenant, query.thread_id), query, partial(self._page, query))
 
-    async def _page(self, query: ListMessages, present: Present) -> Found:
+    async def _page(self, query: ListMessages, present: CurrentThread) -> Found:
         view = present.thread
         remaining = span(
             view.last_ordinal,
@@ -179,7 +179,7 @@ class Reader:
             raise Invalid("Invalid 'time': a time zone is missing, as in '…Z'.", param="time")
         address = Address(tenant, query.thread_id)
         view, hint = absent(*address), await hint_of(address, self._memory, self._current)
-        async for recorded in unbroken(hint, self._histories.after(address, 0)):
+        async for recorded in check_unbroken(hint, self._histories.after(address, 0)):
             if query.time is not None and recorded.commit.at > query.time:
                 break
             view = advance(view, recorded)
@@ -211,7 +211,7 @@ class Reader:
         return self._checkpoints
 
     async def _at_one_moment(
-        self, address: Address, query: GetMessage | ListMessages, read: Callable[[Present], Awaitable[Found]]
+        self, address: Address, query: GetMessage | ListMessages, read: Callable[[CurrentThread], Awaitable[Found]]
     ) -> Found:
         """Read a thread and messages as of one commit, which the answer names.
 
@@ -227,12 +227,12 @@ class Reader:
             f"messages of thread '{address.thread}' changed {TRIES} times while they were read", code="too_many_writers"
         )
 
-    async def _open(self, address: Address, query: GetMessage | ListMessages) -> Present:
-        present: Present | None = None
+    async def _open(self, address: Address, query: GetMessage | ListMessages) -> CurrentThread:
+        present: CurrentThread | None = None
         if query.consistency == "eventual":
-            present = await self._current.as_projected(address)
+            present = await self._current.read_cached(address)
         if present is None or present.thread.n < (query.at_least or 0):
-            present = await self._current.present(address)
+            present = await self._current.read_current(address)
         self._memory.remember(present.thread)
         self._check_open(present.thread, address.thread, query.at_least)
         return present
@@ -246,7 +246,7 @@ class Reader:
         if view.status != "open":
             raise no_thread(thread)
 
-    async def _cursor(self, present: Present, param: str, message_id: str | None) -> int | None:
+    async def _cursor(self, present: CurrentThread, param: str, message_id: str | None) -> int | None:
         if message_id is None:
             return None
         if ids.is_message_id(message_id):
@@ -267,7 +267,7 @@ class _MessageChanged(Exception):
         self.n = n
 
 
-def _check_same_moment(present: Present, *messages: MessageView) -> None:
+def _check_same_moment(present: CurrentThread, *messages: MessageView) -> None:
     newest = max((message.n for message in messages), default=0)
     if newest > present.thread.n:
         raise _MessageChanged(newest)

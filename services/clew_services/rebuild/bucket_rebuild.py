@@ -110,7 +110,7 @@ class Rebuild:
         assert building is not None, "it was begun"
         size = clew.deployment
         await generation_streams.make_generation(clew.js, building.number, shards=size.shards, replicas=size.replicas)
-        await clew.live.read_again()
+        await clew.live.refresh()
         generation = clew.side(building)
         if known is not None:
             await self._take_over(generation)
@@ -121,7 +121,7 @@ class Rebuild:
             live = not compared.drifted and not stuck
             if live:
                 await clew.live.alias.change(lambda each: _switch(each, generation.number))
-                await clew.live.read_again()
+                await clew.live.refresh()
         return Rebuilt(
             generation=generation.number,
             before=before,
@@ -149,7 +149,7 @@ class Rebuild:
             yield
         except Unavailable as fault:
             # A bucket that does not answer may belong to a generation that was removed.
-            await self._clew.live.read_again()
+            await self._clew.live.refresh()
             self._check_wanted(generation)
             raise fault from None
         finally:
@@ -166,7 +166,7 @@ class Rebuild:
             now = await self._reached(generation)
             self._tell(Progress(stage="filling", done=now.commits - now.behind, total=now.commits))
             there = there or now.behind == 0 or all(map(int.__ge__, now.floors, first.ends))
-            if there and (now.behind <= NEAR or now.behind <= (await self._reached(self._clew.live.side)).behind):
+            if there and (now.behind <= NEAR or now.behind <= (await self._reached(self._clew.live.current)).behind):
                 return _FillProgress(now.commits - now.behind - first.commits + first.behind, clock() - started)
             await asyncio.sleep(LOOK)
 
@@ -195,7 +195,7 @@ class Rebuild:
         return _ComparisonProgress(threads, drifted, tuple(findings))
 
     async def _stuck(self, generation: GenerationBuckets) -> tuple[ParkedThread, ...]:
-        before = self._clew.live.side
+        before = self._clew.live.current
         if before.number == generation.number:
             return ()
         parked_before = {(parked.tenant, parked.thread) for parked in await list_parked(before.threads)}

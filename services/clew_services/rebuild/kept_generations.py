@@ -76,7 +76,7 @@ async def go_back(clew: Clew, number: int | None = None) -> Record:
             code=fault.code,
         ) from fault
     changed = await clew.live.alias.change(back)
-    clew.live.learn(changed)
+    clew.live.update(changed)
     return changed.record
 
 

@@ -25,7 +25,7 @@ from clew_events.subjects import Address
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
 from clew_projections.state.current import CurrentState
-from clew_projections.state.state_reads import Present
+from clew_projections.state.state_reads import CurrentThread
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.eventstore.append import AppendResult, Log
 from clew_services.observer import NOBODY, Handled, Observer
@@ -145,7 +145,7 @@ class Handler:
                 await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311 - jitter
             ground = await self._fresh(task, ground)
             if attempt == PATIENCE:
-                await self._histories.hold_reaches(task.address, ground.thread.n, ground.thread.seq)
+                await self._histories.check_reaches(task.address, ground.thread.n, ground.thread.seq)
         raise Conflict(
             f"thread '{task.address.thread}' was changed by others {TRIES} times while this command was being decided",
             code="too_many_writers",
@@ -232,16 +232,16 @@ class Handler:
     async def _fresh(self, task: _Task, ground: _Ground) -> _Ground:
         if isinstance(task.command, MessageCommand) or ground.thread.n == 0:
             return await self._present(task)
-        view = await self._current.caught_up(ground.thread)
+        view = await self._current.catch_up(ground.thread)
         self._memory.remember(view)
         return _Ground(view, None, fresh=True)
 
     async def _present(self, task: _Task) -> _Ground:
-        present = await self._current.present(task.address)
+        present = await self._current.read_current(task.address)
         self._memory.remember(present.thread)
         return _Ground(present.thread, await self._message(task.command, present), fresh=True)
 
-    async def _message(self, command: Command, present: Present) -> MessageView | None:
+    async def _message(self, command: Command, present: CurrentThread) -> MessageView | None:
         if isinstance(command, MessageCommand):
             return await self._current.message(present, command.message_id)
         return None

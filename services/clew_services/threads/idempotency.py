@@ -17,7 +17,7 @@ from clew_events.errors import IdReused
 from clew_events.subjects import Address
 from clew_projections.apply import REMEMBERED_COMMANDS, advance, deleted_message_ids
 from clew_projections.history.histories import Histories
-from clew_projections.kv.command_ids import is_callers, mark
+from clew_projections.kv.command_ids import is_chosen_by_caller, mark
 from clew_projections.lru_cache import LRUCache
 from clew_projections.state.current import CurrentState
 from clew_projections.views import SpentId, ThreadView, absent
@@ -53,7 +53,7 @@ class Repeats:
             Unavailable: the log or a bucket does not answer.
         """
         address = Address(view.tenant, view.id)
-        known = view.spent(command_id)
+        known = view.find_spent(command_id)
         if known is not None:
             return await self._first_outcome(command, digest, view, await self._histories.at(address, known[1].seq))
         if isinstance(command, CreateThread) and view.n > 0:
@@ -61,7 +61,7 @@ class Repeats:
             if first.commit.id != command_id:
                 raise thread_exists(address.thread)
             return await self._first_outcome(command, digest, view, first)
-        if command.id is None or view.n <= REMEMBERED_COMMANDS or not is_callers(command_id):
+        if command.id is None or view.n <= REMEMBERED_COMMANDS or not is_chosen_by_caller(command_id):
             return None
         if mark(command_id) not in await self._marks(address, view):
             return None
@@ -75,7 +75,7 @@ class Repeats:
             Unavailable: the log or a bucket does not answer.
         """
         address = Address(view.tenant, view.id)
-        spent = await self._current.spent(address, command_id)
+        spent = await self._current.find_spent(address, command_id)
         if spent is not None and spent.id == command_id:
             return await self._first_outcome(command, digest, view, await self._histories.at(address, spent.seq))
         async for recorded in self._histories.after(address, 0):
@@ -87,7 +87,7 @@ class Repeats:
         """Marks of all of the thread's ids that ``view`` no longer lists."""
         known = self._outgrown.get(address)
         if known is None or view.n - known.n > len(known.commands):
-            outgrown = await self._current.outgrown(address)
+            outgrown = await self._current.read_older_ids(address)
             marks = outgrown.marks
             async for recorded in self._histories.after(address, outgrown.seq):
                 marks.add(mark(recorded.commit.id))
