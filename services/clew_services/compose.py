@@ -103,10 +103,9 @@ class Clew:
         self.current = CurrentState(lambda: self.live.side.reading, StateFromLog(self.histories), self.live.doubt)
         repeats = Repeats(self.current, self.histories)
         self._log = Log(js, deployment.shards, replicated=deployment.replicas > 1, observer=observer)
-        log = tracing.log(self._log)
         self.handler = tracing.handler(
             Handler(
-                log,
+                tracing.append(self._log.append),
                 self.current,
                 self.histories,
                 repeats,
@@ -187,11 +186,12 @@ class Clew:
         side = side or self.live.side
         return Projector(
             ShardConsumer(self.nc, event_stream(shard), side.consumer),
-            self.tracing.projection(self._batch_projection(side)),
+            self._batch_projection(side),
             side.threads,
             self.checkpoint(shard, side),
             self._connection,
             projected=self.observer.shard(shard),
+            trace=self.tracing.projection,
         )
 
     async def list_parked(self) -> Sequence[ParkedThread]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Literal
 
@@ -41,6 +42,10 @@ class UncertainAppend(Struct, frozen=True):
     """The commit may or may not be in the log, but the thread has moved on: read its tail to find out."""
 
     why: Literal["stale", "duplicate"]
+
+
+Append = Callable[[Commit, int, str | None], Awaitable[AppendResult | UncertainAppend]]
+"""Stores a commit if the thread's last one is at a sequence, with a ``traceparent``; see :meth:`Log.append`."""
 
 
 class Log:

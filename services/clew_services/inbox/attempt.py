@@ -23,8 +23,8 @@ from clew_services.inbox.term import Over, Term
 from clew_services.nats_api import reply_codec
 from clew_services.nats_api.command_service import ACTOR
 from clew_services.nats_api.reply_codec import Reply
-from clew_services.nats_api.request import trace_of
 from clew_services.threads.result import receipt
+from clew_services.tracing import trace_of
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew

@@ -13,8 +13,9 @@ from clew_services import validation
 from clew_services.nats_api import reply_codec
 from clew_services.nats_api.listener import listen
 from clew_services.nats_api.reply_codec import Reply
-from clew_services.nats_api.request import parse_subject, trace_of
+from clew_services.nats_api.request import parse_subject
 from clew_services.threads.result import receipt
+from clew_services.tracing import trace_of
 
 if TYPE_CHECKING:
     from clew_services.compose import Clew

@@ -35,7 +35,7 @@ from clew_services.process import readiness
 from clew_services.process.niceness import step_back
 from clew_services.process.signals import until_told
 from clew_services.settings import Settings
-from clew_services.tracing.setup import set_up_tracing
+from clew_services.tracing import set_up_tracing
 
 Role = Literal["api", "commands", "query", "projector", "index"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)

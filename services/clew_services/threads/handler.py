@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -27,7 +27,7 @@ from clew_projections.history.histories import Histories
 from clew_projections.state.current import CurrentState
 from clew_projections.state.state_reads import Present
 from clew_projections.views import MessageView, ThreadView, absent
-from clew_services.eventstore.append import AppendResult, Log
+from clew_services.eventstore.append import Append, AppendResult
 from clew_services.observer import NOBODY, Handled, Observer
 from clew_services.threads.cache import Memory, Turns
 from clew_services.threads.decide import decide
@@ -67,12 +67,27 @@ class _HandledCommand(Struct, frozen=True):
     how: Handled
 
 
+class Commands(Protocol):
+    """Carries commands out: a :class:`Handler`, or one with a span around each command."""
+
+    async def handle(
+        self,
+        tenant: str,
+        command: Command,
+        *,
+        actor: str = "unknown",
+        trace: str | None = None,
+        fence: Callable[[], None] | None = None,
+    ) -> Outcome:
+        """Carry a command out, once, and answer with what came of it; see :meth:`Handler.handle`."""
+
+
 class Handler:
     """Carries commands out."""
 
     def __init__(
         self,
-        log: Log,
+        append: Append,
         current: CurrentState,
         histories: Histories,
         repeats: Repeats,
@@ -84,7 +99,7 @@ class Handler:
         observer: Observer = NOBODY,
     ) -> None:
         """``max_payload`` is how many bytes one message of the server may have now, headers included."""
-        self._log = log
+        self._append = append
         self._current = current
         self._histories = histories
         self._repeats = repeats
@@ -175,7 +190,7 @@ class Handler:
             )
         if fence is not None:
             fence()
-        appended = await self._log.append(commit, view.seq, trace)
+        appended = await self._append(commit, view.seq, trace)
         if not isinstance(appended, AppendResult):
             self._observer.guard_failed(appended.why)
             if appended.why == "stale" or not ground.fresh:
