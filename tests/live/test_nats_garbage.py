@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from clew_events.commands import COMMANDS
 from clew_events.queries import QUERIES
 from clew_services.compose import Clew
-from clew_services.inbox import serve_inbox
-from clew_services.nats_api import serve_commands, serve_queries
+from clew_services.compose.roles import serve_commands, serve_inbox, serve_queries
 from support.deployments import connected_client
 from support.nats_services import served
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from clew_services import compose
 from clew_services.backup.backup_folder import Folder
 from clew_services.backup.manifest import Manifest
 from clew_services.backup.take_backup import take
@@ -19,6 +18,7 @@ from clew_services.cli.transfer_progress import show_transfer
 from clew_services.cli.versions import clew_version
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.host import nats_url
+from clew_services.nats_connection import connection
 from clew_services.settings import Settings
 
 
@@ -63,6 +63,6 @@ async def _from(data: Path, folder: Folder) -> Manifest:
 
 async def _take(url: str, folder: Folder) -> Manifest:
     hush()
-    async with compose.connection(url, name="clew-backup", patience=PATIENCE) as connection:
+    async with connection(url, name="clew-backup", patience=PATIENCE) as made:
         with show_transfer() as tell:
-            return await take(connection, folder, clew_version(), tell)
+            return await take(made, folder, clew_version(), tell)

@@ -15,10 +15,10 @@ from rich.text import Text
 
 from clew_events.subjects import Address
 from clew_projections.findings import Finding
-from clew_services import compose
+from clew_projections.index.index_folder import IndexFolder
 from clew_services.cli import output
 from clew_services.cli.exit import EXIT_CODES, print_json
-from clew_services.process import deployment_status
+from clew_services.open_deployment import OpenDeployment
 
 T = TypeVar("T")
 
@@ -32,9 +32,8 @@ def chosen(thread: str | None, tenant: str, everything: bool) -> Address | None:
     return Address(tenant, thread) if thread is not None else None
 
 
-async def with_progress(clew: compose.Clew, found: AsyncIterator[T], *, one: bool, what: str) -> AsyncIterator[T]:
+async def with_progress(found: AsyncIterator[T], *, total: int, what: str) -> AsyncIterator[T]:
     """The same items, with a bar on a terminal's standard error that says how far it is."""
-    total = 1 if one else (await deployment_status.status(clew)).threads
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         async for item in found:
@@ -75,9 +74,9 @@ class _SpeedColumn(ProgressColumn):
         return Text(f"{task.finished_speed or task.speed or 0:,.0f} commits/s")
 
 
-def index_of(clew: compose.Clew, root: Path) -> Path | None:
+def index_of(opened: OpenDeployment, root: Path) -> Path | None:
     """The file of the index that this machine has of a deployment, if it has one that can be asked."""
-    folder = clew.index_in(root)
+    folder = IndexFolder(root, opened.layout.identity)
     pointer = folder.pointer()
     return folder.file(pointer.generation) if pointer is not None and pointer.ready else None
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import click
 
-from clew_projections.generations.record import Record
-from clew_services import compose
+from clew_projections.fold import FOLD
 from clew_services.cli import options, output
 from clew_services.cli.exit import EXIT_CODES, print_json
 from clew_services.cli.progress_bars import bars
-from clew_services.cli.session import look
-from clew_services.rebuild import bucket_rebuild, kept_generations
-from clew_services.rebuild.kept_generations import KeptGeneration, go_back, list_kept
+from clew_services.cli.session import use_parts
+from clew_services.rebuild import bucket_rebuild
+from clew_services.rebuild.kept_generations import KeptGeneration
 
 
 @click.command("threads")
@@ -30,10 +29,7 @@ def threads(*, nats: str, as_json: bool) -> None:
         def tell(progress: bucket_rebuild.Progress) -> None:
             shown.update(tasks[progress.stage], completed=progress.done, total=progress.total, visible=True)
 
-        async def rebuilt(clew: compose.Clew) -> bucket_rebuild.Rebuilt:
-            return await bucket_rebuild.Rebuild(clew, tell).run()
-
-        done = look(nats, rebuilt)
+        done = use_parts(nats, lambda clew: clew.rebuild(tell).run())
     if as_json:
         print_json(done)
     else:
@@ -73,11 +69,7 @@ _TITLE = ("generation", "is", "fold", "made", "keys", "bytes", "behind")
 @options.as_json
 def list_generations(*, nats: str, as_json: bool) -> None:
     """Show the generations of buckets: which is live, which are being built, kept or removed, and how far they are."""
-
-    async def all_there_are(clew: compose.Clew) -> list[KeptGeneration]:
-        return await list_kept(clew)
-
-    found = look(nats, all_there_are)
+    found = use_parts(nats, lambda clew: clew.kept.list())
     if as_json:
         print_json({"generations": found})
         return
@@ -98,17 +90,12 @@ def back(*, number: int | None, nats: str, as_json: bool) -> None:
 
     What it has missed since it was live it catches up with by itself, and answers are right meanwhile.
     """
-
-    async def gone_back(clew: compose.Clew) -> tuple[Record, bool]:
-        record = await go_back(clew, number)
-        return record, record.current.fold != clew.fold
-
-    record, foreign = look(nats, gone_back)
+    record = use_parts(nats, lambda clew: clew.kept.go_back(number))
     if as_json:
         print_json({"live": record.live, "fold": record.current.fold})
     else:
         click.echo(f"generation {record.live} is live")
-    if foreign:
+    if record.current.fold != FOLD:
         click.echo(
             f"It was made by fold {record.current.fold}, which is not that of this version: run the version that made "
             "it, or answers come from the log, which is slower",
@@ -122,11 +109,7 @@ def back(*, number: int | None, nats: str, as_json: bool) -> None:
 @options.as_json
 def remove(*, number: int, nats: str, as_json: bool) -> None:
     """Delete the generation with a NUMBER, finished or not. The live one is refused."""
-
-    async def removed(clew: compose.Clew) -> None:
-        await kept_generations.remove(clew, number)
-
-    look(nats, removed)
+    use_parts(nats, lambda clew: clew.kept.remove(number))
     if as_json:
         print_json({"removed": number})
     else:

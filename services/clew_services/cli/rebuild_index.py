@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -11,11 +12,11 @@ from msgspec import Struct
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.index.notes import notes
 from clew_projections.indexer import index_rebuild
-from clew_services import compose
 from clew_services.cli import options, output
 from clew_services.cli.exit import EXIT_CODES, print_json
 from clew_services.cli.progress_bars import bars
-from clew_services.cli.session import look
+from clew_services.cli.session import look, use_parts
+from clew_services.open_deployment import OpenDeployment
 from clew_services.settings import Settings
 
 T = TypeVar("T")
@@ -52,8 +53,8 @@ def index(
     root = Settings(data=data, index=index).index_folder
 
     def of_folder(question: Callable[[IndexFolder], T]) -> T:
-        async def asked(clew: compose.Clew) -> T:
-            return question(clew.index_in(root))
+        async def asked(opened: OpenDeployment) -> T:
+            return question(IndexFolder(root, opened.layout.identity))
 
         return look(nats, asked)
 
@@ -66,22 +67,17 @@ def index(
         of_folder(lambda folder: index_rebuild.remove(folder, removed))
         _say({"removed": removed}, f"removed generation {removed} of the index", as_json=as_json)
     else:
-        _rebuild(nats, lambda clew, tell: clew.index_rebuild(root, tell).run(anew=anew), as_json=as_json)
+        _rebuild(nats, root, anew=anew, as_json=as_json)
 
 
-def _rebuild(
-    nats: str,
-    work: Callable[[compose.Clew, Callable[[index_rebuild.IndexProgress], None]], Awaitable[index_rebuild.Rebuilt]],
-    *,
-    as_json: bool,
-) -> None:
+def _rebuild(nats: str, root: Path, *, anew: bool, as_json: bool) -> None:
     with bars() as shown:
         tasks = {stage: shown.add_task(stage, total=None, visible=False) for stage in ("filling", "comparing")}
 
         def tell(progress: index_rebuild.IndexProgress) -> None:
             shown.update(tasks[progress.stage], completed=progress.done, total=progress.total, visible=True)
 
-        done = look(nats, lambda clew: work(clew, tell))
+        done = use_parts(nats, lambda clew: clew.index_rebuild(root, tell).run(anew=anew))
     if as_json:
         print_json(done)
     elif done.live:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from clew_events.errors import ClewError
-from clew_services import compose
 from clew_services.cli import options, output
 from clew_services.cli.exit import print_json
 from clew_services.cli.session import look
 from clew_services.inbox import rejections
 from clew_services.inbox.rejections import Refusal
+from clew_services.open_deployment import OpenDeployment
 
 _TITLE = ("number", "at", "tenant", "command", "id", "code", "why")
 
@@ -27,8 +27,8 @@ def command() -> None:
 def list_rejections(*, tenant: str | None, nats: str, as_json: bool) -> None:
     """Show everything that is on record, the oldest first."""
 
-    async def on_record(clew: compose.Clew) -> list[Refusal]:
-        return [each async for each in rejections.refusals(clew.js, tenant=tenant)]
+    async def on_record(opened: OpenDeployment) -> list[Refusal]:
+        return [each async for each in rejections.refusals(opened.js, tenant=tenant)]
 
     found = look(nats, on_record)
     if as_json:
@@ -44,8 +44,8 @@ def list_rejections(*, tenant: str | None, nats: str, as_json: bool) -> None:
 def show(*, number: int, nats: str, as_json: bool) -> None:
     """Show what was refused under NUMBER, what it said and why."""
 
-    async def on_record(clew: compose.Clew) -> Refusal:
-        return await rejections.refusal(clew.js, number)
+    async def on_record(opened: OpenDeployment) -> Refusal:
+        return await rejections.refusal(opened.js, number)
 
     found = look(nats, on_record)
     if as_json:
@@ -77,18 +77,18 @@ def retry(*, number: int | None, everything: bool, tenant: str | None, nats: str
     if (number is None) != everything:
         raise click.UsageError("either one NUMBER or --all")
 
-    async def retried(clew: compose.Clew) -> tuple[list[int], list[int], ClewError | None]:
+    async def retried(opened: OpenDeployment) -> tuple[list[int], list[int], ClewError | None]:
         if number is not None:
-            await rejections.retry(clew.js, await rejections.refusal(clew.js, number))
+            await rejections.retry(opened.js, await rejections.refusal(opened.js, number))
             return [number], [], None
         done, final = list[int](), list[int]()
         # What is refused again meanwhile is not tried in a circle.
-        for each in [each async for each in rejections.refusals(clew.js, tenant=tenant)]:
+        for each in [each async for each in rejections.refusals(opened.js, tenant=tenant)]:
             if each.why_final is not None:
                 final.append(each.number)
                 continue
             try:
-                await rejections.retry(clew.js, each)
+                await rejections.retry(opened.js, each)
             except ClewError as fault:
                 return done, final, fault
             done.append(each.number)

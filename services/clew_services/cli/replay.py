@@ -15,17 +15,18 @@ from clew_events.client.feed_methods import follow_feed
 from clew_events.errors import Unavailable
 from clew_events.queries import GetFeed, GetStateAt
 from clew_events.replies import Feed, FeedEntry, Moment
-from clew_services import compose
+from clew_projections.nats.lean_client import LeanClient
 from clew_services.cli import commit_lines, options, output
 from clew_services.cli.exit import print_json
 from clew_services.cli.output import printable
-from clew_services.cli.session import Source, consult, look
+from clew_services.cli.session import Source, consult, use_parts
 from clew_services.cli.thread import thread_facts
+from clew_services.queries.reader import Reader
 
 _PAGE: Final = 500
 
 
-async def follow(clew: compose.Clew, tenant: str, thread: str | None, after: str, *, as_json: bool) -> None:
+async def follow(nc: LeanClient, reader: Reader, tenant: str, *, thread: str | None, after: str, as_json: bool) -> None:
     """Print a tenant's commits, or one thread's, after a cursor and on as they happen, until interrupted.
 
     While NATS does not answer it waits, and says so once on standard error.
@@ -43,12 +44,12 @@ async def follow(clew: compose.Clew, tenant: str, thread: str | None, after: str
 
     async def ask(query: GetFeed) -> Feed:
         nonlocal away
-        page = await clew.reader.feed(tenant, query)
+        page = await reader.feed(tenant, query)
         away = False
         return page
 
     query = GetFeed(after=after, limit=_PAGE, thread_id=thread)
-    async with aclosing(follow_feed(clew.nc, tenant, ask, query, waiting=wait)) as entries:
+    async with aclosing(follow_feed(nc, tenant, ask, query, waiting=wait)) as entries:
         async for entry in entries:
             _print(entry, as_json=as_json)
 
@@ -92,7 +93,11 @@ def command(
         if pack is not None:
             raise click.UsageError("--follow shows what happens from now on, and in a pack nothing happens any more")
         with contextlib.suppress(KeyboardInterrupt):
-            look(nats, lambda clew: follow(clew, tenant, thread, after or "latest", as_json=as_json))
+            start = after or "latest"
+            use_parts(
+                nats,
+                lambda clew: follow(clew.nc, clew.reader, tenant, thread=thread, after=start, as_json=as_json),
+            )
         return
     if after is not None:
         raise click.UsageError("--after says from where on to --follow")

@@ -20,10 +20,10 @@ from clew_projections.integrity.verify import extent, pages
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs.check import commits
 from clew_projections.packs.pack import Pack
-from clew_services import compose
 from clew_services.cli import check_report, options, output
 from clew_services.cli.exit import EXIT_CODES, print_json
 from clew_services.cli.session import look
+from clew_services.open_deployment import OpenDeployment
 
 Wanted = Callable[[Address], bool]
 
@@ -93,13 +93,13 @@ def _of_pack(pack: Pack, wanted: Wanted, trying: Callable[[], WhatIf]) -> WhatIf
 def _of_server(nats: str, wanted: Wanted, trying: Callable[[], WhatIf]) -> WhatIfResult:
     trying()  # what cannot be imported is told before anything is read
 
-    async def tried(clew: compose.Clew) -> WhatIfResult:
+    async def tried(opened: OpenDeployment) -> WhatIfResult:
         found = WhatIfResult()
-        ends = [(await extent(clew.js, shard)).last_seq for shard in range(clew.deployment.shards)]
+        ends = [(await extent(opened.js, shard)).last_seq for shard in range(opened.shards)]
         with check_report.count_to("replaying", sum(ends)) as progress:
             for shard, end in enumerate(ends):
                 one = trying()
-                async with aclosing(pages(clew.js, shard, 1, end)) as read:
+                async with aclosing(pages(opened.js, shard, 1, end)) as read:
                     async for page in read:
                         _take(one, page, wanted)
                         progress(len(page))

@@ -10,9 +10,9 @@ from clew_events.list_query import positions_text
 from clew_services import validation
 from clew_services.http import retries
 from clew_services.http.call import Call
-from clew_services.http.dependencies import Commands
 from clew_services.http.responses import position
 from clew_services.http.retries import Attempts
+from clew_services.threads.handler import Commands
 from clew_services.threads.result import Outcome, receipt
 
 

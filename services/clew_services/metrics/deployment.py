@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import Struct
 from prometheus_client.core import GaugeMetricFamily
@@ -16,18 +16,19 @@ from prometheus_client.registry import Collector
 from clew_events.errors import ClewError
 from clew_events.subjects import REJECTED_STREAM
 from clew_projections.consistency.watch import read_proof_state
+from clew_projections.generations.generation import LiveGeneration
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.freshness import freshness
 from clew_services import progress
 from clew_services.checkpoints.coverage import checkpoint_coverage
+from clew_services.checkpoints.ledger import Ledger
 from clew_services.http.health import Readiness
+from clew_services.integrity.integrity_report import report
 from clew_services.metrics import catalogue
 from clew_services.metrics.catalogue import Metric
 from clew_services.metrics.counter_files import VARIABLE
+from clew_services.open_deployment import OpenDeployment
 from clew_services.progress import ask_jetstream
-
-if TYPE_CHECKING:
-    from clew_services.compose import Clew
 
 TIME: Final = 8.0
 """Seconds that a scrape waits for JetStream at most, somewhat less than Prometheus waits for a scrape."""
@@ -57,13 +58,22 @@ class DeploymentMetrics(Collector):
     What could not be found out is left out, so that no number is older than the scrape; ``clew_ready`` is always there.
     """
 
-    def __init__(self, clew: Clew, readiness: Readiness, index: IndexFolder | None, storage_limit: int = 0) -> None:
+    def __init__(
+        self,
+        opened: OpenDeployment,
+        live: LiveGeneration,
+        readiness: Readiness,
+        index: IndexFolder | None,
+        storage_limit: int = 0,
+    ) -> None:
         """``index`` is where this machine keeps its index, if it has one.
 
         ``storage_limit`` is how many bytes each NATS server may keep, if that is known and the account has no limit.
         """
         self._storage_limit = storage_limit
-        self._clew = clew
+        self._js = opened.js
+        self._layout = opened.layout
+        self._live = live
         self._index = index
         self._readiness = readiness
         self._loop = asyncio.get_running_loop()
@@ -125,7 +135,7 @@ class DeploymentMetrics(Collector):
         return values
 
     async def _rejected(self) -> Values:
-        stream = await ask_jetstream(self._clew.js, f"STREAM.INFO.{REJECTED_STREAM}", REJECTED_STREAM, _Stream)
+        stream = await ask_jetstream(self._js, f"STREAM.INFO.{REJECTED_STREAM}", REJECTED_STREAM, _Stream)
         return {} if isinstance(stream, str) else {catalogue.REJECTED: {"": stream.state.messages}}
 
     async def _indexed(self) -> Values:
@@ -133,7 +143,7 @@ class DeploymentMetrics(Collector):
             return {}
         try:
             async with asyncio.timeout(progress.TIME):
-                fresh = await freshness(self._clew.js, self._clew.deployment.shards, self._index)
+                fresh = await freshness(self._js, self._layout.shards, self._index)
         except (ClewError, TimeoutError, OSError):
             return {}
         return {
@@ -145,10 +155,10 @@ class DeploymentMetrics(Collector):
         }
 
     async def _proved(self) -> Values:
-        shards = range(self._clew.deployment.shards)
+        shards = range(self._layout.shards)
         try:
             async with asyncio.timeout(progress.TIME):
-                found = await read_proof_state(self._clew.threads, shards)
+                found = await read_proof_state(self._live.side.threads, shards)
         except (ClewError, TimeoutError):
             return {}
         if not found:
@@ -162,7 +172,7 @@ class DeploymentMetrics(Collector):
     async def _verified(self) -> Values:
         try:
             async with asyncio.timeout(progress.TIME):
-                found = await self._clew.integrity()
+                found = await report(self._js)
         except (ClewError, TimeoutError):
             return {}
         if found is None:
@@ -173,7 +183,7 @@ class DeploymentMetrics(Collector):
     async def _signed(self) -> Values:
         try:
             async with asyncio.timeout(progress.TIME):
-                found = await checkpoint_coverage(self._clew.js, self._clew.deployment.shards, self._clew.ledger)
+                found = await checkpoint_coverage(self._js, self._layout.shards, Ledger(self._js))
         except (ClewError, TimeoutError):
             return {}
         if found is None:
@@ -181,7 +191,7 @@ class DeploymentMetrics(Collector):
         return {catalogue.CHECKPOINT_AGE: {"": found.age}, catalogue.CHECKPOINT_WAITING: {"": found.waiting}}
 
     def _generations(self) -> Values:
-        record = self._clew.live.record
+        record = self._live.record
         building = record.building
         return {
             catalogue.GENERATION: {"": record.live},
@@ -189,13 +199,13 @@ class DeploymentMetrics(Collector):
         }
 
     async def _account(self) -> Values:
-        account = await ask_jetstream(self._clew.js, "INFO", "JetStream", _Account)
+        account = await ask_jetstream(self._js, "INFO", "JetStream", _Account)
         if isinstance(account, str):
             return {}
         limit = account.limits.max_storage
         if limit <= 0:
             # What the account keeps is counted on every server that keeps a copy.
-            limit = self._storage_limit * self._clew.deployment.replicas
+            limit = self._storage_limit * self._layout.replicas
         known = {catalogue.STORAGE: {"": account.storage}}
         return {**known, catalogue.STORAGE_LIMIT: {"": limit}} if limit > 0 else known
 

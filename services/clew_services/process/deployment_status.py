@@ -10,10 +10,12 @@ from msgspec import Struct, convert
 
 from clew_events.errors import ClewError, Fault, Unavailable, to_fault
 from clew_events.subjects import INBOX_STREAM, REJECTED_STREAM, event_stream
+from clew_projections.generations.generations import Generations
 from clew_projections.index.index_folder import IndexFolder
+from clew_projections.nats.jetstream import JetStream
 from clew_projections.projector.parked_threads import ParkedThread
 from clew_services import progress as shards
-from clew_services.compose import Clew
+from clew_services.open_deployment import OpenDeployment
 from clew_services.process.derived_state import DerivedState, read_derived_state
 from clew_services.progress import Progress
 
@@ -60,7 +62,12 @@ class Status(Struct, frozen=True, kw_only=True):
     derived: DerivedState | None = None
 
 
-async def status(clew: Clew, progress: Progress | None = None, folder: IndexFolder | None = None) -> Status:
+async def status(
+    opened: OpenDeployment,
+    generations: Generations,
+    progress: Progress | None = None,
+    folder: IndexFolder | None = None,
+) -> Status:
     """Ask JetStream, now.
 
     ``progress`` remembers since when shards do not move, if there is more than one look. ``folder`` is where this
@@ -69,19 +76,19 @@ async def status(clew: Clew, progress: Progress | None = None, folder: IndexFold
     Raises:
         Unavailable: it does not answer.
     """
-    progress = progress or Progress(clew.js, clew.deployment.shards, lambda: clew.feeder)
+    progress = progress or Progress(opened.js, opened.shards, generations.consumer)
     looked, inbox, rejected, parked, follows = await asyncio.gather(
         progress.look(),
-        _state(clew, INBOX_STREAM),
-        _state(clew, REJECTED_STREAM),
-        clew.list_parked(),
-        _derived_state(clew, folder),
+        _state(opened.js, INBOX_STREAM),
+        _state(opened.js, REJECTED_STREAM),
+        generations.list_parked(),
+        _derived_state(opened, generations, folder),
     )
     found = tuple(_shard(each) for each in looked)
-    server = clew.nc.connected_server_version
+    server = opened.nc.connected_server_version
     return Status(
         nats_server=f"{server.major}.{server.minor}.{server.patch}",
-        replicas=clew.deployment.replicas,
+        replicas=opened.layout.replicas,
         threads=sum(shard.threads for shard in found),
         commits=sum(shard.commits for shard in found),
         behind=sum(shard.behind for shard in found),
@@ -95,8 +102,10 @@ async def status(clew: Clew, progress: Progress | None = None, folder: IndexFold
     )
 
 
-async def _derived_state(clew: Clew, folder: IndexFolder | None) -> DerivedState | None:
-    return await read_derived_state(clew, folder) if folder is not None else None
+async def _derived_state(
+    opened: OpenDeployment, generations: Generations, folder: IndexFolder | None
+) -> DerivedState | None:
+    return await read_derived_state(opened, generations, folder) if folder is not None else None
 
 
 def _shard(found: shards.Shard) -> Shard:
@@ -114,8 +123,8 @@ def _shard(found: shards.Shard) -> Shard:
     )
 
 
-async def _state(clew: Clew, stream: str) -> _State:
-    return convert((await clew.js.api(f"STREAM.INFO.{stream}"))["state"], _State)
+async def _state(js: JetStream, stream: str) -> _State:
+    return convert((await js.api(f"STREAM.INFO.{stream}"))["state"], _State)
 
 
 class Rates(Struct, frozen=True, kw_only=True):
@@ -140,19 +149,21 @@ class Glance(Struct, frozen=True, kw_only=True):
     error: Fault | None = None
 
 
-async def glances(clew: Clew, every: float, folder: IndexFolder | None = None) -> AsyncIterator[Glance]:
+async def glances(
+    opened: OpenDeployment, generations: Generations, every: float, folder: IndexFolder | None = None
+) -> AsyncIterator[Glance]:
     """A look every so many seconds, for ever; ``folder`` is as :func:`.status.status` takes it.
 
     Where JetStream does not answer, that is what the glance says.
     """
-    progress = Progress(clew.js, clew.deployment.shards, lambda: clew.feeder)
+    progress = Progress(opened.js, opened.shards, generations.consumer)
     loop = asyncio.get_running_loop()
     before: tuple[float, Status] | None = None
     while True:
         began = loop.time()
         at = datetime.now(UTC)
         try:
-            found = await status(clew, progress, folder)
+            found = await status(opened, generations, progress, folder)
         except ClewError as error:
             before = None
             yield Glance(at=at, error=to_fault(error))

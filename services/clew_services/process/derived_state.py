@@ -12,11 +12,14 @@ from msgspec import Struct
 from clew_events.errors import ClewError
 from clew_projections.consistency.watch import read_proof_state
 from clew_projections.findings import Finding
-from clew_projections.generations.record import Generation
+from clew_projections.generations.generations import Generations
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.freshness import IndexFreshness, freshness
+from clew_projections.nats.jetstream import JetStream
 from clew_services.checkpoints.coverage import CheckpointCoverage, checkpoint_coverage
-from clew_services.compose import Clew
+from clew_services.checkpoints.ledger import Ledger
+from clew_services.integrity.integrity_report import report
+from clew_services.open_deployment import OpenDeployment
 
 T = TypeVar("T")
 
@@ -78,8 +81,9 @@ class DerivedState(Struct, frozen=True, kw_only=True):
     trouble: tuple[str, ...] = ()
 
 
-async def read_derived_state(clew: Clew, folder: IndexFolder) -> DerivedState:
+async def read_derived_state(opened: OpenDeployment, generations: Generations, folder: IndexFolder) -> DerivedState:
     """What follows from the log now; ``folder`` is where this machine's index would be."""
+    js, shards = opened.js, opened.shards
     trouble: list[str] = []
 
     async def tried(what: str, ask: Callable[[], Awaitable[T]]) -> T | None:
@@ -91,13 +95,13 @@ async def read_derived_state(clew: Clew, folder: IndexFolder) -> DerivedState:
             return None
 
     building, proof, integrity, index, checkpoint = await asyncio.gather(
-        tried("the generation that is being built", lambda: _build_progress(clew)),
-        tried("the proof", lambda: _proof(clew)),
-        tried("the verification of the log", lambda: _integrity(clew)),
-        tried("the index", lambda: _index(clew, folder)),
-        tried("the checkpoints", lambda: checkpoint_coverage(clew.js, clew.deployment.shards, clew.ledger)),
+        tried("the generation that is being built", lambda: _build_progress(generations)),
+        tried("the proof", lambda: _proof(generations, shards)),
+        tried("the verification of the log", lambda: _integrity(js)),
+        tried("the index", lambda: _index(js, shards, folder)),
+        tried("the checkpoints", lambda: checkpoint_coverage(js, shards, Ledger(js))),
     )
-    record = clew.live.record
+    record = generations.live.record
     kept = tuple(each.number for each in record.generations if each.standing == "kept" and each.number != record.live)
     return DerivedState(
         buckets=Buckets(live=record.live, fold=record.current.fold, kept=kept, building=building),
@@ -109,22 +113,16 @@ async def read_derived_state(clew: Clew, folder: IndexFolder) -> DerivedState:
     )
 
 
-async def _build_progress(clew: Clew) -> BuildProgress | None:
-    building = clew.live.record.building
+async def _build_progress(generations: Generations) -> BuildProgress | None:
+    building = generations.live.record.building
     if building is None:
         return None
-    return BuildProgress(number=building.number, behind=await _commits_behind(clew, building))
+    return BuildProgress(number=building.number, behind=await generations.commits_behind(generations.open(building)))
 
 
-async def _commits_behind(clew: Clew, generation: Generation) -> int:
-    side = clew.side(generation)
-    states = [await clew.checkpoint(shard, side).state() for shard in range(clew.deployment.shards)]
-    return sum(each.num_pending + each.num_ack_pending for each in states)
-
-
-async def _proof(clew: Clew) -> Proof | None:
-    shards = range(clew.deployment.shards)
-    found = await read_proof_state(clew.threads, shards)
+async def _proof(generations: Generations, count: int) -> Proof | None:
+    shards = range(count)
+    found = await read_proof_state(generations.live.side.threads, shards)
     if not found:
         return None
     drift = sum(each.drift for each in found.values())
@@ -135,8 +133,8 @@ async def _proof(clew: Clew) -> Proof | None:
     return Proof(drift=drift, since=min(since), age=round(max(0.0, age), 3))
 
 
-async def _integrity(clew: Clew) -> Integrity | None:
-    found = await clew.integrity()
+async def _integrity(js: JetStream) -> Integrity | None:
+    found = await report(js)
     if found is None:
         return None
     return Integrity(
@@ -148,7 +146,7 @@ async def _integrity(clew: Clew) -> Integrity | None:
     )
 
 
-async def _index(clew: Clew, folder: IndexFolder) -> IndexFreshness | None:
+async def _index(js: JetStream, shards: int, folder: IndexFolder) -> IndexFreshness | None:
     if folder.pointer() is None:
         return None
-    return await freshness(clew.js, clew.deployment.shards, folder)
+    return await freshness(js, shards, folder)

@@ -8,13 +8,13 @@ from clew_events.checkpoint_messages import GetProof
 from clew_events.errors import NotFound
 from clew_events.queries import EventType, GetBlame, GetDifference, GetHistory
 from clew_events.subjects import Address
+from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.http.bodies import AsOfMoment, Between, PageOfHistory
 from clew_services.http.call import BETWEEN, MOMENT, Call
 from clew_services.http.commit_objects import commit_page
-from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, json_answer
-from clew_services.http.routes.checkpoints import CheckpointAnswers
 from clew_services.packs.exporter import Exporter
+from clew_services.queries.reader import Reader
 from clew_services.validation import error_texts
 
 TIMES: Final = frozenset({"since", "until"})
@@ -25,7 +25,7 @@ _TYPES: Final = get_args(EventType)
 class Past:
     """Answers what auditors ask about one thread, deleted or not."""
 
-    def __init__(self, queries: Queries) -> None:
+    def __init__(self, queries: Reader) -> None:
         self._queries = queries
 
     async def events(self, call: Call) -> Answer:
@@ -77,7 +77,7 @@ MEDIA_TYPE: Final = "application/zstd"
 class Packs:
     """Gives threads away to be taken home."""
 
-    def __init__(self, exporter: Exporter, asked: CheckpointAnswers) -> None:
+    def __init__(self, exporter: Exporter, asked: CheckpointQueries) -> None:
         self._exporter = exporter
         self._asked = asked
 

@@ -16,8 +16,8 @@ from clew_services.http import preconditions
 from clew_services.http.bodies import CreateThreadBody, ModifyThreadBody, PageOfThreads, PatchBody
 from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall, shown, where
-from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, etag, json_answer, position, stamp
+from clew_services.queries.reader import Reader
 from clew_services.validation import error_texts
 
 _NOTHING: Final = Resources()
@@ -27,7 +27,7 @@ _NO_FILES: Final = Resources(code_interpreter=CodeInterpreterFiles())
 class Threads:
     """Creating, retrieving, modifying and deleting threads."""
 
-    def __init__(self, carrying: CommandCall, queries: Queries) -> None:
+    def __init__(self, carrying: CommandCall, queries: Reader) -> None:
         self._carrying = carrying
         self._queries = queries
 
@@ -95,7 +95,7 @@ _NUMBERS: Final = frozenset({"limit"})
 class ThreadListing:
     """Lists threads. The scope ``read`` will do."""
 
-    def __init__(self, queries: Queries) -> None:
+    def __init__(self, queries: Reader) -> None:
         self._queries = queries
 
     async def page(self, call: Call) -> Answer:
