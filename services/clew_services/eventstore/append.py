@@ -99,7 +99,7 @@ class Log:
         unknown = False
         loop = asyncio.get_running_loop()
         until = loop.time() + self._deadline
-        fault: Exception = Timeout("not tried")
+        fault: Exception | None = None
         for attempt in count():
             try:
                 async with asyncio.timeout_at(until):  # some of which may pass in a queue

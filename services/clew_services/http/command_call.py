@@ -8,7 +8,7 @@ from clew_events.commands import Command
 from clew_events.errors import Conflict, Rejected
 from clew_events.list_query import positions_text
 from clew_services import validation
-from clew_services.http import retries
+from clew_services.http import preconditions, retries
 from clew_services.http.call import Call
 from clew_services.http.responses import position
 from clew_services.http.retries import Attempts
@@ -31,7 +31,11 @@ class CommandCall:
         Raises:
             ClewError: it was not carried out; see :meth:`clew_services.threads.handler.Handler.handle`.
         """
-        command = replace(command, id=call.command_id, expected_version=call.expected_version)
+        command = replace(
+            command,
+            id=preconditions.command_id(call.headers),
+            expected_version=preconditions.expected_version(call.headers),
+        )
         validation.check(command)
         count = retries.repetition(call.headers) if command.id is None else None
         if count is None:
@@ -48,7 +52,7 @@ class CommandCall:
 
     async def _carry(self, call: Call, command: Command) -> Outcome:
         tenant, actor = call.holder.tenant, call.holder.actor
-        return await self._commands.handle(tenant, command, actor=actor, trace=call.trace)
+        return await self._commands.handle(tenant, command, actor=actor, trace=preconditions.trace(call.headers))
 
 
 def shown(call: Call, command: Command, outcome: Outcome) -> object:

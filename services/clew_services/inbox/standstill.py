@@ -11,9 +11,10 @@ import msgspec
 from msgspec import Struct
 
 from clew_events.subjects import INBOX_STREAM
+from clew_projections.nats.jetstream import JetStream
 from clew_services.coordination.lease import KEY, LeaseRecord
 from clew_services.eventstore.topology import LEASES
-from clew_services.progress import TIME, Api, ask_jetstream
+from clew_services.progress import TIME, ask_jetstream
 
 _SERVED: Final = (
     "{} served it last: its log says why; if it says nothing, or is gone, start 'clew serve commands' anew."
@@ -74,7 +75,7 @@ class _Got(Struct, frozen=True):
 class Standstill:
     """Looks at the inbox, and remembers since when nothing has left it."""
 
-    def __init__(self, js: Api, seconds: float = TIME) -> None:
+    def __init__(self, js: JetStream, seconds: float = TIME) -> None:
         """``seconds`` is how long JetStream has for each answer."""
         self._js = js
         self._seconds = seconds

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from clew_events.errors import Corrupt
 from clew_events.subjects import Address
 from clew_projections.views import ThreadView
 
@@ -52,15 +51,6 @@ class Memory:
     def clear(self) -> None:
         """Drop everything."""
         self._views.clear()
-
-    @contextmanager
-    def forget_if_corrupt(self, address: Address) -> Iterator[None]:
-        """Forget a thread if it turns out corrupt, so that once it is mended it is read anew."""
-        try:
-            yield
-        except Corrupt:
-            self.forget(address)
-            raise
 
     def __len__(self) -> int:
         return len(self._views)

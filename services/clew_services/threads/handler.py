@@ -19,7 +19,7 @@ from msgspec import Struct
 from clew_events import ids
 from clew_events.commands import Command, CreateThread, DeleteMessage, UpdateMessage, digest
 from clew_events.commit import FORMAT, Commit, Position
-from clew_events.errors import ClewError, Conflict, Rejected
+from clew_events.errors import ClewError, Conflict, Corrupt, Rejected
 from clew_events.events import Event
 from clew_events.subjects import Address
 from clew_projections.apply import advance
@@ -139,12 +139,13 @@ class Handler:
         began = time.perf_counter()
         how: Handled = "failed"
         try:
-            with self._memory.forget_if_corrupt(address):
-                async with self._turns.turn(address):
-                    ended = await self._until_done(task, trace, fence)
+            async with self._turns.turn(address):
+                ended = await self._until_done(task, trace, fence)
             how = ended.how
         except ClewError as error:
             how = error.kind
+            if isinstance(error, Corrupt):
+                self._memory.forget(address)  # once it is mended it is read anew
             raise
         finally:
             self._observer.on_handled(command.named, how, time.perf_counter() - began)
