@@ -22,7 +22,7 @@ from clew_projections.nats.jetstream import stream_state
 from clew_services.checkpoints.verification import RecordVerifier
 from clew_services.cli import check_report, options, output
 from clew_services.cli.exit import EXIT_CODES, print_json
-from clew_services.cli.session import use_parts
+from clew_services.cli.parts import use_parts
 from clew_services.open_deployment import OpenDeployment
 from clew_services.settings import Settings
 

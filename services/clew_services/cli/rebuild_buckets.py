@@ -7,8 +7,8 @@ import click
 from clew_projections.fold import FOLD
 from clew_services.cli import options, output
 from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.parts import use_parts
 from clew_services.cli.progress_bars import bars
-from clew_services.cli.session import use_parts
 from clew_services.rebuild import bucket_rebuild
 from clew_services.rebuild.kept_generations import KeptGeneration
 

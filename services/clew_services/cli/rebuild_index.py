@@ -14,8 +14,9 @@ from clew_projections.index.notes import notes
 from clew_projections.indexer import index_rebuild
 from clew_services.cli import options, output
 from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.parts import use_parts
 from clew_services.cli.progress_bars import bars
-from clew_services.cli.session import look, use_parts
+from clew_services.cli.session import look
 from clew_services.open_deployment import OpenDeployment
 from clew_services.settings import Settings
 

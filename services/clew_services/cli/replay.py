@@ -19,7 +19,7 @@ from clew_projections.nats.lean_client import LeanClient
 from clew_services.cli import commit_lines, options, output
 from clew_services.cli.exit import print_json
 from clew_services.cli.output import printable
-from clew_services.cli.session import Source, consult, use_parts
+from clew_services.cli.parts import Source, consult, use_parts
 from clew_services.cli.thread import thread_facts
 from clew_services.queries.reader import Reader
 

@@ -1,24 +1,18 @@
-"""What a command of the command line works with: a client, or a composed deployment."""
+"""What a command of the command line works with: a client of the services, or an open deployment."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from clew_events import client
-from clew_projections.history.histories import Histories
 from clew_projections.nats.request_mux import NotPermitted
 from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
 from clew_services.cli.options import reply_prefix
 from clew_services.open_deployment import OpenDeployment, open_deployment
-from clew_services.queries.reader import Reader
 from clew_services.settings import Settings
-
-if TYPE_CHECKING:
-    from clew_services.compose import Clew
 
 PATIENCE: Final = 5.0
 """Seconds that somebody at a terminal waits for an answer before being told that there is none."""
@@ -40,18 +34,6 @@ class Connect(Protocol[D_co]):
         """A deployment, for as long as the block lasts."""
 
 
-class Source(Protocol):
-    """What can be asked about threads and their past: a deployment, or a pack in a file."""
-
-    @property
-    def reader(self) -> Reader:
-        """What answers queries."""
-
-    @property
-    def histories(self) -> Histories:
-        """What reads threads' commits."""
-
-
 def ask(nats: str, tenant: str, question: Callable[[client.Clew], Awaitable[T]], *, actor: str | None = None) -> T:
     """Ask the services that listen on NATS, and nothing else of the deployment."""
     prefix = reply_prefix()
@@ -67,17 +49,11 @@ def ask(nats: str, tenant: str, question: Callable[[client.Clew], Awaitable[T]],
 
 def look(nats: str, question: Callable[[OpenDeployment], Awaitable[T]]) -> T:
     """Look at the deployment itself, which works with no service running."""
-    return _open(nats, open_deployment, question)
+    return open_and_ask(nats, open_deployment, question)
 
 
-def use_parts(nats: str, question: Callable[[Clew], Awaitable[T]]) -> T:
-    """Work with parts of a deployment, which works with no service running; ``question`` picks those that it needs."""
-    from clew_services.compose import connect  # noqa: PLC0415 - takes long to import, and few commands need it
-
-    return _open(nats, connect, question)
-
-
-def _open(nats: str, connect: Connect[D], question: Callable[[D], Awaitable[T]]) -> T:
+def open_and_ask(nats: str, connect: Connect[D], question: Callable[[D], Awaitable[T]]) -> T:
+    """Ask what ``connect`` opens, as a program at a terminal does: quietly, and until it is interrupted."""
     prefix = reply_prefix()
 
     async def opened() -> T:
@@ -90,17 +66,3 @@ def _open(nats: str, connect: Connect[D], question: Callable[[D], Awaitable[T]])
 
     hush()
     return run(opened())
-
-
-def consult(nats: str, pack: Path | None, question: Callable[[Source], Awaitable[T]]) -> T:
-    """Ask a pack, if there is one, with no server in reach; otherwise the deployment itself."""
-    if pack is None:
-        return use_parts(nats, question)
-    from clew_projections.packs.pack import Pack  # noqa: PLC0415 - only asked for now and then
-    from clew_services.packs.offline import Offline  # noqa: PLC0415
-
-    async def consulted() -> T:
-        return await question(Offline(Pack(pack)))
-
-    hush()
-    return run(consulted())

@@ -13,7 +13,7 @@ from rich.live import Live
 
 from clew_services.cli import options, output, status_lines, status_screen
 from clew_services.cli.exit import print_json
-from clew_services.cli.session import use_parts
+from clew_services.cli.parts import use_parts
 from clew_services.cli.versions import clew_version
 from clew_services.process import deployment_status as deployment
 from clew_services.process.deployment_status import Glance, glances
