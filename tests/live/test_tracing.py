@@ -22,9 +22,8 @@ from clew_events.commands import AddMessage, CreateThread
 from clew_events.errors import NotFound
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_services.compose.roles import serve_commands, serve_inbox
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.inbox import serve_inbox
-from clew_services.nats_api import serve_commands
 from clew_services.tracing.spans import Spans
 from support.api import ACME, served
 from support.up import running_up
