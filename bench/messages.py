@@ -86,7 +86,7 @@ async def made(clew: Clew, length: int) -> ThreadView:
 async def _projected(clew: Clew) -> None:
     """Wait until the projector has seen everything: what is measured is Clew at work, not one that just started."""
     for shard in range(clew.deployment.shards):
-        while (state := await clew.checkpoint(shard).state()).num_pending or state.num_ack_pending:
+        while (state := await clew.generations.position(shard).state()).num_pending or state.num_ack_pending:
             await asyncio.sleep(0.1)
 
 

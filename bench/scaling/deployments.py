@@ -102,7 +102,7 @@ def indexed(folder: Path) -> int:
 async def behind(nats_url: str) -> int:
     """How many commits are not projected yet."""
     async with compose.connect(nats_url, name="bench") as clew:
-        return sum(each.behind for each in (await status(clew)).shards)
+        return sum(each.behind for each in (await status(clew.opened, clew.generations)).shards)
 
 
 async def _when(began: float, done: Callable[[], Awaitable[bool]]) -> float:

@@ -12,13 +12,14 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from clew_events.errors import ClewError
 from clew_events.subjects import event_stream
+from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import ConsumerInfo, StreamInfo
 
 TIME: Final = 2.0
@@ -26,13 +27,6 @@ TIME: Final = 2.0
 
 Standing = Literal["idle", "behind", "stuck"]
 T = TypeVar("T")
-
-
-class Api(Protocol):
-    """JetStream's own API; see :class:`clew_projections.nats.jetstream.JetStream`."""
-
-    async def api(self, call: str, request: object = None) -> dict[str, object]:
-        """Call ``$JS.API.<call>``."""
 
 
 class Shard(Struct, frozen=True, kw_only=True):
@@ -71,7 +65,7 @@ class _Got(Struct, frozen=True):
 class Progress:
     """Looks at all shards of a deployment, and remembers since when each has not moved."""
 
-    def __init__(self, js: Api, shards: int, feeder: Callable[[], str], seconds: float = TIME) -> None:
+    def __init__(self, js: JetStream, shards: int, feeder: Callable[[], str], seconds: float = TIME) -> None:
         """``feeder`` names the consumers of the live buckets; ``seconds`` is how long JetStream has for each answer."""
         self._live = feeder
         self._feeder = feeder()
@@ -137,7 +131,7 @@ class Progress:
 
 
 async def ask_jetstream(
-    js: Api, call: str, name: str, form: type[T], request: object = None, *, seconds: float = TIME
+    js: JetStream, call: str, name: str, form: type[T], request: object = None, *, seconds: float = TIME
 ) -> T | str:
     """JetStream's answer to a call about what people call ``name``, or why there is none."""
     try:

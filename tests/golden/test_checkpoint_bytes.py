@@ -83,9 +83,9 @@ def test_a_checkpoint_of_a_newer_clew_is_told_so() -> None:
 
 @pytest.mark.parametrize("line", ["", "clew", "clew+00000000+AQ==", PUBLIC.replace("4189", "4180"), PUBLIC[:-4], "é"])
 def test_what_is_no_key_is_refused(line: str) -> None:
-    with pytest.raises(Invalid, match="no key"):
+    with pytest.raises(Invalid, match="no public key"):
         VerifierKey.parse(line)
-    with pytest.raises(Invalid, match="no key"):
+    with pytest.raises(Invalid, match="no signing key"):
         SigningKey.parse("PRIVATE+KEY+" + line)
 
 

@@ -27,11 +27,11 @@ from clew_services.backup.restore_backup import RestoreResult, restore
 from clew_services.backup.take_backup import Progress, take
 from clew_services.cli import main
 from clew_services.compose import Clew
+from clew_services.compose.roles import serve_inbox
 from clew_services.embedded import data_folder
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision
 from clew_services.eventstore.topology import streams as wanted
-from clew_services.inbox import serve_inbox
 from support.auditing import audit
 from support.deployments import FAST, deployed
 from support.truth import buckets_equal_the_log, projecting, raw

@@ -36,6 +36,7 @@ from clew_services.settings import Settings
 from support.asgi import IN, call
 from support.deployments import deployed
 from support.forging import bodies, delete, five_commits, publish, rechained, remove, rewrite, stored
+from support.parts import verifier_of
 from support.waiting import eventually
 
 VICTIM = Address("default", "thread_victim")
@@ -66,7 +67,7 @@ async def heads_of(clew: Clew, checkpoint: Checkpoint) -> list[tuple[Head, ...]]
 
 
 async def against(clew: Clew, kept: SignedNote, heads: list[tuple[Head, ...]] | None = None) -> list[Finding]:
-    verifier = clew.verifier()
+    verifier = verifier_of(clew)
     comparison = Comparison(clew.js, clew.ledger, verifier, clew.deployment.shards)
     found = await comparison.compare(kept, heads, await verifier.extents(), progress=lambda _: None)
     return list(found.findings)
@@ -143,7 +144,7 @@ async def test_a_rewritten_store_whose_sequences_are_whole_again_is_found(tmp_pa
     async with deployed(tmp_path / "forged") as server, connect(server.url, name="test") as clew:
         for _, subject, body in sorted(copies):
             assert (await clew.js.publish(subject, body)).error is None
-        assert (await clew.verifier().all()).findings == ()
+        assert (await verifier_of(clew).all()).findings == ()
         await clew.js.publish("clew.checkpoint.1", notes[0].note)
         found = await against(clew, notes[0], heads)
         assert [(each.code, each.thread) for each in found] == [("history_changed", ""), ("rewritten", VICTIM.thread)]
@@ -351,7 +352,7 @@ async def test_a_process_signs_at_the_interval_and_another_takes_over(
         return latest.checkpoint.number if latest is not None else 0
 
     async def serving(other: Clew, stop: asyncio.Event) -> asyncio.Task[None]:
-        return asyncio.create_task(serve_checkpoints(other, settings, stop))
+        return asyncio.create_task(serve_checkpoints(other.js, other.deployment.shards, settings, stop))
 
     async with connect(deployment.url, name="one") as one, connect(deployment.url, name="two") as two:
         stops = asyncio.Event(), asyncio.Event()

@@ -22,7 +22,7 @@ from clew_services.checkpoints.note import SigningKey
 from clew_services.checkpoints.signed_checkpoint import read
 from clew_services.checkpoints.thread_proofs import check
 from clew_services.compose import Clew
-from clew_services.nats_api.query_service import serve_queries
+from clew_services.compose.roles import serve_queries
 from support.forging import five_commits
 from support.nats_services import served
 

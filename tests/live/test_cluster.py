@@ -25,7 +25,7 @@ from clew_events.subjects import event_stream
 from clew_projections.nats.stream_messages import MSG_ID
 from clew_services import compose
 from clew_services.compose import Clew
-from clew_services.inbox import serve_inbox
+from clew_services.compose.roles import serve_inbox
 from clew_services.threads.result import Outcome
 from support.cluster import NUMBERS, SHARDS, Cluster, leader_of, operating
 from support.cluster_load import Load, clean

@@ -22,7 +22,7 @@ from clew_services import compose
 from clew_services.api_keys import Keys
 from clew_services.api_keys.follower import follow_keys
 from clew_services.compose import Clew
-from clew_services.rebuild.bucket_rebuild import Progress, Rebuild
+from clew_services.rebuild.bucket_rebuild import Progress
 from support.behind import carried_out
 from support.cluster import PASSWORD, Cluster, leader_of, operating
 from support.cluster_load import Load, clean
@@ -145,7 +145,7 @@ async def test_a_rebuild_during_which_leaders_step_down_ends_right_under_load(
         async with load.running(10):
             await load.more(150)
             stepping = asyncio.create_task(leaders_step_down())
-            rebuilt = await answered(Rebuild(auditor, tell).run)
+            rebuilt = await answered(auditor.rebuild(tell).run)
             await stepping
             await load.more(50)
         assert (rebuilt.live, rebuilt.findings, rebuilt.parked) == (True, (), ())

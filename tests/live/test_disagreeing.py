@@ -23,6 +23,7 @@ from clew_projections.views import encode
 from clew_services.compose import Clew, connect
 from support.deployments import deployed
 from support.forging import bodies, delete, five_commits, flip, stored
+from support.parts import verifier_of
 from support.waiting import eventually
 
 SHARDS = 2
@@ -41,7 +42,7 @@ async def project(clew: Clew) -> None:
 
 
 async def _idle(clew: Clew, shard: int) -> bool:
-    state = await clew.checkpoint(shard).state()
+    state = await clew.generations.position(shard).state()
     return not state.num_pending and not state.num_ack_pending
 
 
@@ -89,7 +90,7 @@ async def test_a_thread_whose_last_commits_are_gone_takes_no_more_until_somebody
         found = await other.reader.thread("default", GetThread(thread_id=VICTIM.thread))
     assert found.n == 4
     # The thread is whole as far as it goes; that something is gone from the shard is told for ever.
-    assert [each.thread or each.code for each in (await clew.verifier().all()).findings] == ["removed"]
+    assert [each.thread or each.code for each in (await verifier_of(clew).all()).findings] == ["removed"]
 
 
 async def test_a_view_that_is_not_what_the_log_says_is_drift_and_a_lagging_one_is_not(clew: Clew) -> None:
@@ -136,7 +137,7 @@ async def _lose(clew: Clew, bucket: Bucket, key: str) -> None:
 async def test_a_message_view_that_is_gone_is_drift(clew: Clew) -> None:
     await _a_message(clew)
     shard = shard_of(VICTIM.thread, SHARDS)
-    await clew.checkpoint(shard).advance(0, reached=sys.maxsize)
+    await clew.generations.position(shard).advance(0, reached=sys.maxsize)
     await _lose(clew, clew.messages, message_key(VICTIM, 1))
     assert "no view" in (await drift(clew))[VICTIM.thread]
 

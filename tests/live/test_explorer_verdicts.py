@@ -21,6 +21,7 @@ from support.api import ACME, served
 from support.browser import PATIENCE, chromium, needs_chromium, page_at
 from support.feeding import fed_by_hand
 from support.forging import delete, five_commits, remove, stored
+from support.parts import audit_of
 from support.truth import projecting
 from support.waiting import eventually
 
@@ -140,7 +141,7 @@ async def test_what_the_background_verification_found_elsewhere_is_told_here(cle
     await five_commits(clew, elsewhere)
     await sign(clew)
     await delete(clew, elsewhere, (await stored(clew, elsewhere))[-1].seq)
-    await clew.audit(86_400).look()
+    await audit_of(clew, 86_400).look()
     async with opened(clew, browser, VICTIM) as page:
         found = await verified(page, "elsewhere")
         await is_verdict(found["thread"], "good", "This thread: The chain verifies")

@@ -16,7 +16,7 @@ from clew_events.errors import Invalid
 from clew_events.replies import FeedEntry
 from clew_services.compose import Clew
 from clew_services.compose import connect as connected
-from clew_services.nats_api import serve_queries
+from clew_services.compose.roles import serve_queries
 from support.deployments import deployed
 from support.nats_services import served
 from support.truth import log_of

@@ -18,6 +18,7 @@ from nats.js.api import StreamConfig
 
 from clew_events.errors import Unavailable
 from clew_services.compose import Clew, connect
+from clew_services.compose.roles import compose_readiness
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.host import CannotStart
 from clew_services.http.health import Readiness
@@ -35,6 +36,8 @@ import sys
 from clew_services.metrics.counter_files import name_process_files
 kept = name_process_files()
 from clew_services.metrics.instruments import Instruments
+from clew_services.compose.roles import compose_readiness
+from clew_services.http.health import Readiness
 seen = Instruments()
 for line in sys.stdin:
     for shard in range(int(line)):
@@ -208,7 +211,7 @@ async def test_a_crowd_is_told_that_the_disk_is_full_and_nobody_waits_in_a_queue
 async def test_readiness_says_no_while_the_disk_is_full_and_until_the_server_was_restarted(
     disk: SmallDisk, server: EmbeddedServer, clew: Clew
 ) -> None:
-    readiness, writer = Readiness(clew, 0), Writer(clew.handler)
+    readiness, writer = compose_readiness(clew, 0), Writer(clew.handler)
     assert (await readiness.look()).ok
     await fill_log(disk, writer)
     full = await readiness.look()

@@ -25,9 +25,7 @@ from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision
 from clew_services.rebuild import bucket_rebuild as rebuilding
-from clew_services.rebuild import kept_generations as keeping
 from clew_services.rebuild.bucket_rebuild import Rebuild
-from clew_services.rebuild.kept_generations import go_back, list_kept, remove
 from clew_services.threads.result import Outcome
 from support.truth import buckets_equal_the_log, projecting
 from support.up import environment
@@ -72,14 +70,14 @@ async def test_a_rebuilt_generation_takes_over_everywhere_and_the_one_before_is_
     async with projecting(other):
         await filled(clew)
         told: list[rebuilding.Progress] = []
-        done = await Rebuild(clew, told.append).run()
+        done = await clew.rebuild(told.append).run()
         assert (done.generation, done.before, done.live, done.threads) == (2, 1, True, 20)
         assert (done.findings, done.parked, done.resumed) == ((), (), False)
         assert told[-1].done <= told[-1].total == 60
         await live_in(other, 2)
         await filled(other, 5)
         await buckets_equal_the_log(clew)
-    listed = {each.generation: each for each in await list_kept(clew)}
+    listed = {each.generation: each for each in await clew.kept.list()}
     assert [(each.live, each.standing, each.fold) for each in listed.values()] == [
         (False, "kept", FOLD),
         (True, "kept", FOLD),
@@ -112,14 +110,14 @@ async def test_nobody_notices_a_rebuild_a_switch_and_the_way_back(clew: Clew, ot
 
     async def rebuilds() -> None:
         for _ in range(2):
-            done = await Rebuild(clew).run()
+            done = await clew.rebuild().run()
             assert done.live
             await live_in(other, done.generation)
             switches.append(other.live.current.number)
-            await go_back(clew)
+            await clew.kept.go_back()
             await live_in(other, done.generation - 1)
             switches.append(other.live.current.number)
-            await go_back(clew, done.generation)
+            await clew.kept.go_back(done.generation)
             await live_in(other, done.generation)
         over.set()
 
@@ -137,7 +135,7 @@ async def test_what_was_begun_on_one_side_is_finished_on_it(clew: Clew) -> None:
     address = Address("default", thread)
     async with projecting(clew):
         await buckets_equal_the_log(clew)
-    await Rebuild(clew).run()
+    await clew.rebuild().run()
     writer = Writer(clew.handler)
     message = (await clew.reader.messages("default", ListMessages(thread_id=thread, order="asc"))).messages
     assert message is not None
@@ -146,7 +144,7 @@ async def test_what_was_begun_on_one_side_is_finished_on_it(clew: Clew) -> None:
         await buckets_equal_the_log(clew)
     # The new side holds the change, the old one does not.
     present = await clew.current.read_current(address)
-    await go_back(clew)
+    await clew.kept.go_back()
     assert (await clew.current.messages(present, (1,)))[1].metadata == {"b": "2"}
     assert (await clew.current.messages(await clew.current.read_current(address), (1,)))[1].metadata == {"b": "2"}
     old = await clew.messages.get(message_key(address, 1))
@@ -185,7 +183,7 @@ async def test_a_rebuild_that_was_killed_is_finished_by_the_next(
         os.kill(killed.pid, signal.SIGKILL)
         killed.wait(60)
     assert clew.live.record.live == 1
-    done = await Rebuild(clew).run()
+    done = await clew.rebuild().run()
     assert (done.generation, done.live, done.resumed, done.threads) == (2, True, True, 200)
     async with projecting(clew):
         await buckets_equal_the_log(clew)
@@ -205,39 +203,39 @@ async def test_a_rebuild_broken_off_at_any_stage_is_taken_up_again(
     with monkeypatch.context() as patch:
         patch.setattr(Rebuild, at, breaks)
         with pytest.raises(BrokenOff):
-            await Rebuild(clew).run()
-    done = await Rebuild(clew).run()
+            await clew.rebuild().run()
+    done = await clew.rebuild().run()
     assert (done.generation, done.live, done.resumed, done.threads) == (2, True, True, 20)
 
 
 async def test_two_rebuilds_at_once_share_the_work(clew: Clew, other: Clew) -> None:
     await filled(clew, 100)
-    both = await asyncio.gather(Rebuild(clew).run(), Rebuild(other).run())
+    both = await asyncio.gather(clew.rebuild().run(), other.rebuild().run())
     assert {each.generation for each in both} == {2}
     assert all(each.live for each in both)
-    assert [(each.generation, each.live) for each in await list_kept(clew)] == [(1, False), (2, True)]
+    assert [(each.generation, each.live) for each in await clew.kept.list()] == [(1, False), (2, True)]
 
 
 async def test_the_live_generation_is_not_removed_and_others_are_whatever_is_left_of_them(clew: Clew) -> None:
     await filled(clew, 3)
     with pytest.raises(Invalid, match="live"):
-        await remove(clew, 1)
+        await clew.kept.remove(1)
     with pytest.raises(NotFound, match="rebuild list"):
-        await remove(clew, 7)
+        await clew.kept.remove(7)
     with pytest.raises(NotFound, match="no other generation"):
-        await go_back(clew)
-    await Rebuild(clew).run()
+        await clew.kept.go_back()
+    await clew.rebuild().run()
     await clew.js.api(f"STREAM.DELETE.KV_{bucket_names(1)[1]}")
     with pytest.raises(Corrupt, match="clew rebuild threads"):
-        await go_back(clew)
+        await clew.kept.go_back()
     assert clew.live.current.number == 2
-    assert (await list_kept(clew))[0].threads is None
-    await remove(clew, 1)
-    assert [each.generation for each in await list_kept(clew)] == [2]
+    assert (await clew.kept.list())[0].threads is None
+    await clew.kept.remove(1)
+    assert [each.generation for each in await clew.kept.list()] == [2]
     names = (await clew.js.api("STREAM.NAMES"))["streams"]
     assert isinstance(names, list)
     assert not [name for name in names if name.endswith("_v1") and "keys" not in name]
-    done = await Rebuild(clew).run()
+    done = await clew.rebuild().run()
     assert done.generation == 3  # no number is given twice
 
 
@@ -254,11 +252,11 @@ async def test_a_half_built_generation_is_not_gone_to_and_can_be_given_up_while_
         return replace(await reached(self, side), behind=5 if side.number == 2 else 0, floors=[-1, -1])
 
     monkeypatch.setattr(Rebuild, "_reached", never_there)
-    building = asyncio.create_task(Rebuild(clew).run())
+    building = asyncio.create_task(clew.rebuild().run())
     await waiting.wait()
     with pytest.raises(Invalid, match="being built"):
-        await go_back(other, 2)
-    await remove(other, 2)
+        await other.kept.go_back(2)
+    await other.kept.remove(2)
     with pytest.raises(Conflict, match="generation 2 was removed"):
         await asyncio.wait_for(building, 60)
     assert clew.live.record.live == 1
@@ -280,12 +278,12 @@ async def test_a_generation_that_is_not_what_the_log_says_does_not_take_over(
         return await compare(self, side)
 
     monkeypatch.setattr(Rebuild, "_compare", spoiled)
-    done = await Rebuild(clew).run()
+    done = await clew.rebuild().run()
     assert (done.live, done.drifted) == (False, 1)
     assert done.findings[0].thread == thread
     assert clew.live.current.number == 1
     with pytest.raises(Invalid):
-        await go_back(clew, 2)
+        await clew.kept.go_back(2)
 
 
 # A bucket that is gone.
@@ -318,7 +316,7 @@ async def test_answers_stay_right_while_a_live_bucket_is_gone_and_init_brings_an
 async def connected_fresh(like: Clew) -> AsyncIterator[Clew]:
     """A process that remembers nothing, on a deployment that no new process would start on."""
     written = await like.live.alias.read_record()
-    yield Clew(like.connection, like.deployment, written)
+    yield Clew(like.opened, written)
 
 
 # A fold that was changed.
@@ -362,7 +360,7 @@ async def test_a_version_with_another_fold_keeps_its_hands_off_the_live_generati
             assert await clew.threads.get(thread_key(Address("default", thread))) == before
 
             # The release: the new version builds the next generation, and from then on feeds it.
-            done = await Rebuild(new).run()
+            done = await new.rebuild().run()
             assert (done.live, done.fold) == (True, Shouting.FOLD)
             value = await new.threads.get(thread_key(Address("default", thread)))
             assert value is not None
@@ -384,7 +382,7 @@ async def test_two_folds_do_not_build_at_once(clew: Clew, deployment: EmbeddedSe
     async with connect(deployment.url, name="next version", fold=FOLD + 1) as new:
         await new.live.alias.change(lambda each: rebuilding.record.begin_build(each, FOLD + 1, rebuilding._now()))
         with pytest.raises(Conflict, match="rebuild remove 2") as refused:
-            await Rebuild(clew).run()
+            await clew.rebuild().run()
         assert refused.value.code == "rebuild_under_way"
-        await keeping.remove(clew, 2)
-        assert (await Rebuild(clew).run()).generation == 3
+        await clew.kept.remove(2)
+        assert (await clew.rebuild().run()).generation == 3

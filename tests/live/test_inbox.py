@@ -21,7 +21,7 @@ from clew_events.errors import Unavailable
 from clew_events.replies import Rejection
 from clew_events.subjects import Address, event_subject, shard_of
 from clew_services.compose import Clew
-from clew_services.inbox import serve_inbox
+from clew_services.compose.roles import serve_inbox
 from support.deployments import connected_client
 from support.nats_services import child, served
 from support.truth import log_of

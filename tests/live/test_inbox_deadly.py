@@ -7,10 +7,11 @@ import json
 
 from clew_projections.kv.bucket import Bucket
 from clew_services.compose import Clew
+from clew_services.compose.roles import serve_inbox
 from clew_services.coordination import lease
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore.topology import LEASES
-from clew_services.inbox import poison, rejections, serve_inbox
+from clew_services.inbox import poison, rejections
 from support.nats_services import child, served
 from support.truth import commits_of
 from support.waiting import PATIENCE, eventually

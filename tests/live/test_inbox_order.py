@@ -19,11 +19,11 @@ from clew_events.commands import CreateThread
 from clew_events.subjects import Address
 from clew_projections.kv.bucket import Bucket, Value
 from clew_services.compose import Clew
+from clew_services.compose.roles import serve_inbox
 from clew_services.coordination import lease as leases
 from clew_services.coordination.lease import Lease, LeaseLost, LeaseRecord
 from clew_services.eventstore.topology import LEASES
 from clew_services.inbox import attempt as carrying
-from clew_services.inbox import serve_inbox
 from clew_services.inbox import term as terms
 from clew_services.inbox.poison import Trials
 from clew_services.inbox.term import Term

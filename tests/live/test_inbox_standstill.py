@@ -9,10 +9,9 @@ import pytest
 
 from clew_projections.kv.bucket import Bucket
 from clew_services.compose import Clew
+from clew_services.compose.roles import compose_readiness, serve_inbox
 from clew_services.coordination.lease import Lease
 from clew_services.eventstore.topology import LEASES
-from clew_services.http.health import Readiness
-from clew_services.inbox import serve_inbox
 from clew_services.inbox.standstill import Standstill
 from clew_services.metrics import catalogue
 from clew_services.metrics.deployment import DeploymentMetrics
@@ -28,7 +27,7 @@ async def leave(clew: Clew, thread: str) -> None:
 
 
 async def test_where_nobody_is_meant_to_serve_the_inbox_that_is_a_note(clew: Clew) -> None:
-    readiness = Readiness(clew, PATIENCE)
+    readiness = compose_readiness(clew, PATIENCE)
     assert (await readiness.look()).notes == ()
     await leave(clew, "thread_a")
 
@@ -41,7 +40,7 @@ async def test_where_nobody_is_meant_to_serve_the_inbox_that_is_a_note(clew: Cle
     note = await eventually(noted)
     assert note.startswith("the inbox has stood still for ")
     assert note.endswith("and 1 commands wait. No process serves it: start 'clew serve commands'.")
-    assert (await Readiness(clew, 0).look()).notes == ()
+    assert (await compose_readiness(clew, 0).look()).notes == ()
     async with served(clew, (serve_inbox,)):
 
         async def well() -> bool:
@@ -54,8 +53,8 @@ async def test_where_nobody_is_meant_to_serve_the_inbox_that_is_a_note(clew: Cle
 async def test_where_somebody_has_the_lease_and_nothing_moves_nobody_is_ready(clew: Clew) -> None:
     lease = Lease(Bucket(clew.js, LEASES))
     assert await lease.take()
-    readiness = Readiness(clew, PATIENCE)
-    metrics = DeploymentMetrics(clew, readiness, None)
+    readiness = compose_readiness(clew, PATIENCE)
+    metrics = DeploymentMetrics(clew.opened, clew.live, readiness, None)
     await leave(clew, "thread_a")
 
     async def red() -> str:

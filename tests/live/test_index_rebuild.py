@@ -155,5 +155,5 @@ async def test_a_rebuild_that_was_killed_goes_on_where_it_was(
     assert (done["generation"], done["live"], done["threads"]) == (1, True, 1500)
     assert done["commits"] < 1500
     shown = await asyncio.to_thread(run, "rebuild", "index", "--list", env=env)
-    assert shown.stdout.split()[-4:-2] == ["asked", "1500"], shown.stdout
+    assert shown.stdout.split()[-4:-2] == ["use", "1500"], shown.stdout
     assert folder.file(1).exists()

@@ -19,16 +19,18 @@ from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
 from clew_services.checkpoints.signed_checkpoint import SignedNote
 from clew_services.compose import Clew
+from clew_services.compose.roles import compose_readiness
 from clew_services.eventstore import provision
-from clew_services.http.health import Readiness
 from clew_services.integrity import background_audit as auditing
 from clew_services.integrity.background_audit import Audit
+from clew_services.integrity.integrity_report import report
 from clew_services.metrics import catalogue
 from clew_services.metrics.deployment import DeploymentMetrics
 from clew_services.process.derived_state import read_derived_state
 from clew_services.settings import Settings
 from support.forging import bodies, delete, five_commits, publish, rechained, remove, rewrite, stored
 from support.indexes import caught_up, fed
+from support.parts import audit_of
 from support.truth import projecting
 
 VICTIM = Address("default", "thread_victim")
@@ -54,7 +56,7 @@ async def through(audit: Audit) -> None:
 
 
 async def codes(clew: Clew) -> set[str]:
-    found = await clew.integrity()
+    found = await report(clew.js)
     assert found is not None
     return {each.code for each in found.findings}
 
@@ -104,7 +106,7 @@ async def test_what_the_streams_say_of_themselves_is_found_at_the_next_look(
     await five_commits(clew, VICTIM)
     await five_commits(clew, OTHER)
     await sign(clew)
-    audit = clew.audit(DAY)
+    audit = audit_of(clew, DAY)
     await through(audit)
     assert await codes(clew) == set()
 
@@ -122,12 +124,12 @@ async def test_what_the_streams_say_of_themselves_is_found_at_the_next_look(
 
 async def test_a_log_that_was_never_signed_is_verified_by_its_chains_and_its_numbers(clew: Clew) -> None:
     await five_commits(clew, VICTIM)
-    audit = clew.audit(DAY)
+    audit = audit_of(clew, DAY)
     await through(audit)
     assert await codes(clew) == set()
     await tail_removed(clew)
     await audit.look()
-    found = await clew.integrity()
+    found = await report(clew.js)
     assert found is not None
     assert found.verdict is not None
     assert found.verdict.startswith("the log is damaged: ")
@@ -142,8 +144,8 @@ async def test_a_pass_finds_what_no_number_tells_and_names_the_thread(
     await sign(clew)
     # A commit that nobody signed yet and that continues nothing.
     await publish(clew, VICTIM, (await bodies(clew, VICTIM))[1])
-    await through(clew.audit(DAY))
-    found = await clew.integrity()
+    await through(audit_of(clew, DAY))
+    found = await report(clew.js)
     assert found is not None
     assert [(each.thread, each.shard) for each in found.findings] == [(VICTIM.thread, clew.histories.shard(VICTIM))]
     assert found.commits == 11
@@ -160,11 +162,11 @@ async def test_a_whole_log_that_is_another_than_was_signed_is_found_by_the_check
     await clew.js.api(f"STREAM.DELETE.{stream}")
     await clew.js.api(f"STREAM.CREATE.{stream}", config)
     await publish(clew, VICTIM, *forged)
-    audit = clew.audit(DAY)
+    audit = audit_of(clew, DAY)
     await audit.look()
     assert await codes(clew) == set()
     await through(audit)
-    found = await clew.integrity()
+    found = await report(clew.js)
     assert found is not None
     assert [(each.code, each.shard) for each in found.findings] == [("history_changed", shard)]
     # It is not forgotten by the next pass, nor by another process that goes on.
@@ -177,7 +179,7 @@ async def test_a_loss_that_an_operator_has_had_signed_with_a_reason_is_none_any_
     await five_commits(clew, VICTIM)
     await five_commits(clew, OTHER)
     await sign(clew)
-    audit = clew.audit(DAY)
+    audit = audit_of(clew, DAY)
     await all_removed(clew)
     await through(audit)
     assert await codes(clew) == {"removed", "history_changed"}
@@ -225,23 +227,23 @@ async def test_a_pass_goes_on_where_it_was_and_one_process_does_it_at_a_time(
 ) -> None:
     monkeypatch.setattr(auditing, "PAGE", 1)
     await five_commits(clew, VICTIM)
-    first = clew.audit(DAY, tmp_path / "verified.sqlite")
+    first = audit_of(clew, DAY, tmp_path / "verified.sqlite")
     await first.look()
     assert await first.step()
     assert await first.step()
     await first.look()
-    before = await clew.integrity()
-    second = clew.audit(DAY)
+    before = await report(clew.js)
+    second = audit_of(clew, DAY)
     await second.look()
     assert not await second.step()
-    assert await clew.integrity() == before
+    assert await report(clew.js) == before
 
     stop = asyncio.Event()
     stop.set()
     await first.run(stop)
-    third = clew.audit(DAY, tmp_path / "verified.sqlite")
+    third = audit_of(clew, DAY, tmp_path / "verified.sqlite")
     await through(third)
-    after = await clew.integrity()
+    after = await report(clew.js)
     assert before is not None
     assert after is not None
     assert (before.commits, after.commits, after.since) == (2, 5, before.began_at)
@@ -249,7 +251,7 @@ async def test_a_pass_goes_on_where_it_was_and_one_process_does_it_at_a_time(
 
 async def test_who_verifies_and_is_gone_is_followed_by_another(clew: Clew) -> None:
     await five_commits(clew, VICTIM)
-    gone, stands_by = clew.audit(DAY), clew.audit(DAY)
+    gone, stands_by = audit_of(clew, DAY), audit_of(clew, DAY)
     await gone.look()
     for _ in range(auditing.GONE):
         await stands_by.look()
@@ -267,11 +269,11 @@ def test_a_pass_takes_no_more_than_a_fiftieth_of_the_time(worked: float) -> None
 
 async def test_never_is_never(clew: Clew) -> None:
     stop = asyncio.Event()
-    running = asyncio.create_task(clew.audit(0).run(stop))
+    running = asyncio.create_task(audit_of(clew, 0).run(stop))
     await clew.js.api("INFO")
     stop.set()
     await running
-    assert await clew.integrity() is None
+    assert await report(clew.js) is None
     assert Settings(verify_every="0").verify_seconds == 0
     assert Settings().verify_seconds == DAY
 
@@ -282,10 +284,10 @@ async def test_a_loss_is_seen_wherever_one_looks_and_serving_goes_on(clew: Clew,
     await sign(clew)
     async with projecting(clew):
         pass
-    audit, readiness = clew.audit(DAY), Readiness(clew, 30)
-    metrics = DeploymentMetrics(clew, readiness, None)
+    audit, readiness = audit_of(clew, DAY), compose_readiness(clew, 30)
+    metrics = DeploymentMetrics(clew.opened, clew.live, readiness, None)
     await through(audit)
-    quiet = await read_derived_state(clew, clew.index_in(tmp_path))
+    quiet = await read_derived_state(clew.opened, clew.generations, clew.index_in(tmp_path))
     assert quiet.integrity is not None
     assert (quiet.integrity.verdict, quiet.integrity.checkpoint) == (None, 1)
     assert (await metrics.look())[catalogue.LOG_FINDINGS] == {"": 0}
@@ -295,7 +297,7 @@ async def test_a_loss_is_seen_wherever_one_looks_and_serving_goes_on(clew: Clew,
     await tail_removed(clew)
     await audit.look()
 
-    loud = await read_derived_state(clew, clew.index_in(tmp_path))
+    loud = await read_derived_state(clew.opened, clew.generations, clew.index_in(tmp_path))
     assert loud.integrity is not None
     assert loud.integrity.verdict is not None
     assert loud.integrity.verdict.startswith("the log is not what checkpoint 1 says: ")

@@ -15,9 +15,8 @@ import pytest
 
 from clew_events.commands import CreateThread
 from clew_services.compose import Clew
+from clew_services.compose.roles import serve_commands, serve_inbox, serve_queries
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.inbox import serve_inbox
-from clew_services.nats_api import serve_commands, serve_queries
 from clew_services.process import serve as serving
 from support.up import CLEW, PATIENCE, environment
 

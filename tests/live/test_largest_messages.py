@@ -27,10 +27,9 @@ from clew_projections.apply import advance_message
 from clew_projections.projector.parked_threads import list_parked
 from clew_services.compose import Clew
 from clew_services.compose import connect as connected
+from clew_services.compose.roles import serve_commands, serve_inbox, serve_queries
 from clew_services.embedded import config
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.inbox import serve_inbox
-from clew_services.nats_api import serve_commands, serve_queries
 from support.api import ACME
 from support.api import served as served_over_http
 from support.commits import CREATED, added, commit, store

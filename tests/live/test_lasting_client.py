@@ -19,9 +19,8 @@ from clew_events.nats_client import LastingClient
 from clew_projections.nats.lean_client import LeanClient
 from clew_services import compose
 from clew_services.compose import Clew
+from clew_services.compose.roles import serve_commands, serve_inbox, serve_queries
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.inbox import serve_inbox
-from clew_services.nats_api import serve_commands, serve_queries
 from clew_services.nats_api.strict_client import SturdyClient
 from clew_services.process.serve import serve
 from clew_services.settings import Settings

@@ -22,7 +22,7 @@ from clew_events.commit import Position
 from clew_events.errors import Invalid, Unavailable
 from clew_services.cli import main
 from clew_services.compose import Clew
-from clew_services.nats_api import serve_commands, serve_queries
+from clew_services.compose.roles import serve_commands, serve_queries
 from clew_services.queries import lists
 from support.api import ACME, GLOBEX, served
 from support.feeding import Fed, fed_by_hand

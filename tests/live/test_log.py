@@ -69,7 +69,7 @@ async def test_time_never_goes_backwards_within_a_thread(clew: Clew) -> None:
     times = iter([NOON, NOON - timedelta(hours=1), NOON + timedelta(seconds=1)])
     log = Log(clew.js, clew.deployment.shards)
     repeats = Repeats(clew.current, clew.histories)
-    parts = (log, clew.current, clew.histories, repeats, Memory())
+    parts = (log.append, clew.current, clew.histories, repeats, Memory())
     writer = Writer(Handler(*parts, clock=lambda: next(times), max_payload=lambda: clew.nc.max_payload))
     thread = thread_id(await writer.create())
     await writer.set(thread, "a", "1")
@@ -189,7 +189,7 @@ async def test_a_command_that_gives_up_says_that_it_may_have_happened_and_its_re
 ) -> None:
     writer = Writer(handler(clew, attempt=0.1))
     thread = thread_id(await writer.create())
-    writer.handler._log._deadline = 0.3
+    writer.handler._append.__self__._deadline = 0.3
     with frozen(deployment.pid):
         with pytest.raises(Unavailable) as silence:
             await writer.set(thread, "a", "1", id="again")

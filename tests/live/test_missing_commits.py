@@ -20,7 +20,7 @@ from clew_events.queries import GetBlame, GetDifference, GetHistory, GetStateAt,
 from clew_events.replies import History
 from clew_events.subjects import Address
 from clew_services.compose import Clew, connect
-from clew_services.nats_api.query_service import serve_queries
+from clew_services.compose.roles import serve_queries
 from support.asgi import call
 from support.deployments import deployed
 from support.forging import delete, five_commits, stored

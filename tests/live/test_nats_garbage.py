@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from clew_events.operations import COMMANDS, QUERIES
 from clew_services.compose import Clew
-from clew_services.inbox import serve_inbox
-from clew_services.nats_api import serve_commands, serve_queries
+from clew_services.compose.roles import serve_commands, serve_inbox, serve_queries
 from support.deployments import connected_client
 from support.nats_services import served
 

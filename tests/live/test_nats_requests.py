@@ -12,7 +12,7 @@ from nats.aio.client import Client
 
 from clew_events.subjects import Address, event_subject, shard_of
 from clew_services.compose import Clew
-from clew_services.nats_api import serve_commands, serve_queries
+from clew_services.compose.roles import serve_commands, serve_queries
 from support.deployments import connected_client
 from support.nats_services import served
 

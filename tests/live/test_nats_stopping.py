@@ -11,7 +11,8 @@ from clew_events.client import connect, transport
 from clew_events.errors import Unavailable
 from clew_events.subjects import Address
 from clew_services.compose import Clew
-from clew_services.nats_api import dispatcher, serve_commands, serve_queries
+from clew_services.compose.roles import serve_commands, serve_queries
+from clew_services.nats_api import dispatcher
 from clew_services.nats_connection import flush
 from support.deployments import connected_client
 from support.nats_services import child, served

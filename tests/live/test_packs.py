@@ -27,6 +27,7 @@ from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint
 from clew_services.checkpoints.thread_proofs import temporary_heads
 from clew_services.cli import main
 from clew_services.compose import Clew
+from clew_services.compose.roles import compose_api
 from clew_services.http.app import create_app
 from clew_services.packs.check_pack import PackCheck, check_pack
 from clew_services.packs.exporter import Exporter, ExportResult
@@ -357,7 +358,7 @@ async def downloaded(clew: Clew, path: str) -> tuple[int, dict[str, str], bytes]
 
     scope = {"type": "http", "method": "GET", "raw_path": path.encode(), "query_string": b""}
     headers = [(name.lower().encode(), value.encode()) for name, value in IN.items()]
-    await create_app(clew, KEYS, Settings())({**scope, "headers": headers}, receive, send)
+    await create_app(compose_api(clew, 0), KEYS, Settings())({**scope, "headers": headers}, receive, send)
     answered = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return int(str(sent[0]["status"])), answered, b"".join(message.get("body", b"") for message in sent[1:])
 

@@ -31,6 +31,7 @@ from support import forging
 from support.commits import CREATED, added, chain
 from support.deployments import deployed
 from support.packing import as_stored, written
+from support.parts import verifier_of
 from support.waiting import eventually
 from support.writers import Writer, message_id
 
@@ -95,7 +96,7 @@ async def test_a_pack_is_restored_byte_for_byte_whatever_the_number_of_shards(
     assert counts(await imported(target, pack)) == (10, 0, 0, 41)
     for address in THREADS:
         assert await forging.bodies(target, address) == await forging.bodies(clew, address)
-    found = await target.verifier().all()
+    found = await verifier_of(target).all()
     assert (found.threads, found.commits, found.findings) == (10, 41, ())
     stop = asyncio.Event()
     projecting = asyncio.create_task(target.project(stop))
@@ -133,7 +134,7 @@ async def test_a_later_pack_continues_what_an_earlier_one_brought(clew: Clew, ta
     await Writer(clew.handler, "acme").create("thread_new")
     assert counts(await imported(target, await packed(clew, tmp_path / "second"))) == (1, 1, 9, 4)
     assert await forging.bodies(target, THREADS[1]) == await forging.bodies(clew, THREADS[1])
-    assert (await target.verifier().all()).findings == ()
+    assert (await verifier_of(target).all()).findings == ()
 
 
 async def test_a_thread_with_another_history_refuses_the_whole_import(clew: Clew, target: Clew, tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ async def test_an_import_that_was_killed_goes_on(
             await importer.carry_out(pack, plan, _kill_after(1))
         plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet)
         assert 0 < plan.commits < 41
-    assert (await target.verifier().all()).findings == ()
+    assert (await verifier_of(target).all()).findings == ()
     await imported(target, pack)
     assert await stored(target) == 41
     for address in THREADS:
@@ -193,7 +194,7 @@ async def test_whoever_writes_meanwhile_is_not_overwritten(clew: Clew, target: C
     with pytest.raises(Conflict, match=THREADS[5].thread):
         await importer.carry_out(pack, plan, _quiet)
     assert len(await forging.bodies(target, THREADS[5])) == 1
-    assert (await target.verifier().all()).findings == ()
+    assert (await verifier_of(target).all()).findings == ()
     with pytest.raises(Conflict, match=f"1 threads.*{THREADS[5].thread}"):
         await imported(target, pack)
 
@@ -243,7 +244,7 @@ async def test_long_threads_and_big_messages_go_through_in_batches(target: Clew,
     long = as_stored(chain((CREATED,), *steps))
     pack = Pack(written(tmp_path / "pack", [long], at_once=500))
     assert counts(await imported(target, pack)) == (1, 0, 0, 2501)
-    found = await target.verifier().all()
+    found = await verifier_of(target).all()
     assert (found.commits, found.findings) == (2501, ())
     history = [each async for each in target.histories.after(Address("default", "thread_made_by_hand"), 0)]
     assert [encode(each.commit) for each in history] == [each.body for each in long]

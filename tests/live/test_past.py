@@ -24,8 +24,8 @@ from clew_projections.audit.blame import blame
 from clew_projections.audit.diff import difference
 from clew_projections.audit.moments import NOW, moment
 from clew_services.compose import Clew
+from clew_services.compose.roles import serve_queries
 from clew_services.http.auth import required_scope
-from clew_services.nats_api import serve_queries
 from clew_services.queries import past
 from support.asgi import IN, Answered, call
 from support.commits import CREATED, NOON, commit, store

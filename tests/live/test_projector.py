@@ -187,7 +187,7 @@ async def test_commits_are_acknowledged_only_when_their_views_are_written(clew: 
     await clew.js.api(f"STREAM.UPDATE.KV_{THREADS}", {**config, "max_bytes": 1})
     with pytest.raises(Unavailable):
         await clew.projector(shard).project(delivered)
-    state = await clew.checkpoint(shard).state()
+    state = await clew.generations.position(shard).state()
     assert (state.ack_floor.stream_seq, state.num_ack_pending) == (0, len(delivered))
     await clew.js.api(f"STREAM.UPDATE.KV_{THREADS}", config)
     await clew.projector(shard).project(delivered)
@@ -209,7 +209,7 @@ async def test_what_a_stopped_projector_did_not_finish_is_given_to_the_next_at_o
     for shard in range(2):
         pulling = ShardConsumer(clew.nc, event_stream(shard), THREADS)
         await pulling.next(500)
-        assert (await clew.checkpoint(shard).state()).num_pending == 0
+        assert (await clew.generations.position(shard).state()).num_pending == 0
         await pulling.close()
     async with projecting(clew):
         truth = await buckets_equal_the_log(clew)
@@ -243,7 +243,7 @@ async def test_a_projector_stops_when_told_and_has_finished_what_it_held(clew: C
     stop.set()
     await asyncio.wait_for(running, 60)
     for shard in range(2):
-        assert (await clew.checkpoint(shard).state()).num_ack_pending == 0
+        assert (await clew.generations.position(shard).state()).num_ack_pending == 0
 
 
 async def test_the_checkpoint_follows_to_the_end_of_the_log(clew: Clew) -> None:
@@ -331,7 +331,7 @@ async def test_a_bad_commit_parks_its_thread_and_no_other(
         shard = shard_of(THREAD, 2)
 
         async def acknowledged() -> bool:
-            state = await clew.checkpoint(shard).state()
+            state = await clew.generations.position(shard).state()
             return (state.num_pending, state.num_ack_pending) == (0, 0)
 
         await eventually(acknowledged)
@@ -555,7 +555,7 @@ async def test_a_second_projector_heals_what_the_first_took_back_but_did_not_liv
     await restore(clew, earlier, MESSAGES)
     async with connect(deployment.url, name="first") as first, connect(deployment.url, name="second") as later:
         for shard in range(2):
-            await first.checkpoint(shard).rewind()
+            await first.generations.position(shard).rewind()
         async with projecting(later):
             await buckets_equal_the_log(clew)
 
@@ -563,7 +563,7 @@ async def test_a_second_projector_heals_what_the_first_took_back_but_did_not_liv
 async def test_a_mark_written_while_the_connection_was_lost_is_not_believed(clew: Clew) -> None:
     (thread,) = await busy(clew, 1)
     shard = shard_of(thread, 2)
-    checkpoint = clew.checkpoint(shard)
+    checkpoint = clew.generations.position(shard)
     await checkpoint.rewind()
     delivered = await deliveries(clew, shard)
     await clew.projector(shard).project(delivered)

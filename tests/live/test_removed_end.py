@@ -12,7 +12,6 @@ from clew_events.subjects import Address, event_stream, shard_of
 from clew_projections.indexer.freshness import freshness
 from clew_projections.nats.jetstream import stream_state
 from clew_services.compose import Clew
-from clew_services.rebuild.bucket_rebuild import Rebuild
 from support.forging import delete
 from support.indexes import caught_up, created, fed, names
 
@@ -69,7 +68,7 @@ async def test_a_rebuild_of_the_index_is_finished(clew: Clew, tmp_path: Path) ->
 
 async def test_a_rebuild_of_the_buckets_and_the_feed_are_finished(clew: Clew) -> None:
     await cut(clew)
-    rebuilt = await asyncio.wait_for(Rebuild(clew).run(), 30)
+    rebuilt = await asyncio.wait_for(clew.rebuild().run(), 30)
     assert (rebuilt.live, rebuilt.threads) == (True, len(KEPT))
     for order in ("asc", "desc"):
         page = await clew.feed.page("default", GetFeed(order=order, limit=100))

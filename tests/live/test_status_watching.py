@@ -122,7 +122,7 @@ def test_a_look_says_which_buckets_are_live_what_drifted_and_how_fresh_the_rest_
 async def test_status_finds_the_proof_the_index_and_the_generation_that_is_being_built(clew: Clew, tmp_path: Path):
     await clew.handler.handle("acme", CreateThread())
     folder = clew.index_in(tmp_path)
-    first = (await deployment_status(clew, folder=folder)).derived
+    first = (await deployment_status(clew.opened, clew.generations, folder=folder)).derived
     assert first == DerivedState(buckets=Buckets(live=1, fold=clew.fold))
     async with fed(clew, tmp_path), projecting(clew):
         await caught_up(clew, tmp_path)
@@ -133,11 +133,11 @@ async def test_status_finds_the_proof_the_index_and_the_generation_that_is_being
     made = (await clew.live.alias.change(lambda each: record.begin_build(each, clew.fold, NOON))).record.building
     assert made is not None
     await clew.live.refresh()
-    half_made = (await deployment_status(clew, folder=folder)).derived
+    half_made = (await deployment_status(clew.opened, clew.generations, folder=folder)).derived
     assert half_made is not None
     assert half_made.trouble[0].startswith("the generation that is being built: ")
     await generation_streams.make_generation(clew.js, made.number, shards=clew.deployment.shards, replicas=1)
-    found = (await deployment_status(clew, folder=folder)).derived
+    found = (await deployment_status(clew.opened, clew.generations, folder=folder)).derived
     assert found is not None
     assert found.buckets.building == BuildProgress(number=2, behind=1)
     assert found.index is not None
@@ -149,7 +149,7 @@ async def test_status_finds_the_proof_the_index_and_the_generation_that_is_being
 
 async def test_a_look_that_is_cut_short_leaves_nothing_behind_whenever_that_is(clew: Clew, tmp_path: Path):
     for turns in range(20):
-        looking = asyncio.create_task(deployment_status(clew, folder=clew.index_in(tmp_path)))
+        looking = asyncio.create_task(deployment_status(clew.opened, clew.generations, folder=clew.index_in(tmp_path)))
         for _ in range(turns):
             await asyncio.sleep(0)
         looking.cancel()
@@ -181,7 +181,7 @@ async def test_how_long_commits_wait_for_a_checkpoint_counts_from_the_first_that
 
 
 async def test_rates_count_what_came_between_two_looks(clew: Clew):
-    looks = glances(clew, 0.05)
+    looks = glances(clew.opened, clew.generations, 0.05)
     first = await anext(looks)
     assert first.status is not None
     assert first.rates is None
@@ -198,7 +198,7 @@ async def test_rates_count_what_came_between_two_looks(clew: Clew):
 
 
 async def test_a_server_that_is_gone_is_told_and_looking_goes_on(clew: Clew, deployment: EmbeddedServer):
-    looks = glances(clew, 0.05)
+    looks = glances(clew.opened, clew.generations, 0.05)
     assert (await anext(looks)).status is not None
     await deployment.stop()
     gone = await anext(looks)

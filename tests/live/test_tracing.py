@@ -22,9 +22,8 @@ from clew_events.commands import AddMessage, CreateThread
 from clew_events.errors import NotFound
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_services.compose.roles import serve_commands, serve_inbox
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.inbox import serve_inbox
-from clew_services.nats_api import serve_commands
 from clew_services.tracing.spans import Spans
 from support.api import ACME, served
 from support.up import running_up
@@ -35,7 +34,11 @@ if TYPE_CHECKING:
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED, UNSAMPLED = f"00-{TRACE}-{CALLER}-01", f"00-{TRACE}-{CALLER}-00"
-HEADERS = {"Authorization": f"Bearer {ACME}", "OpenAI-Beta": "assistants=v2"}
+HEADERS = {
+    "Authorization": f"Bearer {ACME}",
+    "Content-Type": "application/json",
+    "OpenAI-Beta": "assistants=v2",
+}
 
 
 class Spanned:

@@ -17,6 +17,7 @@ from clew_services.compose import Clew, connect
 from support.commits import CREATED, chain, commit, store
 from support.deployments import deployed
 from support.forging import Bodies, bodies, delete, five_commits, flip, publish, rechained, remove, rewrite, stored
+from support.parts import verifier_of
 
 VICTIM = Address("default", "thread_victim")
 OTHER = Address("default", "thread_other")
@@ -24,7 +25,7 @@ OTHER = Address("default", "thread_other")
 
 async def findings(clew: Clew, tenant: str | None = None) -> dict[str, Finding]:
     """What is found, by thread; under no name, what concerns a shard."""
-    found = (await clew.verifier().all(tenant)).findings
+    found = (await verifier_of(clew).all(tenant)).findings
     assert len({(each.thread, each.shard) for each in found}) == len(found)
     return {each.thread: each for each in found}
 
@@ -119,7 +120,7 @@ async def test_a_forged_history_is_named_with_what_was_done_and_where(
 ) -> None:
     await five_commits(clew, VICTIM)
     await five_commits(clew, OTHER)
-    whole = await clew.verifier().all()
+    whole = await verifier_of(clew).all()
     assert (whole.threads, whole.commits, whole.findings) == (2, 10, ())
 
     await rewrite(clew, VICTIM, forge(await bodies(clew, VICTIM), await bodies(clew, OTHER)))
@@ -129,17 +130,17 @@ async def test_a_forged_history_is_named_with_what_was_done_and_where(
     assert found.seq == (await stored(clew, VICTIM))[place].seq, found.what
     assert found.shard == shard_of(VICTIM.thread, 2)
     assert OTHER.thread not in await findings(clew)
-    assert [each.code for each in (await clew.verifier().thread(VICTIM)).findings] == [code]
-    assert (await clew.verifier().thread(OTHER)).findings == ()
+    assert [each.code for each in (await verifier_of(clew).thread(VICTIM)).findings] == [code]
+    assert (await verifier_of(clew).thread(OTHER)).findings == ()
 
 
 async def test_a_tenant_is_verified_without_the_others(clew: Clew) -> None:
     await five_commits(clew, VICTIM)
     await five_commits(clew, Address("other", "thread_elsewhere"))
     await publish(clew, Address("other", "thread_elsewhere"), b"nothing of ours")
-    mine = await clew.verifier().all("default")
+    mine = await verifier_of(clew).all("default")
     assert (mine.threads, mine.commits, mine.findings) == (1, 5, ())
-    theirs = await clew.verifier().all("other")
+    theirs = await verifier_of(clew).all("other")
     assert [each.thread for each in theirs.findings] == ["thread_elsewhere"]
 
 
@@ -186,7 +187,7 @@ async def test_a_whole_chain_computed_anew_shows_by_the_hole_it_leaves(clew: Cle
 
 
 async def test_an_empty_log_is_whole_and_so_is_a_thread_that_is_not_there(clew: Clew) -> None:
-    for found in (await clew.verifier().all(), await clew.verifier().thread(VICTIM)):
+    for found in (await verifier_of(clew).all(), await verifier_of(clew).thread(VICTIM)):
         assert (found.threads, found.commits, found.findings) == (0, 0, ())
 
 
@@ -202,7 +203,7 @@ async def test_progress_tells_of_every_commit_once(clew: Clew) -> None:
     for number in range(700):
         await store(clew.nc, OTHER, b"x" if number else b"y")
     told: list[int] = []
-    verified = await clew.verifier().all(progress=told.append)
+    verified = await verifier_of(clew).all(progress=told.append)
     assert sum(told) == verified.commits == 700
     assert len(told) > 1
 
@@ -220,7 +221,7 @@ async def test_one_byte_flipped_on_the_disk_does_not_go_unnoticed(tmp_path: Path
         await server.start()
         async with connect(server.url, name="test") as clew:
             # The server checks its blocks as it starts, and drops the commit with all that stood behind it.
-            verified = await clew.verifier().all()
+            verified = await verifier_of(clew).all()
             state = (await clew.js.api(f"STREAM.INFO.{stream}"))["state"]
             assert isinstance(state, dict)
             assert verified.commits == 2

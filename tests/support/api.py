@@ -7,7 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from clew_services.api_keys import Keys
-from clew_services.http.dependencies import Parts
+from clew_services.compose import Clew
+from clew_services.compose.roles import compose_api
+from clew_services.http.app import ApiParts
 from clew_services.http.http_server import serve_http
 from clew_services.settings import Settings
 
@@ -16,10 +18,11 @@ KEYS = Keys.parse(f"{ACME}:acme,{GLOBEX}:globex")
 
 
 @contextlib.asynccontextmanager
-async def served(clew: Parts, settings: Settings | None = None, keys: Keys = KEYS) -> AsyncIterator[str]:
+async def served(clew: Clew | ApiParts, settings: Settings | None = None, keys: Keys = KEYS) -> AsyncIterator[str]:
     """The API on a free port of this machine; its address, such as ``http://127.0.0.1:45678``."""
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    serving = asyncio.create_task(serve_http(clew, keys, "127.0.0.1", 0, settings=settings, ready=ready.set_result))
+    parts = compose_api(clew, (settings or Settings()).stuck_after) if isinstance(clew, Clew) else clew
+    serving = asyncio.create_task(serve_http(parts, keys, "127.0.0.1", 0, settings=settings, ready=ready.set_result))
     await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         serving.result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import cached_property
 
 from starlette.types import Receive, Send
 
@@ -28,7 +29,10 @@ from clew_events.replies import Feed, Found
 from clew_projections.nats.stream_messages import Ack, ApiError
 from clew_projections.projector.parked_threads import ParkedThread
 from clew_services.api_keys import Keys
+from clew_services.compose import Clew
+from clew_services.compose.roles import compose_api
 from clew_services.http.app import create_app
+from clew_services.http.health import Liveness, Readiness
 from clew_services.observer import NOBODY
 from clew_services.settings import Settings
 from clew_services.threads.result import Outcome
@@ -96,7 +100,6 @@ class Parts:
     def __init__(self) -> None:
         self.handler = self.reader = self.js = self.deployment = self.checkpoints = self
         self.tail = self.exporter = self
-        self.feeder = "clew_threads_v1"
         self.nc = LastingClient()
         self.shards = 2
         self.observer = NOBODY
@@ -109,6 +112,7 @@ class Parts:
         self.broken: set[str] = set()
         self.refuses: dict[str, ApiError] = {}
         self.full_shards: tuple[int, ...] = ()
+        self.liveness = Liveness(self.nc.ended)
         self.disconnects = 0
 
     async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
@@ -159,11 +163,18 @@ class Parts:
             raise Unavailable("no answer came", code="timeout")
         return Ack(error=self.refuses.get(shard, ApiError(400, 10071, "wrong last sequence: 0")))
 
+    @cached_property
+    def readiness(self) -> Readiness:
+        return Readiness(self, self.shards, self, lambda: self.full_shards, stuck_after=60)
+
+    def consumer(self) -> str:
+        return "clew_threads_v1"
+
     async def list_parked(self) -> list[ParkedThread]:
         return []
 
-    async def integrity(self) -> None:
-        return None
+    async def newest_at_leader(self, stream: str, subject: str, after: int) -> None:
+        """Nobody has verified the log yet."""
 
     async def close(self) -> None:
         """There is no live end to be closed."""
@@ -175,7 +186,7 @@ class Parts:
 
 
 async def call(
-    clew: Parts,
+    clew: Parts | Clew,
     method: str,
     path: str,
     body: bytes | Sequence[bytes] = b"",
@@ -210,7 +221,8 @@ async def call(
     async def send(message: dict[str, object]) -> None:
         sent.append(message)
 
-    await create_app(clew, KEYS if keys is None else keys, Settings(max_body=max_body))(scope, receive, send)
+    parts = compose_api(clew, 0) if isinstance(clew, Clew) else clew
+    await create_app(parts, KEYS if keys is None else keys, Settings(max_body=max_body))(scope, receive, send)
     start, end = sent
     answered = Answered(start["status"], start["headers"], end["body"])
     assert answered.headers["content-length"] == str(len(answered.body))

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from clew_events.commands import Command
 from clew_services.compose import Clew
-from clew_services.http.dependencies import Commands
+from clew_services.compose.roles import compose_api
 from clew_services.http.retries import Attempt
+from clew_services.threads.handler import Commands
 from clew_services.threads.result import Outcome
 
 Fate = Literal["pass", "never arrives", "caller leaves", "answer is lost"]
@@ -131,7 +132,7 @@ class Patient:
     """
 
     def __init__(self, clew: Clew, *, late: bool = False) -> None:
-        self._clew = clew
+        self._parts = compose_api(clew, 0)
         self.handler: Commands = self
         self._commands = clew.handler
         self._late = late
@@ -139,7 +140,7 @@ class Patient:
         self._repeated: dict[str, asyncio.Event] = {}
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._clew, name)
+        return getattr(self._parts, name)
 
     def lost(self, attempt: Attempt) -> None:
         """An attempt is known to have told nobody."""

@@ -226,10 +226,10 @@ class _Stepped:
             deliveries = ShardConsumer(clew.nc, event_stream(shard), side.consumer, wait=0.02)
             messages = MessageViews(side.messages, clew.histories)
             projecting = BatchProjection(side.threads, messages, side.spent, clew.histories, side.doubts)
-            checkpoint, made = clew.checkpoint(shard), lambda: clew.connection.made
+            checkpoint, made = clew.generations.position(shard), lambda: clew.connection.made
             projector = Projector(deliveries, projecting, side.threads, checkpoint, made)
             self._shards.append((deliveries, projecting, projector))
-        self._checkpoints = [clew.checkpoint(shard) for shard in range(SHARDS)]
+        self._checkpoints = [clew.generations.position(shard) for shard in range(SHARDS)]
 
     async def run(self, *, checkpoint: bool) -> None:
         if self._ready != (made := self._clew.connection.made):

@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 from clew_services.compose import Clew
-from clew_services.inbox import serve_inbox
-from clew_services.nats_api import serve_commands, serve_queries
+from clew_services.compose.roles import serve_commands, serve_inbox, serve_queries
 
 Serve = Callable[[Clew, asyncio.Event, asyncio.Event], Awaitable[None]]
 ALL: tuple[Serve, ...] = (serve_commands, serve_queries, serve_inbox)
@@ -19,8 +18,8 @@ PATHS = os.pathsep.join(str(Path(__file__).parents[2] / part) for part in ("even
 
 CHILD = """
 import asyncio, sys
-from clew_services.nats_api import serve_commands, serve_queries
-from clew_services.inbox import serve_inbox
+from clew_services.compose.roles import serve_commands, serve_queries
+from clew_services.compose.roles import serve_inbox
 from clew_services.compose import connect
 ROLES = {"commands": serve_commands, "queries": serve_queries, "inbox": serve_inbox}
 

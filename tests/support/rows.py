@@ -14,6 +14,7 @@ import pytest
 from msgspec import Struct
 
 from clew_services.compose import Clew, connect
+from clew_services.compose.roles import compose_api
 from clew_services.http.app import create_app
 from clew_services.settings import Settings
 from support.api import ACME, KEYS
@@ -153,6 +154,6 @@ def _filled(wanted: object, there: Mapping[str, str]) -> object:
 async def live(data: Path, settings: Settings | None = None) -> AsyncIterator[Service]:
     """A Clew of its own on a real NATS server, reached as a web server reaches it."""
     async with deployed(data) as server, connect(server.url, name="contract") as clew:
-        transport = httpx2.ASGITransport(app=create_app(clew, KEYS, settings or Settings()))
+        transport = httpx2.ASGITransport(app=create_app(compose_api(clew, 0), KEYS, settings or Settings()))
         async with httpx2.AsyncClient(transport=transport, base_url="http://clew", timeout=60) as http:
             yield Service(clew, http)

@@ -161,7 +161,7 @@ async def waiting_for_acknowledgements(clew: Clew, seconds: float) -> None:
     To be called when everybody who verifies the deployment has done so.
     """
     for shard in range(clew.deployment.shards):
-        stream, name = event_stream(shard), clew.feeder
+        stream, name = event_stream(shard), clew.live.current.consumer
         config = (await clew.js.api(f"CONSUMER.INFO.{stream}.{name}"))["config"]
         assert isinstance(config, dict)
         request = {"stream_name": stream, "config": {**config, "ack_wait": int(seconds * 1e9)}}

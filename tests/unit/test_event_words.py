@@ -10,7 +10,7 @@ from msgspec import Struct
 from clew_events.contract.examples import EXAMPLES
 from clew_events.events import Event
 from clew_events.ids import message_id
-from clew_services.cli.event_words import in_words
+from clew_services.cli.event_words import describe
 
 MESSAGE = message_id(1, "default", "order-4711")
 WORDS = {
@@ -30,10 +30,10 @@ class ThreadRestored(Struct, frozen=True):
 
 @pytest.mark.parametrize("name", WORDS)
 def test_an_event_is_told_in_a_few_words(name: str) -> None:
-    assert in_words(cast("Event", EXAMPLES[name][0])) == WORDS[name]
+    assert describe(cast("Event", EXAMPLES[name][0])) == WORDS[name]
 
 
 def test_an_event_without_words_of_its_own_is_called_by_its_name() -> None:
-    assert in_words(cast("Event", ThreadRestored())) == "thread restored"
+    assert describe(cast("Event", ThreadRestored())) == "thread restored"
     for event in get_args(Event):
-        assert in_words(cast("Event", EXAMPLES[event.__name__][0]))
+        assert describe(cast("Event", EXAMPLES[event.__name__][0]))

@@ -6,8 +6,7 @@ import sys
 import pytest
 
 from clew_events.errors import Invalid
-from clew_services.tracing import UNTRACED
-from clew_services.tracing.setup import set_up_tracing, wanted_exporter
+from clew_services.tracing import UNTRACED, set_up_tracing, wanted_exporter
 from support.up import environment
 
 

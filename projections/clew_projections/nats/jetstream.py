@@ -68,9 +68,6 @@ class JetStream(StreamReader):
     ) -> Ack:
         """Publish a message and return the server's ack, which may be an error."""
         head = b"" if headers is None else encode_headers(headers)
-        return await self._publish(subject, body, head, timeout)
-
-    async def _publish(self, subject: str, body: bytes, head: bytes, timeout: float | None) -> Ack:
         return _decode_ack(await self._exchange.one(subject, body, head, timeout or self._timeout), subject)
 
     async def publish_each(self, messages: Sequence[OutgoingMessage], timeout: float | None = None) -> list[Ack]:
@@ -101,7 +98,9 @@ class JetStream(StreamReader):
         )
         for each, head in others:
             self._exchange.send(each.subject, each.body, head)
-        ack = await self._publish(last.subject, last.body, append_headers(end, {BATCH_COMMIT: "1"}), timeout)
+        head = append_headers(end, {BATCH_COMMIT: "1"})
+        reply = await self._exchange.one(last.subject, last.body, head, timeout or self._timeout)
+        ack = _decode_ack(reply, last.subject)
         if ack.error is not None:
             return []
         first = ack.seq - len(messages) + 1

@@ -8,7 +8,7 @@ retried in the next round.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -35,6 +35,10 @@ class _Step(Struct, frozen=True):
     commits: Sequence[Recorded]
     view: ThreadView
     fault: Corrupt | None = None
+
+
+Apply = Callable[[Mapping[Address, Sequence[Delivery]]], Awaitable[dict[Address, Fault]]]
+"""Brings the views of some threads up to their deliveries; see :meth:`BatchProjection.apply`."""
 
 
 class BatchProjection:

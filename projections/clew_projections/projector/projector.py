@@ -19,7 +19,7 @@ from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address, address_of, is_addressable
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.position import PositionStore
-from clew_projections.projector.batch import BatchProjection
+from clew_projections.projector.batch import Apply, BatchProjection
 from clew_projections.projector.parked_threads import park_thread, retry_parked
 from clew_projections.projector.shard_consumer import Delivery, ShardConsumer
 
@@ -42,13 +42,15 @@ class Projector:
         connection: Callable[[], int],
         *,
         projected: Callable[[int, float], None] = lambda _commits, _seconds: None,
+        trace: Callable[[Apply], Apply] = lambda apply: apply,
     ) -> None:
-        """``connection`` returns how often the connection to NATS was made.
+        """``connection`` counts how often the connection to NATS was made; ``trace`` wraps each batch in spans.
 
         ``projected`` is called after each batch with the number of commits and the age of the oldest in seconds.
         """
         self._deliveries = deliveries
         self._projecting = projecting
+        self._apply = trace(projecting.apply)
         self._threads = threads
         self._checkpoint = checkpoint
         self._connection = connection
@@ -103,7 +105,7 @@ class Projector:
             return
         refused: Unavailable | None = None
         possible = {address: batch for address, batch in threads.items() if is_addressable(address)}
-        faults = await self._projecting.apply(possible)
+        faults = await self._apply(possible)
         faults |= {address: _impossible(address) for address in threads.keys() - possible.keys()}
         for address, fault in faults.items():
             if isinstance(fault, Unavailable):

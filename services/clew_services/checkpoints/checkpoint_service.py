@@ -7,22 +7,21 @@ import contextlib
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from clew_events.errors import ClewError, Corrupt, Invalid, Unavailable
 from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.kv.bucket import Bucket
+from clew_projections.nats.jetstream import JetStream
 from clew_projections.wait import run_until_first
 from clew_services.checkpoints import key_file
+from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
 from clew_services.coordination.lease import Lease
 from clew_services.eventstore.topology import LEASES
 from clew_services.settings import Settings
-
-if TYPE_CHECKING:
-    from clew_services.compose import Clew
 
 FILE: Final = "heads.sqlite"
 LEASE: Final = "checkpoints"
@@ -33,7 +32,7 @@ _LOG: Final = logging.getLogger("clew.checkpoints")
 
 
 async def serve_checkpoints(
-    clew: Clew, settings: Settings, stop: asyncio.Event, ready: asyncio.Event | None = None
+    js: JetStream, shards: int, settings: Settings, stop: asyncio.Event, ready: asyncio.Event | None = None
 ) -> None:
     """Sign a checkpoint at the interval of the settings until ``stop`` is set; an unfinished one is given up.
 
@@ -49,21 +48,21 @@ async def serve_checkpoints(
         await stop.wait()
         return
     folder = settings.data_folder
-    heads = Heads(clew.js, clew.deployment.shards, _heads_file(folder))
-    maker = Maker(clew.js, clew.ledger, heads, key)
+    heads, ledger = Heads(js, shards, _heads_file(folder)), Ledger(js)
+    lease = Lease(Bucket(js, LEASES), LEASE)
+    maker = Maker(js, ledger, heads, key)
     try:
-        await run_until_first(_sign(clew, maker, settings.checkpoint_seconds), stop.wait())
+        await run_until_first(_sign(ledger, maker, lease, settings.checkpoint_seconds), stop.wait())
     finally:
         await heads.close()
 
 
-async def _sign(clew: Clew, maker: Maker, every: float) -> None:
-    lease = Lease(Bucket(clew.js, LEASES), LEASE)
+async def _sign(ledger: Ledger, maker: Maker, lease: Lease, every: float) -> None:
     refused = ""
     try:
         while True:
             try:
-                due = await _seconds_until_due(clew, every)
+                due = await _seconds_until_due(ledger, every)
                 if due <= 0 and (lease.is_held or await lease.take()):
                     await _make(maker, lease)
                     due, refused = every, ""
@@ -97,9 +96,9 @@ async def _make(maker: Maker, lease: Lease) -> None:
         await lease.give_up()
 
 
-async def _seconds_until_due(clew: Clew, every: float) -> float:
+async def _seconds_until_due(ledger: Ledger, every: float) -> float:
     """Seconds until the next checkpoint."""
-    latest = await clew.ledger.latest()
+    latest = await ledger.latest()
     if latest is None:
         return 0.0
     return every - (datetime.now(UTC) - latest.checkpoint.at).total_seconds()

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
 from clew_events.errors import NotFound
 from clew_events.subjects import EVENTS, Address, address_of, event_stream, shard_of
+from clew_projections.consistency.index_check import IndexProof
 from clew_projections.consistency.witnesses import Witnesses, check_positions
 from clew_projections.findings import Finding
 from clew_projections.integrity.verify import Progress, Verifier
 from clew_projections.integrity.verify import Verification as Verified
+from clew_projections.kv.bucket import Bucket
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.packs.check import Mark
 from clew_services.checkpoints.chain import CheckpointChain, read_newest, walk_chain
 from clew_services.checkpoints.comparison import Comparison
+from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
+from clew_services.open_deployment import OpenDeployment
 
 Begin = Callable[[int], Progress]
 """Called with the number of messages to read; returns what is called with each number of further messages read."""
@@ -107,3 +112,12 @@ class RecordVerifier:
 
 def _marks(walked: CheckpointChain) -> list[Mark]:
     return [Mark(walked.newest.checkpoint)] if walked.newest is not None else []
+
+
+def compose_verifier(opened: OpenDeployment, threads: Bucket, index: Path | None = None) -> RecordVerifier:
+    """Verifies a deployment by its chains, its checkpoints, the views in ``threads``, and the file of an index."""
+    js, shards = opened.js, opened.shards
+    proof = IndexProof(index, opened.histories()) if index is not None else None
+    verifier = Verifier(js, shards)
+    comparison = Comparison(js, Ledger(js), verifier, shards)
+    return RecordVerifier(js, shards, verifier, comparison, Witnesses(threads, shards, proof))

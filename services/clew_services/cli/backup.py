@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from clew_services import compose
 from clew_services.backup.backup_folder import Folder
 from clew_services.backup.manifest import Manifest
 from clew_services.backup.take_backup import take
@@ -18,6 +17,7 @@ from clew_services.cli.progress_bars import show_transfer
 from clew_services.cli.session import PATIENCE
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.host import nats_url
+from clew_services.nats_connection import connection
 from clew_services.settings import Settings
 from clew_services.version import clew_version
 
@@ -69,6 +69,6 @@ async def _from(data: Path, folder: Folder) -> Manifest:
 
 async def _take(url: str, folder: Folder) -> Manifest:
     hush()
-    async with compose.connection(url, name="clew-backup", patience=PATIENCE) as connection:
+    async with connection(url, name="clew-backup", patience=PATIENCE) as made:
         with show_transfer() as report:
-            return await take(connection, folder, clew_version(), report)
+            return await take(made, folder, clew_version(), report)

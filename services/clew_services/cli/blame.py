@@ -13,7 +13,7 @@ from clew_events.queries import GetBlame
 from clew_services.cli import commit_lines, options
 from clew_services.cli.exit import print_json
 from clew_services.cli.output import printable
-from clew_services.cli.session import Source, consult
+from clew_services.cli.parts import Source, consult
 
 
 @click.command("blame")

@@ -15,10 +15,10 @@ from rich.text import Text
 
 from clew_events.subjects import Address
 from clew_projections.findings import Finding
-from clew_services import compose
+from clew_projections.index.index_folder import IndexFolder
 from clew_services.cli import output
 from clew_services.cli.exit import EXIT_CODES, print_json
-from clew_services.process import deployment_status
+from clew_services.open_deployment import OpenDeployment
 
 T = TypeVar("T")
 
@@ -36,9 +36,8 @@ def choose(thread: str | None, tenant: str, everything: bool) -> Address | None:
     return Address(tenant, thread) if thread is not None else None
 
 
-async def show_progress(clew: compose.Clew, items: AsyncIterator[T], *, one: bool, what: str) -> AsyncIterator[T]:
+async def show_progress(items: AsyncIterator[T], *, total: int, what: str) -> AsyncIterator[T]:
     """Yield ``items``, one for each thread, and show a progress bar on standard error if that is a terminal."""
-    total = 1 if one else (await deployment_status.status(clew)).threads
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         async for item in items:
@@ -79,9 +78,9 @@ class _SpeedColumn(ProgressColumn):
         return Text(f"{task.finished_speed or task.speed or 0:,.0f} commits/s")
 
 
-def index_of(clew: compose.Clew, root: Path) -> Path | None:
+def index_of(opened: OpenDeployment, root: Path) -> Path | None:
     """The file of this machine's index of a deployment, if there is one that is ready for queries."""
-    folder = clew.index_in(root)
+    folder = IndexFolder(root, opened.layout.identity)
     pointer = folder.pointer()
     return folder.file(pointer.generation) if pointer is not None and pointer.ready else None
 

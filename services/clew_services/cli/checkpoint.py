@@ -9,8 +9,8 @@ import msgspec
 
 from clew_events.errors import Invalid
 from clew_events.subjects import Address
-from clew_services import compose
 from clew_services.checkpoints import key_file
+from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
 from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint, KeptProof, SignedNote, read_proof, verify_note
@@ -19,6 +19,7 @@ from clew_services.cli import options, output
 from clew_services.cli.exit import print_json
 from clew_services.cli.options import key_from, verifier_key
 from clew_services.cli.session import look
+from clew_services.open_deployment import OpenDeployment
 from clew_services.settings import Settings
 
 _TITLE = ("number", "time", "threads", "commits", "key", "hash")
@@ -45,8 +46,8 @@ def command() -> None:
 def list_checkpoints(*, limit: int, before: int | None, nats: str, as_json: bool) -> None:
     """Show checkpoints, the newest first."""
 
-    async def read(clew: compose.Clew) -> list[SignedNote]:
-        return await clew.ledger.before(before, limit)
+    async def read(opened: OpenDeployment) -> list[SignedNote]:
+        return await Ledger(opened.js).before(before, limit)
 
     checkpoints = look(nats, read)
     if as_json:
@@ -80,9 +81,9 @@ def make(*, reason: str | None, nats: str, data: str, signing_key: str, as_json:
     """
     key = _signing_key(data, signing_key)
 
-    async def sign(clew: compose.Clew) -> SignedNote | None:
-        async with temporary_heads(clew.js, clew.deployment.shards) as heads:
-            return await Maker(clew.js, clew.ledger, heads, key).make(reason=reason)
+    async def sign(opened: OpenDeployment) -> SignedNote | None:
+        async with temporary_heads(opened.js, opened.shards) as heads:
+            return await Maker(opened.js, Ledger(opened.js), heads, key).make(reason=reason)
 
     signed = look(nats, sign)
     if as_json:
@@ -124,12 +125,12 @@ def export(
     """Write checkpoint NUMBER, or the last, with the public key to FILE, for an auditor to keep elsewhere."""
     verifier = key_from(key) if key else _signing_key(data, signing_key).verifier
 
-    async def read(clew: compose.Clew) -> KeptCheckpoint:
-        signed = verify_note((await clew.ledger.chosen(number)).note, verifier)
+    async def read(opened: OpenDeployment) -> KeptCheckpoint:
+        signed = verify_note((await Ledger(opened.js).chosen(number)).note, verifier)
         kept = KeptCheckpoint(checkpoint=signed.note.decode(), key=str(verifier))
         if not with_heads:
             return kept
-        async with temporary_heads(clew.js, clew.deployment.shards) as heads:
+        async with temporary_heads(opened.js, opened.shards) as heads:
             shards = [await heads.agreeing_heads(shard, signed.checkpoint) for shard in range(heads.shards)]
         return msgspec.structs.replace(kept, heads=tuple(shards))
 
@@ -158,17 +159,19 @@ def proof(
         raise click.UsageError("either --since or --with-commits")
     address = Address(tenant, thread)
 
-    async def prove(clew: compose.Clew) -> KeptProof:
-        shards = clew.deployment.shards
-        later = await clew.ledger.chosen(number)
+    async def prove(opened: OpenDeployment) -> KeptProof:
+        shards = opened.shards
+        later = await Ledger(opened.js).chosen(number)
         if since is not None and since >= later.checkpoint.number:
             raise Invalid(f"--since {since} is not before checkpoint {later.checkpoint.number}", param="since")
-        async with temporary_heads(clew.js, shards) as heads:
-            earlier = await head_proof(clew.js, heads, await clew.ledger.chosen(since), address) if since else None
-            head = await head_proof(clew.js, heads, later, address)
+        async with temporary_heads(opened.js, shards) as heads:
+            earlier = (
+                await head_proof(opened.js, heads, await Ledger(opened.js).chosen(since), address) if since else None
+            )
+            head = await head_proof(opened.js, heads, later, address)
         commits: list[str] = []
         if with_commits or earlier is not None:
-            commits = await bodies_between(clew.js, shards, address, earlier.n if earlier is not None else 0, head.n)
+            commits = await bodies_between(opened.js, shards, address, earlier.n if earlier is not None else 0, head.n)
         return KeptProof(head=head, earlier=earlier, commits=tuple(commits))
 
     raw = msgspec.json.format(msgspec.json.encode(look(nats, prove)), indent=2)
@@ -203,8 +206,8 @@ def check_proof(*, file: Path, key: str, as_json: bool) -> None:
 
 
 def _chosen(nats: str, number: int | None) -> SignedNote:
-    async def read(clew: compose.Clew) -> SignedNote:
-        return await clew.ledger.chosen(number)
+    async def read(opened: OpenDeployment) -> SignedNote:
+        return await Ledger(opened.js).chosen(number)
 
     return look(nats, read)
 

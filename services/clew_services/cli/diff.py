@@ -11,7 +11,7 @@ from clew_events.audit_replies import Difference
 from clew_events.queries import GetDifference
 from clew_services.cli import commit_lines, options
 from clew_services.cli.exit import print_json
-from clew_services.cli.session import Source, consult
+from clew_services.cli.parts import Source, consult
 
 
 @click.command("diff")

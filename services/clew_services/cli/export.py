@@ -11,13 +11,14 @@ import click
 
 from clew_projections.packs.layout import PackHeader, Scope
 from clew_projections.packs.resume import Partial
-from clew_services import compose
 from clew_services.checkpoints import key_file
+from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.cli import check_report, options
 from clew_services.cli.exit import EXIT_CODES, print_json
 from clew_services.cli.options import key_from, verifier_key
 from clew_services.cli.session import look
+from clew_services.open_deployment import OpenDeployment
 from clew_services.packs.exporter import Exporter, ExportResult, Progress
 from clew_services.packs.pack_files import Begin, export
 from clew_services.settings import Settings
@@ -68,9 +69,9 @@ def command(
         raise click.UsageError("--since and --until select threads: they do not go with --thread")
     scope = Scope(tenant=None if everything else tenant, thread=thread, since=since, until=until)
 
-    async def run_export(clew: compose.Clew) -> ExportResult:
-        trusted = key_from(key) if key else await _own_key(clew, data, signing_key)
-        exporter = Exporter(clew.js, clew.ledger, clew.deployment, key=trusted, checkpoint=not without_checkpoint)
+    async def run_export(opened: OpenDeployment) -> ExportResult:
+        trusted = key_from(key) if key else await _own_key(Ledger(opened.js), data, signing_key)
+        exporter = Exporter(opened.js, Ledger(opened.js), opened.layout, key=trusted, checkpoint=not without_checkpoint)
         with _count_bytes(file) as begin:
             return await export(exporter, scope, file, begin)
 
@@ -110,10 +111,10 @@ def _count_bytes(file: Path) -> Iterator[Begin]:
         yield begin
 
 
-async def _own_key(clew: compose.Clew, data: str, signing_key: str) -> VerifierKey | None:
+async def _own_key(ledger: Ledger, data: str, signing_key: str) -> VerifierKey | None:
     """This machine's public key, if the latest checkpoint of this deployment is signed with it."""
     signing = key_file.load_key(Settings(data=data, signing_key=signing_key).signing_key_file)
-    latest = await clew.ledger.latest()
+    latest = await ledger.latest()
     if signing is None or latest is None or signing.verifier.id not in latest.key_ids:
         return None
     return signing.verifier

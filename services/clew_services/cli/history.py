@@ -19,7 +19,7 @@ from clew_projections.audit.diff import DiffFold
 from clew_projections.audit.moments import NOW, Moment
 from clew_services.cli import commit_lines, options
 from clew_services.cli.exit import EXIT_CODES, print_json
-from clew_services.cli.session import Source, consult
+from clew_services.cli.parts import Source, consult
 
 _PAGE = 1000
 _TYPES = get_args(EventType)

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from clew_projections.packs.pack import Pack
-from clew_services import compose
 from clew_services.cli import check_report, options
 from clew_services.cli.exit import print_json
 from clew_services.cli.options import key_from, verifier_key
 from clew_services.cli.session import look
+from clew_services.open_deployment import OpenDeployment
 from clew_services.packs.import_plan import Plan
 from clew_services.packs.importer import Importer
 
@@ -32,8 +32,8 @@ def command(*, file: Path, dry_run: bool, key: str | None, nats: str, as_json: b
     pack = Pack(file)
     trusted = key_from(key) if key else None
 
-    async def run_import(clew: compose.Clew) -> Plan:
-        importer = Importer(clew.js, clew.histories)
+    async def run_import(opened: OpenDeployment) -> Plan:
+        importer = Importer(opened.js, opened.histories())
         commits = pack.manifest.commits
         with check_report.count_up("checking") as begin:
             plan = await importer.plan(pack, key=trusted, checking=begin(commits), comparing=begin(commits))

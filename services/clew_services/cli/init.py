@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 import msgspec
 
-from clew_services import compose
 from clew_services.cli import options
 from clew_services.cli.exit import print_json
 from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
 from clew_services.cli.session import PATIENCE
 from clew_services.eventstore import provision
+from clew_services.nats_connection import connection
 from clew_services.settings import Settings
 
 
@@ -40,7 +40,7 @@ def command(as_json: bool, accept_loss: tuple[str, ...], **chosen: str | int) ->
 
 async def _init(settings: Settings, accept_loss: tuple[str, ...]) -> list[str]:
     hush()
-    async with compose.connection(settings.nats_url, name="clew-init", patience=PATIENCE) as made:
+    async with connection(settings.nats_url, name="clew-init", patience=PATIENCE) as made:
         size = made.nc.max_payload
         return await provision.init(
             made.js,

@@ -9,12 +9,13 @@ import click
 import msgspec
 
 from clew_events.errors import Invalid
-from clew_services import compose
 from clew_services.api_keys import SCOPES, Holder, Keys, KeyScope
 from clew_services.api_keys.issued_key import IssuedKey
+from clew_services.api_keys.key_bucket import KeyBucket
 from clew_services.cli import options, output
 from clew_services.cli.exit import print_json
 from clew_services.cli.session import look
+from clew_services.open_deployment import OpenDeployment
 
 _TITLE = ("id", "tenant", "name", "scopes", "created", "last used", "revoked")
 _CONFIGURED = "no: it is configured"
@@ -42,8 +43,8 @@ def create(*, tenant: str, name: str, scopes: Sequence[KeyScope], nats: str, as_
     admin: everything.
     """
 
-    async def issue(clew: compose.Clew) -> tuple[str, IssuedKey]:
-        return await clew.keys.create(tenant, name, scopes)
+    async def issue(opened: OpenDeployment) -> tuple[str, IssuedKey]:
+        return await KeyBucket(opened.js).create(tenant, name, scopes)
 
     key, issued = look(nats, issue)
     if as_json:
@@ -63,8 +64,8 @@ def create(*, tenant: str, name: str, scopes: Sequence[KeyScope], nats: str, as_
 def list_keys(*, tenant: str | None, nats: str, api_keys: str, as_json: bool) -> None:
     """Show the ids of issued keys, and of those of CLEW_API_KEYS if it is set here."""
 
-    async def read(clew: compose.Clew) -> list[IssuedKey]:
-        return await clew.keys.all()
+    async def read(opened: OpenDeployment) -> list[IssuedKey]:
+        return await KeyBucket(opened.js).all()
 
     configured = [holder for holder in Keys.parse(api_keys).configured() if tenant in {None, holder.tenant}]
     issued = [key for key in look(nats, read) if tenant in {None, key.tenant}]
@@ -86,8 +87,8 @@ def revoke(*, key_id: str, nats: str, as_json: bool) -> None:
     if key_id.startswith("key_"):
         raise Invalid(f"{key_id} is a configured key: remove it from CLEW_API_KEYS", code="configured_key")
 
-    async def run_revoke(clew: compose.Clew) -> IssuedKey:
-        return await clew.keys.revoke(key_id)
+    async def run_revoke(opened: OpenDeployment) -> IssuedKey:
+        return await KeyBucket(opened.js).revoke(key_id)
 
     issued = look(nats, run_revoke)
     if as_json:

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import click
 from msgspec import Struct
 
-from clew_events.subjects import Address
+from clew_events.subjects import Address, event_stream
 from clew_projections.consistency.index_check import CODE as INDEX_DRIFT
-from clew_projections.consistency.repair import Repair
+from clew_projections.consistency.prove import Prover
+from clew_projections.consistency.repair import Repair, Repairer
 from clew_projections.consistency.view_check import ViewComparison
 from clew_projections.consistency.watch import forget_repaired
 from clew_projections.findings import Finding
+from clew_projections.generations.generation import LiveGeneration
 from clew_projections.generations.record import record_repair
-from clew_services import compose
+from clew_projections.nats.jetstream import stream_state
 from clew_services.checkpoints.verification import RecordVerifier
 from clew_services.cli import check_report, options, output
 from clew_services.cli.exit import EXIT_CODES, print_json
-from clew_services.cli.session import look
+from clew_services.cli.parts import use_parts
+from clew_services.open_deployment import OpenDeployment
 from clew_services.settings import Settings
 
 SHOWN = 1_000
 """Findings that are listed at most; all are counted."""
+
+
+class _Parts(Struct, frozen=True, kw_only=True):
+    """What proves, repairs and verifies; ``prover`` and ``verifier`` take the file of an index, if there is one."""
+
+    opened: OpenDeployment
+    live: LiveGeneration
+    prover: Callable[[Path | None], Prover]
+    repairer: Repairer
+    verifier: Callable[[Path | None], RecordVerifier]
 
 
 class _ProofResult(Struct):
@@ -85,27 +99,39 @@ def command(
     seed = secrets.randbelow(2**32) if seed is None else seed
     only = None if everything else tenant
 
-    async def check(clew: compose.Clew) -> _ProofResult:
-        file = check_report.index_of(clew, root)
-        prover, result = clew.prover(index=file), _ProofResult(indexed=file is not None)
+    async def check(parts: _Parts) -> _ProofResult:
+        file = check_report.index_of(parts.opened, root)
+        prover, result = parts.prover(file), _ProofResult(indexed=file is not None)
+        total = 1 if address is not None else await _count_threads(parts.opened)
         walk: AsyncIterator[ViewComparison] = prover.prove(address, tenant=only)
         if sample is not None:
             walk = prover.sample(sample, seed, tenant=only)
-        async for compared in check_report.show_progress(clew, walk, one=address is not None, what="proving"):
-            await _take(clew, result, compared, repair=repair)
+        async for compared in check_report.show_progress(walk, total=total, what="proving"):
+            await _take(result, compared, parts.repairer if repair else None)
         if address is None and sample is None:
             async for finding in prover.rest(tenant=only):
                 result.add(finding)
         if not result.known:
-            await _find_lost(clew.record_verifier(file), result, address, only)
+            await _find_lost(parts.verifier(file), result, address, only)
         if repair:
             # Processes may have wrong views in their caches.
-            await clew.live.alias.change(record_repair)
+            await parts.live.alias.change(record_repair)
             repaired = {Address(done.tenant, done.thread) for done in result.repairs if done.repaired}
-            await forget_repaired(clew.threads, range(clew.deployment.shards), repaired)
+            await forget_repaired(parts.live.current.threads, range(parts.opened.shards), repaired)
         return result
 
-    result = look(nats, check)
+    result = use_parts(
+        nats,
+        lambda clew: check(
+            _Parts(
+                opened=clew.opened,
+                live=clew.live,
+                prover=lambda file: clew.prover(index=file),
+                repairer=clew.repairer(),
+                verifier=clew.record_verifier,
+            )
+        ),
+    )
     drawn = {"seed": seed} if sample is not None else {}
     _show(result, drawn, repair=repair, as_json=as_json)
     if result.unrepaired:
@@ -125,14 +151,21 @@ async def _find_lost(
         result.add(finding)
 
 
-async def _take(clew: compose.Clew, result: _ProofResult, comparison: ViewComparison, *, repair: bool) -> None:
+async def _count_threads(opened: OpenDeployment) -> int:
+    states = [await stream_state(opened.js, event_stream(shard)) for shard in range(opened.shards)]
+    return sum(state.num_subjects for state in states)
+
+
+async def _take(result: _ProofResult, comparison: ViewComparison, repairer: Repairer | None) -> None:
     result.threads += 1
     result.behind += comparison.behind
     result.known |= bool(comparison.n or comparison.behind)
     if comparison.index is not None:
         result.add(comparison.index)
     if comparison.finding is not None:
-        done = await clew.repairer().repair(comparison) if repair and comparison.finding.code == "drift" else None
+        done = None
+        if repairer is not None and comparison.finding.code == "drift":
+            done = await repairer.repair(comparison)
         result.add(comparison.finding, done)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import click
 
-from clew_projections.generations.record import Record
-from clew_services import compose
+from clew_projections.fold import FOLD
 from clew_services.cli import options, output
 from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.parts import use_parts
 from clew_services.cli.progress_bars import bars
-from clew_services.cli.session import look
-from clew_services.rebuild import bucket_rebuild, kept_generations
-from clew_services.rebuild.kept_generations import KeptGeneration, go_back, list_kept
+from clew_services.rebuild import bucket_rebuild
+from clew_services.rebuild.kept_generations import KeptGeneration
 
 
 @click.command("threads")
@@ -30,10 +29,7 @@ def threads(*, nats: str, as_json: bool) -> None:
         def report(progress: bucket_rebuild.Progress) -> None:
             progress_bars.update(tasks[progress.stage], completed=progress.done, total=progress.total, visible=True)
 
-        async def rebuild(clew: compose.Clew) -> bucket_rebuild.Rebuilt:
-            return await bucket_rebuild.Rebuild(clew, report).run()
-
-        rebuilt = look(nats, rebuild)
+        rebuilt = use_parts(nats, lambda clew: clew.rebuild(report).run())
     if as_json:
         print_json(rebuilt)
     else:
@@ -73,11 +69,7 @@ _TITLE = ("generation", "is", "fold", "made", "keys", "bytes", "behind")
 @options.as_json
 def list_generations(*, nats: str, as_json: bool) -> None:
     """Show the generations of buckets: live, being built, kept or being removed, and how far behind each is."""
-
-    async def read(clew: compose.Clew) -> list[KeptGeneration]:
-        return await list_kept(clew)
-
-    generations = look(nats, read)
+    generations = use_parts(nats, lambda clew: clew.kept.list())
     if as_json:
         print_json({"generations": generations})
         return
@@ -98,17 +90,12 @@ def back(*, number: int | None, nats: str, as_json: bool) -> None:
 
     It catches up with later commits by itself, and answers are correct meanwhile.
     """
-
-    async def run_back(clew: compose.Clew) -> tuple[Record, bool]:
-        record = await go_back(clew, number)
-        return record, record.current.fold != clew.fold
-
-    record, foreign = look(nats, run_back)
+    record = use_parts(nats, lambda clew: clew.kept.go_back(number))
     if as_json:
         print_json({"live": record.live, "fold": record.current.fold})
     else:
         click.echo(f"generation {record.live} is live")
-    if foreign:
+    if record.current.fold != FOLD:
         click.echo(
             f"It was built by fold {record.current.fold}, which this version does not have: run the version that built "
             "it, or answers are read from the log, which is slower",
@@ -122,11 +109,7 @@ def back(*, number: int | None, nats: str, as_json: bool) -> None:
 @options.as_json
 def remove(*, number: int, nats: str, as_json: bool) -> None:
     """Delete the generation with this NUMBER, finished or not. The live one cannot be removed."""
-
-    async def run_remove(clew: compose.Clew) -> None:
-        await kept_generations.remove(clew, number)
-
-    look(nats, run_remove)
+    use_parts(nats, lambda clew: clew.kept.remove(number))
     if as_json:
         print_json({"removed": number})
     else:

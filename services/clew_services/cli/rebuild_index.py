@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -11,11 +12,12 @@ from msgspec import Struct
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.index.notes import notes
 from clew_projections.indexer import index_rebuild
-from clew_services import compose
 from clew_services.cli import options, output
 from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.parts import use_parts
 from clew_services.cli.progress_bars import bars
 from clew_services.cli.session import look
+from clew_services.open_deployment import OpenDeployment
 from clew_services.settings import Settings
 
 T = TypeVar("T")
@@ -52,8 +54,8 @@ def index(
     root = Settings(data=data, index=index).index_folder
 
     def with_folder(action: Callable[[IndexFolder], T]) -> T:
-        async def run(clew: compose.Clew) -> T:
-            return action(clew.index_in(root))
+        async def run(opened: OpenDeployment) -> T:
+            return action(IndexFolder(root, opened.layout.identity))
 
         return look(nats, run)
 
@@ -66,22 +68,17 @@ def index(
         with_folder(lambda folder: index_rebuild.remove(folder, removed))
         _print({"removed": removed}, f"removed generation {removed} of the index", as_json=as_json)
     else:
-        _rebuild(nats, lambda clew, tell: clew.index_rebuild(root, tell).run(anew=anew), as_json=as_json)
+        _rebuild(nats, root, anew=anew, as_json=as_json)
 
 
-def _rebuild(
-    nats: str,
-    work: Callable[[compose.Clew, Callable[[index_rebuild.IndexProgress], None]], Awaitable[index_rebuild.Rebuilt]],
-    *,
-    as_json: bool,
-) -> None:
+def _rebuild(nats: str, root: Path, *, anew: bool, as_json: bool) -> None:
     with bars() as progress_bars:
         tasks = {stage: progress_bars.add_task(stage, total=None, visible=False) for stage in ("filling", "comparing")}
 
         def report(progress: index_rebuild.IndexProgress) -> None:
             progress_bars.update(tasks[progress.stage], completed=progress.done, total=progress.total, visible=True)
 
-        rebuilt = look(nats, lambda clew: work(clew, report))
+        rebuilt = use_parts(nats, lambda clew: clew.index_rebuild(root, report).run(anew=anew))
     if as_json:
         print_json(rebuilt)
     elif rebuilt.live:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from clew_events.errors import ClewError
-from clew_services import compose
 from clew_services.cli import options, output
 from clew_services.cli.exit import print_json
 from clew_services.cli.session import look
 from clew_services.inbox import rejections
 from clew_services.inbox.rejections import Refusal
+from clew_services.open_deployment import OpenDeployment
 
 _TITLE = ("number", "at", "tenant", "command", "id", "code", "why")
 
@@ -27,8 +27,8 @@ def command() -> None:
 def list_rejections(*, tenant: str | None, nats: str, as_json: bool) -> None:
     """Show all rejected commands, the oldest first."""
 
-    async def read(clew: compose.Clew) -> list[Refusal]:
-        return [refusal async for refusal in rejections.refusals(clew.js, tenant=tenant)]
+    async def read(opened: OpenDeployment) -> list[Refusal]:
+        return [refusal async for refusal in rejections.refusals(opened.js, tenant=tenant)]
 
     refusals = look(nats, read)
     if as_json:
@@ -44,8 +44,8 @@ def list_rejections(*, tenant: str | None, nats: str, as_json: bool) -> None:
 def show(*, number: int, nats: str, as_json: bool) -> None:
     """Show rejected command NUMBER, its body and the error."""
 
-    async def read(clew: compose.Clew) -> Refusal:
-        return await rejections.refusal(clew.js, number)
+    async def read(opened: OpenDeployment) -> Refusal:
+        return await rejections.refusal(opened.js, number)
 
     refusal = look(nats, read)
     if as_json:
@@ -77,18 +77,18 @@ def retry(*, number: int | None, everything: bool, tenant: str | None, nats: str
     if (number is None) != everything:
         raise click.UsageError("either one NUMBER or --all")
 
-    async def run_retry(clew: compose.Clew) -> tuple[list[int], list[int], ClewError | None]:
+    async def run_retry(opened: OpenDeployment) -> tuple[list[int], list[int], ClewError | None]:
         if number is not None:
-            await rejections.retry(clew.js, await rejections.refusal(clew.js, number))
+            await rejections.retry(opened.js, await rejections.refusal(opened.js, number))
             return [number], [], None
         done, final = list[int](), list[int]()
         # Listed first, so that a command rejected again is not retried in a loop.
-        for refusal in [refusal async for refusal in rejections.refusals(clew.js, tenant=tenant)]:
+        for refusal in [refusal async for refusal in rejections.refusals(opened.js, tenant=tenant)]:
             if refusal.why_final is not None:
                 final.append(refusal.number)
                 continue
             try:
-                await rejections.retry(clew.js, refusal)
+                await rejections.retry(opened.js, refusal)
             except ClewError as fault:
                 return done, final, fault
             done.append(refusal.number)

@@ -15,17 +15,18 @@ from clew_events.client.feed import follow_feed
 from clew_events.errors import Unavailable
 from clew_events.queries import GetFeed, GetStateAt
 from clew_events.replies import Feed, FeedEntry, Moment
-from clew_services import compose
+from clew_projections.nats.lean_client import LeanClient
 from clew_services.cli import commit_lines, options, output
 from clew_services.cli.exit import print_json
 from clew_services.cli.output import printable
-from clew_services.cli.session import Source, consult, look
+from clew_services.cli.parts import Source, consult, use_parts
 from clew_services.cli.thread import thread_facts
+from clew_services.queries.reader import Reader
 
 _PAGE: Final = 500
 
 
-async def follow(clew: compose.Clew, tenant: str, thread: str | None, after: str, *, as_json: bool) -> None:
+async def follow(nc: LeanClient, reader: Reader, tenant: str, *, thread: str | None, after: str, as_json: bool) -> None:
     """Print a tenant's commits, or one thread's, from after a cursor on, until interrupted.
 
     Waits while NATS does not answer, and prints that once on standard error.
@@ -43,12 +44,12 @@ async def follow(clew: compose.Clew, tenant: str, thread: str | None, after: str
 
     async def ask(query: GetFeed) -> Feed:
         nonlocal silent
-        page = await clew.reader.feed(tenant, query)
+        page = await reader.feed(tenant, query)
         silent = False
         return page
 
     query = GetFeed(after=after, limit=_PAGE, thread_id=thread)
-    async with aclosing(follow_feed(clew.nc, tenant, ask, query, on_silence=wait)) as entries:
+    async with aclosing(follow_feed(nc, tenant, ask, query, on_silence=wait)) as entries:
         async for entry in entries:
             _print(entry, as_json=as_json)
 
@@ -90,7 +91,11 @@ def command(
         if pack is not None:
             raise click.UsageError("--follow shows what happens from now on: it does not go with --pack")
         with contextlib.suppress(KeyboardInterrupt):
-            look(nats, lambda clew: follow(clew, tenant, thread, after or "latest", as_json=as_json))
+            start = after or "latest"
+            use_parts(
+                nats,
+                lambda clew: follow(clew.nc, clew.reader, tenant, thread=thread, after=start, as_json=as_json),
+            )
         return
     if after is not None:
         raise click.UsageError("--after goes with --follow")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from clew_services import compose
 from clew_services.backup.backup_folder import Folder
 from clew_services.backup.restore_backup import RestoreResult, restore
 from clew_services.cli import options
@@ -17,6 +16,7 @@ from clew_services.cli.progress_bars import show_transfer
 from clew_services.cli.session import PATIENCE
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.host import nats_url
+from clew_services.nats_connection import connection
 from clew_services.settings import Settings
 
 
@@ -64,6 +64,6 @@ async def _into(data: Path, folder: Folder) -> RestoreResult:
 
 async def _restore(url: str, folder: Folder, replicas: int | None) -> RestoreResult:
     hush()
-    async with compose.connection(url, name="clew-restore", patience=PATIENCE) as connection:
+    async with connection(url, name="clew-restore", patience=PATIENCE) as made:
         with show_transfer() as report:
-            return await restore(connection, folder, replicas, report)
+            return await restore(made, folder, replicas, report)

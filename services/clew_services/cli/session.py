@@ -1,19 +1,17 @@
-"""What a command connects to: the services (:func:`ask`), the deployment (:func:`look`), or a pack."""
+"""What a command connects to: the services (:func:`ask`), or the deployment (:func:`look`)."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol, TypeVar
 
 from clew_events import client
-from clew_projections.history.histories import Histories
 from clew_projections.nats.request_mux import NotPermitted
-from clew_services import compose
 from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
 from clew_services.cli.options import reply_prefix
-from clew_services.queries.reader import Reader
+from clew_services.open_deployment import OpenDeployment, open_deployment
 from clew_services.settings import Settings
 
 PATIENCE: Final = 5.0
@@ -25,13 +23,15 @@ _WAY_OUT: Final = (
 )
 
 T = TypeVar("T")
+D = TypeVar("D")
+D_co = TypeVar("D_co", covariant=True)
 
 
-class Source(Protocol):
-    """A source of threads and their history: a deployment, or a pack."""
+class Connect(Protocol[D_co]):
+    """Opens a deployment, as it is or with the parts made of it."""
 
-    reader: Reader
-    histories: Histories
+    def __call__(self, url: str, *, name: str, patience: float, inbox_prefix: str) -> AbstractAsyncContextManager[D_co]:
+        """A deployment, for as long as the block lasts."""
 
 
 def ask(nats: str, tenant: str, action: Callable[[client.Clew], Awaitable[T]], *, actor: str | None = None) -> T:
@@ -47,8 +47,17 @@ def ask(nats: str, tenant: str, action: Callable[[client.Clew], Awaitable[T]], *
     return run(run_action())
 
 
-def look(nats: str, action: Callable[[compose.Clew], Awaitable[T]]) -> T:
+def look(nats: str, action: Callable[[OpenDeployment], Awaitable[T]]) -> T:
     """Run an action on the deployment itself; needs no running service.
+
+    Raises:
+        NotPermitted: the NATS user may not read the deployment; the message says how to name another.
+    """
+    return open_and_ask(nats, open_deployment, action)
+
+
+def open_and_ask(nats: str, connect: Connect[D], action: Callable[[D], Awaitable[T]]) -> T:
+    """Run an action on what ``connect`` opens, without logs, until it ends or is interrupted.
 
     Raises:
         NotPermitted: the NATS user may not read the deployment; the message says how to name another.
@@ -58,24 +67,10 @@ def look(nats: str, action: Callable[[compose.Clew], Awaitable[T]]) -> T:
     async def run_action() -> T:
         url = Settings(nats=nats).nats_url
         try:
-            async with compose.connect(url, name="clew-cli", patience=PATIENCE, inbox_prefix=prefix) as clew:
-                return await action(clew)
+            async with connect(url, name="clew-cli", patience=PATIENCE, inbox_prefix=prefix) as deployment:
+                return await action(deployment)
         except NotPermitted as fault:
             raise NotPermitted(f"{fault.message}. {_WAY_OUT}") from fault
-
-    hush()
-    return run(run_action())
-
-
-def consult(nats: str, pack: Path | None, action: Callable[[Source], Awaitable[T]]) -> T:
-    """Run a query on a pack, without a server, or, if there is none, on the deployment itself."""
-    if pack is None:
-        return look(nats, action)
-    from clew_projections.packs.pack import Pack  # noqa: PLC0415 - needed with --pack alone
-    from clew_services.packs.offline import Offline  # noqa: PLC0415
-
-    async def run_action() -> T:
-        return await action(Offline(Pack(pack)))
 
     hush()
     return run(run_action())

@@ -14,7 +14,7 @@ from clew_events.queries import GetThread, ListMessagesAt
 from clew_services.cli import options, output
 from clew_services.cli.commit_lines import text_of
 from clew_services.cli.exit import print_json
-from clew_services.cli.session import Source, consult
+from clew_services.cli.parts import Source, consult
 from clew_services.cli.thread import thread_facts
 
 _PAGE = 100

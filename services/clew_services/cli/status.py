@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import click
 import msgspec
 from rich.console import Console
 from rich.live import Live
 
-from clew_services import compose
 from clew_services.cli import options, output, status_lines, status_screen
 from clew_services.cli.exit import print_json
-from clew_services.cli.session import look
+from clew_services.cli.parts import use_parts
 from clew_services.process import deployment_status as deployment
 from clew_services.process.deployment_status import Glance, glances
 from clew_services.settings import Settings
@@ -41,9 +40,14 @@ def command(*, watch: bool, every: float, data: str, index: str, nats: str, as_j
     root = Settings(data=data, index=index).index_folder
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
-            look(nats, lambda clew: _watch(clew, every, root, as_json=as_json))
+            use_parts(
+                nats,
+                lambda clew: _watch(
+                    glances(clew.opened, clew.generations, every, clew.index_in(root)), as_json=as_json
+                ),
+            )
         return
-    status = look(nats, lambda clew: deployment.status(clew, folder=clew.index_in(root)))
+    status = use_parts(nats, lambda clew: deployment.status(clew.opened, clew.generations, folder=clew.index_in(root)))
     if as_json:
         print_json({"clew": clew_version(), **msgspec.structs.asdict(status)})
         return
@@ -68,15 +72,14 @@ def command(*, watch: bool, every: float, data: str, index: str, nats: str, as_j
         output.rows(("tenant", "parked thread", "since", "why"), lines)
 
 
-async def _watch(clew: compose.Clew, every: float, root: Path, *, as_json: bool) -> None:
-    folder = clew.index_in(root)
+async def _watch(looks: AsyncIterator[Glance], *, as_json: bool) -> None:
     if as_json or not sys.stdout.isatty():
-        async for glance in glances(clew, every, folder):
+        async for glance in looks:
             click.echo(_as_json(glance) if as_json else status_screen.line(glance))
         return
     console = Console(markup=False, highlight=False, emoji=False)
     with Live(console=console, auto_refresh=False, screen=True) as shown:
-        async for glance in glances(clew, every, folder):
+        async for glance in looks:
             shown.update(status_screen.screen(glance, clew_version()), refresh=True)
 
 

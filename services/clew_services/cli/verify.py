@@ -8,15 +8,21 @@ from pathlib import Path
 import click
 
 from clew_events.subjects import Address
+from clew_projections.generations.alias import Alias
+from clew_projections.integrity.verify import Verifier
+from clew_projections.kv.bucket import Bucket
+from clew_projections.kv.key_names import bucket_names
 from clew_projections.packs.pack import Pack
-from clew_services import compose
 from clew_services.checkpoints.chain import walk_chain
+from clew_services.checkpoints.comparison import Comparison
+from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.checkpoints.signed_checkpoint import SignedNote, read, read_kept, verify_note
-from clew_services.checkpoints.verification import Verification
+from clew_services.checkpoints.verification import Verification, compose_verifier
 from clew_services.cli import check_report, options, output
 from clew_services.cli.options import key_from, verifier_keys
 from clew_services.cli.session import look
+from clew_services.open_deployment import OpenDeployment
 from clew_services.packs.check_pack import PackCheck, check_pack
 from clew_services.settings import Settings
 
@@ -116,8 +122,10 @@ def _checkpoint_verdict(
 def _verify(
     nats: str, address: Address | None, tenant: str | None, trusted: Mapping[str, VerifierKey], root: Path
 ) -> Verification:
-    async def check(clew: compose.Clew) -> Verification:
-        verifier = clew.record_verifier(check_report.index_of(clew, root))
+    async def check(opened: OpenDeployment) -> Verification:
+        record = (await Alias(opened.js).read_record()).record
+        threads = Bucket(opened.js, bucket_names(record.live)[0], replicated=opened.replicated)
+        verifier = compose_verifier(opened, threads, check_report.index_of(opened, root))
         with check_report.count_up("verifying") as begin:
             if address is not None:
                 return await verifier.thread(address, trusted, begin)
@@ -130,13 +138,13 @@ def _compare(nats: str, file: Path, trusted: Mapping[str, VerifierKey]) -> Verif
     kept = read_kept(file.read_bytes())
     signed = _find_signed(kept.checkpoint.encode(), trusted or {"": VerifierKey.parse(kept.key)})
 
-    async def check(clew: compose.Clew) -> Verification:
-        walked = await walk_chain(clew.js, trusted)
-        extents = await clew.verifier().extents()
+    async def check(opened: OpenDeployment) -> Verification:
+        walked = await walk_chain(opened.js, trusted)
+        verifier = Verifier(opened.js, opened.shards)
+        extents = await verifier.extents()
         with check_report.count_to("verifying", sum(extent.messages for extent in extents)) as progress:
-            verified = await clew.comparison().compare(
-                signed, kept.heads, extents, newest=walked.newest, progress=progress
-            )
+            comparison = Comparison(opened.js, Ledger(opened.js), verifier, opened.shards)
+            verified = await comparison.compare(signed, kept.heads, extents, newest=walked.newest, progress=progress)
         return Verification(verified, walked, ())
 
     return look(nats, check)

@@ -20,10 +20,10 @@ from clew_projections.integrity.verify import extent, pages
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs.check import commits
 from clew_projections.packs.pack import Pack
-from clew_services import compose
 from clew_services.cli import check_report, options, output
 from clew_services.cli.exit import EXIT_CODES, print_json
 from clew_services.cli.session import look
+from clew_services.open_deployment import OpenDeployment
 
 Wanted = Callable[[Address], bool]
 
@@ -99,13 +99,13 @@ def _of_pack(pack: Pack, wanted: Wanted, new_what_if: Callable[[], WhatIf]) -> W
 def _of_server(nats: str, wanted: Wanted, new_what_if: Callable[[], WhatIf]) -> WhatIfResult:
     new_what_if()  # fails before anything is read if it cannot be imported
 
-    async def replay(clew: compose.Clew) -> WhatIfResult:
+    async def replay(opened: OpenDeployment) -> WhatIfResult:
         result = WhatIfResult()
-        ends = [(await extent(clew.js, shard)).last_seq for shard in range(clew.deployment.shards)]
+        ends = [(await extent(opened.js, shard)).last_seq for shard in range(opened.shards)]
         with check_report.count_to("replaying", sum(ends)) as progress:
             for shard, end in enumerate(ends):
                 what_if = new_what_if()
-                async with aclosing(pages(clew.js, shard, 1, end)) as read:
+                async with aclosing(pages(opened.js, shard, 1, end)) as read:
                     async for page in read:
                         _take(what_if, page, wanted)
                         progress(len(page))

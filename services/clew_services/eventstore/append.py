@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Literal
 
@@ -41,6 +42,10 @@ class UncertainAppend(Struct, frozen=True):
     """The guard failed: the commit may or may not be in the log; read the thread's tail to find out."""
 
     why: Literal["stale", "duplicate"]
+
+
+Append = Callable[[Commit, int, str | None], Awaitable[AppendResult | UncertainAppend]]
+"""Stores a commit if the thread's last one is at a sequence, with a ``traceparent``; see :meth:`Log.append`."""
 
 
 class Log:
@@ -94,7 +99,7 @@ class Log:
         unknown = False
         loop = asyncio.get_running_loop()
         until = loop.time() + self._deadline
-        fault: Exception = Timeout("not tried")
+        fault: Exception | None = None
         for attempt in count():
             try:
                 async with asyncio.timeout_at(until):  # includes the time in a queue

@@ -9,12 +9,12 @@ answered, the commit was not stored, and no other will be.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from secrets import token_hex
-from typing import Final, Protocol
+from typing import Final
 
 from clew_events.errors import ClewError, Unavailable
 from clew_events.subjects import Address, event_stream, event_subject
+from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.request_mux import Timeout
 from clew_projections.nats.stream_messages import BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE, EXPECTED, Ack, OutgoingMessage
 
@@ -39,23 +39,10 @@ class LogFull(Unavailable):
     default_code = "log_full"
 
 
-class Publisher(Protocol):
-    """Publishes into streams; see :class:`clew_projections.nats.jetstream.JetStream`."""
-
-    @property
-    def disconnects(self) -> int:
-        """Disconnects since the start."""
-
-    async def publish(
-        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, timeout: float | None = None
-    ) -> Ack:
-        """Publish, and return the server's answer, which may be a refusal."""
-
-
 class WriteProbe:
     """Publishes to one shard of a single server while it is in doubt whether the shard stores anything."""
 
-    def __init__(self, js: Publisher, shard: int) -> None:
+    def __init__(self, js: JetStream, shard: int) -> None:
         self._js = js
         self._shard = shard
         self._subject = _subject(shard)
@@ -122,7 +109,7 @@ class WriteProbe:
         )
 
 
-async def trouble(js: Publisher, shard: int, timeout: float) -> str | None:
+async def trouble(js: JetStream, shard: int, timeout: float) -> str | None:
     """Why a shard accepts no commit, found with a batch of one whose guard fails; ``None`` if it would accept one.
 
     The server writes a batch to disk and checks the limits of server and account before the guard. It does not detect

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import Struct
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clew_events.operations import http_routes
+from clew_projections.feed import Feed
+from clew_projections.feed.live_end import Tail
 from clew_services.api_keys import Keys
+from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.http.command_call import CommandCall
-from clew_services.http.dependencies import Parts
 from clew_services.http.explorer import explorer_routes
 from clew_services.http.health import Liveness, Readiness
 from clew_services.http.middleware import Door, Doorway, Edge, Nowhere, Show, Window
@@ -22,14 +25,34 @@ from clew_services.http.routes.checkpoints import Checkpoints
 from clew_services.http.routes.event_feed import Events, Live
 from clew_services.http.routes.messages import Messages
 from clew_services.http.routes.threads import Threads
+from clew_services.observer import NOBODY, Observer
+from clew_services.packs.exporter import Exporter
+from clew_services.queries.reader import Reader
 from clew_services.settings import Settings
+from clew_services.threads.handler import Commands
+from clew_services.tracing import UNTRACED, Tracing
 
 ELSEWHERE: Final = ""
 """What stands for the path where there is nothing at the path."""
 
 
-def create_app(clew: Parts, keys: Keys, settings: Settings, metrics: Show | None = None) -> ASGIApp:
-    """The API of a composed Clew for the holders of ``keys``. It needs no lifespan and holds nothing open.
+class ApiParts(Struct, frozen=True, kw_only=True):
+    """What the API works with. ``observer`` is told of each answer, and ``tracing`` follows each request."""
+
+    handler: Commands
+    reader: Reader
+    feed: Feed
+    tail: Tail
+    checkpoints: CheckpointQueries
+    exporter: Exporter
+    liveness: Liveness
+    readiness: Readiness
+    observer: Observer = NOBODY
+    tracing: Tracing = UNTRACED
+
+
+def create_app(clew: ApiParts, keys: Keys, settings: Settings, metrics: Show | None = None) -> ASGIApp:
+    """The API for the holders of ``keys``. It needs no lifespan and holds nothing open.
 
     ``metrics``, if there are any to be shown here, is what ``GET /metrics`` shows.
     """
@@ -53,7 +76,7 @@ def create_app(clew: Parts, keys: Keys, settings: Settings, metrics: Show | None
     return app
 
 
-def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
+def routes(clew: ApiParts, keys: Keys, settings: Settings) -> list[Route]:
     """Every path at which there is something."""
     carrying = CommandCall(clew.handler, Attempts())
     doors = open_doors(
@@ -69,8 +92,8 @@ def routes(clew: Parts, keys: Keys, settings: Settings) -> list[Route]:
         # Before the path it would match otherwise: creating a thread and running it is no modifying of "runs".
         Route("/v1/threads/runs", Nowhere()),
         *(Route(path, Doorway(methods, keys, settings.max_body, pace)) for path, methods in doors.items()),
-        Route("/healthz", Window(Liveness(clew).show)),
-        Route("/readyz", Window(Readiness(clew, settings.stuck_after).show)),
+        Route("/healthz", Window(clew.liveness.show)),
+        Route("/readyz", Window(clew.readiness.show)),
         Route("/openapi.json", Window(description)),
         *explorer_routes(),
     ]

@@ -22,7 +22,7 @@ from clew_events.operations import HttpRoute
 from clew_events.queries import AsOf
 from clew_services import validation
 from clew_services.api_keys import Holder
-from clew_services.http import preconditions, retries
+from clew_services.http import retries
 from clew_services.http.request_body import Intake
 from clew_services.threads.decide import no_message, no_thread
 
@@ -96,21 +96,6 @@ class Call:
                 raise error_texts.wrong_prefix("message_id", said, "msg")
             raise no_message(error_texts.quote_text(said, 128))
         return said
-
-    @property
-    def command_id(self) -> str | None:
-        """The id that the caller gave to what is asked, so that it happens once however often it is asked."""
-        return preconditions.command_id(self.headers)
-
-    @property
-    def expected_version(self) -> int | None:
-        """The version of the thread that the caller acts on, if it matters."""
-        return preconditions.expected_version(self.headers)
-
-    @property
-    def trace(self) -> str | None:
-        """The trace that the request belongs to."""
-        return preconditions.trace(self.headers)
 
     async def body(self, form: type[T], *, empty: bytes = b"") -> T:
         """The body, as ``form``; ``empty`` stands for a body that is not there.

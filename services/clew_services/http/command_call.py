@@ -11,11 +11,11 @@ from clew_events.commands import Command
 from clew_events.errors import ClewError, Conflict, Rejected
 from clew_events.list_query import positions_text
 from clew_services import validation
-from clew_services.http import retries
+from clew_services.http import preconditions, retries
 from clew_services.http.call import Call
-from clew_services.http.dependencies import Commands
 from clew_services.http.responses import position
 from clew_services.http.retries import Attempts
+from clew_services.threads.handler import Commands
 from clew_services.threads.result import Outcome, receipt
 
 _HEADERS: Final = {"id": "Idempotency-Key", "expected_version": "If-Match"}
@@ -37,7 +37,11 @@ class CommandCall:
         Raises:
             ClewError: it was not carried out; see :meth:`clew_services.threads.handler.Handler.handle`.
         """
-        command = replace(command, id=call.command_id, expected_version=call.expected_version)
+        command = replace(
+            command,
+            id=preconditions.command_id(call.headers),
+            expected_version=preconditions.expected_version(call.headers),
+        )
         validation.check(command)
         count = retries.repetition(call.headers) if command.id is None else None
         if count is None:
@@ -55,7 +59,7 @@ class CommandCall:
     async def _carry(self, call: Call, command: Command) -> Outcome:
         tenant, actor = call.holder.tenant, call.holder.actor
         try:
-            return await self._commands.handle(tenant, command, actor=actor, trace=call.trace)
+            return await self._commands.handle(tenant, command, actor=actor, trace=preconditions.trace(call.headers))
         except ClewError as fault:
             if (header := _HEADERS.get(fault.param or "")) is None:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -10,11 +11,12 @@ from msgspec import Struct
 
 from clew_events.errors import ClewError
 from clew_events.subjects import event_stream
+from clew_projections.generations.generations import Generations
+from clew_projections.nats.jetstream import JetStream
 from clew_services.eventstore.write_probe import trouble
-from clew_services.http.dependencies import Parts
 from clew_services.http.responses import RETRY_AFTER, Answer, json_answer
 from clew_services.inbox.standstill import Inbox, Standstill
-from clew_services.integrity.integrity_report import ADVICE
+from clew_services.integrity.integrity_report import ADVICE, report
 from clew_services.progress import TIME, Progress, Shard, Standing, ask_jetstream
 
 NOBODY_ASKS: Final = "No projector asks for them: start one with 'clew serve projector', or look why it stopped."
@@ -84,8 +86,9 @@ class HealthReport(Struct, frozen=True, kw_only=True):
 class Liveness:
     """``GET /healthz``: this process answers, and its connections to NATS are open or are being made again."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._ended = parts.nc.ended
+    def __init__(self, ended: asyncio.Event) -> None:
+        """``ended`` is set when the connection was closed for good."""
+        self._ended = ended
 
     async def show(self) -> Answer:
         """200, or 503 when the process can do nothing more and is about to end."""
@@ -97,14 +100,30 @@ class Liveness:
 class Readiness:
     """``GET /readyz``: JetStream answers, every shard takes commits, and no projector or inbox is stuck."""
 
-    def __init__(self, parts: Parts, stuck_after: float, seconds: float = TIME) -> None:
-        """``stuck_after`` is for how many seconds a projector or the inbox may stand still (0: for ever)."""
-        self._parts = parts
+    def __init__(
+        self,
+        js: JetStream,
+        shards: int,
+        generations: Generations,
+        full_shards: Callable[[], Sequence[int]],
+        *,
+        stuck_after: float,
+        seconds: float = TIME,
+    ) -> None:
+        """``stuck_after`` is for how many seconds a projector or the inbox may stand still (0: for ever).
+
+        ``full_shards`` tells the shards that this process found not to store anything, not long ago. Each question may
+        take ``seconds``.
+        """
+        self._js = js
+        self._shards = range(shards)
+        self._generations = generations
+        self._full_shards = full_shards
         self._stuck_after = stuck_after
         self._seconds = seconds
         # From here on it counts for how long nothing has moved, not from the first time that anybody asks.
-        self._progress = Progress(parts.js, parts.deployment.shards, lambda: parts.feeder, seconds)
-        self._standstill = Standstill(parts.js, seconds)
+        self._progress = Progress(js, shards, generations.consumer, seconds)
+        self._standstill = Standstill(js, seconds)
         self._running: asyncio.Task[HealthReport] | None = None
 
     async def show(self) -> Answer:
@@ -128,7 +147,7 @@ class Readiness:
 
     async def _look(self) -> HealthReport:
         account, shards, inbox, parked, damage, writes = await asyncio.gather(
-            ask_jetstream(self._parts.js, "INFO", "JetStream", dict, seconds=self._seconds),
+            ask_jetstream(self._js, "INFO", "JetStream", dict, seconds=self._seconds),
             self._progress.look(),
             self._standstill.look(),
             self._parked(),
@@ -161,9 +180,8 @@ class Readiness:
 
     async def _writes(self) -> list[tuple[str, ...]]:
         """For each shard, why it takes no commits."""
-        shards = range(self._parts.deployment.shards)
-        found = await asyncio.gather(*(trouble(self._parts.js, shard, self._seconds) for shard in shards))
-        silent = self._parts.full_shards
+        found = await asyncio.gather(*(trouble(self._js, shard, self._seconds) for shard in self._shards))
+        silent = self._full_shards()
         return [
             (reason,)
             if reason
@@ -176,17 +194,17 @@ class Readiness:
     async def _parked(self) -> int | None:
         try:
             async with asyncio.timeout(self._seconds):
-                return len(await self._parts.list_parked())
+                return len(await self._generations.list_parked())
         except (ClewError, TimeoutError):
             return None
 
     async def _damage(self) -> str | None:
         try:
             async with asyncio.timeout(self._seconds):
-                report = await self._parts.integrity()
+                known = await report(self._js)
         except (ClewError, TimeoutError):
             return None
-        return report.verdict if report is not None else None
+        return known.verdict if known is not None else None
 
     def _health(self, shard: Shard) -> ShardHealth:
         return ShardHealth(

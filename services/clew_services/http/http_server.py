@@ -18,9 +18,8 @@ from clew_events.errors import Unavailable
 from clew_services.api_keys import Keys
 from clew_services.host import CannotStart, descriptors
 from clew_services.host.ports import refuse_taken, shares_port
-from clew_services.http.app import create_app
+from clew_services.http.app import ApiParts, create_app
 from clew_services.http.connection_limit import ConnectionLimit
-from clew_services.http.dependencies import Parts
 from clew_services.http.middleware import Show
 from clew_services.http.protocol import Connection, Patience
 from clew_services.settings import Settings
@@ -39,7 +38,7 @@ _REMEDY: Final = "Choose another with --http (CLEW_HTTP), or port 0."
 
 
 async def serve_http(
-    clew: Parts,
+    clew: ApiParts,
     keys: Keys,
     host: str,
     port: int,

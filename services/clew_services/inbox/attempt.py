@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 import nats.errors
@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 
 from clew_events.backoff import delays
 from clew_events.errors import ClewError, Conflict, Corrupt, Rejected, Unavailable
+from clew_projections.nats.jetstream import JetStream
 from clew_projections.wait import wait_for_event
 from clew_services.coordination.lease import LeaseLost
 from clew_services.inbox import inbox_message, rejections
@@ -24,11 +25,10 @@ from clew_services.inbox.term import Over, Term
 from clew_services.nats_api import reply_codec
 from clew_services.nats_api.command_service import ACTOR
 from clew_services.nats_api.reply_codec import Reply
-from clew_services.nats_api.request import trace_of
+from clew_services.observer import NOBODY, Observer
+from clew_services.threads.handler import Commands
 from clew_services.threads.result import receipt
-
-if TYPE_CHECKING:
-    from clew_services.compose import Clew
+from clew_services.tracing import trace_of
 
 ENOUGH: Final = 10
 """Attempts after which a command that fails with an unexpected error is rejected."""
@@ -47,14 +47,22 @@ class _Try(msgspec.Struct, frozen=True):
     is_last: bool
 
 
+class InboxParts(msgspec.Struct, frozen=True):
+    """What the inbox works with: ``observer`` is told of each command that is settled."""
+
+    js: JetStream
+    commands: Commands
+    observer: Observer = NOBODY
+
+
 class Carrier:
     """Carries out inbox commands, and acknowledges each after its outcome is stored and its reply sent.
 
     ``stop`` ends the backoff between retries.
     """
 
-    def __init__(self, clew: Clew, nc: Client, term: Term, trials: Trials, stop: asyncio.Event) -> None:
-        self._clew = clew
+    def __init__(self, parts: InboxParts, nc: Client, term: Term, trials: Trials, stop: asyncio.Event) -> None:
+        self._parts = parts
         self._nc = nc
         self._term = term
         self._trials = trials
@@ -122,21 +130,21 @@ class Carrier:
         # than this term may have been rejected in an earlier one.
         if attempt.is_first and message.metadata.sequence.stream > self._term.last_seq:
             return None
-        refusal = await rejections.recorded_refusal(self._clew.js, message)
+        refusal = await rejections.recorded_refusal(self._parts.js, message)
         return reply_codec.refusal(refusal) if refusal is not None else None
 
     async def _carry_out(self, message: Msg, letter: Letter) -> Reply:
-        outcome = await self._clew.handler.handle(
+        outcome = await self._parts.commands.handle(
             letter.tenant, letter.command, actor=ACTOR, trace=trace_of(message), fence=self._term.check
         )
-        self._clew.observer.on_settled("done")
+        self._parts.observer.on_settled("done")
         return reply_codec.answer(receipt(letter.command, outcome))
 
     async def _refuse(self, message: Msg, letter: Letter | None, refusal: ClewError) -> Reply:
         self._term.check()
         command_id = letter.command.id if letter is not None else None
-        await rejections.record(self._clew.js, message, command_id, refusal)
-        self._clew.observer.on_settled("refused")
+        await rejections.record(self._parts.js, message, command_id, refusal)
+        self._parts.observer.on_settled("refused")
         return reply_codec.refusal(refusal)
 
     async def _reply(self, letter: Letter | None, reply: Reply) -> None:

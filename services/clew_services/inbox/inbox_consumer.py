@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 import nats.errors
@@ -15,14 +15,11 @@ from nats.aio.msg import Msg
 
 from clew_services.coordination.lease import Lease
 from clew_services.inbox import term as terms
-from clew_services.inbox.attempt import Carrier
+from clew_services.inbox.attempt import Carrier, InboxParts
 from clew_services.inbox.lanes import Lanes
 from clew_services.inbox.poison import Trials
 from clew_services.inbox.pull_requests import WAIT, Pull
 from clew_services.inbox.term import Term
-
-if TYPE_CHECKING:
-    from clew_services.compose import Clew
 
 BYTES: Final = 64 * 1024 * 1024
 """Bytes of unsettled commands above which no more are requested."""
@@ -44,7 +41,13 @@ _THREAD: Final = msgspec.json.Decoder(_Thread)
 
 
 async def lead(
-    clew: Clew, nc: Client, lease: Lease, trials: Trials, stop: asyncio.Event, *, ready: asyncio.Event | None = None
+    parts: InboxParts,
+    nc: Client,
+    lease: Lease,
+    trials: Trials,
+    stop: asyncio.Event,
+    *,
+    ready: asyncio.Event | None = None,
 ) -> None:
     """Carry out the commands in the inbox, from the first unsettled one, until ``stop`` is set.
 
@@ -56,10 +59,10 @@ async def lead(
     pull = Pull(nc)
     await pull.open()
     try:
-        term = await terms.begin(clew.js, lease, trials)
+        term = await terms.begin(parts.js, lease, trials)
         if ready is not None:
             ready.set()
-        await _carry_out(term, pull, _Unsettled(term, Carrier(clew, nc, term, trials, stop)), stop)
+        await _carry_out(term, pull, _Unsettled(term, Carrier(parts, nc, term, trials, stop)), stop)
         await term.close()
     finally:
         await pull.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import nats.errors
 from nats.aio.client import Client
@@ -18,34 +18,35 @@ from nats.aio.client import Client
 from clew_events.connection import close
 from clew_events.errors import Unavailable
 from clew_projections.kv.bucket import Bucket
+from clew_projections.nats.lean_client import LeanClient
 from clew_projections.wait import wait_for_event
 from clew_services.coordination import lease as leases
 from clew_services.coordination.lease import Lease
 from clew_services.eventstore.topology import LEASES
+from clew_services.inbox.attempt import InboxParts
 from clew_services.inbox.inbox_consumer import lead
 from clew_services.inbox.poison import Trials
 from clew_services.nats_api.strict_client import beside
 from clew_services.nats_connection import flush
 
-if TYPE_CHECKING:
-    from clew_services.compose import Clew
-
 _LOG: Final = logging.getLogger("clew.inbox")
 
 
-async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
+async def serve_inbox(
+    beside_nc: LeanClient, parts: InboxParts, stop: asyncio.Event, ready: asyncio.Event | None = None
+) -> None:
     """Carry out the commands in the inbox until ``stop`` is set, then settle what was delivered and return.
 
     ``ready`` is set once commands are consumed, here or by another process, for which this one then stands by.
     """
-    nc = await beside(clew.nc, name="clew-inbox")
-    bucket = Bucket(clew.js, LEASES)
+    nc = await beside(beside_nc, name="clew-inbox")
+    bucket = Bucket(parts.js, LEASES)
     lease = Lease(bucket)
     trials = Trials(bucket, lease.holder)
     logged: str | None = None
     try:
         while not stop.is_set():
-            fault = await _take_turn(clew, nc, lease, trials, stop, ready=ready)
+            fault = await _take_turn(parts, nc, lease, trials, stop, ready=ready)
             if fault is not None and str(fault) != logged:
                 # Unsettled messages are redelivered to the next leader.
                 _LOG.warning("the inbox waits: %s", fault)
@@ -64,7 +65,7 @@ async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | No
 
 
 async def _take_turn(
-    clew: Clew, nc: Client, lease: Lease, trials: Trials, stop: asyncio.Event, *, ready: asyncio.Event | None
+    parts: InboxParts, nc: Client, lease: Lease, trials: Trials, stop: asyncio.Event, *, ready: asyncio.Event | None
 ) -> Exception | None:
     """Lead for one term if the lease is free; the fault that ended the term, if ``stop`` did not."""
     fault: Exception | None = None
@@ -73,7 +74,7 @@ async def _take_turn(
         if await lease.take():
             async with asyncio.TaskGroup() as tasks:
                 renewal = tasks.create_task(lease.keep())
-                await lead(clew, nc, lease, trials, stop, ready=ready)
+                await lead(parts, nc, lease, trials, stop, ready=ready)
                 renewal.cancel()
     except* Unavailable as group:
         fault = group.exceptions[0]

@@ -11,10 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from clew_events.subjects import INBOX_STREAM
+from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import StreamInfo
 from clew_services.coordination.lease import KEY, LeaseRecord
 from clew_services.eventstore.topology import LEASES
-from clew_services.progress import TIME, Api, ask_jetstream
+from clew_services.progress import TIME, ask_jetstream
 
 _SERVED: Final = (
     "{} served it last: see its log; if that shows nothing, or the process is gone, restart 'clew serve commands'."
@@ -61,7 +62,7 @@ class _Got(Struct, frozen=True):
 class Standstill:
     """Observes the inbox, and remembers when the last command left it."""
 
-    def __init__(self, js: Api, seconds: float = TIME) -> None:
+    def __init__(self, js: JetStream, seconds: float = TIME) -> None:
         """``seconds`` is the timeout of each request to JetStream."""
         self._js = js
         self._seconds = seconds

@@ -111,7 +111,7 @@ async def begin(js: JetStream, lease: Lease, trials: Trials) -> Term:
         await trials.begin(max(others, default=0), last_seq=state.last_seq)
         for each in earlier:
             await remove_consumer(js, INBOX_STREAM, each)
-        if await _made(js, name):
+        if await _create(js, name):
             return Term(js, lease, name, (await stream_state(js, INBOX_STREAM)).last_seq)
         if foreign := [each for each in found if not each.startswith(PREFIX)]:
             raise Unavailable(
@@ -141,7 +141,7 @@ async def _handed_out(js: JetStream, consumer: str) -> int:
     return 0
 
 
-async def _made(js: JetStream, name: str) -> bool:
+async def _create(js: JetStream, name: str) -> bool:
     config = {
         "name": name,
         "durable_name": name,

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import Struct
 from prometheus_client.core import GaugeMetricFamily
@@ -16,19 +16,20 @@ from prometheus_client.registry import Collector
 from clew_events.errors import ClewError
 from clew_events.subjects import REJECTED_STREAM
 from clew_projections.consistency.watch import read_proof_state
+from clew_projections.generations.generation import LiveGeneration
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.freshness import freshness
 from clew_projections.nats.stream_messages import StreamInfo
 from clew_services import progress
 from clew_services.checkpoints.coverage import checkpoint_coverage
+from clew_services.checkpoints.ledger import Ledger
 from clew_services.http.health import Readiness
+from clew_services.integrity.integrity_report import report
 from clew_services.metrics import catalogue
 from clew_services.metrics.catalogue import Metric
 from clew_services.metrics.counter_files import VARIABLE
+from clew_services.open_deployment import OpenDeployment
 from clew_services.progress import ask_jetstream
-
-if TYPE_CHECKING:
-    from clew_services.compose import Clew
 
 TIME: Final = 8.0
 """Timeout of JetStream during a scrape, in seconds; less than Prometheus's own timeout of a scrape."""
@@ -51,13 +52,22 @@ class DeploymentMetrics(Collector):
     Values that cannot be read are omitted, so that no value is older than the scrape; ``clew_ready`` is always present.
     """
 
-    def __init__(self, clew: Clew, readiness: Readiness, index: IndexFolder | None, storage_limit: int = 0) -> None:
+    def __init__(
+        self,
+        opened: OpenDeployment,
+        live: LiveGeneration,
+        readiness: Readiness,
+        index: IndexFolder | None,
+        storage_limit: int = 0,
+    ) -> None:
         """``index`` is the folder of this machine's index, if it has one.
 
         ``storage_limit`` is the disk limit of each NATS server in bytes, used if the account has none; 0 if unknown.
         """
         self._storage_limit = storage_limit
-        self._clew = clew
+        self._js = opened.js
+        self._layout = opened.layout
+        self._live = live
         self._index = index
         self._readiness = readiness
         self._loop = asyncio.get_running_loop()
@@ -119,7 +129,7 @@ class DeploymentMetrics(Collector):
         return values
 
     async def _rejected(self) -> Values:
-        stream = await ask_jetstream(self._clew.js, f"STREAM.INFO.{REJECTED_STREAM}", REJECTED_STREAM, StreamInfo)
+        stream = await ask_jetstream(self._js, f"STREAM.INFO.{REJECTED_STREAM}", REJECTED_STREAM, StreamInfo)
         return {} if isinstance(stream, str) else {catalogue.REJECTED: {"": stream.state.messages}}
 
     async def _indexed(self) -> Values:
@@ -127,7 +137,7 @@ class DeploymentMetrics(Collector):
             return {}
         try:
             async with asyncio.timeout(progress.TIME):
-                fresh = await freshness(self._clew.js, self._clew.deployment.shards, self._index)
+                fresh = await freshness(self._js, self._layout.shards, self._index)
         except (ClewError, TimeoutError, OSError):
             return {}
         return {
@@ -139,10 +149,10 @@ class DeploymentMetrics(Collector):
         }
 
     async def _proved(self) -> Values:
-        shards = range(self._clew.deployment.shards)
+        shards = range(self._layout.shards)
         try:
             async with asyncio.timeout(progress.TIME):
-                states = await read_proof_state(self._clew.threads, shards)
+                states = await read_proof_state(self._live.current.threads, shards)
         except (ClewError, TimeoutError):
             return {}
         if not states:
@@ -156,18 +166,18 @@ class DeploymentMetrics(Collector):
     async def _verified(self) -> Values:
         try:
             async with asyncio.timeout(progress.TIME):
-                report = await self._clew.integrity()
+                verified = await report(self._js)
         except (ClewError, TimeoutError):
             return {}
-        if report is None:
+        if verified is None:
             return {}
-        findings = {catalogue.LOG_FINDINGS: {"": len(report.findings)}}
-        return {**findings, catalogue.LOG_VERIFIED_AGE: {"": report.age}} if report.age is not None else findings
+        findings = {catalogue.LOG_FINDINGS: {"": len(verified.findings)}}
+        return {**findings, catalogue.LOG_VERIFIED_AGE: {"": verified.age}} if verified.age is not None else findings
 
     async def _signed(self) -> Values:
         try:
             async with asyncio.timeout(progress.TIME):
-                coverage = await checkpoint_coverage(self._clew.js, self._clew.deployment.shards, self._clew.ledger)
+                coverage = await checkpoint_coverage(self._js, self._layout.shards, Ledger(self._js))
         except (ClewError, TimeoutError):
             return {}
         if coverage is None:
@@ -175,7 +185,7 @@ class DeploymentMetrics(Collector):
         return {catalogue.CHECKPOINT_AGE: {"": coverage.age}, catalogue.CHECKPOINT_WAITING: {"": coverage.waiting}}
 
     def _generations(self) -> Values:
-        record = self._clew.live.record
+        record = self._live.record
         building = record.building
         return {
             catalogue.GENERATION: {"": record.live},
@@ -183,13 +193,13 @@ class DeploymentMetrics(Collector):
         }
 
     async def _account(self) -> Values:
-        account = await ask_jetstream(self._clew.js, "INFO", "JetStream", _Account)
+        account = await ask_jetstream(self._js, "INFO", "JetStream", _Account)
         if isinstance(account, str):
             return {}
         limit = account.limits.max_storage
         if limit <= 0:
             # The account's usage counts every replica.
-            limit = self._storage_limit * self._clew.deployment.replicas
+            limit = self._storage_limit * self._layout.replicas
         known = {catalogue.STORAGE: {"": account.storage}}
         return {**known, catalogue.STORAGE_LIMIT: {"": limit}} if limit > 0 else known
 

@@ -16,8 +16,10 @@ from clew_services.metrics.instruments import Instruments
 from clew_services.version import clew_version
 
 if TYPE_CHECKING:
-    from clew_services.compose import Clew
+    from clew_projections.history.histories import Histories
     from clew_services.metrics.files import Files
+    from clew_services.nats_connection import Connection
+    from clew_services.threads.cache import Memory
 
 EVERY: Final = 1.0
 """Seconds between two samples."""
@@ -26,19 +28,26 @@ EVERY: Final = 1.0
 class Sampler:
     """Samples the counters of one process."""
 
-    def __init__(self, instruments: Instruments, clew: Clew, files: Files | None = None) -> None:
+    def __init__(
+        self,
+        instruments: Instruments,
+        memory: Memory,
+        histories: Histories,
+        connection: Connection,
+        files: Files | None = None,
+    ) -> None:
         """``files``, if there are any, are written at every sample."""
-        self._clew = clew
+        self._memory = memory
+        self._nc = connection.nc
         self._files = files
         self._instruments = instruments
-        memory, histories, connection = clew.memory, clew.histories, clew.connection
         self._followed = [
             _TailSample(lambda: memory.hits, instruments.memory.labels("hit")),
             _TailSample(lambda: memory.misses, instruments.memory.labels("miss")),
             _TailSample(lambda: histories.asked, instruments.tail_reads),
             _TailSample(lambda: connection.made - 1, instruments.disconnects),
         ]
-        server = clew.nc.connected_server_version
+        server = connection.nc.connected_server_version
         number = f"{server.major}.{server.minor}.{server.patch}"
         instruments.build.labels(clew_version(), platform.python_version(), number).set(1)
         instruments.processes.set(1)
@@ -61,8 +70,8 @@ class Sampler:
         """Copy what was counted since the last sample."""
         for sample in self._followed:
             sample.take()
-        self._instruments.memory_threads.set(len(self._clew.memory))
-        self._instruments.connected.set(1 if self._clew.nc.is_connected else 0)
+        self._instruments.memory_threads.set(len(self._memory))
+        self._instruments.connected.set(1 if self._nc.is_connected else 0)
         if self._files is not None:
             self._files.write()
 

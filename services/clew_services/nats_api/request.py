@@ -1,15 +1,12 @@
-"""What a message asks for: whose it is and what, from its subject; how it is traced, from its headers."""
+"""What a message asks for: the tenant and the operation, from its subject."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
-from nats.aio.msg import Msg
-
 from clew_events import ids
 from clew_events.errors import Invalid, NotFound
-from clew_projections.nats.stream_messages import TRACE
 
 T = TypeVar("T")
 _LONGEST_SHOWN: Final = 64
@@ -36,12 +33,6 @@ def parse_subject(subject: str, kinds: Mapping[str, type[T]], word: str) -> tupl
             code=f"{word}_not_found",
         )
     return tenant, kind
-
-
-def trace_of(message: Msg) -> str | None:
-    """The message's W3C ``traceparent``, if it has one that is well formed."""
-    trace = message.headers.get(TRACE) if message.headers else None
-    return trace if trace is not None and ids.is_traceparent(trace) else None
 
 
 def _quote_token(token: str) -> str:

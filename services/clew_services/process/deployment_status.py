@@ -10,11 +10,12 @@ from msgspec import Struct
 
 from clew_events.errors import ClewError, Fault, Unavailable, to_fault
 from clew_events.subjects import INBOX_STREAM, REJECTED_STREAM, event_stream
+from clew_projections.generations.generations import Generations
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.nats.jetstream import stream_state
 from clew_projections.projector.parked_threads import ParkedThread
 from clew_services import progress as shards
-from clew_services.compose import Clew
+from clew_services.open_deployment import OpenDeployment
 from clew_services.process.derived_state import DerivedState, read_derived_state
 from clew_services.progress import Progress
 
@@ -56,7 +57,12 @@ class Status(Struct, frozen=True, kw_only=True):
     derived: DerivedState | None = None
 
 
-async def status(clew: Clew, progress: Progress | None = None, folder: IndexFolder | None = None) -> Status:
+async def status(
+    opened: OpenDeployment,
+    generations: Generations,
+    progress: Progress | None = None,
+    folder: IndexFolder | None = None,
+) -> Status:
     """The current status, read from JetStream.
 
     ``progress`` remembers from one call to the next since when shards make no progress. ``folder`` is that of this
@@ -65,19 +71,19 @@ async def status(clew: Clew, progress: Progress | None = None, folder: IndexFold
     Raises:
         Unavailable: JetStream does not answer.
     """
-    progress = progress or Progress(clew.js, clew.deployment.shards, lambda: clew.feeder)
+    progress = progress or Progress(opened.js, opened.shards, generations.consumer)
     observations, inbox, rejected, parked, derived = await asyncio.gather(
         progress.look(),
-        stream_state(clew.js, INBOX_STREAM),
-        stream_state(clew.js, REJECTED_STREAM),
-        clew.list_parked(),
-        _derived_state(clew, folder),
+        stream_state(opened.js, INBOX_STREAM),
+        stream_state(opened.js, REJECTED_STREAM),
+        generations.list_parked(),
+        _derived_state(opened, generations, folder),
     )
     shards_now = tuple(_shard(observed) for observed in observations)
-    server = clew.nc.connected_server_version
+    server = opened.nc.connected_server_version
     return Status(
         nats_server=f"{server.major}.{server.minor}.{server.patch}",
-        replicas=clew.deployment.replicas,
+        replicas=opened.layout.replicas,
         threads=sum(shard.threads for shard in shards_now),
         commits=sum(shard.commits for shard in shards_now),
         behind=sum(shard.behind for shard in shards_now),
@@ -91,8 +97,10 @@ async def status(clew: Clew, progress: Progress | None = None, folder: IndexFold
     )
 
 
-async def _derived_state(clew: Clew, folder: IndexFolder | None) -> DerivedState | None:
-    return await read_derived_state(clew, folder) if folder is not None else None
+async def _derived_state(
+    opened: OpenDeployment, generations: Generations, folder: IndexFolder | None
+) -> DerivedState | None:
+    return await read_derived_state(opened, generations, folder) if folder is not None else None
 
 
 def _shard(observed: shards.Shard) -> Shard:
@@ -132,19 +140,21 @@ class Glance(Struct, frozen=True, kw_only=True):
     error: Fault | None = None
 
 
-async def glances(clew: Clew, every: float, folder: IndexFolder | None = None) -> AsyncIterator[Glance]:
+async def glances(
+    opened: OpenDeployment, generations: Generations, every: float, folder: IndexFolder | None = None
+) -> AsyncIterator[Glance]:
     """A look every so many seconds, for ever; ``folder`` is as :func:`status` takes it.
 
     If JetStream does not answer, the glance has that error.
     """
-    progress = Progress(clew.js, clew.deployment.shards, lambda: clew.feeder)
+    progress = Progress(opened.js, opened.shards, generations.consumer)
     loop = asyncio.get_running_loop()
     previous: tuple[float, Status] | None = None
     while True:
         began = loop.time()
         at = datetime.now(UTC)
         try:
-            current = await status(clew, progress, folder)
+            current = await status(opened, generations, progress, folder)
         except ClewError as error:
             previous = None
             yield Glance(at=at, error=to_fault(error))

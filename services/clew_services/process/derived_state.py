@@ -12,11 +12,14 @@ from msgspec import Struct
 from clew_events.errors import ClewError
 from clew_projections.consistency.watch import read_proof_state
 from clew_projections.findings import Finding
-from clew_projections.generations.record import Generation
+from clew_projections.generations.generations import Generations
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.freshness import IndexFreshness, freshness
+from clew_projections.nats.jetstream import JetStream
 from clew_services.checkpoints.coverage import CheckpointCoverage, checkpoint_coverage
-from clew_services.compose import Clew
+from clew_services.checkpoints.ledger import Ledger
+from clew_services.integrity.integrity_report import report
+from clew_services.open_deployment import OpenDeployment
 
 T = TypeVar("T")
 
@@ -78,8 +81,9 @@ class DerivedState(Struct, frozen=True, kw_only=True):
     trouble: tuple[str, ...] = ()
 
 
-async def read_derived_state(clew: Clew, folder: IndexFolder) -> DerivedState:
+async def read_derived_state(opened: OpenDeployment, generations: Generations, folder: IndexFolder) -> DerivedState:
     """The current state of what is derived from the log; ``folder`` is that of this machine's index."""
+    js, shards = opened.js, opened.shards
     trouble: list[str] = []
 
     async def attempt(what: str, ask: Callable[[], Awaitable[T]]) -> T | None:
@@ -91,13 +95,13 @@ async def read_derived_state(clew: Clew, folder: IndexFolder) -> DerivedState:
             return None
 
     building, proof, integrity, index, checkpoint = await asyncio.gather(
-        attempt("the generation that is being built", lambda: _build_progress(clew)),
-        attempt("the proof", lambda: _proof(clew)),
-        attempt("the verification of the log", lambda: _integrity(clew)),
-        attempt("the index", lambda: _index(clew, folder)),
-        attempt("the checkpoints", lambda: checkpoint_coverage(clew.js, clew.deployment.shards, clew.ledger)),
+        attempt("the generation that is being built", lambda: _build_progress(generations)),
+        attempt("the proof", lambda: _proof(generations, shards)),
+        attempt("the verification of the log", lambda: _integrity(js)),
+        attempt("the index", lambda: _index(js, shards, folder)),
+        attempt("the checkpoints", lambda: checkpoint_coverage(js, shards, Ledger(js))),
     )
-    record = clew.live.record
+    record = generations.live.record
     kept = tuple(g.number for g in record.generations if g.standing == "kept" and g.number != record.live)
     return DerivedState(
         buckets=Buckets(live=record.live, fold=record.current.fold, kept=kept, building=building),
@@ -109,22 +113,16 @@ async def read_derived_state(clew: Clew, folder: IndexFolder) -> DerivedState:
     )
 
 
-async def _build_progress(clew: Clew) -> BuildProgress | None:
-    building = clew.live.record.building
+async def _build_progress(generations: Generations) -> BuildProgress | None:
+    building = generations.live.record.building
     if building is None:
         return None
-    return BuildProgress(number=building.number, behind=await _commits_behind(clew, building))
+    return BuildProgress(number=building.number, behind=await generations.commits_behind(generations.open(building)))
 
 
-async def _commits_behind(clew: Clew, generation: Generation) -> int:
-    side = clew.side(generation)
-    states = [await clew.checkpoint(shard, side).state() for shard in range(clew.deployment.shards)]
-    return sum(state.num_pending + state.num_ack_pending for state in states)
-
-
-async def _proof(clew: Clew) -> Proof | None:
-    shards = range(clew.deployment.shards)
-    states = await read_proof_state(clew.threads, shards)
+async def _proof(generations: Generations, count: int) -> Proof | None:
+    shards = range(count)
+    states = await read_proof_state(generations.live.current.threads, shards)
     if not states:
         return None
     drift = sum(state.drift for state in states.values())
@@ -135,20 +133,20 @@ async def _proof(clew: Clew) -> Proof | None:
     return Proof(drift=drift, since=min(since), age=round(max(0.0, age), 3))
 
 
-async def _integrity(clew: Clew) -> Integrity | None:
-    report = await clew.integrity()
-    if report is None:
+async def _integrity(js: JetStream) -> Integrity | None:
+    verified = await report(js)
+    if verified is None:
         return None
     return Integrity(
-        verdict=report.verdict,
-        findings=report.findings,
-        checkpoint=report.checkpoint,
-        since=report.since,
-        age=report.age,
+        verdict=verified.verdict,
+        findings=verified.findings,
+        checkpoint=verified.checkpoint,
+        since=verified.since,
+        age=verified.age,
     )
 
 
-async def _index(clew: Clew, folder: IndexFolder) -> IndexFreshness | None:
+async def _index(js: JetStream, shards: int, folder: IndexFolder) -> IndexFreshness | None:
     if folder.pointer() is None:
         return None
-    return await freshness(clew.js, clew.deployment.shards, folder)
+    return await freshness(js, shards, folder)

@@ -6,48 +6,40 @@ import asyncio
 import contextlib
 import gc
 import logging
-import math
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import Final, Literal, assert_never, get_args
+from typing import Final
 
 from clew_events.errors import Unavailable
-from clew_projections.indexer.indexer import SnapshotSchedule
 from clew_projections.wait import run_until_first
 from clew_services import compose
 from clew_services.api_keys import Keys
-from clew_services.checkpoints.checkpoint_service import serve_checkpoints
+from clew_services.compose.roles import (
+    PROJECTING,
+    ROLES,
+    Role,
+    Service,
+    compose_sampler,
+    compose_services,
+    metrics_source,
+)
 from clew_services.host import descriptors
-from clew_services.http.health import CLOSED, Readiness
-from clew_services.http.http_server import serve_http
-from clew_services.http.middleware import Show
-from clew_services.inbox import serve_inbox
-from clew_services.integrity.integrity_service import serve_audit
+from clew_services.http.health import CLOSED
 from clew_services.metrics.counter_files import name_process_files
-from clew_services.metrics.deployment import DeploymentMetrics
-from clew_services.metrics.endpoint import MetricsEndpoint
-from clew_services.metrics.files import Files
 from clew_services.metrics.instruments import Instruments
-from clew_services.metrics.sampler import Sampler
-from clew_services.nats_api import serve_commands, serve_queries
 from clew_services.process import readiness
 from clew_services.process.niceness import step_back
 from clew_services.process.signals import until_told
 from clew_services.settings import Settings
-from clew_services.tracing.setup import set_up_tracing
+from clew_services.tracing import set_up_tracing
 
-Role = Literal["api", "commands", "query", "projector", "index"]
-ROLES: Final[tuple[Role, ...]] = get_args(Role)
+__all__ = ["ROLES", "Role", "serve"]
 
 COLLECT_AFTER: Final = (50_000, 20, 100)
 """Thresholds of the garbage collector's three generations; see :func:`gc.set_threshold`."""
-PROJECTING: Final = frozenset[Role]({"projector", "index"})
-LISTING: Final = frozenset[Role]({"api", "query"})
-"""Roles that query the index, and keep it current if no other process on the machine does."""
 
-_Service = Callable[[asyncio.Event, asyncio.Event], Coroutine[None, None, None]]
 _LOG: Final = logging.getLogger("clew.serve")
 
 
@@ -73,17 +65,13 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
         until_told(stop) as begun,
         _after(send_off),
         compose.connect(settings.nats_url, name=name, limits=limits, observer=instruments, tracing=tracing) as clew,
-        _metrics_source(clew, instruments, settings, files, api="api" in roles) as metrics,
+        metrics_source(clew, instruments, settings, files, api="api" in roles) as metrics,
     ):
-        services = [each for role in roles for each in _services(role, clew, keys, settings, facts, metrics=metrics)]
-        if not LISTING.isdisjoint(roles):
-            clew.open_index(settings.index_folder)
-            if "index" not in roles:
-                services.append(partial(_run_indexer, clew, settings, False))
+        services = compose_services(roles, clew, keys, settings, facts, metrics=metrics)
         begun()
         try:
-            watch = partial(_watch_connections, clew)
-            await _together([Sampler(instruments, clew, files).run, watch, *services], stop, facts)
+            watch = partial(_watch_connection, clew.nc.ended)
+            await _together([compose_sampler(clew, instruments, files).run, watch, *services], stop, facts)
         except ExceptionGroup as group:
             raise _first(group) from group
 
@@ -97,26 +85,7 @@ async def _after(last: Callable[[], None]) -> AsyncIterator[None]:
         await asyncio.to_thread(last)
 
 
-@contextlib.asynccontextmanager
-async def _metrics_source(
-    clew: compose.Clew, instruments: Instruments, settings: Settings, files: Files | None, *, api: bool
-) -> AsyncIterator[Show | None]:
-    """Serve metrics on their own address, or yield the API's endpoint; the role ``api`` includes the deployment's."""
-    if settings.metrics == "off":
-        yield None
-        return
-    readiness, index = Readiness(clew, settings.stuck_after), clew.index_in(settings.index_folder)
-    showing = MetricsEndpoint(
-        instruments, [DeploymentMetrics(clew, readiness, index, settings.storage_limit)] if api else [], files
-    )
-    if settings.metrics_address is None:
-        yield showing.show
-        return
-    async with showing.listen(settings.metrics_address):
-        yield None
-
-
-async def _together(services: Sequence[_Service], stop: asyncio.Event, facts: dict[str, str]) -> None:
+async def _together(services: Sequence[Service], stop: asyncio.Event, facts: dict[str, str]) -> None:
     async with asyncio.TaskGroup() as running:
         all_ready = [asyncio.Event() for _ in services]
         for service, ready in zip(services, all_ready, strict=True):
@@ -130,19 +99,19 @@ async def _together(services: Sequence[_Service], stop: asyncio.Event, facts: di
         _LOG.info("ready%s", "".join(f" {name} {value}" for name, value in facts.items()))
 
 
-async def _watch_connections(clew: compose.Clew, stop: asyncio.Event, ready: asyncio.Event) -> None:
+async def _watch_connection(connection_ended: asyncio.Event, stop: asyncio.Event, ready: asyncio.Event) -> None:
     """Return when ``stop`` is set.
 
     Raises:
-        Unavailable: a connection to NATS was closed for good, so that this process can do nothing more.
+        Unavailable: the connection to NATS was closed for good, so that this process can do nothing more.
     """
     ready.set()
-    await run_until_first(clew.nc.ended.wait(), stop.wait())
-    if clew.nc.ended.is_set():
+    await run_until_first(connection_ended.wait(), stop.wait())
+    if connection_ended.is_set():
         raise Unavailable(CLOSED, code="nats_closed")
 
 
-async def _ready_or_ended(service: _Service, stop: asyncio.Event, ready: asyncio.Event) -> None:
+async def _ready_or_ended(service: Service, stop: asyncio.Event, ready: asyncio.Event) -> None:
     await service(stop, ready)
     ready.set()  # a service that was stopped before it began is ready, too
 
@@ -156,69 +125,6 @@ def _collect_less() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
-
-
-def _services(
-    role: Role, clew: compose.Clew, keys: Keys, settings: Settings, facts: dict[str, str], *, metrics: Show | None
-) -> list[_Service]:
-    match role:
-        case "api":
-            return [partial(_api, partial(_serve_api, clew, keys, settings, metrics), facts)]
-        case "commands":
-            return [partial(serve_commands, clew), partial(serve_inbox, clew)]
-        case "query":
-            return [partial(serve_queries, clew)]
-        case "projector":
-            return [
-                partial(_project, clew, settings.prove_rate),
-                partial(serve_checkpoints, clew, settings),
-                partial(serve_audit, clew, settings),
-            ]
-        case "index":
-            return [partial(_run_indexer, clew, settings, True)]
-        case _:
-            assert_never(role)
-
-
-async def _serve_api(
-    clew: compose.Clew, keys: Keys, settings: Settings, metrics: Show | None, ready: Callable[[str], None]
-) -> None:
-    host, port = settings.http_address
-    async with clew.following(keys):
-        if not len(keys):
-            _LOG.warning("there is no API key yet, so every request is refused: create one with 'clew keys create'")
-        await serve_http(clew, keys, host, port, settings=settings, ready=ready, metrics=metrics)
-
-
-async def _api(
-    serve_until_cancelled: Callable[[Callable[[str], None]], Coroutine[None, None, None]],
-    facts: dict[str, str],
-    stop: asyncio.Event,
-    ready: asyncio.Event,
-) -> None:
-    def listening(url: str) -> None:
-        facts["http"] = url.removeprefix("http://")
-        ready.set()
-
-    await run_until_first(serve_until_cancelled(listening), stop.wait())
-
-
-async def _project(clew: compose.Clew, prove_rate: int, stop: asyncio.Event, ready: asyncio.Event) -> None:
-    ready.set()
-    async with asyncio.TaskGroup() as both:
-        both.create_task(clew.project(stop))
-        both.create_task(clew.watch(prove_rate).run(stop))
-
-
-async def _run_indexer(
-    clew: compose.Clew, settings: Settings, dedicated: bool, stop: asyncio.Event, ready: asyncio.Event
-) -> None:
-    ready.set()
-    due = SnapshotSchedule(settings.index_snapshot_seconds or math.inf)
-    indexer = clew.index_feeder(settings.index_folder, dedicated=dedicated, due=due)
-    async with asyncio.TaskGroup() as both:
-        both.create_task(indexer.run(stop))
-        both.create_task(clew.index_watch(settings.index_folder, settings.prove_rate, indexer).run(stop))
 
 
 def _stop_on_signals() -> asyncio.Event:

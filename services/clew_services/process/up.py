@@ -17,7 +17,6 @@ from typing import Final
 
 import msgspec
 
-from clew_services import compose
 from clew_services.checkpoints.key_file import load_or_create_key
 from clew_services.embedded.data_folder import claim
 from clew_services.embedded.server import EmbeddedServer
@@ -26,6 +25,7 @@ from clew_services.eventstore.lost_streams import is_in_use
 from clew_services.host import nats_url
 from clew_services.host.ports import refuse_taken
 from clew_services.metrics import counter_files
+from clew_services.nats_connection import connection
 from clew_services.process.disk_watch import watch_disk
 from clew_services.process.first_key import load_or_issue_key
 from clew_services.process.probe import reachable, until_ready
@@ -91,7 +91,7 @@ async def _start(
         await start(server)
         nats = server.url
         nats_url.write(data, nats)
-    async with compose.connection(nats, name="clew-init") as made:
+    async with connection(nats, name="clew-init") as made:
         size = made.nc.max_payload
         in_use = await is_in_use(made.js, settings.shards)
         created = await provision.init(

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from clew_events import ids
 from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.commit import Position
-from clew_events.errors import Invalid, NotFound, Unavailable
+from clew_events.errors import Corrupt, Invalid, NotFound, Unavailable
 from clew_events.list_query import ListThreads
 from clew_events.objects import MessagePage
 from clew_events.queries import (
@@ -112,8 +112,11 @@ class Reader:
         address = Address(tenant, query.thread_id)
         view = self._memory.recall(address) or await self._current.cached_view(address)
         if query.consistency == "strong" or view.n < (query.at_least or 0):
-            with self._memory.forget_if_corrupt(address):
+            try:
                 view = await self._current.catch_up(view)
+            except Corrupt:
+                self._memory.forget(address)  # once it is mended it is read anew
+                raise
         self._memory.remember(view)
         self._check_open(view, query.thread_id, query.at_least)
         return Found(position=self._position(view), n=view.n, thread=thread_object(view))

@@ -7,7 +7,7 @@ processes share. So a later run resumes, and a concurrent run shares the work.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -16,14 +16,17 @@ from msgspec import Struct
 
 from clew_events.errors import Conflict, Unavailable
 from clew_events.subjects import event_stream
+from clew_projections.consistency.prove import Prover
 from clew_projections.findings import Finding
 from clew_projections.generations import record
 from clew_projections.generations.generation import GenerationBuckets
+from clew_projections.generations.generations import Generations
 from clew_projections.generations.record import Record
 from clew_projections.nats.jetstream import stream_state
 from clew_projections.projector.parked_threads import ParkedThread, list_parked
-from clew_services.compose import Clew
+from clew_projections.projector.projector import Projector
 from clew_services.eventstore import generation_streams
+from clew_services.open_deployment import OpenDeployment
 
 NEAR: Final = 1_000
 """Commits that a generation may be behind when it becomes live; more if the live one is further behind."""
@@ -87,11 +90,26 @@ class _ComparisonProgress(Struct, frozen=True):
 class Rebuild:
     """Rebuilds the buckets of a deployment with this process's fold."""
 
-    def __init__(self, clew: Clew, tell: Callable[[Progress], None] = lambda _: None) -> None:
-        """``tell`` is called with the progress, several times per second."""
-        self._clew = clew
+    def __init__(
+        self,
+        opened: OpenDeployment,
+        generations: Generations,
+        projectors: Callable[[GenerationBuckets], Sequence[Projector]],
+        prover: Callable[[GenerationBuckets], Prover],
+        tell: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        """``projectors`` fill a generation, one for each shard; ``prover`` compares it with the log.
+
+        ``tell`` is called with the progress, several times per second.
+        """
+        self._js = opened.js
+        self._layout = opened.layout
+        self._generations = generations
+        self._live = generations.live
+        self._projectors = projectors
+        self._prover = prover
         self._tell = tell
-        self._shards = range(clew.deployment.shards)
+        self._shards = range(opened.shards)
 
     async def run(self) -> Rebuilt:
         """Build the next generation, or resume the unfinished one, compare it with the log, and make it live.
@@ -103,15 +121,16 @@ class Rebuild:
             Corrupt: a stream of the generation has other settings.
             Unavailable: JetStream does not answer.
         """
-        clew = self._clew
-        known = clew.live.record.building
-        began = (await clew.live.alias.change(lambda each: record.begin_build(each, clew.fold, _now()))).record
+        known = self._live.record.building
+        began = (
+            await self._live.alias.change(lambda each: record.begin_build(each, self._generations.fold, _now()))
+        ).record
         building, before = began.building, began.live
         assert building is not None, "it was begun"
-        size = clew.deployment
-        await generation_streams.make_generation(clew.js, building.number, shards=size.shards, replicas=size.replicas)
-        await clew.live.refresh()
-        generation = clew.side(building)
+        size = self._layout
+        await generation_streams.make_generation(self._js, building.number, shards=size.shards, replicas=size.replicas)
+        await self._live.refresh()
+        generation = self._generations.open(building)
         if known is not None:
             await self._take_over(generation)
         async with self._projecting(generation):
@@ -120,12 +139,12 @@ class Rebuild:
             stuck = await self._stuck(generation)
             live = not compared.drifted and not stuck
             if live:
-                await clew.live.alias.change(lambda each: _switch(each, generation.number))
-                await clew.live.refresh()
+                await self._live.alias.change(lambda each: _switch(each, generation.number))
+                await self._live.refresh()
         return Rebuilt(
             generation=generation.number,
             before=before,
-            fold=clew.fold,
+            fold=self._generations.fold,
             live=live,
             resumed=known is not None,
             commits=filled.commits,
@@ -139,17 +158,17 @@ class Rebuild:
     async def _take_over(self, generation: GenerationBuckets) -> None:
         """Have messages that were delivered to an earlier run redelivered now, instead of after ``ack_wait``."""
         for shard in self._shards:
-            await self._clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{generation.consumer}")
+            await self._js.api(f"CONSUMER.RESET.{event_stream(shard)}.{generation.consumer}")
 
     @asynccontextmanager
     async def _projecting(self, generation: GenerationBuckets) -> AsyncIterator[None]:
         stop = asyncio.Event()
-        running = asyncio.gather(*(projector.run(stop) for projector in self._clew.projectors(generation)))
+        running = asyncio.gather(*(projector.run(stop) for projector in self._projectors(generation)))
         try:
             yield
         except Unavailable as fault:
             # A bucket that does not answer may belong to a generation that was removed.
-            await self._clew.live.refresh()
+            await self._live.refresh()
             self._check_wanted(generation)
             raise fault from None
         finally:
@@ -166,13 +185,13 @@ class Rebuild:
             now = await self._reached(generation)
             self._tell(Progress(stage="filling", done=now.commits - now.behind, total=now.commits))
             there = there or now.behind == 0 or all(map(int.__ge__, now.floors, first.ends))
-            if there and (now.behind <= NEAR or now.behind <= (await self._reached(self._clew.live.current)).behind):
+            if there and (now.behind <= NEAR or now.behind <= (await self._reached(self._live.current)).behind):
                 return _FillProgress(now.commits - now.behind - first.commits + first.behind, clock() - started)
             await asyncio.sleep(LOOK)
 
     async def _reached(self, generation: GenerationBuckets) -> _LogProgress:
-        states = [await stream_state(self._clew.js, event_stream(shard)) for shard in self._shards]
-        projected = [await self._clew.checkpoint(shard, generation).state() for shard in self._shards]
+        states = [await stream_state(self._js, event_stream(shard)) for shard in self._shards]
+        projected = [await self._generations.position(shard, generation).state() for shard in self._shards]
         return _LogProgress(
             commits=sum(state.messages for state in states),
             behind=sum(state.num_pending + state.num_ack_pending for state in projected),
@@ -181,9 +200,9 @@ class Rebuild:
         )
 
     async def _compare(self, generation: GenerationBuckets) -> _ComparisonProgress:
-        total = (await stream_state(self._clew.js, generation.threads.stream)).num_subjects
+        total = (await stream_state(self._js, generation.threads.stream)).num_subjects
         threads, drifted, findings = 0, 0, list[Finding]()
-        async for compared in self._clew.prover(generation).prove():
+        async for compared in self._prover(generation).prove():
             self._check_wanted(generation)
             threads += 1
             # A damaged history is parked in every generation, and no drift.
@@ -195,7 +214,7 @@ class Rebuild:
         return _ComparisonProgress(threads, drifted, tuple(findings))
 
     async def _stuck(self, generation: GenerationBuckets) -> tuple[ParkedThread, ...]:
-        before = self._clew.live.current
+        before = self._live.current
         if before.number == generation.number:
             return ()
         parked_before = {(parked.tenant, parked.thread) for parked in await list_parked(before.threads)}
@@ -206,7 +225,7 @@ class Rebuild:
         )
 
     def _check_wanted(self, generation: GenerationBuckets) -> None:
-        _check_wanted(self._clew.live.record, generation.number)
+        _check_wanted(self._live.record, generation.number)
 
 
 def _check_wanted(known: Record, number: int) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from clew_events.errors import Corrupt
 from clew_events.subjects import Address
 from clew_projections.lru_cache import LRUCache
 from clew_projections.views import ThreadView
@@ -47,15 +46,6 @@ class Memory:
     def clear(self) -> None:
         """Drop all views."""
         self._views.clear()
-
-    @contextmanager
-    def forget_if_corrupt(self, address: Address) -> Iterator[None]:
-        """Drop the view of a thread if the block raises :class:`Corrupt`, so that a repaired thread is read again."""
-        try:
-            yield
-        except Corrupt:
-            self.forget(address)
-            raise
 
     def __len__(self) -> int:
         return len(self._views)

@@ -12,14 +12,14 @@ import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 
 from clew_events import ids
 from clew_events.commands import Command, CreateThread, MessageCommand, digest
 from clew_events.commit import FORMAT, Commit, Position
-from clew_events.errors import ClewError, Conflict, Rejected
+from clew_events.errors import ClewError, Conflict, Corrupt, Rejected
 from clew_events.events import Event
 from clew_events.subjects import Address
 from clew_projections.apply import advance
@@ -27,7 +27,7 @@ from clew_projections.history.histories import Histories
 from clew_projections.state.current import CurrentState
 from clew_projections.state.state_reads import CurrentThread
 from clew_projections.views import MessageView, ThreadView, absent
-from clew_services.eventstore.append import AppendResult, Log
+from clew_services.eventstore.append import Append, AppendResult
 from clew_services.observer import NOBODY, Handled, Observer
 from clew_services.threads.cache import Memory, Turns
 from clew_services.threads.decide import decide
@@ -66,12 +66,27 @@ class _HandledCommand(Struct, frozen=True):
     how: Handled
 
 
+class Commands(Protocol):
+    """Carries commands out: a :class:`Handler`, or one with a span around each command."""
+
+    async def handle(
+        self,
+        tenant: str,
+        command: Command,
+        *,
+        actor: str = "unknown",
+        trace: str | None = None,
+        fence: Callable[[], None] | None = None,
+    ) -> Outcome:
+        """Carry a command out, once, and answer with what came of it; see :meth:`Handler.handle`."""
+
+
 class Handler:
     """Carries commands out."""
 
     def __init__(
         self,
-        log: Log,
+        append: Append,
         current: CurrentState,
         histories: Histories,
         repeats: Repeats,
@@ -83,7 +98,7 @@ class Handler:
         observer: Observer = NOBODY,
     ) -> None:
         """``max_payload`` returns the server's current limit of one message in bytes, headers included."""
-        self._log = log
+        self._append = append
         self._current = current
         self._histories = histories
         self._repeats = repeats
@@ -123,12 +138,13 @@ class Handler:
         began = time.perf_counter()
         how: Handled = "failed"
         try:
-            with self._memory.forget_if_corrupt(address):
-                async with self._turns.turn(address):
-                    handled = await self._until_done(task, trace, fence)
+            async with self._turns.turn(address):
+                handled = await self._until_done(task, trace, fence)
             how = handled.how
         except ClewError as error:
             how = error.kind
+            if isinstance(error, Corrupt):
+                self._memory.forget(address)  # once it is mended it is read anew
             raise
         finally:
             self._observer.on_handled(command.named, how, time.perf_counter() - began)
@@ -174,7 +190,7 @@ class Handler:
             )
         if fence is not None:
             fence()
-        appended = await self._log.append(commit, view.seq, trace)
+        appended = await self._append(commit, view.seq, trace)
         if not isinstance(appended, AppendResult):
             self._observer.guard_failed(appended.why)
             if appended.why == "stale" or not ground.fresh:

@@ -11,12 +11,12 @@ from clew_events.http_forms import AsOfMoment, Between, PageOfHistory
 from clew_events.operations import AUDIT_PACK
 from clew_events.queries import EventType, GetBlame, GetDifference, GetHistory
 from clew_events.subjects import Address
+from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.http.call import Call
 from clew_services.http.commit_objects import commit_page
-from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, json_answer
-from clew_services.http.routes.checkpoints import CheckpointAnswers
 from clew_services.packs.exporter import Exporter
+from clew_services.queries.reader import Reader
 
 _TYPES: Final = get_args(EventType)
 
@@ -24,7 +24,7 @@ _TYPES: Final = get_args(EventType)
 class Past:
     """Answers what auditors ask about one thread, deleted or not."""
 
-    def __init__(self, queries: Queries) -> None:
+    def __init__(self, queries: Reader) -> None:
         self._queries = queries
 
     async def list_events(self, call: Call) -> Answer:
@@ -73,7 +73,7 @@ def event_types(said: str | None) -> tuple[EventType, ...]:
 class Packs:
     """Gives threads away to be taken home."""
 
-    def __init__(self, exporter: Exporter, asked: CheckpointAnswers) -> None:
+    def __init__(self, exporter: Exporter, asked: CheckpointQueries) -> None:
         self._exporter = exporter
         self._asked = asked
 

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import unquote
 
 from clew_events import error_texts
-from clew_events.checkpoint_messages import (
-    CheckpointPage,
-    GetCheckpoint,
-    GetProof,
-    KeptProof,
-    ListCheckpoints,
-    SignedCheckpoint,
-)
+from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.errors import NotFound
+from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.http.call import Call
 from clew_services.http.responses import Answer, json_answer
 
 LATEST: Final = "latest"
 
 
-class CheckpointAnswers(Protocol):
-    """Answers about what was signed; see :class:`clew_services.checkpoints.checkpoint_answers.CheckpointQueries`."""
-
-    async def page(self, query: ListCheckpoints) -> CheckpointPage:
-        """A page of checkpoints."""
-
-    async def one(self, query: GetCheckpoint) -> SignedCheckpoint:
-        """One checkpoint."""
-
-    async def proof(self, tenant: str, query: GetProof) -> KeptProof:
-        """What proves a thread's head."""
-
-
 class Checkpoints:
     """Answers what auditors ask about what was signed."""
 
-    def __init__(self, asked: CheckpointAnswers) -> None:
+    def __init__(self, asked: CheckpointQueries) -> None:
         self._asked = asked
 
     async def list_checkpoints(self, call: Call) -> Answer:

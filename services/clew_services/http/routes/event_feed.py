@@ -19,17 +19,17 @@ from clew_projections.feed.live_end import Tail
 from clew_services.http import error_responses
 from clew_services.http.call import Call
 from clew_services.http.commit_objects import feed_commit_object, feed_page
-from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, Headers, json_answer
 from clew_services.http.routes.audit import event_types
 from clew_services.http.stream_limit import LimitedStream, StreamLimit
 from clew_services.queries.feed_pages import entry
+from clew_services.queries.reader import Reader
 
 
 class Events:
     """What happened, in the order in which the log took it."""
 
-    def __init__(self, queries: Queries, live: Live) -> None:
+    def __init__(self, queries: Reader, live: Live) -> None:
         self._queries = queries
         self._live = live
 

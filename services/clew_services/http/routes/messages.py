@@ -11,8 +11,8 @@ from clew_events.queries import AsOf, GetMessage, GetMessageAt, GetThread, ListM
 from clew_events.requests import NewMessage
 from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall, render_outcome, where
-from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, json_answer, stamp
+from clew_services.queries.reader import Reader
 
 _NO_MESSAGES: Final = MessagePage(data=(), first_id=None, last_id=None, has_more=False)
 
@@ -20,7 +20,7 @@ _NO_MESSAGES: Final = MessagePage(data=(), first_id=None, last_id=None, has_more
 class Messages:
     """Creates, lists, retrieves, changes and deletes messages. ``If-Match`` is about the thread they are in."""
 
-    def __init__(self, carrying: CommandCall, queries: Queries) -> None:
+    def __init__(self, carrying: CommandCall, queries: Reader) -> None:
         self._carrying = carrying
         self._queries = queries
 

@@ -17,8 +17,8 @@ from clew_services import validation
 from clew_services.http import preconditions
 from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall, render_outcome, where
-from clew_services.http.dependencies import Queries
 from clew_services.http.responses import Answer, etag, json_answer, position, stamp
+from clew_services.queries.reader import Reader
 
 _NOTHING: Final = Resources()
 _NO_FILES: Final = Resources(code_interpreter=CodeInterpreterFiles())
@@ -27,7 +27,7 @@ _NO_FILES: Final = Resources(code_interpreter=CodeInterpreterFiles())
 class Threads:
     """Creates, lists, retrieves, changes and deletes threads."""
 
-    def __init__(self, carrying: CommandCall, queries: Queries) -> None:
+    def __init__(self, carrying: CommandCall, queries: Reader) -> None:
         self._carrying = carrying
         self._queries = queries
 

@@ -1,0 +1,81 @@
+"""The generations of buckets as one process uses them: the live one, and any other by its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from clew_events.subjects import event_stream
+from clew_projections.generations.alias import Alias, StoredRecord
+from clew_projections.generations.generation import GenerationBuckets, LiveGeneration
+from clew_projections.generations.record import Generation
+from clew_projections.history.histories import Histories
+from clew_projections.kv.position import PositionStore
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.projector.parked_threads import ParkedThread, list_parked
+
+
+class Generations:
+    """Opens the buckets of generations. ``live`` is the live one, whichever that is at the moment."""
+
+    def __init__(
+        self,
+        js: JetStream,
+        histories: Histories,
+        record: StoredRecord,
+        *,
+        shards: int,
+        replicated: bool,
+        fold: int,
+        connection: Callable[[], int],
+        forget: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``fold`` is the number of this process's fold; ``connection`` counts how often the connection was made.
+
+        ``forget`` drops what else this process remembers of views, when another generation becomes live.
+        """
+        self._js = js
+        self._histories = histories
+        self._shards = shards
+        self._replicated = replicated
+        self._connection = connection
+        self.fold = fold
+        self.live = LiveGeneration(Alias(js), record, self.open, forget)
+
+    def open(self, generation: Generation) -> GenerationBuckets:
+        """The buckets of a generation, live or not."""
+        return GenerationBuckets(
+            self._js,
+            generation,
+            self._histories,
+            self._connection,
+            fold=self.fold,
+            replicated=self._replicated,
+        )
+
+    def position(self, shard: int, side: GenerationBuckets | None = None) -> PositionStore:
+        """How far a shard is projected into the live generation, or into another."""
+        side = side or self.live.current
+        return PositionStore(
+            self._js, event_stream(shard), side.consumer, side.buckets, shard, connection=self._connection
+        )
+
+    async def commits_behind(self, side: GenerationBuckets) -> int:
+        """The commits that are not projected into a generation yet.
+
+        Raises:
+            Unavailable: JetStream does not answer, or a consumer of the generation is gone.
+        """
+        states = [await self.position(shard, side).state() for shard in range(self._shards)]
+        return sum(each.num_pending + each.num_ack_pending for each in states)
+
+    def consumer(self) -> str:
+        """The name of the consumers that project into the live generation."""
+        return self.live.current.consumer
+
+    async def list_parked(self) -> Sequence[ParkedThread]:
+        """The threads of the live generation that are parked, since their history cannot be folded.
+
+        Raises:
+            Unavailable: the bucket does not answer.
+        """
+        return await list_parked(self.live.current.threads)

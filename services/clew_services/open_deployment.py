@@ -1,0 +1,64 @@
+"""An open deployment: a connection to its NATS servers, and how it is laid out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from msgspec import Struct
+
+from clew_events.connection import INBOX_PREFIX
+from clew_projections.history.histories import Histories
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.lean_client import LeanClient
+from clew_services.eventstore import provision
+from clew_services.eventstore.provision import Deployment
+from clew_services.nats_connection import Connection, connection
+
+
+class OpenDeployment(Struct, frozen=True):
+    """A connection, and the layout of the deployment at its other end, which was verified."""
+
+    connection: Connection
+    layout: Deployment
+
+    @property
+    def nc(self) -> LeanClient:
+        """The NATS client."""
+        return self.connection.nc
+
+    @property
+    def js(self) -> JetStream:
+        """JetStream over the connection."""
+        return self.connection.js
+
+    @property
+    def shards(self) -> int:
+        """The number of streams that the log is divided into."""
+        return self.layout.shards
+
+    @property
+    def replicated(self) -> bool:
+        """Whether streams have more than one replica."""
+        return self.layout.replicas > 1
+
+    def histories(self) -> Histories:
+        """A reader of threads' commits."""
+        return Histories(self.js, self.shards, replicated=self.replicated)
+
+
+@asynccontextmanager
+async def open_deployment(
+    url: str, *, name: str, patience: float = 10.0, inbox_prefix: str = INBOX_PREFIX
+) -> AsyncIterator[OpenDeployment]:
+    """Connect to a deployment and verify its streams; closed at the end of the block.
+
+    ``name`` is what operators of NATS see, ``patience`` is in seconds, and replies come to subjects that begin with
+    ``inbox_prefix``.
+
+    Raises:
+        Unavailable: NATS does not answer, or nobody has run ``clew init`` there.
+        Corrupt: a stream is not as it must be; see :mod:`clew_services.eventstore.provision`.
+    """
+    async with connection(url, name=name, patience=patience, inbox_prefix=inbox_prefix) as made:
+        yield OpenDeployment(made, await provision.verify(made.js))
