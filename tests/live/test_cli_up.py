@@ -201,7 +201,7 @@ def test_a_shard_that_was_lost_is_named_and_not_made_anew(tmp_path: Path) -> Non
         assert "clew restore" in refused.stderr
     assert not list(data.rglob("CLEW_EVT_01"))
     with running_up(data, "--accept-loss", "CLEW_EVT_01") as up:
-        assert "was missing, and was made anew: CLEW_EVT_01" in up.errors
+        assert "was missing, and was created again: CLEW_EVT_01" in up.errors
 
 
 @pytest.mark.filterwarnings("ignore:The Assistants API is deprecated:DeprecationWarning")

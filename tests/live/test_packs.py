@@ -130,7 +130,7 @@ async def test_the_same_log_gives_the_same_bytes_and_a_killed_export_ends_as_if_
     with pytest.raises(Invalid, match="already"):
         await exported(clew, tmp_path / "again")
     (tmp_path / "again").unlink()
-    with pytest.raises(Invalid, match="export of another scope"):
+    with pytest.raises(Invalid, match="the beginning of another export"):
         await exported(clew, tmp_path / "again", Scope(tenant="acme"))
 
 

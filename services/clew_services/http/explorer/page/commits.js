@@ -92,6 +92,11 @@ export class Commits {
     }
   }
 
+  /** Whether the log has none of the commits. */
+  get gone() {
+    return this.#among(1, this.total) === this.total;
+  }
+
   // How many from one number to another are missing.
   #among(from, to) {
     let count = 0;

@@ -173,8 +173,8 @@ export function threadView(api, route) {
       if (fault instanceof Refused && fault.scope === "audit") await present();
       return;
     }
-    actions.hidden = commits.total === 0;
-    if (commits.total === 0) {
+    actions.hidden = commits.gone;
+    if (commits.gone) {
       fill(trouble, gone());
       await present("This is what is still known of it.");
       return;
