@@ -226,6 +226,7 @@ async def test_the_processes_of_clew_up_send_one_trace_to_a_collector(tmp_path: 
     }
     with running_up(tmp_path / "data", env=settings) as up:
         headers = {"Authorization": f"Bearer {up.api_key}", "OpenAI-Beta": "assistants=v2", "traceparent": SAMPLED}
+        headers["Content-Type"] = "application/json"
         with urlopen(Request(f"{up.base_url}/threads", b"{}", headers)) as answer:
             assert answer.status == 200
 

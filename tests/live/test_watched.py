@@ -56,6 +56,7 @@ def metrics(up: Up) -> Series:
 
 def create(up: Up) -> str:
     headers = {"Authorization": f"Bearer {up.api_key}", "OpenAI-Beta": "assistants=v2"}
+    headers["Content-Type"] = "application/json"
     with urlopen(Request(f"{up.base_url}/threads", b"{}", headers)) as answer:
         return str(json.load(answer)["id"])
 
