@@ -134,11 +134,11 @@ BY_TESTS: Mapping[str, str] = {
 PROGRAM = """
 from clew_events.commands import PinThread
 from clew_projections.fold import ThreadState
-from clew_services.cli.event_words import in_words
+from clew_services.cli.event_words import describe
 from clew_services.threads.decide import decide
 pin = PinThread(thread_id="thread_1", reason="urgent")
 (event,) = decide(pin, "thread_1", "cmd_1", ThreadState(status="open"))
-print(event, in_words(event))
+print(event, describe(event))
 """
 
 
