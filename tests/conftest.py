@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -31,6 +32,11 @@ __all__ = [
     "pytest_runtest_logreport",
     "pytest_terminal_summary",
 ]
+
+
+# A shell lets its background jobs ignore Ctrl-C, and whatever they start inherits that, the programs under test included.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
