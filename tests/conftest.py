@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-# A shell lets its background jobs ignore Ctrl-C, and whatever they start inherits that, the programs under test included.
+# A shell has its background jobs ignore Ctrl-C, and programs under test would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
