@@ -99,7 +99,9 @@ class EmbeddedServer:
         try:
             refuse_taken(HOST, self.port, purpose="NATS", remedy=_REMEDY)
             _refuse_full(self.data)
-            self._configure(UNLIMITED)
+            # A reload takes JetStream from its clients for a moment, so the server starts with a limit that fits.
+            space = room(self._store if self._store.is_dir() else self.data)
+            self._configure(space.limit(space.taken if self._store.is_dir() else 0))
             for stale in self.data.glob("*.ports"):
                 stale.unlink()
             with (self.data / "nats-server.err").open("wb") as errors:
