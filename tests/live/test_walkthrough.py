@@ -20,6 +20,7 @@ from clew_services import compose
 from clew_services.cli import main
 from support.cluster import Cluster, running_cluster
 from support.up import CLEW, PATIENCE, ROOT, environment, running_up
+from support.waiting import eventually
 
 GUIDE = (ROOT / "docs/operating/walkthrough.md").read_text()
 SECTIONS = {
@@ -104,6 +105,7 @@ async def tamper(cluster: Cluster) -> None:
     """Somebody who may do so writes a view."""
     async with compose.connect(cluster.url(user="operator"), name="tampering") as there:
         key = "default.thread_docs"
+        await eventually(lambda: there.threads.latest(key))
         found = await there.threads.latest(key)
         assert found is not None
         assert b"weather" in found.body
