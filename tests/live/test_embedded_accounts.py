@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -28,7 +27,7 @@ from support.accounts import SHARDS, User, everything, settled
 from support.auditing import audit
 from support.deployments import deployed
 from support.doors import ASKING, CHANGING, LISTENING, SERVING
-from support.nats_services import served
+from support.nats_services import all_of_clew
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -60,29 +59,8 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Embe
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(server: EmbeddedServer) -> AsyncIterator[compose.Clew]:
     """All of Clew over NATS."""
-    ready: asyncio.Future[compose.Clew] = asyncio.get_running_loop().create_future()
-    done = asyncio.Event()
-
-    async def run() -> None:
-        async with compose.connect(server.url, name="clew") as composed, served(composed) as stop:
-            projecting = asyncio.create_task(composed.project(stop))
-            ready.set_result(composed)
-            await done.wait()
-            stop.set()
-            await projecting
-
-    running = asyncio.create_task(run())
-    try:
-        async with asyncio.timeout(60):
-            await asyncio.wait({ready, running}, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            running.result()
-        yield ready.result()
-    finally:
-        done.set()
-        if not ready.done():
-            running.cancel()
-        await running
+    async with all_of_clew(server.url) as composed:
+        yield composed
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

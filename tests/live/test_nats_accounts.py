@@ -28,7 +28,7 @@ from clew_services.eventstore import provision
 from support.accounts import ROLES, SHARDS, Accounts, User, asking, connected_as, everything, settled
 from support.auditing import audit
 from support.doors import ASKING, CHANGING, HEARS, LISTENING, SERVING, SPEAKS
-from support.nats_services import served
+from support.nats_services import all_of_clew
 from support.up import CLEW, ROOT, clew, environment
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -51,29 +51,8 @@ async def accounts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ac
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(accounts: Accounts) -> AsyncIterator[compose.Clew]:
     """All of Clew over NATS, as the user that it has on that server."""
-    ready: asyncio.Future[compose.Clew] = asyncio.get_running_loop().create_future()
-    done = asyncio.Event()
-
-    async def run() -> None:
-        async with compose.connect(accounts.url("clew"), name="clew") as composed, served(composed) as stop:
-            projecting = asyncio.create_task(composed.project(stop))
-            ready.set_result(composed)
-            await done.wait()
-            stop.set()
-            await projecting
-
-    running = asyncio.create_task(run())
-    try:
-        async with asyncio.timeout(60):
-            await asyncio.wait({ready, running}, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            running.result()
-        yield ready.result()
-    finally:
-        done.set()
-        if not ready.done():
-            running.cancel()
-        await running
+    async with all_of_clew(accounts.url("clew")) as composed:
+        yield composed
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

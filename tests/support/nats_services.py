@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
-from clew_services.compose import Clew
+from clew_services.compose import Clew, connect
 from clew_services.compose.roles import serve_commands, serve_inbox, serve_queries
 
 Serve = Callable[[Clew, asyncio.Event, asyncio.Event], Awaitable[None]]
@@ -18,9 +18,9 @@ PATHS = os.pathsep.join(str(Path(__file__).parents[2] / part) for part in ("even
 
 CHILD = """
 import asyncio, sys
-from clew_services.compose.roles import serve_commands, serve_queries
-from clew_services.compose.roles import serve_inbox
 from clew_services.compose import connect
+from clew_services.compose.roles import serve_commands, serve_inbox, serve_queries
+
 ROLES = {"commands": serve_commands, "queries": serve_queries, "inbox": serve_inbox}
 
 async def main():
@@ -48,6 +48,37 @@ async def served(clew: Clew, serves: Sequence[Serve] = ALL) -> AsyncIterator[asy
             yield stop
         finally:
             stop.set()
+
+
+@contextlib.asynccontextmanager
+async def all_of_clew(url: str) -> AsyncIterator[Clew]:
+    """All services and the projectors on a connection of their own, ready; stopped in order at the end of the block.
+
+    They live in one task, as the fixtures of a module are set up and torn down in two.
+    """
+    ready: asyncio.Future[Clew] = asyncio.get_running_loop().create_future()
+    done = asyncio.Event()
+
+    async def run() -> None:
+        async with connect(url, name="clew") as composed, served(composed) as stop:
+            projecting = asyncio.create_task(composed.project(stop))
+            ready.set_result(composed)
+            await done.wait()
+            stop.set()
+            await projecting
+
+    running = asyncio.create_task(run())
+    try:
+        async with asyncio.timeout(60):
+            await asyncio.wait({ready, running}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+        yield ready.result()
+    finally:
+        done.set()
+        if not ready.done():
+            running.cancel()
+        await running
 
 
 @contextlib.asynccontextmanager
