@@ -4,22 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-HOMES = {"events": "clew_events", "projections": "clew_projections", "services": "clew_services"}
-
-
-def modules() -> dict[str, Path]:
-    named = {}
-    for home, package in HOMES.items():
-        for file in sorted((ROOT / home / package).rglob("*.py")):
-            parts = file.relative_to(ROOT / home).with_suffix("").parts
-            named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
-    return named
-
-
-MODULES = modules()
+from support.source import MODULES
 
 
 def package_of(module: str) -> str:

@@ -9,15 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from support.source import MODULES, PACKAGES, ROOT
 from support.up import environment
 
-ROOT = Path(__file__).parents[2]
 ARROW = ("clew_services", "clew_projections", "clew_events")
-HOMES = {
-    "clew_services": ROOT / "services",
-    "clew_projections": ROOT / "projections",
-    "clew_events": ROOT / "events",
-}
 PURE = ("clew_services.threads.decide", "clew_projections.fold", "clew_projections.views")
 IMPURE = {
     "asyncio",
@@ -41,17 +36,9 @@ MAKES_IDS = "clew_events.ids"
 
 
 def files() -> Iterator[tuple[str, Path]]:
-    for package, home in HOMES.items():
+    for package, home in PACKAGES.items():
         for file in sorted((home / package).rglob("*.py")):
             yield package, file
-
-
-def name_of(file: Path, package: str) -> str:
-    parts = file.relative_to(HOMES[package]).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {name_of(file, package): file for package, file in files()}
 
 
 def imports(file: Path) -> set[str]:
@@ -73,7 +60,7 @@ def tops(file: Path) -> set[str]:
 
 
 def test_each_folder_holds_the_one_package_named_after_it() -> None:
-    for package, home in HOMES.items():
+    for package, home in PACKAGES.items():
         assert package == f"clew_{home.name}"
         assert [child.name for child in home.iterdir() if child.is_dir() and child.name != "__pycache__"] == [package]
         assert not list(home.glob("*.py"))

@@ -6,7 +6,6 @@ import ast
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 import pytest
@@ -14,9 +13,7 @@ import pytest
 from clew_events.errors import ClewError
 from clew_events.events import Event
 from clew_services.cli import main
-
-ROOT = Path(__file__).parents[2]
-HOMES = {"events": "clew_events", "projections": "clew_projections", "services": "clew_services"}
+from support.source import MODULES
 
 # English has participles that do not end in -ed; these are those that this code was once full of.
 IRREGULAR = {
@@ -34,16 +31,6 @@ COMMANDS_OF_THE_CLI = {"blame", "checkpoint", "diff", "prove", "serve", "up", "v
 """``clew NAME`` and the operation that it runs bear one name on two layers."""
 
 
-def modules() -> dict[str, Path]:
-    named = {}
-    for home, package in HOMES.items():
-        for file in sorted((ROOT / home / package).rglob("*.py")):
-            parts = file.relative_to(ROOT / home).with_suffix("").parts
-            named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
-    return named
-
-
-MODULES = modules()
 TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in MODULES.items()}
 
 

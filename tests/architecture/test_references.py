@@ -6,18 +6,9 @@ import ast
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = {"clew_events": "events", "clew_projections": "projections", "clew_services": "services"}
+from support.source import MODULES, ROOT
+
 REFERENCE = re.compile(r":(?:mod|class|func|meth|data):`~?(?:[^`<]*<)?([\w.]+)>?`")
-
-
-def name_of(file: Path, home: Path) -> str:
-    return ".".join(file.relative_to(home).with_suffix("").parts).removesuffix(".__init__")
-
-
-MODULES = {
-    name_of(file, ROOT / home): file for home in PACKAGES.values() for file in sorted((ROOT / home).rglob("*.py"))
-}
 
 
 def names_in(module: str) -> set[str]:

@@ -1,0 +1,24 @@
+"""The modules of the three packages, by their dotted names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+PACKAGES: Final = {
+    "clew_events": ROOT / "events",
+    "clew_projections": ROOT / "projections",
+    "clew_services": ROOT / "services",
+}
+
+
+def name_of(file: Path, home: Path) -> str:
+    """The name that a file below ``home`` is imported by; a package's own for its ``__init__``."""
+    parts = file.relative_to(home).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES: Final[dict[str, Path]] = {
+    name_of(file, home): file for package, home in PACKAGES.items() for file in sorted((home / package).rglob("*.py"))
+}
