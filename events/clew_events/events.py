@@ -7,7 +7,7 @@ type checker names the place.
 
 These names and fields are the stored format of every history. A field may be added, with a default. Nothing is ever
 renamed, removed or given another meaning: a changed event is a new one under a new tag, and the old tag moves to
-:mod:`clew_events.upcast`. Golden bytes in the tests hold this.
+:mod:`clew_events.codec`. Golden bytes in the tests hold this.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ from jsonschema import Draft202012Validator
 from clew_events import subjects
 from clew_events.commands import Command
 from clew_events.contract import contract_files
+from clew_events.contract.contract_files import operations_table
 from clew_events.contract.examples import EXAMPLES
 from clew_events.contract.json_schema import GROUPS, definitions, public_name, type_name
-from clew_events.contract.operations_table import operations_table
 from clew_events.operations import COMMANDS, OPERATIONS, QUERIES
 from clew_events.queries import Query
 from clew_events.subjects import Address

@@ -22,11 +22,10 @@ from clew_projections.integrity.inclusion import Head
 from clew_projections.nats.stream_messages import ApiRefusal
 from clew_services.api_keys import Holder, Keys
 from clew_services.api_keys.holders import digest
-from clew_services.checkpoints.checkpoint_service import serve_checkpoints
 from clew_services.checkpoints.comparison import Comparison
 from clew_services.checkpoints.key_file import create_key
 from clew_services.checkpoints.log_heads import Heads
-from clew_services.checkpoints.maker import Maker
+from clew_services.checkpoints.maker import Maker, serve_checkpoints
 from clew_services.checkpoints.note import SigningKey
 from clew_services.checkpoints.signed_checkpoint import KeptProof, SignedNote, read_proof, verify_note
 from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, temporary_heads

@@ -14,7 +14,7 @@ from clew_events.commands import Command
 from clew_events.objects import TextPart, TextValue
 from clew_events.queries import GetMessage
 from clew_events.replies import Found
-from clew_services.host import descriptors
+from clew_services.host import resources
 from clew_services.http.protocol import HEAD_BYTES, HEAD_FIELDS, PIPELINED, Patience
 from clew_services.settings import Settings
 from clew_services.threads.result import Outcome
@@ -298,7 +298,7 @@ async def test_a_ceiling_of_0_is_none():
 
 
 async def test_connections_leave_descriptors_for_what_the_api_needs_itself(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(descriptors, "connections", lambda: 1)
+    monkeypatch.setattr(resources, "connections", lambda: 1)
     async with served(Parts()) as url, calling(url) as first:
         await first.send(GET)
         assert (await first.answer())[0] == 200

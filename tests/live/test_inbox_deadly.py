@@ -6,9 +6,9 @@ import asyncio
 import json
 
 from clew_projections.kv.bucket import Bucket
+from clew_services import lease
 from clew_services.compose import Clew
 from clew_services.compose.roles import serve_inbox
-from clew_services.coordination import lease
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore.topology import LEASES
 from clew_services.inbox import poison, rejections

@@ -18,22 +18,22 @@ from nats.js.client import JetStreamContext
 from clew_events.commands import CreateThread
 from clew_events.subjects import Address
 from clew_projections.kv.bucket import Bucket, Value
+from clew_services import lease as leases
 from clew_services.compose import Clew
 from clew_services.compose.roles import serve_inbox
-from clew_services.coordination import lease as leases
-from clew_services.coordination.lease import Lease, LeaseLost, LeaseRecord
 from clew_services.eventstore.topology import LEASES
 from clew_services.inbox import attempt as carrying
 from clew_services.inbox import term as terms
 from clew_services.inbox.poison import Trials
 from clew_services.inbox.term import Term
+from clew_services.lease import Lease, LeaseLost, LeaseRecord
 from support.deployments import connected_client
 from support.freezing import freeze, go_on
 from support.nats_services import child, served
 from support.truth import commits_of, log_of
 from support.waiting import eventually
 
-QUICK = "from clew_services.coordination import lease; lease.TTL = 1.6; lease.RENEW = 0.2"
+QUICK = "from clew_services import lease; lease.TTL = 1.6; lease.RENEW = 0.2"
 THREADS = [f"thread_{i:02d}" for i in range(12)]
 STEPS = 90
 

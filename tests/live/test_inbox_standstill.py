@@ -10,9 +10,9 @@ import pytest
 from clew_projections.kv.bucket import Bucket
 from clew_services.compose import Clew
 from clew_services.compose.roles import compose_readiness, serve_inbox
-from clew_services.coordination.lease import Lease
 from clew_services.eventstore.topology import LEASES
 from clew_services.inbox.standstill import Standstill
+from clew_services.lease import Lease
 from clew_services.metrics import catalogue
 from clew_services.metrics.deployment import DeploymentMetrics
 from support.nats_services import served

@@ -10,7 +10,7 @@ from signal import SIGKILL
 import pytest
 
 from clew_events.errors import Unavailable
-from clew_projections.indexer.shard_order import OrderedShard
+from clew_projections.indexer.log_follower import OrderedShard
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_services.compose import Clew

@@ -15,8 +15,7 @@ from clew_projections.kv import watcher
 from clew_projections.kv.bucket import Value
 from clew_services.api_keys import Keys
 from clew_services.api_keys.follower import follow_keys
-from clew_services.api_keys.issued_key import issue_key, now
-from clew_services.api_keys.key_bucket import KEYS, LIVE_KEYS, KeyBucket
+from clew_services.api_keys.key_bucket import KEYS, LIVE_KEYS, KeyBucket, issue_key, now
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision

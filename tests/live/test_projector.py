@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from clew_events import codec
-from clew_events.codec import encode
+from clew_events.codec import Json, encode
 from clew_events.commit import Position, Recorded, body_hash
 from clew_events.content import ImageUrl, ImageUrlSource
 from clew_events.errors import Corrupt, Unavailable
@@ -22,7 +22,6 @@ from clew_events.queries import GetMessage, GetThread
 from clew_events.replies import Found
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
-from clew_events.upcast import Json
 from clew_projections.history import histories
 from clew_projections.kv.key_names import MESSAGES, THREADS, checkpoint_key, message_key, parked_key, thread_key
 from clew_projections.kv.position import read_position

@@ -18,7 +18,7 @@ from clew_projections.generations import record
 from clew_projections.indexer.freshness import IndexFreshness
 from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.projector.parked_threads import ParkedThread
-from clew_services.checkpoints.coverage import CheckpointCoverage, checkpoint_coverage
+from clew_services.checkpoints.ledger import CheckpointCoverage, checkpoint_coverage
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.subjects import event_stream
-from clew_projections.generations.alias import Alias
+from clew_projections.generations.record import Alias
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.position import read_position
 from clew_projections.nats.jetstream import JetStream, stream_state

@@ -13,7 +13,7 @@ from clew_events.commands import CreateThread
 from clew_events.list_query import ListThreads
 from clew_projections.index.index import CurrentIndex
 from clew_projections.index.index_folder import IndexFolder
-from clew_projections.index.log_agreement import ends
+from clew_projections.index.notes import ends
 from clew_projections.indexer.indexer import Indexer, SnapshotSchedule
 from clew_services.compose import Clew
 from support.waiting import eventually

@@ -13,8 +13,7 @@ from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs import layout
 from clew_projections.packs.layout import CheckpointCoverage, PackHeader, Scope
 from clew_projections.packs.pack import Pack
-from clew_projections.packs.pack_writer import Ends, Segment, Writer
-from clew_projections.packs.resume import Totals
+from clew_projections.packs.pack_writer import Ends, Segment, Totals, Writer
 
 
 def as_stored(records: Iterable[Recorded]) -> list[StoredMessage]:

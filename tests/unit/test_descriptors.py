@@ -6,9 +6,8 @@ import resource
 
 import pytest
 
-from clew_services.host import descriptors
-from clew_services.http.connection_limit import ConnectionLimit
-from clew_services.http.stream_limit import StreamPlace
+from clew_services.host import resources
+from clew_services.http.caller_limits import ConnectionLimit, StreamPlace
 
 
 @pytest.mark.parametrize(("limit", "left"), [(64, 32), (128, 64), (1024, 896), (65_536, 65_408), (-1, 0)])
@@ -16,7 +15,7 @@ def test_descriptors_are_kept_for_what_the_process_needs_itself(
     monkeypatch: pytest.MonkeyPatch, limit: int, left: int
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, -1))
-    assert descriptors.connections() == left
+    assert resources.connections() == left
 
 
 @pytest.mark.parametrize(
@@ -29,7 +28,7 @@ def test_the_limit_is_raised_as_far_as_it_may_be(
     told = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
     monkeypatch.setattr(resource, "setrlimit", lambda _, both: told.append(both))
-    descriptors.raise_limit()
+    resources.raise_limit()
     assert told == [raised]
 
 
@@ -37,7 +36,7 @@ def test_the_limit_is_raised_as_far_as_it_may_be(
 def test_a_limit_that_is_high_enough_stays(monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int]) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
     monkeypatch.setattr(resource, "setrlimit", lambda *_: pytest.fail("it was changed"))
-    descriptors.raise_limit()
+    resources.raise_limit()
 
 
 @pytest.mark.parametrize(

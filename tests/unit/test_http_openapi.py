@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from starlette.routing import Route
 
 import clew_events.operations
-from clew_events.contract.operations_table import operations_table
+from clew_events.contract.contract_files import operations_table
 from clew_events.http_forms import AsOfMoment
 from clew_events.objects import Gone
 from clew_events.operations import BY_NAME, OPERATIONS, PATH_PARAMETERS, HttpRoute, Operation, http_routes

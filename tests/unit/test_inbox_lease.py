@@ -8,8 +8,8 @@ from typing import cast
 import pytest
 
 from clew_projections.kv.bucket import Bucket, Value
-from clew_services.coordination import lease as leases
-from clew_services.coordination.lease import Lease, LeaseLost
+from clew_services import lease as leases
+from clew_services.lease import Lease, LeaseLost
 
 
 class Slow:

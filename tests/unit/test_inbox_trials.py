@@ -12,8 +12,8 @@ from nats.aio.msg import Msg
 
 from clew_events.errors import Unavailable
 from clew_projections.kv.bucket import Bucket, LostRace, Value
-from clew_services.coordination.lease import LeaseLost
 from clew_services.inbox.poison import MOST, Note, Trials
+from clew_services.lease import LeaseLost
 
 
 class OneKey:

@@ -13,7 +13,7 @@ from clew_events.errors import Invalid
 from clew_events.ids import ACTOR_PATTERN
 from clew_services.api_keys import SCOPES
 from clew_services.api_keys.holders import Holder, Keys
-from clew_services.api_keys.issued_key import id_of, is_id, issue_key, read
+from clew_services.api_keys.key_bucket import id_of, is_id, issue_key, read
 
 STORED = (
     b'{"sha256":"2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683","tenant":"acme","name":"billing",'

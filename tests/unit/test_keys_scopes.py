@@ -10,7 +10,7 @@ import pytest
 from clew_events import operations
 from clew_events.operations import OPERATIONS, http_routes
 from clew_services.api_keys import SCOPES, Keys, KeyScope
-from clew_services.api_keys.issued_key import issue_key
+from clew_services.api_keys.key_bucket import issue_key
 from support import asgi
 from support.asgi import ID, IN, MESSAGE_ID, Parts, call
 

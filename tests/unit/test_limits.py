@@ -7,7 +7,7 @@ import pytest
 from clew_events.errors import ClewError, Invalid, TooLarge
 from clew_events.requests import NewImageFile, NewImageFileSource, NewMessage, NewText
 from clew_services.api_keys import Holder
-from clew_services.http.rate_limit import LONGEST_WAIT, RateLimit
+from clew_services.http.caller_limits import LONGEST_WAIT, RateLimit
 from clew_services.settings import Settings
 from clew_services.threads.limits import DEFAULT, Limits, check_add, check_create
 

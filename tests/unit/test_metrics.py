@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from clew_services.metrics import catalogue, table
+from clew_services.metrics import catalogue
 from clew_services.metrics.counter_files import PROCESS, VARIABLE, remove_process_files, reset_folder
 from clew_services.metrics.instruments import Instruments
 from clew_services.progress import Progress, Shard
@@ -25,7 +25,7 @@ def samples(instruments: Instruments) -> dict[tuple[str, tuple[tuple[str, str], 
 
 def test_the_table_in_the_documents_is_the_catalogue():
     written = (ROOT / "docs/operating/metrics.md").read_text().splitlines()
-    assert [line for line in written if line.startswith("| `clew_")] == list(table.rows())
+    assert [line for line in written if line.startswith("| `clew_")] == list(catalogue.rows())
 
 
 def test_every_instrument_is_in_the_catalogue_and_every_metric_of_a_process_has_one():

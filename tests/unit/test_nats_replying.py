@@ -15,7 +15,7 @@ from clew_events.operations import COMMANDS
 from clew_events.replies import Done
 from clew_services.inbox import inbox_message
 from clew_services.nats_api import reply_codec
-from clew_services.nats_api.request import parse_subject
+from clew_services.nats_api.services import parse_subject
 from clew_services.tracing import trace_of
 
 ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ClewError)]

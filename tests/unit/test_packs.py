@@ -20,7 +20,7 @@ from clew_projections.packs import frames, layout
 from clew_projections.packs.check import check
 from clew_projections.packs.layout import PackHeader, Scope
 from clew_projections.packs.pack import Pack
-from clew_projections.packs.pack_streams import PackedStreams
+from clew_services.packs.offline import PackedStreams
 from support.commits import CREATED, added, chain
 from support.packing import as_stored, contents, written
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from clew_services.process.niceness import STEP_BACK
+from clew_services.host.resources import STEP_BACK
 from support.up import environment
 
 TOLD = """
 import os
 from pathlib import Path
-from clew_services.process.niceness import step_back
+from clew_services.host.resources import step_back
 group = Path("/proc/self/autogroup")
 step_back()
 print(os.nice(0), *(group.read_text().split()[-1:] if group.exists() else []))

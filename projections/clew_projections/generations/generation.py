@@ -13,8 +13,7 @@ from typing import Final
 
 from nats.aio.client import Client
 
-from clew_projections.generations.alias import LIVE_GENERATIONS, Alias, StoredRecord
-from clew_projections.generations.record import Generation, Record
+from clew_projections.generations.record import LIVE_GENERATIONS, Alias, Generation, Record, StoredRecord
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.command_ids import SpentIds

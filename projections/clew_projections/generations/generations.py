@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from clew_events.subjects import event_stream
-from clew_projections.generations.alias import Alias, StoredRecord
 from clew_projections.generations.generation import GenerationBuckets, LiveGeneration
-from clew_projections.generations.record import Generation
+from clew_projections.generations.record import Alias, Generation, StoredRecord
 from clew_projections.history.histories import Histories
 from clew_projections.kv.position import PositionStore
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.projector.parked_threads import ParkedThread, list_parked
+from clew_projections.projector.projector import Projector
+from clew_projections.wait import run_until_first
 
 
 class Generations:
@@ -79,3 +83,30 @@ class Generations:
             Unavailable: the bucket does not answer.
         """
         return await list_parked(self.live.current.threads)
+
+
+_LOG: Final = logging.getLogger("clew.generations")
+
+
+async def project_live(
+    live: LiveGeneration, projectors: Callable[[GenerationBuckets], list[Projector]], stop: asyncio.Event
+) -> None:
+    """Run projectors of the live generation until ``stop`` is set; batches in progress are finished first.
+
+    After a switch the projectors of the new generation start at once, and those of the old one end.
+    """
+    async with asyncio.TaskGroup() as running:
+        while not stop.is_set():
+            generation, ended = live.current, asyncio.Event()
+            if generation.foreign:
+                _LOG.error(
+                    "generation %d was made by fold %d, not by that of this version of Clew: it is not projected here, "
+                    "and reads come from the log. Run 'clew rebuild threads' with the version that is to stay",
+                    generation.number,
+                    generation.generation.fold,
+                )
+            else:
+                for projector in projectors(generation):
+                    running.create_task(projector.run(ended))
+            await run_until_first(stop.wait(), live.wait_for_switch(generation))
+            ended.set()

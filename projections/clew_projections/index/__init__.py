@@ -9,7 +9,7 @@ from __future__ import annotations
 from clew_projections.index.database import open_for_reading, open_for_writing
 from clew_projections.index.index import Index
 from clew_projections.index.index_reader import IndexReader
-from clew_projections.index.json_list import WrittenList
+from clew_projections.index.list_page import WrittenList
 from clew_projections.index.tables import INDEX_FORMAT
 from clew_projections.index.writer import IndexWriter
 

@@ -16,7 +16,7 @@ from clew_events.list_reply import ThreadList
 from clew_projections.index.database import open_for_reading
 from clew_projections.index.index_folder import IndexFolder, Pointer
 from clew_projections.index.index_reader import IndexReader
-from clew_projections.index.json_list import WrittenList
+from clew_projections.index.list_page import WrittenList
 from clew_projections.index.notes import notes
 
 T = TypeVar("T")

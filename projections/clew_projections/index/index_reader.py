@@ -9,19 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import msgspec
 from msgspec import Raw
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.ids import is_thread_id
 from clew_events.list_query import ListThreads
-from clew_events.list_reply import Freshness, ThreadList
-from clew_projections.index import page_cursor
+from clew_events.list_reply import Count, Facet, FacetValue, Freshness, ThreadList
+from clew_projections.index import list_page
 from clew_projections.index.conditions import TRUE, CandidatePlanner, Conditions
-from clew_projections.index.counts import Counter
-from clew_projections.index.json_list import WrittenList, with_excerpt
-from clew_projections.index.page_cursor import Place
+from clew_projections.index.list_page import Place, WrittenList, with_excerpt
 from clew_projections.index.rows import moment
-from clew_projections.index.scan import Page, ScanHit, Selection, scan_page
+from clew_projections.index.scan import Page, ScanHit, Selection, sample, scan_page
 from clew_projections.index.search import Hit, Search
 from clew_projections.index.tokenizer import SearchTerms, parse_search
 
@@ -97,7 +96,7 @@ class IndexReader:
             first_id=shown[0].id if shown else None,
             last_id=shown[-1].id if shown else None,
             has_more=more,
-            next=page_cursor.encode_place(query, _place_of(shown[-1])) if more else None,
+            next=list_page.encode_place(query, _place_of(shown[-1])) if more else None,
             fresh=self._freshness(),
             count=count,
             facets=facets,
@@ -108,7 +107,7 @@ class IndexReader:
         if text is None:
             return None
         if not is_thread_id(text):
-            return page_cursor.decode_place(query, param, text)
+            return list_page.decode_place(query, param, text)
         if query.ordered_by != "created":
             raise Invalid(
                 f"Invalid '{param}': a thread is no lasting place in the order by '{query.ordered_by}', for it moves. "
@@ -177,3 +176,67 @@ def _encode_list(found: ScanHit | Hit) -> Raw:
 
 def _place_of(found: ScanHit | Hit) -> Place:
     return Place(found.time if isinstance(found, ScanHit) else found.message, found.id)
+
+
+MOST: Final = 10_000
+"""The most threads that are counted one by one."""
+VALUES: Final = 20
+"""The most values of a facet in an answer."""
+
+
+class Counter:
+    """Counts the threads of one query."""
+
+    def __init__(self, connection: sqlite3.Connection, conditions: Conditions, selection: Selection) -> None:
+        self._connection = connection
+        self._conditions = conditions
+        self._selection = selection
+
+    def answer(
+        self, search: Search | None, *, everything: bool, count: bool, facets: tuple[str, ...]
+    ) -> tuple[Count | None, tuple[Facet, ...] | None]:
+        """Return the requested count and facets; ``everything`` if the query matches all threads."""
+        kept = self._stored_count(everything=everything) if search is None else None
+        numbers: list[int] = []
+        exact = True
+        if (count and kept is None) or (facets and not everything):
+            if search is not None:
+                numbers, exact = search.sample(MOST)
+            else:
+                numbers = sample(self._connection, self._selection, MOST + 1)
+                exact = len(numbers) <= MOST
+                del numbers[MOST:]
+        counted = None
+        if count:
+            counted = Count(kept, exact=True) if kept is not None else Count(len(numbers), exact)
+        if not facets:
+            return counted, None
+        if everything:
+            return counted, tuple(self._whole_facet(key) for key in facets)
+        return counted, tuple(self._facet(key, numbers, exact) for key in facets)
+
+    def _stored_count(self, *, everything: bool) -> int | None:
+        if everything:
+            return self._selection.threads
+        candidates = self._selection.candidates
+        return candidates.threads if candidates is not None and candidates.whole else None
+
+    def _whole_facet(self, key: str) -> Facet:
+        found = self._connection.execute(
+            "SELECT value, threads FROM term WHERE key = ? AND threads > 0 ORDER BY threads DESC, value LIMIT ?",
+            (self._conditions.key(key), VALUES + 1),
+        ).fetchall()
+        return _facet(key, found, exact=True)
+
+    def _facet(self, key: str, numbers: list[int], exact: bool) -> Facet:
+        found = self._connection.execute(
+            "SELECT v.value, count(*) FROM json_each(?) j CROSS JOIN pair p ON p.thread = j.value AND p.key = ? "
+            "CROSS JOIN term v ON v.no = p.term GROUP BY v.no ORDER BY 2 DESC, 1 LIMIT ?",
+            (msgspec.json.encode(numbers).decode(), self._conditions.key(key), VALUES + 1),
+        ).fetchall()
+        return _facet(key, found, exact=exact)
+
+
+def _facet(key: str, found: list[tuple[str, int]], *, exact: bool) -> Facet:
+    values = tuple(FacetValue(value, threads) for value, threads in found[:VALUES])
+    return Facet(key=key, values=values, more=len(found) > VALUES, exact=exact)

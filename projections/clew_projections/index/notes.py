@@ -8,7 +8,7 @@ history cannot be folded. They are left out and reported, and retried whenever t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +16,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from clew_events.commit import body_hash
 from clew_events.errors import Corrupt
-from clew_events.subjects import Address
+from clew_events.subjects import Address, event_stream
+from clew_projections.index.database import Unusable
+from clew_projections.nats.jetstream import JetStream, stream_state
 
 BUSY: int = 10_000
 """Milliseconds to wait for another connection to the same file."""
@@ -147,3 +150,35 @@ def _parked_threads(db: sqlite3.Connection) -> list[ParkedThread]:
         )
         for tenant, thread, seq, code, reason, since in rows
     ]
+
+
+async def ends(js: JetStream, shards: int) -> dict[int, int]:
+    """Read the last sequence of every shard from its leader.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    return {shard: (await stream_state(js, event_stream(shard))).last_seq for shard in range(shards)}
+
+
+async def check_agrees(js: JetStream, shards: int, marks: Mapping[int, int], places: Sequence[Place]) -> None:
+    """Check that a file with these marks and places follows from this log.
+
+    The hash detects a log that was restored from a backup and has gone on since. A commit that is gone from the log, as
+    by an erasure, is not checked.
+
+    Raises:
+        Unusable: it does not follow from this log; the message says why.
+        Unavailable: JetStream does not answer.
+    """
+    for shard, mark in marks.items():
+        if not 0 <= shard < shards:
+            raise Unusable(f"it knows of a shard {shard}, and the log has {shards}")
+        if mark > (end := (await stream_state(js, event_stream(shard))).last_seq):
+            raise Unusable(
+                f"it goes to sequence {mark} of shard {shard}, and the log ends at {end}: another log, or older"
+            )
+    for place in places:
+        stored = await js.next_at_leader(event_stream(place.shard), place.seq)
+        if stored is not None and stored.seq == place.seq and body_hash(stored.body) != place.hash:
+            raise Unusable(f"the log has another commit at sequence {place.seq} of shard {place.shard}: another log")

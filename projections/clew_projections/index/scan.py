@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from clew_events.list_query import Direction, ListThreads
 from clew_projections.index.conditions import Candidates, Sql, join_sql
-from clew_projections.index.page_cursor import Place
+from clew_projections.index.list_page import Place
 
 _MERGED: Final = 32
 """So many values are read off in order each, and what is found is merged."""

@@ -9,8 +9,7 @@ from msgspec import Struct
 
 from clew_projections.consistency import index_watch
 from clew_projections.index.index_folder import IndexFolder
-from clew_projections.index.log_agreement import ends
-from clew_projections.index.notes import notes
+from clew_projections.index.notes import ends, notes
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.projector.lag import lag_seconds
 

@@ -21,10 +21,9 @@ from clew_projections.consistency.index_generations import Difference, differenc
 from clew_projections.history.histories import Histories
 from clew_projections.index.database import Unusable, is_damage
 from clew_projections.index.index_folder import IndexFolder
-from clew_projections.index.log_agreement import check_agrees, ends
+from clew_projections.index.notes import check_agrees, ends
 from clew_projections.indexer.generation_file import IndexGeneration
-from clew_projections.indexer.log_follower import follow_log
-from clew_projections.indexer.shard_order import OrderedShard
+from clew_projections.indexer.log_follower import OrderedShard, follow_log
 from clew_projections.nats.jetstream import JetStream
 
 PATIENCE: Final = 0.25

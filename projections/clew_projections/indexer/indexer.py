@@ -19,8 +19,7 @@ from clew_projections.index.database import Unusable, is_damage, is_no_room
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.file_lease import Lease
 from clew_projections.indexer.generation_file import IndexGeneration
-from clew_projections.indexer.log_follower import follow_log
-from clew_projections.indexer.shard_order import OrderedShard
+from clew_projections.indexer.log_follower import OrderedShard, follow_log
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.indexer.start import Start
 from clew_projections.wait import wait_for_event

@@ -14,8 +14,90 @@ from typing import Final
 
 from clew_events.backoff import delays
 from clew_events.errors import Unavailable
+from clew_events.subjects import event_stream
 from clew_projections.indexer.generation_file import Batch, IndexGeneration
-from clew_projections.indexer.shard_order import OrderedShard
+from clew_projections.nats.jetstream import JetStream, stream_state
+from clew_projections.nats.stream_messages import StoredMessage
+
+SOON: Final = 0.005
+"""Seconds before the first poll of a log without new commits; doubled for each further poll."""
+GATHERING: Final = 0.05
+"""Seconds to wait after the end was read: many commits together cost less than single ones."""
+AT_LAST: Final = 0.1
+"""The longest interval between polls, in seconds, for up to ``SHARDS`` shards; longer for more."""
+SHARDS: Final = 8
+QUIET: Final = 5
+"""Empty polls in a row after which the leader is asked whether the end of the log was removed."""
+SELDOM: Final = 50
+"""Empty polls between further such requests."""
+
+
+class OrderedShard:
+    """Reads one shard of the log from a sequence on, and continues as commits are stored."""
+
+    def __init__(self, js: JetStream, shard: int, shards: int) -> None:
+        self.shard = shard
+        self._js = js
+        self._stream = event_stream(shard)
+        self._longest = AT_LAST * max(1.0, shards / SHARDS)
+        self._after = 0
+        self._pause = SOON
+        self._caught_up = False
+        self._quiet = 0
+
+    @property
+    def position(self) -> int:
+        """The sequence up to which all commits were returned or had been removed."""
+        return self._after
+
+    def begin(self, after: int) -> None:
+        """Continue after a sequence; 0 is the beginning of the log."""
+        self._after = after
+        self._pause = SOON
+        self._caught_up = False
+        self._quiet = 0
+
+    async def next(self, limit: int) -> list[StoredMessage]:
+        """Return the next commits, at most ``limit``; an empty list, after a pause, if there are none yet.
+
+        Where the end of the log was removed, the list is empty and :attr:`position` advances.
+
+        Raises:
+            Unavailable: JetStream does not answer. The next call continues at the same position.
+        """
+        if self._caught_up:
+            await asyncio.sleep(GATHERING)
+        page, _ = await self._js.after(self._stream, ">", self._after + 1, limit)
+        self._caught_up = 0 < len(page) < limit
+        if not page:
+            await asyncio.sleep(self._pause)
+            self._pause = min(2 * self._pause, self._longest)
+            self._quiet += 1
+            if self._quiet == QUIET or self._quiet % SELDOM == 0:
+                await self._skip_removed()
+            return []
+        self._quiet = 0
+        await self._check_whole(page)
+        self._after = page[-1].seq
+        self._pause = SOON
+        return page
+
+    async def _check_whole(self, page: list[StoredMessage]) -> None:
+        """Check that gaps between commits are gaps of the log, and not of the replica that answered."""
+        before = self._after
+        for stored in page:
+            if stored.seq != before + 1:
+                following = await self._js.next_at_leader(self._stream, before + 1)
+                if following is None or following.seq != stored.seq:
+                    raise Unavailable(f"a replica of {self._stream} lacks what its leader has", code="replica_behind")
+            before = stored.seq
+
+    async def _skip_removed(self) -> None:
+        """Advance past empty sequences at the end of the log; they stay empty, since no sequence is used twice."""
+        last = (await stream_state(self._js, self._stream)).last_seq
+        if last > self._after and await self._js.next_at_leader(self._stream, self._after + 1) is None:
+            self._after = last
+
 
 AT_ONCE: Final = 500
 """Commits in one read of a shard, and about as many in one transaction of the index."""

@@ -12,7 +12,7 @@ from clew_events.errors import Corrupt, Unavailable
 from clew_projections.history.histories import Histories
 from clew_projections.index.database import Unusable, is_damage
 from clew_projections.index.index_folder import IndexFolder
-from clew_projections.index.log_agreement import check_agrees, ends
+from clew_projections.index.notes import check_agrees, ends
 from clew_projections.indexer.generation_file import IndexGeneration
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.nats.jetstream import JetStream

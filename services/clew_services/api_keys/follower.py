@@ -14,8 +14,7 @@ from clew_events.errors import Unavailable
 from clew_projections.kv.bucket import Value
 from clew_projections.kv.watcher import ANEW, KvWatcher
 from clew_services.api_keys.holders import Keys
-from clew_services.api_keys.issued_key import IssuedKey, id_of, is_id, now, read
-from clew_services.api_keys.key_bucket import COARSE, LIVE_KEYS, KeyBucket
+from clew_services.api_keys.key_bucket import COARSE, LIVE_KEYS, IssuedKey, KeyBucket, id_of, is_id, now, read
 
 NOTE: Final = 5.0
 """Interval, in seconds, at which the uses of keys are recorded."""

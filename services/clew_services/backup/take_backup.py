@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import CHECKPOINT_STREAM, INBOX_STREAM, REJECTED_STREAM, event_stream
-from clew_projections.generations.alias import GENERATIONS
+from clew_projections.generations.record import GENERATIONS
 from clew_services.api_keys.key_bucket import KEYS
 from clew_services.backup import stream_snapshot
 from clew_services.backup.backup_folder import Folder

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
 from clew_events.errors import NotFound, Unavailable
 from clew_events.subjects import CHECKPOINT, CHECKPOINT_STREAM, checkpoint_subject
+from clew_projections.index.notes import ends
 from clew_projections.kv.bucket import WRONG_REVISION
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import EXPECTED
+from clew_projections.projector.lag import lag_seconds
 from clew_services.checkpoints.signed_checkpoint import SignedNote, read
 
 
@@ -81,3 +87,36 @@ class Ledger:
         if ack.error.err_code in WRONG_REVISION:
             return False
         raise Unavailable(f"{CHECKPOINT_STREAM} refused a checkpoint: {ack.error.description}")
+
+
+class CheckpointCoverage(Struct, frozen=True, kw_only=True):
+    """The latest checkpoint and its coverage.
+
+    ``number`` and ``at`` are the checkpoint's, ``age`` is its age in seconds. ``waiting`` is the age in seconds of the
+    oldest commit that no checkpoint covers; 0 if all are covered.
+    """
+
+    number: int
+    at: datetime
+    age: float
+    waiting: float
+
+
+async def checkpoint_coverage(js: JetStream, shards: int, ledger: Ledger) -> CheckpointCoverage | None:
+    """The coverage of the latest checkpoint; ``None`` if none was ever signed.
+
+    Raises:
+        Corrupt: the checkpoint cannot be read.
+        Unavailable: JetStream does not answer.
+    """
+    latest = await ledger.latest()
+    if latest is None:
+        return None
+    reached = {shard: heads.seq for shard, heads in enumerate(latest.checkpoint.shards)}
+    at = latest.checkpoint.at
+    return CheckpointCoverage(
+        number=latest.checkpoint.number,
+        at=at,
+        age=round(max(0.0, (datetime.now(UTC) - at).total_seconds()), 3),
+        waiting=round(await lag_seconds(js, reached, await ends(js, shards)), 3),
+    )

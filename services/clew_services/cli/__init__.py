@@ -1,4 +1,4 @@
-"""The command line, ``clew``. Each command is a module, imported when the command is called.
+"""The command line, ``clew``. Each command, or family of commands, is a module, imported when a command is called.
 
 Answers go to standard output, as text or, with ``--json``, as JSON; errors go to standard error, one line each. Exit
 codes: 0 success, 1 rejected, 2 bad usage, 3 conflict, 4 unavailable, 5 corrupt record, 6 not found.
@@ -41,8 +41,16 @@ _COMMANDS = {
     "schema": "Print the contract as JSON Schema, AsyncAPI or OpenAPI.",
 }
 
-_MODULES = {"import": "import_pack", "what-if": "what_if"}
-"""Modules of the commands whose names are not module names."""
+_PLACES = {
+    "state": "thread_past:state",
+    "diff": "thread_past:diff",
+    "blame": "thread_past:blame",
+    "import": "import_pack:command",
+    "what-if": "what_if:command",
+    "restore": "backup:restore",
+    "backup": "backup:backup",
+}
+"""The module and the function of each command that is not ``command`` in a module of its own name."""
 
 
 class _Commands(click.Group):
@@ -54,7 +62,8 @@ class _Commands(click.Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = importlib.import_module(f"clew_services.cli.{_MODULES.get(cmd_name, cmd_name)}").command
+        module, _, function = _PLACES.get(cmd_name, f"{cmd_name}:command").partition(":")
+        command = getattr(importlib.import_module(f"clew_services.cli.{module}"), function)
         load_commands()
         assert isinstance(command, click.Command)
         return command

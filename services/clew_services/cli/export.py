@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from clew_projections.packs.layout import PackHeader, Scope
-from clew_projections.packs.resume import Partial
+from clew_projections.packs.pack_writer import Partial
 from clew_services.checkpoints import key_file
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey

@@ -10,8 +10,7 @@ import msgspec
 
 from clew_events.errors import Invalid
 from clew_services.api_keys import SCOPES, Holder, Keys, KeyScope
-from clew_services.api_keys.issued_key import IssuedKey
-from clew_services.api_keys.key_bucket import KeyBucket
+from clew_services.api_keys.key_bucket import IssuedKey, KeyBucket
 from clew_services.cli import options, output
 from clew_services.cli.exit import print_json
 from clew_services.cli.session import look

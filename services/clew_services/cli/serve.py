@@ -12,7 +12,7 @@ import msgspec
 from clew_services.cli import options
 from clew_services.cli.logs import log_to_stderr
 from clew_services.process.serve import ROLES, Role, serve
-from clew_services.process.workers import serve_workers
+from clew_services.process.supervisor import serve_workers
 from clew_services.settings import Settings
 
 

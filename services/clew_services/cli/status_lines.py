@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from clew_projections.indexer.freshness import IndexFreshness
-from clew_services.checkpoints.coverage import CheckpointCoverage
+from clew_services.checkpoints.ledger import CheckpointCoverage
 from clew_services.integrity.integrity_report import ADVICE
 from clew_services.process.derived_state import Buckets, DerivedState, Integrity, Proof
 

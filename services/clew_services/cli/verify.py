@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from clew_events.subjects import Address
-from clew_projections.generations.alias import Alias
+from clew_projections.generations.record import Alias
 from clew_projections.integrity.verify import Verifier
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.key_names import bucket_names

@@ -24,16 +24,15 @@ from clew_projections.consistency.watch import Watch
 from clew_projections.feed import Feed
 from clew_projections.feed.live_end import Tail
 from clew_projections.fold import FOLD
-from clew_projections.generations.alias import Alias, StoredRecord
 from clew_projections.generations.generation import GenerationBuckets, watch_alias
-from clew_projections.generations.generations import Generations
-from clew_projections.generations.project import project_live
+from clew_projections.generations.generations import Generations, project_live
+from clew_projections.generations.record import Alias, StoredRecord
 from clew_projections.history.stretch import HistoryReader
 from clew_projections.index.index import CurrentIndex
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.index_rebuild import IndexProgress, IndexRebuild
 from clew_projections.indexer.indexer import Indexer, SnapshotSchedule
-from clew_projections.indexer.shard_order import OrderedShard
+from clew_projections.indexer.log_follower import OrderedShard
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.indexer.start import Start
 from clew_projections.kv.bucket import Bucket

@@ -14,19 +14,18 @@ from clew_projections.indexer.indexer import SnapshotSchedule
 from clew_projections.wait import run_until_first
 from clew_services import inbox, nats_api
 from clew_services.api_keys import Keys
-from clew_services.checkpoints.checkpoint_service import serve_checkpoints
+from clew_services.checkpoints.maker import serve_checkpoints
 from clew_services.compose import Clew
 from clew_services.http.app import ApiParts
 from clew_services.http.health import Liveness, Readiness
 from clew_services.http.http_server import serve_http
 from clew_services.http.middleware import Show
 from clew_services.inbox.attempt import InboxParts
-from clew_services.integrity.integrity_service import serve_audit
+from clew_services.integrity.background_audit import serve_audit
 from clew_services.metrics.deployment import DeploymentMetrics
 from clew_services.metrics.endpoint import MetricsEndpoint
 from clew_services.metrics.files import Files
-from clew_services.metrics.instruments import Instruments
-from clew_services.metrics.sampler import Sampler
+from clew_services.metrics.instruments import Instruments, Sampler
 from clew_services.progress import TIME
 from clew_services.settings import Settings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from string import Template
 from typing import Final
 
 from clew_services.embedded.storage import UNLIMITED
@@ -38,3 +39,62 @@ jetstream {{ store_dir: {_quote(data / "nats")}, sync_interval: {_quote(sync)}, 
 
 def _quote(value: object) -> str:
     return json.dumps(str(value), ensure_ascii=False)
+
+
+USER: Final = "clew"
+"""The user with the password, who has all permissions."""
+
+_ONE: Final = Template("""\
+no_auth_user: clew
+accounts { clew { jetstream: { max_file: $limit }, users: [{ user: clew }] } }
+""")
+# Clients without a password cannot receive each other's requests: otherwise they could answer in Clew's place.
+_TWO: Final = Template("""\
+no_auth_user: anonymous
+accounts {
+  clew {
+    jetstream: { max_file: $limit }
+    users: [{ user: clew, password: "$password" }]
+    exports: [
+      { service: "clew.cmd.*.*", accounts: [anonymous] }
+      { service: "clew.query.*.*", accounts: [anonymous] }
+      { service: "clew.inbox.*.*", accounts: [anonymous] }
+      { service: "$$JS.API.DIRECT.GET.*", response_type: stream, accounts: [anonymous] }
+      { service: "$$JS.API.DIRECT.GET.*.>", response_type: stream, accounts: [anonymous] }
+      { stream: "clew.outcome.*.>", accounts: [anonymous] }
+      { stream: "clew.live.evt.*.*.*", accounts: [anonymous] }
+    ]
+  }
+  anonymous {
+    imports: [
+      { service: { account: clew, subject: "clew.cmd.*.*" } }
+      { service: { account: clew, subject: "clew.query.*.*" } }
+      { service: { account: clew, subject: "clew.inbox.*.*" } }
+      { service: { account: clew, subject: "$$JS.API.DIRECT.GET.*" } }
+      { service: { account: clew, subject: "$$JS.API.DIRECT.GET.*.>" } }
+      { stream: { account: clew, subject: "clew.outcome.*.>" } }
+      { stream: { account: clew, subject: "clew.live.evt.*.*.*" } }
+    ]
+    users: [{
+      user: anonymous
+      permissions: {
+        publish: {
+          allow: ["clew.cmd.*.*", "clew.query.*.*", "clew.inbox.*.*", "$$JS.API.DIRECT.GET.>"]
+          deny: ["$$JS.API.DIRECT.GET.KV_clew_keys_v1", "$$JS.API.DIRECT.GET.KV_clew_keys_v1.>"]
+        }
+        subscribe: { deny: ["clew.cmd.>", "clew.query.>", "clew.inbox.>", "$$JS.>", "$$SYS.>", "_R_.>"] }
+      }
+    }]
+  }
+}
+""")
+
+
+def accounts(password: str | None, *, limit: int) -> str:
+    """The accounts section of the server's configuration; ``password`` is letters and digits.
+
+    Without a password there is only Clew's account, and every client has all permissions. ``limit`` is the disk limit
+    of Clew's account, in bytes. It is the account's and not the server's, because only an account's can be changed
+    while the server runs.
+    """
+    return (_ONE if password is None else _TWO).substitute(password=password, limit=limit)

@@ -19,8 +19,7 @@ from msgspec import Struct
 
 from clew_projections.atomic_file import write_atomically
 from clew_services.embedded import binary
-from clew_services.embedded.accounts import USER, accounts
-from clew_services.embedded.config import HOST, configuration
+from clew_services.embedded.config import HOST, USER, accounts, configuration
 from clew_services.embedded.data_folder import DataFolder, claim
 from clew_services.embedded.storage import UNLIMITED, ask_server, differs, room
 from clew_services.host import CannotStart
@@ -49,7 +48,7 @@ class Look(Struct, frozen=True, kw_only=True):
 class EmbeddedServer:
     """A nats-server with its own data folder, started and stopped by this process; an async context manager.
 
-    It listens on 127.0.0.1. With a ``password`` it has two accounts, as :mod:`clew_services.embedded.accounts` says;
+    It listens on 127.0.0.1. With a ``password`` it has two accounts, as :mod:`clew_services.embedded.config` says;
     without one, whoever connects may do everything.
 
     After it died (see :meth:`wait`) or was stopped, :meth:`start` brings it back on the same store and port. On Linux

@@ -19,7 +19,7 @@ from typing import Final
 
 from clew_events.errors import Conflict, Corrupt, Invalid
 from clew_events.subjects import CHECKPOINT_STREAM, INBOX_STREAM, MAX_SHARDS, REJECTED_STREAM, event_stream
-from clew_projections.generations.alias import GENERATIONS
+from clew_projections.generations.record import GENERATIONS
 from clew_projections.nats.jetstream import JetStream, find_stream
 from clew_services.api_keys.key_bucket import KEYS
 from clew_services.eventstore import generation_streams

@@ -18,7 +18,7 @@ from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.subjects import MAX_SHARDS, event_stream
 from clew_projections.fold import FOLD
 from clew_projections.generations import record
-from clew_projections.generations.alias import Alias
+from clew_projections.generations.record import Alias
 from clew_projections.nats.jetstream import JetStream, stream_info
 from clew_services.eventstore import generation_streams
 from clew_services.eventstore.lost_streams import known_shards, refuse_half, refuse_lost, replacement

@@ -17,7 +17,7 @@ from clew_events.subjects import (
     event_stream,
     shard_subjects,
 )
-from clew_projections.generations.alias import GENERATIONS, LIVE_GENERATIONS
+from clew_projections.generations.record import GENERATIONS, LIVE_GENERATIONS
 from clew_projections.indexer.snapshots import BUCKET as INDEX
 from clew_projections.indexer.snapshots import STREAM as SNAPSHOTS
 from clew_projections.kv.key_names import bucket_names

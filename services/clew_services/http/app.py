@@ -13,12 +13,12 @@ from clew_projections.feed import Feed
 from clew_projections.feed.live_end import Tail
 from clew_services.api_keys import Keys
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
+from clew_services.http.caller_limits import RateLimit
 from clew_services.http.command_call import CommandCall
 from clew_services.http.explorer import explorer_routes
 from clew_services.http.health import Liveness, Readiness
 from clew_services.http.middleware import Door, Doorway, Edge, Nowhere, Show, Window
 from clew_services.http.openapi import description
-from clew_services.http.rate_limit import RateLimit
 from clew_services.http.retries import Attempts
 from clew_services.http.routes.audit import Packs, Past
 from clew_services.http.routes.checkpoints import Checkpoints

@@ -16,10 +16,10 @@ import uvicorn
 
 from clew_events.errors import Unavailable
 from clew_services.api_keys import Keys
-from clew_services.host import CannotStart, descriptors
+from clew_services.host import CannotStart, resources
 from clew_services.host.ports import refuse_taken, shares_port
 from clew_services.http.app import ApiParts, create_app
-from clew_services.http.connection_limit import ConnectionLimit
+from clew_services.http.caller_limits import ConnectionLimit
 from clew_services.http.middleware import Show
 from clew_services.http.protocol import Connection, Patience
 from clew_services.settings import Settings
@@ -60,7 +60,7 @@ async def serve_http(
     """
     settings = settings or Settings()
     patience = Patience.of(settings.request_seconds)
-    ceiling = ConnectionLimit(descriptors.connections(), settings.max_connections_per_address)
+    ceiling = ConnectionLimit(resources.connections(), settings.max_connections_per_address)
     with _listen(host, port) as listener:
         server = _Server(
             uvicorn.Config(

@@ -21,7 +21,7 @@ from clew_services.api_keys import Holder, Keys
 from clew_services.http import error_responses
 from clew_services.http.auth import authenticate, hold_scope, hold_version, required_scope
 from clew_services.http.call import Call
-from clew_services.http.rate_limit import RateLimit
+from clew_services.http.caller_limits import RateLimit
 from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake
 from clew_services.http.responses import Answer, Headers, close_chunks, stream_response
 from clew_services.http.retries import repetition

@@ -14,10 +14,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from clew_services.http import error_responses
-from clew_services.http.connection_limit import ConnectionLimit
+from clew_services.http.caller_limits import ConnectionLimit, StreamPlace
 from clew_services.http.request_body import BODY_DUE
 from clew_services.http.responses import Answer
-from clew_services.http.stream_limit import StreamPlace
 
 HEAD_BYTES: Final = 64 * 1024
 """Bytes of a request's line and headers. The same bounds what comes in a row and is no body, such as trailer fields."""

@@ -4,7 +4,7 @@ Commands of one thread are carried out in the order in which they were published
 inbox. Four rules ensure that, even for a process that is suspended in the middle and resumes later:
 
 * One process at a time has the lease and is handed commands; the others stand by
-  (:mod:`clew_services.coordination.lease`).
+  (:mod:`clew_services.lease`).
 * Whoever gets the lease has a consumer of its own, which delivers everything not settled, in order, and counts its
   deliveries from 1. Those of earlier holders are deleted, so they are handed nothing more, and what they acknowledge
   counts for nothing (:mod:`.term`). A message that went elsewhere leaves a gap, and the term is over

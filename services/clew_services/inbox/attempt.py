@@ -17,14 +17,14 @@ from clew_events.backoff import delays
 from clew_events.errors import ClewError, Conflict, Corrupt, Rejected, Unavailable
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.wait import wait_for_event
-from clew_services.coordination.lease import LeaseLost
 from clew_services.inbox import inbox_message, rejections
 from clew_services.inbox.inbox_message import Letter
 from clew_services.inbox.poison import Trials
 from clew_services.inbox.term import Over, Term
+from clew_services.lease import LeaseLost
 from clew_services.nats_api import reply_codec
-from clew_services.nats_api.command_service import ACTOR
 from clew_services.nats_api.reply_codec import Reply
+from clew_services.nats_api.services import ACTOR
 from clew_services.observer import NOBODY, Observer
 from clew_services.threads.handler import Commands
 from clew_services.threads.result import receipt

@@ -13,13 +13,13 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from clew_services.coordination.lease import Lease
 from clew_services.inbox import term as terms
 from clew_services.inbox.attempt import Carrier, InboxParts
 from clew_services.inbox.lanes import Lanes
 from clew_services.inbox.poison import Trials
 from clew_services.inbox.pull_requests import WAIT, Pull
 from clew_services.inbox.term import Term
+from clew_services.lease import Lease
 
 BYTES: Final = 64 * 1024 * 1024
 """Bytes of unsettled commands above which no more are requested."""

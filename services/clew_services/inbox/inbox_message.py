@@ -15,7 +15,7 @@ from clew_events.operations import COMMANDS as KINDS
 from clew_events.subjects import OUTCOME
 from clew_services import validation
 from clew_services.nats_api.reply_codec import is_reserved
-from clew_services.nats_api.request import parse_subject
+from clew_services.nats_api.services import parse_subject
 
 MSG_ID: Final = "Nats-Msg-Id"
 _COMMAND_ID: Final = re.compile(ids.COMMAND_ID_PATTERN)

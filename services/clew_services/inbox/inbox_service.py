@@ -20,12 +20,12 @@ from clew_events.errors import Unavailable
 from clew_projections.kv.bucket import Bucket
 from clew_projections.nats.lean_client import LeanClient
 from clew_projections.wait import wait_for_event
-from clew_services.coordination import lease as leases
-from clew_services.coordination.lease import Lease
+from clew_services import lease as leases
 from clew_services.eventstore.topology import LEASES
 from clew_services.inbox.attempt import InboxParts
 from clew_services.inbox.inbox_consumer import lead
 from clew_services.inbox.poison import Trials
+from clew_services.lease import Lease
 from clew_services.nats_api.strict_client import beside
 from clew_services.nats_connection import flush
 

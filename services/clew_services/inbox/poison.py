@@ -22,8 +22,8 @@ from nats.aio.msg import Msg
 
 from clew_events.errors import Corrupt, Unavailable
 from clew_projections.kv.bucket import Bucket, LostRace
-from clew_services.coordination.lease import LeaseLost
 from clew_services.inbox.inbox_message import place_of
+from clew_services.lease import LeaseLost
 
 MOST: Final = 4
 """Processes that a command may kill when tried alone, after the first one that died of it."""

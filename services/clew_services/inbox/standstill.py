@@ -13,8 +13,8 @@ from msgspec import Struct
 from clew_events.subjects import INBOX_STREAM
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import StreamInfo
-from clew_services.coordination.lease import KEY, LeaseRecord
 from clew_services.eventstore.topology import LEASES
+from clew_services.lease import KEY, LeaseRecord
 from clew_services.progress import TIME, ask_jetstream
 
 _SERVED: Final = (

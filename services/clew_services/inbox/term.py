@@ -19,9 +19,9 @@ from clew_events.errors import Unavailable
 from clew_events.subjects import INBOX_STREAM
 from clew_projections.nats.jetstream import JetStream, find_consumer, stream_state
 from clew_projections.nats.stream_messages import ApiRefusal
-from clew_services.coordination.lease import Lease
 from clew_services.eventstore.stream_config import remove_consumer
 from clew_services.inbox.poison import Trials
+from clew_services.lease import Lease
 
 PREFIX: Final = "term-"
 """How the names of these consumers begin. After it comes the lease's number, and the holder."""

@@ -40,6 +40,7 @@ from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.signed_checkpoint import SignedNote
 from clew_services.eventstore.topology import LEASES
 from clew_services.integrity.integrity_report import ADVICE, KEPT, KEY, Newest, Report, decode
+from clew_services.settings import Settings
 
 LOOK: Final = 5.0
 """Seconds between looks at what the streams say of themselves."""
@@ -313,3 +314,17 @@ def _missing(stream: str, shard: int = 0) -> Finding:
 
 def _finding(shard: int, code: str, what: str) -> Finding:
     return Finding(tenant="", thread="", code=code, what=what, shard=shard)
+
+
+FILE: Final = "verified.sqlite"
+
+
+async def serve_audit(
+    js: JetStream, shards: int, settings: Settings, stop: asyncio.Event, ready: asyncio.Event
+) -> None:
+    """Verify the log until ``stop`` is set, at the interval of the settings, unless another process does."""
+    ready.set()
+    folder = settings.data_folder
+    file = folder / FILE if folder.is_dir() else None
+    audit = Audit(js, Ledger(js), Verifier(js, shards), shards, every=settings.verify_seconds, file=file)
+    await audit.run(stop)

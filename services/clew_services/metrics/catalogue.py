@@ -5,6 +5,7 @@ Labels never name a tenant, a thread or a key: the number of series depends on t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -232,3 +233,14 @@ DISK: Final = Metric(
 
 ALL: Final[tuple[Metric, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """All metrics, in the order of their definition."""
+
+
+def rows() -> Iterator[str]:
+    """One line of Markdown for each metric, in the order of the catalogue."""
+    for metric in ALL:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        yield f"| `{metric.name}` | {metric.kind} | {labels} | {metric.source} | {metric.help} |"
+
+
+if __name__ == "__main__":
+    print("\n".join(rows()))  # noqa: T201 - this is what it is for

@@ -21,8 +21,7 @@ from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.freshness import freshness
 from clew_projections.nats.stream_messages import StreamInfo
 from clew_services import progress
-from clew_services.checkpoints.coverage import checkpoint_coverage
-from clew_services.checkpoints.ledger import Ledger
+from clew_services.checkpoints.ledger import Ledger, checkpoint_coverage
 from clew_services.http.health import Readiness
 from clew_services.integrity.integrity_report import report
 from clew_services.metrics import catalogue

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import platform
 from collections.abc import Callable
 from functools import cache
-from typing import Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from clew_services.metrics import catalogue
 from clew_services.metrics.catalogue import Metric
 from clew_services.observer import Answered, Handled, Observer, Projected
+from clew_services.version import clew_version
 
 M = TypeVar("M", Counter, Histogram)
 
@@ -105,3 +108,76 @@ class Instruments(Observer):
 def _bind(metric: M) -> Callable[..., M]:
     """A function that returns a metric's child by its labels, with a cache."""
     return cache(metric.labels)
+
+
+if TYPE_CHECKING:
+    from clew_projections.history.histories import Histories
+    from clew_services.metrics.files import Files
+    from clew_services.nats_connection import Connection
+    from clew_services.threads.cache import Memory
+
+EVERY: Final = 1.0
+"""Seconds between two samples."""
+
+
+class Sampler:
+    """Samples the counters of one process."""
+
+    def __init__(
+        self,
+        instruments: Instruments,
+        memory: Memory,
+        histories: Histories,
+        connection: Connection,
+        files: Files | None = None,
+    ) -> None:
+        """``files``, if there are any, are written at every sample."""
+        self._memory = memory
+        self._nc = connection.nc
+        self._files = files
+        self._instruments = instruments
+        self._followed = [
+            _TailSample(lambda: memory.hits, instruments.memory.labels("hit")),
+            _TailSample(lambda: memory.misses, instruments.memory.labels("miss")),
+            _TailSample(lambda: histories.asked, instruments.tail_reads),
+            _TailSample(lambda: connection.made - 1, instruments.disconnects),
+        ]
+        server = connection.nc.connected_server_version
+        number = f"{server.major}.{server.minor}.{server.patch}"
+        instruments.build.labels(clew_version(), platform.python_version(), number).set(1)
+        instruments.processes.set(1)
+
+    async def run(self, stop: asyncio.Event, ready: asyncio.Event) -> None:
+        """Sample every second until ``stop`` is set, and once more at the end."""
+        loop = asyncio.get_running_loop()
+        self.look()
+        ready.set()
+        while not stop.is_set():
+            due = loop.time() + EVERY
+            try:
+                async with asyncio.timeout_at(due):
+                    await stop.wait()
+            except TimeoutError:
+                self._instruments.loop_lag.set(loop.time() - due)
+            self.look()
+
+    def look(self) -> None:
+        """Copy what was counted since the last sample."""
+        for sample in self._followed:
+            sample.take()
+        self._instruments.memory_threads.set(len(self._memory))
+        self._instruments.connected.set(1 if self._nc.is_connected else 0)
+        if self._files is not None:
+            self._files.write()
+
+
+class _TailSample:
+    def __init__(self, read: Callable[[], int], counter: Counter) -> None:
+        self._read = read
+        self._counter = counter
+        self._taken = 0
+
+    def take(self) -> None:
+        now = self._read()
+        self._counter.inc(now - self._taken)
+        self._taken = now

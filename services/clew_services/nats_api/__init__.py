@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from clew_services.nats_api.command_service import serve_commands
-from clew_services.nats_api.query_service import serve_queries
+from clew_services.nats_api.services import serve_commands, serve_queries
 
 __all__ = ["serve_commands", "serve_queries"]

@@ -26,8 +26,7 @@ from clew_projections.nats.replica_reads import until
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs import layout
 from clew_projections.packs.layout import CheckpointCoverage, PackHeader, Scope
-from clew_projections.packs.pack_writer import Ends, Segment, Writer
-from clew_projections.packs.resume import Partial, Totals
+from clew_projections.packs.pack_writer import Ends, Partial, Segment, Totals, Writer
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.checkpoints.signed_checkpoint import SignedNote, read

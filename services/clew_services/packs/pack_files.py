@@ -12,7 +12,7 @@ from clew_events.errors import Invalid
 from clew_projections.atomic_file import replace_durably
 from clew_projections.index.index_folder import Lock
 from clew_projections.packs.layout import PackHeader, Scope
-from clew_projections.packs.resume import Partial, partial
+from clew_projections.packs.pack_writer import Partial, partial
 from clew_services.packs.exporter import Exporter, ExportResult, Progress
 
 Begin = Callable[[PackHeader, Partial | None], Progress]

@@ -16,8 +16,7 @@ from clew_projections.generations.generations import Generations
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.freshness import IndexFreshness, freshness
 from clew_projections.nats.jetstream import JetStream
-from clew_services.checkpoints.coverage import CheckpointCoverage, checkpoint_coverage
-from clew_services.checkpoints.ledger import Ledger
+from clew_services.checkpoints.ledger import CheckpointCoverage, Ledger, checkpoint_coverage
 from clew_services.integrity.integrity_report import report
 from clew_services.open_deployment import OpenDeployment
 

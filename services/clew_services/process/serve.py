@@ -25,13 +25,11 @@ from clew_services.compose.roles import (
     compose_services,
     metrics_source,
 )
-from clew_services.host import descriptors
+from clew_services.host import resources
 from clew_services.http.health import CLOSED
 from clew_services.metrics.counter_files import name_process_files
 from clew_services.metrics.instruments import Instruments
 from clew_services.process import readiness
-from clew_services.process.niceness import step_back
-from clew_services.process.signals import until_told
 from clew_services.settings import Settings
 from clew_services.tracing import set_up_tracing
 
@@ -52,17 +50,17 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
         ClewError: the deployment cannot be used, or a role failed.
     """
     keys = Keys.parse(settings.api_keys)
-    descriptors.raise_limit()
+    resources.raise_limit()
     stop, facts = _stop_on_signals(), dict[str, str]()
     name, limits = f"clew {' '.join(roles)}", settings.limits
     if PROJECTING.issuperset(roles):
         # Answers have priority over projections: a late projection makes no answer wrong.
-        step_back()
+        resources.step_back()
     files = name_process_files()
     instruments = Instruments()
     tracing, send_off = set_up_tracing(os.environ, name)
     async with (
-        until_told(stop) as begun,
+        _until_told(stop) as begun,
         _after(send_off),
         compose.connect(settings.nats_url, name=name, limits=limits, observer=instruments, tracing=tracing) as clew,
         metrics_source(clew, instruments, settings, files, api="api" in roles) as metrics,
@@ -74,6 +72,27 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
             await _together([compose_sampler(clew, instruments, files).run, watch, *services], stop, facts)
         except ExceptionGroup as group:
             raise _first(group) from group
+
+
+@contextlib.asynccontextmanager
+async def _until_told(stop: asyncio.Event) -> AsyncIterator[Callable[[], object]]:
+    """End the block, without an error, when ``stop`` is set; the yielded function disarms this."""
+    task = asyncio.current_task()
+    assert task is not None
+
+    async def cancel_at_stop() -> None:
+        await stop.wait()
+        task.cancel()
+
+    watch = asyncio.create_task(cancel_at_stop())
+    try:
+        yield watch.cancel
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+        task.uncancel()
+    finally:
+        watch.cancel()
 
 
 @contextlib.asynccontextmanager

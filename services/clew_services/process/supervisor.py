@@ -1,22 +1,32 @@
-"""Supervision of child processes: started, stopped, and restarted when they die."""
+"""Supervision of child processes: started, stopped at a signal, and restarted when they die.
+
+``clew up`` supervises its parts with it, and ``clew serve --workers N`` its workers.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
+import tempfile
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Mapping
-from signal import SIGKILL
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM
 from typing import Final, Protocol
+
+import msgspec
 
 from clew_events.backoff import delays
 from clew_services.host import CannotStart
+from clew_services.host.ports import SHARES, refuse_taken
 from clew_services.host.terminate import signal, terminate
 from clew_services.host.tether import tether_command
 from clew_services.metrics import counter_files
 from clew_services.process import readiness
+from clew_services.settings import Settings
 
 DRAIN: Final = 20.0
 """Seconds that a part may take to finish work in progress before it is killed."""
@@ -25,6 +35,7 @@ START: Final = 60.0
 SETTLED: Final = 30.0
 """Seconds after which a part's death counts as a new fault, and the backoff begins again."""
 
+_SIGNALS: Final = (SIGINT, SIGTERM, SIGHUP)
 _LOG: Final = logging.getLogger("clew.up")
 
 
@@ -110,6 +121,35 @@ class ServiceProcess:
             signal(self._process, SIGKILL)
 
 
+@contextlib.asynccontextmanager
+async def until_signalled(parts: Sequence[Part]) -> AsyncIterator[None]:
+    """End the block, without an error, at the first signal; at the second, kill the parts that are still stopping."""
+    loop, task, stopping = asyncio.get_running_loop(), asyncio.current_task(), False
+    assert task is not None
+
+    def stop() -> None:
+        nonlocal stopping
+        if stopping:
+            _LOG.warning("stopping at once")
+            for part in parts:
+                part.kill()
+        else:
+            stopping = True
+            task.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not stopping:
+            raise
+        task.uncancel()
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
 async def keep(part: Part) -> None:
     """Restart a part whenever it dies, with backoff, until cancelled. The part must have been started."""
     loop = asyncio.get_running_loop()
@@ -129,3 +169,59 @@ async def keep(part: Part) -> None:
             else:
                 _LOG.warning("%s runs again", part.name)
                 break
+
+
+_REMEDY: Final = "Choose another with --http (CLEW_HTTP), or port 0."
+
+
+async def start_all(
+    roles: tuple[str, ...], environment: Mapping[str, str], count: int, start: Callable[[Part], Awaitable[None]]
+) -> dict[str, str]:
+    """Start ``count`` workers, the first before the others; its announcement, such as the port that they share."""
+    if count > 1:
+        environment = {**environment, SHARES: "yes"}
+    first = ServiceProcess(roles, environment, number=1 if count > 1 else None)
+    await start(first)
+    shared = {"CLEW_HTTP": first.facts["http"]} if "http" in first.facts else {}
+    # Clients know the port from now on, so a restarted worker must use it again.
+    first.environment.update(shared)
+    # Only one process can listen on the metrics address; it serves the metrics of all.
+    metrics = environment.get("CLEW_METRICS", "on")
+    environment_of_others = {**environment, **shared, "CLEW_METRICS": metrics if metrics == "on" else "off"}
+    others = [ServiceProcess(roles, environment_of_others, number=number) for number in range(2, count + 1)]
+    await asyncio.gather(*(start(worker) for worker in others))
+    return first.facts
+
+
+async def serve_workers(roles: Sequence[str], settings: Settings) -> None:
+    """Run ``settings.workers`` processes with these roles until a signal; one that dies is restarted.
+
+    Raises:
+        CannotStart: something prevents the start. Nothing is left running.
+    """
+    if "api" in roles:
+        refuse_taken(*settings.http_address, purpose="the HTTP API", remedy=_REMEDY)
+    parts: list[Part] = []
+    async with until_signalled(parts), contextlib.AsyncExitStack() as stack:
+        counts = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clew-")))
+
+        async def start(part: Part) -> None:
+            parts.append(part)
+            stack.push_async_callback(part.stop)
+            await part.start()
+
+        chosen = {f"CLEW_{name.upper()}": str(value) for name, value in msgspec.structs.asdict(settings).items()}
+        announce_to = os.environ.pop(readiness.VARIABLE, None)
+        environment = {
+            **os.environ,
+            **(counter_files.reset_folder(counts) if settings.metrics != "off" else {}),
+            **chosen,
+            "CLEW_WORKERS": "1",
+        }
+        facts = await start_all(tuple(roles), environment, settings.workers, start)
+        if announce_to is not None:
+            os.environ[readiness.VARIABLE] = announce_to
+            readiness.announce_ready(facts)
+        async with asyncio.TaskGroup() as keepers:
+            for part in parts:
+                keepers.create_task(keep(part))

@@ -9,30 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
+import ipaddress
 import logging
 import os
 import re
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from clew_events import ids
+from clew_projections.atomic_file import write_atomically
 from clew_services.checkpoints.key_file import load_or_create_key
 from clew_services.embedded.data_folder import claim
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision
 from clew_services.eventstore.lost_streams import is_in_use
-from clew_services.host import nats_url
+from clew_services.host import CannotStart, nats_url
 from clew_services.host.ports import refuse_taken
 from clew_services.metrics import counter_files
 from clew_services.nats_connection import connection
 from clew_services.process.disk_watch import watch_disk
-from clew_services.process.first_key import load_or_issue_key
-from clew_services.process.probe import reachable, until_ready
-from clew_services.process.signals import until_signalled
-from clew_services.process.supervisor import Part, ServiceProcess, keep
-from clew_services.process.workers import start_all
-from clew_services.settings import LIMITING, SIGNING, WATCHING, Settings
+from clew_services.process.supervisor import Part, ServiceProcess, keep, start_all, until_signalled
+from clew_services.settings import LIMITING, SIGNING, WATCHING, Address, Settings
 
 OVER_NATS: Final = ("commands", "query")
 PROJECTING: Final = ("projector",)
@@ -130,3 +131,75 @@ async def _start(
         data=str(data),
         api_key=None if settings.api_keys else keys.rpartition(":")[0],
     )
+
+
+PATIENCE: Final = 60.0
+_TIMEOUT: Final = 5.0
+_PAUSE: Final = 0.02
+
+
+async def until_ready(address: Address) -> None:
+    """Wait until ``/readyz`` answers 200.
+
+    Raises:
+        CannotStart: it does not within :data:`PATIENCE` seconds; the message has the last answer.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    while True:
+        verdict = await asyncio.to_thread(_ask, reachable(address))
+        if verdict is None:
+            return
+        if loop.time() > deadline:
+            raise CannotStart(f"the HTTP API is not ready: {verdict}")
+        await asyncio.sleep(_PAUSE)
+
+
+def reachable(address: Address) -> Address:
+    """The address for clients on this machine: a wildcard becomes loopback."""
+    try:
+        ip = ipaddress.ip_address(address.host)
+    except ValueError:
+        return address
+    if not ip.is_unspecified:
+        return address
+    return Address("127.0.0.1" if ip.version == 4 else "::1", address.port)
+
+
+def _ask(address: Address) -> str | None:
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=_TIMEOUT)
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        body = response.read(1000)
+        return None if response.status == 200 else f"{response.status} {body.decode(errors='replace')}"
+    except (OSError, http.client.HTTPException) as fault:
+        return str(fault)
+    finally:
+        connection.close()
+
+
+KEY_FILE: Final = "api-key"
+KEY_TENANT: Final = "default"
+_KEY_LENGTH: Final = 40
+
+
+def load_or_issue_key(folder: Path) -> str:
+    """The folder's key, as ``key:tenant``: the one kept there, or a new one that only this user can read.
+
+    The file is the key and nothing else, so that a shell can take it as it is. One that says whose it is, as
+    ``key:tenant``, is of before that.
+
+    Raises:
+        CannotStart: the file cannot be read or written, or holds no key.
+    """
+    file = folder / KEY_FILE
+    try:
+        if not file.exists():
+            write_atomically(file, f"{ids.random_id('clew_', _KEY_LENGTH)}\n".encode(), durable=True)
+        kept = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise CannotStart(f"cannot keep an API key in {file}: {fault}", code="data_not_writable") from fault
+    if not kept:
+        raise CannotStart(f"{file} is empty: delete it to have a new key made, or set CLEW_API_KEYS", code="no_key")
+    return kept if ":" in kept else f"{kept}:{KEY_TENANT}"

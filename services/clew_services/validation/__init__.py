@@ -12,7 +12,7 @@ from clew_events.commands import Command
 from clew_events.errors import Invalid
 from clew_events.list_query import ListThreads
 from clew_events.queries import GetStateAt
-from clew_services.validation import decode_errors, list_rules, rules
+from clew_services.validation import decode_errors, rules
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ def check(value: object) -> None:
     if form in _COMMANDS:
         rules.check_command(value)  # type: ignore[arg-type]
     elif isinstance(value, ListThreads):
-        list_rules.check_list(value)
+        rules.check_list(value)
     elif isinstance(value, GetStateAt):
         rules.check_moment(value)
 

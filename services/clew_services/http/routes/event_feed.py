@@ -18,10 +18,10 @@ from clew_projections.feed.follow import FollowedCommit, follow
 from clew_projections.feed.live_end import Tail
 from clew_services.http import error_responses
 from clew_services.http.call import Call
+from clew_services.http.caller_limits import LimitedStream, StreamLimit
 from clew_services.http.commit_objects import feed_commit_object, feed_page
 from clew_services.http.responses import Answer, Headers, json_answer
 from clew_services.http.routes.audit import event_types
-from clew_services.http.stream_limit import LimitedStream, StreamLimit
 from clew_services.queries.feed_pages import entry
 from clew_services.queries.reader import Reader
 

@@ -14,7 +14,7 @@ from clew_events.list_query import ListThreads
 from clew_events.objects import CodeInterpreterFiles, Resources, Thread
 from clew_events.queries import AsOf, GetStateAt, GetThread
 from clew_services import validation
-from clew_services.http import preconditions
+from clew_services.http import command_call
 from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall, render_outcome, where
 from clew_services.http.responses import Answer, etag, json_answer, position, stamp
@@ -44,7 +44,7 @@ class Threads:
             return await self._retrieve_as_of(call, as_of)
         found = await self._queries.thread(call.holder.tenant, GetThread(thread_id=call.thread_id))
         tag = etag(found.n)
-        if preconditions.is_known(call.headers, found.n):
+        if command_call.is_known(call.headers, found.n):
             return Answer(304, b"", (tag,))
         assert found.thread is not None
         return json_answer(_as_retrieved(found.thread), headers=(tag,))
@@ -54,7 +54,7 @@ class Threads:
         if then.thread is None:
             raise NotFound(f"Thread '{call.thread_id}' had been deleted at 'as_of' {as_of}.", code="thread_not_found")
         headers = stamp(then.position, then.n, then.at)
-        if preconditions.is_known(call.headers, then.n):
+        if command_call.is_known(call.headers, then.n):
             return Answer(304, b"", headers)
         return json_answer(_as_retrieved(then.thread), headers=headers)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from clew_events.errors import Invalid
 from clew_events.list_query import ListThreads
+from clew_events.list_reply import Count, Excerpt, Facet, Freshness, ThreadList
 
 _PREFIX: Final = "page_"
 _FORMAT: Final = 2
@@ -74,3 +75,30 @@ def _refusal(param: str, why: str) -> Invalid:
         code="invalid_cursor",
         param=param,
     )
+
+
+_ENCODE_LIST: Final = msgspec.json.Encoder().encode
+_DECODE_LIST: Final = msgspec.json.Decoder(ThreadList).decode
+
+
+class WrittenList(Struct, frozen=True, kw_only=True):
+    """A page of threads. Its JSON is that of the corresponding :class:`ThreadList`, byte for byte."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Raw, ...]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+    next: str | None
+    fresh: Freshness
+    count: Count | None = None
+    facets: tuple[Facet, ...] | None = None
+
+    def read(self) -> ThreadList:
+        """Decode the list."""
+        return _DECODE_LIST(_ENCODE_LIST(self))
+
+
+def with_excerpt(shown: bytes, excerpt: Excerpt) -> Raw:
+    """Add a search excerpt to a listed thread."""
+    return Raw(b'%b,"excerpt":%b}' % (shown[:-1], _ENCODE_LIST(excerpt)))

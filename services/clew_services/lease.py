@@ -28,7 +28,7 @@ LOOK: Final = 0.25
 """Seconds between looks at the lease of another."""
 KEY: Final = "inbox"
 
-_LOG: Final = logging.getLogger("clew.coordination")
+_LOG: Final = logging.getLogger("clew.lease")
 
 
 class LeaseLost(Unavailable):

@@ -1,0 +1,150 @@
+"""What a history says of the past: ``clew state``, ``clew diff`` and ``clew blame``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import click
+from msgspec import Struct
+
+from clew_events import replies
+from clew_events.audit_replies import Blame, Difference, KeyRemoved, KeySet
+from clew_events.objects import Message
+from clew_events.queries import GetBlame, GetDifference, GetThread, ListMessagesAt
+from clew_services.cli import commit_lines, options, output
+from clew_services.cli.commit_lines import text_of
+from clew_services.cli.exit import print_json
+from clew_services.cli.output import printable
+from clew_services.cli.parts import Source, consult
+from clew_services.cli.thread import thread_facts
+
+_PAGE = 100
+
+
+class State(Struct, frozen=True):
+    """A thread as of a moment, and all its messages as of then."""
+
+    then: replies.Moment
+    messages: tuple[Message, ...]
+
+
+@click.command("state")
+@options.thread
+@click.option("--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601.  [default: now]")
+@options.pack
+@options.query_options
+def state(
+    *, thread: str, as_of: int | datetime | None, pack: Path | None, tenant: str, nats: str, as_json: bool
+) -> None:
+    """Show a thread and its messages, now or as of a moment, folded from its history alone."""
+
+    async def read(clew: Source) -> State:
+        moment = as_of if as_of is not None else (await clew.reader.thread(tenant, GetThread(thread_id=thread))).n
+        then = await clew.reader.past.thread(tenant, thread, moment)
+        return State(then, await _messages(clew, tenant, thread, then) if then.thread is not None else ())
+
+    answer = consult(nats, pack, read)
+    if as_json:
+        print_json(answer)
+        return
+    then = answer.then
+    facts = thread_facts(then.thread) if then.thread is not None else [("thread", f"{thread} (deleted)")]
+    output.card([*facts, ("messages", then.message_count), ("n", then.n), ("at", output.when(then.at))])
+    if answer.messages:
+        click.echo()
+        lines = [(m.id, output.when(m.created_at), m.role, text_of(m.content)) for m in answer.messages]
+        output.rows(("message", "created", "role", "text"), lines)
+
+
+async def _messages(clew: Source, tenant: str, thread: str, then: replies.Moment) -> tuple[Message, ...]:
+    messages: list[Message] = []
+    after: str | None = None
+    while True:  # All pages are as of the same commit.
+        query = ListMessagesAt(thread_id=thread, as_of=then.n, limit=_PAGE, order="asc", after=after)
+        page = (await clew.reader.past.messages(tenant, query)).messages
+        assert page is not None
+        messages += page.data
+        if not page.has_more:
+            return tuple(messages)
+        after = page.last_id
+
+
+@click.command("diff")
+@options.thread
+@click.argument("since", metavar="FROM", type=options.BEGINNING)
+@click.argument("until", metavar="[TO]", type=options.MOMENT, required=False)
+@options.pack
+@options.query_options
+def diff(
+    *,
+    thread: str,
+    since: int | datetime,
+    until: int | datetime | None,
+    pack: Path | None,
+    tenant: str,
+    nats: str,
+    as_json: bool,
+) -> None:
+    """Show what changed in a thread after FROM up to TO: commit numbers or times in ISO 8601.
+
+    FROM may be 0, before the first commit; TO is now by default.
+    """
+
+    async def read(clew: Source) -> Difference:
+        return await clew.reader.past.difference(tenant, GetDifference(thread_id=thread, since=since, until=until))
+
+    difference = consult(nats, pack, read)
+    if as_json:
+        print_json(difference)
+        return
+    commits = (commit_lines.by_line(origin) for origin in difference.commits)
+    lines = [
+        f"{difference.thread_id} from commit {difference.since.n} to {difference.until.n}",
+        *commits,
+        *commit_lines.change_lines(difference),
+    ]
+    commit_lines.show(lines)
+
+
+@click.command("blame")
+@options.thread
+@click.option("--as-of", type=options.MOMENT, help="After commit N, or at a time in ISO 8601.  [default: now]")
+@options.pack
+@options.query_options
+def blame(
+    *, thread: str, as_of: int | datetime | None, pack: Path | None, tenant: str, nats: str, as_json: bool
+) -> None:
+    """Show who last set each part of a thread, when, and in which commit; and who removed each removed part."""
+
+    async def read(clew: Source) -> Blame:
+        return await clew.reader.past.blame(tenant, GetBlame(thread_id=thread, as_of=as_of))
+
+    answer = consult(nats, pack, read)
+    if as_json:
+        print_json(answer)
+    else:
+        commit_lines.show(_blame_lines(answer))
+
+
+def _blame_lines(blame: Blame) -> Iterator[str]:
+    yield f"{blame.thread_id}  created by {commit_lines.by_line(blame.created)}"
+    if blame.deleted is not None:
+        yield f"{blame.thread_id}  deleted by {commit_lines.by_line(blame.deleted)}"
+    yield from _keys("metadata", blame.metadata, blame.removed)
+    for resource in blame.tool_resources:
+        yield f"{resource.resource}={printable(','.join(resource.value))}  by {commit_lines.by_line(resource.by)}"
+    for message in blame.messages:
+        yield f"{message.id}  added by {commit_lines.by_line(message.added)}"
+        if message.deleted is not None:
+            yield f"{message.id}  deleted by {commit_lines.by_line(message.deleted)}"
+        yield from _keys(message.id, message.metadata, message.removed)
+
+
+def _keys(owner: str, present: Sequence[KeySet], gone: Sequence[KeyRemoved]) -> Iterator[str]:
+    for key in present:
+        yield f"{owner} {printable(f'{key.key}={key.value}')}  by {commit_lines.by_line(key.by)}"
+    for removed in gone:
+        text = printable(f"{removed.key}={removed.value}")
+        yield f"{owner} -{text}  removed by {commit_lines.by_line(removed.by)}"
