@@ -53,13 +53,13 @@ class CommitPage(Struct, frozen=True, kw_only=True):
     next: str | None
 
 
-class FedCommit(CommitObject, frozen=True, kw_only=True):
+class FeedCommit(CommitObject, frozen=True, kw_only=True):
     """One commit. ``id`` is the cursor after it in the feed, ``stored_at`` when the log took it, which is its order."""
 
     stored_at: datetime
 
 
-class FedUnreadable(Struct, frozen=True, kw_only=True):
+class UnreadableFeedCommit(Struct, frozen=True, kw_only=True):
     """What stands in the log and cannot be read, in base64, and why it cannot."""
 
     id: str
@@ -79,7 +79,7 @@ class FeedPage(Struct, frozen=True, kw_only=True):
     """
 
     object: Literal["list"] = "list"
-    data: tuple[FedCommit, ...]
+    data: tuple[FeedCommit, ...]
     first_id: str | None
     last_id: str | None
     has_more: bool

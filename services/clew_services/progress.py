@@ -65,10 +65,10 @@ class _Got(Struct, frozen=True):
 class Progress:
     """Looks at all shards of a deployment, and remembers since when each has not moved."""
 
-    def __init__(self, js: JetStream, shards: int, feeder: Callable[[], str], seconds: float = TIME) -> None:
-        """``feeder`` names the consumers of the live buckets; ``seconds`` is how long JetStream has for each answer."""
-        self._live = feeder
-        self._feeder = feeder()
+    def __init__(self, js: JetStream, shards: int, consumer: Callable[[], str], seconds: float = TIME) -> None:
+        """``consumer`` returns the name of the live buckets' consumers; ``seconds`` is the timeout of each answer."""
+        self._live_consumer = consumer
+        self._consumer = consumer()
         self._js = js
         self._shards = shards
         self._seconds = seconds
@@ -78,16 +78,16 @@ class Progress:
 
     async def look(self) -> tuple[Shard, ...]:
         """Every shard, now. What does not answer is said in its ``trouble``."""
-        if self._feeder != (feeder := self._live()):
+        if self._consumer != (consumer := self._live_consumer()):
             # Another generation is live, and whoever feeds it has only just been given the time to begin.
-            self._feeder, self._began, self._stands = feeder, self._clock(), {}
+            self._consumer, self._began, self._stands = consumer, self._clock(), {}
         return tuple(await asyncio.gather(*(self._shard(number) for number in range(self._shards))))
 
     async def _shard(self, number: int) -> Shard:
         name = event_stream(number)
         stream, consumer = await asyncio.gather(
             self._ask(f"STREAM.INFO.{name}", f"stream {name}", StreamInfo),
-            self._ask(f"CONSUMER.INFO.{name}.{self._feeder}", f"consumer {name}/{self._feeder}", ConsumerInfo),
+            self._ask(f"CONSUMER.INFO.{name}.{self._consumer}", f"consumer {name}/{self._consumer}", ConsumerInfo),
         )
         if isinstance(stream, str) or isinstance(consumer, str):
             return Shard(shard=number, trouble=tuple(each for each in (stream, consumer) if isinstance(each, str)))

@@ -132,7 +132,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise _refusal("replicas", self.replicas, "1, 3 or 5")
         if not 1 <= self.workers <= MOST_WORKERS:
             raise _refusal("workers", self.workers, f"between 1 and {MOST_WORKERS}")
-        self._hold_limits()
+        self._check_limits()
         if self.sync != "always" and not (_INTERVAL.fullmatch(self.sync) and re.search("[1-9]", self.sync)):
             raise _refusal("sync", self.sync, "'always' or an interval such as 2m or 500ms")
         if self.max_file_store and not self.storage_limit:
@@ -148,7 +148,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.embedded_port is None:
             _ = self.nats_url
 
-    def _hold_limits(self) -> None:
+    def _check_limits(self) -> None:
         for name, least, most, unit in _RANGES:
             if not least <= getattr(self, name) <= most:
                 raise _refusal(name, getattr(self, name), f"between {least} and {most}{unit}")

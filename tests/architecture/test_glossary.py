@@ -11,17 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TABLE = re.compile(r"^\| word \| means only \| not \|\n\|[-| ]+\n((?:\|.*\n)+)", re.MULTILINE)
-# What is still to be renamed. Nothing is added here.
-LEFT_NAMES = {
-    *("feeder", "index_feeder", "FedCommit", "FedUnreadable", "repetition", "refusals", "deadly", "Ceiling"),
-    *("_hold", "_hold_fits", "_hold_length", "_hold_limits", "_hold_moment", "_hold_wanted"),
-    *("hold_add", "hold_consumers", "hold_create", "hold_endless"),
-    *("hold_same", "hold_scope", "hold_streams", "hold_version"),
-}
-LEFT_DOCSTRINGS = {
-    "clew_services/backup/take_backup.py",
-    "clew_services/http/retries.py",
-}
 
 
 def glossary() -> dict[str, str]:
@@ -75,8 +64,7 @@ def names() -> Iterator[tuple[str, str]]:
 
 
 def test_no_name_has_a_word_that_the_glossary_has_another_for() -> None:
-    found = {f"{where}: {name} ({NOT[each]})" for where, name in names() for each in wrong_in_name(name)
-             if name not in LEFT_NAMES}  # fmt: skip
+    found = {f"{where}: {name} ({NOT[each]})" for where, name in names() for each in wrong_in_name(name)}
     assert found == set()
 
 
@@ -91,7 +79,6 @@ def test_no_docstring_of_a_module_says_one() -> None:
         f"{module} says {wrong!r}, which is {NOT[wrong]!r}"
         for module, tree in TREES.items()
         for wrong in wrong_in_text(ast.get_docstring(tree) or "")
-        if module not in LEFT_DOCSTRINGS
     }
     assert found == set()
 

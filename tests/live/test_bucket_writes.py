@@ -17,17 +17,17 @@ from support.proxy import between
 
 async def test_each_key_gets_its_own_revision_and_they_are_in_the_order_of_writing(clew: Clew) -> None:
     writes = [Write(f"default.t{n}", b"%d" % n, 0) for n in range(3 * WRITES_AT_ONCE + 1)]
-    revisions = await clew.threads.put_all(writes)
+    revisions = await clew.live.current.threads.put_all(writes)
     assert revisions == sorted(revisions, key=lambda each: each if isinstance(each, int) else 0)
-    found = await clew.threads.get_many(write.key for write in writes)
+    found = await clew.live.current.threads.get_many(write.key for write in writes)
     assert [(found[key].body, found[key].revision) for key, _, _ in writes] == [
         (body, revision) for (_, body, _), revision in zip(writes, revisions, strict=True)
     ]
 
 
 async def test_who_lost_a_race_is_told_and_the_others_are_written(clew: Clew) -> None:
-    taken = await clew.threads.put("default.taken", b"first", 0)
-    outcomes = await clew.threads.put_all(
+    taken = await clew.live.current.threads.put("default.taken", b"first", 0)
+    outcomes = await clew.live.current.threads.put_all(
         [
             Write("default.before", b"1", 0),
             Write("default.taken", b"second", 0),
@@ -36,7 +36,7 @@ async def test_who_lost_a_race_is_told_and_the_others_are_written(clew: Clew) ->
         ]
     )
     assert [type(each) for each in outcomes] == [int, LostRace, LostRace, int]
-    found = await clew.threads.get_many(f"default.{key}" for key in ("before", "taken", "gone", "after"))
+    found = await clew.live.current.threads.get_many(f"default.{key}" for key in ("before", "taken", "gone", "after"))
     assert {key: value.body for key, value in found.items()} == {
         "default.before": b"1",
         "default.taken": b"first",
@@ -46,7 +46,7 @@ async def test_who_lost_a_race_is_told_and_the_others_are_written(clew: Clew) ->
 
 async def test_a_value_that_the_server_does_not_take_is_refused_alone(clew: Clew) -> None:
     too_large = bytes(clew.nc.max_payload + 1)
-    before, corrupt, after = await clew.threads.put_all(
+    before, corrupt, after = await clew.live.current.threads.put_all(
         [Write("default.a", b"1", 0), Write("default.b", too_large, 0), Write("default.c", b"2", 0)]
     )
     # The first went out before the second was refused, so it is met again: whoever lost a race looks, and finds it.
@@ -54,23 +54,26 @@ async def test_a_value_that_the_server_does_not_take_is_refused_alone(clew: Clew
     assert isinstance(corrupt, Corrupt)
     assert corrupt.code == "view_too_large"
     assert isinstance(after, int)
-    assert set(await clew.threads.get_many(["default.a", "default.b", "default.c"])) == {"default.a", "default.c"}
+    assert set(await clew.live.current.threads.get_many(["default.a", "default.b", "default.c"])) == {
+        "default.a",
+        "default.c",
+    }
 
 
 async def test_large_values_go_in_several_goes(clew: Clew) -> None:
     body = bytes(BYTES_AT_ONCE // 3)
-    outcomes = await clew.threads.put_all([Write(f"default.large{n}", body, 0) for n in range(8)])
+    outcomes = await clew.live.current.threads.put_all([Write(f"default.large{n}", body, 0) for n in range(8)])
     assert all(isinstance(each, int) for each in outcomes)
 
 
 async def test_nothing_to_write_is_no_question(clew: Clew) -> None:
-    assert await clew.threads.put_all([]) == []
+    assert await clew.live.current.threads.put_all([]) == []
 
 
 async def test_a_bucket_that_is_gone_says_what_to_do(clew: Clew) -> None:
-    await clew.js.api(f"STREAM.DELETE.{clew.threads.stream}")
+    await clew.js.api(f"STREAM.DELETE.{clew.live.current.threads.stream}")
     with pytest.raises(Unavailable, match="clew init") as raised:
-        await clew.threads.put_all([Write("default.a", b"1", 0), Write("default.b", b"2", 0)])
+        await clew.live.current.threads.put_all([Write("default.a", b"1", 0), Write("default.b", b"2", 0)])
     assert raised.value.code == "no_bucket"
 
 
@@ -78,7 +81,7 @@ async def test_an_answer_that_is_lost_leaves_all_of_them_unknown(deployment: Emb
     async with between(deployment.url) as wire, connect(wire.url, name="cut") as clew:
         wire.lose("answer", b"$KV.clew_threads_v1.default.last")
         with pytest.raises(Unavailable) as raised:
-            await clew.threads.put_all([Write("default.first", b"1", 0), Write("default.last", b"2", 0)])
+            await clew.live.current.threads.put_all([Write("default.first", b"1", 0), Write("default.last", b"2", 0)])
         assert raised.value.outcome_unknown
 
 
@@ -89,7 +92,7 @@ async def test_one_silent_subject_among_many_is_a_timeout_that_names_it_and_leav
         heard.set()
 
     await clew.nc.subscribe("nobody.answers", cb=silent)
-    taken = OutgoingMessage(clew.threads.subject("default.a"), b"1", {})
+    taken = OutgoingMessage(clew.live.current.threads.subject("default.a"), b"1", {})
     with pytest.raises(Timeout, match=r"no reply on nobody\.answers"):
         await clew.js.publish_each([taken, OutgoingMessage("nobody.answers", b"", {})], 0.3)
     assert heard.is_set()

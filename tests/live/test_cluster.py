@@ -88,9 +88,11 @@ async def test_a_message_is_never_older_than_its_thread_though_its_replica_lags(
     message = message_id(await writer.add(thread, "first"))
     async with projecting(clews[0]):
         await buckets_equal_the_log(auditor)
-        behind = await other.messages.get_many(await other.messages.keys(f"default.{thread}.*"))
-        marks = await other.messages.keys("_checkpoint.*")
-        behind |= await other.messages.get_many(marks)
+        behind = await other.live.current.messages.get_many(
+            await other.live.current.messages.keys(f"default.{thread}.*")
+        )
+        marks = await other.live.current.messages.keys("_checkpoint.*")
+        behind |= await other.live.current.messages.get_many(marks)
         await writer.change(thread, message, patch=MetadataPatch(set={"now": "yes"}))
         await buckets_equal_the_log(auditor)
     answered = other.js.lasts_at_once
@@ -98,7 +100,7 @@ async def test_a_message_is_never_older_than_its_thread_though_its_replica_lags(
     async def from_a_replica_that_lags(stream: str, subjects: list[str]) -> object:
         found = await answered(stream, subjects)
         assert found is not None
-        old = {other.messages.subject(key): value for key, value in behind.items()}
+        old = {other.live.current.messages.subject(key): value for key, value in behind.items()}
         return {
             subject: type(each)(old[subject].revision, subject, old[subject].body, each.headers)
             if subject in old

@@ -82,9 +82,9 @@ async def test_a_thread_whose_last_commits_are_gone_takes_no_more_until_somebody
     assert len(await bodies(clew, VICTIM)) == 3
 
     # Accepting the loss is deleting the view; every process goes on from what the log has.
-    value = await clew.threads.get(thread_key(VICTIM))
+    value = await clew.live.current.threads.get(thread_key(VICTIM))
     assert value is not None
-    await clew.threads.delete(thread_key(VICTIM), value.revision)
+    await clew.live.current.threads.delete(thread_key(VICTIM), value.revision)
     assert (await clew.handler.handle("default", update)).n == 4
     async with connect(clew.nc.connected_url.geturl(), name="another") as other:
         found = await other.reader.thread("default", GetThread(thread_id=VICTIM.thread))
@@ -106,18 +106,18 @@ async def test_a_view_that_is_not_what_the_log_says_is_drift_and_a_lagging_one_i
     await clew.handler.handle("default", UpdateThread(thread_id=OTHER.thread, metadata={"plan": "paid"}))
     assert await drift(clew) == {}
 
-    value = await clew.threads.get(thread_key(OTHER))
+    value = await clew.live.current.threads.get(thread_key(OTHER))
     assert value is not None
     view = await clew.current.cached_view(OTHER)
     forged = msgspec.structs.replace(view, metadata={**view.metadata, "plan": "gold"})
-    await clew.threads.put(thread_key(OTHER), encode(forged), value.revision)
+    await clew.live.current.threads.put(thread_key(OTHER), encode(forged), value.revision)
     assert set(await drift(clew)) == {OTHER.thread}
     assert "metadata" in (await drift(clew))[OTHER.thread]
 
     key = message_key(VICTIM, 1)
-    value = await clew.messages.get(key)
+    value = await clew.live.current.messages.get(key)
     assert value is not None
-    await clew.messages.put(key, value.body.replace(b"hello", b"HELLO"), value.revision)
+    await clew.live.current.messages.put(key, value.body.replace(b"hello", b"HELLO"), value.revision)
     assert set(await drift(clew)) == {OTHER.thread, VICTIM.thread}
     assert "content" in (await drift(clew))[VICTIM.thread]
 
@@ -138,18 +138,18 @@ async def test_a_message_view_that_is_gone_is_drift(clew: Clew) -> None:
     await _a_message(clew)
     shard = shard_of(VICTIM.thread, SHARDS)
     await clew.generations.position(shard).advance(0, reached=sys.maxsize)
-    await _lose(clew, clew.messages, message_key(VICTIM, 1))
+    await _lose(clew, clew.live.current.messages, message_key(VICTIM, 1))
     assert "no view" in (await drift(clew))[VICTIM.thread]
 
 
 async def test_a_message_view_that_a_crash_took_with_the_checkpoint_is_about_to_be_written_again(clew: Clew) -> None:
     await _a_message(clew)
     shard = shard_of(VICTIM.thread, SHARDS)
-    await _lose(clew, clew.messages, message_key(VICTIM, 1))
-    await _lose(clew, clew.messages, checkpoint_key(shard))
+    await _lose(clew, clew.live.current.messages, message_key(VICTIM, 1))
+    await _lose(clew, clew.live.current.messages, checkpoint_key(shard))
 
     async with connect(clew.nc.connected_url.geturl(), name="after the crash") as other:
         assert await drift(other) == {}
         await project(other)
-        assert (await other.messages.get(message_key(VICTIM, 1))) is not None
+        assert (await other.live.current.messages.get(message_key(VICTIM, 1))) is not None
         assert await drift(other) == {}

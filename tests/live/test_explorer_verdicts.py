@@ -174,7 +174,7 @@ async def test_a_thread_whose_history_is_gone_is_shown_as_it_is_still_known(
     with fed_by_hand(clew, tmp_path) as fed:
         await fed.feed()
         async with projecting(clew):
-            await eventually(lambda: clew.threads.latest(thread_key(VICTIM)))
+            await eventually(lambda: clew.live.current.threads.latest(thread_key(VICTIM)))
         await remove(clew, VICTIM)
         clew.memory.clear()
         async with opened(clew, browser, VICTIM) as page:

@@ -183,7 +183,7 @@ async def log_and_checkpoints_put_back_to_an_older_backup(clew: Clew) -> None:
 
 async def log_and_checkpoints_and_views_put_back(clew: Clew) -> None:
     await log_and_checkpoints_put_back_to_an_older_backup(clew)
-    for bucket in (clew.threads, clew.messages):
+    for bucket in (clew.live.current.threads, clew.live.current.messages):
         await put_back(clew, bucket.stream, [])
 
 
@@ -194,9 +194,9 @@ async def rewritten_and_signed_with_another_key(clew: Clew) -> None:
 
 
 async def _forget_view(clew: Clew) -> None:
-    view = await clew.threads.latest(thread_key(VICTIM))
+    view = await clew.live.current.threads.latest(thread_key(VICTIM))
     assert view is not None
-    await clew.threads.delete(thread_key(VICTIM), view.revision)
+    await clew.live.current.threads.delete(thread_key(VICTIM), view.revision)
 
 
 async def the_last_checkpoint_removed(clew: Clew) -> None:

@@ -147,7 +147,7 @@ async def test_what_was_begun_on_one_side_is_finished_on_it(clew: Clew) -> None:
     await clew.kept.go_back()
     assert (await clew.current.messages(present, (1,)))[1].metadata == {"b": "2"}
     assert (await clew.current.messages(await clew.current.read_current(address), (1,)))[1].metadata == {"b": "2"}
-    old = await clew.messages.get(message_key(address, 1))
+    old = await clew.live.current.messages.get(message_key(address, 1))
     assert old is not None
     assert b'"b":"2"' not in old.body
 
@@ -343,7 +343,7 @@ async def test_a_version_with_another_fold_keeps_its_hands_off_the_live_generati
     thread = thread_id(await created(clew, mood="calm"))
     async with projecting(clew):
         await buckets_equal_the_log(clew)
-    before = await clew.threads.get(thread_key(Address("default", thread)))
+    before = await clew.live.current.threads.get(thread_key(Address("default", thread)))
 
     async with connect(deployment.url, name="next version", fold=Shouting.FOLD) as new:
         with monkeypatch.context() as patch:
@@ -357,12 +357,12 @@ async def test_a_version_with_another_fold_keeps_its_hands_off_the_live_generati
             await Writer(new.handler).add(thread, "more")
             assert await texts(new, thread) == ["more"]
             assert "clew rebuild threads" in caplog.text
-            assert await clew.threads.get(thread_key(Address("default", thread))) == before
+            assert await clew.live.current.threads.get(thread_key(Address("default", thread))) == before
 
             # The release: the new version builds the next generation, and from then on feeds it.
             done = await new.rebuild().run()
             assert (done.live, done.fold) == (True, Shouting.FOLD)
-            value = await new.threads.get(thread_key(Address("default", thread)))
+            value = await new.live.current.threads.get(thread_key(Address("default", thread)))
             assert value is not None
             assert b'"mood":"CALM"' in value.body
             await Writer(new.handler).add(thread, "and more")

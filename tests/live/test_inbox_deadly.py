@@ -62,7 +62,7 @@ async def steps(clew: Clew, thread: str) -> list[str]:
 
 
 async def on_record(clew: Clew) -> list[rejections.Refusal]:
-    return [each async for each in rejections.refusals(clew.js)]
+    return [each async for each in rejections.list_rejected(clew.js)]
 
 
 async def test_a_command_that_kills_whoever_carries_it_out_is_put_on_record_and_its_thread_goes_on(

@@ -30,7 +30,7 @@ from clew_services import compose
 
 async def main():
     async with compose.connect(sys.argv[1], name="feeder") as clew:
-        feeder = clew.index_feeder(Path(sys.argv[2]), dedicated=True)
+        feeder = clew.indexer(Path(sys.argv[2]), dedicated=True)
         running = asyncio.create_task(feeder.run(asyncio.Event()))
         while not feeder.is_active:
             await asyncio.sleep(0.01)

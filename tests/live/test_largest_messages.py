@@ -204,7 +204,7 @@ async def test_a_change_whose_view_would_be_too_large_is_refused_and_deleting_is
             assert "ok" in json.loads((await nc.request(f"clew.query.default.{query}", body, timeout=60)).data), query
         await writer.remove(thread, message)
         await checkpointed(clew)
-        assert await list_parked(clew.threads) == []
+        assert await list_parked(clew.live.current.threads) == []
 
 
 async def test_a_thread_that_grows_commit_by_commit_is_refused_before_its_view_is_too_large(clew: Clew) -> None:
@@ -225,7 +225,7 @@ async def test_a_thread_that_grows_commit_by_commit_is_refused_before_its_view_i
     await writer.delete(thread)
     async with projecting(clew):
         await checkpointed(clew)
-        assert await list_parked(clew.threads) == []
+        assert await list_parked(clew.live.current.threads) == []
 
 
 # What is there already.
@@ -257,8 +257,8 @@ async def test_a_view_that_does_not_fit_parks_its_thread_and_the_checkpoint_goes
     async with projecting(clew):
         thread = thread_id(await Writer(clew.handler).create())
         await checkpointed(clew)
-        assert await clew.threads.get(f"default.{thread}") is not None
-    found = await list_parked(clew.threads)
+        assert await clew.live.current.threads.get(f"default.{thread}") is not None
+    found = await list_parked(clew.live.current.threads)
     assert [each.code for each in found] == ([] if under == 100 else ["view_too_large"])
 
 
@@ -276,16 +276,16 @@ async def test_poison_of_any_size_and_under_any_subject_is_on_record_and_stepped
         thread = thread_id(await Writer(clew.handler).create())
 
         async def all_on_record() -> bool:
-            return len(await list_parked(clew.threads)) == 4
+            return len(await list_parked(clew.live.current.threads)) == 4
 
         await eventually(all_on_record)
         await checkpointed(clew)
-        assert await clew.threads.get(f"default.{thread}") is not None
+        assert await clew.live.current.threads.get(f"default.{thread}") is not None
     # And again by whoever starts next.
     async with projecting(clew):
         await Writer(clew.handler).create()
         await checkpointed(clew)
-    assert len(await list_parked(clew.threads)) == 4
+    assert len(await list_parked(clew.live.current.threads)) == 4
 
 
 # The inbox.

@@ -264,7 +264,7 @@ async def test_an_outcome_goes_to_no_other_tenant_and_to_nobody_who_is_none(
         await settled(operator)
         await stranger.seen()
         assert theirs.pending_msgs == 0
-    view = await service.threads.get("globex.thread_door")
+    view = await service.live.current.threads.get("globex.thread_door")
     assert view is None
 
 

@@ -103,7 +103,7 @@ async def test_a_pack_is_restored_byte_for_byte_whatever_the_number_of_shards(
     try:
 
         async def projected() -> bool:
-            views = [(await target.threads.get(f"{each.tenant}.{each.thread}")) for each in THREADS]
+            views = [(await target.live.current.threads.get(f"{each.tenant}.{each.thread}")) for each in THREADS]
             return all(view is not None for view in views)
 
         await eventually(projected)

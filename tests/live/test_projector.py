@@ -122,7 +122,7 @@ async def project_all(clew: Clew) -> Truth:
 
 
 async def parked_threads(clew: Clew) -> dict[str, ParkedThread]:
-    return {each.thread: each for each in await list_parked(clew.threads)}
+    return {each.thread: each for each in await list_parked(clew.live.current.threads)}
 
 
 # In good order, and in none.
@@ -228,8 +228,8 @@ async def test_a_backlog_of_large_commits_does_not_cost_the_connection(clew: Cle
 async def test_a_page_of_large_values_comes_whole(clew: Clew) -> None:
     keys = [f"default.{THREAD}.{n}" for n in range(12)]
     for key in keys:
-        await clew.messages.put(key, b"x" * 1_000_000, 0)
-    found = await clew.messages.get_many([*keys, "default.nobody.1"])
+        await clew.live.current.messages.put(key, b"x" * 1_000_000, 0)
+    found = await clew.live.current.messages.get_many([*keys, "default.nobody.1"])
     assert found.keys() == set(keys)
     assert {len(value.body) for value in found.values()} == {1_000_000}
 
@@ -404,7 +404,9 @@ async def test_a_parked_thread_goes_on_when_its_bad_commit_is_taken_out(clew: Cl
 async def test_an_unreadable_note_of_a_parked_thread_keeps_nobody_from_starting(clew: Clew) -> None:
     (thread,) = await busy(clew, 1)
     await put(clew, THREADS, parked_key(Address("default", thread)), b"\xffgarbage")
-    assert [(each.tenant, each.thread) for each in await list_parked(clew.threads)] == [("default", thread)]
+    assert [(each.tenant, each.thread) for each in await list_parked(clew.live.current.threads)] == [
+        ("default", thread)
+    ]
     async with projecting(clew):
         await buckets_equal_the_log(clew)
 
@@ -423,7 +425,7 @@ async def test_more_than_a_thousand_parked_threads_keep_nobody_from_starting(cle
     async with projecting(clew):
 
         async def all_of_them() -> bool:
-            return len(await list_parked(clew.threads)) == count
+            return len(await list_parked(clew.live.current.threads)) == count
 
         await eventually(all_of_them)
     async with projecting(clew):
@@ -580,12 +582,12 @@ async def test_a_mark_written_while_the_connection_was_lost_is_not_believed(clew
 
     async def written() -> bool:
         await checkpoint.advance(0.0, reached=delivered[-1].seq)
-        return await read_position((clew.threads, clew.messages), shard) == delivered[-1].seq
+        return await read_position((clew.live.current.threads, clew.live.current.messages), shard) == delivered[-1].seq
 
     await eventually(written)
     checkpoint._js = clew.js
     await checkpoint.rewind()
-    assert await read_position((clew.threads, clew.messages), shard) == 0
+    assert await read_position((clew.live.current.threads, clew.live.current.messages), shard) == 0
     assert (await checkpoint.state()).ack_floor.stream_seq == 0
     await clew.projector(shard).project(await deliveries(clew, shard))
     assert await buckets_of(clew) == await fold_of_log(clew)

@@ -48,9 +48,9 @@ async def lived(clew: Clew, address: Address = HOME) -> list[str]:
 
 
 async def forge(clew: Clew, change: Callable[[ThreadView], ThreadView], address: Address = HOME) -> None:
-    value = await clew.threads.get(thread_key(address))
+    value = await clew.live.current.threads.get(thread_key(address))
     assert value is not None
-    await clew.threads.put(thread_key(address), encode(change(decode_thread(value.body))), value.revision)
+    await clew.live.current.threads.put(thread_key(address), encode(change(decode_thread(value.body))), value.revision)
 
 
 async def drifted(clew: Clew) -> dict[str, ViewComparison]:
@@ -94,7 +94,10 @@ async def folds(clew: Clew) -> AsyncIterator[ThreadView]:
 
 async def test_a_view_that_is_gone_is_drift_where_the_checkpoint_covers_it(clew: Clew) -> None:
     await lived(clew)
-    await clew.js.api(f"STREAM.PURGE.{clew.threads.stream}", {"filter": clew.threads.subject(thread_key(HOME))})
+    await clew.js.api(
+        f"STREAM.PURGE.{clew.live.current.threads.stream}",
+        {"filter": clew.live.current.threads.subject(thread_key(HOME))},
+    )
     assert (await repaired(clew)).why[0].startswith("commits 1, 2, 3, 4, 5, 6 were never applied")
 
 
@@ -107,12 +110,15 @@ async def test_what_is_not_projected_yet_is_counted_and_no_drift(clew: Clew) -> 
 
 async def test_messages_that_differ_are_named_one_by_one_and_written_anew(clew: Clew) -> None:
     first, second = await lived(clew)
-    value = await clew.messages.get(message_key(HOME, 1))
+    value = await clew.live.current.messages.get(message_key(HOME, 1))
     assert value is not None
-    await clew.messages.put(
+    await clew.live.current.messages.put(
         message_key(HOME, 1), encode(replace(decode_message(value.body), metadata={})), value.revision
     )
-    await clew.js.api(f"STREAM.PURGE.{clew.messages.stream}", {"filter": clew.messages.subject(message_key(HOME, 2))})
+    await clew.js.api(
+        f"STREAM.PURGE.{clew.live.current.messages.stream}",
+        {"filter": clew.live.current.messages.subject(message_key(HOME, 2))},
+    )
     done = await repaired(clew)
     assert f"message {first}: commits 5 were missed" in done.why[0]
     assert f"commit 4, which added message {second}, was missed" in done.why[1]
@@ -121,9 +127,9 @@ async def test_messages_that_differ_are_named_one_by_one_and_written_anew(clew: 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b'{"id":"other"}'])
 async def test_a_view_that_cannot_be_read_is_written_anew(clew: Clew, body: bytes) -> None:
     await lived(clew)
-    value = await clew.threads.get(thread_key(HOME))
+    value = await clew.live.current.threads.get(thread_key(HOME))
     assert value is not None
-    await clew.threads.put(thread_key(HOME), body, value.revision)
+    await clew.live.current.threads.put(thread_key(HOME), body, value.revision)
     assert (await repaired(clew)).repaired
 
 
@@ -241,12 +247,12 @@ async def test_the_watch_comes_round_finds_drift_says_so_and_is_quiet_after_the_
     assert watch.drift == 1
     assert "drift: thread thread_home of tenant default" in caplog.text
     assert "--repair" in caplog.text
-    seen = await read_proof_state(clew.threads, range(2))
+    seen = await read_proof_state(clew.live.current.threads, range(2))
     assert [finding.thread for each in seen.values() for finding in each.findings] == [HOME.thread]
 
     mended = await asyncio.to_thread(run, "prove", "--repair", "--all", env={"CLEW_NATS": deployment.url})
     assert mended.returncode == 0, mended.stderr
-    assert sum(each.drift for each in (await read_proof_state(clew.threads, range(2))).values()) == 0
+    assert sum(each.drift for each in (await read_proof_state(clew.live.current.threads, range(2))).values()) == 0
     await through(clew, watch, 6)
     assert watch.drift == 0
 
@@ -260,9 +266,11 @@ async def test_two_watches_share_the_walk_and_a_restarted_one_goes_on(
     await clew.watch(1).step(clew.live.current, shard)
     one, other = clew.watch(1), clew.watch(1)
     await asyncio.gather(one.step(clew.live.current, shard), other.step(clew.live.current, shard))
-    (there,) = (await read_proof_state(clew.threads, (shard,))).values()
+    (there,) = (await read_proof_state(clew.live.current.threads, (shard,))).values()
     assert (there.seq, there.threads) == (6, 1)
-    await clew.threads.put(proved_key(shard), b"nonsense", (await clew.threads.get(proved_key(shard))).revision)  # type: ignore[union-attr]
+    await clew.live.current.threads.put(
+        proved_key(shard), b"nonsense", (await clew.live.current.threads.get(proved_key(shard))).revision
+    )  # type: ignore[union-attr]
     await one.step(clew.live.current, shard)
     assert one.shards[shard].seq == 4
 

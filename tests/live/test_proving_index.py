@@ -102,13 +102,13 @@ async def test_an_index_that_lags_is_right_and_one_that_has_missed_something_is_
 async def test_views_that_follow_from_nothing_are_found(clew: Clew, tmp_path: Path) -> None:
     file = await lived(clew, tmp_path / "index")
     stray, home = Address("default", "thread_stray"), Address("default", "thread_a")
-    value = await clew.threads.get(thread_key(home))
-    message = await clew.messages.get(message_key(home, 1))
+    value = await clew.live.current.threads.get(thread_key(home))
+    message = await clew.live.current.messages.get(message_key(home, 1))
     assert value is not None
     assert message is not None
-    await clew.threads.put(thread_key(stray), value.body, 0)
-    await clew.messages.put(message_key(stray, 1), message.body, 0)
-    await clew.messages.put(message_key(home, 44), message.body, 0)
+    await clew.live.current.threads.put(thread_key(stray), value.body, 0)
+    await clew.live.current.messages.put(message_key(stray, 1), message.body, 0)
+    await clew.live.current.messages.put(message_key(home, 44), message.body, 0)
     assert sorted(await findings(clew, file)) == [
         "message 1: the bucket has a view of it, and by the log it was never added",
         "message 44: the bucket has a view of it, and by the log it was never added",
@@ -119,7 +119,7 @@ async def test_views_that_follow_from_nothing_are_found(clew: Clew, tmp_path: Pa
     ahead = MessageView(
         id=added, thread="thread_b", ordinal=4, n=7, created_at=NOON, role="user", content=(), metadata={}
     )
-    await clew.messages.put(message_key(Address("default", "thread_b"), 4), encode(ahead), 0)
+    await clew.live.current.messages.put(message_key(Address("default", "thread_b"), 4), encode(ahead), 0)
     assert len(await findings(clew, file)) == 3
 
 

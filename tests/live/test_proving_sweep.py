@@ -63,7 +63,7 @@ async def test_what_is_wrong_is_found_whatever_the_pages(
     # One wrong as it stands, one put back, one gone, one unreadable, one of another log, one message wrong, one gone.
     views = {}
     for thread in THREADS[6:12]:
-        value = await clew.threads.get(thread_key(Address("default", thread)))
+        value = await clew.live.current.threads.get(thread_key(Address("default", thread)))
         assert value is not None
         views[thread] = value, decode_thread(value.body)
     changed = {
@@ -75,18 +75,20 @@ async def test_what_is_wrong_is_found_whatever_the_pages(
     }
     for thread, change in changed.items():
         value, view = views[thread]
-        await clew.threads.put(thread_key(Address("default", thread)), change(view), value.revision)
-    with_messages = [thread for thread in THREADS[12:] if await clew.messages.get(f"default.{thread}.1")]
+        await clew.live.current.threads.put(thread_key(Address("default", thread)), change(view), value.revision)
+    with_messages = [thread for thread in THREADS[12:] if await clew.live.current.messages.get(f"default.{thread}.1")]
     for thread, body in zip(
         with_messages, (lambda each: encode(replace(each, metadata={"b": "2"})), None), strict=False
     ):
         key = message_key(Address("default", thread), 1)
         if body is None:
-            await clew.js.api(f"STREAM.PURGE.{clew.messages.stream}", {"filter": clew.messages.subject(key)})
+            await clew.js.api(
+                f"STREAM.PURGE.{clew.live.current.messages.stream}", {"filter": clew.live.current.messages.subject(key)}
+            )
             continue
-        stored = await clew.messages.get(key)
+        stored = await clew.live.current.messages.get(key)
         assert stored is not None
-        await clew.messages.put(key, body(decode_message(stored.body)), stored.revision)
+        await clew.live.current.messages.put(key, body(decode_message(stored.body)), stored.revision)
     found = await swept(clew, held)
     assert found == await singly(clew)
     wrong = {address.thread for address, each in found.items() if each.finding is not None}

@@ -111,7 +111,7 @@ async def test_a_retry_that_was_cut_short_is_done_once(clew: Clew, deployment, m
         await emptied(clew)
         await leave(clew, "create_thread", b'{"thread_id": "thread_a"}')
         await emptied(clew)
-        (found,) = [each async for each in rejections.refusals(clew.js)]
+        (found,) = [each async for each in rejections.list_rejected(clew.js)]
         call = clew.js.api
 
         async def cut(name: str, request: object = None) -> dict[str, object]:
@@ -126,7 +126,7 @@ async def test_a_retry_that_was_cut_short_is_done_once(clew: Clew, deployment, m
         await emptied(clew)
         await rejections.retry(clew.js, found)
         await emptied(clew)
-        assert [each async for each in rejections.refusals(clew.js)] == []
+        assert [each async for each in rejections.list_rejected(clew.js)] == []
     assert len(await commits_of(clew, "thread_a")) == 2
 
 
@@ -136,7 +136,7 @@ async def test_no_message_of_a_tenants_makes_a_retry_vanish(clew: Clew) -> None:
         await emptied(clew)
         await leave(clew, "create_thread", b'{"thread_id": "thread_a"}')
         await emptied(clew)
-        (found,) = [each async for each in rejections.refusals(clew.js)]
+        (found,) = [each async for each in rejections.list_rejected(clew.js)]
         mark = f"retry-{found.rejection.inbox_seq}-{found.number}-{int(found.at.timestamp() * 1000)}"
         await leave(clew, "create_thread", b'{"thread_id": "thread_b"}', **{"Nats-Msg-Id": mark})
         await rejections.retry(clew.js, found)

@@ -70,9 +70,11 @@ async def test_ids_that_a_dying_server_lost_are_looked_for_in_the_log(clew: Clew
     address = Address("default", thread)
     known = await clew.current.read_older_ids(address)
     # The bucket of ids as it was early on, as after a crash, while that of threads kept everything.
-    await clew.js.api(f"STREAM.PURGE.{clew.commands.stream}")
+    await clew.js.api(f"STREAM.PURGE.{clew.live.current.commands.stream}")
     early = (await clew.histories.first(address)).position
-    await clew.commands.put(checkpoint_key(early.shard), msgspec.json.encode(ProjectorPosition(early.seq)), 0)
+    await clew.live.current.commands.put(
+        checkpoint_key(early.shard), msgspec.json.encode(ProjectorPosition(early.seq)), 0
+    )
     async with connect(deployment.url, name="after the crash") as later:
         left = await later.current.read_older_ids(address)
         assert known.marks
@@ -108,7 +110,7 @@ async def test_only_ids_that_callers_chose_are_kept(clew: Clew) -> None:
     assert created.thread is not None
     await told(clew, said(created.thread.id, 1))
     await projected(clew, created.thread.id, 2)
-    assert await clew.spent.marks(Address("default", created.thread.id)) == {mark("key-1")}
+    assert await clew.live.current.spent.marks(Address("default", created.thread.id)) == {mark("key-1")}
 
 
 async def test_a_bucket_that_forgets_too_soon_is_refused(clew: Clew) -> None:

@@ -24,4 +24,6 @@ async def test_a_deployment_to_measure_has_its_threads_projected_and_in_the_inde
         assert len(descendants(running.pid)) > 3
         assert computed(running.pid) > 0
         async with connect(running.nats, name="t") as clew:
-            assert [each for each in threads if await clew.threads.get(f"{each.tenant}.{each.thread}") is None] == []
+            assert [
+                each for each in threads if await clew.live.current.threads.get(f"{each.tenant}.{each.thread}") is None
+            ] == []

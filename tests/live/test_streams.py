@@ -188,7 +188,7 @@ async def test_an_accepted_loss_is_made_anew_and_no_sequence_is_given_twice(nats
         await writer.create("thread_lost")
         stop = asyncio.Event()
         projecting = asyncio.create_task(clew.project(stop))
-        await eventually(lambda: read_position([clew.threads], 0))
+        await eventually(lambda: read_position([clew.live.current.threads], 0))
         stop.set()
         await projecting
         await clew.js.api("STREAM.DELETE.CLEW_EVT_00")

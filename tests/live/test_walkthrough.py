@@ -105,11 +105,11 @@ async def tamper(cluster: Cluster) -> None:
     """Somebody who may do so writes a view."""
     async with compose.connect(cluster.url(user="operator"), name="tampering") as there:
         key = "default.thread_docs"
-        await eventually(lambda: there.threads.latest(key))
-        found = await there.threads.latest(key)
+        await eventually(lambda: there.live.current.threads.latest(key))
+        found = await there.live.current.threads.latest(key)
         assert found is not None
         assert b"weather" in found.body
-        await there.threads.put(key, found.body.replace(b"weather", b"whether"), found.revision)
+        await there.live.current.threads.put(key, found.body.replace(b"weather", b"whether"), found.revision)
 
 
 def lose_a_disk(operator: Operator) -> None:

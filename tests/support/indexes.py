@@ -25,7 +25,7 @@ async def fed(
 ) -> AsyncIterator[Indexer]:
     """The index in a folder, fed for as long as the block lasts."""
     stop = asyncio.Event()
-    feeder = clew.index_feeder(root, dedicated=dedicated, due=due)
+    feeder = clew.indexer(root, dedicated=dedicated, due=due)
     running = asyncio.create_task(feeder.run(stop))
     try:
         yield feeder

@@ -236,7 +236,7 @@ class _Stepped:
             for (_, projecting, _), mark in zip(self._shards, self._checkpoints, strict=True):
                 projecting.forget()
                 await mark.rewind()
-                await retry_parked(self._clew.threads, projecting)
+                await retry_parked(self._clew.live.current.threads, projecting)
             self._ready = made
         for (deliveries, _, projector), mark in zip(self._shards, self._checkpoints, strict=True):
             while (await mark.state()).num_pending or (await mark.state()).num_ack_pending:

@@ -103,7 +103,7 @@ async def fold_of_log(clew: Clew) -> Truth:
 async def buckets_of(clew: Clew) -> Truth:
     """What the buckets hold now, without the projector's own keys."""
     held: list[dict[str, bytes]] = []
-    for bucket in (clew.threads, clew.messages):
+    for bucket in (clew.live.current.threads, clew.live.current.messages):
         prefix = bucket.subject("")
         values = {message.subject.removeprefix(prefix): message.data for _, message in await raw(clew, bucket.stream)}
         held.append({key: body for key, body in values.items() if body and not key.startswith("_")})
@@ -130,7 +130,7 @@ async def checkpointed(clew: Clew) -> None:
     async def at_the_end() -> bool:
         for shard in range(clew.deployment.shards):
             last = (await clew.nc.jetstream().stream_info(event_stream(shard))).state.last_seq
-            if await read_position((clew.threads, clew.messages), shard) < last:
+            if await read_position((clew.live.current.threads, clew.live.current.messages), shard) < last:
                 return False
         return True
 

@@ -12,7 +12,7 @@ from clew_events.commands import Command
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_services.api_keys import Holder
 from clew_services.http.app import create_app
-from clew_services.http.retries import Attempts, likeness, repetition
+from clew_services.http.retries import Attempts, likeness, retry_count
 from clew_services.settings import Settings
 from clew_services.threads.result import Outcome
 from support.asgi import ID, IN, KEYS, MESSAGE_ID, Parts
@@ -302,6 +302,6 @@ def test_what_a_proxy_adds_changes_no_likeness():
 
 
 def test_a_count_is_a_plain_number():
-    assert repetition({b"x-stainless-retry-count": b"2"}) == 2
-    assert repetition({b"x-stainless-retry-count": b"2a"}) is None
-    assert repetition({}) is None
+    assert retry_count({b"x-stainless-retry-count": b"2"}) == 2
+    assert retry_count({b"x-stainless-retry-count": b"2a"}) is None
+    assert retry_count({}) is None

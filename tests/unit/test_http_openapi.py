@@ -226,7 +226,7 @@ def test_what_is_streamed_is_described_beside_the_page():
     content = described["responses"]["200"]["content"]
     assert set(content) == {"application/json", "text/event-stream"}
     *_, last = content["text/event-stream"]["example"].strip().split("\n")
-    whole = {"$ref": "#/components/schemas/FedCommit", "components": document()["components"]}
+    whole = {"$ref": "#/components/schemas/FeedCommit", "components": document()["components"]}
     Draft202012Validator(whole).validate(json.loads(last.removeprefix("data: ")))
     assert {"$ref": "#/components/parameters/lastEventId"} in described["parameters"]
 

@@ -84,12 +84,12 @@ async def test_who_dies_of_a_try_is_counted_by_whoever_leads_next_and_after_some
     bucket = OneKey()
     for number in range(MOST):
         trials = await led(bucket, f"process {number}", 2)
-        assert trials.deadly(message(1)) is None
+        assert trials.poison_fault(message(1)) is None
         alive = trials.attempt(message(1))
         await alive.__aenter__()  # and never out again
     trials = await led(bucket, "another", 2)
-    assert trials.deadly(message(1)) is not None
-    assert trials.deadly(message(2)) is None
+    assert trials.poison_fault(message(1)) is not None
+    assert trials.poison_fault(message(2)) is None
     await trials.give_up(message(1))
     assert bucket.note == Note(holder="another", handed_out=2)
 
@@ -131,7 +131,7 @@ async def test_a_try_that_ends_otherwise_is_held_against_nobody(fault: BaseExcep
             async with trials.attempt(message(1)):
                 raise fault
         assert bucket.note.trying is None
-        assert trials.deadly(message(1)) is None
+        assert trials.poison_fault(message(1)) is None
 
 
 async def test_who_could_not_take_a_note_back_does_so_later() -> None:

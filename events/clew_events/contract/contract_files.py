@@ -52,10 +52,6 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
-
-
 _HEAD = """# Operations
 
 Everything that can be done, by the scope that an API key needs for it over HTTP. Over NATS, the permissions of the user
@@ -79,3 +75,7 @@ def _row(operation: Operation) -> str:
     doors = [f"`{route.method} {route.path}`" for route in operation.routes]
     doors += [f"`{route.method} {route.path}?as_of=…`" for _, route in http_routes() if route.also == operation.name]
     return f"| `{operation.name}` | {subject} | {', '.join(doors)} |"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

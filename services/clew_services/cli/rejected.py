@@ -28,7 +28,7 @@ def list_rejections(*, tenant: str | None, nats: str, as_json: bool) -> None:
     """Show all rejected commands, the oldest first."""
 
     async def read(opened: OpenDeployment) -> list[Refusal]:
-        return [refusal async for refusal in rejections.refusals(opened.js, tenant=tenant)]
+        return [refusal async for refusal in rejections.list_rejected(opened.js, tenant=tenant)]
 
     refusals = look(nats, read)
     if as_json:
@@ -83,7 +83,7 @@ def retry(*, number: int | None, everything: bool, tenant: str | None, nats: str
             return [number], [], None
         done, final = list[int](), list[int]()
         # Listed first, so that a command rejected again is not retried in a loop.
-        for refusal in [refusal async for refusal in rejections.refusals(opened.js, tenant=tenant)]:
+        for refusal in [refusal async for refusal in rejections.list_rejected(opened.js, tenant=tenant)]:
             if refusal.why_final is not None:
                 final.append(refusal.number)
                 continue

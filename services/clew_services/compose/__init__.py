@@ -35,9 +35,6 @@ from clew_projections.indexer.indexer import Indexer, SnapshotSchedule
 from clew_projections.indexer.log_follower import OrderedShard
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.indexer.start import Start
-from clew_projections.kv.bucket import Bucket
-from clew_projections.kv.command_ids import SpentIds
-from clew_projections.kv.lost_views import Doubts
 from clew_projections.projector.batch import BatchProjection
 from clew_projections.projector.message_views import MessageViews
 from clew_projections.projector.projector import Projector
@@ -208,33 +205,6 @@ class Clew:
         """What makes audit packs."""
         return Exporter(self.js, self.ledger, self.deployment)
 
-    # The live generation
-
-    @property
-    def threads(self) -> Bucket:
-        """The live bucket of threads."""
-        return self.live.current.threads
-
-    @property
-    def messages(self) -> Bucket:
-        """The live bucket of messages."""
-        return self.live.current.messages
-
-    @property
-    def commands(self) -> Bucket:
-        """The live bucket of command ids."""
-        return self.live.current.commands
-
-    @property
-    def spent(self) -> SpentIds:
-        """The command ids that are kept in the live buckets."""
-        return self.live.current.spent
-
-    @property
-    def doubts(self) -> Doubts:
-        """What is in doubt of the live buckets."""
-        return self.live.current.doubts
-
     # Projecting
 
     def projector(self, shard: int, side: GenerationBuckets | None = None) -> Projector:
@@ -275,7 +245,7 @@ class Clew:
 
     def record_verifier(self, index: Path | None = None) -> RecordVerifier:
         """Verifies the log by its chains, checkpoints, the views of the live generation, and a file of an index."""
-        return compose_verifier(self.opened, self.threads, index)
+        return compose_verifier(self.opened, self.live.current.threads, index)
 
     def prover(self, side: GenerationBuckets | None = None, index: Path | None = None) -> Prover:
         """Compares the buckets of the live generation, or of another, with the log; and a file that is an index."""
@@ -307,19 +277,19 @@ class Clew:
         return IndexFolder(root, self.deployment.identity)
 
     def open_index(self, root: Path) -> None:
-        """Ask the index that this machine keeps, which some process has to feed: see :meth:`index_feeder`."""
+        """Ask the index that this machine keeps, which some process must keep current: see :meth:`indexer`."""
         self.index = self.lists.index = CurrentIndex(self.index_in(root))
 
-    def index_feeder(self, root: Path, *, dedicated: bool, due: SnapshotSchedule | None = None) -> Indexer:
-        """Feeds the index that this machine keeps; ``dedicated`` if that is this process's business."""
+    def indexer(self, root: Path, *, dedicated: bool, due: SnapshotSchedule | None = None) -> Indexer:
+        """What keeps the index of this machine current; ``dedicated`` in a process that has no other role."""
         folder = self.index_in(root)
         snapshots = Snapshots(self.nc, self.js, self.deployment.identity)
         start = Start(self.js, self.histories, folder, snapshots)
         return Indexer(folder, start, self._readers, snapshots, self._connection, dedicated=dedicated, due=due)
 
-    def index_watch(self, root: Path, rate: float, feeder: Indexer) -> IndexWatch:
-        """Proves this machine's index for ever, at so many threads a second, while a feeder feeds it."""
-        return IndexWatch(self.index_in(root), self.histories, rate, lambda: feeder.is_active)
+    def index_watch(self, root: Path, rate: float, indexer: Indexer) -> IndexWatch:
+        """Proves this machine's index without end, ``rate`` threads a second, while ``indexer`` is active."""
+        return IndexWatch(self.index_in(root), self.histories, rate, lambda: indexer.is_active)
 
     def index_rebuild(self, root: Path, tell: Callable[[IndexProgress], None]) -> IndexRebuild:
         """Builds this machine's index anew, beside; ``tell`` hears how far it is."""

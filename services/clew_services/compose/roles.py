@@ -173,7 +173,7 @@ async def _run_indexer(
 ) -> None:
     ready.set()
     due = SnapshotSchedule(settings.index_snapshot_seconds or math.inf)
-    indexer = clew.index_feeder(settings.index_folder, dedicated=dedicated, due=due)
+    indexer = clew.indexer(settings.index_folder, dedicated=dedicated, due=due)
     async with asyncio.TaskGroup() as both:
         both.create_task(indexer.run(stop))
         both.create_task(clew.index_watch(settings.index_folder, settings.prove_rate, indexer).run(stop))

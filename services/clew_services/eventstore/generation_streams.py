@@ -8,9 +8,9 @@ from clew_projections.kv.key_names import bucket_names, checkpoint_key
 from clew_projections.kv.position import decode_position
 from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_services.eventstore.stream_config import (
+    check_consumers,
+    check_streams,
     existing_stream,
-    hold_consumers,
-    hold_streams,
     make_consumers,
     make_streams,
     remove_consumer,
@@ -38,8 +38,8 @@ async def verify_generation(js: JetStream, number: int, *, shards: int, replicas
         Corrupt: something is missing or differs.
         Unavailable: JetStream does not answer.
     """
-    await hold_streams(js, buckets(number, replicas))
-    await hold_consumers(js, projector_consumers(number, shards))
+    await check_streams(js, buckets(number, replicas))
+    await check_consumers(js, projector_consumers(number, shards))
 
 
 async def missing_streams(js: JetStream, number: int) -> list[str]:

@@ -22,7 +22,7 @@ from clew_projections.generations.record import Alias
 from clew_projections.nats.jetstream import JetStream, stream_info
 from clew_services.eventstore import generation_streams
 from clew_services.eventstore.lost_streams import known_shards, refuse_half, refuse_lost, replacement
-from clew_services.eventstore.stream_config import existing_stream, hold_streams, make_streams, shards_of
+from clew_services.eventstore.stream_config import check_streams, existing_stream, make_streams, shards_of
 from clew_services.eventstore.topology import streams
 
 NO_LIMIT: Final = -1
@@ -126,7 +126,7 @@ async def verify(js: JetStream) -> Deployment:
     shards, replicas = shards_of(first), int(str(first.get("num_replicas", 1)))
     max_msg_size = int(str(first.get("max_msg_size", NO_LIMIT)))
     try:
-        await hold_streams(js, streams(shards, replicas, max_msg_size))
+        await check_streams(js, streams(shards, replicas, max_msg_size))
     except Corrupt:
         await refuse_lost(js, shards)
         raise

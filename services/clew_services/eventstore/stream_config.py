@@ -36,7 +36,7 @@ async def make_streams(js: JetStream, wanted: Iterable[Config]) -> list[str]:
             await js.api(f"STREAM.CREATE.{name}", config)
             made.append(name)
         else:
-            hold_same(name, config, existing)
+            check_same(name, config, existing)
     return made
 
 
@@ -50,11 +50,11 @@ async def make_consumers(js: JetStream, wanted: Iterable[tuple[str, Config]]) ->
             await js.api(f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config})
             made.append(f"{stream}/{name}")
         else:
-            hold_same(f"{stream}/{name}", config, existing)
+            check_same(f"{stream}/{name}", config, existing)
     return made
 
 
-async def hold_streams(js: JetStream, wanted: Iterable[Config]) -> None:
+async def check_streams(js: JetStream, wanted: Iterable[Config]) -> None:
     """Hold that streams are there, as they must be.
 
     Raises:
@@ -66,17 +66,17 @@ async def hold_streams(js: JetStream, wanted: Iterable[Config]) -> None:
         existing = await existing_stream(js, name)
         if existing is None:
             raise Corrupt(f"the stream {name} is missing: run 'clew init'", code="missing_stream")
-        hold_same(name, config, existing)
+        check_same(name, config, existing)
 
 
-async def hold_consumers(js: JetStream, wanted: Iterable[tuple[str, Config]]) -> None:
+async def check_consumers(js: JetStream, wanted: Iterable[tuple[str, Config]]) -> None:
     """The same for consumers."""
     for stream, config in wanted:
         name = str(config["name"])
         existing = await _existing_consumer(js, stream, name)
         if existing is None:
             raise Corrupt(f"the consumer {stream}/{name} is missing: run 'clew init'", code="missing_consumer")
-        hold_same(f"{stream}/{name}", config, existing)
+        check_same(f"{stream}/{name}", config, existing)
 
 
 async def remove_stream(js: JetStream, name: str) -> None:
@@ -119,7 +119,7 @@ def shards_of(config: Config) -> int:
     return int(count)
 
 
-def hold_same(name: str, wanted: Config, found: Config) -> None:
+def check_same(name: str, wanted: Config, found: Config) -> None:
     """Hold that a stream or consumer is what it must be, as far as that is ours to say.
 
     Raises:

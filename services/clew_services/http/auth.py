@@ -41,7 +41,7 @@ def required_scope(scope: KeyScope, query_string: bytes) -> KeyScope:
     return "audit" if any(name == "as_of" for name, _ in said) else scope
 
 
-def hold_scope(holder: Holder, needed: KeyScope) -> None:
+def check_scope(holder: Holder, needed: KeyScope) -> None:
     """Pass if a key reaches as far as ``needed``.
 
     Raises:
@@ -53,7 +53,7 @@ def hold_scope(holder: Holder, needed: KeyScope) -> None:
         )
 
 
-def hold_version(headers: Mapping[bytes, bytes]) -> None:
+def check_api_version(headers: Mapping[bytes, bytes]) -> None:
     """Pass if ``OpenAI-Beta`` asks for the Assistants API.
 
     Raises:

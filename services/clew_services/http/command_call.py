@@ -101,7 +101,7 @@ class CommandCall:
             expected_version=expected_version(call.headers),
         )
         validation.check(command)
-        count = retries.repetition(call.headers) if command.id is None else None
+        count = retries.retry_count(call.headers) if command.id is None else None
         if count is None:
             return await self._carry(call, command)
         attempt = self._earlier.begin(await call.likeness(), count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from clew_events.errors import Fault
-from clew_events.http_objects import CommitObject, CommitPage, FedCommit, FedUnreadable, FeedPage
+from clew_events.http_objects import CommitObject, CommitPage, FeedCommit, FeedPage, UnreadableFeedCommit
 from clew_events.replies import Entry, Feed, FeedEntry, History
 
 
@@ -43,11 +43,11 @@ def commit_page(history: History) -> CommitPage:
     )
 
 
-def feed_commit_object(entry: FeedEntry) -> FedCommit | FedUnreadable:
+def feed_commit_object(entry: FeedEntry) -> FeedCommit | UnreadableFeedCommit:
     """One commit of the feed."""
     if entry.commit is None:
         fault = entry.fault or Fault(type="corrupt", code="corrupt", message="it cannot be read")
-        return FedUnreadable(
+        return UnreadableFeedCommit(
             id=entry.id,
             position=entry.position,
             hash=entry.hash,
@@ -58,7 +58,7 @@ def feed_commit_object(entry: FeedEntry) -> FedCommit | FedUnreadable:
     shown = commit_object(
         Entry(id=entry.id, position=entry.position, hash=entry.hash, trace_id=entry.trace_id, commit=entry.commit)
     )
-    return FedCommit(stored_at=entry.stored_at, **structs.asdict(shown))
+    return FeedCommit(stored_at=entry.stored_at, **structs.asdict(shown))
 
 
 def feed_page(feed: Feed) -> FeedPage:

@@ -19,12 +19,12 @@ from clew_events.errors import ClewError, Unavailable
 from clew_events.operations import HttpRoute, Operation
 from clew_services.api_keys import Holder, Keys
 from clew_services.http import error_responses
-from clew_services.http.auth import authenticate, hold_scope, hold_version, required_scope
+from clew_services.http.auth import authenticate, check_api_version, check_scope, required_scope
 from clew_services.http.call import Call
 from clew_services.http.caller_limits import RateLimit
 from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake
 from clew_services.http.responses import Answer, Headers, close_chunks, stream_response
-from clew_services.http.retries import repetition
+from clew_services.http.retries import retry_count
 from clew_services.observer import Answered, ignore_answer
 
 Respond = Callable[[Call], Awaitable[Answer]]
@@ -81,9 +81,9 @@ class Doorway(Edge):
                 if (wait := self._pace.wait(holder)) is not None:
                     answer = error_responses.too_many(wait)
                 else:
-                    hold_scope(holder, required_scope(door.operation.scope, scope["query_string"]))
+                    check_scope(holder, required_scope(door.operation.scope, scope["query_string"]))
                     if door.route.versioned:
-                        hold_version(headers)
+                        check_api_version(headers)
                     call = Call(scope, headers, intake, holder, door.route)
                     call.check()
                     answer = await door.respond(call)
@@ -182,7 +182,7 @@ def _instead(fault: BaseException, request_id: str, scope: Scope, headers: Mappi
 def _refusal(error: ClewError, request_id: str, headers: Mapping[bytes, bytes]) -> Answer:
     if error.kind in {"unavailable", "corrupt"}:
         _LOG.warning("%s: %s", request_id, error.message)
-    repeatable = b"idempotency-key" in headers or repetition(headers) is not None
+    repeatable = b"idempotency-key" in headers or retry_count(headers) is not None
     return error_responses.answer_of(error, conditional=b"if-match" in headers, repeatable=repeatable)
 
 

@@ -1,12 +1,11 @@
-"""Attempts whose answer reached nobody, so that the retry of one finds what came of it.
+"""Retries without an idempotency key: a retry takes the command id of an earlier attempt whose answer was not received.
 
-OpenAI's clients repeat a request that failed for them and send no id along, only the number of the repetition. The
-repetition takes the command id of an earlier attempt that said the same, and the handler does the rest: what was
-carried out under an id is answered again, not done again.
+OpenAI's clients retry a failed request without an id, and send only the number of the retry. A retry takes the command
+id of an earlier attempt with the same content; the handler then answers as the first time and does nothing twice.
 
-Only an attempt that is known to have told nobody can be taken, and by one retry alone. So nobody is ever answered with
-what somebody else was told, and of equal requests none is swallowed. What is known of attempts is in this process, and
-for a short while.
+An attempt can be taken only if its answer is known not to have reached its caller, and by one retry only. So no caller
+gets the answer to another caller's request, and of several equal requests each is carried out. Attempts are remembered
+by this process alone, for a limited time.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _MARKS: Final = (b"user-agent", b"openai-organization", b"openai-project", b"if-
 
 
 class Attempt:
-    """One request that changes something, made by a client that marks its repetitions."""
+    """One request that changes something, made by a client that numbers its retries."""
 
     __slots__ = ("_alike", "_attempts", "_known", "count", "id")
 
@@ -61,10 +60,10 @@ class Attempts:
         self._alike: dict[bytes, list[Attempt]] = {}
 
     def begin(self, alike: Callable[[], bytes], count: int) -> Attempt:
-        """A new attempt, the ``count``-th repetition of a request: under the id of an earlier one, or of its own.
+        """A new attempt, the ``count``-th retry of a request: under the id of an earlier one, or of its own.
 
         ``alike`` gives the request's likeness; that takes time, and few are ever asked for theirs. Of several attempts
-        that it may be a repetition of, it takes the latest. A request that is no repetition takes none.
+        that it may be a retry of, it takes the latest. A request that is no retry takes none.
         """
         self._forget_old()
         earlier = self._take(alike(), count) if count and self._kept else None
@@ -102,14 +101,14 @@ class Attempts:
         return len(self._kept)
 
 
-def repetition(headers: Mapping[bytes, bytes]) -> int | None:
-    """Which repetition of a request this is, 0 for the first attempt; nothing if the client does not say."""
+def retry_count(headers: Mapping[bytes, bytes]) -> int | None:
+    """The number of this retry, 0 for the first attempt; ``None`` if the client does not send it."""
     said = headers.get(_COUNT, b"")
     return int(said) if said.isdigit() and len(said) <= 6 else None
 
 
 def likeness(holder: Holder, method: str, path: bytes, headers: Mapping[bytes, bytes], body: bytes) -> bytes:
-    """What a request and its repetitions have in common: key, method, path, condition, client and body."""
+    """What a request and its retries have in common: key, method, path, condition, client and body."""
     marks = sorted(
         (name, value)
         for name, value in headers.items()

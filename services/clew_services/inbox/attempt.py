@@ -98,12 +98,12 @@ class Carrier:
         raise AssertionError("delays never end")
 
     async def _try(self, message: Msg, attempt: _Try) -> None:
-        if (deadly := self._trials.deadly(message)) is not None:
-            _LOG.error("inbox message %d is given up: %s", message.metadata.sequence.stream, deadly.message)
+        if (fault := self._trials.poison_fault(message)) is not None:
+            _LOG.error("inbox message %d is given up: %s", message.metadata.sequence.stream, fault.message)
             letter: Letter | None = None
             with contextlib.suppress(Rejected):
                 letter = inbox_message.read(message)
-            await self._reply(letter, await self._refuse(message, letter, deadly))
+            await self._reply(letter, await self._refuse(message, letter, fault))
             await self._trials.give_up(message)
             return
         async with self._trials.attempt(message):

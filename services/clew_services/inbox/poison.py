@@ -84,7 +84,7 @@ class Trials:
         if self._noted != self._known():
             await self._note()
 
-    def deadly(self, message: Msg) -> Corrupt | None:
+    def poison_fault(self, message: Msg) -> Corrupt | None:
         """The reason to give up a command, if it killed too many processes."""
         if self._deaths.get(place_of(message), 0) < MOST:
             return None

@@ -58,7 +58,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-async def refusals(js: JetStream, *, tenant: str | None = None) -> AsyncIterator[Refusal]:
+async def list_rejected(js: JetStream, *, tenant: str | None = None) -> AsyncIterator[Refusal]:
     """All records, the oldest first; of one tenant or of all.
 
     Raises:

@@ -54,7 +54,7 @@ class Importer:
                 f"'clew verify --pack {pack.file}' names all",
                 code="bad_pack",
             )
-        await self._hold_fits(pack)
+        await self._check_fits(pack)
         return await plan_import(self._js, self._histories, pack, comparing)
 
     async def carry_out(self, pack: Pack, plan: Plan, progress: Progress) -> None:
@@ -85,7 +85,7 @@ class Importer:
             if isinstance(each, BaseException):
                 raise each
 
-    async def _hold_fits(self, pack: Pack) -> None:
+    async def _check_fits(self, pack: Pack) -> None:
         most = (await stream_info(self._js, event_stream(0))).limit("max_msg_size")
         for segments in pack.segments:
             for segment in segments:

@@ -38,13 +38,13 @@ class Events:
         asked = call.query(PageOfFeed)
         query = feed_query(asked)
         if asked.stream == "true" or b"text/event-stream" in call.headers.get(b"accept", b""):
-            hold_endless(query)
+            check_endless(query)
             last = call.headers.get(b"last-event-id", b"").decode("latin-1")
             return await self._live.stream(call.holder.tenant, replace(query, after=last or query.after))
         return json_answer(feed_page(await self._queries.feed(call.holder.tenant, query)))
 
 
-def hold_endless(query: GetFeed) -> None:
+def check_endless(query: GetFeed) -> None:
     """Pass if what is asked for can be given as it comes.
 
     Raises:
