@@ -102,6 +102,11 @@ class LiveGeneration:
         """The live generation. It may change at any ``await``: keep the object for several consistent reads."""
         return self._current
 
+    @property
+    def reading(self) -> StateReads:
+        """What reads current state from the live generation."""
+        return self._current.reading
+
     def request_refresh(self) -> None:
         """Have the record read again soon, if it is watched: this process has a reason to."""
         if self.watcher is not None:

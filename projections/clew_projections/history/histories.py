@@ -117,7 +117,7 @@ class Histories:
     async def newest(self, address: Address, seq: int) -> StoredMessage | None:
         """Read the stored message of the thread's latest commit; ``None`` if it is not after a sequence."""
         self.asked += 1
-        shard = self.shard(address)
+        shard = shard_of(address.thread, self.shards)
         ask = self._js.newest_at_leader if self.replicated else self._js.newest
         return await ask(event_stream(shard), event_subject(shard, address), seq)
 

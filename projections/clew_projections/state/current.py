@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from clew_events.errors import Unavailable
 from clew_events.ids import ordinal_of
@@ -22,6 +22,11 @@ class StateFromLog:
 
     def __init__(self, histories: Histories) -> None:
         self._histories = histories
+
+    @property
+    def reading(self) -> StateFromLog:
+        """This source: a log without generations is always read from itself."""
+        return self
 
     async def read_cached(self, address: Address) -> CurrentThread:
         """Read a thread at its latest commit."""
@@ -63,11 +68,19 @@ T = TypeVar("T")
 _LOG: Final = logging.getLogger("clew.state")
 
 
+class LiveReads(Protocol):
+    """What names the source of reads at the moment: the live generation, or the log of a pack."""
+
+    @property
+    def reading(self) -> StateReads:
+        """The source. It may be another at the next request."""
+
+
 class CurrentState:
     """Reads current state: correct whether its generation is live, was live, or has lost its buckets."""
 
     def __init__(
-        self, live: Callable[[], StateReads], from_log: StateFromLog, request_refresh: Callable[[], None]
+        self, live: LiveReads, from_log: StateFromLog, request_refresh: Callable[[], None] = lambda: None
     ) -> None:
         """``request_refresh`` has the record of generations read again: this process may have missed a switch."""
         self._live = live
@@ -90,7 +103,7 @@ class CurrentState:
             Corrupt: there are no buckets, and the thread's history is unreadable.
         """
         return await self._fall_back_to_log(
-            self._live().read_cached(address), lambda: self._from_log.read_current(address)
+            self._live.reading.read_cached(address), lambda: self._from_log.read_current(address)
         )
 
     async def catch_up(self, view: ThreadView) -> ThreadView:
@@ -100,12 +113,12 @@ class CurrentState:
             Unavailable: the log does not answer.
             Corrupt: the thread's history is unreadable.
         """
-        return await self._fall_back_to_log(self._live().catch_up(view), lambda: self._from_log.catch_up(view))
+        return await self._fall_back_to_log(self._live.reading.catch_up(view), lambda: self._from_log.catch_up(view))
 
     async def read_current(self, address: Address) -> CurrentThread:
         """Read a thread at its latest commit. Raises the errors of ``catch_up``."""
         return await self._fall_back_to_log(
-            self._live().read_current(address), lambda: self._from_log.read_current(address)
+            self._live.reading.read_current(address), lambda: self._from_log.read_current(address)
         )
 
     async def messages(self, current: CurrentThread, ordinals: Sequence[int]) -> dict[int, MessageView]:
@@ -125,13 +138,13 @@ class CurrentState:
     async def read_older_ids(self, address: Address) -> OlderCommandIds:
         """Read what is known about the command ids that a thread's view no longer holds."""
         return await self._fall_back_to_log(
-            self._live().read_older_ids(address), lambda: self._from_log.read_older_ids(address)
+            self._live.reading.read_older_ids(address), lambda: self._from_log.read_older_ids(address)
         )
 
     async def find_spent(self, address: Address, command_id: str) -> SpentId | None:
         """Return what is stored about a command id outside a thread's view; ``None`` if nothing is."""
         return await self._fall_back_to_log(
-            self._live().find_spent(address, command_id), lambda: self._from_log.find_spent(address, command_id)
+            self._live.reading.find_spent(address, command_id), lambda: self._from_log.find_spent(address, command_id)
         )
 
     async def _fall_back_to_log(self, read: Awaitable[T], from_log: Callable[[], Awaitable[T]]) -> T:

@@ -108,9 +108,7 @@ class Clew:
             forget=self.memory.clear,
         )
         self.live = self.generations.live
-        self.current = CurrentState(
-            lambda: self.live.current.reading, StateFromLog(self.histories), self.live.request_refresh
-        )
+        self.current = CurrentState(self.live, StateFromLog(self.histories), self.live.request_refresh)
         self._limits = limits
 
     async def close(self) -> None:

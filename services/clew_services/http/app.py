@@ -78,10 +78,10 @@ def create_app(clew: ApiParts, keys: Keys, settings: Settings, metrics: Show | N
 
 def routes(clew: ApiParts, keys: Keys, settings: Settings) -> list[Route]:
     """Every path at which there is something."""
-    carrying = CommandCall(clew.handler, Attempts())
+    commands = CommandCall(clew.handler, Attempts())
     doors = open_doors(
-        Threads(carrying, clew.reader),
-        Messages(carrying, clew.reader),
+        Threads(commands, clew.reader),
+        Messages(commands, clew.reader),
         Past(clew.reader),
         Events(clew.reader, Live(clew.feed, clew.tail)),
         Packs(clew.exporter, clew.checkpoints),

@@ -48,9 +48,10 @@ class Call:
         self._scope = scope
         self._intake = intake
         self._route = route
-        text = scope["query_string"].decode("latin-1")
-        said = parse_qsl(text, keep_blank_values=True) if text else []
-        self._said = [(name, text) for name, text in said if name != _API_VERSION]
+        self._said: list[tuple[str, str]] = []
+        if scope["query_string"]:
+            said = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            self._said = [(name, text) for name, text in said if name != _API_VERSION]
 
     def check(self) -> None:
         """Hold the request against what holds for all routes, before any of it is used.

@@ -1,4 +1,4 @@
-"""Having commands carried out for HTTP's callers: under which id, at which version, and whoever leaves meanwhile."""
+"""Commands over HTTP: their preconditions in headers, the command carried out once, and the answer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from clew_events import error_texts
 from clew_events.commands import Command
 from clew_events.errors import ClewError, Conflict, Invalid, Rejected
 from clew_events.ids import COMMAND_ID_PATTERN, is_traceparent
-from clew_events.list_query import positions_text
-from clew_services import validation
 from clew_services.http import retries
 from clew_services.http.call import Call
-from clew_services.http.responses import position
+from clew_services.http.responses import Answer, etag, json_answer, position
 from clew_services.http.retries import Attempts
 from clew_services.threads.handler import Commands
 from clew_services.threads.result import Outcome, receipt
+from clew_services.validation import rules
 from clew_services.validation.rules import GREATEST_VERSION
 
 _COMMAND_ID: Final = re.compile(COMMAND_ID_PATTERN)
@@ -72,8 +71,11 @@ def is_known(headers: Mapping[bytes, bytes], n: int) -> bool:
 
 def trace(headers: Mapping[bytes, bytes]) -> str | None:
     """The W3C trace that the request belongs to, if its ``traceparent`` is well formed."""
-    said = headers.get(b"traceparent", b"").decode("latin-1")
-    return said if is_traceparent(said) else None
+    said = headers.get(b"traceparent")
+    if said is None:
+        return None
+    text = said.decode("latin-1")
+    return text if is_traceparent(text) else None
 
 
 _HEADERS: Final = {"id": "Idempotency-Key", "expected_version": "If-Match"}
@@ -87,34 +89,37 @@ class CommandCall:
         self._commands = commands
         self._earlier = earlier
 
-    async def out(self, call: Call, command: Command) -> Outcome:
-        """Have a call's command carried out, in the name of who called.
+    async def answer(self, call: Call, command: Command) -> Answer:
+        """Carry out a call's command, in the name of the caller, and answer with what it left.
 
-        A caller who leaves meanwhile does not stop it.
+        That is the thread or message, or a receipt where the caller's key may not read it; with the ``ETag`` of a
+        thread, and ``Clew-Position``. A caller who leaves meanwhile does not stop it.
 
         Raises:
             ClewError: it was not carried out; see :meth:`clew_services.threads.handler.Handler.handle`.
         """
-        command = replace(
-            command,
-            id=command_id(call.headers),
-            expected_version=expected_version(call.headers),
-        )
-        validation.check(command)
+        command = replace(command, id=command_id(call.headers), expected_version=expected_version(call.headers))
+        rules.check_command(command)
         count = retries.retry_count(call.headers) if command.id is None else None
-        if count is None:
-            return await self._carry(call, command)
+        outcome = await (
+            self._carry_out(call, command) if count is None else self._carry_out_retry(call, command, count)
+        )
+        shown = outcome if "read" in call.holder.scopes else receipt(command, outcome)
+        tags = (etag(outcome.n),) if outcome.thread is not None else ()
+        return json_answer(shown.thread or shown.message or shown.deleted, headers=(*tags, position(outcome.position)))
+
+    async def _carry_out_retry(self, call: Call, command: Command, count: int) -> Outcome:
         attempt = self._earlier.begin(await call.likeness(), count)
         async with call.watch_caller(attempt.lost):
             try:
-                return await self._carry(call, replace(command, id=attempt.id))
+                return await self._carry_out(call, replace(command, id=attempt.id))
             except (Rejected, Conflict):
                 raise
             except BaseException:
                 attempt.lost()
                 raise
 
-    async def _carry(self, call: Call, command: Command) -> Outcome:
+    async def _carry_out(self, call: Call, command: Command) -> Outcome:
         tenant, actor = call.holder.tenant, call.holder.actor
         try:
             return await self._commands.handle(tenant, command, actor=actor, trace=trace(call.headers))
@@ -124,14 +129,3 @@ class CommandCall:
             named = copy.copy(fault)
             named.param = header
             raise named from fault
-
-
-def render_outcome(call: Call, command: Command, outcome: Outcome) -> object:
-    """The thread or message that a command left, or a receipt where the caller's key may not read it."""
-    answered = outcome if "read" in call.holder.scopes else receipt(command, outcome)
-    return answered.thread or answered.message
-
-
-def where(outcome: Outcome) -> tuple[bytes, bytes]:
-    """The header that says where a command's commit is in the log."""
-    return position(positions_text(outcome.position))

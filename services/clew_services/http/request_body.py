@@ -54,9 +54,14 @@ class Intake:
             raise self._too_large()
         try:
             async with asyncio.timeout_at(self._due):
-                self._body = await self._whole()
+                body = bytearray(await self._chunk())
+                while self._more and len(body) <= self._most:
+                    body += await self._chunk()
         except TimeoutError:
             raise CallerSlow from None
+        if len(body) > self._most:
+            raise self._too_large()
+        self._body = bytes(body)
         return self._body
 
     async def left(self) -> None:
@@ -64,14 +69,6 @@ class Intake:
         with contextlib.suppress(Incomplete):
             while True:
                 await self._chunk()
-
-    async def _whole(self) -> bytes:
-        body = bytearray(await self._chunk())
-        while self._more and len(body) <= self._most:
-            body += await self._chunk()
-        if len(body) > self._most:
-            raise self._too_large()
-        return bytes(body)
 
     async def _chunk(self) -> bytes:
         message = await self._receive()

@@ -39,13 +39,13 @@ def json_answer(value: object, status: int = 200, headers: Headers = ()) -> Answ
     return Answer(status, msgspec.json.format(_ENCODER.encode(value), indent=2), (_JSON, *headers))
 
 
-def position(text: str) -> tuple[bytes, bytes]:
-    """``Clew-Position``: where the log was, as ``at_least`` takes it."""
-    return b"clew-position", text.encode()
+def position(at: Position) -> tuple[bytes, bytes]:
+    """``Clew-Position``: where a commit is in the log, as ``at_least`` takes it."""
+    return b"clew-position", b"%d-%d" % (at.shard, at.seq)
 
 
 def stamp(position: Position, n: int, at: datetime) -> Headers:
-    """The headers of an answer about the past: the last commit by then, where it stands, and of when it is."""
+    """The headers of an answer about the past: its last commit, where that is in the log, and its time."""
     time = at.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return (
         etag(n),

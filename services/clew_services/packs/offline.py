@@ -27,7 +27,7 @@ class Offline:
         streams = PackedStreams(pack)
         self.histories = Histories(streams, pack.opening.shards, replicated=False)
         from_log = StateFromLog(self.histories)
-        current, memory = CurrentState(lambda: from_log, from_log, _no_generations), Memory()
+        current, memory = CurrentState(from_log, from_log), Memory()
         trail = HistoryReader(streams, self.histories)
         self.reader = Reader(
             current,
@@ -39,10 +39,6 @@ class Offline:
             checkpoints=None,
             lists=Lists(pack.opening.shards),
         )
-
-
-def _no_generations() -> None:
-    """Nothing: a pack has no generations."""
 
 
 _KEPT: Final = 4

@@ -20,7 +20,6 @@ from clew_events import ids
 from clew_events.commands import Command, CreateThread, MessageCommand, digest
 from clew_events.commit import FORMAT, Commit, Position
 from clew_events.errors import ClewError, Conflict, Corrupt, Rejected
-from clew_events.events import Event
 from clew_events.subjects import Address
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
@@ -215,13 +214,8 @@ class Handler:
         events = decide(*inputs, limits=self._limits)
         if not events:
             return None
-        commit = self._commit(task, ground.thread, events)
-        check_sizes(commit, ground.thread, ground.message, self._max_payload())
-        return commit
-
-    def _commit(self, task: _Task, view: ThreadView, events: tuple[Event, ...]) -> Commit:
-        now = self._clock()
-        return Commit(
+        now, view = self._clock(), ground.thread
+        commit = Commit(
             v=FORMAT,
             id=task.id,
             tenant=task.address.tenant,
@@ -234,6 +228,8 @@ class Handler:
             prev=view.hash,
             events=events,
         )
+        check_sizes(commit, view, ground.message, self._max_payload())
+        return commit
 
     async def _ground(self, task: _Task) -> _Ground:
         if isinstance(task.command, MessageCommand):

@@ -30,7 +30,7 @@ def decode(raw: bytes, form: type[T]) -> T:
         value = cast("T", _decoder(form).decode(raw))  # type: ignore[arg-type]
     except (msgspec.MsgspecError, ValueError, RecursionError) as fault:
         raise _refusal(raw, form, fault) from None
-    check(value)
+    _check(value)
     return value
 
 
@@ -44,12 +44,12 @@ def convert(plain: object, form: type[T]) -> T:
         value = msgspec.convert(plain, form)
     except msgspec.ValidationError as fault:
         raise decode_errors.explain(plain, form, fault) from None
-    check(value)
+    _check(value)
     return value
 
 
-def check(value: object) -> None:
-    """Check the rules that types cannot express; does nothing for values other than commands and queries.
+def _check(value: object) -> None:
+    """Check the rules that types cannot express; other values than commands and queries have none.
 
     Raises:
         Invalid: a rule is broken.

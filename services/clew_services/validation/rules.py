@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from clew_events import error_texts
-from clew_events.commands import Command, CreateThread, UpdateMessage, UpdateThread
+from clew_events.commands import (
+    AddMessage,
+    Command,
+    CreateThread,
+    DeleteMessage,
+    DeleteThread,
+    UpdateMessage,
+    UpdateThread,
+)
 from clew_events.errors import Invalid
 from clew_events.list_query import (
     MAX_CONDITIONS,
@@ -73,10 +81,15 @@ def check_command(command: Command) -> None:
     """
     if command.expected_version is not None and command.expected_version > GREATEST_VERSION:
         raise error_texts.above_maximum("expected_version", GREATEST_VERSION, command.expected_version)
-    if isinstance(command, CreateThread):
-        check_resources(command.tool_resources)
-    elif isinstance(command, UpdateThread | UpdateMessage):
-        check_whole_or_patch(command.metadata, command.patch)
+    match command:
+        case CreateThread():
+            check_resources(command.tool_resources)
+        case UpdateThread() | UpdateMessage():
+            check_whole_or_patch(command.metadata, command.patch)
+        case AddMessage() | DeleteThread() | DeleteMessage():
+            pass
+        case _:
+            assert_never(command)
 
 
 def check_moment(query: GetStateAt) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from clew_events.commands import AddMessage, Command, DeleteMessage, UpdateMessage
+from clew_events.commands import AddMessage, DeleteMessage, UpdateMessage
 from clew_events.http_forms import ModifyMessageBody, PageOfMessages, PatchBody
 from clew_events.objects import MessagePage
 from clew_events.queries import AsOf, GetMessage, GetMessageAt, GetThread, ListMessages, ListMessagesAt
 from clew_events.requests import NewMessage
 from clew_services.http.call import Call
-from clew_services.http.command_call import CommandCall, render_outcome, where
+from clew_services.http.command_call import CommandCall
 from clew_services.http.responses import Answer, json_answer, stamp
 from clew_services.queries.reader import Reader
 
@@ -20,15 +20,15 @@ _NO_MESSAGES: Final = MessagePage(data=(), first_id=None, last_id=None, has_more
 class Messages:
     """Creates, lists, retrieves, changes and deletes messages. ``If-Match`` is about the thread they are in."""
 
-    def __init__(self, carrying: CommandCall, queries: Reader) -> None:
-        self._carrying = carrying
+    def __init__(self, commands: CommandCall, queries: Reader) -> None:
+        self._commands = commands
         self._queries = queries
 
     async def create_message(self, call: Call) -> Answer:
         """``POST /v1/threads/{thread_id}/messages``."""
         thread_id = call.thread_id
         message = await call.body(NewMessage)
-        return await self._change(call, AddMessage(thread_id=thread_id, message=message))
+        return await self._commands.answer(call, AddMessage(thread_id=thread_id, message=message))
 
     async def list_messages(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/messages``: the newest first unless asked otherwise, now or as of a moment."""
@@ -75,7 +75,7 @@ class Messages:
         """``POST /v1/threads/{thread_id}/messages/{message_id}``: ``metadata`` replaces all of it."""
         thread_id, message_id = call.thread_id, call.message_id
         body = await call.body(ModifyMessageBody)
-        return await self._change(
+        return await self._commands.answer(
             call, UpdateMessage(thread_id=thread_id, message_id=message_id, metadata=body.metadata)
         )
 
@@ -83,13 +83,10 @@ class Messages:
         """``PATCH /v1/threads/{thread_id}/messages/{message_id}``: single metadata keys are set and unset."""
         thread_id, message_id = call.thread_id, call.message_id
         body = await call.body(PatchBody)
-        return await self._change(call, UpdateMessage(thread_id=thread_id, message_id=message_id, patch=body.metadata))
+        return await self._commands.answer(
+            call, UpdateMessage(thread_id=thread_id, message_id=message_id, patch=body.metadata)
+        )
 
     async def delete_message(self, call: Call) -> Answer:
         """``DELETE /v1/threads/{thread_id}/messages/{message_id}``."""
-        done = await self._carrying.out(call, DeleteMessage(thread_id=call.thread_id, message_id=call.message_id))
-        return json_answer(done.deleted, headers=(where(done),))
-
-    async def _change(self, call: Call, command: Command) -> Answer:
-        done = await self._carrying.out(call, command)
-        return json_answer(render_outcome(call, command, done), headers=(where(done),))
+        return await self._commands.answer(call, DeleteMessage(thread_id=call.thread_id, message_id=call.message_id))

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from clew_events import error_texts
-from clew_events.commands import Command, CreateThread, DeleteThread, UpdateThread
+from clew_events.commands import CreateThread, DeleteThread, UpdateThread
 from clew_events.errors import Invalid, NotFound
 from clew_events.http_forms import CreateThreadBody, ModifyThreadBody, PageOfThreads, PatchBody
 from clew_events.list_query import ListThreads
@@ -16,8 +16,8 @@ from clew_events.queries import AsOf, GetStateAt, GetThread
 from clew_services import validation
 from clew_services.http import command_call
 from clew_services.http.call import Call
-from clew_services.http.command_call import CommandCall, render_outcome, where
-from clew_services.http.responses import Answer, etag, json_answer, position, stamp
+from clew_services.http.command_call import CommandCall
+from clew_services.http.responses import Answer, etag, json_answer, stamp
 from clew_services.queries.reader import Reader
 
 _NOTHING: Final = Resources()
@@ -27,14 +27,14 @@ _NO_FILES: Final = Resources(code_interpreter=CodeInterpreterFiles())
 class Threads:
     """Creates, lists, retrieves, changes and deletes threads."""
 
-    def __init__(self, carrying: CommandCall, queries: Reader) -> None:
-        self._carrying = carrying
+    def __init__(self, commands: CommandCall, queries: Reader) -> None:
+        self._commands = commands
         self._queries = queries
 
     async def create_thread(self, call: Call) -> Answer:
         """``POST /v1/threads``; the body may be left out."""
         body = await call.body(CreateThreadBody, empty=b"{}")
-        return await self._change(
+        return await self._commands.answer(
             call, CreateThread(messages=body.messages, metadata=body.metadata, tool_resources=body.tool_resources)
         )
 
@@ -62,7 +62,7 @@ class Threads:
         """``POST /v1/threads/{thread_id}``: ``metadata`` replaces all of it."""
         thread_id = call.thread_id
         body = await call.body(ModifyThreadBody)
-        return await self._change(
+        return await self._commands.answer(
             call, UpdateThread(thread_id=thread_id, metadata=body.metadata, tool_resources=body.tool_resources)
         )
 
@@ -70,21 +70,18 @@ class Threads:
         """``PATCH /v1/threads/{thread_id}``: single metadata keys are set and unset."""
         thread_id = call.thread_id
         body = await call.body(PatchBody)
-        return await self._change(call, UpdateThread(thread_id=thread_id, patch=body.metadata))
+        return await self._commands.answer(call, UpdateThread(thread_id=thread_id, patch=body.metadata))
 
     async def delete_thread(self, call: Call) -> Answer:
         """``DELETE /v1/threads/{thread_id}``."""
-        done = await self._carrying.out(call, DeleteThread(thread_id=call.thread_id))
-        return json_answer(done.deleted, headers=(where(done),))
+        return await self._commands.answer(call, DeleteThread(thread_id=call.thread_id))
 
     async def list_threads(self, call: Call) -> Answer:
         """``GET /v1/threads``: those created last, unless asked otherwise."""
         found = await self._queries.threads(call.holder.tenant, question(call.query(PageOfThreads)))
-        return json_answer(found, headers=(position(found.fresh.position),) if found.fresh.position else ())
-
-    async def _change(self, call: Call, command: Command) -> Answer:
-        done = await self._carrying.out(call, command)
-        return json_answer(render_outcome(call, command, done), headers=(etag(done.n), where(done)))
+        return json_answer(
+            found, headers=((b"clew-position", found.fresh.position.encode()),) if found.fresh.position else ()
+        )
 
 
 def _as_retrieved(thread: Thread) -> Thread:
