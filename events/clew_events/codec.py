@@ -1,8 +1,7 @@
 """Commits to bytes and back: UTF-8 JSON by msgspec.
 
-Reading is strict where skipping would lie: an event tag this version does not know, a format from the future, or a
-body that is no commit at all is :class:`~clew_events.errors.Corrupt`, naming what was found. Fields added by later
-versions are ignored, as their defaults would have been.
+Decoding is strict. An event tag or a format that this version does not know, and a body that is not a commit, raise
+:class:`~clew_events.errors.Corrupt` with what was found. Fields that later versions added are ignored.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What can have happened to a thread: every event is declared here, and nowhere else.
+"""The events: what can happen to a thread. Each is declared here, and nowhere else.
 
 An event belongs to a family, :class:`ThreadEvent` or :class:`MessageEvent`, names its ``effect``, and is a member of
-:data:`Event`. What needs no more than that (the codec, the schemas, the filters by type, what concerns a message)
-follows from the declaration; where an event means something of its own, a ``match`` ends in ``assert_never``, and the
-type checker names the place.
+:data:`Event`. The codec, the schemas, the filters by type and the messages that an event concerns follow from the
+declaration. Code that treats an event in a way of its own matches on it and ends in ``assert_never``, so the type
+checker names every such place for a new event.
 
-These names and fields are the stored format of every history. A field may be added, with a default. Nothing is ever
-renamed, removed or given another meaning: a changed event is a new one under a new tag, and the old tag moves to
-:mod:`clew_events.codec`. Golden bytes in the tests hold this.
+The names and fields are the stored format of every history. A field may be added, with a default. Nothing is renamed,
+removed or given another meaning: a changed event is a new one under a new tag, and the old tag moves to
+:mod:`clew_events.upcast`. The tests compare stored bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the bodies and query strings of HTTP requests may say. A new message is :class:`NewMessage` itself."""
+"""The forms of HTTP request bodies and query strings. A new message is :class:`NewMessage` itself."""
 
 from __future__ import annotations
 

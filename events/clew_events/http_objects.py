@@ -1,4 +1,4 @@
-"""What HTTP alone shows, beside the objects of :mod:`clew_events.objects`: commits, flat, and lists of them."""
+"""Objects that only HTTP returns, beside those of :mod:`clew_events.objects`: flat commits, and lists of them."""
 
 from __future__ import annotations
 

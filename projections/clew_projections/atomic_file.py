@@ -1,4 +1,4 @@
-"""Files that are replaced in one step: who reads one finds the old content or the new, whole."""
+"""Files that are replaced atomically: a reader finds the old content or the new one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bounded cache: what was used least recently gives way."""
+"""A bounded LRU cache: the least recently used value is dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for an event or the clock, whichever comes first, and work that is repeated until an event."""
+"""Waits: for an event or a timeout, whichever comes first, and work that is repeated until an event."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Who says and who answers: deciding, the log, the applications around them, and the command line."""
+"""The write side, the services over HTTP and NATS, the command line, and everything that runs and operates them."""

@@ -1,8 +1,9 @@
-"""The right to serve the inbox, or to sign checkpoints, which one process has at a time: a key and the clock.
+"""A lease: the right to serve the inbox, or to sign checkpoints, which one process has at a time.
 
-Whoever holds it writes the key anew every :data:`RENEW` seconds. Whoever stands by and sees it unchanged for
-:data:`TTL` seconds by its own clock takes it, guarded by the revision it saw. The holder counts from before it asked
-for it and :data:`MARGIN` less than the others do, so it has let go before anybody takes over.
+The holder writes its key every :data:`RENEW` seconds. A process that stands by takes the lease when it has seen the key
+unchanged for :data:`TTL` seconds by its own clock; the write is guarded by the revision it saw. The holder counts from
+before it sent its write, and :data:`MARGIN` seconds less than the others, so its lease has ended before another takes
+over.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The program ``clew``, which Ctrl-C ends from its first moment on.
+"""The program ``clew``, which Ctrl-C ends from the start.
 
-While it loads there is nothing to be finished, so the system ends it. Python would raise an exception wherever it is: a
-page of traceback from the middle of an import, or nothing at all where that is a callback, and the program goes on.
+While modules are imported, Ctrl-C ends the process by the default action of the signal. Python's KeyboardInterrupt
+would print the traceback of an import, or be lost where a callback was running.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The connection to NATS that a deployment is used over: it comes back by itself, and says that it was gone."""
+"""The connection of a process to NATS: it reconnects without end, and reports when it was lost."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a process tells whoever watches it: the moments worth counting, named where they happen.
+"""The observer: callbacks for what a process does, which metrics count.
 
-Nothing here knows of metrics. What handles, appends, answers and projects says what it did to an :class:`Observer`;
+Nothing here depends on metrics. The parts that handle, append, answer and project call an :class:`Observer`;
 :mod:`clew_services.metrics` has one that counts.
 """
 

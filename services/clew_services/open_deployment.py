@@ -1,4 +1,4 @@
-"""An open deployment: a connection to its NATS servers, and how it is laid out."""
+"""An open deployment: a connection to its NATS servers, and its layout."""
 
 from __future__ import annotations
 

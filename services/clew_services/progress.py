@@ -1,9 +1,8 @@
-"""How far the projection of each shard is, and whether it goes on: idle, behind, or stuck.
+"""The progress of the projection of each shard: idle, behind, or stuck.
 
-A shard whose projection is behind is stuck when nothing has moved for a while: its acknowledged floor has stayed where
-it is between looks, or JetStream itself says that nothing was acknowledged since the oldest commit that waits came. The
-latter needs no earlier look, but counts from this process's start at the earliest, so that nobody is called stuck who
-has only just been given the time to begin.
+A shard is stuck when it is behind and nothing was acknowledged for a while. That is known from the acknowledgement
+floor, if it stayed the same between observations, and from JetStream's time of the last acknowledgement. The latter
+counts from the start of this process at the earliest, so that a projector that has just started is not called stuck.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import ConsumerInfo, StreamInfo
 
 TIME: Final = 2.0
-"""Seconds within which JetStream has to answer."""
+"""Seconds to wait for an answer of JetStream."""
 
 Standing = Literal["idle", "behind", "stuck"]
 T = TypeVar("T")
@@ -33,8 +32,8 @@ class Shard(Struct, frozen=True, kw_only=True):
     """One shard of the log, and its projection, at a moment.
 
     ``behind`` counts commits that are not projected yet, ``lag`` is the age in seconds of the oldest of them, and
-    ``still`` for how many seconds nothing has moved although some wait. ``asking`` counts the requests of projectors
-    for more. ``trouble`` says what could not be found out; then the numbers are 0.
+    ``still`` the time in seconds without an acknowledgement although some wait. ``asking`` counts the open pull
+    requests of projectors. ``trouble`` says which part of the state is unknown; the numbers are then 0.
     """
 
     shard: int
@@ -49,21 +48,26 @@ class Shard(Struct, frozen=True, kw_only=True):
     trouble: tuple[str, ...] = ()
 
     def state(self, patience: float) -> Standing:
-        """What it is to be called where standing still for ``patience`` seconds is too long; 0 is never too long."""
+        """The state, where ``patience`` seconds without an acknowledgement make a shard stuck; never if that is 0."""
         if self.behind == 0:
             return "idle"
         return "stuck" if 0 < patience <= self.still else "behind"
 
 
-class _Got(Struct, frozen=True):
+class StoredReply(Struct, frozen=True):
+    """The reply to ``STREAM.MSG.GET``: one stored message, empty if there is none."""
+
     class Message(Struct, frozen=True):
+        """The message: when it was stored, and its body."""
+
         time: datetime | None = None
+        data: bytes = b""
 
     message: Message = Message()
 
 
 class Progress:
-    """Looks at all shards of a deployment, and remembers since when each has not moved."""
+    """Observes all shards of a deployment, and remembers since when each has not moved."""
 
     def __init__(self, js: JetStream, shards: int, consumer: Callable[[], str], seconds: float = TIME) -> None:
         """``consumer`` returns the name of the live buckets' consumers; ``seconds`` is the timeout of each answer."""
@@ -123,7 +127,7 @@ class Progress:
         return max(0.0, now - stands[1], min(quiet, now - self._began))
 
     async def _stored_at(self, stream: str, seq: int) -> datetime | None:
-        got = await self._ask(f"STREAM.MSG.GET.{stream}", stream, _Got, {"seq": seq})
+        got = await self._ask(f"STREAM.MSG.GET.{stream}", stream, StoredReply, {"seq": seq})
         return None if isinstance(got, str) else got.message.time
 
     async def _ask(self, call: str, name: str, form: type[T], request: object = None) -> T | str:
@@ -133,7 +137,7 @@ class Progress:
 async def ask_jetstream(
     js: JetStream, call: str, name: str, form: type[T], request: object = None, *, seconds: float = TIME
 ) -> T | str:
-    """JetStream's answer to a call about what people call ``name``, or why there is none."""
+    """JetStream's answer to a call, or the reason why there is none, which calls the stream or consumer ``name``."""
     try:
         async with asyncio.timeout(seconds):
             return msgspec.convert(await js.api(call, request), form)

@@ -1,4 +1,4 @@
-"""The pytest plugin: one fixture. Whatever it needs is imported when a test asks for it."""
+"""The pytest plugin: one fixture. Its imports happen when a test uses it."""
 
 from __future__ import annotations
 

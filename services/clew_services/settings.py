@@ -1,4 +1,4 @@
-"""What an operator decides: every setting is an option of the command line and a variable ``CLEW_*``."""
+"""The settings of an operator: each is an option of the command line and an environment variable ``CLEW_*``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which Clew this is."""
+"""The version of Clew."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ async def test_what_can_never_be_granted_is_not_tried_again(clew: Clew, deployme
     assert len((await said(deployment, "list", "--tenant", "other"))["rejected"]) == 0
     assert await refused(deployment, "show", "99") == (
         6,
-        "clew: there is no refusal with the number 99 [refusal_not_found]\n",
+        "clew: there is no rejected command with the number 99 [refusal_not_found]\n",
     )
     assert (await refused(deployment, "retry"))[0] == 2
     assert (await refused(deployment, "list"))[0] == 0

@@ -1,7 +1,7 @@
 """The AsyncAPI 3.0 description of Clew on NATS: its subjects, messages and replies.
 
-Clew is the application here: it *receives* commands and queries, and *sends* what it records and refuses.
-AsyncAPI has no words for how JetStream keeps a subject: that stands under ``x-jetstream``.
+The described application is Clew: it *receives* commands and queries, and *sends* commits and rejections. AsyncAPI
+cannot describe the stream that stores a subject's messages; that is under ``x-jetstream``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A worked example of everything that crosses the HTTP API, for its description."""
+"""An example of every request and response of the HTTP API, for its OpenAPI description."""
 
 from __future__ import annotations
 

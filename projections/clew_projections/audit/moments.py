@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events.commit import Commit, Recorded
+from clew_events.error_texts import malformed_value
 from clew_events.errors import Invalid, NotFound
 from clew_events.queries import AsOf
 
@@ -80,10 +81,7 @@ def first_instant(value: AsOf, param: str) -> datetime:
     """
     if isinstance(value, datetime):
         if value.utcoffset() is None:
-            raise Invalid(
-                f"Invalid '{param}': '{value.isoformat()}'. Expected a time with its offset from UTC, such as 'Z'.",
-                param=param,
-            )
+            raise malformed_value(param, value.isoformat(), "a time with its offset from UTC, such as 'Z'")
         try:
             return value.astimezone(UTC)
         except OverflowError:

@@ -1,4 +1,4 @@
-"""The generations of buckets as one process uses them: the live one, and any other by its record."""
+"""The generations of buckets as one process uses them: the live one, others by record, and projection into them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The record of generations: which is live, which is being built, which are kept. A stored format; pure.
+"""The record of generations: which is live, which is being built, which are kept. A stored format.
 
-A number is used once, so a cache of a generation's buckets never applies to other buckets of the same name: a live
-generation whose buckets are gone is followed by the next number, not made again.
+It is one value, under the key ``threads`` of the bucket ``clew_generations``; an :class:`Alias` reads and changes it. A
+number is used once, so a cache of a generation's buckets never applies to other buckets of the same name: a live
+generation whose buckets are gone is followed by the next number.
 """
 
 from __future__ import annotations

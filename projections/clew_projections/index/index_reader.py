@@ -1,4 +1,4 @@
-"""Queries for lists of threads, each in one read transaction of the index."""
+"""Queries for lists of threads, with counts and facets, each in one read transaction of the index."""
 
 from __future__ import annotations
 

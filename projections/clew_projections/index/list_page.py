@@ -1,4 +1,8 @@
-"""Cursors of lists: a place in the order of one query, which stays valid when threads are added or removed."""
+"""A page of a list: its JSON, with threads encoded already, and its cursor.
+
+The index stores the listed form of a thread as JSON, so a page is assembled without encoding. A cursor is a place in
+the order of one query; it stays valid when threads are added or removed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The indexer's own notes in an index file.
+"""The indexer's notes in an index file, and the check that the file follows from this log.
 
 Places: for each shard, the position and the hash of the stored commit there. They tell whether a file follows from this
 log, and not from another log or from one that was since restored from an older backup. Threads set aside: those whose

@@ -1,4 +1,4 @@
-"""The writer of the index: each batch of commits in one transaction, together with the marks."""
+"""The writer of the index: each batch of commits in one transaction, together with the positions."""
 
 from __future__ import annotations
 

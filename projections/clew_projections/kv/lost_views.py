@@ -1,9 +1,9 @@
-"""Doubt: which views of messages a server may have lost although their thread's view tells of them.
+"""Views of messages that a server may have lost, although the view of their thread includes them.
 
 The projector writes the messages of a commit before the thread's view. But the buckets are not fsynced, and a server
-that dies loses the latest writes of each bucket for itself, so a thread's view may be there without its messages. The
-checkpoint in the bucket of messages is lost together with them: what it covers is there. What came after it, up to
-where the log was when this process connected, is in doubt until the checkpoint has passed it.
+that dies loses the latest writes of each bucket independently: a thread's view may exist without its messages. The
+position in the bucket of messages is lost together with them, so everything up to it is there. What came after it, up
+to the end of the log when this process connected, is in doubt until the position has passed it.
 """
 
 from __future__ import annotations

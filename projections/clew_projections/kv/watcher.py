@@ -1,8 +1,9 @@
-"""Watching a bucket, so that a process knows of a change within milliseconds.
+"""A watch on a bucket: a process learns of a change within milliseconds.
 
-The server says over core NATS which key has changed (the bucket's stream is republished, without its content), and what
-it has become is asked of the stream's leader: whoever can only publish can make nobody trust a value. Such news may be
-missed while a connection is down, so everything is read again after a reconnect, and every :data:`ANEW` seconds anyway.
+The server announces over core NATS which key has changed (the bucket's stream is republished without bodies), and the
+value is read from the stream's leader. So a client that can only publish cannot make a process accept a value. An
+announcement may be missed while the connection is down: everything is read again after a reconnect, and every
+:data:`ANEW` seconds.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Writing the views of messages. Each carries the number of the commit that last changed it, so no write goes back.
+"""Writes of the views of messages. Each view holds the number of the commit that last changed it, so none goes back.
 
-A message that a commit adds is taken for a new one, whose view follows from the commit alone: its write is guarded by
-there being none. What that does not fit is read from the bucket, or failing that from the log, and written in the next
-round. Each round is one go of reads and one of writes, however many messages of however many threads are in it.
+A message that a commit adds is assumed to be new: its view follows from the commit alone, and the write is guarded by
+the absence of the key. If that fails, the view is read from the bucket, or else from the log, and written in the next
+round. A round is one batch of reads and one of writes, for any number of messages and threads.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The folder of a backup: written once, piece by piece, and read back with every byte held to its hash."""
+"""The folder of a backup: files are written once, in chunks, and checked against their hashes when they are read."""
 
 from __future__ import annotations
 

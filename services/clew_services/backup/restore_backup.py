@@ -1,8 +1,9 @@
-"""Restoring a backup where there is no deployment.
+"""Restore of a backup to a server or cluster without a deployment.
 
-Everything is held to the manifest before anything is written. Until all of it is there, each stream says by its
-metadata which backup it is of: the same restore goes on where it was broken off, another one replaces it, and nobody
-takes what is there for a deployment. The log's first stream, by which one is known, comes last and says so longest.
+The whole backup is checked against its manifest before anything is written. Until the restore is complete, the metadata
+of each stream names the backup that it is from. So an interrupted restore of the same backup resumes, a restore of
+another backup replaces the streams, and no process uses them. The log's first stream identifies a deployment: it is
+restored last, and its mark is removed last.
 """
 
 from __future__ import annotations

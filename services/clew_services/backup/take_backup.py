@@ -1,8 +1,8 @@
-"""Taking a backup while services run.
+"""A backup of a deployment, made while services run.
 
 The snapshot of each stream is consistent, but those of different streams are of different moments. So the streams are
-backed up in an order in which nothing that happens meanwhile is lost: checkpoints before the log that they cover, the
-inbox before the log and the rejections. A command that is in the backup twice is recognised by its id.
+backed up in an order in which no concurrent change is lost: checkpoints before the log that they cover, the inbox
+before the log and the rejected commands. A command that is in the backup twice is recognised by its id.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The stream of checkpoints: each is appended once, under a number of its own."""
+"""The stream of checkpoints: each is appended once, under its number; and how much of the log the latest one covers."""
 
 from __future__ import annotations
 

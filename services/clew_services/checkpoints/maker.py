@@ -1,7 +1,7 @@
-"""Making checkpoints: the log followed from the last one, and what it has become signed.
+"""The service that makes checkpoints: it follows the log from the last one and signs the new heads, at an interval.
 
-Nothing is signed that does not follow from the checkpoint before: whoever starts with nothing remembered reads the log
-up to where that one was made, and holds the two against each other first.
+A checkpoint is signed only if it follows from the one before. A process without stored heads reads the log up to the
+last checkpoint and compares the two first. One process at a time makes checkpoints.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Events in a few words, for whoever reads a history. One without words of its own is called by its name."""
+"""Events in a few words, for people who read a history. An event without words of its own is shown by its name."""
 
 from __future__ import annotations
 

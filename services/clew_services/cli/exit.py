@@ -1,4 +1,4 @@
-"""How a command ends: errors as one line and an exit code, answers as JSON."""
+"""The end of a command: errors as one line and an exit code, answers as JSON."""
 
 from __future__ import annotations
 

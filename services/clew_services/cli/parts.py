@@ -1,4 +1,4 @@
-"""What a command of the command line works with if it needs more than an open deployment: parts composed of one."""
+"""What a command uses if an open deployment is not enough: parts composed of one."""
 
 from __future__ import annotations
 

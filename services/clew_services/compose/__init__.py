@@ -1,6 +1,6 @@
-"""The composition root: parts are put together here, and are given what they use everywhere else.
+"""The composition root: it puts the parts together, and gives each part what it uses.
 
-:mod:`clew_services.compose.roles` puts together what a process serves.
+:mod:`clew_services.compose.roles` composes the services of a process.
 """
 
 from __future__ import annotations

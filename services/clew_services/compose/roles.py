@@ -1,4 +1,4 @@
-"""What each role of a process runs: services, and the parts that each of them is given."""
+"""The roles of a process: which services each of them runs, and which parts these are given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""The embedded server's configuration, with the settings that Clew's guarantees need."""
+"""The embedded server's configuration: the settings that Clew's guarantees need, accounts and permissions.
+
+The accounts are modelled on ``infra/nats/accounts.conf``. Clew's account has the streams, and requires a password.
+Clients without one are in another account, which shares only the imported subjects: it can send commands and queries of
+any tenant, publish to the inbox, receive outcomes and commits, and read the log and the views message by message.
+Replies cross between the accounts on subjects of the server's own, so no reply reaches a stream, whatever reply subject
+a request names.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real ``nats-server`` as a child process, with the settings that Clew's promises need."""
+"""The embedded NATS server: ``nats-server`` as a child process, with the settings that Clew's guarantees need."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""How much the embedded server may keep on its disk, and what it says of itself over HTTP.
+"""The storage limit of the embedded server, and the server's state as its monitoring reports it over HTTP.
 
-nats-server takes three quarters of what is free when it starts, so that it is allowed less with every start. Clew's
-account gets a limit instead that follows the disk: a tenth is left free, of what JetStream has taken and what it could
-take. JetStream counts messages before compression and does not count what is deleted, so what it holds by its own count
-is asked of it. The limit of an account can be changed while the server runs, unlike that of the server.
+By default nats-server may use three quarters of the space that is free when it starts, so less with every start. Clew's
+account gets a limit that follows the disk: a tenth of the space that JetStream uses and could use is left free.
+JetStream counts messages before compression and does not count deleted ones, so its own count is used. The limit of an
+account can be changed while the server runs; that of the server cannot.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The streams and consumers of one generation of buckets: made, held to what they must be, and removed."""
+"""The streams and consumers of one generation of buckets: created, verified and removed."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""Lost streams: what a deployment in use cannot do without, and what nothing but a backup can bring back.
+"""Lost streams: those that a deployment in use cannot do without, and that only a backup can bring back.
 
 A stream that follows from the log (the buckets of a generation, the record of generations, leases, snapshots of the
-index) is made anew wherever it is missing. The others hold what exists nowhere else: the log, its signed checkpoints,
-the API keys, the commands that the inbox has acknowledged and the record of those it refused. An empty one in their
-place would hide the loss, and the log's would be written over the places of what was lost.
+index) is created again where it is missing. The others hold what exists nowhere else: the log, its signed checkpoints,
+the API keys, the commands in the inbox and the rejected ones. An empty stream in place of one of these would hide the
+loss, and new commits would get sequences of lost ones.
 
-The first ``clew init`` writes its first message, the record of generations, when every stream is there. So where any
-stream has ever held a message, all of them were there once.
+The first ``clew init`` writes its first message, the record of generations, when all streams exist. So if any stream
+has ever held a message, all of them existed once.
 
-Where streams are of a restore that is not finished, nobody makes a deployment around them.
+Streams of an unfinished restore are never used for a deployment.
 """
 
 from __future__ import annotations

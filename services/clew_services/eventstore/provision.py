@@ -1,8 +1,8 @@
-"""The streams, buckets and consumers of a deployment: created once by ``clew init``, and only verified ever after.
+"""The streams, buckets and consumers of a deployment: created once by ``clew init``, and verified at every start.
 
-A process that starts refuses a stream that differs from what this file says, and says how it differs, because a
-setting changed behind Clew's back (a rollup allowed, an age limit set) is how histories get lost. Of a deployment that
-has been in use, only what follows from the log is made anew: see :mod:`clew_services.eventstore.lost_streams`.
+A process does not start if a stream differs from :mod:`.topology`, and the error says how. A setting that was changed
+by others (rollups allowed, an age limit) can destroy histories. In a deployment that is in use, only what follows from
+the log is created again: see :mod:`clew_services.eventstore.lost_streams`.
 """
 
 from __future__ import annotations

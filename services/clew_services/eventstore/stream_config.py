@@ -1,4 +1,4 @@
-"""What is there: the configuration of a stream or consumer, making it, and making sure that it is as it must be."""
+"""The configuration of streams and consumers: read, created, and compared with what it must be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machine: ports, private files, descriptor limits, child processes that end with their parent."""
+"""The machine: ports, limits of the process, and child processes that end with their parent."""
 
 from __future__ import annotations
 

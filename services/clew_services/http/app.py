@@ -1,4 +1,4 @@
-"""The HTTP API as one ASGI application: which path leads where."""
+"""The HTTP API as one ASGI application: the routes, and what answers each."""
 
 from __future__ import annotations
 

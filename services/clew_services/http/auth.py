@@ -1,4 +1,4 @@
-"""Who may come in, and how far: the holder of an API key, who also names the version of the API that is spoken here."""
+"""Authentication by API key, authorization by scope, and the version of the API that a request names."""
 
 from __future__ import annotations
 

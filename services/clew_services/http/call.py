@@ -1,4 +1,4 @@
-"""A request as a route sees it: who asks, about which thread, and what for."""
+"""A request as a route sees it: its caller, its path, its query string and its body, validated when they are read."""
 
 from __future__ import annotations
 

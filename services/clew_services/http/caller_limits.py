@@ -1,4 +1,7 @@
-"""How many connections a process keeps: so many of one address, and no more in all than leave it room to work."""
+"""Limits of a caller: requests per second of a key, connections of an address, and event streams of a tenant.
+
+Each process counts what reaches it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commits as HTTP shows them: flat, and in lists like all the others."""
+"""Commits as HTTP returns them: flat objects, and lists of them."""
 
 from __future__ import annotations
 

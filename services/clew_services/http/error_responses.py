@@ -1,4 +1,4 @@
-"""The one place where errors become HTTP: a status, OpenAI's envelope, and headers that say whether to try again."""
+"""Errors as HTTP responses: a status, OpenAI's envelope, and headers that say whether to retry."""
 
 from __future__ import annotations
 

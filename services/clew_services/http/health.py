@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether all can do their work: the latter is asked of JetStream, every time."""
+"""Liveness of the process, and readiness of the deployment, which is read from JetStream at every request."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The edge: every request passes here on its way in and every answer on its way out.
+"""The middleware: every request enters and every answer leaves here.
 
-Nothing gets out but an answer with the envelope, the request's id and the headers of OpenAI's API, whatever happens
-inside.
+It authenticates, applies the rate limit, checks the scope, and turns every exception into an answer with OpenAI's
+envelope, the request's id and the headers of OpenAI's API.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The API described for machines: OpenAPI 3.1, made from the table of operations and the types it names."""
+"""The OpenAPI 3.1 description of the API, made from the table of operations and its types."""
 
 from __future__ import annotations
 

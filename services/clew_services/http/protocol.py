@@ -1,6 +1,6 @@
-"""One connection of a caller: what it may send, how long it may take for it, and what it is told where it goes too far.
+"""One HTTP connection: limits on headers, body, pipelining and time, and the answer when a limit is exceeded.
 
-uvicorn reads HTTP with httptools, which takes whatever a caller sends, for as long as that takes. The bounds are here.
+uvicorn reads HTTP with httptools, without such limits.
 """
 
 from __future__ import annotations

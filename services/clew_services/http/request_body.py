@@ -1,4 +1,4 @@
-"""Taking in a request's body, within limits."""
+"""The body of a request, read within limits of size and time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: a status, headers and a body, which is JSON laid out as OpenAI lays it out, two spaces to a level."""
+"""Responses: a status, headers, and a body, as JSON indented by two spaces like OpenAI's."""
 
 from __future__ import annotations
 

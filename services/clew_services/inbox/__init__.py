@@ -1,21 +1,20 @@
-"""The inbox: durable commands on ``clew.inbox.<tenant>.<command>``, each carried out once, when a handler runs.
+"""The inbox: durable commands on ``clew.inbox.<tenant>.<command>``, each carried out once.
 
 Commands of one thread are carried out in the order in which they were published, however many processes serve the
-inbox. Four rules ensure that, even for a process that is suspended in the middle and resumes later:
+inbox. Four rules ensure that, even for a process that is suspended at any point and resumes later:
 
-* One process at a time has the lease and is handed commands; the others stand by
-  (:mod:`clew_services.lease`).
-* Whoever gets the lease has a consumer of its own, which delivers everything not settled, in order, and counts its
-  deliveries from 1. Those of earlier holders are deleted, so they are handed nothing more, and what they acknowledge
-  counts for nothing (:mod:`.term`). A message that went elsewhere leaves a gap, and the term is over
-  (:mod:`.inbox_consumer`).
-* The next command of a thread begins when the server has confirmed that the one before it is gone for good. Two
-  acknowledgements of a message that are not confirmed end the term (:mod:`.attempt`).
-* Before each commit, after the state that it was decided on was read, the lease is looked at. The commit's guard holds
-  from that reading on, so whatever a successor has done in between refuses it.
+* One process at a time has the lease and consumes commands; the others stand by (:mod:`clew_services.lease`).
+* The holder of the lease has a consumer of its own for its term, which delivers all unsettled commands in order and
+  counts its deliveries from 1. The consumers of earlier terms are deleted: their holders receive nothing more, and
+  their acknowledgements have no effect (:mod:`.term`). A delivery that is missing leaves a gap in the count, which ends
+  the term (:mod:`.inbox_consumer`).
+* The next command of a thread begins when the server has confirmed the acknowledgement of the one before. If two
+  acknowledgements of a message are not confirmed, the term ends (:mod:`.attempt`).
+* Before each commit, after the state for the decision was read, the lease is checked. The guard of the commit is older
+  than the check, so it fails if a later holder has written meanwhile.
 
-A command that kills whoever carries it out does not do so for ever: what was handed out before and was not settled is
-tried alone, and put on record when it has killed some more (:mod:`.poison`).
+A command that kills its process is not retried without end: a command that was delivered and not settled is tried
+alone, and rejected after some more deaths (:mod:`.poison`).
 """
 
 from __future__ import annotations

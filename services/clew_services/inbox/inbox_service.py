@@ -1,8 +1,8 @@
-"""The service of the inbox: stands by, leads for a term, stands by again, until it is stopped.
+"""The service of the inbox: stands by, serves for a term, and stands by again, until it is stopped.
 
 It is no FastStream subscriber, for three reasons found in version 0.7.8: its pull subscriber creates a missing consumer
-with settings of its own, where here each term has another; in batches it delays a lone command until its timeout, and
-otherwise handles all that it fetched at once, in no order; and it fetches regardless of unsettled messages.
+with settings of its own, where here each term has another; in batches it delays a single command until its timeout, and
+otherwise handles everything that it fetched at once, in no order; and it fetches regardless of unsettled messages.
 """
 
 from __future__ import annotations

@@ -80,14 +80,14 @@ async def refusal(js: JetStream, number: int) -> Refusal:
     """
     stored = await js.next_at_leader(REJECTED_STREAM, number)
     if stored is None or stored.seq != number:
-        raise NotFound(f"there is no refusal with the number {number}", code="refusal_not_found")
+        raise NotFound(f"there is no rejected command with the number {number}", code="refusal_not_found")
     return _refusal(stored)
 
 
 async def retry(js: JetStream, refused: Refusal) -> int:
     """Put a rejected command back into the inbox with its id, remove its record, and return its sequence there.
 
-    If this is interrupted, the command is both in the inbox and on record; a repetition carries it out once.
+    If this is interrupted, the command is both in the inbox and on record; a retry carries it out once.
 
     Raises:
         Invalid: it cannot be retried.
@@ -165,7 +165,7 @@ async def _store_excerpt(js: JetStream, message: Msg, rejection: Rejection) -> N
             _LOG.warning("inbox message %d: %d bytes are too many for a record: %s", rejection.inbox_seq, length, fault)
         else:
             return
-    raise Unavailable(f"CLEW_REJECTED accepts no record of inbox message {rejection.inbox_seq}, however short")
+    raise Unavailable(f"{REJECTED_STREAM} does not store even a short record of inbox message {rejection.inbox_seq}")
 
 
 async def _store(js: JetStream, message: Msg, rejection: Rejection) -> None:
@@ -174,7 +174,7 @@ async def _store(js: JetStream, message: Msg, rejection: Rejection) -> None:
         return
     if ack.error.err_code == _TOO_LARGE:
         raise TooLarge(ack.error.description)
-    raise Unavailable(f"CLEW_REJECTED took no record: {ack.error.description}")
+    raise Unavailable(f"{REJECTED_STREAM} did not store a record: {ack.error.description}")
 
 
 def _subject(message: Msg) -> str:

@@ -15,7 +15,7 @@ from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import StreamInfo
 from clew_services.eventstore.topology import LEASES
 from clew_services.lease import KEY, LeaseRecord
-from clew_services.progress import TIME, ask_jetstream
+from clew_services.progress import TIME, StoredReply, ask_jetstream
 
 _SERVED: Final = (
     "{} served it last: see its log; if that shows nothing, or the process is gone, restart 'clew serve commands'."
@@ -50,13 +50,6 @@ class Inbox(Struct, frozen=True, kw_only=True):
             f"the inbox has stood still for {self.still:.0f} s, since {since:%H:%M:%S}Z, "
             f"and {self.waiting} commands wait. {who}"
         )
-
-
-class _Got(Struct, frozen=True):
-    class Message(Struct, frozen=True):
-        data: bytes = b""
-
-    message: Message = Message()
 
 
 class Standstill:
@@ -95,7 +88,9 @@ class Standstill:
 
     async def _where(self) -> str | None:
         request = {"last_by_subj": f"$KV.{LEASES}.{KEY}"}
-        got = await ask_jetstream(self._js, f"STREAM.MSG.GET.KV_{LEASES}", LEASES, _Got, request, seconds=self._seconds)
-        if isinstance(got, str) or not got.message.data:
+        stored = await ask_jetstream(
+            self._js, f"STREAM.MSG.GET.KV_{LEASES}", LEASES, StoredReply, request, seconds=self._seconds
+        )
+        if isinstance(stored, str) or not stored.message.data:
             return None
-        return msgspec.json.decode(got.message.data, type=LeaseRecord).where
+        return msgspec.json.decode(stored.message.data, type=LeaseRecord).where

@@ -1,8 +1,8 @@
-"""A term of office in the inbox: a consumer that only the holder of the lease at that time has.
+"""A term: the time for which one process has the inbox's lease, and the consumer that only it has.
 
-The consumer's name has the lease's number in it. Whoever gets the lease deletes the consumers of earlier terms and
-makes one of its own, which delivers all that is still in the inbox, in order, from the first message on. So nothing
-that an earlier holder still sends counts: its requests for more and its acknowledgements go to a consumer that is gone.
+The name of the consumer contains the number of the term. The new holder of the lease deletes the consumers of earlier
+terms and creates one that delivers everything in the inbox in order, from the first message. So pull requests and
+acknowledgements of earlier holders have no effect: their consumer is gone.
 """
 
 from __future__ import annotations

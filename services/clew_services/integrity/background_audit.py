@@ -1,10 +1,11 @@
-"""The audit: the whole log read again and again at a low rate, each chain followed and held against a checkpoint.
+"""The background verification: the log is read repeatedly at a low rate, and its chains are compared with a checkpoint.
 
-Losses that the streams' numbers tell are looked for every few seconds, at the price of a request for each shard. For
-all others the log is read from its beginning, once in an interval. A pass takes a page, and rests for so long that it
-takes no more than its share of a core, the server's work for it included.
+Losses that show in the streams' numbers are checked every few seconds, with one request for each shard. For all others
+the log is read from its beginning, once in an interval. A pass reads a page, and then pauses for as long as keeps it
+below its share of a core, the server's work included.
 
-Heads are kept in a file, so a pass goes on after a restart. One process does it at a time: whoever writes the report.
+Heads are kept in a file, so a pass resumes after a restart. One process verifies at a time: the one that writes the
+report.
 """
 
 from __future__ import annotations

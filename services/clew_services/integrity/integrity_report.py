@@ -1,4 +1,4 @@
-"""What the background verification of the log has found: one value in the bucket of leases, for whoever asks."""
+"""The report of the background verification: one value in the bucket of leases, which any process can read."""
 
 from __future__ import annotations
 

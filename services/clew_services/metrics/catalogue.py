@@ -1,6 +1,7 @@
-"""Every metric there is: its name with its unit, its labels, and what it says. docs/operating/metrics.md is this list.
+"""The catalogue of metrics: their names with units, their labels and help.
 
-Labels never name a tenant, a thread or a key: the number of series depends on the deployment, not on its use.
+The table of docs/operating/metrics.md is made from it by ``python -m clew_services.metrics.catalogue``. No label names
+a tenant, a thread or a key: the number of series depends on the deployment, not on its use.
 """
 
 from __future__ import annotations

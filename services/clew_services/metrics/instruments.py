@@ -1,4 +1,4 @@
-"""The instruments of one process: an observer that updates metrics, with each child of a metric looked up once."""
+"""The instruments of one process: an observer that updates metrics, and a sampler of plain counters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests taken in, worked on side by side up to a limit, and answered."""
+"""The dispatcher: requests are received, processed concurrently up to a limit, and answered."""
 
 from __future__ import annotations
 

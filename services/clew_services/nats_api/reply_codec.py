@@ -1,4 +1,4 @@
-"""What goes back over NATS: the answer, or the error with the headers that NATS services use for errors."""
+"""Replies over NATS: the answer, or the error with the headers that NATS services use for errors."""
 
 from __future__ import annotations
 

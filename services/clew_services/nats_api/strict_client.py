@@ -1,8 +1,8 @@
-"""A NATS connection that strangers may write to.
+"""A NATS client that tolerates invalid bytes, for services that receive messages of any publisher.
 
-nats-py decodes subjects, reply subjects and status lines as UTF-8 in its read loop, and the loop ends for
-good when they are not. NATS lets anybody send such bytes, so a service that listens where others publish
-would fall silent, yet look connected. This client takes what it can read of such a message and goes on.
+nats-py decodes subjects, reply subjects and status lines as UTF-8 in its read loop, and the loop ends for good if they
+are not UTF-8. NATS lets any client publish such bytes, so the service would stop receiving while it looks connected.
+This client decodes what it can of such a message and continues.
 """
 
 from __future__ import annotations

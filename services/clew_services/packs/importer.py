@@ -1,7 +1,8 @@
-"""Importing: a pack's commits put into another deployment as they are, so that ids, times and chains stay the same.
+"""The importer: writes a pack's commits into another deployment unchanged, so ids, times and chains stay the same.
 
-Everything is checked before the first write. Each thread's commits are guarded by what was there, so whatever happens
-meanwhile, nothing is put where it does not belong; and an import that was killed goes on when it is run again.
+Everything is checked before the first write. The commits of a thread are guarded by the state that was read, so a
+concurrent change makes the import fail instead of misplacing a commit. An interrupted import resumes when it is run
+again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Packs written to files: beside the name first, so that under the name stands nothing but a whole pack."""
+"""Exports to a file: written under a temporary name, and renamed when the pack is complete."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""A real Clew for the tests of other programs: ``clew up`` on free ports and a folder that is gone afterwards.
+"""A real Clew for the tests of other programs: ``clew up`` on free ports, in a temporary folder.
 
 ::
 
     with running_clew() as server:
         client = OpenAI(base_url=server.base_url, api_key=server.api_key)
 
-With pytest, ask for the fixture ``clew_server``, which is one such server for the whole session; it comes with the
-package and costs nothing where it is not asked for.
+With pytest, use the fixture ``clew_server``: one such server for the whole session. It comes with the package, and
+nothing is started if no test uses it.
 """
 
 from __future__ import annotations

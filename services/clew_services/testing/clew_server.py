@@ -1,4 +1,4 @@
-"""``clew up`` in a process of its own, for as long as a block lasts."""
+"""``clew up`` in a process of its own, for the duration of a block."""
 
 from __future__ import annotations
 

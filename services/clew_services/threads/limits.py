@@ -1,10 +1,9 @@
-"""The operator's limits of threads and messages. Pure.
+"""The limits of threads and messages, checked by every decision. Pure.
 
-They hold on every way in, for they are part of deciding. Those of the contract itself are in
-:mod:`clew_events.requests`; these an operator may choose.
+The operator chooses these; the limits of the contract are in :mod:`clew_events.requests`.
 
-A commit is stored as one message, and so is each view; a message is answered as one. Where any of these could not be,
-the command is refused before anything is stored.
+A commit is stored as one message, and so is each view; a message is answered as one. A command whose commit, views or
+answer would be larger than the server accepts is rejected before anything is stored.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What came of a command: the state right after its commit, and the receipt for callers who may not see that."""
+"""The result of a command: the state right after its commit, and a receipt for callers who may not read that."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Traces: one command followed from where it came in, through the log, to the projection.
+"""Traces: a command from its request through the log to its projection.
 
-The composition root asks a :class:`Tracing` for a traced version of each part. :data:`UNTRACED` returns each part
-unchanged, so without tracing none of this runs, and a ``traceparent`` that came in is passed on as it came.
+The composition root requests a traced version of each part from a :class:`Tracing`. :data:`UNTRACED` returns each part
+unchanged, so without tracing none of this runs, and a received ``traceparent`` is passed on unchanged.
 :class:`clew_services.tracing.spans.Spans` records spans with OpenTelemetry; :func:`set_up_tracing` chooses.
 """
 

@@ -1,6 +1,6 @@
-"""Spans left with OpenTelemetry: one for each request, command, append and projected thread.
+"""OpenTelemetry spans: one for each request, command, append and projected thread.
 
-A span's parent is the span under way in this process, or the remote one that a ``traceparent`` names.
+The parent of a span is the current span of this process, or the remote one that a ``traceparent`` names.
 """
 
 from __future__ import annotations

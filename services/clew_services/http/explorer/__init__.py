@@ -1,4 +1,4 @@
-"""The explorer: a page on which people find threads, go back in time, see who changed what, and check the record."""
+"""The explorer: a page in the browser to find threads, read their past, see who changed what, and verify the log."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The explorer's files as they go out: a page, its style and its modules, under a policy that lets nothing else in.
+"""The explorer's files: a page, its style and its modules, served under a strict content security policy.
 
-The page holds no data and no key: it asks the API for everything, as the holder of the key that is entered on it.
+The page holds no data and no key: it requests everything from the API, with the key that is entered on it.
 """
 
 from __future__ import annotations

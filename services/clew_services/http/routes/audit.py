@@ -1,4 +1,4 @@
-"""How a thread came to be what it is: ``…/events``, ``…/diff`` and ``…/blame``. For keys with the scope ``audit``."""
+"""The past of a thread: ``…/events``, ``…/diff``, ``…/blame``, and packs. For keys with the scope ``audit``."""
 
 from __future__ import annotations
 
