@@ -22,24 +22,24 @@ from clew_events.errors import Unavailable
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 
 TTL: Final = 5.0
-"""Seconds after which a process that shows no sign of life is taken to be gone."""
+"""Seconds without a renewal after which the holder is considered dead."""
 MARGIN: Final = 1.0
 RENEW: Final = 1.0
 LOOK: Final = 0.25
-"""Seconds between looks at the lease of another."""
+"""Seconds between checks of another process's lease."""
 KEY: Final = "inbox"
 
 _LOG: Final = logging.getLogger("clew.lease")
 
 
 class LeaseLost(Unavailable):
-    """The lease is somebody else's by now, or may be: nothing more may be done in its name."""
+    """Another process has the lease, or may have it: this one must stop."""
 
     default_code = "lease_lost"
 
 
 class LeaseRecord(msgspec.Struct, frozen=True):
-    """What the key says: who has the lease, for how many seconds from each renewal, and where that process runs."""
+    """The value of the key: the holder, its lease in seconds from each renewal, and where its process runs."""
 
     holder: str
     ttl: float
@@ -47,10 +47,10 @@ class LeaseRecord(msgspec.Struct, frozen=True):
 
 
 class Lease:
-    """One process's hold, or its wait for one."""
+    """A lease as one process sees it: held, or waited for."""
 
     def __init__(self, bucket: Bucket, key: str = KEY) -> None:
-        """``key`` says what for: there is one lease for each."""
+        """``key`` names the lease in the bucket."""
         self._bucket = bucket
         self._key = key
         self._held = LeaseRecord(token_hex(8), TTL, f"{socket.gethostname()}:{os.getpid()}")
@@ -63,32 +63,32 @@ class Lease:
 
     @property
     def holder(self) -> str:
-        """What tells this process's hold from those of others."""
+        """The id of this process as a holder."""
         return self._held.holder
 
     @property
     def number(self) -> int:
-        """A number that is higher each time that anybody takes the lease: the revision at which this process did."""
+        """The number of this process's term: the revision at which it took the lease, so it rises with every term."""
         return self._number
 
     @property
     def is_held(self) -> bool:
-        """Whether it is ours at this moment."""
+        """Whether this process has the lease now."""
         return _now() < self._until
 
     def check(self) -> None:
-        """Nothing, if the lease is ours at this moment.
+        """Check that this process has the lease now.
 
         Raises:
-            Lost: it is not, or may not be.
+            LeaseLost: it does not, or may not.
         """
         if self._slipped or not self.is_held:
-            # Whoever was told so has left something undone, and a renewal that comes late does not bring that back.
+            # The caller has left its work undone after this error, so a late renewal must not revive the lease.
             self._slipped = True
-            raise LeaseLost(f"the lease on the {self._key} is another process's now")
+            raise LeaseLost(f"this process no longer has the lease on the {self._key}")
 
     async def take(self) -> bool:
-        """Look once whether the lease can be had, and take it if so; anew, if it is this process's already.
+        """Take the lease if it is free, or if this process has it already; return whether it did.
 
         Raises:
             Unavailable: the bucket does not answer.
@@ -102,10 +102,10 @@ class Lease:
         return True
 
     async def confirm(self) -> None:
-        """Ask the bucket's leader whether the lease is still this process's: until then, nobody else has taken it.
+        """Check with the bucket's leader that no other process has taken the lease.
 
         Raises:
-            Lost: it is not.
+            LeaseLost: another has.
             Unavailable: the bucket does not answer.
         """
         self.check()
@@ -116,7 +116,7 @@ class Lease:
         """Renew the lease until it is lost.
 
         Raises:
-            Lost: it is.
+            LeaseLost: it is lost.
         """
         while True:
             await asyncio.sleep(RENEW)
@@ -130,7 +130,7 @@ class Lease:
             self.check()
 
     async def give_up(self) -> None:
-        """Let others have it at once. If that cannot be told to them, they find out when its time is over."""
+        """Release the lease, so that others need not wait. If that fails, it expires."""
         if self.is_held:
             self._until = 0.0
             try:
@@ -167,15 +167,15 @@ class Lease:
             await self._bucket.delete(self._key, self._revision)
 
     async def _look_closer(self) -> None:
-        # A renewal whose acknowledgement was lost, or not waited for, has moved the key, too.
+        # A renewal whose acknowledgement was lost or not awaited has changed the revision, too.
         value = await self._bucket.latest(self._key)
         if value is None or not value.body or msgspec.json.decode(value.body, type=LeaseRecord) != self._held:
             self._until = 0.0
-            raise LeaseLost(f"another process has taken the {self._key} over")
+            raise LeaseLost(f"another process has taken over the lease on the {self._key}")
         self._revision = value.revision
 
 
 def _now() -> float:
-    # Not the loop's clock: uvloop's stands still while callbacks run, and so would the lease of a process that is
-    # frozen in the middle of them, for all that it still does before it looks at the clock again.
+    # Not the loop's clock: uvloop's does not advance while callbacks run, so a process that was suspended inside a
+    # callback would still consider its lease valid.
     return time.monotonic()

@@ -12,53 +12,53 @@ from typing import Final, Literal
 from clew_events.errors import Kind
 
 Handled = Literal["ok", "nothing", "repeat", "failed"] | Kind
-"""How a command ended: a commit, no change needed, answered as the first time, one of the errors, or cut short."""
+"""How a command ended: with a commit, without a change, as a repeat, with an error of a kind, or interrupted."""
 
 Answered = Callable[[str, int, float], None]
-"""Told of each HTTP answer: the method, the status, and the seconds it took."""
+"""Called for each HTTP response with its method, its status, and its duration in seconds."""
 Projected = Callable[[int, float], None]
-"""Told of each batch of a shard: how many commits, and the seconds since the oldest of them was stored."""
+"""Called for each projected batch of a shard with its number of commits and the age in seconds of the oldest."""
 
 
 class Observer:
-    """Is told what happens, and does nothing about it: the base of those who do, and what is used when nobody does.
+    """The base of observers, and the default, which does nothing.
 
-    It is called on the way of every command, so a method has to be quick and must not raise.
+    Methods are called for every command, so they must be fast and must not raise.
     """
 
     def on_handled(self, command: str, outcome: Handled, seconds: float) -> None:
-        """A command came to its end."""
+        """A command has ended."""
 
     def guard_failed(self, why: Literal["stale", "duplicate"]) -> None:
-        """An append was refused because its thread had moved on, or its id had been stored before."""
+        """The guard of an append failed: the thread has a later commit, or the command id was stored before."""
 
     def on_retry(self) -> None:
-        """A command is decided once more, on what the log says by now."""
+        """A command is decided again, on the current state of the log."""
 
     def on_batch(self, commits: int, stored: bool) -> None:
-        """So many commits were sent as one batch; if it was not stored, they go singly."""
+        """A batch of ``commits`` was sent; if it was not stored, each commit is sent singly."""
 
     def on_reply(self, service: str, code: str, seconds: float) -> None:
-        """A request over NATS was answered: ``200``, or the code of its error."""
+        """A request over NATS was answered with ``200`` or an error code."""
 
     def on_settled(self, outcome: Literal["done", "refused"]) -> None:
-        """A command from the inbox was carried out, or put on record as refused."""
+        """A command from the inbox was carried out, or recorded as rejected."""
 
-    def route(self, path: str) -> Answered:  # noqa: ARG002 - for those who do something about it
-        """Who is told of the HTTP answers of one route."""
+    def route(self, path: str) -> Answered:  # noqa: ARG002 - for subclasses
+        """The callback for the HTTP responses of one route."""
         return ignore_answer
 
     def shard(self, number: int) -> Projected:  # noqa: ARG002 - as above
-        """Who is told of what is projected of one shard."""
+        """The callback for the batches of one shard."""
         return ignore_projection
 
 
 def ignore_answer(_method: str, _status: int, _seconds: float) -> None:
-    """Nobody is told."""
+    """Do nothing."""
 
 
 def ignore_projection(_commits: int, _seconds: float) -> None:
-    """Nobody is told."""
+    """Do nothing."""
 
 
 NOBODY: Final = Observer()

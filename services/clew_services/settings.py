@@ -27,19 +27,19 @@ LIMITING: Final = (
     "request_timeout",
     "max_connections_per_address",
 )
-"""The settings that say how much is taken of each caller."""
+"""The settings that limit callers."""
 WATCHING: Final = ("metrics", "stuck_after", "max_file_store", "log", "prove_rate", "verify_every")
-"""The settings that say how it is watched."""
+"""The settings for monitoring."""
 LONGEST_STILL: Final = 86_400
 LONGEST_REQUEST: Final = 86_400
-"""Seconds at most that a request may be given to arrive."""
+"""The longest ``request_timeout``, in seconds."""
 MOST_WORKERS: Final = 64
 FASTEST: Final = 1_000_000
-"""Requests a second at most to which a rate can be set."""
+"""The highest rate, per second."""
 _SCHEMES: Final = frozenset({"nats", "tls", "ws", "wss"})
 SIGNING_KEY: Final = "signing-key"
 SIGNING: Final = ("checkpoints", "signing_key")
-"""The settings that say how checkpoints are signed."""
+"""The settings for signing checkpoints."""
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _RANGES: Final = (
     ("prove_rate", 0, FASTEST, " threads a second"),
@@ -52,14 +52,14 @@ _RANGES: Final = (
     ("burst", 0, FASTEST, ""),
     ("max_connections_per_address", 0, FASTEST, ""),
 )
-"""The least and the most that numbers can be, and of what."""
+"""The range of each number, and its unit."""
 _BYTES: Final = {"": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 _SIZE: Final = re.compile(r"([0-9]+)(KB|MB|GB|TB)?")
 _INTERVAL: Final = re.compile(r"([0-9]+(ms|s|m|h))+")
 
 
 class Address(NamedTuple):
-    """Where to listen. Port 0 is any that is free."""
+    """An address to listen on. Port 0 is any free port."""
 
     host: str
     port: int
@@ -69,31 +69,37 @@ class Address(NamedTuple):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings, valid as soon as they exist.
+    """All settings, validated when they are made. Intervals are such as ``5m``, ``30s`` or ``1h30m``.
 
-    ``data`` is the folder of ``clew up``. ``index`` is the folder of this machine's index, or empty for the one in
-    ``data``. ``http`` is ``host:port``. ``nats`` is the URL of a server, or of several of one cluster with commas
-    between them, or ``embedded``, or ``embedded:PORT``. ``api_keys`` is ``key:tenant,key:tenant``. ``shards`` and
-    ``replicas`` count once, when a deployment is first initialised. ``workers`` is how many processes do the same,
-    which share the port of the HTTP API. ``sync`` says when the embedded server puts things
-    on stable storage: ``always`` before it acknowledges, or an interval. ``max_body`` and ``max_message`` are in bytes;
-    ``max_messages`` is for a thread, ``max_create`` for its creation. ``rate`` is in requests a second of one API key,
-    and 0 is no limit; ``burst`` is how many may come at once, and 0 is as many as in a second. ``request_timeout`` is
-    how long an HTTP request may take from its first byte to the last of its body. ``max_connections_per_address`` is
-    for one process of the HTTP API, and 0 is no limit. ``metrics`` is where they are shown: ``on`` the API at
-    ``/metrics``, ``off``, or ``host:port``. ``stuck_after`` is for how many seconds a
-    projector may stand still before ``/readyz`` says no; 0 is for ever. ``max_file_store`` is what each NATS server of
-    one's own may keep on its disk, in bytes or with KB, MB, GB or TB behind, and empty if that is not to be watched.
-    ``log`` is the form of log lines, ``text`` or
-    ``json``. ``prove_rate`` is how many threads a second a projector's process compares with the log, for ever; 0 is
-    none. ``verify_every`` is how often the whole log is verified in the background, ``0`` for never.
-    ``index_snapshots`` is how often whoever feeds the index keeps a snapshot of it in JetStream, if enough has
-    changed, ``0`` for never. ``checkpoints`` is how often a checkpoint is signed if anything has changed, likewise;
-    ``signing_key`` is the file with the key for that, by default
-    ``signing-key`` in the data folder.
+    * ``data``: the folder of ``clew up``.
+    * ``index``: the folder of this machine's index; by default ``index`` in ``data``.
+    * ``http``: ``host:port`` of the HTTP API.
+    * ``nats``: the URL of a server, or of several of one cluster, separated by commas; or ``embedded``, or
+      ``embedded:PORT``.
+    * ``api_keys``: ``key:tenant,key:tenant``.
+    * ``shards``, ``replicas``: used once, when a deployment is initialised.
+    * ``workers``: the number of processes with the same roles, which share the port of the HTTP API.
+    * ``sync``: when the embedded server fsyncs: ``always``, before each acknowledgement, or an interval.
+    * ``max_body``, ``max_message``: limits in bytes of an HTTP request's body and of the text of a message.
+    * ``max_messages``, ``max_create``: limits of messages in a thread and in the request that creates it.
+    * ``rate``, ``burst``: requests a second of one API key, and at once; a rate of 0 is no limit, a burst of 0 is
+      ``rate``.
+    * ``request_timeout``: the interval from the first byte of an HTTP request to the last byte of its body.
+    * ``max_connections_per_address``: for each process of the HTTP API; 0 is no limit.
+    * ``metrics``: ``on``, at ``/metrics`` of the API; ``off``; or ``host:port``.
+    * ``stuck_after``: seconds without progress after which ``/readyz`` reports a projector as stuck; 0 is never.
+    * ``max_file_store``: the storage limit of each NATS server that Clew did not start, in bytes or with KB, MB, GB or
+      TB; without it that is not monitored.
+    * ``log``: the format of log lines, ``text`` or ``json``.
+    * ``prove_rate``: threads a second that a projector's process compares with the log, without end; 0 is none.
+    * ``verify_every``: the interval at which the whole log is verified in the background; ``0`` is never.
+    * ``index_snapshots``: the interval at which the indexer stores a snapshot in JetStream if enough has changed; ``0``
+      is never.
+    * ``checkpoints``: the interval at which a checkpoint is signed if there are new commits; ``0`` is never.
+    * ``signing_key``: the file with the key that signs them; by default ``signing-key`` in ``data``.
 
     Raises:
-        Invalid: a setting makes no sense; the message names the option, the variable and what would be right.
+        Invalid: a setting is invalid; the message names the option, the variable and what is expected.
     """
 
     data: str = "clew-data"
@@ -159,7 +165,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def data_folder(self) -> Path:
-        """The folder of ``clew up``, from the root."""
+        """The absolute path of the folder of ``clew up``."""
         return Path(self.data).absolute()
 
     @property
@@ -169,43 +175,43 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def request_seconds(self) -> float:
-        """How long an HTTP request may take to arrive."""
+        """``request_timeout`` in seconds."""
         return _seconds(self.request_timeout)
 
     @property
     def checkpoint_seconds(self) -> float:
-        """How often a checkpoint is signed; 0 is never."""
+        """``checkpoints`` in seconds; 0 is never."""
         return _seconds(self.checkpoints)
 
     @property
     def verify_seconds(self) -> float:
-        """How often the whole log is verified in the background; 0 is never."""
+        """``verify_every`` in seconds; 0 is never."""
         return _seconds(self.verify_every)
 
     @property
     def index_snapshot_seconds(self) -> float:
-        """How often a snapshot of the index is kept; 0 is never."""
+        """``index_snapshots`` in seconds; 0 is never."""
         return _seconds(self.index_snapshots)
 
     @property
     def storage_limit(self) -> int:
-        """Bytes that each NATS server may keep on its disk; 0 if that is not known."""
+        """``max_file_store`` in bytes; 0 if it is not set."""
         found = _SIZE.fullmatch(self.max_file_store)
         return int(found[1]) * _BYTES[found[2] or ""] if found else 0
 
     @property
     def index_folder(self) -> Path:
-        """The folder of this machine's index, from the root."""
+        """The absolute path of the folder of this machine's index."""
         return Path(self.index).absolute() if self.index else self.data_folder / "index"
 
     @property
     def limits(self) -> Limits:
-        """How large a thread and a message may become."""
+        """The limits of a thread and its messages."""
         return Limits(message=self.max_message, messages=self.max_messages, create=self.max_create)
 
     @property
     def http_address(self) -> Address:
-        """Where the HTTP API listens."""
+        """The address of the HTTP API."""
         address = _address(self.http)
         if address is None:
             raise _refusal("http", self.http, "host:port, such as 127.0.0.1:8787")
@@ -213,7 +219,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def metrics_address(self) -> Address | None:
-        """Where metrics are shown, if that is an address of their own."""
+        """The address of the metrics, if they have one of their own."""
         if self.metrics in {"on", "off"}:
             return None
         address = _address(self.metrics)
@@ -223,7 +229,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def embedded_port(self) -> int | None:
-        """The port of the embedded server, or nothing when there is a server elsewhere."""
+        """The port of the embedded server; ``None`` if another server is used."""
         kind, colon, port = self.nats.partition(":")
         if kind != "embedded":
             return None
@@ -235,7 +241,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def nats_url(self) -> str:
-        """Where clients reach NATS."""
+        """The URL at which clients reach NATS."""
         port = self.embedded_port
         if port == 0:
             raise _refusal("nats", self.nats, "an address; give the URL that 'clew up' printed")
@@ -251,7 +257,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _seconds(interval: str) -> float:
-    """An interval in seconds; 0 if it is none."""
+    """An interval in seconds; 0 if the text is not an interval."""
     if not _INTERVAL.fullmatch(interval):
         return 0
     return sum(int(count) * _SECONDS[unit] for count, unit in re.findall(r"([0-9]+)(ms|s|m|h)", interval))
@@ -267,7 +273,7 @@ def _is_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
         return parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none
+    except ValueError:  # an invalid port
         return False
 
 

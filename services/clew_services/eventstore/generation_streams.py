@@ -20,22 +20,22 @@ from clew_services.eventstore.topology import buckets, projector, projector_cons
 
 
 async def make_generation(js: JetStream, number: int, *, shards: int, replicas: int) -> list[str]:
-    """Create what is missing of a generation and hold the rest to what it must be; the names of what was created.
+    """Create the missing streams and consumers of a generation, verify the rest, and return the names of the created.
 
     Raises:
-        Corrupt: something of that name is there and is not as it must be.
+        Corrupt: an existing one differs.
         Unavailable: JetStream does not answer.
     """
-    # The consumers last: where they are, there is something to feed.
+    # The consumers last: where they exist, the buckets exist.
     made = await make_streams(js, buckets(number, replicas))
     return made + await make_consumers(js, projector_consumers(number, shards))
 
 
 async def verify_generation(js: JetStream, number: int, *, shards: int, replicas: int) -> None:
-    """Hold that a generation is all there, as it must be.
+    """Check that a generation is complete, with the right settings.
 
     Raises:
-        Corrupt: something is missing or differs.
+        Corrupt: a stream or consumer is missing or differs.
         Unavailable: JetStream does not answer.
     """
     await check_streams(js, buckets(number, replicas))
@@ -43,13 +43,13 @@ async def verify_generation(js: JetStream, number: int, *, shards: int, replicas
 
 
 async def missing_streams(js: JetStream, number: int) -> list[str]:
-    """The streams of a generation's buckets that are not there."""
+    """The missing streams of a generation's buckets."""
     streams = [f"KV_{name}" for name in bucket_names(number)]
     return [name for name in streams if await existing_stream(js, name) is None]
 
 
 async def last_filled(js: JetStream) -> int:
-    """The highest number of a generation whose bucket of threads has ever held anything; 0 if there is none.
+    """The highest number of a generation whose bucket of threads has ever held a view; 0 if there is none.
 
     Raises:
         Unavailable: JetStream does not answer.
@@ -68,7 +68,7 @@ async def highest_position(js: JetStream, shard: int) -> int:
 
 
 async def _there(js: JetStream) -> list[int]:
-    """The numbers of the generations whose bucket of threads is there, on record or not."""
+    """The numbers of the generations whose bucket of threads exists, recorded or not."""
     prefix = f"KV_{_threads(1).removesuffix('1')}"
     found = (name.removeprefix(prefix) for name in await js.streams() if name.startswith(prefix))
     return [int(each) for each in found if each.isdecimal()]
@@ -79,7 +79,7 @@ def _threads(number: int) -> str:
 
 
 async def remove_generation(js: JetStream, number: int, *, shards: int) -> None:
-    """Delete whatever is there of a generation. Safe to repeat.
+    """Delete all that exists of a generation. Safe to repeat.
 
     Raises:
         Unavailable: JetStream does not answer.

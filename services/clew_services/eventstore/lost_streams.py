@@ -27,36 +27,36 @@ from clew_services.eventstore.stream_config import existing_stream, shards_of
 from clew_services.eventstore.topology import Config
 
 RESTORING: Final = "clew.restoring"
-"""The metadata of a stream that a restore has brought which is not finished: the backup's name."""
+"""Metadata of a stream of an unfinished restore: the name of the backup."""
 
 
 def restoring_backup(config: Config) -> str | None:
-    """Of which backup's unfinished restore a stream is, if it is of one."""
+    """The name of the backup, if a stream is of an unfinished restore."""
     metadata = config.get("metadata")
     found = metadata.get(RESTORING) if isinstance(metadata, Mapping) else None
     return found if isinstance(found, str) else None
 
 
 async def refuse_half(js: JetStream, first: Config | None) -> None:
-    """Refuse to go on where a restore was broken off; ``first`` is the log's first stream, if that is there.
+    """Check that there is no unfinished restore; ``first`` is the log's first stream, if it exists.
 
     Raises:
-        Conflict: one was.
+        Conflict: there is one.
         Unavailable: JetStream does not answer.
     """
-    # The first stream that a restore brings, as long as there is none of the last.
+    # A restore creates this stream first, and the log's first stream last.
     known = first if first is not None else await existing_stream(js, f"KV_{GENERATIONS}")
     if (name := restoring_backup(known or {})) is not None:
         raise Conflict(
-            f"a restore of the backup {name} was broken off here: run 'clew restore' with the same folder again",
+            f"the restore of the backup {name} is not finished: run 'clew restore' with the same folder again",
             code="restore_unfinished",
         )
 
 
 BESIDE: Final = (CHECKPOINT_STREAM, f"KV_{KEYS}", INBOX_STREAM, REJECTED_STREAM)
-"""The streams beside the log that follow from nothing else."""
+"""The streams besides the log that cannot be derived."""
 MARGIN: Final = 1_000_000
-"""Commits at most that a shard may have had behind what the buckets know of."""
+"""The most commits that a lost shard may have had after those that the buckets know of."""
 _LOG: Final = event_stream(0).removesuffix("00")
 _RECORD: Final = f"KV_{GENERATIONS}"
 
@@ -67,10 +67,10 @@ def irreplaceable(shards: int) -> tuple[str, ...]:
 
 
 async def known_shards(js: JetStream) -> int | None:
-    """The number of shards that any stream of the log says there are; nothing where there is no such stream.
+    """The number of shards, as any stream of the log has it; ``None`` if there is no such stream.
 
     Raises:
-        Corrupt: a stream of that name is none of Clew's.
+        Corrupt: a stream of that name was not made by Clew.
         Unavailable: JetStream does not answer.
     """
     first = await existing_stream(js, event_stream(0))
@@ -81,22 +81,22 @@ async def known_shards(js: JetStream) -> int | None:
 
 
 async def refuse_lost(js: JetStream, shards: int, accepted: Collection[str] = ()) -> None:
-    """Raise if a stream is gone that a deployment in use cannot do without, unless its loss is ``accepted``.
+    """Check that a deployment in use has lost no stream that cannot be derived, unless its loss is ``accepted``.
 
     Raises:
-        Corrupt: one is; the message names it, and how to bring it back.
-        Invalid: a loss is accepted of a stream that no backup is needed for, or that no deployment has.
+        Corrupt: it has; the message names the streams, and how to recover them.
+        Invalid: ``accepted`` names a stream that can be derived, or that no deployment has.
         Unavailable: JetStream does not answer.
     """
     needed = irreplaceable(shards)
     for name in accepted:
         if name not in needed:
             raise Invalid(
-                f"--accept-loss: {name} is none of the streams that cannot be made again: {', '.join(needed)}",
+                f"--accept-loss: {name} is not one of the streams that cannot be derived: {', '.join(needed)}",
                 code="unknown_stream",
                 param="accept_loss",
             )
-    # In this order: once a message has been held all streams are there, however many make a first deployment meanwhile.
+    # In this order: once a stream has held a message, all streams exist, even while others initialise a deployment.
     if not await is_in_use(js, shards):
         return
     lost = [name for name in needed if name not in accepted and await find_stream(js, name) is None]
@@ -104,16 +104,16 @@ async def refuse_lost(js: JetStream, shards: int, accepted: Collection[str] = ()
         names = ", ".join(lost)
         options = " ".join(f"--accept-loss {name}" for name in lost)
         raise Corrupt(
-            f"lost: {names}. This deployment has been in use, and what was there follows from nothing else, so nothing "
-            "was made in its place. Stop what writes, and bring it back: start the NATS server with the data that it "
-            "had, or restore a backup to an empty server with 'clew restore'. Only if there is none: "
-            f"'clew init {options}' goes on with an empty stream, and what was lost stays lost",
+            f"lost: {names}. This deployment has been in use, and its data cannot be derived from anything else, so no "
+            "empty stream was made. Stop all writers, and recover it: start the NATS server with the data that it had, "
+            "or restore a backup to an empty server with 'clew restore'. Only if there is no backup: "
+            f"'clew init {options}' continues with an empty stream, and the data stays lost",
             code="missing_stream",
         )
 
 
 async def is_in_use(js: JetStream, shards: int) -> bool:
-    """Whether a first ``init`` was finished here: any stream but those that can be made again has held a message.
+    """Whether a deployment was initialised here: any stream that cannot be derived has held a message.
 
     Raises:
         Unavailable: JetStream does not answer.
@@ -124,10 +124,10 @@ async def is_in_use(js: JetStream, shards: int) -> bool:
 
 
 async def replacement(js: JetStream, config: Config) -> Config:
-    """A stream that is to take the place of a lost one, as it must be.
+    """The configuration of a stream that replaces a lost one.
 
-    In the log no sequence is given twice: whatever still names one, a view, an index, a cursor or a checkpoint, must
-    not find another commit there. So it begins :data:`MARGIN` behind the last one that any bucket knows of.
+    No sequence of the log is used twice: views, indexes, cursors and checkpoints that name one must not find another
+    commit there. So a shard begins :data:`MARGIN` after the last sequence that any bucket knows of.
 
     Raises:
         Unavailable: JetStream does not answer.

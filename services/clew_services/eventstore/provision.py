@@ -27,13 +27,13 @@ from clew_services.eventstore.topology import streams
 
 NO_LIMIT: Final = -1
 LARGEST_MESSAGE: Final = 2**31 - 1
-"""Bytes that no message of NATS can have more than."""
+"""The most bytes of any message of NATS."""
 
 
 class Deployment(Struct, frozen=True):
-    """What a running deployment was initialised with, and by what it is told from others.
+    """The layout of a deployment, and its identity.
 
-    ``max_msg_size`` is how many bytes a commit may have, headers included.
+    ``max_msg_size`` is the most bytes of a commit, headers included.
     """
 
     shards: int
@@ -51,26 +51,25 @@ async def init(
     fold: int = FOLD,
     accept_loss: Collection[str] = (),
 ) -> list[str]:
-    """Create what is missing of a deployment and verify the rest; the names of what was created.
+    """Create what a deployment lacks, verify the rest, and return the names of what was created.
 
-    Safe to repeat, and to interrupt. A deployment that exists keeps the number of shards it was first given. Where
-    buckets of the live generation are gone, or the record of which is live, the next generation takes their place, and
-    projectors fill it from the log. Streams that follow from nothing else are never made anew once any stream has held
-    a message, unless the loss is accepted by their names.
+    Safe to repeat and to interrupt. An existing deployment keeps its number of shards. If buckets of the live
+    generation or the record of generations are gone, the next generation replaces them, and projectors fill it from
+    the log. Streams that cannot be derived are not created again once any stream has held a message, unless
+    ``accept_loss`` names them.
 
     Raises:
-        Invalid: another number of shards was asked for than the deployment has, or an impossible one; or a loss is
-            accepted of what no deployment can lose.
-        Corrupt: something of that name is there and is not as it must be, or something is lost that was there.
-        Conflict: buckets of the live generation are gone, and another fold is building the next; or a restore is
-            not finished here.
+        Invalid: ``shards`` is out of range or differs from the deployment's; or ``accept_loss`` names another stream.
+        Corrupt: a stream, bucket or consumer differs from its configuration, or is lost.
+        Conflict: buckets of the live generation are gone while another fold builds the next one; or a restore is not
+            finished.
     """
     if not 1 <= shards <= MAX_SHARDS:
         raise Invalid(f"'shards' must be between 1 and {MAX_SHARDS}, not {shards}", param="shards")
     if (fixed := await known_shards(js)) not in {None, shards}:
         raise Invalid(
-            f"this deployment was initialised with {fixed} shards, which cannot be changed to {shards}: "
-            f"start with --shards {fixed}, or choose another NATS server",
+            f"this deployment has {fixed} shards, which cannot be changed to {shards}: start with --shards {fixed}, or "
+            "choose another NATS server",
             param="shards",
         )
     await refuse_half(js, await existing_stream(js, event_stream(0)))
@@ -87,7 +86,7 @@ async def _generation(js: JetStream, shards: int, replicas: int, fold: int) -> l
     alias = Alias(js)
     found = await alias.read()
     if found is None:
-        # Where the record was lost: no number under which there are views, since nobody knows which fold made them.
+        # The record was lost: take a number without views, because it is unknown which fold made them.
         number = 1 + await generation_streams.last_filled(js)
         made = await generation_streams.make_generation(js, number, shards=shards, replicas=replicas)
         await alias.begin(record.first(fold, datetime.now(UTC), number))
@@ -95,12 +94,12 @@ async def _generation(js: JetStream, shards: int, replicas: int, fold: int) -> l
     live = found.record.live
     if not await generation_streams.missing_streams(js, live):
         return await generation_streams.make_generation(js, live, shards=shards, replicas=replicas)
-    # Not under the same number: what running processes remember of these buckets must not be held against others.
+    # Not under the same number: caches of running processes must not apply to the new buckets.
     began = await alias.change(
         lambda each: record.begin_build(each, fold, datetime.now(UTC)) if each.live == live else each
     )
     if (building := began.record.building) is None:
-        return []  # somebody else has seen to it
+        return []  # another process has done it
     made = await generation_streams.make_generation(js, building.number, shards=shards, replicas=replicas)
     await alias.change(
         lambda each: record.switch_to(each, building.number, datetime.now(UTC)) if each.live == live else each
@@ -109,13 +108,13 @@ async def _generation(js: JetStream, shards: int, replicas: int, fold: int) -> l
 
 
 async def verify(js: JetStream) -> Deployment:
-    """Hold every stream and consumer that is in use against what it must be, changing nothing.
+    """Verify every stream and consumer in use. Read-only.
 
-    Generations that are not live are not looked at: they are when somebody switches to them.
+    Generations that are not live are verified by a switch to them.
 
     Raises:
         Unavailable: the deployment is not initialised, or JetStream does not answer.
-        Conflict: a restore is not finished here.
+        Conflict: a restore is not finished.
         Corrupt: a stream or consumer differs; the message names it, the setting, and both values.
     """
     first = await existing_stream(js, event_stream(0))
@@ -137,14 +136,14 @@ async def verify(js: JetStream) -> Deployment:
         except Corrupt:
             if (await Alias(js).read_record()).record.live == live:
                 raise
-            continue  # it was live until a moment ago, and may be gone by now
+            continue  # another generation has become live meanwhile
         most = max_msg_size if max_msg_size != NO_LIMIT else LARGEST_MESSAGE
         return Deployment(shards, replicas, most, await identity(js))
 
 
 async def identity(js: JetStream) -> str:
-    """When the deployment was made, in digits: a server knows no other deployment by that name, nor does another.
+    """The identity of a deployment: the digits of its creation time.
 
-    What is restored from a backup is another deployment than the one it was taken of.
+    A deployment that was restored from a backup has another identity than the original.
     """
     return re.sub("[^0-9]", "", (await stream_info(js, event_stream(0))).created)

@@ -12,7 +12,7 @@ from clew_services.eventstore.topology import SHARDS, Config
 
 
 async def existing_stream(js: JetStream, name: str) -> Config | None:
-    """The configuration of a stream, if it is there.
+    """The configuration of a stream, if it exists.
 
     Raises:
         Unavailable: JetStream does not answer.
@@ -22,10 +22,10 @@ async def existing_stream(js: JetStream, name: str) -> Config | None:
 
 
 async def make_streams(js: JetStream, wanted: Iterable[Config]) -> list[str]:
-    """Create those that are missing and hold the others to what they must be; the names of what was created.
+    """Create missing streams, verify the others, and return the names of the created ones.
 
     Raises:
-        Corrupt: one is there and is not as it must be.
+        Corrupt: an existing stream differs.
         Unavailable: JetStream does not answer.
     """
     made = []
@@ -41,7 +41,12 @@ async def make_streams(js: JetStream, wanted: Iterable[Config]) -> list[str]:
 
 
 async def make_consumers(js: JetStream, wanted: Iterable[tuple[str, Config]]) -> list[str]:
-    """The same for consumers."""
+    """Create missing consumers, verify the others, and return the names of the created ones.
+
+    Raises:
+        Corrupt: an existing consumer differs.
+        Unavailable: JetStream does not answer.
+    """
     made = []
     for stream, config in wanted:
         name = str(config["name"])
@@ -55,7 +60,7 @@ async def make_consumers(js: JetStream, wanted: Iterable[tuple[str, Config]]) ->
 
 
 async def check_streams(js: JetStream, wanted: Iterable[Config]) -> None:
-    """Hold that streams are there, as they must be.
+    """Check that streams exist with these configurations.
 
     Raises:
         Corrupt: one is missing or differs; the message names it, and what to do.
@@ -70,7 +75,12 @@ async def check_streams(js: JetStream, wanted: Iterable[Config]) -> None:
 
 
 async def check_consumers(js: JetStream, wanted: Iterable[tuple[str, Config]]) -> None:
-    """The same for consumers."""
+    """Check that consumers exist with these configurations.
+
+    Raises:
+        Corrupt: one is missing or differs; the message names it, and what to do.
+        Unavailable: JetStream does not answer.
+    """
     for stream, config in wanted:
         name = str(config["name"])
         existing = await _existing_consumer(js, stream, name)
@@ -80,12 +90,12 @@ async def check_consumers(js: JetStream, wanted: Iterable[tuple[str, Config]]) -
 
 
 async def remove_stream(js: JetStream, name: str) -> None:
-    """Delete a stream, if it is there."""
+    """Delete a stream, if it exists."""
     await _unless_gone(js, f"STREAM.DELETE.{name}", STREAM_NOT_FOUND)
 
 
 async def remove_consumer(js: JetStream, stream: str, name: str) -> None:
-    """Delete a consumer, if it is there."""
+    """Delete a consumer, if it exists."""
     await _unless_gone(js, f"CONSUMER.DELETE.{stream}.{name}", CONSUMER_NOT_FOUND)
 
 
@@ -103,14 +113,14 @@ async def _unless_gone(js: JetStream, call: str, absent: int) -> None:
 
 
 _SERVER_CHOICES: Final = frozenset({"max_msg_size", "compression"})
-"""What says nothing of what is kept: streams that were made when Clew chose otherwise stay as they are."""
+"""Settings that do not affect which messages are kept: they may differ in streams of earlier versions."""
 
 
 def shards_of(config: Config) -> int:
-    """How many shards a deployment was given when its first stream was made.
+    """The number of shards of a deployment, from the configuration of a stream of its log.
 
     Raises:
-        Corrupt: this stream is none of Clew's.
+        Corrupt: the stream was not made by Clew.
     """
     metadata = config.get("metadata")
     count = metadata.get(SHARDS) if isinstance(metadata, Mapping) else None
@@ -120,10 +130,10 @@ def shards_of(config: Config) -> int:
 
 
 def check_same(name: str, wanted: Config, found: Config) -> None:
-    """Hold that a stream or consumer is what it must be, as far as that is ours to say.
+    """Check that a stream or consumer has all settings that Clew requires.
 
     Raises:
-        Corrupt: it is not; the message names it, the setting, and both values.
+        Corrupt: it has not; the message names it, the setting, and both values.
     """
     for setting, value in wanted.items():
         actual = found.get(setting, _ABSENT.get(setting))
@@ -140,19 +150,19 @@ def check_same(name: str, wanted: Config, found: Config) -> None:
 
 def _setting_error(name: str, setting: str, actual: object, demand: str) -> Corrupt:
     return Corrupt(
-        f"{name} was changed: its '{setting}' is {actual!r} and {demand}. "
-        "Set it back before starting, or find out who changed it",
+        f"{name} was changed: its '{setting}' is {actual!r} and {demand}. Change it back before the start, and find "
+        "out who changed it",
         code="changed_stream",
     )
 
 
-# By these, messages would go, come from elsewhere, or never reach those who read them.
+# These settings remove messages, add messages of other streams, or hide them from readers.
 _NEVER: Final = (
     *("allow_msg_ttl", "allow_msg_schedules", "allow_msg_counter", "sealed", "no_ack"),
     *("mirror", "sources", "subject_transform", "discard_new_per_subject"),
     *("filter_subject", "filter_subjects", "headers_only", "pause_until", "inactive_threshold", "deliver_subject"),
 )
-# What the server leaves out of its answers when it is at its zero value.
+# The server omits these settings from its answers when they have their zero value.
 _ABSENT: Final[Config] = {
     "allow_rollup_hdrs": False,
     "max_age": 0,

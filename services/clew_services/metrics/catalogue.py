@@ -17,7 +17,7 @@ COMMITS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metric(Struct, frozen=True, kw_only=True):
-    """One metric. ``source`` says where it comes from: each process, or JetStream, read by the API at each scrape.
+    """One metric. ``source`` is where its values come from: each process, or JetStream, read by the API at each scrape.
 
     ``over`` is the way in which values of several processes are aggregated, in the terms of prometheus-client.
     """
@@ -33,82 +33,84 @@ class Metric(Struct, frozen=True, kw_only=True):
 
 COMMAND_SECONDS: Final = Metric(
     name="clew_command_seconds", kind="histogram", labels=("command", "outcome"), buckets=MILLISECONDS,
-    help="Time to carry a command out, however it came. Outcome: ok (a commit), nothing (no change needed), repeat "
-    "(answered as the first time), rejected, conflict, unavailable, corrupt, failed (cut short or unforeseen).",
+    help="Time to carry out a command, over HTTP, NATS or the inbox. Outcome: ok (a commit), nothing (no change "
+    "needed), repeat (answered as the first time), rejected, conflict, unavailable, corrupt, failed (interrupted or "
+    "unexpected).",
 )  # fmt: skip
 GUARD_FAILURES: Final = Metric(
     name="clew_guard_failures_total", kind="counter", labels=("why",),
-    help="Appends that the log refused: stale (another writer was faster), duplicate (the id was stored before).",
+    help="Appends whose guard failed. Why: stale (another writer was first), duplicate (the command id was stored "
+    "before).",
 )  # fmt: skip
 COMMAND_RETRIES: Final = Metric(
     name="clew_command_retries_total", kind="counter",
-    help="Decisions taken once more, on the thread as the log has it, because what was remembered was not the present.",
+    help="Commands decided again on the current state of the log, because the cached state was stale.",
 )  # fmt: skip
 GROUP_COMMITS: Final = Metric(
     name="clew_group_commit_commits", kind="histogram", labels=("outcome",), buckets=COMMITS,
-    help="Commits sent to a shard as one batch. Outcome: stored, or refused (they then go singly).",
+    help="Commits in each batch sent to a shard. Outcome: stored, or refused (each commit is then sent singly).",
 )  # fmt: skip
 NATS_REQUEST_SECONDS: Final = Metric(
     name="clew_nats_request_seconds", kind="histogram", labels=("service", "code"), buckets=MILLISECONDS,
-    help="Time to answer a request over NATS. Service: commands, queries. Code: 200, or that of the error header.",
+    help="Time to answer a request over NATS. Service: commands, queries. Code: 200, or the code in the error header.",
 )  # fmt: skip
 INBOX_SETTLED: Final = Metric(
     name="clew_inbox_settled_total", kind="counter", labels=("outcome",),
-    help="Commands from the inbox that came to their end: done, or refused and put on record.",
+    help="Commands of the inbox that were settled. Outcome: done, or refused (rejected and recorded).",
 )  # fmt: skip
 HTTP_REQUEST_SECONDS: Final = Metric(
     name="clew_http_request_seconds", kind="histogram", labels=("route", "method", "status"), buckets=MILLISECONDS,
-    help="Time to answer an HTTP request, from its headers until the answer is ready. An empty route is a path at "
-    "which there is nothing.",
+    help="Time to answer an HTTP request, from its headers until the response is ready. An empty route stands for "
+    "unknown paths.",
 )  # fmt: skip
 TAIL_READS: Final = Metric(
     name="clew_tail_reads_total", kind="counter",
-    help="How often the log was asked for commits that a view may lack.",
+    help="Reads of the log for commits that a view may lack.",
 )  # fmt: skip
 MEMORY_LOOKUPS: Final = Metric(
     name="clew_memory_lookups_total", kind="counter", labels=("result",),
-    help="Threads looked up in a process's memory: hit, or miss (then the bucket is read).",
+    help="Lookups of threads in the cache of a process. Result: hit, or miss (the bucket is read).",
 )  # fmt: skip
 MEMORY_THREADS: Final = Metric(
     name="clew_memory_threads", kind="gauge",
-    help="Threads that the processes remember.",
+    help="Threads in the caches of all processes.",
 )  # fmt: skip
 PROJECTED: Final = Metric(
     name="clew_projected_commits_total", kind="counter", labels=("shard",),
-    help="Commits projected, those included that were delivered again.",
+    help="Commits projected, redelivered ones included.",
 )  # fmt: skip
 PROJECTOR_BATCH: Final = Metric(
     name="clew_projector_batch_commits", kind="histogram", labels=("shard",), buckets=COMMITS,
-    help="Commits that the projector applied in one go.",
+    help="Commits in each batch of the projector.",
 )  # fmt: skip
 PROJECTION_DELAY: Final = Metric(
     name="clew_projection_delay_seconds", kind="histogram", labels=("shard",), buckets=LONGER,
-    help="For each batch, the time from the storing of its oldest commit until all its views were written.",
+    help="Time from the storing of a batch's oldest commit until all views of the batch are written.",
 )  # fmt: skip
 PROCESSES: Final = Metric(
     name="clew_processes", kind="gauge",
-    help="Processes of Clew that run and are counted here.",
+    help="Running processes whose values are included here.",
 )  # fmt: skip
 NATS_CONNECTED: Final = Metric(
     name="clew_nats_connected", kind="gauge", over="livemin",
-    help="1 when every process is connected to NATS, 0 when one is not.",
+    help="1 if all processes are connected to NATS, else 0.",
 )  # fmt: skip
 NATS_DISCONNECTS: Final = Metric(
     name="clew_nats_disconnects_total", kind="counter",
-    help="How often a connection to NATS was lost.",
+    help="Lost connections to NATS.",
 )  # fmt: skip
 LOOP_LAG: Final = Metric(
     name="clew_event_loop_lag_seconds", kind="gauge", over="livemax",
-    help="How late a process's event loop was at its last look at the clock; the worst of all processes.",
+    help="Lateness of a process's event loop when it was last measured; the highest of all processes.",
 )  # fmt: skip
 BUILD: Final = Metric(
     name="clew_build_info", kind="gauge", labels=("version", "python", "nats_server"), over="max",
-    help="Always 1; the labels say what runs.",
+    help="Always 1; the labels hold the versions.",
 )  # fmt: skip
 
 READY: Final = Metric(
     name="clew_ready", kind="gauge", source="deployment",
-    help="1 when /readyz says 200, 0 when it does not.",
+    help="1 if /readyz answers 200, else 0.",
 )  # fmt: skip
 LOG_COMMITS: Final = Metric(
     name="clew_log_commits", kind="gauge", labels=("shard",), source="deployment",
@@ -128,15 +130,15 @@ LAG_COMMITS: Final = Metric(
 )  # fmt: skip
 LAG_SECONDS: Final = Metric(
     name="clew_projector_lag_seconds", kind="gauge", labels=("shard",), source="deployment",
-    help="Age of the oldest commit that is not projected yet; 0 when all are.",
+    help="Age of the oldest commit that is not projected yet; 0 if all are.",
 )  # fmt: skip
 STILL_SECONDS: Final = Metric(
     name="clew_projector_still_seconds", kind="gauge", labels=("shard",), source="deployment",
-    help="For how long nothing has been projected although commits wait; 0 when none do.",
+    help="Time since the last projected commit while commits wait; 0 if none wait.",
 )  # fmt: skip
 PARKED: Final = Metric(
     name="clew_parked_threads", kind="gauge", source="deployment",
-    help="Threads that stand still because their history cannot be folded.",
+    help="Threads that are not projected because their history cannot be folded.",
 )  # fmt: skip
 INBOX: Final = Metric(
     name="clew_inbox_commands", kind="gauge", source="deployment",
@@ -144,71 +146,73 @@ INBOX: Final = Metric(
 )  # fmt: skip
 INBOX_LIMIT: Final = Metric(
     name="clew_inbox_limit_commands", kind="gauge", source="deployment",
-    help="Commands that the inbox takes before it refuses more.",
+    help="Commands that the inbox can hold; it refuses more.",
 )  # fmt: skip
 INBOX_OLDEST: Final = Metric(
     name="clew_inbox_oldest_seconds", kind="gauge", source="deployment",
-    help="Age of the oldest command in the inbox; 0 when it is empty.",
+    help="Age of the oldest command in the inbox; 0 if it is empty.",
 )  # fmt: skip
 INBOX_STILL: Final = Metric(
     name="clew_inbox_still_seconds", kind="gauge", source="deployment",
-    help="For how long no command has left the inbox although some wait; 0 when none do.",
+    help="Time since the last command left the inbox while commands wait; 0 if none wait.",
 )  # fmt: skip
 REJECTED: Final = Metric(
     name="clew_rejected_commands", kind="gauge", source="deployment",
-    help="Refused inbox commands on record.",
+    help="Recorded rejected inbox commands.",
 )  # fmt: skip
 DRIFT: Final = Metric(
     name="clew_drift_threads", kind="gauge", source="deployment",
-    help="Threads whose state in the buckets is not what the log says, as far as the proof that never ends has found. "
-    "Absent until that has begun.",
+    help="Threads whose views differ from the log, as found by the continuous consistency proof. Absent until it has "
+    "begun.",
 )  # fmt: skip
 PROOF_AGE: Final = Metric(
     name="clew_proof_age_seconds", kind="gauge", source="deployment",
-    help="Age of the state that has been compared with the log as a whole. Absent until that has happened once.",
+    help="Age of the last state of the buckets that was compared with the log as a whole. Absent until the first round "
+    "is complete.",
 )  # fmt: skip
 LOG_FINDINGS: Final = Metric(
     name="clew_log_findings", kind="gauge", source="deployment",
-    help="What is known to be wrong with the log itself, by its chains, by the newest checkpoint and by what its "
-    "streams say of themselves. Absent until verification has begun.",
+    help="Known errors of the log itself, found by its chains, the newest checkpoint and the state of its streams. "
+    "Absent until verification has begun.",
 )  # fmt: skip
 LOG_VERIFIED_AGE: Final = Metric(
     name="clew_log_verified_age_seconds", kind="gauge", source="deployment",
-    help="Age of the state of the log that was last verified as a whole. Absent until that has happened once.",
+    help="Age of the last state of the log that was verified as a whole. Absent until the first verification is "
+    "complete.",
 )  # fmt: skip
 CHECKPOINT_AGE: Final = Metric(
     name="clew_checkpoint_age_seconds", kind="gauge", source="deployment",
-    help="Age of the latest signed checkpoint. Absent until one was signed.",
+    help="Age of the latest signed checkpoint. Absent until one is signed.",
 )  # fmt: skip
 CHECKPOINT_WAITING: Final = Metric(
     name="clew_checkpoint_waiting_seconds", kind="gauge", source="deployment",
-    help="How long the oldest commit that no signed checkpoint covers has been in the log; 0 when all are covered. "
-    "Absent until a checkpoint was signed.",
+    help="Age of the oldest commit that no signed checkpoint covers; 0 if all are covered. Absent until a checkpoint "
+    "is signed.",
 )  # fmt: skip
 GENERATION: Final = Metric(
     name="clew_generation", kind="gauge", source="deployment",
-    help="Number of the generation of buckets that is live.",
+    help="Number of the live generation of buckets.",
 )  # fmt: skip
 GENERATION_BUILDING: Final = Metric(
     name="clew_generation_building", kind="gauge", source="deployment",
-    help="Number of the generation of buckets that is being built; 0 when none is.",
+    help="Number of the generation of buckets that is being built; 0 if none is.",
 )  # fmt: skip
 INDEX_BEHIND: Final = Metric(
     name="clew_index_behind_commits", kind="gauge", source="deployment",
-    help="Commits that the index of the API's machine does not have yet.",
+    help="Commits that the index of the API's machine lacks.",
 )  # fmt: skip
 INDEX_SECONDS: Final = Metric(
     name="clew_index_behind_seconds", kind="gauge", source="deployment",
-    help="How long the oldest of these has been in the log; 0 when there is none.",
+    help="Age of the oldest commit that the index lacks; 0 if it lacks none.",
 )  # fmt: skip
 INDEX_ASIDE: Final = Metric(
     name="clew_index_aside_threads", kind="gauge", source="deployment",
-    help="Threads that lists and searches leave out because their history cannot be folded.",
+    help="Threads left out of lists and searches because their history cannot be folded.",
 )  # fmt: skip
 INDEX_DRIFT: Final = Metric(
     name="clew_index_drift", kind="gauge", source="deployment",
-    help="Threads and counts of the index of the API's machine that are not what the log says, as far as its proof "
-    "that never ends has found. Absent until that has begun.",
+    help="Threads and counts of the index of the API's machine that differ from the log, as found by its continuous "
+    "proof. Absent until it has begun.",
 )  # fmt: skip
 INDEX_BYTES: Final = Metric(
     name="clew_index_bytes", kind="gauge", source="deployment",
@@ -216,20 +220,19 @@ INDEX_BYTES: Final = Metric(
 )  # fmt: skip
 STORAGE: Final = Metric(
     name="clew_jetstream_storage_bytes", kind="gauge", source="deployment",
-    help="Bytes that JetStream keeps on disk for Clew's account, on all servers together.",
+    help="Bytes on disk of JetStream for Clew's account, on all servers together.",
 )  # fmt: skip
 STORAGE_LIMIT: Final = Metric(
     name="clew_jetstream_storage_limit_bytes", kind="gauge", source="deployment",
-    help="Bytes that it may keep there: the account's limit, or else CLEW_MAX_FILE_STORE once for each replica. Absent "
-    "when neither is set.",
+    help="Limit of these bytes: the account's, or else CLEW_MAX_FILE_STORE for each replica. Absent if neither is set.",
 )  # fmt: skip
 DISK_FREE: Final = Metric(
     name="clew_disk_free_bytes", kind="gauge", source="deployment",
-    help="Bytes free on the disk of the data folder. Only under 'clew up'.",
+    help="Free bytes on the disk of the data folder. Only with 'clew up'.",
 )  # fmt: skip
 DISK: Final = Metric(
     name="clew_disk_bytes", kind="gauge", source="deployment",
-    help="Bytes of the disk of the data folder. Only under 'clew up'.",
+    help="Size in bytes of the disk of the data folder. Only with 'clew up'.",
 )  # fmt: skip
 
 ALL: Final[tuple[Metric, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
