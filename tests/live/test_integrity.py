@@ -117,7 +117,7 @@ async def test_what_the_streams_say_of_themselves_is_found_at_the_next_look(
     assert await codes(clew) == expected
     said = [record.getMessage() for record in caplog.records if record.name == "clew.integrity"]
     assert len(said) == 2
-    assert said[0].startswith("the log is not what checkpoint 1 says: ")
+    assert said[0].startswith("the log differs from checkpoint 1: ")
     assert "'clew verify --all'" in said[0]
     assert "neither 'clew rebuild' nor '--repair'" in said[0]
 
@@ -300,12 +300,12 @@ async def test_a_loss_is_seen_wherever_one_looks_and_serving_goes_on(clew: Clew,
     loud = await read_derived_state(clew.opened, clew.generations, clew.index_in(tmp_path))
     assert loud.integrity is not None
     assert loud.integrity.verdict is not None
-    assert loud.integrity.verdict.startswith("the log is not what checkpoint 1 says: ")
+    assert loud.integrity.verdict.startswith("the log differs from checkpoint 1: ")
     assert (await metrics.look())[catalogue.LOG_FINDINGS] == {"": 1}
     shown = await readiness.show()
     assert shown.status == 200
     (note,) = json.loads(shown.body)["notes"]
-    assert note.startswith("the log is not what checkpoint 1 says: ")
+    assert note.startswith("the log differs from checkpoint 1: ")
     assert "neither 'clew rebuild' nor '--repair'" in note
 
 

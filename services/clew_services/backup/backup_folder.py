@@ -20,40 +20,40 @@ _PIECE: Final = 1024 * 1024
 
 
 class Sum(Struct, frozen=True):
-    """Bytes of a file, and their SHA-256 in hex."""
+    """The number of bytes of a file, and their SHA-256 in hex."""
 
     bytes: int
     sha256: str
 
 
 class Folder:
-    """One backup on a disk."""
+    """The folder of one backup."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def make(self) -> None:
-        """Create the folder, which must be new or empty: only its user can read what will be in it.
+        """Create the folder, which must be new or empty; only its user can read its files.
 
         Raises:
-            Invalid: there is something in it, or it cannot be made.
+            Invalid: it is not empty, or cannot be created.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if any(self.path.iterdir()):
                 raise Invalid(
-                    f"{self.path} is not empty: choose another folder; without {manifest.NAME} what is there is a "
-                    "backup that was broken off, of no use to anybody",
+                    f"{self.path} is not empty: choose another folder. If it has no {manifest.NAME}, it is an "
+                    "unfinished backup, which can be removed",
                     code="folder_not_empty",
                 )
         except OSError as fault:
             raise Invalid(f"{self.path} cannot be written to: {fault.strerror}", code="folder_not_writable") from fault
 
     async def write(self, stream: str, chunks: AsyncIterator[bytes], tell: Callable[[int], None]) -> Sum:
-        """Put a stream's file on disk; ``tell`` hears how many bytes it has by then.
+        """Write the file of a stream; ``tell`` is called with the number of bytes so far.
 
         Raises:
-            Unavailable: the disk takes no more, or the chunks break off.
+            Unavailable: the disk is full, or the stream of chunks failed.
         """
         name, digest, size = f"{stream}.tar.s2", hashlib.sha256(), 0
         try:
@@ -69,10 +69,10 @@ class Folder:
         return Sum(size, digest.hexdigest())
 
     def finish(self, whole: Manifest) -> None:
-        """Put the manifest in its place, after everything else is on disk: from now on this is a backup.
+        """Write the manifest, when everything else is on disk: the backup is then complete.
 
         Raises:
-            Unavailable: the disk takes no more.
+            Unavailable: the disk is full.
         """
         try:
             sync(self.path)
@@ -81,10 +81,10 @@ class Folder:
             raise self._full(fault) from fault
 
     def check(self, kept: StreamEntry, tell: Callable[[int], None]) -> None:
-        """Hold a stream's file to its size and hash; ``tell`` hears of the bytes read so far.
+        """Check a stream's file against its size and hash; ``tell`` is called with the number of bytes so far.
 
         Raises:
-            Corrupt: it is missing, or not what was written.
+            Corrupt: it is missing, or was changed.
         """
         digest, size = hashlib.sha256(), 0
         try:
@@ -100,16 +100,16 @@ class Folder:
             ) from fault
         if (size, digest.hexdigest()) != (kept.bytes, kept.sha256):
             raise Corrupt(
-                f"{self.path / kept.file} is not what was written: {size} bytes of {kept.bytes}, SHA-256 "
+                f"{self.path / kept.file} was changed: {size} bytes of {kept.bytes}, SHA-256 "
                 f"{digest.hexdigest()[:16]}… instead of {kept.sha256[:16]}…. Nothing was restored; use another backup",
                 code="backup_damaged",
             )
 
     async def chunks(self, kept: StreamEntry, tell: Callable[[int], None]) -> AsyncIterator[bytes]:
-        """A stream's file in chunks; ``tell`` hears of the bytes that were taken so far.
+        """Read a stream's file in chunks; ``tell`` is called with the number of bytes so far.
 
         Raises:
-            Unavailable: it cannot be read now.
+            Unavailable: it cannot be read.
         """
         size = 0
         try:
@@ -126,7 +126,7 @@ class Folder:
 
     def _full(self, fault: OSError) -> Unavailable:
         return Unavailable(
-            f"{self.path} cannot be written to: {fault.strerror}. What is in it by now is no backup: remove it, make "
-            "room, and take another",
+            f"{self.path} cannot be written to: {fault.strerror}. Its files are not a backup: remove them, free some "
+            "space, and back up again",
             code="backup_not_written",
         )

@@ -30,12 +30,12 @@ from clew_services.eventstore.topology import streams as wanted_streams
 from clew_services.nats_connection import Connection
 
 STALLED: Final = 120.0
-"""Seconds in which a replica of a cluster has to come nearer."""
+"""Seconds without progress of the replicas after which a restore fails."""
 _OURS: Final = ("CLEW_", "KV_clew_", "OBJ_clew_")
 
 
 class RestoreResult(Struct, frozen=True):
-    """What was restored: the streams, and how many commits the log has."""
+    """The result of a restore: its streams, and the number of commits in the log."""
 
     name: str
     replicas: int
@@ -44,23 +44,23 @@ class RestoreResult(Struct, frozen=True):
 
 
 async def restore(connection: Connection, folder: Folder, replicas: int | None, tell: Tell) -> RestoreResult:
-    """Bring a backup to a server or a cluster that has no deployment, with as many replicas as it had or is told.
+    """Restore a backup to a server or cluster without a deployment; ``replicas`` is by default as in the backup.
 
     Raises:
-        AlreadyExists: there is a deployment, or something of one; the message names it.
-        Invalid: this is no backup, or of another format; or the server takes no messages of that size.
-        Corrupt: the backup is damaged, and nothing was written; or its log was, before it was taken.
-        Unavailable: it could not be finished; restoring the same backup again goes on.
+        AlreadyExists: there are streams of a deployment; the message names them.
+        Invalid: the folder is not a backup, or of another format; or the server does not accept messages of that size.
+        Corrupt: the backup is damaged, and nothing was written; or its log was damaged when it was backed up.
+        Unavailable: it is not finished; another restore of the same backup resumes it.
     """
     found = manifest.read(folder.path)
     whole = found.manifest
     copies = replicas or whole.replicas
     wanted = {str(each["name"]): each for each in wanted_streams(whole.shards, copies, whole.max_msg_size)}
     if strangers := [each.stream for each in whole.streams if each.stream not in wanted]:
-        raise Invalid(f"this version of Clew knows no stream {strangers[0]}: use a newer one", code="backup_format")
+        raise Invalid(f"this version of Clew has no stream {strangers[0]}: use a newer one", code="backup_format")
     if connection.nc.max_payload < whole.max_msg_size:
         raise Invalid(
-            f"the server's max_payload is {connection.nc.max_payload}, and the backup's streams have messages of up to "
+            f"the server's max_payload is {connection.nc.max_payload}, and messages of the backup have up to "
             f"{whole.max_msg_size} bytes: set max_payload to that",
             code="max_payload_too_small",
         )
@@ -68,7 +68,7 @@ async def restore(connection: Connection, folder: Folder, replicas: int | None, 
     for each in whole.streams:
         await asyncio.to_thread(_check, folder, each, tell)
     for name in (name for name, backup in half.items() if backup != found.name):
-        await remove_stream(connection.js, name)  # of a restore that was given up
+        await remove_stream(connection.js, name)  # of an abandoned restore of another backup
     ordered = sorted(whole.streams, key=lambda each: each.stream == event_stream(0))
     for each in ordered:
         if half.get(each.stream) != found.name or not await _is_whole(connection.js, each):
@@ -76,8 +76,8 @@ async def restore(connection: Connection, folder: Folder, replicas: int | None, 
     for each in ordered:
         await _caught_up(connection.js, each.stream)
     for each in ordered:
-        # On a cluster this does more than take a mark away. Until a stream is changed, servers keep on record that it
-        # is being restored, and one that has lost its disk crashes when it gets the stream from the others (2.15.1).
+        # On a cluster this does more than remove the mark. Until a stream is updated, servers remember that it is being
+        # restored, and one that has lost its disk crashes when it receives the stream from the others (2.15.1).
         await connection.js.api(f"STREAM.UPDATE.{each.stream}", wanted[each.stream])
     await provision.init(connection.js, shards=whole.shards, replicas=copies, max_msg_size=whole.max_msg_size)
     commits = [(await stream_state(connection.js, name)).messages for name in whole.events()]
@@ -89,17 +89,17 @@ def _check(folder: Folder, kept: StreamEntry, tell: Tell) -> None:
 
 
 async def _unfinished_streams(js: JetStream) -> dict[str, str]:
-    """The streams that a restore has brought which was broken off, and of which backup."""
+    """The streams of an unfinished restore, each with the name of its backup."""
     names = {name for name in await js.streams() if name.startswith(_OURS)}
     marks = {name: restoring_backup(await existing_stream(js, name) or {}) for name in names}
-    # As long as the last one is marked, those without a mark are of the same restore.
+    # While the last stream is marked, those without a mark are of the same restore.
     whose = marks.get(event_stream(0))
     half = {name: backup for name, mark in marks.items() if (backup := mark or whose)}
     if half.keys() == names and (whose or event_stream(0) not in names):
         return half
     raise AlreadyExists(
-        f"there is a deployment here already, or something of one: {', '.join(sorted(names))}. A backup is restored "
-        "where there is none; if it was this one that was broken off at its end, 'clew init' makes what is missing",
+        f"there are streams of a deployment already: {', '.join(sorted(names))}. Restore to a server without a "
+        "deployment. If a restore of this backup was interrupted at its end, run 'clew init' instead",
         code="deployment_exists",
     )
 
@@ -107,7 +107,7 @@ async def _unfinished_streams(js: JetStream) -> dict[str, str]:
 async def _is_whole(js: JetStream, kept: StreamEntry) -> bool:
     if _holds_all(kept, await stream_state(js, kept.stream)):
         return True
-    await remove_stream(js, kept.stream)  # ours, by its metadata, and broken off
+    await remove_stream(js, kept.stream)  # of this restore, by its metadata, and incomplete
     return False
 
 
@@ -118,20 +118,20 @@ async def _one(connection: Connection, folder: Folder, kept: StreamEntry, config
     if not _holds_all(kept, state):
         await remove_stream(connection.js, kept.stream)
         raise Corrupt(
-            f"{kept.stream} had {kept.messages} messages up to {kept.last_seq}, and the server could read "
-            f"{state.messages} up to {state.last_seq}: it was damaged before it was backed up; use another backup",
+            f"{kept.stream} had {kept.messages} messages up to {kept.last_seq}, and the server read {state.messages} "
+            f"up to {state.last_seq}: the stream was damaged when it was backed up; use another backup",
             code="restored_short",
         )
 
 
 def _holds_all(kept: StreamEntry, state: State | StreamState) -> bool:
-    # Of a log nothing is ever removed. Elsewhere something may have been, while the snapshot was taken.
+    # Nothing is removed from a log. From other streams messages may have been removed during the snapshot.
     is_log = kept.messages == kept.last_seq > 0
     return state.last_seq >= kept.last_seq and (state.messages >= kept.messages or not is_log)
 
 
 async def _caught_up(js: JetStream, stream: str) -> None:
-    """Return when every replica has all of a stream."""
+    """Wait until every replica has the whole stream."""
     clock = asyncio.get_running_loop().time
     until, before = clock() + STALLED, -1
     while (behind := await _missing_replicas(js, stream)) > 0:
@@ -139,7 +139,7 @@ async def _caught_up(js: JetStream, stream: str) -> None:
             until, before = clock() + STALLED, behind
         if clock() > until:
             raise Unavailable(
-                f"{stream} is restored, and not all servers have it: see that all of them run, and restore again",
+                f"{stream} is restored, but not on all servers: make sure that all of them run, and restore again",
                 code="replicas_behind",
             )
         await asyncio.sleep(0.1)

@@ -35,7 +35,7 @@ from clew_services.settings import Settings
 
 
 class Maker:
-    """Signs what the log has become. One process at a time should; if two do, one of them finds its number taken."""
+    """Makes checkpoints. If two processes do at the same time, only one of them can append under the next number."""
 
     def __init__(self, js: JetStream, ledger: Ledger, heads: Heads, key: SigningKey) -> None:
         self._js = js
@@ -44,12 +44,12 @@ class Maker:
         self._key = key
 
     async def make(self, *, reason: str | None = None) -> SignedNote | None:
-        """A checkpoint of the log as it is now; nothing if nothing has changed, or another process was faster.
+        """Sign a checkpoint of the current log; ``None`` if nothing has changed, or another process was first.
 
-        With a ``reason``, the history may be another than the last checkpoint says; it is signed with the reason in it.
+        With a ``reason``, the log may differ from the last checkpoint; the reason is signed with it.
 
         Raises:
-            Corrupt: the log is not what the last checkpoint says, so nothing was signed.
+            Corrupt: the log differs from the last checkpoint, so nothing was signed.
             Unavailable: JetStream does not answer.
         """
         latest = await self._ledger.latest()
@@ -59,15 +59,15 @@ class Maker:
             await self._follow(latest)
         elif latest is None and self._heads.kept.signed is not None:
             raise Corrupt(
-                "checkpoints were signed from here, and there are none any more: they were removed, or this is another "
-                "deployment. If it is meant to be, 'clew checkpoint make --reason' begins anew",
+                "this process has signed checkpoints, and the deployment has none: they were removed, or this is "
+                "another deployment. If that is intended, begin again with 'clew checkpoint make --reason'",
                 code="checkpoint_missing",
             )
         before = latest.checkpoint if latest is not None else None
         reaches = [await extent(self._js, shard) for shard in range(self._heads.shards)]
         ends = [each.last_seq for each in reaches]
         if reason is None:
-            # What was removed before it was ever signed would otherwise be signed as if it had never been there.
+            # Otherwise the loss of a commit that no checkpoint covered would be signed as correct.
             _refuse(find_loss(shard, reach, before) for shard, reach in enumerate(reaches))
             if before is not None and ends == [each.seq for each in before.shards]:
                 return None
@@ -89,12 +89,12 @@ class Maker:
         return signed
 
     async def _follow(self, latest: SignedNote) -> None:
-        """Read the log anew up to where the last checkpoint was made, and hold it against that."""
+        """Read the log from its beginning up to the last checkpoint, and compare the two."""
         await self._heads.forget()
         shards = latest.checkpoint.shards
         if len(shards) != self._heads.shards:
             raise Corrupt(
-                f"checkpoint {latest.checkpoint.number} is of {len(shards)} shards, and the log has "
+                f"checkpoint {latest.checkpoint.number} covers {len(shards)} shards, and the log has "
                 f"{self._heads.shards}",
                 code="other_deployment",
             )
@@ -122,7 +122,7 @@ _LOG: Final = logging.getLogger("clew.checkpoints")
 async def serve_checkpoints(
     js: JetStream, shards: int, settings: Settings, stop: asyncio.Event, ready: asyncio.Event | None = None
 ) -> None:
-    """Sign a checkpoint at the interval of the settings until ``stop`` is set; an unfinished one is given up.
+    """Sign a checkpoint at the interval of the settings until ``stop`` is set; an unfinished one is abandoned.
 
     Nothing is signed without a key.
 

@@ -28,13 +28,13 @@ _TYPES = get_args(EventType)
 @click.command("history")
 @options.thread
 @click.option("--start", type=click.IntRange(min=1), help="The first commit to show.")
-@click.option("-n", "--limit", type=click.IntRange(min=1), help="Show at most so many.")
-@click.option("--reverse", is_flag=True, help="The newest first.")
-@click.option("-p", "--patch", is_flag=True, help="Show what each changed: before with a minus, after with a plus.")
-@click.option("--type", "types", type=click.Choice(_TYPES), multiple=True, help="Only with such an event.")
-@click.option("--actor", help="Only by this one; with a * at its end, by all whose names begin so.")
-@click.option("--since", type=options.TIME, help="Only from this time on.")
-@click.option("--until", type=options.TIME, help="Only up to this time.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), help="The most commits to show.")
+@click.option("--reverse", is_flag=True, help="Show the newest first.")
+@click.option("-p", "--patch", is_flag=True, help="Show what each commit changed: old values with -, new ones with +.")
+@click.option("--type", "types", type=click.Choice(_TYPES), multiple=True, help="Only commits with such an event.")
+@click.option("--actor", help="Only commits by this actor; a * at the end matches any ending.")
+@click.option("--since", type=options.TIME, help="Only commits at or after this time.")
+@click.option("--until", type=options.TIME, help="Only commits at or before this time.")
 @options.pack
 @options.query_options
 def command(
@@ -53,9 +53,9 @@ def command(
     nats: str,
     as_json: bool,
 ) -> None:
-    """Show how a thread came to be what it is: one line per commit, by default the oldest first.
+    """Show the commits of a thread, one on a line, the oldest first by default.
 
-    Commits that the log lost are named in their places, and the exit code is then 5.
+    Commits that the log has lost are shown as missing in their places; the exit code is then 5.
     """
     query = GetHistory(
         thread_id=thread,
@@ -83,13 +83,13 @@ def command(
 
 
 def _lines(history: History, patches: dict[int, Difference], *, reverse: bool) -> list[str]:
-    told: dict[int, list[str]] = {each.first: [commit_lines.format_gap(each)] for each in history.missing}
+    shown: dict[int, list[str]] = {gap.first: [commit_lines.format_gap(gap)] for gap in history.missing}
     for entry in history.commits:
-        lines = told.setdefault(entry.commit.n, [])
+        lines = shown.setdefault(entry.commit.n, [])
         lines.append(commit_lines.one_line(entry.commit, entry.hash))
-        if (found := patches.get(entry.commit.n)) is not None:
-            lines += [*commit_lines.change_lines(found), ""]
-    return [line for n in sorted(told, reverse=reverse) for line in told[n]]
+        if (patch := patches.get(entry.commit.n)) is not None:
+            lines += [*commit_lines.change_lines(patch), ""]
+    return [line for n in sorted(shown, reverse=reverse) for line in shown[n]]
 
 
 async def _all(clew: Source, tenant: str, query: GetHistory, limit: int | None) -> History:
@@ -105,19 +105,19 @@ async def _all(clew: Source, tenant: str, query: GetHistory, limit: int | None) 
 
 
 async def _patches(clew: Source, address: Address, numbers: set[int]) -> dict[int, Difference]:
-    # What was before a commit is known from all that lie before it.
+    # The state before a commit is the fold of all earlier ones.
     if not numbers:
         return {}
-    found: dict[int, Difference] = {}
-    differing = DiffFold(address, Moment(n=0), NOW)
+    patches: dict[int, Difference] = {}
+    fold = DiffFold(address, Moment(n=0), NOW)
     async for recorded in clew.histories.after(address, 0):
         try:
-            differing.add(recorded)
+            fold.add(recorded)
         except Corrupt:
-            break  # from here on it cannot be told what changed
+            break  # the changes of later commits are unknown
         if recorded.commit.n in numbers:
-            found[recorded.commit.n] = differing.answer()
+            patches[recorded.commit.n] = fold.answer()
         if recorded.commit.n >= max(numbers):
             break
-        differing.turn()
-    return found
+        fold.turn()
+    return patches

@@ -32,14 +32,14 @@ START: Final = 120.0
 STOP: Final = 20.0
 """Seconds a server may take to stop before it is killed."""
 LEAST: Final = 1024 * 1024
-"""Bytes that have to be free for a server to start at all."""
+"""The free bytes that a server needs to start."""
 _POLL: Final = 0.01
 _REMEDY: Final = "Choose another port with --nats embedded:PORT or CLEW_NATS (embedded:0 takes any free one)"
 _LOG: Final = logging.getLogger("clew.nats")
 
 
 class Look(Struct, frozen=True, kw_only=True):
-    """What a look at the server found: which write failed, if one did, and how many bytes may still be written."""
+    """The state of the server: which write failed, if one did, and how many more bytes it may write."""
 
     write_error: str | None
     spare: int
@@ -48,11 +48,11 @@ class Look(Struct, frozen=True, kw_only=True):
 class EmbeddedServer:
     """A nats-server with its own data folder, started and stopped by this process; an async context manager.
 
-    It listens on 127.0.0.1. With a ``password`` it has two accounts, as :mod:`clew_services.embedded.config` says;
-    without one, whoever connects may do everything.
+    It listens on 127.0.0.1. With a ``password`` it has two accounts (see :mod:`clew_services.embedded.config`); without
+    one, every client has all permissions.
 
-    After it died (see :meth:`wait`) or was stopped, :meth:`start` brings it back on the same store and port. On Linux
-    it does not outlive this process, even if this one is killed. Start it from the main thread.
+    After it died (see :meth:`wait`) or was stopped, :meth:`start` restarts it with the same store and port. On Linux it
+    ends with this process, even if that is killed. Start it from the main thread.
     """
 
     def __init__(self, data: Path, *, port: int = 0, sync: str = "always", password: str | None = None) -> None:
@@ -71,12 +71,12 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """Where clients connect who may do everything, with user and password. Known once the server was started."""
+        """The URL with all permissions, including user and password. Known after the start."""
         return self.open_url if self.password is None else f"nats://{USER}:{self.password}@{HOST}:{self.port}"
 
     @property
     def open_url(self) -> str:
-        """Where clients connect who have no password. Known once the server was started."""
+        """The URL for clients without a password. Known after the start."""
         return f"nats://{HOST}:{self.port}"
 
     @property
@@ -86,10 +86,10 @@ class EmbeddedServer:
         return self._process.pid
 
     async def start(self) -> None:
-        """Start the server and return when it takes clients, JetStream recovered.
+        """Start the server, and return when it accepts clients and JetStream has recovered.
 
         Raises:
-            CannotStart: no usable program, port taken, folder in use, not writable or full, or the server gave up.
+            CannotStart: no usable program, port taken, folder in use, not writable or full, or the server failed.
         """
         program = binary.find()
         self.version = binary.version(program)
@@ -98,7 +98,7 @@ class EmbeddedServer:
         try:
             refuse_taken(HOST, self.port, purpose="NATS", remedy=_REMEDY)
             _refuse_full(self.data)
-            # A reload takes JetStream from its clients for a moment, so the server starts with a limit that fits.
+            # During a reload JetStream is unavailable for a moment, so the server starts with the right limit.
             space = room(self._store if self._store.is_dir() else self.data)
             self._configure(space.limit(space.taken if self._store.is_dir() else 0))
             for stale in self.data.glob("*.ports"):
@@ -107,7 +107,7 @@ class EmbeddedServer:
                 self._process = await asyncio.create_subprocess_exec(
                     *tether_command([str(program), "-c", str(self.data / "nats.conf")], SIGTERM),
                     stdin=DEVNULL, stdout=DEVNULL, stderr=errors, pass_fds=(self._folder.lock,),
-                    start_new_session=True,  # Ctrl-C is for us, who stop things in order
+                    start_new_session=True,  # Ctrl-C is for this process, which stops its parts in order
                 )  # fmt: skip
             self.port, self._monitor = await self._ready(self._process)
             await self.look()
@@ -118,43 +118,44 @@ class EmbeddedServer:
             raise
 
     async def wait(self) -> int:
-        """Wait until the server's process is gone, for whatever reason; its return code."""
+        """Wait until the server's process has ended, and return its return code."""
         assert self._process is not None, "not started"
         return await self._process.wait()
 
     async def look(self) -> Look | None:
-        """Look at server and disk, and have the server keep as much as there is room for; nothing if it is not there.
+        """Read the state of server and disk, and adjust the storage limit; ``None`` if the server does not answer.
 
-        It never again writes to a stream to which a write has failed, so it has to be started anew once there is room.
+        The server does not write to a stream again after a write has failed, so it must be restarted once there is
+        space.
         """
         try:
             said, found = await asyncio.to_thread(
                 lambda: (ask_server(HOST, self._monitor, self._base), room(self._store))
             )
         except (OSError, HTTPException, msgspec.DecodeError) as fault:
-            _LOG.debug("nats-server was not looked at: %s", fault)
+            _LOG.debug("the state of nats-server cannot be read: %s", fault)
             return None
         wanted = found.limit(said.held)
         if differs(self._limit, wanted, said.held):
             try:
                 self._configure(wanted)
             except OSError as fault:
-                _LOG.debug("nats-server keeps its limit: %s", fault)  # a disk that is full takes no configuration
+                _LOG.debug("nats-server keeps its limit: %s", fault)  # no configuration can be written to a full disk
             else:
                 self._signal(SIGHUP)
         return Look(write_error=said.write_error, spare=found.spare)
 
     def end(self) -> None:
-        """Have the server end in good order, if it runs; whoever waits for its end may start it again."""
+        """Have the server shut down in order, if it runs; its supervisor may restart it."""
         self._signal(SIGTERM)
 
     async def stop(self) -> None:
-        """Stop the server and release the data folder. Asks first, and kills if it takes too long."""
+        """Stop the server, or kill it after :data:`STOP` seconds, and release the data folder."""
         await self._stop_process()
         self._release()
 
     def kill(self) -> None:
-        """Kill the server where it stands, if it runs."""
+        """Kill the server, if it runs."""
         self._signal(SIGKILL)
 
     def _signal(self, number: Signals) -> None:
@@ -188,7 +189,7 @@ class EmbeddedServer:
         deadline = loop.time() + START
         while loop.time() < deadline:
             if process.returncode is not None:
-                raise CannotStart(f"nats-server gave up: {self._last_words()}", code="nats_server_failed")
+                raise CannotStart(f"nats-server failed to start: {self._last_words()}", code="nats_server_failed")
             with contextlib.suppress(OSError, ValueError):
                 ports = _listed_ports(self.data / f"nats-server_{process.pid}.ports")
                 await _await_greeting(ports[0])
@@ -206,13 +207,14 @@ class EmbeddedServer:
                 fatal = [line for line in lines if "[FTL]" in line] or lines
                 if fatal:
                     return fatal[-1]
-        return "it left no reason"
+        return "it gave no reason"
 
 
 def _refuse_full(data: Path) -> None:
     if shutil.disk_usage(data).free < LEAST:
         raise CannotStart(
-            f"the disk of the data folder {data} is full: make room, or choose another with --data or CLEW_DATA",
+            f"the disk of the data folder {data} is full: free some space, or choose another folder with --data or "
+            "CLEW_DATA",
             code="disk_full",
         )
 
@@ -227,7 +229,7 @@ async def _await_greeting(port: int) -> None:
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         if not (await reader.readline()).startswith(b"INFO "):
-            raise ValueError("that is not a NATS server")
+            raise ValueError("not a NATS server")
     finally:
         writer.close()
         await writer.wait_closed()

@@ -24,23 +24,23 @@ from clew_services.inbox.poison import Trials
 from clew_services.lease import Lease
 
 PREFIX: Final = "term-"
-"""How the names of these consumers begin. After it comes the lease's number, and the holder."""
+"""The beginning of the consumers' names; the number of the term and the holder follow."""
 LIMIT: Final = 256
-"""Messages that are delivered and not acknowledged, at most."""
+"""The most delivered messages without an acknowledgement."""
 DIGEST: Final = 2.0
-"""Seconds to wait until what was acknowledged in an earlier term has left the inbox."""
+"""Seconds to wait until the messages that were acknowledged in an earlier term have left the inbox."""
 ACK_WAIT: Final = 30.0
-"""Seconds after which the server delivers again what is neither acknowledged nor said to be in progress."""
+"""Seconds without an acknowledgement or a progress report after which the server redelivers a message."""
 
 _HAS_CONSUMER: Final = frozenset({10099, 10100})
-"""A work queue has one consumer without a filter, and none beside it."""
+"""A work queue can have only one consumer without a filter."""
 _BETWEEN: Final = 0.05
 _SECOND: Final = 1_000_000_000
 _LOG: Final = logging.getLogger("clew.inbox")
 
 
 class Over(Unavailable):
-    """The term is over though the lease is not lost: another one is to begin."""
+    """The term has ended although the lease is held: another has to begin."""
 
     default_code = "term_over"
 
@@ -50,7 +50,7 @@ class _Names(Struct, frozen=True):
 
 
 class Term:
-    """One process's term. ``consumer`` is its own, ``last_seq`` the newest message that was there when it began."""
+    """A term of this process, with its ``consumer``; ``last_seq`` is the last message in the inbox at its beginning."""
 
     def __init__(self, js: JetStream, lease: Lease, consumer: str, last_seq: int) -> None:
         self._js = js
@@ -60,10 +60,10 @@ class Term:
         self.last_seq = last_seq
 
     def check(self) -> None:
-        """Nothing, if the term goes on.
+        """Check that the term has not ended.
 
         Raises:
-            Lost: the lease is somebody else's, or may be.
+            LeaseLost: another process has the lease, or may have it.
             Over: the term has ended for another reason.
         """
         self._lease.check()
@@ -71,7 +71,7 @@ class Term:
             raise Over(self._why)
 
     def end(self, why: str) -> None:
-        """Have the term be over: :meth:`check` says so from now on."""
+        """End the term: :meth:`check` raises ``Over`` from now on."""
         self._why = self._why or why
 
     async def is_there(self) -> bool:
@@ -83,7 +83,7 @@ class Term:
         return await find_consumer(self._js, INBOX_STREAM, self.consumer) is not None
 
     async def close(self) -> None:
-        """Delete the consumer. What was delivered and not acknowledged stays in the inbox.
+        """Delete the consumer. Messages without an acknowledgement stay in the inbox.
 
         Raises:
             Unavailable: JetStream does not answer.
@@ -95,14 +95,14 @@ async def begin(js: JetStream, lease: Lease, trials: Trials) -> Term:
     """Begin a term for the holder of ``lease``, and end all earlier ones.
 
     Raises:
-        Lost: the lease is gone.
+        LeaseLost: the lease is lost.
         Unavailable: JetStream does not answer, or the inbox has a consumer that is not Clew's.
     """
     name = f"{PREFIX}{lease.number}-{lease.holder}"
     while True:
         found = msgspec.convert(await js.api(f"CONSUMER.NAMES.{INBOX_STREAM}"), _Names).consumers or ()
-        # Nobody has taken the lease since the names were read, so none of them is of a later term, whatever its number:
-        # where the bucket of leases was made anew, numbers begin again.
+        # No process has taken the lease since the names were read, so none of them is of a later term, whatever its
+        # number: numbers begin again when the bucket of leases is created again.
         await lease.confirm()
         earlier = [each for each in found if each.startswith(PREFIX)]
         handed_out = [await _handed_out(js, each) for each in earlier]
@@ -119,15 +119,15 @@ async def begin(js: JetStream, lease: Lease, trials: Trials) -> Term:
                 f"remove {', '.join(foreign)} with 'nats consumer rm'",
                 code="foreign_consumer",
             )
-        # Somebody who held the lease before was late with its own.
+        # An earlier holder of the lease has created its consumer late.
         await asyncio.sleep(_BETWEEN)
 
 
 async def _handed_out(js: JetStream, consumer: str) -> int:
-    """The last message that a consumer has delivered, once all that was acknowledged there has left the inbox.
+    """The last message that a consumer has delivered, read when its acknowledged messages have left the inbox.
 
-    On a cluster that takes a moment: each acknowledgement is agreed upon first, and then that the message goes. A
-    consumer that is deleted in between leaves messages behind that were settled, and would be delivered again.
+    On a cluster that takes a moment: the acknowledgement is replicated first, and then the removal of the message. If
+    the consumer is deleted in between, settled messages stay in the inbox and are delivered again.
     """
     until = time.monotonic() + DIGEST
     while (found := await find_consumer(js, INBOX_STREAM, consumer)) is not None:
@@ -135,7 +135,7 @@ async def _handed_out(js: JetStream, consumer: str) -> int:
         if state.messages - (state.last_seq - delivered) <= found.num_ack_pending:
             return delivered
         if time.monotonic() > until:
-            _LOG.warning("%s: not all that was acknowledged has left the inbox; it is delivered again", consumer)
+            _LOG.warning("%s: some acknowledged messages are still in the inbox, and are delivered again", consumer)
             return delivered
         await asyncio.sleep(_BETWEEN)
     return 0
@@ -145,7 +145,7 @@ async def _create(js: JetStream, name: str) -> bool:
     config = {
         "name": name,
         "durable_name": name,
-        "description": "Clew: feeds the process that serves the inbox, for as long as it does.",
+        "description": "Clew: delivers to the process that serves the inbox, for its term.",
         "deliver_policy": "all",
         "ack_policy": "explicit",
         "ack_wait": int(ACK_WAIT * _SECOND),

@@ -44,13 +44,13 @@ from clew_services.integrity.integrity_report import ADVICE, KEPT, KEY, Newest, 
 from clew_services.settings import Settings
 
 LOOK: Final = 5.0
-"""Seconds between looks at what the streams say of themselves."""
+"""Seconds between two checks of the streams' numbers."""
 GONE: Final = 6
-"""Looks after which whoever has not written the report since is taken to be gone."""
+"""Checks without a new report after which the process that writes it is considered dead."""
 SHARE: Final = 0.02
-"""Of a core, how much a pass takes."""
+"""The share of a core that a pass takes."""
 ALL_OF_IT: Final = 3.0
-"""Processor time for a page in all, the server's included, to that for taking it alone: measured, 2.1."""
+"""Processor time of a page, the server's included, relative to that of hashing it alone; measured: 2.1."""
 PAGE: Final = 512
 """Commits read at a time."""
 
@@ -58,14 +58,14 @@ _LOG: Final = logging.getLogger("clew.integrity")
 
 
 class Audit:
-    """Verifies one deployment's log. What it finds is in the report, and said once in the log of the process."""
+    """Verifies one deployment's log. Findings are in the report, and are logged once by this process."""
 
     def __init__(
         self, js: JetStream, ledger: Ledger, verifier: Verifier, shards: int, *, every: float, file: Path | None = None
     ) -> None:
-        """``every`` is how many seconds lie at least between the beginnings of two passes; 0 verifies nothing.
+        """``every`` is the least number of seconds between the beginnings of two passes; with 0 nothing is verified.
 
-        The heads of a pass are kept in ``file``, or in one of which nothing stays.
+        The heads of a pass are kept in ``file``, or in a temporary one.
         """
         self._js = js
         self._ledger = ledger
@@ -102,7 +102,7 @@ class Audit:
             await self._heads.close()
 
     async def look(self) -> None:
-        """Look for losses that the streams' numbers tell, if it is this process that verifies.
+        """Check for losses that the streams' numbers show, if it is this process that verifies.
 
         Raises:
             Unavailable: JetStream does not answer.
@@ -113,12 +113,12 @@ class Audit:
                 return
             newest, findings = await self._lost(known.newest)
             if newest is not None and newest.reason is not None and newest.number > (known.checkpoint or 0):
-                # An operator has had the log signed as it is now: it is held against that from its beginning.
+                # An operator has accepted the log as it is now: verify it from its beginning.
                 known, self._goals = replace(known, began_at=datetime.now(UTC), found=(), before=()), []
             await self._write(replace(known, lost=tuple(findings[:KEPT]), newest=newest))
 
     async def step(self) -> bool:
-        """Read on by a page; whether there was anything to do.
+        """Verify the next page; return whether there was one.
 
         Raises:
             Unavailable: the log does not answer.
@@ -133,7 +133,7 @@ class Audit:
             for shard in range(self._shards):
                 if await self._shard(shard, known):
                     return True
-            # What was found by the pass before and is not any more is forgotten with it.
+            # Findings of the pass before that were not found again are dropped.
             await self._write(replace(known, since=known.began_at, before=known.found, found=()))
             return True
 
@@ -144,12 +144,12 @@ class Audit:
     async def _read(self) -> float:
         began, self._cost = time.monotonic(), math.inf
         busy = await self.step()
-        # On a busy machine most of the time is spent on waiting, which costs nothing.
+        # On a busy machine most of the time is waiting, which takes no processor time.
         worked = min(time.monotonic() - began, self._cost)
         return rest_after(worked) if busy else LOOK
 
     async def _claimed(self) -> Report | None:
-        """The report as it stands, if it is for this process to go on with."""
+        """The current report, if this process is to continue it."""
         value = await self._bucket.latest(KEY)
         if self._report is not None and value is not None and value.revision == self._revision:
             return self._report
@@ -160,14 +160,14 @@ class Audit:
         return known or Report(began_at=datetime.now(UTC))
 
     def _is_left(self, value: Value | None) -> bool:
-        """Whether a report that another process writes has not been written for so long that it must be gone."""
+        """Whether the process that writes the report is dead: the report was not written for some checks."""
         revision = value.revision if value is not None else 0
         self._unchanged = self._unchanged + 1 if revision == self._revision else 0
         self._revision = revision
         return self._unchanged >= GONE
 
     async def _lost(self, seen: Newest | None) -> tuple[Newest | None, list[Finding]]:
-        """The newest checkpoint from now on, and what the numbers say was lost."""
+        """The newest checkpoint, and the losses that the streams' numbers show."""
         findings: list[Finding] = []
         signed: SignedNote | None = None
         newest = seen
@@ -193,21 +193,21 @@ class Audit:
         return newest, findings
 
     async def _begun_anew(self, seen: Newest | None, signed: SignedNote | None) -> str | None:
-        """In what the checkpoints are others than they were, if they are, and nobody signed a reason for it."""
+        """How the checkpoints were removed or replaced, if they were, without a signed reason."""
         if seen is None or (signed is not None and signed.checkpoint.reason is not None):
             return None
         if signed is None:
-            return f"there are no checkpoints any more, and checkpoint {seen.number} was there"
+            return f"there are no checkpoints any more, and there was checkpoint {seen.number}"
         number = signed.checkpoint.number
         if number < seen.number:
-            return f"the checkpoints end with {number}, and checkpoint {seen.number} was there"
+            return f"the checkpoints end with {number}, and there was checkpoint {seen.number}"
         own = signed if number == seen.number else await self._ledger.get(seen.number)
         if own is None or own.hash != seen.hash:
-            return f"checkpoint {seen.number} is another one than it was"
+            return f"checkpoint {seen.number} was replaced"
         return None
 
     async def _under_way(self, known: Report) -> Report | None:
-        """The report of the pass to go on with, which is the next one where that is due; nothing where it is not."""
+        """The report of the current pass, or of the next one if it is due; ``None`` if it is not."""
         now, kept = datetime.now(UTC), self._heads.kept
         if known.since == known.began_at:
             if (now - known.began_at).total_seconds() < self._every:
@@ -226,13 +226,13 @@ class Audit:
         return known
 
     async def _aim(self, known: Report) -> None:
-        """Find out against what the pass holds the log, and how far it goes."""
+        """Set the checkpoint to compare with, and the end of the pass in each shard."""
         self._signed = await self._ledger.get(known.checkpoint) if known.checkpoint is not None else None
         self._goals = [(await extent(self._js, shard)).last_seq for shard in range(self._shards)]
         self._compared.clear()
 
     async def _shard(self, shard: int, known: Report) -> bool:
-        """Read on in a shard, or hold it against the checkpoint where that was made; whether anything was left."""
+        """Verify the next page of a shard, or compare it with the checkpoint; return whether anything was left."""
         said, goal = self._said_of(shard), self._goals[shard]
         reached = await self._heads.reached(shard)
         if self._signed is not None and said is not None and reached == said.seq and shard not in self._compared:
@@ -257,14 +257,14 @@ class Audit:
         return self._signed.checkpoint.shards[shard]
 
     async def _diagnosed(self, known: Report, misfits: Sequence[Address]) -> list[Finding]:
-        """What was done to threads with messages that continue no chain; of many only the first."""
+        """The findings of threads with messages that continue no chain; of many threads only the first."""
         named = {(each.tenant, each.thread) for each in known.found}
         room = max(0, KEPT - len(known.found))
         anew = [each for each in dict.fromkeys(misfits) if each not in named][:room]
         return [found for each in anew for found in (await self._verifier.thread(each)).findings]
 
     async def _add(self, known: Report, findings: Sequence[Finding]) -> None:
-        """Go on with a report to which findings are added; it is written where there are any, and at the next look."""
+        """Add findings to the report. It is written at once if there are any, otherwise at the next check."""
         self._report = replace(known, found=(*known.found, *findings)[:KEPT])
         if findings:
             await self._write(self._report)
@@ -280,7 +280,7 @@ class Audit:
         self._tell(report)
 
     async def _give_up(self) -> None:
-        """Have another process go on at once."""
+        """Release the report, so that another process continues at once."""
         if self._report is not None:
             with contextlib.suppress(ClewError, LostRace):
                 await self._bucket.put(KEY, msgspec.json.encode(replace(self._report, by="")), self._revision)
@@ -297,7 +297,7 @@ class Audit:
 
 
 def rest_after(worked: float) -> float:
-    """For how many seconds a pass rests after it has worked for some, so as to take :data:`SHARE` of a core."""
+    """Seconds of pause after ``worked`` seconds of work, so that a pass takes :data:`SHARE` of a core."""
     return worked * (1 / SHARE - 1)
 
 
@@ -305,7 +305,7 @@ def _kept(file: Path | None) -> HeadsFile:
     try:
         return HeadsFile(file)
     except sqlite3.Error as fault:
-        _LOG.warning("the heads of a pass are not kept, since %s cannot be used: %s", file, fault)
+        _LOG.warning("a restart begins the verification again, because %s cannot be used: %s", file, fault)
         return HeadsFile()
 
 

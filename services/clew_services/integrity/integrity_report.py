@@ -16,15 +16,15 @@ from clew_services.eventstore.topology import LEASES
 
 KEY: Final = "integrity"
 ADVICE: Final = (
-    "Stop what writes, and keep everything as it is: neither 'clew rebuild' nor '--repair' brings commits back, and "
-    "views and index may be their last trace. 'clew verify --all' names what was done; see docs/operating/alerts.md"
+    "Stop all writers, and change nothing: neither 'clew rebuild' nor '--repair' recovers commits, and views and index "
+    "may be their last trace. 'clew verify --all' names what was changed; see docs/operating/alerts.md"
 )
 KEPT: Final = 20
-"""Findings of each kind that are kept."""
+"""The most findings of each kind in a report."""
 
 
 class Newest(Struct, frozen=True):
-    """The newest checkpoint that was seen, by which one is noticed whose checkpoints were begun anew."""
+    """The newest checkpoint that was seen. It reveals when the checkpoints were removed or replaced."""
 
     number: int
     hash: str
@@ -32,12 +32,12 @@ class Newest(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """How far the verification is, and what it found.
+    """The progress and the findings of the verification.
 
-    ``by`` is the process at it, or nobody. This pass began at ``began_at`` and holds the log against checkpoint
-    ``checkpoint``, if there was one; it has read ``commits`` of it. Everything that was there at ``since`` was
-    verified. ``newest`` is the newest checkpoint that was seen. ``lost`` is what the streams' own numbers say was lost,
-    as of the last look; ``found`` is what this pass has found, and ``before`` what the last whole one did.
+    ``by`` is the process that verifies; empty if none does. This pass began at ``began_at``, compares the log with
+    checkpoint ``checkpoint``, if there was one, and has read ``commits``. Everything that was stored at ``since`` was
+    verified. ``newest`` is the newest checkpoint that was seen. ``lost`` are the losses that the streams' numbers show,
+    as of the last check; ``found`` are the findings of this pass, and ``before`` those of the last complete one.
     """
 
     by: str = ""
@@ -52,26 +52,26 @@ class Report(Struct, frozen=True, kw_only=True):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What is known to be wrong: each once, though it was found in several ways."""
+        """All findings, each once, even if it was found in several ways."""
         each = {(one.code, one.shard, one.thread): one for one in (*self.before, *self.found, *self.lost)}
         return tuple(each.values())
 
     @property
     def age(self) -> float | None:
-        """Seconds since the last whole pass began; nothing until there was one."""
+        """Seconds since the last complete pass began; ``None`` until there is one."""
         if self.since is None:
             return None
         return round(max(0.0, (datetime.now(UTC) - self.since).total_seconds()), 3)
 
     @property
     def verdict(self) -> str | None:
-        """In one line, that the log is not what it was; nothing if it is, as far as is known."""
+        """One line on the damage of the log; ``None`` if none is known."""
         findings = self.findings
         if not findings:
             return None
         against = self.newest.number if self.newest is not None else self.checkpoint
-        said = f"the log is not what checkpoint {against} says" if against is not None else "the log is damaged"
-        more = f", and {len(findings) - 1} findings more" if len(findings) > 1 else ""
+        said = f"the log differs from checkpoint {against}" if against is not None else "the log is damaged"
+        more = f", and {len(findings) - 1} more findings" if len(findings) > 1 else ""
         return f"{said}: {findings[0].what}{more}"
 
 
@@ -79,7 +79,7 @@ _DECODER: Final = msgspec.json.Decoder(Report)
 
 
 async def report(js: JetStream) -> Report | None:
-    """What is known of the log's integrity; nothing where nobody has verified it yet.
+    """Read the report on the log's integrity; ``None`` until the log is verified.
 
     Raises:
         Unavailable: the bucket does not answer.
@@ -88,7 +88,7 @@ async def report(js: JetStream) -> Report | None:
 
 
 def decode(value: Value | None) -> Report | None:
-    """A report from the value in the bucket; nothing if there is none that can be read."""
+    """The report in a value of the bucket; ``None`` if there is none, or it is unreadable."""
     if value is None or not value.body:
         return None
     try:

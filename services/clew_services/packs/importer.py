@@ -28,7 +28,7 @@ BATCH_BYTES: Final = 4 * 1024 * 1024
 PATIENCE: Final = 60.0
 """Seconds for a batch to be stored."""
 
-_GO_ON: Final = "Run the same import again: it goes on where it was"
+_RESUME: Final = "Run the same import again: it resumes"
 
 
 class Importer:
@@ -39,31 +39,31 @@ class Importer:
         self._histories = histories
 
     async def plan(self, pack: Pack, *, key: VerifierKey | None, checking: Progress, comparing: Progress) -> Plan:
-        """What importing a pack comes to. Nothing is written.
+        """Plan the import of a pack. Read-only.
 
         Raises:
-            Corrupt: something is wrong with the pack, or a history in it cannot be folded.
-            Conflict: threads of the same ids are there with other histories.
-            TooLarge: it has a commit that is larger than the deployment takes.
+            Corrupt: the pack is damaged, or a history in it cannot be folded.
+            Conflict: the deployment has threads of the same ids with other histories.
+            TooLarge: a commit is larger than the deployment accepts.
             Unavailable: JetStream does not answer.
         """
         found = (await asyncio.to_thread(check_pack, pack, key=key, progress=checking)).verified.findings
         if found:
             first = f"{found[0].thread or 'the pack'}: {found[0].what} [{found[0].code}]"
             raise Corrupt(
-                f"nothing was imported: {len(found)} things are wrong with this pack, first: {first}. "
-                f"'clew verify --pack {pack.file}' names all",
+                f"nothing was imported: the pack has {len(found)} errors, the first: {first}. "
+                f"'clew verify --pack {pack.file}' lists all",
                 code="bad_pack",
             )
         await self._check_fits(pack)
         return await plan_import(self._js, self._histories, pack, comparing)
 
     async def carry_out(self, pack: Pack, plan: Plan, progress: Progress) -> None:
-        """Write what is not there yet.
+        """Write the commits that the deployment lacks.
 
         Raises:
-            Conflict: somebody else has written to one of the threads since the plan was made.
-            Unavailable: JetStream does not answer; what was written stays, and the same import goes on from there.
+            Conflict: another writer has changed one of the threads since the plan was made.
+            Unavailable: JetStream does not answer; written commits stay, and the same import resumes from there.
         """
         shards = self._histories.shards
         lasts = {address: last.seq for address, last in plan.there.items()}
@@ -94,12 +94,12 @@ class Importer:
                     if 0 <= most < entry.size + HEADERS:
                         raise TooLarge(
                             f"nothing was imported: the commit at {entry.subject}, sequence {entry.seq}, has "
-                            f"{entry.size} bytes, and this deployment takes {most} with headers"
+                            f"{entry.size} bytes, and this deployment accepts at most {most}, headers included"
                         )
 
 
 HEADERS: Final = 512
-"""More bytes than the headers of a commit have."""
+"""An upper bound of the bytes of a commit's headers."""
 
 
 class _Writer:
@@ -115,20 +115,20 @@ class _Writer:
         self._sending: asyncio.Task[None] | None = None
 
     def add(self, address: Address, stored: StoredMessage) -> bool:
-        """Take a commit; whether there are enough to send them."""
+        """Add a commit to the batch; return whether the batch is full."""
         self._waiting.append((address, stored))
         self._bytes += len(stored.body)
         return len(self._waiting) >= BATCH or self._bytes >= BATCH_BYTES
 
     async def flush(self) -> None:
-        """Begin to send what waits, when what was sent before is there."""
+        """Begin to send the batch, after the batch before it is stored."""
         await self.settle()
         if self._waiting:
             self._sending = asyncio.create_task(self._send(self._waiting))
             self._waiting, self._bytes = [], 0
 
     async def settle(self) -> None:
-        """Wait until what was sent is there."""
+        """Wait until the batch that was sent is stored."""
         if self._sending is not None:
             sending, self._sending = self._sending, None
             await sending
@@ -137,11 +137,11 @@ class _Writer:
         try:
             acks = await self._js.publish_batch(self._outgoing(batch), timeout=PATIENCE) if len(batch) > 1 else []
         except Unavailable as fault:
-            raise Unavailable(f"{fault.message}. {_GO_ON}", code=fault.code, outcome_unknown=True) from fault
+            raise Unavailable(f"{fault.message}. {_RESUME}", code=fault.code, outcome_unknown=True) from fault
         if acks:
             for (address, _), ack in zip(batch, acks, strict=True):
                 self._lasts[address] = ack.seq
-        else:  # singly, so that it is known which one is refused, and why
+        else:  # singly, to find out which one is refused, and why
             for one in batch:
                 self._lasts[one[0]] = (await self._one(one)).seq
         self._progress(len(batch))
@@ -151,23 +151,23 @@ class _Writer:
         try:
             ack = await self._js.publish(message.subject, message.body, message.headers, PATIENCE)
         except Unavailable as fault:
-            raise Unavailable(f"{fault.message}. {_GO_ON}", code=fault.code, outcome_unknown=True) from fault
+            raise Unavailable(f"{fault.message}. {_RESUME}", code=fault.code, outcome_unknown=True) from fault
         if ack.error is None:
             return ack
         if ack.error.err_code in STALE:
             raise Conflict(
-                f"thread {one[0].thread} was changed by somebody else while it was imported. {_GO_ON}, or says what "
-                "contradicts",
+                f"thread {one[0].thread} was changed by another writer during the import. {_RESUME}, or names the "
+                "conflict",
                 code="changed_meanwhile",
             )
-        raise Unavailable(f"{event_stream(self._shard)} refused a commit: {ack.error.description}. {_GO_ON}")
+        raise Unavailable(f"{event_stream(self._shard)} refused a commit: {ack.error.description}. {_RESUME}")
 
     def _outgoing(self, batch: list[tuple[Address, StoredMessage]]) -> list[OutgoingMessage]:
         guarded: set[Address] = set()
         found: list[OutgoingMessage] = []
         for address, stored in batch:
             headers = {TRACE: stored.headers[TRACE]} if TRACE in stored.headers else {}
-            # The first of a batch on its subject is guarded, as the server will have it; that holds for those after it.
+            # Only the first commit of a batch on a subject can be guarded; the guard covers those after it.
             if address not in guarded:
                 headers[EXPECTED] = str(self._lasts.get(address, 0))
                 guarded.add(address)

@@ -27,7 +27,7 @@ async def export(
     Raises:
         Invalid: the file is there, cannot be written, or something else was being exported to it.
         NotFound: there never was such a thread.
-        Corrupt: the log is not what its last checkpoint says.
+        Corrupt: the log differs from its last checkpoint.
         Unavailable: JetStream does not answer.
     """
     beside = file.with_name(file.name + ".part")
@@ -54,7 +54,7 @@ def _begin_file(beside: Path, opening: PackHeader) -> Partial | None:
         return None
     if (begun.opening.deployment, begun.opening.scope) != (opening.deployment, opening.scope):
         raise Invalid(
-            f"{beside} is the beginning of another export. Delete it, or choose another file", code="other_export"
+            f"{beside} is the beginning of another export: delete it, or choose another file", code="other_export"
         )
     return begun
 
@@ -62,11 +62,11 @@ def _begin_file(beside: Path, opening: PackHeader) -> Partial | None:
 @contextmanager
 def _alone(file: Path, beside: Path) -> Iterator[None]:
     if file.exists():
-        raise Invalid(f"{file} is there already: choose another file, or move it away", code="file_exists")
+        raise Invalid(f"{file} exists already: choose another file, or move it away", code="file_exists")
     lock = Lock(beside)
     try:
         if not lock.take():
-            raise Invalid(f"somebody else is exporting to {file} at this moment", code="file_in_use")
+            raise Invalid(f"another process is exporting to {file}", code="file_in_use")
         yield
     except OSError as fault:
         raise Invalid(f"{file} cannot be written: {fault}", code="unwritable_file") from fault
