@@ -16,16 +16,16 @@ from clew_projections.nats.request_mux import RequestMux
 
 RECONNECT_WAIT: Final = 0.25
 PENDING: Final = 64 * 1024 * 1024
-"""Bytes that may wait to be sent."""
+"""The most bytes that may wait to be sent."""
 
 _LOG: Final = logging.getLogger("clew.nats")
 
 
 async def flush(nc: Client) -> None:
-    """Return when the server has seen to everything that was sent on a connection before.
+    """Return when the server has processed everything that was sent on a connection before.
 
-    Two flushes, because nats-py 2.16 sends the question of a flush ahead of what is still waiting to be sent; that has
-    gone out by the time of the first answer, so the second question follows it.
+    Two flushes, because nats-py 2.16 sends the PING of a flush ahead of data that waits to be sent. That data is sent
+    before the first PONG arrives, so the second PING follows it.
 
     Raises:
         NatsError: the connection is lost, or the server does not answer.
@@ -35,31 +35,31 @@ async def flush(nc: Client) -> None:
 
 
 class Troubles:
-    """Logs what is wrong with a connection, each thing once until it is made again."""
+    """Logs the errors of a connection, each once until the next reconnect."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._known: set[str] = set()
 
     async def note(self, fault: Exception) -> None:
-        """Log an error, unless it was logged since the connection was last made."""
+        """Log an error, unless it was logged since the last reconnect."""
         text = str(fault) or type(fault).__name__
         if text not in self._known:
             self._known.add(text)
             _LOG.warning("%s: %s", self._name, text)
 
     async def forget(self) -> None:
-        """Log that the connection was made again; from now on all errors are new."""
+        """Log a reconnect; errors are logged again from now on."""
         self._known.clear()
-        _LOG.warning("%s: connected again", self._name)
+        _LOG.warning("%s: reconnected", self._name)
 
 
 class Connection:
-    """A connection to NATS that comes back by itself for ever.
+    """A connection to NATS that reconnects without end.
 
-    ``made`` counts how often it was made. It goes up as soon as the connection is lost, before anything is sent on the
-    next one, so whoever sees it unchanged has been talking to one run of the server. What is in ``reconnected`` is
-    called after it was made again.
+    ``made`` counts the connections. It rises as soon as a connection is lost, before anything is sent on the next one;
+    while it is unchanged, all requests went to the same run of the server. The functions in ``reconnected`` are called
+    after each reconnect.
     """
 
     def __init__(self, nc: LeanClient, exchange: RequestMux) -> None:
@@ -74,10 +74,10 @@ class Connection:
 async def connection(
     url: str, *, name: str, patience: float = 10.0, inbox_prefix: str = INBOX_PREFIX
 ) -> AsyncIterator[Connection]:
-    """A connection to NATS under a name that its operators will see; closed at the end, after a flush.
+    """Connect to NATS under a name that is shown to its operators; flushed and closed at the end of the block.
 
-    ``url`` may be several, with commas between them: servers of one cluster, of which any will do. A user and password
-    go into each URL. Replies come to subjects that begin with ``inbox_prefix``.
+    ``url`` may be several URLs of one cluster, separated by commas. Each contains the user and password, if needed.
+    Replies are sent to subjects that begin with ``inbox_prefix``.
 
     Raises:
         Unavailable: no server answers at ``url`` within ``patience`` seconds.
@@ -88,7 +88,7 @@ async def connection(
     async def on_error(fault: Exception) -> None:
         await troubles.note(fault)
         for connection in made:
-            connection.exchange.fail_denied(str(fault))  # whoever waits for what the server does not permit
+            connection.exchange.fail_denied(str(fault))  # requests that the server does not permit
 
     async def on_disconnect() -> None:
         for connection in made:

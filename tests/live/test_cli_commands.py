@@ -191,7 +191,7 @@ def test_a_history_that_was_altered_is_named_and_the_exit_code_says_so(tmp_path:
         (finding,) = json.loads(found.stdout)["findings"]
         assert finding["thread"] == altered
         assert "1 findings" in cli("verify", altered).stdout
-        assert "every chain is whole" in cli.done("verify", whole)
+        assert "every chain is intact" in cli.done("verify", whole)
         assert "2 threads" in cli("verify", "--all").stdout
         assert "consistent with the log" in cli.done("prove", whole)
         for command in ("verify", "prove"):

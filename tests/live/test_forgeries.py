@@ -337,9 +337,9 @@ async def test_a_verdict_says_how_far_it_reaches_and_what_it_was_not_given(whole
         await Writer(clew.handler).set(VICTIM.thread, "plan", "gold")
         for words, said in (
             ((VICTIM.thread,), "7 commits"),
-            ((VICTIM.thread,), "it is what checkpoint 2 of "),
-            ((VICTIM.thread,), "but for 1 commits after that"),
-            ((VICTIM.thread,), "were not checked: give --key"),
+            ((VICTIM.thread,), "it agrees with checkpoint 2 of "),
+            ((VICTIM.thread,), "1 later commit is not covered by it"),
+            ((VICTIM.thread,), "were not verified: give --key"),
             ((VICTIM.thread, *KEYED), f"is signed with {KEY.verifier.id}"),
             (("--all", *KEYED), "every checkpoint follows from the one before it"),
             ((BYSTANDER.thread,), " says; "),
@@ -348,7 +348,7 @@ async def test_a_verdict_says_how_far_it_reaches_and_what_it_was_not_given(whole
             assert (ran.exit_code, said in ran.stdout) == (0, True), ran.stdout
         await put_back(clew, CHECKPOINT_STREAM, [])
         ran = await run(tmp_path, url, "verify", "--all")
-        assert (ran.exit_code, "no checkpoint says what it was" in ran.stdout) == (0, True)
+        assert (ran.exit_code, "there is no checkpoint, so a removed end" in ran.stdout) == (0, True)
 
 
 async def test_a_record_that_grows_while_it_is_verified_is_whole(whole: Path, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ async def test_a_server_that_is_away_is_reported_once_for_each_reason(
 
 
 async def connected_again(caplog: pytest.LogCaptureFixture) -> bool:
-    return "connected again" in caplog.text
+    return "reconnected" in caplog.text
 
 
 # Closed for good.

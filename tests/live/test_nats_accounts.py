@@ -309,7 +309,7 @@ async def test_all_of_clew_runs_as_the_user_that_it_has_and_is_denied_nothing(ac
         assert shown.returncode == 0, shown.stderr
         assert f"key:tester/{issued['id']}" in await cli("history", thread.id)
         await cli("thread", "update", thread.id, "--set", "c=3")
-        assert "every chain is whole" in await cli("verify", "--all")
+        assert "every chain is intact" in await cli("verify", "--all")
         assert "consistent with the log" in await cli("prove", "--all")
         assert "not projected yet" in await cli("status")
         assert (await asyncio.to_thread(fetched, address, "/readyz")) == 200

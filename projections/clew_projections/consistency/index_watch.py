@@ -24,10 +24,10 @@ from clew_projections.wait import repeat_until
 
 
 class IndexProofState(Struct, frozen=True, kw_only=True):
-    """How far it is with a generation, in ``proved`` in the folder of the index.
+    """The state of the proof of a generation, in the file ``proved`` in the folder of the index.
 
-    In this round, which began at ``began_at``, the threads up to number ``place`` were looked at, ``threads`` of them,
-    and ``drifted`` things differ. ``since`` is when the last whole round began, and ``drifted_before`` what it found.
+    This round began at ``began_at`` and has compared the threads up to number ``place``: ``threads`` of them, with
+    ``drifted`` differences. The last complete round began at ``since`` and found ``drifted_before``.
     """
 
     generation: int
@@ -40,7 +40,7 @@ class IndexProofState(Struct, frozen=True, kw_only=True):
 
     @property
     def drift(self) -> int:
-        """What is known to differ: of the last whole round until this one has found more, or is whole itself."""
+        """The number of known differences: of the last complete round, or of this one if it has found more."""
         return max(self.drifted, self.drifted_before)
 
 
@@ -48,7 +48,7 @@ _DECODER: Final = msgspec.json.Decoder(IndexProofState)
 
 
 def read(folder: Path, generation: int) -> IndexProofState | None:
-    """What is known of a generation; nothing if that is nothing, or cannot be read."""
+    """Read the state of a generation; ``None`` if there is none, or it is unreadable."""
     try:
         found = _DECODER.decode((folder / "proved").read_bytes())
     except (OSError, *UNREADABLE):
@@ -57,39 +57,42 @@ def read(folder: Path, generation: int) -> IndexProofState | None:
 
 
 def write(folder: Path, proved: IndexProofState) -> None:
-    """Keep what is known, in one step.
+    """Write the state atomically.
 
     Raises:
-        OSError: the disk does not take it.
+        OSError: it cannot be written.
     """
     write_atomically(folder / "proved", msgspec.json.encode(proved), durable=False)
 
 
 PAGE: Final = 32
-"""Threads compared between two notes of how far it is."""
+"""Threads compared between two writes of the state."""
 ROUND: Final = 60.0
-"""Seconds at least from the beginning of one round to that of the next."""
+"""The least seconds from the beginning of a round to that of the next."""
 SAID: Final = 10_000
-"""Things at most of which it is remembered that they were said."""
+"""The most log lines that are remembered, so that none is repeated."""
 PAUSE: Final = 5.0
-"""Seconds before looking again where there is nothing to do, or what did not answer."""
+"""Seconds before a retry, and between checks when there is nothing to compare."""
 
 _LOG: Final = logging.getLogger("clew.consistency")
 
 
 class IndexWatch:
-    """Proves the generation that is asked, at most ``rate`` threads a second, while ``feeding`` says so."""
+    """Compares the live generation of an index with the log, at most ``rate`` threads a second.
 
-    def __init__(self, folder: IndexFolder, histories: Histories, rate: float, feeding: Callable[[], bool]) -> None:
+    It does so while ``indexing`` returns true: only one process on a machine needs to.
+    """
+
+    def __init__(self, folder: IndexFolder, histories: Histories, rate: float, indexing: Callable[[], bool]) -> None:
         self._folder = folder
         self._histories = histories
         self._rate = rate
-        self._feeding = feeding
+        self._indexing = indexing
         self._said = set[str]()
         self._generation = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Prove until ``stop`` is set; not at all at a rate of 0."""
+        """Compare until ``stop`` is set; with a rate of 0 nothing is compared."""
 
         async def page() -> float:
             return await self.step() / self._rate or PAUSE
@@ -99,14 +102,14 @@ class IndexWatch:
             await repeat_until(stop, page, name=name, log=_LOG, faults=(ClewError, OSError), pause=PAUSE)
 
     async def step(self) -> int:
-        """Go on by some threads; how many, 0 if there was nothing to do.
+        """Compare the next threads; return how many, 0 if there was nothing to do.
 
         Raises:
             Unavailable: the log does not answer, or the file cannot be read.
-            OSError: the disk does not take how far it is.
+            OSError: the state cannot be written.
         """
         pointer, now = self._folder.pointer(), datetime.now(UTC)
-        if pointer is None or not pointer.ready or not self._feeding():
+        if pointer is None or not pointer.ready or not self._indexing():
             return 0
         number = pointer.generation
         if number != self._generation:
@@ -137,7 +140,7 @@ class IndexWatch:
             return None
         named = f"thread {address.thread} of tenant {address.tenant}: {what}"
         if await proof.knows_more(address):
-            # No drift: to make the index anew would take away what is left of these commits.
+            # Not drift: a rebuild would delete what is left of these commits.
             self._say(
                 f"the log has lost commits, and the index in {self._folder.path} may be their last trace: {named}"
             )
@@ -147,12 +150,12 @@ class IndexWatch:
 
     def _say_drift(self, what: str) -> None:
         self._say(
-            f"drift of the index in {self._folder.path}: {what}. Where 'clew verify --all' finds the log whole, "
-            "'clew rebuild index' makes it anew"
+            f"drift of the index in {self._folder.path}: {what}. If 'clew verify --all' finds the log intact, run "
+            "'clew rebuild index'"
         )
 
     def _say(self, what: str) -> None:
-        """Say something once."""
+        """Log a line once."""
         if what not in self._said:
             if len(self._said) < SAID:
                 self._said.add(what)

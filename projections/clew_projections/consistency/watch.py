@@ -37,23 +37,23 @@ AT_ONCE: Final = 8
 A_PAGE: Final = 1.0
 """How many threads reading a page without a new one counts for."""
 ROUND: Final = 60.0
-"""Seconds at least from the beginning of one round to that of the next."""
+"""The least seconds from the beginning of a round to that of the next."""
 PAUSE: Final = 5.0
-"""Seconds before trying again what did not answer."""
+"""Seconds before a retry, and between checks when there is nothing to compare."""
 SAID: Final = 10_000
-"""Threads at most of which it is remembered what was said of them."""
+"""The most threads whose logged findings are remembered."""
 FINDINGS: Final = 20
-"""Findings of a shard that are kept; more are only counted."""
+"""The most findings of a shard that are stored; further ones are only counted."""
 
 _LOG: Final = logging.getLogger("clew.consistency")
 
 
 class ProofState(Struct, frozen=True, kw_only=True):
-    """How far the proof of a shard is: the value under ``_proved.<shard>``.
+    """The state of the proof of a shard: the value under ``_proved.<shard>``.
 
-    In this round, which began at ``began_at``, everything up to ``seq`` was looked at: ``threads`` threads, of which
-    ``drifted`` differ. ``since`` is when the last whole round began: whatever was there by then has been compared. It
-    found ``drifted_before``. ``findings`` are the latest.
+    This round began at ``began_at`` and has compared everything up to ``seq``: ``threads`` threads, of which
+    ``drifted`` differ. The last complete round began at ``since`` and found ``drifted_before``: everything that was
+    stored then has been compared. ``findings`` are the latest.
     """
 
     seq: int = 0
@@ -67,7 +67,7 @@ class ProofState(Struct, frozen=True, kw_only=True):
 
     @property
     def drift(self) -> int:
-        """Threads known to differ: those of the last whole round until this one has found more, or is whole itself."""
+        """Threads known to differ: of the last complete round, or of this one if it has found more."""
         return max(self.drifted, self.drifted_before)
 
 
@@ -75,9 +75,9 @@ _DECODER: Final = msgspec.json.Decoder(ProofState)
 
 
 class Watch:
-    """Proves the live generation for ever, at most ``rate`` threads a second in this process.
+    """Compares the live generation with the log without end, at most ``rate`` threads a second in this process.
 
-    ``shards`` holds what is known of each shard, from this process's latest look.
+    ``shards`` holds the state of each shard as this process last read or wrote it.
     """
 
     def __init__(
@@ -103,34 +103,34 @@ class Watch:
 
     @property
     def since(self) -> datetime | None:
-        """Whatever was there at this time has been compared; nothing until every shard has had a whole round."""
+        """Everything stored at this time has been compared; ``None`` until every shard has a complete round."""
         times = [self.shards[shard].since if shard in self.shards else None for shard in range(self._count)]
         known = [time for time in times if time is not None]
         return min(known) if len(known) == self._count else None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Prove until ``stop`` is set; not at all at a rate of 0."""
+        """Compare until ``stop`` is set; with a rate of 0 nothing is compared."""
 
         async def prove_page_of_each() -> float:
-            side, cost = self._live.current, 0.0
-            for shard in range(0 if side.foreign else self._count):
+            generation, cost = self._live.current, 0.0
+            for shard in range(0 if generation.foreign else self._count):
                 if stop.is_set():
                     break
-                cost += await self.step(side, shard)
+                cost += await self.step(generation, shard)
             return cost / self._rate if cost else PAUSE
 
         if self._rate > 0:
             name = "the proof of the buckets"
             await repeat_until(stop, prove_page_of_each, name=name, log=_LOG, faults=(ClewError,), pause=PAUSE)
 
-    async def step(self, side: GenerationBuckets, shard: int) -> float:
-        """Go on by a page in one shard; how many threads the work counts for, 0 if there was nothing to do.
+    async def step(self, generation: GenerationBuckets, shard: int) -> float:
+        """Compare the next page of a shard; return how many threads that counts for, 0 if there was nothing to do.
 
         Raises:
             Unavailable: the log or a bucket does not answer.
         """
         key, now = proved_key(shard), datetime.now(UTC)
-        value = await side.threads.latest(key)
+        value = await generation.threads.latest(key)
         known = _read(value) or ProofState(began_at=now)
         self.shards[shard] = known
         reach = await extent(self._js, shard)
@@ -144,13 +144,13 @@ class Watch:
                 drifted_before=known.drifted,
                 findings=known.findings if known.drifted else (),
             )
-            await self._write(side.threads, key, shard, after, value)
+            await self._write(generation.threads, key, shard, after, value)
             return A_PAGE
         page = await replica_reads.page(
             self._js, event_stream(shard), EVERYTHING, known.seq + 1, reach.last_seq, limit=PAGE
         )
         threads = list(dict.fromkeys(address_of(each.subject) for each in page if begins(each)))
-        found = await self._compare(side, threads)
+        found = await self._compare(generation, threads)
         again = set(threads)
         kept = (
             [each for each in known.findings if Address(each.tenant, each.thread) not in again] if known.drift else []
@@ -162,21 +162,21 @@ class Watch:
             drifted=known.drifted + len(found),
             findings=(*kept, *found)[-FINDINGS:],
         )
-        await self._write(side.threads, key, shard, after, value)
+        await self._write(generation.threads, key, shard, after, value)
         return max(A_PAGE, len(threads))
 
-    async def _compare(self, side: GenerationBuckets, threads: list[Address]) -> list[Finding]:
+    async def _compare(self, generation: GenerationBuckets, threads: list[Address]) -> list[Finding]:
         found: list[Finding] = []
         for start in range(0, len(threads), AT_ONCE):
-            for compared in await self._comparing(side).some(threads[start : start + AT_ONCE]):
+            for compared in await self._comparing(generation).some(threads[start : start + AT_ONCE]):
                 self._say(compared.address, compared.finding)
-                # Damage to the log itself parks its thread, or is found by those who verify it.
+                # Damage to the log itself parks its thread, or is found by verification.
                 if compared.finding is not None and compared.finding.code == "drift":
                     found.append(compared.finding)
         return found
 
     def _say(self, address: Address, finding: Finding | None) -> None:
-        """Say what is wrong with a thread, once for as long as it is."""
+        """Log the finding of a thread, once for as long as it stays the same."""
         if finding is None or finding.code not in {"drift", LOST}:
             self._said.pop(address, None)
             return
@@ -185,9 +185,9 @@ class Watch:
         if len(self._said) < SAID:
             self._said[address] = finding.what
         advice = (
-            f"'clew prove --tenant {address.tenant} {address.thread} --repair' explains it and writes it anew"
+            f"'clew prove --tenant {address.tenant} {address.thread} --repair' explains and repairs it"
             if finding.code == "drift"
-            else "nothing can be repaired from there: keep this view, and see 'clew verify --all'"
+            else "it cannot be repaired from the log: keep this view, and see 'clew verify --all'"
         )
         _LOG.error(
             "%s: thread %s of tenant %s, shard %d: %s. %s",
@@ -198,12 +198,12 @@ class Watch:
         try:
             await bucket.put(key, msgspec.json.encode(proved), before.revision if before is not None else 0)
         except LostRace:
-            return  # another process has gone this way already
+            return  # another process has compared this page
         self.shards[shard] = proved
 
 
 async def read_proof_state(threads: Bucket, shards: Iterable[int]) -> dict[int, ProofState]:
-    """How far the proof of some shards is, and what it found, whichever process is at it.
+    """Read the state of the proof of shards, which any process may have written.
 
     Raises:
         Unavailable: the bucket does not answer.
@@ -214,7 +214,7 @@ async def read_proof_state(threads: Bucket, shards: Iterable[int]) -> dict[int, 
 
 
 async def forget_repaired(threads: Bucket, shards: Iterable[int], repaired: Collection[Address]) -> None:
-    """Take threads that were repaired out of what is known to differ.
+    """Remove repaired threads from the findings.
 
     Raises:
         Unavailable: the bucket does not answer.
@@ -244,4 +244,4 @@ def _read(value: Value | None) -> ProofState | None:
     try:
         return _DECODER.decode(value.body)
     except UNREADABLE:
-        return None  # it begins again
+        return None  # the proof begins again

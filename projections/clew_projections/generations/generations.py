@@ -56,20 +56,20 @@ class Generations:
             replicated=self._replicated,
         )
 
-    def position(self, shard: int, side: GenerationBuckets | None = None) -> PositionStore:
+    def position(self, shard: int, generation: GenerationBuckets | None = None) -> PositionStore:
         """How far a shard is projected into the live generation, or into another."""
-        side = side or self.live.current
+        generation = generation or self.live.current
         return PositionStore(
-            self._js, event_stream(shard), side.consumer, side.buckets, shard, connection=self._connection
+            self._js, event_stream(shard), generation.consumer, generation.buckets, shard, connection=self._connection
         )
 
-    async def commits_behind(self, side: GenerationBuckets) -> int:
+    async def commits_behind(self, generation: GenerationBuckets) -> int:
         """The commits that are not projected into a generation yet.
 
         Raises:
             Unavailable: JetStream does not answer, or a consumer of the generation is gone.
         """
-        states = [await self.position(shard, side).state() for shard in range(self._shards)]
+        states = [await self.position(shard, generation).state() for shard in range(self._shards)]
         return sum(each.num_pending + each.num_ack_pending for each in states)
 
     def consumer(self) -> str:

@@ -23,16 +23,16 @@ from clew_events.errors import ClewError
 from clew_projections.wait import wait_for_event
 
 ANEW: Final = 30.0
-"""Seconds after which everything is read again anyway."""
+"""Seconds after which everything is read again in any case."""
 SOON: Final = 1.0
-"""Seconds after connecting until everything is read again: it takes other servers a moment to know who listens."""
+"""Seconds after connecting until everything is read again: servers take a moment to propagate a subscription."""
 
 SPACING: Final = 0.05
-"""Seconds at least between two readings of everything that :meth:`KvWatcher.refresh` asks for."""
+"""The least seconds between two complete reads that :meth:`KvWatcher.refresh` requests."""
 
 
 class KvWatcher:
-    """Has a bucket read again when it may have changed. ``current`` is set once everything was read."""
+    """Reads a bucket again when it may have changed. ``current`` is set once everything was read."""
 
     def __init__(
         self,
@@ -43,10 +43,10 @@ class KvWatcher:
         log: Logger,
         anew: float = ANEW,
     ) -> None:
-        """``read`` reads what has become of a key, ``read_all`` reads everything; both may fail.
+        """``read`` reads the value of a key, ``read_all`` reads everything; both may fail.
 
-        Where one of them fails, "``name`` cannot be read: …" is logged, and everything is read again after a pause.
-        Everything is read at the start, and after ``anew`` seconds without a reason.
+        If one of them fails, "``name`` cannot be read: …" is logged, and everything is read again after a pause.
+        Everything is read at the start, and every ``anew`` seconds.
         """
         self.current = asyncio.Event()
         self._read = read
@@ -62,9 +62,9 @@ class KvWatcher:
 
     @contextlib.asynccontextmanager
     async def watch(self, nc: Client, subject: str, reconnected: list[Callable[[], None]]) -> AsyncIterator[None]:
-        """Watch for as long as the block lasts; the server says what has changed on ``<subject>.<key>``.
+        """Watch for the duration of the block; the server announces changes on ``<subject>.<key>``.
 
-        What is in ``reconnected`` has to be called after every reconnect of ``nc``.
+        The caller must call the functions in ``reconnected`` after every reconnect of ``nc``.
         """
         subscription = await nc.subscribe(f"{subject}.*", cb=self.on_change)
         reconnected.append(self.on_reconnect)
@@ -82,18 +82,18 @@ class KvWatcher:
                 await subscription.unsubscribe()
 
     async def on_change(self, message: Msg) -> None:
-        """Take the news that a key has changed."""
+        """Handle the announcement that a key has changed."""
         self._changed.add(message.subject.rpartition(".")[2])
         self._news.set()
 
     def on_reconnect(self) -> None:
-        """Take note that news may have been missed."""
+        """Have everything read again, because announcements may have been missed."""
         self._connected_anew = True
         self._due = 0.0
         self._news.set()
 
     def refresh(self) -> None:
-        """Have everything read again, because this process has met a reason to."""
+        """Have everything read again soon."""
         self._due = min(self._due, self._read_at + SPACING)
         self._news.set()
 
@@ -109,7 +109,7 @@ class KvWatcher:
                     await self._read_all()
                 while self._changed:
                     await self._read(self._changed.pop())
-            except Exception as fault:  # noqa: BLE001 - a watcher that ends would let a revoked key in for ever
+            except Exception as fault:  # noqa: BLE001 - if the watcher ended, a revoked key would stay valid
                 unexpected = None if isinstance(fault, ClewError) else fault
                 self._log.warning("%s cannot be read: %s", self._name, fault, exc_info=unexpected)
                 self._due = 0.0

@@ -55,7 +55,7 @@ def _integrity(integrity: Integrity | None) -> str:
     if integrity.age is None:
         return "nothing found, the first verification of all is under way"
     against = f" against checkpoint {integrity.checkpoint}" if integrity.checkpoint is not None else ""
-    return f"verified{against} as of {_ago(integrity.age)}, every chain is whole"
+    return f"verified{against} as of {_ago(integrity.age)}, every chain is intact"
 
 
 def _proof(proof: Proof | None) -> str:

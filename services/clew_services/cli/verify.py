@@ -87,9 +87,9 @@ def command(
         summary["checkpoints"] = walked.checkpoints
     newest = walked.newest.checkpoint.number if walked.newest is not None else None
     more = {"covered": verified.covered, "checkpoint": newest}
-    kept = "the log is what the checkpoint says that you kept; " if against is not None else ""
+    kept = "the log agrees with the checkpoint that you kept; " if against is not None else ""
     every = everything or against is not None
-    good = f"every chain is whole; {kept}{'; '.join(_checkpoint_verdict(verification, trusted, every=every))}"
+    good = f"every chain is intact; {kept}{'; '.join(_checkpoint_verdict(verification, trusted, every=every))}"
     check_report.report(summary, verification.findings, as_json=as_json, good=good, more=more)
 
 
@@ -99,24 +99,25 @@ def _checkpoint_verdict(
     """What valid checkpoints cover of the verified commits, and what they do not, as phrases."""
     verified, walked = verification.verified, verification.walked
     if walked.newest is None:
-        yield "no checkpoint says what it was: what was cut off at the end, or all of it rewritten, does not show"
+        yield "there is no checkpoint, so a removed end or a rewritten log cannot be detected"
         return
     newest = walked.newest.checkpoint
     of = f"checkpoint {newest.number} of {output.when(newest.at)}"
     after = verified.commits - verified.covered
     if verified.covered or not after:
-        yield f"it is what {of} says" + (f", but for {after} commits after that" if after else "")
+        later = f"; {after} later commit{'s are' if after > 1 else ' is'} not covered by it" if after else ""
+        yield f"it agrees with {of}{later}"
     else:
-        yield f"{of} says nothing of it yet"
+        yield f"{of} does not cover it yet"
     signers = ", ".join(walked.key_ids)
     follows = "every checkpoint follows from the one before it, and " if every else ""
     yield (
         f"{follows}is signed with {signers}"
         if trusted
-        else f"{follows}signatures, by {signers}, were not checked: give --key"
+        else f"{follows}the signatures, by {signers}, were not verified: give --key"
     )
     for number, reason in walked.accepted:
-        yield f"checkpoint {number} accepted another history than the one before it had: {reason}"
+        yield f"checkpoint {number} accepted a history that differs from the checkpoint before it: {reason}"
 
 
 def _verify(
@@ -175,7 +176,7 @@ def _check_pack(file: Path, against: Path | None, keys: tuple[str, ...], *, as_j
 
 
 def _good(checked: PackCheck) -> str:
-    good = "every byte is as it was written, every chain is whole"
+    good = "every byte is unchanged, every chain is intact"
     if not checked.checkpoints:
         return f"{good}; no checkpoint covers them"
     numbers = " and ".join(map(str, checked.checkpoints))

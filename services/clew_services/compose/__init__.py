@@ -112,7 +112,7 @@ class Clew:
         self._limits = limits
 
     async def close(self) -> None:
-        """Close what holds files or tasks, as far as it was made."""
+        """Close the parts with open files or tasks, if they were made."""
         if "proofs" in self.__dict__:
             await self.proofs.close()
         if self.index is not None:
@@ -122,12 +122,12 @@ class Clew:
 
     @cached_property
     def log(self) -> Log:
-        """What appends to the log."""
+        """The log, for appending."""
         return Log(self.js, self.opened.shards, replicated=self.opened.replicated, observer=self.observer)
 
     @cached_property
     def handler(self) -> Commands:
-        """What carries commands out."""
+        """The command handler."""
         handler = Handler(
             self.tracing.append(self.log.append),
             self.current,
@@ -144,7 +144,7 @@ class Clew:
 
     @cached_property
     def trail(self) -> HistoryReader:
-        """What reads stretches of threads' histories."""
+        """The reader of stretches of histories."""
         return HistoryReader(self.js, self.histories)
 
     @cached_property
@@ -161,7 +161,7 @@ class Clew:
 
     @cached_property
     def lists(self) -> Lists:
-        """What lists threads, once it has an index."""
+        """The lists of threads, once there is an index."""
         return Lists(self.opened.shards)
 
     @cached_property
@@ -171,17 +171,17 @@ class Clew:
 
     @cached_property
     def proofs(self) -> Proofs:
-        """What proves that threads are under a checkpoint."""
+        """The inclusion proofs of threads."""
         return Proofs(self.js, self.opened.shards, self.ledger)
 
     @cached_property
     def checkpoints(self) -> CheckpointQueries:
-        """What answers queries about checkpoints and proofs."""
+        """Queries for checkpoints and proofs."""
         return CheckpointQueries(self.ledger, self.proofs)
 
     @cached_property
     def reader(self) -> Reader:
-        """What answers queries."""
+        """The reader, which answers queries."""
         return Reader(
             self.current,
             self.histories,
@@ -195,102 +195,108 @@ class Clew:
 
     @cached_property
     def keys(self) -> KeyBucket:
-        """The API keys that were issued."""
+        """The bucket of issued API keys."""
         return KeyBucket(self.js)
 
     @cached_property
     def exporter(self) -> Exporter:
-        """What makes audit packs."""
+        """The exporter of audit packs."""
         return Exporter(self.js, self.ledger, self.deployment)
 
     # Projecting
 
-    def projector(self, shard: int, side: GenerationBuckets | None = None) -> Projector:
+    def projector(self, shard: int, generation: GenerationBuckets | None = None) -> Projector:
         """A projector of one shard, into the live generation or another. Any number may run, here and elsewhere."""
-        side = side or self.live.current
+        generation = generation or self.live.current
         return Projector(
-            ShardConsumer(self.nc, event_stream(shard), side.consumer),
-            self._batch_projection(side),
-            side.threads,
-            self.generations.position(shard, side),
+            ShardConsumer(self.nc, event_stream(shard), generation.consumer),
+            self._batch_projection(generation),
+            generation.threads,
+            self.generations.position(shard, generation),
             self._connection,
             projected=self.observer.shard(shard),
             trace=self.tracing.projection,
         )
 
-    def projectors(self, side: GenerationBuckets) -> list[Projector]:
+    def projectors(self, generation: GenerationBuckets) -> list[Projector]:
         """A projector of each shard, into one generation."""
-        return [self.projector(shard, side) for shard in range(self.opened.shards)]
+        return [self.projector(shard, generation) for shard in range(self.opened.shards)]
 
     async def project(self, stop: asyncio.Event) -> None:
-        """Project every shard into the live generation, whichever that is, until ``stop`` is set."""
+        """Project every shard into the live generation, through switches, until ``stop`` is set."""
         await project_live(self.live, self.projectors, stop)
 
-    def _batch_projection(self, side: GenerationBuckets) -> BatchProjection:
-        messages = MessageViews(side.messages, self.histories)
-        return BatchProjection(side.threads, messages, side.spent, self.histories, side.doubts)
+    def _batch_projection(self, generation: GenerationBuckets) -> BatchProjection:
+        messages = MessageViews(generation.messages, self.histories)
+        return BatchProjection(generation.threads, messages, generation.spent, self.histories, generation.doubts)
 
     def rebuild(self, tell: Callable[[Progress], None] = lambda _: None) -> Rebuild:
-        """What builds the next generation; ``tell`` hears how far it is."""
+        """A rebuild of the buckets; ``tell`` is called with its progress."""
         return Rebuild(self.opened, self.generations, self.projectors, self.prover, tell)
 
     @cached_property
     def kept(self) -> KeptGenerations:
-        """The generations there are."""
+        """The existing generations."""
         return KeptGenerations(self.opened, self.generations)
 
     # Checking
 
     def record_verifier(self, index: Path | None = None) -> RecordVerifier:
-        """Verifies the log by its chains, checkpoints, the views of the live generation, and a file of an index."""
+        """The verifier of the log: its chains, checkpoints, the views of the live generation, and an index file."""
         return compose_verifier(self.opened, self.live.current.threads, index)
 
-    def prover(self, side: GenerationBuckets | None = None, index: Path | None = None) -> Prover:
-        """Compares the buckets of the live generation, or of another, with the log; and a file that is an index."""
-        side = side or self.live.current
+    def prover(self, generation: GenerationBuckets | None = None, index: Path | None = None) -> Prover:
+        """The prover, which compares a generation, by default the live one, and an index with the log."""
+        generation = generation or self.live.current
         indexed = IndexCheck(self.js, IndexProof(index, self.histories), self.histories) if index is not None else None
-        comparing, replicated = self._view_check(side), self.opened.replicated
-        sweep = Sweep(self.js, side.threads, side.messages, comparing, replicated=replicated, indexed=indexed)
-        strays = Strays(self.js, self.histories, side.threads, side.messages)
+        comparing, replicated = self._view_check(generation), self.opened.replicated
+        sweep = Sweep(
+            self.js, generation.threads, generation.messages, comparing, replicated=replicated, indexed=indexed
+        )
+        strays = Strays(self.js, self.histories, generation.threads, generation.messages)
         return Prover(self.js, self.opened.shards, comparing, sweep, strays=strays, indexed=indexed)
 
     def repairer(self) -> Repairer:
-        """Writes views of the live generation anew that differ from the log."""
-        side = self.live.current
+        """The repairer, which rewrites views of the live generation that differ from the log."""
+        generation = self.live.current
         return Repairer(
-            side.threads, side.messages, self.histories, self._view_check(side), self._batch_projection(side)
+            generation.threads,
+            generation.messages,
+            self.histories,
+            self._view_check(generation),
+            self._batch_projection(generation),
         )
 
     def watch(self, rate: float) -> Watch:
-        """Proves the live generation for ever, at so many threads a second."""
+        """The continuous proof of the live generation, ``rate`` threads a second."""
         return Watch(self.js, self.opened.shards, self.live, self._view_check, rate)
 
-    def _view_check(self, side: GenerationBuckets) -> ViewCheck:
-        return ViewCheck(side.threads, side.messages, self.histories, side.doubts)
+    def _view_check(self, generation: GenerationBuckets) -> ViewCheck:
+        return ViewCheck(generation.threads, generation.messages, self.histories, generation.doubts)
 
     # The index
 
     def index_in(self, root: Path) -> IndexFolder:
-        """Where this machine keeps its index of this deployment, in the folder of all indexes."""
+        """The folder of this deployment's index, below ``root``, the folder of all indexes of this machine."""
         return IndexFolder(root, self.deployment.identity)
 
     def open_index(self, root: Path) -> None:
-        """Ask the index that this machine keeps, which some process must keep current: see :meth:`indexer`."""
+        """Use the index of this machine, which some process must keep current: see :meth:`indexer`."""
         self.index = self.lists.index = CurrentIndex(self.index_in(root))
 
     def indexer(self, root: Path, *, dedicated: bool, due: SnapshotSchedule | None = None) -> Indexer:
-        """What keeps the index of this machine current; ``dedicated`` in a process that has no other role."""
+        """The indexer of this machine; ``dedicated`` in a process that has no other role."""
         folder = self.index_in(root)
         snapshots = Snapshots(self.nc, self.js, self.deployment.identity)
         start = Start(self.js, self.histories, folder, snapshots)
         return Indexer(folder, start, self._readers, snapshots, self._connection, dedicated=dedicated, due=due)
 
     def index_watch(self, root: Path, rate: float, indexer: Indexer) -> IndexWatch:
-        """Proves this machine's index without end, ``rate`` threads a second, while ``indexer`` is active."""
+        """The continuous proof of this machine's index, ``rate`` threads a second, while ``indexer`` is active."""
         return IndexWatch(self.index_in(root), self.histories, rate, lambda: indexer.is_active)
 
     def index_rebuild(self, root: Path, tell: Callable[[IndexProgress], None]) -> IndexRebuild:
-        """Builds this machine's index anew, beside; ``tell`` hears how far it is."""
+        """A rebuild of this machine's index; ``tell`` is called with its progress."""
         return IndexRebuild(self.js, self.histories, self.index_in(root), self._readers, tell)
 
     def _readers(self) -> list[OrderedShard]:
@@ -298,7 +304,7 @@ class Clew:
         return [OrderedShard(self.js, shard, shards) for shard in range(shards)]
 
     def follow_keys(self, keys: Keys) -> AbstractAsyncContextManager[None]:
-        """Keep ``keys`` at what the bucket of keys says, for as long as the block lasts."""
+        """Keep ``keys`` up to date with the bucket of keys, for the duration of the block."""
         return follow_keys(self.nc, self.keys, keys, self.connection.reconnected)
 
     def _connection(self) -> int:
@@ -317,7 +323,7 @@ async def connect(
     tracing: Tracing = UNTRACED,
     fold: int = FOLD,
 ) -> AsyncIterator[Clew]:
-    """The parts of a deployment, which is verified, within limits of the operator's choice.
+    """Open a deployment, verify its streams, and compose its parts.
 
     ``observer`` is told what happens in it, and ``tracing`` follows it.
 

@@ -18,11 +18,11 @@ from clew_services.http import error_responses
 from clew_services.http.responses import Answer
 
 LONGEST_WAIT: Final = 60
-"""Seconds that a caller is asked to wait at most: clients give up on being told more."""
+"""The longest ``Retry-After``, in seconds: clients give up on a longer one."""
 
 
 class RateLimit:
-    """A bucket for each key that takes ``burst`` requests and empties at ``rate`` a second. A rate of 0 is no limit.
+    """A leaky bucket for each key: it holds ``burst`` requests and leaks ``rate`` a second. A rate of 0 is no limit.
 
     All that is kept of a bucket is when it will be empty. This process counts what reaches this process.
     """
@@ -34,12 +34,12 @@ class RateLimit:
         self._empty: dict[tuple[str, str], float] = {}
 
     def wait(self, holder: Holder) -> int | None:
-        """Count one request, or say after how many whole seconds there will be room for it."""
+        """Count a request; if it exceeds the limit, return the whole seconds until it would not."""
         if not self._each:
             return None
         key, now = (holder.tenant, holder.actor), self._clock()
         empty = max(self._empty.get(key, now), now) + self._each
-        # Adding up fractions of a second is not exact; a bucket is not full for the error that makes.
+        # Sums of fractions of a second are inexact: a rounding error does not make a bucket full.
         over = empty - now - self._room
         if over > self._each / 1000:
             return min(max(math.ceil(over), 1), LONGEST_WAIT)
@@ -48,14 +48,14 @@ class RateLimit:
 
 
 class StreamLimit:
-    """Counts who is there. A place is taken as soon as it is asked for, so that two cannot have the last one."""
+    """Counts the open streams or connections, in all and of each owner."""
 
     def __init__(self) -> None:
         self.taken = 0
         self._of: dict[str, int] = {}
 
     def take(self, owner: str, *, most: int, most_of_one: int) -> StreamPlace | None:
-        """A place for ``owner``, to be left later; nothing where there is none."""
+        """Take a place for ``owner``, which must be left later; ``None`` if a limit is reached."""
         mine = self._of.get(owner, 0)
         if self.taken >= most or mine >= most_of_one:
             return None
@@ -64,7 +64,7 @@ class StreamLimit:
         return StreamPlace(self, owner)
 
     def give_back(self, owner: str) -> None:
-        """Have room for one more of ``owner``."""
+        """Free a place of ``owner``."""
         self.taken -= 1
         self._of[owner] -= 1
         if not self._of[owner]:
@@ -81,21 +81,21 @@ class StreamPlace:
         self._owner = owner
 
     def leave(self) -> None:
-        """Give the place to somebody else. Leaving again changes nothing."""
+        """Free the place. Safe to repeat."""
         seats, self._seats = self._seats, None
         if seats is not None:
             seats.give_back(self._owner)
 
 
 class LimitedStream(AsyncIterator[bytes]):
-    """What a reader is given, whose place is left when that ends or is closed, even before it began."""
+    """A stream of chunks that leaves its place when it ends or is closed, even if it never began."""
 
     def __init__(self, chunks: AsyncGenerator[bytes], seat: StreamPlace) -> None:
         self._chunks = chunks
         self._seat = seat
 
     async def __anext__(self) -> bytes:
-        """The next piece."""
+        """Return the next chunk."""
         try:
             return await anext(self._chunks)
         except BaseException:
@@ -103,7 +103,7 @@ class LimitedStream(AsyncIterator[bytes]):
             raise
 
     async def aclose(self) -> None:
-        """End it."""
+        """Close the stream, and leave its place."""
         try:
             await self._chunks.aclose()
         finally:
@@ -111,14 +111,14 @@ class LimitedStream(AsyncIterator[bytes]):
 
 
 QUIET: Final = 60.0
-"""Seconds in which the log says once that connections were refused."""
+"""Seconds between two log lines about refused connections."""
 _PREFIX: Final = 64
-"""Bits of an IPv6 address that tell one network from another: within it, a host has as many addresses as it likes."""
+"""Bits of an IPv6 address that count: a host can use any address of its network."""
 _LOG: Final = logging.getLogger("clew.http")
 
 
 class ConnectionLimit:
-    """Lets connections in while there are fewer than ``most``, and than ``most_of_one`` of their address.
+    """Accepts at most ``most`` connections, and at most ``most_of_one`` of one address.
 
     0 is no limit.
     """
@@ -130,7 +130,7 @@ class ConnectionLimit:
         self._said = float("-inf")
 
     def take(self, host: str) -> StreamPlace | Answer:
-        """A place for a connection from ``host``, or what it is told where there is none."""
+        """Take a place for a connection from ``host``; return the error response if a limit is reached."""
         seat = self._seats.take(_network(host), most=self._most, most_of_one=self._most_of_one)
         if seat is not None:
             return seat
@@ -155,7 +155,7 @@ class ConnectionLimit:
 
 
 def _network(host: str) -> str:
-    """What counts as one address: an IPv4 address, or the network of an IPv6 address."""
+    """The address that is counted: an IPv4 address, or the network of an IPv6 address."""
     if ":" not in host:
         return host
     address = ipaddress.IPv6Address(host.partition("%")[0])

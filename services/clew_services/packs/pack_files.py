@@ -16,17 +16,17 @@ from clew_projections.packs.pack_writer import Partial, partial
 from clew_services.packs.exporter import Exporter, ExportResult, Progress
 
 Begin = Callable[[PackHeader, Partial | None], Progress]
-"""Told what is going to be exported, and what of it was there already; gives what is told how far it is."""
+"""Called with the pack's header, and the part that an interrupted export left; returns the progress callback."""
 
 
 async def export(
     exporter: Exporter, scope: Scope, file: Path, begin: Begin = lambda *_: lambda _: None
 ) -> ExportResult:
-    """Export into a file that is not there yet. What a killed export of the same left beside it is gone on from.
+    """Export to a new file. An interrupted export of the same scope is resumed from its temporary file.
 
     Raises:
-        Invalid: the file is there, cannot be written, or something else was being exported to it.
-        NotFound: there never was such a thread.
+        Invalid: the file exists or cannot be written, or its temporary file is of another export.
+        NotFound: the thread never existed.
         Corrupt: the log differs from its last checkpoint.
         Unavailable: JetStream does not answer.
     """

@@ -17,7 +17,7 @@ from clew_services.threads.stored_content import parts_of
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """A command that was carried out, or had been: where its commit stands, and what it concerned as it was then.
+    """The outcome of a command: the position of its commit, and its thread or message right after that.
 
     A command that changed nothing made no commit; ``position`` and ``n`` are then those of the thread's last one.
     """
@@ -36,7 +36,7 @@ def outcome(
     position: Position,
     commit: Commit | None = None,
 ) -> Outcome:
-    """What came of a command that left a thread as ``thread``.
+    """The outcome of a command, after which a thread is ``thread``.
 
     ``message`` is the message concerned as it was before ``commit``, or after it; ``commit`` is ``None`` when nothing
     had to change.
@@ -56,7 +56,7 @@ def outcome(
 
 
 def receipt(command: Command, outcome: Outcome) -> Done:
-    """What came of a command, with nothing of texts and metadata but what this very command says."""
+    """The receipt of a command: its outcome, with no texts or metadata except those of the command itself."""
     thread = message = None
     metadata = extract_metadata(command)
     if (at := outcome.thread) is not None:
