@@ -47,7 +47,7 @@ def decode(body: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Commit
 
 
 def decode_recorded(body: bytes, position: Position, trace: str | None = None) -> Recorded:
-    """A stored body read together with its place and its hash, and the ``traceparent`` that was stored beside it."""
+    """Decode a stored body into a commit with its position, its hash, and the ``traceparent`` stored with it."""
     known = trace if trace is not None and is_traceparent(trace) else None
     return Recorded(decode(body), position, body_hash(body), known)
 

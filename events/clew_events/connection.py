@@ -72,7 +72,7 @@ async def open_client(
     inbox_prefix: str = INBOX_PREFIX,
     **options: Unpack[ClientOptions],
 ) -> None:
-    """Connect ``nc`` under a name that the server's operator sees. A lost connection is made again, for ever.
+    """Connect ``nc`` under a name that is shown to the server's operator. It reconnects without end.
 
     ``on_error`` is called with every error of the connection. ``timeout`` is in seconds; None waits for ever. If
     connecting fails or is cancelled, ``nc`` is closed.
@@ -127,7 +127,7 @@ async def await_cancellable(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def close(nc: Client) -> None:
-    """Close a connection. What cannot be sent any more is dropped, because nobody waits for its reply.
+    """Close a connection. Unsent data is dropped, because no caller waits for its reply.
 
     nats-py 2.16 tries to send it first, and raises if the connection was lost, which would replace the error that the
     caller is handling.

@@ -86,7 +86,7 @@ class MessageMetadataUpdated(MessageEvent, frozen=True, kw_only=True, tag_field=
 
 @final
 class MessageDeleted(MessageEvent, frozen=True, kw_only=True, tag_field="type", tag="MessageDeleted"):
-    """A message was taken out of the thread. Its ordinal stays empty for ever."""
+    """A message was deleted from the thread. Its ordinal is never used again."""
 
     effect: ClassVar[Effect] = "deletes"
 

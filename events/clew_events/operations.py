@@ -69,7 +69,7 @@ SCOPES: Final[Mapping[Scope, str]] = MappingProxyType({
 TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
     "Threads": "Create, list, retrieve, change and delete threads.",
     "Messages": "Create, list, retrieve, change and delete the messages of a thread.",
-    "History": "How one thread came to be what it is, whether or not it has been deleted.",
+    "History": "The commits of one thread, deleted or not, and what they changed.",
     "Feed": "All commits of a tenant in one order.",
     "Checkpoints": "Signed checkpoints of the log, and proofs by them.",
 })  # fmt: skip
@@ -248,7 +248,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         name="get_thread", scope="read", query=GetThread, reply=Reply[Found],
         routes=(HttpRoute(
             name="get_thread", method="GET", path=THREAD, tag="Threads",
-            summary="Retrieve a thread, never behind what was acknowledged",
+            summary="Retrieve a thread as of its latest acknowledged commit",
             form=http_forms.AsOfMoment, answer=Thread, answered=http_examples.THREAD,
             also="state_at", headers=("ifNoneMatch",),
         ),),
@@ -257,7 +257,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         name="list_threads", scope="read", query=ListThreads, reply=Reply[ThreadList],
         routes=(HttpRoute(
             name="list_threads", method="GET", path=THREADS, tag="Threads",
-            summary="List threads by what they are, what was said in them, and when",
+            summary="List threads by metadata, text and time",
             description="Threads created last come first unless the query string says otherwise.",
             form=http_forms.PageOfThreads, answer=ThreadList, answered=http_examples.THREADS,
         ),),
@@ -283,7 +283,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         name="history", scope="audit", query=GetHistory, reply=Reply[History],
         routes=(HttpRoute(
             name="list_events", method="GET", path="/v1/threads/{thread_id}/events", tag="History",
-            summary="List the commits by which a thread came to be what it is",
+            summary="List the commits of a thread",
             description="The oldest commits come first unless the query string says otherwise.",
             form=http_forms.PageOfHistory, answer=CommitPage, answered=http_examples.COMMITS,
         ),),

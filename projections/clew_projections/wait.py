@@ -8,7 +8,7 @@ from logging import Logger
 
 
 async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
-    """Wait until an event is set, for at most so many seconds; whether it is set."""
+    """Wait until an event is set, or until the timeout in seconds; return whether it is set."""
     if not event.is_set():
         try:
             async with asyncio.timeout(seconds):

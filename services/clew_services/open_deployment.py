@@ -57,7 +57,7 @@ async def open_deployment(
     ``inbox_prefix``.
 
     Raises:
-        Unavailable: NATS does not answer, or nobody has run ``clew init`` there.
+        Unavailable: NATS does not answer, or has no deployment: ``clew init`` was not run.
         Corrupt: a stream is not as it must be; see :mod:`clew_services.eventstore.provision`.
     """
     async with connection(url, name=name, patience=patience, inbox_prefix=inbox_prefix) as made:

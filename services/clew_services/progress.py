@@ -83,7 +83,7 @@ class Progress:
     async def look(self) -> tuple[Shard, ...]:
         """Every shard, now. What does not answer is said in its ``trouble``."""
         if self._consumer != (consumer := self._live_consumer()):
-            # Another generation is live, and whoever feeds it has only just been given the time to begin.
+            # Another generation is live, and its projectors need time to begin.
             self._consumer, self._began, self._stands = consumer, self._clock(), {}
         return tuple(await asyncio.gather(*(self._shard(number) for number in range(self._shards))))
 

@@ -209,7 +209,7 @@ async def test_checkpoints_that_are_gone_are_not_begun_anew_without_a_reason(cle
         await maker.make()
         await checkpoints_gone(clew)
         await provision.init(clew.js, shards=2, max_msg_size=clew.nc.max_payload, accept_loss=(CHECKPOINT_STREAM,))
-        with pytest.raises(Corrupt, match="there are none any more") as refused:
+        with pytest.raises(Corrupt, match="the deployment has none") as refused:
             await maker.make()
         assert refused.value.code == "checkpoint_missing"
         begun = await sign(clew, reason="their stream was deleted")

@@ -21,7 +21,7 @@ from clew_services import compose
 from clew_services.compose import Clew
 from clew_services.compose.roles import serve_commands, serve_inbox, serve_queries
 from clew_services.embedded.server import EmbeddedServer
-from clew_services.nats_api.strict_client import SturdyClient
+from clew_services.nats_api.tolerant_client import TolerantClient
 from clew_services.process.serve import serve
 from clew_services.settings import Settings
 from support.api import served as served_over_http
@@ -39,7 +39,7 @@ async def reconnected() -> asyncio.Event:
     return asyncio.Event()
 
 
-@pytest.fixture(params=[LastingClient, LeanClient, SturdyClient])
+@pytest.fixture(params=[LastingClient, LeanClient, TolerantClient])
 async def client(
     request: pytest.FixtureRequest, nats_server: EmbeddedServer, reported: list[str]
 ) -> AsyncIterator[LastingClient]:
@@ -129,8 +129,8 @@ async def test_services_answer_again_after_any_error_of_the_server(
     clew: Clew, deployment: EmbeddedServer, serve_one: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[LastingClient] = []
-    begin = SturdyClient.__init__
-    monkeypatch.setattr(SturdyClient, "__init__", lambda self: (begin(self), opened.append(self))[0])
+    begin = TolerantClient.__init__
+    monkeypatch.setattr(TolerantClient, "__init__", lambda self: (begin(self), opened.append(self))[0])
     async with (
         served(clew, tuple({serve_one, serve_commands, serve_queries})),
         connect(deployment.url, timeout=60) as client,
@@ -205,8 +205,8 @@ async def test_a_connection_beside_that_is_closed_for_good_counts_too(
     clew: Clew, serve_one: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[LastingClient] = []
-    begin = SturdyClient.__init__
-    monkeypatch.setattr(SturdyClient, "__init__", lambda self: (begin(self), opened.append(self))[0])
+    begin = TolerantClient.__init__
+    monkeypatch.setattr(TolerantClient, "__init__", lambda self: (begin(self), opened.append(self))[0])
     async with served(clew, (serve_one,)):
         pass
     assert not clew.nc.ended.is_set()

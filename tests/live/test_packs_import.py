@@ -233,7 +233,7 @@ async def test_a_commit_that_the_deployment_cannot_take_is_told_before_the_first
     target: Clew, tmp_path: Path
 ) -> None:
     huge = chain((CREATED,), (added(1, "x" * 9_000_000),))
-    with pytest.raises(Exception, match="takes 8388608") as told:
+    with pytest.raises(Exception, match="accepts at most 8388608") as told:
         await imported(target, Pack(written(tmp_path / "pack", [as_stored(huge)])))
     assert told.value.code == "too_large"  # type: ignore[attr-defined]
     assert await stored(target) == 0

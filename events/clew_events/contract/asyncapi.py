@@ -114,7 +114,7 @@ def _operations() -> Part:
         operations[f"inbox_{name}"] = _operation("receive", f"inbox_{name}", summary)
     operations["rejected"] = _operation("send", "rejected", "Record what the inbox refused, and why.")
     operations["log"] = _operation("send", "log", "Record a commit. Read it with any JetStream consumer.")
-    operations["live"] = _operation("send", "live", "Tell whoever listens of a commit, as it is recorded.")
+    operations["live"] = _operation("send", "live", "Publish each commit when it is stored.")
     return operations
 
 

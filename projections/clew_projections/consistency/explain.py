@@ -33,7 +33,7 @@ def why_thread(found: ThreadView, history: Sequence[Recorded]) -> str:
         return _beside(found, views[-1])
     for k in range(len(history) - 1, 0, -1):
         if _same(found, views[k]):
-            return f"commits {k + 1} to {found.n} were missed: it holds what was right after commit {k}"
+            return f"commits {k + 1} to {found.n} were missed: it holds the state after commit {k}"
     for k in range(len(history), max(0, len(history) - TRIED), -1):
         if _same(found, _without(views[k - 1], history[k:])):
             return f"commit {k} at sequence {history[k - 1].position.seq} was missed: without it, it would be right"

@@ -112,6 +112,6 @@ def check_positions(positions: Iterable[ReaderPosition], ends: Sequence[int]) ->
         if shard < len(ends) and each.seq > ends[shard]:
             what = (
                 f"shard {shard} ends at sequence {ends[shard]}, and {each.by} follow from it up to {each.seq}: the log "
-                "was cut off, begun anew, or put back to what it was earlier"
+                "was cut off, created again, or restored from an older copy"
             )
             yield Finding(tenant="", thread="", code="log_cut_off", what=what, shard=shard, seq=ends[shard])

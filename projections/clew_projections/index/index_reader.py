@@ -149,7 +149,7 @@ class IndexReader:
             raise Unavailable(f"the index cannot be read: {fault}", code="index_unavailable") from fault
         except sqlite3.DatabaseError as fault:
             raise Corrupt(
-                f"the index is damaged: {fault}. It is made again from the log.", code="unreadable_index"
+                f"the index is damaged: {fault}. It is being rebuilt from the log.", code="unreadable_index"
             ) from fault
         finally:
             self._until = float("inf")

@@ -16,7 +16,7 @@ from clew_projections.index.scan import Page, Selection, sample
 from clew_projections.index.tokenizer import Part, SearchTerms, parts
 
 FEW: Final = 300
-"""Up to so many candidate threads are checked one by one."""
+"""The most candidate threads that are checked one by one."""
 ENDINGS: Final = 100
 """The most words that a prefix may match."""
 

@@ -180,7 +180,7 @@ class IndexWriter:
                     case MessageDeleted():
                         self._texts.remove(row.tenant, row.no, ordinal_of(event.message_id))
                     case ThreadCreated() | MetadataUpdated() | ToolResourcesUpdated() | MessageMetadataUpdated():
-                        continue  # They change no text; what the row says of them, it has from the view.
+                        continue  # They change no text; the row is made from the view.
                     case ThreadDeleted():
                         continue  # Nothing follows, so the row is deleted, and its texts are gone with it.
                     case _:

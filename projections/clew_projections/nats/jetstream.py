@@ -170,17 +170,17 @@ async def stream_state(js: JetStream, stream: str) -> StreamState:
 
 
 async def stream_info(js: JetStream, stream: str) -> StreamInfo:
-    """What JetStream says of a stream, now.
+    """Read the configuration and the state of a stream.
 
     Raises:
-        Refused: there is no such stream.
+        ApiRefusal: there is no such stream.
         Unavailable: JetStream does not answer.
     """
     return msgspec.convert(await js.api(f"STREAM.INFO.{stream}"), StreamInfo)
 
 
 async def find_stream(js: JetStream, stream: str) -> StreamInfo | None:
-    """What JetStream says of a stream; nothing if there is none of that name.
+    """Read the configuration and the state of a stream; ``None`` if it does not exist.
 
     Raises:
         Unavailable: JetStream does not answer.
@@ -194,17 +194,17 @@ async def find_stream(js: JetStream, stream: str) -> StreamInfo | None:
 
 
 async def consumer_info(js: JetStream, stream: str, name: str) -> ConsumerInfo:
-    """What JetStream says of a consumer, now.
+    """Read the configuration and the state of a consumer.
 
     Raises:
-        Refused: there is no such consumer.
+        ApiRefusal: there is no such consumer.
         Unavailable: JetStream does not answer.
     """
     return msgspec.convert(await js.api(f"CONSUMER.INFO.{stream}.{name}"), ConsumerInfo)
 
 
 async def find_consumer(js: JetStream, stream: str, name: str) -> ConsumerInfo | None:
-    """What JetStream says of a consumer; nothing if the stream has none of that name.
+    """Read the configuration and the state of a consumer; ``None`` if it does not exist.
 
     Raises:
         Unavailable: JetStream does not answer.

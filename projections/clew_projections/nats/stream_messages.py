@@ -93,13 +93,13 @@ class StreamReplica(Struct, frozen=True):
 
 
 class StreamCluster(Struct, frozen=True):
-    """The copies of a stream beside that of its leader."""
+    """The replicas of a stream, without its leader."""
 
     replicas: tuple[StreamReplica, ...] = ()
 
 
 class StreamInfo(Struct, frozen=True):
-    """What JetStream says of a stream. ``config`` is as the server gives it, ``ts`` is the server's time."""
+    """The answer about a stream: its configuration as the server sends it, its state, and ``ts``, the server's time."""
 
     config: dict[str, object] = {}
     state: StreamState = StreamState()
@@ -121,7 +121,7 @@ class ConsumerSequence(Struct, frozen=True):
 
 
 class ConsumerInfo(Struct, frozen=True):
-    """What JetStream says of a consumer. ``config`` is as the server gives it, ``ts`` is the server's time."""
+    """The answer about a consumer: its configuration as the server sends it, its state, and its time as ``ts``."""
 
     config: dict[str, object] = {}
     delivered: ConsumerSequence = ConsumerSequence()

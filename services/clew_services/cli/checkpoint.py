@@ -200,7 +200,7 @@ def check_proof(*, file: Path, key: str, as_json: bool) -> None:
         f"when checkpoint {checkpoint.number} was signed at {output.when(checkpoint.at)}"
     )
     if earlier is not None:
-        click.echo(f"its commits {earlier.n + 1} to {head.n} continue what it was under the earlier checkpoint")
+        click.echo(f"its commits {earlier.n + 1} to {head.n} continue its history under the earlier checkpoint")
     elif proven.commits:
         click.echo(f"all its {head.n} commits are here, unaltered")
 

@@ -82,7 +82,7 @@ def list_keys(*, tenant: str | None, nats: str, api_keys: str, as_json: bool) ->
 @options.nats
 @options.as_json
 def revoke(*, key_id: str, nats: str, as_json: bool) -> None:
-    """Revoke the key with this ID, at once and for ever."""
+    """Revoke the key with this ID at once. It cannot be undone."""
     if key_id.startswith("key_"):
         raise Invalid(f"{key_id} is a configured key: remove it from CLEW_API_KEYS", code="configured_key")
 

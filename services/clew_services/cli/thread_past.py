@@ -1,4 +1,4 @@
-"""What a history says of the past: ``clew state``, ``clew diff`` and ``clew blame``."""
+"""The past of a thread: ``clew state``, ``clew diff`` and ``clew blame``."""
 
 from __future__ import annotations
 

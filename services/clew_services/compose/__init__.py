@@ -328,7 +328,7 @@ async def connect(
     ``observer`` is told what happens in it, and ``tracing`` follows it.
 
     Raises:
-        Unavailable: NATS does not answer, or nobody has run ``clew init`` there.
+        Unavailable: NATS does not answer, or has no deployment: ``clew init`` was not run.
         Corrupt: a stream is not as it must be; see :mod:`clew_services.eventstore.provision`.
     """
     async with open_deployment(url, name=name, patience=patience, inbox_prefix=inbox_prefix) as opened:

@@ -18,9 +18,9 @@ from msgspec import Struct
 
 UNLIMITED: Final = 2**60
 RESERVE: Final = 10
-"""One part in so many is left free, of what JetStream has taken and what it could take."""
+"""The part that is left free of the space that JetStream uses and could use: one in this number."""
 LEAST_OF_DISK: Final = 20
-"""One part in so many of the whole disk is left free as well, if that is less than :data:`LEAST`."""
+"""The part of the whole disk that is left free if it is less than :data:`LEAST`: one in this number."""
 LEAST: Final = 64 * 1024 * 1024
 _TIMEOUT: Final = 5.0
 _STEP: Final = 1024 * 1024
@@ -45,7 +45,7 @@ class Room(Struct, frozen=True, kw_only=True):
         return max(0, self.free - self.reserve)
 
     def limit(self, held: int) -> int:
-        """Bytes that JetStream may hold by its own count, if it holds so many now."""
+        """The limit in bytes, by JetStream's own count, if it holds ``held`` now."""
         return held + self.spare
 
 
@@ -107,6 +107,6 @@ def _taken(folder: str, files: list[str]) -> int:
     for file in files:
         try:
             found += os.stat(os.path.join(folder, file)).st_blocks * 512  # noqa: PTH116, PTH118 - there may be very many
-        except OSError:  # gone by now
+        except OSError:  # deleted meanwhile
             continue
     return found

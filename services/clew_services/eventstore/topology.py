@@ -135,7 +135,7 @@ def _leases(replicas: int) -> Config:
 def _snapshots(replicas: int) -> Config:
     return {
         "name": SNAPSHOTS,
-        "description": "Clew: snapshots of the index, an object store. They can be made again; do not write to it.",
+        "description": "Clew: snapshots of the index, an object store. Derived from the log; do not write to it.",
         "subjects": [f"$O.{INDEX}.C.>", f"$O.{INDEX}.M.>"],
         "retention": "limits",
         "storage": "file",

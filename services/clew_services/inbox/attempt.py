@@ -48,7 +48,7 @@ class _Try(msgspec.Struct, frozen=True):
 
 
 class InboxParts(msgspec.Struct, frozen=True):
-    """What the inbox works with: ``observer`` is told of each command that is settled."""
+    """The parts that the inbox uses; ``observer`` is called for each settled command."""
 
     js: JetStream
     commands: Commands
@@ -126,7 +126,7 @@ class Carrier:
         await self._reply(letter, reply)
 
     async def _recorded_refusal(self, message: Msg, attempt: _Try) -> Reply | None:
-        # A rejection is final, even if it was not acknowledged and the command would succeed by now. A message older
+        # A rejection is final, even if it was not acknowledged and the command would succeed now. A message older
         # than this term may have been rejected in an earlier one.
         if attempt.is_first and message.metadata.sequence.stream > self._term.last_seq:
             return None

@@ -26,7 +26,7 @@ from clew_services.inbox.attempt import InboxParts
 from clew_services.inbox.inbox_consumer import lead
 from clew_services.inbox.poison import Trials
 from clew_services.lease import Lease
-from clew_services.nats_api.strict_client import beside
+from clew_services.nats_api.tolerant_client import connect_second
 from clew_services.nats_connection import flush
 
 _LOG: Final = logging.getLogger("clew.inbox")
@@ -39,7 +39,7 @@ async def serve_inbox(
 
     ``ready`` is set once commands are consumed, here or by another process, for which this one then stands by.
     """
-    nc = await beside(beside_nc, name="clew-inbox")
+    nc = await connect_second(beside_nc, name="clew-inbox")
     bucket = Bucket(parts.js, LEASES)
     lease = Lease(bucket)
     trials = Trials(bucket, lease.holder)

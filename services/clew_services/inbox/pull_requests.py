@@ -67,7 +67,7 @@ class Pull:
         """
         batch = await self._batch(term)
         if self._nc.stats["reconnects"] != self._connections:
-            term.end("the connection to NATS was lost, and with it what was on its way")
+            term.end("the connection to NATS was lost, and with it the messages in transit")
         return [message for message in batch if not await self._is_status(message, term)]
 
     async def close(self) -> None:

@@ -24,7 +24,7 @@ _LOG: Final = logging.getLogger("clew.nats")
 class Intake:
     """One task per request. nats-py waits for a callback before it takes the next message, so none may work in it.
 
-    ``work`` makes the reply to a message, or raises. ``observer`` is told of each reply, under the name ``service``.
+    ``work`` makes the reply to a message, or raises. ``observer`` is called for each reply, with the name ``service``.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ class Broker(NatsBroker):
     """A broker that uses the given connection, and drains it when it stops."""
 
     def __init__(self, nc: Client) -> None:
-        # What FastStream has to tell is for whoever looks closer; failures it reports as errors anyway.
+        # FastStream's own messages are for debugging; it logs failures as errors in any case.
         super().__init__(apply_types=False, logger=_LOG, log_level=logging.DEBUG)
         self._nc = nc
 

@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 from clew_projections.nats.lean_client import LeanClient
 from clew_services.nats_api.dispatcher import Intake
 from clew_services.nats_api.reply_codec import Reply
-from clew_services.nats_api.strict_client import beside
+from clew_services.nats_api.tolerant_client import connect_second
 from clew_services.nats_connection import flush
 from clew_services.observer import NOBODY, Observer
 
@@ -40,7 +40,7 @@ async def listen(
     """
     from clew_services.nats_api.faststream_broker import Broker  # noqa: PLC0415 - half of all imports; most processes do not listen
 
-    own = await beside(nc, name=queue)
+    own = await connect_second(nc, name=queue)
     intake = Intake(own, work, service=queue.removeprefix("clew-"), observer=observer)
     broker = Broker(own)
     subscriber = broker.subscriber(subjects, queue=queue, no_reply=True)

@@ -77,9 +77,9 @@ def code_of(error: ClewError) -> str:
 
 
 async def send(nc: Client, subject: str, reply: Reply) -> None:
-    """Send a reply. One that is larger than the server takes is replaced by a refusal that says so.
+    """Send a reply. If it is larger than the server accepts, an error that says so is sent instead.
 
-    What cannot be sent is logged: whoever asked gets no reply, and asks again.
+    A reply that cannot be sent is logged: the caller gets none, and retries.
     """
     try:
         try:

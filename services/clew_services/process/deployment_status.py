@@ -143,7 +143,7 @@ class Glance(Struct, frozen=True, kw_only=True):
 async def glances(
     opened: OpenDeployment, generations: Generations, every: float, folder: IndexFolder | None = None
 ) -> AsyncIterator[Glance]:
-    """A look every so many seconds, for ever; ``folder`` is as :func:`status` takes it.
+    """The status at an interval, without end; ``folder`` is that of :func:`status`.
 
     If JetStream does not answer, the glance has that error.
     """

@@ -47,7 +47,7 @@ class _PastFold(Protocol):
 
 
 class Past:
-    """Answers queries about the past of threads, deleted ones included. Each answer names the last commit by then."""
+    """Answers queries about the past of threads, deleted ones included. Each answer names its last commit."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Past:
                 assert_never(query)
 
     async def thread(self, tenant: str, thread_id: str, as_of: AsOf) -> replies.Moment:
-        """A thread as of a moment; the answer has no thread if it had been deleted by then.
+        """A thread as of a moment; the answer has no thread if it was deleted at that moment.
 
         Raises:
             NotFound: the thread did not exist then.

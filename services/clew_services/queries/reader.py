@@ -115,7 +115,7 @@ class Reader:
             try:
                 view = await self._current.catch_up(view)
             except Corrupt:
-                self._memory.forget(address)  # once it is mended it is read anew
+                self._memory.forget(address)  # after a repair it is read again
                 raise
         self._memory.remember(view)
         self._check_open(view, query.thread_id, query.at_least)

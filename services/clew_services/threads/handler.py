@@ -143,7 +143,7 @@ class Handler:
         except ClewError as error:
             how = error.kind
             if isinstance(error, Corrupt):
-                self._memory.forget(address)  # once it is mended it is read anew
+                self._memory.forget(address)  # after a repair it is read again
             raise
         finally:
             self._observer.on_handled(command.named, how, time.perf_counter() - began)

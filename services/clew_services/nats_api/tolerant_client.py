@@ -14,7 +14,7 @@ from clew_projections.nats.lean_client import LeanClient
 from clew_services.nats_connection import PENDING, Troubles
 
 
-class SturdyClient(LeanClient):
+class TolerantClient(LeanClient):
     """A nats-py client whose read loop survives bytes that are no UTF-8, wherever they stand."""
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
@@ -36,15 +36,15 @@ class SturdyClient(LeanClient):
         )
 
 
-async def beside(nc: LeanClient, *, name: str) -> SturdyClient:
-    """A second connection to where ``nc`` is connected, made again for as long as it takes when it is lost.
+async def connect_second(nc: LeanClient, *, name: str) -> TolerantClient:
+    """Open a second connection to the servers of ``nc``, which reconnects without end.
 
     What listens for strangers has its own connection: a flood of requests, or being cut off for reading too
     slowly, then never delays or takes down the one that the log is written over, and it can be drained by
     itself. If it is closed for good, that ends ``nc`` too, as far as :attr:`LastingClient.ended` tells.
     """
     discovered = {server.geturl() for server in nc.discovered_servers}
-    twin, troubles = SturdyClient(), Troubles(name)
+    twin, troubles = TolerantClient(), Troubles(name)
     twin.ended = nc.ended
     await open_client(
         twin,
