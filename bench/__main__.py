@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import click
 import msgspec
@@ -21,7 +22,7 @@ from bench.messages import messages
 from bench.projecting import projecting
 from bench.scaling import SIZES, Scaled, scaled
 from bench.serving import serving
-from bench.spending import Spent, spending
+from bench.spending import HERE, Compared, Spent, compared, spending
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -36,8 +37,19 @@ RESULTS = Path(__file__).parent / "results"
     help="Compare 1,000 with 1,000,000 threads instead, kept in this folder.",
 )
 @click.option("--spending", "where", is_flag=True, help="Say instead which process spends how much on a request.")
-def main(seconds: float, threads: int, commits: int, scale: Path | None, where: bool) -> None:
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path, exists=True),
+    help="With --spending: the program 'clew' of another installation, asked in turn with this one.",
+)
+@click.option("--rounds", default=5, show_default=True, help="With --beside: how often each has its turn.")
+def main(
+    *, seconds: float, threads: int, commits: int, scale: Path | None, where: bool, beside: Path | None, rounds: int
+) -> None:
     """Measure Clew beside the raw limit of the same NATS server."""
+    if where and beside is not None:
+        _print_compared(uvloop.run(compared(seconds, rounds, beside.absolute())))
+        return
     if where:
         spent = uvloop.run(spending(seconds))
         _print_spending(spent)
@@ -94,6 +106,28 @@ def _print_spending(spent: list[Spent]) -> None:
     table.add_section()
     table.add_row("all", *(f"{sum(each.micros.values()):,.0f}" for each in spent))
     Console(width=150).print(table)
+
+
+def _print_compared(found: list[Compared]) -> None:
+    table = Table(title="Microseconds of processor time of one request: this installation, the other, and the ratio")
+    table.add_column("process")
+    for each in found:
+        table.add_column(each.name, justify="right")
+    for process in found[0].ours.micros:
+        both = [(each.ours.micros.get(process, 0.0), each.theirs.micros.get(process, 0.0)) for each in found]
+        table.add_row(process, *(f"{ours:,.0f}  {theirs:,.0f}  {_ratio(ours, theirs)}" for ours, theirs in both))
+    table.add_section()
+    cells = (f"{each.ours.all:,.0f}  {each.theirs.all:,.0f}  {each.ratio:.2f}" for each in found)
+    table.add_row(f"all but the {HERE}", *cells)
+    table.add_row(
+        "ratios of the rounds",
+        *(f"{each.ratios[0]:.2f} … {median(each.ratios):.2f} … {each.ratios[-1]:.2f}" for each in found),
+    )
+    Console(width=170).print(table)
+
+
+def _ratio(ours: float, theirs: float) -> str:
+    return f"{ours / theirs:.2f}" if theirs > 10 else "    "
 
 
 def _print_scale(found: Scaled) -> None:

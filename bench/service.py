@@ -29,9 +29,17 @@ class Service(Struct, frozen=True):
 
 @contextlib.asynccontextmanager
 async def service(
-    sync: str = "always", extra: Mapping[str, str] | None = None, *, data: Path | None = None, patience: float = 60
+    sync: str = "always",
+    extra: Mapping[str, str] | None = None,
+    *,
+    data: Path | None = None,
+    patience: float = 60,
+    program: Path | None = None,
 ) -> AsyncIterator[Service]:
-    """``clew up`` until it is ready, on a folder that is there or else on one of its own; stopped at the end."""
+    """``clew up`` until it is ready, on ``data`` or else on a folder of its own; stopped at the end.
+
+    ``program`` is the ``clew`` of another installation, else this one's.
+    """
     with tempfile.TemporaryDirectory(prefix="clew-bench-") as fresh:
         environment = {
             "PATH": "/usr/bin:/bin",
@@ -43,15 +51,16 @@ async def service(
             **(extra or {}),
         }
         process = await asyncio.create_subprocess_exec(
-            Path(sys.executable).with_name("clew"), "up", env=environment, stdout=asyncio.subprocess.PIPE
+            program or Path(sys.executable).with_name("clew"), "up", env=environment, stdout=asyncio.subprocess.PIPE
         )
         assert process.stdout is not None
         try:
             line = (await asyncio.wait_for(process.stdout.readline(), patience)).decode()
-            found = re.search(r"http://([\d.]+):(\d+)/v1", line)
+            found = re.search(r"http://([\d.]+):(\d+)/v1\s+(nats://\S+)", line)
             if found is None:
                 raise RuntimeError(f"clew up said {line!r}")
-            nats = Path(data or fresh, "nats-url").read_text(encoding="utf-8").strip()
+            secret = Path(data or fresh, "nats-url")  # which older installations do not have, nor need
+            nats = secret.read_text(encoding="utf-8").strip() if secret.exists() else found[3]
             yield Service(found[1], int(found[2]), nats, process.pid)
         finally:
             process.terminate()

@@ -1,4 +1,8 @@
-"""Which process takes how much processor time of one request, until all that follows from it is done."""
+"""Which process takes how much processor time of one request, until all that follows from it is done.
+
+``python -m bench --spending --beside CLEW`` asks it of two installations in turn, so that one can be compared with the
+commit before it on a machine whose speed changes from minute to minute.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import nats
@@ -31,16 +36,75 @@ class Spent(Struct, frozen=True, kw_only=True):
     per_second: float
     micros: dict[str, float]
 
+    @property
+    def all(self) -> float:
+        """Microseconds of all processes but the load generator."""
+        return sum(micros for process, micros in self.micros.items() if process != HERE)
+
+
+class Compared(Struct, frozen=True, kw_only=True):
+    """One kind of request in two installations, over some rounds.
+
+    ``ours`` and ``theirs`` are the lower quartiles, process by process: what else the machine does only ever adds to a
+    figure. ``ratio`` is that of the sums of all processes; ``ratios`` are those of each round.
+    """
+
+    name: str
+    ours: Spent
+    theirs: Spent
+    ratio: float
+    ratios: list[float]
+
 
 async def spending(seconds: float) -> list[Spent]:
     """Creates and gets over HTTP, 32 connections, and over NATS, 64 in flight, on one deployment, one after another."""
-    async with service() as running:
-        nc = await nats.connect(running.nats)
-        try:
-            threads = await threads_of(nc, 1000)
-            return [await _spent(name, running, run) for name, run in _loads(running, nc, threads, seconds).items()]
-        finally:
-            await nc.close()
+    async with contextlib.AsyncExitStack() as stack:
+        target = await _target(stack, None, seconds)
+        return [await _spent(name, target.running, run) for name, run in target.loads.items()]
+
+
+async def compared(seconds: float, rounds: int, other: Path) -> list[Compared]:
+    """This installation and another, given as its program ``clew``, in turn: who goes first changes every round."""
+    async with contextlib.AsyncExitStack() as stack:
+        targets = [await _target(stack, program, seconds) for program in (None, other)]
+        found: dict[str, tuple[list[Spent], list[Spent]]] = {name: ([], []) for name in targets[0].loads}
+        for number in range(rounds):
+            for name, each in found.items():
+                for side in (0, 1) if number % 2 else (1, 0):
+                    spent = await _spent(name, targets[side].running, targets[side].loads[name], warm=number == 0)
+                    each[side].append(spent)
+        return [_compared(*each) for each in found.values()]
+
+
+def _compared(ours: list[Spent], theirs: list[Spent]) -> Compared:
+    ratios = [one.all / other.all for one, other in zip(ours, theirs, strict=True)]
+    ratio = _quartile([each.all for each in ours]) / _quartile([each.all for each in theirs])
+    return Compared(name=ours[0].name, ours=_usual(ours), theirs=_usual(theirs), ratio=ratio, ratios=sorted(ratios))
+
+
+def _usual(rounds: list[Spent]) -> Spent:
+    return Spent(
+        name=rounds[0].name,
+        per_second=median(each.per_second for each in rounds),
+        micros={name: _quartile([each.micros.get(name, 0.0) for each in rounds]) for name in rounds[0].micros},
+    )
+
+
+def _quartile(values: list[float]) -> float:
+    """The lower quartile."""
+    return sorted(values)[len(values) // 4]
+
+
+class _Target(Struct, frozen=True):
+    running: Service
+    loads: dict[str, Callable[[], Awaitable[Measured]]]
+
+
+async def _target(stack: contextlib.AsyncExitStack, program: Path | None, seconds: float) -> _Target:
+    running = await stack.enter_async_context(service(program=program))
+    nc = await nats.connect(running.nats)
+    stack.push_async_callback(nc.close)
+    return _Target(running, _loads(running, nc, await threads_of(nc, 1000), seconds))
 
 
 def _loads(
@@ -68,8 +132,9 @@ def _loads(
     }
 
 
-async def _spent(name: str, running: Service, run: Callable[[], Awaitable[Measured]]) -> Spent:
-    await run()
+async def _spent(name: str, running: Service, run: Callable[[], Awaitable[Measured]], *, warm: bool = True) -> Spent:
+    if warm:
+        await run()
     await at_rest(running.pid)
     before = _computed(running.pid)
     measured = await run()
