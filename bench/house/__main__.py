@@ -27,7 +27,7 @@ def main(trees: tuple[Path, ...], *, names: bool) -> None:
     table = Table("", *(tree.resolve().name for tree in trees or (HERE,)), box=None)
     for row in houses[0]:
         table.add_row(row, *(str(house[row][0]) for house in houses))
-    console = Console(width=150)
+    console = Console(width=200)
     console.print(table)
     if names:
         for row in houses[0]:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from nats.aio.client import Client
 
-from clew_projections.nats.headers import plain
+from clew_projections.nats.headers import _line_by_line, fields, plain
 from clew_projections.nats.lean_client import LeanClient
 
 LIKELY = st.sampled_from(
@@ -55,6 +55,13 @@ def test_any_block_is_read_as_it_would_be_otherwise(block: bytes) -> None:
 )
 def test_a_status_is_left_to_the_library(block: bytes) -> None:
     assert plain(block) is None
+
+
+@given(BLOCKS.map(str.encode), st.sampled_from([b"NATS/1.0", b"NATS/1.0 204 EOB", b"NATS/1.0 404"]))
+@example(b"NATS/1.0\r\nNats-UpTo-Sequence: 7\r\nNats-Num-Pending: 0\r\n\r\n", b"NATS/1.0 204 EOB")
+def test_the_fields_beside_a_status_are_those_that_its_lines_say(block: bytes, begin: bytes) -> None:
+    whole = begin + block.removeprefix(b"NATS/1.0")
+    assert fields(whole) == _line_by_line(whole)
 
 
 def test_what_a_server_sends_with_a_commit_is_read_in_one_go() -> None:

@@ -62,7 +62,8 @@ def plain(block: bytes) -> dict[str, str] | None:
 
 def fields(block: bytes) -> dict[str, str]:
     """Return the fields of any block without its status line, as nats-py does: malformed lines are skipped."""
-    return plain(block) or _line_by_line(block)
+    without_status = block if block.startswith(BEGIN) else BEGIN + block.partition(b"\r\n")[2]
+    return plain(without_status) or _line_by_line(block)
 
 
 def _line_by_line(block: bytes) -> dict[str, str]:

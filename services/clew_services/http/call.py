@@ -27,7 +27,7 @@ from clew_services.http.request_body import Intake
 from clew_services.threads.decide import no_message, no_thread
 
 T = TypeVar("T")
-_JSON: Final = "application/json"
+_JSON: Final = b"application/json"
 _API_VERSION: Final = "api-version"
 """A query parameter that clients for Azure send with every request; it is ignored."""
 _MOMENTS: Final = frozenset({"as_of", "from", "to"})
@@ -59,13 +59,14 @@ class Call:
         Raises:
             Invalid: the query string has a parameter that the route does not know, or the body is said not to be JSON.
         """
-        known = _parameters(self._route.form).names if self._said and self._route.form is not None else ()
-        for name, _ in self._said:
-            if name not in known:
-                raise error_texts.unknown(name)
-        if self._route.body is not None and (said := self.headers.get(b"content-type")):
+        if self._said:
+            known = _parameters(self._route.form).names if self._route.form is not None else ()
+            for name, _ in self._said:
+                if name not in known:
+                    raise error_texts.unknown(name)
+        if self._route.body is not None and (said := self.headers.get(b"content-type")) and said != _JSON:
             kind = said.decode("latin-1")
-            if kind.partition(";")[0].strip().lower() != _JSON:
+            if kind.partition(";")[0].strip().lower() != _JSON.decode():
                 raise error_texts.unsupported_content_type(kind)
 
     @property

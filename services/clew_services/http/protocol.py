@@ -6,6 +6,7 @@ uvicorn reads HTTP with httptools, without such limits.
 from __future__ import annotations
 
 import asyncio
+from itertools import chain
 from typing import Any, Final, NoReturn
 
 from msgspec import Struct
@@ -76,7 +77,7 @@ class Connection(HttpToolsProtocol):
         self._began = 0.0
         self._arriving = False  # a request has begun, and is not whole
         self._in_head = True  # its headers are not whole, or no request has begun
-        self._head = 0
+        self._due_of_body: dict[str, float | None] = {}
         self._bare = 0  # bytes since something came of them
         self._dropped = 0
         self._fruitful = False
@@ -135,23 +136,25 @@ class Connection(HttpToolsProtocol):
                 error_responses.envelope(400, f"Too many requests at once: at most {PIPELINED} wait for an answer.")
             )
         self._arriving = self._in_head = True
-        self._head = self._dropped = 0
+        self._dropped = 0
         self._began = self.loop.time()
         self._due = self._began + self._patience.head
         super().on_message_begin()
-        self.scope["extensions"] = {BODY_DUE: {"at": self._began + self._patience.request}}
+        self._due_of_body = {"at": self._began + self._patience.request}
+        self.scope["extensions"] = {BODY_DUE: self._due_of_body}
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of its head. One that comes after the body, as a trailer, is no header and is dropped."""
         if not self._in_head:
             return
-        self._head += len(name) + len(value)
-        if self._head > HEAD_BYTES or len(self.headers) >= HEAD_FIELDS:
+        if len(self.headers) >= HEAD_FIELDS:
             self._end(_large_head())
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Its head is whole."""
+        if sum(map(len, chain.from_iterable(self.headers))) > HEAD_BYTES:
+            self._end(_large_head())
         super().on_headers_complete()
         self._in_head, self._fruitful = False, True
         # Whoever answers goes by the request's own limit; this is for when nobody does.
@@ -165,6 +168,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """It is whole."""
         self._arriving, self._in_head, self._fruitful = False, True, True
+        self._due_of_body["at"] = None
         super().on_message_complete()
         answered = self.cycle.response_complete
         self._due = self.loop.time() + self._patience.idle if answered else float("inf")

@@ -12,7 +12,10 @@ from starlette.types import Receive
 from clew_events.errors import TooLarge
 
 BODY_DUE: Final = "clew.body_due"
-"""The ASGI extension that says at what time of the loop's clock (``at``) a request's body has to be there."""
+"""The ASGI extension that says at what time of the loop's clock (``at``) a request's body has to be there.
+
+``None`` once all of it is there: most bodies arrive with their headers, and a timer costs more than reading them.
+"""
 
 
 class Incomplete(Exception):
@@ -53,7 +56,7 @@ class Intake:
         if announced.isdigit() and int(announced) > self._most:
             raise self._too_large()
         try:
-            async with asyncio.timeout_at(self._due):
+            async with contextlib.nullcontext() if self._due is None else asyncio.timeout_at(self._due):
                 body = bytearray(await self._chunk())
                 while self._more and len(body) <= self._most:
                     body += await self._chunk()
