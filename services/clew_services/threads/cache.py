@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 from clew_events.subjects import Address
 from clew_projections.lru_cache import LRUCache
@@ -55,19 +54,11 @@ class Turns:
     """A lock for each thread, so that commands within a process do not conflict with each other."""
 
     def __init__(self) -> None:
-        self._locks: dict[Address, tuple[asyncio.Lock, int]] = {}
+        self._locks = WeakValueDictionary[Address, asyncio.Lock]()
 
-    @asynccontextmanager
-    async def turn(self, address: Address) -> AsyncIterator[None]:
-        """Hold the lock of a thread for the block."""
-        lock, users = self._locks.get(address) or (asyncio.Lock(), 0)
-        self._locks[address] = lock, users + 1
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks[address]
-            if users == 1:
-                del self._locks[address]
-            else:
-                self._locks[address] = lock, users - 1
+    def turn(self, address: Address) -> asyncio.Lock:
+        """The lock of a thread. It is kept for as long as a command holds it or waits for it."""
+        lock = self._locks.get(address)
+        if lock is None:
+            lock = self._locks[address] = asyncio.Lock()
+        return lock
