@@ -86,6 +86,9 @@ class ActorTest(Request, frozen=True, kw_only=True):
     )
 
 
+Test = MetadataTest | TimeTest | NumberTest | ActorTest
+
+
 class Condition(Request, frozen=True, kw_only=True):
     """A filter of threads; all fields that are given must hold. At most 64 conditions, nested at most 8 deep.
 
@@ -103,10 +106,20 @@ class Condition(Request, frozen=True, kw_only=True):
     created_by: ActorTest | None = None
     updated_by: ActorTest | None = None
 
+    @property
+    def tests(self) -> dict[str, Test]:
+        """The tests that are given, by the names of their fields."""
+        given = ((name, getattr(self, name)) for name in self.__struct_fields__ if name not in _CONDITIONS)
+        return {name: test for name, test in given if test is not None}
+
     @classmethod
     def equal(cls, key: str, value: str) -> Condition:
         """The condition that a metadata key has this value."""
         return cls(metadata=MetadataTest(key=key, eq=value))
+
+
+_CONDITIONS: Final = frozenset({"every", "some", "no"})
+"""The fields of a condition that hold conditions. Any other is a test: of metadata, or of a column of the index."""
 
 
 class ListThreads(Request, frozen=True, kw_only=True):

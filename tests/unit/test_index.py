@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +126,18 @@ def test_a_value_that_nobody_has_any_more_is_in_no_facet(writer: IndexWriter, re
     facets = reader.list("default", ListThreads(facets=("plan",))).facets
     assert facets is not None
     assert [(each.value, each.threads) for each in facets[0].values] == [("silver", 1)]
+
+
+TABLES = {2: "321016b024ba354c"}
+"""Of each format, the digest of its tables."""
+
+
+def test_other_tables_are_another_format(writer: IndexWriter, file: Path):
+    with sqlite3.connect(file) as plain:
+        made = [sql for (sql,) in plain.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")]
+    plain.close()
+    digest = hashlib.sha256(re.sub(r"\s+", " ", "\n".join(made)).encode()).hexdigest()[:16]
+    assert TABLES.get(INDEX_FORMAT) == digest, f"raise INDEX_FORMAT, and add {INDEX_FORMAT + 1}: {digest!r} to TABLES"
 
 
 def test_a_file_of_another_format_is_refused(writer: IndexWriter, file: Path):

@@ -31,7 +31,7 @@ BUSY: Final = 10_000
 WALKED: Final = 512
 """Threads in one page of names."""
 _ROW: Final = (
-    f"SELECT {', '.join(f't.{name}' for name in rows.COLUMNS.split(', '))} "
+    f"SELECT {', '.join(f't.{name}' for name in Row._fields)} "
     "FROM thread t JOIN tenant o ON o.no = t.tenant WHERE o.name = ? AND t.id = ?"
 )
 _PAIRS: Final = (

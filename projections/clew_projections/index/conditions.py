@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
 
-from clew_events.list_query import ActorTest, Condition, MetadataTest, NumberTest, TimeTest
+from clew_events.list_query import ActorTest, Condition, MetadataTest, NumberTest, Test, TimeTest
 from clew_projections.index.rows import SECOND, micros
 from clew_projections.index.terms import CREATED_BY, UPDATED_BY, actor_key
 
@@ -74,17 +74,8 @@ class Conditions:
         if condition.no is not None:
             inner = self.sql(condition.no)
             parts.append(Sql(f"NOT {inner.text}", inner.values))
-        if condition.metadata is not None:
-            parts.append(self._metadata(condition.metadata))
-        if condition.created is not None:
-            parts += times("t.created", condition.created)
-        if condition.updated is not None:
-            parts += times("t.updated", condition.updated)
-        if condition.messages is not None:
-            parts += _numbers(condition.messages)
-        for column, actor in (("t.created_by", condition.created_by), ("t.updated_by", condition.updated_by)):
-            if actor is not None:
-                parts += _actors(column, actor)
+        for name, test in condition.tests.items():
+            parts += self._tests(f"t.{name}", test)
         return join_sql("AND", parts)
 
     def key(self, name: str) -> int:
@@ -96,6 +87,19 @@ class Conditions:
     def actor_key(self, *, latest: bool) -> int:
         """Return the number of the key for the actors who changed threads last, or created them."""
         return actor_key(self._tenant, UPDATED_BY if latest else CREATED_BY)
+
+    def _tests(self, column: str, test: Test) -> list[Sql]:
+        match test:
+            case MetadataTest():
+                return [self._metadata(test)]
+            case TimeTest():
+                return times(column, test)
+            case NumberTest():
+                return _numbers(column, test)
+            case ActorTest():
+                return _actors(column, test)
+            case _:
+                assert_never(test)
 
     def _metadata(self, test: MetadataTest) -> Sql:
         parts: list[Sql] = []
@@ -131,12 +135,12 @@ def times(column: str, test: TimeTest) -> list[Sql]:
     return found
 
 
-def _numbers(test: NumberTest) -> list[Sql]:
-    found: list[Sql] = [] if test.eq is None else [Sql("t.messages = ?", (test.eq,))]
+def _numbers(column: str, test: NumberTest) -> list[Sql]:
+    found: list[Sql] = [] if test.eq is None else [Sql(f"{column} = ?", (test.eq,))]
     for name, sign in _BOUNDS:
         bound: int | None = getattr(test, name)
         if bound is not None:
-            found.append(Sql(f"t.messages {sign} ?", (bound,)))
+            found.append(Sql(f"{column} {sign} ?", (bound,)))
     return found
 
 
@@ -156,6 +160,8 @@ def _after(prefix: str) -> str:
     return prefix + _LAST * 513
 
 
+_OF_TERMS: Final = frozenset({"metadata", "created_by", "updated_by"})
+"""The tests that ask for terms."""
 _MOST_TERMS: Final = 1000
 """The most values whose numbers of threads are added up."""
 
@@ -189,8 +195,8 @@ class CandidatePlanner:
             parts.append(self._of_actor(self._conditions.actor_key(latest=False), condition.created_by))
         if condition.updated_by is not None:
             parts.append(self._of_actor(self._conditions.actor_key(latest=True), condition.updated_by))
-        others = (condition.no, condition.created, condition.updated, condition.messages)
-        alone = len(parts) == 1 and all(other is None for other in others)
+        # Any other test narrows what the terms find.
+        alone = len(parts) == 1 and condition.no is None and condition.tests.keys() <= _OF_TERMS
         known = [part for part in parts if part is not None]
         if not known:
             return None

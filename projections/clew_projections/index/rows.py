@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -12,10 +12,6 @@ from clew_events.content import Metadata, ToolResources
 from clew_events.list_reply import ListedThread
 from clew_projections.api_objects import thread_object
 from clew_projections.views import ThreadView
-
-COLUMNS: Final = (
-    "no, tenant, id, deleted, seq, n, hash, created, updated, created_by, updated_by, messages, last_ordinal, shown"
-)
 
 
 class _ShownParts(Struct, frozen=True):
@@ -26,7 +22,10 @@ class _ShownParts(Struct, frozen=True):
 
 
 class Row(NamedTuple):
-    """A row of ``thread``, in the order of :data:`COLUMNS`."""
+    """A row of ``thread``. Its table, and what reads and writes it, follow from these fields.
+
+    A field that another commit does not change stands in :data:`CONSTANT`.
+    """
 
     no: int
     tenant: int
@@ -42,6 +41,16 @@ class Row(NamedTuple):
     messages: int
     last_ordinal: int
     shown: bytes
+
+
+CONSTANT: Final = frozenset({"no", "tenant", "id", "created", "created_by"})
+"""The columns that the first commit of a thread sets for good."""
+COLUMNS: Final = ", ".join(Row._fields)
+_TYPES: Final = {int: "INTEGER NOT NULL", str: "TEXT NOT NULL", bytes: "BLOB NOT NULL"}
+DEFINITION: Final = ", ".join(
+    f"{name} {'INTEGER PRIMARY KEY' if name == 'no' else _TYPES[kind]}" for name, kind in get_type_hints(Row).items()
+)
+"""The columns as ``CREATE TABLE`` takes them."""
 
 
 _ENCODE: Final = msgspec.json.Encoder().encode

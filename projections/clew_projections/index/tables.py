@@ -18,28 +18,15 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
+from clew_projections.index.rows import DEFINITION
+
 INDEX_FORMAT: Final = 2
 """Incremented when a table or its content changes."""
 
-_TABLES: Final = """
+_TABLES: Final = f"""
 CREATE TABLE tenant (no INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, threads INTEGER NOT NULL DEFAULT 0);
 
-CREATE TABLE thread (
-    no INTEGER PRIMARY KEY,
-    tenant INTEGER NOT NULL,
-    id TEXT NOT NULL,
-    deleted INTEGER NOT NULL,
-    seq INTEGER NOT NULL,
-    n INTEGER NOT NULL,
-    hash TEXT NOT NULL,
-    created INTEGER NOT NULL,
-    updated INTEGER NOT NULL,
-    created_by TEXT NOT NULL,
-    updated_by TEXT NOT NULL,
-    messages INTEGER NOT NULL,
-    last_ordinal INTEGER NOT NULL,
-    shown BLOB NOT NULL
-);
+CREATE TABLE thread ({DEFINITION});
 CREATE UNIQUE INDEX thread_id ON thread (tenant, id);
 CREATE INDEX thread_created ON thread (tenant, created, id) WHERE deleted = 0;
 CREATE INDEX thread_updated ON thread (tenant, updated, id) WHERE deleted = 0;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Final, assert_never
 
 from clew_events.commit import Recorded
@@ -30,10 +31,9 @@ from clew_projections.views import ThreadView, absent
 _FIND: Final = f"SELECT {rows.COLUMNS} FROM thread WHERE tenant = ? AND id = ?"
 _NEXT: Final = "SELECT coalesce(max(no), 0) + 1 FROM thread"
 _PUT: Final = f"INSERT OR REPLACE INTO thread VALUES ({', '.join('?' * len(Row._fields))})"
-_CHANGE: Final = (
-    "UPDATE thread SET deleted = ?, seq = ?, n = ?, hash = ?, updated = ?, updated_by = ?, messages = ?, "
-    "last_ordinal = ?, shown = ? WHERE no = ?"
-)
+_CHANGED: Final = tuple(name for name in Row._fields if name not in rows.CONSTANT)
+_CHANGE: Final = f"UPDATE thread SET {', '.join(f'{name} = ?' for name in _CHANGED)} WHERE no = ?"
+_changed_values: Final = attrgetter(*_CHANGED, "no")
 
 
 class IndexWriter:
@@ -133,12 +133,8 @@ class IndexWriter:
     def _put(self, before: Row | None, after: Row) -> None:
         if before is None:
             self._connection.execute(_PUT, after)
-            return
-        changed = (
-            after.deleted, after.seq, after.n, after.hash, after.updated, after.updated_by, after.messages,
-            after.last_ordinal, after.shown, after.no,
-        )  # fmt: skip
-        self._connection.execute(_CHANGE, changed)
+        else:
+            self._connection.execute(_CHANGE, _changed_values(after))
 
     def _relate(self, row: Row | None, before: ThreadView, written: Row, after: ThreadView) -> None:
         """Update the pairs of a thread from its former to its new row."""

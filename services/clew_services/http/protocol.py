@@ -77,7 +77,7 @@ class Connection(HttpToolsProtocol):
         self._began = 0.0
         self._arriving = False  # a request has begun, and is not whole
         self._in_head = True  # its headers are not whole, or no request has begun
-        self._due_of_body: dict[str, float | None] = {}
+        self._due_of_body: dict[object, object] = {}
         self._bare = 0  # bytes since something came of them
         self._dropped = 0
         self._fruitful = False

@@ -20,16 +20,7 @@ from clew_events.commands import (
     UpdateThread,
 )
 from clew_events.errors import Invalid
-from clew_events.list_query import (
-    MAX_CONDITIONS,
-    MAX_DEPTH,
-    ActorTest,
-    Condition,
-    ListThreads,
-    MetadataTest,
-    NumberTest,
-    TimeTest,
-)
+from clew_events.list_query import MAX_CONDITIONS, MAX_DEPTH, Condition, ListThreads, Test
 from clew_events.queries import GetStateAt
 from clew_events.requests import NewStaticStrategy, NewToolResources
 
@@ -110,9 +101,6 @@ def check_moment(query: GetStateAt) -> None:
         )
 
 
-_Test = MetadataTest | TimeTest | NumberTest | ActorTest
-
-
 def check_list(query: ListThreads) -> None:
     """Check the number and depth of conditions, that every test tests something, and that times have an offset.
 
@@ -131,10 +119,8 @@ def check_list(query: ListThreads) -> None:
             raise Invalid(
                 f"Invalid 'where': too many conditions. There may be at most {MAX_CONDITIONS} in all.", param="where"
             )
-        for name in ("metadata", "created", "updated", "messages", "created_by", "updated_by"):
-            test: _Test | None = getattr(part.condition, name)
-            if test is not None:
-                _check_test(f"{part.path}.{name}", test)
+        for name, test in part.condition.tests.items():
+            _check_test(f"{part.path}.{name}", test)
 
 
 class _Part(NamedTuple):
@@ -154,7 +140,7 @@ def _parts(where: Condition) -> Iterator[_Part]:
             waiting.append(_Part(f"{path}.not", depth + 1, condition.no))
 
 
-def _check_test(path: str, test: _Test) -> None:
+def _check_test(path: str, test: Test) -> None:
     tests = {name: value for name, value in msgspec.structs.asdict(test).items() if name != "key" and value is not None}
     if not tests:
         known = [field.encode_name for field in msgspec.structs.fields(test) if field.name != "key"]
