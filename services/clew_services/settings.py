@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,19 +17,6 @@ from clew_services.embedded.config import MAX_PAYLOAD
 from clew_services.threads.limits import DEFAULT, Limits
 
 NATS_PORT: Final = 4222
-LIMITING: Final = (
-    "max_body",
-    "max_message",
-    "max_messages",
-    "max_create",
-    "rate",
-    "burst",
-    "request_timeout",
-    "max_connections_per_address",
-)
-"""The settings that limit callers."""
-WATCHING: Final = ("metrics", "stuck_after", "max_file_store", "log", "prove_rate", "verify_every")
-"""The settings for monitoring."""
 LONGEST_STILL: Final = 86_400
 LONGEST_REQUEST: Final = 86_400
 """The longest ``request_timeout``, in seconds."""
@@ -38,21 +25,7 @@ FASTEST: Final = 1_000_000
 """The highest rate, per second."""
 _SCHEMES: Final = frozenset({"nats", "tls", "ws", "wss"})
 SIGNING_KEY: Final = "signing-key"
-SIGNING: Final = ("checkpoints", "signing_key")
-"""The settings for signing checkpoints."""
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_RANGES: Final = (
-    ("prove_rate", 0, FASTEST, " threads a second"),
-    ("stuck_after", 0, LONGEST_STILL, " seconds"),
-    ("max_body", 1024, MAX_PAYLOAD, " bytes"),
-    ("max_message", 1024, MAX_PAYLOAD, " bytes"),
-    ("max_messages", 1, MAX_ORDINAL, ""),
-    ("max_create", 0, DEFAULT.create, ""),
-    ("rate", 0, FASTEST, ""),
-    ("burst", 0, FASTEST, ""),
-    ("max_connections_per_address", 0, FASTEST, ""),
-)
-"""The range of each number, and its unit."""
 _BYTES: Final = {"": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 _SIZE: Final = re.compile(r"([0-9]+)(KB|MB|GB|TB)?")
 _INTERVAL: Final = re.compile(r"([0-9]+(ms|s|m|h))+")
@@ -68,76 +41,95 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+class Setting(NamedTuple):
+    """The description of a setting: its line in ``--help``; and the range of a number, and its unit."""
+
+    help: str
+    least: int | None = None
+    most: int | None = None
+    unit: str = ""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, validated when they are made. Intervals are such as ``5m``, ``30s`` or ``1h30m``.
 
-    * ``data``: the folder of ``clew up``.
-    * ``index``: the folder of this machine's index; by default ``index`` in ``data``.
-    * ``http``: ``host:port`` of the HTTP API.
-    * ``nats``: the URL of a server, or of several of one cluster, separated by commas; or ``embedded``, or
-      ``embedded:PORT``.
-    * ``api_keys``: ``key:tenant,key:tenant``.
-    * ``shards``, ``replicas``: used once, when a deployment is initialised.
-    * ``workers``: the number of processes with the same roles, which share the port of the HTTP API.
-    * ``sync``: when the embedded server fsyncs: ``always``, before each acknowledgement, or an interval.
-    * ``max_body``, ``max_message``: limits in bytes of an HTTP request's body and of the text of a message.
-    * ``max_messages``, ``max_create``: limits of messages in a thread and in the request that creates it.
-    * ``rate``, ``burst``: requests a second of one API key, and at once; a rate of 0 is no limit, a burst of 0 is
-      ``rate``.
-    * ``request_timeout``: the interval from the first byte of an HTTP request to the last byte of its body.
-    * ``max_connections_per_address``: for each process of the HTTP API; 0 is no limit.
-    * ``metrics``: ``on``, at ``/metrics`` of the API; ``off``; or ``host:port``.
-    * ``stuck_after``: seconds without progress after which ``/readyz`` reports a projector as stuck; 0 is never.
-    * ``max_file_store``: the storage limit of each NATS server that Clew did not start, in bytes or with KB, MB, GB or
-      TB; without it that is not monitored.
-    * ``log``: the format of log lines, ``text`` or ``json``.
-    * ``prove_rate``: threads a second that a projector's process compares with the log, without end; 0 is none.
-    * ``verify_every``: the interval at which the whole log is verified in the background; ``0`` is never.
-    * ``index_snapshots``: the interval at which the indexer stores a snapshot in JetStream if enough has changed; ``0``
-      is never.
-    * ``checkpoints``: the interval at which a checkpoint is signed if there are new commits; ``0`` is never.
-    * ``signing_key``: the file with the key that signs them; by default ``signing-key`` in ``data``.
+    Each is an option of ``clew up`` and ``clew serve``, and a variable ``CLEW_*``, which their child processes get.
 
     Raises:
         Invalid: a setting is invalid; the message names the option, the variable and what is expected.
     """
 
-    data: str = "clew-data"
-    index: str = ""
-    http: str = "127.0.0.1:8787"
-    nats: str = "embedded"
-    api_keys: str = ""
-    shards: int = 4
-    sync: str = "always"
-    replicas: int = 1
-    workers: int = 1
-    max_body: int = MAX_PAYLOAD - 64 * 1024
-    max_message: int = DEFAULT.message
-    max_messages: int = DEFAULT.messages
-    max_create: int = DEFAULT.create
-    rate: int = 0
-    burst: int = 0
-    request_timeout: str = "60s"
-    max_connections_per_address: int = 1000
-    metrics: str = "on"
-    stuck_after: int = 30
-    max_file_store: str = ""
-    prove_rate: int = 10
-    verify_every: str = "24h"
-    log: str = "text"
-    index_snapshots: str = "10m"
-    checkpoints: str = "5m"
-    signing_key: str = ""
+    data: Annotated[str, Setting("Folder for all files.")] = "clew-data"
+    index: Annotated[
+        str, Setting("Folder of this machine's index, on a local disk.  [default: 'index' in the data folder]")
+    ] = ""
+    index_snapshots: Annotated[str, Setting("Interval of the snapshots of the index in NATS; 0: never.")] = "10m"
+    http: Annotated[str, Setting("host:port of the HTTP API; port 0 takes any free one.")] = "127.0.0.1:8787"
+    nats: Annotated[
+        str,
+        Setting("URL of a NATS server, or several with commas, or 'embedded', or 'embedded:PORT' (0: any free one)."),
+    ] = "embedded"
+    api_keys: Annotated[str, Setting("key:tenant,key:tenant")] = ""
+    shards: Annotated[int, Setting("Streams to spread threads over; fixed at the first init.", 1, MAX_SHARDS)] = 4
+    sync: Annotated[
+        str,
+        Setting("When the embedded server syncs to disk: 'always' before it acknowledges, or an interval such as 2m."),
+    ] = "always"
+    replicas: Annotated[int, Setting("Copies of every stream on a cluster: 1, 3 or 5; fixed at the first init.")] = 1
+    workers: Annotated[
+        int, Setting("Processes that share the work; those of the HTTP API share one port.", 1, MOST_WORKERS)
+    ] = 1
+    max_body: Annotated[int, Setting("Largest body of an HTTP request, in bytes.", 1024, MAX_PAYLOAD, " bytes")] = (
+        MAX_PAYLOAD - 64 * 1024
+    )
+    max_message: Annotated[int, Setting("Largest text of a message, in bytes.", 1024, MAX_PAYLOAD, " bytes")] = (
+        DEFAULT.message
+    )
+    max_messages: Annotated[int, Setting("Most messages in a thread.", 1, MAX_ORDINAL)] = DEFAULT.messages
+    max_create: Annotated[
+        int, Setting("Most messages in a request that creates a thread; 100 at most.", 0, DEFAULT.create)
+    ] = DEFAULT.create
+    rate: Annotated[int, Setting("Rate limit of one API key, in requests per second; 0: no limit.", 0, FASTEST)] = 0
+    burst: Annotated[int, Setting("Burst of one API key, in requests; 0: as many as in a second.", 0, FASTEST)] = 0
+    request_timeout: Annotated[str, Setting("Seconds that an HTTP request may take to arrive, body included.")] = "60s"
+    max_connections_per_address: Annotated[
+        int, Setting("Most HTTP connections of one address; 0, as behind a proxy: no limit.", 0, FASTEST)
+    ] = 1000
+    metrics: Annotated[str, Setting("Where metrics are served: 'on' the API at /metrics, 'off', or host:port.")] = "on"
+    stuck_after: Annotated[
+        int,
+        Setting(
+            "Seconds without progress after which /readyz fails for a projector; 0: never.",
+            0,
+            LONGEST_STILL,
+            " seconds",
+        ),
+    ] = 30
+    max_file_store: Annotated[str, Setting("Disk limit of each NATS server of your own, such as 90GB.")] = ""
+    log: Annotated[str, Setting("Form of log lines on standard error: 'text' or 'json'.")] = "text"
+    prove_rate: Annotated[
+        int,
+        Setting(
+            "Threads per second whose views a projector compares with the log; 0: none.",
+            0,
+            FASTEST,
+            " threads a second",
+        ),
+    ] = 10
+    verify_every: Annotated[str, Setting("Interval at which a projector verifies the whole log; 0: never.")] = "24h"
+    checkpoints: Annotated[str, Setting("Interval at which a checkpoint is signed if anything changed; 0: never.")] = (
+        "5m"
+    )
+    signing_key: Annotated[
+        str,
+        Setting("File with the key that signs checkpoints.  [default: 'signing-key' in the data folder]"),
+    ] = ""
 
     def __post_init__(self) -> None:
         if not self.data:
             raise _refusal("data", self.data, "a folder")
-        if not 1 <= self.shards <= MAX_SHARDS:
-            raise _refusal("shards", self.shards, f"between 1 and {MAX_SHARDS}")
         if self.replicas not in {1, 3, 5}:
             raise _refusal("replicas", self.replicas, "1, 3 or 5")
-        if not 1 <= self.workers <= MOST_WORKERS:
-            raise _refusal("workers", self.workers, f"between 1 and {MOST_WORKERS}")
         self._check_limits()
         if self.sync != "always" and not (_INTERVAL.fullmatch(self.sync) and re.search("[1-9]", self.sync)):
             raise _refusal("sync", self.sync, "'always' or an interval such as 2m or 500ms")
@@ -155,13 +147,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             _ = self.nats_url
 
     def _check_limits(self) -> None:
-        for name, least, most, unit in _RANGES:
-            if not least <= getattr(self, name) <= most:
+        for name, (_, least, most, unit) in SETTINGS.items():
+            if least is not None and most is not None and not least <= getattr(self, name) <= most:
                 raise _refusal(name, getattr(self, name), f"between {least} and {most}{unit}")
         if self.log not in {"text", "json"}:
             raise _refusal("log", self.log, "'text' or 'json'")
         if not 0 < self.request_seconds <= LONGEST_REQUEST:
             raise _refusal("request_timeout", self.request_timeout, "an interval such as 60s or 10m, at most 24h")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """All of them as variables, for a process that is started."""
+        return {name_variable(name): str(getattr(self, name)) for name in SETTINGS}
 
     @property
     def data_folder(self) -> Path:
@@ -256,6 +253,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return url
 
 
+SETTINGS: Final[dict[str, Setting]] = {
+    name: kind.__metadata__[0] for name, kind in get_type_hints(Settings, include_extras=True).items()
+}
+"""Every setting by its name, in order."""
+
+
+def name_option(name: str) -> str:
+    """The option of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def name_variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return "CLEW_" + name.upper()
+
+
 def _seconds(interval: str) -> float:
     """An interval in seconds; 0 if the text is not an interval."""
     if not _INTERVAL.fullmatch(interval):
@@ -282,5 +295,5 @@ def _is_port(text: str) -> bool:
 
 
 def _refusal(name: str, value: object, expected: str) -> Invalid:
-    option, variable = "--" + name.replace("_", "-"), "CLEW_" + name.upper()
-    return Invalid(f"{option} ({variable}) is {value!r}, and should be {expected}", code="invalid_setting", param=name)
+    named = f"{name_option(name)} ({name_variable(name)})"
+    return Invalid(f"{named} is {value!r}, and should be {expected}", code="invalid_setting", param=name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
@@ -13,9 +13,10 @@ import click
 from clew_events import ids
 from clew_events.connection import INBOX_PREFIX
 from clew_events.errors import Invalid
+from clew_services import settings
 from clew_services.checkpoints.note import NAME, VerifierKey
 from clew_services.host import nats_url
-from clew_services.settings import Settings
+from clew_services.settings import SETTINGS, Settings
 
 F = TypeVar("F", bound=Callable[..., object])
 _DEFAULTS = Settings()
@@ -23,23 +24,23 @@ _DEFAULTS = Settings()
 
 def setting(
     name: str,
-    text: str,
+    text: str = "",
     *,
     callback: Callable[[click.Context, click.Parameter, str], str] | None = None,
     eager: bool = False,
     expose: bool = True,
 ) -> Callable[[F], F]:
-    """The option of one setting, with the default and the type that :class:`Settings` gives it."""
+    """The option of one setting, with the default, the type and the help that :class:`Settings` gives it."""
     default = getattr(_DEFAULTS, name)
     return click.option(
-        "--" + name.replace("_", "-"),
+        settings.name_option(name),
         name,
-        envvar="CLEW_" + name.upper(),
+        envvar=settings.name_variable(name),
         show_envvar=True,
         default=default,
         show_default=bool(default),
         type=type(default),
-        help=text,
+        help=text or SETTINGS[name].help,
         callback=callback,
         is_eager=eager,
         expose_value=expose,
@@ -58,10 +59,8 @@ def _with_password(ctx: click.Context, _: click.Parameter, nats: str) -> str:
     return nats_url.find(Path(ctx.meta.get(_DATA, _DEFAULTS.data)), nats)
 
 
-_SERVER = "URL of a NATS server, or several with commas, or 'embedded', or 'embedded:PORT'"
-
 # Eager, because the default of --nats is looked up in it.
-data = setting("data", "Folder for all files.", callback=_remember_data, eager=True)
+data = setting("data", callback=_remember_data, eager=True)
 _data_of_server = setting(
     "data",
     "Data folder of 'clew up', which holds the address and password of its server.",
@@ -69,39 +68,16 @@ _data_of_server = setting(
     eager=True,
     expose=False,
 )
-index = setting("index", "Folder of this machine's index, on a local disk.  [default: 'index' in the data folder]")
-index_snapshots = setting("index_snapshots", "Interval of the snapshots of the index in NATS; 0: never.")
-http = setting("http", "host:port of the HTTP API; port 0 takes any free one.")
-nats_as_given = setting("nats", f"{_SERVER} (0 takes any free one).")
-_nats = setting("nats", f"{_SERVER}.", callback=_with_password)
-api_keys = setting("api_keys", "key:tenant,key:tenant")
-shards = setting("shards", "Streams to spread threads over; fixed at the first init.")
-sync = setting(
-    "sync", "When the embedded server syncs to disk: 'always' before it acknowledges, or an interval such as 2m."
+_nats = setting(
+    "nats",
+    "URL of a NATS server, or several with commas, or 'embedded', or 'embedded:PORT'.",
+    callback=_with_password,
 )
-replicas = setting("replicas", "Copies of every stream on a cluster: 1, 3 or 5.")
-workers = setting("workers", "Processes that share the work; those of the HTTP API share one port.")
-max_body = setting("max_body", "Largest body of an HTTP request, in bytes.")
-max_message = setting("max_message", "Largest text of a message, in bytes.")
-max_messages = setting("max_messages", "Most messages in a thread.")
-max_create = setting("max_create", "Most messages in a request that creates a thread; 100 at most.")
-rate = setting("rate", "Rate limit of one API key, in requests per second; 0: no limit.")
-burst = setting("burst", "Burst of one API key, in requests; 0: as many as in a second.")
-request_timeout = setting("request_timeout", "Seconds that an HTTP request may take to arrive, body included.")
-max_connections_per_address = setting(
-    "max_connections_per_address", "Most HTTP connections of one address; 0, as behind a proxy: no limit."
-)
-metrics = setting("metrics", "Where metrics are served: 'on' the API at /metrics, 'off', or host:port.")
-prove_rate = setting("prove_rate", "Threads per second whose views a projector compares with the log; 0: none.")
-verify_every = setting("verify_every", "Interval at which a projector verifies the whole log; 0: never.")
-stuck_after = setting("stuck_after", "Seconds without progress after which /readyz fails for a projector; 0: never.")
-max_file_store = setting("max_file_store", "Disk limit of each NATS server of your own, such as 90GB.")
-checkpoints = setting("checkpoints", "Interval at which a checkpoint is signed if anything changed; 0: never.")
-signing_key = setting(
-    "signing_key", "File with the key that signs checkpoints.  [default: 'signing-key' in the data folder]"
-)
-
-log = setting("log", "Form of log lines on standard error: 'text' or 'json'.")
+api_keys = setting("api_keys")
+index = setting("index")
+replicas = setting("replicas")
+shards = setting("shards")
+signing_key = setting("signing_key")
 
 
 class _Moment(click.ParamType[int | datetime]):
@@ -244,22 +220,21 @@ accept_loss = click.option(
 )
 
 
-def limit_options(function: F) -> F:
-    """Add the options of what serves callers: limits, rate limit and timeouts."""
-    limits = max_body, max_message, max_messages, max_create, rate, burst, request_timeout, max_connections_per_address
-    for option in reversed(limits):
-        function = option(function)
+def all_settings(function: F) -> F:
+    """Add an option for every setting."""
+    return _settings(function, {"data": data})
+
+
+def settings_of_roles(function: F) -> F:
+    """Add an option for every setting but those of what exists: the server and the streams."""
+    return _settings(function, {"data": data, "nats": _nats}, without=("shards", "sync", "replicas"))
+
+
+def _settings(function: F, own: Mapping[str, Callable[[F], F]], without: Collection[str] = ()) -> F:
+    for name in reversed(SETTINGS):
+        if name not in without:
+            function = own.get(name, setting(name))(function)
     return function
-
-
-def watch_options(function: F) -> F:
-    """Add the options of monitoring: metrics, readiness, disk limit, log form, and background checks."""
-    return metrics(stuck_after(max_file_store(log(prove_rate(verify_every(function))))))
-
-
-def signing_options(function: F) -> F:
-    """Add the options of signing checkpoints: interval and key."""
-    return checkpoints(signing_key(function))
 
 
 def nats(function: F) -> F:

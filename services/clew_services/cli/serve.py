@@ -18,15 +18,7 @@ from clew_services.settings import Settings
 
 @click.command("serve")
 @click.argument("roles", nargs=-1, required=True, type=click.Choice(list(ROLES)))
-@options.data_and_nats
-@options.http
-@options.workers
-@options.index
-@options.index_snapshots
-@options.api_keys
-@options.limit_options
-@options.watch_options
-@options.signing_options
+@options.settings_of_roles
 def command(roles: Sequence[Role], **chosen: str | int) -> None:
     """Run chosen roles of Clew, in one process or several, against a deployment that 'clew init' has created.
 

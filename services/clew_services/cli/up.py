@@ -16,19 +16,7 @@ from clew_services.settings import Settings
 
 
 @click.command("up")
-@options.data
-@options.index
-@options.index_snapshots
-@options.http
-@options.nats_as_given
-@options.api_keys
-@options.shards
-@options.sync
-@options.replicas
-@options.workers
-@options.limit_options
-@options.watch_options
-@options.signing_options
+@options.all_settings
 @options.accept_loss
 @options.as_json
 def command(as_json: bool, accept_loss: tuple[str, ...], **chosen: str | int) -> None:

@@ -17,8 +17,6 @@ from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM
 from typing import Final, Protocol
 
-import msgspec
-
 from clew_events.backoff import delays
 from clew_services.host import CannotStart
 from clew_services.host.ports import SHARES, refuse_taken
@@ -210,12 +208,11 @@ async def serve_workers(roles: Sequence[str], settings: Settings) -> None:
             stack.push_async_callback(part.stop)
             await part.start()
 
-        chosen = {f"CLEW_{name.upper()}": str(value) for name, value in msgspec.structs.asdict(settings).items()}
         announce_to = os.environ.pop(readiness.VARIABLE, None)
         environment = {
             **os.environ,
             **(counter_files.reset_folder(counts) if settings.metrics != "off" else {}),
-            **chosen,
+            **settings.environment,
             "CLEW_WORKERS": "1",
         }
         facts = await start_all(tuple(roles), environment, settings.workers, start)

@@ -33,7 +33,7 @@ from clew_services.metrics import counter_files
 from clew_services.nats_connection import connection
 from clew_services.process.disk_watch import watch_disk
 from clew_services.process.supervisor import Part, ServiceProcess, keep, start_all, until_signalled
-from clew_services.settings import LIMITING, SIGNING, WATCHING, Address, Settings
+from clew_services.settings import Address, Settings
 
 OVER_NATS: Final = ("commands", "query")
 PROJECTING: Final = ("projector",)
@@ -110,14 +110,13 @@ async def _start(
     environment = {
         **os.environ,
         **(counter_files.reset_folder(data) if settings.metrics != "off" else {}),
+        **settings.environment,
         "CLEW_NATS": nats,
         "CLEW_API_KEYS": keys,
         "CLEW_HTTP": str(wanted),
         "CLEW_DATA": str(data),
         "CLEW_WORKERS": "1",
         "CLEW_INDEX": str(settings.index_folder),
-        "CLEW_INDEX_SNAPSHOTS": settings.index_snapshots,
-        **{"CLEW_" + name.upper(): str(getattr(settings, name)) for name in (*LIMITING, *WATCHING, *SIGNING)},
     }
     # The API serves the metrics of all processes.
     others = {**environment, "CLEW_METRICS": "off"}
