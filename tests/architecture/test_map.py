@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from clew_events.operations import OPERATIONS
 from clew_services.cli import main
 from clew_services.process.serve import ROLES
 from clew_services.settings import Settings
@@ -92,6 +93,14 @@ def test_every_setting_is_an_option_of_up_or_serve_by_the_variable_of_the_guide(
         if option.name in SETTINGS
     }
     assert options == {name: f"CLEW_{name.upper()}" for name in SETTINGS}
+
+
+@pytest.mark.parametrize(("user", "scope"), [("acme-reader", "read"), ("acme-auditor", "audit")])
+def test_a_user_of_a_tenant_may_ask_each_query_of_its_scope_and_no_other(user: str, scope: str) -> None:
+    accounts = (ROOT / "infra/nats/accounts.conf").read_text(encoding="utf-8")
+    block = accounts.partition(f"user: {user},")[2].partition("subscribe:")[0]
+    queries = {each.name for each in OPERATIONS if each.query is not None and each.scope == scope}
+    assert set(re.findall(r'"clew\.query\.acme\.(\w+)"', block)) == queries
 
 
 def test_every_role_stands_in_the_guide() -> None:

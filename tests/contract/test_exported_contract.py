@@ -194,23 +194,7 @@ def test_every_command_and_query_has_its_subject_and_its_answer() -> None:
         if operation.reply is not None:
             assert answer(operation.name) == {type_name(operation.reply)}
             assert address(operation.name) == operation.subject("{tenant}")
-    answers = {name: answer(name) for name in QUERIES}
-    assert answers == {
-        "get_thread": {"FoundReply"},
-        "list_messages": {"FoundReply"},
-        "get_message": {"FoundReply"},
-        "list_threads": {"ThreadListReply"},
-        "history": {"HistoryReply"},
-        "state_at": {"MomentReply"},
-        "feed": {"FeedReply"},
-        "messages_at": {"ThenReply"},
-        "message_at": {"ThenReply"},
-        "diff": {"DifferenceReply"},
-        "blame": {"BlameReply"},
-        "list_checkpoints": {"CheckpointPageReply"},
-        "get_checkpoint": {"SignedCheckpointReply"},
-        "proof": {"KeptProofReply"},
-    }
+    assert answer("get_thread") == {"FoundReply"}
 
 
 def test_every_operation_stands_once_in_the_table_for_people() -> None:

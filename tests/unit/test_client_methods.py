@@ -7,7 +7,7 @@ import inspect
 import msgspec
 import pytest
 
-from clew_events.client import Clew
+from clew_events.client import Clew, sync
 from clew_events.client.list_options import ListOptions, build_query
 from clew_events.list_query import ListThreads
 from clew_events.operations import OPERATIONS, Operation
@@ -50,6 +50,12 @@ def test_every_field_of_a_request_is_a_parameter_of_its_method(operation: Operat
     if operation.name == "create_thread":
         fields.remove("expected_version")  # which a thread that is not there yet has none of
     assert taken == {RENAMED.get(name, name) for name in fields}
+
+
+@pytest.mark.parametrize("operation", ON_NATS, ids=lambda operation: operation.name)
+def test_the_client_without_async_has_every_method_of_an_operation(operation: Operation) -> None:
+    for method in methods(operation):
+        assert hasattr(sync.Clew, method)
 
 
 @pytest.mark.parametrize(
