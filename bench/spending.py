@@ -104,12 +104,13 @@ async def _target(stack: contextlib.AsyncExitStack, program: Path | None, second
     running = await stack.enter_async_context(service(program=program))
     nc = await nats.connect(running.nats)
     stack.push_async_callback(nc.close)
-    return _Target(running, _loads(running, nc, await threads_of(nc, 1000), seconds))
+    return _Target(running, loads(running, nc, await threads_of(nc, 1000), seconds))
 
 
-def _loads(
+def loads(
     running: Service, nc: Client, threads: list[str], seconds: float
 ) -> dict[str, Callable[[], Awaitable[Measured]]]:
+    """What is asked, by its name."""
     post = request_bytes("POST", "/v1/threads", KEY, BODY)
     gets = [request_bytes("GET", f"/v1/threads/{thread}", KEY) for thread in threads]
     queries = [b'{"thread_id":"%s"}' % thread.encode() for thread in threads]

@@ -41,6 +41,14 @@ class Generated(Struct, frozen=True, kw_only=True):
     of_length: dict[int, tuple[Address, ...]]
 
 
+class _StreamState(Struct):
+    last_seq: int
+
+
+class _StreamInfo(Struct):
+    state: _StreamState
+
+
 async def generate(js: JetStream, shards: int, plan: Plan, progress: Progress | None = None) -> Generated:
     """Write a planned log into a deployment that has no thread of the same plan yet.
 
@@ -161,5 +169,4 @@ def _of_length(threads: list[Planned]) -> dict[int, tuple[Address, ...]]:
 
 
 async def _last(js: JetStream, shard: int) -> int:
-    state = (await js.api(f"STREAM.INFO.{event_stream(shard)}"))["state"]
-    return int(msgspec.convert(state, dict[str, object])["last_seq"])  # type: ignore[call-overload]
+    return msgspec.convert(await js.api(f"STREAM.INFO.{event_stream(shard)}"), _StreamInfo).state.last_seq

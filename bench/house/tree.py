@@ -70,16 +70,17 @@ class Tree:
         return ".".join(parts[:2]) if len(parts) > 2 or self.modules[module].name == "__init__.py" else ""
 
     @property
-    def mutual(self) -> list[tuple[str, str]]:
-        """Pairs of packages that import each other."""
-        edges = {
-            (one, other)
-            for module, imported in self.imports.items()
-            for name, _ in imported
-            if (one := self.package_of(module)) != (other := self.package_of(name))
-            if one.count(".") and other.count(".")
+    def mutual(self) -> dict[tuple[str, str], list[str]]:
+        """Pairs of packages that import each other, and by which modules."""
+        edges: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for module, imported in self.imports.items():
+            for name, _ in imported:
+                edge = self.package_of(module), self.package_of(name)
+                if all(edge) and edge[0] != edge[1]:
+                    edges[edge].append(f"{module} imports {name}")
+        return {
+            edge: edges[edge] + edges[edge[::-1]] for edge in sorted(edges) if edge[::-1] in edges and edge[0] < edge[1]
         }
-        return sorted(pair for pair in edges if pair[::-1] in edges and pair[0] < pair[1])
 
     @property
     def know_the_root(self) -> list[str]:

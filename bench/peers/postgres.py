@@ -41,7 +41,7 @@ async def cluster(folder: Path, database: str) -> AsyncIterator[tuple[int, int]]
     home, port, data = binaries(), free_port(), folder / "pg"
     become = _become(folder)
     await _run(*become, home / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8")
-    command = (
+    command: tuple[str | Path, ...] = (
         *become,
         home / "postgres",
         "-D",

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
 
-from support.source import MODULES
+from bench.house.tree import Tree
 
-
-def package_of(module: str) -> str:
-    """The folder one below the top package, or the top package for what lies in it directly."""
-    parts = module.split(".")
-    below = len(parts) > 2 or MODULES[module].name == "__init__.py"
-    return ".".join(parts[:2]) if below else parts[0]
+from support.source import MODULES, ROOT
 
 
-def imports(module: str, *, lazy: bool) -> set[str]:
-    """The modules that one imports when it is loaded, or ``lazy``: ever, those for the type checker included."""
+def imports(module: str) -> set[str]:
+    """The modules that one imports when it is loaded."""
     reached = set()
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
-    for node in ast.walk(tree) if lazy else tree.body:
+    for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module is not None:
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
@@ -29,8 +23,7 @@ def imports(module: str, *, lazy: bool) -> set[str]:
     return {name for name in reached if name in MODULES and name != module}
 
 
-EVER = {module: imports(module, lazy=True) for module in MODULES}
-LOADED = {module: imports(module, lazy=False) for module in MODULES}
+LOADED = {module: imports(module) for module in MODULES}
 
 
 def reachable(start: str) -> set[str]:
@@ -44,15 +37,9 @@ def reachable(start: str) -> set[str]:
 
 
 def test_no_two_packages_import_each_other() -> None:
-    edges = defaultdict(list)
-    for module, imported in EVER.items():
-        for name in imported:
-            one, other = package_of(module), package_of(name)
-            if one != other and one.count(".") and other.count("."):
-                edges[one, other].append(f"{module} imports {name}")
-    assert len(edges) > 50
-    mutual = {pair: edges[pair] + edges[pair[::-1]] for pair in edges if pair[::-1] in edges and pair[0] < pair[1]}
-    assert mutual == {}
+    house = Tree(ROOT)
+    assert sum(map(len, house.imports.values())) > 500
+    assert house.mutual == {}
 
 
 def test_no_module_loads_what_loads_it() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nats
 from bench.scaling.deployments import TENANT, addresses, behind, indexed, made
 from bench.service import computed, descendants, service
+from bench.serving import threads_of
+from bench.spending import loads
 
 from clew_services.compose import connect
 
@@ -23,6 +26,12 @@ async def test_a_deployment_to_measure_has_its_threads_projected_and_in_the_inde
         assert running.pid in descendants(running.pid)
         assert len(descendants(running.pid)) > 3
         assert computed(running.pid) > 0
+        nc = await nats.connect(running.nats)
+        try:
+            for name, load in loads(running, nc, await threads_of(nc, 50), 0.02).items():
+                assert (await load()).count > 0, name
+        finally:
+            await nc.close()
         async with connect(running.nats, name="t") as clew:
             assert [
                 each for each in threads if await clew.live.current.threads.get(f"{each.tenant}.{each.thread}") is None
