@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from clew_events.commit import FORMAT, Commit, Position, Recorded
-from clew_events.content import Message, Text, ToolResources
-from clew_events.events import Event, MessageAdded, ThreadCreated
+from clew_events.content import Message, Role, Text, ToolResources
+from clew_events.events import Event, ItemAdded, ThreadCreated
 from clew_events.ids import derive_id, message_id
 from clew_events.list_query import ActorTest, Condition, ListThreads, MetadataTest, NumberTest
 from clew_events.subjects import shard_of
@@ -53,14 +53,9 @@ def commits(threads: int) -> Iterator[Recorded]:
         events: list[Event] = [ThreadCreated(metadata=metadata, tool_resources=ToolResources())]
         for ordinal in range(1, 3 + chance.randrange(2)):
             text = " ".join(word(chance) for _ in range(chance.randrange(5, 40)))
-            made = Message(
-                id=message_id(ordinal, thread),
-                ordinal=ordinal,
-                role="user" if ordinal % 2 else "assistant",
-                content=(Text(text),),
-                metadata={},
-            )
-            events.append(MessageAdded(message=made))
+            role: Role = "user" if ordinal % 2 else "assistant"
+            made = Message(role=role, content=(Text(text),), metadata={})
+            events.append(ItemAdded(item=message_id(ordinal, thread), ordinal=ordinal, message=made))
         at = BEGIN + timedelta(seconds=number * 10, microseconds=chance.randrange(10**6))
         commit = Commit(
             v=FORMAT,
@@ -70,8 +65,8 @@ def commits(threads: int) -> Iterator[Recorded]:
             n=1,
             at=at,
             actor=f"agent-{chance.randrange(50)}",
+            by="nats",
             command="CreateThread",
-            digest="0" * 16,
             prev=None,
             events=tuple(events),
         )

@@ -16,9 +16,10 @@ from bench.lane import Lane, Run, in_turn
 from bench.load import Measured, Operation, closed_loop
 from bench.service import KEY, Service, service
 from clew_events import ids
+from clew_events.codec import encode
 from clew_events.commit import FORMAT, Commit
 from clew_events.content import Message, Text, ToolResources
-from clew_events.events import Event, MessageAdded, ThreadCreated
+from clew_events.events import Event, ItemAdded, ThreadCreated
 from clew_events.subjects import command_subject, query_subject
 from clew_projections.apply import advance
 from clew_projections.views import ThreadView, absent
@@ -71,12 +72,13 @@ async def made(clew: Clew, length: int) -> ThreadView:
             n=view.n + 1,
             at=datetime.now(UTC),
             actor="bench",
+            by="nats",
             command="CreateThread" if view.n == 0 else "AddMessage",
-            digest="0" * 16,
             prev=view.hash,
             events=events,
         )
-        appended = await log.append(commit, view.seq)
+        encoded = encode(commit, [ids.random_salt() for _ in range(len(events) + 1)])
+        appended = await log.append(encoded, view.seq)
         if not isinstance(appended, AppendResult):
             raise RuntimeError(appended)  # noqa: TRY004 - somebody else writes this thread
         view = advance(view, appended.recorded)
@@ -90,10 +92,10 @@ async def _projected(clew: Clew) -> None:
             await asyncio.sleep(0.1)
 
 
-def _added(thread: str, ordinal: int) -> MessageAdded:
+def _added(thread: str, ordinal: int) -> ItemAdded:
     text = (Text(f"Line {ordinal} of a long conversation."),)
     name = ids.message_id(ordinal, thread)
-    return MessageAdded(message=Message(id=name, ordinal=ordinal, role="user", content=text, metadata={}))
+    return ItemAdded(item=name, ordinal=ordinal, message=Message(role="user", content=text, metadata={}))
 
 
 async def _appending(nc: Client, running: Service, shorts: list[str], long: str, seconds: float) -> list[Lane]:

@@ -8,13 +8,13 @@ from typing import Final
 
 from clew_events import ids
 from clew_events.codec import encode
-from clew_events.commit import FORMAT, Commit, body_hash
+from clew_events.commit import FORMAT, Commit
 from clew_events.content import CodeInterpreter, Message, Metadata, Text, ToolResources
 from clew_events.events import (
     Event,
-    MessageAdded,
-    MessageDeleted,
-    MessageMetadataUpdated,
+    ItemAdded,
+    ItemDeleted,
+    ItemMetadataUpdated,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
@@ -64,14 +64,14 @@ class Thread:
             n=self.n,
             at=at,
             actor=chance.choice(ACTORS),
+            by="nats",
             command=command,
-            digest=f"{chance.getrandbits(64):016x}",
             prev=self.prev,
             events=events,
         )
-        body = encode(commit)
-        self.prev = body_hash(body)
-        return name, body
+        encoded = encode(commit, [f"{chance.getrandbits(128):022x}"[:22] for _ in range(len(events) + 1)])
+        self.prev = encoded.hash
+        return name, encoded.body
 
     def _happening(self, chance: Random) -> tuple[str, tuple[Event, ...]]:
         if self.n == 1:
@@ -92,27 +92,26 @@ class Thread:
             message, metadata = self._messages[place]
             seen = {"seen": str(self.n)}
             self._messages[place] = (message, {**metadata, **seen})
-            return "UpdateMessage", (MessageMetadataUpdated(message_id=message, set=seen, unset=()),)
+            return "UpdateMessage", (ItemMetadataUpdated(item=message, set=seen, unset=()),)
         if kind < 0.30 and self._messages:
             message, _ = self._messages.pop(chance.randrange(len(self._messages)))
-            return "DeleteMessage", (MessageDeleted(message_id=message),)
+            return "DeleteMessage", (ItemDeleted(item=message),)
         return "AddMessage", (self._added(chance),)
 
-    def _added(self, chance: Random) -> MessageAdded:
+    def _added(self, chance: Random) -> ItemAdded:
         self._ordinal += 1
         text = " ".join(chance.choices(WORDS, k=min(120, 3 + int(chance.expovariate(0.05)))))
         metadata: Metadata = {"source": chance.choice(VALUES)} if chance.random() < 0.2 else {}
+        item = ids.message_id(self._ordinal, self.address.thread)
         message = Message(
-            id=ids.message_id(self._ordinal, self.address.thread),
-            ordinal=self._ordinal,
             role="user" if chance.random() < 0.6 else "assistant",
             content=(Text(text),),
             metadata=metadata,
         )
-        self._messages.append((message.id, metadata))
+        self._messages.append((item, metadata))
         if len(self._messages) > _RECALLED:  # the oldest stay as they are
             self._messages.pop(0)
-        return MessageAdded(message=message)
+        return ItemAdded(item=item, ordinal=self._ordinal, message=message)
 
     def _changed(self, chance: Random) -> MetadataUpdated:
         key = chance.choice(KEYS)

@@ -12,7 +12,7 @@ from clew_events.objects import Message, MessagePage, Thread
 
 
 class Origin(Struct, frozen=True, kw_only=True):
-    """The commit that made something as it is: its actor, time and command.
+    """The commit that made something as it is: who, when, by which command, and the reason if one was given.
 
     ``id`` is its cursor in the history. ``trace_id`` is that of the command's W3C trace context, or null.
     """
@@ -23,8 +23,10 @@ class Origin(Struct, frozen=True, kw_only=True):
     hash: str
     at: datetime
     actor: str
+    by: str
     command: str
     command_id: str
+    reason: str | None
     trace_id: str | None
 
 

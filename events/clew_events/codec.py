@@ -1,78 +1,339 @@
-"""Commits to bytes and back: UTF-8 JSON by msgspec.
+"""Commits to bytes and back: lines of UTF-8 JSON by msgspec, each ended by a line feed.
 
-Decoding is strict. An event tag or a format that this version does not know, and a body that is not a commit, raise
-:class:`~clew_events.errors.Corrupt` with what was found. Fields that later versions added are ignored.
+Line 1 is the **record**: what is kept for ever, and what hashes, chains and proofs are over. Line 2 is the content of
+the command itself, line ``2 + i`` that of event ``i``. A line is empty where there is no content, or where it was
+erased; there are always as many lines. The record has a **seal** for each content: the SHA-256 of the content line.
+Every content begins with a random salt, so a seal confirms no guess once its line is gone.
+
+Decoding is strict. An event tag or a format that this version does not know, a content that does not fit its seal, and
+a body that is not a commit raise :class:`~clew_events.errors.Corrupt` with what was found. Fields that later versions
+added are ignored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, get_args
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, get_args, get_type_hints
 
 import msgspec
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import FieldInfo, asdict, astuple, fields
 
-from clew_events.commit import FORMAT, Commit, Position, Recorded, body_hash
+from clew_events.commit import FORMAT, Commit, Position, Recorded, record_hash
 from clew_events.errors import Corrupt
-from clew_events.events import Event
+from clew_events.events import ERASABLE, ErasedItemEvent, ErasedThreadEvent, Event, StoredEvent
 from clew_events.ids import is_traceparent
-from clew_events.upcast import UPCASTERS, Json, Upcaster, upcast
+from clew_events.upcast import UPCASTERS, Current, Json, Upcaster, upcast
 
-_ENCODER: Final = msgspec.json.Encoder()
-_DECODER: Final = msgspec.json.Decoder(Commit)
 # Not a JSON object, not UTF-8, or nested deeper than any reader goes: msgspec has a name only for the first.
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-TAGS: Final[frozenset[str]] = frozenset(str(event.__struct_config__.tag) for event in get_args(Event))
+TAGS: Final[frozenset[str]] = frozenset(event.__name__ for event in get_args(StoredEvent))
 
 
-def encode(commit: Commit) -> bytes:
-    """The bytes to store. The same commit always gives the same bytes."""
-    return _ENCODER.encode(commit)
+class EncodedCommit(Struct, frozen=True):
+    """A commit with the body to store and the hash of its record."""
+
+    commit: Commit
+    body: bytes
+    hash: str
+
+
+class _CommandContent(Struct, frozen=True):
+    """The content of line 2."""
+
+    salt: str
+    reason: str
+
+
+class _Layout(Struct, frozen=True):
+    """How an event is divided: a struct for its record, and one for its content.
+
+    ``kept`` is the number of fields in the record; they stand first in the event, and the content's follow.
+    """
+
+    record: Callable[..., Struct]
+    kept: int
+    event: Callable[..., Event]
+    content: Callable[..., Struct] | None
+    decode: Callable[[bytes], Any]
+
+
+def _is_erasable(event: type, field: FieldInfo) -> bool:
+    hint = get_type_hints(event, include_extras=True)[field.name]
+    return ERASABLE in getattr(hint, "__metadata__", ())
+
+
+def _field(field: FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
+    if field.default is not msgspec.NODEFAULT:
+        return field.name, field.type, field.default
+    return field.name, field.type
+
+
+def _layout(event: type[Event]) -> _Layout:
+    erasable = [field for field in fields(event) if _is_erasable(event, field)]
+    kept = [field for field in fields(event) if field not in erasable]
+    if list(fields(event)) != [*kept, *erasable]:
+        raise TypeError(f"{event.__name__} declares a field of its record behind one of its content")
+    sealed: list[tuple[str, Any]] = [("seal", str)] if erasable else []
+    record = msgspec.defstruct(
+        event.__name__, [*map(_field, kept), *sealed], tag_field="type", tag=event.__name__, frozen=True
+    )
+    content = msgspec.defstruct(event.__name__ + "Content", [("salt", str), *map(_field, erasable)], frozen=True)
+    return _Layout(record, len(kept), event, content if erasable else None, msgspec.json.Decoder(content).decode)
+
+
+_LAYOUTS: Final[dict[type, _Layout]] = {event: _layout(event) for event in get_args(StoredEvent)}
+_BY_RECORD: Final[dict[Any, _Layout]] = {layout.record: layout for layout in _LAYOUTS.values()}
+_Records: Any = None
+for _each in _LAYOUTS.values():
+    _Records = _each.record if _Records is None else _Records | _each.record
+
+
+class _Head(Struct, frozen=True):
+    """The fields of a record before its events."""
+
+    v: int
+    id: str
+    tenant: str
+    thread: str
+    n: int
+    at: datetime
+    actor: str
+    by: str
+    command: str
+    prev: str | None
+
+
+_Record: Any = msgspec.defstruct(
+    "_Record",
+    [("events", tuple[_Records, ...]), ("seal", str | UnsetType, UNSET)],
+    bases=(_Head,),
+    frozen=True,
+)
+_ENCODE: Final = msgspec.json.Encoder().encode
+_DECODE: Final = msgspec.json.Decoder(_Record).decode
+_DECODE_COMMAND: Final = msgspec.json.Decoder(_CommandContent).decode
+
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_WHITE_SPACE: Final = re.compile(rb"[ \t\r]")
+
+
+def seal(content: bytes) -> str:
+    """The SHA-256 of a content line, without its end, in 64 hex digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def encode(commit: Commit, salts: Sequence[str]) -> EncodedCommit:
+    """The bytes to store. The same commit and salts always give the same bytes.
+
+    ``salts`` has one random text for the command and one for each event.
+    """
+    command_seal: str | UnsetType = UNSET
+    contents = [b""]
+    if commit.reason is not None:
+        contents[0] = _ENCODE(_CommandContent(salts[0], commit.reason))
+        command_seal = seal(contents[0])
+    records = []
+    for event, salt in zip(commit.events, salts[1:], strict=True):
+        layout = _LAYOUTS[type(event)]
+        if layout.content is None:
+            contents.append(b"")
+            records.append(layout.record(*astuple(event)))
+        else:
+            values = astuple(event)
+            content = _ENCODE(layout.content(salt, *values[layout.kept :]))
+            contents.append(content)
+            records.append(layout.record(*values[: layout.kept], seal(content)))
+    record = _ENCODE(
+        _Record(
+            commit.v,
+            commit.id,
+            commit.tenant,
+            commit.thread,
+            commit.n,
+            commit.at,
+            commit.actor,
+            commit.by,
+            commit.command,
+            commit.prev,
+            tuple(records),
+            command_seal,
+        )
+    )
+    return EncodedCommit(commit, b"\n".join((record, *contents, b"")), seal(record))
 
 
 def decode(body: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Commit:
     """The commit in a stored body.
 
     Raises:
-        Corrupt: the body is no commit, or holds an event or a format that this version does not know.
+        Corrupt: the body is no commit, or holds an event or a format that this version does not know, or a content
+            that its seal does not fit.
     """
+    record, *contents = body.split(b"\n")
     try:
-        commit = _DECODER.decode(body)
+        read = _DECODE(record)
     except UNREADABLE as fault:
-        commit = _decode_upcast(body, upcasters, fault)
-    if commit.v != FORMAT:
-        raise _future(commit.v)
-    if commit.at.tzinfo is None:
-        raise Corrupt(f"not a commit: its time {commit.at.isoformat()} has no zone", code="unreadable_commit")
-    return commit
+        return _decode_upcast(record, contents, upcasters, fault)
+    if read.v != FORMAT:
+        raise _future(read.v)
+    _check_lines(contents, len(read.events))
+    events = []
+    for number, one in enumerate(read.events, start=1):
+        layout, content = _BY_RECORD[type(one)], contents[number]
+        if layout.content is None:
+            _check_seal(content, None, number)
+            events.append(layout.event(*astuple(one)))
+        elif not content:
+            events.append(_erased(layout.event, one))
+        else:
+            _check_seal(content, one.seal, number)
+            try:
+                erasable = layout.decode(content)
+            except UNREADABLE as fault:
+                raise _unreadable(f"the content of event {number}: {fault}") from fault
+            events.append(layout.event(*astuple(one)[:-1], *astuple(erasable)[1:]))
+    return _commit(read, read.seal, contents[0], tuple(events))
 
 
-def decode_recorded(body: bytes, position: Position, trace: str | None = None) -> Recorded:
-    """Decode a stored body into a commit with its position, its hash, and the ``traceparent`` stored with it."""
+def decode_recorded(body: bytes, position: Position, trace: str | None = None, digest: str | None = None) -> Recorded:
+    """Decode a stored body into a commit with its position, its hash, and the headers stored with it."""
     known = trace if trace is not None and is_traceparent(trace) else None
-    return Recorded(decode(body), position, body_hash(body), known)
+    return Recorded(decode(body), position, record_hash(body), known, digest, body)
 
 
-def _decode_upcast(body: bytes, upcasters: Mapping[str, Upcaster], fault: Exception) -> Commit:
+def check_canonical(body: bytes) -> None:
+    """Check that each line is one JSON object without duplicate keys and white space, so that all parsers agree on it.
+
+    Raises:
+        Corrupt: a line is not; the message names it.
+    """
+    for number, line in enumerate(body.split(b"\n")[:-1], start=1):
+        if not line:
+            continue
+        try:
+            value = json.loads(line, object_pairs_hook=_unique)
+        except (ValueError, RecursionError) as fault:
+            raise _unreadable(f"line {number}: {fault}") from fault
+        if not isinstance(value, dict):
+            raise _unreadable(f"line {number} is not a JSON object")
+        if _WHITE_SPACE.search(_STRING.sub(b"", line)) is not None:
+            raise _unreadable(f"line {number} has white space outside strings")
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        raise ValueError("a duplicate key")
+    return unique
+
+
+def _commit(read: _Head, sealed: str | UnsetType, content: bytes, events: tuple[Event, ...]) -> Commit:
+    if read.at.tzinfo is None:
+        raise _unreadable(f"its time {read.at.isoformat()} has no zone")
+    reason = None
+    if isinstance(sealed, UnsetType):
+        _check_seal(content, None, 0)
+    elif content:
+        _check_seal(content, sealed, 0)
+        try:
+            reason = _DECODE_COMMAND(content).reason
+        except UNREADABLE as fault:
+            raise _unreadable(f"the content of its command: {fault}") from fault
+    return Commit(
+        v=read.v,
+        id=read.id,
+        tenant=read.tenant,
+        thread=read.thread,
+        n=read.n,
+        at=read.at,
+        actor=read.actor,
+        by=read.by,
+        command=read.command,
+        reason=reason,
+        reason_erased=sealed is not UNSET and not content,
+        prev=read.prev,
+        events=events,
+    )
+
+
+def _check_lines(contents: Sequence[bytes], events: int) -> None:
+    # The last line is ended too, so the split leaves an empty rest.
+    if len(contents) != events + 2 or contents[-1]:
+        raise _unreadable(f"a commit of {events} events has {events + 2} lines, each ended, and this has others")
+
+
+def _check_seal(content: bytes, expected: str | None, number: int) -> None:
+    """Check the content of event ``number``; 0 is the command itself."""
+    if expected is None:
+        if content:
+            raise Corrupt(f"{_named(number)} has a content, and its record no seal for it", code="unsealed_content")
+    elif seal(content) != expected:
+        raise Corrupt(f"the content of {_named(number)} does not fit its seal: it was changed", code="broken_seal")
+
+
+def _named(number: int) -> str:
+    return f"event {number}" if number else "the command"
+
+
+def _erased(event: Callable[..., Event], record: Struct) -> Event:
+    kept = {"of": event.__name__, **asdict(record)}
+    return msgspec.convert(kept, ErasedItemEvent) if "item" in kept else msgspec.convert(kept, ErasedThreadEvent)
+
+
+def _decode_upcast(
+    record: bytes, contents: Sequence[bytes], upcasters: Mapping[str, Upcaster], fault: Exception
+) -> Commit:
     # The slow way, taken only where the straight one failed: bring retired tags up to date, then judge again.
     try:
-        raw = msgspec.json.decode(body, type=dict[str, object])
+        raw = msgspec.json.decode(record, type=dict[str, object])
         if raw.get("v") != FORMAT:
             raise _future(raw.get("v"))
-        events = msgspec.convert(raw.get("events"), list[Json])
-    except UNREADABLE:
-        raise Corrupt(f"not a commit: {fault}", code="unreadable_commit") from fault
-    raw["events"] = current = [step for event in events for step in upcast(event, upcasters)]
-    for event in current:
-        tag = event.get("type")
-        if not isinstance(tag, str) or tag not in TAGS:
-            raise Corrupt(
-                f"unknown event {tag!r}: written by a newer Clew, or not by Clew",
-                code="unknown_event",
-            ) from fault
-    try:
-        return msgspec.convert(raw, Commit)
-    except msgspec.ValidationError:
-        raise Corrupt(f"not a commit: {fault}", code="unreadable_commit") from fault
+        stored = msgspec.convert(raw.get("events"), list[Json])
+        _check_lines(contents, len(stored))
+        current = [
+            each
+            for number, (one, content) in enumerate(zip(stored, contents[1:], strict=False), start=1)
+            for each in upcast(_current(one, content, number), upcasters)
+        ]
+        events = tuple(_convert(each, fault) for each in current)
+        read = msgspec.convert({**raw, "events": ()}, _Record)
+        return _commit(read, read.seal, contents[0], events)
+    except (*UNREADABLE, ValueError) as error:
+        raise _unreadable(str(fault)) from error
+
+
+def _current(record: Json, content: bytes, number: int) -> Current:
+    sealed = record.get("seal")
+    if content:
+        _check_seal(content, str(sealed), number)
+    return Current(
+        record,
+        str(sealed) if sealed is not None else None,
+        msgspec.json.decode(content, type=dict[str, object]) if content else None,
+    )
+
+
+def _convert(one: Current, fault: Exception) -> Event:
+    tag = one.record.get("type")
+    if not isinstance(tag, str) or tag not in TAGS:
+        raise Corrupt(
+            f"unknown event {tag!r}: written by a newer Clew, or not by Clew", code="unknown_event"
+        ) from fault
+    layout = next(layout for event, layout in _LAYOUTS.items() if event.__name__ == tag)
+    if layout.content is not None and one.content is None and one.seal is not None:
+        return _erased(layout.event, msgspec.convert({**one.record, "seal": one.seal}, layout.record))
+    flat: Any = msgspec.convert({**one.record, **(one.content or {})}, layout.event)
+    return flat  # type: ignore[no-any-return]
+
+
+def _unreadable(why: str) -> Corrupt:
+    return Corrupt(f"not a commit: {why}", code="unreadable_commit")
 
 
 def _future(version: object) -> Corrupt:

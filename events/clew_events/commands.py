@@ -1,8 +1,9 @@
 """Commands, as they are sent.
 
-A command is one flat JSON object. Beside its own fields it has four optional ones: ``id`` (a command is executed once
-under its id, however often it is sent), ``actor`` (who requests it), ``expected_version`` (the thread's ``n`` that the
-caller decided on) and ``reply_to`` (the subject for an inbox command's reply).
+A command is one flat JSON object. Beside its own fields it has five optional ones: ``id`` (a command is executed once
+under its id, however often it is sent), ``actor`` (who requests it), ``reason`` (why; stored as content of the
+commit), ``expected_version`` (the thread's ``n`` that the caller decided on) and ``reply_to`` (the subject for an inbox
+command's reply).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from clew_events.content import Metadata
-from clew_events.ids import Actor, CommandId, MessageId, Subject, ThreadId
+from clew_events.ids import Actor, CommandId, MessageId, Reason, Subject, ThreadId
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
     MetadataIn,
@@ -33,6 +34,7 @@ class Envelope(Request, frozen=True, kw_only=True):
 
     id: CommandId | None = None
     actor: Actor | None = None
+    reason: Reason | None = None
     expected_version: Annotated[int, Meta(ge=0)] | None = None
     reply_to: Subject | None = None
 
@@ -137,13 +139,21 @@ def extract_metadata(command: Command) -> Metadata | UnsetType:
 
 
 _CANONICAL: Final = msgspec.json.Encoder(order="deterministic")
+_DIGITS: Final = 32
 
 
-def digest(command: Command) -> str:
-    """A hash of what a command requests, in 16 hex digits.
+def digest(command: Command, salt: str) -> str:
+    """A salted hash of what a command requests: the salt, a full stop and 32 hex digits.
 
     The command is hashed in canonical form (fields in the order of the type, keys sorted, defaults omitted) without
-    ``id``, ``actor`` and ``reply_to``, so a repeat over another route or by another client has the same digest.
+    ``id``, ``actor``, ``reason`` and ``reply_to``, so a repeat over another route or by another client has the same
+    digest under the same salt.
     """
-    request = msgspec.structs.replace(command, id=None, actor=None, reply_to=None)
-    return hashlib.sha256(command.named.encode() + b"\x00" + _CANONICAL.encode(request)).hexdigest()[:16]
+    request = msgspec.structs.replace(command, id=None, actor=None, reason=None, reply_to=None)
+    salted = b"\x00".join((salt.encode(), command.named.encode(), _CANONICAL.encode(request)))
+    return f"{salt}.{hashlib.sha256(salted).hexdigest()[:_DIGITS]}"
+
+
+def has_digest(command: Command, stored: str) -> bool:
+    """Whether a command requests what the command with a stored digest did."""
+    return digest(command, stored.partition(".")[0]) == stored

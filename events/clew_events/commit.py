@@ -1,7 +1,8 @@
 """A commit: the events of one accepted command, stored as one JetStream message, so all of them or none.
 
-The fields and their order are a stored format. ``prev`` chains a thread's commits: it is the SHA-256 of the previous
-commit's stored body, so a history can be verified from its stored bodies alone.
+The stored body has a **record** line, which is kept for ever, and **content** lines, which can be erased; see
+:mod:`clew_events.codec`. ``prev`` chains a thread's commits: it is the SHA-256 of the previous commit's record, so a
+history can be verified from its stored bodies alone, whatever was erased from them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from msgspec import Struct
 
 from clew_events.events import Event
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 class Position(Struct, frozen=True):
@@ -27,8 +28,10 @@ class Position(Struct, frozen=True):
 class Commit(Struct, frozen=True, kw_only=True):
     """The events of one accepted command.
 
-    ``id`` and ``digest`` identify the command, ``actor`` requested it. ``n`` numbers a thread's commits from 1. ``at``
-    is the writer's time in UTC and never decreases within a thread. ``prev`` is null for ``n`` 1.
+    ``id`` identifies the command. ``actor`` is whom the caller named, ``by`` what Clew itself knows of the caller.
+    ``n`` numbers a thread's commits from 1. ``at`` is the writer's time in UTC and never decreases within a thread.
+    ``prev`` is null for ``n`` 1. ``reason`` is what the caller gave as one; it is content, so ``reason_erased`` tells
+    one that was erased from none.
     """
 
     v: int
@@ -38,22 +41,28 @@ class Commit(Struct, frozen=True, kw_only=True):
     n: int
     at: datetime
     actor: str
+    by: str
     command: str
-    digest: str
+    reason: str | None = None
+    reason_erased: bool = False
     prev: str | None
     events: tuple[Event, ...]
 
 
 class Recorded(Struct, frozen=True):
-    """A commit with its position in the log and the hash of its stored body.
+    """A commit with its position in the log and the hash of its record.
 
     ``trace`` is the W3C ``traceparent`` that was stored with it, or None if there was none or it is not valid.
+    ``digest`` is the salted digest of the command, stored beside the commit; None once contents were erased. ``body``
+    is the stored body.
     """
 
     commit: Commit
     position: Position
     hash: str
     trace: str | None = None
+    digest: str | None = None
+    body: bytes = b""
 
     @property
     def trace_id(self) -> str | None:
@@ -61,6 +70,11 @@ class Recorded(Struct, frozen=True):
         return self.trace.split("-")[1] if self.trace is not None else None
 
 
-def body_hash(body: bytes) -> str:
-    """The SHA-256 of a stored body in 64 hex digits: the ``prev`` of the next commit."""
-    return hashlib.sha256(body).hexdigest()
+def record_of(body: bytes) -> bytes:
+    """The record line of a stored body, without its end: what is hashed. A body without lines is one record."""
+    return body.partition(b"\n")[0]
+
+
+def record_hash(body: bytes) -> str:
+    """The SHA-256 of a stored body's record line in 64 hex digits: the ``prev`` of the next commit."""
+    return hashlib.sha256(record_of(body)).hexdigest()

@@ -65,10 +65,8 @@ class Attachment(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """A message as stored: without its thread and time, which are in its commit."""
+    """A message as stored: its id and ordinal are in its event, its thread and time in the commit."""
 
-    id: str
-    ordinal: int
     role: Role
     content: tuple[Part, ...]
     attachments: tuple[Attachment, ...] = ()

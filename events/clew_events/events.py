@@ -1,96 +1,110 @@
 """The events: what can happen to a thread. Each is declared here, and nowhere else.
 
-An event belongs to a family, :class:`ThreadEvent` or :class:`MessageEvent`, names its ``effect``, and is a member of
-:data:`Event`. The codec, the schemas, the filters by type and the messages that an event concerns follow from the
-declaration. Code that treats an event in a way of its own matches on it and ends in ``assert_never``, so the type
-checker names every such place for a new event.
+An event belongs to a family, :class:`ThreadEvent` or :class:`ItemEvent`, names its ``effect``, and is a member of
+:data:`StoredEvent`. A field is part of the record, which is kept for ever and hashed, or is marked :data:`Content`, so
+that it can be erased: whatever a person wrote is content. Fields of the record stand first. The codec, the schemas, the
+filters by type and the items that an event concerns follow from the declaration. Code that treats an event in a way of
+its own matches on it and ends in ``assert_never``, so the type checker names every such place for a new event.
 
 The names and fields are the stored format of every history. A field may be added, with a default. Nothing is renamed,
-removed or given another meaning: a changed event is a new one under a new tag, and the old tag moves to
-:mod:`clew_events.upcast`. The tests compare stored bytes.
+removed, moved between record and content, or given another meaning: a changed event is a new one under a new tag, and
+the old tag moves to :mod:`clew_events.upcast`. The tests compare stored bytes.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, final
+from typing import Annotated, ClassVar, Final, Literal, TypeVar, cast, final, get_args
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from clew_events.content import Message, Metadata, ToolResources
 
 Effect = Literal["creates", "changes", "deletes"]
-"""What an event does to the thread or the message that it is about."""
+"""What an event does to the thread or the item that it is about."""
+
+_T = TypeVar("_T")
+ERASABLE: Final = Meta(extra_json_schema={"x-erasable": True})
+Content = Annotated[_T, ERASABLE]
+"""Marks a field that is stored in an event's content, and can be erased without a change to any hash."""
+
+EventType = Literal[
+    "ThreadCreated",
+    "MetadataUpdated",
+    "ToolResourcesUpdated",
+    "ItemAdded",
+    "ItemMetadataUpdated",
+    "ItemDeleted",
+    "ThreadDeleted",
+]
+"""The tags of all stored events: the ``type`` that each is stored with, and by which queries choose."""
 
 
 class ThreadEvent(Struct, frozen=True):
-    """An event about a thread as a whole: no message comes, changes or goes by it."""
+    """An event about a thread as a whole: no item comes, changes or goes by it."""
 
 
-class MessageEvent(Struct, frozen=True):
-    """An event about one message, which its ``message_id`` names."""
+class ItemEvent(Struct, frozen=True):
+    """An event about one item of a thread, such as a message, which ``item`` names."""
 
 
 @final
-class ThreadCreated(ThreadEvent, frozen=True, kw_only=True, tag_field="type", tag="ThreadCreated"):
+class ThreadCreated(ThreadEvent, frozen=True, tag_field="type", tag="ThreadCreated"):
     """The thread came to be. Always the first event of the first commit."""
 
     effect: ClassVar[Effect] = "creates"
 
-    metadata: Metadata
-    tool_resources: ToolResources
+    metadata: Content[Metadata]
+    tool_resources: Content[ToolResources]
 
 
 @final
-class MetadataUpdated(ThreadEvent, frozen=True, kw_only=True, tag_field="type", tag="MetadataUpdated"):
+class MetadataUpdated(ThreadEvent, frozen=True, tag_field="type", tag="MetadataUpdated"):
     """The difference: keys that took a new value, and keys that went. A key left alone is not named."""
 
     effect: ClassVar[Effect] = "changes"
 
-    set: Metadata
-    unset: tuple[str, ...]
+    set: Content[Metadata]
+    unset: Content[tuple[str, ...]]
 
 
 @final
-class ToolResourcesUpdated(ThreadEvent, frozen=True, kw_only=True, tag_field="type", tag="ToolResourcesUpdated"):
+class ToolResourcesUpdated(ThreadEvent, frozen=True, tag_field="type", tag="ToolResourcesUpdated"):
     """What the tools may use from now on, whole."""
 
     effect: ClassVar[Effect] = "changes"
 
-    tool_resources: ToolResources
+    tool_resources: Content[ToolResources]
 
 
 @final
-class MessageAdded(MessageEvent, frozen=True, kw_only=True, tag_field="type", tag="MessageAdded"):
-    """A message was put at the end of the thread."""
+class ItemAdded(ItemEvent, frozen=True, tag_field="type", tag="ItemAdded"):
+    """An item was put at the end of the thread, under the next ordinal."""
 
     effect: ClassVar[Effect] = "creates"
 
-    message: Message
-
-    @property
-    def message_id(self) -> str:
-        """The id of the message that was added."""
-        return self.message.id
+    item: str
+    ordinal: int
+    message: Content[Message]
 
 
 @final
-class MessageMetadataUpdated(MessageEvent, frozen=True, kw_only=True, tag_field="type", tag="MessageMetadataUpdated"):
-    """The difference in one message's metadata."""
+class ItemMetadataUpdated(ItemEvent, frozen=True, tag_field="type", tag="ItemMetadataUpdated"):
+    """The difference in one item's metadata."""
 
     effect: ClassVar[Effect] = "changes"
 
-    message_id: str
-    set: Metadata
-    unset: tuple[str, ...]
+    item: str
+    set: Content[Metadata]
+    unset: Content[tuple[str, ...]]
 
 
 @final
-class MessageDeleted(MessageEvent, frozen=True, kw_only=True, tag_field="type", tag="MessageDeleted"):
-    """A message was deleted from the thread. Its ordinal is never used again."""
+class ItemDeleted(ItemEvent, frozen=True, tag_field="type", tag="ItemDeleted"):
+    """An item was deleted from the thread. Its ordinal is never used again."""
 
     effect: ClassVar[Effect] = "deletes"
 
-    message_id: str
+    item: str
 
 
 @final
@@ -100,23 +114,53 @@ class ThreadDeleted(ThreadEvent, frozen=True, tag_field="type", tag="ThreadDelet
     effect: ClassVar[Effect] = "deletes"
 
 
-Event = (
+StoredEvent = (
     ThreadCreated
     | MetadataUpdated
     | ToolResourcesUpdated
-    | MessageAdded
-    | MessageMetadataUpdated
-    | MessageDeleted
+    | ItemAdded
+    | ItemMetadataUpdated
+    | ItemDeleted
     | ThreadDeleted
 )
+"""What a commit is stored with, in the order of :data:`EventType`."""
 
-EventType = Literal[
-    "ThreadCreated",
-    "MetadataUpdated",
-    "ToolResourcesUpdated",
-    "MessageAdded",
-    "MessageMetadataUpdated",
-    "MessageDeleted",
-    "ThreadDeleted",
-]
-"""The tags of all events, in the same order: the ``type`` that each is stored with, and by which queries choose."""
+
+@final
+class ErasedThreadEvent(ThreadEvent, frozen=True, kw_only=True, tag_field="type", tag="ErasedThreadEvent"):
+    """What is left of an event about a thread after its content was erased: ``of`` is what type of event it was."""
+
+    of: EventType
+    seal: str
+
+    @property
+    def effect(self) -> Effect:
+        """What the event does to the thread."""
+        return _EFFECTS[self.of]
+
+
+@final
+class ErasedItemEvent(ItemEvent, frozen=True, kw_only=True, tag_field="type", tag="ErasedItemEvent"):
+    """What is left of an event about an item after its content was erased; ``ordinal`` only where it was added."""
+
+    of: EventType
+    item: str
+    ordinal: int | None = None
+    seal: str
+
+    @property
+    def effect(self) -> Effect:
+        """What the event does to the item."""
+        return _EFFECTS[self.of]
+
+
+Event = StoredEvent | ErasedThreadEvent | ErasedItemEvent
+"""What a commit is read with: where a content was erased, what its record still says."""
+
+_EFFECTS: Final[dict[str, Effect]] = {event.__name__: event.effect for event in get_args(StoredEvent)}
+
+
+def type_of(event: Event) -> EventType:
+    """Return the type that an event was stored with, erased or not."""
+    of: EventType | None = getattr(event, "of", None)
+    return of or cast("EventType", event.__struct_config__.tag)

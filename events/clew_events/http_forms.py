@@ -56,8 +56,10 @@ class PageOfHistory(Request, frozen=True, kw_only=True):
     before: Cursor | None = None
     type: str | None = None
     actor: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    by: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     since: Instant | None = None
     until: Instant | None = None
+    stored: Literal["true", "false"] = "false"
 
 
 class PageOfFeed(Request, frozen=True, kw_only=True):
@@ -68,6 +70,7 @@ class PageOfFeed(Request, frozen=True, kw_only=True):
     order: Order = "asc"
     type: str | None = None
     actor: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    by: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     thread_id: ThreadId | None = None
     since: Instant | None = None
     until: Instant | None = None

@@ -16,8 +16,8 @@ from clew_events.replies import MissingCommits
 class CommitObject(Struct, frozen=True, kw_only=True):
     """One commit. ``id`` is its cursor; ``created_at`` are the Unix seconds of ``at``.
 
-    ``hash`` is the SHA-256 of the stored bytes, which the next commit has as its ``prev``; ``digest`` is that of the
-    command as it was received, shortened to 16 hex digits.
+    ``actor`` is whom the caller named, ``by`` what Clew itself knows of the caller. ``hash`` is the SHA-256 of the
+    stored record, which the next commit has as its ``prev``. ``stored`` is the stored body where it was asked for.
     """
 
     id: str
@@ -27,14 +27,17 @@ class CommitObject(Struct, frozen=True, kw_only=True):
     created_at: int
     at: datetime
     actor: str
+    by: str
+    reason: str | None
+    reason_erased: bool
     command: str
     command_id: str
-    digest: str
     trace_id: str | None
     position: Position
     hash: str
     prev: str | None
     events: tuple[Event, ...]
+    stored: str | None = None
 
 
 class CommitPage(Struct, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ MESSAGE_ID_PATTERN: Final = r"^msg_[A-Za-z0-9]{24}" + _END
 COMMAND_ID_PATTERN: Final = r"^[!-~]{1,128}" + _END
 TENANT_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}" + _END
 ACTOR_PATTERN: Final = r"^[^\x00-\x1f\x7f]{1,128}" + _END
+REASON_PATTERN: Final = r"^[^\x00-\x1f\x7f]{1,512}" + _END
 CURSOR_PATTERN: Final = r"^[1-9][0-9]{0,14}(-[1-9][0-9]{0,18})?" + _END
 SUBJECT_PATTERN: Final = r"^[^\x00-\x20\x7f*>]{1,256}" + _END
 
@@ -40,6 +41,7 @@ MessageId = Annotated[str, Meta(pattern=MESSAGE_ID_PATTERN)]
 CommandId = Annotated[str, Meta(pattern=COMMAND_ID_PATTERN)]
 Tenant = Annotated[str, Meta(pattern=TENANT_PATTERN)]
 Actor = Annotated[str, Meta(pattern=ACTOR_PATTERN)]
+Reason = Annotated[str, Meta(pattern=REASON_PATTERN)]
 Subject = Annotated[str, Meta(pattern=SUBJECT_PATTERN)]
 
 _THREAD_ID: Final = re.compile(THREAD_ID_PATTERN)
@@ -69,6 +71,11 @@ def is_traceparent(text: str) -> bool:
     Version ``ff``, and ids of zeros alone, are invalid. Fields that a later version may append are not accepted.
     """
     return _TRACEPARENT.fullmatch(text) is not None
+
+
+def random_salt() -> str:
+    """A salt of 128 random bits, in 22 characters of base64url."""
+    return secrets.token_urlsafe(16)
 
 
 def derive_id(prefix: str, *parts: str, length: int = _TAIL) -> str:

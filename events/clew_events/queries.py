@@ -65,8 +65,9 @@ class GetHistory(Request, frozen=True, kw_only=True):
 
     ``after`` and ``before`` are cursors (ids of entries), in the order of the page; the number of a commit also works,
     more slowly. ``start``, in place of ``after``, is the number of the first commit. ``types`` selects commits with at
-    least one of these events. ``actor`` selects by actor; with ``*`` at its end, by prefix. ``since`` and ``until`` are
-    inclusive: times with their offset, or whole Unix seconds.
+    least one of these events. ``actor`` selects by who was named, ``by`` by who was
+    authenticated; with ``*`` at its end, by prefix. ``since`` and ``until`` are
+    inclusive: times with their offset, or whole Unix seconds. ``stored`` asks for each commit's stored body too.
     """
 
     thread_id: ThreadId
@@ -77,8 +78,10 @@ class GetHistory(Request, frozen=True, kw_only=True):
     before: Cursor | None = None
     types: tuple[EventType, ...] = ()
     actor: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    by: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     since: Instant | None = None
     until: Instant | None = None
+    stored: bool = False
 
 
 class GetStateAt(Request, frozen=True, kw_only=True):
@@ -97,8 +100,8 @@ class GetFeed(Request, frozen=True, kw_only=True):
     """A page of the commits of all of a tenant's threads, in the order of the log; with ``desc`` newest first.
 
     ``after`` is a cursor: the ``id`` of an entry or the ``next`` of a page, which never expire; or ``latest``, the end
-    of the feed. ``types`` and ``actor`` are as in the history of one thread. ``since`` and ``until`` are inclusive, and
-    compare with the time at which the log stored a commit.
+    of the feed. ``types``, ``actor`` and ``by`` are as in the history of a thread. ``since`` and ``until`` are
+    inclusive, and compare with the time at which the log stored a commit.
     """
 
     after: str | None = None
@@ -106,6 +109,7 @@ class GetFeed(Request, frozen=True, kw_only=True):
     order: Order = "asc"
     types: tuple[EventType, ...] = ()
     actor: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    by: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
     thread_id: ThreadId | None = None
     since: Instant | None = None
     until: Instant | None = None

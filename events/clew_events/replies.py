@@ -46,9 +46,10 @@ class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """A commit of a history, with its position in the log and the hash of its stored body.
+    """A commit of a history, with its position in the log and the hash of its record.
 
     ``id`` is a cursor for ``after`` and ``before``. ``trace_id`` is that of the command's W3C trace context, or null.
+    ``stored`` is the stored body, byte for byte, where it was asked for: the record on its first line.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     hash: str
     trace_id: str | None = None
     commit: Commit
+    stored: str | None = None
 
 
 class MissingCommits(Struct, frozen=True, kw_only=True):

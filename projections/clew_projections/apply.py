@@ -12,7 +12,15 @@ from msgspec.structs import replace
 
 from clew_events.commit import Commit, Recorded
 from clew_events.errors import Corrupt
-from clew_events.events import Event, MessageAdded, MessageDeleted, MessageEvent, MessageMetadataUpdated, ThreadEvent
+from clew_events.events import (
+    ErasedItemEvent,
+    Event,
+    ItemAdded,
+    ItemDeleted,
+    ItemEvent,
+    ItemMetadataUpdated,
+    ThreadEvent,
+)
 from clew_events.ids import is_message_id, ordinal_of
 from clew_projections.fold import apply_difference, evolve
 from clew_projections.views import MessageView, SpentId, ThreadView
@@ -32,7 +40,7 @@ def advance(view: ThreadView, recorded: Recorded) -> ThreadView:
     for event in commit.events:
         check_message(view, event)
         view = evolve(view, event)
-    spent = SpentId(commit.id, commit.digest, recorded.position.seq)
+    spent = SpentId(commit.id, recorded.position.seq)
     return replace(
         view,
         n=commit.n,
@@ -73,36 +81,33 @@ def check_message(view: ThreadView, event: Event) -> None:
     match event:
         case ThreadEvent():
             return
-        case MessageAdded(message=message):
-            ordinal = view.last_ordinal + 1
-            right = message.ordinal == ordinal and is_message_id(message.id) and ordinal_of(message.id) == ordinal
-        case MessageMetadataUpdated(message_id=message_id) | MessageDeleted(message_id=message_id):
-            right = is_message_id(message_id) and 1 <= ordinal_of(message_id) <= view.last_ordinal
+        case ItemAdded(ordinal=ordinal) | ErasedItemEvent(ordinal=int(ordinal)):
+            right = ordinal == view.last_ordinal + 1 and is_message_id(event.item) and ordinal_of(event.item) == ordinal
+        case ItemMetadataUpdated() | ItemDeleted() | ErasedItemEvent():
+            right = is_message_id(event.item) and 1 <= ordinal_of(event.item) <= view.last_ordinal
         case _:
             assert_never(event)
     if not right:
         raise Corrupt(
-            f"thread {view.id}: commit {view.n + 1} concerns message {event.message_id!r}, which cannot exist there",
+            f"thread {view.id}: commit {view.n + 1} concerns message {event.item!r}, which cannot exist there",
             code="unknown_message",
         )
 
 
 def message_ids(commit: Commit) -> tuple[str, ...]:
     """Return the ids of the messages that a commit adds, changes or deletes, each once."""
-    return tuple(dict.fromkeys([event.message_id for event in commit.events if isinstance(event, MessageEvent)]))
+    return tuple(dict.fromkeys([event.item for event in commit.events if isinstance(event, ItemEvent)]))
 
 
 def deleted_message_ids(commit: Commit) -> tuple[str, ...]:
     """Return the ids of the messages that a commit deletes."""
-    return tuple(
-        event.message_id for event in commit.events if isinstance(event, MessageEvent) and event.effect == "deletes"
-    )
+    return tuple(event.item for event in commit.events if isinstance(event, ItemEvent) and event.effect == "deletes")
 
 
 def adds_message(commit: Commit, message_id: str) -> bool:
     """Return whether a commit adds this message."""
     return any(
-        isinstance(event, MessageEvent) and event.effect == "creates" and event.message_id == message_id
+        isinstance(event, ItemEvent) and event.effect == "creates" and event.item == message_id
         for event in commit.events
     )
 
@@ -127,14 +132,14 @@ def advance_message(view: MessageView | None, message_id: str, commit: Commit) -
 
 
 def _message_after(view: MessageView | None, message_id: str, commit: Commit, event: Event) -> MessageView | None:
-    if isinstance(event, ThreadEvent) or event.message_id != message_id:
+    if isinstance(event, ThreadEvent) or event.item != message_id:
         return view
     match event:
-        case MessageAdded(message=added):
+        case ItemAdded(message=added):
             return MessageView(
-                id=added.id,
+                id=event.item,
                 thread=commit.thread,
-                ordinal=added.ordinal,
+                ordinal=event.ordinal,
                 n=commit.n,
                 created_at=commit.at,
                 role=added.role,
@@ -142,11 +147,25 @@ def _message_after(view: MessageView | None, message_id: str, commit: Commit, ev
                 attachments=added.attachments,
                 metadata=added.metadata,
             )
-        case MessageMetadataUpdated() if view is not None:
+        case ItemMetadataUpdated() if view is not None:
             return replace(view, n=commit.n, metadata=apply_difference(view.metadata, event.set, event.unset))
-        case MessageDeleted() if view is not None:
+        case ItemDeleted() if view is not None:
             return replace(view, n=commit.n, content=(), attachments=(), metadata={}, deleted=True)
-        case MessageMetadataUpdated() | MessageDeleted():
+        case ErasedItemEvent(ordinal=int(ordinal)):
+            return MessageView(
+                id=event.item,
+                thread=commit.thread,
+                ordinal=ordinal,
+                n=commit.n,
+                created_at=commit.at,
+                role="user",
+                content=(),
+                metadata={},
+                deleted=True,
+            )
+        case ErasedItemEvent() if view is not None:
+            return replace(view, n=commit.n)
+        case ItemMetadataUpdated() | ItemDeleted() | ErasedItemEvent():
             return view
         case _:
             assert_never(event)

@@ -12,10 +12,12 @@ from msgspec.structs import replace
 
 from clew_events.content import Metadata, ToolResources
 from clew_events.events import (
+    ErasedItemEvent,
+    ErasedThreadEvent,
     Event,
-    MessageAdded,
-    MessageDeleted,
-    MessageMetadataUpdated,
+    ItemAdded,
+    ItemDeleted,
+    ItemMetadataUpdated,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
@@ -44,7 +46,7 @@ class ThreadState(Struct, frozen=True, kw_only=True):
 State = TypeVar("State", bound=ThreadState)
 
 
-def evolve(state: State, event: Event) -> State:
+def evolve(state: State, event: Event) -> State:  # noqa: C901 - one case an event
     """Return the state after an event. Fields of subclasses stay as they are."""
     match event:
         case ThreadCreated():
@@ -53,14 +55,20 @@ def evolve(state: State, event: Event) -> State:
             return replace(state, metadata=apply_difference(state.metadata, event.set, event.unset))
         case ToolResourcesUpdated():
             return replace(state, tool_resources=event.tool_resources)
-        case MessageAdded():
-            return replace(state, messages=state.messages + 1, last_ordinal=event.message.ordinal)
-        case MessageMetadataUpdated():
+        case ItemAdded():
+            return replace(state, messages=state.messages + 1, last_ordinal=event.ordinal)
+        case ItemMetadataUpdated():
             return state
-        case MessageDeleted():
+        case ItemDeleted():
             return replace(state, messages=state.messages - 1)
         case ThreadDeleted():
             return replace(state, status="deleted")
+        case ErasedThreadEvent():
+            return replace(state, status="open") if event.effect == "creates" else state
+        case ErasedItemEvent():
+            if event.ordinal is None:
+                return state
+            return replace(state, messages=state.messages + 1, last_ordinal=event.ordinal)
         case _:
             assert_never(event)
 

@@ -19,10 +19,9 @@ from clew_projections.fold import ThreadState
 
 
 class SpentId(Struct, frozen=True, array_like=True):
-    """The id of a command that was carried out, the digest of the command, and the sequence of its commit."""
+    """The id of a command that was carried out, and the sequence of its commit."""
 
     id: str
-    digest: str
     seq: int
 
 

@@ -47,17 +47,16 @@ FOLD, BLAME = "projections/clew_projections/fold.py", "projections/clew_projecti
 INDEX = "projections/clew_projections/index/writer.py"
 ROWS, TABLES = "projections/clew_projections/index/rows.py", "projections/clew_projections/index/tables.py"
 DECIDE, READER = "services/clew_services/threads/decide.py", "services/clew_services/queries/reader.py"
-RULES = "services/clew_services/validation/rules.py"
 SETTINGS, GUIDE = "services/clew_services/settings.py", "docs/operating/settings.md"
 ACCOUNTS, INDEX_TEST = "infra/nats/accounts.conf", "tests/unit/test_index.py"
 
 EVENT = '''@final
-class ThreadPinned(ThreadEvent, frozen=True, kw_only=True, tag_field="type", tag="ThreadPinned"):
+class ThreadPinned(ThreadEvent, frozen=True, tag_field="type", tag="ThreadPinned"):
     """The thread was put before all others."""
 
     effect: ClassVar[Effect] = "changes"
 
-    reason: str
+    note: Content[str]
 
 
 '''
@@ -68,21 +67,24 @@ class PinThread(ThreadCommand, frozen=True, kw_only=True):
     named: ClassVar[str] = "PinThread"
 
     thread_id: ThreadId
-    reason: str
+    note: str
 
 
 '''
 OPERATION = '    Operation(name="pin_thread", scope="write", command=PinThread, reply=Reply[Done]),\n'
 METHOD = """    async def pin_thread(
-        self, thread_id: str, reason: str, *, expected_version: int | None = None, command_id: str | None = None
+        self, thread_id: str, note: str, *, expected_version: int | None = None, command_id: str | None = None,
+        reason: str | None = None
     ) -> ThreadDone:
         \"\"\"Put a thread before all others.\"\"\"
-        command = PinThread(id=command_id, thread_id=thread_id, reason=reason, expected_version=expected_version)
+        command = PinThread(
+            id=command_id, reason=reason, thread_id=thread_id, note=note, expected_version=expected_version
+        )
         return await self._execute(command, ThreadDone)
 
 """
 DECISION = """        case PinThread():
-            return (ThreadPinned(reason=command.reason),)
+            return (ThreadPinned(note=command.note),)
 """
 QUERY = '''class PeekThread(Request, frozen=True, kw_only=True):
     """A thread as it was a moment ago."""
@@ -104,7 +106,7 @@ SETTING = '    greeting: Annotated[str, Setting("What is said to whoever comes."
 ROW = "| `--greeting` | `CLEW_GREETING` | `hello` | what is said to whoever comes |\n"
 DECLARED: Mapping[str, tuple[Change, ...]] = {
     EVENTS: (
-        ("Event = (\n", f"{EVENT}Event = (\n"),
+        ("StoredEvent = (\n", f"{EVENT}StoredEvent = (\n"),
         ("    | ThreadDeleted\n", "    | ThreadDeleted\n    | ThreadPinned\n"),
     ),
     COMMANDS: (
@@ -155,7 +157,7 @@ ASKED_FOR: Mapping[str, tuple[Change, ...]] = {
     GUIDE: (("| `--log` |", f"{ROW}| `--log` |"),),
     FOLD: (
         ("    ThreadDeleted,\n", "    ThreadDeleted,\n    ThreadPinned,\n"),
-        ("        case MessageMetadataUpdated():\n", "        case MessageMetadataUpdated() | ThreadPinned():\n"),
+        ("        case ItemMetadataUpdated():\n", "        case ItemMetadataUpdated() | ThreadPinned():\n"),
     ),
     BLAME: (
         ("    ThreadDeleted,\n", "    ThreadDeleted,\n    ThreadPinned,\n"),
@@ -170,28 +172,24 @@ ASKED_FOR: Mapping[str, tuple[Change, ...]] = {
         ("    ThreadDeleted,\n", "    ThreadDeleted,\n    ThreadPinned,\n"),
         ("        case AddMessage():\n", f"{DECISION}        case AddMessage():\n"),
     ),
-    RULES: (
-        ("    DeleteThread,\n", "    DeleteThread,\n    PinThread,\n"),
-        ("case AddMessage() | DeleteThread() |", "case PinThread() | AddMessage() | DeleteThread() |"),
-    ),
     EXAMPLES: (
         ("    DeleteThread,\n", "    DeleteThread,\n    PinThread,\n"),
         ("    ThreadDeleted,\n", "    ThreadDeleted,\n    ThreadPinned,\n"),
-        ("    ThreadDeleted(),\n", '    ThreadDeleted(),\n    ThreadPinned(reason="urgent"),\n'),
+        ("    ThreadDeleted(),\n", '    ThreadDeleted(),\n    ThreadPinned(note="urgent"),\n'),
         ("    GetBlame,\n", "    GetBlame,\n    PeekThread,\n"),
         ('    "GetBlame":', '    "PeekThread": (PeekThread(thread_id=_THREAD),),\n    "GetBlame":'),
-        ('    "AddMessage":', '    "PinThread": (PinThread(thread_id=_THREAD, reason="urgent"),),\n    "AddMessage":'),
+        ('    "AddMessage":', '    "PinThread": (PinThread(thread_id=_THREAD, note="urgent"),),\n    "AddMessage":'),
     ),
 }  # fmt: skip
 RECIPES: Mapping[str, set[str]] = {
     "An event": {EVENTS, FOLD, BLAME, INDEX, EXAMPLES},
-    "A command": {COMMANDS, OPERATIONS, DECIDE, RULES, CLIENT, SYNC, EXAMPLES},
+    "A command": {COMMANDS, OPERATIONS, DECIDE, CLIENT, SYNC, EXAMPLES},
     "A query": {QUERIES, OPERATIONS, READER, CLIENT_QUERIES, SYNC, ACCOUNTS, EXAMPLES},
     "A column of the index": {ROWS, TABLES, INDEX_TEST, LISTS},
     "A setting": {SETTINGS, GUIDE},
 }
 """The files that each takes, by its heading in the documents, beside those that ``make schema`` writes."""
-BY_TYPES = {COMMANDS, FOLD, BLAME, INDEX, DECIDE, RULES, READER, ROWS}
+BY_TYPES = {COMMANDS, FOLD, BLAME, INDEX, DECIDE, READER, ROWS}
 BY_TESTS: Mapping[str, str] = {
     EVENTS: "test_the_types_by_which_queries_choose_are_the_tags_of_all_events_in_order",
     CLIENT: "test_every_field_of_a_request_is_a_parameter_of_its_method[pin_thread]",
@@ -221,7 +219,7 @@ from clew_services.settings import Settings
 from clew_services.threads.decide import decide
 from support.commits import CREATED, THREAD, chain
 
-(event,) = decide(PinThread(thread_id=THREAD, reason="urgent"), THREAD, "cmd_1", ThreadState(status="open"))
+(event,) = decide(PinThread(thread_id=THREAD, note="urgent"), THREAD, "cmd_1", ThreadState(status="open"))
 assert describe(event) == "thread pinned"
 
 up = main.get_command(click.Context(main), "up")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import pytest
 
 from clew_events import codec, events
-from clew_events.events import Effect, Event, EventType, MessageEvent, ThreadEvent
+from clew_events.events import ERASABLE, Effect, Event, EventType, ItemEvent, StoredEvent, ThreadEvent
 from clew_events.queries import GetFeed, GetHistory
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +18,9 @@ PACKAGES = (ROOT / "events", ROOT / "projections", ROOT / "services")
 NAMES = {event.__name__ for event in get_args(Event)}
 CALLED_BY_NAME = {"event_words"}
 """Modules that only tell of events, and call one that they have no words for by its name."""
-FAMILIES = {"ThreadEvent", "MessageEvent"}
+STRUCTURE = {"item", "ordinal"}
+"""Fields of records: no person writes them, and the fold needs them whatever was erased."""
+FAMILIES = {"ThreadEvent", "ItemEvent"}
 
 
 def trees(packages: tuple[Path, ...] = PACKAGES) -> Iterator[tuple[str, ast.Module]]:
@@ -88,13 +90,13 @@ def test_the_places_where_an_event_means_something_are_looked_at() -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "match e:\n    case MessageAdded():\n        x()\n    case _:\n        pass",
-        "match e:\n    case MessageAdded():\n        x()",
-        "match e:\n    case events.MessageAdded():\n        x()\n    case _:\n        assert_never(e)\n        x()",
-        "match e:\n    case _ if x:\n        x()\n    case MessageAdded():\n        x()\n    case _:\n        pass",
-        "isinstance(e, MessageAdded)",
-        "any(isinstance(e, str | MessageAdded) for e in es)",
-        "e.type == 'MessageAdded'",
+        "match e:\n    case ItemAdded():\n        x()\n    case _:\n        pass",
+        "match e:\n    case ItemAdded():\n        x()",
+        "match e:\n    case events.ItemAdded():\n        x()\n    case _:\n        assert_never(e)\n        x()",
+        "match e:\n    case _ if x:\n        x()\n    case ItemAdded():\n        x()\n    case _:\n        pass",
+        "isinstance(e, ItemAdded)",
+        "any(isinstance(e, str | ItemAdded) for e in es)",
+        "e.type == 'ItemAdded'",
     ],
 )
 def test_the_check_for_events_passed_over_can_fail(code: str) -> None:
@@ -102,7 +104,7 @@ def test_the_check_for_events_passed_over_can_fail(code: str) -> None:
 
 
 def test_the_types_by_which_queries_choose_are_the_tags_of_all_events_in_order() -> None:
-    assert list(get_args(EventType)) == [event.__struct_config__.tag for event in get_args(Event)]
+    assert list(get_args(EventType)) == [event.__struct_config__.tag for event in get_args(StoredEvent)]
     assert set(get_args(EventType)) == codec.TAGS
     for query in (GetHistory, GetFeed):
         assert query.__annotations__["types"] == "tuple[EventType, ...]"
@@ -112,15 +114,22 @@ def test_every_event_in_the_module_is_one_of_all_events() -> None:
     declared = [
         each
         for each in vars(events).values()
-        if isinstance(each, type) and issubclass(each, ThreadEvent | MessageEvent) and each.__name__ not in FAMILIES
+        if isinstance(each, type) and issubclass(each, ThreadEvent | ItemEvent) and each.__name__ not in FAMILIES
     ]
     assert declared == list(get_args(Event))
 
 
-@pytest.mark.parametrize("event", get_args(Event))
+@pytest.mark.parametrize("event", get_args(StoredEvent))
 def test_an_event_is_tagged_with_its_name_has_one_family_and_one_effect(event: type[Event]) -> None:
     assert event.__struct_config__.tag == event.__name__
-    assert issubclass(event, ThreadEvent) != issubclass(event, MessageEvent)
+    assert issubclass(event, ThreadEvent) != issubclass(event, ItemEvent)
     assert event.effect in get_args(Effect)
-    if issubclass(event, MessageEvent):
-        assert hasattr(event, "message_id")
+    if issubclass(event, ItemEvent):
+        assert "item" in event.__struct_fields__
+
+
+@pytest.mark.parametrize("event", get_args(StoredEvent))
+def test_whatever_a_person_may_have_written_is_content_and_can_be_erased(event: type[Event]) -> None:
+    hints = get_type_hints(event, include_extras=True)
+    record = {name for name in event.__struct_fields__ if ERASABLE not in getattr(hints[name], "__metadata__", ())}
+    assert record <= STRUCTURE, "a field that is neither structure nor marked Content stays for ever"

@@ -6,8 +6,8 @@ import hashlib
 
 from clew_events.content import ToolResources
 from clew_events.events import (
-    MessageDeleted,
-    MessageMetadataUpdated,
+    ItemDeleted,
+    ItemMetadataUpdated,
     MetadataUpdated,
     ThreadDeleted,
     ToolResourcesUpdated,
@@ -22,13 +22,13 @@ HISTORY = chain(
     [CREATED],
     [MetadataUpdated(set={"plan": "free", "mood": "calm"}, unset=())],
     [ONE, TWO],
-    [MessageMetadataUpdated(message_id=ONE.message.id, set={"a": "1"}, unset=("b",))],
+    [ItemMetadataUpdated(item=ONE.item, set={"a": "1"}, unset=("b",))],
     [ToolResourcesUpdated(tool_resources=ToolResources())],
-    [MessageDeleted(message_id=TWO.message.id)],
+    [ItemDeleted(item=TWO.item)],
     [MetadataUpdated(set={"plan": "paid"}, unset=("mood",))],
     [ThreadDeleted()],
 )
-VIEWS = {1: "4d92079f6540f5f2a4f3336b4fb7f25e8e6d65767c40b9d05017a797e55f6a0d"}
+VIEWS = {1: "e450d232a760f1eb051554eabd12a5b3d62a030c660c53f23e0eeb799303b7f5"}
 
 
 def test_a_fold_that_makes_other_views_has_another_number() -> None:

@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
-import msgspec
 import pytest
 
 from clew_events import codec, events
-from clew_events.commit import Commit, Position, body_hash
+from clew_events.commit import Commit, Position, record_hash
 from clew_events.content import (
     Attachment,
     AutoStrategy,
@@ -31,6 +30,7 @@ from clew_events.content import (
     ToolResources,
     VectorStore,
 )
+from golden.new_files import body_with, encoded
 
 HERE = Path(__file__).parent
 THREAD = "thread_0000000000000000000clew"
@@ -52,8 +52,6 @@ RESOURCES = ToolResources(
     ),
 )
 FULL_MESSAGE = Message(
-    id=MESSAGE,
-    ordinal=1,
     role="user",
     content=(
         Text('Grüße, "Clew" \u2028 😀\n'),
@@ -71,28 +69,29 @@ FIRST_EVENTS: dict[str, events.Event] = {
             file_search=FileSearch(vector_stores=(VectorStore(id=STORE, chunking_strategy=AutoStrategy()),))
         )
     ),
-    "MessageAdded": events.MessageAdded(message=FULL_MESSAGE),
-    "MessageMetadataUpdated": events.MessageMetadataUpdated(message_id=MESSAGE, set={"a": "2"}, unset=("",)),
-    "MessageDeleted": events.MessageDeleted(message_id=MESSAGE),
+    "ItemAdded": events.ItemAdded(item=MESSAGE, ordinal=1, message=FULL_MESSAGE),
+    "ItemMetadataUpdated": events.ItemMetadataUpdated(item=MESSAGE, set={"a": "2"}, unset=("",)),
+    "ItemDeleted": events.ItemDeleted(item=MESSAGE),
     "ThreadDeleted": events.ThreadDeleted(),
 }
 """The events there were when these files were written. It is complete: later events have their file alone."""
-NAMES = tuple(event.__name__ for event in get_args(events.Event))
-FIRST_HASH = "e66639eb5a73e8da10e0e564cf69c8ff30afca426805493f930015473b290747"
-SECOND_HASH = "4e372bf8deae98a9e9c4437e52d4deebcc7877661e7f745d9ca9a4d72dd08ad4"
+NAMES = tuple(event.__name__ for event in get_args(events.StoredEvent))
+FIRST_HASH = "a3e2e740e278a23fe7608e892546465c80657b9edb02e2a6a90141ff5be98f82"
+SECOND_HASH = "cce5fea7dc56a774e1914b6379c8f35656e5ef8f2864750e920a2831a318eda9"
 
 
 def commit(n: int, prev: str | None, *recorded: events.Event, microsecond: int = 123456) -> Commit:
     return Commit(
-        v=1,
+        v=2,
         id=f"command-{n}",
         tenant="default",
         thread=THREAD,
         n=n,
         at=datetime(2026, 11, 22, 22, 0, n, microsecond, tzinfo=UTC),
         actor="billing",
+        by="http:0123456789abcdef",
         command="UpdateThread",
-        digest="0123456789abcdef",
+        reason="asked by the customer" if n == 2 else None,
         prev=prev,
         events=recorded,
     )
@@ -107,43 +106,43 @@ COMMITS = {
 
 
 def golden(name: str) -> bytes:
-    file = HERE / f"{name}.json"
-    assert file.is_file(), f"tests/golden/{name}.json is missing: 'make schema' writes it, and it never changes again"
+    file = HERE / f"{name}.commit"
+    assert file.is_file(), f"tests/golden/{name}.commit is missing: 'make schema' writes it, and it never changes again"
     return file.read_bytes()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_event_is_written_as_the_same_bytes_for_ever_and_read_back_whole(name: str) -> None:
-    event = msgspec.json.decode(golden(name), type=events.Event)
+    (event,) = codec.decode(golden(name)).events
     assert type(event).__name__ == name
-    assert msgspec.json.encode(event) == golden(name)
+    assert body_with(event) == golden(name)
 
 
 @pytest.mark.parametrize("name", FIRST_EVENTS)
 def test_an_event_in_its_file_is_the_one_that_was_written_there(name: str) -> None:
-    assert msgspec.json.encode(FIRST_EVENTS[name]) == golden(name)
-    assert msgspec.json.decode(golden(name), type=events.Event) == FIRST_EVENTS[name]
+    assert body_with(FIRST_EVENTS[name]) == golden(name)
+    assert codec.decode(golden(name)).events == (FIRST_EVENTS[name],)
 
 
 @pytest.mark.parametrize("name", COMMITS)
 def test_a_commit_is_written_as_the_same_bytes_for_ever_and_read_back_whole(name: str) -> None:
-    assert codec.encode(COMMITS[name]) == golden(name)
+    assert encoded(COMMITS[name]) == golden(name)
     assert codec.decode(golden(name)) == COMMITS[name]
 
 
 def test_every_event_there_is_has_its_golden_bytes_and_every_file_is_looked_at() -> None:
     assert set(FIRST_EVENTS) <= set(NAMES)
-    assert {file.stem for file in HERE.glob("*.json")} == {*NAMES, *COMMITS}
+    assert {file.stem for file in HERE.glob("*.commit")} == {*NAMES, *COMMITS}
 
 
 def test_the_tag_of_an_event_is_its_name_and_the_first_thing_written() -> None:
     for name in NAMES:
-        assert golden(name).startswith(b'{"type":"%s"' % name.encode())
+        assert b'"events":[{"type":"%s"' % name.encode() in golden(name)
 
 
-def test_a_commit_names_its_predecessor_by_the_hash_of_the_stored_bytes() -> None:
-    assert body_hash(golden("chain-1")) == FIRST_HASH
-    assert body_hash(golden("chain-2")) == SECOND_HASH
+def test_a_commit_names_its_predecessor_by_the_hash_of_its_record() -> None:
+    assert record_hash(golden("chain-1")) == FIRST_HASH
+    assert record_hash(golden("chain-2")) == SECOND_HASH
     chain = [codec.decode_recorded(golden(f"chain-{n}"), Position(0, n)) for n in (1, 2, 3)]
     assert [link.commit.prev for link in chain] == [None, chain[0].hash, chain[1].hash]
 
@@ -152,14 +151,16 @@ def test_one_flipped_bit_breaks_the_chain() -> None:
     body = bytearray(golden("chain-2"))
     body[body.index(b"billing")] ^= 1
     assert codec.decode(bytes(body)).actor == "cilling"
-    assert body_hash(bytes(body)) != codec.decode(golden("chain-3")).prev
+    assert record_hash(bytes(body)) != codec.decode(golden("chain-3")).prev
 
 
 def test_a_field_that_a_later_version_added_is_read_past() -> None:
-    body = golden("chain-1").replace(b'"v":1', b'"v":1,"added_later":[1]')
+    body = golden("chain-1").replace(b'"v":2', b'"v":2,"added_later":[1]')
     assert codec.decode(body) == COMMITS["chain-1"]
 
 
-def test_every_golden_file_ends_where_its_json_ends() -> None:
-    for file in HERE.glob("*.json"):
-        assert file.read_bytes().endswith(b"}"), file.name
+def test_every_golden_file_is_canonical_and_ends_each_of_its_lines() -> None:
+    for file in HERE.glob("*.commit"):
+        body = file.read_bytes()
+        codec.check_canonical(body)
+        assert body.endswith(b"\n"), file.name

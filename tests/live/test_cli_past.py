@@ -73,13 +73,13 @@ def test_a_history_is_chosen_from_and_turned_round(cli: Cli, thread: str) -> Non
     assert numbers(cli.lines("history", thread)) == [1, 2, 3, 4, 5]
     assert numbers(cli.lines("history", thread, "--reverse", "-n", "2")) == [5, 4]
     assert numbers(cli.lines("history", thread, "--actor", "sales")) == [2]
-    assert numbers(cli.lines("history", thread, "--actor", "*", "--type", "MessageAdded")) == [1, 4]
+    assert numbers(cli.lines("history", thread, "--actor", "*", "--type", "ItemAdded")) == [1, 4]
     at = cli.json("history", thread)["commits"][2]["commit"]["at"]
     assert numbers(cli.lines("history", thread, "--since", at)) == [3, 4, 5]
     assert numbers(cli.lines("history", thread, "--until", at)) == [1, 2, 3]
     assert cli.lines("history", thread, "--since", "3000-01-01") == []
     assert "not a time" in cli.refused(2, "history", thread, "--since", "soon")
-    assert "MessageAdded" in cli.refused(2, "history", thread, "--type", "Nothing")
+    assert "ItemAdded" in cli.refused(2, "history", thread, "--type", "Nothing")
 
 
 def test_a_patch_shows_what_was_before_and_after(cli: Cli, thread: str) -> None:

@@ -100,3 +100,15 @@ def test_a_command_in_the_documents_runs_as_it_stands(up: Up, thread: str, key_i
     ran = clew(*words, cwd=up.data.parent)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip()
+
+
+def test_a_shell_is_enough_to_check_a_commit_as_the_guide_shows(up: Up, thread: str, tmp_path: Path) -> None:
+    (shown,) = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs/replay.md").read_text(), re.MULTILINE | re.DOTALL)
+    env = environment(CLEW_NATS=up.nats_url)
+    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    program = shown.replace("thread_…", thread)
+    ran = subprocess.run(["sh", "-e"], input=program, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    of_record, of_content, sealed = (line.split()[0] for line in ran.stdout.splitlines())
+    assert sealed == f'"seal":"{of_content}"'
+    entries = json.loads(clew("history", thread, "--json", env={"CLEW_NATS": up.nats_url}).stdout)["commits"]
+    assert of_record == entries[1]["hash"]

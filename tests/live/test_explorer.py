@@ -19,7 +19,7 @@ from clew_services.api_keys.holders import digest
 from clew_services.compose import Clew, connect
 from support.api import ACME, served
 from support.browser import PATIENCE, chromium, needs_chromium, page_at
-from support.commits import CREATED, added, commit, store
+from support.commits import CREATED, added, body_of, commit, hash_of, store
 from support.deployments import deployed
 from support.feeding import Fed, fed_by_hand
 from support.forging import delete, stored
@@ -74,17 +74,15 @@ async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand
 
 async def _many(url: str) -> None:
     """A thread of many commits, put into the log as they are."""
-    from clew_events.codec import encode
-    from clew_events.commit import body_hash
     from support.deployments import connected_client
 
     address, prev = Address("acme", "thread_of_many"), None
     async with connected_client(url) as nc:
         for n in range(1, LONG + 1):
             events = (CREATED,) if n == 1 else (added(n - 1, f"message {n - 1}"),)
-            body = encode(commit(n, *events, prev=prev, thread=address.thread, tenant="acme"))
-            prev = body_hash(body)
-            await store(nc, address, body)
+            made = commit(n, *events, prev=prev, thread=address.thread, tenant="acme")
+            prev = hash_of(made)
+            await store(nc, address, body_of(made))
 
 
 async def story(writer: Writer, thread: str) -> str:
@@ -145,7 +143,7 @@ async def test_a_thread_is_found_walked_through_and_watched(stand: Stand) -> Non
 
         # What stands on record of it stays open from commit to commit.
         await page.get_by_text("Commit 6 on record").click()
-        await expect(page.locator(".record")).to_contain_text('"type": "MessageDeleted"')
+        await expect(page.locator(".record")).to_contain_text('"type": "ItemDeleted"')
         await slider.press("ArrowLeft")
         await at(page, 5)
         await expect(page.locator(".record .code")).to_contain_text('"mood": "sad"')

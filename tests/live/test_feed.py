@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import msgspec
 import pytest
 from bench.generating import Plan, generate
 
@@ -17,7 +16,7 @@ from clew_events.replies import Feed, FeedEntry
 from clew_events.subjects import Address, event_stream
 from clew_projections.feed import merge
 from clew_services.compose import Clew, connect
-from support.commits import CREATED, THREAD, commit, store
+from support.commits import CREATED, THREAD, body_of, commit, store
 from support.deployments import deployed
 from support.truth import log_of
 from support.writers import Writer, handler, thread_id
@@ -140,8 +139,8 @@ async def test_filters_hold_and_a_page_that_found_nothing_still_leads_on(
         ({"actor": "billing"}, lambda c: c.actor == "billing"),
         ({"thread_id": some.thread}, lambda c: c.thread == some.thread),
         (
-            {"thread_id": some.thread, "actor": "api", "types": ("MessageAdded",)},
-            lambda c: c.thread == some.thread and c.actor == "api" and "MessageAdded" in str(c.events),
+            {"thread_id": some.thread, "actor": "api", "types": ("ItemAdded",)},
+            lambda c: c.thread == some.thread and c.actor == "api" and "ItemAdded" in str(c.events),
         ),
         ({"actor": "nobody"}, lambda c: False),
     ):
@@ -200,15 +199,15 @@ async def test_a_cursor_of_another_tenant_order_or_deployment_is_refused(clew: C
 
 
 async def test_a_commit_that_cannot_be_read_is_in_the_feed_with_its_fault_and_its_bytes(clew: Clew) -> None:
-    await store(clew.nc, Address("acme", THREAD), b'{"v":1,"not":"a commit"}')
-    await store(clew.nc, Address("acme", THREAD), msgspec.json.encode(commit(1, CREATED, tenant="globex")))
+    await store(clew.nc, Address("acme", THREAD), b'{"v":2,"not":"a commit"}')
+    await store(clew.nc, Address("acme", THREAD), body_of(commit(1, CREATED, tenant="globex")))
     done = await Writer(handler(clew), "acme").create()
     first, second, third = await everything(clew)
     assert first.commit is second.commit is None
     assert first.fault is not None
     assert second.fault is not None
     assert (first.fault.code, second.fault.code) == ("unreadable_commit", "misplaced_commit")
-    assert first.body == b'{"v":1,"not":"a commit"}'
+    assert first.body == b'{"v":2,"not":"a commit"}'
     assert third.position == done.position
     assert [each.fault is None for each in await everything(clew, actor="nobody")] == [False, False]
 

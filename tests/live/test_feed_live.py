@@ -64,7 +64,7 @@ async def test_readers_get_what_there_was_and_what_comes_and_of_their_own_tenant
     await write(clew, "globex", 2, 2)
     async with served(clew) as url:
         acme, late = Reader(lambda: url, ACME), Reader(lambda: url, ACME, after="latest")
-        globex, some = Reader(lambda: url, GLOBEX), Reader(lambda: url, ACME, type="MessageAdded", stream="true")
+        globex, some = Reader(lambda: url, GLOBEX), Reader(lambda: url, ACME, type="ItemAdded", stream="true")
         async with reading(acme, late, globex, some):
             await eventually(lambda: _true(len(acme.events) == 15 and late.times and len(some.events) == 10))
             await write(clew, "acme", 8, 5)

@@ -10,7 +10,7 @@ import pytest
 
 from clew_events.commands import Command, CreateThread, DeleteMessage, UpdateMessage, UpdateThread
 from clew_events.errors import AlreadyExists, Conflict, Corrupt, IdReused, NotFound
-from clew_events.events import MessageAdded
+from clew_events.events import ItemAdded
 from clew_events.ids import message_id as make_message_id
 from clew_events.requests import NewMessage
 from clew_events.subjects import event_stream
@@ -173,7 +173,7 @@ async def test_a_thread_is_created_once_under_an_id_of_the_callers_choice(clew: 
 async def test_a_command_with_nothing_to_do_succeeds_without_a_commit(clew: Clew, other: Clew) -> None:
     thread = thread_id(await Writer(clew.handler).create(metadata={"a": "1"}, messages=(HELLO,)))
     (created,) = await commits_of(clew, thread)
-    (message,) = [event.message.id for event in created.events if isinstance(event, MessageAdded)]
+    (message,) = [event.item for event in created.events if isinstance(event, ItemAdded)]
     for there in (clew, other):
         writer = Writer(there.handler)
         for done in (
@@ -315,7 +315,7 @@ async def test_fifty_writers_on_one_thread_lose_nothing_and_do_nothing_twice(cle
     texts = [event.message.content[0].text for made in commits for event in made.events]  # type: ignore[union-attr]
     assert sorted(texts) == sorted(f"text {n}" for n in range(50))
     for each in done:
-        assert commits[each.n - 2].events[0].message.id == message_id(each)  # type: ignore[union-attr]
+        assert commits[each.n - 2].events[0].item == message_id(each)  # type: ignore[union-attr]
 
 
 async def test_processes_that_only_share_the_log_all_get_their_turn(clew: Clew) -> None:

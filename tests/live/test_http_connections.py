@@ -37,10 +37,12 @@ class Waiting(Parts):
         super().__init__()
         self.reached, self.go_on = asyncio.Event(), asyncio.Event()
 
-    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
+    async def handle(
+        self, tenant: str, command: Command, *, actor: str = "", by: str = "", trace: str | None = None
+    ) -> Outcome:
         self.reached.set()
         await self.go_on.wait()
-        return await super().handle(tenant, command, actor=actor, trace=trace)
+        return await super().handle(tenant, command, actor=actor, by=by, trace=trace)
 
 
 @pytest.fixture

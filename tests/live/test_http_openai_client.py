@@ -9,7 +9,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from clew_events.events import MessageAdded, MetadataUpdated, ThreadCreated, ThreadDeleted
+from clew_events.events import ItemAdded, MetadataUpdated, ThreadCreated, ThreadDeleted
 from clew_events.queries import GetHistory
 from clew_events.replies import History
 from clew_services.compose import Clew
@@ -74,7 +74,7 @@ async def test_a_thread_lives_and_each_change_is_a_commit(client: AsyncOpenAI, c
 
     commits = [entry.commit for entry in (await history(clew, created.id)).commits]
     kinds = [[type(event) for event in commit.events] for commit in commits]
-    assert kinds == [[ThreadCreated, MessageAdded, MessageAdded], [MetadataUpdated], [ThreadDeleted]]
+    assert kinds == [[ThreadCreated, ItemAdded, ItemAdded], [MetadataUpdated], [ThreadDeleted]]
     holder = KEYS.holder(ACME)
     assert holder is not None
     assert {commit.actor for commit in commits} == {holder.actor}

@@ -100,8 +100,8 @@ async def test_a_caller_who_lost_patience_finds_what_was_done(clew: Clew, monkey
     began, left = asyncio.Event(), asyncio.Event()
 
     class Slow(Patient):
-        async def handle(self, tenant, command, *, actor="", trace=None):
-            done = await super().handle(tenant, command, actor=actor, trace=trace)
+        async def handle(self, tenant, command, *, actor="", by="", trace=None):
+            done = await super().handle(tenant, command, actor=actor, by=by, trace=trace)
             if not began.is_set():
                 began.set()
                 await left.wait()
@@ -161,8 +161,8 @@ async def test_a_retry_is_not_given_what_another_caller_waits_for(clew: Clew, mo
     began, go_on = asyncio.Event(), asyncio.Event()
 
     class Slow(Patient):
-        async def handle(self, tenant, command, *, actor="", trace=None):
-            done = await super().handle(tenant, command, actor=actor, trace=trace)
+        async def handle(self, tenant, command, *, actor="", by="", trace=None):
+            done = await super().handle(tenant, command, actor=actor, by=by, trace=trace)
             if not began.is_set():
                 began.set()
                 await go_on.wait()

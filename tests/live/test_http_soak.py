@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 from openai import AsyncOpenAI
 
-from clew_events.events import MessageAdded
+from clew_events.events import ItemAdded
 from clew_events.subjects import Address
 from clew_services.compose import Clew
 from support.api import ACME, served
@@ -86,8 +86,8 @@ async def soaked(clew: Clew, *, keyed: bool) -> tuple[list[Caller], Cutting]:
 async def added(clew: Clew, thread: str) -> list[tuple[str, str]]:
     """The id and the text of every message in a thread's history."""
     commits = [each.commit async for each in clew.histories.after(Address("acme", thread), 0)]
-    events = [event for commit in commits for event in commit.events if isinstance(event, MessageAdded)]
-    return [(event.message.id, event.message.content[0].text) for event in events]  # type: ignore[union-attr]
+    events = [event for commit in commits for event in commit.events if isinstance(event, ItemAdded)]
+    return [(event.item, event.message.content[0].text) for event in events]  # type: ignore[union-attr]
 
 
 async def test_with_keys_every_line_is_there_once_and_in_order(clew: Clew):

@@ -110,7 +110,7 @@ async def test_commands_left_while_nobody_handles_them_are_carried_out_once_when
         await emptied(js)
     for i in range(50):
         (only,) = await commits(clew, f"thread_{i}")
-        assert (only.commit.n, only.commit.actor) == (1, "nats")
+        assert (only.commit.n, only.commit.actor, only.commit.by) == (1, "nats", "inbox")
     assert await rejections(js) == []
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from clew_events.codec import encode
 from clew_events.subjects import Address
 from clew_projections.index.notes import notes
 from clew_projections.index.tables import INDEX_FORMAT
@@ -21,7 +20,7 @@ from clew_projections.indexer.indexer import SnapshotSchedule
 from clew_projections.indexer.snapshots import STREAM, Snapshots
 from clew_services import compose
 from clew_services.compose import Clew
-from support.commits import CREATED, added, chain, commit, store
+from support.commits import CREATED, added, body_of, chain, commit, store
 from support.deployments import deployed
 from support.indexes import caught_up, created, fed, names, threads
 from support.waiting import eventually
@@ -123,14 +122,14 @@ async def test_a_thread_that_cannot_be_folded_is_left_out_and_the_others_go_on(
     first, _, third = chain([CREATED], [added(1)], [added(2)])
     home = Address("default", first.commit.thread)
     async with fed(clew, root):
-        await store(clew.nc, home, encode(first.commit))
+        await store(clew.nc, home, body_of(first.commit))
         await created(clew, *names(10))
         assert home.thread in await caught_up(clew, root)
-        await store(clew.nc, home, encode(commit(2, added(1), prev="0" * 64)))
+        await store(clew.nc, home, body_of(commit(2, added(1), prev="0" * 64)))
         await created(clew, *names(10, 10))
         await store(clew.nc, Address("default", "thread_unreadable"), b"{}")
         await created(clew, *names(10, 20))
-        await store(clew.nc, home, encode(third.commit))
+        await store(clew.nc, home, body_of(third.commit))
         assert set(await caught_up(clew, root)) == set(names(30))
 
         async def said() -> bool:

@@ -14,11 +14,10 @@ import pytest
 from nats.aio.client import Client
 
 from clew_events.client import connect
-from clew_events.codec import encode
 from clew_events.commands import AddMessage
-from clew_events.commit import Commit, body_hash
+from clew_events.commit import Commit
 from clew_events.errors import NotFound, TooLarge
-from clew_events.events import MessageMetadataUpdated
+from clew_events.events import ItemMetadataUpdated
 from clew_events.replies import Done, Rejection
 from clew_events.requests import NewAttachment, NewImageUrl, NewImageUrlSource, NewMessage, NewTool
 from clew_events.subjects import Address
@@ -32,7 +31,7 @@ from clew_services.embedded import config
 from clew_services.embedded.server import EmbeddedServer
 from support.api import ACME
 from support.api import served as served_over_http
-from support.commits import CREATED, added, commit, store
+from support.commits import CREATED, added, body_of, commit, hash_of, store
 from support.deployments import connected_client, deployed
 from support.nats_services import served
 from support.truth import checkpointed, projecting
@@ -234,26 +233,24 @@ async def test_a_thread_that_grows_commit_by_commit_is_refused_before_its_view_i
 @pytest.mark.parametrize("under", [-1, 0, 30, 100])
 async def test_a_view_that_does_not_fit_parks_its_thread_and_the_checkpoint_goes_on(clew: Clew, under: int) -> None:
     address = Address("default", "thread_large")
-    fuller = MessageMetadataUpdated(
-        message_id=added(1).message.id, set={f"k{n}": "v" * 512 for n in range(16)}, unset=()
-    )
+    fuller = ItemMetadataUpdated(item=added(1).item, set={f"k{n}": "v" * 512 for n in range(16)}, unset=())
 
     def filled(size: int) -> tuple[Commit, Commit, Commit]:
         first = commit(1, CREATED, thread=address.thread)
-        second = commit(2, added(1, "x" * size), prev=body_hash(encode(first)), thread=address.thread)
-        return first, second, commit(3, fuller, prev=body_hash(encode(second)), thread=address.thread)
+        second = commit(2, added(1, "x" * size), prev=hash_of(first), thread=address.thread)
+        return first, second, commit(3, fuller, prev=hash_of(second), thread=address.thread)
 
     def view_after(commits: tuple[Commit, ...]) -> bytes:
         view = None
         for each in commits[1:]:
-            view = advance_message(view, fuller.message_id, each)
+            view = advance_message(view, fuller.item, each)
         assert view is not None
         return views.encode(view)
 
     commits = filled(LIMIT - under - len(view_after(filled(0))))
     assert len(view_after(commits)) == LIMIT - under
     for each in commits:
-        await store(clew.nc, address, encode(each))
+        await store(clew.nc, address, body_of(each))
     async with projecting(clew):
         thread = thread_id(await Writer(clew.handler).create())
         await checkpointed(clew)
@@ -270,7 +267,7 @@ async def test_poison_of_any_size_and_under_any_subject_is_on_record_and_stepped
         f"clew.evt.01.{chr(0x2603) * 1200}.thread_{'b' * 130}",
     ):
         await js.publish(subject, b"garbage")
-    huge = encode(commit(1, CREATED, thread="thread_huge")).replace(b'"Made"', b'"' + b"M" * 200_000 + b'"')
+    huge = body_of(commit(1, CREATED, thread="thread_huge")).replace(b'"Made"', b'"' + b"M" * 200_000 + b'"')
     await store(clew.nc, Address("default", "thread_huge"), huge.replace(b"thread_huge", b"thread_other"))
     async with projecting(clew):
         thread = thread_id(await Writer(clew.handler).create())

@@ -17,7 +17,7 @@ from clew_services.eventstore.append import AppendResult, Log, UncertainAppend
 from clew_services.threads.cache import Memory
 from clew_services.threads.handler import Handler
 from clew_services.threads.idempotency import Repeats
-from support.commits import CREATED, NOON, added, commit
+from support.commits import CREATED, NOON, added, commit, encoded
 from support.freezing import frozen
 from support.proxy import Proxy, between
 from support.truth import commits_of, log_of, raw
@@ -82,19 +82,19 @@ async def test_time_never_goes_backwards_within_a_thread(clew: Clew) -> None:
 
 async def test_a_commit_decided_on_an_old_state_is_refused(clew: Clew) -> None:
     log = Log(clew.js, clew.deployment.shards)
-    first = await log.append(commit(1, CREATED), 0)
+    first = await log.append(encoded(commit(1, CREATED)), 0)
     assert isinstance(first, AppendResult)
     for expected in (0, first.recorded.position.seq + 1):
-        assert await log.append(commit(2, CREATED, id="other"), expected) == UncertainAppend("stale")
+        assert await log.append(encoded(commit(2, CREATED, id="other")), expected) == UncertainAppend("stale")
     assert len(await commits_of(clew, commit(1).thread)) == 1
 
 
 async def test_a_commit_sent_again_is_never_stored_again(clew: Clew) -> None:
     log = Log(clew.js, clew.deployment.shards)
-    first = await log.append(commit(1, CREATED), 0)
+    first = await log.append(encoded(commit(1, CREATED)), 0)
     assert isinstance(first, AppendResult)
-    assert isinstance(await log.append(commit(1, CREATED), 0), UncertainAppend)
-    assert await log.append(commit(1, CREATED), first.recorded.position.seq) == UncertainAppend("duplicate")
+    assert isinstance(await log.append(encoded(commit(1, CREATED)), 0), UncertainAppend)
+    assert await log.append(encoded(commit(1, CREATED)), first.recorded.position.seq) == UncertainAppend("duplicate")
     assert len(await commits_of(clew, commit(1).thread)) == 1
 
 
@@ -251,8 +251,8 @@ async def test_a_full_log_says_so_and_nothing_is_half_done(clew: Clew) -> None:
 async def test_a_commit_larger_than_a_connection_takes_is_refused(clew: Clew) -> None:
     log = Log(clew.js, clew.deployment.shards)
     with pytest.raises(TooLarge):
-        await log.append(commit(1, CREATED, added(1, "x" * clew.nc.max_payload)), 0)
-    assert isinstance(await log.append(commit(1, CREATED, added(1, "small")), 0), AppendResult)
+        await log.append(encoded(commit(1, CREATED, added(1, "x" * clew.nc.max_payload))), 0)
+    assert isinstance(await log.append(encoded(commit(1, CREATED, added(1, "small"))), 0), AppendResult)
 
 
 async def test_a_commit_larger_than_a_stream_takes_is_refused_and_the_writer_goes_on(clew: Clew) -> None:

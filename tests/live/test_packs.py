@@ -168,7 +168,7 @@ QUESTIONS = [
     ("history", "THREAD"),
     ("history", "THREAD", "-p"),
     ("history", "THREAD", "--reverse", "-n", "2"),
-    ("history", "THREAD", "--type", "MessageAdded", "--actor", "sh*"),
+    ("history", "THREAD", "--type", "ItemAdded", "--actor", "sh*"),
     ("state", "THREAD"),
     ("state", "THREAD", "--as-of", "2"),
     ("state", "THREAD", "--as-of", "99"),

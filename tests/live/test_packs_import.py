@@ -10,9 +10,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from clew_events.codec import encode
 from clew_events.errors import Conflict, Corrupt, Unavailable
-from clew_events.events import MessageDeleted, MetadataUpdated
+from clew_events.events import ItemDeleted, MetadataUpdated
 from clew_events.ids import message_id as id_of
 from clew_events.subjects import Address, event_stream
 from clew_projections.nats.jetstream import stream_state
@@ -28,7 +27,7 @@ from clew_services.packs.import_plan import Plan
 from clew_services.packs.importer import Importer
 from clew_services.packs.pack_files import export
 from support import forging
-from support.commits import CREATED, added, chain
+from support.commits import CREATED, added, body_of, chain
 from support.deployments import deployed
 from support.packing import as_stored, written
 from support.parts import verifier_of
@@ -200,8 +199,8 @@ async def test_whoever_writes_meanwhile_is_not_overwritten(clew: Clew, target: C
 
 
 HELLO = added(1, "hello")
-GOODBYE = MessageDeleted(message_id=id_of(1, "made"))
-STRANGER = MessageDeleted(message_id=id_of(1, "another"))
+GOODBYE = ItemDeleted(item=id_of(1, "made"))
+STRANGER = ItemDeleted(item=id_of(1, "another"))
 UNKNOWN = [
     msgspec.structs.replace(each, body=each.body.replace(b"ThreadCreated", b"ThreadForked"))
     for each in as_stored(chain((CREATED,)))
@@ -247,7 +246,7 @@ async def test_long_threads_and_big_messages_go_through_in_batches(target: Clew,
     found = await verifier_of(target).all()
     assert (found.commits, found.findings) == (2501, ())
     history = [each async for each in target.histories.after(Address("default", "thread_made_by_hand"), 0)]
-    assert [encode(each.commit) for each in history] == [each.body for each in long]
+    assert [body_of(each.commit) for each in history] == [each.body for each in long]
 
 
 async def test_a_server_that_goes_away_is_told_as_what_it_is(clew: Clew, tmp_path: Path) -> None:

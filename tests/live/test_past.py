@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from clew_events import client, ids
 from clew_events.client.sync import connect as connect_blocking
-from clew_events.codec import encode
 from clew_events.errors import Corrupt, Invalid, NotFound, TooLarge
 from clew_events.events import MetadataUpdated
 from clew_events.queries import GetBlame, GetDifference, GetMessageAt, GetStateAt, ListMessagesAt
@@ -28,7 +27,7 @@ from clew_services.compose.roles import serve_queries
 from clew_services.http.auth import required_scope
 from clew_services.queries import past
 from support.asgi import IN, Answered, call
-from support.commits import CREATED, NOON, commit, store
+from support.commits import CREATED, NOON, body_of, commit, store
 from support.nats_services import served
 from support.writers import Writer, message_id
 
@@ -109,7 +108,7 @@ async def test_a_number_is_a_commit_up_to_the_border_and_a_second_from_there_on(
     # One more is 2001-09-09T01:46:40Z.
     assert "2001-09-09T01:46:40" in (await get("?as_of=1000000000", 404))["error"]["message"]
     # Unix seconds are a whole second, with all that happened in it.
-    await store(clew.nc, Address("acme", "thread_noon"), encode(commit(1, CREATED, thread="thread_noon", tenant="acme",
+    await store(clew.nc, Address("acme", "thread_noon"), body_of(commit(1, CREATED, thread="thread_noon", tenant="acme",
         at=NOON + timedelta(milliseconds=999))))  # fmt: skip
     assert (await call(clew, "GET", f"/v1/threads/thread_noon?as_of={SECOND}")).status == 200
     assert (await call(clew, "GET", f"/v1/threads/thread_noon?as_of={SECOND - 1}")).status == 404
@@ -311,7 +310,7 @@ async def test_a_commit_of_a_later_version_is_named_at_every_door(clew: Clew) ->
     (last,) = [found async for found in clew.histories.after(Address("acme", THREAD), 0) if found.commit.n == 2]
     made = commit(3, MetadataUpdated(set={}, unset=()), prev=last.hash, thread=THREAD, tenant="acme")
     made = replace(made, at=last.commit.at)
-    body = encode(made).replace(b"MetadataUpdated", b"ThreadTeleported")
+    body = body_of(made).replace(b"MetadataUpdated", b"ThreadTeleported")
     seq = await store(clew.nc, Address("acme", THREAD), body)
     asked = (
         GetDifference(thread_id=THREAD),
@@ -329,7 +328,7 @@ async def test_a_commit_of_a_later_version_is_named_at_every_door(clew: Clew) ->
 
 async def test_a_writer_with_a_fast_clock_does_not_hide_its_commits(clew: Clew) -> None:
     ahead = datetime.now(UTC) + timedelta(hours=1)
-    await store(clew.nc, Address("acme", THREAD), encode(commit(1, CREATED, thread=THREAD, tenant="acme", at=ahead)))
+    await store(clew.nc, Address("acme", THREAD), body_of(commit(1, CREATED, thread=THREAD, tenant="acme", at=ahead)))
     assert (await clew.reader.past.thread("acme", THREAD, ahead)).n == 1
     with pytest.raises(Invalid, match="future"):
         await clew.reader.past.thread("acme", THREAD, ahead + timedelta(seconds=1))

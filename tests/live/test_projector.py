@@ -12,16 +12,16 @@ import pytest
 from msgspec.structs import replace
 
 from clew_events import codec
-from clew_events.codec import Json, encode
-from clew_events.commit import Position, Recorded, body_hash
+from clew_events.commit import Position, Recorded, record_hash
 from clew_events.content import ImageUrl, ImageUrlSource
 from clew_events.errors import Corrupt, Unavailable
-from clew_events.events import Event, MessageDeleted, MessageMetadataUpdated, MetadataUpdated
+from clew_events.events import Event, ItemDeleted, ItemMetadataUpdated, MetadataUpdated
 from clew_events.ids import message_id as make_message_id
 from clew_events.queries import GetMessage, GetThread
 from clew_events.replies import Found
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_events.upcast import Json, Upcaster
 from clew_projections.history import histories
 from clew_projections.kv.key_names import MESSAGES, THREADS, checkpoint_key, message_key, parked_key, thread_key
 from clew_projections.kv.position import read_position
@@ -31,7 +31,7 @@ from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision
 from clew_services.nats_connection import flush
-from support.commits import CREATED, THREAD, added, chain, commit, store
+from support.commits import CREATED, THREAD, added, body_of, chain, commit, store
 from support.truth import (
     Truth,
     buckets_equal_the_log,
@@ -218,7 +218,7 @@ async def test_what_a_stopped_projector_did_not_finish_is_given_to_the_next_at_o
 async def test_a_backlog_of_large_commits_does_not_cost_the_connection(clew: Clew) -> None:
     texts = ["x" * 6_000_000] * 16
     for record in chain([CREATED], *([added(n, text)] for n, text in enumerate(texts, start=1))):
-        await store(clew.nc, HOME, encode(record.commit))
+        await store(clew.nc, HOME, body_of(record.commit))
     made = clew.connection.made
     async with projecting(clew):
         await eventually(lambda: projected(clew, THREAD, 17))
@@ -270,36 +270,36 @@ FIRST = chain([CREATED, added(1)])[0]
 def second(**other: object) -> bytes:
     """A second commit after the first one here, wrong in some way."""
     event = MetadataUpdated(set={"a": "1"}, unset=())
-    return encode(replace(commit(2, event, prev=FIRST.hash), **other))
+    return body_of(replace(commit(2, event, prev=FIRST.hash), **other))
 
 
 def about(event: object) -> bytes:
-    return encode(commit(2, event, prev=FIRST.hash))  # type: ignore[arg-type]
+    return body_of(commit(2, event, prev=FIRST.hash))  # type: ignore[arg-type]
 
 
 UNKNOWN_EVENT = second().replace(b'"MetadataUpdated"', b'"ThreadForked"')
 BAD = {
     "unknown event": (UNKNOWN_EVENT, "unknown_event"),
-    "unknown format": (second(v=2), "unknown_format"),
+    "unknown format": (second(v=3), "unknown_format"),
     "garbage": (b"\x00garbage\xff", "unreadable_commit"),
     "not utf-8": (second().replace(b"test", b"te\xfft"), "unreadable_commit"),
     "nothing": (b"", "unreadable_commit"),
-    "endless nesting": (b'{"v":1,"events":' + b"[" * 50_000, "unreadable_commit"),
+    "endless nesting": (b'{"v":2,"events":' + b"[" * 50_000, "unreadable_commit"),
     "a gap": (second(n=3), "broken_chain"),
     "the same number": (second(n=1), "broken_chain"),
     "another chain": (second(prev="0" * 64), "broken_chain"),
     "no chain": (second(prev=None), "broken_chain"),
     "another tenant": (second(tenant="other"), "broken_chain"),
     "another thread": (second(thread="thread_other"), "broken_chain"),
-    "a malformed message id": (about(MessageDeleted(message_id="m")), "unknown_message"),
-    "a message from elsewhere": (about(MessageDeleted(message_id=make_message_id(1, "elsewhere"))), "unknown_message"),
+    "a malformed message id": (about(ItemDeleted(item="m")), "unknown_message"),
+    "a message from elsewhere": (about(ItemDeleted(item=make_message_id(1, "elsewhere"))), "unknown_message"),
     "a message not there yet": (
-        about(MessageMetadataUpdated(message_id=make_message_id(2), set={}, unset=())),
+        about(ItemMetadataUpdated(item=make_message_id(2), set={}, unset=())),
         "unknown_message",
     ),
     "a message out of order": (about(added(3)), "unknown_message"),
     "a message under a wrong id": (
-        about(replace(added(2), message=replace(added(2).message, id="msg_"))),
+        about(replace(added(2), item="msg_")),
         "unknown_message",
     ),
 }
@@ -312,7 +312,7 @@ async def test_a_bad_commit_parks_its_thread_and_no_other(
 ) -> None:
     body, code = BAD[bad]
     async with AsyncExitStack() as stack:
-        await store(clew.nc, HOME, encode(FIRST.commit))
+        await store(clew.nc, HOME, body_of(FIRST.commit))
         if when == "one by one":
             await stack.enter_async_context(projecting(clew))
             await buckets_equal_the_log(clew)
@@ -354,7 +354,7 @@ async def projected(clew: Clew, thread: str, n: int) -> bool:
 async def test_a_parked_thread_is_taken_up_by_the_first_version_that_can_read_it(
     clew: Clew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await store(clew.nc, HOME, encode(FIRST.commit))
+    await store(clew.nc, HOME, body_of(FIRST.commit))
     await store(clew.nc, HOME, UNKNOWN_EVENT)
     async with projecting(clew):
         await eventually(lambda: parked_threads(clew))
@@ -363,11 +363,16 @@ async def test_a_parked_thread_is_taken_up_by_the_first_version_that_can_read_it
         await checkpointed(clew)
     assert list(await parked_threads(clew)) == [THREAD]
 
-    def forked(event: Json) -> list[Json]:
-        return [{"type": "MetadataUpdated", "set": {"forked": "yes"}, "unset": []}]
+    def forked(_: Json) -> list[Json]:
+        return [{"type": "MetadataUpdated"}]
 
-    def read(body: bytes, position: Position, trace: str | None) -> Recorded:
-        return Recorded(codec.decode(body, {"ThreadForked": forked}), position, body_hash(body), trace)
+    def says(_: Json) -> list[Json | None]:
+        return [{"set": {"forked": "yes"}, "unset": []}]
+
+    def read(body: bytes, position: Position, trace: str | None, _: str | None) -> Recorded:
+        return Recorded(
+            codec.decode(body, {"ThreadForked": Upcaster(forked, says)}), position, record_hash(body), trace
+        )
 
     monkeypatch.setattr(histories, "decode_recorded", read)
     async with projecting(clew):
@@ -386,7 +391,7 @@ async def test_a_parked_thread_is_taken_up_by_the_first_version_that_can_read_it
 
 
 async def test_a_parked_thread_goes_on_when_its_bad_commit_is_taken_out(clew: Clew) -> None:
-    await store(clew.nc, HOME, encode(FIRST.commit))
+    await store(clew.nc, HOME, body_of(FIRST.commit))
     seq = await store(clew.nc, HOME, b"garbage")
     async with projecting(clew):
         await eventually(lambda: parked_threads(clew))
@@ -437,17 +442,16 @@ async def test_a_view_too_large_to_keep_parks_its_thread_and_leaves_its_answers_
     writer = Writer(clew.handler)
     thread = thread_id(await writer.create())
     content = (ImageUrl(ImageUrlSource("u" * (clew.nc.max_payload - 2_000))),)
-    message = added(1).message
     full = {str(n).rjust(64, "k"): "v" * 512 for n in range(16)}
     # Past the rules, which refuse the second of these.
-    await store_event(clew, thread, replace(added(1), message=replace(message, content=content)))
-    await store_event(clew, thread, MessageMetadataUpdated(message_id=message.id, set=full, unset=()))
+    await store_event(clew, thread, replace(added(1), message=replace(added(1).message, content=content)))
+    await store_event(clew, thread, ItemMetadataUpdated(item=added(1).item, set=full, unset=()))
     async with projecting(clew):
         found = await eventually(lambda: parked_threads(clew))
         assert found[thread].code == "view_too_large"
         good = thread_id(await writer.create())
         await eventually(lambda: projected(clew, good, 1))
-    answer = await clew.reader.answer("default", GetMessage(thread_id=thread, message_id=message.id))
+    answer = await clew.reader.answer("default", GetMessage(thread_id=thread, message_id=added(1).item))
     assert isinstance(answer, Found)
     assert answer.message is not None
     assert (answer.message.content, answer.message.metadata) == (content, full)
@@ -456,7 +460,7 @@ async def test_a_view_too_large_to_keep_parks_its_thread_and_leaves_its_answers_
 async def store_event(clew: Clew, thread: str, event: Event) -> None:
     """Append a commit of one event, past every rule."""
     view = await clew.current.catch_up(await clew.current.cached_view(Address("default", thread)))
-    await store(clew.nc, Address("default", thread), encode(commit(view.n + 1, event, prev=view.hash, thread=thread)))
+    await store(clew.nc, Address("default", thread), body_of(commit(view.n + 1, event, prev=view.hash, thread=thread)))
 
 
 # Views that somebody took away or spoilt.
@@ -483,7 +487,7 @@ async def test_a_damaged_view_is_made_again_with_the_next_commit(
                 await put(clew, bucket, key, b"" if damage == "deleted" else b"\xffgarbage", marker)
         if not running:
             await stack.enter_async_context(projecting(clew))
-        third = [each async for each in clew.histories.after(address, 0)][1].commit.events[0].message.id  # type: ignore[union-attr]
+        third = [each async for each in clew.histories.after(address, 0)][1].commit.events[0].item  # type: ignore[union-attr]
         await Writer(other.handler).change(thread, third, metadata={"b": "2"})
         await buckets_equal_the_log(clew)
 

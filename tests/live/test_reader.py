@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from clew_events.codec import encode
 from clew_events.errors import Corrupt, Invalid, NotFound, Unavailable
-from clew_events.events import MessageDeleted
+from clew_events.events import ItemAdded, ItemDeleted
 from clew_events.ids import message_id as make_message_id
 from clew_events.queries import (
     Consistency,
@@ -32,7 +31,7 @@ from clew_projections.views import MessageView, absent
 from clew_projections.views import encode as encode_view
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
-from support.commits import CREATED, THREAD, added, chain, commit, store
+from support.commits import CREATED, THREAD, added, body_of, chain, commit, store
 from support.truth import buckets_equal_the_log, log_of, projecting
 from support.writers import Writer, message_id, thread_id
 
@@ -91,8 +90,8 @@ async def filled(clew: Clew, count: int) -> tuple[str, list[str]]:
     for text in numbers[100:]:
         await writer.add(thread, text)
     records = (await log_of(clew))[Address("default", thread)]
-    added = [event.message for each in records for event in each.commit.events if hasattr(event, "message")]
-    return thread, [message.id for message in added]
+    added = [event for each in records for event in each.commit.events if isinstance(event, ItemAdded)]
+    return thread, [event.item for event in added]
 
 
 # A thread.
@@ -295,10 +294,10 @@ async def test_a_cursor_the_thread_never_had_is_named(clew: Clew, cursor: str, n
 
 async def test_a_hole_of_hundreds_of_deleted_messages_is_stepped_over(clew: Clew, settle) -> None:
     everything = [added(n, str(n)) for n in range(1, 331)]
-    ids = [event.message.id for event in everything]
-    gone = [MessageDeleted(message_id=message) for message in ids[10:-10]]
+    ids = [event.item for event in everything]
+    gone = [ItemDeleted(item=message) for message in ids[10:-10]]
     for record in chain([CREATED, *everything], gone):
-        await store(clew.nc, Address("default", THREAD), encode(record.commit))
+        await store(clew.nc, Address("default", THREAD), body_of(record.commit))
     await settle()
     old, new = [str(n) for n in range(1, 11)], [str(n) for n in range(321, 331)]
     assert await texts(clew, THREAD, order="asc", limit=100) == old + new
@@ -491,7 +490,7 @@ async def test_a_moment_that_never_was_is_refused(clew: Clew) -> None:
 # A history that cannot be read.
 
 
-@pytest.mark.parametrize("body", [b"garbage \xff", b'{"a":' * 50_000, encode(commit(2, CREATED, prev="f" * 64))])
+@pytest.mark.parametrize("body", [b"garbage \xff", b'{"a":' * 50_000, body_of(commit(2, CREATED, prev="f" * 64))])
 async def test_a_thread_with_a_bad_commit_is_corrupt_to_all_readers_and_others_are_not(
     clew: Clew, other: Clew, settle, body: bytes
 ) -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from clew_events.codec import encode
 from clew_events.subjects import Address, event_stream, shard_of
 from clew_projections.findings import Finding
 from clew_services.compose import Clew, connect
-from support.commits import CREATED, chain, commit, store
+from support.commits import CREATED, body_of, chain, commit, store
 from support.deployments import deployed
 from support.forging import Bodies, bodies, delete, five_commits, flip, publish, rechained, remove, rewrite, stored
 from support.parts import verifier_of
@@ -87,7 +86,7 @@ def an_unknown_event(victim: Bodies, other: Bodies) -> Bodies:
 
 
 def from_the_future(victim: Bodies, other: Bodies) -> Bodies:
-    return [*victim[:3], victim[3].replace(b'{"v":1', b'{"v":2'), victim[4]]
+    return [*victim[:3], victim[3].replace(b'{"v":2', b'{"v":3'), victim[4]]
 
 
 # The forgery, what it is called, and the place in the forged history that is named.
@@ -166,16 +165,16 @@ async def test_a_thread_removed_whole_leaves_a_hole_in_its_shard(clew: Clew) -> 
 async def test_a_commit_in_a_shard_that_is_not_its_threads_is_named(clew: Clew) -> None:
     wrong = 1 - shard_of(VICTIM.thread, 2)
     subject = f"clew.evt.{wrong:02d}.{VICTIM.tenant}.{VICTIM.thread}"
-    await clew.js.publish(subject, encode(commit(1, CREATED, thread=VICTIM.thread)))
+    await clew.js.publish(subject, body_of(commit(1, CREATED, thread=VICTIM.thread)))
     found = (await findings(clew))[VICTIM.thread]
     assert (found.code, found.shard) == ("moved", wrong)
 
 
 async def test_a_time_that_goes_backwards_is_named(clew: Clew) -> None:
     first, _ = chain([CREATED], [], thread=VICTIM.thread)
-    await store(clew.nc, VICTIM, encode(first.commit))
+    await store(clew.nc, VICTIM, body_of(first.commit))
     earlier = first.commit.at - timedelta(seconds=1)
-    await store(clew.nc, VICTIM, encode(commit(2, prev=first.hash, thread=VICTIM.thread, at=earlier)))
+    await store(clew.nc, VICTIM, body_of(commit(2, prev=first.hash, thread=VICTIM.thread, at=earlier)))
     found = (await findings(clew))[VICTIM.thread]
     assert (found.code, found.seq) == ("time_backwards", 2)
 

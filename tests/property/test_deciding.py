@@ -10,9 +10,9 @@ from clew_events import ids
 from clew_events.commands import Command, CreateThread, DeleteThread, UpdateMessage, UpdateThread
 from clew_events.errors import AlreadyExists, ClewError, Invalid, NotFound
 from clew_events.events import (
-    MessageAdded,
-    MessageDeleted,
-    MessageMetadataUpdated,
+    ItemAdded,
+    ItemDeleted,
+    ItemMetadataUpdated,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
@@ -84,7 +84,7 @@ def test_metadata_is_afterwards_what_was_asked_for_and_the_event_names_only_the_
         wanted = {key: value for key, value in wanted.items() if key not in command.patch.unset}
     assert after == wanted
     for event in decided.events:
-        if isinstance(event, MetadataUpdated | MessageMetadataUpdated):
+        if isinstance(event, MetadataUpdated | ItemMetadataUpdated):
             assert event.set or event.unset
             assert all(before.get(key) != value for key, value in event.set.items())
             assert all(key in before for key in event.unset)
@@ -114,12 +114,12 @@ def test_a_history_begins_with_its_creation_and_nothing_follows_its_end(asked: l
 @given(anything)
 def test_messages_are_numbered_without_a_gap_and_deleted_at_most_once(asked: list[Command]) -> None:
     events = [event for record in Simulation().run(asked).records for event in record.commit.events]
-    added = [event.message for event in events if isinstance(event, MessageAdded)]
-    gone = [event.message_id for event in events if isinstance(event, MessageDeleted)]
-    assert [message.ordinal for message in added] == list(range(1, len(added) + 1))
-    assert [ids.ordinal_of(message.id) for message in added] == [message.ordinal for message in added]
+    added = [event for event in events if isinstance(event, ItemAdded)]
+    gone = [event.item for event in events if isinstance(event, ItemDeleted)]
+    assert [event.ordinal for event in added] == list(range(1, len(added) + 1))
+    assert [ids.ordinal_of(event.item) for event in added] == [event.ordinal for event in added]
     assert len(set(gone)) == len(gone)
-    assert set(gone) <= {message.id for message in added}
+    assert set(gone) <= {event.item for event in added}
 
 
 @given(anything)

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clew_events.codec import encode
-from clew_events.commit import body_hash
+from clew_events.commit import record_hash
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, event_subject, shard_of
 from clew_projections.integrity.checkpoint import FORMAT, Checkpoint, ShardHeads
@@ -19,7 +18,7 @@ from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.integrity.inclusion import Head, check_included, key_of, leaf_of, leaves_of
 from clew_projections.integrity.merkle import EMPTY, climb, path, subtree
 from clew_projections.nats.stream_messages import StoredMessage
-from support.commits import CREATED, NOON, commit
+from support.commits import CREATED, NOON, body_of, commit
 
 HASHES = st.binary(max_size=6).map(lambda said: sha256(said).digest())
 LEAVES = st.dictionaries(HASHES, HASHES, max_size=25).map(lambda found: sorted(found.items()))
@@ -87,8 +86,8 @@ class Log:
     def next(self, thread: str) -> StoredMessage:
         before = self.heads.get(thread)
         n, prev = (before.n + 1, before.hash) if before else (1, None)
-        body = encode(commit(n, CREATED, prev=prev, thread=thread))
-        self.heads[thread] = Head("default", thread, n, body_hash(body))
+        body = body_of(commit(n, CREATED, prev=prev, thread=thread))
+        self.heads[thread] = Head("default", thread, n, record_hash(body))
         return self.put(thread, body)
 
     def put(self, thread: str, body: bytes) -> StoredMessage:

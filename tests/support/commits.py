@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from nats.aio.client import Client
 
-from clew_events.codec import encode
-from clew_events.commit import FORMAT, Commit, Position, Recorded, body_hash
+from clew_events.codec import EncodedCommit, encode, seal
+from clew_events.commit import FORMAT, Commit, Position, Recorded
 from clew_events.content import Message, Text, ToolResources
-from clew_events.events import Event, MessageAdded, ThreadCreated
+from clew_events.events import Event, ItemAdded, ThreadCreated
 from clew_events.ids import message_id
 from clew_events.subjects import Address, event_subject, shard_of
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 THREAD = "thread_made_by_hand"
 CREATED = ThreadCreated(metadata={}, tool_resources=ToolResources())
+
+
+SALT = "c2FsdCBvZiBhIHRlc3Qgb24"
+
+
+def body_of(commit: Commit) -> bytes:
+    """The stored body of a commit, with the same salt in each of its contents."""
+    return encoded(commit).body
+
+
+def hash_of(commit: Commit) -> str:
+    """The hash of a commit's record."""
+    return encoded(commit).hash
+
+
+def reworded(body: bytes, old: bytes, new: bytes, **more: object) -> bytes:
+    """A stored body with a word and fields of its record replaced, sealed anew: as by a forger who knows the format."""
+    record, *contents = body.replace(old, new).split(b"\n")
+    said = {**json.loads(record), **more}
+    for each, content in zip([said, *said["events"]], contents, strict=False):
+        if content:
+            each["seal"] = seal(content)
+    return b"\n".join((json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode(), *contents))
+
+
+def encoded(commit: Commit) -> EncodedCommit:
+    """A commit as it is stored, with the same salt in each of its contents."""
+    return encode(commit, [SALT] * (len(commit.events) + 1))
 
 
 def commit(n: int, *events: Event, prev: str | None = None, thread: str = THREAD, **other: object) -> Commit:
@@ -29,8 +58,8 @@ def commit(n: int, *events: Event, prev: str | None = None, thread: str = THREAD
         "n": n,
         "at": NOON + timedelta(seconds=n),
         "actor": "test",
+        "by": "nats",
         "command": "Made",
-        "digest": f"{n:016x}",
         "prev": prev,
         "events": events,
     }
@@ -42,20 +71,20 @@ def chain(*batches: Iterable[Event], thread: str = THREAD, first_seq: int = 1) -
     records: list[Recorded] = []
     for n, events in enumerate(batches, start=1):
         made = commit(n, *events, prev=records[-1].hash if records else None, thread=thread)
-        records.append(Recorded(made, Position(0, first_seq + n - 1), body_hash(encode(made))))
+        records.append(Recorded(made, Position(0, first_seq + n - 1), hash_of(made), body=body_of(made)))
     return records
 
 
-def added(ordinal: int, text: str = "hello", *, metadata: Mapping[str, str] | None = None) -> MessageAdded:
+def added(ordinal: int, text: str = "hello", *, metadata: Mapping[str, str] | None = None) -> ItemAdded:
     """A message that was added, with the id that its ordinal gives it."""
-    return MessageAdded(
+    return ItemAdded(
+        item=message_id(ordinal, "made"),
+        ordinal=ordinal,
         message=Message(
-            id=message_id(ordinal, "made"),
-            ordinal=ordinal,
             role="user",
             content=(Text(text),),
             metadata=dict(metadata or {}),
-        )
+        ),
     )
 
 

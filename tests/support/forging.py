@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from clew_events.codec import decode, encode
 from clew_events.commands import CreateThread, UpdateThread
-from clew_events.commit import body_hash
+from clew_events.commit import record_hash
 from clew_events.requests import MetadataPatch
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_services.compose import Clew
+from support.commits import reworded
 
 Bodies = list[bytes]
 
@@ -68,9 +68,8 @@ def rechained(history: Bodies, old: bytes, new: bytes) -> Bodies:
     """A history with a word replaced and every hash after it computed anew, so that it is whole in itself."""
     forged: Bodies = []
     for body in history:
-        commit = decode(body.replace(old, new))
-        prev = body_hash(forged[-1]) if forged else None
-        forged.append(encode(type(commit)(**{**_fields(commit), "prev": prev})))
+        prev = record_hash(forged[-1]) if forged else None
+        forged.append(reworded(body, old, new, prev=prev))
     return forged
 
 
@@ -88,10 +87,6 @@ def flip(data: Path, written: bytes, offset: int) -> None:
             block.write_bytes(content)
             return
     raise LookupError("the commit is in no block of the store")
-
-
-def _fields(commit: object) -> dict[str, object]:
-    return {name: getattr(commit, name) for name in commit.__struct_fields__}  # type: ignore[attr-defined]
 
 
 async def put_back(clew: Clew, stream: str, messages: Sequence[tuple[str, bytes]]) -> None:

@@ -20,7 +20,15 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from clew_events.codec import decode_recorded
-from clew_events.commands import AddMessage, Command, CreateThread, DeleteMessage, UpdateMessage, UpdateThread, digest
+from clew_events.commands import (
+    AddMessage,
+    Command,
+    CreateThread,
+    DeleteMessage,
+    UpdateMessage,
+    UpdateThread,
+    has_digest,
+)
 from clew_events.commit import Position, Recorded
 from clew_events.errors import ClewError, Unavailable
 from clew_events.queries import GetFeed, Query
@@ -28,7 +36,7 @@ from clew_events.replies import Feed
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import Address, address_of, event_stream
 from clew_projections.apply import advance, advance_message, message_ids
-from clew_projections.nats.stream_messages import EXPECTED, Ack, OutgoingMessage
+from clew_projections.nats.stream_messages import DIGEST, EXPECTED, Ack, OutgoingMessage
 from clew_projections.projector.batch import BatchProjection
 from clew_projections.projector.message_views import MessageViews
 from clew_projections.projector.parked_threads import retry_parked
@@ -145,7 +153,8 @@ class Truth:
 
     def _take(self, shard: int, message: Msg) -> None:
         seq = self._read[shard] = message.metadata.sequence.stream
-        found = decode_recorded(message.data, Position(shard, seq))
+        digest = (message.headers or {}).get(DIGEST)
+        found = decode_recorded(message.data, Position(shard, seq), digest=digest)
         address = address_of(message.subject)
         self.recorded.setdefault(address, []).append(found)
         self.kept.setdefault(address, []).append(naive.kept(message.data, seq, found.hash))
@@ -421,7 +430,7 @@ class World:
         commits: Sequence[Recorded],
         n: int,
     ) -> None:
-        if commits[n - 1].commit.digest != digest(command):
+        if not has_digest(command, commits[n - 1].digest or ""):
             assert isinstance(answer, ClewError), f"{command} was answered with {answer}"
             # A thread that is there under an id that somebody else gave is said to be there.
             assert answer.code in {"command_id_reused", "version_conflict"}, f"{command}\n  said  {answer!r}"

@@ -10,13 +10,12 @@ from datetime import datetime, timedelta
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from clew_events.codec import encode
-from clew_events.commit import Position, Recorded, body_hash
+from clew_events.commit import Position, Recorded
 from clew_events.content import Message, Text, ToolResources
 from clew_events.events import (
     Event,
-    MessageAdded,
-    MessageDeleted,
+    ItemAdded,
+    ItemDeleted,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
@@ -26,7 +25,7 @@ from clew_events.list_query import ActorTest, Condition, ListThreads, MetadataTe
 from clew_events.subjects import shard_of
 from clew_projections.apply import advance
 from clew_projections.views import ThreadView, absent
-from support.commits import NOON, commit
+from support.commits import NOON, commit, hash_of
 
 SHARDS = 2
 TENANTS = ("default", "other")
@@ -67,15 +66,15 @@ class World:
         made = commit(view.n + 1, *events, prev=view.hash, thread=thread, tenant=tenant, actor=actor, at=at)
         shard = shard_of(thread, SHARDS)
         self._seqs[shard] += 1
-        record = Recorded(made, Position(shard, self._seqs[shard]), body_hash(encode(made)))
+        record = Recorded(made, Position(shard, self._seqs[shard]), hash_of(made))
         self.records.append(record)
         if kept is None:
             kept = Kept(view=view, created_by=actor, updated_by=actor)
         texts = dict(kept.texts)
         for event in events:
-            if isinstance(event, MessageAdded):
-                texts[event.message.ordinal] = (at, _text(event))
-            elif isinstance(event, MessageDeleted):
+            if isinstance(event, ItemAdded):
+                texts[event.ordinal] = (at, _text(event))
+            elif isinstance(event, ItemDeleted):
                 texts.pop(max(texts), None)
         self.threads[tenant, thread] = Kept(
             view=advance(view, record), created_by=kept.created_by, updated_by=actor, texts=texts
@@ -105,15 +104,9 @@ class World:
 
     def _events(self, view: ThreadView, kept: Kept | None, what: str, payload: dict[str, str]) -> list[Event]:
         metadata = {key: value for key, value in payload.items() if key in KEYS}
-        added = MessageAdded(
-            message=Message(
-                id=message_id(view.last_ordinal + 1, view.id),
-                ordinal=view.last_ordinal + 1,
-                role="user",
-                content=(Text(payload.get("text", "")),),
-                metadata={},
-            )
-        )
+        ordinal = view.last_ordinal + 1
+        message = Message(role="user", content=(Text(payload.get("text", "")),), metadata={})
+        added = ItemAdded(item=message_id(ordinal, view.id), ordinal=ordinal, message=message)
         if view.n == 0:
             created = ThreadCreated(metadata=metadata, tool_resources=ToolResources())
             return [created, added] if what == "say" else [created]
@@ -123,14 +116,14 @@ class World:
             case "tag":
                 return [MetadataUpdated(set=metadata, unset=tuple(set(view.metadata) - set(metadata)))]
             case "unsay" if kept is not None and kept.texts:
-                return [MessageDeleted(message_id=message_id(max(kept.texts), view.id))]
+                return [ItemDeleted(item=message_id(max(kept.texts), view.id))]
             case "end":
                 return [ThreadDeleted()]
             case _:
                 return []
 
 
-def _text(added: MessageAdded) -> str:
+def _text(added: ItemAdded) -> str:
     return "".join(part.text for part in added.message.content if isinstance(part, Text))
 
 

@@ -29,8 +29,12 @@ class Kept(Struct, frozen=True):
 
 
 def kept(body: bytes, seq: int, digest: str) -> Kept:
-    """A stored commit from its bytes."""
-    return Kept(json.loads(body), seq, digest)
+    """A stored commit from its bytes: each event of the record with what its content says."""
+    record, _, *contents = body.split(b"\n")
+    commit = json.loads(record)
+    for event, content in zip(commit["events"], contents, strict=False):
+        event.update(json.loads(content) if content else {})
+    return Kept(commit, seq, digest)
 
 
 class State(Struct):
@@ -87,14 +91,14 @@ def _happen(now: State, event: JSON, at: str) -> None:
             now.metadata = changed(now.metadata, event)
         case "ToolResourcesUpdated":
             now.tools = event["tool_resources"]
-        case "MessageAdded":
-            now.messages[event["message"]["id"]] = _message(now.thread, event["message"], at)
-        case "MessageMetadataUpdated":
-            message = now.messages[event["message_id"]]
+        case "ItemAdded":
+            now.messages[event["item"]] = _message(now.thread, event["item"], event["message"], at)
+        case "ItemMetadataUpdated":
+            message = now.messages[event["item"]]
             assert message is not None
-            now.messages[event["message_id"]] = {**message, "metadata": changed(message["metadata"], event)}
-        case "MessageDeleted":
-            now.messages[event["message_id"]] = None
+            now.messages[event["item"]] = {**message, "metadata": changed(message["metadata"], event)}
+        case "ItemDeleted":
+            now.messages[event["item"]] = None
         case "ThreadDeleted":
             now.status = "deleted"
         case other:
@@ -111,13 +115,13 @@ def seconds(at: str) -> int:
     return int(datetime.fromisoformat(at).timestamp())
 
 
-def _message(thread: str, added: JSON, at: str) -> JSON:
+def _message(thread: str, item: str, added: JSON, at: str) -> JSON:
     texts = [
         {"type": "text", "text": {"value": part["text"], "annotations": []}} if part["type"] == "text" else part
         for part in added["content"]
     ]
     return {
-        "id": added["id"],
+        "id": item,
         "object": "thread.message",
         "created_at": seconds(at),
         "thread_id": thread,
@@ -166,12 +170,12 @@ def blame(history: Sequence[Kept]) -> JSON:
                 case "MetadataUpdated":
                     said["metadata"] |= dict.fromkeys(event["set"], n)
                     said["metadata"] = {key: by for key, by in said["metadata"].items() if key in now.metadata}
-                case "MessageAdded":
-                    said["messages"][event["message"]["id"]] = [n, n, None]
-                case "MessageMetadataUpdated":
-                    said["messages"][event["message_id"]][1] = n
-                case "MessageDeleted":
-                    said["messages"][event["message_id"]][1:] = [n, n]
+                case "ItemAdded":
+                    said["messages"][event["item"]] = [n, n, None]
+                case "ItemMetadataUpdated":
+                    said["messages"][event["item"]][1] = n
+                case "ItemDeleted":
+                    said["messages"][event["item"]][1:] = [n, n]
                 case _:
                     pass
         said["removed"] |= {key: n for key in before.metadata if key not in now.metadata}
@@ -184,12 +188,7 @@ def difference(thread: str, history: Sequence[Kept], since: int) -> JSON:
     """What the commits after ``since`` came to."""
     old, new = state(thread, history[:since]), state(thread, history)
     keys = {*old.metadata, *new.metadata}
-    touched = {
-        event["message_id"] if "message_id" in event else event["message"]["id"]
-        for each in history[since:]
-        for event in each.commit["events"]
-        if event["type"].startswith("Message")
-    }
+    touched = {event["item"] for each in history[since:] for event in each.commit["events"] if "item" in event}
     messages = {key: (old.messages.get(key), new.messages.get(key)) for key in touched}
     return {
         "status": (old.status, new.status),

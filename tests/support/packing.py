@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from clew_events.codec import encode
 from clew_events.commit import FORMAT, Recorded
 from clew_events.subjects import Address, event_subject
 from clew_projections.fold import FOLD
@@ -14,6 +13,7 @@ from clew_projections.packs import layout
 from clew_projections.packs.layout import CheckpointCoverage, PackHeader, Scope
 from clew_projections.packs.pack import Pack
 from clew_projections.packs.pack_writer import Ends, Segment, Totals, Writer
+from support.commits import body_of
 
 
 def as_stored(records: Iterable[Recorded]) -> list[StoredMessage]:
@@ -22,7 +22,7 @@ def as_stored(records: Iterable[Recorded]) -> list[StoredMessage]:
         StoredMessage(
             each.position.seq,
             event_subject(each.position.shard, Address(each.commit.tenant, each.commit.thread)),
-            encode(each.commit),
+            body_of(each.commit),
             {"traceparent": each.trace} if each.trace else {},
         )
         for each in records

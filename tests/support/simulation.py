@@ -10,7 +10,6 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from clew_events import ids
-from clew_events.codec import encode
 from clew_events.commands import (
     AddMessage,
     Command,
@@ -19,9 +18,8 @@ from clew_events.commands import (
     DeleteThread,
     UpdateMessage,
     UpdateThread,
-    digest,
 )
-from clew_events.commit import FORMAT, Commit, Position, Recorded, body_hash
+from clew_events.commit import FORMAT, Commit, Position, Recorded
 from clew_events.errors import ClewError
 from clew_events.events import Event
 from clew_events.requests import (
@@ -42,7 +40,7 @@ from clew_events.requests import (
 from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.threads.decide import decide
-from support.commits import NOON, THREAD
+from support.commits import NOON, THREAD, body_of, hash_of
 
 NOWHERE = ids.message_id(1, "no thread has this one")
 
@@ -180,13 +178,13 @@ class Simulation:
             n=n,
             at=NOON + timedelta(microseconds=n),
             actor="test",
+            by="nats",
             command=command.named,
-            digest=digest(command),
             prev=self.view.hash,
             events=events,
         )
-        body = encode(commit)
-        recorded = Recorded(commit, Position(0, self.view.seq + 3), body_hash(body))
+        body = body_of(commit)
+        recorded = Recorded(commit, Position(0, self.view.seq + 3), hash_of(commit), body=body)
         self.view = advance(self.view, recorded)
         for message_id in message_ids(commit):
             self.messages[message_id] = advance_message(self.messages.get(message_id), message_id, commit)

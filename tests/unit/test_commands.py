@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clew_events.commands import AddMessage, Command, CreateThread, DeleteThread, UpdateThread, digest
+from clew_events import commands
+from clew_events.commands import AddMessage, Command, CreateThread, DeleteThread, UpdateThread
 from clew_events.operations import COMMANDS, WIRE_NAMES
 from clew_events.requests import MetadataPatch, NewMessage
 
@@ -21,17 +22,41 @@ def read(text: str, kind: type[Command]) -> Command:
     return msgspec.json.decode(text.encode(), type=kind)
 
 
-def test_digests_are_the_same_for_ever() -> None:
-    assert digest(CreateThread()) == "b28504d7c0346855"
-    assert digest(DeleteThread(thread_id=THREAD)) == "d11143d0090c2c05"
+SALT = "c2FsdCBvZiBhIHRlc3Qgb24"
+
+
+def digest(command: Command) -> str:
+    return commands.digest(command, SALT)
+
+
+def test_digests_under_the_same_salt_are_the_same_for_ever() -> None:
     spoken = AddMessage(thread_id=THREAD, message=NewMessage(role="user", content="Grüße 😀"))
-    assert digest(spoken) == "43ac29501496f1e4"
-    assert digest(UpdateThread(thread_id=THREAD, metadata=None, expected_version=3)) == "515bc168e1d8508d"
+    assert digest(CreateThread()) == f"{SALT}.e1f7a42ac0a59423dcc704a117da5377"
+    assert digest(DeleteThread(thread_id=THREAD)) == f"{SALT}.285a9ee586bb3a7cae508d7602f1b702"
+    assert digest(spoken) == f"{SALT}.5e1fce4ef93b6565c4e2c63059774520"
+    assert (
+        digest(UpdateThread(thread_id=THREAD, metadata=None, expected_version=3))
+        == f"{SALT}.f88f99ccaf7cb200ff2f10e349193b35"
+    )
+
+
+def test_a_repeat_is_known_by_the_digest_whatever_its_salt_and_another_command_is_not() -> None:
+    asked = UpdateThread(thread_id=THREAD, metadata={"pin": "4711"})
+    for salt in (SALT, "", "other"):
+        stored = commands.digest(asked, salt)
+        assert commands.has_digest(asked, stored)
+        assert not commands.has_digest(UpdateThread(thread_id=THREAD, metadata={"pin": "4712"}), stored)
+    assert commands.digest(asked, "one") != commands.digest(asked, "two")
+
+
+@pytest.mark.parametrize("stored", ["", ".", SALT, f"{SALT}.", "Ü.x"])
+def test_what_is_no_digest_is_that_of_no_command(stored: str) -> None:
+    assert not commands.has_digest(DeleteThread(thread_id=THREAD), stored)
 
 
 def test_who_asks_and_under_which_id_is_no_part_of_what_is_asked() -> None:
     plain = DeleteThread(thread_id=THREAD)
-    for more in ({"id": "1"}, {"actor": "billing"}, {"reply_to": "_INBOX.a"}):
+    for more in ({"id": "1"}, {"actor": "billing"}, {"reason": "asked to"}, {"reply_to": "_INBOX.a"}):
         assert digest(msgspec.structs.replace(plain, **more)) == digest(plain)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
 
 from clew_events import ids
 from clew_events.commands import AddMessage, Command, DeleteMessage, UpdateMessage
@@ -22,9 +21,9 @@ from clew_events.content import (
 )
 from clew_events.errors import Invalid, NotFound
 from clew_events.events import (
-    MessageAdded,
-    MessageDeleted,
-    MessageMetadataUpdated,
+    ItemAdded,
+    ItemDeleted,
+    ItemMetadataUpdated,
     ThreadCreated,
     ToolResourcesUpdated,
 )
@@ -42,7 +41,7 @@ from clew_events.requests import (
 from support.commits import CREATED, THREAD, added
 from support.given import given
 
-FIRST = added(1).message.id
+FIRST = added(1).item
 CODE = NewTool(type="code_interpreter")
 SEARCH = NewTool(type="file_search")
 
@@ -63,10 +62,10 @@ def with_files(count: int) -> ThreadCreated:
 
 
 def test_a_message_comes_after_all_that_were_ever_there() -> None:
-    gone = MessageDeleted(message_id=added(2).message.id)
+    gone = ItemDeleted(item=added(2).item)
     (event,) = given(CREATED, added(1), added(2), gone).when(adding()).events
-    assert isinstance(event, MessageAdded)
-    assert event.message.ordinal == ids.ordinal_of(event.message.id) == 3
+    assert isinstance(event, ItemAdded)
+    assert event.ordinal == ids.ordinal_of(event.item) == 3
 
 
 def test_a_message_is_recorded_with_everything_it_said() -> None:
@@ -84,7 +83,7 @@ def test_a_message_is_recorded_with_everything_it_said() -> None:
         ),
     )
     (event,) = given(CREATED).when(command).events
-    assert isinstance(event, MessageAdded)
+    assert isinstance(event, ItemAdded)
     message = event.message
     assert (message.role, message.metadata) == ("assistant", {"a": "1"})
     assert message.content == (
@@ -98,12 +97,12 @@ def test_a_message_is_recorded_with_everything_it_said() -> None:
 def test_an_attachment_for_no_tool_leaves_the_threads_tools_alone() -> None:
     attachment = NewAttachment(file_id="file-1")
     command = AddMessage(thread_id=THREAD, message=NewMessage(role="user", content="hello", attachments=(attachment,)))
-    assert [type(event) for event in given(CREATED).when(command).events] == [MessageAdded]
+    assert [type(event) for event in given(CREATED).when(command).events] == [ItemAdded]
 
 
 def test_an_attached_file_is_made_available_to_its_tool_in_the_same_commit() -> None:
     message, tools = given(with_files(1)).when(adding(("file-9", CODE))).events
-    assert isinstance(message, MessageAdded)
+    assert isinstance(message, ItemAdded)
     assert message.message.attachments == (Attachment("file-9", (Tool("code_interpreter"),)),)
     assert tools == ToolResourcesUpdated(
         tool_resources=ToolResources(code_interpreter=CodeInterpreter(("file-0", "file-9")))
@@ -112,7 +111,7 @@ def test_an_attached_file_is_made_available_to_its_tool_in_the_same_commit() -> 
 
 def test_a_file_the_tool_has_already_is_not_listed_twice() -> None:
     events = given(with_files(2)).when(adding(("file-1", CODE), ("file-1", CODE))).events
-    assert [type(event) for event in events] == [MessageAdded]
+    assert [type(event) for event in events] == [ItemAdded]
 
 
 def test_the_code_interpreter_takes_twenty_files_and_no_more() -> None:
@@ -148,12 +147,12 @@ def test_files_for_search_share_one_new_store_when_the_thread_has_none() -> None
 def test_the_difference_in_a_messages_metadata_is_recorded() -> None:
     before = given(CREATED, added(1, metadata={"a": "1", "b": "2"}))
     before.when(updating(metadata={"a": "1", "c": "3"})).then(
-        MessageMetadataUpdated(message_id=FIRST, set={"c": "3"}, unset=("b",))
+        ItemMetadataUpdated(item=FIRST, set={"c": "3"}, unset=("b",))
     )
     before.when(updating(patch=MetadataPatch(set={"a": "9"}))).then(
-        MessageMetadataUpdated(message_id=FIRST, set={"a": "9"}, unset=())
+        ItemMetadataUpdated(item=FIRST, set={"a": "9"}, unset=())
     )
-    before.when(updating(metadata=None)).then(MessageMetadataUpdated(message_id=FIRST, set={}, unset=("a", "b")))
+    before.when(updating(metadata=None)).then(ItemMetadataUpdated(item=FIRST, set={}, unset=("a", "b")))
 
 
 @pytest.mark.parametrize("said", [{}, {"metadata": {"a": "1"}}, {"patch": MetadataPatch(set={"a": "1"}, unset=("z",))}])
@@ -170,7 +169,7 @@ def test_a_patch_of_a_message_stays_within_sixteen_keys() -> None:
 
 def test_a_message_is_deleted_by_its_id() -> None:
     given(CREATED, added(1), added(2)).when(DeleteMessage(thread_id=THREAD, message_id=FIRST)).then(
-        MessageDeleted(message_id=FIRST)
+        ItemDeleted(item=FIRST)
     )
 
 
@@ -180,13 +179,13 @@ def test_a_message_is_deleted_by_its_id() -> None:
     ids=["change", "no change", "delete"],
 )
 def test_a_message_that_is_not_there_or_not_any_more_is_not_found(command: Command) -> None:
-    gone = MessageDeleted(message_id=FIRST)
+    gone = ItemDeleted(item=FIRST)
     for before in (given(CREATED), given(CREATED, added(1), gone)):
         before.when(command).refused(NotFound, code="message_not_found", saying=f"No message found with id '{FIRST}'.")
 
 
 def test_a_message_of_another_thread_is_not_found() -> None:
-    foreign = replace(added(1).message, id=ids.message_id(1, "elsewhere"))
-    given(CREATED, added(1)).when(DeleteMessage(thread_id=THREAD, message_id=foreign.id)).refused(
+    foreign = ids.message_id(1, "elsewhere")
+    given(CREATED, added(1)).when(DeleteMessage(thread_id=THREAD, message_id=foreign)).refused(
         NotFound, code="message_not_found"
     )

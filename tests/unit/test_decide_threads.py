@@ -18,7 +18,7 @@ from clew_events.commands import (
 from clew_events.content import CodeInterpreter, FileSearch, Text, ToolResources, VectorStore
 from clew_events.errors import AlreadyExists, Invalid, NotFound
 from clew_events.events import (
-    MessageAdded,
+    ItemAdded,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
@@ -41,7 +41,7 @@ from support.commits import CREATED, THREAD, added
 from support.given import given
 
 HELLO = NewMessage(role="user", content="hello")
-FIRST = added(1).message.id
+FIRST = added(1).item
 ABOUT_A_THREAD_THAT_IS: tuple[Command, ...] = (
     UpdateThread(thread_id=THREAD, metadata={"a": "1"}),
     UpdateThread(thread_id=THREAD),
@@ -106,18 +106,18 @@ def test_a_thread_and_its_first_messages_are_created_together_in_order() -> None
     command = CreateThread(messages=tuple(NewMessage(role="user", content=text) for text in texts))
     first, *others = given().when(command).events
     assert first == CREATED
-    assert [event.message.ordinal for event in others if isinstance(event, MessageAdded)] == [1, 2, 3]
-    assert [event.message.content for event in others if isinstance(event, MessageAdded)] == [
+    assert [event.ordinal for event in others if isinstance(event, ItemAdded)] == [1, 2, 3]
+    assert [event.message.content for event in others if isinstance(event, ItemAdded)] == [
         (Text(text),) for text in texts
     ]
 
 
 def test_a_message_carries_its_ordinal_in_its_id() -> None:
     events = given().when(CreateThread(messages=(HELLO,) * 100)).events
-    messages = [event.message for event in events if isinstance(event, MessageAdded)]
-    assert [ids.ordinal_of(message.id) for message in messages] == list(range(1, 101))
-    assert all(ids.is_message_id(message.id) for message in messages)
-    assert len({message.id for message in messages}) == 100
+    items = [event.item for event in events if isinstance(event, ItemAdded)]
+    assert [ids.ordinal_of(item) for item in items] == list(range(1, 101))
+    assert all(ids.is_message_id(item) for item in items)
+    assert len(set(items)) == 100
 
 
 def test_ids_follow_from_the_command_id_and_from_nothing_else() -> None:
@@ -129,9 +129,9 @@ def test_ids_follow_from_the_command_id_and_from_nothing_else() -> None:
     assert once == again
     other = given().when(command, under="cmd_2").events
     for mine, theirs in zip(once[1:], other[1:], strict=True):
-        assert isinstance(mine, MessageAdded)
-        assert isinstance(theirs, MessageAdded)
-        assert mine.message.id != theirs.message.id
+        assert isinstance(mine, ItemAdded)
+        assert isinstance(theirs, ItemAdded)
+        assert mine.item != theirs.item
     assert once[0] != other[0]
 
 
@@ -140,10 +140,10 @@ def test_a_message_added_under_one_command_id_has_the_same_id_whenever_it_is_dec
     (early,) = given(CREATED).when(command).events
     (again,) = given(CREATED).when(command).events
     (late,) = given(CREATED, added(1)).when(command).events
-    assert isinstance(early, MessageAdded)
-    assert isinstance(late, MessageAdded)
+    assert isinstance(early, ItemAdded)
+    assert isinstance(late, ItemAdded)
     assert early == again
-    assert ids.ordinal_of(late.message.id) == 2
+    assert ids.ordinal_of(late.item) == 2
 
 
 def test_a_new_vector_store_gets_an_id_and_what_was_said_of_it_is_kept() -> None:
@@ -168,7 +168,7 @@ def test_files_attached_to_first_messages_become_the_threads_own() -> None:
     messages = (NewMessage(role="user", content="look", attachments=(both,)),)
     event, message = given().when(CreateThread(messages=messages)).events
     assert isinstance(event, ThreadCreated)
-    assert isinstance(message, MessageAdded)
+    assert isinstance(message, ItemAdded)
     assert event.tool_resources.code_interpreter == CodeInterpreter(("file-1",))
     search = event.tool_resources.file_search
     assert search is not None

@@ -17,14 +17,16 @@ WORDS = {
     "ThreadCreated": "created order=4711",
     "MetadataUpdated": "metadata carrier=bike",
     "ToolResourcesUpdated": "tool resources",
-    "MessageAdded": f"+ {MESSAGE} user: Where is my parcel?",
-    "MessageMetadataUpdated": f"{MESSAGE} metadata mood=worried -draft",
-    "MessageDeleted": f"- {MESSAGE}",
+    "ItemAdded": f"+ {MESSAGE} user: Where is my parcel?",
+    "ItemMetadataUpdated": f"{MESSAGE} metadata mood=worried -draft",
+    "ItemDeleted": f"- {MESSAGE}",
     "ThreadDeleted": "deleted",
+    "ErasedThreadEvent": "metadata (erased)",
+    "ErasedItemEvent": f"{MESSAGE} item added (erased)",
 }
 
 
-class ThreadRestored(Struct, frozen=True):
+class ThreadRestored(Struct, frozen=True, tag="ThreadRestored"):
     """An event that the command line has no words for."""
 
 

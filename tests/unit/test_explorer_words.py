@@ -13,7 +13,7 @@ import pytest
 
 from clew_events.contract.examples import EXAMPLES
 from clew_events.contract.json_schema import as_json
-from clew_events.events import Effect, Event, ThreadEvent
+from clew_events.events import Effect, StoredEvent, ThreadEvent
 
 NODE = shutil.which("node")
 PAGE = files("clew_services.http.explorer") / "page"
@@ -27,7 +27,7 @@ console.log(JSON.stringify(events.map((event) => [did({ events: [event] }), sort
 pytestmark = pytest.mark.skipif(NODE is None, reason="Node is missing")
 
 
-def looks(event: type[Event]) -> str:
+def looks(event: type[StoredEvent]) -> str:
     by_effect: dict[Effect, str] = {"creates": "added", "changes": "changed", "deletes": "gone"}
     return "begun" if issubclass(event, ThreadEvent) and event.effect == "creates" else by_effect[event.effect]
 
@@ -46,15 +46,15 @@ def words(folder: Path, events: list[object]) -> list[tuple[str, str]]:
 
 
 def test_every_event_looks_in_the_explorer_like_what_it_does(tmp_path: Path) -> None:
-    shown = words(tmp_path, [as_json(EXAMPLES[event.__name__][0]) for event in get_args(Event)])
-    for event, (said, sort) in zip(get_args(Event), shown, strict=True):
+    shown = words(tmp_path, [as_json(EXAMPLES[event.__name__][0]) for event in get_args(StoredEvent)])
+    for event, (said, sort) in zip(get_args(StoredEvent), shown, strict=True):
         assert said, f"words.js says nothing of {event.__name__}"
         assert event.__name__ not in said
         assert sort == looks(event), f"words.js takes {event.__name__} for '{sort}'"
 
 
 def test_an_event_without_words_of_its_own_is_called_by_its_name(tmp_path: Path) -> None:
-    assert words(tmp_path, [{"type": "ItemSourceRestored"}, {"type": "ItemAdded"}]) == [
+    assert words(tmp_path, [{"type": "ItemSourceRestored"}, {"type": "NoteAdded"}]) == [
         ("item source restored", "changed"),
-        ("item added", "added"),
+        ("note added", "added"),
     ]

@@ -6,11 +6,14 @@ from typing import get_args
 
 import pytest
 
+from clew_events.codec import decode
 from clew_events.content import CodeInterpreter, ToolResources
 from clew_events.events import (
+    ErasedItemEvent,
+    ErasedThreadEvent,
     Event,
-    MessageDeleted,
-    MessageMetadataUpdated,
+    ItemDeleted,
+    ItemMetadataUpdated,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
@@ -18,7 +21,7 @@ from clew_events.events import (
 )
 from clew_projections.fold import ThreadState, apply_difference, evolve
 from clew_projections.views import ThreadView, absent
-from support.commits import CREATED, added
+from support.commits import CREATED, added, body_of, commit
 
 FILES = ToolResources(code_interpreter=CodeInterpreter(("file-1",)))
 OPEN = ThreadState(status="open", metadata={"a": "1"}, tool_resources=FILES, messages=2, last_ordinal=5)
@@ -27,9 +30,11 @@ ONE_OF_EACH: tuple[Event, ...] = (
     MetadataUpdated(set={"b": "2"}, unset=("a",)),
     ToolResourcesUpdated(tool_resources=ToolResources()),
     added(6),
-    MessageMetadataUpdated(message_id=added(1).message.id, set={"x": "y"}, unset=()),
-    MessageDeleted(message_id=added(1).message.id),
+    ItemMetadataUpdated(item=added(1).item, set={"x": "y"}, unset=()),
+    ItemDeleted(item=added(1).item),
     ThreadDeleted(),
+    ErasedThreadEvent(of="MetadataUpdated", seal="0" * 64),
+    ErasedItemEvent(of="ItemAdded", item=added(6).item, ordinal=6, seal="0" * 64),
 )
 
 
@@ -59,12 +64,12 @@ def test_an_added_message_is_counted_and_its_ordinal_is_the_latest() -> None:
 
 
 def test_a_deleted_message_is_counted_off_and_its_ordinal_is_not_given_again() -> None:
-    state = evolve(evolve(OPEN, added(6)), MessageDeleted(message_id=added(6).message.id))
+    state = evolve(evolve(OPEN, added(6)), ItemDeleted(item=added(6).item))
     assert (state.messages, state.last_ordinal) == (2, 6)
 
 
 def test_a_change_of_a_message_leaves_the_thread_as_it_is() -> None:
-    event = MessageMetadataUpdated(message_id=added(1).message.id, set={"x": "y"}, unset=())
+    event = ItemMetadataUpdated(item=added(1).item, set={"x": "y"}, unset=())
     assert evolve(OPEN, event) == OPEN
 
 
@@ -107,3 +112,15 @@ def test_unsetting_a_key_that_is_not_there_changes_nothing() -> None:
 
 def test_a_key_both_set_and_unset_is_gone() -> None:
     assert apply_difference({"a": "1"}, {"a": "2", "b": "3"}, ("a", "b")) == {}
+
+
+@pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda event: type(event).__name__)
+def test_an_event_whose_content_was_erased_counts_as_it_did_before(event: Event) -> None:
+    if isinstance(event, ErasedThreadEvent | ErasedItemEvent):
+        return
+    record, command, _, end = body_of(commit(1, event)).split(b"\n")
+    (erased,) = decode(b"\n".join((record, command, b"", end))).events
+    before = ThreadState() if isinstance(event, ThreadCreated) else OPEN
+    whole, after = evolve(before, event), evolve(before, erased)
+    assert (after.status, after.messages, after.last_ordinal) == (whole.status, whole.messages, whole.last_ordinal)
+    assert after.metadata == before.metadata

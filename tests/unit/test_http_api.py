@@ -259,7 +259,8 @@ async def test_what_a_command_says_in_a_header_is_named_by_the_header(clew: Part
 
 async def test_headers_ask_for_an_id_a_version_and_a_trace(clew: Parts):
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    said = {**IN, "Idempotency-Key": "order-7", "If-Match": '"3"', "traceparent": trace}
+    named = {"Clew-Actor": "Ana\u00efs".encode().decode("latin-1"), "Clew-Reason": "asked by the customer"}
+    said = {**IN, "Idempotency-Key": "order-7", "If-Match": '"3"', "traceparent": trace, **named}
     paths = [
         ("POST", "/v1/threads", b""),
         ("POST", f"/v1/threads/{ID}", b"{}"),
@@ -275,8 +276,17 @@ async def test_headers_ask_for_an_id_a_version_and_a_trace(clew: Parts):
         assert answered.status == 200
         _, command = clew.asked[-1]
         assert (command.id, command.expected_version) == ("order-7", 3)
+        assert (command.actor, command.reason) == ("Ana\u00efs", "asked by the customer")
         assert clew.signed is not None
         assert clew.signed[1] == trace
+
+
+@pytest.mark.parametrize("header", ["Clew-Actor", "Clew-Reason"])
+@pytest.mark.parametrize("text", ["", "x" * 513, "a\tb", "\xff"])
+async def test_who_asks_and_why_are_refused_by_their_header(clew: Parts, header: str, text: str) -> None:
+    refused = await call(clew, "POST", "/v1/threads", b"", {**IN, header: text})
+    assert (refused.status, refused.error["param"]) == (400, header)
+    assert clew.asked == []
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from clew_services.api_keys import Holder, Keys
 def test_a_key_opens_its_tenant_and_signs_with_its_fingerprint():
     keys = Keys.parse("first-key:acme, second-key:globex")
     assert len(keys) == 2
-    fingerprint = hashlib.sha256(b"second-key").hexdigest()[:8]
-    assert keys.holder("second-key") == Holder("globex", f"key_{fingerprint}")
+    fingerprint = hashlib.sha256(b"second-key").hexdigest()[:16]
+    holder = keys.holder("second-key")
+    assert holder == Holder("globex", f"key_{fingerprint[:8]}", key=fingerprint)
+    assert holder.by == f"http:{fingerprint}"
 
 
 def test_two_keys_may_open_one_tenant_and_are_told_apart():

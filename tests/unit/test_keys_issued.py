@@ -72,7 +72,7 @@ def test_what_is_kept_is_read_for_ever() -> None:
     issued = read(key_id, STORED)
     assert issued is not None
     assert issued.created_at == datetime(2026, 11, 23, 12, tzinfo=UTC)
-    assert issued.holder == Holder("acme", f"key:billing/{key_id}", frozenset({"read", "write"}))
+    assert issued.holder == Holder("acme", f"key:billing/{key_id}", frozenset({"read", "write"}), key_id)
     assert msgspec.json.encode(issued) == STORED
     assert read(key_id, STORED[:-1] + b',"added_later":1}') == issued
 

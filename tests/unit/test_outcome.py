@@ -18,8 +18,8 @@ from clew_events.commands import (
 from clew_events.commit import Position, Recorded
 from clew_events.content import CodeInterpreter, FileSearch, ImageUrl, ImageUrlSource, Text, ToolResources, VectorStore
 from clew_events.events import (
-    MessageDeleted,
-    MessageMetadataUpdated,
+    ItemDeleted,
+    ItemMetadataUpdated,
     MetadataUpdated,
     ThreadDeleted,
     ToolResourcesUpdated,
@@ -33,7 +33,7 @@ from clew_services.threads.result import outcome, receipt
 from support.commits import CREATED, NOON, THREAD, added, chain
 
 HELLO = NewMessage(role="user", content="hello")
-FIRST = added(1).message.id
+FIRST = added(1).item
 HERE = Position(1, 77)
 
 
@@ -75,7 +75,7 @@ def test_who_adds_a_message_is_shown_the_message_and_not_what_it_brought_along()
 
 
 def test_who_changes_a_message_is_shown_it_changed_whether_it_was_known_before_or_after() -> None:
-    change = MessageMetadataUpdated(message_id=FIRST, set={"a": "1"}, unset=())
+    change = ItemMetadataUpdated(item=FIRST, set={"a": "1"}, unset=())
     records = chain([CREATED], [added(1)], [change])
     before = born(records)
     after = advance_message(before, FIRST, records[-1].commit)
@@ -134,7 +134,7 @@ def test_a_receipt_repeats_what_the_command_said_and_nothing_else_of_what_is_the
 
 
 def test_who_deletes_a_message_is_told_that_it_is_gone() -> None:
-    records = chain([CREATED], [added(1)], [MessageDeleted(message_id=FIRST)])
+    records = chain([CREATED], [added(1)], [ItemDeleted(item=FIRST)])
     command = DeleteMessage(thread_id=THREAD, message_id=FIRST)
     done = outcome(command, folded(records), born(records), HERE, records[-1].commit)
     assert done.deleted == Gone(id=FIRST, object="thread.message.deleted")

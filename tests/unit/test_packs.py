@@ -10,8 +10,8 @@ import msgspec
 import pytest
 import zstandard
 
-from clew_events.codec import decode, encode
-from clew_events.commit import body_hash
+from clew_events.codec import decode
+from clew_events.commit import record_hash
 from clew_events.errors import ClewError, Corrupt, Invalid
 from clew_events.events import MetadataUpdated
 from clew_events.subjects import Address, event_subject
@@ -21,7 +21,7 @@ from clew_projections.packs.check import check
 from clew_projections.packs.layout import PackHeader, Scope
 from clew_projections.packs.pack import Pack
 from clew_services.packs.offline import PackedStreams
-from support.commits import CREATED, added, chain
+from support.commits import CREATED, SALT, added, body_of, chain, reworded
 from support.packing import as_stored, contents, written
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "pack.clew"
@@ -120,10 +120,10 @@ def rechained(commits: list[StoredMessage], place: int, old: bytes, new: bytes) 
     """A history with a word replaced at some place, and every hash from there on computed anew."""
     forged: list[StoredMessage] = []
     for number, each in enumerate(commits):
-        body = each.body.replace(old, new) if number == place else each.body
+        body = reworded(each.body, old, new) if number == place else each.body
         commit = decode(body)
         if forged and commit.n > 1:
-            body = encode(msgspec.structs.replace(commit, prev=body_hash(forged[-1].body)))
+            body = body_of(msgspec.structs.replace(commit, prev=record_hash(forged[-1].body)))
         forged.append(changed(each, body=body))
     return forged
 
@@ -138,12 +138,24 @@ def swapped(commits: list[StoredMessage]) -> list[StoredMessage]:
 
 
 def inserted(commits: list[StoredMessage]) -> list[StoredMessage]:
-    false = changed(commits[1], body=commits[1].body.replace(b"hello", b"howdy"))
+    false = changed(commits[1], body=reworded(commits[1].body, b"hello", b"howdy"))
     return [*commits[:2], changed(false, seq=3), *(changed(each, seq=each.seq + 1) for each in commits[2:])]
 
 
 FORGERIES: dict[str, tuple[Callable[[list[StoredMessage]], list[StoredMessage]], set[str]]] = {
-    "altered": (lambda c: [c[0], changed(c[1], body=c[1].body.replace(b"hello", b"hallo")), *c[2:]], {"altered"}),
+    "altered": (lambda c: [c[0], changed(c[1], body=reworded(c[1].body, b"hello", b"hallo")), *c[2:]], {"altered"}),
+    "content altered": (
+        lambda c: [c[0], changed(c[1], body=c[1].body.replace(b"hello", b"hallo")), *c[2:]],
+        {"broken_seal"},
+    ),
+    "salt altered": (
+        lambda c: [c[0], changed(c[1], body=c[1].body.replace(SALT.encode(), b"x" * len(SALT))), *c[2:]],
+        {"broken_seal"},
+    ),
+    "key doubled": (
+        lambda c: [*c[:3], changed(c[3], body=c[3].body.replace(b'"v":2', b'"v":2,"v":2')), *c[4:]],
+        {"unreadable_commit"},
+    ),
     "dropped": (lambda c: [c[0], *c[2:]], {"missing", "removed"}),
     "swapped": (swapped, {"reordered"}),
     "inserted": (inserted, {"inserted"}),
@@ -153,7 +165,7 @@ FORGERIES: dict[str, tuple[Callable[[list[StoredMessage]], list[StoredMessage]],
         {"unknown_event"},
     ),
     "unknown format": (
-        lambda c: [*c[:3], changed(c[3], body=c[3].body.replace(b'"v":1', b'"v":9')), *c[4:]],
+        lambda c: [*c[:3], changed(c[3], body=c[3].body.replace(b'"v":2', b'"v":9')), *c[4:]],
         {"unknown_format"},
     ),
     "no commit": (lambda c: [*c[:3], changed(c[3], body=b"\xff\n{"), *c[4:]], {"unreadable_commit"}),

@@ -5,19 +5,19 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from clew_events.commit import Recorded
-from clew_events.events import MessageMetadataUpdated, MetadataUpdated
+from clew_events.events import ItemMetadataUpdated, MetadataUpdated
 from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.consistency.explain import why_message, why_thread
 from clew_projections.views import MessageView, ThreadView, absent
 from support.commits import CREATED, THREAD, added, chain
 
-FIRST = added(1).message.id
+FIRST = added(1).item
 HISTORY = chain(
     [CREATED],
     [MetadataUpdated(set={"plan": "free"}, unset=())],
     [added(1)],
     [MetadataUpdated(set={"mood": "calm"}, unset=())],
-    [MessageMetadataUpdated(message_id=FIRST, set={"a": "1"}, unset=())],
+    [ItemMetadataUpdated(item=FIRST, set={"a": "1"}, unset=())],
     [MetadataUpdated(set={"plan": "paid"}, unset=())],
 )
 

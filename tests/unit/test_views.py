@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from clew_events.commit import Recorded
 from clew_events.content import Attachment, Tool
 from clew_events.errors import Corrupt
-from clew_events.events import Event, MessageDeleted, MessageMetadataUpdated, MetadataUpdated, ThreadDeleted
+from clew_events.events import Event, ItemDeleted, ItemMetadataUpdated, MetadataUpdated, ThreadDeleted
 from clew_events.ids import message_id
 from clew_projections.apply import REMEMBERED_COMMANDS, advance, advance_message, message_ids
 from clew_projections.views import SpentId, ThreadView, absent, decode_message, decode_thread, encode
 from support.commits import CREATED, NOON, THREAD, added, chain, commit
 
-FIRST = added(1).message.id
+FIRST = added(1).item
 
 
 def folded(records: list[Recorded]) -> ThreadView:
@@ -40,7 +40,7 @@ def test_a_view_is_as_old_as_the_first_commit_and_as_young_as_the_latest() -> No
 
 
 def test_all_events_of_a_commit_are_applied_in_order() -> None:
-    view = folded(chain([CREATED, added(1), added(2), MessageDeleted(message_id=FIRST)]))
+    view = folded(chain([CREATED, added(1), added(2), ItemDeleted(item=FIRST)]))
     assert (view.n, view.messages, view.last_ordinal) == (1, 1, 2)
 
 
@@ -56,7 +56,7 @@ def test_the_ids_behind_the_last_hundred_commits_are_remembered_and_no_older_one
     assert view.find_spent("cmd_5") is None
     for record in records[5:]:
         made = record.commit
-        assert view.find_spent(made.id) == (made.n, SpentId(made.id, made.digest, record.position.seq))
+        assert view.find_spent(made.id) == (made.n, SpentId(made.id, record.position.seq))
 
 
 def test_an_id_that_was_never_spent_is_not_found() -> None:
@@ -89,8 +89,7 @@ def test_a_first_commit_with_a_predecessor_is_corrupt() -> None:
 
 @pytest.mark.parametrize("wrong", ["m1", "msg_", "msg_!!!!!!aaaaaaaaaaaaaaaaaa", "msg_" + "0" * 23, ""])
 def test_a_message_under_an_id_that_leads_nowhere_is_corrupt(wrong: str) -> None:
-    message = replace(added(1).message, id=wrong)
-    records = chain([CREATED], [replace(added(1), message=message)])
+    records = chain([CREATED], [replace(added(1), item=wrong)])
     with pytest.raises(Corrupt) as fault:
         folded(records)
     assert fault.value.code == "unknown_message"
@@ -99,9 +98,9 @@ def test_a_message_under_an_id_that_leads_nowhere_is_corrupt(wrong: str) -> None
 @pytest.mark.parametrize(
     "event",
     [
-        MessageDeleted(message_id="m1"),
-        MessageMetadataUpdated(message_id="msg_?", set={}, unset=()),
-        MessageDeleted(message_id=message_id(2, "made")),
+        ItemDeleted(item="m1"),
+        ItemMetadataUpdated(item="msg_?", set={}, unset=()),
+        ItemDeleted(item=message_id(2, "made")),
     ],
 )
 def test_a_change_of_a_message_that_cannot_be_there_is_corrupt(event: Event) -> None:
@@ -117,9 +116,9 @@ def test_a_message_out_of_order_is_corrupt() -> None:
 
 
 def test_the_messages_a_commit_touches_are_each_named_once() -> None:
-    change = MessageMetadataUpdated(message_id=FIRST, set={"a": "1"}, unset=())
-    made = commit(1, CREATED, added(1), added(2), change, MessageDeleted(message_id=FIRST))
-    assert message_ids(made) == (FIRST, added(2).message.id)
+    change = ItemMetadataUpdated(item=FIRST, set={"a": "1"}, unset=())
+    made = commit(1, CREATED, added(1), added(2), change, ItemDeleted(item=FIRST))
+    assert message_ids(made) == (FIRST, added(2).item)
     assert message_ids(commit(1, CREATED, ThreadDeleted())) == ()
 
 
@@ -134,19 +133,19 @@ def test_a_message_begins_as_it_was_added() -> None:
 
 def test_a_changed_message_keeps_its_beginning() -> None:
     born = advance_message(None, FIRST, commit(1, added(1, metadata={"a": "1", "b": "2"})))
-    change = MessageMetadataUpdated(message_id=FIRST, set={"c": "3"}, unset=("a",))
+    change = ItemMetadataUpdated(item=FIRST, set={"c": "3"}, unset=("a",))
     changed = advance_message(born, FIRST, commit(2, change))
     assert changed == replace(born, n=2, metadata={"b": "2", "c": "3"})
 
 
 def test_a_deleted_message_leaves_an_empty_place() -> None:
     born = advance_message(None, FIRST, commit(1, added(1, metadata={"a": "1"})))
-    gone = advance_message(born, FIRST, commit(2, MessageDeleted(message_id=FIRST)))
+    gone = advance_message(born, FIRST, commit(2, ItemDeleted(item=FIRST)))
     assert gone == replace(born, n=2, content=(), attachments=(), metadata={}, deleted=True)
 
 
 def test_a_commit_a_message_already_contains_changes_nothing() -> None:
-    change = MessageMetadataUpdated(message_id=FIRST, set={"a": "2"}, unset=())
+    change = ItemMetadataUpdated(item=FIRST, set={"a": "2"}, unset=())
     born = advance_message(None, FIRST, commit(1, added(1, metadata={"a": "1"})))
     changed = advance_message(born, FIRST, commit(2, change))
     assert advance_message(changed, FIRST, commit(1, added(1))) is changed
@@ -155,7 +154,7 @@ def test_a_commit_a_message_already_contains_changes_nothing() -> None:
 
 def test_a_commit_about_another_message_does_not_make_one() -> None:
     with pytest.raises(Corrupt) as fault:
-        advance_message(None, FIRST, commit(2, MessageDeleted(message_id=FIRST)))
+        advance_message(None, FIRST, commit(2, ItemDeleted(item=FIRST)))
     assert fault.value.code == "unknown_message"
     assert FIRST in fault.value.message
 

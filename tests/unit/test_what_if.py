@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from clew_events.codec import encode
 from clew_events.commit import Commit, Recorded
-from clew_events.events import Event, MessageDeleted, MetadataUpdated
+from clew_events.events import Event, ItemDeleted, MetadataUpdated
 from clew_events.ids import message_id
 from clew_events.subjects import Address
 from clew_projections.audit.what_if import Change, Decide, Fold, Refusal, WhatIf, WhatIfResult
 from clew_projections.fold import ThreadState, evolve
-from support.commits import CREATED, added, chain
+from support.commits import CREATED, added, body_of, chain
 
 ONE = Address("default", "thread_one")
 TWO = Address("default", "thread_two")
@@ -23,7 +22,7 @@ def history(address: Address) -> list[Recorded]:
         (MetadataUpdated(set={"plan": "free"}, unset=()),),
         (added(1), added(2)),
         (MetadataUpdated(set={"plan": "paid", "vip": "yes"}, unset=()),),
-        (MessageDeleted(message_id=message_id(1, "made")),),
+        (ItemDeleted(item=message_id(1, "made")),),
         thread=address.thread,
     )
 
@@ -32,7 +31,7 @@ def tried(fold: Fold = evolve, decide: Decide | None = None, *addresses: Address
     trying = WhatIf(fold, decide)
     for address in addresses or (ONE, TWO):
         for recorded in history(address):
-            trying.take(address, encode(recorded.commit))
+            trying.take(address, body_of(recorded.commit))
     return trying.result()
 
 
@@ -72,7 +71,7 @@ def test_a_decider_leaves_out_what_it_refuses_and_sees_what_would_have_been() ->
         match commit.events[0]:
             case MetadataUpdated(set={"plan": "paid"}):
                 return "nobody pays"
-            case MessageDeleted():
+            case ItemDeleted():
                 return ""
         return None
 
@@ -104,8 +103,8 @@ def test_code_that_changes_what_it_was_given_changes_nothing_else() -> None:
 
 def test_code_that_fails_is_told_with_the_thread_and_the_commit() -> None:
     def broken(state: ThreadState, event: Event) -> ThreadState:
-        if isinstance(event, MessageDeleted):
-            raise KeyError(event.message_id)
+        if isinstance(event, ItemDeleted):
+            raise KeyError(event.item)
         return evolve(state, event)
 
     failed = tried(broken).failed
@@ -123,8 +122,8 @@ def test_code_that_fails_is_told_with_the_thread_and_the_commit() -> None:
 def test_a_record_that_cannot_be_replayed_is_told_apart_from_code_that_fails() -> None:
     trying = WhatIf()
     commits = history(ONE)
-    trying.take(ONE, encode(commits[0].commit))
-    trying.take(ONE, encode(commits[2].commit))
+    trying.take(ONE, body_of(commits[0].commit))
+    trying.take(ONE, body_of(commits[2].commit))
     trying.take(TWO, b"{}")
     found = {each.thread: (each.n, each.code) for each in trying.result().failed}
     assert found == {"thread_one": (2, "missing_commit"), "thread_two": (1, "unknown_format")}

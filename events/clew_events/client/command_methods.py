@@ -25,7 +25,7 @@ class CommandMethods(Caller):
     Every method executes one command and returns where its commit is in the log and what it concerned. With
     ``expected_version``, a thread at any other version is a conflict. Each call sends its command under one id and
     retries it under that id, so it is executed once however often it is sent. Give ``command_id`` to extend that over
-    several calls, for example if your process may restart in between.
+    several calls, for example if your process may restart in between. A ``reason`` is stored with the commit.
 
     All raise :class:`~clew_events.errors.Rejected` for a command that must not be sent again unchanged,
     :class:`~clew_events.errors.Conflict` if the thread has changed and the command must be decided again, and
@@ -41,11 +41,13 @@ class CommandMethods(Caller):
         tool_resources: NewToolResources | None = None,
         thread_id: str | None = None,
         command_id: str | None = None,
+        reason: str | None = None,
     ) -> ThreadDone:
         """Create a thread, with ``messages`` in it. A string is a message with the role ``user``."""
         return await self._execute(
             CreateThread(
                 id=command_id,
+                reason=reason,
                 thread_id=thread_id,
                 messages=tuple(as_message(message) for message in messages) or None,
                 metadata=None if metadata is None else dict(metadata),
@@ -62,11 +64,13 @@ class CommandMethods(Caller):
         tool_resources: ToolResourcesIn | UnsetType | None = UNSET,
         expected_version: int | None = None,
         command_id: str | None = None,
+        reason: str | None = None,
     ) -> ThreadDone:
         """Replace a thread's metadata, tool resources, or both. None clears; what is omitted stays as it is."""
         return await self._execute(
             UpdateThread(
                 id=command_id,
+                reason=reason,
                 thread_id=thread_id,
                 metadata=dict(metadata) if isinstance(metadata, Mapping) else metadata,
                 tool_resources=tool_resources,
@@ -83,17 +87,25 @@ class CommandMethods(Caller):
         unset: Sequence[str] = (),
         expected_version: int | None = None,
         command_id: str | None = None,
+        reason: str | None = None,
     ) -> ThreadDone:
         """Set and remove single metadata keys of a thread. All other keys stay as they are."""
         patch = MetadataPatch(set=dict(set or {}), unset=tuple(unset))
-        command = UpdateThread(id=command_id, thread_id=thread_id, patch=patch, expected_version=expected_version)
+        command = UpdateThread(
+            id=command_id, reason=reason, thread_id=thread_id, patch=patch, expected_version=expected_version
+        )
         return await self._execute(command, ThreadDone)
 
     async def delete_thread(
-        self, thread_id: str, *, expected_version: int | None = None, command_id: str | None = None
+        self,
+        thread_id: str,
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
     ) -> GoneDone:
         """Delete a thread. Its history stays."""
-        command = DeleteThread(id=command_id, thread_id=thread_id, expected_version=expected_version)
+        command = DeleteThread(id=command_id, reason=reason, thread_id=thread_id, expected_version=expected_version)
         return await self._execute(command, GoneDone)
 
     async def add_message(
@@ -103,11 +115,13 @@ class CommandMethods(Caller):
         *,
         expected_version: int | None = None,
         command_id: str | None = None,
+        reason: str | None = None,
     ) -> MessageDone:
         """Add a message at the end of a thread. A string is a message with the role ``user``."""
         return await self._execute(
             AddMessage(
                 id=command_id,
+                reason=reason,
                 thread_id=thread_id,
                 message=as_message(message),
                 expected_version=expected_version,
@@ -123,11 +137,13 @@ class CommandMethods(Caller):
         metadata: Mapping[str, str] | None,
         expected_version: int | None = None,
         command_id: str | None = None,
+        reason: str | None = None,
     ) -> MessageDone:
         """Replace a message's metadata. None clears it."""
         return await self._execute(
             UpdateMessage(
                 id=command_id,
+                reason=reason,
                 thread_id=thread_id,
                 message_id=message_id,
                 metadata=None if metadata is None else dict(metadata),
@@ -145,10 +161,12 @@ class CommandMethods(Caller):
         unset: Sequence[str] = (),
         expected_version: int | None = None,
         command_id: str | None = None,
+        reason: str | None = None,
     ) -> MessageDone:
         """Set and remove single metadata keys of a message. All other keys stay as they are."""
         command = UpdateMessage(
             id=command_id,
+            reason=reason,
             thread_id=thread_id,
             message_id=message_id,
             patch=MetadataPatch(set=dict(set or {}), unset=tuple(unset)),
@@ -163,11 +181,13 @@ class CommandMethods(Caller):
         *,
         expected_version: int | None = None,
         command_id: str | None = None,
+        reason: str | None = None,
     ) -> GoneDone:
         """Delete a message from a thread. Its history stays."""
         return await self._execute(
             DeleteMessage(
                 id=command_id,
+                reason=reason,
                 thread_id=thread_id,
                 message_id=message_id,
                 expected_version=expected_version,

@@ -38,6 +38,7 @@ class FeedMethods(Caller):
         order: Order = "asc",
         types: Sequence[EventType] = (),
         actor: str | None = None,
+        by: str | None = None,
         thread_id: str | None = None,
         since: datetime | int | None = None,
         until: datetime | int | None = None,
@@ -55,6 +56,7 @@ class FeedMethods(Caller):
                 order=order,
                 types=tuple(types),
                 actor=actor,
+                by=by,
                 thread_id=thread_id,
                 since=since,
                 until=until,
@@ -68,6 +70,7 @@ class FeedMethods(Caller):
         follow: bool = False,
         types: Sequence[EventType] = (),
         actor: str | None = None,
+        by: str | None = None,
         thread_id: str | None = None,
         since: datetime | int | None = None,
     ) -> AsyncGenerator[FeedEntry]:
@@ -81,7 +84,9 @@ class FeedMethods(Caller):
             Invalid: ``after`` is not a cursor of this feed, or belongs to another log.
             Unavailable: no reply in time; with ``follow`` only if the connection is closed.
         """
-        query = GetFeed(after=after, limit=PAGE, types=tuple(types), actor=actor, thread_id=thread_id, since=since)
+        query = GetFeed(
+            after=after, limit=PAGE, types=tuple(types), actor=actor, by=by, thread_id=thread_id, since=since
+        )
         if follow:
             async with aclosing(follow_feed(self.nc, self.tenant, self._page, query)) as entries:
                 async for entry in entries:

@@ -148,14 +148,17 @@ class QueryMethods(Caller):
         before: str | None = None,
         types: Sequence[EventType] = (),
         actor: str | None = None,
+        by: str | None = None,
         since: int | datetime | None = None,
         until: int | datetime | None = None,
+        stored: bool = False,
     ) -> History:
         """A page of a thread's commits, by default oldest first.
 
         ``start`` is the number of the first commit; ``after`` and ``before`` are cursors (ids of entries). ``types``
-        selects commits with at least one of these events. ``actor`` may end in ``*``. ``since`` and ``until`` are
-        inclusive; a number is a whole second of Unix time. The page's ``cursor`` is the ``after`` of the next page.
+        selects commits with at least one of these events. ``actor`` and ``by`` may end in ``*``. ``since`` and
+        ``until`` are inclusive; a number is a whole second of Unix time. The page's ``cursor`` is the ``after`` of the
+        next page. ``stored`` asks for each commit's stored body too.
         """
         query = GetHistory(
             thread_id=thread_id,
@@ -166,8 +169,10 @@ class QueryMethods(Caller):
             before=before,
             types=tuple(types),
             actor=actor,
+            by=by,
             since=since,
             until=until,
+            stored=stored,
         )
         return await self._ask(query, History)
 
@@ -179,6 +184,7 @@ class QueryMethods(Caller):
         order: Order = "asc",
         types: Sequence[EventType] = (),
         actor: str | None = None,
+        by: str | None = None,
         since: int | datetime | None = None,
         until: int | datetime | None = None,
     ) -> AsyncGenerator[Entry]:
@@ -197,6 +203,7 @@ class QueryMethods(Caller):
                 after=after,
                 types=types,
                 actor=actor,
+                by=by,
                 since=since,
                 until=until,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -39,15 +40,16 @@ from clew_events.commands import (
     DeleteThread,
     UpdateMessage,
     UpdateThread,
-    digest,
 )
-from clew_events.commit import FORMAT, Commit, Position, body_hash
+from clew_events.commit import FORMAT, Commit, Position
 from clew_events.errors import Fault
 from clew_events.events import (
+    ErasedItemEvent,
+    ErasedThreadEvent,
     Event,
-    MessageAdded,
-    MessageDeleted,
-    MessageMetadataUpdated,
+    ItemAdded,
+    ItemDeleted,
+    ItemMetadataUpdated,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
@@ -109,18 +111,24 @@ _FILES: Final = UpdateThread(
     tool_resources=ToolResourcesIn(code_interpreter=FilesForCode(file_ids=("file-invoice",))),
 )
 
-_RECORDED: Final = content.Message(id=_MESSAGE, ordinal=1, role="user", content=(content.Text(_WORDS),), metadata={})
+_RECORDED: Final = content.Message(role="user", content=(content.Text(_WORDS),), metadata={})
 _EVENTS: Final[tuple[Event, ...]] = (
     ThreadCreated(metadata={"order": "4711"}, tool_resources=content.ToolResources()),
     MetadataUpdated(set={"carrier": "bike"}, unset=()),
     ToolResourcesUpdated(
         tool_resources=content.ToolResources(code_interpreter=content.CodeInterpreter(("file-invoice",)))
     ),
-    MessageAdded(message=_RECORDED),
-    MessageMetadataUpdated(message_id=_MESSAGE, set={"mood": "worried"}, unset=("draft",)),
-    MessageDeleted(message_id=_MESSAGE),
+    ItemAdded(item=_MESSAGE, ordinal=1, message=_RECORDED),
+    ItemMetadataUpdated(item=_MESSAGE, set={"mood": "worried"}, unset=("draft",)),
+    ItemDeleted(item=_MESSAGE),
     ThreadDeleted(),
+    ErasedThreadEvent(of="MetadataUpdated", seal="ab" * 32),
+    ErasedItemEvent(of="ItemAdded", item=_MESSAGE, ordinal=1, seal="cd" * 32),
 )
+
+
+def _hash(commit: Commit) -> str:
+    return encode(commit, ["AAAAAAAAAAAAAAAAAAAAAA"] * (len(commit.events) + 1)).hash
 
 
 def _commit(command: Command, n: int, prev: Commit | None, *recorded: Event) -> Commit:
@@ -132,9 +140,10 @@ def _commit(command: Command, n: int, prev: Commit | None, *recorded: Event) -> 
         n=n,
         at=_AT.replace(minute=n - 1),
         actor=command.actor or "shop",
+        by="nats",
         command=command.named,
-        digest=digest(command),
-        prev=None if prev is None else body_hash(encode(prev)),
+        reason=command.reason,
+        prev=None if prev is None else _hash(prev),
         events=recorded,
     )
 
@@ -144,7 +153,7 @@ _SECOND: Final = _commit(_TAG, 2, _FIRST, _EVENTS[1])
 _SHARD: Final = shard_of(_THREAD, 4)
 _PLACES: Final = (Position(_SHARD, 17), Position(_SHARD, 23))
 _HISTORY: Final = tuple(
-    Entry(id=f"{commit.n}-{place.seq}", position=place, hash=body_hash(encode(commit)), commit=commit)
+    Entry(id=f"{commit.n}-{place.seq}", position=place, hash=_hash(commit), commit=commit)
     for place, commit in zip(_PLACES, (_FIRST, _SECOND), strict=True)
 )
 
@@ -186,8 +195,10 @@ _BY: Final = tuple(
         hash=entry.hash,
         at=entry.commit.at,
         actor=entry.commit.actor,
+        by=entry.commit.by,
         command=entry.commit.command,
         command_id=entry.commit.id,
+        reason=entry.commit.reason,
         trace_id=entry.trace_id,
     )
     for entry in _HISTORY
@@ -225,7 +236,7 @@ _CHECKPOINT: Final = SignedCheckpoint(
     prev=None,
     shards=(ShardHeads(seq=23, threads=2, commits=23, misfits=0, root="5e" * 32),),
     reason=None,
-    hash=body_hash(_SIGNED.encode()),
+    hash=hashlib.sha256(_SIGNED.encode()).hexdigest(),
     keys=("8632f4ce",),
     note=_SIGNED,
 )
@@ -235,7 +246,7 @@ _PROOF: Final = KeptProof(
         tenant=_TENANT,
         thread=_THREAD,
         n=2,
-        hash=body_hash(encode(_SECOND)),
+        hash=_hash(_SECOND),
         path=("cd" * 32,),
     )
 )
@@ -306,7 +317,7 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
         GetHistory(thread_id=_THREAD, order="desc", limit=20, types=("MetadataUpdated",), actor="support", since=_AT),
     ),
     "GetStateAt": (GetStateAt(thread_id=_THREAD, n=1), GetStateAt(thread_id=_THREAD, time=_AT)),
-    "GetFeed": (GetFeed(), GetFeed(order="desc", limit=20, types=("MessageDeleted",), since=_AT)),
+    "GetFeed": (GetFeed(), GetFeed(order="desc", limit=20, types=("ItemDeleted",), since=_AT)),
     "ListMessagesAt": (ListMessagesAt(thread_id=_THREAD, as_of=1, order="asc"),),
     "GetMessageAt": (GetMessageAt(thread_id=_THREAD, message_id=_MESSAGE, as_of=_AT),),
     "GetDifference": (GetDifference(thread_id=_THREAD, since=1, until=2), GetDifference(thread_id=_THREAD)),

@@ -88,8 +88,10 @@ def origin(recorded: Recorded) -> Origin:
         hash=recorded.hash,
         at=commit.at,
         actor=commit.actor,
+        by=commit.by,
         command=commit.command,
         command_id=commit.id,
+        reason=commit.reason,
         trace_id=recorded.trace_id,
     )
 

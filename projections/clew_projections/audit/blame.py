@@ -21,10 +21,12 @@ from clew_events.commit import Recorded
 from clew_events.content import Metadata, ToolResources
 from clew_events.errors import Corrupt
 from clew_events.events import (
+    ErasedItemEvent,
+    ErasedThreadEvent,
     Event,
-    MessageAdded,
-    MessageDeleted,
-    MessageMetadataUpdated,
+    ItemAdded,
+    ItemDeleted,
+    ItemMetadataUpdated,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
@@ -98,7 +100,7 @@ class BlameFold:
         self.last = recorded
         return True
 
-    def _blame(self, event: Event, by: Origin) -> None:
+    def _blame(self, event: Event, by: Origin) -> None:  # noqa: C901 - one case an event
         match event:
             case ThreadCreated():
                 self._created = by
@@ -108,18 +110,25 @@ class BlameFold:
                 self._keys.change(event.set, event.unset, by)
             case ToolResourcesUpdated():
                 self._resource(event.tool_resources, by)
-            case MessageAdded():
-                self._messages[event.message.id] = _Message(by, by, _Keys())
-                self._messages[event.message.id].keys.change(event.message.metadata, (), by)
-            case MessageMetadataUpdated():
-                message = self._message(event.message_id)
+            case ItemAdded():
+                self._messages[event.item] = _Message(by, by, _Keys())
+                self._messages[event.item].keys.change(event.message.metadata, (), by)
+            case ItemMetadataUpdated():
+                message = self._message(event.item)
                 message.changed = by
                 message.keys.change(event.set, event.unset, by)
-            case MessageDeleted():
-                message = self._message(event.message_id)
+            case ItemDeleted():
+                message = self._message(event.item)
                 message.changed = message.deleted = by
             case ThreadDeleted():
                 self._deleted = by
+            case ErasedThreadEvent():
+                self._created = by if event.effect == "creates" else self._created
+            case ErasedItemEvent():
+                if event.effect == "creates":
+                    self._messages[event.item] = _Message(by, by, _Keys())
+                else:
+                    self._message(event.item).changed = by
             case _:
                 assert_never(event)
 

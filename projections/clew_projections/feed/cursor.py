@@ -19,7 +19,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from clew_events.commit import body_hash
+from clew_events.commit import record_hash
 from clew_events.errors import Invalid
 from clew_events.queries import Order
 
@@ -52,7 +52,7 @@ class Cursor(Struct, frozen=True):
 
 def mark_of(body: bytes) -> str:
     """Return the hash prefix of a commit, given its stored body."""
-    return body_hash(body)[:MARK]
+    return record_hash(body)[:MARK]
 
 
 def first_cursor(shards: int) -> Cursor:

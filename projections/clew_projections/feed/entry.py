@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from clew_events.commit import Commit, Position, Recorded, body_hash
+from clew_events.commit import Commit, Position, Recorded, record_hash
 from clew_events.errors import Corrupt, Invalid
 from clew_events.queries import GetFeed
 from clew_events.subjects import EVENTS, address_of
@@ -52,7 +52,7 @@ def decode_feed_commit(stored: StoredMessage, shard: int) -> FeedCommit:
     try:
         recorded = _decode_own(stored, shard)
     except Corrupt as fault:
-        return FeedCommit(when, shard, stored.seq, thread, stored.body, body_hash(stored.body), None, None, fault)
+        return FeedCommit(when, shard, stored.seq, thread, stored.body, record_hash(stored.body), None, None, fault)
     return FeedCommit(
         when, shard, stored.seq, thread, stored.body, recorded.hash, recorded.trace_id, recorded.commit, None
     )
@@ -102,7 +102,7 @@ class FeedFilter:
         self.until = micros_of(last_instant(query.until, "until")) if query.until is not None else None
         if self.since is not None and self.until is not None and self.until < self.since:
             raise Invalid("Invalid 'until': it is before 'since'.", param="until")
-        self._choice = Choice(types=frozenset(query.types), actor=query.actor)
+        self._choice = Choice(types=frozenset(query.types), actor=query.actor, by=query.by)
         self._descending = query.order == "desc"
 
     def subject(self, shard: int, tenant: str) -> str:

@@ -13,7 +13,7 @@ from clew_events.ids import ordinal_of
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.nats.replica_reads import until
-from clew_projections.nats.stream_messages import EXPECTED, TRACE, StoredMessage
+from clew_projections.nats.stream_messages import DIGEST, EXPECTED, TRACE, StoredMessage
 from clew_projections.nats.stream_reads import PAGE, Reads
 from clew_projections.views import MessageView, absent
 
@@ -151,7 +151,9 @@ def read(stored: StoredMessage, shard: int) -> Recorded:
         Corrupt: it is not a commit; the error names its sequence and shard.
     """
     try:
-        return decode_recorded(stored.body, Position(shard, stored.seq), stored.headers.get(TRACE))
+        return decode_recorded(
+            stored.body, Position(shard, stored.seq), stored.headers.get(TRACE), stored.headers.get(DIGEST)
+        )
     except Corrupt as fault:
         fault.message = f"sequence {stored.seq} of shard {shard}: {fault.message}"
         fault.args = (fault.message,)

@@ -16,7 +16,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from clew_events.commit import body_hash
+from clew_events.commit import record_hash
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, event_stream
 from clew_projections.index.database import Unusable
@@ -180,5 +180,5 @@ async def check_agrees(js: JetStream, shards: int, marks: Mapping[int, int], pla
             )
     for place in places:
         stored = await js.next_at_leader(event_stream(place.shard), place.seq)
-        if stored is not None and stored.seq == place.seq and body_hash(stored.body) != place.hash:
+        if stored is not None and stored.seq == place.seq and record_hash(stored.body) != place.hash:
             raise Unusable(f"the log has another commit at sequence {place.seq} of shard {place.shard}: another log")

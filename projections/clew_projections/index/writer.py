@@ -12,9 +12,11 @@ from clew_events.commit import Recorded
 from clew_events.content import Metadata
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.events import (
-    MessageAdded,
-    MessageDeleted,
-    MessageMetadataUpdated,
+    ErasedItemEvent,
+    ErasedThreadEvent,
+    ItemAdded,
+    ItemDeleted,
+    ItemMetadataUpdated,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
@@ -171,12 +173,14 @@ class IndexWriter:
         for each in commits:
             for index, event in enumerate(each.commit.events):
                 match event:
-                    case MessageAdded():
-                        self._texts.add(row.tenant, row.no, slot(each.commit.at, row.id, index), event.message)
-                    case MessageDeleted():
-                        self._texts.remove(row.tenant, row.no, ordinal_of(event.message_id))
-                    case ThreadCreated() | MetadataUpdated() | ToolResourcesUpdated() | MessageMetadataUpdated():
+                    case ItemAdded():
+                        self._texts.add(row.tenant, row.no, slot(each.commit.at, row.id, index), event)
+                    case ItemDeleted():
+                        self._texts.remove(row.tenant, row.no, ordinal_of(event.item))
+                    case ThreadCreated() | MetadataUpdated() | ToolResourcesUpdated() | ItemMetadataUpdated():
                         continue  # They change no text; the row is made from the view.
+                    case ErasedThreadEvent() | ErasedItemEvent():
+                        continue  # An erased content has no text.
                     case ThreadDeleted():
                         continue  # Nothing follows, so the row is deleted, and its texts are gone with it.
                     case _:

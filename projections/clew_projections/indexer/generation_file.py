@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, TypeVar
 
-from clew_events.commit import Recorded, body_hash
+from clew_events.commit import Recorded, record_hash
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of
 from clew_projections.history.histories import read
@@ -192,4 +192,4 @@ class IndexGeneration:
 
 
 def _place(shard: int, seq: int, last: StoredMessage | None) -> Place:
-    return Place(shard, seq, body_hash(last.body) if last is not None and last.seq == seq else NOTHING)
+    return Place(shard, seq, record_hash(last.body) if last is not None and last.seq == seq else NOTHING)

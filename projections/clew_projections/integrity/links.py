@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from clew_events.codec import UNREADABLE, decode
-from clew_events.commit import body_hash
+from clew_events.codec import UNREADABLE, check_canonical, decode
+from clew_events.commit import record_hash, record_of
 from clew_events.errors import Corrupt, Fault, to_fault
 from clew_events.subjects import Address
 
@@ -51,10 +51,11 @@ def link(body: bytes, seq: int) -> Link:
     """Return a stored body as a link, readable or not."""
     try:
         commit = decode(body)
+        check_canonical(body)
     except Corrupt as fault:
-        return Link(seq=seq, hash=body_hash(body), fault=to_fault(fault))
+        return Link(seq=seq, hash=record_hash(body), fault=to_fault(fault))
     owner = Address(commit.tenant, commit.thread)
-    return Link(seq=seq, hash=body_hash(body), owner=owner, n=commit.n, prev=commit.prev, at=commit.at)
+    return Link(seq=seq, hash=record_hash(body), owner=owner, n=commit.n, prev=commit.prev, at=commit.at)
 
 
 def follow(tip: Tip, owner: Address, body: bytes) -> Tip | None:
@@ -64,12 +65,12 @@ def follow(tip: Tip, owner: Address, body: bytes) -> Tip | None:
     every version finds the same heads in the same log.
     """
     try:
-        place = _PLACE.decode(body)
+        place = _PLACE.decode(record_of(body))
     except UNREADABLE:
         return None
     if (place.n, place.prev, place.thread, place.tenant) != (tip.n + 1, tip.hash, owner.thread, owner.tenant):
         return None
-    return Tip(place.n, body_hash(body))
+    return Tip(place.n, record_hash(body))
 
 
 def place_of(body: bytes) -> int:
@@ -79,7 +80,7 @@ def place_of(body: bytes) -> int:
         Corrupt: the body has no number.
     """
     try:
-        return _PLACE.decode(body).n
+        return _PLACE.decode(record_of(body)).n
     except UNREADABLE as fault:
         raise Corrupt(f"not a commit: {fault}", code="unreadable_commit") from fault
 
@@ -88,6 +89,7 @@ def follow_strictly(tip: Tip, owner: Address, body: bytes) -> Tip | None:
     """Like :func:`follow`, and also ``None`` if the body is not fully readable or its time goes backwards."""
     try:
         commit = decode(body)
+        check_canonical(body)
     except Corrupt:
         return None
     fits = (
@@ -97,7 +99,7 @@ def follow_strictly(tip: Tip, owner: Address, body: bytes) -> Tip | None:
         and commit.tenant == owner.tenant
         and (tip.at is None or commit.at >= tip.at)
     )
-    return Tip(commit.n, body_hash(body), commit.at) if fits else None
+    return Tip(commit.n, record_hash(body), commit.at) if fits else None
 
 
 def continues(tip: Tip, owner: Address, one: Link) -> bool:

@@ -80,7 +80,7 @@ class SpentIds:
 
 def _write(address: Address, recorded: Recorded) -> Write:
     commit = recorded.commit
-    spent = SpentId(commit.id, commit.digest, recorded.position.seq)
+    spent = SpentId(commit.id, recorded.position.seq)
     return Write(_key(address, commit.id), msgspec.json.encode(spent), 0)
 
 

@@ -15,6 +15,8 @@ from clew_projections.nats.request_mux import Reply
 MSG_ID: Final = "Nats-Msg-Id"
 EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 TRACE: Final = "traceparent"
+DIGEST: Final = "Clew-Digest"
+"""The salted digest of the command behind a commit, until contents of the commit are erased."""
 BATCH_ID: Final = "Nats-Batch-Id"
 BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 BATCH_COMMIT: Final = "Nats-Batch-Commit"

@@ -272,9 +272,9 @@ class Foldable:
             if isinstance(event, ThreadEvent):
                 continue
             if event.effect == "creates":
-                ids.append(event.message_id)
-            elif ids[ordinal_of(event.message_id) - 1] != event.message_id:
-                raise _unfoldable(commit, f"it changes message {event.message_id}, which was never added")
+                ids.append(event.item)
+            elif ids[ordinal_of(event.item) - 1] != event.item:
+                raise _unfoldable(commit, f"it changes message {event.item}, which was never added")
         if not commit.events:
             raise _unfoldable(commit, "it has no events")
 

@@ -44,12 +44,13 @@ README_TEXT: Final = b"""\
 This is an audit pack of Clew: commits as its log held them, byte for byte.
 
 pack.json      what was asked for, and up to where each shard of the log was read
-commits/       bodies of commits, a line each, and beside them an index: sequence, subject and length of each
+commits/       stored bodies of commits, and beside them an index: sequence, subject and length of each
 heads/         the end of each thread's chain: tenant, thread, number and SHA-256 of its last commit
 checkpoint.json  a signed checkpoint of the log, if there was one
 manifest.json  the SHA-256 of every other file; "whole" is that of the lines "<sha256>  <name>" of all of them
 
-Each commit names in "prev" the SHA-256 of the body of the one before it.
+The first line of a body is the commit's record; the others are contents, each sealed in the record by its SHA-256.
+Each record names in "prev" the SHA-256 of the record before it. All sums are over a line without its end.
 With Clew: clew verify --pack FILE, and clew history | state | diff | blame | replay THREAD --pack FILE.
 """
 

@@ -15,16 +15,24 @@ KeyScope = Literal["read", "write", "audit", "admin"]
 SCOPES: Final[tuple[KeyScope, ...]] = get_args(KeyScope)
 EVERYTHING: Final = frozenset(SCOPES)
 
+ID_LENGTH: Final = 16
+"""Hex digits of a key's digest that are its id."""
 SHORTEST: Final = 8
 _KEY: Final = re.compile(r"[!-+\--~]+")  # visible ASCII without the comma
 
 
 class Holder(NamedTuple):
-    """The tenant, actor and scopes of a key. ``actor`` identifies the key in commits without disclosing it."""
+    """The tenant, actor and scopes of a key. Commits name a key by ``actor`` or ``key``, which do not disclose it."""
 
     tenant: str
     actor: str
     scopes: frozenset[KeyScope] = EVERYTHING
+    key: str = ""
+
+    @property
+    def by(self) -> str:
+        """What is recorded of a caller with this key: ``http:`` and the key's id."""
+        return f"http:{self.key}"
 
 
 class Keys:
@@ -96,7 +104,8 @@ def digest(key: str) -> bytes:
 
 
 def _configured_key(key: str, tenant: str) -> Holder:
-    return Holder(tenant, f"key_{digest(key).hex()[:8]}")
+    key_id = digest(key).hex()
+    return Holder(tenant, f"key_{key_id[:8]}", key=key_id[:ID_LENGTH])
 
 
 def _refusal(place: int, reason: str) -> Invalid:

@@ -21,12 +21,11 @@ from clew_events.ids import Tenant
 from clew_events.subjects import LIVE
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.nats.jetstream import JetStream
-from clew_services.api_keys.holders import EVERYTHING, SCOPES, Holder, KeyScope, digest
+from clew_services.api_keys.holders import EVERYTHING, ID_LENGTH, SCOPES, Holder, KeyScope, digest
 
 LENGTH: Final = 40
 """Letters and digits of a key after ``clew_``: 238 random bits."""
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$(?!\n)"
-_ID_LENGTH: Final = 16
 _ID: Final = re.compile("[0-9a-f]{16}")
 _NAME: Final = re.compile(NAME_PATTERN)
 _LOG: Final = logging.getLogger("clew.keys")
@@ -46,7 +45,7 @@ class IssuedKey(Struct, frozen=True, kw_only=True):
     @property
     def id(self) -> str:
         """The key's id, which does not disclose it: the first 16 hex digits of its digest."""
-        return self.sha256[:_ID_LENGTH]
+        return self.sha256[:ID_LENGTH]
 
     @property
     def digest(self) -> bytes:
@@ -57,7 +56,7 @@ class IssuedKey(Struct, frozen=True, kw_only=True):
     def holder(self) -> Holder:
         """The key's holder while it is not revoked."""
         scopes = EVERYTHING if "admin" in self.scopes else frozenset(self.scopes)
-        return Holder(self.tenant, f"key:{self.name}/{self.id}", scopes)
+        return Holder(self.tenant, f"key:{self.name}/{self.id}", scopes, self.id)
 
 
 def issue_key(tenant: str, name: str, scopes: Iterable[KeyScope]) -> tuple[str, IssuedKey]:
@@ -108,7 +107,7 @@ def is_id(text: str) -> bool:
 
 def id_of(key_digest: bytes) -> str:
     """The id of the key with a digest."""
-    return key_digest.hex()[:_ID_LENGTH]
+    return key_digest.hex()[:ID_LENGTH]
 
 
 def now() -> datetime:

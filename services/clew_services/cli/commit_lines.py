@@ -51,6 +51,8 @@ def one_line(commit: Commit, digest: str, *, exact: bool = False) -> str:
     """A commit on one line; ``exact`` shows its time instead of its age."""
     time = output.when(commit.at) if exact else moment(commit.at)
     what = printable("; ".join(map(describe, commit.events)))
+    if commit.reason is not None:
+        what += f"  ({printable(commit.reason)})"
     command = click.style(printable(commit.command), bold=True)
     return (
         f"{commit.n:>4}  {click.style(digest[:12], fg='yellow')}  {click.style(time, fg='green')}  "

@@ -8,13 +8,17 @@ from typing import Final
 
 from clew_events.content import Message, Text
 from clew_events.events import (
+    ErasedItemEvent,
+    ErasedThreadEvent,
     Event,
-    MessageAdded,
-    MessageDeleted,
-    MessageMetadataUpdated,
+    EventType,
+    ItemAdded,
+    ItemDeleted,
+    ItemMetadataUpdated,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
+    type_of,
 )
 
 _EXCERPT: Final = 40
@@ -28,21 +32,25 @@ def describe(event: Event) -> str:
             return " ".join(("created", *_pairs(event.metadata)))
         case MetadataUpdated():
             return " ".join(("metadata", *_difference(event.set, event.unset)))
-        case MessageAdded():
-            return f"+ {event.message.id} {event.message.role}: {_excerpt(event.message)}"
-        case MessageMetadataUpdated():
-            return " ".join((event.message_id, "metadata", *_difference(event.set, event.unset)))
-        case MessageDeleted():
-            return f"- {event.message_id}"
+        case ItemAdded():
+            return f"+ {event.item} {event.message.role}: {_excerpt(event.message)}"
+        case ItemMetadataUpdated():
+            return " ".join((event.item, "metadata", *_difference(event.set, event.unset)))
+        case ItemDeleted():
+            return f"- {event.item}"
         case ThreadDeleted():
             return "deleted"
+        case ErasedThreadEvent():
+            return f"{_by_name(event.of)} (erased)"
+        case ErasedItemEvent():
+            return f"{event.item} {_by_name(event.of)} (erased)"
         case _:
-            return _by_name(event)
+            return _by_name(type_of(event))
 
 
-def _by_name(event: Event) -> str:
+def _by_name(name: EventType) -> str:
     """``ThreadRestored`` is "thread restored"; that something changed goes without saying."""
-    return _NEXT_WORD.sub(" ", type(event).__name__).lower().removesuffix(" updated")
+    return _NEXT_WORD.sub(" ", name).lower().removesuffix(" updated")
 
 
 def _pairs(metadata: Mapping[str, str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -33,8 +34,10 @@ _TYPES = get_args(EventType)
 @click.option("-p", "--patch", is_flag=True, help="Show what each commit changed: old values with -, new ones with +.")
 @click.option("--type", "types", type=click.Choice(_TYPES), multiple=True, help="Only commits with such an event.")
 @click.option("--actor", help="Only commits by this actor; a * at the end matches any ending.")
+@click.option("--by", help="Only commits by this authenticated caller, such as http:KEY_ID; a * matches any ending.")
 @click.option("--since", type=options.TIME, help="Only commits at or after this time.")
 @click.option("--until", type=options.TIME, help="Only commits at or before this time.")
+@click.option("--stored", is_flag=True, help="Print the stored bodies, byte for byte, and nothing else.")
 @options.pack
 @options.query_options
 def command(
@@ -46,8 +49,10 @@ def command(
     patch: bool,
     types: Sequence[EventType],
     actor: str | None,
+    by: str | None,
     since: datetime | None,
     until: datetime | None,
+    stored: bool,
     pack: Path | None,
     tenant: str,
     nats: str,
@@ -64,8 +69,10 @@ def command(
         order="desc" if reverse else "asc",
         types=tuple(types),
         actor=actor,
+        by=by,
         since=since,
         until=until,
+        stored=stored,
     )
 
     async def read(clew: Source) -> tuple[History, dict[int, Difference]]:
@@ -76,6 +83,9 @@ def command(
     history, patches = consult(nats, pack, read)
     if as_json:
         print_json(history)
+    elif stored:
+        for entry in history.commits:
+            sys.stdout.buffer.write((entry.stored or "").encode())
     else:
         commit_lines.show(_lines(history, patches, reverse=reverse))
     if history.missing:

@@ -168,6 +168,7 @@ tenant = click.option(
 actor = click.option(
     "--actor", envvar="CLEW_ACTOR", show_envvar=True, default=_user, help="The actor to record.  [default: cli:USER]"
 )
+reason = click.option("--reason", help="Why: stored with the commit.")
 _INBOX_PREFIX = "clew.inbox_prefix"
 
 
@@ -272,8 +273,8 @@ def reply_prefix() -> str:
 
 
 def command_options(function: F) -> F:
-    """Add the options of commands that change threads: :func:`query_options`, ``command_id`` and ``actor``."""
-    return command_id(actor(query_options(function)))
+    """Add the options of commands that change threads: ``command_id``, ``reason``, ``actor`` and ``query_options``."""
+    return command_id(reason(actor(query_options(function))))
 
 
 LONGEST: Final = 4096

@@ -76,13 +76,15 @@ Pairs = Sequence[tuple[str, str]]
 @options.command_options
 def create(
     *, thread_id: str | None, metadata: Pairs, messages: Sequence[str], file: BinaryIO | None,
-    command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
+    command_id: str | None, reason: str | None, actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Create a thread."""
     if file is not None and (metadata or messages):
         raise click.UsageError("--file holds the whole request: omit --message and --metadata")
     request = _from_options(metadata, messages) if file is None else validation.decode(file.read(), CreateThread)
-    request = msgspec.structs.replace(request, thread_id=thread_id or request.thread_id, id=command_id or request.id)
+    request = msgspec.structs.replace(
+        request, thread_id=thread_id or request.thread_id, id=command_id or request.id, reason=reason or request.reason
+    )
     _show(ask(nats, tenant, lambda clew: clew.send(request), actor=actor), as_json)
 
 
@@ -101,7 +103,7 @@ def _from_options(metadata: Pairs, messages: Sequence[str]) -> CreateThread:
 @options.command_options
 def update(
     *, thread: str, changed: Pairs, gone: Sequence[str], expected_version: int | None,
-    command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
+    command_id: str | None, reason: str | None, actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Change single keys of a thread's metadata."""
     if not changed and not gone:
@@ -109,7 +111,12 @@ def update(
 
     async def patch(clew: Clew) -> Done:
         return await clew.patch_metadata(
-            thread, set=dict(changed), unset=gone, expected_version=expected_version, command_id=command_id
+            thread,
+            set=dict(changed),
+            unset=gone,
+            expected_version=expected_version,
+            command_id=command_id,
+            reason=reason,
         )
 
     _show(ask(nats, tenant, patch, actor=actor), as_json)
@@ -123,13 +130,15 @@ def update(
 @options.command_options
 def add_message(
     *, thread: str, text: str, role: Role, expected_version: int | None,
-    command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
+    command_id: str | None, reason: str | None, actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Append a message to a thread."""
     message = NewMessage(role=role, content=text)
 
     async def add(clew: Clew) -> Done:
-        return await clew.add_message(thread, message, expected_version=expected_version, command_id=command_id)
+        return await clew.add_message(
+            thread, message, expected_version=expected_version, command_id=command_id, reason=reason
+        )
 
     _show(ask(nats, tenant, add, actor=actor), as_json)
 
@@ -139,13 +148,13 @@ def add_message(
 @options.expected_version
 @options.command_options
 def delete(
-    *, thread: str, expected_version: int | None, command_id: str | None,
+    *, thread: str, expected_version: int | None, command_id: str | None, reason: str | None,
     actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Delete a thread. Its history stays."""
 
     async def end(clew: Clew) -> Done:
-        return await clew.delete_thread(thread, expected_version=expected_version, command_id=command_id)
+        return await clew.delete_thread(thread, expected_version=expected_version, command_id=command_id, reason=reason)
 
     _show(ask(nats, tenant, end, actor=actor), as_json)
 

@@ -15,13 +15,13 @@ from typing import Literal
 
 from msgspec import Struct
 
-from clew_events.codec import encode
-from clew_events.commit import Commit, Position, Recorded, body_hash
+from clew_events.codec import EncodedCommit
+from clew_events.commit import Position, Recorded
 from clew_events.errors import TooLarge, Unavailable
 from clew_events.subjects import Address, event_subject, shard_of
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.request_mux import Timeout
-from clew_projections.nats.stream_messages import EXPECTED, MSG_ID, TRACE, Ack, ApiError, OutgoingMessage
+from clew_projections.nats.stream_messages import DIGEST, EXPECTED, MSG_ID, TRACE, Ack, ApiError, OutgoingMessage
 from clew_services.eventstore.group_commit import ShardWriter
 from clew_services.eventstore.write_probe import FULL, STALE, LogFull, WriteProbe
 from clew_services.observer import NOBODY, Observer
@@ -44,8 +44,8 @@ class UncertainAppend(Struct, frozen=True):
     why: Literal["stale", "duplicate"]
 
 
-Append = Callable[[Commit, int, str | None], Awaitable[AppendResult | UncertainAppend]]
-"""Stores a commit if the thread's last one is at a sequence, with a ``traceparent``; see :meth:`Log.append`."""
+Append = Callable[[EncodedCommit, int, str | None, str | None], Awaitable[AppendResult | UncertainAppend]]
+"""Stores a commit if the thread's last one is at a sequence, with a digest and a trace; see :meth:`Log.append`."""
 
 
 class Log:
@@ -72,27 +72,31 @@ class Log:
         return tuple(shard for shard, writer in enumerate(self._writers) if writer.full)
 
     async def append(
-        self, commit: Commit, expected_seq: int, trace: str | None = None
+        self, encoded: EncodedCommit, expected_seq: int, digest: str | None = None, trace: str | None = None
     ) -> AppendResult | UncertainAppend:
         """Store a commit if the thread's last commit is still the one at ``expected_seq`` (0: it has none).
+
+        ``digest`` is the salted digest of its command, ``trace`` a ``traceparent``: both are stored as headers.
 
         Raises:
             TooLarge: the commit is larger than a stream accepts; it is not stored.
             LogFull: the log is full.
             Unavailable: not stored, or, if ``outcome_unknown``, perhaps stored; the same command may be retried.
         """
+        commit = encoded.commit
         address = Address(commit.tenant, commit.thread)
         shard = shard_of(commit.thread, len(self._writers))
-        body = encode(commit)
         headers = {MSG_ID: f"{commit.tenant}:{commit.thread}:{commit.id}", EXPECTED: str(expected_seq)}
+        if digest is not None:
+            headers[DIGEST] = digest
         if trace is not None:
             headers[TRACE] = trace
-        ack = await self._publish(shard, OutgoingMessage(event_subject(shard, address), body, headers))
+        ack = await self._publish(shard, OutgoingMessage(event_subject(shard, address), encoded.body, headers))
         if ack.error is not None:
             return UncertainAppend("stale")
         if ack.duplicate:
             return UncertainAppend("duplicate")
-        return AppendResult(Recorded(commit, Position(shard, ack.seq), body_hash(body)))
+        return AppendResult(Recorded(commit, Position(shard, ack.seq), encoded.hash, trace, digest, encoded.body))
 
     async def _publish(self, shard: int, message: OutgoingMessage) -> Ack:
         # Returns on an ack and on a failed guard. Anything else is retried with the identical message.

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from clew_events import error_texts
 from clew_events.commands import Command
 from clew_events.errors import ClewError, Conflict, Invalid, Rejected
-from clew_events.ids import COMMAND_ID_PATTERN, is_traceparent
+from clew_events.ids import ACTOR_PATTERN, COMMAND_ID_PATTERN, REASON_PATTERN, is_traceparent
 from clew_services.http import retries
 from clew_services.http.call import Call
 from clew_services.http.responses import Answer, etag, json_answer, position
@@ -23,6 +23,8 @@ from clew_services.validation import rules
 from clew_services.validation.rules import GREATEST_VERSION
 
 _COMMAND_ID: Final = re.compile(COMMAND_ID_PATTERN)
+_ACTOR: Final = re.compile(ACTOR_PATTERN)
+_REASON: Final = re.compile(REASON_PATTERN)
 _VERSION: Final = re.compile(rb'"(0|[1-9][0-9]{0,15})"')
 
 
@@ -39,6 +41,37 @@ def command_id(headers: Mapping[bytes, bytes]) -> str | None:
     if _COMMAND_ID.fullmatch(key) is None:
         raise error_texts.malformed_value("Idempotency-Key", key, "1 to 128 visible ASCII characters")
     return key
+
+
+def actor(headers: Mapping[bytes, bytes]) -> str | None:
+    """Who asks, if ``Clew-Actor`` says.
+
+    Raises:
+        Invalid: it can be no actor.
+    """
+    return _text(headers, "Clew-Actor", _ACTOR, "1 to 128 characters of UTF-8, none of them a control character")
+
+
+def reason(headers: Mapping[bytes, bytes]) -> str | None:
+    """Why it is asked, if ``Clew-Reason`` says.
+
+    Raises:
+        Invalid: it can be no reason.
+    """
+    return _text(headers, "Clew-Reason", _REASON, "1 to 512 characters of UTF-8, none of them a control character")
+
+
+def _text(headers: Mapping[bytes, bytes], name: str, pattern: re.Pattern[str], expected: str) -> str | None:
+    said = headers.get(name.lower().encode())
+    if said is None:
+        return None
+    try:
+        text = said.decode()
+    except UnicodeDecodeError:
+        raise error_texts.malformed_value(name, said.decode("latin-1"), expected) from None
+    if pattern.fullmatch(text) is None:
+        raise error_texts.malformed_value(name, text, expected)
+    return text
 
 
 def expected_version(headers: Mapping[bytes, bytes]) -> int | None:
@@ -78,7 +111,12 @@ def trace(headers: Mapping[bytes, bytes]) -> str | None:
     return text if is_traceparent(text) else None
 
 
-_HEADERS: Final = {"id": "Idempotency-Key", "expected_version": "If-Match"}
+_HEADERS: Final = {
+    "id": "Idempotency-Key",
+    "expected_version": "If-Match",
+    "actor": "Clew-Actor",
+    "reason": "Clew-Reason",
+}
 """The headers from which HTTP takes fields of a command: an error names the header."""
 
 
@@ -98,7 +136,13 @@ class CommandCall:
         Raises:
             ClewError: it was not carried out; see :meth:`clew_services.threads.handler.Handler.handle`.
         """
-        command = replace(command, id=command_id(call.headers), expected_version=expected_version(call.headers))
+        command = replace(
+            command,
+            id=command_id(call.headers),
+            expected_version=expected_version(call.headers),
+            actor=actor(call.headers),
+            reason=reason(call.headers),
+        )
         rules.check_command(command)
         count = retries.retry_count(call.headers) if command.id is None else None
         outcome = await (
@@ -120,9 +164,11 @@ class CommandCall:
                 raise
 
     async def _carry_out(self, call: Call, command: Command) -> Outcome:
-        tenant, actor = call.holder.tenant, call.holder.actor
+        holder = call.holder
         try:
-            return await self._commands.handle(tenant, command, actor=actor, trace=trace(call.headers))
+            return await self._commands.handle(
+                holder.tenant, command, actor=holder.actor, by=holder.by, trace=trace(call.headers)
+            )
         except ClewError as fault:
             if (header := _HEADERS.get(fault.param or "")) is None:
                 raise

@@ -19,14 +19,17 @@ def commit_object(entry: Entry) -> CommitObject:
         created_at=int(commit.at.timestamp()),
         at=commit.at,
         actor=commit.actor,
+        by=commit.by,
+        reason=commit.reason,
+        reason_erased=commit.reason_erased,
         command=commit.command,
         command_id=commit.id,
-        digest=commit.digest,
         trace_id=entry.trace_id,
         position=entry.position,
         hash=entry.hash,
         prev=commit.prev,
         events=commit.events,
+        stored=entry.stored,
     )
 
 

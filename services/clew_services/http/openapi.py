@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from clew_events.contract.examples import EXAMPLES
 from clew_events.contract.json_schema import as_json, definitions, references, type_name
-from clew_events.ids import COMMAND_ID_PATTERN
+from clew_events.ids import ACTOR_PATTERN, COMMAND_ID_PATTERN, REASON_PATTERN
 from clew_events.objects import Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 from clew_events.operations import BY_NAME, PATH_PARAMETERS, QUERY_PARAMETERS, TAGS, HttpRoute, Operation, http_routes
 from clew_services.http.error_responses import ErrorResponse
@@ -54,6 +54,10 @@ HEADERS: Final = {
         "1 to 128 visible ASCII characters: the same key makes it happen once.",
         pattern=COMMAND_ID_PATTERN,
     ),
+    "actor": _header(
+        "Clew-Actor", "Who asks, as the history names them; without it, the key's name.", pattern=ACTOR_PATTERN
+    ),
+    "reason": _header("Clew-Reason", "Why: stored with the commit.", pattern=REASON_PATTERN),
     "ifMatch": _header(
         "If-Match", "Act only if the thread is at this version (its `ETag`).", pattern=rf"^({_TAG}|\*)$"
     ),
@@ -172,7 +176,8 @@ def operation_id(name: str) -> str:
 
 
 def _headers(route: HttpRoute) -> tuple[str, ...]:
-    return ("beta", *route.headers) if route.versioned else route.headers
+    of_commands = ("actor", "reason") if "idempotency" in route.headers else ()
+    return (*(("beta",) if route.versioned else ()), *route.headers, *of_commands)
 
 
 def _path_parameter(name: str) -> Document:

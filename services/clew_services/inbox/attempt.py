@@ -24,7 +24,7 @@ from clew_services.inbox.term import Over, Term
 from clew_services.lease import LeaseLost
 from clew_services.nats_api import reply_codec
 from clew_services.nats_api.reply_codec import Reply
-from clew_services.nats_api.services import ACTOR
+from clew_services.nats_api.services import NATS
 from clew_services.observer import NOBODY, Observer
 from clew_services.threads.handler import Commands
 from clew_services.threads.result import receipt
@@ -35,6 +35,9 @@ ENOUGH: Final = 10
 LONGEST_PAUSE: Final = 5.0
 CONFIRMED: Final = 2.0
 """Seconds to wait for the confirmation of an acknowledgement."""
+
+INBOX: Final = "inbox"
+"""What is recorded of the caller of an inbox command."""
 
 _ACK: Final = b"+ACK"
 _LOG: Final = logging.getLogger("clew.inbox")
@@ -135,7 +138,7 @@ class Carrier:
 
     async def _carry_out(self, message: Msg, letter: Letter) -> Reply:
         outcome = await self._parts.commands.handle(
-            letter.tenant, letter.command, actor=ACTOR, trace=trace_of(message), fence=self._term.check
+            letter.tenant, letter.command, actor=NATS, by=INBOX, trace=trace_of(message), fence=self._term.check
         )
         self._parts.observer.on_settled("done")
         return reply_codec.answer(receipt(letter.command, outcome))

@@ -24,7 +24,7 @@ from clew_services.tracing import UNTRACED, Tracing, trace_of
 COMMAND_QUEUE: Final = "clew-commands"
 QUERY_QUEUE: Final = "clew-queries"
 """The queue groups: any number of processes may serve side by side, and the server shares the requests out."""
-ACTOR: Final = "nats"
+NATS: Final = "nats"
 """The actor of a command over NATS that names none."""
 _LONGEST_SHOWN: Final = 64
 
@@ -48,7 +48,7 @@ async def serve_commands(
     async def answer(message: Msg) -> Reply:
         tenant, kind = parse_subject(message.subject, operations.COMMANDS, "command")
         command = validation.decode(message.data, kind)
-        outcome = await commands.handle(tenant, command, actor=ACTOR, trace=trace_of(message))
+        outcome = await commands.handle(tenant, command, actor=NATS, by=NATS, trace=trace_of(message))
         return reply_codec.answer(receipt(command, outcome))
 
     async with listen(

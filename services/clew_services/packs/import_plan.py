@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from clew_events.codec import decode
-from clew_events.commit import body_hash
+from clew_events.commit import record_hash
 from clew_events.errors import Conflict, Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.history.histories import Histories
@@ -83,7 +83,7 @@ def _find_contradictions(pack: Pack, shard: int, there: dict[Address, PresentHea
             commit = decode(stored.body)
             foldable.take(commit)
             last = there.get(address_of(stored.subject))
-            if last is not None and last.n == commit.n and last.hash != body_hash(stored.body):
+            if last is not None and last.n == commit.n and last.hash != record_hash(stored.body):
                 wrong.append(commit.thread)
         progress(len(page))
     return wrong
@@ -106,7 +106,7 @@ async def _present_heads(
 
 def _last(stored: StoredMessage) -> PresentHead:
     try:
-        return PresentHead(decode(stored.body).n, stored.seq, body_hash(stored.body))
+        return PresentHead(decode(stored.body).n, stored.seq, record_hash(stored.body))
     except Corrupt as fault:
         thread = address_of(stored.subject).thread
         raise Corrupt(

@@ -131,7 +131,7 @@ class HistoryPages:
             await self._check_exists(hint)
         step = 1 if query.order == "asc" else -1
         return History(
-            commits=tuple(map(entry, matches)),
+            commits=tuple(entry(each, stored=query.stored) for each in matches),
             missing=tuple(gaps.found),
             next=last.commit.n + step if more and last is not None else None,
             cursor=cursor_of(last) if more and last is not None else None,
@@ -199,17 +199,19 @@ def choice_of(query: GetHistory) -> Choice:
     return Choice(
         types=frozenset(query.types),
         actor=query.actor,
+        by=query.by,
         since=first_instant(query.since, "since") if query.since is not None else None,
         until=last_instant(query.until, "until") if query.until is not None else None,
     )
 
 
-def entry(recorded: Recorded) -> Entry:
-    """A commit as an entry of a history."""
+def entry(recorded: Recorded, *, stored: bool = False) -> Entry:
+    """A commit as an entry of a history, with its stored body if ``stored``."""
     return Entry(
         id=cursor_of(recorded),
         position=recorded.position,
         hash=recorded.hash,
         trace_id=recorded.trace_id,
         commit=recorded.commit,
+        stored=recorded.body.decode() if stored else None,
     )

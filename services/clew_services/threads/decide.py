@@ -23,9 +23,9 @@ from clew_events.content import Metadata
 from clew_events.errors import AlreadyExists, NotFound
 from clew_events.events import (
     Event,
-    MessageAdded,
-    MessageDeleted,
-    MessageMetadataUpdated,
+    ItemAdded,
+    ItemDeleted,
+    ItemMetadataUpdated,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
@@ -78,7 +78,7 @@ def decide(
         case UpdateMessage():
             return _update_message(command, _present(message, command.message_id))
         case DeleteMessage():
-            return (MessageDeleted(message_id=_present(message, command.message_id).id),)
+            return (ItemDeleted(item=_present(message, command.message_id).id),)
         case _:
             assert_never(command)
 
@@ -114,15 +114,15 @@ def _add(command: AddMessage, state: ThreadState, seed: tuple[str, ...]) -> tupl
     return (added, ToolResourcesUpdated(tool_resources=tools))
 
 
-def _add_message(new: NewMessage, ordinal: int, seed: tuple[str, ...]) -> MessageAdded:
-    return MessageAdded(message=message_of(new, ordinal, ids.message_id(ordinal, *seed, str(ordinal))))
+def _add_message(new: NewMessage, ordinal: int, seed: tuple[str, ...]) -> ItemAdded:
+    return ItemAdded(item=ids.message_id(ordinal, *seed, str(ordinal)), ordinal=ordinal, message=message_of(new))
 
 
 def _update_message(command: UpdateMessage, message: MessageView) -> tuple[Event, ...]:
     to_set, to_unset = _difference(message.metadata, command.metadata, command.patch)
     if not to_set and not to_unset:
         return ()
-    return (MessageMetadataUpdated(message_id=message.id, set=to_set, unset=to_unset),)
+    return (ItemMetadataUpdated(item=message.id, set=to_set, unset=to_unset),)
 
 
 def _present(message: MessageView | None, message_id: str) -> MessageView:

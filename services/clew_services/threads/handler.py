@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from clew_events import ids
+from clew_events.codec import EncodedCommit, encode
 from clew_events.commands import Command, CreateThread, MessageCommand, digest
 from clew_events.commit import FORMAT, Commit, Position
 from clew_events.errors import ClewError, Conflict, Corrupt, Rejected
@@ -46,8 +47,8 @@ class _Task(Struct, frozen=True):
     command: Command
     address: Address
     id: str
-    digest: str
     actor: str
+    by: str
 
 
 class _Ground(Struct, frozen=True):
@@ -74,6 +75,7 @@ class Commands(Protocol):
         command: Command,
         *,
         actor: str = "unknown",
+        by: str = "unknown",
         trace: str | None = None,
         fence: Callable[[], None] | None = None,
     ) -> Outcome:
@@ -92,6 +94,7 @@ class Handler:
         memory: Memory,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        salt: Callable[[], str] = ids.random_salt,
         limits: Limits = DEFAULT,
         max_payload: Callable[[], int],
         observer: Observer = NOBODY,
@@ -104,6 +107,7 @@ class Handler:
         self._memory = memory
         self._turns = Turns()
         self._clock = clock
+        self._salt = salt
         self._limits = limits
         self._max_payload = max_payload
         self._observer = observer
@@ -114,14 +118,16 @@ class Handler:
         command: Command,
         *,
         actor: str = "unknown",
+        by: str = "unknown",
         trace: str | None = None,
         fence: Callable[[], None] | None = None,
     ) -> Outcome:
         """Carry out a command once, and return its outcome.
 
-        ``actor`` is recorded unless the command names one; ``trace`` is a W3C ``traceparent`` to store with the commit.
-        A command whose id was carried out before returns the first outcome. ``fence`` is called before each append,
-        after the state was read; an error that it raises ends the handling.
+        ``actor`` is recorded unless the command names one; ``by`` is recorded as what Clew itself knows of the caller;
+        ``trace`` is a W3C ``traceparent`` to store with the commit. A command whose id was carried out before returns
+        the first outcome. ``fence`` is called before each append, after the state was read; an error that it raises
+        ends the handling.
 
         Raises:
             Rejected: the rules reject it; see :mod:`clew_services.threads.decide`.
@@ -133,7 +139,7 @@ class Handler:
         """
         command_id = command.id or ids.random_id("cmd_")
         address = Address(tenant, _thread_of(command, tenant))
-        task = _Task(command, address, command_id, digest(command), command.actor or actor)
+        task = _Task(command, address, command_id, command.actor or actor, by)
         began = time.perf_counter()
         how: Handled = "failed"
         try:
@@ -171,16 +177,16 @@ class Handler:
     ) -> _HandledCommand | None:
         """Decide and append once; ``None`` if the ground was not the current state."""
         view = ground.thread
-        repeat_key = task.command, task.id, task.digest, view
+        repeat_key = task.command, task.id, view
         if (first := await self._repeats.answered(*repeat_key)) is not None:
             return _HandledCommand(first, "repeat")
         try:
-            commit = self._decide(task, ground)
+            encoded = self._decide(task, ground)
         except (Rejected, Conflict):
             if ground.fresh:
                 raise
             return None
-        if commit is None:
+        if encoded is None:
             position = Position(self._histories.shard(task.address), view.seq)
             return (
                 _HandledCommand(outcome(task.command, view, ground.message, position), "nothing")
@@ -189,7 +195,7 @@ class Handler:
             )
         if fence is not None:
             fence()
-        appended = await self._append(commit, view.seq, trace)
+        appended = await self._append(encoded, view.seq, digest(task.command, self._salt()), trace)
         if not isinstance(appended, AppendResult):
             self._observer.guard_failed(appended.why)
             if appended.why == "stale" or not ground.fresh:
@@ -202,7 +208,7 @@ class Handler:
         recorded = appended.recorded
         return _HandledCommand(outcome(task.command, after, ground.message, recorded.position, recorded.commit), "ok")
 
-    def _decide(self, task: _Task, ground: _Ground) -> Commit | None:
+    def _decide(self, task: _Task, ground: _Ground) -> EncodedCommit | None:
         """The commit that carries out a command; none if it changes nothing."""
         expected = task.command.expected_version
         if expected is not None and expected != ground.thread.n:
@@ -223,13 +229,15 @@ class Handler:
             n=view.n + 1,
             at=now if view.updated_at is None else max(now, view.updated_at),
             actor=task.actor,
+            by=task.by,
             command=task.command.named,
-            digest=task.digest,
+            reason=task.command.reason,
             prev=view.hash,
             events=events,
         )
-        check_sizes(commit, view, ground.message, self._max_payload())
-        return commit
+        encoded = encode(commit, [self._salt() for _ in range(len(events) + 1)])
+        check_sizes(encoded, view, ground.message, self._max_payload())
+        return encoded
 
     async def _ground(self, task: _Task) -> _Ground:
         if isinstance(task.command, MessageCommand):

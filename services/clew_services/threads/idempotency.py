@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from clew_events.commands import Command, CreateThread, MessageCommand
+from clew_events.commands import Command, CreateThread, MessageCommand, has_digest
 from clew_events.commit import Recorded
 from clew_events.errors import IdReused
 from clew_events.subjects import Address
@@ -44,7 +44,7 @@ class Repeats:
         self._histories = histories
         self._outgrown = LRUCache[Address, _Outgrown](THREADS)
 
-    async def answered(self, command: Command, command_id: str, digest: str, view: ThreadView) -> Outcome | None:
+    async def answered(self, command: Command, command_id: str, view: ThreadView) -> Outcome | None:
         """The first outcome of a command, if the thread's view or the bucket of commands shows that there was one.
 
         Raises:
@@ -55,19 +55,19 @@ class Repeats:
         address = Address(view.tenant, view.id)
         known = view.find_spent(command_id)
         if known is not None:
-            return await self._first_outcome(command, digest, view, await self._histories.at(address, known[1].seq))
+            return await self._first_outcome(command, view, await self._histories.at(address, known[1].seq))
         if isinstance(command, CreateThread) and view.n > 0:
             first = await self._histories.first(address)
             if first.commit.id != command_id:
                 raise thread_exists(address.thread)
-            return await self._first_outcome(command, digest, view, first)
+            return await self._first_outcome(command, view, first)
         if command.id is None or view.n <= REMEMBERED_COMMANDS or not is_chosen_by_caller(command_id):
             return None
         if mark(command_id) not in await self._marks(address, view):
             return None
-        return await self.long_ago(command, command_id, digest, view)
+        return await self.long_ago(command, command_id, view)
 
-    async def long_ago(self, command: Command, command_id: str, digest: str, view: ThreadView) -> Outcome | None:
+    async def long_ago(self, command: Command, command_id: str, view: ThreadView) -> Outcome | None:
         """The first outcome of a command that the thread's view no longer lists; ``None`` if the history has none.
 
         Raises:
@@ -77,10 +77,10 @@ class Repeats:
         address = Address(view.tenant, view.id)
         spent = await self._current.find_spent(address, command_id)
         if spent is not None and spent.id == command_id:
-            return await self._first_outcome(command, digest, view, await self._histories.at(address, spent.seq))
+            return await self._first_outcome(command, view, await self._histories.at(address, spent.seq))
         async for recorded in self._histories.after(address, 0):
             if recorded.commit.id == command_id:
-                return await self._first_outcome(command, digest, view, recorded)
+                return await self._first_outcome(command, view, recorded)
         return None
 
     async def _marks(self, address: Address, view: ThreadView) -> set[str]:
@@ -98,9 +98,10 @@ class Repeats:
             known.n, known.commands = view.n, view.commands
         return known.marks
 
-    async def _first_outcome(self, command: Command, digest: str, view: ThreadView, first: Recorded) -> Outcome:
+    async def _first_outcome(self, command: Command, view: ThreadView, first: Recorded) -> Outcome:
         commit = first.commit
-        if commit.digest != digest:
+        # Without a digest, as after an import, the id alone tells.
+        if first.digest is not None and not has_digest(command, first.digest):
             raise IdReused(f"the command id '{commit.id}' was already used for a different command", param="id")
         address = Address(view.tenant, view.id)
         then = view if commit.n == view.n else await self._view_at(address, commit.n)

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from clew_events import error_texts
-from clew_events.commit import Commit
+from clew_events.codec import EncodedCommit
 from clew_events.errors import Invalid, TooLarge
 from clew_events.requests import MAX_MESSAGES_PER_CREATE, NewMessage, NewText
 from clew_projections.api_objects import message_object
@@ -101,7 +101,7 @@ PLAIN: Final = 192 * 1024
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
-def check_sizes(commit: Commit, thread: ThreadView, message: MessageView | None, limit: int) -> None:
+def check_sizes(encoded: EncodedCommit, thread: ThreadView, message: MessageView | None, limit: int) -> None:
     """Validate that a commit, and the views after it, have at most ``limit`` bytes each, with what stands around them.
 
     ``thread`` and ``message`` are the views that the commit changes, as they are before it. What only deletes is never
@@ -110,9 +110,10 @@ def check_sizes(commit: Commit, thread: ThreadView, message: MessageView | None,
     Raises:
         TooLarge: one of them has more.
     """
+    commit = encoded.commit
     if all(event.effect == "deletes" for event in commit.events):
         return
-    _check("commit", (size := len(_ENCODE(commit.events))), limit, AROUND)
+    _check("commit", (size := len(encoded.body)), limit, AROUND)
     if message is not None or size * GROWTH + AROUND > limit:
         for message_id in message_ids(commit):
             after = advance_message(message, message_id, commit)

@@ -41,11 +41,9 @@ from clew_events.requests import (
 )
 
 
-def message_of(new: NewMessage, ordinal: int, message_id: str) -> Message:
+def message_of(new: NewMessage) -> Message:
     """The message to store: a bare string becomes one text part, absent lists and metadata become empty."""
     return Message(
-        id=message_id,
-        ordinal=ordinal,
         role=new.role,
         content=parts_of(new),
         attachments=tuple(

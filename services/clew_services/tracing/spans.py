@@ -15,8 +15,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from clew_events.codec import EncodedCommit
 from clew_events.commands import Command
-from clew_events.commit import Commit
 from clew_events.errors import ClewError
 from clew_events.subjects import Address
 from clew_projections.kv.bucket import Fault
@@ -97,6 +97,7 @@ class TracedHandler:
         command: Command,
         *,
         actor: str = "unknown",
+        by: str = "unknown",
         trace: str | None = None,
         fence: Callable[[], None] | None = None,
     ) -> Outcome:
@@ -109,7 +110,9 @@ class TracedHandler:
             set_status_on_exception=False,
         ) as span:
             try:
-                done = await self._commands.handle(tenant, command, actor=actor, trace=traceparent(span), fence=fence)
+                done = await self._commands.handle(
+                    tenant, command, actor=actor, by=by, trace=traceparent(span), fence=fence
+                )
             except ClewError as error:
                 record_error(span, error)
                 raise
@@ -121,7 +124,10 @@ class TracedHandler:
 def trace_append(append: Append, tracer: Tracer) -> Append:
     """The same append in a span, which the commit's ``traceparent`` names: the projection's span links to it."""
 
-    async def traced(commit: Commit, expected_seq: int, trace: str | None = None) -> AppendResult | UncertainAppend:
+    async def traced(
+        encoded: EncodedCommit, expected_seq: int, digest: str | None = None, trace: str | None = None
+    ) -> AppendResult | UncertainAppend:
+        commit = encoded.commit
         with tracer.start_as_current_span(
             "append",
             context=here_or(trace),
@@ -131,7 +137,7 @@ def trace_append(append: Append, tracer: Tracer) -> Append:
             set_status_on_exception=False,
         ) as span:
             try:
-                outcome = await append(commit, expected_seq, traceparent(span))
+                outcome = await append(encoded, expected_seq, digest, traceparent(span))
             except ClewError as error:
                 record_error(span, error)
                 raise

@@ -39,8 +39,10 @@ class Past:
             before=asked.before,
             types=event_types(asked.type),
             actor=asked.actor,
+            by=asked.by,
             since=asked.since,
             until=asked.until,
+            stored=asked.stored == "true",
         )
         return json_answer(commit_page(await self._queries.history(call.holder.tenant, query)))
 

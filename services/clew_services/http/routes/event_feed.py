@@ -68,6 +68,7 @@ def feed_query(asked: PageOfFeed) -> GetFeed:
         order=asked.order,
         types=event_types(asked.type),
         actor=asked.actor,
+        by=asked.by,
         thread_id=asked.thread_id,
         since=asked.since,
         until=asked.until,

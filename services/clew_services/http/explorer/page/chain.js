@@ -1,10 +1,8 @@
-// The chain, checked here: each commit's stored bytes are put together again from what the API shows, and hashed.
+// The chain, checked here: each commit's stored record and contents are hashed, and compared with what the API shows.
 import { brokenOff, path, Refused } from "./api.js";
 import { hexadecimal, included, noteOf } from "./inclusion.js";
-import { compact, elements, members } from "./spans.js";
 
 const PAGE = 500;
-const NULL = "null";
 
 /** Browsers hash only for pages that came over HTTPS, or from their own machine. */
 export const canHash = () => globalThis.crypto?.subtle !== undefined;
@@ -19,35 +17,27 @@ export const canHash = () => globalThis.crypto?.subtle !== undefined;
 export async function walked(api, id, progress, signal) {
   const proof = await proofOf(api, id, signal);
   const found = { commits: 0, hashed: canHash(), broken: null, proof, damage: await api.damage(signal) };
-  const encoder = new TextEncoder();
-  let previous = NULL;
+  let previous = null;
   let after = null;
   do {
-    const { text, headers } = await api.get(path("threads", id, "events"), { order: "asc", limit: PAGE, after }, signal);
-    const page = members(compact(text));
-    for (const written of elements(page.get("data"))) {
-      const commit = members(written);
+    const asked = { order: "asc", limit: PAGE, after, stored: "true" };
+    const { value: page, headers } = await api.get(path("threads", id, "events"), asked, signal);
+    for (const commit of page.data) {
       const n = found.commits + 1;
-      const hash = commit.get("hash");
-      found.broken = wrong(commit, n, id, previous);
-      if (found.broken === null && found.hashed) {
-        const bytes = encoder.encode(body(commit, headers.get("openai-organization")));
-        const computed = hexadecimal(await crypto.subtle.digest("SHA-256", bytes));
-        if (JSON.stringify(computed) !== hash) {
-          found.broken = { n, why: `what is shown of it hashes to ${computed.slice(0, 12)}…, and it is stored as ${hash.slice(1, 13)}…` };
-        }
+      const why = wrong(commit, n, id, previous) ?? (await unlike(commit, headers.get("openai-organization"), found.hashed));
+      if (why !== null) {
+        found.broken = { n, why };
+        return found;
       }
-      if (found.broken !== null) return found;
-      if (proof.head?.n === n) proof.same = JSON.stringify(proof.head.hash) === hash;
-      previous = hash;
+      if (proof.head?.n === n) proof.same = proof.head.hash === commit.hash;
+      previous = commit.hash;
       found.commits = n;
     }
-    const missing = JSON.parse(page.get("missing"));
-    if (missing.length) {
-      found.broken = { n: missing[0].first, why: "it is missing from the log" };
+    if (page.missing.length) {
+      found.broken = { n: page.missing[0].first, why: "it is missing from the log" };
       return found;
     }
-    after = JSON.parse(page.get("next"));
+    after = page.next;
     progress(found.commits);
   } while (after !== null);
   if (proof.head && proof.head.n > found.commits) proof.same = false;
@@ -55,22 +45,60 @@ export async function walked(api, id, progress, signal) {
 }
 
 function wrong(commit, n, id, previous) {
-  if (commit.get("n") !== String(n)) return { n, why: `commit ${commit.get("n")} stands in its place` };
-  if (commit.get("thread_id") !== JSON.stringify(id)) return { n, why: "by its own words it belongs to another thread" };
-  if (commit.get("prev") !== previous) return { n, why: "it does not name the commit before it as the one that it follows" };
+  if (commit.n !== n) return `commit ${commit.n} stands in its place`;
+  if (commit.thread_id !== id) return "by its own words it belongs to another thread";
+  if (commit.prev !== previous) return "it does not name the commit before it as the one that it follows";
   return null;
 }
 
-// The fields of a stored commit, in their order; see the stored format.
-function body(commit, tenant) {
-  const fields = [
-    ["v", "1"],
-    ["id", commit.get("command_id")],
-    ["tenant", JSON.stringify(tenant)],
-    ["thread", commit.get("thread_id")],
-    ...["n", "at", "actor", "command", "digest", "prev", "events"].map((name) => [name, commit.get(name)]),
-  ];
-  return `{${fields.map(([name, value]) => `"${name}":${value}`).join(",")}}`;
+/** Why what is shown of a commit is not what is stored of it: the record by its hash, each content by its seal. */
+async function unlike(commit, tenant, hashed) {
+  const [line, ...contents] = commit.stored.split("\n");
+  if (hashed) {
+    const computed = await sha256(line);
+    if (computed !== commit.hash) {
+      return `its record hashes to ${computed.slice(0, 12)}…, and it is stored as ${commit.hash.slice(0, 12)}…`;
+    }
+  }
+  const record = JSON.parse(line);
+  if (contents.length !== record.events.length + 2) return "it has more or fewer contents than its record says";
+  for (const [place, sealed] of [record, ...record.events].entries()) {
+    const content = contents[place];
+    if (content && (!sealed.seal || (hashed && (await sha256(content)) !== sealed.seal))) {
+      return `the content of ${place ? `its event ${place}` : "its command"} is not the one that was sealed`;
+    }
+  }
+  const stored = {
+    command_id: record.id, thread_id: record.thread, n: record.n, at: record.at, actor: record.actor, by: record.by,
+    command: record.command, prev: record.prev, reason: contents[0] ? JSON.parse(contents[0]).reason : null,
+    events: record.events.map((event, place) => shown(event, contents[place + 1])),
+  };
+  for (const [name, value] of Object.entries(stored)) {
+    if (!same(value, commit[name])) return `what is shown as its ${name} is not what is stored`;
+  }
+  return record.tenant === tenant ? null : "it is stored as another tenant’s";
+}
+
+/** An event as the API shows it, from its record and its content. */
+function shown({ seal, ...event }, content) {
+  if (content) {
+    const { salt, ...said } = JSON.parse(content);
+    return { ...event, ...said };
+  }
+  if (seal === undefined) return event;
+  const { type, ...rest } = event;
+  const erased = { of: type, ...rest, seal };
+  return "item" in rest ? { type: "ErasedItemEvent", ordinal: null, ...erased } : { type: "ErasedThreadEvent", ...erased };
+}
+
+function same(one, other) {
+  if (one === null || other === null || typeof one !== "object" || typeof other !== "object") return one === other;
+  const names = Object.keys(one);
+  return names.length === Object.keys(other).length && names.every((name) => same(one[name], other[name]));
+}
+
+async function sha256(text) {
+  return hexadecimal(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
 }
 
 async function proofOf(api, id, signal) {

@@ -7,6 +7,8 @@ import { exact } from "./times.js";
 export function recordShown(commit, open, toggled) {
   const facts = [
     ["Asked by", line(commit.actor)],
+    ["Known as", line(commit.by)],
+    ["Reason", commit.reason_erased ? line("erased") : commit.reason && line(commit.reason)],
     ["Command", line(commit.command)],
     ["At", exact(commit.at)],
     ["Command id", line(commit.command_id, "mono")],

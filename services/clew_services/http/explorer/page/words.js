@@ -28,14 +28,17 @@ function event(each) {
       return difference(each);
     case "ToolResourcesUpdated":
       return "changed tool resources";
-    case "MessageAdded":
+    case "ItemAdded":
       return `${each.message.role}: “${beginning(texts(each.message), 120)}”`;
-    case "MessageMetadataUpdated":
+    case "ItemMetadataUpdated":
       return `message: ${difference(each)}`;
-    case "MessageDeleted":
+    case "ItemDeleted":
       return "deleted a message";
     case "ThreadDeleted":
       return "deleted the thread";
+    case "ErasedThreadEvent":
+    case "ErasedItemEvent":
+      return `${named(String(each.of))} (erased)`;
     default:
       return named(String(each.type));
   }
