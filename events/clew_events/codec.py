@@ -49,7 +49,7 @@ def decode(body: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Commit
 def decode_recorded(body: bytes, position: Position, trace: str | None = None) -> Recorded:
     """Decode a stored body into a commit with its position, its hash, and the ``traceparent`` stored with it."""
     known = trace if trace is not None and is_traceparent(trace) else None
-    return Recorded(decode(body), position, body_hash(body), known)
+    return Recorded(decode(body), position, body_hash(body), known, len(body))
 
 
 def _decode_upcast(body: bytes, upcasters: Mapping[str, Upcaster], fault: Exception) -> Commit:

@@ -47,13 +47,15 @@ class Commit(Struct, frozen=True, kw_only=True):
 class Recorded(Struct, frozen=True):
     """A commit with its position in the log and the hash of its stored body.
 
-    ``trace`` is the W3C ``traceparent`` that was stored with it, or None if there was none or it is not valid.
+    ``trace`` is the W3C ``traceparent`` that was stored with it, or None if there was none or it is not valid. ``size``
+    is the number of bytes of the stored body.
     """
 
     commit: Commit
     position: Position
     hash: str
     trace: str | None = None
+    size: int = 0
 
     @property
     def trace_id(self) -> str | None:

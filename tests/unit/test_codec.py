@@ -215,6 +215,7 @@ def test_a_time_without_a_zone_is_no_moment() -> None:
 
 def test_a_body_is_read_together_with_its_place_and_its_hash() -> None:
     body = codec.encode(PLAIN)
-    assert codec.decode_recorded(body, Position(3, 17)) == Recorded(PLAIN, Position(3, 17), body_hash(body))
+    expected = Recorded(PLAIN, Position(3, 17), body_hash(body), size=len(body))
+    assert codec.decode_recorded(body, Position(3, 17)) == expected
     spaced = body.replace(b'"v":1', b'"v": 1')
     assert codec.decode_recorded(spaced, Position(3, 17)).hash != body_hash(body)

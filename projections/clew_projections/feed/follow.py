@@ -33,7 +33,7 @@ class FollowedCommit(NamedTuple):
 async def follow(
     feed: Feed, tail: Tail, tenant: str, query: GetFeed, *, idle: float
 ) -> AsyncGenerator[list[FollowedCommit]]:
-    """Yield batches of matching commits until the tail is closed, and an empty batch after ``idle`` seconds without one.
+    """Yield batches of matching commits until the tail is closed; after ``idle`` seconds without one, an empty batch.
 
     Commits that do not match put off no empty batch, however many there are.
 

@@ -92,7 +92,7 @@ class Log:
             return UncertainAppend("stale")
         if ack.duplicate:
             return UncertainAppend("duplicate")
-        return AppendResult(Recorded(commit, Position(shard, ack.seq), body_hash(body)))
+        return AppendResult(Recorded(commit, Position(shard, ack.seq), body_hash(body), size=len(body)))
 
     async def _publish(self, shard: int, message: OutgoingMessage) -> Ack:
         # Returns on an ack and on a failed guard. Anything else is retried with the identical message.
