@@ -190,7 +190,7 @@ def test_a_history_that_was_altered_is_named_and_the_exit_code_says_so(tmp_path:
         assert found.exit_code == 5
         (finding,) = json.loads(found.stdout)["findings"]
         assert finding["thread"] == altered
-        assert "1 findings" in cli("verify", altered).stdout
+        assert "1 finding" in cli("verify", altered).stdout
         assert "every chain is intact" in cli.done("verify", whole)
         assert "2 threads" in cli("verify", "--all").stdout
         assert "consistent with the log" in cli.done("prove", whole)

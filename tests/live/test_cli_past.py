@@ -105,6 +105,23 @@ def test_a_state_is_the_thread_with_its_messages_then(cli: Cli, thread: str) -> 
     assert "neither" in cli.refused(2, "state", thread, "--as-of", "0")
 
 
+def test_no_stored_text_reaches_the_terminal_as_it_is_neither_keys_nor_json(cli: Cli) -> None:
+    controls = "\x1b[31m\x07\x7f\x85\x9b2J\u2028\u202e"
+    key, value = f"k{controls}", f"v{controls}"
+    created = cli("thread", "create", "-m", f"{key}={value}", "--message", value, "--json")
+    thread = json.loads(created.stdout)["thread"]["id"]
+    shown = [created.stdout]
+    for command in ("thread get", "thread messages", "state", "replay", "history", "history -p", "blame", "diff 0"):
+        name, *options = command.split(" ")
+        words = (name, thread, *options) if name != "thread" else (name, *options, thread)
+        shown += [cli(*words).stdout, cli(*words, "--json").stdout]
+    shown += [cli("thread", "update", thread, "--set", f"{key}=w").stdout]
+    for output in shown:
+        assert thread in output or output.startswith("{") or "user" in output
+        assert {c for c in output if not c.isprintable()} == {"\n"}, output
+    assert cli.json("thread", "get", thread)["thread"]["metadata"] == {key: "w"}
+
+
 def test_a_difference_is_shown_with_who_made_it(cli: Cli, thread: str) -> None:
     lines = cli.lines("diff", thread, "1", "3")
     assert lines[0] == f"{thread} from commit 1 to 3"

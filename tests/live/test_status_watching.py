@@ -112,7 +112,7 @@ def test_a_look_says_which_buckets_are_live_what_drifted_and_how_fresh_the_rest_
     said = shown(Glance(at=NOON, status=replace(status(shard(0)), derived=derived)))
     assert "generation 3 (fold 2), generation 4 is being built, 77 commits behind, kept: 2" in said
     assert "2 threads, all proved as of 2 h ago" in said
-    assert "generation 1, 9 commits behind, oldest 2.2 s, 1 threads left out" in said
+    assert "generation 1, 9 commits behind, oldest 2.2 s, 1 thread left out" in said
     assert "number 41, signed 90 s ago, commits wait for the next one, oldest 61 s" in said
     assert "the moon: \\x1b[2J" in said
     assert "\x1b" not in said

@@ -14,6 +14,7 @@ except ModuleNotFoundError as missing:
     raise SystemExit(f"clew: {missing.name} is not installed: pip install 'clew[server]'") from missing
 
 from clew_services.cli.exit import report_errors
+from clew_services.cli.terminal import echo
 from clew_services.main import load_commands
 
 _COMMANDS = {
@@ -81,7 +82,7 @@ def _print_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
     if wanted and not ctx.resilient_parsing:
         from clew_services.cli.versions import versions  # noqa: PLC0415 - needed by --version alone
 
-        click.echo("  ".join(f"{name} {number}" for name, number in versions().items()))
+        echo("  ".join(f"{name} {number}" for name, number in versions().items()))
         ctx.exit()
 
 

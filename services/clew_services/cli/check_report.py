@@ -17,7 +17,8 @@ from clew_events.subjects import Address
 from clew_projections.findings import Finding
 from clew_projections.index.index_folder import IndexFolder
 from clew_services.cli import output
-from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.exit import EXIT_CODES
+from clew_services.cli.terminal import echo, print_json, quantity
 from clew_services.open_deployment import OpenDeployment
 
 T = TypeVar("T")
@@ -103,7 +104,7 @@ def report(
         if findings:
             lines = [(f.tenant, f.thread, f.code, f.seq or "", f.what) for f in findings]
             output.rows(("tenant", "thread", "finding", "seq", "what"), lines)
-        counts = ", ".join(f"{count} {name}" for name, count in summary.items())
-        click.echo(f"{counts}: {f'{len(findings)} findings' if findings else good}")
+        counts = ", ".join(quantity(count, name) for name, count in summary.items())
+        echo(f"{counts}: {quantity(len(findings), 'findings') if findings else good}")
     if findings:
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])

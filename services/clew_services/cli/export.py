@@ -15,9 +15,10 @@ from clew_services.checkpoints import key_file
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.cli import check_report, options
-from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.exit import EXIT_CODES
 from clew_services.cli.options import key_from, verifier_key
 from clew_services.cli.session import look
+from clew_services.cli.terminal import echo, print_json, quantity
 from clew_services.open_deployment import OpenDeployment
 from clew_services.packs.exporter import Exporter, ExportResult, Progress
 from clew_services.packs.pack_files import Begin, export
@@ -82,17 +83,18 @@ def command(
         _print_result(file, result)
     if result.misfits:
         warning = f"{result.misfits} messages continue no thread's chain: run 'clew verify --pack {file}' for details"
-        click.echo(warning, err=True)
+        echo(warning, err=True)
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
 
 def _print_result(file: Path, result: ExportResult) -> None:
-    click.echo(f"wrote {file}: {result.threads} threads, {result.commits} commits, {result.bytes} bytes")
-    click.echo(f"sha256 of the pack: {result.whole}")
+    counts = {"threads": result.threads, "commits": result.commits, "bytes": result.bytes}
+    echo(f"wrote {file}: {', '.join(quantity(count, what) for what, count in counts.items())}")
+    echo(f"sha256 of the pack: {result.whole}")
     if result.checkpoint is None:
-        click.echo("no checkpoint covers it: only its chains can be verified")
+        echo("no checkpoint covers it: only its chains can be verified")
     else:
-        click.echo(f"covered by checkpoint {result.checkpoint}")
+        echo(f"covered by checkpoint {result.checkpoint}")
 
 
 @contextmanager
@@ -102,7 +104,7 @@ def _count_bytes(file: Path) -> Iterator[Begin]:
         def begin(opening: PackHeader, partial: Partial | None) -> Progress:
             if partial is not None:
                 commits = partial.totals.commits + partial.ends.commits
-                click.echo(f"resuming {file}.part, which has {commits} commits", err=True)
+                echo(f"resuming {file}.part, which has {quantity(commits, 'commits')}", err=True)
             if opening.scope.thread is not None:
                 return counter(None)
             rounds = 2 if opening.scope.windowed else 1

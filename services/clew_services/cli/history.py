@@ -18,8 +18,9 @@ from clew_events.subjects import Address
 from clew_projections.audit.diff import DiffFold
 from clew_projections.audit.moments import NOW, Moment
 from clew_services.cli import commit_lines, options
-from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.exit import EXIT_CODES
 from clew_services.cli.parts import Source, consult
+from clew_services.cli.terminal import print_json, show
 
 _PAGE = 1000
 _TYPES = get_args(EventType)
@@ -77,7 +78,7 @@ def command(
     if as_json:
         print_json(history)
     else:
-        commit_lines.show(_lines(history, patches, reverse=reverse))
+        show(_lines(history, patches, reverse=reverse))
     if history.missing:
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 

@@ -6,10 +6,10 @@ import click
 import msgspec
 
 from clew_services.cli import options
-from clew_services.cli.exit import print_json
 from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
 from clew_services.cli.session import PATIENCE
+from clew_services.cli.terminal import echo, print_json
 from clew_services.eventstore import provision
 from clew_services.nats_connection import connection
 from clew_services.settings import Settings
@@ -33,9 +33,9 @@ def command(as_json: bool, accept_loss: tuple[str, ...], **chosen: str | int) ->
         print_json({"created": created})
         return
     for name in created:
-        click.echo(f"created {name}")
+        echo(f"created {name}")
     if not created:
-        click.echo("nothing to create: the deployment is as it should be")
+        echo("nothing to create: the deployment is as it should be")
 
 
 async def _init(settings: Settings, accept_loss: tuple[str, ...]) -> list[str]:

@@ -21,8 +21,9 @@ from clew_projections.generations.record import record_repair
 from clew_projections.nats.jetstream import stream_state
 from clew_services.checkpoints.verification import RecordVerifier
 from clew_services.cli import check_report, options, output
-from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.exit import EXIT_CODES
 from clew_services.cli.parts import use_parts
+from clew_services.cli.terminal import echo, print_json, quantity
 from clew_services.open_deployment import OpenDeployment
 from clew_services.settings import Settings
 
@@ -188,13 +189,13 @@ def _show(result: _ProofResult, drawn: dict[str, int], *, repair: bool, as_json:
         output.rows(("tenant", "thread", "finding", "what"), lines)
     for done in result.repairs:
         outcome = "repaired" if done.repaired else "NOT repaired"
-        click.echo(f"{outcome}: thread {done.thread} of {done.tenant}: {output.printable('; '.join(done.why))}")
+        echo(f"{outcome}: thread {done.thread} of {done.tenant}: {'; '.join(done.why)}")
     if any(finding.code == INDEX_DRIFT for finding in result.findings):
-        click.echo(
+        echo(
             "the index of this machine differs from the log: run 'clew verify --all' to find out whether the log lost "
             "commits that the index has; if not, run 'clew rebuild index'"
         )
     what = "the buckets and the index are" if result.indexed else "the buckets are"
-    summary = ", ".join(f"{count} {name}" for name, count in counts.items())
-    findings = f"{result.drifted} findings" + (f", {result.unrepaired} not repaired" if repair else "")
-    click.echo(f"{summary}: {findings if result.drifted else f'{what} consistent with the log'}")
+    summary = ", ".join(quantity(count, name) for name, count in counts.items())
+    findings = quantity(result.drifted, "findings") + (f", {result.unrepaired} not repaired" if repair else "")
+    echo(f"{summary}: {findings if result.drifted else f'{what} consistent with the log'}")

@@ -7,6 +7,7 @@ from typing import Final
 
 from clew_projections.indexer.freshness import IndexFreshness
 from clew_services.checkpoints.ledger import CheckpointCoverage
+from clew_services.cli.terminal import quantity
 from clew_services.integrity.integrity_report import ADVICE
 from clew_services.process.derived_state import Buckets, DerivedState, Integrity, Proof
 
@@ -41,7 +42,8 @@ def is_bad(name: str, derived: DerivedState) -> bool:
 def _buckets(buckets: Buckets) -> str:
     text = f"generation {buckets.live} (fold {buckets.fold})"
     if buckets.building is not None:
-        text += f", generation {buckets.building.number} is being built, {buckets.building.behind} commits behind"
+        behind = quantity(buckets.building.behind, "commits")
+        text += f", generation {buckets.building.number} is being built, {behind} behind"
     if buckets.kept:
         text += f", kept: {', '.join(map(str, buckets.kept))}"
     return text
@@ -62,16 +64,20 @@ def _proof(proof: Proof | None) -> str:
     if proof is None:
         return "not known: no projector proves"
     if proof.age is None:
-        return f"{proof.drift} threads, the first proof of all is under way"
-    return f"{proof.drift} threads, all proved as of {_ago(proof.age)}"
+        return f"{quantity(proof.drift, 'threads')}, the first proof of all is under way"
+    return f"{quantity(proof.drift, 'threads')}, all proved as of {_ago(proof.age)}"
 
 
 def _index(index: IndexFreshness | None) -> str:
     if index is None:
         return "none"
     text = f"generation {index.generation}" + ("" if index.ready else ", being built")
-    text += f", {index.behind} commits behind, oldest {index.seconds:.1f} s" if index.behind else ", up to date"
-    text += f", {index.aside} threads left out" if index.aside else ""
+    text += (
+        f", {quantity(index.behind, 'commits')} behind, oldest {index.seconds:.1f} s"
+        if index.behind
+        else ", up to date"
+    )
+    text += f", {quantity(index.aside, 'threads')} left out" if index.aside else ""
     return text + (f", {index.drift} of it DIFFER from the log" if index.drift else "")
 
 

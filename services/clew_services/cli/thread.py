@@ -19,8 +19,8 @@ from clew_events.requests import NewMessage
 from clew_services import validation
 from clew_services.cli import options, output, thread_list
 from clew_services.cli.commit_lines import text_of
-from clew_services.cli.exit import print_json
 from clew_services.cli.session import ask
+from clew_services.cli.terminal import print_json
 
 
 @click.command()
