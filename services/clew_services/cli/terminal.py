@@ -52,7 +52,12 @@ def echo_lines(text: str) -> None:
 
 def echo_json(raw: bytes) -> None:
     """Print a JSON document; control characters in its strings are escaped as JSON escapes them."""
-    click.echo(_CONTROLS.sub(_escape, raw))
+    click.echo(escape_json(raw))
+
+
+def escape_json(raw: bytes) -> bytes:
+    """Escape the control characters in the strings of a JSON document as JSON escapes them."""
+    return _CONTROLS.sub(lambda control: b"\\u%04x" % ord(control[0].decode()), raw)
 
 
 def print_json(answer: object) -> None:
@@ -73,7 +78,3 @@ def quantity(number: int, plural: str) -> str:
     """A number with its noun, which is given in the plural: ``quantity(1, "threads")`` is ``1 thread``."""
     noun = _PLURAL.sub(lambda ending: "y" if ending[0] == "ies" else "", plural, count=1) if number == 1 else plural
     return f"{number} {noun}"
-
-
-def _escape(match: re.Match[bytes]) -> bytes:
-    return b"\\u%04x" % ord(match[0].decode())
