@@ -1,7 +1,8 @@
 """The command line, ``clew``. Each command, or family of commands, is a module, imported when a command is called.
 
 Answers go to standard output, as text or, with ``--json``, as JSON; errors go to standard error, one line each. Exit
-codes: 0 success, 1 rejected, 2 bad usage, 3 conflict, 4 unavailable, 5 corrupt record, 6 not found.
+codes: 0 success, 1 rejected (also a file that is not what was asked for), 2 bad usage, 3 conflict, 4 unavailable,
+5 corrupt record or file, 6 not found.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from clew_events.subjects import Address
 from clew_projections.packs.layout import PackHeader, Scope
 from clew_projections.packs.pack_writer import Partial
 from clew_services.checkpoints import key_file
@@ -17,6 +18,7 @@ from clew_services.checkpoints.note import VerifierKey
 from clew_services.cli import check_report, options
 from clew_services.cli.exit import EXIT_CODES
 from clew_services.cli.options import key_from, verifier_key
+from clew_services.cli.parts import name_tenant
 from clew_services.cli.session import look
 from clew_services.cli.terminal import echo, print_json, quantity
 from clew_services.open_deployment import OpenDeployment
@@ -66,6 +68,8 @@ def command(
     """
     if everything and thread is not None:
         raise click.UsageError("either --thread or --all")
+    if everything:
+        check_report.check_all_tenants("--all")
     if thread is not None and (since is not None or until is not None):
         raise click.UsageError("--since and --until select threads: they do not go with --thread")
     scope = Scope(tenant=None if everything else tenant, thread=thread, since=since, until=until)
@@ -74,7 +78,10 @@ def command(
         trusted = key_from(key) if key else await _own_key(Ledger(opened.js), data, signing_key)
         exporter = Exporter(opened.js, Ledger(opened.js), opened.layout, key=trusted, checkpoint=not without_checkpoint)
         with _count_bytes(file) as begin:
-            return await export(exporter, scope, file, begin)
+            if thread is None:
+                return await export(exporter, scope, file, begin)
+            async with name_tenant(opened.histories(), Address(tenant, thread)):
+                return await export(exporter, scope, file, begin)
 
     result = look(nats, run_export)
     if as_json:

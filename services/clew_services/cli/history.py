@@ -74,7 +74,7 @@ def command(
         numbers = {entry.commit.n for entry in history.commits} if patch and not as_json else set()
         return history, await _patches(clew, Address(tenant, thread), numbers)
 
-    history, patches = consult(nats, pack, read)
+    history, patches = consult(nats, pack, Address(tenant, thread), read)
     if as_json:
         print_json(history)
     else:

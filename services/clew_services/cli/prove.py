@@ -87,7 +87,7 @@ def command(
     nats: str,
     as_json: bool,
 ) -> None:
-    """Check that the buckets are consistent with the log: for one THREAD, a tenant, or all.
+    """Check that the buckets are consistent with the log: for one THREAD, for a tenant's threads, or with --all.
 
     Also checks this machine's index of threads, if it has one. Commits that are not projected or indexed yet are no
     findings; those not projected are counted. The exit code is 5 if anything differs and was not repaired, or was
@@ -134,7 +134,7 @@ def command(
         ),
     )
     drawn = {"seed": seed} if sample is not None else {}
-    _show(result, drawn, repair=repair, as_json=as_json)
+    _show(result, drawn, check_report.scope_of(thread, only), only, repair=repair, as_json=as_json)
     if result.unrepaired:
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
@@ -170,13 +170,16 @@ async def _take(result: _ProofResult, comparison: ViewComparison, repairer: Repa
         result.add(comparison.finding, done)
 
 
-def _show(result: _ProofResult, drawn: dict[str, int], *, repair: bool, as_json: bool) -> None:
+def _show(
+    result: _ProofResult, drawn: dict[str, int], scope: str, tenant: str | None, *, repair: bool, as_json: bool
+) -> None:
     counts = {"threads": result.threads, "commits not projected yet": result.behind, **drawn}
     if as_json:
         repairs = {"repairs": result.repairs} if repair else {}
         print_json(
             {
                 **counts,
+                "tenant": tenant,
                 "index": result.indexed,
                 "drifted": result.drifted,
                 "findings": result.findings,
@@ -198,4 +201,4 @@ def _show(result: _ProofResult, drawn: dict[str, int], *, repair: bool, as_json:
     what = "the buckets and the index are" if result.indexed else "the buckets are"
     summary = ", ".join(quantity(count, name) for name, count in counts.items())
     findings = quantity(result.drifted, "findings") + (f", {result.unrepaired} not repaired" if repair else "")
-    echo(f"{summary}: {findings if result.drifted else f'{what} consistent with the log'}")
+    echo(f"{scope}{summary}: {findings if result.drifted else f'{what} consistent with the log'}")

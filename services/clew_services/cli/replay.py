@@ -15,6 +15,7 @@ from clew_events.client.feed import follow_feed
 from clew_events.errors import Unavailable
 from clew_events.queries import GetFeed, GetStateAt
 from clew_events.replies import Feed, FeedEntry, Moment
+from clew_events.subjects import Address
 from clew_projections.nats.lean_client import LeanClient
 from clew_services.cli import commit_lines, options, output
 from clew_services.cli.parts import Source, consult, use_parts
@@ -109,7 +110,7 @@ def command(
     async def fold(clew: Source) -> Moment:
         return await clew.reader.state_at(tenant, query)
 
-    moment = consult(nats, pack, fold)
+    moment = consult(nats, pack, Address(tenant, thread), fold)
     if as_json:
         print_json(moment)
         return

@@ -13,6 +13,7 @@ from clew_events import replies
 from clew_events.audit_replies import Blame, Difference, KeyRemoved, KeySet
 from clew_events.objects import Message
 from clew_events.queries import GetBlame, GetDifference, GetThread, ListMessagesAt
+from clew_events.subjects import Address
 from clew_services.cli import commit_lines, options, output
 from clew_services.cli.commit_lines import by_line, text_of
 from clew_services.cli.parts import Source, consult
@@ -44,7 +45,7 @@ def state(
         then = await clew.reader.past.thread(tenant, thread, moment)
         return State(then, await _messages(clew, tenant, thread, then) if then.thread is not None else ())
 
-    answer = consult(nats, pack, read)
+    answer = consult(nats, pack, Address(tenant, thread), read)
     if as_json:
         print_json(answer)
         return
@@ -94,7 +95,7 @@ def diff(
     async def read(clew: Source) -> Difference:
         return await clew.reader.past.difference(tenant, GetDifference(thread_id=thread, since=since, until=until))
 
-    difference = consult(nats, pack, read)
+    difference = consult(nats, pack, Address(tenant, thread), read)
     if as_json:
         print_json(difference)
         return
@@ -120,7 +121,7 @@ def blame(
     async def read(clew: Source) -> Blame:
         return await clew.reader.past.blame(tenant, GetBlame(thread_id=thread, as_of=as_of))
 
-    answer = consult(nats, pack, read)
+    answer = consult(nats, pack, Address(tenant, thread), read)
     if as_json:
         print_json(answer)
     else:
