@@ -139,10 +139,9 @@ def add_message(
     command_id: str | None, actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Append a message to a thread."""
-    message = NewMessage(role=role, content=text)
 
     async def add(clew: Clew) -> Done:
-        return await clew.add_message(thread, message, expected_version=expected_version, command_id=command_id)
+        return await clew.add_message(thread, text, role=role, expected_version=expected_version, command_id=command_id)
 
     _show(ask(nats, tenant, add, actor=actor), as_json)
 

@@ -26,8 +26,8 @@ _SHAPES: Final = {
     ids.MESSAGE_ID_PATTERN: "'msg_' and 24 letters and digits",
     POSITIONS_PATTERN: "'<shard>-<sequence>', or several with commas",
     ids.COMMAND_ID_PATTERN: "1 to 128 visible ASCII characters",
-    ids.TENANT_PATTERN: "1 to 64 of 'a-z', '0-9', '_' and '-', not beginning with '_' or '-'",
-    ids.ACTOR_PATTERN: "1 to 128 characters, none of them a control character",
+    ids.TENANT_PATTERN: ids.TENANT_FORM,
+    ids.ACTOR_PATTERN: ids.ACTOR_FORM,
     ids.CURSOR_PATTERN: "the id of an entry of this history, such as '3-4711', or a commit's number",
     ids.SUBJECT_PATTERN: "a NATS subject of at most 256 characters without wildcards",
 }
