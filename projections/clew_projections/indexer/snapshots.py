@@ -143,12 +143,12 @@ class Snapshots:
 
     async def _unpack(self, snapshot: Snapshot, file: IO[bytes]) -> None:
         digest, read = hashlib.sha256(), 0
-        unpacking = zstandard.ZstdDecompressor().decompressobj()
+        unpacking = zstandard.ZstdDecompressor().stream_writer(file, closefd=False)
 
         def unpack(bodies: list[bytes]) -> None:
             for body in bodies:
                 digest.update(body)
-                file.write(unpacking.decompress(body))
+                unpacking.write(body)
 
         # The next page is read while one is decompressed.
         unpacked: asyncio.Task[None] | None = None
