@@ -9,11 +9,12 @@ from clew_projections.indexer.freshness import IndexFreshness
 from clew_services.checkpoints.ledger import CheckpointCoverage
 from clew_services.cli.terminal import quantity
 from clew_services.integrity.integrity_report import ADVICE
-from clew_services.process.derived_state import Buckets, DerivedState, Integrity, Proof
+from clew_services.process.derived_state import CLOCKS_AGREE, Buckets, DerivedState, Integrity, Proof
 
 DRIFT: Final = "drift"
 LOG: Final = "log"
 INDEX: Final = "index here"
+CLOCK: Final = "clock here"
 TROUBLE: Final = "not found out"
 
 
@@ -26,6 +27,8 @@ def facts(derived: DerivedState | None) -> Iterator[tuple[str, str]]:
     yield DRIFT, _proof(derived.proof)
     yield INDEX, _index(derived.index)
     yield "checkpoint", _checkpoint(derived.checkpoint)
+    if derived.clock is not None:
+        yield CLOCK, _clock(derived.clock)
     for trouble in derived.trouble:
         yield TROUBLE, trouble
 
@@ -36,7 +39,7 @@ def is_bad(name: str, derived: DerivedState) -> bool:
         return derived.integrity is not None and derived.integrity.verdict is not None
     if name == INDEX:
         return derived.index is not None and bool(derived.index.drift)
-    return name == TROUBLE or (name == DRIFT and derived.proof is not None and derived.proof.drift > 0)
+    return name in {TROUBLE, CLOCK} or (name == DRIFT and derived.proof is not None and derived.proof.drift > 0)
 
 
 def _buckets(buckets: Buckets) -> str:
@@ -84,12 +87,23 @@ def _index(index: IndexFreshness | None) -> str:
 def _checkpoint(checkpoint: CheckpointCoverage | None) -> str:
     if checkpoint is None:
         return "none was signed"
-    text = f"number {checkpoint.number}, signed {_ago(checkpoint.age)}"
+    signed = f"signed {_ago(checkpoint.age)}"
+    if checkpoint.ahead >= CLOCKS_AGREE:
+        signed = f"dated {_span(checkpoint.ahead)} in the FUTURE: the clock that it was signed by was ahead"
+    text = f"number {checkpoint.number}, {signed}"
     return text + (f", commits wait for the next one, oldest {checkpoint.waiting:.0f} s" if checkpoint.waiting else "")
 
 
+def _clock(ahead: float) -> str:
+    return f"{_span(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} that of the NATS server: set both, as by NTP"
+
+
 def _ago(seconds: float) -> str:
+    return f"{_span(seconds)} ago"
+
+
+def _span(seconds: float) -> str:
     for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
