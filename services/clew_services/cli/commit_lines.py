@@ -14,7 +14,7 @@ from clew_events.objects import Message, TextPart
 from clew_events.replies import MissingCommits
 from clew_services.cli import output, terminal
 from clew_services.cli.event_words import describe
-from clew_services.cli.terminal import Styled, style
+from clew_services.cli.terminal import Markup, style
 
 _UNITS: Final = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (86_400 * 60, 86_400, "days"))
 _INDENT: Final = "      "
@@ -36,7 +36,7 @@ def moment(at: datetime) -> str:
     return ago(at, datetime.now(UTC)) if sys.stdout.isatty() else output.when(at)
 
 
-def one_line(commit: Commit, digest: str, *, exact: bool = False) -> Styled:
+def one_line(commit: Commit, digest: str, *, exact: bool = False) -> Markup:
     """A commit on one line; ``exact`` shows its time instead of its age."""
     time = output.when(commit.at) if exact else moment(commit.at)
     return terminal.line(
@@ -46,13 +46,13 @@ def one_line(commit: Commit, digest: str, *, exact: bool = False) -> Styled:
     )  # fmt: skip
 
 
-def format_gap(gap: MissingCommits) -> Styled:
+def format_gap(gap: MissingCommits) -> Markup:
     """Commits that the log lost, on the line where they should be."""
     which = str(gap.first) if gap.first == gap.last else f"{gap.first} to {gap.last}"
     return style(f"{which:>4} missing", fg="red", bold=True)
 
 
-def by_line(by: Origin) -> Styled:
+def by_line(by: Origin) -> Markup:
     """The actor, time, command and commit of a change."""
     return terminal.line(
         style(by.actor, fg="cyan"), ", ", style(moment(by.at), fg="green"), f", {by.command} {by.n}  ",

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clew_services.cli.terminal import Styled, echo, printable
+from clew_services.cli.terminal import Markup, echo, printable
 
 WIDE = 4000
 """Width in columns where standard output is no terminal."""
@@ -41,7 +41,7 @@ def _print(table: Table) -> None:
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
-        echo(Styled(line.rstrip()))
+        echo(Markup(line.rstrip()))
 
 
 def when(moment: datetime | int) -> str:

@@ -16,7 +16,7 @@ _CONTROLS: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xa8-\xae
 _PLURAL: Final = re.compile(r"(?<=\w)(ies|s)\b")
 
 
-class Styled(str):
+class Markup(str):
     """Text whose parts were escaped, with the colours that :func:`style` gave them. Printed as it is."""
 
     __slots__ = ()
@@ -24,19 +24,19 @@ class Styled(str):
 
 def printable(text: str) -> str:
     """Escape every character that is not printable."""
-    if isinstance(text, Styled) or text.isprintable():
+    if isinstance(text, Markup) or text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def style(text: str, *, fg: str | None = None, bold: bool | None = None) -> Styled:
+def style(text: str, *, fg: str | None = None, bold: bool | None = None) -> Markup:
     """Escape a text and give it a colour."""
-    return Styled(click.style(printable(text), fg=fg, bold=bold))
+    return Markup(click.style(printable(text), fg=fg, bold=bold))
 
 
-def line(*parts: str) -> Styled:
+def line(*parts: str) -> Markup:
     """Join texts, of which those that are not styled are escaped."""
-    return Styled("".join(map(printable, parts)))
+    return Markup("".join(map(printable, parts)))
 
 
 def echo(text: str = "", *, err: bool = False) -> None:
