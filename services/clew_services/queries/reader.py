@@ -48,8 +48,8 @@ from clew_services.queries.past import Past
 from clew_services.threads.cache import Memory
 from clew_services.threads.decide import no_message, no_thread
 
-FIRST_READ: Final = 32
-"""Messages of a page that are read before it is known how long they are."""
+FIRST_READ: Final = 21
+"""Messages of a page that are read before it is known how long they are: those of a page of the default length."""
 READ_AHEAD: Final = 256
 """Ordinals that are read at once where many messages of a page are deleted."""
 _ENCODE: Final = msgspec.json.Encoder().encode
