@@ -65,6 +65,11 @@ class Recorded(Struct, frozen=True):
     body: bytes = b""
 
     @property
+    def size(self) -> int:
+        """The number of bytes of the stored body."""
+        return len(self.body)
+
+    @property
     def trace_id(self) -> str | None:
         """The id of the trace that the command belonged to, in 32 hex digits, or None."""
         return self.trace.split("-")[1] if self.trace is not None else None

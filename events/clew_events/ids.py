@@ -31,10 +31,14 @@ THREAD_ID_PATTERN: Final = r"^thread[A-Za-z0-9_-]{1,122}" + _END
 MESSAGE_ID_PATTERN: Final = r"^msg_[A-Za-z0-9]{24}" + _END
 COMMAND_ID_PATTERN: Final = r"^[!-~]{1,128}" + _END
 TENANT_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}" + _END
-ACTOR_PATTERN: Final = r"^[^\x00-\x1f\x7f]{1,128}" + _END
+# What the API records of a caller's key is not for callers to say: it would stand in the log like something checked.
+ACTOR_PATTERN: Final = r"^(?!key:|key_[0-9a-f]{8}$)[^\x00-\x1f\x7f]{1,128}" + _END
 REASON_PATTERN: Final = r"^[^\x00-\x1f\x7f]{1,512}" + _END
 CURSOR_PATTERN: Final = r"^[1-9][0-9]{0,14}(-[1-9][0-9]{0,18})?" + _END
 SUBJECT_PATTERN: Final = r"^[^\x00-\x20\x7f*>]{1,256}" + _END
+
+TENANT_FORM: Final = "1 to 64 of 'a-z', '0-9', '_' and '-', not beginning with '_' or '-'"
+ACTOR_FORM: Final = "1 to 128 characters, none of them a control character, and not the name of an API key ('key:…')"
 
 ThreadId = Annotated[str, Meta(pattern=THREAD_ID_PATTERN)]
 MessageId = Annotated[str, Meta(pattern=MESSAGE_ID_PATTERN)]
@@ -47,6 +51,7 @@ Subject = Annotated[str, Meta(pattern=SUBJECT_PATTERN)]
 _THREAD_ID: Final = re.compile(THREAD_ID_PATTERN)
 _MESSAGE_ID: Final = re.compile(MESSAGE_ID_PATTERN)
 _TENANT: Final = re.compile(TENANT_PATTERN)
+_ACTOR: Final = re.compile(ACTOR_PATTERN)
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -63,6 +68,11 @@ def is_message_id(text: str) -> bool:
 def is_tenant(text: str) -> bool:
     """Whether a text is a valid tenant: 1 to 64 of ``a-z 0-9 _ -``, not starting with ``_`` or ``-``."""
     return _TENANT.fullmatch(text) is not None
+
+
+def is_actor(text: str) -> bool:
+    """Whether a caller may name itself so: 1 to 128 characters, no control character, not as an API key is named."""
+    return _ACTOR.search(text) is not None
 
 
 def is_traceparent(text: str) -> bool:

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,7 @@ from clew_services.api_keys import Holder, Keys
 from clew_services.api_keys.holders import digest
 from clew_services.checkpoints.comparison import Comparison
 from clew_services.checkpoints.key_file import create_key
+from clew_services.checkpoints.ledger import checkpoint_coverage
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.maker import Maker, serve_checkpoints
 from clew_services.checkpoints.note import SigningKey
@@ -368,6 +370,28 @@ async def test_a_process_signs_at_the_interval_and_another_takes_over(
         await tasks[1]
     notes = await clew.ledger.before(None, 100)
     assert [each.checkpoint.prev for each in notes] == [*(each.hash for each in notes[1:]), None]
+
+
+async def test_a_clock_that_was_a_day_ahead_keeps_no_checkpoint_from_being_signed(clew: Clew, tmp_path: Path) -> None:
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    await five_commits(clew, VICTIM)
+    async with temporary_heads(clew.js, 2) as heads:
+        ahead = await Maker(clew.js, clew.ledger, heads, KEY, clock=lambda: tomorrow).make()
+    assert ahead is not None
+    await five_commits(clew, OTHER)
+    (tmp_path / "signing-key").write_text(f"{KEY.line()}\n")
+    settings, stop = Settings(data=str(tmp_path), checkpoints="50ms"), asyncio.Event()
+    serving = asyncio.create_task(serve_checkpoints(clew.js, clew.deployment.shards, settings, stop))
+    await eventually(lambda: _reached(clew, 10))
+    stop.set()
+    await serving
+    latest = await clew.ledger.latest()
+    assert latest is not None
+    assert (latest.checkpoint.number, latest.checkpoint.at) == (2, ahead.checkpoint.at)
+    coverage = await checkpoint_coverage(clew.js, 2, clew.ledger)
+    assert coverage is not None
+    assert coverage.ahead > 86_000
+    assert not (await clew.record_verifier().whole(None, {KEY.verifier.id: KEY.verifier})).findings
 
 
 async def _reached(clew: Clew, commits: int) -> bool:

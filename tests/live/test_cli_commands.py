@@ -177,7 +177,8 @@ def test_a_history_that_was_altered_is_named_and_the_exit_code_says_so(tmp_path:
     with running_up(tmp_path / "data", env={"CLEW_CHECKPOINTS": "0"}) as up:
         cli = Cli(up)
         whole, altered = (cli.json("thread", "create")["thread"]["id"] for _ in range(2))
-        checked = {"threads": 2, "commits": 2, "checkpoints": 0, "covered": 0, "checkpoint": None, "findings": []}
+        checked = {"threads": 2, "commits": 2, "checkpoints": 0, "tenant": None, "covered": 0, "checkpoint": None}
+        checked["findings"] = []
         assert cli.json("verify", "--all") == checked
         subject = event_subject(shard_of(altered, 2), Address("default", altered))
 
@@ -190,7 +191,7 @@ def test_a_history_that_was_altered_is_named_and_the_exit_code_says_so(tmp_path:
         assert found.exit_code == 5
         (finding,) = json.loads(found.stdout)["findings"]
         assert finding["thread"] == altered
-        assert "1 findings" in cli("verify", altered).stdout
+        assert "1 finding" in cli("verify", altered).stdout
         assert "every chain is intact" in cli.done("verify", whole)
         assert "2 threads" in cli("verify", "--all").stdout
         assert "consistent with the log" in cli.done("prove", whole)

@@ -105,6 +105,51 @@ def test_a_state_is_the_thread_with_its_messages_then(cli: Cli, thread: str) -> 
     assert "neither" in cli.refused(2, "state", thread, "--as-of", "0")
 
 
+def test_no_stored_text_reaches_the_terminal_as_it_is_neither_keys_nor_json(cli: Cli) -> None:
+    controls = "\x1b[31m\x07\x7f\x85\x9b2J\u2028\u202e"
+    key, value = f"k{controls}", f"v{controls}"
+    created = cli("thread", "create", "-m", f"{key}={value}", "--message", value, "--json")
+    thread = json.loads(created.stdout)["thread"]["id"]
+    shown = [created.stdout]
+    for command in ("thread get", "thread messages", "state", "replay", "history", "history -p", "blame", "diff 0"):
+        name, *options = command.split(" ")
+        words = (name, thread, *options) if name != "thread" else (name, *options, thread)
+        shown += [cli(*words).stdout, cli(*words, "--json").stdout]
+    shown += [cli("thread", "update", thread, "--set", f"{key}=w").stdout]
+    for output in shown:
+        assert thread in output or output.startswith("{") or "user" in output
+        assert {c for c in output if not c.isprintable()} == {"\n"}, output
+    assert cli.json("thread", "get", thread)["thread"]["metadata"] == {key: "w"}
+
+
+def test_where_only_the_tenant_is_wrong_every_command_names_the_right_one(
+    cli: Cli, thread: str, tmp_path: Path
+) -> None:
+    pack = str(tmp_path / "pack")
+    cli.lines("export", "--thread", thread, "--out", pack)
+    for command in ("history", "blame", "state", "diff 0", "replay"):
+        name, *options = command.split(" ")
+        for where in ((), ("--pack", pack)):
+            refusal = cli.refused(6, name, thread, *options, "--tenant", "acme", *where)
+            assert "Tenant 'default' has a thread with this id" in refusal, (command, where)
+            assert "--tenant" not in cli.refused(6, name, "thread_none", *options, "--tenant", "acme", *where)
+    again = cli.refused(6, "export", "--thread", thread, "--tenant", "acme", "--out", str(tmp_path / "none"))
+    assert "Tenant 'default' has a thread with this id" in again
+    assert "Tenant 'default' has one" in cli.refused(6, "verify", thread, "--tenant", "acme")
+
+
+def test_a_check_says_whose_threads_it_covers_and_refuses_a_tenant_beside_all(cli: Cli, thread: str) -> None:
+    for command in ("prove", "verify"):
+        assert cli.lines(command)[-1].startswith("tenant default: ")
+        assert cli.lines(command, "--all")[-1].startswith("all tenants: ")
+        assert cli.lines(command, thread)[-1].startswith("1 thread, ")
+        assert (cli.json(command)["tenant"], cli.json(command, "--all")["tenant"]) == ("default", None)
+        assert "omit --tenant" in cli.refused(2, command, "--all", "--tenant", "nosuch")
+    assert "omit --tenant" in cli.refused(2, "export", "--all", "--tenant", "nosuch", "--out", "none")
+    assert cli.json("replay", thread, "--at", "1")["at"].endswith("Z")
+    assert cli.lines("replay", thread, "--at", "1")[-1].endswith("Z")
+
+
 def test_a_difference_is_shown_with_who_made_it(cli: Cli, thread: str) -> None:
     lines = cli.lines("diff", thread, "1", "3")
     assert lines[0] == f"{thread} from commit 1 to 3"

@@ -9,9 +9,10 @@ from datetime import timedelta
 import msgspec
 import nats
 import pytest
+from nats.aio.client import Client as NatsClient
 
 from clew_events.client import Clew as Client
-from clew_events.client import connect, transport
+from clew_events.client import connect, sync, transport
 from clew_events.commands import AddMessage, CreateThread, UpdateThread
 from clew_events.errors import (
     AlreadyExists,
@@ -191,6 +192,27 @@ async def test_a_repeat_is_the_same_to_the_last_byte(deployment):
         assert (await asking).position.seq == 7
         assert {*bodies} == {last.data}
         assert msgspec.json.decode(last.data)["id"]
+
+
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [({"tenant": "Bad Tenant"}, "tenant"), ({"tenant": ""}, "tenant"), ({"tenant": "a.b"}, "tenant"),
+     ({"actor": "a\nb"}, "actor"), ({"actor": ""}, "actor"), ({"actor": "key:billing/1"}, "actor")],
+)  # fmt: skip
+async def test_a_tenant_or_actor_that_cannot_be_is_refused_before_anything_is_sent(
+    options: dict[str, str], param: str
+) -> None:
+    with pytest.raises(Invalid, match=f"Invalid '{param}'") as refusal:
+        async with connect("nats://127.0.0.1:1", timeout=0.2, **options):
+            pass
+    assert refusal.value.param == param
+    with pytest.raises(Invalid), sync.connect("nats://127.0.0.1:1", timeout=0.2, **options):
+        pass
+    client = Client(NatsClient())  # not connected, so what it sends is Unavailable
+    if param == "actor":
+        for send in (client.enqueue, client.send):
+            with pytest.raises(Invalid):
+                await send(CreateThread(**options))
 
 
 async def test_a_server_that_is_not_there_is_unavailable():

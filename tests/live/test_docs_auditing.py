@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from clew_events.client import connect
 from clew_events.subjects import Address
+from clew_services.cli import main
 from clew_services.compose import connect as connected
 from support.forging import bodies, rechained, rewrite
 from support.up import ROOT, Up, clew, environment, running_up
@@ -78,6 +80,11 @@ def test_the_guide_leads_from_the_suspicion_to_a_proof_that_needs_no_server(
     for asked in ("blame thread_…", "history thread_… -p", "diff thread_… 1 2", "state thread_… --as-of 1"):
         assert told[f"clew {asked}"] == told[f"clew {asked} --pack case.pack"], asked
     assert "is signed with" in told["clew verify --all --key clew.pub"]
+    unkeyed = CliRunner().invoke(main, ["checkpoint", "check", str(tmp_path / "proof.json")])
+    assert (unkeyed.exit_code, "was not verified: give --key" in unkeyed.stdout) == (0, True), unkeyed.stderr
+    assert "was not verified" not in told["clew checkpoint check proof.json --key clew.pub"]
+    another = CliRunner().invoke(main, ["checkpoint", "check", str(tmp_path / "kept.json")])
+    assert (another.exit_code, "not a proof" in another.stderr) == (1, True)
     (tmp_path / "feed.py").write_text(PROGRAM.replace("nats://127.0.0.1:4222", up.open_url))
     found = run(f'"{sys.executable}" -W error feed.py', case, tmp_path)
     assert found.returncode == 0, found.stderr

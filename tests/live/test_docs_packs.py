@@ -57,6 +57,6 @@ def test_the_guide_runs_from_top_to_bottom(up: Up, tmp_path: Path) -> None:
         told = run(line.replace("thread_…", "thread_docs"))
         assert told.strip(), line
         if "what-if" in line:
-            assert "1 threads would differ" in told
+            assert "1 thread would differ" in told
         if "clew.pub" in line:
             assert "signed with the key" in told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from signal import SIGKILL
 from urllib.parse import urlsplit
@@ -14,7 +14,9 @@ import httpx2
 import pytest
 
 from clew_events.errors import Unavailable
+from clew_events.queries import GetFeed
 from clew_projections.feed import live_end as listening
+from clew_projections.feed.follow import follow
 from clew_services.compose import Clew, connect
 from clew_services.http import http_server
 from clew_services.http.routes import event_feed
@@ -75,6 +77,34 @@ async def test_readers_get_what_there_was_and_what_comes_and_of_their_own_tenant
             await eventually(lambda: _true(len(late.events) == 40))
         assert set(late.places) == set(acme.places[15:])
         assert acme.times == 1
+
+
+async def test_a_reader_of_a_quiet_thread_gets_heartbeats_while_other_threads_are_busy(clew: Clew) -> None:
+    writer, stop = Writer(handler(clew), "acme"), asyncio.Event()
+    quiet, busy = thread_id(await writer.create()), thread_id(await writer.create())
+
+    async def keep_busy() -> None:
+        while not stop.is_set():
+            await writer.add(busy)
+
+    queries = (
+        GetFeed(after="latest", thread_id=quiet),
+        GetFeed(after="latest", types=("ThreadDeleted",)),
+        GetFeed(after="latest", actor="nobody"),
+        GetFeed(thread_id=quiet),
+    )
+    work = asyncio.create_task(keep_busy())
+    try:
+        async with asyncio.timeout(20), AsyncExitStack() as stack:
+            for query in queries:
+                following = follow(clew.feed, clew.tail, "acme", query, idle=0.3)
+                await stack.enter_async_context(aclosing(following))
+                beats = 0
+                while beats < 2:
+                    beats += not await anext(following)
+    finally:
+        stop.set()
+        await work
 
 
 async def test_what_comes_after_any_id_is_exactly_the_next(clew: Clew) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 import httpx2
 import msgspec
 import pytest
+from click.testing import CliRunner
 from nats.aio.client import Client
 
 from clew_events.client import connect
@@ -18,12 +20,14 @@ from clew_events.commands import AddMessage
 from clew_events.commit import Commit
 from clew_events.errors import NotFound, TooLarge
 from clew_events.events import ItemMetadataUpdated
+from clew_events.objects import Message, TextPart
 from clew_events.replies import Done, Rejection
 from clew_events.requests import NewAttachment, NewImageUrl, NewImageUrlSource, NewMessage, NewTool
 from clew_events.subjects import Address
 from clew_projections import views
 from clew_projections.apply import advance_message
 from clew_projections.projector.parked_threads import list_parked
+from clew_services.cli import main
 from clew_services.compose import Clew
 from clew_services.compose import connect as connected
 from clew_services.compose.roles import serve_commands, serve_inbox, serve_queries
@@ -33,6 +37,7 @@ from support.api import ACME
 from support.api import served as served_over_http
 from support.commits import CREATED, added, body_of, commit, hash_of, store
 from support.deployments import connected_client, deployed
+from support.indexes import caught_up, fed
 from support.nats_services import served
 from support.truth import checkpointed, projecting
 from support.waiting import eventually
@@ -204,6 +209,73 @@ async def test_a_change_whose_view_would_be_too_large_is_refused_and_deleting_is
         await writer.remove(thread, message)
         await checkpointed(clew)
         assert await list_parked(clew.live.current.threads) == []
+
+
+async def test_a_page_has_no_more_than_fits_into_a_reply_and_readers_go_on_from_there(
+    clew: Clew, deployment: EmbeddedServer, tmp_path: Path
+) -> None:
+    writer = Writer(clew.handler, "acme")
+    full = {f"k{n}": "\x01" * 512 for n in range(16)}  # 49 kB in JSON
+    many = [thread_id(await writer.create(metadata=full)) for _ in range(6)]
+    thread = thread_id(await writer.create())
+    texts = [f"{n}" + "\x01" * 14_000 for n in range(12)]  # 84 kB each in JSON
+    for text in texts:
+        await writer.add(thread, text)
+    async with (
+        projecting(clew),
+        served(clew, (serve_queries,)),
+        connect(deployment.url, tenant="acme", timeout=60) as client,
+    ):
+        await checkpointed(clew)
+        for order, expected in (("asc", texts), ("desc", texts[::-1])):
+            found = [message async for message in client.iter_messages(thread, order=order)]
+            assert [_text(message) for message in found] == expected
+            assert [entry.commit.n async for entry in client.iter_history(thread, order=order)] == (
+                list(range(1, 14)) if order == "asc" else list(range(13, 0, -1))
+            )
+            page = (await client.list_messages(thread, limit=100, order=order)).messages
+            then = (await client.messages_at(thread, 13, limit=100, order=order)).messages
+            assert page is not None
+            assert then == page
+            assert (len(page.data), page.has_more) == (3, True)
+            feed = await client.feed_page(limit=100, order=order, thread_id=thread)
+            assert (1 < len(feed.data) < 13, feed.has_more) == (True, True)
+        found = client.feed(thread_id=thread)
+        assert [entry.commit.n async for entry in found if entry.commit] == list(range(1, 14))
+        command = (
+            "thread",
+            "messages",
+            thread,
+            "--limit",
+            "11",
+            "--tenant",
+            "acme",
+            "--nats",
+            deployment.url,
+            "--json",
+        )
+        shown = json.loads((await asyncio.to_thread(CliRunner().invoke, main, command)).output)["messages"]
+        assert [message["content"][0]["text"]["value"] for message in shown["data"]] == texts[:11]
+        assert shown["has_more"] is True
+        clew.open_index(tmp_path / "index")
+        async with fed(clew, tmp_path / "index"):
+            await caught_up(clew, tmp_path / "index")
+            assert len((await client.list_threads(limit=100)).data) < 7
+            assert sorted([each.id async for each in client.iter_threads(limit=100)]) == sorted([thread, *many])
+    async with served_over_http(clew) as url, httpx2.AsyncClient(base_url=url, headers=IN, timeout=60) as http:
+        got: list[str] = []
+        page, more = f"/v1/threads/{thread}/messages?limit=100&order=asc", True
+        while more:
+            answer = (await http.get(page + (f"&after={got[-1]}" if got else ""))).json()
+            got += [message["id"] for message in answer["data"]]
+            more = answer["has_more"]
+        assert (len(got), len(answer["data"]) < 12) == (12, True)
+
+
+def _text(message: Message) -> str:
+    (part,) = message.content
+    assert isinstance(part, TextPart)
+    return part.text.value
 
 
 async def test_a_thread_that_grows_commit_by_commit_is_refused_before_its_view_is_too_large(clew: Clew) -> None:

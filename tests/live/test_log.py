@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from signal import SIGKILL
 
@@ -11,6 +12,7 @@ import pytest
 from clew_events.commands import CreateThread, UpdateThread
 from clew_events.errors import TooLarge, Unavailable
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_projections.nats.stream_reads import IN_FLIGHT_BYTES
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore.append import AppendResult, Log, UncertainAppend
@@ -33,6 +35,45 @@ async def configure(clew: Clew, thread: str, **settings: object) -> None:
     config = (await clew.js.api(f"STREAM.INFO.{stream}"))["config"]
     assert isinstance(config, dict)
     await clew.js.api(f"STREAM.UPDATE.{stream}", {**config, **settings})
+
+
+# What is read.
+
+
+async def test_however_much_is_read_at_once_no_more_is_under_way_than_the_server_lets_wait(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(handler(clew))
+    threads = [thread_id(await writer.create()) for _ in range(40)]
+    under_way, most = 0, 0
+
+    def count(ask: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+        async def counted(subject: str, body: bytes, **options: object) -> object:
+            nonlocal under_way, most
+            newest = b"multi_last" in body  # reads of the newest commits are sent together anyway
+            under_way += not newest
+            most = max(most, under_way)
+            try:
+                return await ask(subject, body, **options)
+            finally:
+                under_way -= not newest
+
+        return counted
+
+    monkeypatch.setattr(clew.js._exchange, "many", count(clew.js._exchange.many))
+    monkeypatch.setattr(clew.js._exchange, "one", count(clew.js._exchange.one))
+    stream = event_stream(0)
+    seqs = [seq for seq, _ in await raw(clew, stream)]
+    subjects = [event_subject(shard_of(thread, 2), Address("default", thread)) for thread in threads]
+    limit = IN_FLIGHT_BYTES // clew.nc.max_payload
+    for read in (
+        lambda: asyncio.gather(*(clew.histories.tail(Address("default", thread), 0) for thread in threads)),
+        lambda: clew.js.at(stream, seqs),
+        lambda: clew.js.lasts_at_leader(stream, subjects),
+    ):
+        most = 0
+        assert len(await read()) >= len(seqs)
+        assert most == limit
 
 
 # What is stored.

@@ -268,9 +268,9 @@ async def test_the_command_line_imports_and_says_what_it_would(clew: Clew, url: 
         return result.stdout
 
     file = str(tmp_path / "pack")
-    assert "would import 41 commits: 10 threads are new" in await cli("import", file, "--dry-run")
-    assert "imported 41 commits: 10 threads are new" in await cli("import", file)
-    assert "imported 0 commits: 0 threads are new, 0 were continued, 10 were there" in await cli("import", file)
+    assert "would import 41 commits. Threads: 10 new" in await cli("import", file, "--dry-run")
+    assert "imported 41 commits. Threads: 10 new" in await cli("import", file)
+    assert "imported 0 commits. Threads: 0 new, 0 continued, 10 there" in await cli("import", file)
     assert '"there": 10' in await cli("import", file, "--json", "--dry-run")
     (tmp_path / "bad").write_bytes((tmp_path / "pack").read_bytes()[:-1])
     result = await asyncio.to_thread(

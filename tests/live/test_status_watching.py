@@ -5,7 +5,7 @@ import io
 import json
 import signal
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,7 +26,7 @@ from clew_services.cli.status_screen import line, screen
 from clew_services.eventstore import generation_streams
 from clew_services.process.deployment_status import Glance, Rates, Shard, Status, glances
 from clew_services.process.deployment_status import status as deployment_status
-from clew_services.process.derived_state import Buckets, BuildProgress, DerivedState, Proof
+from clew_services.process.derived_state import Buckets, BuildProgress, DerivedState, Proof, read_clock_difference
 from support.indexes import caught_up, fed
 from support.truth import checkpointed, projecting
 from support.up import CLEW, environment
@@ -112,7 +112,7 @@ def test_a_look_says_which_buckets_are_live_what_drifted_and_how_fresh_the_rest_
     said = shown(Glance(at=NOON, status=replace(status(shard(0)), derived=derived)))
     assert "generation 3 (fold 2), generation 4 is being built, 77 commits behind, kept: 2" in said
     assert "2 threads, all proved as of 2 h ago" in said
-    assert "generation 1, 9 commits behind, oldest 2.2 s, 1 threads left out" in said
+    assert "generation 1, 9 commits behind, oldest 2.2 s, 1 thread left out" in said
     assert "number 41, signed 90 s ago, commits wait for the next one, oldest 61 s" in said
     assert "the moon: \\x1b[2J" in said
     assert "\x1b" not in said
@@ -145,6 +145,17 @@ async def test_status_finds_the_proof_the_index_and_the_generation_that_is_being
     assert found.proof is not None
     assert found.proof.drift == 0
     assert found.proof.age is not None
+
+
+@pytest.mark.parametrize(("hours", "words"), [(30, "30 h ahead of"), (-72, "3 days behind"), (0, "")])
+async def test_a_clock_that_is_not_the_servers_is_a_line(clew: Clew, hours: int, words: str):
+    ahead = await read_clock_difference(clew.js, lambda: datetime.now(UTC) + timedelta(hours=hours))
+    assert (ahead is None) == (not hours)
+    coverage = CheckpointCoverage(number=1, at=NOON, age=0.0, waiting=0.0, ahead=90_000.0 if hours else 59.0)
+    derived = DerivedState(buckets=Buckets(live=1, fold=1), clock=ahead, checkpoint=coverage)
+    said = shown(Glance(at=NOON, status=replace(status(shard(0)), derived=derived)))
+    assert (f"{words} that of the NATS server" in said) == bool(hours)
+    assert ("dated 25 h in the FUTURE" in said) == bool(hours)
 
 
 async def test_a_look_that_is_cut_short_leaves_nothing_behind_whenever_that_is(clew: Clew, tmp_path: Path):

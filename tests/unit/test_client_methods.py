@@ -8,9 +8,12 @@ import msgspec
 import pytest
 
 from clew_events.client import Clew, sync
+from clew_events.client.command_methods import as_message
 from clew_events.client.list_options import ListOptions, build_query
+from clew_events.errors import Invalid
 from clew_events.list_query import ListThreads
 from clew_events.operations import OPERATIONS, Operation
+from clew_events.requests import NewMessage
 
 ON_NATS = [operation for operation in OPERATIONS if operation.request is not None]
 METHODS = {
@@ -24,6 +27,8 @@ BEYOND = {"feed", "wait_for", "ask_for_threads", "send", "enqueue"}
 RENAMED = {"id": "command_id", "set": "patch", "unset": "patch"}
 SAID_BY_THE_CLIENT = {"actor", "reply_to"}
 """The fields of commands that no method takes: the client says them, or the inbox alone reads them."""
+OF_A_STRING = {"role"}
+"""What methods take beside a message that is given as its text."""
 
 
 def methods(operation: Operation) -> tuple[str, ...]:
@@ -49,7 +54,7 @@ def test_every_field_of_a_request_is_a_parameter_of_its_method(operation: Operat
         taken = set(ListOptions.__annotations__)
     if operation.name == "create_thread":
         fields.remove("expected_version")  # which a thread that is not there yet has none of
-    assert taken == {RENAMED.get(name, name) for name in fields}
+    assert taken - OF_A_STRING == {RENAMED.get(name, name) for name in fields}
 
 
 @pytest.mark.parametrize("operation", ON_NATS, ids=lambda operation: operation.name)
@@ -80,3 +85,11 @@ def test_no_method_is_without_its_operation() -> None:
     known = {name for operation in ON_NATS for name in methods(operation)}
     iterating = {name for name in offered if name.startswith("iter_")}
     assert offered - iterating - BEYOND == known
+
+
+def test_a_text_is_a_message_by_the_role_that_is_given_and_a_message_keeps_its_own() -> None:
+    assert [as_message("hi", role).role for role in (None, "user", "assistant")] == ["user", "user", "assistant"]
+    answer = NewMessage(role="assistant", content="hi")
+    assert as_message(answer) == as_message(answer, "assistant") == as_message("hi", "assistant") == answer
+    with pytest.raises(Invalid, match="'role'"):
+        as_message(answer, "user")

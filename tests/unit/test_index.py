@@ -120,6 +120,18 @@ def test_times_before_and_after_all_reason_are_kept(writer: IndexWriter, reader:
     assert listed(reader) == listed(reader, search="hello") == ["thread_new", "thread_old"]
 
 
+@pytest.mark.parametrize("value", ["a\x00b", "\x00", "\U0010ffff\x00\U0010ffff", "\U0010ffff" * 512, "a\x00" * 256])
+def test_a_prefix_goes_to_its_end_whatever_characters_it_has(writer: IndexWriter, reader: IndexReader, value: str):
+    with_value = ThreadCreated(metadata={"k": value}, tool_resources=CREATED.tool_resources)
+    others = ThreadCreated(metadata={"k": value[:-1]}, tool_resources=CREATED.tool_resources)
+    writer.apply([*chain([with_value]), *chain([others], thread="thread_other", first_seq=2)], {0: 2})
+    for prefix in (value, value[:1]):
+        where = Condition(metadata=MetadataTest(key="k", prefix=prefix))
+        right = [THREAD] + ["thread_other"] * value[:-1].startswith(prefix)
+        assert sorted(listed(reader, where=where)) == sorted(right)
+        assert reader.list("default", ListThreads(where=where, count=True)).count.threads == len(right)
+
+
 def test_a_value_that_nobody_has_any_more_is_in_no_facet(writer: IndexWriter, reader: IndexReader):
     gold = ThreadCreated(metadata={"plan": "gold"}, tool_resources=CREATED.tool_resources)
     writer.apply(chain([gold], [MetadataUpdated(set={"plan": "silver"}, unset=())]), {0: 2})

@@ -38,7 +38,11 @@ def test_a_key_is_called_by_the_beginning_of_its_digest() -> None:
 def test_a_key_signs_with_its_name_and_its_id() -> None:
     _, issued = issue_key("a" * 64, "n" * 64, ["read"])
     assert issued.holder.actor == f"key:{'n' * 64}/{issued.id}"
-    assert re.fullmatch(ACTOR_PATTERN, issued.holder.actor)
+    assert len(issued.holder.actor) <= 128
+    configured = Keys.parse(f"clew_{'a' * 32}:acme").holder(f"clew_{'a' * 32}")
+    assert configured is not None
+    for actor in (issued.holder.actor, configured.actor):
+        assert re.fullmatch(ACTOR_PATTERN, actor) is None, "a caller who names itself can say this"
 
 
 def test_scopes_are_kept_once_and_in_their_order_and_admin_is_all_of_them() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from clew_projections.packs import frames, layout
 from clew_projections.packs.check import check
 from clew_projections.packs.layout import PackHeader, Scope
 from clew_projections.packs.pack import Pack
+from clew_projections.packs.pack_writer import Writer
 from clew_services.packs.offline import PackedStreams
 from support.commits import CREATED, SALT, added, body_of, chain, reworded
 from support.packing import as_stored, contents, written
@@ -93,6 +96,51 @@ def test_a_pack_that_was_cut_short_or_added_to_says_so(tmp_path: Path, commits: 
     bad.write_bytes(whole[: -frames.BEHIND] + whole[-frames.BEHIND - 40 :])
     with pytest.raises(Corrupt):
         check(Pack(bad))
+
+
+def bomb(size: int, said: int) -> bytes:
+    """A frame of so many bytes, all zero, that says that it has others."""
+    packer = zstandard.ZstdCompressor(level=1, write_content_size=True).compressobj(size=size)
+    chunk = bytes(1 << 20)
+    packed = b"".join([*(packer.compress(chunk) for _ in range(size >> 20)), packer.flush()])
+    return packed[:16].replace(struct.pack("<I", size), struct.pack("<I", said)) + packed[16:]
+
+
+@pytest.mark.parametrize("said", [300 << 20, 1000, 0])
+def test_a_frame_that_unpacks_to_more_than_clew_writes_is_refused_and_not_unpacked(said: int) -> None:
+    packed = bomb(300 << 20, said)
+    assert len(packed) < 40_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(Corrupt) as refusal:
+            frames.unframe(packed)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert refusal.value.code == "altered_pack"
+
+
+def test_a_frame_as_large_as_the_longest_commit_is_read() -> None:
+    content = frames.block("commits/00/000001.jsonl", bytes(68 << 20))
+    name, found = frames.unblock(frames.unframe(frames.frame(content)))
+    assert (name, len(found)) == ("commits/00/000001.jsonl", 68 << 20)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "/etc/x", "commits/../../x", "heads/./x", "a//b", "a\\b", "commits/00/.x", "", "a/", "\x1b[2J"]
+)
+def test_a_name_that_leads_out_of_the_pack_is_refused(
+    tmp_path: Path, commits: list[StoredMessage], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "SCHEMAS", "")
+    whole = Writer.add
+    monkeypatch.setattr(
+        Writer,
+        "add",
+        lambda self, said, *rest, **about: whole(self, name if said == "events.json" else said, *rest, **about),
+    )
+    with pytest.raises(Corrupt, match="altered or damaged"):
+        check(Pack(written(tmp_path / "pack", [commits])))
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04" + bytes(100), b'{"clew":"checkpoint"}'])

@@ -11,6 +11,7 @@ import nats.errors
 from clew_events.client.command_methods import CommandMethods
 from clew_events.client.feed import FeedMethods
 from clew_events.client.query_methods import QueryMethods
+from clew_events.client.transport import check_caller
 from clew_events.connection import INBOX_PREFIX, close, open_client
 from clew_events.nats_client import LastingClient
 
@@ -44,8 +45,10 @@ async def connect(
     ``timeout`` is how many seconds connecting may take, and each call.
 
     Raises:
+        Invalid: there can be no such tenant, or no caller may name itself like ``actor``.
         Unavailable: no server accepts the connection within ``timeout`` seconds.
     """
+    check_caller(tenant, actor)
     nc = LastingClient()
     await open_client(
         nc, servers, name=actor or "clew client", timeout=timeout, on_error=_log_error, inbox_prefix=inbox_prefix

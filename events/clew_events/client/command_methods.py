@@ -16,6 +16,8 @@ from clew_events.commands import (
     UpdateMessage,
     UpdateThread,
 )
+from clew_events.content import Role
+from clew_events.errors import Invalid
 from clew_events.requests import MetadataPatch, NewMessage, NewToolResources, ToolResourcesIn
 
 
@@ -113,17 +115,22 @@ class CommandMethods(Caller):
         thread_id: str,
         message: NewMessage | str,
         *,
+        role: Role | None = None,
         expected_version: int | None = None,
         command_id: str | None = None,
         reason: str | None = None,
     ) -> MessageDone:
-        """Add a message at the end of a thread. A string is a message with the role ``user``."""
+        """Add a message at the end of a thread. A string is the text of a message by ``role``, by default ``user``.
+
+        Raises:
+            Invalid: ``role`` is given beside a :class:`~clew_events.requests.NewMessage` of another role.
+        """
         return await self._execute(
             AddMessage(
                 id=command_id,
                 reason=reason,
                 thread_id=thread_id,
-                message=as_message(message),
+                message=as_message(message, role),
                 expected_version=expected_version,
             ),
             MessageDone,
@@ -196,6 +203,14 @@ class CommandMethods(Caller):
         )
 
 
-def as_message(message: NewMessage | str) -> NewMessage:
-    """The message itself, or for a string a message with that text and the role ``user``."""
-    return NewMessage(role="user", content=message) if isinstance(message, str) else message
+def as_message(message: NewMessage | str, role: Role | None = None) -> NewMessage:
+    """The message itself, or for a string a message with that text, by ``role`` or else by the user.
+
+    Raises:
+        Invalid: the message has another role.
+    """
+    if isinstance(message, str):
+        return NewMessage(role=role or "user", content=message)
+    if role not in {None, message.role}:
+        raise Invalid(f"Invalid 'role': '{role}'. The message has the role '{message.role}'.", param="role")
+    return message

@@ -114,7 +114,10 @@ class QueryMethods(Caller):
         consistency: Consistency = "strong",
         at_least: int | None = None,
     ) -> MessagesFound:
-        """A page of a thread's messages, by default newest first."""
+        """A page of a thread's messages, by default newest first; fewer than ``limit`` if they are long.
+
+        Ask again, with its ``last_id`` as ``after``, while it ``has_more``.
+        """
         query = ListMessages(
             thread_id=thread_id,
             limit=limit,
@@ -153,7 +156,7 @@ class QueryMethods(Caller):
         until: int | datetime | None = None,
         stored: bool = False,
     ) -> History:
-        """A page of a thread's commits, by default oldest first.
+        """A page of a thread's commits, by default oldest first; fewer than ``limit`` if they are long.
 
         ``start`` is the number of the first commit; ``after`` and ``before`` are cursors (ids of entries). ``types``
         selects commits with at least one of these events. ``actor`` and ``by`` may end in ``*``. ``since`` and

@@ -11,7 +11,7 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
-from clew_events import ids
+from clew_events import error_texts, ids
 from clew_events.backoff import delays
 from clew_events.client.decode import decode_reply, decode_sequence
 from clew_events.commands import Command
@@ -96,6 +96,9 @@ class Caller:
     ``actor`` is recorded with every command that names none. A call without a reply is repeated for at most
     ``timeout`` seconds. ``trace`` returns the W3C ``traceparent`` to send along, or None. Safe for concurrent use by
     any number of tasks.
+
+    Raises:
+        Invalid: there can be no such tenant, or no caller may name itself like ``actor``.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class Caller:
         timeout: float = 10.0,
         trace: Callable[[], str | None] | None = None,
     ) -> None:
+        check_caller(tenant, actor)
         self.nc = nc
         self.tenant = tenant
         self.actor = actor
@@ -124,6 +128,7 @@ class Caller:
         is executed once, under its id.
 
         Raises:
+            Invalid: no caller may name itself like the command's ``actor``.
             Unavailable: it was not stored, or that is unknown. Enqueue it again with the same ``id`` in the
                 command. The code ``inbox_full`` says that it was not stored: the inbox holds no more commands.
         """
@@ -141,6 +146,18 @@ class Caller:
         return await self._requester.request(subject, _ENCODE(query), partial(decode_reply, answer))
 
     def _complete(self, command: C) -> C:
-        return msgspec.structs.replace(
-            command, id=command.id or ids.random_id("cmd_"), actor=command.actor or self.actor
-        )
+        check_caller(self.tenant, command.actor)
+        actor = command.actor if command.actor is not None else self.actor
+        return msgspec.structs.replace(command, id=command.id or ids.random_id("cmd_"), actor=actor)
+
+
+def check_caller(tenant: str, actor: str | None) -> None:
+    """Check what goes into every request of a client.
+
+    Raises:
+        Invalid: there can be no such tenant, or no caller may name itself so.
+    """
+    if not ids.is_tenant(tenant):
+        raise error_texts.malformed_value("tenant", tenant, ids.TENANT_FORM)
+    if actor is not None and not ids.is_actor(actor):
+        raise error_texts.malformed_value("actor", actor, ids.ACTOR_FORM)

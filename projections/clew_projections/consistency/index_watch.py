@@ -17,6 +17,7 @@ from clew_events.codec import UNREADABLE
 from clew_events.errors import ClewError
 from clew_events.subjects import Address
 from clew_projections.atomic_file import write_atomically
+from clew_projections.clocks import is_within
 from clew_projections.consistency.index_check import IndexProof
 from clew_projections.history.histories import Histories
 from clew_projections.index.index_folder import IndexFolder
@@ -116,7 +117,7 @@ class IndexWatch:
             self._generation = number
             self._said.clear()
         known = read(self._folder.path, number) or IndexProofState(generation=number, began_at=now)
-        if not known.place and known.since is not None and (now - known.began_at).total_seconds() < ROUND:
+        if not known.place and known.since is not None and is_within(ROUND, known.began_at, now):
             return 0
         proof = IndexProof(self._folder.file(number), self._histories)
         page, place = await proof.page(known.place, PAGE)

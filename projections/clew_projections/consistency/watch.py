@@ -19,6 +19,7 @@ from msgspec import Struct
 from clew_events.codec import UNREADABLE
 from clew_events.errors import ClewError
 from clew_events.subjects import Address, address_of, event_stream
+from clew_projections.clocks import is_within
 from clew_projections.consistency.sample import begins
 from clew_projections.consistency.view_check import LOST, ViewCheck
 from clew_projections.findings import Finding
@@ -135,7 +136,7 @@ class Watch:
         self.shards[shard] = known
         reach = await extent(self._js, shard)
         if known.seq >= reach.last_seq:
-            if (now - known.began_at).total_seconds() < ROUND and known.rounds:
+            if known.rounds and is_within(ROUND, known.began_at, now):
                 return 0.0
             after = ProofState(
                 began_at=now,

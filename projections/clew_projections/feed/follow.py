@@ -6,6 +6,7 @@ at its position. So no commit is missed or repeated.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final, NamedTuple
@@ -32,7 +33,9 @@ class FollowedCommit(NamedTuple):
 async def follow(
     feed: Feed, tail: Tail, tenant: str, query: GetFeed, *, idle: float
 ) -> AsyncGenerator[list[FollowedCommit]]:
-    """Yield batches of matching commits until the tail is closed, and an empty batch after ``idle`` quiet seconds.
+    """Yield batches of matching commits until the tail is closed; after ``idle`` seconds without one, an empty batch.
+
+    Commits that do not match put off no empty batch, however many there are.
 
     From the log they come in its order. At the live end they come as they are stored, in order within a shard, and so
     within a thread. The commits after a cursor are the same either way.
@@ -42,20 +45,41 @@ async def follow(
         Unavailable: the log does not answer.
     """
     reader = _Reader(feed, tenant, query, await feed.start(tenant, query))
+    heartbeat = _Heartbeat(idle)
     while True:
         listener = await tail.listen(tenant)
         try:
-            async with aclosing(reader.catch_up(listener)) as from_log:
+            async with aclosing(reader.catch_up(listener, heartbeat)) as from_log:
                 async for batch in from_log:
                     yield batch
-            while (live := await listener.take(idle)) is not None:
+                    heartbeat.restart()
+            while (live := await listener.take(heartbeat.due_in)) is not None:
                 matching = reader.filter_live(live)
-                if matching or not live:
+                if matching or not heartbeat.due_in:
                     yield matching
+                    heartbeat.restart()
             if listener.ended:
                 return
         finally:
             await tail.leave(listener)
+
+
+class _Heartbeat:
+    """When the next empty batch is due: ``idle`` seconds after the last batch was taken."""
+
+    def __init__(self, idle: float) -> None:
+        self._idle = idle
+        self._time = asyncio.get_running_loop().time
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from now."""
+        self._due = self._time() + self._idle
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until it is due; 0 from then on."""
+        return max(0.0, self._due - self._time())
 
 
 class _Reader:
@@ -68,7 +92,7 @@ class _Reader:
         self._wanted = FeedFilter(query)
         self._cursor = cursor
 
-    async def catch_up(self, listener: Listener) -> AsyncGenerator[list[FollowedCommit]]:
+    async def catch_up(self, listener: Listener, heartbeat: _Heartbeat) -> AsyncGenerator[list[FollowedCommit]]:
         """Yield matching commits from the log up to where the listener begins; batches may be empty."""
         await self._feed.check_same_log(self._cursor)
         batch: list[FollowedCommit] = []
@@ -79,7 +103,7 @@ class _Reader:
                 scanned += 1
                 if self._wanted.matches(fed):
                     batch.append(FollowedCommit(fed, encode_cursor(self._cursor, self._tenant)))
-                if len(batch) == AT_ONCE or scanned == SCANNED:
+                if len(batch) == AT_ONCE or scanned == SCANNED or not heartbeat.due_in:
                     yield batch
                     batch, scanned = [], 0
         if batch:

@@ -17,11 +17,12 @@ from clew_projections.feed.cursor import Cursor, Mark
 from clew_projections.feed.entry import FeedCommit, FeedFilter
 from clew_projections.feed.shard_readers import MOST, BackwardReader, ForwardReader
 from clew_projections.nats.jetstream import JetStream, stream_state
+from clew_projections.page_size import PageBytes, PageSize, default_page_bytes
 
 SCANNED: Final = 10_000
 """The most commits that one page scans for matches."""
-PAGE_BYTES: Final = 4 * 1024 * 1024
-"""The most bytes of commits in a page; it has at least one commit."""
+AROUND_COMMIT: Final = 512
+"""Bytes that a commit counts for besides its body: its cursor, its hash, its time, its place."""
 
 
 class FeedPage(Struct, frozen=True):
@@ -52,12 +53,13 @@ class Feed:
     its time says, and still exactly once.
     """
 
-    def __init__(self, js: JetStream, shards: int) -> None:
+    def __init__(self, js: JetStream, shards: int, page_bytes: PageBytes = default_page_bytes) -> None:
         self._js = js
+        self._page_bytes = page_bytes
         self.shards = shards
 
     async def page(self, tenant: str, query: GetFeed) -> FeedPage:
-        """Read a page: at most ``limit`` commits, or fewer if many were scanned.
+        """Read a page: at most ``limit`` commits, fewer if many were scanned or if they are long.
 
         Raises:
             Invalid: the cursor is of another feed, or the filter is not valid.
@@ -82,15 +84,16 @@ class Feed:
             ]
         )
         items: list[tuple[FeedCommit, Cursor]] = []
-        cursor, size, scanned = start, 0, 0
+        cursor, size, scanned = start, PageSize(self._page_bytes()), 0
         async for fed in merge_shards(readers, backwards=query.order == "desc"):
             if wanted.is_past(fed):
                 return FeedPage(tuple(items), cursor, more=False)
-            if items and (size := size + len(fed.body)) > PAGE_BYTES:
+            matches = wanted.matches(fed)
+            if matches and not size.take(_size_of(fed)):
                 break
             cursor = advance_cursor(cursor, fed)
             scanned += 1
-            if wanted.matches(fed):
+            if matches:
                 items.append((fed, cursor))
             if len(items) == query.limit or scanned == SCANNED:
                 return FeedPage(tuple(items), cursor, more=any(reader.has_more for reader in readers))
@@ -194,6 +197,11 @@ class Feed:
                 code="cursor_of_another_log",
                 param="after",
             )
+
+
+def _size_of(fed: FeedCommit) -> int:
+    """Return the bytes of a commit in a page; an unreadable one is shown in base64."""
+    return AROUND_COMMIT + (len(fed.body) if fed.fault is None else len(fed.body) * 4 // 3)
 
 
 def advance_cursor(cursor: Cursor, fed: FeedCommit) -> Cursor:

@@ -10,7 +10,7 @@ from clew_events.codec import decode_recorded
 from clew_events.commit import Position, Recorded
 from clew_events.errors import Corrupt
 from clew_events.ids import ordinal_of
-from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_events.subjects import EVENTS, Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.nats.replica_reads import until
 from clew_projections.nats.stream_messages import DIGEST, EXPECTED, TRACE, StoredMessage
@@ -74,6 +74,18 @@ class Histories:
         stream, subject = event_stream(shard), event_subject(shard, address)
         async for stored in until(self._js, stream, subject, seq + 1, newest.seq, limit=ahead):
             yield read(stored, shard)
+
+    async def find_other_tenant(self, address: Address) -> str | None:
+        """Return a tenant that has a thread with this id; ``None`` if the address has one, or no tenant has.
+
+        For operators only, as :func:`find_tenant`.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        if await self.newest(address, 0) is not None:
+            return None
+        return await find_tenant(self._js, self.shard(address), address.thread)
 
     async def at(self, address: Address, seq: int) -> Recorded:
         """Read the thread's commit at a sequence where it is known to have one.
@@ -142,6 +154,18 @@ class Histories:
             f"thread {address.thread}: no commit {where} in shard {self.shard(address)}, where there was one",
             code="missing_commit",
         )
+
+
+async def find_tenant(js: Reads, shard: int, thread: str) -> str | None:
+    """Return a tenant that has, or had, a thread with this id; ``None`` if there is none.
+
+    It is for operators only: a tenant must not learn of the threads of others.
+
+    Raises:
+        Unavailable: the log does not answer.
+    """
+    stored = await js.newest_at_leader(event_stream(shard), f"{EVENTS}.{shard:02d}.*.{thread}", 0)
+    return address_of(stored.subject).tenant if stored is not None else None
 
 
 def read(stored: StoredMessage, shard: int) -> Recorded:

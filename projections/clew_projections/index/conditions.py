@@ -44,9 +44,8 @@ def value_tests(test: MetadataTest) -> list[Sql]:
     if test.one_of is not None:
         tests.append(Sql(f"v.value IN ({_marks(len(test.one_of))})", test.one_of))
     if test.prefix:
-        # Every text with the prefix lies between it and its followers; substr alone would look at every value.
+        # Exactly the texts with the prefix lie between it and its followers. (substr and LIKE stop at a NUL.)
         tests.append(Sql("v.value >= ? AND v.value < ?", (test.prefix, _after(test.prefix))))
-        tests.append(Sql("substr(v.value, 1, ?) = ?", (len(test.prefix), test.prefix)))
     for name, sign in _BOUNDS:
         bound: float | str | None = getattr(test, name)
         if bound is not None:

@@ -18,6 +18,7 @@ from clew_projections.index.index_folder import IndexFolder, Pointer
 from clew_projections.index.index_reader import IndexReader
 from clew_projections.index.list_page import WrittenList
 from clew_projections.index.notes import notes
+from clew_projections.page_size import PAGE_BYTES
 
 T = TypeVar("T")
 THREADS: Final = 4
@@ -41,13 +42,13 @@ class Index:
         """A page of a tenant's threads, to be looked into; raises what :meth:`page` raises."""
         return (await self.page(tenant, query)).read()
 
-    async def page(self, tenant: str, query: ListThreads) -> WrittenList:
+    async def page(self, tenant: str, query: ListThreads, room: int = PAGE_BYTES) -> WrittenList:
         """Read a page of a tenant's threads; see :meth:`IndexReader.page`. Does not wait for ``at_least``.
 
         Raises:
             Unavailable: there is no index yet, or it cannot be read now.
         """
-        return await self._ask(lambda reader: reader.page(tenant, query))
+        return await self._ask(lambda reader: reader.page(tenant, query, room))
 
     async def marks(self) -> dict[int, int]:
         """By shard, the sequence up to which everything is in the index."""
@@ -117,14 +118,14 @@ class CurrentIndex:
         """A page of a tenant's threads, to be looked into; raises what :meth:`page` raises."""
         return (await self.page(tenant, query)).read()
 
-    async def page(self, tenant: str, query: ListThreads) -> WrittenList:
+    async def page(self, tenant: str, query: ListThreads, room: int = PAGE_BYTES) -> WrittenList:
         """Read a page of a tenant's threads; see :meth:`Index.page`. Does not wait for ``at_least``.
 
         Raises:
             Invalid: the query is invalid or takes too long.
             Unavailable: the index is missing or being built: retry later. The message has the progress.
         """
-        return await self._ask(lambda index: index.page(tenant, query))
+        return await self._ask(lambda index: index.page(tenant, query, room))
 
     async def marks(self) -> dict[int, int]:
         """By shard, the sequence up to which everything is in the index.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice, takewhile
 from typing import Final
 
 import msgspec
@@ -23,9 +23,11 @@ from clew_projections.index.rows import moment
 from clew_projections.index.scan import Page, ScanHit, Selection, sample, scan_page
 from clew_projections.index.search import Hit, Search
 from clew_projections.index.tokenizer import SearchTerms, parse_search
+from clew_projections.page_size import PAGE_BYTES, PageSize
 
 PATIENCE: Final = 5.0
 """Seconds after which a query that scans too many threads is aborted."""
+_ENCODE: Final = msgspec.json.Encoder().encode
 _STEPS: Final = 20_000
 _FRESH: Final = "SELECT shard, seq, (SELECT at FROM newest) FROM mark ORDER BY shard"
 
@@ -52,8 +54,8 @@ class IndexReader:
         """A page of a tenant's threads, to be looked into; raises what :meth:`page` raises."""
         return self.page(tenant, query).read()
 
-    def page(self, tenant: str, query: ListThreads) -> WrittenList:
-        """Read a page of a tenant's threads, ready to send.
+    def page(self, tenant: str, query: ListThreads, room: int = PAGE_BYTES) -> WrittenList:
+        """Read a page of a tenant's threads, ready to send. Its threads and facets have at most ``room`` bytes.
 
         Raises:
             Invalid: a cursor is not one of this query; too many words have a prefix
@@ -64,13 +66,13 @@ class IndexReader:
         _check_order(query)
         wanted = parse_search(query.search) if query.search is not None else None
         with self._moment():
-            return self._answer(tenant, query, wanted)
+            return self._answer(tenant, query, wanted, room)
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
-    def _answer(self, tenant: str, query: ListThreads, wanted: SearchTerms | None) -> WrittenList:
+    def _answer(self, tenant: str, query: ListThreads, wanted: SearchTerms | None, room: int) -> WrittenList:
         found = self._connection.execute("SELECT no, threads FROM tenant WHERE name = ?", (tenant,)).fetchone()
         owner, threads = found if found is not None else (0, 0)
         conditions = Conditions(self._connection, owner)
@@ -84,15 +86,17 @@ class IndexReader:
         if search is None:
             page = scan_page(self._connection, query, selection, span)
         else:
-            page = list(itertools.islice(search.find_hits(query, span), query.limit + 1))
+            page = list(islice(search.find_hits(query, span), query.limit + 1))
         count, facets = None, None
         if query.count or query.facets:
             counter = Counter(self._connection, conditions, selection)
             everything = query.where is None and search is None
             count, facets = counter.answer(search, everything=everything, count=query.count, facets=query.facets)
-        shown, more = page[: query.limit], len(page) > query.limit
+        size = PageSize(room - len(_ENCODE(facets)))
+        data = tuple(takewhile(lambda thread: size.take(len(thread)), map(_encode_list, page[: query.limit])))
+        shown, more = page[: len(data)], len(page) > len(data)
         return WrittenList(
-            data=tuple(map(_encode_list, shown)),
+            data=data,
             first_id=shown[0].id if shown else None,
             last_id=shown[-1].id if shown else None,
             has_more=more,

@@ -82,14 +82,14 @@ class Snapshots:
         self._deployment = deployment
 
     async def all(self) -> list[Snapshot]:
-        """Return all snapshots whose metadata is readable, newest first.
+        """Return all snapshots whose metadata is readable, the last that was stored first, whatever clocks say.
 
         Raises:
             Unavailable: the bucket does not answer.
         """
         metadata = await self._js.lasts_at_leader(STREAM, await self._js.subjects(STREAM, f"$O.{BUCKET}.M.*"))
-        read = (_read(stored.body) for stored in metadata.values())
-        return sorted((each for each in read if each is not None), key=lambda each: each.made_at, reverse=True)
+        read = (_read(each.body) for each in sorted(metadata.values(), key=lambda each: each.seq, reverse=True))
+        return [each for each in read if each is not None]
 
     async def usable(self) -> list[Snapshot]:
         """Return the snapshots of this deployment and the current format, newest first."""
@@ -143,12 +143,12 @@ class Snapshots:
 
     async def _unpack(self, snapshot: Snapshot, file: IO[bytes]) -> None:
         digest, read = hashlib.sha256(), 0
-        unpacking = zstandard.ZstdDecompressor().decompressobj()
+        unpacking = zstandard.ZstdDecompressor().stream_writer(file, closefd=False)
 
         def unpack(bodies: list[bytes]) -> None:
             for body in bodies:
                 digest.update(body)
-                file.write(unpacking.decompress(body))
+                unpacking.write(body)
 
         # The next page is read while one is decompressed.
         unpacked: asyncio.Task[None] | None = None

@@ -125,6 +125,11 @@ class RequestMux:
         self.lost = 0
         """The number of times the connection was lost, since the start."""
 
+    @property
+    def max_payload(self) -> int:
+        """The most bytes that the server takes in one message."""
+        return self._nc.max_payload
+
     async def start(self) -> RequestMux:
         """Open the reply subscription. Call it once, before any request."""
         self._subscription = await self._nc.listen(self._prefix + "*", self._on_reply)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol, TypeVar
@@ -42,8 +43,10 @@ PATIENCE: Final = (SILENT, 2 * SILENT, 4 * SILENT)
 ELECTION: Final = 0.05
 """Seconds between retries while the servers of a cluster elect a leader."""
 _NO_MESSAGE: Final = 10037
-ASKED_AT_ONCE: Final = 64
-"""Subjects read from a leader concurrently."""
+IN_FLIGHT_BYTES: Final = 48 * 1024 * 1024
+"""The most bytes of replies to bulk reads on the way to one client. With 64 MiB, nats-server closes its connection."""
+IN_FLIGHT: Final = 64
+"""The most bulk reads that wait for a reply, however small messages are."""
 NO_LEADER: Final = 10008
 """The error code for a stream without a leader."""
 _JSON: Final = msgspec.json.Encoder()
@@ -65,11 +68,18 @@ _GET_REPLY: Final = msgspec.json.Decoder(_GetReply)
 
 
 class StreamReader:
-    """Reads of streams over one connection. All of them raise ``Unavailable`` when no reply comes."""
+    """Reads of streams over one connection. All of them raise ``Unavailable`` when no reply comes.
+
+    Bulk reads (pages, and lists of sequences or subjects) wait for one another, so that their replies together have at
+    most :data:`IN_FLIGHT_BYTES`, however many ask at once.
+    """
 
     def __init__(self, exchange: RequestMux, timeout: float = 5.0) -> None:
         self._exchange = exchange
         self._timeout = timeout
+        # A page has at most ``PAGE_BYTES``, or one message.
+        largest = max(PAGE_BYTES, exchange.max_payload)
+        self._bulk = asyncio.Semaphore(max(1, min(IN_FLIGHT, IN_FLIGHT_BYTES // largest)))
         self._together: dict[str, NewestReads] = {}
 
     async def last(self, stream: str, subject: str) -> StoredMessage | None:
@@ -87,7 +97,7 @@ class StreamReader:
                 only = await self.last(stream, wanted[0])
                 found |= {only.subject: only} if only is not None else {}
                 continue
-            found |= (await self._multi_last(stream, wanted, after)).found
+            found |= (await self._multi_last(stream, wanted, after, bulk=True)).found
         return found
 
     async def lasts_at_once(self, stream: str, subjects: Sequence[str]) -> dict[str, StoredMessage] | None:
@@ -96,12 +106,12 @@ class StreamReader:
         whole = not page or page[-1].headers.get("Nats-Num-Pending") == "0"
         return {each.subject: each for each in page} if whole else None
 
-    async def _multi_last(self, stream: str, subjects: Sequence[str], after: int) -> Newest:
+    async def _multi_last(self, stream: str, subjects: Sequence[str], after: int, *, bulk: bool) -> Newest:
         found: dict[str, StoredMessage] = {}
         start = {"seq": after + 1} if after else {}
         up_to: int | None = None
         while subjects:
-            page, ended = await self._read_page(stream, {"multi_last": subjects, **start}, subjects[0])
+            page, ended = await self._read_page(stream, {"multi_last": subjects, **start}, subjects[0], bulk=bulk)
             found |= {each.subject: each for each in page}
             # Messages stored after the first page are not searched in later pages.
             up_to = ended if up_to is None else min(up_to, ended)
@@ -137,7 +147,7 @@ class StreamReader:
         """
         together = self._together.get(stream)
         if together is None:
-            look = partial(self._multi_last, stream)
+            look = partial(self._multi_last, stream, bulk=False)
             together = self._together[stream] = NewestReads(look, lambda: self._exchange.lost)
         return await together.newest(subject, after)
 
@@ -151,12 +161,13 @@ class StreamReader:
 
         Takes a request for each subject, unlike ``lasts``.
         """
-        found: dict[str, StoredMessage] = {}
-        for start in range(0, len(subjects), ASKED_AT_ONCE):
-            chunk = subjects[start : start + ASKED_AT_ONCE]
-            last = await asyncio.gather(*(self.newest_at_leader(stream, subject, after) for subject in chunk))
-            found |= {each.subject: each for each in last if each is not None}
-        return found
+
+        async def one(subject: str) -> StoredMessage | None:
+            async with self._bulk:
+                return await self.newest_at_leader(stream, subject, after)
+
+        last = await asyncio.gather(*map(one, subjects))
+        return {each.subject: each for each in last if each is not None}
 
     async def next_at_leader(self, stream: str, seq: int) -> StoredMessage | None:
         """Read the first message from a sequence on, on any subject, from the stream's leader."""
@@ -175,9 +186,10 @@ class StreamReader:
         call = f"$JS.API.DIRECT.GET.{stream}"
 
         async def one(seq: int) -> StoredMessage | None:
-            reply = await self._retry_read(lambda: self._exchange.one(call, b'{"seq":%d}' % seq, timeout=SILENT))
-            # A lagging replica may not have it yet.
-            return decode_stored(reply, "") or await self.from_leader(stream, {"seq": seq})
+            async with self._bulk:
+                reply = await self._retry_read(lambda: self._exchange.one(call, b'{"seq":%d}' % seq, timeout=SILENT))
+                # A lagging replica may not have it yet.
+                return decode_stored(reply, "") or await self.from_leader(stream, {"seq": seq})
 
         return list(await asyncio.gather(*(one(seq) for seq in seqs)))
 
@@ -213,13 +225,16 @@ class StreamReader:
         return found
 
     async def _read_page(
-        self, stream: str, request: Mapping[str, object], subject: str
+        self, stream: str, request: Mapping[str, object], subject: str, *, bulk: bool = True
     ) -> tuple[list[StoredMessage], int]:
         """Read a page, and the end of the stream at the time; 0 if the reply has none, as when nothing matches."""
         # Without ``max_bytes`` the server sends so much at once that it treats the client as a slow consumer.
         body = _JSON.encode({**request, "max_bytes": PAGE_BYTES})
         call = f"$JS.API.DIRECT.GET.{stream}"
-        *replies, end = await self._retry_patiently(lambda silence: self._exchange.many(call, body, timeout=silence))
+        async with self._bulk if bulk else nullcontext():
+            *replies, end = await self._retry_patiently(
+                lambda silence: self._exchange.many(call, body, timeout=silence)
+            )
         found: list[StoredMessage] = []
         before = "0"
         for reply in replies:

@@ -6,7 +6,6 @@ place and the hash of the manifest's frame follows the last one. Other tools ski
 
 from __future__ import annotations
 
-import io
 import tarfile
 from hashlib import sha256
 from struct import Struct as Layout
@@ -20,6 +19,10 @@ from clew_projections.packs.layout import altered_pack, truncated_pack
 LEVEL: Final = 3
 LARGEST: Final = 1 << 30
 """The most bytes of a member: Clew does not write larger ones."""
+SEGMENT: Final = 72 << 20
+"""The most bytes of a member with commits: 4 MiB, and the longest commit that a NATS server takes."""
+RATIO: Final = 64
+"""How many times as large as its frame a larger member is at most: it holds hashes, which do not get small."""
 
 _BEFORE: Final = Layout("<III")
 _BEHIND: Final = Layout("<IIQ32s")
@@ -33,9 +36,13 @@ END: Final = bytes(2 * BLOCK)
 
 def block(name: str, content: bytes) -> bytes:
     """Return a file as a piece of a tar archive: the same bytes for the same content."""
+    return _header(name, len(content)) + content + bytes(-len(content) % BLOCK)
+
+
+def _header(name: str, size: int) -> bytes:
     info = tarfile.TarInfo(name)
-    info.size = len(content)
-    return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % BLOCK)
+    info.size = size
+    return info.tobuf(tarfile.USTAR_FORMAT)
 
 
 def unblock(raw: bytes) -> tuple[str, bytes]:
@@ -48,14 +55,14 @@ def unblock(raw: bytes) -> tuple[str, bytes]:
         info = tarfile.TarInfo.frombuf(raw[:BLOCK], "ascii", "strict")
     except (tarfile.HeaderError, UnicodeDecodeError) as fault:
         raise altered_pack(f"a file's header cannot be read: {fault}") from fault
-    content = raw[BLOCK : BLOCK + info.size]
+    end = BLOCK + info.size
     try:
-        same = block(info.name, content) == raw
+        same = _header(info.name, info.size) == raw[:BLOCK] and raw[end:] == bytes(-info.size % BLOCK)
     except (ValueError, UnicodeEncodeError):
         same = False
-    if not same:
+    if not same or len(raw) < end:
         raise altered_pack(f"the file {info.name[:100]!r} is not as Clew writes it")
-    return info.name, content
+    return info.name, raw[BLOCK:end]
 
 
 def frame(content: bytes) -> bytes:
@@ -64,23 +71,21 @@ def frame(content: bytes) -> bytes:
 
 
 def unframe(raw: bytes) -> bytes:
-    """Decompress a frame.
+    """Decompress a frame. Nothing is decompressed of one that says that it is larger than Clew writes any.
 
     Raises:
-        Corrupt: it is not a frame, it was altered, or bytes follow it.
+        Corrupt: it is not a frame, it was altered, it is too large, or bytes follow it.
     """
     try:
-        parameters = zstandard.get_frame_parameters(raw)
-        if parameters.content_size > LARGEST:
+        size = zstandard.get_frame_parameters(raw).content_size
+        if size > min(LARGEST, max(SEGMENT, RATIO * len(raw))):
             raise altered_pack("a frame is larger than any that Clew writes")
-        out = io.BytesIO()
-        work = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
-        out.write(work.decompress(raw))
+        content = zstandard.ZstdDecompressor().decompress(raw, allow_extra_data=False)
     except zstandard.ZstdError as fault:
         raise altered_pack(f"a frame cannot be read: {fault}") from fault
-    if not work.eof or work.unused_data or parameters.content_size != out.tell():
+    if len(content) != size or not size:
         raise altered_pack("a frame is not as long as it says")
-    return out.getvalue()
+    return content
 
 
 def before(packed: int) -> bytes:

@@ -54,6 +54,9 @@ Each record names in "prev" the SHA-256 of the record before it. All sums are ov
 With Clew: clew verify --pack FILE, and clew history | state | diff | blame | replay THREAD --pack FILE.
 """
 
+MEMBER_PATTERN: Final = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$(?!\n)"
+"""Names of files in folders of the pack: none leads out of it, wherever it is unpacked."""
+
 T = TypeVar("T", bound=Struct)
 
 
@@ -129,7 +132,7 @@ class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
     A member with commits names its ``shard``, the ``first`` and ``last`` sequence in it, and how many there are.
     """
 
-    name: str
+    name: Annotated[str, Meta(pattern=MEMBER_PATTERN)]
     size: Count
     sha256: Hash
     offset: Count

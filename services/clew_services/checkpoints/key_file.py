@@ -26,7 +26,7 @@ def load_key(file: Path) -> SigningKey | None:
 
 
 def create_key(file: Path) -> SigningKey:
-    """Create a key in a new file.
+    """Create a key in a new file, and its folder, readable only by this user, if there is none.
 
     Raises:
         Invalid: the file exists, or cannot be written.
@@ -39,6 +39,7 @@ def create_key(file: Path) -> SigningKey:
         )
     key = SigningKey.new()
     try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(file, f"{key.line()}\n".encode(), durable=True)
     except OSError as fault:
         raise Invalid(f"cannot keep a signing key in {file}: {fault}", code="data_not_writable") from fault

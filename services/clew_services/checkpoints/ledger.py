@@ -92,14 +92,16 @@ class Ledger:
 class CheckpointCoverage(Struct, frozen=True, kw_only=True):
     """The latest checkpoint and its coverage.
 
-    ``number`` and ``at`` are the checkpoint's, ``age`` is its age in seconds. ``waiting`` is the age in seconds of the
-    oldest commit that no checkpoint covers; 0 if all are covered.
+    ``number`` and ``at`` are the checkpoint's, ``age`` is its age in seconds; ``ahead`` is by how many seconds it is
+    from the future, as this machine's clock has it. ``waiting`` is the age in seconds of the oldest commit that no
+    checkpoint covers; 0 if all are covered.
     """
 
     number: int
     at: datetime
     age: float
     waiting: float
+    ahead: float = 0.0
 
 
 async def checkpoint_coverage(js: JetStream, shards: int, ledger: Ledger) -> CheckpointCoverage | None:
@@ -114,9 +116,11 @@ async def checkpoint_coverage(js: JetStream, shards: int, ledger: Ledger) -> Che
         return None
     reached = {shard: heads.seq for shard, heads in enumerate(latest.checkpoint.shards)}
     at = latest.checkpoint.at
+    age = (datetime.now(UTC) - at).total_seconds()
     return CheckpointCoverage(
         number=latest.checkpoint.number,
         at=at,
-        age=round(max(0.0, (datetime.now(UTC) - at).total_seconds()), 3),
+        age=round(max(0.0, age), 3),
+        ahead=round(max(0.0, -age), 3),
         waiting=round(await lag_seconds(js, reached, await ends(js, shards)), 3),
     )

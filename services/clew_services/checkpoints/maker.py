@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -35,13 +36,24 @@ from clew_services.settings import Settings
 
 
 class Maker:
-    """Makes checkpoints. If two processes do at the same time, only one of them can append under the next number."""
+    """Makes checkpoints. If two processes do at the same time, only one of them can append under the next number.
 
-    def __init__(self, js: JetStream, ledger: Ledger, heads: Heads, key: SigningKey) -> None:
+    A checkpoint has the time of the clock, and never one before the last checkpoint's.
+    """
+
+    def __init__(
+        self,
+        js: JetStream,
+        ledger: Ledger,
+        heads: Heads,
+        key: SigningKey,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._js = js
         self._ledger = ledger
         self._heads = heads
         self._key = key
+        self._clock = clock
 
     async def make(self, *, reason: str | None = None) -> SignedNote | None:
         """Sign a checkpoint of the current log; ``None`` if nothing has changed, or another process was first.
@@ -73,11 +85,12 @@ class Maker:
                 return None
         for shard, end in enumerate(ends):
             await self._heads.reach(shard, end)
+        now = self._clock()
         made = Checkpoint(
             v=FORMAT,
             log=before.log if before is not None else token_hex(16),
             number=before.number + 1 if before is not None else 1,
-            at=datetime.now(UTC),
+            at=max(now, before.at) if before is not None else now,
             prev=latest.hash if latest is not None else None,
             shards=tuple([await self._heads.statement(shard) for shard in range(self._heads.shards)]),
             reason=reason,
@@ -140,17 +153,18 @@ async def serve_checkpoints(
     lease = Lease(Bucket(js, LEASES), LEASE)
     maker = Maker(js, ledger, heads, key)
     try:
-        await run_until_first(_sign(ledger, maker, lease, settings.checkpoint_seconds), stop.wait())
+        schedule = _Schedule(ledger, settings.checkpoint_seconds)
+        await run_until_first(_sign(schedule, maker, lease, settings.checkpoint_seconds), stop.wait())
     finally:
         await heads.close()
 
 
-async def _sign(ledger: Ledger, maker: Maker, lease: Lease, every: float) -> None:
+async def _sign(schedule: _Schedule, maker: Maker, lease: Lease, every: float) -> None:
     refused = ""
     try:
         while True:
             try:
-                due = await _seconds_until_due(ledger, every)
+                due = await schedule.seconds_until_due()
                 if due <= 0 and (lease.is_held or await lease.take()):
                     await _make(maker, lease)
                     due, refused = every, ""
@@ -184,12 +198,27 @@ async def _make(maker: Maker, lease: Lease) -> None:
         await lease.give_up()
 
 
-async def _seconds_until_due(ledger: Ledger, every: float) -> float:
-    """Seconds until the next checkpoint."""
-    latest = await ledger.latest()
-    if latest is None:
-        return 0.0
-    return every - (datetime.now(UTC) - latest.checkpoint.at).total_seconds()
+class _Schedule:
+    """When the next checkpoint is due: some seconds after the last one, by its time or since it was first seen here.
+
+    So a checkpoint from the future, which a wrong clock signed, puts off the next one by the interval at most.
+    """
+
+    def __init__(self, ledger: Ledger, every: float) -> None:
+        self._ledger = ledger
+        self._every = every
+        self._number = 0
+        self._seen = 0.0
+
+    async def seconds_until_due(self) -> float:
+        """Seconds until the next checkpoint; 0 or less if it is due."""
+        latest = await self._ledger.latest()
+        if latest is None:
+            return 0.0
+        now = time.monotonic()
+        if latest.checkpoint.number != self._number:
+            self._number, self._seen = latest.checkpoint.number, now
+        return self._every - max(now - self._seen, (datetime.now(UTC) - latest.checkpoint.at).total_seconds())
 
 
 def _key(settings: Settings) -> SigningKey | None:

@@ -78,8 +78,8 @@ def read_kept(raw: bytes) -> KeptCheckpoint:
     """Read an exported checkpoint.
 
     Raises:
-        Corrupt: it is none, or its heads were altered.
-        Invalid: it was written by a newer Clew.
+        Corrupt: its heads were altered.
+        Invalid: it is none, or was written by a newer Clew.
     """
     kept = _read(raw, KeptCheckpoint, "an exported checkpoint")
     checkpoint = read(kept.checkpoint.encode()).checkpoint
@@ -104,8 +104,7 @@ def read_proof(raw: bytes) -> KeptProof:
     """Read an inclusion proof.
 
     Raises:
-        Corrupt: it is none.
-        Invalid: it was written by a newer Clew.
+        Invalid: it is none, or was written by a newer Clew.
     """
     return _read(raw, KeptProof, "a proof")
 
@@ -114,7 +113,7 @@ def _read(raw: bytes, form: type[T], what: str) -> T:
     try:
         kept = msgspec.json.decode(raw, type=form)
     except UNREADABLE as fault:
-        raise Corrupt(f"this file is not {what}: {fault}", code="unreadable_file") from fault
+        raise Invalid(f"this file is not {what}: {fault}", code="unreadable_file") from fault
     if kept.v != FORMAT:
         raise Invalid(f"this file is {what} of format {kept.v}, written by a newer Clew", code="unknown_format")
     return kept

@@ -9,10 +9,11 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events.errors import NotFound
-from clew_events.subjects import EVENTS, Address, address_of, event_stream, shard_of
+from clew_events.subjects import Address, shard_of
 from clew_projections.consistency.index_check import IndexProof
 from clew_projections.consistency.witnesses import Witnesses, check_positions
 from clew_projections.findings import Finding
+from clew_projections.history.histories import find_tenant
 from clew_projections.integrity.verify import Progress, Verifier
 from clew_projections.integrity.verify import Verification as Verified
 from clew_projections.kv.bucket import Bucket
@@ -103,10 +104,8 @@ class RecordVerifier:
 
     async def _unknown(self, address: Address, shard: int) -> NotFound:
         what = f"No thread found with id '{address.thread}' of tenant '{address.tenant}'."
-        anywhere = f"{EVENTS}.{shard:02d}.*.{address.thread}"
-        stored = await self._js.newest_at_leader(event_stream(shard), anywhere, 0)
-        if stored is not None:
-            what += f" Tenant '{address_of(stored.subject).tenant}' has one: name it with --tenant."
+        if (other := await find_tenant(self._js, shard, address.thread)) is not None:
+            what += f" Tenant '{other}' has one: name it with --tenant."
         return NotFound(what, code="thread_not_found")
 
 

@@ -1,7 +1,8 @@
 """The command line, ``clew``. Each command, or family of commands, is a module, imported when a command is called.
 
 Answers go to standard output, as text or, with ``--json``, as JSON; errors go to standard error, one line each. Exit
-codes: 0 success, 1 rejected, 2 bad usage, 3 conflict, 4 unavailable, 5 corrupt record, 6 not found.
+codes: 0 success, 1 rejected (also a file that is not what was asked for), 2 bad usage, 3 conflict, 4 unavailable,
+5 corrupt record or file, 6 not found.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ except ModuleNotFoundError as missing:
     raise SystemExit(f"clew: {missing.name} is not installed: pip install 'clew[server]'") from missing
 
 from clew_services.cli.exit import report_errors
+from clew_services.cli.terminal import echo
 from clew_services.main import load_commands
 
 _COMMANDS = {
@@ -81,7 +83,7 @@ def _print_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
     if wanted and not ctx.resilient_parsing:
         from clew_services.cli.versions import versions  # noqa: PLC0415 - needed by --version alone
 
-        click.echo("  ".join(f"{name} {number}" for name, number in versions().items()))
+        echo("  ".join(f"{name} {number}" for name, number in versions().items()))
         ctx.exit()
 
 

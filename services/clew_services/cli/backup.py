@@ -12,11 +12,11 @@ from clew_services.backup.manifest import Manifest
 from clew_services.backup.restore_backup import RestoreResult
 from clew_services.backup.take_backup import take
 from clew_services.cli import options, output
-from clew_services.cli.exit import print_json
 from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
 from clew_services.cli.progress_bars import show_transfer
 from clew_services.cli.session import PATIENCE
+from clew_services.cli.terminal import echo, print_json, quantity
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.host import nats_url
 from clew_services.nats_connection import connection
@@ -58,9 +58,7 @@ def backup(*, out: Path, source: Path | None, nats: str, as_json: bool) -> None:
         right=frozenset({"messages", "last", "bytes"}),
     )
     seconds = (manifest.finished_at - manifest.made_at).total_seconds()
-    click.echo(
-        f"{out} is a complete backup: {sum(stream.bytes for stream in manifest.streams):,} bytes in {seconds:.1f} s"
-    )
+    echo(f"{out} is a complete backup: {sum(stream.bytes for stream in manifest.streams):,} bytes in {seconds:.1f} s")
 
 
 async def _from(data: Path, folder: Folder) -> Manifest:
@@ -105,9 +103,9 @@ def restore(*, folder: Path, into: Path | None, replicas: str | None, nats: str,
         print_json(done)
         return
     for stream in done.streams:
-        click.echo(f"restored {stream}")
-    click.echo(
-        f"restored {done.commits:,} commits, in {done.replicas} cop{'y' if done.replicas == 1 else 'ies'}: run "
+        echo(f"restored {stream}")
+    echo(
+        f"restored {quantity(done.commits, 'commits')}, in {quantity(done.replicas, 'copies')}: run "
         "'clew verify --all', and 'clew prove' once the projector has filled the views"
     )
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
@@ -17,7 +18,8 @@ from clew_events.subjects import Address
 from clew_projections.findings import Finding
 from clew_projections.index.index_folder import IndexFolder
 from clew_services.cli import output
-from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.exit import EXIT_CODES
+from clew_services.cli.terminal import echo, print_json, quantity
 from clew_services.open_deployment import OpenDeployment
 
 T = TypeVar("T")
@@ -29,11 +31,30 @@ def choose(thread: str | None, tenant: str, everything: bool) -> Address | None:
     """The address of the one thread to check, or ``None`` for several.
 
     Raises:
-        click.UsageError: both a thread and ``--all`` are given.
+        click.UsageError: a thread or a tenant is given together with ``--all``.
     """
     if thread is not None and everything:
         raise click.UsageError("either one THREAD or --all")
+    if everything:
+        check_all_tenants("--all")
     return Address(tenant, thread) if thread is not None else None
+
+
+def check_all_tenants(option: str) -> None:
+    """Check that no tenant is named beside an option that is about all of them. One in the environment is a default.
+
+    Raises:
+        click.UsageError: one is.
+    """
+    if click.get_current_context().get_parameter_source("tenant") is ParameterSource.COMMANDLINE:
+        raise click.UsageError(f"{option} is about the threads of all tenants: omit --tenant, or omit {option}")
+
+
+def scope_of(thread: str | None, tenant: str | None) -> str:
+    """What was checked, as the beginning of a summary: nothing for one thread."""
+    if thread is not None:
+        return ""
+    return "all tenants: " if tenant is None else f"tenant {tenant}: "
 
 
 async def show_progress(items: AsyncIterator[T], *, total: int, what: str) -> AsyncIterator[T]:
@@ -91,10 +112,12 @@ def report(
     *,
     as_json: bool,
     good: str,
+    scope: str = "",
     more: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
     """Print a summary and the findings; exit with the code ``corrupt`` if there are any.
 
+    ``scope`` says what was checked, see :func:`scope_of`.
     ``more`` is printed as JSON only.
     """
     if as_json:
@@ -103,7 +126,7 @@ def report(
         if findings:
             lines = [(f.tenant, f.thread, f.code, f.seq or "", f.what) for f in findings]
             output.rows(("tenant", "thread", "finding", "seq", "what"), lines)
-        counts = ", ".join(f"{count} {name}" for name, count in summary.items())
-        click.echo(f"{counts}: {f'{len(findings)} findings' if findings else good}")
+        counts = ", ".join(quantity(count, name) for name, count in summary.items())
+        echo(f"{scope}{counts}: {quantity(len(findings), 'findings') if findings else good}")
     if findings:
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])

@@ -16,9 +16,9 @@ from clew_services.checkpoints.note import SigningKey
 from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint, KeptProof, SignedNote, read_proof, verify_note
 from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, temporary_heads
 from clew_services.cli import options, output
-from clew_services.cli.exit import print_json
 from clew_services.cli.options import key_from, verifier_key
 from clew_services.cli.session import look
+from clew_services.cli.terminal import echo, echo_json, echo_lines, print_json, quantity
 from clew_services.open_deployment import OpenDeployment
 from clew_services.settings import Settings
 
@@ -66,7 +66,7 @@ def show(*, number: int | None, nats: str, as_json: bool) -> None:
     if as_json:
         print_json(_checkpoint_fields(signed))
         return
-    click.echo(signed.note.decode(), nl=False)
+    echo_lines(signed.note.decode())
 
 
 @command.command("make")
@@ -89,9 +89,9 @@ def make(*, reason: str | None, nats: str, data: str, signing_key: str, as_json:
     if as_json:
         print_json(_checkpoint_fields(signed) if signed is not None else None)
     elif signed is None:
-        click.echo("nothing to sign: nothing has changed since the last checkpoint")
+        echo("nothing to sign: nothing has changed since the last checkpoint")
     else:
-        click.echo(f"signed checkpoint {signed.checkpoint.number} with key {key.verifier.id}")
+        echo(f"signed checkpoint {signed.checkpoint.number} with key {key.verifier.id}")
 
 
 @command.command("keygen")
@@ -99,7 +99,7 @@ def make(*, reason: str | None, nats: str, data: str, signing_key: str, as_json:
 @options.signing_key
 def keygen(*, data: str, signing_key: str) -> None:
     """Create the key that signs checkpoints, in the file of --signing-key or in --data, and print its public key."""
-    click.echo(str(key_file.create_key(_key_file(data, signing_key)).verifier))
+    echo(str(key_file.create_key(_key_file(data, signing_key)).verifier))
 
 
 @command.command("key")
@@ -107,7 +107,7 @@ def keygen(*, data: str, signing_key: str) -> None:
 @options.signing_key
 def key(*, data: str, signing_key: str) -> None:
     """Print the public key of this machine's signing key, for auditors."""
-    click.echo(str(_signing_key(data, signing_key).verifier))
+    echo(str(_signing_key(data, signing_key).verifier))
 
 
 @command.command("export")
@@ -136,7 +136,7 @@ def export(
 
     kept = look(nats, read)
     _write(file, msgspec.json.encode(kept))
-    click.echo(f"wrote {file}")
+    echo(f"wrote {file}")
 
 
 @command.command("proof")
@@ -176,33 +176,42 @@ def proof(
 
     raw = msgspec.json.format(msgspec.json.encode(look(nats, prove)), indent=2)
     if file is None:
-        click.echo(raw)
+        echo_json(raw)
         return
     _write(file, raw + b"\n")
-    click.echo(f"wrote {file}")
+    echo(f"wrote {file}")
 
 
 @command.command("check")
 @click.argument("file", type=_there)
-@click.option("--key", metavar="KEY|FILE", required=True, help="The public key to trust, or a file that holds it.")
+@verifier_key
 @options.as_json
-def check_proof(*, file: Path, key: str, as_json: bool) -> None:
-    """Check the inclusion proof in FILE; needs no server. The exit code is 5 if it does not hold."""
+def check_proof(*, file: Path, key: str | None, as_json: bool) -> None:
+    """Check the inclusion proof in FILE; needs no server. The exit code is 5 if it does not hold.
+
+    Without --key, signatures are not checked: anybody may have written the checkpoint under which the proof holds.
+    """
     proven = read_proof(file.read_bytes())
-    checkpoint = check(proven, key_from(key)).checkpoint
+    trusted = key_from(key) if key is not None else None
+    signed = check(proven, trusted)
+    checkpoint = signed.checkpoint
     head, earlier = proven.head, proven.earlier
     if as_json:
         facts = {"tenant": head.tenant, "thread": head.thread, "n": head.n, "hash": head.hash}
-        print_json({**facts, "checkpoint": checkpoint, "since": earlier.n if earlier is not None else None})
+        since = earlier.n if earlier is not None else None
+        signer = trusted.id if trusted is not None else None
+        print_json({**facts, "checkpoint": checkpoint, "since": since, "key": signer})
         return
-    click.echo(
-        f"thread {head.thread} of tenant {head.tenant} had {head.n} commits, the last with the hash {head.hash}, "
-        f"when checkpoint {checkpoint.number} was signed at {output.when(checkpoint.at)}"
+    echo(
+        f"thread {head.thread} of tenant {head.tenant} had {quantity(head.n, 'commits')}, the last with the hash "
+        f"{head.hash}, when checkpoint {checkpoint.number} was signed at {output.when(checkpoint.at)}"
     )
     if earlier is not None:
-        click.echo(f"its commits {earlier.n + 1} to {head.n} continue its history under the earlier checkpoint")
+        echo(f"its commits {earlier.n + 1} to {head.n} continue its history under the earlier checkpoint")
     elif proven.commits:
-        click.echo(f"all its {head.n} commits are here, unaltered")
+        echo(f"its whole history is here, unaltered: {quantity(head.n, 'commits')}")
+    if trusted is None:
+        echo(f"the signature, by {' '.join(signed.key_ids)}, was not verified: give --key")
 
 
 def _chosen(nats: str, number: int | None) -> SignedNote:

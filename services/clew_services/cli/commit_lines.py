@@ -1,34 +1,23 @@
-"""Commits and their changes as text lines, in colour on a terminal, with control characters escaped."""
+"""Commits and their changes as text lines, in colour on a terminal."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
-
-import click
 
 from clew_events.audit_replies import Difference, KeyChange, Origin
 from clew_events.commit import Commit
 from clew_events.content import ImageFile, ImageUrl
 from clew_events.objects import Message, TextPart
 from clew_events.replies import MissingCommits
-from clew_services.cli import output
+from clew_services.cli import output, terminal
 from clew_services.cli.event_words import describe
-from clew_services.cli.output import printable
+from clew_services.cli.terminal import Markup, style
 
 _UNITS: Final = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (86_400 * 60, 86_400, "days"))
 _INDENT: Final = "      "
-
-
-def show(lines: Iterable[str]) -> None:
-    """Print lines, on a terminal through its pager."""
-    if sys.stdout.isatty():
-        click.echo_via_pager(f"{line}\n" for line in lines)
-    else:
-        for line in lines:
-            click.echo(line)
 
 
 def ago(at: datetime, now: datetime) -> str:
@@ -47,31 +36,31 @@ def moment(at: datetime) -> str:
     return ago(at, datetime.now(UTC)) if sys.stdout.isatty() else output.when(at)
 
 
-def one_line(commit: Commit, digest: str, *, exact: bool = False) -> str:
+def one_line(commit: Commit, digest: str, *, exact: bool = False) -> Markup:
     """A commit on one line; ``exact`` shows its time instead of its age."""
     time = output.when(commit.at) if exact else moment(commit.at)
-    what = printable("; ".join(map(describe, commit.events)))
+    what = "; ".join(map(describe, commit.events))
     if commit.reason is not None:
-        what += f"  ({printable(commit.reason)})"
-    command = click.style(printable(commit.command), bold=True)
-    return (
-        f"{commit.n:>4}  {click.style(digest[:12], fg='yellow')}  {click.style(time, fg='green')}  "
-        f"{click.style(printable(commit.actor), fg='cyan')}  {command}  {what}"
-    )
+        what += f"  ({commit.reason})"
+    return terminal.line(
+        f"{commit.n:>4}  ", style(digest[:12], fg="yellow"), "  ", style(time, fg="green"), "  ",
+        style(commit.actor, fg="cyan"), "  ", style(commit.command, bold=True), "  ",
+        what,
+    )  # fmt: skip
 
 
-def format_gap(gap: MissingCommits) -> str:
+def format_gap(gap: MissingCommits) -> Markup:
     """Commits that the log lost, on the line where they should be."""
     which = str(gap.first) if gap.first == gap.last else f"{gap.first} to {gap.last}"
-    return click.style(f"{which:>4} missing", fg="red", bold=True)
+    return style(f"{which:>4} missing", fg="red", bold=True)
 
 
-def by_line(by: Origin) -> str:
+def by_line(by: Origin) -> Markup:
     """The actor, time, command and commit of a change."""
-    actor = click.style(printable(by.actor), fg="cyan")
-    return f"{actor}, {click.style(moment(by.at), fg='green')}, {printable(by.command)} {by.n}  " + click.style(
-        by.hash[:12], fg="yellow"
-    )
+    return terminal.line(
+        style(by.actor, fg="cyan"), ", ", style(moment(by.at), fg="green"), f", {by.command} {by.n}  ",
+        style(by.hash[:12], fg="yellow"),
+    )  # fmt: skip
 
 
 def change_lines(difference: Difference) -> Iterator[str]:
@@ -98,9 +87,9 @@ def _keys(prefix: str, changes: Sequence[KeyChange]) -> Iterator[str]:
 
 def _pair(name: str, before: str | None, after: str | None) -> Iterator[str]:
     if before is not None:
-        yield click.style(f"{_INDENT}- {printable(name + before)}", fg="red")
+        yield style(f"{_INDENT}- {name}{before}", fg="red")
     if after is not None:
-        yield click.style(f"{_INDENT}+ {printable(name + after)}", fg="green")
+        yield style(f"{_INDENT}+ {name}{after}", fg="green")
 
 
 def _message_text(message: Message | None) -> str | None:

@@ -1,4 +1,4 @@
-"""The end of a command: errors as one line and an exit code, answers as JSON."""
+"""The end of a command: errors as one line and an exit code."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Final
 
 import click
-import msgspec
 
 from clew_events.errors import ClewError, Kind, NotFound
+from clew_services.cli.terminal import echo
 
 EXIT_CODES: Final[dict[Kind, int]] = {"rejected": 1, "conflict": 3, "unavailable": 4, "corrupt": 5}
 NOT_FOUND: Final = 6
@@ -24,11 +24,6 @@ def report_errors() -> Iterator[None]:
     except ClewError as error:
         if error.code == "invalid_setting":
             raise click.UsageError(error.message) from error
-        click.echo(f"clew: {' '.join(error.message.split())} [{error.code}]", err=True)
+        echo(f"clew: {' '.join(error.message.split())} [{error.code}]", err=True)
         code = NOT_FOUND if isinstance(error, NotFound) else EXIT_CODES[error.kind]
         raise click.exceptions.Exit(code) from error
-
-
-def print_json(answer: object) -> None:
-    """Print one JSON document on standard output."""
-    click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=2))

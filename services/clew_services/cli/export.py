@@ -9,15 +9,18 @@ from pathlib import Path
 
 import click
 
+from clew_events.subjects import Address
 from clew_projections.packs.layout import PackHeader, Scope
 from clew_projections.packs.pack_writer import Partial
 from clew_services.checkpoints import key_file
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.cli import check_report, options
-from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.exit import EXIT_CODES
 from clew_services.cli.options import key_from, verifier_key
+from clew_services.cli.parts import name_tenant
 from clew_services.cli.session import look
+from clew_services.cli.terminal import echo, print_json, quantity
 from clew_services.open_deployment import OpenDeployment
 from clew_services.packs.exporter import Exporter, ExportResult, Progress
 from clew_services.packs.pack_files import Begin, export
@@ -65,6 +68,8 @@ def command(
     """
     if everything and thread is not None:
         raise click.UsageError("either --thread or --all")
+    if everything:
+        check_report.check_all_tenants("--all")
     if thread is not None and (since is not None or until is not None):
         raise click.UsageError("--since and --until select threads: they do not go with --thread")
     scope = Scope(tenant=None if everything else tenant, thread=thread, since=since, until=until)
@@ -73,7 +78,10 @@ def command(
         trusted = key_from(key) if key else await _own_key(Ledger(opened.js), data, signing_key)
         exporter = Exporter(opened.js, Ledger(opened.js), opened.layout, key=trusted, checkpoint=not without_checkpoint)
         with _count_bytes(file) as begin:
-            return await export(exporter, scope, file, begin)
+            if thread is None:
+                return await export(exporter, scope, file, begin)
+            async with name_tenant(opened.histories(), Address(tenant, thread)):
+                return await export(exporter, scope, file, begin)
 
     result = look(nats, run_export)
     if as_json:
@@ -82,17 +90,18 @@ def command(
         _print_result(file, result)
     if result.misfits:
         warning = f"{result.misfits} messages continue no thread's chain: run 'clew verify --pack {file}' for details"
-        click.echo(warning, err=True)
+        echo(warning, err=True)
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
 
 def _print_result(file: Path, result: ExportResult) -> None:
-    click.echo(f"wrote {file}: {result.threads} threads, {result.commits} commits, {result.bytes} bytes")
-    click.echo(f"sha256 of the pack: {result.whole}")
+    counts = {"threads": result.threads, "commits": result.commits, "bytes": result.bytes}
+    echo(f"wrote {file}: {', '.join(quantity(count, what) for what, count in counts.items())}")
+    echo(f"sha256 of the pack: {result.whole}")
     if result.checkpoint is None:
-        click.echo("no checkpoint covers it: only its chains can be verified")
+        echo("no checkpoint covers it: only its chains can be verified")
     else:
-        click.echo(f"covered by checkpoint {result.checkpoint}")
+        echo(f"covered by checkpoint {result.checkpoint}")
 
 
 @contextmanager
@@ -102,7 +111,7 @@ def _count_bytes(file: Path) -> Iterator[Begin]:
         def begin(opening: PackHeader, partial: Partial | None) -> Progress:
             if partial is not None:
                 commits = partial.totals.commits + partial.ends.commits
-                click.echo(f"resuming {file}.part, which has {commits} commits", err=True)
+                echo(f"resuming {file}.part, which has {quantity(commits, 'commits')}", err=True)
             if opening.scope.thread is not None:
                 return counter(None)
             rounds = 2 if opening.scope.windowed else 1

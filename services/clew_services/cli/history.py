@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -19,8 +18,9 @@ from clew_events.subjects import Address
 from clew_projections.audit.diff import DiffFold
 from clew_projections.audit.moments import NOW, Moment
 from clew_services.cli import commit_lines, options
-from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.exit import EXIT_CODES
 from clew_services.cli.parts import Source, consult
+from clew_services.cli.terminal import print_json, show, write_json_lines
 
 _PAGE = 1000
 _TYPES = get_args(EventType)
@@ -80,14 +80,14 @@ def command(
         numbers = {entry.commit.n for entry in history.commits} if patch and not as_json else set()
         return history, await _patches(clew, Address(tenant, thread), numbers)
 
-    history, patches = consult(nats, pack, read)
+    history, patches = consult(nats, pack, Address(tenant, thread), read)
     if as_json:
         print_json(history)
     elif stored:
         for entry in history.commits:
-            sys.stdout.buffer.write((entry.stored or "").encode())
+            write_json_lines((entry.stored or "").encode())
     else:
-        commit_lines.show(_lines(history, patches, reverse=reverse))
+        show(_lines(history, patches, reverse=reverse))
     if history.missing:
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 

@@ -8,9 +8,9 @@ import click
 
 from clew_projections.packs.pack import Pack
 from clew_services.cli import check_report, options
-from clew_services.cli.exit import print_json
 from clew_services.cli.options import key_from, verifier_key
 from clew_services.cli.session import look
+from clew_services.cli.terminal import echo, print_json, quantity
 from clew_services.open_deployment import OpenDeployment
 from clew_services.packs.import_plan import Plan
 from clew_services.packs.importer import Importer
@@ -53,7 +53,7 @@ def command(*, file: Path, dry_run: bool, key: str | None, nats: str, as_json: b
         )
         return
     verb = "would import" if dry_run else "imported"
-    click.echo(
-        f"{verb} {plan.commits} commits: {plan.new} threads are new, {plan.continued} were continued, "
-        f"{plan.complete} were there already"
+    echo(
+        f"{verb} {quantity(plan.commits, 'commits')}. Threads: {plan.new} new, {plan.continued} continued, "
+        f"{plan.complete} there already"
     )

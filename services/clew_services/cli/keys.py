@@ -12,8 +12,8 @@ from clew_events.errors import Invalid
 from clew_services.api_keys import SCOPES, Holder, Keys, KeyScope
 from clew_services.api_keys.key_bucket import IssuedKey, KeyBucket
 from clew_services.cli import options, output
-from clew_services.cli.exit import print_json
 from clew_services.cli.session import look
+from clew_services.cli.terminal import echo, print_json
 from clew_services.open_deployment import OpenDeployment
 
 _TITLE = ("id", "tenant", "name", "scopes", "created", "last used", "revoked")
@@ -52,7 +52,7 @@ def create(*, tenant: str, name: str, scopes: Sequence[KeyScope], nats: str, as_
     output.card(
         [("key", key), ("id", issued.id), ("tenant", tenant), ("name", name), ("scopes", ", ".join(issued.scopes))]
     )
-    click.echo("Store the key now: Clew keeps no copy, and it cannot be shown again.", err=True)
+    echo("Store the key now: Clew keeps no copy, and it cannot be shown again.", err=True)
 
 
 @command.command("list")
@@ -74,7 +74,7 @@ def list_keys(*, tenant: str | None, nats: str, api_keys: str, as_json: bool) ->
         return
     output.rows(_TITLE, [*map(_line, issued), *map(_configured_line, configured)])
     if configured:
-        click.echo("A configured key cannot be revoked by command: remove it from CLEW_API_KEYS.", err=True)
+        echo("A configured key cannot be revoked by command: remove it from CLEW_API_KEYS.", err=True)
 
 
 @command.command("revoke")
@@ -94,7 +94,7 @@ def revoke(*, key_id: str, nats: str, as_json: bool) -> None:
         print_json(_key_fields(issued))
         return
     assert issued.revoked_at is not None
-    click.echo(f"revoked {issued.id} ({issued.tenant}, {issued.name}) at {_when(issued.revoked_at)}")
+    echo(f"revoked {issued.id} ({issued.tenant}, {issued.name}) at {_when(issued.revoked_at)}")
 
 
 def _key_fields(issued: IssuedKey) -> dict[str, object]:

@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from clew_services.cli.terminal import escape_json, printable
+
 STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 """Attributes of every log record; any others come from ``extra`` and are shown."""
 
@@ -20,10 +22,19 @@ def hush() -> None:
 def log_to_stderr(form: str = "text") -> None:
     """Log one line per event on standard error, as ``text`` or as ``json``."""
     handler = logging.StreamHandler()
-    handler.setFormatter(
-        JsonLines() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    )
+    handler.setFormatter(JsonLines() if form == "json" else TextLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+class TextLines(logging.Formatter):
+    """Formats a record as text: the time, the level, the logger and the message; control characters are escaped."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and further lines for an exception."""
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 class JsonLines(logging.Formatter):
@@ -40,4 +51,4 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         fields |= {name: str(value) for name, value in vars(record).items() if name not in STANDARD}
-        return msgspec.json.encode(fields).decode()
+        return escape_json(msgspec.json.encode(fields)).decode()

@@ -1,4 +1,4 @@
-"""Answers as text: tables and cards, with control characters of stored text escaped."""
+"""Answers as text: tables and cards."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from clew_services.cli.terminal import Markup, echo, printable
+
 WIDE = 4000
 """Width in columns where standard output is no terminal."""
-
-
-def printable(text: str) -> str:
-    """Escape every character that is not printable, so that text cannot control a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def rows(title: Sequence[str], lines: Iterable[Sequence[object]], *, right: frozenset[str] = frozenset()) -> None:
@@ -36,7 +32,7 @@ def card(facts: Iterable[tuple[str, object]]) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts:
-        table.add_row(name, Text(printable(str(value))))
+        table.add_row(printable(name), Text(printable(str(value))))
     _print(table)
 
 
@@ -45,7 +41,7 @@ def _print(table: Table) -> None:
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
-        click.echo(line.rstrip())
+        echo(Markup(line.rstrip()))
 
 
 def when(moment: datetime | int) -> str:

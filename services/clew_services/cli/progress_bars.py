@@ -22,6 +22,7 @@ from rich.text import Text
 
 from clew_services.backup.take_backup import Progress as Done
 from clew_services.backup.take_backup import Tell
+from clew_services.cli.terminal import printable
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def show_transfer() -> Iterator[Tell]:
         bars: dict[str, TaskID] = {}
 
         def tell(done: Done) -> None:
-            name = f"{done.stage} {done.stream}"
+            name = printable(f"{done.stage} {done.stream}")
             if name not in bars:
                 bars[name] = progress.add_task(name, total=done.total)
             progress.update(bars[name], completed=done.done, total=done.total)

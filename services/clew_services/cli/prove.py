@@ -21,8 +21,9 @@ from clew_projections.generations.record import record_repair
 from clew_projections.nats.jetstream import stream_state
 from clew_services.checkpoints.verification import RecordVerifier
 from clew_services.cli import check_report, options, output
-from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.exit import EXIT_CODES
 from clew_services.cli.parts import use_parts
+from clew_services.cli.terminal import echo, print_json, quantity
 from clew_services.open_deployment import OpenDeployment
 from clew_services.settings import Settings
 
@@ -86,7 +87,7 @@ def command(
     nats: str,
     as_json: bool,
 ) -> None:
-    """Check that the buckets are consistent with the log: for one THREAD, a tenant, or all.
+    """Check that the buckets are consistent with the log: for one THREAD, for a tenant's threads, or with --all.
 
     Also checks this machine's index of threads, if it has one. Commits that are not projected or indexed yet are no
     findings; those not projected are counted. The exit code is 5 if anything differs and was not repaired, or was
@@ -133,7 +134,7 @@ def command(
         ),
     )
     drawn = {"seed": seed} if sample is not None else {}
-    _show(result, drawn, repair=repair, as_json=as_json)
+    _show(result, drawn, check_report.scope_of(thread, only), only, repair=repair, as_json=as_json)
     if result.unrepaired:
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
@@ -169,13 +170,16 @@ async def _take(result: _ProofResult, comparison: ViewComparison, repairer: Repa
         result.add(comparison.finding, done)
 
 
-def _show(result: _ProofResult, drawn: dict[str, int], *, repair: bool, as_json: bool) -> None:
+def _show(
+    result: _ProofResult, drawn: dict[str, int], scope: str, tenant: str | None, *, repair: bool, as_json: bool
+) -> None:
     counts = {"threads": result.threads, "commits not projected yet": result.behind, **drawn}
     if as_json:
         repairs = {"repairs": result.repairs} if repair else {}
         print_json(
             {
                 **counts,
+                "tenant": tenant,
                 "index": result.indexed,
                 "drifted": result.drifted,
                 "findings": result.findings,
@@ -188,13 +192,13 @@ def _show(result: _ProofResult, drawn: dict[str, int], *, repair: bool, as_json:
         output.rows(("tenant", "thread", "finding", "what"), lines)
     for done in result.repairs:
         outcome = "repaired" if done.repaired else "NOT repaired"
-        click.echo(f"{outcome}: thread {done.thread} of {done.tenant}: {output.printable('; '.join(done.why))}")
+        echo(f"{outcome}: thread {done.thread} of {done.tenant}: {'; '.join(done.why)}")
     if any(finding.code == INDEX_DRIFT for finding in result.findings):
-        click.echo(
+        echo(
             "the index of this machine differs from the log: run 'clew verify --all' to find out whether the log lost "
             "commits that the index has; if not, run 'clew rebuild index'"
         )
     what = "the buckets and the index are" if result.indexed else "the buckets are"
-    summary = ", ".join(f"{count} {name}" for name, count in counts.items())
-    findings = f"{result.drifted} findings" + (f", {result.unrepaired} not repaired" if repair else "")
-    click.echo(f"{summary}: {findings if result.drifted else f'{what} consistent with the log'}")
+    summary = ", ".join(quantity(count, name) for name, count in counts.items())
+    findings = quantity(result.drifted, "findings") + (f", {result.unrepaired} not repaired" if repair else "")
+    echo(f"{scope}{summary}: {findings if result.drifted else f'{what} consistent with the log'}")

@@ -14,10 +14,11 @@ from clew_projections.index.index_folder import IndexFolder
 from clew_projections.index.notes import notes
 from clew_projections.indexer import index_rebuild
 from clew_services.cli import options, output
-from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli.exit import EXIT_CODES
 from clew_services.cli.parts import use_parts
 from clew_services.cli.progress_bars import bars
 from clew_services.cli.session import look
+from clew_services.cli.terminal import echo, print_json, quantity
 from clew_services.open_deployment import OpenDeployment
 from clew_services.rebuild import bucket_rebuild
 from clew_services.rebuild.kept_generations import KeptGeneration
@@ -54,19 +55,20 @@ def _show_rebuilt(rebuilt: bucket_rebuild.Rebuilt) -> None:
         findings = [(finding.tenant, finding.thread, finding.code, finding.what) for finding in rebuilt.findings]
         parked = [(thread.tenant, thread.thread, thread.code, thread.reason) for thread in rebuilt.parked]
         output.rows(("tenant", "thread", "finding", "what"), [*findings, *parked])
-        click.echo(
-            f"generation {rebuilt.generation} does not become live: {rebuilt.drifted} threads differ from the log and "
-            f"{len(rebuilt.parked)} more than before are parked. Generation {rebuilt.before} stays live; "
-            f"'clew rebuild remove {rebuilt.generation}' removes this one"
+        echo(
+            f"generation {rebuilt.generation} does not become live: threads that differ from the log: "
+            f"{rebuilt.drifted}; parked that were not before: {len(rebuilt.parked)}. Generation {rebuilt.before} stays "
+            f"live; 'clew rebuild remove {rebuilt.generation}' removes this one"
         )
         return
     rate = rebuilt.commits / rebuilt.seconds if rebuilt.seconds else 0
-    click.echo(
-        f"generation {rebuilt.generation} is live, made by fold {rebuilt.fold}: {rebuilt.commits} commits in "
-        f"{rebuilt.seconds:.1f} s ({rate:,.0f} per second), {rebuilt.threads} threads compared with the log"
+    echo(
+        f"generation {rebuilt.generation} is live, made by fold {rebuilt.fold}: {quantity(rebuilt.commits, 'commits')} "
+        f"in {rebuilt.seconds:.1f} s ({rate:,.0f} per second), "
+        f"{quantity(rebuilt.threads, 'threads')} compared with the log"
     )
     if rebuilt.before != rebuilt.generation:
-        click.echo(
+        echo(
             f"generation {rebuilt.before} is kept: 'clew rebuild back' returns to it, "
             f"'clew rebuild remove {rebuilt.before}' removes it"
         )
@@ -107,9 +109,9 @@ def back(*, number: int | None, nats: str, as_json: bool) -> None:
     if as_json:
         print_json({"live": record.live, "fold": record.current.fold})
     else:
-        click.echo(f"generation {record.live} is live")
+        echo(f"generation {record.live} is live")
     if record.current.fold != FOLD:
-        click.echo(
+        echo(
             f"It was built by fold {record.current.fold}, which this version does not have: run the version that built "
             "it, or answers are read from the log, which is slower",
             err=True,
@@ -126,7 +128,7 @@ def remove(*, number: int, nats: str, as_json: bool) -> None:
     if as_json:
         print_json({"removed": number})
     else:
-        click.echo(f"removed generation {number}")
+        echo(f"removed generation {number}")
 
 
 T = TypeVar("T")
@@ -193,14 +195,14 @@ def _rebuild(nats: str, root: Path, *, anew: bool, as_json: bool) -> None:
     elif rebuilt.live:
         rate = rebuilt.commits / rebuilt.seconds if rebuilt.seconds else 0
         wrong = f", {rebuilt.live_was_wrong} of which were wrong in the previous one" if rebuilt.live_was_wrong else ""
-        click.echo(
-            f"generation {rebuilt.generation} of the index is in use: {rebuilt.commits} commits in "
-            f"{rebuilt.seconds:.1f} s ({rate:,.0f} per second), {rebuilt.threads} threads{wrong}"
+        echo(
+            f"generation {rebuilt.generation} of the index is in use: {quantity(rebuilt.commits, 'commits')} "
+            f"in {rebuilt.seconds:.1f} s ({rate:,.0f} per second), {quantity(rebuilt.threads, 'threads')}{wrong}"
         )
     else:
         for finding in rebuilt.findings:
-            click.echo(output.printable(finding))
-        click.echo(f"generation {rebuilt.before} of the index stays in use: the new one is not consistent with the log")
+            echo(finding)
+        echo(f"generation {rebuilt.before} of the index stays in use: the new one is not consistent with the log")
     if not rebuilt.live:
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
@@ -236,7 +238,7 @@ def _print(answer: dict[str, int], words: str, *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        click.echo(words)
+        echo(words)
 
 
 @click.group("rebuild")

@@ -6,8 +6,8 @@ import click
 
 from clew_events.errors import ClewError
 from clew_services.cli import options, output
-from clew_services.cli.exit import print_json
 from clew_services.cli.session import look
+from clew_services.cli.terminal import echo, print_json
 from clew_services.inbox import rejections
 from clew_services.inbox.rejections import Refusal
 from clew_services.open_deployment import OpenDeployment
@@ -98,7 +98,7 @@ def retry(*, number: int | None, everything: bool, tenant: str | None, nats: str
     if as_json:
         print_json({"retried": done, "final": final})
     else:
-        click.echo(f"{len(done)} back in the inbox" + (f", {len(final)} cannot be retried" if final else ""))
+        echo(f"{len(done)} back in the inbox" + (f", {len(final)} cannot be retried" if final else ""))
     if fault is not None:
         raise fault
 

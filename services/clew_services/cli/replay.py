@@ -15,11 +15,11 @@ from clew_events.client.feed import follow_feed
 from clew_events.errors import Unavailable
 from clew_events.queries import GetFeed, GetStateAt
 from clew_events.replies import Feed, FeedEntry, Moment
+from clew_events.subjects import Address
 from clew_projections.nats.lean_client import LeanClient
 from clew_services.cli import commit_lines, options, output
-from clew_services.cli.exit import print_json
-from clew_services.cli.output import printable
 from clew_services.cli.parts import Source, consult, use_parts
+from clew_services.cli.terminal import echo, echo_json, line, print_json
 from clew_services.cli.thread import thread_facts
 from clew_services.queries.reader import Reader
 
@@ -39,7 +39,7 @@ async def follow(nc: LeanClient, reader: Reader, tenant: str, *, thread: str | N
     def wait(fault: Unavailable) -> None:
         nonlocal silent
         if not silent:
-            click.echo(f"clew: waiting: {printable(fault.message)} [{fault.code}]", err=True)
+            echo(f"clew: waiting: {fault.message} [{fault.code}]", err=True)
         silent = True
 
     async def ask(query: GetFeed) -> Feed:
@@ -56,11 +56,11 @@ async def follow(nc: LeanClient, reader: Reader, tenant: str, *, thread: str | N
 
 def _print(entry: FeedEntry, *, as_json: bool) -> None:
     if as_json:
-        click.echo(msgspec.json.encode(entry))
+        echo_json(msgspec.json.encode(entry))
     elif entry.commit is not None:
-        click.echo(f"{printable(entry.commit.thread)} {commit_lines.one_line(entry.commit, entry.hash, exact=True)}")
+        echo(line(entry.commit.thread, " ", commit_lines.one_line(entry.commit, entry.hash, exact=True)))
     elif entry.fault is not None:
-        click.echo(f"shard {entry.position.shard}, sequence {entry.position.seq}: {printable(entry.fault.message)}")
+        echo(f"shard {entry.position.shard}, sequence {entry.position.seq}: {entry.fault.message}")
 
 
 @click.command("replay")
@@ -110,9 +110,9 @@ def command(
     async def fold(clew: Source) -> Moment:
         return await clew.reader.state_at(tenant, query)
 
-    moment = consult(nats, pack, fold)
+    moment = consult(nats, pack, Address(tenant, thread), fold)
     if as_json:
         print_json(moment)
         return
     state = thread_facts(moment.thread) if moment.thread is not None else [("thread", f"{thread} (deleted)")]
-    output.card([*state, ("messages", moment.message_count), ("n", moment.n), ("at", moment.at)])
+    output.card([*state, ("messages", moment.message_count), ("n", moment.n), ("at", output.when(moment.at))])

@@ -7,7 +7,7 @@ import click
 from clew_events.contract.asyncapi import asyncapi
 from clew_events.contract.json_schema import json_schema
 from clew_projections.views import MessageView, ThreadView
-from clew_services.cli.exit import print_json
+from clew_services.cli.terminal import print_json
 from clew_services.http.openapi import document as openapi
 
 NAMES = ("commands", "queries", "replies", "events", "view", "asyncapi", "openapi")

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 
 from clew_services.cli import options, output, status_lines, status_screen
-from clew_services.cli.exit import print_json
 from clew_services.cli.parts import use_parts
+from clew_services.cli.terminal import echo, echo_json, print_json
 from clew_services.process import deployment_status as deployment
 from clew_services.process.deployment_status import Glance, glances
 from clew_services.settings import Settings
@@ -75,16 +75,15 @@ def command(*, watch: bool, every: float, data: str, index: str, nats: str, as_j
 async def _watch(looks: AsyncIterator[Glance], *, as_json: bool) -> None:
     if as_json or not sys.stdout.isatty():
         async for glance in looks:
-            click.echo(_as_json(glance) if as_json else status_screen.line(glance))
+            if as_json:
+                echo_json(msgspec.json.encode(glance))
+            else:
+                echo(status_screen.line(glance))
         return
     console = Console(markup=False, highlight=False, emoji=False)
     with Live(console=console, auto_refresh=False, screen=True) as shown:
         async for glance in looks:
             shown.update(status_screen.screen(glance, clew_version()), refresh=True)
-
-
-def _as_json(glance: Glance) -> str:
-    return msgspec.json.encode(glance).decode()
 
 
 def _line(shard: deployment.Shard) -> tuple[object, ...]:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clew_services.cli import status_lines
-from clew_services.cli.output import printable
+from clew_services.cli.terminal import printable, quantity
 from clew_services.process.deployment_status import Glance, Rates, Shard, Status
 from clew_services.process.derived_state import DerivedState
 
@@ -37,12 +37,12 @@ def line(glance: Glance) -> str:
     """One glance on one line, where there is no terminal."""
     at = f"{glance.at:%Y-%m-%dT%H:%M:%SZ}"
     if glance.status is None:
-        return f"{at}  {printable(glance.error.message) if glance.error is not None else ''}"
+        return f"{at}  {glance.error.message if glance.error is not None else ''}"
     status, rates = glance.status, glance.rates
     speed = f" ({rates.commits:g}/s)" if rates is not None else ""
     lag = max((shard.lag for shard in status.shards), default=0.0)
     return (
-        f"{at}  {status.commits} commits{speed}  {status.behind} not projected, oldest {lag:.1f} s  "
+        f"{at}  {quantity(status.commits, 'commits')}{speed}  {status.behind} not projected, oldest {lag:.1f} s  "
         f"{status.inbox} in the inbox  {status.rejected} rejected  {len(status.parked)} parked"
         + "".join(f"  {name} {text}" for name, text in status_lines.facts(status.derived))
     )
@@ -59,7 +59,7 @@ def _parts(head: Text, status: Status, rates: Rates | None) -> Iterator[Renderab
     yield _shards(status.shards)
     if status.parked:
         yield Text()
-        yield Text(f"{len(status.parked)} parked threads", style="bold red")
+        yield Text(quantity(len(status.parked), "parked threads"), style="bold red")
         for parked in status.parked[:MOST_PARKED]:
             yield Text(
                 printable(f"  {parked.tenant}  {parked.thread}  {parked.reason}"), overflow="ellipsis", no_wrap=True

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from clew_events.client import Clew
+from clew_events.client.results import MessagesFound
 from clew_events.commands import CreateThread
 from clew_events.content import Role
 from clew_events.objects import MessageReceipt, Thread
@@ -18,8 +19,8 @@ from clew_events.requests import NewMessage
 from clew_services import validation
 from clew_services.cli import options, output, thread_list
 from clew_services.cli.commit_lines import text_of
-from clew_services.cli.exit import print_json
 from clew_services.cli.session import ask
+from clew_services.cli.terminal import print_json
 
 
 @click.command()
@@ -41,15 +42,27 @@ def get(*, thread: str, tenant: str, nats: str, as_json: bool) -> None:
 @options.query_options
 def messages(*, thread: str, limit: int, order: Order, tenant: str, nats: str, as_json: bool) -> None:
     """Show a thread's messages, by default the oldest first."""
-    reply = ask(nats, tenant, lambda clew: clew.list_messages(thread, limit=limit, order=order))
+    reply = ask(nats, tenant, lambda clew: _list_messages(clew, thread, limit, order))
     if as_json:
         print_json(reply)
-    elif reply.messages is not None:
-        lines = [
-            (message.id, output.when(message.created_at), message.role, text_of(message.content))
-            for message in reply.messages.data
-        ]
-        output.rows(("message", "created", "role", "text"), lines)
+        return
+    lines = [
+        (message.id, output.when(message.created_at), message.role, text_of(message.content))
+        for message in reply.messages.data
+    ]
+    output.rows(("message", "created", "role", "text"), lines)
+
+
+async def _list_messages(clew: Clew, thread: str, limit: int, order: Order) -> MessagesFound:
+    """Return ``limit`` messages, or all there are: a page of long messages has fewer than were asked for."""
+    reply = await clew.list_messages(thread, limit=limit, order=order)
+    data = reply.messages.data
+    while reply.messages.has_more and len(data) < limit:
+        after = reply.messages.last_id
+        reply = await clew.list_messages(thread, limit=limit - len(data), order=order, after=after)
+        data += reply.messages.data
+    page = msgspec.structs.replace(reply.messages, data=data, first_id=data[0].id if data else None)
+    return msgspec.structs.replace(reply, messages=page)
 
 
 def thread_facts(thread: Thread) -> list[tuple[str, object]]:
@@ -133,11 +146,10 @@ def add_message(
     command_id: str | None, reason: str | None, actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Append a message to a thread."""
-    message = NewMessage(role=role, content=text)
 
     async def add(clew: Clew) -> Done:
         return await clew.add_message(
-            thread, message, expected_version=expected_version, command_id=command_id, reason=reason
+            thread, text, role=role, expected_version=expected_version, command_id=command_id, reason=reason
         )
 
     _show(ask(nats, tenant, add, actor=actor), as_json)

@@ -9,8 +9,8 @@ from clew_events.list_query import Condition, ListThreads
 from clew_events.list_reply import ListedThread, ThreadList
 from clew_services import validation
 from clew_services.cli import options, output
-from clew_services.cli.exit import print_json
 from clew_services.cli.session import ask
+from clew_services.cli.terminal import echo, print_json
 
 
 @click.command("list")
@@ -75,7 +75,7 @@ def _show(reply: ThreadList) -> None:
     if reply.next is not None:
         facts.append(("next", reply.next))
     facts.append(("as of", f"{reply.fresh.position} {output.when(reply.fresh.at) if reply.fresh.at else ''}"))
-    click.echo()
+    echo()
     output.card(facts)
 
 

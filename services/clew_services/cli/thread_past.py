@@ -13,11 +13,11 @@ from clew_events import replies
 from clew_events.audit_replies import Blame, Difference, KeyRemoved, KeySet
 from clew_events.objects import Message
 from clew_events.queries import GetBlame, GetDifference, GetThread, ListMessagesAt
+from clew_events.subjects import Address
 from clew_services.cli import commit_lines, options, output
-from clew_services.cli.commit_lines import text_of
-from clew_services.cli.exit import print_json
-from clew_services.cli.output import printable
+from clew_services.cli.commit_lines import by_line, text_of
 from clew_services.cli.parts import Source, consult
+from clew_services.cli.terminal import echo, line, print_json, show
 from clew_services.cli.thread import thread_facts
 
 _PAGE = 100
@@ -45,7 +45,7 @@ def state(
         then = await clew.reader.past.thread(tenant, thread, moment)
         return State(then, await _messages(clew, tenant, thread, then) if then.thread is not None else ())
 
-    answer = consult(nats, pack, read)
+    answer = consult(nats, pack, Address(tenant, thread), read)
     if as_json:
         print_json(answer)
         return
@@ -53,7 +53,7 @@ def state(
     facts = thread_facts(then.thread) if then.thread is not None else [("thread", f"{thread} (deleted)")]
     output.card([*facts, ("messages", then.message_count), ("n", then.n), ("at", output.when(then.at))])
     if answer.messages:
-        click.echo()
+        echo()
         lines = [(m.id, output.when(m.created_at), m.role, text_of(m.content)) for m in answer.messages]
         output.rows(("message", "created", "role", "text"), lines)
 
@@ -95,17 +95,17 @@ def diff(
     async def read(clew: Source) -> Difference:
         return await clew.reader.past.difference(tenant, GetDifference(thread_id=thread, since=since, until=until))
 
-    difference = consult(nats, pack, read)
+    difference = consult(nats, pack, Address(tenant, thread), read)
     if as_json:
         print_json(difference)
         return
-    commits = (commit_lines.by_line(origin) for origin in difference.commits)
+    commits = (by_line(origin) for origin in difference.commits)
     lines = [
         f"{difference.thread_id} from commit {difference.since.n} to {difference.until.n}",
         *commits,
         *commit_lines.change_lines(difference),
     ]
-    commit_lines.show(lines)
+    show(lines)
 
 
 @click.command("blame")
@@ -121,30 +121,29 @@ def blame(
     async def read(clew: Source) -> Blame:
         return await clew.reader.past.blame(tenant, GetBlame(thread_id=thread, as_of=as_of))
 
-    answer = consult(nats, pack, read)
+    answer = consult(nats, pack, Address(tenant, thread), read)
     if as_json:
         print_json(answer)
     else:
-        commit_lines.show(_blame_lines(answer))
+        show(_blame_lines(answer))
 
 
 def _blame_lines(blame: Blame) -> Iterator[str]:
-    yield f"{blame.thread_id}  created by {commit_lines.by_line(blame.created)}"
+    yield line(blame.thread_id, "  created by ", by_line(blame.created))
     if blame.deleted is not None:
-        yield f"{blame.thread_id}  deleted by {commit_lines.by_line(blame.deleted)}"
+        yield line(blame.thread_id, "  deleted by ", by_line(blame.deleted))
     yield from _keys("metadata", blame.metadata, blame.removed)
     for resource in blame.tool_resources:
-        yield f"{resource.resource}={printable(','.join(resource.value))}  by {commit_lines.by_line(resource.by)}"
+        yield line(f"{resource.resource}={','.join(resource.value)}  by ", by_line(resource.by))
     for message in blame.messages:
-        yield f"{message.id}  added by {commit_lines.by_line(message.added)}"
+        yield line(message.id, "  added by ", by_line(message.added))
         if message.deleted is not None:
-            yield f"{message.id}  deleted by {commit_lines.by_line(message.deleted)}"
+            yield line(message.id, "  deleted by ", by_line(message.deleted))
         yield from _keys(message.id, message.metadata, message.removed)
 
 
 def _keys(owner: str, present: Sequence[KeySet], gone: Sequence[KeyRemoved]) -> Iterator[str]:
     for key in present:
-        yield f"{owner} {printable(f'{key.key}={key.value}')}  by {commit_lines.by_line(key.by)}"
+        yield line(f"{owner} {key.key}={key.value}  by ", by_line(key.by))
     for removed in gone:
-        text = printable(f"{removed.key}={removed.value}")
-        yield f"{owner} -{text}  removed by {commit_lines.by_line(removed.by)}"
+        yield line(f"{owner} -{removed.key}={removed.value}  removed by ", by_line(removed.by))

@@ -10,6 +10,7 @@ import msgspec
 from clew_services.api_keys import Keys
 from clew_services.cli import options
 from clew_services.cli.logs import log_to_stderr
+from clew_services.cli.terminal import echo, echo_json
 from clew_services.host import nats_url
 from clew_services.process import up
 from clew_services.settings import Settings
@@ -30,12 +31,12 @@ def command(as_json: bool, accept_loss: tuple[str, ...], **chosen: str | int) ->
 
     def ready(running: up.Up) -> None:
         if as_json:
-            click.echo(msgspec.json.encode(running))
+            echo_json(msgspec.json.encode(running))
             return
-        click.echo(f"clew ready  {running.http}  {running.nats}  data {running.data}")
+        echo(f"clew ready  {running.http}  {running.nats}  data {running.data}")
         if running.api_key:
-            click.echo(f"api key     {running.api_key}  kept in {running.data}/api-key")
+            echo(f"api key     {running.api_key}  kept in {running.data}/api-key")
         if settings.embedded_port is not None:
-            click.echo(f"nats url    with the password for streams and buckets, kept in {running.data}/{nats_url.FILE}")
+            echo(f"nats url    with the password for streams and buckets, kept in {running.data}/{nats_url.FILE}")
 
     asyncio.run(up.run(settings, ready, accept_loss))

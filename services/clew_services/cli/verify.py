@@ -70,27 +70,30 @@ def command(
     if pack is not None:
         if thread is not None or everything:
             raise click.UsageError("--pack verifies the whole pack: omit THREAD and --all")
+        check_report.check_all_tenants("--pack")
         _check_pack(pack, against, keys, as_json=as_json)
         return
     trusted = {key.id: key for key in map(key_from, keys)}
     if against is not None:
         if thread is not None:
             raise click.UsageError("--against verifies everything: omit THREAD")
+        check_report.check_all_tenants("--against")
         verification = _compare(nats, against, trusted)
     else:
         root = Settings(data=data, index=index).index_folder
         address = check_report.choose(thread, tenant, everything)
         verification = _verify(nats, address, None if everything else tenant, trusted, root)
     verified, walked = verification.verified, verification.walked
+    every = everything or against is not None
     summary = {"threads": verified.threads, "commits": verified.commits}
-    if everything or against is not None:
+    if every:
         summary["checkpoints"] = walked.checkpoints
     newest = walked.newest.checkpoint.number if walked.newest is not None else None
-    more = {"covered": verified.covered, "checkpoint": newest}
+    more = {"tenant": None if every else tenant, "covered": verified.covered, "checkpoint": newest}
     kept = "the log agrees with the checkpoint that you kept; " if against is not None else ""
-    every = everything or against is not None
     good = f"every chain is intact; {kept}{'; '.join(_checkpoint_verdict(verification, trusted, every=every))}"
-    check_report.report(summary, verification.findings, as_json=as_json, good=good, more=more)
+    scope = check_report.scope_of(thread, None if every else tenant)
+    check_report.report(summary, verification.findings, as_json=as_json, good=good, scope=scope, more=more)
 
 
 def _checkpoint_verdict(
@@ -171,7 +174,8 @@ def _check_pack(file: Path, against: Path | None, keys: tuple[str, ...], *, as_j
         "commits": checked.verified.commits,
         "checkpoints": len(checked.checkpoints),
     }
-    more = {"covered": checked.verified.covered, "checkpoint": max(checked.checkpoints, default=None)}
+    newest = max(checked.checkpoints, default=None)
+    more = {"tenant": pack.opening.scope.tenant, "covered": checked.verified.covered, "checkpoint": newest}
     check_report.report(summary, checked.verified.findings, as_json=as_json, good=_good(checked), more=more)
 
 

@@ -20,9 +20,10 @@ from clew_projections.integrity.verify import extent, pages
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs.check import commits
 from clew_projections.packs.pack import Pack
-from clew_services.cli import check_report, options, output
-from clew_services.cli.exit import EXIT_CODES, print_json
+from clew_services.cli import check_report, options
+from clew_services.cli.exit import EXIT_CODES
 from clew_services.cli.session import look
+from clew_services.cli.terminal import echo, print_json, quantity
 from clew_services.open_deployment import OpenDeployment
 
 Wanted = Callable[[Address], bool]
@@ -145,10 +146,11 @@ def _function(reference: str) -> object:
 
 def _show(result: WhatIfResult) -> None:
     for line in _lines(result):
-        click.echo(output.printable(line))
-    click.echo(
-        f"{result.threads} threads, {result.commits} commits: {len(result.differ)} threads would differ, "
-        f"{result.in_between} only in between; {result.refused} commits refused; {len(result.failed)} threads failed"
+        echo(line)
+    echo(
+        f"{quantity(result.threads, 'threads')}, {quantity(result.commits, 'commits')}: "
+        f"{quantity(len(result.differ), 'threads')} would differ, {result.in_between} only in between; "
+        f"{quantity(result.refused, 'commits')} refused; {quantity(len(result.failed), 'threads')} failed"
     )
 
 

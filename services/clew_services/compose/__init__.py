@@ -35,6 +35,7 @@ from clew_projections.indexer.indexer import Indexer, SnapshotSchedule
 from clew_projections.indexer.log_follower import OrderedShard
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.indexer.start import Start
+from clew_projections.page_size import AROUND, PAGE_BYTES
 from clew_projections.projector.batch import BatchProjection
 from clew_projections.projector.message_views import MessageViews
 from clew_projections.projector.projector import Projector
@@ -150,7 +151,7 @@ class Clew:
     @cached_property
     def feed(self) -> Feed:
         """All commits of a tenant in one order."""
-        return Feed(self.js, self.opened.shards)
+        return Feed(self.js, self.opened.shards, self._page_bytes)
 
     @cached_property
     def tail(self) -> Tail:
@@ -162,7 +163,7 @@ class Clew:
     @cached_property
     def lists(self) -> Lists:
         """The lists of threads, once there is an index."""
-        return Lists(self.opened.shards)
+        return Lists(self.opened.shards, page_bytes=self._page_bytes)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -186,12 +187,17 @@ class Clew:
             self.current,
             self.histories,
             self.memory,
-            pages=HistoryPages(self.trail, self.current, self.memory),
-            past=Past(self.trail, self.current, self.memory),
+            pages=HistoryPages(self.trail, self.current, self.memory, self._page_bytes),
+            past=Past(self.trail, self.current, self.memory, page_bytes=self._page_bytes),
             feeds=self.feed,
             lists=self.lists,
             checkpoints=self.checkpoints,
+            page_bytes=self._page_bytes,
         )
+
+    def _page_bytes(self) -> int:
+        """Return the most bytes of the items of a page: it is answered in one message."""
+        return min(PAGE_BYTES, self.nc.max_payload - AROUND)
 
     @cached_property
     def keys(self) -> KeyBucket:

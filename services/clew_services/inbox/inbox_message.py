@@ -38,6 +38,12 @@ def read(message: Msg) -> Letter:
     tenant, kind = parse_subject(message.subject, KINDS, "command")
     command = validation.decode(message.data, kind)
     outcomes = f"{OUTCOME}.{tenant}."
+    if command.reply_to is not None and command.reply_to.startswith("_"):
+        raise Invalid(
+            "Invalid 'reply_to': at subjects that begin with '_' others wait for replies to their requests.",
+            code="invalid_value",
+            param="reply_to",
+        )
     if command.reply_to is not None and is_reserved(command.reply_to) and not command.reply_to.startswith(outcomes):
         raise Invalid(
             "Invalid 'reply_to': subjects that begin with 'clew.' or '$' are not for replies, "

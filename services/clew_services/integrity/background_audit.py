@@ -27,6 +27,7 @@ from msgspec.structs import replace
 
 from clew_events.errors import ClewError, Corrupt
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream
+from clew_projections.clocks import is_within
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import ShardHeads
 from clew_projections.integrity.checkpoint_comparison import find_difference, find_loss
@@ -210,7 +211,7 @@ class Audit:
         """The report of the current pass, or of the next one if it is due; ``None`` if it is not."""
         now, kept = datetime.now(UTC), self._heads.kept
         if known.since == known.began_at:
-            if (now - known.began_at).total_seconds() < self._every:
+            if is_within(self._every, known.began_at, now):
                 return None
         elif kept.signed == known.began_at.isoformat():
             if not self._goals:

@@ -48,7 +48,8 @@ _KEPT: Final = 4
 class PackedStreams:
     """The streams in a pack, for :class:`clew_projections.nats.stream_reads.Reads`.
 
-    Supports only subjects of single threads. Every method raises ``Corrupt`` where the pack differs from its manifest.
+    Supports only subjects of single threads, with ``*`` for the tenant if it is not known. Every method raises
+    ``Corrupt`` where the pack differs from its manifest.
     """
 
     def __init__(self, pack: Pack) -> None:
@@ -103,12 +104,17 @@ class PackedStreams:
     def _history(self, stream: str, subject: str) -> list[StoredMessage]:
         if (known := self._histories.get(subject)) is not None:
             return known
-        needle = b'"' + subject.encode() + b'"'
+        _, any_tenant, thread = subject.partition("*")
+        needle = f'{thread}"'.encode() if any_tenant else f'"{subject}"'.encode()
         found: list[StoredMessage] = []
         for segment in self._pack.segments[self._shards[stream]]:
             # An index is much smaller than its bodies, which are unpacked only where it names the subject.
             if needle in self._pack.content(segment.index.name):
-                found += [each for each in self._pack.stored(segment) if each.subject == subject]
+                found += [
+                    each
+                    for each in self._pack.stored(segment)
+                    if each.subject == subject or (any_tenant and each.subject.endswith(thread))
+                ]
         while len(self._histories) >= _KEPT:
             del self._histories[next(iter(self._histories))]
         self._histories[subject] = found

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
 from clew_events.errors import ClewError
+from clew_events.subjects import event_stream
 from clew_projections.consistency.watch import read_proof_state
 from clew_projections.findings import Finding
 from clew_projections.generations.generations import Generations
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.freshness import IndexFreshness, freshness
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.jetstream import JetStream, stream_info
 from clew_services.checkpoints.ledger import CheckpointCoverage, Ledger, checkpoint_coverage
 from clew_services.integrity.integrity_report import report
 from clew_services.open_deployment import OpenDeployment
@@ -69,7 +70,9 @@ class DerivedState(Struct, frozen=True, kw_only=True):
     """The state of what is derived from the log.
 
     ``proof`` and ``integrity`` are ``None`` until a projector has begun them, ``checkpoint`` until one was signed, and
-    ``index`` if this machine has none. What could not be read is ``None`` as well, and ``trouble`` says why.
+    ``index`` if this machine has none. ``clock`` is by how many seconds this machine's clock is ahead of that of the
+    NATS server, or behind it if negative; ``None`` if it is less than a minute. What could not be read is ``None`` as
+    well, and ``trouble`` says why.
     """
 
     buckets: Buckets
@@ -77,6 +80,7 @@ class DerivedState(Struct, frozen=True, kw_only=True):
     integrity: Integrity | None = None
     index: IndexFreshness | None = None
     checkpoint: CheckpointCoverage | None = None
+    clock: float | None = None
     trouble: tuple[str, ...] = ()
 
 
@@ -93,12 +97,13 @@ async def read_derived_state(opened: OpenDeployment, generations: Generations, f
             trouble.append(f"{what}: {fault}")
             return None
 
-    building, proof, integrity, index, checkpoint = await asyncio.gather(
+    building, proof, integrity, index, checkpoint, clock = await asyncio.gather(
         attempt("the generation that is being built", lambda: _build_progress(generations)),
         attempt("the proof", lambda: _proof(generations, shards)),
         attempt("the verification of the log", lambda: _integrity(js)),
         attempt("the index", lambda: _index(js, shards, folder)),
         attempt("the checkpoints", lambda: checkpoint_coverage(js, shards, Ledger(js))),
+        attempt("the server's clock", lambda: read_clock_difference(js)),
     )
     record = generations.live.record
     kept = tuple(g.number for g in record.generations if g.standing == "kept" and g.number != record.live)
@@ -108,8 +113,29 @@ async def read_derived_state(opened: OpenDeployment, generations: Generations, f
         integrity=integrity,
         index=index,
         checkpoint=checkpoint,
+        clock=clock,
         trouble=tuple(trouble),
     )
+
+
+CLOCKS_AGREE: Final = 60.0
+"""Seconds by which two clocks may differ."""
+
+
+async def read_clock_difference(
+    js: JetStream, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> float | None:
+    """By how many seconds a clock is ahead of the NATS server's; ``None`` if they agree to a minute.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    asked = clock()
+    theirs = (await stream_info(js, event_stream(0))).ts
+    if theirs is None:
+        return None
+    ahead = round((asked + (clock() - asked) / 2 - theirs).total_seconds(), 1)
+    return ahead if abs(ahead) >= CLOCKS_AGREE else None
 
 
 async def _build_progress(generations: Generations) -> BuildProgress | None:

@@ -15,7 +15,9 @@ from clew_events.subjects import Address
 from clew_projections.audit.as_of import cursor_of
 from clew_projections.audit.filter import Choice
 from clew_projections.audit.moments import first_instant, last_instant
+from clew_projections.feed.merge import AROUND_COMMIT
 from clew_projections.history.stretch import AHEAD, HistoryReader, Spot
+from clew_projections.page_size import PageBytes, PageSize, default_page_bytes
 from clew_projections.state.current import CurrentState
 from clew_projections.views import ThreadView, absent
 from clew_services.threads.cache import Memory
@@ -92,13 +94,20 @@ class _Gaps:
 class HistoryPages:
     """Reads pages of histories, those of deleted threads included."""
 
-    def __init__(self, trail: HistoryReader, current: CurrentState, memory: Memory) -> None:
+    def __init__(
+        self,
+        trail: HistoryReader,
+        current: CurrentState,
+        memory: Memory,
+        page_bytes: PageBytes = default_page_bytes,
+    ) -> None:
         self._trail = trail
+        self._page_bytes = page_bytes
         self._current = current
         self._memory = memory
 
     async def page(self, tenant: str, query: GetHistory) -> History:
-        """A page of a thread's history.
+        """A page of a thread's history; shorter than asked for if its commits are long or few of them match.
 
         Raises:
             NotFound: the thread never existed.
@@ -113,17 +122,23 @@ class HistoryPages:
         gaps = _Gaps(hint, query, way)
         matches: list[Recorded] = []
         last: Recorded | None = None
-        read, more = 0, False
+        size, read, more = PageSize(self._page_bytes()), 0, False
+        weight = WITH_BODY if query.stored else 1
         async for recorded in self._commits(hint, query, way):
             if self._is_over(query, choice, way, recorded):
                 gaps.end(recorded.commit.n)
                 break
-            if len(matches) == query.limit or read == LOOKED_AT:
+            matching = choice.matches(recorded.commit)
+            if (
+                len(matches) == query.limit
+                or read == LOOKED_AT
+                or (matching and not size.take(recorded.size * weight + AROUND_COMMIT))
+            ):
                 more = True
                 break
             gaps.pass_commit(recorded.commit.n)
             read, last = read + 1, recorded
-            if choice.matches(recorded.commit):
+            if matching:
                 matches.append(recorded)
         else:
             gaps.end()
@@ -215,3 +230,7 @@ def entry(recorded: Recorded, *, stored: bool = False) -> Entry:
         commit=recorded.commit,
         stored=recorded.body.decode() if stored else None,
     )
+
+
+WITH_BODY: Final = 3
+"""Times the bytes of a commit that it takes in a reply with its stored body, escaped as a string."""

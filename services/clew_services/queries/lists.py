@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from clew_events.errors import Invalid, Unavailable
 from clew_events.list_query import ListThreads, positions_of
 from clew_projections.index import WrittenList
+from clew_projections.page_size import PageBytes, default_page_bytes
 
 PATIENCE: Final = 5.0
 """Seconds that a query waits for the index to reach a position."""
@@ -16,8 +17,8 @@ PATIENCE: Final = 5.0
 class Index(Protocol):
     """An index; see :class:`clew_projections.index.Index`."""
 
-    async def page(self, tenant: str, query: ListThreads) -> WrittenList:
-        """A page of a tenant's threads, as of the index's position."""
+    async def page(self, tenant: str, query: ListThreads, room: int) -> WrittenList:
+        """A page of a tenant's threads, of at most ``room`` bytes, as of the index's position."""
 
     async def wait_until(self, shard: int, seq: int, patience: float) -> None:
         """Return once the index includes a shard up to a sequence; waits at most ``patience`` seconds."""
@@ -26,12 +27,15 @@ class Index(Protocol):
 class Lists:
     """Answers list queries from ``index``; without one they are unavailable."""
 
-    def __init__(self, shards: int, index: Index | None = None) -> None:
+    def __init__(self, shards: int, index: Index | None = None, page_bytes: PageBytes = default_page_bytes) -> None:
         self._shards = shards
+        self._page_bytes = page_bytes
         self.index = index
 
     async def threads(self, tenant: str, query: ListThreads) -> WrittenList:
         """A page of a tenant's threads, from an index that includes the commits at ``at_least``.
+
+        It has fewer than ``limit`` if their metadata is long.
 
         Raises:
             Invalid: a cursor, an order or a position is invalid.
@@ -46,7 +50,7 @@ class Lists:
             )
         if query.at_least is not None:
             await self._wait_for_index(index, query.at_least)
-        return await index.page(tenant, query)
+        return await index.page(tenant, query, self._page_bytes())
 
     async def _wait_for_index(self, index: Index, at_least: str) -> None:
         positions = positions_of(at_least)

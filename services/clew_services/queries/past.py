@@ -5,11 +5,11 @@ A thread as of a moment is folded from its history up to there.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol, assert_never
 
+import msgspec
 from msgspec.structs import replace
 
 from clew_events import replies
@@ -17,7 +17,7 @@ from clew_events.audit_replies import Blame, Difference, Then
 from clew_events.commit import Recorded
 from clew_events.errors import Invalid, NotFound
 from clew_events.ids import is_message_id, ordinal_of
-from clew_events.objects import MessagePage
+from clew_events.objects import Message, MessagePage
 from clew_events.queries import AsOf, GetBlame, GetDifference, GetMessageAt, ListMessagesAt
 from clew_events.subjects import Address
 from clew_projections.api_objects import message_object, thread_object
@@ -26,6 +26,7 @@ from clew_projections.audit.blame import BlameFold
 from clew_projections.audit.diff import DiffFold
 from clew_projections.audit.moments import NOW, Moment, check_reached, moment
 from clew_projections.history.stretch import HistoryReader, Spot, check_unbroken
+from clew_projections.page_size import PageBytes, PageSize, default_page_bytes
 from clew_projections.state.current import CurrentState
 from clew_projections.state.state_reads import span
 from clew_services.queries.history_pages import hint_of
@@ -34,8 +35,28 @@ from clew_services.threads.decide import no_message
 
 LATEST_KEPT: Final = 256
 """The most recent commits that are kept while a history is read, so that those of a page need not be read again."""
+KEPT_BYTES: Final = 16 * 1024 * 1024
+"""The most bytes of these commits; the latest is kept whatever its size."""
+READ_AT_ONCE: Final = 32
+"""Messages of a page that are read at once, with all commits about them."""
+_ENCODE: Final = msgspec.json.Encoder().encode
 LONGEST: Final = 20_000
 """Most commits between the two moments of a difference."""
+
+
+class _RecentCommits:
+    """The latest commits of a history that is read, by sequence."""
+
+    def __init__(self) -> None:
+        self.by_seq: dict[int, Recorded] = {}
+        self._bytes = 0
+
+    def add(self, recorded: Recorded) -> None:
+        """Keep the next commit, and drop the oldest beyond the limits."""
+        self.by_seq[recorded.position.seq] = recorded
+        self._bytes += recorded.size
+        while len(self.by_seq) > 1 and (len(self.by_seq) > LATEST_KEPT or self._bytes > KEPT_BYTES):
+            self._bytes -= self.by_seq.pop(next(iter(self.by_seq))).size
 
 
 class _PastFold(Protocol):
@@ -55,11 +76,13 @@ class Past:
         current: CurrentState,
         memory: Memory,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        page_bytes: PageBytes = default_page_bytes,
     ) -> None:
         self._trail = trail
         self._current = current
         self._memory = memory
         self._clock = clock
+        self._page_bytes = page_bytes
 
     async def answer(
         self, tenant: str, query: ListMessagesAt | GetMessageAt | GetDifference | GetBlame
@@ -110,8 +133,11 @@ class Past:
         return replace(_answer_of(fold), message=message_object(view))
 
     async def messages(self, tenant: str, query: ListMessagesAt) -> Then:
-        """A page of a thread's messages as of a moment. Raises as :meth:`message`."""
-        recent: deque[Recorded] = deque(maxlen=LATEST_KEPT)
+        """A page of a thread's messages as of a moment, fewer than ``limit`` if they are long.
+
+        Raises as :meth:`message`.
+        """
+        recent = _RecentCommits()
         fold = await self._open(tenant, query.thread_id, query.as_of, recent=recent)
         left = span(
             fold.view.last_ordinal,
@@ -120,15 +146,17 @@ class Past:
             _cursor(fold, "before", query.before),
         )
         ordinals = [ordinal for ordinal in left.next_places(fold.view.last_ordinal) if ordinal in fold.places]
-        wanted = ordinals[: query.limit]
-        seqs = sorted({seq for ordinal in wanted for seq in fold.places[ordinal]})
-        views = messages_of(frozenset(wanted), await self._commits(Address(tenant, query.thread_id), seqs, recent))
-        data = tuple(message_object(views[ordinal]) for ordinal in wanted)
+        data: list[Message] = []
+        size = PageSize(self._page_bytes())
+        async for message in self._messages(fold, ordinals[: query.limit], recent.by_seq):
+            if not size.take(len(_ENCODE(message))):
+                break
+            data.append(message)
         page = MessagePage(
-            data=data,
+            data=tuple(data),
             first_id=data[0].id if data else None,
             last_id=data[-1].id if data else None,
-            has_more=len(ordinals) > query.limit,
+            has_more=len(ordinals) > len(data),
         )
         return replace(_answer_of(fold), messages=page)
 
@@ -166,7 +194,7 @@ class Past:
         thread_id: str,
         as_of: AsOf,
         keep: Container[int] = (),
-        recent: deque[Recorded] | None = None,
+        recent: _RecentCommits | None = None,
     ) -> ThreadAsOf:
         until = moment(as_of, "as_of")
         fold = ThreadAsOf(Address(tenant, thread_id), until, keep)
@@ -179,22 +207,30 @@ class Past:
         return fold
 
     async def _read(
-        self, fold: _PastFold, address: Address, until: Moment, recent: deque[Recorded] | None = None
+        self, fold: _PastFold, address: Address, until: Moment, recent: _RecentCommits | None = None
     ) -> None:
         hint = await hint_of(address, self._memory, self._current)
         async for recorded in check_unbroken(hint, self._trail.forward(hint, Spot(0))):
             if not fold.add(recorded):
                 return
             if recent is not None:
-                recent.append(recorded)
+                recent.add(recorded)
             if until.ends_with(recorded.commit):
                 return
 
-    async def _commits(self, address: Address, seqs: Sequence[int], recent: Iterable[Recorded]) -> list[Recorded]:
-        by_seq = {recorded.position.seq: recorded for recorded in recent}
-        missing = await self._trail.read_at(address, [seq for seq in seqs if seq not in by_seq])
-        by_seq |= {recorded.position.seq: recorded for recorded in missing}
-        return [by_seq[seq] for seq in seqs]
+    async def _messages(
+        self, fold: ThreadAsOf, ordinals: Sequence[int], by_seq: dict[int, Recorded]
+    ) -> AsyncIterator[Message]:
+        """Yield messages as of the fold's moment; commits that are not in ``by_seq`` are read and put there."""
+        address = Address(fold.view.tenant, fold.view.id)
+        for start in range(0, len(ordinals), READ_AT_ONCE):
+            wanted = ordinals[start : start + READ_AT_ONCE]
+            seqs = sorted({seq for ordinal in wanted for seq in fold.places[ordinal]})
+            missing = await self._trail.read_at(address, [seq for seq in seqs if seq not in by_seq])
+            by_seq |= {recorded.position.seq: recorded for recorded in missing}
+            views = messages_of(frozenset(wanted), [by_seq[seq] for seq in seqs])
+            for ordinal in wanted:
+                yield message_object(views[ordinal])
 
     def _check_reached(self, until: Moment, param: str, thread_id: str, read: _PastFold) -> None:
         check_reached(until, param, thread_id, first=read.first, last=read.last, now=self._clock())

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, assert_never
 
+import msgspec
 from msgspec.structs import replace
 
 from clew_events import ids
@@ -13,7 +14,7 @@ from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpo
 from clew_events.commit import Position
 from clew_events.errors import Corrupt, Invalid, NotFound, Unavailable
 from clew_events.list_query import ListThreads
-from clew_events.objects import MessagePage
+from clew_events.objects import Message, MessagePage
 from clew_events.queries import (
     GetBlame,
     GetDifference,
@@ -35,6 +36,7 @@ from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
 from clew_projections.history.stretch import check_unbroken
 from clew_projections.index import WrittenList
+from clew_projections.page_size import PageBytes, PageSize, default_page_bytes
 from clew_projections.state.current import CurrentState
 from clew_projections.state.state_reads import CurrentThread, span
 from clew_projections.views import MessageView, ThreadView, absent
@@ -46,8 +48,11 @@ from clew_services.queries.past import Past
 from clew_services.threads.cache import Memory
 from clew_services.threads.decide import no_message, no_thread
 
+FIRST_READ: Final = 21
+"""Messages of a page that are read before it is known how long they are: those of a page of the default length."""
 READ_AHEAD: Final = 256
 """Ordinals that are read at once where many messages of a page are deleted."""
+_ENCODE: Final = msgspec.json.Encoder().encode
 TRIES: Final = 20
 """Attempts at reading messages that change meanwhile."""
 
@@ -66,6 +71,7 @@ class Reader:
         feeds: feed.Feed | None,
         lists: Lists,
         checkpoints: CheckpointQueries | None,
+        page_bytes: PageBytes = default_page_bytes,
     ) -> None:
         self._current = current
         self._histories = histories
@@ -75,6 +81,7 @@ class Reader:
         self.past = past
         self._lists = lists
         self._checkpoints = checkpoints
+        self._page_bytes = page_bytes
 
     async def answer(self, tenant: str, query: Query) -> Answer | WrittenList:
         """The answer to a query.
@@ -139,7 +146,10 @@ class Reader:
         return Found(position=self._position(view), n=view.n, message=message_object(message))
 
     async def messages(self, tenant: str, query: ListMessages) -> Found:
-        """A page of messages. A cursor may name a deleted message, but not one that the thread never had."""
+        """A page of messages, fewer than ``limit`` if they are long.
+
+        A cursor may name a deleted message, but not one that the thread never had.
+        """
         return await self._at_one_moment(Address(tenant, query.thread_id), query, partial(self._page, query))
 
     async def _page(self, query: ListMessages, present: CurrentThread) -> Found:
@@ -150,21 +160,27 @@ class Reader:
             await self._cursor(present, "after", query.after),
             await self._cursor(present, "before", query.before),
         )
-        kept: list[MessageView] = []
-        ahead = query.limit + 1
-        while not remaining.empty and len(kept) <= query.limit:
+        data: list[Message] = []
+        size, more = PageSize(self._page_bytes()), False
+        ahead = min(query.limit + 1, FIRST_READ)
+        while not (remaining.empty or more):
             ordinals = remaining.next_places(ahead)
             views = await self._current.messages(present, ordinals)
             _check_same_moment(present, *views.values())
-            kept += [views[ordinal] for ordinal in ordinals if ordinal in views and not views[ordinal].deleted]
+            there = [views[ordinal] for ordinal in ordinals if ordinal in views and not views[ordinal].deleted]
+            for message in map(message_object, there):
+                if len(data) == query.limit or not size.take(len(_ENCODE(message))):
+                    more = True
+                    break
+                data.append(message)
             remaining = remaining.without(ordinals)
-            ahead = READ_AHEAD
-        data = tuple(message_object(message) for message in kept[: query.limit])
+            many_deleted = len(there) < len(ordinals) // 2
+            ahead = size.estimate_rest(READ_AHEAD if many_deleted else query.limit + 1 - len(data))
         page = MessagePage(
-            data=data,
+            data=tuple(data),
             first_id=data[0].id if data else None,
             last_id=data[-1].id if data else None,
-            has_more=len(kept) > query.limit,
+            has_more=more,
         )
         return Found(position=self._position(view), n=view.n, messages=page)
 
