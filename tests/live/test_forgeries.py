@@ -342,7 +342,7 @@ async def test_a_verdict_says_how_far_it_reaches_and_what_it_was_not_given(whole
             ((VICTIM.thread,), "were not verified: give --key"),
             ((VICTIM.thread, *KEYED), f"is signed with {KEY.verifier.id}"),
             (("--all", *KEYED), "every checkpoint follows from the one before it"),
-            ((BYSTANDER.thread,), " says; "),
+            ((BYSTANDER.thread,), "Z; the signatures, by "),
         ):
             ran = await run(tmp_path, url, "verify", *words)
             assert (ran.exit_code, said in ran.stdout) == (0, True), ran.stdout
