@@ -207,6 +207,26 @@ async def test_no_reply_or_trace_of_a_request_without_a_password_reaches_a_strea
     assert after == before
 
 
+async def test_a_reply_subject_with_wildcards_loses_no_reply_of_others(
+    server: EmbeddedServer, service: compose.Clew
+) -> None:
+    """nats-server forgets all replies due in an account when a service import responds to such a subject."""
+    requests = {
+        "clew.cmd.acme.create_thread": msgspec.json.encode(CreateThread(id="cmd_wild", thread_id="thread_wild")),
+        "clew.query.acme.get_thread": b'{"thread_id":"thread_wild"}',
+    }
+    async with anybody(server) as careless, anybody(server) as asking:
+        await asking.nc.request(*next(iter(requests.items())), timeout=60)
+        for _ in range(20):
+            for subject, body in requests.items():
+                for reply in (">", "_INBOX.>"):
+                    await careless.nc.publish(subject, body, reply=reply)
+            await careless.seen()
+            for subject, body in requests.items():
+                assert b'"ok"' in (await asking.nc.request(subject, body, timeout=10)).data
+        assert (careless.denied, asking.denied) == ([], [])
+
+
 async def test_nobody_reads_along_what_goes_on_in_clews_account(
     server: EmbeddedServer, service: compose.Clew, operator: compose.Connection
 ) -> None:

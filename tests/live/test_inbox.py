@@ -203,6 +203,7 @@ async def test_refusals_are_on_record_once_with_their_reason(clew: Clew, js: Jet
         ("update_thread", b"\xff not json", "invalid_json"),
         ("update_thread", {"thread_id": "thread_a", "reply_to": "clew.evt.00.default.thread_a"}, "invalid_value"),
         ("update_thread", {"thread_id": "thread_a", "reply_to": "$JS.API.STREAM.DELETE.X"}, "invalid_value"),
+        ("update_thread", {"thread_id": "thread_a", "reply_to": "outcomes.>"}, "invalid_value"),
         ("make_thread", {}, "command_not_found"),
     ]
     seqs = [await leave(js, command, body) for command, body, _ in left]

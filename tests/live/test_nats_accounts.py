@@ -240,6 +240,18 @@ async def test_a_reader_has_nothing_done_by_naming_a_command_as_where_the_answer
     assert await everything(operator) == before
 
 
+async def test_a_reply_subject_with_wildcards_loses_no_reply_of_another_tenant(
+    accounts: Accounts, service: compose.Clew
+) -> None:
+    async with connected_as(accounts, "globex-reader") as careless, connected_as(accounts, "acme-reader") as user:
+        for _ in range(20):
+            for reply in (">", "_INBOX_reader.>"):
+                await careless.nc.publish("clew.query.globex.get_thread", b'{"thread_id":"thread_door"}', reply=reply)
+            await careless.seen()
+            await user.nc.request("clew.query.acme.get_thread", b'{"thread_id":"thread_door"}', timeout=10)
+        assert (careless.denied, user.denied) == ([], [])
+
+
 async def test_an_outcome_goes_to_no_other_tenant_and_to_nobody_who_is_none(
     accounts: Accounts, service: compose.Clew, operator: compose.Connection
 ) -> None:

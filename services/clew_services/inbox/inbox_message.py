@@ -14,7 +14,7 @@ from clew_events.errors import Invalid
 from clew_events.operations import COMMANDS as KINDS
 from clew_events.subjects import OUTCOME
 from clew_services import validation
-from clew_services.nats_api.reply_codec import is_reserved
+from clew_services.nats_api.reply_codec import is_reserved, is_unfit
 from clew_services.nats_api.services import parse_subject
 
 MSG_ID: Final = "Nats-Msg-Id"
@@ -32,12 +32,18 @@ def read(message: Msg) -> Letter:
     """Decode a message.
 
     Raises:
-        Invalid: it does not follow the contract, or its reply subject is reserved.
+        Invalid: it does not follow the contract, or its reply subject is reserved or none that one can publish to.
         NotFound: there is no such command.
     """
     tenant, kind = parse_subject(message.subject, KINDS, "command")
     command = validation.decode(message.data, kind)
     outcomes = f"{OUTCOME}.{tenant}."
+    if command.reply_to is not None and is_unfit(command.reply_to) and not is_reserved(command.reply_to):
+        raise Invalid(
+            "Invalid 'reply_to': expected a subject without wildcards and empty tokens.",
+            code="invalid_value",
+            param="reply_to",
+        )
     if command.reply_to is not None and is_reserved(command.reply_to) and not command.reply_to.startswith(outcomes):
         raise Invalid(
             "Invalid 'reply_to': subjects that begin with 'clew.' or '$' are not for replies, "

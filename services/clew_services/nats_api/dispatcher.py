@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from clew_events.errors import ClewError, Corrupt, Unavailable
-from clew_services.nats_api.reply_codec import OK, Reply, code_of, is_reserved, refusal, send
+from clew_services.nats_api.reply_codec import OK, Reply, code_of, is_unfit, refusal, send
 from clew_services.observer import NOBODY, Observer
 
 LIMIT: Final = 1024
@@ -44,7 +44,13 @@ class Intake:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, message: Msg) -> None:
-        """Begin to work on a request, or turn it away when too many are in flight."""
+        """Begin to work on a request, or turn it away when too many are in flight.
+
+        A request whose reply subject is unfit, as :func:`is_unfit` says, is ignored and logged.
+        """
+        if is_unfit(message.reply):
+            _LOG.warning("ignored %r: no reply may go to %r", message.subject, message.reply)
+            return
         if len(self._tasks) >= self._limit:
             full = Unavailable(f"{self._limit} requests are in flight here already", code="overloaded")
             self._observer.on_reply(self._service, code_of(full), 0.0)
@@ -65,9 +71,6 @@ class Intake:
                 _LOG.warning("stopped with %d requests unanswered", len(late))
 
     async def _serve(self, message: Msg) -> None:
-        if is_reserved(message.reply):
-            _LOG.warning("ignored %r: no reply may go to %r", message.subject, message.reply)
-            return
         began, code = time.perf_counter(), OK
         try:
             reply = await self._work(message)

@@ -40,7 +40,7 @@ async def listen(
     """
     from clew_services.nats_api.faststream_broker import Broker  # noqa: PLC0415 - half of all imports; most processes do not listen
 
-    own = await connect_second(nc, name=queue)
+    own = await connect_second(nc, name=queue, service=True)
     intake = Intake(own, work, service=queue.removeprefix("clew-"), observer=observer)
     broker = Broker(own)
     subscriber = broker.subscriber(subjects, queue=queue, no_reply=True)
