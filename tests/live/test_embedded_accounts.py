@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import json
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from signal import SIGHUP
 
 import msgspec
 import nats.errors
@@ -28,9 +33,11 @@ from support.auditing import audit
 from support.deployments import deployed
 from support.doors import ASKING, CHANGING, LISTENING, SERVING
 from support.nats_services import all_of_clew
+from support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+RELOADED = "Reloaded server configuration"
 DIRECT = "$JS.API.DIRECT.GET."
 OPEN = {*ASKING, *(each for each in SERVING if each.startswith(DIRECT) and KEYS not in each)}
 """What may be asked without a password, of any tenant."""
@@ -225,6 +232,38 @@ async def test_a_reply_subject_with_wildcards_loses_no_reply_of_others(
             for subject, body in requests.items():
                 assert b'"ok"' in (await asking.nc.request(subject, body, timeout=10)).data
         assert (careless.denied, asking.denied) == ([], [])
+
+
+async def test_nobody_notices_that_the_server_reloads_its_configuration(
+    server: EmbeddedServer, service: compose.Clew, operator: compose.Connection
+) -> None:
+    log = server.data / "nats-server.log"
+    before, stopped = log.read_text().count(RELOADED), asyncio.Event()
+
+    async def repeat(call: Callable[[], Awaitable[object]]) -> None:
+        while not stopped.is_set():
+            await call()
+
+    async with client.connect(server.open_url, timeout=60) as clew_, asyncio.TaskGroup() as tasks:
+        thread = (await clew_.create_thread()).thread.id
+        for call in (
+            *[lambda: operator.js.api("STREAM.INFO.CLEW_EVT_00")] * 8,
+            *[lambda: operator.js.from_leader("CLEW_EVT_00", {"last_by_subj": "clew.evt.00.x.y"})] * 8,
+            lambda: service.handler.handle("default", CreateThread()),
+            clew_.create_thread,
+            lambda: clew_.get_thread(thread),
+            lambda: clew_.enqueue(CreateThread(thread_id="thread_reloaded")),
+        ):
+            tasks.create_task(repeat(call))
+        for reloads in range(before + 1, before + 13):
+            os.kill(server.pid, SIGHUP)
+            await eventually(functools.partial(is_reloaded, log, reloads))
+        stopped.set()
+    await settled(operator)
+
+
+async def is_reloaded(log: Path, times: int) -> bool:
+    return (await asyncio.to_thread(log.read_text)).count(RELOADED) >= times
 
 
 async def test_nobody_reads_along_what_goes_on_in_clews_account(

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
+from clew_services.embedded.accounts import SERVER
 from nats.aio.client import Client
 
 from clew_events import client
@@ -45,7 +46,7 @@ class Accounts:
     def configuration(self, data: Path, *, port: int, sync: str, base: str) -> str:
         """Ours, with the addresses and the folder of a test; its accounts are in the place of the server's own."""
         embedded = config.configuration(data, port=port, sync=sync, base=base)
-        return f'include "../{self.conf.name}"\n{embedded}\n'
+        return f'include "../{self.conf.name}"\n{embedded.replace(SERVER, "accounts")}\n'
 
     def url(self, user: str) -> str:
         name = "CLEW" if user == "clew" else "CLEW_OPERATOR" if user == "operator" else user.upper().replace("-", "_")
