@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
-from clew_services.embedded.accounts import SERVER
 from nats.aio.client import Client
 
 from clew_events import client
@@ -19,6 +18,7 @@ from clew_projections.kv.key_names import THREADS
 from clew_projections.nats.jetstream import stream_state
 from clew_services import compose
 from clew_services.embedded import config
+from clew_services.embedded.config import SERVER
 from clew_services.embedded.server import EmbeddedServer
 from support.up import ROOT
 
