@@ -17,10 +17,12 @@ import nats.js.errors
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
+from nats.micro.service import ServiceInfo, ServicePing, ServiceStats
 
 from clew_events import client
 from clew_events.codec import decode
 from clew_events.commands import CreateThread
+from clew_events.operations import QUERIES
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.kv.key_names import THREADS
 from clew_projections.nats.request_mux import NotPermitted
@@ -30,7 +32,7 @@ from clew_services.api_keys.key_bucket import KEYS
 from clew_services.embedded.server import EmbeddedServer
 from support.accounts import SHARDS, User, everything, settled
 from support.auditing import audit
-from support.deployments import deployed
+from support.deployments import connected_client, deployed
 from support.doors import ASKING, CHANGING, LISTENING, SERVING
 from support.nats_services import all_of_clew
 from support.waiting import eventually
@@ -39,7 +41,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RELOADED = "Reloaded server configuration"
 DIRECT = "$JS.API.DIRECT.GET."
-OPEN = {*ASKING, *(each for each in SERVING if each.startswith(DIRECT) and KEYS not in each)}
+OPEN = {*ASKING, "$SRV.PING", *(each for each in SERVING if each.startswith(DIRECT) and KEYS not in each)}
 """What may be asked without a password, of any tenant."""
 CLOSED = sorted({
     *CHANGING, *SERVING, "clew.checkpoint.1", "$O.clew_index.M.latest", "$KV.clew_generations.threads",
@@ -264,6 +266,37 @@ async def test_nobody_notices_that_the_server_reloads_its_configuration(
 
 async def is_reloaded(log: Path, times: int) -> bool:
     return (await asyncio.to_thread(log.read_text)).count(RELOADED) >= times
+
+
+async def test_services_are_discovered_with_and_without_a_password(
+    server: EmbeddedServer, service: compose.Clew
+) -> None:
+    async def ask(nc: Client, subject: str, replies: int) -> list[bytes]:
+        inbox = nc.new_inbox()
+        heard = await nc.subscribe(inbox)
+        await nc.publish(subject, b"", reply=inbox)
+        return [(await heard.next_msg(timeout=60)).data for _ in range(replies)]
+
+    async with anybody(server) as user, connected_client(server.url) as operator:
+        for nc in (user.nc, operator):
+            pings = [ServicePing.from_dict(json.loads(data)) for data in await ask(nc, "$SRV.PING", 2)]
+            assert {ping.name for ping in pings} == {"clew-commands", "clew-queries"}
+            (info,) = [ServiceInfo.from_dict(json.loads(data)) for data in await ask(nc, "$SRV.INFO.clew-queries", 1)]
+            asked = {endpoint.name: endpoint.subject for endpoint in info.endpoints}
+            assert asked.keys() == QUERIES.keys()
+            assert asked["get_thread"] == "clew.query.*.get_thread"
+            address = f"$SRV.STATS.clew-queries.{info.id}"
+            before = count_requests(await ask(nc, address, 1))
+            await nc.request("clew.query.default.get_thread", b'{"thread_id":"thread_none"}', timeout=60)
+            after = count_requests(await ask(nc, address, 1))
+            assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1]
+        assert user.denied == []
+
+
+def count_requests(replies: list[bytes]) -> tuple[int, int]:
+    (stats,) = [ServiceStats.from_dict(json.loads(data)) for data in replies]
+    (endpoint,) = [each for each in stats.endpoints if each.name == "get_thread"]
+    return endpoint.num_requests, endpoint.num_errors
 
 
 async def test_nobody_reads_along_what_goes_on_in_clews_account(

@@ -80,12 +80,14 @@ accounts {
     imports: [
       { service: { account: open, subject: "clew.cmd.*.*" } }
       { service: { account: open, subject: "clew.query.*.*" } }
+      { service: { account: open, subject: "$$SRV.>" } }
     ]
   }
   open {
     exports: [
       { service: "clew.cmd.*.*", accounts: [clew] }
       { service: "clew.query.*.*", accounts: [clew] }
+      { service: "$$SRV.>", response_type: stream, accounts: [clew] }
     ]
     imports: [
       { service: { account: clew, subject: "clew.inbox.*.*" } }
@@ -98,16 +100,16 @@ accounts {
       user: service, password: "$password"
       permissions: {
         publish: { allow: [">"], deny: ["clew.>", "$$JS.>", "$$KV.>", "$$O.>", "$$SYS.>"] }
-        subscribe: { allow: ["clew.cmd.*.* clew-commands", "clew.query.*.* clew-queries"] }
+        subscribe: { allow: ["clew.cmd.*.* clew-commands", "clew.query.*.* clew-queries", "$$SRV.>"] }
       }
     }, {
       user: anonymous
       permissions: {
         publish: {
-          allow: ["clew.cmd.*.*", "clew.query.*.*", "clew.inbox.*.*", "$$JS.API.DIRECT.GET.>"]
+          allow: ["clew.cmd.*.*", "clew.query.*.*", "clew.inbox.*.*", "$$SRV.*", "$$SRV.*.>", "$$JS.API.DIRECT.GET.>"]
           deny: ["$$JS.API.DIRECT.GET.KV_clew_keys_v1", "$$JS.API.DIRECT.GET.KV_clew_keys_v1.>"]
         }
-        subscribe: { deny: ["clew.cmd.>", "clew.query.>", "clew.inbox.>", "$$JS.>", "$$SYS.>", "_R_.>"] }
+        subscribe: { deny: ["clew.cmd.>", "clew.query.>", "clew.inbox.>", "$$JS.>", "$$SRV.>", "$$SYS.>", "_R_.>"] }
       }
     }]
   }

@@ -24,7 +24,8 @@ _LOG: Final = logging.getLogger("clew.nats")
 class Intake:
     """One task per request. nats-py waits for a callback before it takes the next message, so none may work in it.
 
-    ``work`` makes the reply to a message, or raises. ``observer`` is called for each reply, with the name ``service``.
+    ``work`` makes the reply to a message, or raises. ``observer`` is called for each reply, with the name ``service``;
+    ``note`` is called too, with the last token of the request's subject.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class Intake:
         limit: int = LIMIT,
         service: str = "",
         observer: Observer = NOBODY,
+        note: Callable[[str, str, float], None] = lambda *_: None,
     ) -> None:
         self._nc = nc
         self._work = work
         self._service = service
         self._observer = observer
+        self._note = note
         self._limit = limit
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -83,7 +86,9 @@ class Intake:
             _LOG.exception("failed at %r", message.subject)
             unforeseen = Corrupt("Clew failed at this in an unforeseen way.", code="internal_error")
             reply, code = refusal(unforeseen), code_of(unforeseen)
-        self._observer.on_reply(self._service, code, time.perf_counter() - began)
+        took = time.perf_counter() - began
+        self._observer.on_reply(self._service, code, took)
+        self._note(message.subject.rpartition(".")[2], code, took)
         await self._reply(message, reply)
 
     async def _reply(self, message: Msg, reply: Reply) -> None:

@@ -55,7 +55,12 @@ async def serve_commands(
         return reply_codec.answer(receipt(command, outcome))
 
     async with listen(
-        nc, f"{subjects.COMMANDS}.*.*", queue=COMMAND_QUEUE, work=tracing.request(answer), observer=observer
+        nc,
+        f"{subjects.COMMANDS}.*.*",
+        queue=COMMAND_QUEUE,
+        names=operations.COMMANDS,
+        work=tracing.request(answer),
+        observer=observer,
     ):
         await _stay(stop, ready)
 
@@ -81,7 +86,12 @@ async def serve_queries(
         return reply_codec.answer(await reader.answer(tenant, validation.decode(message.data, kind)))
 
     async with listen(
-        nc, f"{subjects.QUERIES}.*.*", queue=QUERY_QUEUE, work=tracing.request(answer), observer=observer
+        nc,
+        f"{subjects.QUERIES}.*.*",
+        queue=QUERY_QUEUE,
+        names=operations.QUERIES,
+        work=tracing.request(answer),
+        observer=observer,
     ):
         await _stay(stop, ready)
 
