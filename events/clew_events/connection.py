@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 import nats.errors
 from nats.aio.client import Client
 
-from clew_events.errors import Unavailable
+from clew_events.errors import ClewError, Unauthorized, Unavailable
 from clew_events.nats_client import LastingClient
 
 PING: Final = 5
 """Seconds between pings to the server. After two without an answer, the client connects to another server."""
 INBOX_PREFIX: Final = "_INBOX"
+_REFUSED: Final = re.compile("authorization violation|authentication (expired|revoked)", re.IGNORECASE)
 RECANCEL: Final = 0.1
 """Seconds after which a task that swallowed its cancellation is cancelled again."""
 
@@ -78,15 +79,22 @@ async def open_client(
     connecting fails or is cancelled, ``nc`` is closed.
 
     Raises:
+        Unauthorized: every server refuses the credentials, or requires some; not raised if ``timeout`` is None.
         Unavailable: no server accepts the connection within ``timeout`` seconds.
     """
     urls = addresses(servers)
     errors: list[Exception] = []
+    refusals = 0
+    refused = asyncio.Event()
 
     async def report(error: Exception) -> None:
         # What a server says is more precise than that it then closed the connection.
         if isinstance(error, nats.errors.Error) or not any(isinstance(known, nats.errors.Error) for known in errors):
             errors[:] = [error]
+        nonlocal refusals
+        refusals += bool(_REFUSED.search(str(error)))
+        if refusals >= len(urls) and timeout is not None:
+            refused.set()
         await on_error(error)
 
     try:
@@ -101,15 +109,36 @@ async def open_client(
                 **login(urls),
                 **options,  # type: ignore[arg-type]  # reconnect_time_wait is an int there, and works with fractions
             )
-            await await_cancellable(connecting)
+            await await_cancellable(_unless(refused, connecting))
     except asyncio.CancelledError:
         await close(nc)
         raise
     except (nats.errors.Error, OSError) as fault:  # TimeoutError is an OSError
         await close(nc)
-        where = re.sub("//[^/]*@", "//", ",".join(urls))  # without credentials, as this is printed
-        reason = str(errors[-1] if errors else fault) or "no answer"
-        raise Unavailable(f"no NATS server answers at {where}: {reason}", code="unreachable") from fault
+        raise _explain(fault, errors[-1] if errors else fault, urls) from fault
+
+
+async def _unless(refused: asyncio.Event, connecting: Coroutine[Any, Any, None]) -> None:
+    task, refusal = asyncio.create_task(connecting), asyncio.create_task(refused.wait())
+    try:
+        await asyncio.wait({task, refusal}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise nats.errors.AuthorizationError
+        task.result()
+    finally:
+        refusal.cancel()
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=RECANCEL)
+
+
+def _explain(fault: Exception, last: Exception, urls: Sequence[str]) -> ClewError:
+    where = re.sub("//[^/]*@", "//", ",".join(urls))  # without credentials, as this is printed
+    reason = str(last) or "no answer"
+    if isinstance(fault, nats.errors.AuthorizationError) or _REFUSED.search(reason):
+        given = "these credentials" if any(urlsplit(url).username for url in urls) else "a client without credentials"
+        return Unauthorized(f"the NATS server at {where} refuses {given}: {reason}", code="nats_unauthorized")
+    return Unavailable(f"no NATS server answers at {where}: {reason}", code="unreachable")
 
 
 async def await_cancellable(work: Coroutine[Any, Any, T]) -> T:

@@ -2,24 +2,65 @@
 
 A server closes a connection that sends a message above its limits. nats-py 2.16 compares only the body with the limit,
 and it closes the client for good on nearly every error that a server reports, including errors that leave the
-connection open (an invalid subject) and temporary ones (an expired login). This client checks headers and body before
-it sends, and reconnects after every error.
+connection open (an invalid subject) and temporary ones (an expired login). A request that the server does not permit
+waits until its timeout. This client checks headers and body before it sends, reconnects after every error, and fails a
+request that is not permitted at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error
 
-from clew_events.errors import TooLarge
+from clew_events.errors import Forbidden, TooLarge
 
 MAX_SUBJECTS: Final = 4096 - 32
 """Bytes that subject and reply subject may have together: with both sizes, a server reads 4096 (max_control_line)."""
 _STALE: Final = "stale connection"
+_DENIED: Final = re.compile('permissions violation for (publish|subscription) to "([^"]*)"', re.IGNORECASE)
+
+
+class Violation(NamedTuple):
+    """What a server said that it does not permit this user: to ``publish`` to a subject, or a ``subscription`` to it.
+
+    nats-py lowers the server's text, so a subject is compared regardless of case.
+    """
+
+    action: str
+    subject: str
+
+    @classmethod
+    def parse(cls, error: str) -> Violation | None:
+        """What an error of the server denies, if it is about permissions."""
+        match = _DENIED.search(error)
+        return cls(match[1].lower(), match[2].lower()) if match else None
+
+    def is_publish_to(self, subject: str) -> bool:
+        """Whether it is to publish to this subject."""
+        return self == ("publish", subject.lower())
+
+    def is_subscription_to(self, subject: str) -> bool:
+        """Whether it is to listen at this subject."""
+        return self == ("subscription", subject.lower())
+
+
+def no_publish(subject: str) -> str:
+    """The message of an error: this user may not publish to a subject."""
+    return f"the NATS user that is connected may not publish to {subject}"
+
+
+def no_replies(inbox: str) -> str:
+    """The message of an error: this user may not listen where its replies come to."""
+    return (
+        f"the NATS user that is connected may not listen at {inbox}, where its replies come to: "
+        "connect with the inbox prefix that it is permitted"
+    )
 
 
 class LastingClient(Client):
@@ -33,6 +74,25 @@ class LastingClient(Client):
         self.ended = asyncio.Event()
         """Set when the client is closed for good without a call of ``close`` or ``drain``."""
         self._closing = False
+        self._requested: dict[asyncio.Future[Msg], str] = {}
+        self._deaf: str | None = None
+
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Publish a message, as nats-py does.
+
+        Raises:
+            Forbidden: it is a request, and this user may not listen where the reply would come to.
+        """
+        prefix = bytes(self._resp_sub_prefix or b"").decode()
+        request = self._resp_map.get(reply[len(prefix) :]) if prefix and reply.startswith(prefix) else None
+        if request is not None:
+            if self._deaf is not None:
+                raise Forbidden(self._deaf, code="not_permitted")
+            self._requested[request] = subject
+            request.add_done_callback(self._requested.pop)
+        await super().publish(subject, payload, reply, headers)
 
     async def close(self) -> None:
         """Close the connection for good."""
@@ -57,9 +117,21 @@ class LastingClient(Client):
             await super()._process_err(err_msg)
             return
         self._err = Error(f"nats: {err_msg.strip(chr(39))}")
+        if (violation := Violation.parse(err_msg)) is not None:
+            self._fail_denied(violation)
         await self._error_cb(self._err)
 
+    def _fail_denied(self, violation: Violation) -> None:
+        inbox = bytes(self._resp_sub_prefix or b"").decode() + "*"
+        if violation.is_subscription_to(inbox):
+            self._deaf = no_replies(inbox)
+        for request, subject in tuple(self._requested.items()):
+            message = self._deaf or (no_publish(subject) if violation.is_publish_to(subject) else None)
+            if message is not None and not request.done():
+                request.set_exception(Forbidden(message, code="not_permitted"))
+
     async def _attempt_reconnect(self) -> None:
+        self._deaf = None
         # nats-py stops on an unexpected error, and its status then still says that it is reconnecting.
         while True:
             try:

@@ -135,7 +135,41 @@ def test_a_replay_shows_a_thread_as_it_was(cli: Cli) -> None:
     assert "neither a commit number nor a time" in cli.refused(2, "replay", thread, "--at", "yesterday")
 
 
+def test_a_mistyped_tenant_is_refused_at_every_door_until_it_is_added(cli: Cli, up: Up) -> None:
+    assert cli.done("tenants", "list").split() == ["default"]
+    for words in (("thread", "create"), ("thread", "get", "thread_a")):
+        said = cli.refused(6, *words, "--tenant", "acmee")
+        assert "There is no tenant 'acmee'" in said
+        assert "clew tenants add acmee" in said
+        assert "tenant_not_found" in said
+
+    async def outcome_of_inbox() -> bytes:
+        async with connected_client(up.nats_url) as nc:
+            outcomes = await nc.subscribe("clew.outcome.acmee.x")
+            await nc.request("clew.inbox.acmee.create_thread", b'{"reply_to":"clew.outcome.acmee.x"}', timeout=60)
+            return (await outcomes.next_msg(timeout=60)).data
+
+    assert b'"tenant_not_found"' in asyncio.run(outcome_of_inbox())
+    assert "tenant_not_found" in cli.done("rejected", "list", "--tenant", "acmee")
+    assert cli.json("tenants", "add", "spam") == {"tenant": "spam", "added": True}
+    assert cli.json("tenants", "add", "spam") == {"tenant": "spam", "added": False}
+    assert cli.done("tenants", "list").split() == ["default", "spam"]
+    assert cli.json("tenants", "remove", "spam") == {"tenant": "spam", "removed": True}
+    assert "tenant_not_found" in cli.refused(6, "tenants", "remove", "spam")
+    # What has a history or a key stays, and a key brings its tenant along.
+    key = cli.json("keys", "create", "--tenant", "spam", "--name", "x", "--scope", "read")["id"]
+    thread = cli.json("thread", "create", "--tenant", "spam")["thread"]["id"]
+    assert "has API keys" in cli.refused(1, "tenants", "remove", "spam")
+    cli.done("keys", "revoke", key)
+    cli.done("thread", "delete", thread, "--tenant", "spam")
+    assert "has a history" in cli.refused(1, "tenants", "remove", "spam")
+    assert "always exists" in cli.refused(1, "tenants", "remove", "default")
+    assert "a tenant is" in cli.refused(1, "tenants", "add", "A b")
+
+
 def test_tenants_do_not_see_each_other_s_threads(cli: Cli) -> None:
+    for tenant in ("acme", "umbrella"):
+        cli.done("tenants", "add", tenant)
     thread = cli.json("thread", "create", "--tenant", "acme")["thread"]["id"]
     cli.done("thread", "get", thread, "--tenant", "acme")
     for words in (("thread", "get"), ("history",), ("replay",)):

@@ -174,6 +174,7 @@ def test_blame_answers_who_removed_a_key(cli: Cli, thread: str) -> None:
 def test_following_shows_commits_as_they_happen(cli: Cli, up: Up, tmp_path: Path) -> None:
     command = [sys.executable, "-u", "-m", "clew_services.cli", "replay", "--follow", "--json", "--tenant", "live"]
     env = {**environment(), "CLEW_NATS": up.nats_url}
+    cli.json("tenants", "add", "live")
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as following:
         try:
             assert following.stdout is not None

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from clew_services.cli import main
 from support.up import ROOT, Up, clew, environment, running_up
 
 DOCS = (
@@ -51,6 +53,8 @@ COMMANDS = [
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     with running_up(tmp_path_factory.mktemp("docs") / "clew-data") as running:
+        added = CliRunner().invoke(main, ["tenants", "add", "acme"], env={"CLEW_NATS": running.nats_url})
+        assert added.exit_code == 0, added.stderr
         yield running
 
 

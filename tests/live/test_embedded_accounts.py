@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import json
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from signal import SIGHUP
 
 import msgspec
 import nats.errors
@@ -12,10 +17,12 @@ import nats.js.errors
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
+from nats.micro.service import ServiceInfo, ServicePing, ServiceStats
 
 from clew_events import client
 from clew_events.codec import decode
 from clew_events.commands import CreateThread
+from clew_events.operations import QUERIES
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.kv.key_names import THREADS
 from clew_projections.nats.request_mux import NotPermitted
@@ -25,14 +32,16 @@ from clew_services.api_keys.key_bucket import KEYS
 from clew_services.embedded.server import EmbeddedServer
 from support.accounts import SHARDS, User, everything, settled
 from support.auditing import audit
-from support.deployments import deployed
+from support.deployments import connected_client, deployed
 from support.doors import ASKING, CHANGING, LISTENING, SERVING
 from support.nats_services import all_of_clew
+from support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+RELOADED = "Reloaded server configuration"
 DIRECT = "$JS.API.DIRECT.GET."
-OPEN = {*ASKING, *(each for each in SERVING if each.startswith(DIRECT) and KEYS not in each)}
+OPEN = {*ASKING, "$SRV.PING", *(each for each in SERVING if each.startswith(DIRECT) and KEYS not in each)}
 """What may be asked without a password, of any tenant."""
 CLOSED = sorted({
     *CHANGING, *SERVING, "clew.checkpoint.1", "$O.clew_index.M.latest", "$KV.clew_generations.threads",
@@ -205,6 +214,89 @@ async def test_no_reply_or_trace_of_a_request_without_a_password_reaches_a_strea
         after = await everything(operator)
     del before["CLEW_INBOX"], after["CLEW_INBOX"]  # where what was left there is numbered
     assert after == before
+
+
+async def test_a_reply_subject_with_wildcards_loses_no_reply_of_others(
+    server: EmbeddedServer, service: compose.Clew
+) -> None:
+    """nats-server forgets all replies due in an account when a service import responds to such a subject."""
+    requests = {
+        "clew.cmd.acme.create_thread": msgspec.json.encode(CreateThread(id="cmd_wild", thread_id="thread_wild")),
+        "clew.query.acme.get_thread": b'{"thread_id":"thread_wild"}',
+    }
+    async with anybody(server) as careless, anybody(server) as asking:
+        await asking.nc.request(*next(iter(requests.items())), timeout=60)
+        for _ in range(20):
+            for subject, body in requests.items():
+                for reply in (">", "_INBOX.>"):
+                    await careless.nc.publish(subject, body, reply=reply)
+            await careless.seen()
+            for subject, body in requests.items():
+                assert b'"ok"' in (await asking.nc.request(subject, body, timeout=10)).data
+        assert (careless.denied, asking.denied) == ([], [])
+
+
+async def test_nobody_notices_that_the_server_reloads_its_configuration(
+    server: EmbeddedServer, service: compose.Clew, operator: compose.Connection
+) -> None:
+    log = server.data / "nats-server.log"
+    before, stopped = log.read_text().count(RELOADED), asyncio.Event()
+
+    async def repeat(call: Callable[[], Awaitable[object]]) -> None:
+        while not stopped.is_set():
+            await call()
+
+    async with client.connect(server.open_url, timeout=60) as clew_, asyncio.TaskGroup() as tasks:
+        thread = (await clew_.create_thread()).thread.id
+        for call in (
+            *[lambda: operator.js.api("STREAM.INFO.CLEW_EVT_00")] * 8,
+            *[lambda: operator.js.from_leader("CLEW_EVT_00", {"last_by_subj": "clew.evt.00.x.y"})] * 8,
+            lambda: service.handler.handle("default", CreateThread()),
+            clew_.create_thread,
+            lambda: clew_.get_thread(thread),
+            lambda: clew_.enqueue(CreateThread(thread_id="thread_reloaded")),
+        ):
+            tasks.create_task(repeat(call))
+        for reloads in range(before + 1, before + 13):
+            os.kill(server.pid, SIGHUP)
+            await eventually(functools.partial(is_reloaded, log, reloads))
+        stopped.set()
+    await settled(operator)
+
+
+async def is_reloaded(log: Path, times: int) -> bool:
+    return (await asyncio.to_thread(log.read_text)).count(RELOADED) >= times
+
+
+async def test_services_are_discovered_with_and_without_a_password(
+    server: EmbeddedServer, service: compose.Clew
+) -> None:
+    async def ask(nc: Client, subject: str, replies: int) -> list[bytes]:
+        inbox = nc.new_inbox()
+        heard = await nc.subscribe(inbox)
+        await nc.publish(subject, b"", reply=inbox)
+        return [(await heard.next_msg(timeout=60)).data for _ in range(replies)]
+
+    async with anybody(server) as user, connected_client(server.url) as operator:
+        for nc in (user.nc, operator):
+            pings = [ServicePing.from_dict(json.loads(data)) for data in await ask(nc, "$SRV.PING", 2)]
+            assert {ping.name for ping in pings} == {"clew-commands", "clew-queries"}
+            (info,) = [ServiceInfo.from_dict(json.loads(data)) for data in await ask(nc, "$SRV.INFO.clew-queries", 1)]
+            asked = {endpoint.name: endpoint.subject for endpoint in info.endpoints}
+            assert asked.keys() == QUERIES.keys()
+            assert asked["get_thread"] == "clew.query.*.get_thread"
+            address = f"$SRV.STATS.clew-queries.{info.id}"
+            before = count_requests(await ask(nc, address, 1))
+            await nc.request("clew.query.default.get_thread", b'{"thread_id":"thread_none"}', timeout=60)
+            after = count_requests(await ask(nc, address, 1))
+            assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1]
+        assert user.denied == []
+
+
+def count_requests(replies: list[bytes]) -> tuple[int, int]:
+    (stats,) = [ServiceStats.from_dict(json.loads(data)) for data in replies]
+    (endpoint,) = [each for each in stats.endpoints if each.name == "get_thread"]
+    return endpoint.num_requests, endpoint.num_errors
 
 
 async def test_nobody_reads_along_what_goes_on_in_clews_account(

@@ -207,6 +207,7 @@ async def test_refusals_are_on_record_once_with_their_reason(clew: Clew, js: Jet
         ("update_thread", {"thread_id": "thread_a", "reply_to": "_INBOX_reader.x"}, "invalid_value"),
         ("update_thread", {"thread_id": "thread_a", "reply_to": "_R_.x"}, "invalid_value"),
         ("update_thread", {"thread_id": "thread_a", "metadata": {}, "actor": "key:acme/k1"}, "invalid_value"),
+        ("update_thread", {"thread_id": "thread_a", "reply_to": "outcomes.>"}, "invalid_value"),
         ("make_thread", {}, "command_not_found"),
     ]
     seqs = [await leave(js, command, body) for command, body, _ in left]

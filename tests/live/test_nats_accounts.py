@@ -18,10 +18,12 @@ import pytest_asyncio
 from nats.aio.client import Client
 from openai import AsyncOpenAI, AuthenticationError
 
+from clew_events import client
 from clew_events.codec import decode
 from clew_events.commands import CreateThread
-from clew_events.errors import NotFound, Unavailable
+from clew_events.errors import Forbidden, NotFound, Unauthorized
 from clew_projections.kv.key_names import THREADS
+from clew_projections.nats.request_mux import NotPermitted
 from clew_services import compose
 from clew_services.embedded import binary, server
 from clew_services.eventstore import provision
@@ -123,10 +125,33 @@ async def test_nobody_is_let_in_without_the_right_password(accounts: Accounts) -
         with pytest.raises(nats.errors.Error, match="Authorization"):
             await nobody.connect(url, allow_reconnect=False, error_cb=ignore)
         await nobody.close()
-    with pytest.raises(Unavailable, match="Authorization Violation") as refusal:
-        async with compose.connect(wrong, name="wrong", patience=1):
+    for connecting in (compose.connect(wrong, name="wrong", patience=600), client.connect(wrong, timeout=600)):
+        with pytest.raises(Unauthorized, match=r"127\.0\.0\.1:\d+ refuses these credentials: .*Violation") as refusal:
+            async with connecting:
+                pass
+        assert refusal.value.code == "nats_unauthorized"
+        assert accounts.passwords["ACME_READER_PASSWORD"] not in str(refusal.value)
+    with pytest.raises(Unauthorized, match="refuses a client without credentials"):
+        async with client.connect(f"{plain},{plain}", timeout=600):
             pass
-    assert accounts.passwords["ACME_READER_PASSWORD"] not in str(refusal.value)
+
+
+async def test_what_is_not_permitted_is_said_at_once(accounts: Accounts, service: compose.Clew) -> None:
+    async with asking(accounts, "reader", timeout=600) as reader:
+        with pytest.raises(Forbidden, match=r"may not publish to clew\.cmd\.acme\.create_thread$") as refusal:
+            await reader.create_thread()
+        assert refusal.value.code == "not_permitted"
+        with pytest.raises(NotFound):
+            await reader.get_thread("thread_none")
+    url = accounts.url("acme-reader")
+    async with client.connect(url, tenant="acme", timeout=600) as elsewhere:
+        for _ in range(2):
+            with pytest.raises(Forbidden, match=r"may not listen at _INBOX\.\S+\*, .* connect with the inbox prefix"):
+                await elsewhere.get_thread("thread_none")
+    async with compose.connection(url, name="elsewhere") as connection:
+        for _ in range(2):
+            with pytest.raises(NotPermitted, match=r"may not listen at _INBOX\."):
+                await connection.js.api("INFO")
 
 
 async def ignore(_: Exception) -> None:
@@ -238,6 +263,18 @@ async def test_a_reader_has_nothing_done_by_naming_a_command_as_where_the_answer
         await user.nc.request("clew.query.acme.get_thread", b'{"thread_id":"thread_door"}', timeout=60)
         assert user.denied == []
     assert await everything(operator) == before
+
+
+async def test_a_reply_subject_with_wildcards_loses_no_reply_of_another_tenant(
+    accounts: Accounts, service: compose.Clew
+) -> None:
+    async with connected_as(accounts, "globex-reader") as careless, connected_as(accounts, "acme-reader") as user:
+        for _ in range(20):
+            for reply in (">", "_INBOX_reader.>"):
+                await careless.nc.publish("clew.query.globex.get_thread", b'{"thread_id":"thread_door"}', reply=reply)
+            await careless.seen()
+            await user.nc.request("clew.query.acme.get_thread", b'{"thread_id":"thread_door"}', timeout=10)
+        assert (careless.denied, user.denied) == ([], [])
 
 
 async def test_an_outcome_goes_to_no_other_tenant_and_to_nobody_who_is_none(

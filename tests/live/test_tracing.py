@@ -25,6 +25,7 @@ from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_services.compose.roles import serve_commands, serve_inbox
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.tracing.spans import Spans
+from clew_services.version import clew_version
 from support.api import ACME, served
 from support.up import running_up
 from support.waiting import eventually
@@ -186,6 +187,7 @@ class Collector(HTTPServer):
 
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             names = {each.key: each.value.string_value for each in resource.resource.attributes}
+            assert names["service.version"] == clew_version()
             for scope in resource.scope_spans:
                 for span in scope.spans:
                     if span.trace_id.hex() == TRACE:

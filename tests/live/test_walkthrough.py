@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from clew_events.client import sync
 from clew_services import compose
 from clew_services.cli import main
 from support.cluster import Cluster, running_cluster
@@ -42,6 +44,7 @@ class Operator:
         self.cluster = cluster
         self.stack = stack
         self.env: dict[str, str] = {}
+        self.http = ""
 
     def walk(self, heading: str) -> None:
         assert SECTIONS[heading]
@@ -52,7 +55,16 @@ class Operator:
         if line.startswith("export CLEW_NATS="):
             self.env["CLEW_NATS"] = self.cluster.url(user="operator")
             return
+        if exported := re.match(r"export (\w+)=", line):
+            shell = f'{line}; printf %s "${exported[1]}"'
+            self.env[exported[1]] = subprocess.run(
+                ["sh", "-c", shell], cwd=self.folder, check=True, capture_output=True, text=True
+            ).stdout
+            return
         program, *words = shlex.split(line, comments=True)
+        if program in {"cp", "mkdir"}:
+            subprocess.run([program, *words], cwd=self.folder, check=True)
+            return
         assert program == "clew", line
         if words[0] == "serve":
             assert words.pop() == "&"
@@ -76,14 +88,29 @@ class Operator:
         env = environment(
             CLEW_NATS=self.cluster.url(),
             CLEW_HTTP="127.0.0.1:0",
-            CLEW_API_KEYS="key-of-some-length:default",
+            CLEW_API_KEYS=self.env["CLEW_API_KEYS"],
+            CLEW_SIGNING_KEY=self.env["CLEW_SIGNING_KEY"],
             CLEW_INDEX=str(self.folder / "index"),
         )
         with errors.open("w") as stream:
-            process = subprocess.Popen([*CLEW, "serve", *roles], env=env, stderr=stream)
+            process = subprocess.Popen([*CLEW, "serve", *roles], cwd=self.folder, env=env, stderr=stream)
         self.stack.callback(process.wait, PATIENCE)
         self.stack.callback(process.terminate)
         until(lambda: "ready http" in errors.read_text())
+        self.http = f"http://{errors.read_text().rpartition('ready http ')[2].split()[0]}/v1"
+
+    def over_http(self, api_key: str) -> dict[str, str]:
+        """The thread's metadata, as an application reads it that has a key."""
+        headers = {"Authorization": f"Bearer {api_key}", "OpenAI-Beta": "assistants=v2"}
+        request = urllib.request.Request(f"{self.http}/threads/thread_docs", headers=headers)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return dict(json.load(answer)["metadata"])
+
+    def over_nats(self) -> dict[str, str]:
+        """The thread's metadata, as a service of the tenant reads it."""
+        url = self.cluster.url(user="default-reader")
+        with sync.connect(url, inbox_prefix="_INBOX_reader") as reader:
+            return dict(reader.get_thread("thread_docs").thread.metadata)
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -136,12 +163,17 @@ def test_the_guide_leads_from_one_machine_to_three_and_through_a_lost_disk(opera
         assert operator.clew("thread", "create", "--id", "thread_docs", "-m", "topic=weather").exit_code == 0
         assert operator.clew("checkpoint", "keygen").exit_code == 0
         operator.walk("One machine")
+        api_key = (up.data / "api-key").read_text().strip()
         assert operator.clew("thread", "update", "thread_docs", "--set", "late=yes").exit_code == 0
     operator.walk("The disk is lost")
     with running_up(tmp_path / "clew-data-2") as up:
         assert operator.clew("thread", "get", "thread_docs", "--nats", up.nats_url).exit_code == 0
+        assert (up.data / "api-key").read_text() == (tmp_path / "clew-data/api-key").read_text()
+        operator.http = up.base_url
+        assert operator.over_http(api_key) == {"topic": "weather"}
     operator.walk("Three machines")
     assert operator.metadata() == {"topic": "weather", "late": "yes"}
+    assert operator.over_http(api_key) == operator.over_nats() == operator.metadata()
     operator.walk("A rebuild")
     asyncio.run(tamper(operator.cluster))
     operator.walk("A drift alert")

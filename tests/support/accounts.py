@@ -18,6 +18,7 @@ from clew_projections.kv.key_names import THREADS
 from clew_projections.nats.jetstream import stream_state
 from clew_services import compose
 from clew_services.embedded import config
+from clew_services.embedded.config import SERVER
 from clew_services.embedded.server import EmbeddedServer
 from support.up import ROOT
 
@@ -45,7 +46,7 @@ class Accounts:
     def configuration(self, data: Path, *, port: int, sync: str, base: str) -> str:
         """Ours, with the addresses and the folder of a test; its accounts are in the place of the server's own."""
         embedded = config.configuration(data, port=port, sync=sync, base=base)
-        return f'include "../{self.conf.name}"\n{embedded}\n'
+        return f'include "../{self.conf.name}"\n{embedded.replace(SERVER, "accounts")}\n'
 
     def url(self, user: str) -> str:
         name = "CLEW" if user == "clew" else "CLEW_OPERATOR" if user == "operator" else user.upper().replace("-", "_")

@@ -24,10 +24,16 @@ from support.routes import Routes
 from support.up import ROOT, clew
 from support.waiting import eventually
 
+BLOCK = re.compile(r"^  acme \{\n.*?^  \}\n", re.MULTILINE | re.DOTALL)
 PASSWORD = "secret"
 NUMBERS = (1, 2, 3)
 SHARDS = 2
 PATIENCE = 60.0
+
+
+def with_default(text: str) -> str:
+    """A configuration in which the tenant ``default`` has an account, as the guide has it made."""
+    return BLOCK.sub(lambda block: block[0] + block[0].replace("acme", "default").replace("ACME", "DEFAULT"), text)
 
 
 class Node:
@@ -42,7 +48,7 @@ class Node:
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir()
         for file in (ROOT / "infra/nats").glob("*.conf"):
-            text = file.read_text()
+            text = with_default(file.read_text())
             for ours, theirs in (("0.0.0.0:4222", client), ("0.0.0.0:6222", route), ("127.0.0.1:8222", monitor)):
                 text = text.replace(ours, theirs)
             listen = f'listen: "{route}"'
@@ -118,7 +124,8 @@ class Cluster:
             number: Node(number, folder / str(number), client[i], route[i], monitor[i], reached=reached[i])
             for i, number in enumerate(NUMBERS)
         }
-        text = "".join((ROOT / "infra/nats" / name).read_text() for name in ("accounts.conf", "cluster-1.conf"))
+        files = (ROOT / "infra/nats" / name for name in ("accounts.conf", "cluster-1.conf"))
+        text = "".join(with_default(file.read_text()) for file in files)
         self.environment = {
             **os.environ,
             **dict.fromkeys(re.findall(r"\$(\w+_PASSWORD)", text), PASSWORD),

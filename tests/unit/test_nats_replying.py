@@ -60,6 +60,12 @@ def test_an_answer_has_no_error_in_it_and_a_refusal_no_answer():
 )  # fmt: skip
 def test_no_reply_may_pass_for_something_of_clews_or_the_servers(subject: str, reserved: bool):
     assert reply_codec.is_reserved(subject) is reserved
+    assert reply_codec.is_unfit(subject) is reserved
+
+
+@pytest.mark.parametrize("subject", [">", "*", "_INBOX.>", "_INBOX.*.a", ".a", "a.", "a..b"])
+def test_no_reply_goes_to_a_subject_that_nobody_can_publish_to(subject: str):
+    assert reply_codec.is_unfit(subject)
 
 
 def test_a_subject_says_whose_it_is_and_what_is_asked_for():

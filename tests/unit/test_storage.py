@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clew_services.embedded.storage import Room, differs
+from clew_services.embedded.storage import NEAR, Room
 
 GB = 1024**3
 SIZES = st.integers(0, 2**50)
@@ -38,13 +38,17 @@ def test_what_is_there_may_always_stay(taken: int, free: int, held: int):
 
 
 @pytest.mark.parametrize(
-    ("limit", "wanted", "held", "changed"),
+    ("limit", "spare", "held", "changed"),
     [
-        (100 * GB, 99 * GB, 10 * GB, False),
-        (100 * GB, 90 * GB, 10 * GB, True),
-        (100 * GB, 99 * GB, 98 * GB, True),
-        (100 * GB, 100 * GB - 1024, 100 * GB - 1024, False),
+        (100 * GB, 90 * GB, 10 * GB, False),
+        (100 * GB, 50 * GB, 10 * GB, False),  # it is far from either
+        (100 * GB, NEAR // 2, 10 * GB, True),  # others have filled the disk
+        (10 * GB + NEAR // 2, 50 * GB, 10 * GB, True),  # it is near the old limit, and others have made room
+        (15 * GB, 50 * GB, 10 * GB, False),
+        (10 * GB + NEAR, NEAR - 1024, 10 * GB, False),
+        (10 * GB + NEAR, NEAR - 32 * 1024 * 1024, 10 * GB, True),
     ],
 )
-def test_a_limit_is_changed_where_it_matters(limit: int, wanted: int, held: int, changed: bool):
-    assert differs(limit, wanted, held) is changed
+def test_a_limit_is_changed_where_it_matters(limit: int, spare: int, held: int, changed: bool):
+    space = Room(taken=10 * GB, free=(spare + GB) * 10 // 9, disk=400 * GB)
+    assert space.needs_change(limit, held) is changed

@@ -128,7 +128,7 @@ class JetStream(StreamReader):
 
     async def _call(self, call: str, body: bytes) -> Reply:
         def ask(silence: float) -> Awaitable[Reply]:
-            return self._exchange.one(f"$JS.API.{call}", body, timeout=silence)
+            return self._ask_api(f"$JS.API.{call}", body, silence)
 
         return await (self._retry_patiently(ask) if _READ_ONLY.search(call) else ask(self._timeout))
 

@@ -26,8 +26,8 @@ FLUSH: Final = 10.0
 _UNFIT_SUBJECT: Final = re.compile(r"[ \t\r\n]")
 LEANED_ON: Final = {
     "_connect_to_server", "_error_cb", "_flush_pending", "_flush_queue", "_max_payload", "_max_pending_size",
-    "_pending", "_pending_data_size", "_process_headers", "_process_msg", "_ps", "_remove_sub", "_sid", "_status",
-    "_subs", "_transport",
+    "_pending", "_pending_data_size", "_process_headers", "_process_msg", "_ps", "_remove_sub", "_server_info", "_sid",
+    "_status", "_subs", "_transport",
 }  # fmt: skip
 """Internals of nats-py that this client uses. A nats-py without them is rejected."""
 
@@ -45,6 +45,11 @@ class LeanClient(LastingClient):
         self._parser = LeanParser(self)
         self._ps = self._parser
         self._soon = False
+
+    @property
+    def server_name(self) -> str:
+        """The name of the server that this client is, or was last, connected to."""
+        return str(self._server_info.get("server_name", ""))
 
     @property
     def crowded(self) -> bool:

@@ -8,7 +8,6 @@ handled in the read loop, with their headers unparsed.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final, NamedTuple
@@ -17,12 +16,13 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from clew_events.errors import Unavailable
+from clew_events.nats_client import Violation, no_publish, no_replies
 from clew_projections.nats.headers import status_of
 from clew_projections.nats.lean_client import LeanClient
 
 END_OF_BATCH: Final = "204"
 NO_RESPONDERS: Final = "503"
-_DENIED: Final = re.compile('permissions violation for publish to "([^"]*)"', re.IGNORECASE)
+NO_RESPONDERS_CODE: Final = "no_responders"
 
 
 class Timeout(Unavailable):
@@ -122,6 +122,7 @@ class RequestMux:
         self._tokens = count()
         self._waiting: dict[bytes, _PendingRequest | _BatchSlot] = {}
         self._subscription: Subscription | None = None
+        self._deaf: str | None = None
         self.lost = 0
         """The number of times the connection was lost, since the start."""
 
@@ -144,17 +145,24 @@ class RequestMux:
     def fail_pending(self) -> None:
         """Fail all pending requests after the connection was lost."""
         self.lost += 1
+        self._deaf = None
         self._fail_all(lambda: Disconnected("the connection to NATS was lost", outcome_unknown=True))
 
     def fail_denied(self, error: str) -> None:
-        """Fail the pending requests on the subject to which, by the server's error, this user may not publish."""
-        match = _DENIED.search(error)
-        subject = match[1].lower() if match else ""  # nats-py lowers the server's text
+        """Fail the pending requests that, by the server's error, this user may not make.
+
+        If it may not listen where replies come to, all requests fail until the connection is made again.
+        """
+        violation = Violation.parse(error)
+        if violation is None:
+            return
+        inbox = self._prefix + "*"
+        if violation.is_subscription_to(inbox):
+            self._deaf = no_replies(inbox)
         for waiting in tuple(self._waiting.values()):
-            if waiting.subject.lower() == subject and not waiting.answers.done():
-                waiting.answers.set_exception(
-                    NotPermitted(f"the NATS user that is connected may not publish to {waiting.subject}")
-                )
+            message = self._deaf or (no_publish(waiting.subject) if violation.is_publish_to(waiting.subject) else None)
+            if message is not None and not waiting.answers.done():
+                waiting.answers.set_exception(NotPermitted(message))
 
     def _fail_all(self, fault: Callable[[], Unavailable]) -> None:
         for waiting in tuple(self._waiting.values()):
@@ -247,6 +255,8 @@ class RequestMux:
         return replies
 
     def _post(self, subject: str, body: bytes, reply: str, head: bytes) -> None:
+        if self._deaf is not None:
+            raise NotPermitted(self._deaf)
         try:
             self._nc.post(subject, body, reply, head)
         except NatsError as fault:
@@ -260,4 +270,4 @@ class RequestMux:
 
 def _check_answered(reply: Reply, subject: str) -> None:
     if not reply.data and status_of(reply.head) == NO_RESPONDERS:
-        raise Unavailable(f"no responders on {subject}", code="no_responders")
+        raise Unavailable(f"no responders on {subject}", code=NO_RESPONDERS_CODE)

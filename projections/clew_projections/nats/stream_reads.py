@@ -18,7 +18,14 @@ from msgspec import Struct
 from clew_events.errors import Unavailable
 from clew_projections.nats.headers import Headers, status_of
 from clew_projections.nats.newest_reads import NewestReads
-from clew_projections.nats.request_mux import END_OF_BATCH, Disconnected, RequestMux, Timeout
+from clew_projections.nats.request_mux import (
+    END_OF_BATCH,
+    NO_RESPONDERS_CODE,
+    Disconnected,
+    Reply,
+    RequestMux,
+    Timeout,
+)
 from clew_projections.nats.stream_messages import (
     STORED_AT,
     ApiError,
@@ -42,6 +49,8 @@ PATIENCE: Final = (SILENT, 2 * SILENT, 4 * SILENT)
 """Seconds before each retry of a slow request. Within this time servers notice that one of them has died."""
 ELECTION: Final = 0.05
 """Seconds between retries while the servers of a cluster elect a leader."""
+RELOAD: Final = 1.0
+"""Seconds in which a server answers calls of its API again that reloads its configuration; until then nobody does."""
 _NO_MESSAGE: Final = 10037
 IN_FLIGHT_BYTES: Final = 48 * 1024 * 1024
 """The most bytes of replies to bulk reads on the way to one client. With 64 MiB, nats-server closes its connection."""
@@ -205,7 +214,7 @@ class StreamReader:
         while True:
             last_try = now() + SILENT >= until
             try:
-                raw = await self._retry_read(lambda: self._exchange.one(call, body, timeout=SILENT))
+                raw = await self._retry_read(lambda: self._ask_api(call, body, SILENT))
             except Timeout:
                 if last_try:
                     raise
@@ -248,6 +257,17 @@ class StreamReader:
         if status_of(end.head) != END_OF_BATCH:
             decode_stored(end, subject)  # no message, or an error
         return found, int(Headers(end.head).get("Nats-UpTo-Sequence") or 0)
+
+    async def _ask_api(self, subject: str, body: bytes, timeout: float) -> Reply:
+        """Call the server's API. Retries for :data:`RELOAD` seconds while there are no responders."""
+        until = now() + RELOAD
+        while True:
+            try:
+                return await self._exchange.one(subject, body, timeout=timeout)
+            except Unavailable as fault:
+                if fault.code != NO_RESPONDERS_CODE or now() >= until:
+                    raise
+            await asyncio.sleep(ELECTION)
 
     async def _retry_read(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Retry a read after a lost connection or server, until the timeout."""

@@ -177,7 +177,7 @@ class KeyBucket:
 
     async def ids(self) -> list[str]:
         """The ids of all records, read from the leader."""
-        return await self._bucket.keys("*")
+        return [key for key in await self._bucket.keys("*") if is_id(key)]
 
     async def values(self, key_ids: Iterable[str]) -> dict[str, Value]:
         """The records with the given ids, read from the leader."""

@@ -29,6 +29,7 @@ _COMMANDS = {
     "diff": "Show what changed in a thread between two moments.",
     "blame": "Show who last set each part of a thread, and who removed each removed part.",
     "keys": "Issue, list and revoke API keys.",
+    "tenants": "Add, list and remove tenants.",
     "rejected": "List and retry rejected inbox commands.",
     "status": "Show a deployment's size, its lag and its checks.",
     "export": "Write threads with all their commits into one file: an audit pack.",

@@ -15,6 +15,7 @@ from clew_services.cli import options, output
 from clew_services.cli.session import look
 from clew_services.cli.terminal import echo, print_json
 from clew_services.open_deployment import OpenDeployment
+from clew_services.tenant_list import TenantList
 
 _TITLE = ("id", "tenant", "name", "scopes", "created", "last used", "revoked")
 _CONFIGURED = "no: it is configured"
@@ -36,13 +37,14 @@ def command() -> None:
 @options.nats
 @options.as_json
 def create(*, tenant: str, name: str, scopes: Sequence[KeyScope], nats: str, as_json: bool) -> None:
-    """Issue a key, and show it once.
+    """Issue a key, and show it once. Its tenant exists from then on.
 
     read: the current state of threads. write: commands, without reading anything. audit: the history of threads.
     admin: everything.
     """
 
     async def issue(opened: OpenDeployment) -> tuple[str, IssuedKey]:
+        await TenantList(opened.js).admit([tenant])
         return await KeyBucket(opened.js).create(tenant, name, scopes)
 
     key, issued = look(nats, issue)

@@ -59,6 +59,7 @@ from clew_services.queries.past import Past
 from clew_services.queries.reader import Reader
 from clew_services.rebuild.bucket_rebuild import Progress, Rebuild
 from clew_services.rebuild.kept_generations import KeptGenerations
+from clew_services.tenant_list import TenantList, Tenants
 from clew_services.threads.cache import Memory
 from clew_services.threads.handler import Commands, Handler
 from clew_services.threads.idempotency import Repeats
@@ -205,6 +206,16 @@ class Clew:
         return KeyBucket(self.js)
 
     @cached_property
+    def tenant_list(self) -> TenantList:
+        """The stored list of tenants."""
+        return TenantList(self.js)
+
+    @cached_property
+    def tenants(self) -> Tenants:
+        """The tenants that exist, as far as this process follows the list; see :meth:`follow_tenants`."""
+        return Tenants(self.tenant_list)
+
+    @cached_property
     def exporter(self) -> Exporter:
         """The exporter of audit packs."""
         return Exporter(self.js, self.ledger, self.deployment)
@@ -312,6 +323,10 @@ class Clew:
     def follow_keys(self, keys: Keys) -> AbstractAsyncContextManager[None]:
         """Keep ``keys`` up to date with the bucket of keys, for the duration of the block."""
         return follow_keys(self.nc, self.keys, keys, self.connection.reconnected)
+
+    def follow_tenants(self) -> AbstractAsyncContextManager[None]:
+        """Keep :attr:`tenants` at what the list says, for as long as the block lasts."""
+        return self.tenants.follow(self.nc, self.connection.reconnected)
 
     def _connection(self) -> int:
         return self.connection.made

@@ -78,17 +78,33 @@ def _services(
 
 async def serve_commands(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
     """Answer commands over NATS; see :func:`clew_services.nats_api.serve_commands`."""
-    await nats_api.serve_commands(clew.nc, clew.handler, stop, ready, tracing=clew.tracing, observer=clew.observer)
+    await nats_api.serve_commands(
+        clew.nc,
+        clew.handler,
+        stop,
+        ready,
+        tenants=clew.tenants,
+        tracing=clew.tracing,
+        observer=clew.observer,
+    )
 
 
 async def serve_queries(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
     """Answer queries over NATS; see :func:`clew_services.nats_api.serve_queries`."""
-    await nats_api.serve_queries(clew.nc, clew.reader, stop, ready, tracing=clew.tracing, observer=clew.observer)
+    await nats_api.serve_queries(
+        clew.nc,
+        clew.reader,
+        stop,
+        ready,
+        tenants=clew.tenants,
+        tracing=clew.tracing,
+        observer=clew.observer,
+    )
 
 
 async def serve_inbox(clew: Clew, stop: asyncio.Event, ready: asyncio.Event | None = None) -> None:
     """Carry out the commands of the inbox; see :func:`clew_services.inbox.serve_inbox`."""
-    await inbox.serve_inbox(clew.nc, InboxParts(clew.js, clew.handler, clew.observer), stop, ready)
+    await inbox.serve_inbox(clew.nc, InboxParts(clew.js, clew.handler, clew.observer, clew.tenants), stop, ready)
 
 
 def compose_readiness(clew: Clew, stuck_after: float, seconds: float = TIME) -> Readiness:

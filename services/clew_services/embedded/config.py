@@ -1,10 +1,14 @@
-"""The embedded server's configuration: the settings that Clew's guarantees need, accounts and permissions.
+"""The embedded server's configuration: the settings that Clew's guarantees need, and accounts with their permissions.
 
-The accounts are modelled on ``infra/nats/accounts.conf``. Clew's account has the streams, and requires a password.
-Clients without one are in another account, which shares only the imported subjects: it can send commands and queries of
-any tenant, publish to the inbox, receive outcomes and commits, and read the log and the views message by message.
-Replies cross between the accounts on subjects of the server's own, so no reply reaches a stream, whatever reply subject
-a request names.
+Clew's account has the streams, and requires a password. Clients without one are in another account, ``open``, which
+shares only the imported subjects: it can publish to the inbox, receive outcomes and commits, and read the log and the
+views message by message. Replies cross between the accounts on subjects of the server's own, so none reaches a stream,
+whatever reply subject a request names.
+
+The services that answer commands and queries listen in ``open`` themselves, as the user ``service``, and Clew's account
+imports them from there. Were they imported the other way, one client could lose the replies of all others: when the
+response of a service import goes to a reply subject with wildcards, nats-server (2.15.1) forgets every response that is
+due in the requesting account.
 """
 
 from __future__ import annotations
@@ -13,11 +17,18 @@ import json
 from pathlib import Path
 from string import Template
 from typing import Final
+from urllib.parse import urlsplit
 
 from clew_services.embedded.storage import UNLIMITED
 
 HOST: Final = "127.0.0.1"
 MAX_PAYLOAD: Final = 8 * 1024 * 1024
+SERVER: Final = "clew-embedded"
+"""The name of every embedded server, by which its clients know that it has these accounts."""
+USER: Final = "clew"
+"""The user with the password, who has all permissions."""
+SERVICE: Final = "service"
+"""Who answers commands and queries, with the same password."""
 
 
 def configuration(data: Path, *, port: int, sync: str, base: str) -> str:
@@ -31,7 +42,7 @@ def configuration(data: Path, *, port: int, sync: str, base: str) -> str:
 http: "{HOST}:-1"
 http_base_path: {_quote(base)}
 listen: "{HOST}:{port or -1}"
-server_name: clew
+server_name: {SERVER}
 ports_file_dir: {_quote(data)}
 log_file: {_quote(data / "nats-server.log")}
 logfile_size_limit: 16MB
@@ -48,9 +59,6 @@ def _quote(value: object) -> str:
     return json.dumps(str(value), ensure_ascii=False)
 
 
-USER: Final = "clew"
-"""The user with the password, who has all permissions."""
-
 _ONE: Final = Template("""\
 no_auth_user: clew
 accounts { clew { jetstream: { max_file: $limit }, users: [{ user: clew }] } }
@@ -63,19 +71,25 @@ accounts {
     jetstream: { max_file: $limit }
     users: [{ user: clew, password: "$password" }]
     exports: [
-      { service: "clew.cmd.*.*", accounts: [anonymous] }
-      { service: "clew.query.*.*", accounts: [anonymous] }
-      { service: "clew.inbox.*.*", accounts: [anonymous] }
-      { service: "$$JS.API.DIRECT.GET.*", response_type: stream, accounts: [anonymous] }
-      { service: "$$JS.API.DIRECT.GET.*.>", response_type: stream, accounts: [anonymous] }
-      { stream: "clew.outcome.*.>", accounts: [anonymous] }
-      { stream: "clew.live.evt.*.*.*", accounts: [anonymous] }
+      { service: "clew.inbox.*.*", accounts: [open] }
+      { service: "$$JS.API.DIRECT.GET.*", response_type: stream, accounts: [open] }
+      { service: "$$JS.API.DIRECT.GET.*.>", response_type: stream, accounts: [open] }
+      { stream: "clew.outcome.*.>", accounts: [open] }
+      { stream: "clew.live.evt.*.*.*", accounts: [open] }
+    ]
+    imports: [
+      { service: { account: open, subject: "clew.cmd.*.*" } }
+      { service: { account: open, subject: "clew.query.*.*" } }
+      { service: { account: open, subject: "$$SRV.>" } }
     ]
   }
-  anonymous {
+  open {
+    exports: [
+      { service: "clew.cmd.*.*", accounts: [clew] }
+      { service: "clew.query.*.*", accounts: [clew] }
+      { service: "$$SRV.>", response_type: stream, accounts: [clew] }
+    ]
     imports: [
-      { service: { account: clew, subject: "clew.cmd.*.*" } }
-      { service: { account: clew, subject: "clew.query.*.*" } }
       { service: { account: clew, subject: "clew.inbox.*.*" } }
       { service: { account: clew, subject: "$$JS.API.DIRECT.GET.*" } }
       { service: { account: clew, subject: "$$JS.API.DIRECT.GET.*.>" } }
@@ -83,13 +97,19 @@ accounts {
       { stream: { account: clew, subject: "clew.live.evt.*.*.*" } }
     ]
     users: [{
+      user: service, password: "$password"
+      permissions: {
+        publish: { allow: [">"], deny: ["clew.>", "$$JS.>", "$$KV.>", "$$O.>", "$$SYS.>"] }
+        subscribe: { allow: ["clew.cmd.*.* clew-commands", "clew.query.*.* clew-queries", "$$SRV.>"] }
+      }
+    }, {
       user: anonymous
       permissions: {
         publish: {
-          allow: ["clew.cmd.*.*", "clew.query.*.*", "clew.inbox.*.*", "$$JS.API.DIRECT.GET.>"]
+          allow: ["clew.cmd.*.*", "clew.query.*.*", "clew.inbox.*.*", "$$SRV.*", "$$SRV.*.>", "$$JS.API.DIRECT.GET.>"]
           deny: ["$$JS.API.DIRECT.GET.KV_clew_keys_v1", "$$JS.API.DIRECT.GET.KV_clew_keys_v1.>"]
         }
-        subscribe: { deny: ["clew.cmd.>", "clew.query.>", "clew.inbox.>", "$$JS.>", "$$SYS.>", "_R_.>"] }
+        subscribe: { deny: ["clew.cmd.>", "clew.query.>", "clew.inbox.>", "$$JS.>", "$$SRV.>", "$$SYS.>", "_R_.>"] }
       }
     }]
   }
@@ -105,3 +125,11 @@ def accounts(password: str | None, *, limit: int) -> str:
     while the server runs.
     """
     return (_ONE if password is None else _TWO).substitute(password=password, limit=limit)
+
+
+def service_url(url: str) -> str:
+    """The URL with which services listen where clients without a password ask; ``url`` is that of :data:`USER`."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return parts._replace(netloc=f"{SERVICE}:{parts.password}@{parts.netloc.rpartition('@')[2]}").geturl()

@@ -21,7 +21,7 @@ from clew_projections.atomic_file import write_atomically
 from clew_services.embedded import binary
 from clew_services.embedded.config import HOST, USER, accounts, configuration
 from clew_services.embedded.data_folder import DataFolder, claim
-from clew_services.embedded.storage import UNLIMITED, ask_server, differs, room
+from clew_services.embedded.storage import UNLIMITED, ask_server, room
 from clew_services.host import CannotStart
 from clew_services.host.ports import refuse_taken
 from clew_services.host.terminate import signal, terminate
@@ -125,6 +125,8 @@ class EmbeddedServer:
     async def look(self) -> Look | None:
         """Read the state of server and disk, and adjust the storage limit; ``None`` if the server does not answer.
 
+        The limit changes only when the server is near the old or the new one.
+
         The server does not write to a stream again after a write has failed, so it must be restarted once there is
         space.
         """
@@ -135,10 +137,9 @@ class EmbeddedServer:
         except (OSError, HTTPException, msgspec.DecodeError) as fault:
             _LOG.debug("the state of nats-server cannot be read: %s", fault)
             return None
-        wanted = found.limit(said.held)
-        if differs(self._limit, wanted, said.held):
+        if found.needs_change(self._limit, said.held):
             try:
-                self._configure(wanted)
+                self._configure(found.limit(said.held))
             except OSError as fault:
                 _LOG.debug("nats-server keeps its limit: %s", fault)  # no configuration can be written to a full disk
             else:

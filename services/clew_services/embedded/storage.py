@@ -23,6 +23,8 @@ LEAST_OF_DISK: Final = 20
 """The part of the whole disk that is left free if it is less than :data:`LEAST`: one in this number."""
 LEAST: Final = 64 * 1024 * 1024
 _TIMEOUT: Final = 5.0
+NEAR: Final = 256 * 1024 * 1024
+"""Bytes that may well be written between two looks at the disk."""
 _STEP: Final = 1024 * 1024
 _MOST_OF_THEM: Final = 20
 
@@ -47,6 +49,16 @@ class Room(Struct, frozen=True, kw_only=True):
     def limit(self, held: int) -> int:
         """The limit in bytes, by JetStream's own count, if it holds ``held`` now."""
         return held + self.spare
+
+    def needs_change(self, limit: int, held: int) -> bool:
+        """Whether a limit that JetStream has should become another one now, as it holds so many bytes.
+
+        Only where it holds nearly as much as the old or the new limit, and the two differ by a megabyte and a twentieth
+        of what may still come: while the server reads a new limit, calls of JetStream's API meet no responders.
+        """
+        wanted = self.limit(held)
+        near = held + NEAR > min(limit, wanted)
+        return near and abs(wanted - limit) > max(_STEP, self.spare // _MOST_OF_THEM)
 
 
 class ServerReport(Struct, frozen=True):
@@ -75,11 +87,6 @@ def room(store: Path) -> Room:
     free = disk.f_bavail * disk.f_frsize if disk.f_favail or not disk.f_files else 0
     taken = sum(_taken(folder, files) for folder, _, files in os.walk(store))
     return Room(taken=taken, free=free, disk=disk.f_blocks * disk.f_frsize)
-
-
-def differs(limit: int, wanted: int, held: int) -> bool:
-    """Whether the limit is worth a change: by a megabyte and a twentieth of what may still come."""
-    return abs(wanted - limit) > max(_STEP, (wanted - held) // _MOST_OF_THEM)
 
 
 def ask_server(host: str, port: int, base: str) -> ServerReport:

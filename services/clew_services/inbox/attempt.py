@@ -26,6 +26,7 @@ from clew_services.nats_api import reply_codec
 from clew_services.nats_api.reply_codec import Reply
 from clew_services.nats_api.services import NATS
 from clew_services.observer import NOBODY, Observer
+from clew_services.tenant_list import EVERY, Tenants
 from clew_services.threads.handler import Commands
 from clew_services.threads.result import receipt
 from clew_services.tracing import trace_of
@@ -56,6 +57,7 @@ class InboxParts(msgspec.Struct, frozen=True):
     js: JetStream
     commands: Commands
     observer: Observer = NOBODY
+    tenants: Tenants = EVERY
 
 
 class Carrier:
@@ -116,6 +118,7 @@ class Carrier:
         letter: Letter | None = None
         try:
             letter = inbox_message.read(message)
+            await self._parts.tenants.check(letter.tenant)
             reply = await self._recorded_refusal(message, attempt) or await self._carry_out(message, letter)
         except (Rejected, Conflict) as refusal:
             reply = await self._refuse(message, letter, refusal)

@@ -14,7 +14,7 @@ from clew_events.errors import Invalid
 from clew_events.operations import COMMANDS as KINDS
 from clew_events.subjects import OUTCOME
 from clew_services import validation
-from clew_services.nats_api.reply_codec import is_reserved
+from clew_services.nats_api.reply_codec import is_reserved, is_unfit
 from clew_services.nats_api.services import parse_subject
 
 MSG_ID: Final = "Nats-Msg-Id"
@@ -32,26 +32,29 @@ def read(message: Msg) -> Letter:
     """Decode a message.
 
     Raises:
-        Invalid: it does not follow the contract, or its reply subject is reserved.
+        Invalid: it does not follow the contract, or its reply subject is reserved or none that one can publish to.
         NotFound: there is no such command.
     """
     tenant, kind = parse_subject(message.subject, KINDS, "command")
     command = validation.decode(message.data, kind)
-    outcomes = f"{OUTCOME}.{tenant}."
-    if command.reply_to is not None and command.reply_to.startswith("_"):
-        raise Invalid(
-            "Invalid 'reply_to': at subjects that begin with '_' others wait for replies to their requests.",
-            code="invalid_value",
-            param="reply_to",
-        )
-    if command.reply_to is not None and is_reserved(command.reply_to) and not command.reply_to.startswith(outcomes):
-        raise Invalid(
-            "Invalid 'reply_to': subjects that begin with 'clew.' or '$' are not for replies, "
-            f"but for those that begin with '{outcomes}'.",
-            code="invalid_value",
-            param="reply_to",
-        )
+    if command.reply_to is not None:
+        _check_reply_to(command.reply_to, f"{OUTCOME}.{tenant}.")
     return Letter(tenant, msgspec.structs.replace(command, id=command.id or given_id(message)))
+
+
+def _check_reply_to(subject: str, outcomes: str) -> None:
+    if subject.startswith("_"):
+        raise _refused_reply_to("at subjects that begin with '_' others wait for replies to their requests")
+    if is_reserved(subject) and not subject.startswith(outcomes):
+        raise _refused_reply_to(
+            f"subjects that begin with 'clew.' or '$' are not for replies, except those that begin with '{outcomes}'"
+        )
+    if is_unfit(subject) and not is_reserved(subject):
+        raise _refused_reply_to("expected a subject without wildcards and empty tokens")
+
+
+def _refused_reply_to(why: str) -> Invalid:
+    return Invalid(f"Invalid 'reply_to': {why}.", code="invalid_value", param="reply_to")
 
 
 def given_id(message: Msg) -> str:

@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from clew_events.errors import ClewError, Corrupt, Unavailable
-from clew_services.nats_api.reply_codec import OK, Reply, code_of, is_reserved, refusal, send
+from clew_services.nats_api.reply_codec import OK, Reply, code_of, is_unfit, refusal, send
 from clew_services.observer import NOBODY, Observer
 
 LIMIT: Final = 1024
@@ -24,7 +24,8 @@ _LOG: Final = logging.getLogger("clew.nats")
 class Intake:
     """One task per request. nats-py waits for a callback before it takes the next message, so none may work in it.
 
-    ``work`` makes the reply to a message, or raises. ``observer`` is called for each reply, with the name ``service``.
+    ``work`` makes the reply to a message, or raises. ``observer`` is called for each reply, with the name ``service``;
+    ``note`` is called too, with the last token of the request's subject.
     """
 
     def __init__(
@@ -35,16 +36,24 @@ class Intake:
         limit: int = LIMIT,
         service: str = "",
         observer: Observer = NOBODY,
+        note: Callable[[str, str, float], None] = lambda *_: None,
     ) -> None:
         self._nc = nc
         self._work = work
         self._service = service
         self._observer = observer
+        self._note = note
         self._limit = limit
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, message: Msg) -> None:
-        """Begin to work on a request, or turn it away when too many are in flight."""
+        """Begin to work on a request, or turn it away when too many are in flight.
+
+        A request whose reply subject is unfit, as :func:`is_unfit` says, is ignored and logged.
+        """
+        if is_unfit(message.reply):
+            _LOG.warning("ignored %r: no reply may go to %r", message.subject, message.reply)
+            return
         if len(self._tasks) >= self._limit:
             full = Unavailable(f"{self._limit} requests are in flight here already", code="overloaded")
             self._observer.on_reply(self._service, code_of(full), 0.0)
@@ -65,9 +74,6 @@ class Intake:
                 _LOG.warning("stopped with %d requests unanswered", len(late))
 
     async def _serve(self, message: Msg) -> None:
-        if is_reserved(message.reply):
-            _LOG.warning("ignored %r: no reply may go to %r", message.subject, message.reply)
-            return
         began, code = time.perf_counter(), OK
         try:
             reply = await self._work(message)
@@ -80,7 +86,9 @@ class Intake:
             _LOG.exception("failed at %r", message.subject)
             unforeseen = Corrupt("Clew failed at this in an unforeseen way.", code="internal_error")
             reply, code = refusal(unforeseen), code_of(unforeseen)
-        self._observer.on_reply(self._service, code, time.perf_counter() - began)
+        took = time.perf_counter() - began
+        self._observer.on_reply(self._service, code, took)
+        self._note(message.subject.rpartition(".")[2], code, took)
         await self._reply(message, reply)
 
     async def _reply(self, message: Msg, reply: Reply) -> None:

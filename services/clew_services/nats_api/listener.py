@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final
 
 import nats.errors
 from nats.aio.msg import Msg
 
 from clew_projections.nats.lean_client import LeanClient
+from clew_services.nats_api.discovery import Discovery
 from clew_services.nats_api.dispatcher import Intake
 from clew_services.nats_api.reply_codec import Reply
 from clew_services.nats_api.tolerant_client import connect_second
@@ -31,23 +32,33 @@ _LOG: Final = logging.getLogger("clew.nats")
 
 @contextlib.asynccontextmanager
 async def listen(
-    nc: LeanClient, subjects: str, *, queue: str, work: Callable[[Msg], Awaitable[Reply]], observer: Observer = NOBODY
+    nc: LeanClient,
+    subjects: str,
+    *,
+    queue: str,
+    names: Iterable[str],
+    work: Callable[[Msg], Awaitable[Reply]],
+    observer: Observer = NOBODY,
 ) -> AsyncIterator[None]:
     """Answer requests on ``subjects`` with what ``work`` makes of them, for as long as the block lasts.
+
+    ``subjects`` ends in a wildcard, for which ``names`` are what may be asked for: the endpoints that are discovered.
 
     Requests are shared out among all processes that listen on the same ``queue``. At the end no more are taken,
     and those taken are answered first, within :data:`DRAIN` seconds. Nothing is declared on the server.
     """
     from clew_services.nats_api.faststream_broker import Broker  # noqa: PLC0415 - half of all imports; most processes do not listen
 
-    own = await connect_second(nc, name=queue)
-    intake = Intake(own, work, service=queue.removeprefix("clew-"), observer=observer)
+    own = await connect_second(nc, name=queue, service=True)
+    discovery = Discovery(queue, {name: f"{subjects.removesuffix('*')}{name}" for name in names})
+    intake = Intake(own, work, service=queue.removeprefix("clew-"), observer=observer, note=discovery.note)
     broker = Broker(own)
     subscriber = broker.subscriber(subjects, queue=queue, no_reply=True)
     subscriber(intake.take)
     subscriber.consume = intake.take  # type: ignore[method-assign, assignment]
     try:
         await broker.start()
+        await discovery.listen(own)
         await flush(own)
         yield
     finally:

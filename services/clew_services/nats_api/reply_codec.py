@@ -46,6 +46,7 @@ _CODES: Final[dict[type[ClewError], str]] = {
     Corrupt: "500",
 }
 _RESERVED: Final = ("clew.", "$")
+_NO_TOKENS: Final = frozenset({"", "*", ">"})
 _ENCODE: Final = msgspec.json.Encoder().encode
 _LONGEST_HEADER: Final = 512
 _LOG: Final = logging.getLogger("clew.nats")
@@ -89,6 +90,11 @@ async def send(nc: Client, subject: str, reply: Reply) -> None:
             await nc.publish(subject, short.body, headers=short.headers)
     except (nats.errors.Error, TooLarge) as fault:
         _LOG.warning("no reply to %r: %s", subject[:_LONGEST_HEADER], fault)
+
+
+def is_unfit(reply: str) -> bool:
+    """Whether no reply may go to this subject: it is reserved, or no subject that one can publish to."""
+    return is_reserved(reply) or (bool(reply) and not _NO_TOKENS.isdisjoint(reply.split(".")))
 
 
 def is_reserved(subject: str) -> bool:

@@ -17,6 +17,7 @@ from clew_services.nats_api.listener import listen
 from clew_services.nats_api.reply_codec import Reply
 from clew_services.observer import NOBODY, Observer
 from clew_services.queries.reader import Reader
+from clew_services.tenant_list import EVERY, Tenants
 from clew_services.threads.handler import Commands
 from clew_services.threads.result import receipt
 from clew_services.tracing import UNTRACED, Tracing, trace_of
@@ -37,6 +38,7 @@ async def serve_commands(
     stop: asyncio.Event,
     ready: asyncio.Event | None = None,
     *,
+    tenants: Tenants = EVERY,
     tracing: Tracing = UNTRACED,
     observer: Observer = NOBODY,
 ) -> None:
@@ -47,12 +49,18 @@ async def serve_commands(
 
     async def answer(message: Msg) -> Reply:
         tenant, kind = parse_subject(message.subject, operations.COMMANDS, "command")
+        await tenants.check(tenant)
         command = validation.decode(message.data, kind)
         outcome = await commands.handle(tenant, command, actor=NATS, by=NATS, trace=trace_of(message))
         return reply_codec.answer(receipt(command, outcome))
 
     async with listen(
-        nc, f"{subjects.COMMANDS}.*.*", queue=COMMAND_QUEUE, work=tracing.request(answer), observer=observer
+        nc,
+        f"{subjects.COMMANDS}.*.*",
+        queue=COMMAND_QUEUE,
+        names=operations.COMMANDS,
+        work=tracing.request(answer),
+        observer=observer,
     ):
         await _stay(stop, ready)
 
@@ -63,6 +71,7 @@ async def serve_queries(
     stop: asyncio.Event,
     ready: asyncio.Event | None = None,
     *,
+    tenants: Tenants = EVERY,
     tracing: Tracing = UNTRACED,
     observer: Observer = NOBODY,
 ) -> None:
@@ -73,10 +82,16 @@ async def serve_queries(
 
     async def answer(message: Msg) -> Reply:
         tenant, kind = parse_subject(message.subject, operations.QUERIES, "query")
+        await tenants.check(tenant)
         return reply_codec.answer(await reader.answer(tenant, validation.decode(message.data, kind)))
 
     async with listen(
-        nc, f"{subjects.QUERIES}.*.*", queue=QUERY_QUEUE, work=tracing.request(answer), observer=observer
+        nc,
+        f"{subjects.QUERIES}.*.*",
+        queue=QUERY_QUEUE,
+        names=operations.QUERIES,
+        work=tracing.request(answer),
+        observer=observer,
     ):
         await _stay(stop, ready)
 

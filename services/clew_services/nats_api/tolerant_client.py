@@ -11,6 +11,7 @@ from nats.aio.msg import Msg
 
 from clew_events.connection import open_client
 from clew_projections.nats.lean_client import LeanClient
+from clew_services.embedded.config import SERVER, service_url
 from clew_services.nats_connection import PENDING, Troubles
 
 
@@ -36,8 +37,10 @@ class TolerantClient(LeanClient):
         )
 
 
-async def connect_second(nc: LeanClient, *, name: str) -> TolerantClient:
+async def connect_second(nc: LeanClient, *, name: str, service: bool = False) -> TolerantClient:
     """Open a second connection to the servers of ``nc``, which reconnects without end.
+
+    A ``service`` logs in to the embedded server where clients without a password ask for it.
 
     What listens for strangers has its own connection: a flood of requests, or being cut off for reading too
     slowly, then never delays or takes down the one that the log is written over, and it can be drained by
@@ -46,9 +49,12 @@ async def connect_second(nc: LeanClient, *, name: str) -> TolerantClient:
     discovered = {server.geturl() for server in nc.discovered_servers}
     twin, troubles = TolerantClient(), Troubles(name)
     twin.ended = nc.ended
+    urls = [url for server in nc.servers if (url := server.geturl()) not in discovered]
+    if service and nc.server_name == SERVER:
+        urls = [service_url(url) for url in urls]
     await open_client(
         twin,
-        [url for server in nc.servers if (url := server.geturl()) not in discovered],
+        urls,
         name=name,
         timeout=None,
         on_error=troubles.note,

@@ -63,8 +63,10 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
         _until_told(stop) as begun,
         _after(send_off),
         compose.connect(settings.nats_url, name=name, limits=limits, observer=instruments, tracing=tracing) as clew,
+        clew.follow_tenants(),
         metrics_source(clew, instruments, settings, files, api="api" in roles) as metrics,
     ):
+        await clew.tenant_list.admit({holder.tenant for holder in keys.configured()})
         services = compose_services(roles, clew, keys, settings, facts, metrics=metrics)
         begun()
         try:

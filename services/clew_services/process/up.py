@@ -22,6 +22,7 @@ import msgspec
 
 from clew_events import ids
 from clew_projections.atomic_file import write_atomically
+from clew_services.api_keys import Keys
 from clew_services.checkpoints.key_file import load_or_create_key
 from clew_services.embedded.data_folder import claim
 from clew_services.embedded.server import EmbeddedServer
@@ -34,6 +35,7 @@ from clew_services.nats_connection import connection
 from clew_services.process.disk_watch import watch_disk
 from clew_services.process.supervisor import Part, ServiceProcess, keep, start_all, until_signalled
 from clew_services.settings import Address, Settings
+from clew_services.tenant_list import TenantList
 
 OVER_NATS: Final = ("commands", "query")
 PROJECTING: Final = ("projector",)
@@ -104,7 +106,9 @@ async def _start(
         )
         if in_use and created:
             _LOG.warning("was missing, and was created again: %s", ", ".join(created))
-    keys = settings.api_keys or load_or_issue_key(data)
+        keys = settings.api_keys or load_or_issue_key(data)
+        if settings.embedded_port is not None:
+            await TenantList(made.js).create({holder.tenant for holder in Keys.parse(keys).configured()})
     if settings.checkpoint_seconds and not settings.signing_key:
         load_or_create_key(settings.signing_key_file)
     environment = {

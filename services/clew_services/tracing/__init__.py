@@ -19,6 +19,7 @@ from clew_projections.nats.stream_messages import TRACE
 from clew_projections.projector.batch import Apply
 from clew_services.eventstore.append import Append
 from clew_services.threads.handler import Commands
+from clew_services.version import clew_version
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -114,9 +115,8 @@ def set_up_tracing(environment: Mapping[str, str], process: str) -> tuple[Tracin
         _LOG.warning("traces are wanted, and %s is not here: pip install 'clew[otel]'", missing.name)
         return UNTRACED, _do_nothing
     said = {} if environment.get(SERVICE) else {"service.name": NAME}
-    provider = TracerProvider(
-        resource=Resource.create({**said, "service.instance.id": process}), shutdown_on_exit=False
-    )
+    said |= {"service.version": clew_version(), "service.instance.id": process}
+    provider = TracerProvider(resource=Resource.create(said), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(_exporter(exporter)))
     return Spans(provider.get_tracer(NAME)), provider.shutdown
 
