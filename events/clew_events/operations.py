@@ -90,7 +90,10 @@ QUERY_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({
     "order": "`asc` for the oldest first, `desc` for the newest first.",
     "order_by": "What the order is by; without it by `created`, and with a search by `match`.",
     "after": "The place in the order after which the page begins: an id, or what an earlier answer calls `next`.",
-    "before": "The place in the order before which the page ends: an id, a number or a cursor of an earlier answer.",
+    "before": (
+        "The place in the order before which the page ends: an id, a number, or what an earlier answer calls "
+        "`previous`. Without `after` it is the page right before that place."
+    ),
     "search": "Words that a message of the thread has, all of them.",
     "count": "`true` to have them counted.",
     "at_least": "The position that the answer contains at least: `Clew-Position` of an earlier answer.",

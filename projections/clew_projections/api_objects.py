@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from clew_events.content import ImageFile, ImageUrl, Part, Text, ToolResources
 from clew_events.objects import (
     CodeInterpreterFiles,
     Message,
+    MessagePage,
     Resources,
     SearchStores,
     TextPart,
@@ -37,6 +39,17 @@ def message_object(view: MessageView) -> Message:
         content=content_object(view.content),
         attachments=view.attachments,
         metadata=view.metadata,
+    )
+
+
+def message_page(views: Sequence[MessageView], *, more: bool, backward: bool) -> MessagePage:
+    """Return a page of messages, which were read in its order, or ``backward`` from its end."""
+    data = tuple(map(message_object, reversed(views) if backward else views))
+    return MessagePage(
+        data=data,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+        has_more=more,
     )
 
 

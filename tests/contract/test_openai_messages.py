@@ -230,11 +230,32 @@ async def test_pages(service: Service):
 
     data = (await service.ask("GET", f"{path}?order=asc&limit=100")).json()["data"]
     ids = [message["id"] for message in data]
-    assert await pages(service, path, order="asc", before=ids[5], limit=2) == [["0", "1"], ["2", "3"], ["4"]]
     assert await pages(service, path, order="desc", before=ids[22], limit=100) == [["24", "23"]]
     assert await pages(service, path, order="asc", before=ids[9], after=ids[4], limit=100) == [["5", "6", "7", "8"]]
     assert await pages(service, path, order="desc", before=ids[4], after=ids[9], limit=100) == [["8", "7", "6", "5"]]
     assert await pages(service, path, order="asc", before=ids[4], after=ids[9], limit=100) == [[]]
+
+
+async def test_before_alone_is_the_previous_page(service: Service):
+    """3.3: before, in both orders, now and as of a moment; has_more says whether there is another page before it."""
+    made = await service.make(messages=[{"role": "user", "content": str(number)} for number in range(1, 11)])
+    path = f"{THREADS}/{made['id']}/messages"
+    ids = [each["id"] for each in (await service.ask("GET", f"{path}?order=asc")).json()["data"]]
+    for then in ("", "&as_of=1"):
+
+        async def page(order: str, before: str, limit: int = 2, then: str = then) -> tuple[list[str], bool]:
+            query = f"?order={order}&limit={limit}&before={before}{then}"
+            said = (await service.ask("GET", path + query)).json()
+            assert [said["first_id"], said["last_id"]] == [said["data"][0]["id"], said["data"][-1]["id"]]
+            return [each["content"][0]["text"]["value"] for each in said["data"]], said["has_more"]
+
+        assert await page("asc", ids[6]) == (["5", "6"], True)
+        assert await page("asc", ids[4]) == (["3", "4"], True)
+        assert await page("asc", ids[2]) == (["1", "2"], False)
+        assert await page("desc", ids[3]) == (["6", "5"], True)
+        assert await page("desc", ids[3], 100) == (["10", "9", "8", "7", "6", "5"], False)
+    # The SDK goes on with `after` beside `before`, finds nothing between them, and stops.
+    assert await pages(service, path, order="asc", before=ids[6], limit=2) == [["5", "6"], []]
 
 
 @rows(

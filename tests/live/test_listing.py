@@ -228,6 +228,11 @@ async def test_a_cursor_is_good_for_its_own_question_only(nats: Client, fed: Fed
     assert [each.id for each in following.data] == ids[1:]
     back = await nats.list_threads(order_by=order_by, before=(await nats.list_threads(limit=2, order_by=order_by)).next)
     assert [each.id for each in back.data] == ids[:1]
+    last = await nats.list_threads(limit=2, order_by=order_by, after=page.next)
+    back = await nats.list_threads(limit=2, order_by=order_by, before=last.previous)
+    assert ([each.id for each in back.data], back.previous) == (ids[:1], None)
+    with pytest.raises(Invalid, match="together with 'after'"):
+        await anext(nats.iter_threads(order_by=order_by, before=last.previous))
     for other in ({"order": "asc"}, {"where": GOLD}, {"search": "refund"}):
         ordered = {} if "search" in other else {"order_by": order_by}
         with pytest.raises(Invalid, match="cursor of another question") as refused:

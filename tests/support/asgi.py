@@ -74,6 +74,7 @@ LIST = ThreadList(
     last_id=ID,
     has_more=False,
     next=None,
+    previous=None,
     fresh=Freshness(position="0-1", at=None),
 )
 

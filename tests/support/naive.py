@@ -142,7 +142,8 @@ def page(now: State, *, limit: int, order: str, after: str | None, before: str |
     low = places.index(after) + 1 if after is not None else 0
     high = places.index(before) if before is not None else len(places)
     there = [message for key in places[low:high] if (message := now.messages[key]) is not None]
-    data = there[:limit]
+    back = before is not None and after is None
+    data = there[max(0, len(there) - limit) :] if back else there[:limit]
     return {
         "object": "list",
         "data": data,

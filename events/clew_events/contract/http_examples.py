@@ -50,6 +50,7 @@ THREADS: Final = {
     "last_id": _THREAD_ID,
     "has_more": False,
     "next": None,
+    "previous": None,
     "fresh": {"position": "0-17,1-4", "at": "2026-11-22T22:00:00Z"},
     "count": None,
     "facets": None,
@@ -86,6 +87,7 @@ COMMITS: Final = {
     "last_id": "2-4711",
     "has_more": False,
     "next": None,
+    "previous": None,
 }
 METADATA: Final = {"metadata": {"customer": "c-82"}}
 PATCH: Final = {"metadata": {"set": {"state": "open"}, "unset": ["customer"]}}

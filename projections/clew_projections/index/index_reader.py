@@ -85,18 +85,22 @@ class IndexReader:
             page = scan_page(self._connection, query, selection, span)
         else:
             page = list(itertools.islice(search.find_hits(query, span), query.limit + 1))
+        shown, more = page[: query.limit], len(page) > query.limit
+        if span.goes_back:
+            shown = shown[::-1]
         count, facets = None, None
         if query.count or query.facets:
             counter = Counter(self._connection, conditions, selection)
             everything = query.where is None and search is None
             count, facets = counter.answer(search, everything=everything, count=query.count, facets=query.facets)
-        shown, more = page[: query.limit], len(page) > query.limit
+        begun, ended = (more, bool(shown)) if span.goes_back else (span.after is not None and bool(shown), more)
         return WrittenList(
             data=tuple(map(_encode_list, shown)),
             first_id=shown[0].id if shown else None,
             last_id=shown[-1].id if shown else None,
             has_more=more,
-            next=list_page.encode_place(query, _place_of(shown[-1])) if more else None,
+            next=list_page.encode_place(query, _place_of(shown[-1])) if ended else None,
+            previous=list_page.encode_place(query, _place_of(shown[0])) if begun else None,
             fresh=self._freshness(),
             count=count,
             facets=facets,

@@ -94,6 +94,7 @@ class WrittenList(Struct, frozen=True, kw_only=True):
     last_id: str | None
     has_more: bool
     next: str | None
+    previous: str | None
     fresh: Freshness
     count: Count | None = None
     facets: tuple[Facet, ...] | None = None

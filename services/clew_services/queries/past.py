@@ -17,10 +17,9 @@ from clew_events.audit_replies import Blame, Difference, Then
 from clew_events.commit import Recorded
 from clew_events.errors import Invalid, NotFound
 from clew_events.ids import is_message_id, ordinal_of
-from clew_events.objects import MessagePage
 from clew_events.queries import AsOf, GetBlame, GetDifference, GetMessageAt, ListMessagesAt
 from clew_events.subjects import Address
-from clew_projections.api_objects import message_object, thread_object
+from clew_projections.api_objects import message_object, message_page, thread_object
 from clew_projections.audit.as_of import ThreadAsOf, messages_of
 from clew_projections.audit.blame import BlameFold
 from clew_projections.audit.diff import DiffFold
@@ -123,12 +122,10 @@ class Past:
         wanted = ordinals[: query.limit]
         seqs = sorted({seq for ordinal in wanted for seq in fold.places[ordinal]})
         views = messages_of(frozenset(wanted), await self._commits(Address(tenant, query.thread_id), seqs, recent))
-        data = tuple(message_object(views[ordinal]) for ordinal in wanted)
-        page = MessagePage(
-            data=data,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-            has_more=len(ordinals) > query.limit,
+        page = message_page(
+            [views[ordinal] for ordinal in wanted],
+            more=len(ordinals) > query.limit,
+            backward=left.goes_back(query.order),
         )
         return replace(_answer_of(fold), messages=page)
 

@@ -13,7 +13,6 @@ from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpo
 from clew_events.commit import Position
 from clew_events.errors import Corrupt, Invalid, NotFound, Unavailable
 from clew_events.list_query import ListThreads
-from clew_events.objects import MessagePage
 from clew_events.queries import (
     GetBlame,
     GetDifference,
@@ -30,7 +29,7 @@ from clew_events.queries import (
 from clew_events.replies import Answer, Feed, Found, History, Moment
 from clew_events.subjects import Address
 from clew_projections import feed
-from clew_projections.api_objects import message_object, thread_object
+from clew_projections.api_objects import message_object, message_page, thread_object
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
 from clew_projections.history.stretch import check_unbroken
@@ -159,12 +158,8 @@ class Reader:
             kept += [views[ordinal] for ordinal in ordinals if ordinal in views and not views[ordinal].deleted]
             remaining = remaining.without(ordinals)
             ahead = READ_AHEAD
-        data = tuple(message_object(message) for message in kept[: query.limit])
-        page = MessagePage(
-            data=data,
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-            has_more=len(kept) > query.limit,
+        page = message_page(
+            kept[: query.limit], more=len(kept) > query.limit, backward=remaining.goes_back(query.order)
         )
         return Found(position=self._position(view), n=view.n, messages=page)
 
