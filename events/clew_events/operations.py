@@ -113,6 +113,7 @@ QUERY_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({
 AUDIT_PACK: Final = "application/zstd"
 """The media type of an audit pack."""
 _CHANGE: Final[tuple[Header, ...]] = ("idempotency", "ifMatch")
+_READ: Final[tuple[Header, ...]] = ("ifMatch", "ifNoneMatch")
 
 
 class HttpRoute(Struct, frozen=True, kw_only=True):
@@ -253,7 +254,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="get_thread", method="GET", path=THREAD, tag="Threads",
             summary="Retrieve a thread as of its latest acknowledged commit",
             form=http_forms.AsOfMoment, answer=Thread, answered=http_examples.THREAD,
-            also="state_at", headers=("ifNoneMatch",),
+            also="state_at", headers=_READ,
         ),),
     ),
     Operation(
@@ -272,6 +273,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="List a thread's messages, a page at a time",
             description="The newest messages come first unless the query string says otherwise.",
             form=http_forms.PageOfMessages, answer=MessagePage, answered=http_examples.PAGE, also="messages_at",
+            headers=_READ,
         ),),
     ),
     Operation(
@@ -280,6 +282,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="get_message", method="GET", path=MESSAGE, tag="Messages",
             summary="Retrieve a message",
             form=http_forms.AsOfMoment, answer=Message, answered=http_examples.MESSAGE, also="message_at",
+            headers=_READ,
         ),),
     ),
     Operation(

@@ -37,7 +37,9 @@ class Waiting(Parts):
         super().__init__()
         self.reached, self.go_on = asyncio.Event(), asyncio.Event()
 
-    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
+    async def handle(
+        self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None, **_: object
+    ) -> Outcome:
         self.reached.set()
         await self.go_on.wait()
         return await super().handle(tenant, command, actor=actor, trace=trace)

@@ -142,7 +142,9 @@ async def test_what_outlasts_the_grace_is_given_up_without_a_traceback(
     reached, never = asyncio.Event(), asyncio.Event()
 
     class Stuck(Parts):
-        async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
+        async def handle(
+            self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None, **_: object
+        ) -> Outcome:
             reached.set()
             await never.wait()
             raise AssertionError
@@ -174,7 +176,9 @@ async def test_requests_under_way_are_answered_before_the_server_stops():
     reached, go_on = asyncio.Event(), asyncio.Event()
 
     class Slow(Parts):
-        async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
+        async def handle(
+            self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None, **_: object
+        ) -> Outcome:
             reached.set()
             await go_on.wait()
             return await super().handle(tenant, command, actor=actor, trace=trace)

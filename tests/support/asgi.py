@@ -116,7 +116,9 @@ class Parts:
         self.liveness = Liveness(self.nc.ended)
         self.disconnects = 0
 
-    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
+    async def handle(
+        self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None, **_: object
+    ) -> Outcome:
         self.signed = (actor, trace)
         self._asked(tenant, command)
         match command:

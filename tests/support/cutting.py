@@ -146,7 +146,9 @@ class Patient:
         """An attempt is known to have told nobody."""
         self._left.setdefault(attempt.id, asyncio.Event()).set()
 
-    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
+    async def handle(
+        self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None, **_: object
+    ) -> Outcome:
         assert command.id is not None
         leaving = trace == LEAVES
         if leaving and self._late:

@@ -537,11 +537,11 @@ def _decided(command: Command, commits: Sequence[Recorded]) -> tuple[str | None,
     if isinstance(command, CreateThread) and commits:
         exists = thread_exists(command.thread_id or "")
         return exists.kind, exists.code
-    if command.expected_version is not None and command.expected_version != view.n:
-        return "conflict", "version_conflict"
     concerned = messages.get(command.message_id) if isinstance(command, UpdateMessage | DeleteMessage) else None
     try:
         events = decide(command, command.thread_id or "", command.id or "", view, concerned)
     except ClewError as refusal:
         return refusal.kind, refusal.code
+    if command.expected_version is not None and command.expected_version != view.n:
+        return "conflict", "version_conflict"
     return (None, view.n) if not events else (None, "a commit is due")

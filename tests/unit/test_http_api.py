@@ -274,7 +274,8 @@ async def test_headers_ask_for_an_id_a_version_and_a_trace(clew: Parts):
         answered = await call(clew, method, path, body, said)
         assert answered.status == 200
         _, command = clew.asked[-1]
-        assert (command.id, command.expected_version) == ("order-7", 3)
+        # A list of threads has no version.
+        assert (command.id, command.expected_version) == ("order-7", None if path == "/v1/threads" else 3)
         assert clew.signed is not None
         assert clew.signed[1] == trace
 
@@ -295,13 +296,6 @@ async def test_an_idempotency_key_that_cannot_be_one_is_refused(clew: Parts, key
     assert clew.asked == []
 
 
-@pytest.mark.parametrize("tag", ["3", '"x"', '"-1"', '"3", "4"', 'W/"3"', '"03"', '"99999999999999999999"', ""])
-async def test_a_malformed_if_match_is_refused(clew: Parts, tag: str):
-    refused = await call(clew, "DELETE", f"/v1/threads/{ID}", headers={**IN, "If-Match": tag})
-    assert (refused.status, refused.error["param"]) == (400, "If-Match")
-    assert clew.asked == []
-
-
 async def test_if_match_any_asks_for_no_version(clew: Parts):
     await call(clew, "DELETE", f"/v1/threads/{ID}", headers={**IN, "If-Match": "*"})
     assert clew.asked == [("acme", DeleteThread(thread_id=ID))]
@@ -314,13 +308,13 @@ async def test_threads_are_tagged_with_their_version(clew: Parts):
 
 
 @pytest.mark.parametrize(
-    ("tag", "status"), [('"3"', 304), ('W/"3"', 304), ('"1", "3"', 304), ("*", 304), ('"2"', 200), ("3", 200)]
+    ("tag", "status"), [('"3"', 304), ('W/"3"', 304), ('"1", "3"', 304), ("*", 304), ('"2"', 200), ('"3 "', 400)]
 )
 async def test_a_thread_the_caller_has_is_not_sent_again(clew: Parts, tag: str, status: int):
     answered = await call(clew, "GET", f"/v1/threads/{ID}", headers={**IN, "If-None-Match": tag})
     assert answered.status == status
-    assert answered.headers["etag"] == '"3"'
-    assert bool(answered.body) == (status == 200)
+    assert answered.headers.get("etag") == ('"3"' if status < 400 else None)
+    assert bool(answered.body) == (status != 304)
 
 
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", "Basic YTpi", KEY])

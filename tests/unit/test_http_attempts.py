@@ -30,7 +30,9 @@ class Held(Parts):
         self.free.set()
         self.began: asyncio.Queue[Command] = asyncio.Queue()
 
-    async def handle(self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None) -> Outcome:
+    async def handle(
+        self, tenant: str, command: Command, *, actor: str = "", trace: str | None = None, **_: object
+    ) -> Outcome:
         self.began.put_nowait(command)
         await self.free.wait()
         return await super().handle(tenant, command, actor=actor, trace=trace)

@@ -10,18 +10,19 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
-from clew_events.errors import ClewError, Unavailable
+from clew_events.errors import ClewError, Conflict, Invalid, Unavailable
 from clew_events.operations import HttpRoute, Operation
 from clew_services.api_keys import Holder, Keys
 from clew_services.http import error_responses
 from clew_services.http.auth import authenticate, check_api_version, check_scope, required_scope
 from clew_services.http.call import Call
 from clew_services.http.caller_limits import RateLimit
+from clew_services.http.preconditions import Conditions
 from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake
 from clew_services.http.responses import Answer, Headers, close_chunks, stream_response
 from clew_services.http.retries import retry_count
@@ -68,7 +69,7 @@ class Doorway(Edge):
         """Answer one request."""
         started = time.perf_counter_ns()
         request_id = _request_id()
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers = combine_fields(scope["headers"])
         due: float | None = scope.get("extensions", {}).get(BODY_DUE, {}).get("at")
         intake = Intake(headers, receive, self._max_body, due)
         holder: Holder | None = None
@@ -87,6 +88,8 @@ class Doorway(Edge):
                     call = Call(scope, headers, intake, holder, door.route)
                     call.check()
                     answer = await door.respond(call)
+                    if door.route.method == "GET":
+                        answer = await _apply_conditions(call, answer)
         except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001 - the caller gets an answer, whatever broke
             answer = _instead(fault, request_id, scope, headers)
         spent = time.perf_counter_ns() - started
@@ -123,7 +126,7 @@ class Window(Edge):
         request_id = _request_id()
         try:
             if scope["method"] in {"GET", "HEAD"}:
-                answer = await self._show()
+                answer = apply_conditions(scope, await self._show())
             else:
                 answer = _not_allowed(scope, b"GET, HEAD")
         except Exception:  # noqa: BLE001 - the caller gets an answer, whatever broke
@@ -144,6 +147,32 @@ class Nowhere(Edge):
         answer = error_responses.invalid_url(scope["method"], scope["path"])
         self.answered(scope["method"], answer.status, 0.0)
         await _send(send, answer, _request_id())
+
+
+def combine_fields(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The header fields of a request by their names. A field of several lines is one list, as RFC 9110, 5.3 has it."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in lines:
+        fields[name] = value if name not in fields else fields[name] + b", " + value
+    return fields
+
+
+def apply_conditions(scope: Scope, answer: Answer) -> Answer:
+    """What a GET or HEAD is answered, where ``answer`` is what is there, by the conditions of its headers."""
+    try:
+        return Conditions.parse(combine_fields(scope["headers"])).apply(answer)
+    except (Invalid, Conflict) as error:
+        return error_responses.answer_of(error, conditional=True)
+
+
+async def _apply_conditions(call: Call, answer: Answer) -> Answer:
+    applied = None
+    try:
+        applied = call.conditions.apply(answer)
+    finally:
+        if applied is not answer and answer.chunks is not None:
+            await close_chunks(answer.chunks)
+    return applied
 
 
 def _request_id_of(request_id: str) -> tuple[bytes, bytes]:
@@ -183,7 +212,8 @@ def _refusal(error: ClewError, request_id: str, headers: Mapping[bytes, bytes]) 
     if error.kind in {"unavailable", "corrupt"}:
         _LOG.warning("%s: %s", request_id, error.message)
     repeatable = b"idempotency-key" in headers or retry_count(headers) is not None
-    return error_responses.answer_of(error, conditional=b"if-match" in headers, repeatable=repeatable)
+    conditional = b"if-match" in headers or b"if-none-match" in headers
+    return error_responses.answer_of(error, conditional=conditional, repeatable=repeatable)
 
 
 async def _send(send: Send, answer: Answer, request_id: str, common: Headers = ()) -> None:

@@ -48,6 +48,7 @@ class _Task(Struct, frozen=True):
     id: str
     digest: str
     actor: str
+    condition: Callable[[int], None] | None
 
 
 class _Ground(Struct, frozen=True):
@@ -76,6 +77,7 @@ class Commands(Protocol):
         actor: str = "unknown",
         trace: str | None = None,
         fence: Callable[[], None] | None = None,
+        condition: Callable[[int], None] | None = None,
     ) -> Outcome:
         """Carry a command out, once, and answer with what came of it; see :meth:`Handler.handle`."""
 
@@ -116,24 +118,27 @@ class Handler:
         actor: str = "unknown",
         trace: str | None = None,
         fence: Callable[[], None] | None = None,
+        condition: Callable[[int], None] | None = None,
     ) -> Outcome:
         """Carry out a command once, and return its outcome.
 
         ``actor`` is recorded unless the command names one; ``trace`` is a W3C ``traceparent`` to store with the commit.
         A command whose id was carried out before returns the first outcome. ``fence`` is called before each append,
-        after the state was read; an error that it raises ends the handling.
+        after the state was read; an error that it raises ends the handling. ``condition`` is called with the thread's
+        version where the command would succeed, and may raise :class:`Conflict`.
 
         Raises:
             Rejected: the rules reject it; see :mod:`clew_services.threads.decide`.
             TooLarge: its commit, or a view after it, is larger than the server accepts.
             IdReused: its id was used for another command.
-            Conflict: the thread is not at ``expected_version``, or other writers were first :data:`TRIES` times.
+            Conflict: the thread is not at ``expected_version`` or ``condition`` does not hold, where the command would
+                succeed; or other writers were first :data:`TRIES` times.
             Unavailable: the log does not answer; the same command with the same id may be retried.
             Corrupt: the thread's history cannot be read.
         """
         command_id = command.id or ids.random_id("cmd_")
         address = Address(tenant, _thread_of(command, tenant))
-        task = _Task(command, address, command_id, digest(command), command.actor or actor)
+        task = _Task(command, address, command_id, digest(command), command.actor or actor, condition)
         began = time.perf_counter()
         how: Handled = "failed"
         try:
@@ -204,18 +209,18 @@ class Handler:
 
     def _decide(self, task: _Task, ground: _Ground) -> Commit | None:
         """The commit that carries out a command; none if it changes nothing."""
-        expected = task.command.expected_version
-        if expected is not None and expected != ground.thread.n:
-            raise Conflict(
-                f"thread '{task.address.thread}' is at version {ground.thread.n}, not {expected}",
-                param="expected_version",
-            )
         inputs = task.command, task.address.thread, task.id, ground.thread, ground.message
         events = decide(*inputs, limits=self._limits)
-        if not events:
-            return None
-        now, view = self._clock(), ground.thread
-        commit = Commit(
+        commit = self._commit(task, ground.thread, events) if events else None
+        if commit is not None:
+            check_sizes(commit, ground.thread, ground.message, self._max_payload())
+        # A command that the rules reject is rejected whatever version was expected (RFC 9110, 13.2.1).
+        _check_version(task, ground.thread.n)
+        return commit
+
+    def _commit(self, task: _Task, view: ThreadView, events: tuple[Event, ...]) -> Commit:
+        now = self._clock()
+        return Commit(
             v=FORMAT,
             id=task.id,
             tenant=task.address.tenant,
@@ -228,8 +233,6 @@ class Handler:
             prev=view.hash,
             events=events,
         )
-        check_sizes(commit, view, ground.message, self._max_payload())
-        return commit
 
     async def _ground(self, task: _Task) -> _Ground:
         if isinstance(task.command, MessageCommand):
@@ -257,6 +260,14 @@ class Handler:
         if isinstance(command, MessageCommand):
             return await self._current.message(present, command.message_id)
         return None
+
+
+def _check_version(task: _Task, n: int) -> None:
+    expected = task.command.expected_version
+    if expected is not None and expected != n:
+        raise Conflict(f"thread '{task.address.thread}' is at version {n}, not {expected}", param="expected_version")
+    if task.condition is not None:
+        task.condition(n)
 
 
 def _thread_of(command: Command, tenant: str) -> str:

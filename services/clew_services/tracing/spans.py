@@ -99,6 +99,7 @@ class TracedHandler:
         actor: str = "unknown",
         trace: str | None = None,
         fence: Callable[[], None] | None = None,
+        condition: Callable[[int], None] | None = None,
     ) -> Outcome:
         """Carry a command out; see :meth:`clew_services.threads.handler.Handler.handle`."""
         with self._tracer.start_as_current_span(
@@ -109,7 +110,9 @@ class TracedHandler:
             set_status_on_exception=False,
         ) as span:
             try:
-                done = await self._commands.handle(tenant, command, actor=actor, trace=traceparent(span), fence=fence)
+                done = await self._commands.handle(
+                    tenant, command, actor=actor, trace=traceparent(span), fence=fence, condition=condition
+                )
             except ClewError as error:
                 record_error(span, error)
                 raise

@@ -14,7 +14,6 @@ from clew_events.list_query import ListThreads
 from clew_events.objects import CodeInterpreterFiles, Resources, Thread
 from clew_events.queries import AsOf, GetStateAt, GetThread
 from clew_services import validation
-from clew_services.http import command_call
 from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall
 from clew_services.http.responses import Answer, etag, json_answer, stamp
@@ -43,20 +42,14 @@ class Threads:
         if (as_of := call.as_of) is not None:
             return await self._retrieve_as_of(call, as_of)
         found = await self._queries.thread(call.holder.tenant, GetThread(thread_id=call.thread_id))
-        tag = etag(found.n)
-        if command_call.is_known(call.headers, found.n):
-            return Answer(304, b"", (tag,))
         assert found.thread is not None
-        return json_answer(_as_retrieved(found.thread), headers=(tag,))
+        return json_answer(_as_retrieved(found.thread), headers=(etag(found.n),))
 
     async def _retrieve_as_of(self, call: Call, as_of: AsOf) -> Answer:
         then = await self._queries.state_at(call.holder.tenant, GetStateAt(thread_id=call.thread_id, as_of=as_of))
         if then.thread is None:
             raise NotFound(f"Thread '{call.thread_id}' had been deleted at 'as_of' {as_of}.", code="thread_not_found")
-        headers = stamp(then.position, then.n, then.at)
-        if command_call.is_known(call.headers, then.n):
-            return Answer(304, b"", headers)
-        return json_answer(_as_retrieved(then.thread), headers=headers)
+        return json_answer(_as_retrieved(then.thread), headers=stamp(then.position, then.n, then.at))
 
     async def modify_thread(self, call: Call) -> Answer:
         """``POST /v1/threads/{thread_id}``: ``metadata`` replaces all of it."""
