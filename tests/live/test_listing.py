@@ -201,6 +201,12 @@ REFUSED = {
     "count": ({"count": "yes"}, "count"),
     "order of a search": ({"search": "x", "order_by": "updated"}, "order_by"),
     "order of no search": ({"order_by": "match"}, "order_by"),
+    "two said twice": ({"query": '{"order":"asc","limit":3}', "limit": "5", "order": "asc"}, "limit"),
+    "a lone surrogate": ({"query": '{"search":"\\ud800"}'}, "query"),
+    "the first of bad conditions": (
+        {"query": '{"where":{"and":[{"metadata":{"key":"a"}},{"metadata":{"key":"b"}}]}}'},
+        "where.and[0].metadata",
+    ),
     "no cursor": ({"after": "page_%%%"}, "after"),
     "no thread": ({"before": "thread_nowhere"}, "before"),
     "a thread that moves": ({"after": "thread_nowhere", "order_by": "updated"}, "after"),

@@ -229,7 +229,41 @@ async def test_a_body_that_is_said_to_be_no_json_is_refused_on_every_route(
     assert clew.asked == []
 
 
-@pytest.mark.parametrize("kind", ["", "application/json", "Application/JSON; charset=utf-8", " application/json ;x=y"])
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("Content-Encoding", "gzip", "unsupported_content_encoding"),
+        ("Content-Encoding", "identity, br", "unsupported_content_encoding"),
+        ("Content-Type", "application/json; charset=utf-16", "unsupported_content_type"),
+        ("Content-Type", 'application/json;x=y; Charset="ISO-8859-1"', "unsupported_content_type"),
+    ],
+)
+async def test_a_body_in_another_form_than_plain_utf_8_is_refused_on_every_route(
+    clew: Parts, name: str, value: str, code: str
+):
+    for method, path in paths("POST", "PATCH"):
+        refused = await call(clew, method, path, b"{}", {**IN, name: value})
+        assert (refused.status, refused.error["code"], refused.error["param"]) == (415, code, name)
+        assert value in str(refused.error["message"])
+        assert refused.headers.get("accept-encoding") == ("identity" if name == "Content-Encoding" else None)
+    assert clew.asked == []
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "Identity"])
+async def test_a_body_that_is_not_coded_is_taken(clew: Parts, coding: str):
+    assert (await call(clew, "POST", "/v1/threads", b"{}", {**IN, "Content-Encoding": coding})).status == 200
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "",
+        "application/json",
+        'application/json; charset="UTF8"',
+        "Application/JSON; charset=utf-8",
+        " application/json ;x=y",
+    ],
+)
 async def test_a_body_that_is_said_to_be_json_or_nothing_is_taken(clew: Parts, kind: str):
     assert (await call(clew, "POST", "/v1/threads", b"{}", {**IN, "Content-Type": kind})).status == 200
 

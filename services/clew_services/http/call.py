@@ -24,11 +24,10 @@ from clew_services import validation
 from clew_services.api_keys import Holder
 from clew_services.http import retries
 from clew_services.http.preconditions import NO_CONDITIONS, Conditions
-from clew_services.http.request_body import Intake
+from clew_services.http.request_body import Intake, check_body_form
 from clew_services.threads.decide import no_message, no_thread
 
 T = TypeVar("T")
-_JSON: Final = "application/json"
 _API_VERSION: Final = "api-version"
 """A query parameter that clients for Azure send with every request; it is ignored."""
 _MOMENTS: Final = frozenset({"as_of", "from", "to"})
@@ -61,16 +60,15 @@ class Call:
         Raises:
             Invalid: the query string has a parameter that the route does not know, the body is said not to be JSON, or
                 a condition is none.
+            UnsupportedBody: the body is said to be coded otherwise than in UTF-8.
         """
         self.conditions = Conditions.parse(self.headers)
         known = _parameters(self._route.form).names if self._said and self._route.form is not None else ()
         for name, _ in self._said:
             if name not in known:
                 raise error_texts.unknown(name)
-        if self._route.body is not None and (said := self.headers.get(b"content-type")):
-            kind = said.decode("latin-1")
-            if kind.partition(";")[0].strip().lower() != _JSON:
-                raise error_texts.unsupported_content_type(kind)
+        if self._route.body is not None:
+            check_body_form(self.headers)
 
     @property
     def thread_id(self) -> str:

@@ -23,7 +23,7 @@ from clew_services.http.auth import authenticate, check_api_version, check_scope
 from clew_services.http.call import Call
 from clew_services.http.caller_limits import RateLimit
 from clew_services.http.preconditions import Conditions
-from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake
+from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake, UnsupportedBody
 from clew_services.http.responses import Answer, Headers, close_chunks, stream_response
 from clew_services.http.retries import retry_count
 from clew_services.observer import Answered, ignore_answer
@@ -198,6 +198,8 @@ def _instead(fault: BaseException, request_id: str, scope: Scope, headers: Mappi
             return _refusal(fault, request_id, headers)
         case Incomplete():
             return error_responses.envelope(400, "The request's body broke off before its end.")
+        case UnsupportedBody():
+            return error_responses.unsupported_body(fault.message, code=fault.code, param=fault.param)
         case CallerSlow():
             return error_responses.envelope(408, "The request's body did not arrive in time.")
         case asyncio.CancelledError():

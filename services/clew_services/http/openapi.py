@@ -31,6 +31,7 @@ ERRORS: Final = {
     409: "The idempotency key was used for something else, or others changed the thread all the while.",
     412: "The thread is not at the version that `If-Match` names.",
     413: "The body has more bytes than the service takes.",
+    415: "The body is said to be compressed, or in another encoding than UTF-8.",
     429: "The API key is used faster than it may be; try again after the seconds in `Retry-After`.",
     500: "Something is broken, in the record or in the service.",
     503: "Not now; try again after the seconds in `Retry-After`.",
@@ -210,7 +211,8 @@ def _errors(route: HttpRoute) -> list[int]:
     missing = {404} if "{" in route.path else set()
     changing = _OF_A_CHANGE if route.method != "GET" else set()
     conditional = {412} if "ifMatch" in route.headers else set()
-    return sorted(_ALWAYS | missing | changing | conditional | set(route.errors))
+    coded = {415} if route.body is not None else set()
+    return sorted(_ALWAYS | missing | changing | conditional | coded | set(route.errors))
 
 
 def _receipt(route: HttpRoute) -> type[Struct] | None:

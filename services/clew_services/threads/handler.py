@@ -20,6 +20,7 @@ from clew_events import ids
 from clew_events.commands import Command, CreateThread, MessageCommand, digest
 from clew_events.commit import FORMAT, Commit, Position
 from clew_events.errors import ClewError, Conflict, Corrupt, Rejected
+from clew_events.events import Event
 from clew_events.subjects import Address
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories

@@ -94,17 +94,16 @@ def question(asked: PageOfThreads) -> ListThreads:
     plain = {name: value for name, value in msgspec.to_builtins(asked).items() if name != "query"}
     if "count" in plain:
         plain["count"] = plain["count"] == "true"
-    for name in plain.keys() & whole.keys():
+    for name in (name for name in plain if name in whole):
         raise Invalid(f"Invalid '{name}': it is given in 'query' too. Say it once.", param=name)
     return validation.convert({**whole, **plain}, ListThreads)
 
 
 def _decode_conditions(text: str) -> dict[str, object]:
-    try:
-        plain = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as fault:
-        why = "it is nested too deeply" if isinstance(fault, RecursionError) else str(fault).partition(" - at ")[0]
-        raise Invalid(f"Invalid 'query': it is not valid JSON ({why.rstrip('.')}).", param="query") from None
+    raw = text.encode()
+    if (reason := validation.json_fault(raw)) is not None:
+        raise Invalid(f"Invalid 'query': it is not valid JSON ({reason}).", param="query")
+    plain = msgspec.json.decode(raw)
     if not isinstance(plain, dict):
         raise error_texts.wrong_type("query", "an object", plain)
     return plain
