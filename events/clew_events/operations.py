@@ -38,7 +38,7 @@ from clew_events.contract import http_examples
 from clew_events.http_objects import CommitPage, FeedPage
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import ThreadList
-from clew_events.objects import Gone, Message, MessagePage, Thread
+from clew_events.objects import Gone, Message, MessagePage, RunPage, Thread
 from clew_events.queries import (
     GetBlame,
     GetDifference,
@@ -283,6 +283,15 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="Retrieve a message",
             form=http_forms.AsOfMoment, answer=Message, answered=http_examples.MESSAGE, also="message_at",
             headers=_READ,
+        ),),
+    ),
+    Operation(
+        name="list_runs", scope="read",
+        routes=(HttpRoute(
+            name="list_runs", method="GET", path="/v1/threads/{thread_id}/runs", tag="Threads",
+            summary="List a thread's runs, of which there are none",
+            description="Clew runs no assistants. Clients ask for runs to find out whether one is active.",
+            form=http_forms.PageOfRuns, answer=RunPage, answered=http_examples.NO_RUNS,
         ),),
     ),
     Operation(

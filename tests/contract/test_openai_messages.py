@@ -14,11 +14,11 @@ WHOLE = {
     "id": shaped("msg_[A-Za-z0-9]{24}"),
     "object": "thread.message",
     "created_at": lambda found: type(found) is int,
+    "assistant_id": None,
     "thread_id": "{thread}",
+    "run_id": None,
     "role": "user",
     "content": [TEXT],
-    "assistant_id": None,
-    "run_id": None,
     "attachments": [],
     "metadata": {},
     "status": "completed",
@@ -77,7 +77,7 @@ async def test_calls(service: Service, row: Row):
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
 async def test_the_object_has_exactly_the_fields_of_the_specification(service: Service, method: str):
-    """3.2: all of them required; attachments also where the live service, by a bug, named file_ids."""
+    """3.2: all of them required, in the recorded order, and behind them what no recording has; attachments, too."""
     there = await service.there()
     path = MESSAGE.format(**there)
     answer = await service.ask(method, path, {} if method == "POST" else None)
@@ -202,6 +202,16 @@ async def test_an_attachment_becomes_one_of_the_threads_resources(service: Servi
     assert found["tool_resources"] == {"code_interpreter": {"file_ids": ["file_1"]}}
     made = await service.make(messages=[attached])
     assert made["tool_resources"] == {"code_interpreter": {"file_ids": ["file_1"]}}
+
+
+async def test_a_thread_has_no_runs(service: Service):
+    """6: clients list runs to find out whether one is active."""
+    there = await service.there()
+    none = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+    for query in ("", "?limit=1&order=asc&after=run_1&before=run_2"):
+        assert (await service.ask("GET", f"{THREADS}/{there['thread']}/runs{query}")).json() == none
+    refused = await service.ask("GET", f"{THREADS}/{there['thread']}/runs?limit=0")
+    assert refused.json()["error"]["param"] == "limit"
 
 
 async def pages(service: Service, path: str, **asked: object) -> list[list[str]]:

@@ -168,6 +168,8 @@ async def test_pages_follow_one_another_in_both_directions(client: AsyncOpenAI):
     assert await texts(limit=2, order="desc", before=before) == said[5:3:-1]
     assert await texts(run_id="run_1") == []
 
+    assert [run async for run in client.beta.threads.runs.list(thread.id)] == []
+
     empty = await client.beta.threads.create()
     page = await messages.list(empty.id)
     assert (page.data, page.has_more) == ([], False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx2
+import msgspec
 import openai
 import pytest
 from click.testing import CliRunner
@@ -156,6 +157,24 @@ async def test_deleted_threads_and_messages_are_in_no_list_and_in_no_search(nats
     assert left.count.threads == len(left.data) == 2
     assert left.facets is not None
     assert [(each.value, each.threads) for each in left.facets[0].values] == [("gold", 2)]
+
+
+async def test_a_list_shows_a_thread_as_retrieving_it_does(http: httpx2.AsyncClient, nats: Client, fed: Fed):
+    text = ',"tool_resources":{},'
+    await made(nats)
+    tools = {"file_search": {"vector_store_ids": ["vs_1"]}}
+    body = {"tool_resources": tools, "metadata": {text: text, "tool_resources": "{}"}}
+    await http.post(LIST, json=body)
+    await fed.feed()
+    for query in ({}, {"search": "refund"}):
+        listed = (await http.get(LIST, params=query)).json()["data"]
+        assert len(listed) > 1
+        for thread in listed:
+            retrieved = (await http.get(f"{LIST}/{thread['id']}")).json()
+            assert {key: thread[key] for key in retrieved} == retrieved
+            over_nats = (await nats.get_thread(thread["id"])).thread
+            assert json.loads(msgspec.json.encode(over_nats)) == retrieved
+    assert {"code_interpreter": {"file_ids": []}} in [thread["tool_resources"] for thread in listed]
 
 
 async def test_tenants_do_not_see_each_others_threads(http: httpx2.AsyncClient, nats: Client, fed: Fed):

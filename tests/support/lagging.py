@@ -434,7 +434,8 @@ class World:
         now = naive.state(command.thread_id or "", history)
         if answer.thread is not None:
             said = questions.plain(answer.thread)
-            assert said == questions.plain(now.shown), f"{command}\n  said  {said}\n  right {now.shown}"
+            right = questions.plain({**now.shown, "tool_resources": now.resources})
+            assert said == right, f"{command}\n  said  {said}\n  right {right}"
         if answer.message is not None:
             message = questions.plain(answer.message)
             assert questions.plain(now.messages[message["id"]]) == message, f"{command}\n  said  {message}"

@@ -51,20 +51,24 @@ class State(Struct):
         return {key: message for key, message in self.messages.items() if message is not None}
 
     @property
-    def shown(self) -> JSON:
-        """The thread as callers see it."""
+    def resources(self) -> JSON:
+        """The thread's resources as the answer to a change shows them."""
         shown = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
-        tools = {
+        return {
             name: {key: self.tools[name].get(key, [])}
             for name, key in shown.items()
             if self.tools.get(name) is not None
         }
+
+    @property
+    def shown(self) -> JSON:
+        """The thread as queries answer it."""
         return {
             "id": self.thread,
             "object": "thread",
             "created_at": seconds(self.created),
             "metadata": self.metadata,
-            "tool_resources": tools,
+            "tool_resources": self.resources or {"code_interpreter": {"file_ids": []}},
         }
 
 

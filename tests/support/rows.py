@@ -20,7 +20,7 @@ from clew_services.settings import Settings
 from support.api import ACME, KEYS
 from support.deployments import deployed
 
-IN: Final = {"Authorization": f"Bearer {ACME}", "OpenAI-Beta": "assistants=v2"}
+IN: Final = {"Authorization": f"Bearer {ACME}"}
 HELLO: Final = {"role": "user", "content": "hi"}
 THREADS: Final = "/v1/threads"
 THREAD: Final = "/v1/threads/{thread}"

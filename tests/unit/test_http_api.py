@@ -30,7 +30,6 @@ from clew_events.errors import (
     TooLarge,
     Unavailable,
 )
-from clew_events.objects import Resources, SearchStores, Thread
 from clew_events.operations import http_routes
 from clew_events.queries import GetMessage, GetThread, ListMessages
 from clew_events.requests import MetadataPatch, NewMessage, NewText
@@ -38,7 +37,7 @@ from clew_projections.nats.stream_messages import ApiError
 from clew_services.http.app import create_app
 from clew_services.http.request_body import BODY_DUE
 from clew_services.settings import Settings
-from support.asgi import ID, IN, KEY, KEYS, MESSAGE_ID, Parts, arriving, call
+from support.asgi import ID, IN, KEY, KEYS, MESSAGE_ID, Answered, Parts, arriving, call
 
 
 @pytest.fixture
@@ -84,19 +83,6 @@ async def test_a_thread_may_be_created_with_no_body_but_not_modified_with_none(c
     refused = await call(clew, "POST", f"/v1/threads/{ID}", b"")
     assert (refused.status, refused.error["code"]) == (400, "invalid_json")
     assert len(clew.asked) == 1
-
-
-async def test_retrieving_a_thread_without_resources_shows_an_empty_list_of_files(clew: Parts):
-    answered = await call(clew, "GET", f"/v1/threads/{ID}")
-    assert json.loads(answered.body)["tool_resources"] == {"code_interpreter": {"file_ids": []}}
-    clew.found = Thread(
-        id=ID,
-        created_at=1,
-        metadata={},
-        tool_resources=Resources(file_search=SearchStores(("vs_1",))),
-    )
-    answered = await call(clew, "GET", f"/v1/threads/{ID}")
-    assert json.loads(answered.body)["tool_resources"] == {"file_search": {"vector_store_ids": ["vs_1"]}}
 
 
 async def test_what_a_modification_leaves_out_stays_unset(clew: Parts):
@@ -377,25 +363,32 @@ async def test_a_key_is_looked_at_before_anything_else_but_the_path(clew: Parts)
     assert (await call(clew, "GET", "/v1/nothing", headers={})).status == 404
 
 
-async def test_the_beta_header_has_to_ask_for_assistants(clew: Parts):
-    without = {"Authorization": IN["Authorization"]}
-    refused = await call(clew, "GET", f"/v1/threads/{ID}", headers=without)
-    assert (refused.status, refused.error) == (
-        400,
-        {
-            "message": (
-                "You must provide the 'OpenAI-Beta' header to access the Assistants API. Please try again by "
-                "setting the header 'OpenAI-Beta: assistants=v2'."
-            ),
-            "type": "invalid_request_error",
-            "param": None,
-            "code": "invalid_beta",
-        },
-    )
-    refused = await call(clew, "GET", f"/v1/threads/{ID}", headers={**without, "OpenAI-Beta": "x"})
-    assert refused.error["message"] == "Unknown beta requested: 'x'."
-    for value in ("assistants=v1", "responses=v1, assistants=v2"):
-        assert (await call(clew, "GET", f"/v1/threads/{ID}", headers={**without, "OpenAI-Beta": value})).status == 200
+@pytest.mark.parametrize(("method", "path"), paths())
+async def test_the_beta_header_may_be_left_out_on_every_route(clew: Parts, method: str, path: str):
+    body = b'{"role": "user", "content": "hi"}' if path.endswith("messages") else b'{"metadata": {}}'
+    without = {name: value for name, value in IN.items() if name != "OpenAI-Beta"}
+    for said in (IN, without):
+        assert b"invalid_beta" not in (await call(clew, method, path, body, said)).body
+    answered = await call(clew, method, path, body, {**IN, "OpenAI-Beta": "x"})
+    assert (b"invalid_beta" in answered.body) == path.startswith("/v1/threads")
+
+
+async def test_a_beta_header_that_is_there_has_to_ask_for_version_2(clew: Parts):
+    async def asked(value: str) -> Answered:
+        return await call(clew, "GET", f"/v1/threads/{ID}", headers={**IN, "OpenAI-Beta": value})
+
+    for value, said in (
+        ("x", "Unknown beta requested: 'x'."),
+        ("v1", "Invalid beta header provided: 'v1'. "),
+        ("assistants=v1", "The v1 Assistants API has been deprecated. "),
+        ("responses=v1, assistants=v1", "The v1 Assistants API has been deprecated. "),
+    ):
+        refused = await asked(value)
+        assert (refused.status, refused.error["code"]) == (400, "invalid_beta")
+        assert str(refused.error["message"]).startswith(said)
+    assert clew.asked == []
+    for value in ("", "assistants=v2", "responses=v1, assistants=v2"):
+        assert (await asked(value)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -407,7 +400,7 @@ async def test_the_beta_header_has_to_ask_for_assistants(clew: Parts):
         ("GET", "/v1"),
         ("POST", "/v1/threads/"),
         ("GET", f"/v1/threads/{ID}/"),
-        ("GET", f"/v1/threads/{ID}/runs"),
+        ("GET", f"/v1/threads/{ID}/runs/run_1"),
         ("GET", "//v1/threads"),
         ("GET", "/v1/threads/a/b/c/d"),
         ("GET", f"/V1/threads/{ID}"),

@@ -18,7 +18,7 @@ from clew_events.list_query import ListThreads
 from clew_events.list_reply import Count, Facet, FacetValue, Freshness, ThreadList
 from clew_projections.index import list_page
 from clew_projections.index.conditions import TRUE, CandidatePlanner, Conditions
-from clew_projections.index.list_page import Place, WrittenList, with_excerpt
+from clew_projections.index.list_page import Place, WrittenList, listed_thread, with_excerpt
 from clew_projections.index.rows import moment
 from clew_projections.index.scan import Page, ScanHit, Selection, sample, scan_page
 from clew_projections.index.search import Hit, Search
@@ -175,7 +175,8 @@ def _check_order(query: ListThreads) -> None:
 
 
 def _encode_list(found: ScanHit | Hit) -> Raw:
-    return Raw(found.shown) if isinstance(found, ScanHit) else with_excerpt(found.shown, found.excerpt)
+    shown = listed_thread(found.shown)
+    return Raw(shown) if isinstance(found, ScanHit) else with_excerpt(shown, found.excerpt)
 
 
 def _place_of(found: ScanHit | Hit) -> Place:

@@ -19,7 +19,7 @@ from clew_events.errors import Invalid, NotFound
 from clew_events.ids import is_message_id, ordinal_of
 from clew_events.queries import AsOf, GetBlame, GetDifference, GetMessageAt, ListMessagesAt
 from clew_events.subjects import Address
-from clew_projections.api_objects import message_object, message_page, thread_object
+from clew_projections.api_objects import message_object, message_page, retrieved_thread
 from clew_projections.audit.as_of import ThreadAsOf, messages_of
 from clew_projections.audit.blame import BlameFold
 from clew_projections.audit.diff import DiffFold
@@ -95,7 +95,7 @@ class Past:
             position=then.position,
             n=then.n,
             at=then.at,
-            thread=thread_object(fold.view) if open_then else None,
+            thread=retrieved_thread(fold.view) if open_then else None,
             message_count=fold.view.messages,
         )
 

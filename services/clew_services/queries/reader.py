@@ -29,7 +29,7 @@ from clew_events.queries import (
 from clew_events.replies import Answer, Feed, Found, History, Moment
 from clew_events.subjects import Address
 from clew_projections import feed
-from clew_projections.api_objects import message_object, message_page, thread_object
+from clew_projections.api_objects import message_object, message_page, retrieved_thread
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
 from clew_projections.history.stretch import check_unbroken
@@ -118,7 +118,7 @@ class Reader:
                 raise
         self._memory.remember(view)
         self._check_open(view, query.thread_id, query.at_least)
-        return Found(position=self._position(view), n=view.n, thread=thread_object(view))
+        return Found(position=self._position(view), n=view.n, thread=retrieved_thread(view))
 
     async def threads(self, tenant: str, query: ListThreads) -> WrittenList:
         """A page of a tenant's threads."""
@@ -193,7 +193,7 @@ class Reader:
             position=self._position(view),
             n=view.n,
             at=view.updated_at,
-            thread=thread_object(view) if view.status == "open" else None,
+            thread=retrieved_thread(view) if view.status == "open" else None,
             message_count=view.messages,
         )
 

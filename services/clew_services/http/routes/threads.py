@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
 from clew_events import error_texts
 from clew_events.commands import CreateThread, DeleteThread, UpdateThread
 from clew_events.errors import Invalid, NotFound
-from clew_events.http_forms import CreateThreadBody, ModifyThreadBody, PageOfThreads, PatchBody
+from clew_events.http_forms import CreateThreadBody, ModifyThreadBody, PageOfRuns, PageOfThreads, PatchBody
 from clew_events.list_query import ListThreads
-from clew_events.objects import CodeInterpreterFiles, Resources, Thread
+from clew_events.objects import RunPage
 from clew_events.queries import AsOf, GetStateAt, GetThread
 from clew_services import validation
 from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall
 from clew_services.http.responses import Answer, etag, json_answer, stamp
 from clew_services.queries.reader import Reader
-
-_NOTHING: Final = Resources()
-_NO_FILES: Final = Resources(code_interpreter=CodeInterpreterFiles())
 
 
 class Threads:
@@ -42,14 +37,13 @@ class Threads:
         if (as_of := call.as_of) is not None:
             return await self._retrieve_as_of(call, as_of)
         found = await self._queries.thread(call.holder.tenant, GetThread(thread_id=call.thread_id))
-        assert found.thread is not None
-        return json_answer(_as_retrieved(found.thread), headers=(etag(found.n),))
+        return json_answer(found.thread, headers=(etag(found.n),))
 
     async def _retrieve_as_of(self, call: Call, as_of: AsOf) -> Answer:
         then = await self._queries.state_at(call.holder.tenant, GetStateAt(thread_id=call.thread_id, as_of=as_of))
         if then.thread is None:
             raise NotFound(f"Thread '{call.thread_id}' had been deleted at 'as_of' {as_of}.", code="thread_not_found")
-        return json_answer(_as_retrieved(then.thread), headers=stamp(then.position, then.n, then.at))
+        return json_answer(then.thread, headers=stamp(then.position, then.n, then.at))
 
     async def modify_thread(self, call: Call) -> Answer:
         """``POST /v1/threads/{thread_id}``: ``metadata`` replaces all of it."""
@@ -76,12 +70,11 @@ class Threads:
             found, headers=((b"clew-position", found.fresh.position.encode()),) if found.fresh.position else ()
         )
 
-
-def _as_retrieved(thread: Thread) -> Thread:
-    # As the live service did: what was created with no resources is retrieved with an empty list of files.
-    if thread.tool_resources != _NOTHING:
-        return thread
-    return msgspec.structs.replace(thread, tool_resources=_NO_FILES)
+    async def list_runs(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}/runs``: none, if there is such a thread."""
+        call.query(PageOfRuns)
+        found = await self._queries.thread(call.holder.tenant, GetThread(thread_id=call.thread_id))
+        return json_answer(RunPage(), headers=(etag(found.n),))
 
 
 def question(asked: PageOfThreads) -> ListThreads:

@@ -63,7 +63,7 @@ export class Api {
       if (value !== null && value !== undefined && value !== "") url.searchParams.set(name, String(value));
     }
     const asking = {
-      headers: { Authorization: `Bearer ${this.#key}`, "OpenAI-Beta": "assistants=v2", ...headers },
+      headers: { Authorization: `Bearer ${this.#key}`, ...headers },
       credentials: "omit",
       cache: "no-store",
       signal,
