@@ -40,7 +40,7 @@ from clew_services.tracing import UNTRACED
 
 ID = "thread_" + "a" * 24
 MESSAGE_ID = "msg_" + "b" * 24
-KEY = "a-key-for-acme"
+KEY = "a-key-for-acme-inc"
 IN = {"Authorization": f"Bearer {KEY}", "OpenAI-Beta": "assistants=v2"}
 KEYS = Keys.parse(f"{KEY}:acme,a-key-for-globex:globex")
 HERE = Position(0, 1)

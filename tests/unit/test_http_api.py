@@ -34,6 +34,7 @@ from clew_events.operations import http_routes
 from clew_events.queries import GetMessage, GetThread, ListMessages
 from clew_events.requests import MetadataPatch, NewMessage, NewText
 from clew_projections.nats.stream_messages import ApiError
+from clew_services.http import wrong_keys
 from clew_services.http.app import create_app
 from clew_services.http.request_body import BODY_DUE
 from clew_services.settings import Settings
@@ -355,6 +356,50 @@ async def test_a_wrong_key_is_masked_in_its_middle(clew: Parts):
     short = await call(clew, "GET", f"/v1/threads/{ID}", headers={**IN, "Authorization": "bearer 12345678"})
     assert "12****." in str(short.error["message"])
     assert clew.asked == []
+
+
+async def test_a_key_that_is_sent_twice_opens_nothing(clew: Parts):
+    scope, sent, receive, send = arriving({"type": "http.request", "body": b"{}"})
+    scope["headers"] = [*scope["headers"], (b"authorization", f"Bearer {KEY}".encode())]  # type: ignore[misc]
+    await create_app(clew, KEYS, Settings())(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert b"'Authorization': it is given more than once" in sent[1]["body"]
+    assert clew.asked == []
+
+
+async def test_who_guesses_keys_waits_for_the_answer_and_who_has_one_does_not(
+    clew: Parts, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(wrong_keys, "PAUSE", 3600.0)
+    app = create_app(clew, KEYS, Settings())
+
+    async def ask(key: str, client: str) -> int:
+        scope, sent, receive, send = arriving(
+            {"type": "http.request", "body": b"{}"}, headers={"Authorization": f"Bearer {key}"}
+        )
+        await app({**scope, "client": (client, 1)}, receive, send)
+        return int(str(sent[0]["status"]))
+
+    for n in range(10):
+        assert await ask(f"a-wrong-key-number-{n}", "10.0.0.1") == 401
+    eleventh = asyncio.create_task(ask("a-wrong-key-number-10", "10.0.0.1"))
+    other_place = asyncio.create_task(ask("a-wrong-key-number-11", "2001:db8::1"))
+    assert await ask(KEY, "10.0.0.1") == 200
+    assert await other_place == 401
+    assert not eleventh.done()
+    eleventh.cancel()
+    assert await eleventh == 503
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [*paths(), ("HEAD", f"/v1/threads/{ID}"), ("GET", "/healthz"), ("GET", "/nothing"), ("PUT", "/v1/threads")],
+)
+async def test_no_answer_is_kept_by_a_cache_or_taken_for_another_type(clew: Parts, method: str, path: str):
+    for headers in (IN, {}):
+        answered = await call(clew, method, path, b"{}", headers)
+        kept = answered.headers["cache-control"], answered.headers["x-content-type-options"]
+        assert kept == ("no-store", "nosniff")
 
 
 async def test_a_key_is_looked_at_before_anything_else_but_the_path(clew: Parts):

@@ -15,7 +15,8 @@ KeyScope = Literal["read", "write", "audit", "admin"]
 SCOPES: Final[tuple[KeyScope, ...]] = get_args(KeyScope)
 EVERYTHING: Final = frozenset(SCOPES)
 
-SHORTEST: Final = 8
+SHORTEST: Final = 16
+"""The fewest characters of a key: what is shorter can be guessed."""
 _KEY: Final = re.compile(r"[!-+\--~]+")  # visible ASCII without the comma
 
 

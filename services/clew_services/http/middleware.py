@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
-from clew_events.errors import ClewError, Conflict, Invalid, Unavailable
+from clew_events.errors import ClewError, Conflict, Invalid, Unauthorized, Unavailable
 from clew_events.operations import HttpRoute, Operation
 from clew_services.api_keys import Holder, Keys
 from clew_services.http import error_responses
@@ -24,8 +24,9 @@ from clew_services.http.call import Call
 from clew_services.http.caller_limits import RateLimit
 from clew_services.http.preconditions import Conditions
 from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake, UnsupportedBody
-from clew_services.http.responses import Answer, Headers, close_chunks, stream_response
+from clew_services.http.responses import NOT_KEPT, Answer, Headers, close_chunks, stream_response
 from clew_services.http.retries import retry_count
+from clew_services.http.wrong_keys import WrongKeys
 from clew_services.observer import Answered, ignore_answer
 
 Respond = Callable[[Call], Awaitable[Answer]]
@@ -57,13 +58,16 @@ class Door(NamedTuple):
 class Doorway(Edge):
     """One path for holders of a key: a door for each of its methods. It is an ASGI application."""
 
-    def __init__(self, doors: Mapping[str, Door], keys: Keys, max_body: int, pace: RateLimit) -> None:
+    def __init__(
+        self, doors: Mapping[str, Door], keys: Keys, max_body: int, pace: RateLimit, wrong_keys: WrongKeys
+    ) -> None:
         self._doors = {**doors, **({"HEAD": doors["GET"]} if "GET" in doors else {})}
         self.methods = frozenset(self._doors)
         self._allow = ", ".join(sorted(self.methods)).encode()
         self._keys = keys
         self._max_body = max_body
         self._pace = pace
+        self._wrong_keys = wrong_keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -78,7 +82,7 @@ class Doorway(Edge):
             if door is None:
                 answer = _not_allowed(scope, self._allow)
             else:
-                holder = authenticate(headers, self._keys)
+                holder = await self._authenticate(scope, headers)
                 if (wait := self._pace.wait(holder)) is not None:
                     answer = error_responses.too_many(wait)
                 else:
@@ -99,15 +103,25 @@ class Doorway(Edge):
             tenant = holder.tenant.encode()
             common = (*common, (b"openai-organization", tenant), (b"openai-project", tenant))
         if answer.chunks is None or scope["method"] == "HEAD":
-            await _send(send, answer, request_id, common)
+            await send_answer(send, answer, request_id, common)
         else:
             await stream_response(
                 send,
                 intake,
                 answer.chunks,
-                (*answer.headers, *common, _request_id_of(request_id)),
+                (*answer.headers, *common, *NOT_KEPT, _request_id_of(request_id)),
                 self._admits(headers),
             )
+
+    async def _authenticate(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Holder:
+        if len(headers) != len(scope["headers"]):
+            check_single(scope["headers"], "Authorization")
+        try:
+            return authenticate(headers, self._keys)
+        except Unauthorized as error:
+            if error.code == Unauthorized.default_code:
+                await self._wrong_keys.count((scope.get("client") or ("",))[0])
+            raise
 
     def _admits(self, headers: Mapping[bytes, bytes]) -> Callable[[], object]:
         # Whoever loses their key loses what they were given by it, too.
@@ -133,7 +147,7 @@ class Window(Edge):
             _LOG.exception("%s: %s %s failed", request_id, scope["method"], scope["path"])
             answer = error_responses.unexpected_error(request_id)
         self.answered(scope["method"], answer.status, time.perf_counter() - started)
-        await _send(send, answer, request_id)
+        await send_answer(send, answer, request_id)
 
 
 class Nowhere(Edge):
@@ -146,7 +160,7 @@ class Nowhere(Edge):
             return
         answer = error_responses.invalid_url(scope["method"], scope["path"])
         self.answered(scope["method"], answer.status, 0.0)
-        await _send(send, answer, _request_id())
+        await send_answer(send, answer)
 
 
 def combine_fields(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -163,6 +177,17 @@ def apply_conditions(scope: Scope, answer: Answer) -> Answer:
         return Conditions.parse(combine_fields(scope["headers"])).apply(answer)
     except (Invalid, Conflict) as error:
         return error_responses.answer_of(error, conditional=True)
+
+
+def check_single(lines: Iterable[tuple[bytes, bytes]], name: str) -> None:
+    """Check that a header that holds one value is there once at most.
+
+    Raises:
+        Invalid: it is there more than once.
+    """
+    wanted = name.lower().encode()
+    if sum(line == wanted for line, _ in lines) > 1:
+        raise Invalid(f"Invalid '{name}': it is given more than once.", param=name)
 
 
 async def _apply_conditions(call: Call, answer: Answer) -> Answer:
@@ -218,13 +243,15 @@ def _refusal(error: ClewError, request_id: str, headers: Mapping[bytes, bytes]) 
     return error_responses.answer_of(error, conditional=conditional, repeatable=repeatable)
 
 
-async def _send(send: Send, answer: Answer, request_id: str, common: Headers = ()) -> None:
+async def send_answer(send: Send, answer: Answer, request_id: str | None = None, common: Headers = ()) -> None:
+    """Send an answer with the headers of all answers; without a ``request_id`` it gets a new one."""
     if answer.chunks is not None:  # which nobody asked for, only what they begin with
         await close_chunks(answer.chunks)
     headers = [
         *answer.headers,
         *common,
-        _request_id_of(request_id),
+        *NOT_KEPT,
+        _request_id_of(request_id or _request_id()),
         (b"content-length", b"%d" % len(answer.body)),
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from clew_services.http.error_responses import invalid_url
 from clew_services.http.middleware import Edge, apply_conditions
+from clew_services.http.redirect import Redirect
 from clew_services.http.responses import Answer, Headers
 
 PATH: Final = "/explorer"
@@ -78,7 +79,7 @@ class File(Edge):
 
 def explorer_routes() -> list[Route]:
     """The page at ``/explorer``, and each of its files beside it. They are read once, here."""
-    routes = []
+    routes = [Route(f"{PATH}/", Redirect(b"../explorer"))]
     for file in files(__package__).joinpath(_FOLDER).iterdir():
         kind = _TYPES.get(file.name[file.name.rfind(".") :])
         if kind is not None:
