@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-KEY = "bench-key"
+KEY = "key-of-the-benchmark"
 IDLE = 0.15
 """Seconds of processor time in a second that are no work: timers, and questions whether there is any."""
 

@@ -7,7 +7,6 @@ IFS=: read -r host port <<<"${NATS_URL#nats://}"
 # HTTP. The key makes a repeat safe: curl may try again, and the thread is made once.
 thread=$(curl --silent --show-error --fail --retry 3 "$CLEW_URL/threads" \
   --header "Authorization: Bearer $CLEW_API_KEY" \
-  --header "OpenAI-Beta: assistants=v2" \
   --header "Content-Type: application/json" \
   --header "Idempotency-Key: open-1042" \
   --data '{"metadata": {"order": "1042"}}' | sed -n 's/.*"id": *"\([^"]*\)".*/\1/p')

@@ -21,10 +21,10 @@ Number = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 
 class ListCheckpoints(Request, frozen=True, kw_only=True):
-    """A page of the log's signed checkpoints, newest first: those ``before`` a number, or all."""
+    """A page of the log's signed checkpoints, newest first, from the newest or ``after`` the one of a number."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
-    before: Number | None = None
+    after: Number | None = None
 
 
 class GetCheckpoint(Request, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ class SignedCheckpoint(Struct, frozen=True, kw_only=True):
 
 
 class CheckpointPage(Struct, frozen=True, kw_only=True):
-    """A page of checkpoints, newest first. The ``number`` of the last is the ``before`` of the next page."""
+    """A page of checkpoints, newest first. The ``number`` of the last is the ``after`` of the next page."""
 
     object: Literal["list"] = "list"
     data: tuple[SignedCheckpoint, ...]

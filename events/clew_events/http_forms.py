@@ -102,6 +102,15 @@ class PageOfMessages(Request, frozen=True, kw_only=True):
     as_of: AsOf | None = None
 
 
+class PageOfRuns(Request, frozen=True, kw_only=True):
+    """The query string of ``GET /v1/threads/{thread_id}/runs``. A cursor may be anything: there are no runs."""
+
+    limit: Limit = 20
+    order: Order = "desc"
+    after: str | None = None
+    before: str | None = None
+
+
 class AsOfMoment(Request, frozen=True, kw_only=True):
     """The query string of routes that answer about now or ``as_of`` a moment."""
 

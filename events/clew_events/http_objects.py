@@ -41,10 +41,12 @@ class CommitObject(Struct, frozen=True, kw_only=True):
 
 
 class CommitPage(Struct, frozen=True, kw_only=True):
-    """A page of commits. ``next`` is what to give as ``after`` for the page after it, and null if there is none.
+    """A page of commits.
 
-    ``missing`` has the commits that should stand among these and that the log lost. Where little of a long history is
-    asked for, a page may be empty and still have a ``next``.
+    ``next`` is the ``after`` of the next page, and null if there is none. ``previous`` is the ``before`` of the
+    previous page, and null if this one begins where the history does. ``missing`` has the commits that should stand
+    among these and that the log lost. Where little of a long history is asked for, a page may be empty and still have a
+    ``next``.
     """
 
     object: Literal["list"] = "list"
@@ -54,6 +56,7 @@ class CommitPage(Struct, frozen=True, kw_only=True):
     last_id: str | None
     has_more: bool
     next: str | None
+    previous: str | None
 
 
 class FeedCommit(CommitObject, frozen=True, kw_only=True):

@@ -127,8 +127,9 @@ class ListThreads(Request, frozen=True, kw_only=True):
 
     ``where`` filters threads. ``search`` selects threads with a message that contains all of its words, and orders by
     ``match``: the newest such message of each thread. Without a search, the order is by ``created`` (the default) or
-    ``updated``. ``after`` and ``before`` are cursors from answers to the same query, between which the page lies; when
-    ordered by ``created``, a thread's id also works. ``count`` adds the number of all matching threads, and ``facets``
+    ``updated``. ``after`` and ``before`` are cursors from answers to the same query, between which the page lies; with
+    ``before`` alone it is the page right before that cursor. When ordered by ``created``, a thread's id also works.
+    ``count`` adds the number of all matching threads, and ``facets``
     the most frequent values of metadata keys. ``at_least`` waits until the index has reached a position
     ``<shard>-<sequence>``, or several with commas.
     """

@@ -76,7 +76,8 @@ class Freshness(Struct, frozen=True, kw_only=True):
 class ThreadList(Struct, frozen=True, kw_only=True):
     """A page of threads. ``first_id`` and ``last_id`` are null if it is empty.
 
-    ``next`` is the cursor of the next page (its ``after``), null on the last page. ``count`` and ``facets`` are null
+    ``next`` is the cursor of the next page (its ``after``), null on the last page; ``previous`` is that of the previous
+    page (its ``before``), null on the first page. ``count`` and ``facets`` are null
     unless requested.
     """
 
@@ -86,6 +87,7 @@ class ThreadList(Struct, frozen=True, kw_only=True):
     last_id: str | None
     has_more: bool
     next: str | None
+    previous: str | None
     fresh: Freshness
     count: Count | None = None
     facets: tuple[Facet, ...] | None = None

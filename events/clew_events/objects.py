@@ -57,11 +57,11 @@ class Message(Struct, frozen=True, kw_only=True):
     id: str
     object: Literal["thread.message"] = "thread.message"
     created_at: int
+    assistant_id: str | None = None
     thread_id: str
+    run_id: str | None = None
     role: Role
     content: tuple[TextPart | ImageFile | ImageUrl, ...]
-    assistant_id: str | None = None
-    run_id: str | None = None
     attachments: tuple[Attachment, ...] = ()
     metadata: Metadata
     status: Literal["in_progress", "incomplete", "completed"] = "completed"
@@ -105,6 +105,16 @@ class MessageReceipt(Struct, frozen=True, kw_only=True):
     version: int
     content: tuple[TextPart | ImageFile | ImageUrl, ...] | UnsetType = UNSET
     metadata: Metadata | UnsetType = UNSET
+
+
+class RunPage(Struct, frozen=True, kw_only=True):
+    """The runs of a thread: none, since Clew runs nothing."""
+
+    object: Literal["list"] = "list"
+    data: tuple[()] = ()
+    first_id: None = None
+    last_id: None = None
+    has_more: bool = False
 
 
 class MessagePage(Struct, frozen=True, kw_only=True):

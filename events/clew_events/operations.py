@@ -38,7 +38,7 @@ from clew_events.contract import http_examples
 from clew_events.http_objects import CommitPage, FeedPage
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import ThreadList
-from clew_events.objects import Gone, Message, MessagePage, Thread
+from clew_events.objects import Gone, Message, MessagePage, RunPage, Thread
 from clew_events.queries import (
     GetBlame,
     GetDifference,
@@ -90,7 +90,10 @@ QUERY_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({
     "order": "`asc` for the oldest first, `desc` for the newest first.",
     "order_by": "What the order is by; without it by `created`, and with a search by `match`.",
     "after": "The place in the order after which the page begins: an id, or what an earlier answer calls `next`.",
-    "before": "The place in the order before which the page ends: an id, a number or a cursor of an earlier answer.",
+    "before": (
+        "The place in the order before which the page ends: an id, a number, or what an earlier answer calls "
+        "`previous`. Without `after` it is the page right before that place."
+    ),
     "search": "Words that a message of the thread has, all of them.",
     "count": "`true` to have them counted.",
     "at_least": "The position that the answer contains at least: `Clew-Position` of an earlier answer.",
@@ -110,6 +113,7 @@ QUERY_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({
 AUDIT_PACK: Final = "application/zstd"
 """The media type of an audit pack."""
 _CHANGE: Final[tuple[Header, ...]] = ("idempotency", "ifMatch")
+_READ: Final[tuple[Header, ...]] = ("ifMatch", "ifNoneMatch")
 
 
 class HttpRoute(Struct, frozen=True, kw_only=True):
@@ -250,7 +254,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="get_thread", method="GET", path=THREAD, tag="Threads",
             summary="Retrieve a thread as of its latest acknowledged commit",
             form=http_forms.AsOfMoment, answer=Thread, answered=http_examples.THREAD,
-            also="state_at", headers=("ifNoneMatch",),
+            also="state_at", headers=_READ,
         ),),
     ),
     Operation(
@@ -269,6 +273,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="List a thread's messages, a page at a time",
             description="The newest messages come first unless the query string says otherwise.",
             form=http_forms.PageOfMessages, answer=MessagePage, answered=http_examples.PAGE, also="messages_at",
+            headers=_READ,
         ),),
     ),
     Operation(
@@ -277,6 +282,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="get_message", method="GET", path=MESSAGE, tag="Messages",
             summary="Retrieve a message",
             form=http_forms.AsOfMoment, answer=Message, answered=http_examples.MESSAGE, also="message_at",
+            headers=_READ,
+        ),),
+    ),
+    Operation(
+        name="list_runs", scope="read",
+        routes=(HttpRoute(
+            name="list_runs", method="GET", path="/v1/threads/{thread_id}/runs", tag="Threads",
+            summary="List a thread's runs, of which there are none",
+            description="Clew runs no assistants. Clients ask for runs to find out whether one is active.",
+            form=http_forms.PageOfRuns, answer=RunPage, answered=http_examples.NO_RUNS,
         ),),
     ),
     Operation(

@@ -40,7 +40,11 @@ class GetThread(Request, frozen=True, kw_only=True):
 
 
 class ListMessages(Request, frozen=True, kw_only=True):
-    """A page of a thread's messages, by default newest first. ``after`` and ``before`` are message ids."""
+    """A page of a thread's messages, by default newest first.
+
+    ``after`` and ``before`` are message ids: the page begins after the one, and ends before the other. With ``before``
+    alone it is the page right before that message.
+    """
 
     thread_id: ThreadId
     limit: Limit = 20
@@ -64,10 +68,10 @@ class GetHistory(Request, frozen=True, kw_only=True):
     """A page of at most ``limit`` of a thread's commits, by default oldest first.
 
     ``after`` and ``before`` are cursors (ids of entries), in the order of the page; the number of a commit also works,
-    more slowly. ``start``, in place of ``after``, is the number of the first commit. ``types`` selects commits with at
-    least one of these events. ``actor`` selects by who was named, ``by`` by who was
-    authenticated; with ``*`` at its end, by prefix. ``since`` and ``until`` are
-    inclusive: times with their offset, or whole Unix seconds. ``stored`` asks for each commit's stored body too.
+    more slowly. With ``before`` alone it is the page right before that commit. ``start``, in place of ``after``, is the
+    number of the first commit. ``types`` selects commits with at least one of these events. ``actor`` selects by who
+    was named, ``by`` by who was authenticated; with ``*`` at its end, by prefix. ``since`` and ``until`` are inclusive:
+    times with their offset, or whole Unix seconds. ``stored`` asks for each commit's stored body too.
     """
 
     thread_id: ThreadId
@@ -116,7 +120,7 @@ class GetFeed(Request, frozen=True, kw_only=True):
 
 
 class ListMessagesAt(Request, frozen=True, kw_only=True):
-    """A page of a thread's messages as they were ``as_of`` a commit or time; ``after`` and ``before`` are ids."""
+    """A page of a thread's messages as they were ``as_of`` a commit or time, with the cursors of ``ListMessages``."""
 
     thread_id: ThreadId
     as_of: AsOf

@@ -71,14 +71,16 @@ class History(Struct, frozen=True, kw_only=True):
     """A page of a thread's commits, in the order of the query.
 
     ``missing`` lists commits that belong on this page and are missing from the log, which is then damaged. ``next`` is
-    the ``start`` of the next page and ``cursor`` its ``after``, which is faster; both are null on the last page. With a
-    filter, a page may have fewer commits than the limit, or none, and not be the last.
+    the ``start`` of the next page and ``cursor`` its ``after``, which is faster; both are null on the last page.
+    ``previous`` is the ``before`` of the previous page, and null on the first. With a filter, a page may have fewer
+    commits than the limit, or none, and not be the last.
     """
 
     commits: tuple[Entry, ...]
     missing: tuple[MissingCommits, ...] = ()
     next: int | None = None
     cursor: str | None = None
+    previous: str | None = None
 
 
 class Moment(Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ def test_a_case_is_opened_once(clew_server: ClewServer) -> None:
 
 def test_a_case_can_be_read_over_http(clew_server: ClewServer) -> None:
     thread = open_case(clew_server.nats_url, "1043")
-    headers = {"Authorization": f"Bearer {clew_server.api_key}", "OpenAI-Beta": "assistants=v2"}
+    headers = {"Authorization": f"Bearer {clew_server.api_key}"}
     request = urllib.request.Request(f"{clew_server.base_url}/threads/{thread}", headers=headers)
     with urllib.request.urlopen(request) as answer:
         assert json.load(answer)["metadata"] == {"order": "1043"}

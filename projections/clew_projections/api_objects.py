@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
+
+from msgspec.structs import replace
 
 from clew_events.content import ImageFile, ImageUrl, Part, Text, ToolResources
 from clew_events.objects import (
     CodeInterpreterFiles,
     Message,
+    MessagePage,
     Resources,
     SearchStores,
     TextPart,
@@ -16,15 +21,28 @@ from clew_events.objects import (
 )
 from clew_projections.views import MessageView, ThreadView
 
+NO_RESOURCES: Final = Resources()
+RETRIEVED_NO_RESOURCES: Final = Resources(code_interpreter=CodeInterpreterFiles())
+
 
 def thread_object(view: ThreadView) -> Thread:
-    """Return a thread as the API shows it."""
+    """Return a thread as the answers to changes show it."""
     return Thread(
         id=view.id,
         created_at=_seconds(view.created_at),
         metadata=view.metadata,
         tool_resources=_resources(view.tool_resources),
     )
+
+
+def retrieved_thread(view: ThreadView) -> Thread:
+    """Return a thread as queries answer it.
+
+    As in OpenAI's API, a thread without resources has ``{}`` in the answer to a change, and an empty list of files in
+    the answer to a query.
+    """
+    thread = thread_object(view)
+    return thread if thread.tool_resources != NO_RESOURCES else replace(thread, tool_resources=RETRIEVED_NO_RESOURCES)
 
 
 def message_object(view: MessageView) -> Message:
@@ -37,6 +55,17 @@ def message_object(view: MessageView) -> Message:
         content=content_object(view.content),
         attachments=view.attachments,
         metadata=view.metadata,
+    )
+
+
+def message_page(messages: Sequence[Message], *, more: bool, backward: bool) -> MessagePage:
+    """Return a page of messages, which were read in its order, or ``backward`` from its end."""
+    data = tuple(reversed(messages) if backward else messages)
+    return MessagePage(
+        data=data,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+        has_more=more,
     )
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 import pytest
 
+from support.api import GLOBEX
 from support.rows import HELLO, MESSAGE, MESSAGES, THREAD, THREADS, Row, Service, begins, error, rows
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Lines = Mapping[str, str] | Sequence[tuple[str, str]]
 
 PATCH = {"metadata": {"set": {"a": "1"}}}
 
@@ -53,6 +57,102 @@ async def test_every_change_can_be_made_to_depend_on_a_version(service: Service,
     assert (stale.status_code, stale.headers["x-should-retry"]) == (412, "false")
     assert stale.json() == error(f"thread '{there['thread']}' is at version 1, not 7", "version_conflict", "If-Match")
     assert (await service.ask(method, path, body, headers={"If-Match": '"1"'})).status_code == 200
+
+
+HELD: tuple[Lines, ...] = (
+    {"If-Match": '"1"'}, {"If-Match": "*"}, {"If-Match": '"7", "1"'}, {"If-Match": ' "x,y" ,, "1" '},
+    [("If-Match", '"7"'), ("If-Match", '"1"')], {"If-None-Match": '"7"'}, {"If-None-Match": 'W/"7", "8"'},
+    {"If-Match": '"1"', "If-None-Match": '"7"'},
+)  # fmt: skip
+NOT_HELD: tuple[Lines, ...] = (
+    {"If-Match": '"7"'}, {"If-Match": '"x"'}, {"If-Match": 'W/"1"'}, {"If-Match": '"01"'}, {"If-Match": '"7", W/"1"'},
+    {"If-Match": '"99999999999999999999"'}, [("If-Match", '"7"'), ("If-Match", '"8"')], {"If-None-Match": "*"},
+    {"If-None-Match": '"1"'}, {"If-None-Match": 'W/"1"'}, [("If-None-Match", '"7"'), ("If-None-Match", '"1"')],
+    {"If-Match": "*", "If-None-Match": '"1"'},
+)  # fmt: skip
+
+
+async def test_conditions_hold_as_http_says(service: Service):
+    """RFC 9110, 13.1.1 and 13.1.2: lists, weak tags, header lines that are one list, and `*`."""
+    path = f"{THREADS}/{(await service.make())['id']}"
+    for lines in HELD:
+        for method, body in (("POST", {}), ("PATCH", {"metadata": {}}), ("GET", None), ("HEAD", None)):
+            held = await service.ask(method, path, body, headers=lines)
+            assert (held.status_code, held.headers["etag"]) == (200, '"1"'), (method, lines, held.text)
+    for lines in NOT_HELD:
+        for method, body in (("POST", {"metadata": {"a": "1"}}), ("PATCH", PATCH), ("DELETE", None)):
+            refused = await service.ask(method, path, body, headers=lines)
+            assert refused.status_code == 412, (method, lines, refused.text)
+            assert refused.json()["error"]["code"] == "version_conflict"
+            assert refused.json()["error"]["param"] in dict(lines)
+        for method in ("GET", "HEAD"):
+            refused = await service.ask(method, path, headers=lines)
+            known = "If-None-Match" in dict(lines)
+            assert refused.status_code == (304 if known else 412), (method, lines)
+            assert refused.headers.get("etag") == ('"1"' if known else None)
+    assert (await service.ask("GET", path)).headers["etag"] == '"1"'
+
+
+@pytest.mark.parametrize("tag", ["1", '"1', '"1" "2"', '"1"x', 'w/"1"', '*, "1"', '"a b"', ""])
+async def test_a_condition_that_is_none_is_refused(service: Service, tag: str):
+    there = await service.there()
+    for name in ("If-Match", "If-None-Match"):
+        for method, path, body in (*CHANGES, ("GET", THREAD, None), ("GET", "/v1/checkpoints", None)):
+            refused = await service.ask(method, path.format(**there), body, headers={name: tag})
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, name), (method, path)
+
+
+async def test_what_would_fail_without_a_condition_fails_alike_with_one(service: Service):
+    """RFC 9110, 13.2.1: a thread that is not there is 404, not 412, and so is what a rule refuses."""
+    there = await service.there()
+    nowhere = "thread_" + "0" * 24
+    theirs = {"Authorization": f"Bearer {GLOBEX}"}
+    for stale in ({"If-Match": '"7"'}, {"If-None-Match": "*"}, {"If-Match": "*"}):
+        for method, path, body in (*CHANGES, ("GET", THREAD, None), ("GET", MESSAGES, None), ("GET", MESSAGE, None)):
+            for thread in (nowhere, there["gone"]):
+                asked = path.format(thread=thread, message=there["message"])
+                missing = await service.ask(method, asked, body, headers=stale)
+                assert (missing.status_code, nowhere in missing.text or there["gone"] in missing.text) == (404, True)
+            missing = await service.ask(method, path.format(**there), body, headers={**stale, **theirs})
+            assert missing.status_code == 404, (method, path, stale)
+            if path == MESSAGE:
+                asked = path.format(thread=there["thread"], message="msg_" + "0" * 24)
+                assert (await service.ask(method, asked, body, headers=stale)).status_code == 404
+        too_much = {"metadata": {"set": {str(n): "v" for n in range(17)}}}
+        for path in (THREAD, MESSAGE):
+            refused = await service.ask("PATCH", path.format(**there), too_much, headers=stale)
+            assert refused.status_code == 400
+        full = f"{THREADS}/{(await service.make(metadata={str(n): 'v' for n in range(16)}))['id']}"
+        assert (await service.ask("PATCH", full, PATCH, headers=stale)).status_code == 400
+
+
+async def test_creating_a_thread_depends_on_no_version(service: Service):
+    """`If-None-Match: *` is what a client says that means to create; the list of threads itself has no tag."""
+    for lines in ({"If-None-Match": "*"}, {"If-None-Match": '"1"'}, {"If-Match": "*"}):
+        assert (await service.ask("POST", THREADS, {}, headers=lines)).status_code == 200
+    for tag in ('"0"', '"1"', 'W/"1"'):
+        assert (await service.ask("POST", THREADS, {}, headers={"If-Match": tag})).status_code == 412
+
+
+async def test_messages_are_tagged_with_the_version_of_their_thread(service: Service):
+    there = await service.there()
+    messages, message = MESSAGES.format(**there), MESSAGE.format(**there)
+    added = await service.ask("POST", messages, HELLO)
+    assert added.headers["etag"] == '"2"'
+    for path in (messages, message):
+        shown = await service.ask("GET", path)
+        assert shown.headers["etag"] == '"2"'
+        known = await service.ask("GET", path, headers={"If-None-Match": '"2"'})
+        assert (known.status_code, known.content) == (304, b"")
+        assert (await service.ask("GET", path, headers={"If-Match": '"1"'})).status_code == 412
+    changed = await service.ask("PATCH", message, PATCH, headers={"If-Match": added.headers["etag"]})
+    assert changed.headers["etag"] == '"3"'
+    # What has no tag is there all the same.
+    for path in ("/v1/events", f"{THREAD.format(**there)}/events", "/v1/checkpoints", "/openapi.json"):
+        assert (await service.ask("GET", path, headers={"If-Match": '"1"'})).status_code == 412
+        assert (await service.ask("GET", path, headers={"If-None-Match": "*"})).status_code == 304
+        assert (await service.ask("GET", path, headers={"If-Match": "x"})).status_code == 400
+        assert (await service.ask("GET", path, headers={"If-Match": "*", "If-None-Match": '"1"'})).status_code == 200
 
 
 async def test_of_many_who_decided_on_one_version_one_gets_through(service: Service):

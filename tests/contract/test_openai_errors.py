@@ -45,7 +45,8 @@ def of_metadata(cites: str, metadata: object, says: dict[str, object]) -> tuple[
         )
         for method, path, body in (
             ("GET", THREAD, None), ("POST", THREAD, {}), ("DELETE", THREAD, None), ("GET", MESSAGES, None),
-            ("POST", MESSAGES, HELLO), ("GET", MESSAGE, None), ("POST", MESSAGE, {}), ("DELETE", MESSAGE, None),
+            ("POST", MESSAGES, HELLO), ("GET", f"{THREAD}/runs", None),
+            ("GET", MESSAGE, None), ("POST", MESSAGE, {}), ("DELETE", MESSAGE, None),
         )
     ),
     Row(
@@ -73,8 +74,12 @@ def of_metadata(cites: str, metadata: object, says: dict[str, object]) -> tuple[
         ),
     ),
     Row(
-        cites="2.2 wrong route", path="/v1/threads/{thread}/runs", body={}, status=404,
+        cites="2.2 no runs can be made", path="/v1/threads/{thread}/runs", body={}, status=405,
         answer=error("Invalid URL (POST /v1/threads/{thread}/runs)"),
+    ),
+    Row(
+        cites="2.2 wrong route", path="/v1/threads/{thread}/runs/run_1", method="GET", status=404,
+        answer=error("Invalid URL (GET /v1/threads/{thread}/runs/run_1)"),
     ),
     Row(
         cites="2.2 wrong route, nowhere near", path="/v1/nothing", body={}, status=404,
@@ -219,10 +224,12 @@ async def test_what_is_wrong_with_a_request(service: Service, row: Row):
         ),
     ),
     Row(
-        cites="2.2 no beta header", without=("OpenAI-Beta",), status=400,
+        cites="2.2 the beta header of version 1, in the words of many reports", status=400,
+        headers={"OpenAI-Beta": "assistants=v1"},
         answer=error(
-            "You must provide the 'OpenAI-Beta' header to access the Assistants API. Please try again by setting the "
-            "header 'OpenAI-Beta: assistants=v2'.", "invalid_beta",
+            "The v1 Assistants API has been deprecated. Please try again by setting the header 'OpenAI-Beta: "
+            "assistants=v2'. See the migration guide for more information: "
+            "https://platform.openai.com/docs/assistants/migration.", "invalid_beta",
         ),
     ),
     Row(

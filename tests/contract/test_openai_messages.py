@@ -14,11 +14,11 @@ WHOLE = {
     "id": shaped("msg_[A-Za-z0-9]{24}"),
     "object": "thread.message",
     "created_at": lambda found: type(found) is int,
+    "assistant_id": None,
     "thread_id": "{thread}",
+    "run_id": None,
     "role": "user",
     "content": [TEXT],
-    "assistant_id": None,
-    "run_id": None,
     "attachments": [],
     "metadata": {},
     "status": "completed",
@@ -77,7 +77,7 @@ async def test_calls(service: Service, row: Row):
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
 async def test_the_object_has_exactly_the_fields_of_the_specification(service: Service, method: str):
-    """3.2: all of them required; attachments also where the live service, by a bug, named file_ids."""
+    """3.2: all of them required, in the recorded order, and behind them what no recording has; attachments, too."""
     there = await service.there()
     path = MESSAGE.format(**there)
     answer = await service.ask(method, path, {} if method == "POST" else None)
@@ -204,6 +204,16 @@ async def test_an_attachment_becomes_one_of_the_threads_resources(service: Servi
     assert made["tool_resources"] == {"code_interpreter": {"file_ids": ["file_1"]}}
 
 
+async def test_a_thread_has_no_runs(service: Service):
+    """6: clients list runs to find out whether one is active."""
+    there = await service.there()
+    none = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
+    for query in ("", "?limit=1&order=asc&after=run_1&before=run_2"):
+        assert (await service.ask("GET", f"{THREADS}/{there['thread']}/runs{query}")).json() == none
+    refused = await service.ask("GET", f"{THREADS}/{there['thread']}/runs?limit=0")
+    assert refused.json()["error"]["param"] == "limit"
+
+
 async def pages(service: Service, path: str, **asked: object) -> list[list[str]]:
     """The texts of every page, got as the SDK gets them: the same query with ``after``, until there is no more."""
     found, after = [], None
@@ -230,11 +240,32 @@ async def test_pages(service: Service):
 
     data = (await service.ask("GET", f"{path}?order=asc&limit=100")).json()["data"]
     ids = [message["id"] for message in data]
-    assert await pages(service, path, order="asc", before=ids[5], limit=2) == [["0", "1"], ["2", "3"], ["4"]]
     assert await pages(service, path, order="desc", before=ids[22], limit=100) == [["24", "23"]]
     assert await pages(service, path, order="asc", before=ids[9], after=ids[4], limit=100) == [["5", "6", "7", "8"]]
     assert await pages(service, path, order="desc", before=ids[4], after=ids[9], limit=100) == [["8", "7", "6", "5"]]
     assert await pages(service, path, order="asc", before=ids[4], after=ids[9], limit=100) == [[]]
+
+
+async def test_before_alone_is_the_previous_page(service: Service):
+    """3.3: before, in both orders, now and as of a moment; has_more says whether there is another page before it."""
+    made = await service.make(messages=[{"role": "user", "content": str(number)} for number in range(1, 11)])
+    path = f"{THREADS}/{made['id']}/messages"
+    ids = [each["id"] for each in (await service.ask("GET", f"{path}?order=asc")).json()["data"]]
+    for then in ("", "&as_of=1"):
+
+        async def page(order: str, before: str, limit: int = 2, then: str = then) -> tuple[list[str], bool]:
+            query = f"?order={order}&limit={limit}&before={before}{then}"
+            said = (await service.ask("GET", path + query)).json()
+            assert [said["first_id"], said["last_id"]] == [said["data"][0]["id"], said["data"][-1]["id"]]
+            return [each["content"][0]["text"]["value"] for each in said["data"]], said["has_more"]
+
+        assert await page("asc", ids[6]) == (["5", "6"], True)
+        assert await page("asc", ids[4]) == (["3", "4"], True)
+        assert await page("asc", ids[2]) == (["1", "2"], False)
+        assert await page("desc", ids[3]) == (["6", "5"], True)
+        assert await page("desc", ids[3], 100) == (["10", "9", "8", "7", "6", "5"], False)
+    # The SDK goes on with `after` beside `before`, finds nothing between them, and stops.
+    assert await pages(service, path, order="asc", before=ids[6], limit=2) == [["5", "6"], []]
 
 
 @rows(

@@ -434,7 +434,7 @@ async def test_checkpoints_and_proofs_are_there_over_http_for_auditors_of_the_te
     listed = json.loads((await call(clew, "GET", "/v1/checkpoints?limit=1")).body)
     assert [each["number"] for each in listed["data"]] == [2]
     assert listed["has_more"]
-    older = json.loads((await call(clew, "GET", "/v1/checkpoints?before=2")).body)
+    older = json.loads((await call(clew, "GET", "/v1/checkpoints?after=2")).body)
     assert ([each["number"] for each in older["data"]], older["has_more"]) == ([1], False)
     one = json.loads((await call(clew, "GET", "/v1/checkpoints/1")).body)
     assert (one["note"], one["hash"]) == (first.note.decode(), first.hash)

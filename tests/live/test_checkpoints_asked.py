@@ -73,7 +73,7 @@ async def test_checkpoints_and_proofs_are_asked_for_over_nats(clew: Clew) -> Non
         def blocking() -> KeptProof:
             with connect_blocking(url(clew), tenant="acme") as asked:
                 assert [each.number for each in asked.iter_checkpoints()] == [2, 1]
-                assert asked.list_checkpoints(before=2).data == (first,)
+                assert asked.list_checkpoints(after=2).data == (first,)
                 assert asked.get_checkpoint() == latest
                 return asked.proof(MINE.thread)
 

@@ -17,7 +17,7 @@ from clew_services.embedded.server import EmbeddedServer
 from support.callers import calling
 from support.up import CLEW, PATIENCE, clew, environment
 
-KEYS = "a-secret-key:default"
+KEYS = "a-secret-key-of-ours:default"
 
 
 @contextlib.contextmanager

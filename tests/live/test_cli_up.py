@@ -68,9 +68,12 @@ def test_the_file_of_the_key_is_the_key_as_a_shell_takes_it(up: Up) -> None:
 def test_a_file_of_before_that_says_whose_its_key_is_is_still_read(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    (data / "api-key").write_text("a-key-of-before:acme\n")
+    data.chmod(0o755)
+    (data / "api-key").write_text("a-key-of-before-that:acme\n")
     with running_up(data) as up:
-        assert up.told() == f"api key     a-key-of-before  kept in {data}/api-key\n"
+        # It was shown when it was made, and only this user may look into the folder from now on.
+        assert up.told() == f"api key     kept in {data}/api-key\n"
+        assert stat.S_IMODE(data.stat().st_mode) == 0o700
         thread = created(up)
         shown = clew("thread", "get", thread, "--tenant", "acme", env={"CLEW_NATS": up.nats_url})
         assert shown.returncode == 0, shown.stderr
@@ -80,8 +83,8 @@ def test_a_configured_key_is_used_and_none_is_made(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "api-key").write_text("another-key-of-before:default\n")
-    with running_up(data, env={"CLEW_API_KEYS": "a-secret-key:acme"}) as up:
-        with openai.OpenAI(base_url=up.base_url, api_key="a-secret-key") as client:
+    with running_up(data, env={"CLEW_API_KEYS": "a-secret-key-of-ours:acme"}) as up:
+        with openai.OpenAI(base_url=up.base_url, api_key="a-secret-key-of-ours") as client:
             created = client.post("/threads", cast_to=object, body={}, options={"headers": ASSISTANTS})
         shown = clew("thread", "get", created["id"], "--tenant", "acme", env={"CLEW_NATS": up.nats_url})
         assert shown.returncode == 0, shown.stderr

@@ -116,6 +116,33 @@ async def test_a_page_begins_and_ends_at_any_cursor(clew: Clew, story: str) -> N
             assert numbers(list(back.commits)) == list(range(at - 1, 1, -1))
 
 
+async def test_before_alone_is_the_page_before_a_cursor(clew: Clew, story: str) -> None:
+    everything = await pages(clew, story, limit=1000)
+    for order, nearest in (("asc", [118, 119]), ("desc", [122, 121])):
+        for before in (everything[119].id, "120"):
+            found = await page(clew, story, order=order, before=before, limit=2)
+            assert numbers(list(found.commits)) == nearest
+            assert found.previous == found.commits[0].id
+            # Forward again from its end comes what the page was before.
+            onward = await page(clew, story, order=order, after=found.cursor, limit=1)
+            assert numbers(list(onward.commits)) == [120]
+            assert onward.previous == onward.commits[0].id
+    # Backwards from the end, page by page, is all of it, also where a filter leaves pages empty.
+    for order in ("asc", "desc"):
+        for filters in ({}, {"types": ("ThreadCreated",)}):
+            wanted = await pages(clew, story, limit=100, order=order, **filters)
+            last = 230 if order == "asc" else 1
+            back: list[Entry] = []
+            before: str | None = str(last)
+            while before is not None:
+                one = await page(clew, story, limit=50, order=order, before=before, **filters)
+                back = [*one.commits, *back]
+                before = one.previous
+            assert back == [each for each in wanted if each.commit.n != last]
+    assert (await page(clew, story, limit=3)).previous is None
+    assert (await page(clew, story, start=5, limit=3)).previous == everything[4].id
+
+
 async def test_a_history_goes_on_where_the_view_ends(clew: Clew, story: str) -> None:
     prev = (await page(clew, story, order="desc", limit=1)).commits[0].hash
     made = commit(231, MetadataUpdated(set={"late": "1"}, unset=()), prev=prev, thread=story)

@@ -38,7 +38,7 @@ class Waiting(Parts):
         self.reached, self.go_on = asyncio.Event(), asyncio.Event()
 
     async def handle(
-        self, tenant: str, command: Command, *, actor: str = "", by: str = "", trace: str | None = None
+        self, tenant: str, command: Command, *, actor: str = "", by: str = "", trace: str | None = None, **_: object
     ) -> Outcome:
         self.reached.set()
         await self.go_on.wait()
@@ -148,6 +148,28 @@ async def test_of_many_requests_at_once_no_more_wait_than_may_and_these_are_answ
         assert (await caller.rest()).count(b"HTTP/1.1 200 OK") == 1 + PIPELINED
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: clew\r\nHost: clew\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: clew\r\nhost: other\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.0\r\n\r\n", 200),
+        (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        (POST + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n", 501),
+        (POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n", 400),
+    ],
+)
+async def test_a_request_names_one_host_and_no_coding_but_chunks(url: str, head: bytes, status: int):
+    async with calling(url) as caller:
+        await caller.send(head)
+        answer = await caller.rest()
+        assert answer[9:12] == b"%d" % status
+        assert b"cache-control: no-store\r\n" in answer
+        if status != 200:
+            assert {"message", "type", "param", "code"} == set(json.loads(answer.partition(b"\r\n\r\n")[2])["error"])
+
+
 async def test_what_comes_before_nonsense_is_answered_before_it():
     waiting = Waiting()
     async with served(waiting) as url, calling(url) as caller:
@@ -167,7 +189,10 @@ SLOW = {
     "empty lines": (b"\r\n", b"\r\n"),
     "a head": (b"GET /healthz HTTP/1.1\r\nx: ", b"x"),
     "small fields": (b"GET /healthz HTTP/1.1\r\n", b"a:b\r\n"),
-    "an upgrade": (b"GET /healthz HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", b"\r\n"),
+    "an upgrade": (
+        b"GET /healthz HTTP/1.1\r\nHost: clew\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"\r\n",
+    ),
     "a head of HTTP/1.0": (b"GET /healthz HTTP/1.0\r\nx: ", b"x"),
 }
 SLOW_BODIES = {

@@ -164,8 +164,11 @@ async def test_pages_follow_one_another_in_both_directions(client: AsyncOpenAI):
     assert (first.first_id, first.last_id) == (first.data[0].id, first.data[2].id)  # type: ignore[attr-defined]
     before = (await messages.list(thread.id, limit=1, order="asc", after=first.data[2].id)).data[0].id
     # The client goes on from such a page with `before` and `after` together.
-    assert await texts(limit=2, order="asc", before=before) == said[:3]
+    assert await texts(limit=2, order="asc", before=before) == said[1:3]
+    assert await texts(limit=2, order="desc", before=before) == said[5:3:-1]
     assert await texts(run_id="run_1") == []
+
+    assert [run async for run in client.beta.threads.runs.list(thread.id)] == []
 
     empty = await client.beta.threads.create()
     page = await messages.list(empty.id)

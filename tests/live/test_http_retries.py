@@ -100,7 +100,7 @@ async def test_a_caller_who_lost_patience_finds_what_was_done(clew: Clew, monkey
     began, left = asyncio.Event(), asyncio.Event()
 
     class Slow(Patient):
-        async def handle(self, tenant, command, *, actor="", by="", trace=None):
+        async def handle(self, tenant, command, *, actor="", by="", trace=None, **_):
             done = await super().handle(tenant, command, actor=actor, by=by, trace=trace)
             if not began.is_set():
                 began.set()
@@ -161,7 +161,7 @@ async def test_a_retry_is_not_given_what_another_caller_waits_for(clew: Clew, mo
     began, go_on = asyncio.Event(), asyncio.Event()
 
     class Slow(Patient):
-        async def handle(self, tenant, command, *, actor="", by="", trace=None):
+        async def handle(self, tenant, command, *, actor="", by="", trace=None, **_):
             done = await super().handle(tenant, command, actor=actor, by=by, trace=trace)
             if not began.is_set():
                 began.set()

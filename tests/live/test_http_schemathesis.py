@@ -68,7 +68,10 @@ def narrowed(described: dict[str, Any]) -> dict[str, Any]:
         if "operationId" in part and isinstance(part.get("parameters"), list):
             # The quotes around an ETag do not survive, which moments and cursors there are only the record knows, and
             # what is streamed has no end.
-            out = LEFT_OUT.get(part["operationId"], set()) | {"as_of", "#/components/parameters/ifMatch"}
+            out = LEFT_OUT.get(part["operationId"], set()) | {
+                "as_of",
+                *(f"#/components/parameters/{name}" for name in ("ifMatch", "ifNoneMatch")),
+            }
             part["parameters"] = [
                 each for each in part["parameters"] if each.get("$ref") not in out and each.get("name") not in out
             ]

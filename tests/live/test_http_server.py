@@ -143,7 +143,7 @@ async def test_what_outlasts_the_grace_is_given_up_without_a_traceback(
 
     class Stuck(Parts):
         async def handle(
-            self, tenant: str, command: Command, *, actor: str = "", by: str = "", trace: str | None = None
+            self, tenant: str, command: Command, *, actor: str = "", by: str = "", trace: str | None = None, **_: object
         ) -> Outcome:
             reached.set()
             await never.wait()
@@ -177,7 +177,7 @@ async def test_requests_under_way_are_answered_before_the_server_stops():
 
     class Slow(Parts):
         async def handle(
-            self, tenant: str, command: Command, *, actor: str = "", by: str = "", trace: str | None = None
+            self, tenant: str, command: Command, *, actor: str = "", by: str = "", trace: str | None = None, **_: object
         ) -> Outcome:
             reached.set()
             await go_on.wait()

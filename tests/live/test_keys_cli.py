@@ -104,7 +104,7 @@ def test_keys_are_listed_with_all_that_is_known_of_them(cli: Cli) -> None:
     cli.json("create", "--tenant", "globex", "--name", "desk", "--scope", "read")
     assert made.pop("key").startswith("clew_")
     assert made["actor"] == f"key:billing/{made['id']}"
-    everything = cli.json("list", CLEW_API_KEYS="first-key:acme")
+    everything = cli.json("list", CLEW_API_KEYS="first-key-of-ours:acme")
     assert [each["tenant"] for each in everything["keys"]] == ["acme", "globex"]
     (configured,) = everything["configured"]
     assert configured["tenant"] == "acme"
@@ -115,8 +115,8 @@ def test_keys_are_listed_with_all_that_is_known_of_them(cli: Cli) -> None:
 
 
 def test_a_configured_key_is_listed_as_one_that_no_command_revokes(cli: Cli) -> None:
-    listed = cli("list", "--api-keys", "first-key:acme,second-key:globex")
-    fingerprint = f"key_{hashlib.sha256(b'first-key').hexdigest()[:8]}"
+    listed = cli("list", "--api-keys", "first-key-of-ours:acme,second-key-of-ours:globex")
+    fingerprint = f"key_{hashlib.sha256(b'first-key-of-ours').hexdigest()[:8]}"
     assert f"{fingerprint}  acme" in listed.stdout
     assert listed.stdout.count("no: it is configured") == 2
     assert "remove it from CLEW_API_KEYS" in listed.stderr

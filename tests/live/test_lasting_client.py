@@ -186,7 +186,9 @@ async def test_a_process_whose_connection_is_closed_for_good_ends_with_an_error(
     deployment: EmbeddedServer, running: list[Clew], role: str, tmp_path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "clew.serve")
-    settings = Settings(nats=deployment.url, http="127.0.0.1:0", data=str(tmp_path), api_keys="a-long-key:default")
+    settings = Settings(
+        nats=deployment.url, http="127.0.0.1:0", data=str(tmp_path), api_keys="a-key-long-enough:default"
+    )
     serving = asyncio.create_task(serve([role], settings))  # type: ignore[list-item]
 
     async def ready() -> bool:

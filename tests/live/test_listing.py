@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx2
+import msgspec
 import openai
 import pytest
 from click.testing import CliRunner
@@ -158,6 +159,24 @@ async def test_deleted_threads_and_messages_are_in_no_list_and_in_no_search(nats
     assert [(each.value, each.threads) for each in left.facets[0].values] == [("gold", 2)]
 
 
+async def test_a_list_shows_a_thread_as_retrieving_it_does(http: httpx2.AsyncClient, nats: Client, fed: Fed):
+    text = ',"tool_resources":{},'
+    await made(nats)
+    tools = {"file_search": {"vector_store_ids": ["vs_1"]}}
+    body = {"tool_resources": tools, "metadata": {text: text, "tool_resources": "{}"}}
+    await http.post(LIST, json=body)
+    await fed.feed()
+    for query in ({}, {"search": "refund"}):
+        listed = (await http.get(LIST, params=query)).json()["data"]
+        assert len(listed) > 1
+        for thread in listed:
+            retrieved = (await http.get(f"{LIST}/{thread['id']}")).json()
+            assert {key: thread[key] for key in retrieved} == retrieved
+            over_nats = (await nats.get_thread(thread["id"])).thread
+            assert json.loads(msgspec.json.encode(over_nats)) == retrieved
+    assert {"code_interpreter": {"file_ids": []}} in [thread["tool_resources"] for thread in listed]
+
+
 async def test_tenants_do_not_see_each_others_threads(http: httpx2.AsyncClient, nats: Client, fed: Fed):
     ids = await made(nats)
     await fed.feed()
@@ -201,6 +220,12 @@ REFUSED = {
     "count": ({"count": "yes"}, "count"),
     "order of a search": ({"search": "x", "order_by": "updated"}, "order_by"),
     "order of no search": ({"order_by": "match"}, "order_by"),
+    "two said twice": ({"query": '{"order":"asc","limit":3}', "limit": "5", "order": "asc"}, "limit"),
+    "a lone surrogate": ({"query": '{"search":"\\ud800"}'}, "query"),
+    "the first of bad conditions": (
+        {"query": '{"where":{"and":[{"metadata":{"key":"a"}},{"metadata":{"key":"b"}}]}}'},
+        "where.and[0].metadata",
+    ),
     "no cursor": ({"after": "page_%%%"}, "after"),
     "no thread": ({"before": "thread_nowhere"}, "before"),
     "a thread that moves": ({"after": "thread_nowhere", "order_by": "updated"}, "after"),
@@ -228,6 +253,11 @@ async def test_a_cursor_is_good_for_its_own_question_only(nats: Client, fed: Fed
     assert [each.id for each in following.data] == ids[1:]
     back = await nats.list_threads(order_by=order_by, before=(await nats.list_threads(limit=2, order_by=order_by)).next)
     assert [each.id for each in back.data] == ids[:1]
+    last = await nats.list_threads(limit=2, order_by=order_by, after=page.next)
+    back = await nats.list_threads(limit=2, order_by=order_by, before=last.previous)
+    assert ([each.id for each in back.data], back.previous) == (ids[:1], None)
+    with pytest.raises(Invalid, match="together with 'after'"):
+        await anext(nats.iter_threads(order_by=order_by, before=last.previous))
     for other in ({"order": "asc"}, {"where": GOLD}, {"search": "refund"}):
         ordered = {} if "search" in other else {"order_by": order_by}
         with pytest.raises(Invalid, match="cursor of another question") as refused:

@@ -95,6 +95,7 @@ async def test_what_is_missing_is_named_once_in_either_order_however_pages_are_c
         after = await page(clew, thread, order=order, after=str(n))
         assert sorted([*numbers(after), *missing(after)]) == list(beyond)
         until = await page(clew, thread, order=order, before=str(n))
+        assert numbers(until) == sorted(numbers(until), reverse=order == "desc")
         assert sorted([*numbers(until), *missing(until)]) == list(range(1, n) if order == "asc" else range(n + 1, 6))
 
 

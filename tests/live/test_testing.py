@@ -69,9 +69,9 @@ def test_who_does_not_ask_for_it_pays_nothing(tmp_path: Path) -> None:
 
 def test_settings_reach_it_and_nothing_of_it_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLEW_SHARDS", "none of its business")
-    with running_clew(api_keys="key-of-ours:alpha") as server:
-        assert server.api_key == "key-of-ours"
-        headers = {"Authorization": "Bearer key-of-ours", "Content-Type": "application/json"}
+    with running_clew(api_keys="key-of-our-tests:alpha") as server:
+        assert server.api_key == "key-of-our-tests"
+        headers = {"Authorization": "Bearer key-of-our-tests", "Content-Type": "application/json"}
         headers["OpenAI-Beta"] = "assistants=v2"
         request = urllib.request.Request(f"{server.base_url}/threads", b"{}", headers)
         with urllib.request.urlopen(request) as answer:

@@ -17,7 +17,7 @@ import pytest
 from clew_services.embedded.server import EmbeddedServer
 from support.up import CLEW, PATIENCE, Up, environment, gone, running_up
 
-KEY = "a-secret-key"
+KEY = "a-secret-key-of-ours"
 WORKERS = 3
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from clew_events.list_query import ListThreads
+from clew_events.list_reply import ThreadList
 from clew_projections.index import IndexReader, IndexWriter, open_for_reading, open_for_writing
 from support.listing import KEYS, TENANTS, World, happened, histories, questions
 
@@ -39,15 +40,37 @@ def fill(writer: IndexWriter, world: World, cuts: list[int]) -> None:
     writer.apply([], world.marks)
 
 
-def pages(reader: IndexReader, tenant: str, query: ListThreads) -> Iterator[list[str]]:
+def ids(page: ThreadList) -> list[str]:
+    return [thread.id for thread in page.data]
+
+
+def walk(reader: IndexReader, tenant: str, query: ListThreads) -> Iterator[ThreadList]:
     after: str | None = None
     while True:
         page = reader.list(tenant, replace(query, after=after))
         assert page.has_more == (page.next is not None)
-        yield [thread.id for thread in page.data]
+        assert (page.previous is None) == (after is None or not page.data)
+        yield page
         if page.next is None:
             return
         after = page.next
+
+
+def pages(reader: IndexReader, tenant: str, query: ListThreads) -> Iterator[list[str]]:
+    yield from map(ids, walk(reader, tenant, query))
+
+
+def pages_back(reader: IndexReader, tenant: str, query: ListThreads, before: str) -> Iterator[list[str]]:
+    """The pages before a cursor, the nearest first."""
+    while True:
+        page = reader.list(tenant, replace(query, before=before))
+        assert page.has_more == (page.previous is not None)
+        yield ids(page)
+        if page.data:
+            assert page.next is not None
+        if page.previous is None:
+            return
+        before = page.previous
 
 
 @EXAMPLES
@@ -59,7 +82,8 @@ def test_the_index_answers_as_a_look_at_every_thread_does(what, cuts, asked) -> 
         for query in asked:
             for tenant in TENANTS:
                 wanted = world.answer(tenant, query)
-                found = list(pages(reader, tenant, query))
+                walked = list(walk(reader, tenant, query))
+                found = [*map(ids, walked)]
                 listed = [thread for page in found for thread in page]
                 if query.search is None:
                     assert listed == wanted
@@ -67,6 +91,11 @@ def test_the_index_answers_as_a_look_at_every_thread_does(what, cuts, asked) -> 
                     # Messages of one microsecond have an order of their own, the same in every index.
                     assert sorted(listed) == sorted(wanted)
                 assert all(len(page) == query.limit for page in found[:-1])
+                if (begin := walked[-1].previous) is not None:
+                    # From the beginning of the last page backwards are all the pages before it.
+                    back = list(pages_back(reader, tenant, query, begin))
+                    assert [thread for page in reversed(back) for thread in page] == listed[: -len(found[-1])]
+                    assert all(len(page) == query.limit for page in back[:-1])
                 everything = reader.list(tenant, replace(query, count=True, facets=KEYS))
                 assert everything.count is not None
                 assert everything.facets is not None

@@ -13,7 +13,7 @@ from clew_services.http.app import ApiParts
 from clew_services.http.http_server import serve_http
 from clew_services.settings import Settings
 
-ACME, GLOBEX = "sk-test-of-acme", "sk-test-of-globex"
+ACME, GLOBEX = "sk-test-of-acme-inc", "sk-test-of-globex"
 KEYS = Keys.parse(f"{ACME}:acme,{GLOBEX}:globex")
 
 

@@ -40,7 +40,7 @@ from clew_services.tracing import UNTRACED
 
 ID = "thread_" + "a" * 24
 MESSAGE_ID = "msg_" + "b" * 24
-KEY = "a-key-for-acme"
+KEY = "a-key-for-acme-inc"
 IN = {"Authorization": f"Bearer {KEY}", "OpenAI-Beta": "assistants=v2"}
 KEYS = Keys.parse(f"{KEY}:acme,a-key-for-globex:globex")
 HERE = Position(0, 1)
@@ -74,6 +74,7 @@ LIST = ThreadList(
     last_id=ID,
     has_more=False,
     next=None,
+    previous=None,
     fresh=Freshness(position="0-1", at=None),
 )
 
@@ -116,7 +117,7 @@ class Parts:
         self.disconnects = 0
 
     async def handle(
-        self, tenant: str, command: Command, *, actor: str = "", by: str = "", trace: str | None = None
+        self, tenant: str, command: Command, *, actor: str = "", by: str = "", trace: str | None = None, **_: object
     ) -> Outcome:
         self.signed = (actor, trace)
         self._asked(tenant, command)

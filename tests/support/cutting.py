@@ -147,7 +147,7 @@ class Patient:
         self._left.setdefault(attempt.id, asyncio.Event()).set()
 
     async def handle(
-        self, tenant: str, command: Command, *, actor: str = "", by: str = "", trace: str | None = None
+        self, tenant: str, command: Command, *, actor: str = "", by: str = "", trace: str | None = None, **_: object
     ) -> Outcome:
         assert command.id is not None
         leaving = trace == LEAVES

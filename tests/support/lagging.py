@@ -443,7 +443,8 @@ class World:
         now = naive.state(command.thread_id or "", history)
         if answer.thread is not None:
             said = questions.plain(answer.thread)
-            assert said == questions.plain(now.shown), f"{command}\n  said  {said}\n  right {now.shown}"
+            right = questions.plain({**now.shown, "tool_resources": now.resources})
+            assert said == right, f"{command}\n  said  {said}\n  right {right}"
         if answer.message is not None:
             message = questions.plain(answer.message)
             assert questions.plain(now.messages[message["id"]]) == message, f"{command}\n  said  {message}"
@@ -546,11 +547,11 @@ def _decided(command: Command, commits: Sequence[Recorded]) -> tuple[str | None,
     if isinstance(command, CreateThread) and commits:
         exists = thread_exists(command.thread_id or "")
         return exists.kind, exists.code
-    if command.expected_version is not None and command.expected_version != view.n:
-        return "conflict", "version_conflict"
     concerned = messages.get(command.message_id) if isinstance(command, UpdateMessage | DeleteMessage) else None
     try:
         events = decide(command, command.thread_id or "", command.id or "", view, concerned)
     except ClewError as refusal:
         return refusal.kind, refusal.code
+    if command.expected_version is not None and command.expected_version != view.n:
+        return "conflict", "version_conflict"
     return (None, view.n) if not events else (None, "a commit is due")

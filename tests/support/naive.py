@@ -55,20 +55,24 @@ class State(Struct):
         return {key: message for key, message in self.messages.items() if message is not None}
 
     @property
-    def shown(self) -> JSON:
-        """The thread as callers see it."""
+    def resources(self) -> JSON:
+        """The thread's resources as the answer to a change shows them."""
         shown = {"code_interpreter": "file_ids", "file_search": "vector_store_ids"}
-        tools = {
+        return {
             name: {key: self.tools[name].get(key, [])}
             for name, key in shown.items()
             if self.tools.get(name) is not None
         }
+
+    @property
+    def shown(self) -> JSON:
+        """The thread as queries answer it."""
         return {
             "id": self.thread,
             "object": "thread",
             "created_at": seconds(self.created),
             "metadata": self.metadata,
-            "tool_resources": tools,
+            "tool_resources": self.resources or {"code_interpreter": {"file_ids": []}},
         }
 
 
@@ -146,7 +150,8 @@ def page(now: State, *, limit: int, order: str, after: str | None, before: str |
     low = places.index(after) + 1 if after is not None else 0
     high = places.index(before) if before is not None else len(places)
     there = [message for key in places[low:high] if (message := now.messages[key]) is not None]
-    data = there[:limit]
+    back = before is not None and after is None
+    data = there[max(0, len(there) - limit) :] if back else there[:limit]
     return {
         "object": "list",
         "data": data,

@@ -166,6 +166,8 @@ def _history(query: GetHistory, history: Sequence[Kept]) -> JSON:
         after = query.start - 1 if query.order == "asc" else query.start + 1
     left = list(history) if query.order == "asc" else list(reversed(history))
     for_asc = query.order == "asc"
+    back = before is not None and after is None
+    begun = after is not None
     left = [
         each
         for each in left
@@ -173,19 +175,23 @@ def _history(query: GetHistory, history: Sequence[Kept]) -> JSON:
         and (before is None or (each.n < before if for_asc else each.n > before))
     ]
     found: list[Kept] = []
-    last: Kept | None = None
+    read: list[Kept] = []
     more = False
-    for each in left:
+    for each in reversed(left) if back else left:
         if len(found) == query.limit:
             more = True
             break
-        last = each
+        read.append(each)
         if _taken(query, each.commit):
             found.append(each)
+    first, last = (read[0] if read and (back or begun) else None), (read[-1] if more else None)
+    if back:
+        found, first, last = found[::-1], last, first
     return {
         "commits": [(each.n, each.seq, each.hash, each.commit["id"]) for each in found],
-        "next": last.n + (1 if for_asc else -1) if more and last is not None else None,
-        "cursor": f"{last.n}-{last.seq}" if more and last is not None else None,
+        "next": last.n + (1 if for_asc else -1) if last is not None else None,
+        "cursor": f"{last.n}-{last.seq}" if last is not None else None,
+        "previous": f"{first.n}-{first.seq}" if first is not None else None,
     }
 
 
@@ -214,7 +220,7 @@ def told(answer: Answer) -> JSON:
             (each["commit"]["n"], each["position"]["seq"], each["hash"], each["commit"]["id"])
             for each in said["commits"]
         ]
-        return {"commits": commits, "next": said["next"], "cursor": said["cursor"]}
+        return {"commits": commits, **{name: said[name] for name in ("next", "cursor", "previous")}}
     match said.get("object"):
         case "thread.blame":
             return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ from clew_services.settings import Settings
 from support.api import ACME, KEYS
 from support.deployments import deployed
 
-IN: Final = {"Authorization": f"Bearer {ACME}", "OpenAI-Beta": "assistants=v2"}
+IN: Final = {"Authorization": f"Bearer {ACME}"}
 HELLO: Final = {"role": "user", "content": "hi"}
 THREADS: Final = "/v1/threads"
 THREAD: Final = "/v1/threads/{thread}"
@@ -109,12 +109,14 @@ class Service:
         path: str,
         body: object = None,
         *,
-        headers: Mapping[str, str] = {},
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = {},
         without: tuple[str, ...] = (),
     ) -> httpx2.Response:
-        """One request."""
+        """One request. A header may be given more than once."""
         content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        said = {name: value for name, value in {**IN, **headers}.items() if name not in without}
+        lines = [*headers.items()] if isinstance(headers, Mapping) else [*headers]
+        absent = {*without, *(name for name, _ in lines)}
+        said = [*((name, value) for name, value in IN.items() if name not in absent), *lines]
         return await self.http.request(method, path, content=content, headers=said)
 
     async def make(self, **body: object) -> dict[str, object]:

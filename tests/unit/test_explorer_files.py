@@ -51,7 +51,7 @@ async def test_a_browser_that_has_a_file_is_told_so_until_it_changes() -> None:
 
 
 async def test_nothing_else_is_there_and_nothing_can_be_sent() -> None:
-    for path in ("/explorer/", "/explorer/index.html", "/explorer/../app.py", "/explorer/%2e%2e/serving.py"):
+    for path in ("/explorer/index.html", "/explorer/../app.py", "/explorer/%2e%2e/serving.py"):
         assert (await call(Parts(), "GET", path, headers=ANYBODY)).status == 404, path
     refused = await call(Parts(), "POST", "/explorer", b"{}", headers=ANYBODY)
     assert refused.status == 405
@@ -112,3 +112,22 @@ def test_everything_can_be_read_in_light_and_in_dark(dark: bool) -> None:
     # The edges of controls, and the thread.
     for front, back in [("edge", "paper"), ("edge", "raised"), ("clew", "paper")]:
         assert contrast(shade[front], shade[back]) >= 3, f"{front} on {back}"
+
+
+async def test_a_browser_is_sent_to_the_page_from_where_people_look_for_it() -> None:
+    html = {"Accept": "text/html,application/xhtml+xml;q=0.9"}
+    for method in ("GET", "HEAD"):
+        for path, headers, where in (
+            ("/", html, "explorer"),
+            ("/explorer/", {}, "../explorer"),
+            ("/explorer/?x", html, "../explorer"),
+        ):
+            sent = await call(Parts(), method, path, headers=headers)
+            assert (sent.status, sent.headers["location"], sent.body) == (307, where, b"")
+            assert sent.headers["cache-control"] == "no-store"
+    assert (await call(Parts(), "GET", "/", headers=html)).headers["vary"] == "accept"
+    # For everybody else there is nothing at the address itself.
+    for method, headers in (("GET", {"Accept": "*/*"}), ("GET", {}), ("POST", html)):
+        missing = await call(Parts(), method, "/", headers=headers)
+        assert (missing.status, missing.error["message"]) == (404, f"Invalid URL ({method} /)")
+    assert (await call(Parts(), "POST", "/explorer/", headers=html)).status == 404

@@ -58,3 +58,35 @@ def test_an_event_without_words_of_its_own_is_called_by_its_name(tmp_path: Path)
         ("item source restored", "changed"),
         ("note added", "added"),
     ]
+
+
+ASKING = """
+import { readFileSync } from "node:fs";
+globalThis.location = { href: "http://clew/explorer" };
+const asked = [];
+globalThis.fetch = async (url) => {
+  asked.push(String(url));
+  return { ok: true, text: async () => "{}", headers: {} };
+};
+const { Api, path } = await import("./api.js");
+const said = [];
+for (const id of JSON.parse(readFileSync(0))) {
+  try { await new Api("key").get(path("threads", id, "messages")); } catch (fault) { said.push(fault.message); }
+}
+console.log(JSON.stringify([asked, said]));
+"""
+
+
+def test_an_id_of_dots_leads_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "api.js").write_text((PAGE / "api.js").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "package.json").write_text('{"type": "module"}', encoding="utf-8")
+    (tmp_path / "program.js").write_text(ASKING, encoding="utf-8")
+    assert NODE is not None
+    ids = json.dumps([".", "..", "thread_a", "a/../b c", "...", "%2e"])
+    ran = subprocess.run(
+        [NODE, "program.js"], cwd=tmp_path, input=ids, capture_output=True, text=True, check=True, timeout=60
+    )
+    asked, said = json.loads(ran.stdout)
+    base = "http://clew/v1/threads/"
+    assert asked == [f"{base}{each}/messages" for each in ("thread_a", "a%2F..%2Fb%20c", "...", "%252e")]
+    assert said == [f"'threads/{each}/messages' is not in this API." for each in (".", "..")]

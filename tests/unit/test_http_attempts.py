@@ -31,7 +31,7 @@ class Held(Parts):
         self.began: asyncio.Queue[Command] = asyncio.Queue()
 
     async def handle(
-        self, tenant: str, command: Command, *, actor: str = "", by: str = "", trace: str | None = None
+        self, tenant: str, command: Command, *, actor: str = "", by: str = "", trace: str | None = None, **_: object
     ) -> Outcome:
         self.began.put_nowait(command)
         await self.free.wait()

@@ -6,8 +6,11 @@ import importlib
 import json
 import pkgutil
 import re
+from base64 import b64encode
 from collections.abc import Iterator
-from typing import Any
+from hashlib import sha256
+from html.parser import HTMLParser
+from typing import Any, Final, cast
 
 import msgspec
 import pytest
@@ -21,6 +24,7 @@ from clew_events.objects import Gone
 from clew_events.operations import BY_NAME, OPERATIONS, PATH_PARAMETERS, HttpRoute, Operation, http_routes
 from clew_services.api_keys import Keys
 from clew_services.http import routes as route_modules
+from clew_services.http.api_page import render, type_text
 from clew_services.http.app import open_doors, routes
 from clew_services.http.call import Call
 from clew_services.http.middleware import Doorway
@@ -236,3 +240,77 @@ def test_nobody_is_told_that_a_key_is_not_needed():
     for path, item in document()["paths"].items():
         for described in item.values():
             assert ("security" in described) == (path in {"/healthz", "/readyz"})
+
+
+class _Tags(HTMLParser):
+    """The elements of a page and their attributes, which have to be closed in order."""
+
+    EMPTY: Final = frozenset({"meta"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(page)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.EMPTY:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+async def test_the_api_is_described_on_a_page_that_asks_nobody_for_anything():
+    answered = await call(Parts(), "GET", "/docs", headers={})
+    assert (answered.status, answered.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    page = _Tags(answered.body.decode())
+    kinds = {tag for tag, _ in page.tags}
+    assert not kinds & {"script", "link", "img", "iframe", "object", "form", "base"}
+    assert not any(name.startswith("on") or name in {"src", "style"} for _, said in page.tags for name in said)
+    # Every operation is there, what is linked to is there, and all of it in this service.
+    ids = {said["id"] for _, said in page.tags if "id" in said}
+    links = [str(said["href"]) for tag, said in page.tags if tag == "a"]
+    assert {link for link in links if not link.startswith("#")} == {"openapi.json", "explorer"}
+    assert {link.removeprefix("#") for link in links if link.startswith("#")} <= ids
+    for path, methods in document()["paths"].items():
+        for method, operation in methods.items():
+            assert operation["operationId"] in ids
+            assert f"{method.upper()} {path}" in page.text
+            assert operation["summary"] in page.text
+    policy = answered.headers["content-security-policy"].split("; ")
+    style = re.findall("<style>(.*?)</style>", answered.body.decode(), re.DOTALL)
+    assert policy[:2] == [
+        "default-src 'none'", f"style-src 'sha256-{b64encode(sha256(style[0].encode()).digest()).decode()}'"
+    ]  # fmt: skip
+
+
+def test_no_text_of_the_description_becomes_markup():
+    evil = '<script>alert("&amp;")</script>'
+
+    def spoilt(node: object) -> object:
+        if isinstance(node, dict):
+            return {name: node[name] if name in {"$ref", "in", "name", "tags"} else spoilt(node[name]) for name in node}
+        return [spoilt(each) for each in node] if isinstance(node, list) else evil if isinstance(node, str) else node
+
+    page = _Tags(render(cast("dict[str, object]", spoilt(document()))))
+    assert not any(tag == "script" for tag, _ in page.tags)
+    assert page.text.count(evil) > 100
+
+
+def test_a_type_is_told_in_a_few_words():
+    message = {"$ref": "#/components/schemas/NewMessage"}
+    for schema, said in (
+        ({"type": "string", "maxLength": 64}, "string (up to 64)"),
+        ({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 9}, message]}, "integer (from 1, to 9) or NewMessage"),
+        ({"type": "array", "items": message, "maxItems": 2}, "array of NewMessage (at most 2)"),
+        ({"enum": ["asc", "desc"]}, '"asc" or "desc"'),
+        ({}, "anything"),
+    ):
+        assert type_text(schema) == said

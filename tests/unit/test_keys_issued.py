@@ -100,13 +100,13 @@ def test_what_cannot_be_read_opens_nothing(body: bytes) -> None:
 
 
 def test_a_configured_key_is_neither_shut_out_nor_narrowed_by_an_issued_one() -> None:
-    keys = Keys.parse("first-key:acme")
-    digest = hashlib.sha256(b"first-key").digest()
-    holder = keys.holder("first-key")
+    keys = Keys.parse("first-key-of-ours:acme")
+    digest = hashlib.sha256(b"first-key-of-ours").digest()
+    holder = keys.holder("first-key-of-ours")
     keys.admit(digest, Holder("globex", "key:thief/0", frozenset({"read"})))
-    assert keys.holder("first-key") == holder
+    assert keys.holder("first-key-of-ours") == holder
     keys.shut_out(digest)
-    assert keys.holder("first-key") == holder
+    assert keys.holder("first-key-of-ours") == holder
 
 
 def test_a_key_that_was_shut_out_opens_nothing_until_it_is_let_in_again() -> None:
@@ -121,8 +121,8 @@ def test_a_key_that_was_shut_out_opens_nothing_until_it_is_let_in_again() -> Non
 
 
 def test_the_keys_in_use_are_told_once_each_and_strangers_are_not_told() -> None:
-    keys = Keys.parse("first-key:acme,second-key:acme")
-    for key in ("first-key", "first-key", "a-stranger"):
+    keys = Keys.parse("first-key-of-ours:acme,second-key-of-ours:acme")
+    for key in ("first-key-of-ours", "first-key-of-ours", "a-stranger"):
         keys.holder(key)
-    assert keys.take_used() == {hashlib.sha256(b"first-key").digest()}
+    assert keys.take_used() == {hashlib.sha256(b"first-key-of-ours").digest()}
     assert keys.take_used() == set()

@@ -26,7 +26,7 @@ from clew_events.events import (
 )
 from clew_events.objects import CodeInterpreterFiles, Gone, Resources, SearchStores, TextPart, TextValue
 from clew_events.requests import MetadataPatch, NewMessage
-from clew_projections.api_objects import message_object, thread_object
+from clew_projections.api_objects import message_object, retrieved_thread, thread_object
 from clew_projections.apply import advance, advance_message
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.threads.result import outcome, receipt
@@ -150,6 +150,7 @@ def test_a_thread_is_shown_with_its_first_commits_time_in_whole_seconds() -> Non
 def test_tools_are_shown_by_their_ids_alone_and_left_out_when_there_are_none() -> None:
     view = folded(chain([CREATED]))
     assert thread_object(view).tool_resources == Resources()
+    assert retrieved_thread(view).tool_resources == Resources(code_interpreter=CodeInterpreterFiles())
     store = VectorStore(id="vs_1", file_ids=("file-1",))
     tools = ToolResources(CodeInterpreter(("file-0",)), FileSearch(("vs_1",), (store,)))
     assert thread_object(replace(view, tool_resources=tools)).tool_resources == Resources(

@@ -34,7 +34,11 @@ def test_a_listing_is_every_place_strictly_between_its_cursors_in_its_order(
         for place in everything
         if (after is None or beyond(place, after)) and (before is None or beyond(before, place))
     ]
-    assert walked(span(last, order, after, before), step) == expected
+    # `before` alone is the way back: the places nearest to it come first.
+    back = before is not None and after is None
+    places = span(last, order, after, before)
+    assert places.goes_back(order) == (back and before is not None)
+    assert walked(places, step) == (expected[::-1] if back else expected)
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])

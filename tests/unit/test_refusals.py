@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from clew_events.commands import AddMessage, CreateThread, UpdateMessage, UpdateThread
 from clew_events.errors import Invalid
@@ -48,6 +50,23 @@ def test_a_metadata_value_that_is_no_text_is_named_with_its_type():
         )
     for value, kind in [([], "an array"), ({}, "an object")]:
         assert refused({"metadata": {"k": value}})[0].endswith(f"but got {kind} instead.")
+
+
+BAD_PAIRS = st.dictionaries(
+    st.text("kx", min_size=1, max_size=3) | st.sampled_from([letter * 65 for letter in "abc"]),
+    st.sampled_from(["v", 1, "v" * 513]),
+    min_size=2,
+    max_size=16,
+)
+
+
+@given(BAD_PAIRS)
+def test_of_several_bad_pairs_the_first_one_sent_is_named(pairs: dict[str, object]):
+    bad = [key for key, value in pairs.items() if len(key) > 64 or value != "v"]
+    assume(bad)
+    path = "patch.set" if len(pairs) % 2 else "metadata"
+    body = {"thread_id": "thread_a", **({"metadata": pairs} if path == "metadata" else {"patch": {"set": pairs}})}
+    assert refused(body, UpdateThread)[2] == f"{path}.{bad[0]}"
 
 
 def test_metadata_has_at_most_sixteen_pairs():
@@ -259,7 +278,11 @@ def test_paths_go_through_a_command_into_its_message():
         (b'{"a": 1} x', "trailing"),
         (b"\xef\xbb\xbf{}", "malformed"),
         (b'{"metadata": {"a": "\xff"}}', "not UTF-8 at byte 20"),
-        (b'{"metadata": {"a": "\\ud800"}}', ""),
+        (b'{"metadata": {"a": "\\ud800"}}', "a lone surrogate at byte 20, which is no character: \\ud800"),
+        (b'{"metadata": {"a": "\\uD83D\\uDE00\\\\ud800 \\ud83dx"}}', "a lone surrogate at byte 40"),
+        (b'{"metadata": {"a": "\\uDE00\\uD83D"}}', "a lone surrogate at byte 20, which is no character: \\uDE00"),
+        (b'{"metadata": {"a": "\\ud800"}', "truncated"),
+        (b'{"metadata": {"a": \\ud800}}', "malformed"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"a":' * 100_000 + b"1", "nested too deeply"),
         (b'{"a": 1e999}', "out of range"),
@@ -273,6 +296,11 @@ def test_what_is_no_json_is_called_so_and_nothing_worse(raw: bytes, reason: str)
     assert message.startswith("Invalid body: failed to parse JSON value. Please check the value to ensure it is valid")
     assert reason in message
     assert (code, param) == ("invalid_json", None)
+
+
+def test_of_a_key_that_is_given_twice_the_last_value_counts():
+    twice = b'{"metadata": {"a": "1", "a": "2"}, "thread_id": "thread_a", "thread_id": "thread_b"}'
+    assert validation.decode(twice, CreateThread) == CreateThread(metadata={"a": "2"}, thread_id="thread_b")
 
 
 @pytest.mark.parametrize(("raw", "kind"), [(b"[]", "an array"), (b"null", "null"), (b"3", "an integer")])

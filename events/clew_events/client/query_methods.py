@@ -21,6 +21,7 @@ from clew_events.client.decode import entries
 from clew_events.client.list_options import ListOptions, build_query
 from clew_events.client.results import MessageFound, MessagesFound, MessagesThen, MessageThen, ThreadFound
 from clew_events.client.transport import Caller
+from clew_events.errors import Invalid
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import ListedThread, ThreadList
 from clew_events.objects import Message
@@ -72,6 +73,7 @@ class QueryMethods(Caller):
     async def list_threads(self, **options: Unpack[ListOptions]) -> ThreadList:
         """A page of the tenant's threads, by default newest first.
 
+        The page's ``next`` is the ``after`` of the next page, and its ``previous`` the ``before`` of the previous one.
         To see a change in the list, give the ``position`` that the change returned as ``at_least``.
         """
         return await self.ask_for_threads(build_query(options))
@@ -81,7 +83,17 @@ class QueryMethods(Caller):
         return await self._ask(query, ThreadList)
 
     async def iter_threads(self, **options: Unpack[ListOptions]) -> AsyncGenerator[ListedThread]:
-        """All threads that match. Pages are fetched as they are needed."""
+        """All threads that match, or all after ``after``. Pages are fetched as they are needed.
+
+        Raises:
+            Invalid: ``before`` is given without ``after``: going back, use :meth:`list_threads`, or the other order.
+        """
+        if options.get("before") is not None and options.get("after") is None:
+            raise Invalid(
+                "Invalid 'before': iter_threads goes forward, so it takes 'before' only together with 'after'. To go "
+                "back, give the place as 'after' in the other order.",
+                param="before",
+            )
         query = msgspec.structs.replace(build_query(options), limit=options.get("limit", PAGE))
         while True:
             page = await self.ask_for_threads(query)
@@ -116,7 +128,8 @@ class QueryMethods(Caller):
     ) -> MessagesFound:
         """A page of a thread's messages, by default newest first; fewer than ``limit`` if they are long.
 
-        Ask again, with its ``last_id`` as ``after``, while it ``has_more``.
+        ``after`` and ``before`` are message ids; with ``before`` alone it is the page right before that message. Ask
+        again, with its ``last_id`` as ``after``, while it ``has_more``.
         """
         query = ListMessages(
             thread_id=thread_id,
@@ -161,7 +174,8 @@ class QueryMethods(Caller):
         ``start`` is the number of the first commit; ``after`` and ``before`` are cursors (ids of entries). ``types``
         selects commits with at least one of these events. ``actor`` and ``by`` may end in ``*``. ``since`` and
         ``until`` are inclusive; a number is a whole second of Unix time. The page's ``cursor`` is the ``after`` of the
-        next page. ``stored`` asks for each commit's stored body too.
+        next page, and its ``previous`` the ``before`` of the previous one. ``stored`` asks for each commit's stored
+        body too.
         """
         query = GetHistory(
             thread_id=thread_id,
@@ -254,24 +268,24 @@ class QueryMethods(Caller):
         """Who last set each part of a thread, now or ``as_of`` a commit or time, and who removed what is gone."""
         return await self._ask(GetBlame(thread_id=thread_id, as_of=as_of), Blame)
 
-    async def list_checkpoints(self, *, limit: int = 20, before: int | None = None) -> CheckpointPage:
-        """A page of the log's signed checkpoints, newest first: those ``before`` a number, or all.
+    async def list_checkpoints(self, *, limit: int = 20, after: int | None = None) -> CheckpointPage:
+        """A page of the log's signed checkpoints, newest first, from the first one or ``after`` the one of a number.
 
         The client checks no signature. Check what it returns with ``clew checkpoint check`` or a program of your own,
         and a key that you trust.
         """
-        return await self._ask(ListCheckpoints(limit=limit, before=before), CheckpointPage)
+        return await self._ask(ListCheckpoints(limit=limit, after=after), CheckpointPage)
 
     async def iter_checkpoints(self) -> AsyncGenerator[SignedCheckpoint]:
         """All checkpoints, newest first. Pages are fetched as they are needed."""
-        before: int | None = None
+        after: int | None = None
         while True:
-            page = await self.list_checkpoints(limit=PAGE, before=before)
+            page = await self.list_checkpoints(limit=PAGE, after=after)
             for checkpoint in page.data:
                 yield checkpoint
             if not page.has_more:
                 return
-            before = page.data[-1].number
+            after = page.data[-1].number
 
     async def get_checkpoint(self, number: int | None = None) -> SignedCheckpoint:
         """A signed checkpoint by its number, or the latest.

@@ -22,11 +22,11 @@ MESSAGE: Final = {
     "id": _MESSAGE_ID,
     "object": "thread.message",
     "created_at": _AT,
+    "assistant_id": None,
     "thread_id": _THREAD_ID,
+    "run_id": None,
     "role": "user",
     "content": [{"type": "text", "text": {"value": "Where is my parcel?", "annotations": []}}],
-    "assistant_id": None,
-    "run_id": None,
     "attachments": [],
     "metadata": {},
     "status": "completed",
@@ -50,6 +50,7 @@ THREADS: Final = {
     "last_id": _THREAD_ID,
     "has_more": False,
     "next": None,
+    "previous": None,
     "fresh": {"position": "0-17,1-4", "at": "2026-11-22T22:00:00Z"},
     "count": None,
     "facets": None,
@@ -61,6 +62,7 @@ PAGE: Final = {
     "last_id": _MESSAGE_ID,
     "has_more": False,
 }
+NO_RUNS: Final[dict[str, object]] = {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
 _COMMIT: Final = {
     "id": "2-4711",
     "object": "thread.commit",
@@ -88,6 +90,7 @@ COMMITS: Final = {
     "last_id": "2-4711",
     "has_more": False,
     "next": None,
+    "previous": None,
 }
 METADATA: Final = {"metadata": {"customer": "c-82"}}
 PATCH: Final = {"metadata": {"set": {"state": "open"}, "unset": ["customer"]}}

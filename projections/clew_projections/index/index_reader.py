@@ -18,7 +18,7 @@ from clew_events.list_query import ListThreads
 from clew_events.list_reply import Count, Facet, FacetValue, Freshness, ThreadList
 from clew_projections.index import list_page
 from clew_projections.index.conditions import TRUE, CandidatePlanner, Conditions
-from clew_projections.index.list_page import Place, WrittenList, with_excerpt
+from clew_projections.index.list_page import Place, WrittenList, listed_thread, with_excerpt
 from clew_projections.index.rows import moment
 from clew_projections.index.scan import Page, ScanHit, Selection, sample, scan_page
 from clew_projections.index.search import Hit, Search
@@ -95,12 +95,16 @@ class IndexReader:
         size = PageSize(room - len(_ENCODE(facets)))
         data = tuple(takewhile(lambda thread: size.take(len(thread)), map(_encode_list, page[: query.limit])))
         shown, more = page[: len(data)], len(page) > len(data)
+        if span.goes_back:
+            shown, data = shown[::-1], data[::-1]
+        begun, ended = (more, bool(shown)) if span.goes_back else (span.after is not None and bool(shown), more)
         return WrittenList(
             data=data,
             first_id=shown[0].id if shown else None,
             last_id=shown[-1].id if shown else None,
             has_more=more,
-            next=list_page.encode_place(query, _place_of(shown[-1])) if more else None,
+            next=list_page.encode_place(query, _place_of(shown[-1])) if ended else None,
+            previous=list_page.encode_place(query, _place_of(shown[0])) if begun else None,
             fresh=self._freshness(),
             count=count,
             facets=facets,
@@ -175,7 +179,8 @@ def _check_order(query: ListThreads) -> None:
 
 
 def _encode_list(found: ScanHit | Hit) -> Raw:
-    return Raw(found.shown) if isinstance(found, ScanHit) else with_excerpt(found.shown, found.excerpt)
+    shown = listed_thread(found.shown)
+    return Raw(shown) if isinstance(found, ScanHit) else with_excerpt(shown, found.excerpt)
 
 
 def _place_of(found: ScanHit | Hit) -> Place:

@@ -17,6 +17,7 @@ from msgspec import Raw, Struct
 from clew_events.errors import Invalid
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import Count, Excerpt, Facet, Freshness, ThreadList
+from clew_projections.api_objects import NO_RESOURCES, RETRIEVED_NO_RESOURCES
 
 _PREFIX: Final = "page_"
 _FORMAT: Final = 2
@@ -94,6 +95,7 @@ class WrittenList(Struct, frozen=True, kw_only=True):
     last_id: str | None
     has_more: bool
     next: str | None
+    previous: str | None
     fresh: Freshness
     count: Count | None = None
     facets: tuple[Facet, ...] | None = None
@@ -101,6 +103,17 @@ class WrittenList(Struct, frozen=True, kw_only=True):
     def read(self) -> ThreadList:
         """Decode the list."""
         return _DECODE_LIST(_ENCODE_LIST(self))
+
+
+def listed_thread(stored: bytes) -> bytes:
+    """Return the stored JSON of a listed thread as queries answer it; see ``retrieved_thread``."""
+    return stored.replace(_STORED, _SHOWN)
+
+
+# A comma before the key, and an object after it, are in no string, and metadata has no objects.
+_STORED, _SHOWN = (
+    b',"tool_resources":%b,' % _ENCODE_LIST(resources) for resources in (NO_RESOURCES, RETRIEVED_NO_RESOURCES)
+)
 
 
 def with_excerpt(shown: bytes, excerpt: Excerpt) -> Raw:

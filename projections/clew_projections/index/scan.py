@@ -39,10 +39,25 @@ class Selection(NamedTuple):
 
 
 class Page(NamedTuple):
-    """The bounds of a page in the query's order; either may be ``None``."""
+    """The bounds of a page in the query's order; either may be ``None``.
+
+    With ``before`` alone the page is what lies nearest to it, so it ``goes_back``: it is read from there in the other
+    order.
+    """
 
     after: Place | None
     before: Place | None
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether the page is read against the query's order."""
+        return self.before is not None and self.after is None
+
+    def direction(self, order: Direction) -> Direction:
+        """Return the order in which the page is read."""
+        if not self.goes_back:
+            return order
+        return "asc" if order == "desc" else "desc"
 
     def sql(self, column: str, order: Direction) -> Sql:
         """Return the condition for a thread between the bounds."""
@@ -56,7 +71,7 @@ class Page(NamedTuple):
 
 
 def scan_page(connection: sqlite3.Connection, query: ListThreads, selection: Selection, page: Page) -> list[ScanHit]:
-    """Read the threads of a page, and one more if there is one."""
+    """Read the threads of a page in its :meth:`Page.direction`, and one more if there is one."""
     if selection.none:
         return []
     time: str = query.ordered_by
@@ -69,7 +84,8 @@ def scan_page(connection: sqlite3.Connection, query: ListThreads, selection: Sel
             if len(candidates.terms) == 1:
                 return some
             found.update((each.no, each) for each in some)
-        ordered = sorted(found.values(), key=lambda each: (each.time, each.id), reverse=query.order == "desc")
+        descending = page.direction(query.order) == "desc"
+        ordered = sorted(found.values(), key=lambda each: (each.time, each.id), reverse=descending)
         return ordered[: query.limit + 1]
     source = Sql(f"thread t INDEXED BY thread_{time} WHERE 1")
     if candidates is not None and _are_few(candidates, selection, query.limit):
@@ -88,10 +104,11 @@ def _scan_in_order(
     connection: sqlite3.Connection, query: ListThreads, selection: Selection, page: Page, source: _Source
 ) -> list[ScanHit]:
     held = join_sql("AND", [selection.condition, page.sql(source.column, query.order)])
+    direction = page.direction(query.order)
     found = connection.execute(
         f"SELECT t.no, t.id, {source.column}, t.shown FROM {source.tables.text} "
         f"AND t.tenant = ? AND t.deleted = 0 AND {held.text} "
-        f"ORDER BY {source.column} {query.order}, t.id {query.order} LIMIT ?",
+        f"ORDER BY {source.column} {direction}, t.id {direction} LIMIT ?",
         (*source.tables.values, selection.tenant, *held.values, query.limit + 1),
     )
     return [*map(ScanHit._make, found)]

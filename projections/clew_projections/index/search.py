@@ -46,7 +46,7 @@ class Search:
         self._expression = self._fts_expression()
 
     def find_hits(self, query: ListThreads, page: Page) -> Iterator[Hit]:
-        """Yield the threads of a page and all that follow, lazily."""
+        """Yield the threads of a page and all that follow in its direction, lazily."""
         if not self._expression or self._selection.none:
             return
         candidates = self._selection.candidates
@@ -99,20 +99,23 @@ class Search:
         numbers = sample(self._connection, self._selection, FEW + 1)
         best = {no: message for no in numbers if (message := self._best(no, query.order)) is not None}
         low, high = _limits(query, page)
-        ordered = sorted(best.items(), key=lambda each: each[1], reverse=query.order == "desc")
+        ordered = sorted(best.items(), key=lambda each: each[1], reverse=page.direction(query.order) == "desc")
         for _, message in ordered:
             if low <= message <= high:
                 yield self._hit(self._connection.execute(_HIT, (message,)).fetchone())
 
     def _among_all(self, query: ListThreads, page: Page) -> Iterator[Hit]:
         seen: set[int] = set()
-        for row in self._connection.execute(*self._stream(_COLUMNS, query.order, _limits(query, page))):
+        from_the_start = page.after is None and not page.goes_back
+        for row in self._connection.execute(*self._stream(_COLUMNS, page.direction(query.order), _limits(query, page))):
             no, message = row[0], row[3]
             if no in seen:
                 continue
-            seen.add(no)
-            # A thread with a match beyond where the page begins was on an earlier one.
-            if page.after is None or self._is_first(no, message, query.order):
+            # A thread with a match that comes first in the query's order has its place there.
+            first = from_the_start or self._is_first(no, message, query.order)
+            if first or not page.goes_back:
+                seen.add(no)
+            if first:
                 yield self._hit(row)
 
     def _hit(self, row: tuple[int, str, bytes, int, str, Role, str]) -> Hit:

@@ -17,7 +17,7 @@ from clew_projections.views import MessageView, SpentId, ThreadView
 
 
 class Span(Struct, frozen=True):
-    """A range of ordinals, both ends included, and the order in which a page is taken from it."""
+    """A range of ordinals, both ends included, and the order in which they are read."""
 
     first: int
     last: int
@@ -40,14 +40,25 @@ class Span(Struct, frozen=True):
         """Whether no ordinal is left."""
         return self.first > self.last
 
+    def goes_back(self, order: Order) -> bool:
+        """Whether it is read against the order of the listing, so that the page must be turned round."""
+        return self.order != order
+
 
 def span(last_ordinal: int, order: Order, after: int | None, before: int | None) -> Span:
-    """Return the ordinals strictly between two cursors, in the given order.
+    """Return the ordinals strictly between two cursors of a listing in the given order; either may be ``None``.
 
-    ``after`` is where a listing in that order left off, ``before`` where it must stop; either may be ``None``.
+    They are read in that order from ``after`` on. With ``before`` alone they are read backwards from there, since the
+    page before a cursor is what lies nearest to it.
     """
     low, high = (after, before) if order == "asc" else (before, after)
-    return Span((low or 0) + 1, last_ordinal if high is None else min(high - 1, last_ordinal), order)
+    last = last_ordinal if high is None else min(high - 1, last_ordinal)
+    return Span((low or 0) + 1, last, opposite(order) if before is not None and after is None else order)
+
+
+def opposite(order: Order) -> Order:
+    """Return the other order."""
+    return "desc" if order == "asc" else "asc"
 
 
 class CurrentThread(Struct, frozen=True):

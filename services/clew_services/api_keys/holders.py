@@ -17,7 +17,8 @@ EVERYTHING: Final = frozenset(SCOPES)
 
 ID_LENGTH: Final = 16
 """Hex digits of a key's digest that are its id."""
-SHORTEST: Final = 8
+SHORTEST: Final = 16
+"""The fewest characters of a key: what is shorter can be guessed."""
 _KEY: Final = re.compile(r"[!-+\--~]+")  # visible ASCII without the comma
 
 

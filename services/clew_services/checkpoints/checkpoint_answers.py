@@ -47,7 +47,7 @@ class CheckpointQueries:
 
     async def page(self, query: ListCheckpoints) -> CheckpointPage:
         """A page of checkpoints, the newest first."""
-        notes = await self._ledger.before(query.before, query.limit)
+        notes = await self._ledger.before(query.after, query.limit)
         more = bool(notes) and notes[-1].checkpoint.number > 1
         return CheckpointPage(data=tuple(map(checkpoint_message, notes)), has_more=more)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from clew_services.cli import options
-from clew_services.cli.exit import print_json
 from clew_services.cli.session import look
+from clew_services.cli.terminal import echo, print_json
 from clew_services.open_deployment import OpenDeployment
 from clew_services.tenant_list import DEFAULT, TenantList
 
@@ -35,7 +35,7 @@ def add(*, name: str, nats: str, as_json: bool) -> None:
     if as_json:
         print_json({"tenant": name, "added": is_new})
         return
-    click.echo(f"added {name}" if is_new else f"{name} was added before")
+    echo(f"added {name}" if is_new else f"{name} was added before")
 
 
 @command.command("list")
@@ -53,9 +53,9 @@ def list_tenants(*, nats: str, as_json: bool) -> None:
         print_json({"tenants": names, "every": listed is None})
         return
     if listed is None:
-        click.echo("Every tenant exists: none was added.", err=True)
+        echo("Every tenant exists: none was added.", err=True)
     for name in names:
-        click.echo(name)
+        echo(name)
 
 
 @command.command("remove")
@@ -72,4 +72,4 @@ def remove(*, name: str, nats: str, as_json: bool) -> None:
     if as_json:
         print_json({"tenant": name, "removed": True})
         return
-    click.echo(f"removed {name}")
+    echo(f"removed {name}")

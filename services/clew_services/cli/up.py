@@ -34,8 +34,9 @@ def command(as_json: bool, accept_loss: tuple[str, ...], **chosen: str | int) ->
             echo_json(msgspec.json.encode(running))
             return
         echo(f"clew ready  {running.http}  {running.nats}  data {running.data}")
-        if running.api_key:
-            echo(f"api key     {running.api_key}  kept in {running.data}/api-key")
+        if running.api_key_file is not None:
+            shown = f"{running.api_key}  " if running.api_key is not None else ""
+            echo(f"api key     {shown}kept in {running.api_key_file}")
         if settings.embedded_port is not None:
             echo(f"nats url    with the password for streams and buckets, kept in {running.data}/{nats_url.FILE}")
 

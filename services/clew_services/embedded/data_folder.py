@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,9 @@ from clew_services.host import CannotStart
 
 PATIENCE: Final = 10.0
 """Seconds to wait for the server of a killed ``clew`` that is still shutting down."""
+
+
+_LOG: Final = logging.getLogger("clew.up")
 
 
 class DataFolder:
@@ -31,7 +35,7 @@ class DataFolder:
 
 
 async def claim(path: Path) -> DataFolder:
-    """Create the folder if needed, and lock it.
+    """Create the folder if needed, for this user alone (0700), and lock it.
 
     Raises:
         CannotStart: it cannot be written to, or another process uses it.
@@ -53,9 +57,19 @@ async def claim(path: Path) -> DataFolder:
 def _open(path: Path) -> int:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _tighten(path)
         return os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as fault:
         raise _not_writable(path, fault) from fault
+
+
+def _tighten(path: Path) -> None:
+    """Take a folder that was there from everybody but its owner: passwords, keys and the log are in it."""
+    if path.stat().st_mode & 0o077:
+        try:
+            path.chmod(0o700)
+        except PermissionError:
+            _LOG.warning("%s may be read by others, and belongs to somebody else: make it 0700", path)
 
 
 def _not_writable(path: Path, fault: OSError) -> CannotStart:

@@ -13,18 +13,21 @@ from clew_projections.feed import Feed
 from clew_projections.feed.live_end import Tail
 from clew_services.api_keys import Keys
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
+from clew_services.http import api_page
 from clew_services.http.caller_limits import RateLimit
 from clew_services.http.command_call import CommandCall
 from clew_services.http.explorer import explorer_routes
 from clew_services.http.health import Liveness, Readiness
 from clew_services.http.middleware import Door, Doorway, Edge, Nowhere, Show, Window
 from clew_services.http.openapi import description
+from clew_services.http.redirect import Redirect
 from clew_services.http.retries import Attempts
 from clew_services.http.routes.audit import Packs, Past
 from clew_services.http.routes.checkpoints import Checkpoints
 from clew_services.http.routes.event_feed import Events, Live
 from clew_services.http.routes.messages import Messages
 from clew_services.http.routes.threads import Threads
+from clew_services.http.wrong_keys import WrongKeys
 from clew_services.observer import NOBODY, Observer
 from clew_services.packs.exporter import Exporter
 from clew_services.queries.reader import Reader
@@ -87,14 +90,16 @@ def routes(clew: ApiParts, keys: Keys, settings: Settings) -> list[Route]:
         Packs(clew.exporter, clew.checkpoints),
         Checkpoints(clew.checkpoints),
     )
-    pace = RateLimit(settings.rate, settings.burst)
+    pace, wrong_keys = RateLimit(settings.rate, settings.burst), WrongKeys()
     return [
         # Before the path it would match otherwise: creating a thread and running it is no modifying of "runs".
         Route("/v1/threads/runs", Nowhere()),
-        *(Route(path, Doorway(methods, keys, settings.max_body, pace)) for path, methods in doors.items()),
+        *(Route(path, Doorway(methods, keys, settings.max_body, pace, wrong_keys)) for path, methods in doors.items()),
         Route("/healthz", Window(clew.liveness.show)),
         Route("/readyz", Window(clew.readiness.show)),
         Route("/openapi.json", Window(description)),
+        Route(api_page.PATH, Window(api_page.api_page)),
+        Route("/", Redirect(b"explorer", browsers_only=True)),
         *explorer_routes(),
     ]
 

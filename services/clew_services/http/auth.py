@@ -12,8 +12,8 @@ from clew_events.errors import Forbidden, Invalid
 from clew_services.api_keys import Holder, Keys, KeyScope
 from clew_services.http.error_responses import no_key, wrong_key
 
-# Version 1 is spoken too, as far as it is the same: what it had and version 2 has not is an unknown parameter.
-_SPOKEN: Final = frozenset({"assistants=v2", "assistants=v1"})
+_SPOKEN: Final = "assistants=v2"
+_DEPRECATED: Final = "assistants=v1"
 _BARE_VERSION: Final = re.compile(r"v\d{1,8}", re.ASCII)
 
 
@@ -54,18 +54,23 @@ def check_scope(holder: Holder, needed: KeyScope) -> None:
 
 
 def check_api_version(headers: Mapping[bytes, bytes]) -> None:
-    """Pass if ``OpenAI-Beta`` asks for the Assistants API.
+    """Check that ``OpenAI-Beta`` asks for version 2 of the Assistants API, if it is there.
 
     Raises:
-        Invalid: it is missing, or asks for something else.
+        Invalid: it asks for something else.
     """
-    asked = headers.get(b"openai-beta", b"").decode("latin-1").strip()
-    if asked == "assistants=v2":
+    header = headers.get(b"openai-beta")
+    if header is None:
         return
-    if not asked:
+    asked = header.decode("latin-1").strip()
+    betas = {beta.strip() for beta in asked.split(",")}
+    if _SPOKEN in betas or not asked:
+        return
+    if _DEPRECATED in betas:
         raise Invalid(
-            "You must provide the 'OpenAI-Beta' header to access the Assistants API. Please try again by setting "
-            "the header 'OpenAI-Beta: assistants=v2'.",
+            "The v1 Assistants API has been deprecated. Please try again by setting the header 'OpenAI-Beta: "
+            "assistants=v2'. See the migration guide for more information: "
+            "https://platform.openai.com/docs/assistants/migration.",
             code="invalid_beta",
         )
     if _BARE_VERSION.fullmatch(asked):
@@ -74,5 +79,4 @@ def check_api_version(headers: Mapping[bytes, bytes]) -> None:
             "'OpenAI-Beta: assistants=v2'.",
             code="invalid_beta",
         )
-    if _SPOKEN.isdisjoint(beta.strip() for beta in asked.split(",")):
-        raise Invalid(f"Unknown beta requested: '{error_texts.quote_text(asked)}'.", code="invalid_beta")
+    raise Invalid(f"Unknown beta requested: '{error_texts.quote_text(asked)}'.", code="invalid_beta")

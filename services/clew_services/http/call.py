@@ -23,11 +23,11 @@ from clew_events.queries import AsOf
 from clew_services import validation
 from clew_services.api_keys import Holder
 from clew_services.http import retries
-from clew_services.http.request_body import Intake
+from clew_services.http.preconditions import NO_CONDITIONS, Conditions
+from clew_services.http.request_body import Intake, check_body_form
 from clew_services.threads.decide import no_message, no_thread
 
 T = TypeVar("T")
-_JSON: Final = b"application/json"
 _API_VERSION: Final = "api-version"
 """A query parameter that clients for Azure send with every request; it is ignored."""
 _MOMENTS: Final = frozenset({"as_of", "from", "to"})
@@ -38,13 +38,14 @@ _SPACED_OFFSET: Final = re.compile(r"(?<=\d) (\d\d:\d\d)$")
 class Call:
     """One request of a caller who was let in. What is wrong with a part is raised when that part is asked for."""
 
-    __slots__ = ("_intake", "_route", "_said", "_scope", "headers", "holder")
+    __slots__ = ("_intake", "_route", "_said", "_scope", "conditions", "headers", "holder")
 
     def __init__(
         self, scope: Scope, headers: Mapping[bytes, bytes], intake: Intake, holder: Holder, route: HttpRoute
     ) -> None:
         self.headers = headers
         self.holder = holder
+        self.conditions = NO_CONDITIONS
         self._scope = scope
         self._intake = intake
         self._route = route
@@ -57,17 +58,17 @@ class Call:
         """Hold the request against what holds for all routes, before any of it is used.
 
         Raises:
-            Invalid: the query string has a parameter that the route does not know, or the body is said not to be JSON.
+            Invalid: the query string has a parameter that the route does not know, the body is said not to be JSON, or
+                a condition is none.
+            UnsupportedBody: the body is said to be coded otherwise than in UTF-8.
         """
-        if self._said:
-            known = _parameters(self._route.form).names if self._route.form is not None else ()
-            for name, _ in self._said:
-                if name not in known:
-                    raise error_texts.unknown(name)
-        if self._route.body is not None and (said := self.headers.get(b"content-type")) and said != _JSON:
-            kind = said.decode("latin-1")
-            if kind.partition(";")[0].strip().lower() != _JSON.decode():
-                raise error_texts.unsupported_content_type(kind)
+        self.conditions = Conditions.parse(self.headers)
+        known = _parameters(self._route.form).names if self._said and self._route.form is not None else ()
+        for name, _ in self._said:
+            if name not in known:
+                raise error_texts.unknown(name)
+        if self._route.body is not None:
+            check_body_form(self.headers)
 
     @property
     def thread_id(self) -> str:

@@ -131,7 +131,7 @@ class ConnectionLimit:
 
     def take(self, host: str) -> StreamPlace | Answer:
         """Take a place for a connection from ``host``; return the error response if a limit is reached."""
-        seat = self._seats.take(_network(host), most=self._most, most_of_one=self._most_of_one)
+        seat = self._seats.take(network_of(host), most=self._most, most_of_one=self._most_of_one)
         if seat is not None:
             return seat
         if self._seats.taken >= self._most:
@@ -154,7 +154,7 @@ class ConnectionLimit:
             _LOG.warning(message, *arguments)
 
 
-def _network(host: str) -> str:
+def network_of(host: str) -> str:
     """The address that is counted: an IPv4 address, or the network of an IPv6 address."""
     if ":" not in host:
         return host

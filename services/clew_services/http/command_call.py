@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec.structs import replace
 
 from clew_events import error_texts
-from clew_events.commands import Command
-from clew_events.errors import ClewError, Conflict, Invalid, Rejected
+from clew_events.commands import Command, CreateThread
+from clew_events.errors import ClewError, Conflict, Rejected
 from clew_events.ids import ACTOR_PATTERN, COMMAND_ID_PATTERN, REASON_PATTERN, is_traceparent
 from clew_services.http import retries
 from clew_services.http.call import Call
+from clew_services.http.preconditions import NO_CONDITIONS
 from clew_services.http.responses import Answer, etag, json_answer, position
 from clew_services.http.retries import Attempts
 from clew_services.threads.handler import Commands
 from clew_services.threads.result import Outcome, receipt
 from clew_services.validation import rules
-from clew_services.validation.rules import GREATEST_VERSION
 
 _COMMAND_ID: Final = re.compile(COMMAND_ID_PATTERN)
 _ACTOR: Final = re.compile(ACTOR_PATTERN)
 _REASON: Final = re.compile(REASON_PATTERN)
-_VERSION: Final = re.compile(rb'"(0|[1-9][0-9]{0,15})"')
 
 
 def command_id(headers: Mapping[bytes, bytes]) -> str | None:
@@ -74,34 +74,6 @@ def _text(headers: Mapping[bytes, bytes], name: str, pattern: re.Pattern[str], e
     return text
 
 
-def expected_version(headers: Mapping[bytes, bytes]) -> int | None:
-    """The version of the thread that ``If-Match`` names; ``*`` is any.
-
-    Raises:
-        Invalid: it is no version of a thread.
-    """
-    said = headers.get(b"if-match")
-    if said is None or said.strip() == b"*":
-        return None
-    named = _VERSION.fullmatch(said.strip())
-    if named is None or int(named[1]) > GREATEST_VERSION:
-        raise Invalid(
-            f"Invalid 'If-Match': {error_texts.quote_text(said.decode('latin-1'))}. Expected one ETag of the thread, "
-            'such as "3", or *.',
-            param="If-Match",
-        )
-    return int(named[1])
-
-
-def is_known(headers: Mapping[bytes, bytes], n: int) -> bool:
-    """Whether ``If-None-Match`` says that the caller has the thread at version ``n`` already."""
-    said = headers.get(b"if-none-match")
-    if said is None:
-        return False
-    tags = [tag.strip().removeprefix(b"W/") for tag in said.split(b",")]
-    return b"*" in tags or b'"%d"' % n in tags
-
-
 def trace(headers: Mapping[bytes, bytes]) -> str | None:
     """The W3C trace that the request belongs to, if its ``traceparent`` is well formed."""
     said = headers.get(b"traceparent")
@@ -130,16 +102,18 @@ class CommandCall:
     async def answer(self, call: Call, command: Command) -> Answer:
         """Carry out a call's command, in the name of the caller, and answer with what it left.
 
-        That is the thread or message, or a receipt where the caller's key may not read it; with the ``ETag`` of a
+        That is the thread or message, or a receipt where the caller's key may not read it; with the ``ETag`` of the
         thread, and ``Clew-Position``. A caller who leaves meanwhile does not stop it.
 
         Raises:
             ClewError: it was not carried out; see :meth:`clew_services.threads.handler.Handler.handle`.
         """
+        # A list of threads, in which one is created, has no version.
+        expected = None if isinstance(command, CreateThread) else call.conditions.expected_version
         command = replace(
             command,
             id=command_id(call.headers),
-            expected_version=expected_version(call.headers),
+            expected_version=expected,
             actor=actor(call.headers),
             reason=reason(call.headers),
         )
@@ -149,7 +123,7 @@ class CommandCall:
             self._carry_out(call, command) if count is None else self._carry_out_retry(call, command, count)
         )
         shown = outcome if "read" in call.holder.scopes else receipt(command, outcome)
-        tags = (etag(outcome.n),) if outcome.thread is not None else ()
+        tags = (etag(outcome.n),) if outcome.deleted is None else ()
         return json_answer(shown.thread or shown.message or shown.deleted, headers=(*tags, position(outcome.position)))
 
     async def _carry_out_retry(self, call: Call, command: Command, count: int) -> Outcome:
@@ -167,7 +141,12 @@ class CommandCall:
         holder = call.holder
         try:
             return await self._commands.handle(
-                holder.tenant, command, actor=holder.actor, by=holder.by, trace=trace(call.headers)
+                holder.tenant,
+                command,
+                actor=holder.actor,
+                by=holder.by,
+                trace=trace(call.headers),
+                condition=_condition(call, command),
             )
         except ClewError as fault:
             if (header := _HEADERS.get(fault.param or "")) is None:
@@ -175,3 +154,11 @@ class CommandCall:
             named = copy.copy(fault)
             named.param = header
             raise named from fault
+
+
+def _condition(call: Call, command: Command) -> Callable[[int], None] | None:
+    if call.conditions == NO_CONDITIONS:
+        return None
+    if command.thread_id is None:
+        return lambda _: call.conditions.check_collection()
+    return functools.partial(call.conditions.check_version, command.thread_id)

@@ -33,16 +33,17 @@ def commit_object(entry: Entry) -> CommitObject:
     )
 
 
-def commit_page(history: History) -> CommitPage:
-    """A page of a history."""
+def commit_page(history: History, *, backward: bool) -> CommitPage:
+    """A page of a history, which was asked for by its end if ``backward``."""
     data = tuple(map(commit_object, history.commits))
     return CommitPage(
         data=data,
         missing=history.missing,
         first_id=data[0].id if data else None,
         last_id=data[-1].id if data else None,
-        has_more=history.cursor is not None,
+        has_more=(history.previous if backward else history.cursor) is not None,
         next=history.cursor,
+        previous=history.previous,
     )
 
 

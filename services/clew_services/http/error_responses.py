@@ -76,6 +76,14 @@ def envelope(status: int, message: str, *, code: str | None = None, param: str |
     return json_answer(ErrorResponse(ErrorObject(message, kind, param, code)), status)
 
 
+def unsupported_body(message: str, *, code: str, param: str) -> Answer:
+    """A body in a form that is not read here; ``param`` is the header that names the form."""
+    answer = envelope(415, message, code=code, param=param)
+    if param == "Content-Encoding":
+        answer = answer._replace(headers=(*answer.headers, (b"accept-encoding", b"identity")))
+    return answer
+
+
 def invalid_url(method: str, path: str, status: int = 404) -> Answer:
     """There is nothing at that path, or not with that method."""
     return envelope(status, f"Invalid URL ({method} {path if len(path) <= 256 else path[:256] + '...'})")

@@ -10,21 +10,23 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
-from clew_events.errors import ClewError, Unavailable
+from clew_events.errors import ClewError, Conflict, Invalid, Unauthorized, Unavailable
 from clew_events.operations import HttpRoute, Operation
 from clew_services.api_keys import Holder, Keys
 from clew_services.http import error_responses
 from clew_services.http.auth import authenticate, check_api_version, check_scope, required_scope
 from clew_services.http.call import Call
 from clew_services.http.caller_limits import RateLimit
-from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake
-from clew_services.http.responses import Answer, Headers, close_chunks, stream_response
+from clew_services.http.preconditions import Conditions
+from clew_services.http.request_body import BODY_DUE, CallerSlow, Incomplete, Intake, UnsupportedBody
+from clew_services.http.responses import NOT_KEPT, Answer, Headers, close_chunks, stream_response
 from clew_services.http.retries import retry_count
+from clew_services.http.wrong_keys import WrongKeys
 from clew_services.observer import Answered, ignore_answer
 
 Respond = Callable[[Call], Awaitable[Answer]]
@@ -56,19 +58,22 @@ class Door(NamedTuple):
 class Doorway(Edge):
     """One path for holders of a key: a door for each of its methods. It is an ASGI application."""
 
-    def __init__(self, doors: Mapping[str, Door], keys: Keys, max_body: int, pace: RateLimit) -> None:
+    def __init__(
+        self, doors: Mapping[str, Door], keys: Keys, max_body: int, pace: RateLimit, wrong_keys: WrongKeys
+    ) -> None:
         self._doors = {**doors, **({"HEAD": doors["GET"]} if "GET" in doors else {})}
         self.methods = frozenset(self._doors)
         self._allow = ", ".join(sorted(self.methods)).encode()
         self._keys = keys
         self._max_body = max_body
         self._pace = pace
+        self._wrong_keys = wrong_keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started = time.perf_counter_ns()
         request_id = _request_id()
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers = combine_fields(scope["headers"])
         due: float | None = scope.get("extensions", {}).get(BODY_DUE, {}).get("at")
         intake = Intake(headers, receive, self._max_body, due)
         holder: Holder | None = None
@@ -77,7 +82,7 @@ class Doorway(Edge):
             if door is None:
                 answer = _not_allowed(scope, self._allow)
             else:
-                holder = authenticate(headers, self._keys)
+                holder = await self._authenticate(scope, headers)
                 if (wait := self._pace.wait(holder)) is not None:
                     answer = error_responses.too_many(wait)
                 else:
@@ -87,6 +92,8 @@ class Doorway(Edge):
                     call = Call(scope, headers, intake, holder, door.route)
                     call.check()
                     answer = await door.respond(call)
+                    if door.route.method == "GET":
+                        answer = await _apply_conditions(call, answer)
         except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001 - the caller gets an answer, whatever broke
             answer = _instead(fault, request_id, scope, headers)
         spent = time.perf_counter_ns() - started
@@ -96,15 +103,25 @@ class Doorway(Edge):
             tenant = holder.tenant.encode()
             common = (*common, (b"openai-organization", tenant), (b"openai-project", tenant))
         if answer.chunks is None or scope["method"] == "HEAD":
-            await _send(send, answer, request_id, common)
+            await send_answer(send, answer, request_id, common)
         else:
             await stream_response(
                 send,
                 intake,
                 answer.chunks,
-                (*answer.headers, *common, _request_id_of(request_id)),
+                (*answer.headers, *common, *NOT_KEPT, _request_id_of(request_id)),
                 self._admits(headers),
             )
+
+    async def _authenticate(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Holder:
+        if len(headers) != len(scope["headers"]):
+            check_single(scope["headers"], "Authorization")
+        try:
+            return authenticate(headers, self._keys)
+        except Unauthorized as error:
+            if error.code == Unauthorized.default_code:
+                await self._wrong_keys.count((scope.get("client") or ("",))[0])
+            raise
 
     def _admits(self, headers: Mapping[bytes, bytes]) -> Callable[[], object]:
         # Whoever loses their key loses what they were given by it, too.
@@ -123,14 +140,14 @@ class Window(Edge):
         request_id = _request_id()
         try:
             if scope["method"] in {"GET", "HEAD"}:
-                answer = await self._show()
+                answer = apply_conditions(scope, await self._show())
             else:
                 answer = _not_allowed(scope, b"GET, HEAD")
         except Exception:  # noqa: BLE001 - the caller gets an answer, whatever broke
             _LOG.exception("%s: %s %s failed", request_id, scope["method"], scope["path"])
             answer = error_responses.unexpected_error(request_id)
         self.answered(scope["method"], answer.status, time.perf_counter() - started)
-        await _send(send, answer, request_id)
+        await send_answer(send, answer, request_id)
 
 
 class Nowhere(Edge):
@@ -143,7 +160,44 @@ class Nowhere(Edge):
             return
         answer = error_responses.invalid_url(scope["method"], scope["path"])
         self.answered(scope["method"], answer.status, 0.0)
-        await _send(send, answer, _request_id())
+        await send_answer(send, answer)
+
+
+def combine_fields(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The header fields of a request by their names. A field of several lines is one list, as RFC 9110, 5.3 has it."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in lines:
+        fields[name] = value if name not in fields else fields[name] + b", " + value
+    return fields
+
+
+def apply_conditions(scope: Scope, answer: Answer) -> Answer:
+    """What a GET or HEAD is answered, where ``answer`` is what is there, by the conditions of its headers."""
+    try:
+        return Conditions.parse(combine_fields(scope["headers"])).apply(answer)
+    except (Invalid, Conflict) as error:
+        return error_responses.answer_of(error, conditional=True)
+
+
+def check_single(lines: Iterable[tuple[bytes, bytes]], name: str) -> None:
+    """Check that a header that holds one value is there once at most.
+
+    Raises:
+        Invalid: it is there more than once.
+    """
+    wanted = name.lower().encode()
+    if sum(line == wanted for line, _ in lines) > 1:
+        raise Invalid(f"Invalid '{name}': it is given more than once.", param=name)
+
+
+async def _apply_conditions(call: Call, answer: Answer) -> Answer:
+    applied = None
+    try:
+        applied = call.conditions.apply(answer)
+    finally:
+        if applied is not answer and answer.chunks is not None:
+            await close_chunks(answer.chunks)
+    return applied
 
 
 def _request_id_of(request_id: str) -> tuple[bytes, bytes]:
@@ -169,6 +223,8 @@ def _instead(fault: BaseException, request_id: str, scope: Scope, headers: Mappi
             return _refusal(fault, request_id, headers)
         case Incomplete():
             return error_responses.envelope(400, "The request's body broke off before its end.")
+        case UnsupportedBody():
+            return error_responses.unsupported_body(fault.message, code=fault.code, param=fault.param)
         case CallerSlow():
             return error_responses.envelope(408, "The request's body did not arrive in time.")
         case asyncio.CancelledError():
@@ -183,16 +239,19 @@ def _refusal(error: ClewError, request_id: str, headers: Mapping[bytes, bytes]) 
     if error.kind in {"unavailable", "corrupt"}:
         _LOG.warning("%s: %s", request_id, error.message)
     repeatable = b"idempotency-key" in headers or retry_count(headers) is not None
-    return error_responses.answer_of(error, conditional=b"if-match" in headers, repeatable=repeatable)
+    conditional = b"if-match" in headers or b"if-none-match" in headers
+    return error_responses.answer_of(error, conditional=conditional, repeatable=repeatable)
 
 
-async def _send(send: Send, answer: Answer, request_id: str, common: Headers = ()) -> None:
+async def send_answer(send: Send, answer: Answer, request_id: str | None = None, common: Headers = ()) -> None:
+    """Send an answer with the headers of all answers; without a ``request_id`` it gets a new one."""
     if answer.chunks is not None:  # which nobody asked for, only what they begin with
         await close_chunks(answer.chunks)
     headers = [
         *answer.headers,
         *common,
-        _request_id_of(request_id),
+        *NOT_KEPT,
+        _request_id_of(request_id or _request_id()),
         (b"content-length", b"%d" % len(answer.body)),
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -31,15 +31,18 @@ ERRORS: Final = {
     409: "The idempotency key was used for something else, or others changed the thread all the while.",
     412: "The thread is not at the version that `If-Match` names.",
     413: "The body has more bytes than the service takes.",
+    415: "The body is said to be compressed, or in another encoding than UTF-8.",
     429: "The API key is used faster than it may be; try again after the seconds in `Retry-After`.",
     500: "Something is broken, in the record or in the service.",
     503: "Not now; try again after the seconds in `Retry-After`.",
 }
 _HEALTH: Final = "Health", "Whether the process lives, and can do its work."
 _ALWAYS: Final = frozenset({400, 401, 403, 429, 500, 503})
-_OF_A_CHANGE: Final = frozenset({409, 412, 413})
+_OF_A_CHANGE: Final = frozenset({409, 413})
 _RECEIPTS: Final[dict[type, type]] = {Thread: ThreadReceipt, Message: MessageReceipt}
-_TAG: Final = r'"(0|[1-9][0-9]{0,14})"'
+_TAGGED: Final = (Thread, Message, MessagePage)
+_TAG: Final = r'(W/)?"[!#-~]*"'
+_TAGS: Final = rf"^(\*|{_TAG}( *, *{_TAG})*)$"
 
 
 def _header(name: str, text: str, *, required: bool = False, **schema: object) -> Document:
@@ -48,7 +51,7 @@ def _header(name: str, text: str, *, required: bool = False, **schema: object) -
 
 
 HEADERS: Final = {
-    "beta": _header("OpenAI-Beta", "`assistants=v2`.", required=True, enum=["assistants=v2"]),
+    "beta": _header("OpenAI-Beta", "`assistants=v2`, or nothing.", enum=["assistants=v2"]),
     "idempotency": _header(
         "Idempotency-Key",
         "1 to 128 visible ASCII characters: the same key makes it happen once.",
@@ -59,12 +62,14 @@ HEADERS: Final = {
     ),
     "reason": _header("Clew-Reason", "Why: stored with the commit.", pattern=REASON_PATTERN),
     "ifMatch": _header(
-        "If-Match", "Act only if the thread is at this version (its `ETag`).", pattern=rf"^({_TAG}|\*)$"
+        "If-Match",
+        "Act only if the thread is at this version (its `ETag`), or at one of several with commas between them.",
+        pattern=_TAGS,
     ),
     "lastEventId": _header(
         "Last-Event-ID", "With server-sent events, the `id` of the last one that was seen: used instead of `after`."
     ),
-    "ifNoneMatch": _header("If-None-Match", "Answer 304 if the thread is at this version (its `ETag`)."),
+    "ifNoneMatch": _header("If-None-Match", "Answer 304 if the thread is at this version (its `ETag`).", pattern=_TAGS),
 }
 
 
@@ -149,7 +154,7 @@ def _operation(operation: Operation, route: HttpRoute) -> Document:
         "responses": {
             "200": {
                 "description": "Done.",
-                **({"headers": {"ETag": _ETAG}} if route.answer is Thread else {}),
+                **({"headers": {"ETag": _ETAG}} if route.answer in _TAGGED else {}),
                 "content": _content(operation, route),
                 **({"links": links} if links else {}),
             },
@@ -209,8 +214,10 @@ def _query_parameters(route: HttpRoute) -> list[Document]:
 
 def _errors(route: HttpRoute) -> list[int]:
     missing = {404} if "{" in route.path else set()
-    changing = _OF_A_CHANGE if "ifMatch" in route.headers else set()
-    return sorted(_ALWAYS | missing | changing | set(route.errors))
+    changing = _OF_A_CHANGE if route.method != "GET" else set()
+    conditional = {412} if "ifMatch" in route.headers else set()
+    coded = {415} if route.body is not None else set()
+    return sorted(_ALWAYS | missing | changing | conditional | coded | set(route.errors))
 
 
 def _receipt(route: HttpRoute) -> type[Struct] | None:

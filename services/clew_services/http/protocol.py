@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 from clew_services.http import error_responses
 from clew_services.http.caller_limits import ConnectionLimit, StreamPlace
 from clew_services.http.request_body import BODY_DUE
-from clew_services.http.responses import Answer
+from clew_services.http.responses import NOT_KEPT, Answer
 
 HEAD_BYTES: Final = 64 * 1024
 """Bytes of a request's line and headers. The same bounds what comes in a row and is no body, such as trailer fields."""
@@ -155,6 +155,12 @@ class Connection(HttpToolsProtocol):
         """Its head is whole."""
         if sum(map(len, chain.from_iterable(self.headers))) > HEAD_BYTES:
             self._end(_large_head())
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
+            self._end(error_responses.envelope(400, f"A request has one header 'Host', and this one has {hosts}."))
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings not in ([], [b"chunked"]):
+            self._end(error_responses.envelope(501, "The only Transfer-Encoding that is understood is 'chunked'."))
         super().on_headers_complete()
         self._in_head, self._fruitful = False, True
         # Whoever answers goes by the request's own limit; this is for when nobody does.
@@ -235,7 +241,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _write(self, answer: Answer) -> None:
-        headers = (*answer.headers, (b"content-length", b"%d" % len(answer.body)), (b"connection", b"close"))
+        headers = (*answer.headers, *NOT_KEPT, (b"content-length", b"%d" % len(answer.body)), (b"connection", b"close"))
         lines = b"".join(b"%b: %b\r\n" % each for each in headers)
         self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[answer.status], lines, answer.body))
 

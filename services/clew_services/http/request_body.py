@@ -9,8 +9,11 @@ from typing import Final
 
 from starlette.types import Receive
 
+from clew_events import error_texts
 from clew_events.errors import TooLarge
 
+_JSON: Final = "application/json"
+_UTF_8: Final = frozenset({"utf-8", "utf8"})
 BODY_DUE: Final = "clew.body_due"
 """The ASGI extension that says at what time of the loop's clock (``at``) a request's body has to be there.
 
@@ -24,6 +27,45 @@ class Incomplete(Exception):
 
 class CallerSlow(Exception):
     """The caller took longer to send a body than the server waits for one."""
+
+
+class UnsupportedBody(Exception):
+    """The body is not plain JSON in UTF-8; ``param`` is the header that says so."""
+
+    def __init__(self, message: str, *, code: str, param: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.param = param
+
+
+def check_body_form(headers: Mapping[bytes, bytes]) -> None:
+    """Check that a body is said to be JSON, in UTF-8 and not compressed, or nothing is said of it.
+
+    Raises:
+        Invalid: it is said to be of another media type.
+        UnsupportedBody: it is said to be coded otherwise.
+    """
+    coding = headers.get(b"content-encoding", b"").decode("latin-1").strip()
+    if coding.lower() not in {"", "identity"}:
+        raise UnsupportedBody(
+            f"Unsupported content encoding: '{error_texts.quote_text(coding)}'. Bodies are taken as they are, not "
+            "compressed. Please try again without the header 'Content-Encoding'.",
+            code="unsupported_content_encoding",
+            param="Content-Encoding",
+        )
+    kind = headers.get(b"content-type", b"").decode("latin-1")
+    media_type, *parameters = kind.split(";")
+    if media_type.strip().lower() not in {"", _JSON}:
+        raise error_texts.unsupported_content_type(kind)
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset" and value.strip(' \t"').lower() not in _UTF_8:
+            raise UnsupportedBody(
+                f"Unsupported content type: '{error_texts.quote_text(kind, 256)}'. JSON is taken in UTF-8 alone.",
+                code="unsupported_content_type",
+                param="Content-Type",
+            )
 
 
 class Intake:

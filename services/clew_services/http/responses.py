@@ -20,6 +20,9 @@ Headers = tuple[tuple[bytes, bytes], ...]
 RETRY_AFTER: Final = (b"retry-after", b"1")
 """Seconds after which what is not possible now may be."""
 
+NOT_KEPT: Final[Headers] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+"""The headers of every answer of the API: no cache keeps it, and no browser takes it for another type than it says."""
+
 _ENCODER: Final = msgspec.json.Encoder()
 _JSON: Final = (b"content-type", b"application/json")
 

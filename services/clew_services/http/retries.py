@@ -25,7 +25,7 @@ MOST: Final = 10_000
 """Attempts that can be found at a time; the oldest give way."""
 
 _COUNT: Final = b"x-stainless-retry-count"
-_MARKS: Final = (b"user-agent", b"openai-organization", b"openai-project", b"if-match")
+_MARKS: Final = (b"user-agent", b"openai-organization", b"openai-project", b"if-match", b"if-none-match")
 
 
 class Attempt:

@@ -21,6 +21,7 @@ from typing import Final
 import msgspec
 
 from clew_events import ids
+from clew_events.errors import Invalid
 from clew_projections.atomic_file import write_atomically
 from clew_services.api_keys import Keys
 from clew_services.checkpoints.key_file import load_or_create_key
@@ -47,12 +48,17 @@ _LOG: Final = logging.getLogger("clew.up")
 
 
 class Up(msgspec.Struct, frozen=True, kw_only=True):
-    """The addresses and the folder of a running Clew. ``api_key`` is the one created here, if none is configured."""
+    """The addresses and the folder of a running Clew.
+
+    Unless keys are configured, ``api_key_file`` holds the one that Clew issued, and ``api_key`` is that at its first
+    start.
+    """
 
     http: str
     nats: str
     data: str
     api_key: str | None = None
+    api_key_file: str | None = None
 
 
 async def run(settings: Settings, ready: Callable[[Up], None], accept_loss: Collection[str] = ()) -> None:
@@ -106,7 +112,8 @@ async def _start(
         )
         if in_use and created:
             _LOG.warning("was missing, and was created again: %s", ", ".join(created))
-        keys = settings.api_keys or load_or_issue_key(data)
+        first = None if settings.api_keys else load_or_issue_key(data)
+        keys = settings.api_keys if first is None else f"{first.key}:{first.tenant}"
         if settings.embedded_port is not None:
             await TenantList(made.js).create({holder.tenant for holder in Keys.parse(keys).configured()})
     if settings.checkpoint_seconds and not settings.signing_key:
@@ -132,7 +139,8 @@ async def _start(
         http=f"http://{reachable(address)}/v1",
         nats=re.sub("//[^/]*@", "//", nats),  # without user and password, because it is printed
         data=str(data),
-        api_key=None if settings.api_keys else keys.rpartition(":")[0],
+        api_key=first.key if first is not None and first.issued else None,
+        api_key_file=str(data / KEY_FILE) if first is not None else None,
     )
 
 
@@ -187,8 +195,16 @@ KEY_TENANT: Final = "default"
 _KEY_LENGTH: Final = 40
 
 
-def load_or_issue_key(folder: Path) -> str:
-    """The folder's key, as ``key:tenant``: the one kept there, or a new one that only this user can read.
+class FirstKey(msgspec.Struct, frozen=True):
+    """The key of a data folder, its tenant, and whether it was ``issued`` just now."""
+
+    key: str
+    tenant: str
+    issued: bool
+
+
+def load_or_issue_key(folder: Path) -> FirstKey:
+    """The folder's key: the one kept there, or a new one that only this user can read.
 
     The file is the key and nothing else, so that a shell can take it as it is. One that says whose it is, as
     ``key:tenant``, is of before that.
@@ -198,11 +214,22 @@ def load_or_issue_key(folder: Path) -> str:
     """
     file = folder / KEY_FILE
     try:
-        if not file.exists():
+        issued = not file.exists()
+        if issued:
             write_atomically(file, f"{ids.random_id('clew_', _KEY_LENGTH)}\n".encode(), durable=True)
         kept = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as fault:
         raise CannotStart(f"cannot keep an API key in {file}: {fault}", code="data_not_writable") from fault
     if not kept:
         raise CannotStart(f"{file} is empty: delete it to have a new key made, or set CLEW_API_KEYS", code="no_key")
-    return kept if ":" in kept else f"{kept}:{KEY_TENANT}"
+    key, colon, tenant = kept.rpartition(":")
+    if not colon:
+        key, tenant = kept, KEY_TENANT
+    try:
+        Keys.parse(f"{key}:{tenant}")
+    except Invalid as fault:
+        reason = fault.message.partition(": ")[2]
+        raise CannotStart(
+            f"{file} holds no API key ({reason}): delete it to have a new key made, or set CLEW_API_KEYS", code="no_key"
+        ) from fault
+    return FirstKey(key, tenant, issued)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt, Invalid
@@ -19,6 +20,7 @@ from clew_projections.feed.merge import AROUND_COMMIT
 from clew_projections.history.stretch import AHEAD, HistoryReader, Spot
 from clew_projections.page_size import PageBytes, PageSize, default_page_bytes
 from clew_projections.state.current import CurrentState
+from clew_projections.state.state_reads import opposite
 from clew_projections.views import ThreadView, absent
 from clew_services.threads.cache import Memory
 from clew_services.threads.decide import no_thread
@@ -91,6 +93,35 @@ class _Gaps:
             self.found.append(MissingCommits(first=first, last=last))
 
 
+class _Stretch(NamedTuple):
+    """The commits of a page and those missing from it, in the order in which they were read.
+
+    ``first`` is the first commit that was read, a match or not, and ``next`` the last one, unless none follow it.
+    """
+
+    commits: list[Recorded]
+    missing: list[MissingCommits]
+    first: Recorded | None
+    next: Recorded | None
+
+
+def _history(
+    query: GetHistory,
+    commits: Sequence[Recorded],
+    missing: Sequence[MissingCommits],
+    first: Recorded | None,
+    last: Recorded | None,
+) -> History:
+    """A page. ``first`` and ``last`` are those of the commits that were read for it, if there may be others beyond."""
+    return History(
+        commits=tuple(entry(each, stored=query.stored) for each in commits),
+        missing=tuple(missing),
+        next=last.commit.n + (1 if query.order == "asc" else -1) if last is not None else None,
+        cursor=cursor_of(last) if last is not None else None,
+        previous=cursor_of(first) if first is not None else None,
+    )
+
+
 class HistoryPages:
     """Reads pages of histories, those of deleted threads included."""
 
@@ -115,12 +146,23 @@ class HistoryPages:
             Unavailable: the log does not answer.
             Corrupt: a commit of the page cannot be read.
         """
+        if query.before is None or query.after is not None or query.start is not None:
+            ahead = await self._read(tenant, query)
+            begun = query.after is not None or query.start is not None
+            return _history(query, ahead.commits, ahead.missing, ahead.first if begun else None, ahead.next)
+        # The page before a cursor is read from the cursor in the other order, and turned round.
+        other = replace(query, order=opposite(query.order), after=query.before, before=None)
+        back = await self._read(tenant, other, cursor="before")
+        return _history(query, back.commits[::-1], back.missing[::-1], back.next, back.first)
+
+    async def _read(self, tenant: str, query: GetHistory, cursor: str = "after") -> _Stretch:
         choice = choice_of(query)
         address = Address(tenant, query.thread_id)
         hint = await hint_of(address, self._memory, self._current)
-        way = await self._way(hint, query)
+        way = await self._way(hint, query, cursor)
         gaps = _Gaps(hint, query, way)
         matches: list[Recorded] = []
+        first: Recorded | None = None
         last: Recorded | None = None
         size, read, more = PageSize(self._page_bytes()), 0, False
         weight = WITH_BODY if query.stored else 1
@@ -137,20 +179,14 @@ class HistoryPages:
                 more = True
                 break
             gaps.pass_commit(recorded.commit.n)
-            read, last = read + 1, recorded
+            read, first, last = read + 1, first or recorded, recorded
             if matching:
                 matches.append(recorded)
         else:
             gaps.end()
         if last is None and not hint.n:
             await self._check_exists(hint)
-        step = 1 if query.order == "asc" else -1
-        return History(
-            commits=tuple(entry(each, stored=query.stored) for each in matches),
-            missing=tuple(gaps.found),
-            next=last.commit.n + step if more and last is not None else None,
-            cursor=cursor_of(last) if more and last is not None else None,
-        )
+        return _Stretch(matches, gaps.found, first, last if more else None)
 
     def _commits(self, hint: ThreadView, query: GetHistory, way: _Way) -> AsyncIterator[Recorded]:
         ahead = min(query.limit + 1, AHEAD) if choice_of(query) == Choice() else AHEAD
@@ -164,11 +200,11 @@ class HistoryPages:
             return choice.is_after(commit) or (way.before is not None and commit.n >= way.before)
         return choice.is_before(commit) or (way.before is not None and commit.n <= way.before)
 
-    async def _way(self, hint: ThreadView, query: GetHistory) -> _Way:
+    async def _way(self, hint: ThreadView, query: GetHistory, cursor: str) -> _Way:
         if query.start is not None and query.after is not None:
             raise Invalid("Invalid 'start': it cannot be given together with 'after'.", param="start")
         before = await self._spot(hint, query.before, "before")
-        after = await self._spot(hint, query.after, "after")
+        after = await self._spot(hint, query.after, cursor)
         if query.order == "asc":
             after = after or Spot((query.start or 1) - 1)
             return _Way(after, before.n if before is not None else None, after.n + 1)

@@ -17,10 +17,10 @@ from clew_events.audit_replies import Blame, Difference, Then
 from clew_events.commit import Recorded
 from clew_events.errors import Invalid, NotFound
 from clew_events.ids import is_message_id, ordinal_of
-from clew_events.objects import Message, MessagePage
+from clew_events.objects import Message
 from clew_events.queries import AsOf, GetBlame, GetDifference, GetMessageAt, ListMessagesAt
 from clew_events.subjects import Address
-from clew_projections.api_objects import message_object, thread_object
+from clew_projections.api_objects import message_object, message_page, retrieved_thread
 from clew_projections.audit.as_of import ThreadAsOf, messages_of
 from clew_projections.audit.blame import BlameFold
 from clew_projections.audit.diff import DiffFold
@@ -119,7 +119,7 @@ class Past:
             position=then.position,
             n=then.n,
             at=then.at,
-            thread=thread_object(fold.view) if open_then else None,
+            thread=retrieved_thread(fold.view) if open_then else None,
             message_count=fold.view.messages,
         )
 
@@ -152,12 +152,7 @@ class Past:
             if not size.take(len(_ENCODE(message))):
                 break
             data.append(message)
-        page = MessagePage(
-            data=tuple(data),
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-            has_more=len(ordinals) > len(data),
-        )
+        page = message_page(data, more=len(ordinals) > len(data), backward=left.goes_back(query.order))
         return replace(_answer_of(fold), messages=page)
 
     async def difference(self, tenant: str, query: GetDifference) -> Difference:

@@ -14,7 +14,7 @@ from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpo
 from clew_events.commit import Position
 from clew_events.errors import Corrupt, Invalid, NotFound, Unavailable
 from clew_events.list_query import ListThreads
-from clew_events.objects import Message, MessagePage
+from clew_events.objects import Message
 from clew_events.queries import (
     GetBlame,
     GetDifference,
@@ -31,7 +31,7 @@ from clew_events.queries import (
 from clew_events.replies import Answer, Feed, Found, History, Moment
 from clew_events.subjects import Address
 from clew_projections import feed
-from clew_projections.api_objects import message_object, thread_object
+from clew_projections.api_objects import message_object, message_page, retrieved_thread
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
 from clew_projections.history.stretch import check_unbroken
@@ -126,7 +126,7 @@ class Reader:
                 raise
         self._memory.remember(view)
         self._check_open(view, query.thread_id, query.at_least)
-        return Found(position=self._position(view), n=view.n, thread=thread_object(view))
+        return Found(position=self._position(view), n=view.n, thread=retrieved_thread(view))
 
     async def threads(self, tenant: str, query: ListThreads) -> WrittenList:
         """A page of a tenant's threads."""
@@ -176,12 +176,7 @@ class Reader:
             remaining = remaining.without(ordinals)
             many_deleted = len(there) < len(ordinals) // 2
             ahead = size.estimate_rest(READ_AHEAD if many_deleted else query.limit + 1 - len(data))
-        page = MessagePage(
-            data=tuple(data),
-            first_id=data[0].id if data else None,
-            last_id=data[-1].id if data else None,
-            has_more=more,
-        )
+        page = message_page(data, more=more, backward=remaining.goes_back(query.order))
         return Found(position=self._position(view), n=view.n, messages=page)
 
     async def history(self, tenant: str, query: GetHistory) -> History:
@@ -214,7 +209,7 @@ class Reader:
             position=self._position(view),
             n=view.n,
             at=view.updated_at,
-            thread=thread_object(view) if view.status == "open" else None,
+            thread=retrieved_thread(view) if view.status == "open" else None,
             message_count=view.messages,
         )
 

@@ -21,6 +21,7 @@ from clew_events.codec import EncodedCommit, encode
 from clew_events.commands import Command, CreateThread, MessageCommand, digest
 from clew_events.commit import FORMAT, Commit, Position
 from clew_events.errors import ClewError, Conflict, Corrupt, Rejected
+from clew_events.events import Event
 from clew_events.subjects import Address
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
@@ -49,6 +50,7 @@ class _Task(Struct, frozen=True):
     id: str
     actor: str
     by: str
+    condition: Callable[[int], None] | None
 
 
 class _Ground(Struct, frozen=True):
@@ -78,6 +80,7 @@ class Commands(Protocol):
         by: str = "unknown",
         trace: str | None = None,
         fence: Callable[[], None] | None = None,
+        condition: Callable[[int], None] | None = None,
     ) -> Outcome:
         """Carry a command out, once, and answer with what came of it; see :meth:`Handler.handle`."""
 
@@ -121,25 +124,28 @@ class Handler:
         by: str = "unknown",
         trace: str | None = None,
         fence: Callable[[], None] | None = None,
+        condition: Callable[[int], None] | None = None,
     ) -> Outcome:
         """Carry out a command once, and return its outcome.
 
         ``actor`` is recorded unless the command names one; ``by`` is recorded as what Clew itself knows of the caller;
         ``trace`` is a W3C ``traceparent`` to store with the commit. A command whose id was carried out before returns
         the first outcome. ``fence`` is called before each append, after the state was read; an error that it raises
-        ends the handling.
+        ends the handling. ``condition`` is called with the thread's version where the command would succeed, and may
+        raise :class:`Conflict`.
 
         Raises:
             Rejected: the rules reject it; see :mod:`clew_services.threads.decide`.
             TooLarge: its commit, or a view after it, is larger than the server accepts.
             IdReused: its id was used for another command.
-            Conflict: the thread is not at ``expected_version``, or other writers were first :data:`TRIES` times.
+            Conflict: the thread is not at ``expected_version`` or ``condition`` does not hold, where the command would
+                succeed; or other writers were first :data:`TRIES` times.
             Unavailable: the log does not answer; the same command with the same id may be retried.
             Corrupt: the thread's history cannot be read.
         """
         command_id = command.id or ids.random_id("cmd_")
         address = Address(tenant, _thread_of(command, tenant))
-        task = _Task(command, address, command_id, command.actor or actor, by)
+        task = _Task(command, address, command_id, command.actor or actor, by, condition)
         began = time.perf_counter()
         how: Handled = "failed"
         try:
@@ -210,17 +216,17 @@ class Handler:
 
     def _decide(self, task: _Task, ground: _Ground) -> EncodedCommit | None:
         """The commit that carries out a command; none if it changes nothing."""
-        expected = task.command.expected_version
-        if expected is not None and expected != ground.thread.n:
-            raise Conflict(
-                f"thread '{task.address.thread}' is at version {ground.thread.n}, not {expected}",
-                param="expected_version",
-            )
         inputs = task.command, task.address.thread, task.id, ground.thread, ground.message
         events = decide(*inputs, limits=self._limits)
-        if not events:
-            return None
-        now, view = self._clock(), ground.thread
+        encoded = self._commit(task, ground.thread, events) if events else None
+        if encoded is not None:
+            check_sizes(encoded, ground.thread, ground.message, self._max_payload())
+        # A command that the rules reject is rejected whatever version was expected (RFC 9110, 13.2.1).
+        _check_version(task, ground.thread.n)
+        return encoded
+
+    def _commit(self, task: _Task, view: ThreadView, events: tuple[Event, ...]) -> EncodedCommit:
+        now = self._clock()
         commit = Commit(
             v=FORMAT,
             id=task.id,
@@ -235,9 +241,7 @@ class Handler:
             prev=view.hash,
             events=events,
         )
-        encoded = encode(commit, [self._salt() for _ in range(len(events) + 1)])
-        check_sizes(encoded, view, ground.message, self._max_payload())
-        return encoded
+        return encode(commit, [self._salt() for _ in range(len(events) + 1)])
 
     async def _ground(self, task: _Task) -> _Ground:
         if isinstance(task.command, MessageCommand):
@@ -265,6 +269,14 @@ class Handler:
         if isinstance(command, MessageCommand):
             return await self._current.message(present, command.message_id)
         return None
+
+
+def _check_version(task: _Task, n: int) -> None:
+    expected = task.command.expected_version
+    if expected is not None and expected != n:
+        raise Conflict(f"thread '{task.address.thread}' is at version {n}, not {expected}", param="expected_version")
+    if task.condition is not None:
+        task.condition(n)
 
 
 def _thread_of(command: Command, tenant: str) -> str:

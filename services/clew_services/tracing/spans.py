@@ -100,6 +100,7 @@ class TracedHandler:
         by: str = "unknown",
         trace: str | None = None,
         fence: Callable[[], None] | None = None,
+        condition: Callable[[int], None] | None = None,
     ) -> Outcome:
         """Carry a command out; see :meth:`clew_services.threads.handler.Handler.handle`."""
         with self._tracer.start_as_current_span(
@@ -111,7 +112,7 @@ class TracedHandler:
         ) as span:
             try:
                 done = await self._commands.handle(
-                    tenant, command, actor=actor, by=by, trace=traceparent(span), fence=fence
+                    tenant, command, actor=actor, by=by, trace=traceparent(span), fence=fence, condition=condition
                 )
             except ClewError as error:
                 record_error(span, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Final, TypeVar, cast, get_args
 
 import msgspec
@@ -68,16 +69,43 @@ def _decoder(form: type) -> msgspec.json.Decoder[object]:
     return msgspec.json.Decoder(form)
 
 
-def _refusal(raw: bytes, form: type, fault: Exception) -> Invalid:
+def json_fault(raw: bytes) -> str | None:
+    """Why a text is not JSON; ``None`` if it is."""
     try:
         raw.decode()
-        plain = msgspec.json.decode(raw)
+        msgspec.json.decode(raw)
     except RecursionError:
-        return error_texts.invalid_json("it is nested too deeply")
+        return "it is nested too deeply"
     except UnicodeDecodeError as wrong:
-        return error_texts.invalid_json(f"it is not UTF-8 at byte {wrong.start}")
+        return f"it is not UTF-8 at byte {wrong.start}"
     except (msgspec.MsgspecError, ValueError) as wrong:
-        return error_texts.invalid_json(str(wrong).partition(" - at ")[0])
+        return _lone_surrogate(raw) or str(wrong).partition(" - at ")[0].rstrip(".")
+    return None
+
+
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""An escape in a string: a pair of surrogates, a lone surrogate, or any other."""
+
+
+def _lone_surrogate(raw: bytes) -> str | None:
+    """Where a text that is JSON otherwise has a lone surrogate, which msgspec calls truncated or malformed."""
+    lone = next((escape for escape in _ESCAPE.finditer(raw) if escape["lone"]), None)
+    if lone is None:
+        return None
+    try:
+        msgspec.json.decode(_ESCAPE.sub(lambda escape: rb"\ufffd" if escape["lone"] else escape[0], raw))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return f"it has a lone surrogate at byte {lone.start()}, which is no character: {lone[0].decode()}"
+
+
+def _refusal(raw: bytes, form: type, fault: Exception) -> Invalid:
+    reason = json_fault(raw)
+    if reason is not None:
+        return error_texts.invalid_json(reason)
     if isinstance(fault, msgspec.ValidationError):
-        return decode_errors.explain(plain, form, fault)
+        return decode_errors.explain(msgspec.json.decode(raw), form, fault)
     return error_texts.invalid_json(str(fault))

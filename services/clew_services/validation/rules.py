@@ -127,10 +127,14 @@ def _parts(where: Condition) -> Iterator[_Part]:
     while waiting:
         path, depth, condition = part = waiting.pop()
         yield part
-        for name, inner in (("and", condition.every), ("or", condition.some)):
-            waiting += [_Part(f"{path}.{name}[{at}]", depth + 1, condition) for at, condition in enumerate(inner or ())]
+        inner = [
+            _Part(f"{path}.{name}[{at}]", depth + 1, one)
+            for name, several in (("and", condition.every), ("or", condition.some))
+            for at, one in enumerate(several or ())
+        ]
         if condition.no is not None:
-            waiting.append(_Part(f"{path}.not", depth + 1, condition.no))
+            inner.append(_Part(f"{path}.not", depth + 1, condition.no))
+        waiting += reversed(inner)  # so that the first one sent is looked at first
 
 
 def _check_test(path: str, test: Test) -> None:

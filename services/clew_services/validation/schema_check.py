@@ -102,6 +102,28 @@ def _inline(node: object, definitions: Mapping[str, object], *within: str) -> ob
     return inlined
 
 
+def _free_properties(
+    judge: Draft202012Validator, schema_of_values: Schema | bool, value: object, schema: Schema
+) -> Iterator[ValidationError]:
+    """``additionalProperties`` and ``propertyNames`` for error reports: pair by pair, in the order sent.
+
+    The library walks through a set, whose order differs from process to process.
+    """
+    from jsonschema.exceptions import ValidationError  # noqa: PLC0415 - see above
+
+    known = cast("Mapping[str, object]", schema.get("properties", {}))
+    names = cast("Schema", schema.get("propertyNames", {}))
+    if not isinstance(value, dict):
+        return
+    extras = [name for name in value if name not in known]
+    if extras and not schema_of_values:
+        yield ValidationError("unknown properties")
+        return
+    for name in extras:
+        yield from judge.descend(name, names, schema_path="propertyNames")
+        yield from judge.descend(value[name], schema_of_values, path=name)
+
+
 def _one_branch(
     judge: Draft202012Validator, any_of: Sequence[Schema], value: object, schema: Schema
 ) -> Iterator[ValidationError]:
@@ -151,7 +173,7 @@ def _validator_class() -> type[Draft202012Validator]:
 
     made = extend(  # type: ignore[no-untyped-call]
         Draft202012Validator,
-        {"anyOf": _one_branch},
+        {"anyOf": _one_branch, "additionalProperties": _free_properties, "propertyNames": None},
         type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
     )
     return cast("type[Draft202012Validator]", made)

@@ -14,7 +14,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from clew_services.http.error_responses import invalid_url
-from clew_services.http.middleware import Edge
+from clew_services.http.middleware import Edge, apply_conditions
+from clew_services.http.redirect import Redirect
 from clew_services.http.responses import Answer, Headers
 
 PATH: Final = "/explorer"
@@ -59,35 +60,26 @@ class File(Edge):
     """One file of the page, by GET. It is an ASGI application."""
 
     def __init__(self, body: bytes, kind: bytes) -> None:
-        self._etag = b'"%s"' % sha256(body).hexdigest()[:32].encode()
-        headers = (*_HEADERS, (b"etag", self._etag))
-        self._whole = Answer(200, body, (*headers, (b"content-type", kind)))
-        self._same = Answer(304, b"", headers)
+        etag = b'"%s"' % sha256(body).hexdigest()[:32].encode()
+        self._whole = Answer(200, body, (*_HEADERS, (b"etag", etag), (b"content-type", kind)))
 
     async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
         """Answer one request."""
         started = perf_counter()
-        headers: dict[bytes, bytes] = dict(scope["headers"])
         if scope["method"] not in {"GET", "HEAD"}:
             refused = invalid_url(scope["method"], scope["path"], 405)
             answer = refused._replace(headers=(*refused.headers, (b"allow", b"GET, HEAD")))
-        elif self._has(headers.get(b"if-none-match", b"")):
-            answer = self._same
         else:
-            answer = self._whole
+            answer = apply_conditions(scope, self._whole)
         self.answered(scope["method"], answer.status, perf_counter() - started)
         sent = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
         await send({"type": "http.response.start", "status": answer.status, "headers": sent})
         await send({"type": "http.response.body", "body": answer.body})  # which the server keeps from a HEAD
 
-    def _has(self, said: bytes) -> bool:
-        tags = {tag.strip().removeprefix(b"W/") for tag in said.split(b",")}
-        return self._etag in tags or b"*" in tags
-
 
 def explorer_routes() -> list[Route]:
     """The page at ``/explorer``, and each of its files beside it. They are read once, here."""
-    routes = []
+    routes = [Route(f"{PATH}/", Redirect(b"../explorer"))]
     for file in files(__package__).joinpath(_FOLDER).iterdir():
         kind = _TYPES.get(file.name[file.name.rfind(".") :])
         if kind is not None:

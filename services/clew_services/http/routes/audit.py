@@ -44,7 +44,8 @@ class Past:
             until=asked.until,
             stored=asked.stored == "true",
         )
-        return json_answer(commit_page(await self._queries.history(call.holder.tenant, query)))
+        history = await self._queries.history(call.holder.tenant, query)
+        return json_answer(commit_page(history, backward=asked.before is not None and asked.after is None))
 
     async def diff_thread(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/diff``: what changed between two moments."""

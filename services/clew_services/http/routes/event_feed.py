@@ -84,7 +84,6 @@ FULL: Final = 5
 
 _HEADERS: Final[Headers] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
 )
 _BEGIN: Final = b"retry: 1000\n\n"

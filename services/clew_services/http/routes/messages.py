@@ -11,7 +11,7 @@ from clew_events.queries import AsOf, GetMessage, GetMessageAt, GetThread, ListM
 from clew_events.requests import NewMessage
 from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall
-from clew_services.http.responses import Answer, json_answer, stamp
+from clew_services.http.responses import Answer, etag, json_answer, stamp
 from clew_services.queries.reader import Reader
 
 _NO_MESSAGES: Final = MessagePage(data=(), first_id=None, last_id=None, has_more=False)
@@ -38,15 +38,15 @@ class Messages:
             return await self._page_as_of(call, asked, asked.as_of)
         if asked.run_id is not None:
             # Messages here are made by callers, none by a run; but a missing thread is still told.
-            await self._queries.thread(tenant, GetThread(thread_id=thread_id))
-            return json_answer(_NO_MESSAGES)
+            found = await self._queries.thread(tenant, GetThread(thread_id=thread_id))
+            return json_answer(_NO_MESSAGES, headers=(etag(found.n),))
         found = await self._queries.messages(
             tenant,
             ListMessages(
                 thread_id=thread_id, limit=asked.limit, order=asked.order, after=asked.after, before=asked.before
             ),
         )
-        return json_answer(found.messages)
+        return json_answer(found.messages, headers=(etag(found.n),))
 
     async def _page_as_of(self, call: Call, asked: PageOfMessages, as_of: AsOf) -> Answer:
         query = ListMessagesAt(
@@ -69,7 +69,8 @@ class Messages:
             then = await self._queries.past.message(call.holder.tenant, past)
             return json_answer(then.message, headers=stamp(then.position, then.n, then.at))
         query = GetMessage(thread_id=thread_id, message_id=message_id)
-        return json_answer((await self._queries.message(call.holder.tenant, query)).message)
+        found = await self._queries.message(call.holder.tenant, query)
+        return json_answer(found.message, headers=(etag(found.n),))
 
     async def modify_message(self, call: Call) -> Answer:
         """``POST /v1/threads/{thread_id}/messages/{message_id}``: ``metadata`` replaces all of it."""

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
 from clew_events import error_texts
 from clew_events.commands import CreateThread, DeleteThread, UpdateThread
 from clew_events.errors import Invalid, NotFound
-from clew_events.http_forms import CreateThreadBody, ModifyThreadBody, PageOfThreads, PatchBody
+from clew_events.http_forms import CreateThreadBody, ModifyThreadBody, PageOfRuns, PageOfThreads, PatchBody
 from clew_events.list_query import ListThreads
-from clew_events.objects import CodeInterpreterFiles, Resources, Thread
+from clew_events.objects import RunPage
 from clew_events.queries import AsOf, GetStateAt, GetThread
 from clew_services import validation
-from clew_services.http import command_call
 from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall
 from clew_services.http.responses import Answer, etag, json_answer, stamp
 from clew_services.queries.reader import Reader
-
-_NOTHING: Final = Resources()
-_NO_FILES: Final = Resources(code_interpreter=CodeInterpreterFiles())
 
 
 class Threads:
@@ -43,20 +37,13 @@ class Threads:
         if (as_of := call.as_of) is not None:
             return await self._retrieve_as_of(call, as_of)
         found = await self._queries.thread(call.holder.tenant, GetThread(thread_id=call.thread_id))
-        tag = etag(found.n)
-        if command_call.is_known(call.headers, found.n):
-            return Answer(304, b"", (tag,))
-        assert found.thread is not None
-        return json_answer(_as_retrieved(found.thread), headers=(tag,))
+        return json_answer(found.thread, headers=(etag(found.n),))
 
     async def _retrieve_as_of(self, call: Call, as_of: AsOf) -> Answer:
         then = await self._queries.state_at(call.holder.tenant, GetStateAt(thread_id=call.thread_id, as_of=as_of))
         if then.thread is None:
             raise NotFound(f"Thread '{call.thread_id}' had been deleted at 'as_of' {as_of}.", code="thread_not_found")
-        headers = stamp(then.position, then.n, then.at)
-        if command_call.is_known(call.headers, then.n):
-            return Answer(304, b"", headers)
-        return json_answer(_as_retrieved(then.thread), headers=headers)
+        return json_answer(then.thread, headers=stamp(then.position, then.n, then.at))
 
     async def modify_thread(self, call: Call) -> Answer:
         """``POST /v1/threads/{thread_id}``: ``metadata`` replaces all of it."""
@@ -83,12 +70,11 @@ class Threads:
             found, headers=((b"clew-position", found.fresh.position.encode()),) if found.fresh.position else ()
         )
 
-
-def _as_retrieved(thread: Thread) -> Thread:
-    # As the live service did: what was created with no resources is retrieved with an empty list of files.
-    if thread.tool_resources != _NOTHING:
-        return thread
-    return msgspec.structs.replace(thread, tool_resources=_NO_FILES)
+    async def list_runs(self, call: Call) -> Answer:
+        """``GET /v1/threads/{thread_id}/runs``: none, if there is such a thread."""
+        call.query(PageOfRuns)
+        found = await self._queries.thread(call.holder.tenant, GetThread(thread_id=call.thread_id))
+        return json_answer(RunPage(), headers=(etag(found.n),))
 
 
 def question(asked: PageOfThreads) -> ListThreads:
@@ -101,17 +87,16 @@ def question(asked: PageOfThreads) -> ListThreads:
     plain = {name: value for name, value in msgspec.to_builtins(asked).items() if name != "query"}
     if "count" in plain:
         plain["count"] = plain["count"] == "true"
-    for name in plain.keys() & whole.keys():
+    for name in (name for name in plain if name in whole):
         raise Invalid(f"Invalid '{name}': it is given in 'query' too. Say it once.", param=name)
     return validation.convert({**whole, **plain}, ListThreads)
 
 
 def _decode_conditions(text: str) -> dict[str, object]:
-    try:
-        plain = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as fault:
-        why = "it is nested too deeply" if isinstance(fault, RecursionError) else str(fault).partition(" - at ")[0]
-        raise Invalid(f"Invalid 'query': it is not valid JSON ({why.rstrip('.')}).", param="query") from None
+    raw = text.encode()
+    if (reason := validation.json_fault(raw)) is not None:
+        raise Invalid(f"Invalid 'query': it is not valid JSON ({reason}).", param="query")
+    plain = msgspec.json.decode(raw)
     if not isinstance(plain, dict):
         raise error_texts.wrong_type("query", "an object", plain)
     return plain

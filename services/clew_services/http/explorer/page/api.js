@@ -59,11 +59,13 @@ export class Api {
 
   async #ask(path, parameters, { signal, headers = {} }) {
     const url = new URL(path, HERE);
+    // An id such as ".." would lead elsewhere, encoded or not.
+    if (url.pathname !== HERE.pathname + path) throw new Refused(400, { message: `'${decodeURIComponent(path)}' is not in this API.` });
     for (const [name, value] of Object.entries(parameters)) {
       if (value !== null && value !== undefined && value !== "") url.searchParams.set(name, String(value));
     }
     const asking = {
-      headers: { Authorization: `Bearer ${this.#key}`, "OpenAI-Beta": "assistants=v2", ...headers },
+      headers: { Authorization: `Bearer ${this.#key}`, ...headers },
       credentials: "omit",
       cache: "no-store",
       signal,
