@@ -13,6 +13,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from signal import SIGKILL
 
@@ -183,6 +184,16 @@ async def whole(reader: Reader | Taking, wanted: Sequence[tuple[int, int]]) -> N
         newest[thread] = n
 
 
+async def have_begun(readers: Sequence[Reader | Taking]) -> bool:
+    """Each has read something, so whatever happens from now on interrupts it."""
+    return all(reader.places for reader in readers)
+
+
+async def have_come_back(readers: Sequence[Reader | Taking]) -> bool:
+    """Each was cut off and has connected again, also if it had everything before."""
+    return all(reader.times > 1 for reader in readers)
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(SECONDS * 2 + 240)
 async def test_whatever_happens_every_reader_gets_what_the_log_has_once(tmp_path: Path) -> None:
@@ -197,10 +208,12 @@ async def test_whatever_happens_every_reader_gets_what_the_log_has_once(tmp_path
         pager, service, shell = Pager(up, chance), Service(up, chance), Shell(up, chance, begin[-1])
         bare = Bare(up, chance)
         writers, trouble = Writers(up.nats_url, chance), Trouble(up, chance, shell)
-        async with reading(*streams, pager, service, shell, bare):
+        readers = (*streams, pager, service, shell, bare)
+        async with reading(*readers):
             async with asyncio.TaskGroup() as both:
                 both.create_task(writers.write("default", WRITERS))
                 both.create_task(writers.write("other", 2))
+                await eventually(partial(have_begun, readers), within=60)
                 await trouble.make()
                 writers.stop.set()
             async with connect(up.nats_url, name="soak") as found:
@@ -211,8 +224,8 @@ async def test_whatever_happens_every_reader_gets_what_the_log_has_once(tmp_path
                     print(f"{type(reader).__name__} came back {reader.times} times")
                 await whole(shell, sorted(set(wanted) - {shell_begin(pager)}))
                 await whole(bare, await places_of(found))
+            await eventually(partial(have_come_back, (*streams, shell)), within=60)
         assert pager.times_stored == sorted(pager.times_stored)  # page by page, in the one order
-        assert all(reader.times > 1 for reader in (*streams, shell))
 
 
 def shell_begin(pager: Pager) -> tuple[int, int]:

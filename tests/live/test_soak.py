@@ -31,10 +31,10 @@ PARTS = ["nats-server", "serve api", "serve commands query", "serve commands que
 
 
 async def kill_parts(up: Up, chance: random.Random) -> Counter[str]:
-    """Kill one part after another, at random, for as long as the soak lasts; how often each was."""
+    """Kill one part after another, at random, for as long as the soak lasts, and at least one; how often each was."""
     killed = Counter[str]()
     until = asyncio.get_running_loop().time() + SECONDS
-    while asyncio.get_running_loop().time() < until:
+    while not killed or asyncio.get_running_loop().time() < until:
         await asyncio.sleep(chance.uniform(0.3, 2.0))
         part = chance.choice(PARTS)
         if (pid := up.children().get(part)) is not None:
@@ -58,7 +58,6 @@ async def soaked(up: Up) -> Soak:
         soak.stopping.set()
     counts = f"{len(soak.ledger.asked)} asked, {soak.ledger.interrupted} interrupted"
     print(f"seed {SEED}, {SECONDS:g} s: {counts}, killed {dict(killed)}")
-    assert killed
     return soak
 
 
