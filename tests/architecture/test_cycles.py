@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 
 from bench.house.tree import Tree
 
-from support.source import MODULES, ROOT
+from support.source import MODULES, ROOT, tree_of
 
 
+@cache
 def imports(module: str) -> set[str]:
     """The modules that one imports when it is loaded."""
     reached = set()
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
-    for node in tree.body:
+    for node in tree_of(module).body:
         if isinstance(node, ast.ImportFrom) and node.module is not None:
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
@@ -23,14 +24,11 @@ def imports(module: str) -> set[str]:
     return {name for name in reached if name in MODULES and name != module}
 
 
-LOADED = {module: imports(module) for module in MODULES}
-
-
 def reachable(start: str) -> set[str]:
     seen: set[str] = set()
     waiting = [start]
     while waiting:
-        for name in LOADED[waiting.pop()] - seen:
+        for name in imports(waiting.pop()) - seen:
             seen.add(name)
             waiting.append(name)
     return seen

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support.source import MODULES, PACKAGES, tree_of
+
 ROOT = Path(__file__).parents[2]
 TABLE = re.compile(r"^\| word \| means only \| not \|\n\|[-| ]+\n((?:\|.*\n)+)", re.MULTILINE)
 
@@ -24,14 +26,10 @@ def glossary() -> dict[str, str]:
 NOT = glossary()
 
 
-def modules() -> Iterator[tuple[str, Path]]:
-    for home in ("events", "projections", "services"):
-        for file in sorted((ROOT / home).rglob("*.py")):
-            yield file.relative_to(ROOT / home).as_posix(), file
-
-
-MODULES = dict(modules())
-TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in MODULES.items()}
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    """Every module, by its file below the folder it is imported from, and what is written in it."""
+    for name, file in MODULES.items():
+        yield file.relative_to(PACKAGES[name.partition(".")[0]]).as_posix(), tree_of(name)
 
 
 def words(name: str) -> list[str]:
@@ -56,7 +54,7 @@ def wrong_in_text(text: str) -> set[str]:
 
 def names() -> Iterator[tuple[str, str]]:
     """Every module, class and function: where it is, and its name."""
-    for module, tree in TREES.items():
+    for module, tree in modules():
         yield module, module.rpartition("/")[2].removesuffix(".py")
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and words(node.name):
@@ -70,14 +68,14 @@ def test_no_name_has_a_word_that_the_glossary_has_another_for() -> None:
 
 @pytest.mark.parametrize("folder", ["clew_events", "clew_projections", "clew_services"])
 def test_no_folder_has_one_either(folder: str) -> None:
-    folders = {part for name in MODULES if name.startswith(folder) for part in Path(name).parent.parts[1:]}
+    folders = {part for name, _ in modules() if name.startswith(folder) for part in Path(name).parent.parts[1:]}
     assert {name for name in folders if wrong_in_name(name)} == set()
 
 
 def test_no_docstring_of_a_module_says_one() -> None:
     found = {
         f"{module} says {wrong!r}, which is {NOT[wrong]!r}"
-        for module, tree in TREES.items()
+        for module, tree in modules()
         for wrong in wrong_in_text(ast.get_docstring(tree) or "")
     }
     assert found == set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import click
@@ -21,9 +22,11 @@ GUIDE = (ROOT / "docs/operating/settings.md").read_text(encoding="utf-8")
 SETTINGS = {field: getattr(Settings(), field) for field in Settings.__struct_fields__}
 
 
-TEXTS = {
-    file: file.read_text(encoding="utf-8") for folder in PACKAGES.values() for file in (ROOT / folder).rglob("*.py")
-}
+@cache
+def texts() -> dict[Path, str]:
+    return {
+        file: file.read_text(encoding="utf-8") for folder in PACKAGES.values() for file in (ROOT / folder).rglob("*.py")
+    }
 
 
 def rows(document: str, heading: str) -> list[list[str]]:
@@ -129,7 +132,7 @@ def _is_shared(file: Path, name: str) -> bool:
     home = next(ROOT / folder for folder in PACKAGES.values() if file.is_relative_to(ROOT / folder))
     package = ".".join(file.parent.relative_to(home).parts)
     wanted = re.compile(rf"^from {re.escape(package)} import [^\n(]*\b{name}\b", re.MULTILINE)
-    return any(wanted.search(text) for other, text in TEXTS.items() if other != file)
+    return any(wanted.search(text) for other, text in texts().items() if other != file)
 
 
 def test_a_missing_row_is_found() -> None:

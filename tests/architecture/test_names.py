@@ -13,7 +13,7 @@ import pytest
 from clew_events.errors import ClewError
 from clew_events.events import Event
 from clew_services.cli import main
-from support.source import MODULES
+from support.source import MODULES, tree_of
 
 # English has participles that do not end in -ed; these are those that this code was once full of.
 IRREGULAR = {
@@ -31,9 +31,6 @@ COMMANDS_OF_THE_CLI = {"blame", "checkpoint", "diff", "prove", "serve", "up", "v
 """``clew NAME`` and the operation that it runs bear one name on two layers."""
 
 
-TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in MODULES.items()}
-
-
 def is_participle(word: str) -> bool:
     word = word.lower()
     return word not in NOUNS and (word in IRREGULAR or (len(word) > 4 and word.endswith(("ing", "ed"))))
@@ -44,15 +41,15 @@ def last_word(name: str) -> str:
 
 
 def classes() -> Iterator[tuple[str, str]]:
-    for name, tree in TREES.items():
-        for node in tree.body:
+    for name in MODULES:
+        for node in tree_of(name).body:
             if isinstance(node, ast.ClassDef):
                 yield name, node.name
 
 
 def functions() -> Iterator[tuple[str, str]]:
-    for name, tree in TREES.items():
-        for node in tree.body:
+    for name in MODULES:
+        for node in tree_of(name).body:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 yield name, node.name
 
@@ -80,7 +77,7 @@ def test_a_class_named_by_a_participle_is_an_event_or_an_error_or_a_state_of_the
     events = {kind.__name__ for kind in Event.__args__}
     raised = {
         node.name
-        for tree in TREES.values()
+        for tree in map(tree_of, MODULES)
         for node in tree.body
         if isinstance(node, ast.ClassDef)
         and any(getattr(base, "id", getattr(base, "attr", "")) in errors() | {"Exception"} for base in node.bases)

@@ -1,7 +1,9 @@
-"""The modules of the three packages, by their dotted names."""
+"""The modules of the three packages, by their dotted names, and what is written in them."""
 
 from __future__ import annotations
 
+import ast
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -22,3 +24,9 @@ def name_of(file: Path, home: Path) -> str:
 MODULES: Final[dict[str, Path]] = {
     name_of(file, home): file for package, home in PACKAGES.items() for file in sorted((home / package).rglob("*.py"))
 }
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    """The syntax tree of a module. Parsed when a test asks, because every process collects all tests and runs few."""
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
