@@ -157,7 +157,15 @@ def test_frameworks_are_known_at_the_edges_only() -> None:
 
 
 def test_a_library_that_few_processes_need_is_loaded_by_those_alone() -> None:
-    heavy = ("faststream", "jsonschema", "opentelemetry.trace")
+    heavy = (
+        "faststream",
+        "jsonschema",
+        "opentelemetry.trace",
+        "uvicorn",
+        "starlette.routing",
+        "cryptography",
+        "rich.console",
+    )
     program = (
         "import sys, clew_services.process.serve, clew_services.cli.thread, clew_services.cli.up; "
         f"print([name for name in {heavy} if name in sys.modules])"

@@ -17,7 +17,8 @@ from clew_events.subjects import Address
 from clew_projections.index.notes import notes
 from clew_projections.index.tables import INDEX_FORMAT
 from clew_projections.indexer.indexer import SnapshotSchedule
-from clew_projections.indexer.snapshots import STREAM, Snapshots
+from clew_projections.indexer.snapshots import Snapshots
+from clew_projections.kv.key_names import SNAPSHOT_STREAM
 from clew_services import compose
 from clew_services.compose import Clew
 from support.commits import CREATED, added, body_of, chain, commit, store
@@ -165,7 +166,7 @@ async def test_old_snapshots_are_removed_with_their_bytes(clew: Clew, tmp_path: 
     kept = Snapshots(clew.nc, clew.js, clew.deployment.identity)
     made = [await kept.store(file, {0: 1}) for _ in range(4)]
     assert [each.name for each in await kept.all()] == [made[3].name, made[2].name]
-    subjects = await clew.js.subjects(STREAM, ">")
+    subjects = await clew.js.subjects(SNAPSHOT_STREAM, ">")
     assert len(subjects) == 4, subjects
 
 
@@ -176,18 +177,18 @@ async def test_a_snapshot_that_cannot_be_used_is_passed_over(clew: Clew, tmp_pat
     older = await kept.store(file, {0: 1, 1: 1})
     newer = await kept.store(file, {0: 1, 1: 1})
     chunks = f"$O.clew_index.C.{newer.nuid}"
-    stored, _ = await clew.js.after(STREAM, chunks, 1)
+    stored, _ = await clew.js.after(SNAPSHOT_STREAM, chunks, 1)
     match harm:
         case "truncated":
-            await clew.js.api(f"STREAM.MSG.DELETE.{STREAM}", {"seq": stored[-1].seq})
+            await clew.js.api(f"STREAM.MSG.DELETE.{SNAPSHOT_STREAM}", {"seq": stored[-1].seq})
         case "lost":
-            await clew.js.api(f"STREAM.PURGE.{STREAM}", {"filter": chunks})
+            await clew.js.api(f"STREAM.PURGE.{SNAPSHOT_STREAM}", {"filter": chunks})
         case "altered":
-            await clew.js.api(f"STREAM.PURGE.{STREAM}", {"filter": chunks})
+            await clew.js.api(f"STREAM.PURGE.{SNAPSHOT_STREAM}", {"filter": chunks})
             await clew.js.publish(chunks, b"x" * len(stored[0].body))
         case _:
-            for record in await clew.js.subjects(STREAM, "$O.clew_index.M.*"):
-                last = await clew.js.last(STREAM, record)
+            for record in await clew.js.subjects(SNAPSHOT_STREAM, "$O.clew_index.M.*"):
+                last = await clew.js.last(SNAPSHOT_STREAM, record)
                 assert last is not None
                 if newer.name.encode() not in last.body:
                     continue
@@ -201,8 +202,8 @@ async def test_a_snapshot_that_cannot_be_used_is_passed_over(clew: Clew, tmp_pat
     async with fed(clew, tmp_path / "two") as feeder:
         assert set(await caught_up(clew, tmp_path / "two")) == set(names(300))
     assert feeder.taken == 0
-    await clew.js.api(f"STREAM.PURGE.{STREAM}", {"filter": f"$O.clew_index.C.{older.nuid}"})
-    await clew.js.api(f"STREAM.PURGE.{STREAM}", {"filter": chunks})
+    await clew.js.api(f"STREAM.PURGE.{SNAPSHOT_STREAM}", {"filter": f"$O.clew_index.C.{older.nuid}"})
+    await clew.js.api(f"STREAM.PURGE.{SNAPSHOT_STREAM}", {"filter": chunks})
     async with fed(clew, tmp_path / "three") as feeder:
         assert set(await caught_up(clew, tmp_path / "three")) == set(names(300))
     assert feeder.taken == 300

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from typing import Final, NamedTuple
 
 from clew_events.errors import Invalid
@@ -22,8 +23,6 @@ _UNSPACED: Final = (
     "\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\uff66-\uffdc\U0001b000-\U0001b16f"
     "\U00020000-\U000323af"
 )
-_RUN: Final = re.compile(f"[{_UNSPACED}]+|[^ {_UNSPACED}]+")
-_IS_UNSPACED: Final = re.compile(f"[{_UNSPACED}]")
 # The short i of Cyrillic is a letter and not an i with an accent, though Unicode takes it apart like one.
 _ACCENTS: Final = re.compile("(?<![\u0418\u0438])[\u0300-\u036f]")
 _MARKS: Final = frozenset({"Mn", "Mc"})
@@ -102,9 +101,20 @@ def parse_search(search: str) -> SearchTerms:
 
 def _runs(text: str) -> Iterator[tuple[int, int, str, bool]]:
     """The stretches of one kind of script, folded; and whether it is a kind that has no spaces."""
-    for found in _RUN.finditer(text.translate(_SPACED)):
+    run, is_unspaced = _patterns()
+    for found in run.finditer(text.translate(_SPACED)):
         if folded := _fold_case(found[0]):
-            yield found.start(), found.end(), folded, _IS_UNSPACED.match(folded) is not None
+            yield found.start(), found.end(), folded, is_unspaced.match(folded) is not None
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """A run of one kind of script, and a character of the kind without spaces.
+
+    Compiled when the first text needs them: so large a class takes as long as importing a library, and most processes
+    tokenize nothing.
+    """
+    return re.compile(f"[{_UNSPACED}]+|[^ {_UNSPACED}]+"), re.compile(f"[{_UNSPACED}]")
 
 
 def _fold_case(run: str) -> str:

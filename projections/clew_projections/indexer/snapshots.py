@@ -31,11 +31,10 @@ from clew_events.codec import UNREADABLE
 from clew_events.errors import TooLarge, Unavailable
 from clew_projections.atomic_file import replace_durably
 from clew_projections.index.tables import INDEX_FORMAT
+from clew_projections.kv.key_names import SNAPSHOT_BUCKET, SNAPSHOT_STREAM
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import whole
 
-BUCKET: Final = "clew_index"
-STREAM: Final = f"OBJ_{BUCKET}"
 KEPT: Final = 2
 """Snapshots kept of a deployment and a format: the newest, and one in case it is damaged."""
 CHUNK: Final = 512 * 1024
@@ -78,7 +77,7 @@ class Snapshots:
     def __init__(self, nc: Client, js: JetStream, deployment: str) -> None:
         self._js = js
         self._context = nc.jetstream(timeout=30)
-        self._objects = ObjectStore(BUCKET, STREAM, self._context)
+        self._objects = ObjectStore(SNAPSHOT_BUCKET, SNAPSHOT_STREAM, self._context)
         self._deployment = deployment
 
     async def all(self) -> list[Snapshot]:
@@ -87,7 +86,8 @@ class Snapshots:
         Raises:
             Unavailable: the bucket does not answer.
         """
-        metadata = await self._js.lasts_at_leader(STREAM, await self._js.subjects(STREAM, f"$O.{BUCKET}.M.*"))
+        records = await self._js.subjects(SNAPSHOT_STREAM, f"$O.{SNAPSHOT_BUCKET}.M.*")
+        metadata = await self._js.lasts_at_leader(SNAPSHOT_STREAM, records)
         read = (_read(each.body) for each in sorted(metadata.values(), key=lambda each: each.seq, reverse=True))
         return [each for each in read if each is not None]
 
@@ -153,7 +153,7 @@ class Snapshots:
         # The next page is read while one is decompressed.
         unpacked: asyncio.Task[None] | None = None
         try:
-            async with aclosing(whole(self._js, STREAM, f"$O.{BUCKET}.C.{snapshot.nuid}")) as found:
+            async with aclosing(whole(self._js, SNAPSHOT_STREAM, f"$O.{SNAPSHOT_BUCKET}.C.{snapshot.nuid}")) as found:
                 async for page in found:
                     if unpacked is not None:
                         await unpacked
@@ -179,7 +179,7 @@ class Snapshots:
             try:
                 await self._objects.delete(each.name)
                 encoded = base64.urlsafe_b64encode(each.name.encode()).decode()
-                await self._context.purge_stream(STREAM, subject=f"$O.{BUCKET}.M.{encoded}")
+                await self._context.purge_stream(SNAPSHOT_STREAM, subject=f"$O.{SNAPSHOT_BUCKET}.M.{encoded}")
             except (NatsError, TimeoutError) as fault:
                 _LOG.warning("the old snapshot %s of the index stays for now: %s", each.name, fault)
 

@@ -19,6 +19,10 @@ CHECKPOINTS: Final = "_checkpoint"
 PARKED: Final = "_parked"
 PROVED: Final = "_proved"
 
+SNAPSHOT_BUCKET: Final = "clew_index"
+"""The object store of the index's snapshots; see :mod:`clew_projections.indexer.snapshots`."""
+SNAPSHOT_STREAM: Final = f"OBJ_{SNAPSHOT_BUCKET}"
+
 
 def bucket_names(generation: int) -> tuple[str, str, str]:
     """Return the names of a generation's buckets: threads, messages, command ids."""

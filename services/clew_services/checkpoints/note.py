@@ -2,7 +2,7 @@
 
 This is the format of the Go checksum database and of transparency logs (C2SP ``signed-note``), so tools other than Clew
 can verify them. A verifier's key is one line: ``clew+<id>+<key>``, with an id of eight hexadecimal digits derived from
-the key. Signatures are Ed25519.
+the key. Signatures are Ed25519. The library for them is loaded with the first key: most commands have none.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from hashlib import sha256
+from secrets import token_bytes
 from typing import Final
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from clew_events.errors import Corrupt, Invalid
 
 NAME: Final = "clew"
 ED25519: Final = b"\x01"
+SEED: Final = 32
+"""Bytes of a private key, any of which will do."""
 SECRET: Final = "PRIVATE+KEY+"  # noqa: S105 - how the line of a secret begins
 _KEY: Final = re.compile(rf"{NAME}\+([0-9a-f]{{8}})\+([A-Za-z0-9+/=]+)")
 _SIGNATURE: Final = re.compile(rf"— {NAME} ([A-Za-z0-9+/=]+)")
@@ -29,6 +28,8 @@ class VerifierKey:
     """A public key, which verifies signatures."""
 
     def __init__(self, public: bytes) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - see the module
+
         self._public = Ed25519PublicKey.from_public_bytes(public)
         self._raw = public
         self.id = sha256(f"{NAME}\n".encode() + ED25519 + public).hexdigest()[:8]
@@ -58,6 +59,8 @@ class VerifierKey:
         Raises:
             Corrupt: it is not signed with this key, was altered, or is no note.
         """
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - see the module
+
         text, signatures = parts(note)
         for key_id, signature in signatures:
             if key_id == self.id:
@@ -79,14 +82,16 @@ class SigningKey:
     """A private key, which signs checkpoints. Its line is a secret."""
 
     def __init__(self, seed: bytes) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - see the module
+
+        self._seed = seed
         self._secret = Ed25519PrivateKey.from_private_bytes(seed)
-        self.verifier = VerifierKey(self._secret.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+        self.verifier = VerifierKey(self._secret.public_key().public_bytes_raw())
 
     @classmethod
     def new(cls) -> SigningKey:
         """Generate a random key."""
-        raw = Ed25519PrivateKey.generate().private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-        return cls(raw)
+        return cls(token_bytes(SEED))
 
     @classmethod
     def parse(cls, line: str) -> SigningKey:
@@ -109,8 +114,7 @@ class SigningKey:
 
     def line(self) -> str:
         """The key as its secret line."""
-        seed = self._secret.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-        return f"{SECRET}{NAME}+{self.verifier.id}+{b64encode(ED25519 + seed).decode()}"
+        return f"{SECRET}{NAME}+{self.verifier.id}+{b64encode(ED25519 + self._seed).decode()}"
 
     def sign(self, text: bytes) -> bytes:
         """Sign a text, which must end with a newline, and return the note."""

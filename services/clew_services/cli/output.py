@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from clew_services.cli.terminal import Markup, echo, printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 WIDE = 4000
 """Width in columns where standard output is no terminal."""
@@ -18,6 +18,9 @@ WIDE = 4000
 
 def rows(title: Sequence[str], lines: Iterable[Sequence[object]], *, right: frozenset[str] = frozenset()) -> None:
     """Print a table with a heading; the columns named in ``right`` are aligned to the right."""
+    from rich.table import Table  # noqa: PLC0415 - commands that answer in JSON do without
+    from rich.text import Text  # noqa: PLC0415
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in title:
         table.add_column(name, justify="right" if name in right else "left", overflow="fold")
@@ -28,6 +31,9 @@ def rows(title: Sequence[str], lines: Iterable[Sequence[object]], *, right: froz
 
 def card(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values, one pair on a line."""
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -37,6 +43,8 @@ def card(facts: Iterable[tuple[str, object]]) -> None:
 
 
 def _print(table: Table) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
     console = Console(width=None if sys.stdout.isatty() else WIDE, markup=False, highlight=False, emoji=False)
     with console.capture() as captured:
         console.print(table)

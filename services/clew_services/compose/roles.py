@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Final, Literal, assert_never, get_args
+from typing import TYPE_CHECKING, Final, Literal, assert_never, get_args
 
 from clew_projections.indexer.indexer import SnapshotSchedule
 from clew_projections.wait import run_until_first
@@ -16,10 +16,7 @@ from clew_services import inbox, nats_api
 from clew_services.api_keys import Keys
 from clew_services.checkpoints.maker import serve_checkpoints
 from clew_services.compose import Clew
-from clew_services.http.app import ApiParts
 from clew_services.http.health import Liveness, Readiness
-from clew_services.http.http_server import serve_http
-from clew_services.http.middleware import Show
 from clew_services.inbox.attempt import InboxParts
 from clew_services.integrity.background_audit import serve_audit
 from clew_services.metrics.deployment import DeploymentMetrics
@@ -28,6 +25,10 @@ from clew_services.metrics.files import Files
 from clew_services.metrics.instruments import Instruments, Sampler
 from clew_services.progress import TIME
 from clew_services.settings import Settings
+
+if TYPE_CHECKING:
+    from clew_services.http.app import ApiParts
+    from clew_services.http.middleware import Show
 
 Role = Literal["api", "commands", "query", "projector", "index"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
@@ -116,6 +117,8 @@ def compose_readiness(clew: Clew, stuck_after: float, seconds: float = TIME) -> 
 
 def compose_api(clew: Clew, stuck_after: float) -> ApiParts:
     """What the HTTP API works with."""
+    from clew_services.http.app import ApiParts  # noqa: PLC0415 - only the role api loads the libraries for HTTP
+
     return ApiParts(
         handler=clew.handler,
         reader=clew.reader,
@@ -169,6 +172,8 @@ async def _serve_api(
 async def _serve_until_cancelled(
     clew: Clew, keys: Keys, settings: Settings, metrics: Show | None, listening: Callable[[str], None]
 ) -> None:
+    from clew_services.http.http_server import serve_http  # noqa: PLC0415 - as above
+
     host, port = settings.http_address
     async with clew.follow_keys(keys):
         if not len(keys):

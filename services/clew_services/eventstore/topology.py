@@ -18,9 +18,7 @@ from clew_events.subjects import (
     shard_subjects,
 )
 from clew_projections.generations.record import GENERATIONS, LIVE_GENERATIONS
-from clew_projections.indexer.snapshots import BUCKET as INDEX
-from clew_projections.indexer.snapshots import STREAM as SNAPSHOTS
-from clew_projections.kv.key_names import bucket_names
+from clew_projections.kv.key_names import SNAPSHOT_BUCKET, SNAPSHOT_STREAM, bucket_names
 from clew_services.api_keys.key_bucket import KEYS, LIVE_KEYS
 
 SHARDS: Final = "clew.shards"
@@ -134,9 +132,9 @@ def _leases(replicas: int) -> Config:
 
 def _snapshots(replicas: int) -> Config:
     return {
-        "name": SNAPSHOTS,
+        "name": SNAPSHOT_STREAM,
         "description": "Clew: snapshots of the index, an object store. Derived from the log; do not write to it.",
-        "subjects": [f"$O.{INDEX}.C.>", f"$O.{INDEX}.M.>"],
+        "subjects": [f"$O.{SNAPSHOT_BUCKET}.C.>", f"$O.{SNAPSHOT_BUCKET}.M.>"],
         "retention": "limits",
         "storage": "file",
         "discard": "new",
