@@ -11,7 +11,6 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
 import httpx2 as httpx
-import pytest
 
 from support.up import Up, clew, running_up
 
@@ -74,33 +73,31 @@ def assert_all_there(up: Up, threads: list[str]) -> None:
         assert json.loads(checked.stdout)["threads"] >= len(threads)
 
 
-@pytest.mark.parametrize("part", ["nats-server", "serve api", "serve commands query", "serve projector", "serve index"])
-def test_what_was_acknowledged_while_a_part_was_killed_is_there(tmp_path: Path, part: str) -> None:
+def test_what_was_acknowledged_while_a_part_was_killed_is_there(tmp_path: Path) -> None:
     with running_up(tmp_path / "data") as up:
         load = Load(up)
         with load.running():
-            load.until(50)
-            os.kill(up.children()[part], SIGKILL)
+            for part in ("nats-server", "serve api", "serve commands query", "serve projector", "serve index"):
+                load.until(50)
+                pid = up.children()[part]
+                os.kill(pid, SIGKILL)
+                up.await_again(part, pid)
             load.until(50)
         assert_all_there(up, load.acknowledged)
 
 
-def test_what_was_acknowledged_before_clew_itself_was_killed_is_there(tmp_path: Path) -> None:
+def test_what_was_acknowledged_is_there_after_a_kill_and_after_a_stop_that_turns_nobody_away(tmp_path: Path) -> None:
     with running_up(tmp_path / "data") as first:
-        load = Load(first)
-        with load.running():
-            load.until(50)
+        killed = Load(first)
+        with killed.running():
+            killed.until(50)
             first.stop(SIGKILL)
     with running_up(tmp_path / "data") as second:
-        assert_all_there(second, load.acknowledged)
-
-
-def test_a_graceful_stop_turns_nobody_away_with_an_error_and_loses_nothing(tmp_path: Path) -> None:
-    with running_up(tmp_path / "data") as first:
-        load = Load(first)
-        with load.running():
-            load.until(50)
-            assert first.stop(SIGTERM) == 0
-        assert load.broken == []
-    with running_up(tmp_path / "data") as second:
-        assert_all_there(second, load.acknowledged)
+        assert_all_there(second, killed.acknowledged)
+        stopped = Load(second)
+        with stopped.running():
+            stopped.until(50)
+            assert second.stop(SIGTERM) == 0
+        assert stopped.broken == []
+    with running_up(tmp_path / "data") as third:
+        assert_all_there(third, killed.acknowledged + stopped.acknowledged)

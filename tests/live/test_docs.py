@@ -42,12 +42,14 @@ def blocks(language: str) -> list[tuple[str, str]]:
     ]
 
 
-COMMANDS = [
-    (f"{where} {line}", line)
+SHOWN = [
+    (f"{where} {line}", tuple(shlex.split(line, comments=True)[1:]))
     for where, block in blocks("bash")
     for line in block.splitlines()
     if line.startswith("clew ")
 ]
+COMMANDS = {words: where for where, words in reversed(SHOWN)}
+"""Every command that is shown, once, and the first place of it."""
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +99,10 @@ def test_a_program_in_the_documents_runs_as_it_stands(up: Up, tmp_path: Path, co
     assert ran.stdout.strip()
 
 
-@pytest.mark.parametrize("line", [line for _, line in COMMANDS], ids=[where for where, _ in COMMANDS])
-def test_a_command_in_the_documents_runs_as_it_stands(up: Up, thread: str, key_id: str, line: str) -> None:
+@pytest.mark.parametrize("words", COMMANDS, ids=COMMANDS.values())
+def test_a_command_in_the_documents_runs_as_it_stands(up: Up, thread: str, key_id: str, words: tuple[str, ...]) -> None:
     meant = {"thread_…": thread, "THREAD": thread, "KEY_ID": key_id}
-    words = [meant.get(word, word) for word in shlex.split(line, comments=True)[1:]]
-    ran = clew(*words, cwd=up.data.parent)
+    ran = clew(*(meant.get(word, word) for word in words), cwd=up.data.parent)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip()
 

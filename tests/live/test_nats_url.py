@@ -51,14 +51,13 @@ def test_the_password_stays_from_one_start_to_the_next_and_backups_come_and_go(t
         assert made.returncode == 0, made.stderr
     ran = clew("backup", "--from", str(data), "--out", str(backup))
     assert ran.returncode == 0, ran.stderr
-    with running_up(data) as second:
+    ran = clew("restore", str(backup), "--into", str(other))
+    assert ran.returncode == 0, ran.stderr
+    with running_up(other), running_up(data) as second:
         password = re.search("clew:(.*)@", first.nats_url)
         assert password is not None
         assert f"clew:{password[1]}@" in second.nats_url
         assert first.nats_url != second.nats_url  # on another port
-    ran = clew("restore", str(backup), "--into", str(other))
-    assert ran.returncode == 0, ran.stderr
-    with running_up(other), running_up(data):
         for folder in (other, data):
             shown = clew("thread", "get", "thread_kept", "--data", str(folder))
             assert shown.returncode == 0, shown.stderr

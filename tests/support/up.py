@@ -82,6 +82,13 @@ class Up:
                     found["nats-server"] = int(pid)
         return found
 
+    def await_again(self, part: str, killed: int) -> None:
+        """Wait until a part that was killed is started again."""
+        deadline = time.monotonic() + PATIENCE
+        while self.children().get(part, killed) == killed:
+            assert time.monotonic() < deadline, self.errors
+            time.sleep(0.02)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal it and wait for its end; its exit code."""
         self.process.send_signal(number)
