@@ -1,7 +1,8 @@
 """The order of test files, slow ones first, and a word at the end on what took longest.
 
 A run on several processes ends when the last of them does, so a slow file has to begin early. How long each takes is
-recorded in ``tests/seconds.txt``, and a file that is not there counts as quick. ``--record-seconds`` writes it anew.
+recorded in ``tests/seconds.txt``, and a file that is not there counts as quick. ``--record-seconds`` writes anew what
+it says of the files that ran.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-RECORD = Path(__file__).parents[1] / "seconds.txt"
+ROOT = Path(__file__).parents[2]
+RECORD = ROOT / "tests" / "seconds.txt"
 SLOW = 4.0
 """Seconds from which on a file is recorded."""
 AS_IF = {"tests/architecture/test_adding.py": 6.0}
@@ -53,7 +55,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for file, seconds in list(slow.items())[:NAMED]:
         terminalreporter.write_line(f"{seconds:6.1f}s {file}")
     if config.getoption("--record-seconds"):
-        RECORD.write_text("".join(f"{file} {seconds:.0f}\n" for file, seconds in sorted(slow.items())))
+        others = {file: seconds for file, seconds in known.items() if file not in _taken and (ROOT / file).exists()}
+        RECORD.write_text("".join(f"{file} {seconds:.0f}\n" for file, seconds in sorted({**others, **slow}.items())))
     elif unknown := [file for file, seconds in slow.items() if seconds >= 2 * SLOW and file not in known]:
         terminalreporter.write_line(f"not in {RECORD.name}, so begun late: {', '.join(unknown)}")
 
