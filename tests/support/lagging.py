@@ -57,6 +57,8 @@ SHARDS = 2
 THREADS = [f"thread_{n}" for n in range(3)]
 TENANT = "default"
 BUCKETS = ("KV_clew_threads_v1", "KV_clew_messages_v1", "KV_clew_commands_v1")
+ROUNDS = 20
+"""How often each process asks at most while commands are under way: when a write has to wait, it would ask for ever."""
 SHORTEST_WINDOW = 100_000_000
 """Nanoseconds for which the server knows a message by its id: the shortest that it has."""
 
@@ -501,7 +503,9 @@ class World:
 
         async def asking(process: Process) -> None:
             chance = Random(self._chance.random())
-            while not done.is_set():
+            for _ in range(ROUNDS):
+                if done.is_set():
+                    return
                 thread = chance.choice(THREADS)
                 asked = questions.asked(thread, self.truth.history(thread), chance)
                 heard.extend([(query, await self._answer(process, query)) for query in asked])
