@@ -223,7 +223,7 @@ async def test_a_loss_is_said_in_the_log_the_status_and_by_readyz_while_serving_
         found = json.loads(status.stdout)["derived"]["integrity"]
         assert note.startswith(found["verdict"])
         assert found["verdict"].partition(": ")[0] in clew("status", "--nats", up.nats_url).stdout
-        assert up.errors.count("'clew verify --all' names what was done") == 1
+        assert up.errors.count("'clew verify --all' names what was changed") == 1
         assert client.beta.threads.create().id
 
 
