@@ -207,6 +207,36 @@ def decode_recorded(body: bytes, position: Position, trace: str | None = None, d
     return Recorded(decode(body), position, record_hash(body), known, digest, body)
 
 
+class _Sealed(Struct, frozen=True):
+    seal: str | None = None
+
+
+class _Seals(Struct, frozen=True):
+    events: tuple[_Sealed, ...]
+    seal: str | None = None
+
+
+_DECODE_SEALS: Final = msgspec.json.Decoder(_Seals).decode
+
+
+def check_seals(body: bytes) -> None:
+    """Check that each content of a stored body fits its seal, in events of a newer version too.
+
+    Raises:
+        Corrupt: one does not, or the body is no commit.
+    """
+    record, *contents = body.split(b"\n")
+    try:
+        seals = _DECODE_SEALS(record)
+    except UNREADABLE as fault:
+        raise _unreadable(str(fault)) from fault
+    _check_lines(contents, len(seals.events))
+    expected = (seals.seal, *(event.seal for event in seals.events))
+    for number, content in enumerate(contents[:-1]):
+        if content:
+            _check_seal(content, expected[number], number)
+
+
 def check_canonical(body: bytes) -> None:
     """Check that each line is one JSON object without duplicate keys and white space, so that all parsers agree on it.
 

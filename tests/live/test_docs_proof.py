@@ -79,7 +79,7 @@ def test_the_guide_runs_from_top_to_bottom(at_home: dict[str, str], tmp_path: Pa
     (tmp_path / "proof.json").write_text(proof.replace("weather", "whether"))
     ran = run("clew checkpoint check proof.json --key clew.pub", at_home, tmp_path)
     assert ran.returncode == 5
-    assert "broken_chain" in ran.stderr
+    assert "broken_seal" in ran.stderr
 
 
 def test_keys_are_secret_made_once_and_missed_in_clear_words(at_home: dict[str, str], up: Up, tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from nats.js.api import ConsumerInfo
 from nats.js.client import JetStreamContext
 
 from clew_events.client import Clew as Publisher
+from clew_events.codec import decode
 from clew_events.commands import CreateThread
 from clew_events.commit import Recorded
 from clew_events.errors import Unavailable
+from clew_events.events import ThreadCreated
 from clew_events.replies import Rejection
 from clew_events.subjects import Address, event_subject, shard_of
 from clew_services.compose import Clew
@@ -162,7 +164,9 @@ async def every_created(clew: Clew) -> list[str]:
         state = (await clew.nc.jetstream().stream_info(name)).state
         for seq in range(1, state.last_seq + 1):
             raw = await clew.nc.jetstream().get_msg(name, seq)
-            seen.append(json.loads(raw.data or b"")["events"][0]["metadata"]["i"])
+            (created,) = decode(raw.data or b"").events
+            assert isinstance(created, ThreadCreated)
+            seen.append(created.metadata["i"])
     return seen
 
 

@@ -363,3 +363,12 @@ def test_a_line_on_which_parsers_may_disagree_is_not_canonical(old: bytes, new: 
 @given(commits)
 def test_whatever_is_written_is_canonical(commit: Commit) -> None:
     codec.check_canonical(body_of(commit))
+
+
+@pytest.mark.parametrize(("line", "content"), [(1, b"{}"), (2, b"{}"), (3, b"{}"), (4, b"\n")])
+def test_the_seals_alone_tell_a_changed_content(line: int, content: bytes) -> None:
+    codec.check_seals(body_of(FULL))
+    codec.check_seals(body_of(FULL).replace(b"ItemAdded", b"ItemPinned"))
+    codec.check_seals(relined(1, b"").replace(b"asked to", b""))
+    with pytest.raises(Corrupt):
+        codec.check_seals(relined(line, content))

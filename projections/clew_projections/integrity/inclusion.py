@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Final
 
 from clew_events.checkpoint_messages import Head, HeadProof
+from clew_events.codec import check_seals
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, shard_of
 from clew_projections.integrity.checkpoint import Checkpoint
@@ -71,7 +72,7 @@ def check_between(earlier: Head | None, later: Head, bodies: Sequence[bytes]) ->
     """Check that commits lead without a gap from a thread's earlier head, or from its beginning, to a later head.
 
     Raises:
-        Corrupt: they do not.
+        Corrupt: they do not, or a content does not fit its seal.
     """
     tip = Tip(earlier.n, earlier.hash) if earlier is not None else Tip(0, None)
     if earlier is not None and earlier.address != later.address:
@@ -83,6 +84,7 @@ def check_between(earlier: Head | None, later: Head, bodies: Sequence[bytes]) ->
                 f"thread {later.thread}: what should be commit {tip.n + 1} does not continue commit {tip.n}",
                 code="broken_chain",
             )
+        check_seals(body)
         tip = followed
     if (tip.n, tip.hash) != (later.n, later.hash):
         raise Corrupt(

@@ -51,7 +51,7 @@ def _header(name: str, text: str, *, required: bool = False, **schema: object) -
 
 
 HEADERS: Final = {
-    "beta": _header("OpenAI-Beta", "`assistants=v2`, or nothing.", enum=["assistants=v2"]),
+    "beta": _header("OpenAI-Beta", "`assistants=v2`, or nothing.", enum=["assistants=v2", ""]),
     "idempotency": _header(
         "Idempotency-Key",
         "1 to 128 visible ASCII characters: the same key makes it happen once.",
