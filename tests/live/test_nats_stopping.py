@@ -103,7 +103,7 @@ async def test_an_answer_too_large_for_the_server_is_said_to_be(clew: Clew, depl
         body = json.dumps({"thread_id": "thread_big", "message": message}).encode()
         for _ in range(1 + nc.max_payload // len(body)):
             await nc.request("clew.cmd.default.add_message", body, timeout=60)
-        reply = await nc.request("clew.query.default.history", b'{"thread_id": "thread_big"}', timeout=60)
+        reply = await nc.request("clew.query.default.diff", b'{"thread_id": "thread_big", "from": 1}', timeout=60)
         assert json.loads(reply.data)["error"]["code"] == "too_large"
         assert reply.headers["Nats-Service-Error-Code"] == "413"
 

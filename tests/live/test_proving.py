@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -22,7 +21,7 @@ from clew_projections.kv.key_names import message_key, proved_key, thread_key
 from clew_projections.views import ThreadView, absent, decode_message, decode_thread, encode
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
-from support.commits import added, commit, store
+from support.commits import added, body_of, commit, store
 from support.truth import buckets_equal_the_log, checkpointed, projecting
 from support.up import clew as run
 from support.waiting import eventually
@@ -146,7 +145,7 @@ async def test_a_log_that_lost_its_end_is_not_repaired_over(clew: Clew) -> None:
 async def test_a_parked_thread_is_behind_for_a_reason_and_not_drifted(clew: Clew) -> None:
     await lived(clew)
     bad = commit(7, added(9), prev="0" * 64, thread=HOME.thread)
-    await store(clew.nc, HOME, msgspec.json.encode(bad))
+    await store(clew.nc, HOME, body_of(bad))
     await Writer(clew.handler).create("thread_other")
     async with projecting(clew):
         await checkpointed(clew)

@@ -74,7 +74,7 @@ LISTENING = (
 
 SPEAKS = {
     "publisher": {f"{where}.acme.{name}" for where in ("clew.cmd", "clew.inbox") for name in COMMANDS},
-    "reader": {each.subject("acme") for each in OPERATIONS if each.scope == "read"},
+    "reader": {each.subject("acme") for each in OPERATIONS if each.scope == "read" and each.query is not None},
     "auditor": {each.subject("acme") for each in OPERATIONS if each.scope == "audit" and each.query is not None},
 }
 HEARS = {
