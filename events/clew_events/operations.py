@@ -189,7 +189,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="Create a thread, with messages already in it or without",
             description="The body may be left out. At most 100 messages are created with the thread, in one commit.",
             body=http_forms.CreateThreadBody, body_required=False, asked=http_examples.CREATED,
-            answer=Thread, answered=http_examples.THREAD, headers=_CHANGE,
+            answer=Thread, answered=http_examples.THREAD, headers=("idempotency",),
         ),),
     ),
     Operation(

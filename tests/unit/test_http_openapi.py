@@ -283,7 +283,7 @@ async def test_the_api_is_described_on_a_page_that_asks_nobody_for_anything():
         for method, operation in methods.items():
             assert operation["operationId"] in ids
             assert f"{method.upper()} {path}" in page.text
-            assert operation["summary"] in page.text
+            assert operation["summary"].replace("`", "") in page.text
     policy = answered.headers["content-security-policy"].split("; ")
     style = re.findall("<style>(.*?)</style>", answered.body.decode(), re.DOTALL)
     assert policy[:2] == [
@@ -292,7 +292,7 @@ async def test_the_api_is_described_on_a_page_that_asks_nobody_for_anything():
 
 
 def test_no_text_of_the_description_becomes_markup():
-    evil = '<script>alert("&amp;")</script>'
+    evil = '`<script>alert("&amp;")</script>`'
 
     def spoilt(node: object) -> object:
         if isinstance(node, dict):
@@ -301,7 +301,7 @@ def test_no_text_of_the_description_becomes_markup():
 
     page = _Tags(render(cast("dict[str, object]", spoilt(document()))))
     assert not any(tag == "script" for tag, _ in page.tags)
-    assert page.text.count(evil) > 100
+    assert page.text.count(evil.strip("`")) > 100
 
 
 def test_a_type_is_told_in_a_few_words():

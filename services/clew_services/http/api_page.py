@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -63,6 +64,9 @@ def _page() -> Answer:
     return Answer(200, render(document()).encode(), _HEADERS)
 
 
+_CODE: Final = re.compile(r"`([^`]+)`")
+
+
 def render(described: Document) -> str:
     """An OpenAPI document as a page. Whatever text is in it can only become text."""
     operations = [
@@ -75,20 +79,20 @@ def render(described: Document) -> str:
     info = described["info"]
     parts = [
         f"<h1>{_text(info['title'])} {_text(info['version'])}: the API</h1>",
-        f"<p>{_text(info['description'])}</p>",
+        f"<p>{_prose(info['description'])}</p>",
         _ELSEWHERE,
         _KEY,
         f"<pre>{_text(_CURL)}</pre>",
         "<nav><ul>",
         *(
-            f'<li><a href="#{_text(operation["operationId"])}">{_text(operation["summary"])}</a></li>'
+            f'<li><a href="#{_text(operation["operationId"])}">{_prose(operation["summary"])}</a></li>'
             for _, members in groups
             for _, _, operation in members
         ),
         "</ul></nav>",
     ]
     for group, members in groups:
-        parts.append(f"<h2>{_text(group['name'])}</h2><p>{_text(group['description'])}</p>")
+        parts.append(f"<h2>{_text(group['name'])}</h2><p>{_prose(group['description'])}</p>")
         for path, method, operation in members:
             parts += _operation(path, method, operation, schemas)
     parts.append('<h2 id="errors">Errors</h2>')
@@ -104,7 +108,7 @@ def render(described: Document) -> str:
 
 def _operation(path: str, method: str, operation: Document, schemas: Document) -> Iterator[str]:
     yield f'<h3 id="{_text(operation["operationId"])}"><code>{_text(method.upper())} {_text(path)}</code></h3>'
-    yield f"<p>{_text(operation['summary'])}. {_text(operation['description'])}</p>"
+    yield f"<p>{_prose(operation['summary'])}. {_prose(operation['description'])}</p>"
     parameters = [
         HEADERS[each["$ref"].rpartition("/")[2]] if "$ref" in each else each for each in operation.get("parameters", ())
     ]
@@ -146,7 +150,7 @@ def _example(content: Document) -> Iterator[str]:
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     yield "<table><tr>" + "".join(f"<th>{_text(title)}</th>" for title in titles) + "</tr>"
     for first, *others in rows:
-        cells = "".join(f"<td>{_text(cell)}</td>" for cell in others)
+        cells = "".join(f"<td>{_prose(cell)}</td>" for cell in others)
         yield f"<tr><td><code>{_text(first)}</code></td>{cells}</tr>"
     yield "</table>"
 
@@ -184,3 +188,8 @@ def _resolve(schema: Document, schemas: Document) -> Document:
 
 def _text(value: object) -> str:
     return escape(str(value), quote=True)
+
+
+def _prose(text: str) -> str:
+    """Text of a description: what stands between backticks in it is code."""
+    return _CODE.sub(r"<code>\1</code>", _text(text))
