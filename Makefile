@@ -7,11 +7,15 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 ATONCE ?= 4
 SECONDS ?= 30
+# What tells soonest that a dependency is too old: all commands and routes, the contract, both clients, and clew up.
+TELLING := tests/unit/test_http_openapi.py tests/unit/test_infrastructure.py tests/unit/test_alerts.py \
+  tests/contract/test_exported_contract.py tests/live/test_client.py tests/live/test_tracing.py \
+  tests/live/test_cli_up.py::test_the_openai_sdk_creates_retrieves_updates_and_deletes_threads
 
 # Tests start hundreds of processes, and Python would compile all of Clew anew in each.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install run test check soak bench bench-peers schema lock clean
+.PHONY: help install run test check lowest soak bench bench-peers schema lock clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -38,6 +42,13 @@ check: $(INSTALLED) ## Check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
+
+# The bounds in pyproject.toml are promises, and the lock is far above them.
+lowest: $(INSTALLED) ## Run the tests that ARGS names, or a telling few, with the lowest versions that pyproject.toml allows
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/lowest
+	$(BIN)/uv pip install --quiet --python $(VENV)/lowest/bin/python --resolution lowest-direct \
+	  --editable '.[server,otel]' --group dev
+	$(VENV)/lowest/bin/pytest --quiet --numprocesses $(ATONCE) $(or $(ARGS),$(TELLING))
 
 soak: $(INSTALLED) ## Run what has no end for SECONDS=30 each: clients, kills and losses at random
 	CLEW_SOAK_SECONDS=$(SECONDS) $(BIN)/pytest --quiet --numprocesses $(ATONCE) -m soak $(ARGS)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 PINNED = dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", LOCK, re.MULTILINE))
-TARGETS = ("install", "run", "test", "bench", "bench-peers", "schema", "lock")
+TARGETS = ("install", "run", "test", "lowest", "bench", "bench-peers", "schema", "lock")
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

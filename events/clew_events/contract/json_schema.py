@@ -133,6 +133,9 @@ def _tidy(schema: Mapping[str, object], prefix: str) -> dict[str, object]:
             case "discriminator", {"propertyName": str()}:
                 # OpenAPI's form of it, which AsyncAPI does not have. The tags of the members say the same.
                 continue
+            case "anyOf", list() | tuple():
+                # msgspec 0.21 has null where the annotation does, and later versions have it last.
+                tidy[key] = sorted((_tidy(item, prefix) for item in value), key=lambda item: item == {"type": "null"})
             case _, dict():
                 tidy[key] = _tidy(value, prefix)
             case _, list() | tuple():
