@@ -13,14 +13,15 @@ added are ignored.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, get_args, get_type_hints
+from typing import Annotated, Any, Final, cast, get_args, get_type_hints
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import FieldInfo, asdict, astuple, fields
 
 from clew_events.commit import FORMAT, Commit, Position, Recorded, record_hash
@@ -42,8 +43,8 @@ class EncodedCommit(Struct, frozen=True):
     hash: str
 
 
-class _CommandContent(Struct, frozen=True):
-    """The content of line 2."""
+class CommandContent(Struct, frozen=True):
+    """Line 2 of a stored commit: the content of the command. Empty where no reason was given, or it was erased."""
 
     salt: str
     reason: str
@@ -78,11 +79,27 @@ def _layout(event: type[Event]) -> _Layout:
     kept = [field for field in fields(event) if field not in erasable]
     if list(fields(event)) != [*kept, *erasable]:
         raise TypeError(f"{event.__name__} declares a field of its record behind one of its content")
-    sealed: list[tuple[str, Any]] = [("seal", str)] if erasable else []
+    name = event.__name__
+    seal = Annotated[
+        str, Meta(description=f"The SHA-256 of the event's content ({name}Content), without the line feed.")
+    ]
+    sealed: list[tuple[str, Any]] = [("seal", seal)] if erasable else []
     record = msgspec.defstruct(
-        event.__name__, [*map(_field, kept), *sealed], tag_field="type", tag=event.__name__, frozen=True
+        name + "Record",
+        [*map(_field, kept), *sealed],
+        namespace={"__doc__": f"{inspect.getdoc(event)}"},
+        tag_field="type",
+        tag=name,
+        frozen=True,
     )
-    content = msgspec.defstruct(event.__name__ + "Content", [("salt", str), *map(_field, erasable)], frozen=True)
+    content = msgspec.defstruct(
+        name + "Content",
+        [("salt", str), *map(_field, erasable)],
+        namespace={
+            "__doc__": f"Line 2 + i of a stored commit: the content of event i, a {name}. Empty where it was erased."
+        },
+        frozen=True,
+    )
     return _Layout(record, len(kept), event, content if erasable else None, msgspec.json.Decoder(content).decode)
 
 
@@ -109,14 +126,26 @@ class _Head(Struct, frozen=True):
 
 
 _Record: Any = msgspec.defstruct(
-    "_Record",
+    "CommitRecord",
     [("events", tuple[_Records, ...]), ("seal", str | UnsetType, UNSET)],
     bases=(_Head,),
+    namespace={
+        "__doc__": "Line 1 of a stored commit: what is kept for ever, and what hashes, chains and proofs are over. "
+        "``seal`` is the SHA-256 of line 2, where that has or had a content."
+    },
     frozen=True,
 )
+RECORD: Final[type[Struct]] = _Record
+"""The type of the first line of a stored commit."""
+CONTENTS: Final[Mapping[str, type[Struct]]] = {
+    event.__name__: cast("type[Struct]", layout.content)
+    for event, layout in _LAYOUTS.items()
+    if layout.content is not None
+}
+"""The types of the content lines of events, by tag. An event that is not among them has none."""
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE: Final = msgspec.json.Decoder(_Record).decode
-_DECODE_COMMAND: Final = msgspec.json.Decoder(_CommandContent).decode
+_DECODE_COMMAND: Final = msgspec.json.Decoder(CommandContent).decode
 
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
@@ -136,7 +165,7 @@ def encode(commit: Commit, salts: Sequence[str]) -> EncodedCommit:
     command_seal: str | UnsetType = UNSET
     contents = [b""]
     if commit.reason is not None:
-        contents[0] = _ENCODE(_CommandContent(salts[0], commit.reason))
+        contents[0] = _ENCODE(CommandContent(salts[0], commit.reason))
         command_seal = seal(contents[0])
     records = []
     for event, salt in zip(commit.events, salts[1:], strict=True):

@@ -26,6 +26,7 @@ from clew_events.subjects import Address
 from clew_projections.views import MessageView, ThreadView
 
 CHECKED_IN = Path(__file__).parents[2] / "docs" / "contract"
+GOLDEN = Path(__file__).parents[1] / "golden"
 SCHEMAS = contract_files.json_schema()
 ASYNCAPI = contract_files.asyncapi()
 TYPES = {type_name(kind): kind for group in GROUPS.values() for kind in group}
@@ -56,7 +57,7 @@ def resolve(document: object, reference: str) -> object:
 def test_the_checked_in_contract_is_what_the_types_say() -> None:
     said = {name: contract_files.render(document) for name, document in contract_files.documents().items()}
     written = {file.stem: file.read_text(encoding="utf-8") for file in CHECKED_IN.glob("*.json")}
-    assert set(written) == set(said) == {"commands", "queries", "replies", "events", "asyncapi"}
+    assert set(written) == set(said) == {"commands", "queries", "replies", "events", "log", "asyncapi"}
     for name, text in said.items():
         assert written[name] == text, f"docs/contract/{name}.json is not current: run 'make schema'"
     table = (CHECKED_IN / "operations.md").read_text(encoding="utf-8")
@@ -105,6 +106,21 @@ def test_no_example_is_without_its_type() -> None:
     assert set(EXAMPLES) == set(TYPES)
 
 
+@pytest.mark.parametrize("file", sorted(GOLDEN.glob("*.commit")), ids=lambda file: file.stem)
+def test_every_line_of_a_stored_commit_keeps_to_its_schema(file: Path) -> None:
+    record, command, *contents, end = file.read_bytes().decode().split("\n")
+    assert end == ""
+    kept = json.loads(record)
+    validator(SCHEMAS["log"], "#/$defs/CommitRecord").validate(kept)
+    lines = [
+        ("Command", command),
+        *((event["type"], line) for event, line in zip(kept["events"], contents, strict=True)),
+    ]
+    for name, line in lines:
+        if line:
+            validator(SCHEMAS["log"], f"#/$defs/{name}Content").validate(json.loads(line))
+
+
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
@@ -119,6 +135,9 @@ def test_no_example_is_without_its_type() -> None:
         ("ListMessages", {"thread_id": "thread_1", "limit": 101}),
         ("ThreadDeleted", {"type": "ThreadCreated"}),
         ("Commit", {"v": 1}),
+        ("CommitRecord", {"v": 2}),
+        ("ItemAddedContent", {"salt": "", "message": {}}),
+        ("MetadataUpdatedContent", {"set": {}, "unset": []}),
     ],
 )
 def test_what_the_decoder_refuses_the_schema_refuses_too(name: str, wrong: object) -> None:

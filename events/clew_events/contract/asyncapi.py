@@ -12,9 +12,9 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events import subjects
-from clew_events.commit import FORMAT, Commit
-from clew_events.contract.examples import EXAMPLES
-from clew_events.contract.json_schema import as_json, definitions, describe, type_name
+from clew_events.commit import FORMAT
+from clew_events.contract.examples import EXAMPLES, STORED_BODY
+from clew_events.contract.json_schema import GROUPS, as_json, definitions, describe, type_name
 from clew_events.operations import COMMANDS, OPERATIONS, QUERIES, REPLIES
 from clew_events.replies import Rejection
 
@@ -34,11 +34,29 @@ _ID: Final[Part] = {"type": "string", "description": "Makes JetStream drop a rep
 _ERROR: Final[Part] = {"type": "string", "description": "Only on an error: its message."}
 _ERROR_CODE: Final[Part] = {"type": "string", "description": "Only on an error: its number, as in HTTP."}
 _SEQUENCE: Final[Part] = {"type": "string", "description": "Only when live: the sequence in the shard's stream."}
+_BODY: Final[Part] = {
+    "title": "StoredCommit",
+    "type": "string",
+    "description": "Lines, each ended by a line feed: a CommitRecord; a CommandContent, or nothing; for each event its "
+    "content, such as an ItemAddedContent, or nothing.",
+}
+_STORED_COMMIT: Final[Part] = {
+    "name": "StoredCommit",
+    "title": "StoredCommit",
+    "summary": "A commit as it is stored, byte for byte.",
+    "contentType": "text/plain; charset=utf-8",
+    "headers": {
+        "type": "object",
+        "properties": {"traceparent": _TRACE, "Nats-Msg-Id": _ID, "Nats-Sequence": _SEQUENCE},
+    },
+    "payload": {"$ref": f"{_SCHEMAS}StoredCommit"},
+    "examples": [{"payload": STORED_BODY}],
+}
 
 
 def asyncapi() -> dict[str, object]:
     """The complete document. Payloads are the JSON Schemas of the types, each with examples."""
-    messages: tuple[type[Struct], ...] = (*COMMANDS.values(), *QUERIES.values(), *REPLIES, Rejection, Commit)
+    messages: tuple[type[Struct], ...] = (*COMMANDS.values(), *QUERIES.values(), *REPLIES, Rejection)
     return {
         "asyncapi": "3.0.0",
         "id": "urn:clew",
@@ -53,8 +71,8 @@ def asyncapi() -> dict[str, object]:
         "channels": _channels(),
         "operations": _operations(),
         "components": {
-            "messages": {type_name(kind): _message(kind) for kind in messages},
-            "schemas": definitions(messages, _SCHEMAS),
+            "messages": {type_name(kind): _message(kind) for kind in messages} | {"StoredCommit": _STORED_COMMIT},
+            "schemas": definitions((*messages, *GROUPS["log"]), _SCHEMAS) | {"StoredCommit": _BODY},
         },
     }
 
@@ -77,10 +95,12 @@ def _channels() -> Part:
         {"tenant": _TENANT, "command": _COMMAND, "place": _PLACE_IN_INBOX},
     )
     log = f"{subjects.EVENTS}.{{shard}}.{{tenant}}.{{thread}}"
-    channels["log"] = _channel(
-        log, [Commit], {"stream": "CLEW_EVT_{shard}", "retention": "limits", "discard": "new"}, _PLACE
-    )
-    channels["live"] = _channel(log.replace("clew.", f"{subjects.LIVE}.", 1), [Commit], None, _PLACE)
+    stored: Part = {"messages": {"StoredCommit": {"$ref": "#/components/messages/StoredCommit"}}}
+    channels["log"] = {
+        **_channel(log, [], {"stream": "CLEW_EVT_{shard}", "retention": "limits", "discard": "new"}, _PLACE),
+        **stored,
+    }
+    channels["live"] = {**_channel(log.replace("clew.", f"{subjects.LIVE}.", 1), [], None, _PLACE), **stored}
     for reply in REPLIES:
         channels[type_name(reply)] = {
             "address": None,
@@ -147,8 +167,6 @@ def _message(kind: type[Struct]) -> Part:
 def _headers(kind: type[Struct]) -> Part:
     if kind in REPLIES:
         return {"Nats-Service-Error": _ERROR, "Nats-Service-Error-Code": _ERROR_CODE}
-    if kind is Commit:
-        return {"traceparent": _TRACE, "Nats-Msg-Id": _ID, "Nats-Sequence": _SEQUENCE}
     return {"traceparent": _TRACE}
 
 

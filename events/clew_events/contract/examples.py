@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from clew_events import content, objects
@@ -31,7 +32,7 @@ from clew_events.checkpoint_messages import (
     ShardHeads,
     SignedCheckpoint,
 )
-from clew_events.codec import encode
+from clew_events.codec import CONTENTS, RECORD, CommandContent, encode
 from clew_events.commands import (
     AddMessage,
     Command,
@@ -41,7 +42,7 @@ from clew_events.commands import (
     UpdateMessage,
     UpdateThread,
 )
-from clew_events.commit import FORMAT, Commit, Position
+from clew_events.commit import FORMAT, Commit, Position, record_hash
 from clew_events.errors import Fault
 from clew_events.events import (
     ErasedItemEvent,
@@ -51,6 +52,7 @@ from clew_events.events import (
     ItemDeleted,
     ItemMetadataUpdated,
     MetadataUpdated,
+    StoredEvent,
     ThreadCreated,
     ThreadDeleted,
     ToolResourcesUpdated,
@@ -127,8 +129,15 @@ _EVENTS: Final[tuple[Event, ...]] = (
 )
 
 
+_SALT: Final = "AAAAAAAAAAAAAAAAAAAAAA"
+
+
+def _body(commit: Commit) -> bytes:
+    return encode(commit, [_SALT] * (len(commit.events) + 1)).body
+
+
 def _hash(commit: Commit) -> str:
-    return encode(commit, ["AAAAAAAAAAAAAAAAAAAAAA"] * (len(commit.events) + 1)).hash
+    return record_hash(_body(commit))
 
 
 def _commit(command: Command, n: int, prev: Commit | None, *recorded: Event) -> Commit:
@@ -150,6 +159,10 @@ def _commit(command: Command, n: int, prev: Commit | None, *recorded: Event) -> 
 
 _FIRST: Final = _commit(_CREATE, 1, None, _EVENTS[0], _EVENTS[3])
 _SECOND: Final = _commit(_TAG, 2, _FIRST, _EVENTS[1])
+_STORED: Final = tuple(event for event in _EVENTS if isinstance(event, StoredEvent))
+_LINES: Final = _body(_commit(_CREATE, 1, None, *_STORED)).split(b"\n")
+STORED_BODY: Final = _body(_FIRST).decode()
+"""A stored commit."""
 _SHARD: Final = shard_of(_THREAD, 4)
 _PLACES: Final = (Position(_SHARD, 17), Position(_SHARD, 23))
 _HISTORY: Final = tuple(
@@ -358,6 +371,13 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
         ),
     ),
     "Commit": (_FIRST, _SECOND),
+    "CommitRecord": (msgspec.json.decode(_LINES[0], type=RECORD),),
+    "CommandContent": (CommandContent(_SALT, "asked by the customer"),),
+    **{
+        form.__name__: (msgspec.json.decode(line, type=form),)
+        for event, line in zip(_STORED, _LINES[2:], strict=False)
+        if (form := CONTENTS.get(type(event).__name__)) is not None
+    },
     **{type(event).__name__: (event,) for event in _EVENTS},
 }
 """Valid examples, by the name of their type."""

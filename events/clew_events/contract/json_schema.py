@@ -1,4 +1,4 @@
-"""The JSON Schema of all messages and stored commits, derived from the types.
+"""The JSON Schema of all messages, of commits as they are told, and of the lines that they are stored as.
 
 Names are unique in the whole contract. Where a stored type has the class name of another type, it is called
 ``Recorded…``: ``Message`` is what callers get, ``RecordedMessage`` is what a commit holds.
@@ -14,6 +14,7 @@ from typing import Final, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
+from clew_events.codec import CONTENTS, RECORD, CommandContent
 from clew_events.commit import Commit
 from clew_events.contract.examples import EXAMPLES
 from clew_events.events import Event
@@ -29,11 +30,12 @@ GROUPS: Final[Mapping[str, tuple[type[Struct], ...]]] = {
     "queries": tuple(QUERIES.values()),
     "replies": (*REPLIES, Rejection),
     "events": (Commit, *get_args(Event)),
+    "log": (RECORD, CommandContent, *CONTENTS.values()),
 }
 
 
 def json_schema(more: Mapping[str, tuple[type[Struct], ...]] | None = None) -> dict[str, object]:
-    """A JSON Schema document for each group of types: commands, queries, replies and events.
+    """A JSON Schema document for each group of types: commands, queries, replies, events, and lines of the log.
 
     ``more`` adds groups of types of other packages, such as the views of a projection. A document accepts any type of
     its group; ``$defs`` holds each under its name, with examples.

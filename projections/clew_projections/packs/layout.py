@@ -3,7 +3,7 @@
 ======================  ================================================================================================
 ``README.txt``          an explanation for people
 ``pack.json``           :class:`PackHeader`: what was asked for, and up to where each shard was read
-``schemas/*.json``      JSON Schemas of commits and events
+``schemas/*.json``      JSON Schemas of commits and events, and of the lines that bodies consist of
 ``commits/SS/N.jsonl``  bodies of commits of shard ``SS``, byte for byte as stored, each followed by a newline
 ``commits/SS/N.index``  an :class:`Entry` for each of them, a line each: where it stood, and how long it is
 ``heads/SS/N.jsonl``    a head for each thread: tenant, thread, ``n`` and hash of its last commit
@@ -33,6 +33,7 @@ FORMAT: Final = 1
 README: Final = "README.txt"
 OPENING: Final = "pack.json"
 SCHEMAS: Final = "schemas/"
+SCHEMA_NAMES: Final = ("events", "log")
 COMMITS: Final = "commits/"
 HEADS: Final = "heads/"
 COVERING: Final = "checkpoint.json"

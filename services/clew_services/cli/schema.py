@@ -10,7 +10,7 @@ from clew_projections.views import MessageView, ThreadView
 from clew_services.cli.terminal import print_json
 from clew_services.http.openapi import document as openapi
 
-NAMES = ("commands", "queries", "replies", "events", "view", "asyncapi", "openapi")
+NAMES = ("commands", "queries", "replies", "events", "log", "view", "asyncapi", "openapi")
 
 
 @click.command("schema")
@@ -18,7 +18,8 @@ NAMES = ("commands", "queries", "replies", "events", "view", "asyncapi", "openap
 def command(name: str | None) -> None:
     """Print one document of the contract, or all of them in one object.
 
-    commands, queries, replies, events and view (the values in the buckets) are JSON Schema.
+    commands, queries, replies, events, log (the lines of a stored commit) and view (the values in the buckets) are
+    JSON Schema.
     """
     documents: dict[str, object] = {
         **json_schema({"view": (ThreadView, MessageView)}),

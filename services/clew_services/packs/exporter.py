@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from clew_events.codec import decode
 from clew_events.commit import FORMAT
-from clew_events.contract.contract_files import documents, render
+from clew_events.contract.contract_files import json_schema, render
 from clew_events.errors import Corrupt, NotFound
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.audit.filter import Choice
@@ -181,7 +181,9 @@ class PackExport:
         if begun is None:
             yield self._writer.add(layout.README, layout.README_TEXT)
             yield self._writer.add(layout.OPENING, layout.as_json(self._opening))
-            yield self._writer.add(f"{layout.SCHEMAS}events.json", render(documents()["events"]).encode())
+            for name, document in json_schema().items():
+                if name in layout.SCHEMA_NAMES:
+                    yield self._writer.add(f"{layout.SCHEMAS}{name}.json", render(document).encode())
         else:
             self._threads |= begun.threads
         for shard, end in enumerate(self._opening.ends):
