@@ -59,8 +59,9 @@ bench: $(INSTALLED) ## Measure, against raw NATS on the same machine
 bench-peers: $(INSTALLED) ## Race Clew and others on this machine, and write bench/results and the README's table
 	@$(BIN)/python -m bench.peers $(ARGS)
 
-schema: $(INSTALLED) ## Write docs/contract anew from the types, and golden bytes of new events
+schema: $(INSTALLED) ## Write docs/contract and docs/client.md anew from the types, and golden bytes of new events
 	@$(BIN)/python -m clew_events.contract.contract_files docs/contract
+	@$(BIN)/python -m clew_events.contract.client_reference docs/client.md
 	@$(BIN)/python tests/golden/new_files.py
 
 lock: $(INSTALLED) ## Write requirements.lock anew from pyproject.toml; ARGS=--upgrade takes newer versions

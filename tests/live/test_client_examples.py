@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from clew_events.client import connect
+from clew_events.requests import NewMessage
 from clew_events.subjects import Address
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
@@ -34,16 +38,23 @@ def test_the_guide_shows_the_programs_as_they_are():
     programs = {path.name: path.read_text(encoding="utf-8") for path in EXAMPLES.glob("publish*")}
     assert shown == programs
     assert len(programs) == 6
+    shown = dict(SHOWN.findall((ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")))
+    assert shown == {f"recipes/{path.name}": path.read_text("utf-8") for path in EXAMPLES.glob("recipes/*.py")}
 
 
-async def run(program: str, url: str) -> list[str]:
-    """A program's output, run as a reader of the guide would run it."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", str(EXAMPLES / program),
+async def start(program: str, url: str, *arguments: str) -> asyncio.subprocess.Process:
+    """A program, run as a reader of the guide would run it."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", str(EXAMPLES / program), *arguments,
         env={**os.environ, "PYTHONPATH": PATHS, "NATS_URL": url}, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
+
+
+async def run(program: str, url: str, *arguments: str, code: int = 0) -> list[str]:
+    """A program's output, once it has ended with the exit code."""
+    process = await start(program, url, *arguments)
     output, _ = await process.communicate()
-    assert process.returncode == 0
+    assert process.returncode == code
     return output.decode().splitlines()
 
 
@@ -85,3 +96,47 @@ async def test_the_program_for_later_does_its_work_once_however_often_it_runs(cl
         address = Address("default", f"thread_order-{order}")
         commands = [each.commit.command async for each in clew.histories.after(address, 0)]
         assert commands == ["CreateThread", "AddMessage"]
+
+
+async def test_the_recipes_do_what_they_say(clew: Clew, deployment, tmp_path: Path):
+    url = deployment.open_url
+    async with served(clew), connect(url, actor="ada") as client:
+        thread = (await client.create_thread(messages=["Where is it?", "Still waiting."])).thread.id
+        follower = await start("recipes/follow_thread.py", url, thread)
+        assert follower.stdout is not None
+        assert [await follower.stdout.readline() for _ in range(2)] == [
+            b"user: Where is it?\n",
+            b"user: Still waiting.\n",
+        ]
+
+        # Twice is once, whether it goes on from its cursor or has lost it.
+        for cursor in ("one", "one", "other"):
+            assert await run("recipes/enrich.py", url, str(tmp_path / cursor)) == []
+        assert (await client.get_thread(thread)).n == 3
+        assert [await follower.stdout.readline() for _ in range(2)] == [
+            b"assistant: 3 words\n",
+            b"assistant: 2 words\n",
+        ]
+
+        # A failure in the middle of a commit undoes what was done for it.
+        file = tmp_path / "counts.db"
+        assert await run("recipes/consume_once.py", url, str(file)) == ["{'assistant': 2, 'user': 2}"]
+        await client.add_message(thread, NewMessage(role="assistant", content="It is here."))
+        with closing(sqlite3.connect(file)) as db:
+            db.execute("CREATE TRIGGER full BEFORE INSERT ON cursor BEGIN SELECT raise(ABORT, 'full'); END")
+            assert await run("recipes/consume_once.py", url, str(file), code=1) == []
+            assert db.execute("SELECT count(*) FROM messages").fetchone() == (4,)
+            db.execute("DROP TRIGGER full")
+        assert await run("recipes/consume_once.py", url, str(file)) == ["{'assistant': 3, 'user': 2}"]
+
+        await client.delete_thread(thread)
+        output, _ = await follower.communicate()
+        assert output.decode().splitlines() == ["assistant: It is here.", "deleted by ada"]
+
+        assert await run("recipes/unknown_events.py", url) == ["{'open': 0, 'deleted': 1}"]
+        pinned = (await client.create_thread()).thread.id
+        await client.patch_metadata(pinned, set={"pinned": "yes"})
+        assert await run("recipes/unknown_events.py", url) == [
+            f"stopped: commit 2 of {pinned} has a MetadataUpdated: update this program",
+            "{'open': 1, 'deleted': 1}",
+        ]
