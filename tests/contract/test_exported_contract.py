@@ -15,8 +15,9 @@ from faststream.specification.asyncapi.v3_0_0.schema import ApplicationSchema
 from jsonschema import Draft202012Validator
 
 from clew_events import subjects
+from clew_events.client import sync
 from clew_events.commands import Command
-from clew_events.contract import contract_files
+from clew_events.contract import client_reference, contract_files
 from clew_events.contract.contract_files import operations_table
 from clew_events.contract.examples import EXAMPLES
 from clew_events.contract.json_schema import GROUPS, definitions, public_name, type_name
@@ -62,6 +63,15 @@ def test_the_checked_in_contract_is_what_the_types_say() -> None:
         assert written[name] == text, f"docs/contract/{name}.json is not current: run 'make schema'"
     table = (CHECKED_IN / "operations.md").read_text(encoding="utf-8")
     assert table == operations_table(), "docs/contract/operations.md is not current: run 'make schema'"
+
+
+def test_the_reference_of_the_client_is_what_its_signatures_say() -> None:
+    written = (CHECKED_IN.parent / "client.md").read_text(encoding="utf-8")
+    assert written == client_reference.reference(), "docs/client.md is not current: run 'make schema'"
+    methods = {name for name in vars(sync.Clew) if not name.startswith("_")}
+    assert methods <= set(re.findall(r"^### `(\w+)`$", written, re.MULTILINE))
+    assert ":class:" not in written
+    assert "ForwardRef" not in written
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
