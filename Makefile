@@ -7,9 +7,10 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 ATONCE ?= 4
 SECONDS ?= 30
-# What tells soonest that a dependency is too old: all commands and routes, the contract, both clients, and clew up.
-TELLING := tests/unit/test_http_openapi.py tests/unit/test_infrastructure.py tests/unit/test_alerts.py \
-  tests/contract/test_exported_contract.py tests/live/test_client.py tests/live/test_tracing.py \
+# What tells soonest that a dependency is too old: all routes, the contract, tracing, the client, and clew up with the SDK.
+TELLING := tests/unit/test_http_openapi.py tests/unit/test_tracing.py tests/unit/test_infrastructure.py \
+  tests/unit/test_alerts.py tests/contract/test_exported_contract.py::test_the_checked_in_contract_is_what_the_types_say \
+  tests/live/test_client_examples.py::test_the_program_with_the_client_runs \
   tests/live/test_cli_up.py::test_the_openai_sdk_creates_retrieves_updates_and_deletes_threads
 
 # Tests start hundreds of processes, and Python would compile all of Clew anew in each.
@@ -48,7 +49,7 @@ lowest: $(INSTALLED) ## Run the tests that ARGS names, or a telling few, with th
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/lowest
 	$(BIN)/uv pip install --quiet --python $(VENV)/lowest/bin/python --resolution lowest-direct \
 	  --editable '.[server,otel]' --group dev
-	$(VENV)/lowest/bin/pytest --quiet --numprocesses $(ATONCE) $(or $(ARGS),$(TELLING))
+	$(VENV)/lowest/bin/pytest --quiet --numprocesses 2 $(or $(ARGS),$(TELLING))
 
 soak: $(INSTALLED) ## Run what has no end for SECONDS=30 each: clients, kills and losses at random
 	CLEW_SOAK_SECONDS=$(SECONDS) $(BIN)/pytest --quiet --numprocesses $(ATONCE) -m soak $(ARGS)
