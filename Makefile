@@ -74,6 +74,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(call set_up,requirements.lock)
 	@touch $(RUNNABLE) $@
 
+# uv takes seconds where pip takes a minute. It does not read pip's settings, so pip installs where an index or a
+# certificate is set for pip alone, and says what is wrong where neither can.
 define set_up
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
   echo "Clew needs Python 3.11 or newer, and '$(PYTHON)' is not: make $(or $(MAKECMDGOALS),install) PYTHON=python3.13" >&2; \
@@ -83,6 +85,9 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
   exit 1; }
 @echo "Setting up $(VENV), which takes a moment the first time" >&2
 @$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
-@$(PIP) install --require-hashes --requirement $(1)
+@awk '/^[^ ]/ { wanted = /^uv==/ } wanted' requirements.lock >$(VENV)/uv.lock
+@$(PIP) install --no-deps --require-hashes --requirement $(VENV)/uv.lock
+@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $(1) 2>/dev/null || \
+  $(PIP) install --require-hashes --requirement $(1)
 @$(PIP) install --no-deps --no-build-isolation --editable .
 endef

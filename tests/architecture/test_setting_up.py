@@ -50,7 +50,7 @@ def test_every_target_first_sets_up_what_it_needs(clone: Path, target: str) -> N
     planned = make(clone, "--dry-run", target)
     assert planned.returncode == 0, planned.stderr
     lock = "requirements-run.lock" if target == "run" else "requirements.lock"
-    assert re.findall(r"--require-hashes --requirement (\S+)", planned.stdout) == [lock]
+    assert re.findall(r"--require-hashes --requirement (\S+)", planned.stdout) == [".venv/uv.lock", lock, lock]
     assert "--no-deps --no-build-isolation --editable ." in planned.stdout
 
 
