@@ -233,12 +233,18 @@ def test_a_history_that_was_altered_is_named_and_the_exit_code_says_so(tmp_path:
             assert "tenant 'nobody' has no threads" in cli.refused(6, command, "--tenant", "nobody")
 
 
-@pytest.mark.parametrize("words", [("status",), ("thread", "get", "thread_x")])
-def test_where_no_server_is_one_line_says_so(words: tuple[str, ...]) -> None:
-    result = CliRunner().invoke(main, words, env={"CLEW_NATS": "nats://127.0.0.1:1"})
+@pytest.mark.parametrize(
+    ("nats", "words"), [("nats://127.0.0.1:1", ("status",)), ("embedded:1", ("thread", "get", "thread_x"))]
+)
+def test_where_no_server_is_one_line_says_so_and_how_to_name_one(
+    tmp_path: Path, nats: str, words: tuple[str, ...]
+) -> None:
+    result = CliRunner().invoke(main, words, env={"CLEW_NATS": nats, "CLEW_DATA": str(tmp_path)})
     assert result.exit_code == 4
     assert result.stderr.startswith("clew: no NATS server")
     assert result.stderr.count("\n") == 1
+    hint = f"{tmp_path}/nats-url does not have it: name that folder with --data or CLEW_DATA"
+    assert (hint in result.stderr) == (nats == "embedded:1")
 
 
 def test_a_setting_that_makes_no_sense_is_wrong_usage(cli: Cli) -> None:

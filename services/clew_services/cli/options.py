@@ -12,7 +12,7 @@ import click
 
 from clew_events import ids
 from clew_events.connection import INBOX_PREFIX
-from clew_events.errors import Invalid
+from clew_events.errors import Invalid, Unavailable
 from clew_services import settings
 from clew_services.checkpoints.note import NAME, VerifierKey
 from clew_services.host import nats_url
@@ -55,8 +55,27 @@ def _remember_data(ctx: click.Context, _: click.Parameter, folder: str) -> str:
     return folder
 
 
+_FOLDER_WITHOUT_SERVER: Final = "clew.folder_without_server"
+
+
 def _with_password(ctx: click.Context, _: click.Parameter, nats: str) -> str:
-    return nats_url.find(Path(ctx.meta.get(_DATA, _DEFAULTS.data)), nats)
+    folder = Path(ctx.meta.get(_DATA, _DEFAULTS.data))
+    found = nats_url.find(folder, nats)
+    if found == nats and nats.startswith("embedded"):
+        ctx.meta[_FOLDER_WITHOUT_SERVER] = folder
+    return found
+
+
+def add_server_hint(ctx: click.Context, fault: Unavailable) -> Unavailable:
+    """The error that no server answers, with how to name one if the data folder of the command holds no address."""
+    folder: Path | None = ctx.meta.get(_FOLDER_WITHOUT_SERVER)
+    if folder is None:
+        return fault
+    message = (
+        f"{fault.message}. 'clew up' keeps the URL of its server in its data folder, and {folder / nats_url.FILE} does "
+        "not have it: name that folder with --data or CLEW_DATA, or a server with --nats or CLEW_NATS"
+    )
+    return Unavailable(message, code=fault.code)
 
 
 # Eager, because the default of --nats is looked up in it.
