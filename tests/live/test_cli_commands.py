@@ -41,6 +41,10 @@ class Cli:
     def json(self, *arguments: str, stdin: str | None = None) -> dict:
         return json.loads(self.done(*arguments, "--json", stdin=stdin))
 
+    def wait_for_index(self, done: dict) -> None:
+        """Wait until lists show what a command did."""
+        self.done("thread", "list", "--at-least", "{shard}-{seq}".format_map(done["position"]))
+
     def refused(self, code: int, *arguments: str) -> str:
         result = self(*arguments)
         assert result.exit_code == code, result.output
@@ -68,6 +72,24 @@ def test_a_thread_is_created_changed_shown_and_ended(cli: Cli) -> None:
         "id": thread, "object": "thread.deleted", "deleted": True
     }  # fmt: skip
     assert "thread_not_found" in cli.refused(6, "thread", "get", thread)
+
+
+def test_the_beginning_of_an_id_will_do_if_no_other_begins_so(cli: Cli, tmp_path: Path) -> None:
+    for thread in ("thread_north-1", "thread_north-2", "thread_northern", "thread_n"):
+        cli.wait_for_index(cli.json("thread", "create", "--id", thread))
+    assert cli.json("thread", "get", "thread_n")["thread"]["id"] == "thread_n"
+    cli.done("thread", "add-message", "thread_northe", "Hello")
+    for words in (
+        ("thread", "messages"), ("history",), ("state",), ("replay",), ("blame",), ("verify",), ("prove",), ("export",)
+    ):  # fmt: skip
+        more = ("--out", str(tmp_path / "pack"), "--thread") if words == ("export",) else ()
+        cli.done(*words, *more, "thread_northe")
+    said = cli.refused(1, "thread", "delete", "thread_north")
+    assert "[ambiguous_id]" in said
+    assert all(thread in said for thread in ("thread_north-1", "thread_north-2", "thread_northern"))
+    cli.wait_for_index(cli.json("thread", "delete", "thread_n"))
+    for thread in ("thread_n", "thread_nowhere"):  # what was deleted is not taken for the beginning of another
+        assert "thread_not_found" in cli.refused(6, "thread", "delete", thread)
 
 
 def test_a_thread_comes_from_a_file_or_from_standard_input(cli: Cli, tmp_path: Path) -> None:
