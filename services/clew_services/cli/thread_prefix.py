@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+from nats import errors as nats_errors
+
 from clew_events.client import Clew
+from clew_events.client.decode import decode_reply
 from clew_events.errors import ClewError, Invalid, NotFound
 from clew_events.list_query import Condition, IdTest, ListThreads
-from clew_services.cli.session import ask
+from clew_events.list_reply import ThreadList
+from clew_events.subjects import query_subject
+from clew_services.cli.session import PATIENCE, ask
 
 _SHOWN: Final = 5
 """Threads that are listed of those that an ambiguous beginning may mean."""
@@ -23,18 +29,22 @@ def complete_id(fault: NotFound, thread: str, *, tenant: str, nats: str) -> str:
         NotFound: ``fault``, if there is no such thread, the index cannot be asked, or something else is missing.
         Invalid: several ids begin so.
     """
+    query = ListThreads(where=Condition(id=IdTest(prefix=thread)), limit=_SHOWN + 1)
 
     async def find(clew: Clew) -> list[str]:
+        # Without retries: where no service listens, the command has its answer already.
+        reply = await clew.nc.request(query_subject(tenant, "list_threads"), msgspec.json.encode(query), PATIENCE)
+        known = [each.id for each in decode_reply(ThreadList, reply.data).data]
         try:
-            await clew.history(thread, limit=1)
+            if known:
+                await clew.history(thread, limit=1)
         except NotFound:
-            query = ListThreads(where=Condition(id=IdTest(prefix=thread)), limit=_SHOWN + 1)
-            return [each.id for each in (await clew.ask_for_threads(query)).data]
+            return known
         return []
 
     try:
         known = ask(nats, tenant, find)
-    except ClewError:
+    except (ClewError, nats_errors.Error):
         raise fault from None
     if not known:
         raise fault
