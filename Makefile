@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+RUNNABLE := $(VENV)/.runnable
 INSTALLED := $(VENV)/.installed
 ATONCE ?= 4
 SECONDS ?= 30
@@ -21,9 +22,9 @@ export PYTHONDONTWRITEBYTECODE :=
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
 
-install: $(INSTALLED) ## Set up .venv with Clew and everything it needs, at the versions of requirements.lock
+install: $(INSTALLED) ## Set up .venv with Clew and everything for its tests, at the versions of requirements.lock
 
-run: $(INSTALLED) ## Start all of Clew on this machine; ARGS="--http 127.0.0.1:0" passes options
+run: $(RUNNABLE) ## Start all of Clew on this machine; ARGS="--http 127.0.0.1:0" passes options
 	@exec $(BIN)/clew up $(ARGS)
 
 # mypy takes a minute of one core, so the tests begin meanwhile, and what it said comes after them. They are collected
@@ -69,20 +70,37 @@ lock: $(INSTALLED) ## Write requirements.lock anew from pyproject.toml; ARGS=--u
 	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	  --extra server --extra otel --group dev --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --output-file requirements.lock $(ARGS)
+	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	  --extra server --extra otel --group build --no-emit-index-url --no-emit-find-links \
+	  --constraint requirements.lock --custom-compile-command "make lock" --output-file requirements-run.lock
 
 clean: ## Remove .venv and everything else that was made here, except data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "Clew needs Python 3.11 or newer, and '$(PYTHON)' is not: make $(or $(MAKECMDGOALS),install) PYTHON=python3.13" >&2; \
-	  exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-	  echo "'$(PYTHON)' cannot make virtual environments: install its venv module (on Debian: python3-venv)" >&2; \
-	  exit 1; }
-	@echo "Setting up $(VENV), which takes a minute the first time" >&2
-	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
-	@$(PIP) install --require-hashes --requirement requirements.lock
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+# Running needs a part of requirements.lock, at the same versions. Who has all of it has that part.
+$(RUNNABLE): requirements-run.lock pyproject.toml
+	@$(call set_up,requirements-run.lock)
 	@touch $@
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(call set_up,requirements.lock)
+	@touch $(RUNNABLE) $@
+
+# uv takes seconds where pip takes a minute. It does not read pip's settings, so pip installs where an index or a
+# certificate is set for pip alone, and says what is wrong where neither can.
+define set_up
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+  echo "Clew needs Python 3.11 or newer, and '$(PYTHON)' is not: make $(or $(MAKECMDGOALS),install) PYTHON=python3.13" >&2; \
+  exit 1; }
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+  echo "'$(PYTHON)' cannot make virtual environments: install its venv module (on Debian: python3-venv)" >&2; \
+  exit 1; }
+@echo "Setting up $(VENV), which takes a moment the first time" >&2
+@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+@awk '/^[^ ]/ { wanted = /^uv==/ } wanted' requirements.lock >$(VENV)/uv.lock
+@$(PIP) install --no-deps --require-hashes --requirement $(VENV)/uv.lock
+@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $(1) 2>/dev/null || \
+  $(PIP) install --require-hashes --requirement $(1)
+@$(PIP) install --no-deps --no-build-isolation --editable .
+endef

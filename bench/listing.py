@@ -23,7 +23,7 @@ from clew_events.commit import FORMAT, Commit, Position, Recorded
 from clew_events.content import Message, Role, Text, ToolResources
 from clew_events.events import Event, ItemAdded, ThreadCreated
 from clew_events.ids import derive_id, message_id
-from clew_events.list_query import ActorTest, Condition, ListThreads, MetadataTest, NumberTest
+from clew_events.list_query import ActorTest, Condition, IdTest, ListThreads, MetadataTest, NumberTest
 from clew_events.subjects import shard_of
 from clew_projections.index import IndexReader, open_for_reading, open_for_writing
 
@@ -111,6 +111,7 @@ QUESTIONS: dict[str, ListThreads] = {
     "customer < 10, as numbers": ListThreads(where=Condition(metadata=MetadataTest(key="customer", lt=10.0))),
     "created by agent-7": ListThreads(where=Condition(created_by=ActorTest(eq="agent-7"))),
     "3 messages or more": ListThreads(where=Condition(messages=NumberTest(gte=3))),
+    "id begins with": ListThreads(where=Condition(id=IdTest(prefix=derive_id("thread_", TENANT, "7")[:12]))),
     "count": ListThreads(count=True),
     "count of gold": ListThreads(where=eq("plan", "gold"), count=True),
     "facets plan, customer": ListThreads(facets=("plan", "customer")),

@@ -86,7 +86,13 @@ class ActorTest(Request, frozen=True, kw_only=True):
     )
 
 
-Test = MetadataTest | TimeTest | NumberTest | ActorTest
+class IdTest(Request, frozen=True, kw_only=True):
+    """A test of a thread's id: it begins with ``prefix``."""
+
+    prefix: Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+Test = MetadataTest | TimeTest | NumberTest | ActorTest | IdTest
 
 
 class Condition(Request, frozen=True, kw_only=True):
@@ -105,6 +111,7 @@ class Condition(Request, frozen=True, kw_only=True):
     messages: NumberTest | None = None
     created_by: ActorTest | None = None
     updated_by: ActorTest | None = None
+    id: IdTest | None = None
 
     @property
     def tests(self) -> dict[str, Test]:

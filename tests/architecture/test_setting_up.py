@@ -16,7 +16,10 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-PINNED = dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", LOCK, re.MULTILINE))
+RUN_LOCK = (ROOT / "requirements-run.lock").read_text(encoding="utf-8")
+LOCKS = ("requirements.lock", "requirements-run.lock")
+PIN = re.compile(r"^([a-z0-9.-]+)==(\S+)", re.MULTILINE)
+PINNED, PINNED_TO_RUN = dict(PIN.findall(LOCK)), dict(PIN.findall(RUN_LOCK))
 TARGETS = ("install", "run", "test", "lowest", "bench", "bench-peers", "schema", "lock")
 
 
@@ -30,7 +33,7 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+    for name in ("Makefile", *LOCKS, "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
@@ -46,21 +49,24 @@ def python(folder: Path, body: str) -> str:
 def test_every_target_first_sets_up_what_it_needs(clone: Path, target: str) -> None:
     planned = make(clone, "--dry-run", target)
     assert planned.returncode == 0, planned.stderr
-    assert "--require-hashes --requirement requirements.lock" in planned.stdout
+    lock = "requirements-run.lock" if target == "run" else "requirements.lock"
+    assert re.findall(r"--require-hashes --requirement (\S+)", planned.stdout) == [".venv/uv.lock", lock, lock]
     assert "--no-deps --no-build-isolation --editable ." in planned.stdout
 
 
-@pytest.mark.parametrize("newer", ["requirements.lock", "pyproject.toml"])
+@pytest.mark.parametrize("newer", [*LOCKS, "pyproject.toml"])
 def test_what_is_set_up_stays_so_until_a_dependency_changes(clone: Path, newer: str) -> None:
-    installed = clone / ".venv" / ".installed"
+    installed, runnable = (clone / ".venv" / name for name in (".installed", ".runnable"))
     installed.parent.mkdir()
-    installed.touch()
-    for name in ("requirements.lock", "pyproject.toml"):
+    for name in (*LOCKS, "pyproject.toml"):
         os.utime(clone / name, (1, 1))
-    assert "pip" not in make(clone, "--dry-run", "install").stdout
-    os.utime(installed, (2, 2))
+    for stamp in (installed, runnable):
+        stamp.touch()
+        os.utime(stamp, (2, 2))
+    target = "run" if newer == "requirements-run.lock" else "install"
+    assert "pip" not in make(clone, "--dry-run", target).stdout
     os.utime(clone / newer, (3, 3))
-    assert "pip" in make(clone, "--dry-run", "install").stdout
+    assert "pip" in make(clone, "--dry-run", target).stdout
 
 
 def test_a_python_too_old_is_named_together_with_what_to_do(clone: Path) -> None:
@@ -99,18 +105,17 @@ def test_help_names_every_target(clone: Path) -> None:
         assert f"make {target}" in told
 
 
+TO_RUN = (
+    *PROJECT["build-system"]["requires"],
+    *PROJECT["project"]["dependencies"],
+    *PROJECT["project"]["optional-dependencies"]["server"],
+    *PROJECT["project"]["optional-dependencies"]["otel"],
+)
+TO_TEST = [line for line in PROJECT["dependency-groups"]["dev"] if isinstance(line, str)]
+
+
 def asked_for() -> list[Requirement]:
-    project = PROJECT["project"]
-    return [
-        Requirement(line)
-        for line in (
-            *PROJECT["build-system"]["requires"],
-            *project["dependencies"],
-            *project["optional-dependencies"]["server"],
-            *project["optional-dependencies"]["otel"],
-            *PROJECT["dependency-groups"]["dev"],
-        )
-    ]
+    return [Requirement(line) for line in (*TO_RUN, *TO_TEST)]
 
 
 @pytest.mark.parametrize("requirement", asked_for(), ids=str)
@@ -120,9 +125,17 @@ def test_the_lock_pins_everything_that_is_asked_for_at_a_version_that_will_do(re
     assert requirement.specifier.contains(pinned), "run 'make lock'"
 
 
-def test_everything_in_the_lock_is_pinned_by_version_and_hash() -> None:
-    entries = re.split(r"\n(?=\S)", re.sub(r"^\s*#.*\n", "", LOCK, flags=re.MULTILINE).strip())
-    assert len(entries) == len(PINNED) > 40
+def test_running_takes_a_part_of_the_lock_that_tests_are_run_with() -> None:
+    assert PINNED_TO_RUN.items() <= PINNED.items(), "run 'make lock'"
+    assert {canonicalize_name(Requirement(line).name) for line in TO_RUN} <= PINNED_TO_RUN.keys(), "run 'make lock'"
+    tools = {canonicalize_name(Requirement(line).name) for line in TO_TEST}
+    assert not tools & PINNED_TO_RUN.keys()
+
+
+@pytest.mark.parametrize(("lock", "pinned"), [(LOCK, PINNED), (RUN_LOCK, PINNED_TO_RUN)], ids=LOCKS)
+def test_everything_in_a_lock_is_pinned_by_version_and_hash(lock: str, pinned: dict[str, str]) -> None:
+    entries = re.split(r"\n(?=\S)", re.sub(r"^\s*#.*\n", "", lock, flags=re.MULTILINE).strip())
+    assert len(entries) == len(pinned) > 40
     for entry in entries:
         first, *hashes = entry.replace("\\", "").split("\n")
         assert re.fullmatch(r"[a-z0-9.-]+==[^\s;]+( ; .*)?", first.strip()), first

@@ -41,6 +41,10 @@ class Cli:
     def json(self, *arguments: str, stdin: str | None = None) -> dict:
         return json.loads(self.done(*arguments, "--json", stdin=stdin))
 
+    def wait_for_index(self, done: dict) -> None:
+        """Wait until lists show what a command did."""
+        self.done("thread", "list", "--at-least", "{shard}-{seq}".format_map(done["position"]))
+
     def refused(self, code: int, *arguments: str) -> str:
         result = self(*arguments)
         assert result.exit_code == code, result.output
@@ -68,6 +72,24 @@ def test_a_thread_is_created_changed_shown_and_ended(cli: Cli) -> None:
         "id": thread, "object": "thread.deleted", "deleted": True
     }  # fmt: skip
     assert "thread_not_found" in cli.refused(6, "thread", "get", thread)
+
+
+def test_the_beginning_of_an_id_will_do_if_no_other_begins_so(cli: Cli, tmp_path: Path) -> None:
+    for thread in ("thread_north-1", "thread_north-2", "thread_northern", "thread_n"):
+        cli.wait_for_index(cli.json("thread", "create", "--id", thread))
+    assert cli.json("thread", "get", "thread_n")["thread"]["id"] == "thread_n"
+    cli.done("thread", "add-message", "thread_northe", "Hello")
+    for words in (
+        ("thread", "messages"), ("history",), ("state",), ("replay",), ("blame",), ("verify",), ("prove",), ("export",)
+    ):  # fmt: skip
+        more = ("--out", str(tmp_path / "pack"), "--thread") if words == ("export",) else ()
+        cli.done(*words, *more, "thread_northe")
+    said = cli.refused(1, "thread", "delete", "thread_north")
+    assert "[ambiguous_id]" in said
+    assert all(thread in said for thread in ("thread_north-1", "thread_north-2", "thread_northern"))
+    cli.wait_for_index(cli.json("thread", "delete", "thread_n"))
+    for thread in ("thread_n", "thread_nowhere"):  # what was deleted is not taken for the beginning of another
+        assert "thread_not_found" in cli.refused(6, "thread", "delete", thread)
 
 
 def test_a_thread_comes_from_a_file_or_from_standard_input(cli: Cli, tmp_path: Path) -> None:
@@ -233,12 +255,18 @@ def test_a_history_that_was_altered_is_named_and_the_exit_code_says_so(tmp_path:
             assert "tenant 'nobody' has no threads" in cli.refused(6, command, "--tenant", "nobody")
 
 
-@pytest.mark.parametrize("words", [("status",), ("thread", "get", "thread_x")])
-def test_where_no_server_is_one_line_says_so(words: tuple[str, ...]) -> None:
-    result = CliRunner().invoke(main, words, env={"CLEW_NATS": "nats://127.0.0.1:1"})
+@pytest.mark.parametrize(
+    ("nats", "words"), [("nats://127.0.0.1:1", ("status",)), ("embedded:1", ("thread", "get", "thread_x"))]
+)
+def test_where_no_server_is_one_line_says_so_and_how_to_name_one(
+    tmp_path: Path, nats: str, words: tuple[str, ...]
+) -> None:
+    result = CliRunner().invoke(main, words, env={"CLEW_NATS": nats, "CLEW_DATA": str(tmp_path)})
     assert result.exit_code == 4
     assert result.stderr.startswith("clew: no NATS server")
     assert result.stderr.count("\n") == 1
+    hint = f"{tmp_path}/nats-url does not have it: name that folder with --data or CLEW_DATA"
+    assert (hint in result.stderr) == (nats == "embedded:1")
 
 
 def test_a_setting_that_makes_no_sense_is_wrong_usage(cli: Cli) -> None:

@@ -107,6 +107,13 @@ def test_a_command_in_the_documents_runs_as_it_stands(up: Up, thread: str, key_i
     assert ran.stdout.strip()
 
 
+def test_curl_needs_the_address_and_the_key_alone_as_the_readme_shows(up: Up) -> None:
+    (shown,) = re.findall(r"^curl .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    line = shown.replace("http://127.0.0.1:8787/v1", up.base_url)
+    ran = subprocess.run(["sh", "-c", line], cwd=up.data.parent, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(ran.stdout)["metadata"] == {"user": "ada"}
+
+
 def test_a_shell_is_enough_to_check_a_commit_as_the_guide_shows(up: Up, thread: str, tmp_path: Path) -> None:
     (shown,) = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs/replay.md").read_text(), re.MULTILINE | re.DOTALL)
     env = environment(CLEW_NATS=up.nats_url)

@@ -21,7 +21,7 @@ from clew_events.events import (
     ThreadDeleted,
 )
 from clew_events.ids import message_id
-from clew_events.list_query import ActorTest, Condition, ListThreads, MetadataTest, NumberTest, TimeTest
+from clew_events.list_query import ActorTest, Condition, IdTest, ListThreads, MetadataTest, NumberTest, TimeTest
 from clew_events.subjects import shard_of
 from clew_projections.apply import advance
 from clew_projections.views import ThreadView, absent
@@ -145,6 +145,8 @@ def holds(condition: Condition, kept: Kept) -> bool:
     for actor, name in ((condition.created_by, kept.created_by), (condition.updated_by, kept.updated_by)):
         if actor is not None:
             parts.append(actor.eq in {None, name} and (actor.one_of is None or name in actor.one_of))
+    if condition.id is not None:
+        parts.append(view.id.startswith(condition.id.prefix))
     return all(parts)
 
 
@@ -239,6 +241,9 @@ _leaves: st.SearchStrategy[Condition] = st.one_of(
     st.builds(Condition, updated=st.builds(TimeTest, gte=_moments, lt=_moments)),
     st.builds(Condition, messages=st.builds(NumberTest, eq=_few, gt=_few, lte=_few)),
     st.builds(Condition, created_by=st.builds(ActorTest, eq=st.none() | st.sampled_from(ACTORS))),
+    st.builds(
+        Condition, id=st.builds(IdTest, prefix=st.sampled_from(("thread", "thread_c", "thread_cc", "\U0010ffff")))
+    ),
     st.builds(Condition, updated_by=st.builds(ActorTest, one_of=_some_actors)),
 )
 conditions: st.SearchStrategy[Condition] = st.recursive(

@@ -6,7 +6,7 @@ import sqlite3
 from datetime import datetime
 from typing import Final, NamedTuple, assert_never
 
-from clew_events.list_query import ActorTest, Condition, MetadataTest, NumberTest, Test, TimeTest
+from clew_events.list_query import ActorTest, Condition, IdTest, MetadataTest, NumberTest, Test, TimeTest
 from clew_projections.index.rows import SECOND, micros
 from clew_projections.index.terms import CREATED_BY, UPDATED_BY, actor_key
 
@@ -97,6 +97,8 @@ class Conditions:
                 return _numbers(column, test)
             case ActorTest():
                 return _actors(column, test)
+            case IdTest():
+                return [_ids(test)]
             case _:
                 assert_never(test)
 
@@ -150,6 +152,11 @@ def _actors(column: str, test: ActorTest) -> list[Sql]:
     return found
 
 
+def _ids(test: IdTest) -> Sql:
+    # Ids are ASCII without DEL, so every id with the prefix lies before it.
+    return Sql("t.id >= ? AND t.id < ?", (test.prefix, f"{test.prefix}\x7f"))
+
+
 def _marks(count: int) -> str:
     return ", ".join("?" * count)
 
@@ -163,6 +170,22 @@ _OF_TERMS: Final = frozenset({"metadata", "created_by", "updated_by"})
 """The tests that ask for terms."""
 _MOST_TERMS: Final = 1000
 """The most values whose numbers of threads are added up."""
+
+
+_FEW: Final = 1000
+"""So many threads are sorted at once; more are read in order."""
+
+
+def names_few(connection: sqlite3.Connection, tenant: int, condition: Condition) -> bool:
+    """Whether only a few threads match a condition, by what their ids begin with."""
+    if any(names_few(connection, tenant, each) for each in condition.every or ()):
+        return True
+    if condition.id is None:
+        return False
+    held = _ids(condition.id)
+    matches = f"SELECT 1 FROM thread t INDEXED BY thread_id WHERE t.tenant = ? AND {held.text} LIMIT ?"
+    found = connection.execute(f"SELECT count(*) FROM ({matches})", (tenant, *held.values, _FEW + 1)).fetchone()
+    return int(found[0]) <= _FEW
 
 
 class Candidates(NamedTuple):

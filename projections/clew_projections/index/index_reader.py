@@ -17,7 +17,7 @@ from clew_events.ids import is_thread_id
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import Count, Facet, FacetValue, Freshness, ThreadList
 from clew_projections.index import list_page
-from clew_projections.index.conditions import TRUE, CandidatePlanner, Conditions
+from clew_projections.index.conditions import TRUE, CandidatePlanner, Conditions, names_few
 from clew_projections.index.list_page import Place, WrittenList, listed_thread, with_excerpt
 from clew_projections.index.rows import moment
 from clew_projections.index.scan import Page, ScanHit, Selection, sample, scan_page
@@ -80,7 +80,8 @@ class IndexReader:
         selection = Selection(owner, threads, TRUE, None)
         if query.where is not None:
             candidates = CandidatePlanner(self._connection, conditions).candidates(query.where)
-            selection = Selection(owner, threads, conditions.sql(query.where), candidates)
+            named = names_few(self._connection, owner, query.where)
+            selection = Selection(owner, threads, conditions.sql(query.where), candidates, named)
         search = None if wanted is None else Search(self._connection, wanted, selection)
         page: list[ScanHit] | list[Hit]
         if search is None:

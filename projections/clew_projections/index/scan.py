@@ -25,12 +25,13 @@ class ScanHit(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """The threads of a query: their condition, and the candidates."""
+    """The threads of a query: their condition, the candidates, and whether their ids are known to be few."""
 
     tenant: int
     threads: int
     condition: Sql
     candidates: Candidates | None
+    named: bool = False
 
     @property
     def none(self) -> bool:
@@ -75,6 +76,9 @@ def scan_page(connection: sqlite3.Connection, query: ListThreads, selection: Sel
     if selection.none:
         return []
     time: str = query.ordered_by
+    if selection.named:
+        by_id = _Source(Sql("thread t INDEXED BY thread_id WHERE 1"), f"t.{time}")
+        return _scan_in_order(connection, query, selection, page, by_id)
     candidates = selection.candidates
     if candidates is not None and len(candidates.terms) <= _MERGED:
         found: dict[int, ScanHit] = {}

@@ -14,6 +14,7 @@ try:
 except ModuleNotFoundError as missing:
     raise SystemExit(f"clew: {missing.name} is not installed: pip install 'clew[server]'") from missing
 
+from clew_events.errors import Unavailable
 from clew_services.cli.exit import report_errors
 from clew_services.cli.terminal import echo
 from clew_services.main import load_commands
@@ -71,13 +72,28 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as unknown:  # which knows of no command that is not imported
+            raise click.exceptions.NoSuchCommand(unknown.command_name, possibilities=_COMMANDS, ctx=ctx) from unknown
+
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
         with report_errors():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except Unavailable as fault:
+                if fault.code != "unreachable":
+                    raise
+                from clew_services.cli.options import add_server_hint  # noqa: PLC0415 - imported by the command
+
+                raise add_server_hint(ctx, fault) from fault
 
 
 def _print_versions(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -28,7 +28,7 @@ from clew_services.settings import Settings
 
 
 @click.command("export")
-@click.option("--thread", callback=options.check_thread_id, help="One thread, of --tenant.")
+@options.thread_option
 @click.option("--all", "everything", is_flag=True, help="The threads of all tenants.")
 @click.option("--since", type=options.TIME, help="Only threads with a commit at this time or later.")
 @click.option("--until", type=options.TIME, help="Only threads with a commit at this time or earlier.")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import click
 
 from clew_events import ids
 from clew_events.connection import INBOX_PREFIX
-from clew_events.errors import Invalid
+from clew_events.errors import Invalid, NotFound, Unavailable
 from clew_services import settings
 from clew_services.checkpoints.note import NAME, VerifierKey
 from clew_services.host import nats_url
@@ -55,8 +56,27 @@ def _remember_data(ctx: click.Context, _: click.Parameter, folder: str) -> str:
     return folder
 
 
+_FOLDER_WITHOUT_SERVER: Final = "clew.folder_without_server"
+
+
 def _with_password(ctx: click.Context, _: click.Parameter, nats: str) -> str:
-    return nats_url.find(Path(ctx.meta.get(_DATA, _DEFAULTS.data)), nats)
+    folder = Path(ctx.meta.get(_DATA, _DEFAULTS.data))
+    found = nats_url.find(folder, nats)
+    if found == nats and nats.startswith("embedded"):
+        ctx.meta[_FOLDER_WITHOUT_SERVER] = folder
+    return found
+
+
+def add_server_hint(ctx: click.Context, fault: Unavailable) -> Unavailable:
+    """The error that no server answers, with how to name one if the data folder of the command holds no address."""
+    folder: Path | None = ctx.meta.get(_FOLDER_WITHOUT_SERVER)
+    if folder is None:
+        return fault
+    message = (
+        f"{fault.message}. 'clew up' keeps the URL of its server in its data folder, and {folder / nats_url.FILE} does "
+        "not have it: name that folder with --data or CLEW_DATA, or a server with --nats or CLEW_NATS"
+    )
+    return Unavailable(message, code=fault.code)
 
 
 # Eager, because the default of --nats is looked up in it.
@@ -153,8 +173,41 @@ BEGINNING = _Moment(0)
 PAIR = _Pair()
 TIME = _Time()
 
-thread = click.argument("thread", callback=check_thread_id)
-maybe_thread = click.argument("thread", required=False, callback=check_thread_id)
+
+def _take_prefix(function: F) -> F:
+    """Run a command again with the one thread that its id is the beginning of, if it finds no thread of that id."""
+
+    @functools.wraps(function)
+    def with_prefix(**parameters: object) -> object:
+        try:
+            return function(**parameters)
+        except NotFound as fault:
+            from clew_services.cli.thread_prefix import complete_id  # noqa: PLC0415 - seldom needed
+
+            thread = parameters["thread"]
+            if thread is None or parameters.get("pack") is not None:
+                raise
+            full = complete_id(fault, str(thread), tenant=str(parameters["tenant"]), nats=str(parameters["nats"]))
+            return function(**{**parameters, "thread": full})
+
+    return cast("F", with_prefix)
+
+
+def thread(function: F) -> F:
+    """Add the argument ``thread``: a thread's id, or the beginning of one."""
+    return click.argument("thread", callback=check_thread_id)(_take_prefix(function))
+
+
+def maybe_thread(function: F) -> F:
+    """Add the optional argument ``thread``: a thread's id, or the beginning of one."""
+    return click.argument("thread", required=False, callback=check_thread_id)(_take_prefix(function))
+
+
+def thread_option(function: F) -> F:
+    """Add the option ``--thread``: a thread's id, or the beginning of one."""
+    return click.option("--thread", callback=check_thread_id, help="One thread, of --tenant.")(_take_prefix(function))
+
+
 thread_id = click.option("--id", "thread_id", callback=check_thread_id, help="The new thread's id.")
 tenant = click.option(
     "--tenant",

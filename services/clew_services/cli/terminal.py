@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
+import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import click
@@ -71,12 +74,33 @@ def print_json(answer: object) -> None:
 
 
 def show(lines: Iterable[str]) -> None:
-    """Print lines, on a terminal through its pager."""
-    if sys.stdout.isatty():
-        click.echo_via_pager(f"{printable(each)}\n" for each in lines)
-    else:
+    """Print lines, on a terminal through its pager if they do not fit on it."""
+    if not sys.stdout.isatty():
         for each in lines:
             echo(each)
+        return
+    rest = map(printable, lines)
+    first, fit = _take_screen(rest)
+    if fit:
+        for each in first:
+            click.echo(each)
+    else:
+        click.echo_via_pager(f"{each}\n" for each in itertools.chain(first, rest))
+
+
+def _take_screen(lines: Iterator[str]) -> tuple[list[str], bool]:
+    """Take lines until there are none, or they no longer fit on the terminal; and whether they fit."""
+    from rich.cells import cell_len  # noqa: PLC0415 - needed on a terminal alone
+
+    width, height = shutil.get_terminal_size()
+    first: list[str] = []
+    free = height - 1  # one is for the prompt that follows
+    for each in lines:
+        first.append(each)
+        free -= max(1, math.ceil(cell_len(click.unstyle(each)) / width))
+        if free < 0:
+            return first, False
+    return first, True
 
 
 def quantity(number: int, plural: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from datetime import UTC, datetime
+
 import click
 import msgspec
 
 from clew_events.list_query import Condition, ListThreads
 from clew_events.list_reply import ListedThread, ThreadList
 from clew_services import validation
-from clew_services.cli import options, output
+from clew_services.cli import commit_lines, options, output
 from clew_services.cli.session import ask
 from clew_services.cli.terminal import echo, print_json
 
@@ -62,9 +65,7 @@ def _plain(value: object) -> dict[str, object]:
 
 
 def _show(reply: ThreadList) -> None:
-    rows = [
-        (t.id, output.when(t.created_at), output.when(t.updated_at), t.message_count, _about(t)) for t in reply.data
-    ]
+    rows = [(t.id, _time(t.created_at), _time(t.updated_at), t.message_count, _about(t)) for t in reply.data]
     output.rows(("thread", "created", "updated", "messages", "about"), rows, right=frozenset({"messages"}))
     facts: list[tuple[str, object]] = []
     if reply.count is not None:
@@ -77,6 +78,13 @@ def _show(reply: ThreadList) -> None:
     facts.append(("as of", f"{reply.fresh.position} {output.when(reply.fresh.at) if reply.fresh.at else ''}"))
     echo()
     output.card(facts)
+
+
+def _time(seconds: int) -> str:
+    # In full, two times leave no room for anything else on 80 columns.
+    if sys.stdout.isatty():
+        return commit_lines.moment(datetime.fromtimestamp(seconds, UTC))
+    return output.when(seconds)
 
 
 def _about(thread: ListedThread) -> str:
