@@ -26,6 +26,7 @@ from support.freezing import freeze, go_on
 from support.lasting import SECONDS
 from support.truth import log_of
 from support.up import CLEW, Up, environment, running_up
+from support.up import clew as clew_command
 from support.waiting import eventually
 
 SEED = int(os.environ.get("CLEW_SOAK_SEED", random.SystemRandom().randrange(10**6)))
@@ -199,6 +200,7 @@ async def have_come_back(readers: Sequence[Reader | Taking]) -> bool:
 async def test_whatever_happens_every_reader_gets_what_the_log_has_once(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     with running_up(tmp_path / "data", "--workers", str(WORKERS)) as up:
+        assert clew_command("tenants", "add", "other", env={"CLEW_NATS": up.nats_url}).returncode == 0
         async with client.connect(up.nats_url) as clew:
             beginning = await clew.create_thread()
             begin = [each.id async for each in clew.feed()]

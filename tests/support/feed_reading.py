@@ -16,7 +16,7 @@ import msgspec
 import nats
 
 from clew_events.client import connect
-from clew_events.commit import Commit
+from clew_events.codec import decode
 from clew_events.errors import Unavailable
 from support.up import ROOT, Up, environment
 
@@ -209,7 +209,7 @@ class Bare(Taking):
                 self.times += 1
                 async with aclosing(follow(nc, have)) as heard:
                     async for stream, seq, body in heard:
-                        found = msgspec.json.decode(body, type=Commit)
+                        found = decode(body)
                         self.take((int(stream[-2:]), seq), found.thread, found.n)
                         if self.chance.random() < 0.002:
                             break
