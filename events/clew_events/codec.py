@@ -249,10 +249,10 @@ _DECODE_SEALS: Final = msgspec.json.Decoder(_Seals).decode
 
 
 def check_seals(body: bytes) -> None:
-    """Check that each content of a stored body fits its seal, in events of a newer version too.
+    """Check that each content of a stored body is there and fits its seal, in events of a newer version too.
 
     Raises:
-        Corrupt: one does not, or the body is no commit.
+        Corrupt: one is not or does not, or the body is no commit.
     """
     record, *contents = body.split(b"\n")
     try:
@@ -264,6 +264,21 @@ def check_seals(body: bytes) -> None:
     for number, content in enumerate(contents[:-1]):
         if content:
             _check_seal(content, expected[number], number)
+        elif expected[number] is not None:
+            raise _missing_content(number)
+
+
+def check_contents(commit: Commit) -> None:
+    """Check that no content of a commit is missing: nothing erases contents yet, so one that is gone was taken out.
+
+    Raises:
+        Corrupt: one is missing.
+    """
+    if commit.reason_erased:
+        raise _missing_content(0)
+    for number, event in enumerate(commit.events, start=1):
+        if isinstance(event, ErasedThreadEvent | ErasedItemEvent):
+            raise _missing_content(number)
 
 
 def check_canonical(body: bytes) -> None:
@@ -334,6 +349,10 @@ def _check_seal(content: bytes, expected: str | None, number: int) -> None:
             raise Corrupt(f"{_named(number)} has a content, and its record no seal for it", code="unsealed_content")
     elif seal(content) != expected:
         raise Corrupt(f"the content of {_named(number)} does not fit its seal: it was changed", code="broken_seal")
+
+
+def _missing_content(number: int) -> Corrupt:
+    return Corrupt(f"the content of {_named(number)} is gone from the log", code="missing_content")
 
 
 def _named(number: int) -> str:

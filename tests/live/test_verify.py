@@ -85,6 +85,25 @@ def an_unknown_event(victim: Bodies, other: Bodies) -> Bodies:
     return [*victim[:3], victim[3].replace(b'"MetadataUpdated"', b'"ThreadFrozen"'), victim[4]]
 
 
+def a_content_altered(victim: Bodies, other: Bodies) -> Bodies:
+    record, command, content, end = victim[3].split(b"\n")
+    return [*victim[:3], b"\n".join((record, command, content.replace(b'"set":{', b'"set": {'), end)), victim[4]]
+
+
+def a_content_of_another(victim: Bodies, other: Bodies) -> Bodies:
+    record, command, _, end = victim[3].split(b"\n")
+    return [*victim[:3], b"\n".join((record, command, victim[2].split(b"\n")[2], end)), victim[4]]
+
+
+def a_content_taken_out(victim: Bodies, other: Bodies) -> Bodies:
+    record, command, _, end = victim[3].split(b"\n")
+    return [*victim[:3], b"\n".join((record, command, b"", end)), victim[4]]
+
+
+def a_key_twice(victim: Bodies, other: Bodies) -> Bodies:
+    return [*victim[:3], victim[3].replace(b'{"v":2', b'{"v":2,"v":2'), victim[4]]
+
+
 def from_the_future(victim: Bodies, other: Bodies) -> Bodies:
     return [*victim[:3], victim[3].replace(b'{"v":2', b'{"v":3'), victim[4]]
 
@@ -106,6 +125,10 @@ FORGERIES = {
     garbage: ("unreadable_commit", 3),
     an_unknown_event: ("unknown_event", 3),
     from_the_future: ("unknown_format", 3),
+    a_content_altered: ("broken_seal", 3),
+    a_content_of_another: ("broken_seal", 3),
+    a_content_taken_out: ("missing_content", 3),
+    a_key_twice: ("unreadable_commit", 3),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from clew_events.codec import UNREADABLE, check_canonical, decode
+from clew_events.codec import UNREADABLE, check_canonical, check_contents, decode
 from clew_events.commit import record_hash, record_of
 from clew_events.errors import Corrupt, Fault, to_fault
 from clew_events.subjects import Address
@@ -52,6 +52,7 @@ def link(body: bytes, seq: int) -> Link:
     try:
         commit = decode(body)
         check_canonical(body)
+        check_contents(commit)
     except Corrupt as fault:
         return Link(seq=seq, hash=record_hash(body), fault=to_fault(fault))
     owner = Address(commit.tenant, commit.thread)
@@ -90,6 +91,7 @@ def follow_strictly(tip: Tip, owner: Address, body: bytes) -> Tip | None:
     try:
         commit = decode(body)
         check_canonical(body)
+        check_contents(commit)
     except Corrupt:
         return None
     fits = (

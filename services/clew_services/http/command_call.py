@@ -49,7 +49,12 @@ def actor(headers: Mapping[bytes, bytes]) -> str | None:
     Raises:
         Invalid: it can be no actor.
     """
-    return _text(headers, "Clew-Actor", _ACTOR, "1 to 128 characters of UTF-8, none of them a control character")
+    return _text(
+        headers.get(b"clew-actor"),
+        "Clew-Actor",
+        _ACTOR,
+        "1 to 128 characters of UTF-8, none of them a control character",
+    )
 
 
 def reason(headers: Mapping[bytes, bytes]) -> str | None:
@@ -58,11 +63,15 @@ def reason(headers: Mapping[bytes, bytes]) -> str | None:
     Raises:
         Invalid: it can be no reason.
     """
-    return _text(headers, "Clew-Reason", _REASON, "1 to 512 characters of UTF-8, none of them a control character")
+    return _text(
+        headers.get(b"clew-reason"),
+        "Clew-Reason",
+        _REASON,
+        "1 to 512 characters of UTF-8, none of them a control character",
+    )
 
 
-def _text(headers: Mapping[bytes, bytes], name: str, pattern: re.Pattern[str], expected: str) -> str | None:
-    said = headers.get(name.lower().encode())
+def _text(said: bytes | None, name: str, pattern: re.Pattern[str], expected: str) -> str | None:
     if said is None:
         return None
     try:

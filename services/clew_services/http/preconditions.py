@@ -45,7 +45,7 @@ class Conditions(NamedTuple):
         Raises:
             Invalid: one of them is no list of entity tags.
         """
-        return cls(_entity_tags(headers, "If-Match"), _entity_tags(headers, "If-None-Match"))
+        return cls(_entity_tags(headers, b"if-match"), _entity_tags(headers, b"if-none-match"))
 
     @property
     def expected_version(self) -> int | None:
@@ -96,11 +96,12 @@ class Conditions(NamedTuple):
         return answer
 
 
+_NAMES: Final = {b"if-match": "If-Match", b"if-none-match": "If-None-Match"}
 NO_CONDITIONS: Final = Conditions(None, None)
 
 
-def _entity_tags(headers: Mapping[bytes, bytes], name: str) -> EntityTags | None:
-    value = headers.get(name.lower().encode())
+def _entity_tags(headers: Mapping[bytes, bytes], field: bytes) -> EntityTags | None:
+    value = headers.get(field)
     if value is None:
         return None
     value = value.strip(_BLANK)
@@ -110,6 +111,7 @@ def _entity_tags(headers: Mapping[bytes, bytes], name: str) -> EntityTags | None
     # A list may have empty elements.
     elements = {element.strip(_BLANK) for element in _TAG.sub(_BARE_TAG, value).split(b",")}
     if not tags or not elements <= {_BARE_TAG, b""}:
+        name = _NAMES[field]
         raise Invalid(
             f"Invalid '{name}': {error_texts.quote_text(value.decode('latin-1'))}. Expected ETags such as "
             '"3", with commas between them, or *.',

@@ -64,7 +64,7 @@ async function unlike(commit, tenant, hashed) {
   if (contents.length !== record.events.length + 2) return "it has more or fewer contents than its record says";
   for (const [place, sealed] of [record, ...record.events].entries()) {
     const content = contents[place];
-    if (content && (!sealed.seal || (hashed && (await sha256(content)) !== sealed.seal))) {
+    if (Boolean(content) !== Boolean(sealed.seal) || (hashed && content && (await sha256(content)) !== sealed.seal)) {
       return `the content of ${place ? `its event ${place}` : "its command"} is not the one that was sealed`;
     }
   }
@@ -81,14 +81,8 @@ async function unlike(commit, tenant, hashed) {
 
 /** An event as the API shows it, from its record and its content. */
 function shown({ seal, ...event }, content) {
-  if (content) {
-    const { salt, ...said } = JSON.parse(content);
-    return { ...event, ...said };
-  }
-  if (seal === undefined) return event;
-  const { type, ...rest } = event;
-  const erased = { of: type, ...rest, seal };
-  return "item" in rest ? { type: "ErasedItemEvent", ordinal: null, ...erased } : { type: "ErasedThreadEvent", ...erased };
+  const { salt, ...said } = content ? JSON.parse(content) : {};
+  return { ...event, ...said };
 }
 
 function same(one, other) {
