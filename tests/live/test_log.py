@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from signal import SIGKILL
 
+import msgspec
 import pytest
 
 from clew_events.commands import CreateThread, UpdateThread
@@ -20,6 +22,7 @@ from clew_services.threads.cache import Memory
 from clew_services.threads.handler import Handler
 from clew_services.threads.idempotency import Repeats
 from support.commits import CREATED, NOON, added, commit, encoded
+from support.forging import stored
 from support.freezing import frozen
 from support.proxy import Proxy, between
 from support.truth import commits_of, log_of, raw
@@ -116,6 +119,22 @@ async def test_time_never_goes_backwards_within_a_thread(clew: Clew) -> None:
     await writer.set(thread, "a", "1")
     await writer.set(thread, "a", "2")
     assert [made.at for made in await commits_of(clew, thread)] == [NOON, NOON, NOON + timedelta(seconds=1)]
+
+
+async def test_each_content_and_each_digest_has_a_salt_of_its_own(
+    clew: Clew,
+) -> None:
+    writer = Writer(clew.handler)
+    thread = thread_id(await writer.create(metadata={"pin": "PIN: 4711"}))
+    await writer.add(thread, "PIN: 4711", reason="PIN: 4711")
+    await writer.add(thread, "PIN: 4711", reason="PIN: 4711")
+    kept = await stored(clew, Address("default", thread))
+    contents = [line for each in kept for line in each.body.split(b"\n")[1:] if line]
+    salts = [msgspec.json.decode(line)["salt"] for line in contents]
+    salts += [each.headers["Clew-Digest"].partition(".")[0] for each in kept]
+    assert len(set(salts)) == len(salts) == 1 + 2 * 2 + 3  # one content, then two of each message, and three digests
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{22}", salt) for salt in salts)
+    assert not any(b"PIN: 4711" in each.body.split(b"\n")[0] for each in kept)
 
 
 # The guard.
