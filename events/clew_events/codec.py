@@ -26,7 +26,7 @@ from msgspec.structs import FieldInfo, asdict, astuple, fields
 
 from clew_events.commit import FORMAT, Commit, Position, Recorded, record_hash
 from clew_events.errors import Corrupt
-from clew_events.events import ERASABLE, ErasedItemEvent, ErasedThreadEvent, Event, StoredEvent
+from clew_events.events import ERASABLE, ErasedItemEvent, ErasedThreadEvent, Event, StoredEvent, is_erased
 from clew_events.ids import is_traceparent
 from clew_events.upcast import UPCASTERS, Current, Json, Upcaster, upcast
 
@@ -277,7 +277,7 @@ def check_contents(commit: Commit) -> None:
     if commit.reason_erased:
         raise _missing_content(0)
     for number, event in enumerate(commit.events, start=1):
-        if isinstance(event, ErasedThreadEvent | ErasedItemEvent):
+        if is_erased(event):
             raise _missing_content(number)
 
 

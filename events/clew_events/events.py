@@ -164,3 +164,8 @@ def type_of(event: Event) -> EventType:
     """Return the type that an event was stored with, erased or not."""
     of: EventType | None = getattr(event, "of", None)
     return of or cast("EventType", event.__struct_config__.tag)
+
+
+def is_erased(event: Event) -> bool:
+    """Whether only the record of an event is left."""
+    return type_of(event) != event.__struct_config__.tag
