@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from clew_events import error_texts
+from clew_events import error_texts, ids
 from clew_events.commands import Command, CreateThread
 from clew_events.errors import ClewError, Conflict, Rejected
 from clew_events.ids import ACTOR_PATTERN, COMMAND_ID_PATTERN, REASON_PATTERN, is_traceparent
@@ -53,7 +53,7 @@ def actor(headers: Mapping[bytes, bytes]) -> str | None:
         headers.get(b"clew-actor"),
         "Clew-Actor",
         _ACTOR,
-        "1 to 128 characters of UTF-8, none of them a control character",
+        ids.ACTOR_FORM,
     )
 
 
