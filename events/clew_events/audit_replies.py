@@ -49,7 +49,7 @@ class Then(Struct, frozen=True, kw_only=True, omit_defaults=True):
     messages: MessagePage | None = None
 
 
-Status = Literal["absent", "open", "deleted"]
+Status = Literal["absent", "open", "deleted", "erased"]
 How = Literal["added", "changed", "deleted", "added_and_deleted"]
 
 

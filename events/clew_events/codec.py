@@ -83,7 +83,8 @@ def _layout(event: type[Event]) -> _Layout:
     seal = Annotated[
         str, Meta(description=f"The SHA-256 of the event's content ({name}Content), without the line feed.")
     ]
-    sealed: list[tuple[str, Any]] = [("seal", seal)] if erasable else []
+    # A field without a default cannot follow one with a default, so a missing seal is looked for when decoding.
+    sealed: list[tuple[str, Any, Any]] = [("seal", seal | UnsetType, UNSET)] if erasable else []
     record = msgspec.defstruct(
         name + "Record",
         [*map(_field, kept), *sealed],
@@ -218,6 +219,8 @@ def decode(body: bytes, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> Commit
         if layout.content is None:
             _check_seal(content, None, number)
             events.append(layout.event(*astuple(one)))
+        elif isinstance(one.seal, UnsetType):
+            raise _unreadable(f"{_named(number)} has no seal")
         elif not content:
             events.append(_erased(layout.event, one))
         else:

@@ -118,7 +118,58 @@ class DeleteMessage(MessageCommand, frozen=True, kw_only=True):
     message_id: MessageId
 
 
-Command = CreateThread | UpdateThread | DeleteThread | AddMessage | UpdateMessage | DeleteMessage
+@final
+class EraseThread(ThreadCommand, frozen=True, kw_only=True):
+    """Erase a thread, deleted or not: what people wrote in it goes from every disk, and its id is never used again.
+
+    ``reason`` is a code, as it is kept for ever: at most 64 letters, digits and ``_.:-``.
+    """
+
+    named: ClassVar[str] = "EraseThread"
+
+    thread_id: ThreadId
+
+
+@final
+class EraseMessage(MessageCommand, frozen=True, kw_only=True):
+    """Erase a message, deleted or not, with everything that it ever was. The thread lives on.
+
+    ``reason`` is a code, as with :class:`EraseThread`.
+    """
+
+    named: ClassVar[str] = "EraseMessage"
+
+    thread_id: ThreadId
+    message_id: MessageId
+
+
+@final
+class CompleteErasure(ThreadCommand, frozen=True, kw_only=True):
+    """Record that an erasure is completed. Clew's own worker sends it; nobody else can.
+
+    ``certificate`` is the SHA-256 of the signed certificate.
+    """
+
+    named: ClassVar[str] = "CompleteErasure"
+
+    thread_id: ThreadId
+    erasure: str
+    certificate: str
+
+
+Command = (
+    CreateThread
+    | UpdateThread
+    | DeleteThread
+    | AddMessage
+    | UpdateMessage
+    | DeleteMessage
+    | EraseThread
+    | EraseMessage
+    | CompleteErasure
+)
+OWN: Final = (CompleteErasure,)
+"""The commands that Clew's own parts send, and no caller can."""
 
 
 def extract_metadata(command: Command) -> Metadata | UnsetType:
@@ -132,7 +183,7 @@ def extract_metadata(command: Command) -> Metadata | UnsetType:
             if isinstance(command.patch, MetadataPatch):
                 return command.patch.set or UNSET
             return command.metadata if isinstance(command.metadata, UnsetType) else command.metadata or {}
-        case DeleteThread() | DeleteMessage():
+        case DeleteThread() | DeleteMessage() | EraseThread() | EraseMessage() | CompleteErasure():
             return UNSET
         case _:
             assert_never(command)

@@ -9,6 +9,8 @@
     │   ├── Forbidden       its credentials do not permit it (403)
     │   ├── NotFound        the thread, message or route does not exist (404)
     │   ├── AlreadyExists   a thread with that id exists or existed (409)
+    │   ├── AlreadyErased   the thread or message was erased, or is being erased (409)
+    │   ├── Held            a legal hold forbids it (409)
     │   ├── IdReused        the command id was used for a different command (409)
     │   └── TooLarge        it exceeds a size limit of the deployment (413)
     ├── Conflict      the thread has changed: reload it, decide again, send again
@@ -79,6 +81,18 @@ class AlreadyExists(Rejected):
     default_code = "already_exists"
 
 
+class AlreadyErased(Rejected):
+    """The thread or message was erased before, or is being erased. The message names the erasure."""
+
+    default_code = "already_erased"
+
+
+class Held(Rejected):
+    """A legal hold forbids it until it is released. The message names the hold."""
+
+    default_code = "held"
+
+
 class IdReused(Rejected):
     """The command id was used before, for a command with other content."""
 
@@ -143,7 +157,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _LEAVES: dict[str, type[ClewError]] = {
-    leaf.default_code: leaf for leaf in (Unauthorized, Forbidden, AlreadyExists, IdReused, TooLarge)
+    leaf.default_code: leaf
+    for leaf in (Unauthorized, Forbidden, AlreadyExists, AlreadyErased, Held, IdReused, TooLarge)
 }
 _BRANCHES: dict[Kind, type[ClewError]] = {
     "rejected": Invalid,

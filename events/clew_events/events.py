@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Final, Literal, TypeVar, cast, final, get_args
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from clew_events.content import Message, Metadata, ToolResources
 
@@ -32,29 +32,52 @@ EventType = Literal[
     "MetadataUpdated",
     "ToolResourcesUpdated",
     "ItemAdded",
+    "ItemReplaced",
     "ItemMetadataUpdated",
     "ItemDeleted",
+    "ItemsCleared",
     "ThreadDeleted",
+    "ThreadRestored",
+    "HoldPlaced",
+    "HoldReleased",
+    "ErasureRequested",
+    "ErasureCompleted",
 ]
 """The tags of all stored events: the ``type`` that each is stored with, and by which queries choose."""
 
 
 class ThreadEvent(Struct, frozen=True):
-    """An event about a thread as a whole: no item comes, changes or goes by it."""
+    """An event about a thread as a whole, not about one item. One that ``clears`` deletes all items at once."""
+
+    clears: ClassVar[bool] = False
+
+    @property
+    def request(self) -> ErasureRequested | None:
+        """The request for an erasure that this event is; ``None`` if it is none."""
+        return None
 
 
 class ItemEvent(Struct, frozen=True):
     """An event about one item of a thread, such as a message, which ``item`` names."""
 
 
+class ForkedFrom(Struct, frozen=True):
+    """The commit of another thread that a thread was forked at: its thread, its number, and the hash of its record."""
+
+    thread: str
+    n: int
+    hash: str
+
+
 @final
 class ThreadCreated(ThreadEvent, frozen=True, tag_field="type", tag="ThreadCreated"):
-    """The thread came to be. Always the first event of the first commit."""
+    """The thread came to be. Always the first event of the first commit. ``forked_from`` only where it is a fork."""
 
     effect: ClassVar[Effect] = "creates"
 
-    metadata: Content[Metadata]
-    tool_resources: Content[ToolResources]
+    forked_from: ForkedFrom | UnsetType = UNSET
+    metadata: Content[Metadata] = {}
+    tool_resources: Content[ToolResources] = ToolResources()
 
 
 @final
@@ -88,6 +111,16 @@ class ItemAdded(ItemEvent, frozen=True, tag_field="type", tag="ItemAdded"):
 
 
 @final
+class ItemReplaced(ItemEvent, frozen=True, tag_field="type", tag="ItemReplaced"):
+    """An item has another content from now on, metadata included; it keeps its id and its ordinal."""
+
+    effect: ClassVar[Effect] = "changes"
+
+    item: str
+    message: Content[Message]
+
+
+@final
 class ItemMetadataUpdated(ItemEvent, frozen=True, tag_field="type", tag="ItemMetadataUpdated"):
     """The difference in one item's metadata."""
 
@@ -108,10 +141,73 @@ class ItemDeleted(ItemEvent, frozen=True, tag_field="type", tag="ItemDeleted"):
 
 
 @final
+class ItemsCleared(ThreadEvent, frozen=True, tag_field="type", tag="ItemsCleared"):
+    """All items of the thread were deleted. The thread stays, and no ordinal is used again."""
+
+    effect: ClassVar[Effect] = "changes"
+    clears: ClassVar[bool] = True
+
+
+@final
 class ThreadDeleted(ThreadEvent, frozen=True, tag_field="type", tag="ThreadDeleted"):
-    """The thread is gone for its users. Nothing follows; the history remains."""
+    """The thread is gone for its users. The history remains, and the thread can be restored until it is erased."""
 
     effect: ClassVar[Effect] = "deletes"
+
+
+@final
+class ThreadRestored(ThreadEvent, frozen=True, tag_field="type", tag="ThreadRestored"):
+    """A deleted thread is there again, as it was."""
+
+    effect: ClassVar[Effect] = "changes"
+
+
+@final
+class HoldPlaced(ThreadEvent, frozen=True, tag_field="type", tag="HoldPlaced"):
+    """A legal hold of this name forbids that the thread is erased or expires."""
+
+    effect: ClassVar[Effect] = "changes"
+
+    hold: str
+
+
+@final
+class HoldReleased(ThreadEvent, frozen=True, tag_field="type", tag="HoldReleased"):
+    """The legal hold of this name is over."""
+
+    effect: ClassVar[Effect] = "changes"
+
+    hold: str
+
+
+@final
+class ErasureRequested(ThreadEvent, frozen=True, tag_field="type", tag="ErasureRequested"):
+    """The contents of earlier commits are to be erased, and are refused from now on.
+
+    ``items`` are the items that it is about; with null it is the whole thread, which has ended for good. ``code`` is
+    why, as a code.
+    """
+
+    effect: ClassVar[Effect] = "deletes"
+
+    erasure: str
+    items: tuple[str, ...] | None
+    code: str | None
+
+    @property
+    def request(self) -> ErasureRequested:
+        """The event itself."""
+        return self
+
+
+@final
+class ErasureCompleted(ThreadEvent, frozen=True, tag_field="type", tag="ErasureCompleted"):
+    """The contents are gone from every disk. ``certificate`` is the SHA-256 of the signed certificate, in hex."""
+
+    effect: ClassVar[Effect] = "changes"
+
+    erasure: str
+    certificate: str
 
 
 StoredEvent = (
@@ -119,9 +215,16 @@ StoredEvent = (
     | MetadataUpdated
     | ToolResourcesUpdated
     | ItemAdded
+    | ItemReplaced
     | ItemMetadataUpdated
     | ItemDeleted
+    | ItemsCleared
     | ThreadDeleted
+    | ThreadRestored
+    | HoldPlaced
+    | HoldReleased
+    | ErasureRequested
+    | ErasureCompleted
 )
 """What a commit is stored with, in the order of :data:`EventType`."""
 

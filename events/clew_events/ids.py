@@ -27,13 +27,14 @@ MAX_ORDINAL: Final = _BASE**_ORDINAL - 1
 
 # `$` alone matches before a trailing newline in Python; the look-ahead excludes it in every regex dialect.
 _END: Final = r"$(?!\n)"
-THREAD_ID_PATTERN: Final = r"^thread[A-Za-z0-9_-]{1,122}" + _END
+THREAD_ID_PATTERN: Final = r"^(thread|conv_)[A-Za-z0-9_-]{1,122}" + _END
 MESSAGE_ID_PATTERN: Final = r"^msg_[A-Za-z0-9]{24}" + _END
 COMMAND_ID_PATTERN: Final = r"^[!-~]{1,128}" + _END
 TENANT_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}" + _END
 # What the API records of a caller's key is not for callers to say: it would stand in the log like something checked.
 ACTOR_PATTERN: Final = r"^(?!key:|key_[0-9a-f]{8}$)[^\x00-\x1f\x7f]{1,128}" + _END
 REASON_PATTERN: Final = r"^[^\x00-\x1f\x7f]{1,512}" + _END
+CODE_PATTERN: Final = r"^[A-Za-z0-9_.:-]{1,64}" + _END
 CURSOR_PATTERN: Final = r"^[1-9][0-9]{0,14}(-[1-9][0-9]{0,18})?" + _END
 SUBJECT_PATTERN: Final = r"^[^\x00-\x20\x7f*>]{1,256}" + _END
 
@@ -52,6 +53,7 @@ _THREAD_ID: Final = re.compile(THREAD_ID_PATTERN)
 _MESSAGE_ID: Final = re.compile(MESSAGE_ID_PATTERN)
 _TENANT: Final = re.compile(TENANT_PATTERN)
 _ACTOR: Final = re.compile(ACTOR_PATTERN)
+_CODE: Final = re.compile(CODE_PATTERN)
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -73,6 +75,11 @@ def is_tenant(text: str) -> bool:
 def is_actor(text: str) -> bool:
     """Whether a caller may name itself so: 1 to 128 characters, no control character, not as an API key is named."""
     return _ACTOR.search(text) is not None
+
+
+def is_code(text: str) -> bool:
+    """Whether a text is a code, which may be kept for ever: 1 to 64 letters, digits and ``_.:-``."""
+    return _CODE.fullmatch(text) is not None
 
 
 def is_traceparent(text: str) -> bool:

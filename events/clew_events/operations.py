@@ -31,10 +31,13 @@ from clew_events.commands import (
     CreateThread,
     DeleteMessage,
     DeleteThread,
+    EraseMessage,
+    EraseThread,
     UpdateMessage,
     UpdateThread,
 )
 from clew_events.contract import http_examples
+from clew_events.erasures import Erasure
 from clew_events.http_objects import CommitPage, FeedPage
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import ThreadList
@@ -55,15 +58,16 @@ from clew_events.queries import (
 from clew_events.replies import Done, Feed, Found, History, Moment, Reply
 from clew_events.requests import NewMessage
 
-Scope = Literal["read", "write", "audit"]
+Scope = Literal["read", "write", "audit", "erase"]
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
-Tag = Literal["Threads", "Messages", "History", "Feed", "Checkpoints"]
+Tag = Literal["Threads", "Messages", "History", "Feed", "Checkpoints", "Erasures"]
 Header = Literal["idempotency", "ifMatch", "ifNoneMatch", "lastEventId"]
 
 SCOPES: Final[Mapping[Scope, str]] = MappingProxyType({
     "read": "Read threads and messages as they are.",
     "write": "Create, change and delete threads and messages.",
     "audit": "Read how threads came to be what they are, deleted ones included.",
+    "erase": "Erase threads and messages for good, and read the erasures of the tenant.",
 })  # fmt: skip
 """What each scope of an API key allows."""
 TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
@@ -72,6 +76,7 @@ TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
     "History": "The commits of one thread, deleted or not, and what they changed.",
     "Feed": "All commits of a tenant in one order.",
     "Checkpoints": "Signed checkpoints of the log, and proofs by them.",
+    "Erasures": "Erase what people wrote, for good.",
 })  # fmt: skip
 """The groups of HTTP routes."""
 
@@ -126,7 +131,8 @@ class HttpRoute(Struct, frozen=True, kw_only=True):
     examples of body and answer, and without ``answered`` the operation's reply on NATS has one. An answer with a
     ``media_type`` is a file instead. ``streamed`` is an example of the server-sent events that the route sends on
     request. ``also`` names the operation that answers instead where the query string has ``as_of``. A route that is
-    ``versioned`` takes the header ``OpenAI-Beta``. ``errors`` are statuses beyond those of all such routes.
+    ``versioned`` takes the header ``OpenAI-Beta``. ``errors`` are statuses beyond those of all such routes, and
+    ``status`` is that of the answer.
     """
 
     name: str
@@ -147,6 +153,7 @@ class HttpRoute(Struct, frozen=True, kw_only=True):
     versioned: bool = True
     headers: tuple[Header, ...] = ()
     errors: tuple[int, ...] = ()
+    status: int = 200
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -248,6 +255,29 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="delete_message", method="DELETE", path=MESSAGE, tag="Messages",
             summary="Delete a message",
             answer=Gone, answered=http_examples.MESSAGE_GONE, headers=_CHANGE,
+        ),),
+    ),
+    Operation(
+        name="erase_thread", scope="erase", command=EraseThread, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="erase_thread", method="POST", path=f"{THREAD}/erase", tag="Erasures",
+            summary="Erase a thread for good",
+            description=(
+                "What people wrote in it is refused at once and then goes from every disk; the answer is the erasure, "
+                "which says how far that is. A deleted thread can be erased too."
+            ),
+            body=http_forms.EraseBody, body_required=False, asked=http_examples.ERASE,
+            answer=Erasure, answered=http_examples.ERASURE, headers=_CHANGE, status=202,
+        ),),
+    ),
+    Operation(
+        name="erase_message", scope="erase", command=EraseMessage, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="erase_message", method="POST", path=f"{MESSAGE}/erase", tag="Erasures",
+            summary="Erase a message, with all that it ever was",
+            description="The thread lives on. A deleted message can be erased too.",
+            body=http_forms.EraseBody, body_required=False, asked=http_examples.ERASE,
+            answer=Erasure, answered=http_examples.ERASURE, headers=_CHANGE, status=202,
         ),),
     ),
     Operation(

@@ -15,6 +15,7 @@ from msgspec import Struct
 from clew_events.audit_replies import Blame, Difference, Then
 from clew_events.checkpoint_messages import CheckpointPage, KeptProof, SignedCheckpoint
 from clew_events.commit import Commit, Position
+from clew_events.erasures import Erasure
 from clew_events.errors import Fault
 from clew_events.list_reply import ThreadList
 from clew_events.objects import Gone, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
@@ -33,6 +34,7 @@ class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
     thread: ThreadReceipt | None = None
     message: MessageReceipt | None = None
     deleted: Gone | None = None
+    erasure: Erasure | None = None
 
 
 class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):

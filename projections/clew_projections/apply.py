@@ -6,6 +6,7 @@ impossible message.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, assert_never
 
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from clew_events.events import (
     ItemDeleted,
     ItemEvent,
     ItemMetadataUpdated,
+    ItemReplaced,
     ThreadEvent,
 )
 from clew_events.ids import is_message_id, ordinal_of
@@ -83,7 +85,7 @@ def check_message(view: ThreadView, event: Event) -> None:
             return
         case ItemAdded(ordinal=ordinal) | ErasedItemEvent(ordinal=int(ordinal)):
             right = ordinal == view.last_ordinal + 1 and is_message_id(event.item) and ordinal_of(event.item) == ordinal
-        case ItemMetadataUpdated() | ItemDeleted() | ErasedItemEvent():
+        case ItemReplaced() | ItemMetadataUpdated() | ItemDeleted() | ErasedItemEvent():
             right = is_message_id(event.item) and 1 <= ordinal_of(event.item) <= view.last_ordinal
         case _:
             assert_never(event)
@@ -95,8 +97,24 @@ def check_message(view: ThreadView, event: Event) -> None:
 
 
 def message_ids(commit: Commit) -> tuple[str, ...]:
-    """Return the ids of the messages that a commit adds, changes or deletes, each once."""
-    return tuple(dict.fromkeys([event.item for event in commit.events if isinstance(event, ItemEvent)]))
+    """Return the ids of the messages that a commit adds, changes, deletes or has erased, each once."""
+    items: list[str] = []
+    for event in commit.events:
+        if isinstance(event, ItemEvent):
+            items.append(event.item)
+        elif event.request is not None:
+            items += event.request.items or ()
+    return tuple(dict.fromkeys(items))
+
+
+def clears_items(commit: Commit) -> bool:
+    """Return whether a commit deletes all items that the thread had before it."""
+    return any(isinstance(event, ThreadEvent) and event.clears for event in commit.events)
+
+
+def concerned_items(commit: Commit, known: Iterable[str]) -> tuple[str, ...]:
+    """Return the ids of the items that a commit adds, changes or deletes; of those that it clears, the ``known``."""
+    return tuple(dict.fromkeys((*(known if clears_items(commit) else ()), *message_ids(commit))))
 
 
 def deleted_message_ids(commit: Commit) -> tuple[str, ...]:
@@ -132,7 +150,9 @@ def advance_message(view: MessageView | None, message_id: str, commit: Commit) -
 
 
 def _message_after(view: MessageView | None, message_id: str, commit: Commit, event: Event) -> MessageView | None:
-    if isinstance(event, ThreadEvent) or event.item != message_id:
+    if isinstance(event, ThreadEvent):
+        return _after_thread_event(view, commit, event) if view is not None else None
+    if event.item != message_id:
         return view
     match event:
         case ItemAdded(message=added):
@@ -147,10 +167,19 @@ def _message_after(view: MessageView | None, message_id: str, commit: Commit, ev
                 attachments=added.attachments,
                 metadata=added.metadata,
             )
+        case ItemReplaced(message=now) if view is not None:
+            return replace(
+                view,
+                n=commit.n,
+                role=now.role,
+                content=now.content,
+                attachments=now.attachments,
+                metadata=now.metadata,
+            )
         case ItemMetadataUpdated() if view is not None:
             return replace(view, n=commit.n, metadata=apply_difference(view.metadata, event.set, event.unset))
         case ItemDeleted() if view is not None:
-            return replace(view, n=commit.n, content=(), attachments=(), metadata={}, deleted=True)
+            return _deleted(view, commit)
         case ErasedItemEvent(ordinal=int(ordinal)):
             return MessageView(
                 id=event.item,
@@ -165,10 +194,20 @@ def _message_after(view: MessageView | None, message_id: str, commit: Commit, ev
             )
         case ErasedItemEvent() if view is not None:
             return replace(view, n=commit.n)
-        case ItemMetadataUpdated() | ItemDeleted() | ErasedItemEvent():
+        case ItemReplaced() | ItemMetadataUpdated() | ItemDeleted() | ErasedItemEvent():
             return view
         case _:
             assert_never(event)
+
+
+def _after_thread_event(view: MessageView, commit: Commit, event: ThreadEvent) -> MessageView:
+    if (request := event.request) is not None and view.id in (request.items or ()):
+        return replace(_deleted(view, commit), erasure=request.erasure)
+    return _deleted(view, commit) if event.clears and not view.deleted else view
+
+
+def _deleted(view: MessageView, commit: Commit) -> MessageView:
+    return replace(view, n=commit.n, content=(), attachments=(), metadata={}, deleted=True)
 
 
 def _never_added(commit: Commit, message_id: str) -> Corrupt:

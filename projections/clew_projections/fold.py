@@ -14,26 +14,35 @@ from clew_events.content import Metadata, ToolResources
 from clew_events.events import (
     ErasedItemEvent,
     ErasedThreadEvent,
+    ErasureCompleted,
+    ErasureRequested,
     Event,
+    HoldPlaced,
+    HoldReleased,
     ItemAdded,
     ItemDeleted,
     ItemMetadataUpdated,
+    ItemReplaced,
+    ItemsCleared,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
+    ThreadRestored,
     ToolResourcesUpdated,
 )
 
 FOLD: Final = 1
 """The version of the fold. A change that gives other views for the same history takes the next number."""
 
-Status = Literal["absent", "open", "deleted"]
+Status = Literal["absent", "open", "deleted", "erased"]
 
 
 class ThreadState(Struct, frozen=True, kw_only=True):
     """The state of a thread that the business rules need.
 
-    ``messages`` counts the messages that exist; ``last_ordinal`` is the ordinal of the latest message ever added.
+    ``messages`` counts the messages that exist; ``last_ordinal`` is the ordinal of the latest message ever added, and
+    everything up to the ordinal ``cleared`` is deleted. ``holds`` are the names of its legal holds, and ``erasure`` is
+    the id of the erasure that ended it.
     """
 
     status: Status = "absent"
@@ -41,12 +50,15 @@ class ThreadState(Struct, frozen=True, kw_only=True):
     tool_resources: ToolResources = ToolResources()
     messages: int = 0
     last_ordinal: int = 0
+    cleared: int = 0
+    holds: tuple[str, ...] = ()
+    erasure: str | None = None
 
 
 State = TypeVar("State", bound=ThreadState)
 
 
-def evolve(state: State, event: Event) -> State:  # noqa: C901 - one case an event
+def evolve(state: State, event: Event) -> State:  # noqa: C901, PLR0912 - one case an event
     """Return the state after an event. Fields of subclasses stay as they are."""
     match event:
         case ThreadCreated():
@@ -57,12 +69,22 @@ def evolve(state: State, event: Event) -> State:  # noqa: C901 - one case an eve
             return replace(state, tool_resources=event.tool_resources)
         case ItemAdded():
             return replace(state, messages=state.messages + 1, last_ordinal=event.ordinal)
-        case ItemMetadataUpdated():
+        case ItemReplaced() | ItemMetadataUpdated() | ErasureCompleted():
             return state
         case ItemDeleted():
             return replace(state, messages=state.messages - 1)
+        case ItemsCleared():
+            return replace(state, messages=0, cleared=state.last_ordinal)
         case ThreadDeleted():
             return replace(state, status="deleted")
+        case ThreadRestored():
+            return replace(state, status="open")
+        case HoldPlaced():
+            return replace(state, holds=(*state.holds, event.hold))
+        case HoldReleased():
+            return replace(state, holds=tuple(hold for hold in state.holds if hold != event.hold))
+        case ErasureRequested():
+            return state if event.items is not None else _erase(state, event.erasure)
         case ErasedThreadEvent():
             return replace(state, status="open") if event.effect == "creates" else state
         case ErasedItemEvent():
@@ -71,6 +93,18 @@ def evolve(state: State, event: Event) -> State:  # noqa: C901 - one case an eve
             return replace(state, messages=state.messages + 1, last_ordinal=event.ordinal)
         case _:
             assert_never(event)
+
+
+def _erase(state: State, erasure: str) -> State:
+    return replace(
+        state,
+        status="erased",
+        metadata={},
+        tool_resources=ToolResources(),
+        messages=0,
+        cleared=state.last_ordinal,
+        erasure=erasure,
+    )
 
 
 def apply_difference(metadata: Metadata, to_set: Metadata, to_unset: tuple[str, ...]) -> Metadata:

@@ -53,7 +53,8 @@ class ThreadView(ThreadState, frozen=True, kw_only=True):
 class MessageView(Struct, frozen=True, kw_only=True):
     """The value under ``<tenant>.<thread>.<ordinal>`` in the bucket of messages.
 
-    ``n`` is the number of the thread's commit that last changed this message.
+    ``n`` is the number of the thread's commit that last changed this message. ``erasure`` is the id of the erasure that
+    took its contents.
     """
 
     id: str
@@ -66,6 +67,7 @@ class MessageView(Struct, frozen=True, kw_only=True):
     attachments: tuple[Attachment, ...] = ()
     metadata: Metadata
     deleted: bool = False
+    erasure: str | None = None
 
 
 def absent(tenant: str, thread: str) -> ThreadView:

@@ -107,14 +107,14 @@ ROW = "| `--greeting` | `CLEW_GREETING` | `hello` | what is said to whoever come
 DECLARED: Mapping[str, tuple[Change, ...]] = {
     EVENTS: (
         ("StoredEvent = (\n", f"{EVENT}StoredEvent = (\n"),
-        ("    | ThreadDeleted\n", "    | ThreadDeleted\n    | ThreadPinned\n"),
+        ("    | ErasureCompleted\n", "    | ErasureCompleted\n    | ThreadPinned\n"),
     ),
     COMMANDS: (
-        ("Command = Cr", f"{COMMAND}Command = Cr"),
-        (" | DeleteMessage\n", " | DeleteMessage | PinThread\n"),
+        ("Command = (\n", f"{COMMAND}Command = (\n"),
+        ("    | DeleteMessage\n", "    | DeleteMessage\n    | PinThread\n"),
     ),
     OPERATIONS: (
-        ("    DeleteThread,\n", "    DeleteThread,\n    PinThread,\n"),
+        ("    EraseThread,\n", "    EraseThread,\n    PinThread,\n"),
         ("    ListMessagesAt,\n    Query,\n", "    ListMessagesAt,\n    PeekThread,\n    Query,\n"),
         ('    Operation(\n        name="get_thread"', f'{OPERATION}{ASKED}    Operation(\n        name="get_thread"'),
     ),
@@ -132,7 +132,7 @@ DECLARED: Mapping[str, tuple[Change, ...]] = {
     SETTINGS: (("    log: Annotated[", f"{SETTING}    log: Annotated["),),
 }
 ASKED_FOR: Mapping[str, tuple[Change, ...]] = {
-    EVENTS: (('    "ThreadDeleted",\n]', '    "ThreadDeleted",\n    "ThreadPinned",\n]'),),
+    EVENTS: (('    "ErasureCompleted",\n]', '    "ErasureCompleted",\n    "ThreadPinned",\n]'),),
     COMMANDS: (
         ("case DeleteThread() |", "case PinThread() | DeleteThread() |"),
     ),
@@ -157,7 +157,7 @@ ASKED_FOR: Mapping[str, tuple[Change, ...]] = {
     GUIDE: (("| `--log` |", f"{ROW}| `--log` |"),),
     FOLD: (
         ("    ThreadDeleted,\n", "    ThreadDeleted,\n    ThreadPinned,\n"),
-        ("        case ItemMetadataUpdated():\n", "        case ItemMetadataUpdated() | ThreadPinned():\n"),
+        ("case ItemReplaced() | ItemMetadataUpdated()", "case ThreadPinned() | ItemReplaced() | ItemMetadataUpdated()"),
     ),
     BLAME: (
         ("    ThreadDeleted,\n", "    ThreadDeleted,\n    ThreadPinned,\n"),
@@ -165,7 +165,7 @@ ASKED_FOR: Mapping[str, tuple[Change, ...]] = {
     ),
     INDEX: (
         ("    ThreadDeleted,\n", "    ThreadDeleted,\n    ThreadPinned,\n"),
-        ("case ThreadDeleted():", "case ThreadDeleted() | ThreadPinned():"),
+        ("case ThreadDeleted() |", "case ThreadPinned() | ThreadDeleted() |"),
     ),
     DECIDE: (
         ("    DeleteThread,\n", "    DeleteThread,\n    PinThread,\n"),

@@ -18,8 +18,8 @@ PACKAGES = (ROOT / "events", ROOT / "projections", ROOT / "services")
 NAMES = {event.__name__ for event in get_args(Event)}
 CALLED_BY_NAME = {"event_words"}
 """Modules that only tell of events, and call one that they have no words for by its name."""
-STRUCTURE = {"item", "ordinal"}
-"""Fields of records: no person writes them, and the fold needs them whatever was erased."""
+STRUCTURE = {"item", "ordinal", "items", "forked_from", "hold", "erasure", "code", "certificate"}
+"""Fields of records: ids, hashes and codes, which the fold and audits need whatever was erased."""
 FAMILIES = {"ThreadEvent", "ItemEvent"}
 
 

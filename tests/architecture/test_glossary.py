@@ -38,9 +38,11 @@ def words(name: str) -> list[str]:
 
 
 def wrong_in_name(name: str) -> set[str]:
-    """Which words of the glossary's last column a name has; with ``_`` behind: as its first word."""
-    said = words(name)
-    return {wrong for wrong in NOT if (said[:1] == [wrong[:-1]] if wrong.endswith("_") else wrong in said)}
+    """Which words of the glossary's last column a name has; with ``_`` behind: as a function's first verb."""
+    said, is_class = words(name), name.lstrip("_")[:1].isupper()
+    return {
+        wrong for wrong in NOT if (said[:1] == [wrong[:-1]] and not is_class if wrong.endswith("_") else wrong in said)
+    }
 
 
 def wrong_in_text(text: str) -> set[str]:

@@ -28,7 +28,7 @@ HISTORY = chain(
     [MetadataUpdated(set={"plan": "paid"}, unset=("mood",))],
     [ThreadDeleted()],
 )
-VIEWS = {1: "e450d232a760f1eb051554eabd12a5b3d62a030c660c53f23e0eeb799303b7f5"}
+VIEWS = {1: "12b2ad0a370a7b0739402e0b4b56e2bbfdbf87664f92dcef0792ab7c8915373a"}
 
 
 def test_a_fold_that_makes_other_views_has_another_number() -> None:

@@ -16,16 +16,24 @@ from clew_events.content import ImageUrl, ImageUrlSource, Message, Text, ToolRes
 from clew_events.errors import Corrupt
 from clew_events.events import (
     ErasedItemEvent,
+    ErasureCompleted,
+    ErasureRequested,
     Event,
+    ForkedFrom,
+    HoldPlaced,
+    HoldReleased,
     ItemAdded,
     ItemDeleted,
     ItemEvent,
     ItemMetadataUpdated,
+    ItemReplaced,
+    ItemsCleared,
     MetadataUpdated,
     StoredEvent,
     ThreadCreated,
     ThreadDeleted,
     ThreadEvent,
+    ThreadRestored,
     ToolResourcesUpdated,
     type_of,
 )
@@ -50,6 +58,10 @@ happenings: st.SearchStrategy[Event] = st.one_of(
     st.builds(ItemMetadataUpdated, item=words, set=metadata, unset=unset),
     st.builds(ItemDeleted, item=words),
     st.builds(ThreadDeleted),
+    st.builds(ThreadCreated, forked_from=st.builds(ForkedFrom, thread=words, n=st.integers(1, 2**40), hash=words)),
+    st.builds(ItemReplaced, item=words, message=messages),
+    st.builds(ErasureRequested, erasure=words, items=st.none() | st.lists(words).map(tuple), code=st.none() | words),
+    st.builds(ErasureCompleted, erasure=words, certificate=words),
 )
 commits = st.builds(
     Commit,
@@ -95,6 +107,13 @@ EVERY_EVENT: tuple[Event, ...] = (
     ItemMetadataUpdated(item="msg_1", set={}, unset=("a",)),
     ItemDeleted(item="msg_1"),
     ThreadDeleted(),
+    ItemReplaced(item="msg_1", message=Message(role="user", content=(), metadata={})),
+    ItemsCleared(),
+    ThreadRestored(),
+    HoldPlaced(hold="case-7"),
+    HoldReleased(hold="case-7"),
+    ErasureRequested(erasure="erasure_1", items=None, code="asked"),
+    ErasureCompleted(erasure="erasure_1", certificate="0" * 64),
 )
 BARE = json.loads(body_of(PLAIN).split(b"\n")[0])
 ADDED = ItemAdded(

@@ -217,7 +217,7 @@ DOCUMENTS = [route for _, route in http_routes() if route.media_type is None]
 @pytest.mark.parametrize("route", DOCUMENTS, ids=lambda route: route.name)
 def test_every_example_keeps_to_its_schema(route):
     described = document()["paths"][route.path][route.method.lower()]
-    contents = [described["responses"]["200"]["content"]["application/json"]]
+    contents = [described["responses"][str(route.status)]["content"]["application/json"]]
     if "requestBody" in described:
         contents.append(described["requestBody"]["content"]["application/json"])
     for content in contents:

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET, UnsetType
 
-from clew_events.client.results import GoneDone, MessageDone, ThreadDone
+from clew_events.client.results import ErasureDone, GoneDone, MessageDone, ThreadDone
 from clew_events.client.transport import Caller
 from clew_events.commands import (
     AddMessage,
     CreateThread,
     DeleteMessage,
     DeleteThread,
+    EraseMessage,
+    EraseThread,
     UpdateMessage,
     UpdateThread,
 )
@@ -200,6 +202,42 @@ class CommandMethods(Caller):
                 expected_version=expected_version,
             ),
             GoneDone,
+        )
+
+    async def erase_thread(
+        self,
+        thread_id: str,
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> ErasureDone:
+        """Erase a thread, deleted or not, for good. ``reason`` is a code, such as ``asked_by_customer``.
+
+        It returns when the erasure is requested: from then on nobody reads what is to be erased.
+        """
+        command = EraseThread(id=command_id, reason=reason, thread_id=thread_id, expected_version=expected_version)
+        return await self._execute(command, ErasureDone)
+
+    async def erase_message(
+        self,
+        thread_id: str,
+        message_id: str,
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> ErasureDone:
+        """Erase a message, deleted or not, with all that it ever was. ``reason`` is a code, as for a thread."""
+        return await self._execute(
+            EraseMessage(
+                id=command_id,
+                reason=reason,
+                thread_id=thread_id,
+                message_id=message_id,
+                expected_version=expected_version,
+            ),
+            ErasureDone,
         )
 
 

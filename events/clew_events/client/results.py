@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clew_events.audit_replies import Then
+from clew_events.erasures import Erasure
 from clew_events.objects import Gone, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 from clew_events.replies import Done, Found
 
@@ -23,6 +24,12 @@ class GoneDone(Done, frozen=True, kw_only=True):
     """The result of a deletion."""
 
     deleted: Gone
+
+
+class ErasureDone(Done, frozen=True, kw_only=True):
+    """The result of a request to erase."""
+
+    erasure: Erasure
 
 
 class ThreadFound(Found, frozen=True, kw_only=True):

@@ -149,6 +149,8 @@ class Clew:
     update_message = _call(client.Clew.update_message)
     patch_message_metadata = _call(client.Clew.patch_message_metadata)
     delete_message = _call(client.Clew.delete_message)
+    erase_thread = _call(client.Clew.erase_thread)
+    erase_message = _call(client.Clew.erase_message)
 
     get_thread = _call(client.Clew.get_thread)
     wait_for = _call(client.Clew.wait_for)

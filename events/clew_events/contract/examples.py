@@ -39,6 +39,8 @@ from clew_events.commands import (
     CreateThread,
     DeleteMessage,
     DeleteThread,
+    EraseMessage,
+    EraseThread,
     UpdateMessage,
     UpdateThread,
 )
@@ -47,14 +49,21 @@ from clew_events.errors import Fault
 from clew_events.events import (
     ErasedItemEvent,
     ErasedThreadEvent,
+    ErasureCompleted,
+    ErasureRequested,
     Event,
+    HoldPlaced,
+    HoldReleased,
     ItemAdded,
     ItemDeleted,
     ItemMetadataUpdated,
+    ItemReplaced,
+    ItemsCleared,
     MetadataUpdated,
     StoredEvent,
     ThreadCreated,
     ThreadDeleted,
+    ThreadRestored,
     ToolResourcesUpdated,
 )
 from clew_events.ids import derive_id, message_id
@@ -89,6 +98,7 @@ from clew_events.subjects import shard_of
 _TENANT: Final = "default"
 _THREAD: Final = derive_id("thread_", _TENANT, "order-4711")
 _MESSAGE: Final = message_id(1, _TENANT, "order-4711")
+_ERASURE: Final = derive_id("erasure_", _TENANT, "order-4711")
 _AT: Final = datetime(2026, 11, 22, 22, 0, 0, 123456, tzinfo=UTC)
 _WORDS: Final = "Where is my parcel?"
 
@@ -122,8 +132,15 @@ _EVENTS: Final[tuple[Event, ...]] = (
     ),
     ItemAdded(item=_MESSAGE, ordinal=1, message=_RECORDED),
     ItemMetadataUpdated(item=_MESSAGE, set={"mood": "worried"}, unset=("draft",)),
+    ItemReplaced(item=_MESSAGE, message=_RECORDED),
     ItemDeleted(item=_MESSAGE),
+    ItemsCleared(),
     ThreadDeleted(),
+    ThreadRestored(),
+    HoldPlaced(hold="case-7"),
+    HoldReleased(hold="case-7"),
+    ErasureRequested(erasure=_ERASURE, items=(_MESSAGE,), code="asked_by_customer"),
+    ErasureCompleted(erasure=_ERASURE, certificate="ef" * 32),
     ErasedThreadEvent(of="MetadataUpdated", seal="ab" * 32),
     ErasedItemEvent(of="ItemAdded", item=_MESSAGE, ordinal=1, seal="cd" * 32),
 )
@@ -319,6 +336,8 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "AddMessage": (_ADD,),
     "UpdateMessage": (UpdateMessage(thread_id=_THREAD, message_id=_MESSAGE, patch=MetadataPatch(unset=("draft",))),),
     "DeleteMessage": (DeleteMessage(thread_id=_THREAD, message_id=_MESSAGE),),
+    "EraseThread": (EraseThread(thread_id=_THREAD, reason="asked_by_customer"),),
+    "EraseMessage": (EraseMessage(thread_id=_THREAD, message_id=_MESSAGE),),
     "GetThread": (GetThread(thread_id=_THREAD), GetThread(thread_id=_THREAD, at_least=2)),
     "ListThreads": (
         ListThreads(order_by="updated", limit=50),

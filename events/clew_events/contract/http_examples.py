@@ -97,6 +97,25 @@ PATCH: Final = {"metadata": {"set": {"state": "open"}, "unset": ["customer"]}}
 CREATED: Final = {"metadata": {"customer": "c-81"}, "messages": [ASKED]}
 THREAD_GONE: Final = {"id": _THREAD_ID, "object": "thread.deleted", "deleted": True}
 MESSAGE_GONE: Final = {"id": _MESSAGE_ID, "object": "thread.message.deleted", "deleted": True}
+ERASE: Final = {"reason": "asked_by_customer"}
+ERASURE: Final = {
+    "id": "erasure_0000000000000000000clew",
+    "object": "erasure",
+    "status": "requested",
+    "thread_id": _THREAD_ID,
+    "message_id": None,
+    "code": "asked_by_customer",
+    "actor": "key:dpo/1",
+    "by": "http:0123456789abcdef",
+    "n": 4,
+    "position": {"shard": 1, "seq": 4711},
+    "commits": 0,
+    "requested_at": "2026-11-28T10:00:00.123456Z",
+    "erased_at": None,
+    "completed_at": None,
+    "fault": None,
+    "certificate": None,
+}
 _CURSOR: Final = "feed_AQQAABEABQ9_IYfGqA5xMXM"
 FEED: Final = {
     "object": "list",

@@ -13,7 +13,14 @@ from clew_events.commit import Recorded
 from clew_events.content import ToolResources
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
-from clew_projections.apply import adds_message, advance, advance_message, deleted_message_ids, message_ids
+from clew_projections.apply import (
+    adds_message,
+    advance,
+    advance_message,
+    clears_items,
+    deleted_message_ids,
+    message_ids,
+)
 from clew_projections.audit.moments import Moment
 from clew_projections.views import MessageView, ThreadView, absent
 
@@ -49,6 +56,11 @@ class ThreadAsOf:
             self.places.setdefault(ordinal, []).append(recorded.position.seq)
             if ordinal in self._keep:
                 self.messages[ordinal] = advance_message(self.messages.get(ordinal), message_id, recorded.commit)
+        if clears_items(recorded.commit):
+            self.places.clear()
+            self.messages = {
+                ordinal: advance_message(view, view.id, recorded.commit) for ordinal, view in self.messages.items()
+            }
         for message_id in deleted_message_ids(recorded.commit):
             self.places.pop(ordinal_of(message_id), None)
         self.last = recorded

@@ -23,13 +23,20 @@ from clew_events.errors import Corrupt
 from clew_events.events import (
     ErasedItemEvent,
     ErasedThreadEvent,
+    ErasureCompleted,
+    ErasureRequested,
     Event,
+    HoldPlaced,
+    HoldReleased,
     ItemAdded,
     ItemDeleted,
     ItemMetadataUpdated,
+    ItemReplaced,
+    ItemsCleared,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
+    ThreadRestored,
     ToolResourcesUpdated,
 )
 from clew_events.subjects import Address
@@ -53,6 +60,12 @@ class _Keys:
         for key in gone:
             if (was := self._set.pop(key, None)) is not None:
                 self._removed[key] = KeyRemoved(key=key, value=was.value, set_by=was.by, by=by)
+
+    def replace(self, metadata: Metadata, by: Origin) -> None:
+        """Take a whole metadata; keys that keep their value keep their origin."""
+        now = {key: each.value for key, each in self._set.items()}
+        changed = {key: value for key, value in metadata.items() if now.get(key) != value}
+        self.change(changed, [key for key in now if key not in metadata], by)
 
     @property
     def there(self) -> tuple[KeySet, ...]:
@@ -100,7 +113,7 @@ class BlameFold:
         self.last = recorded
         return True
 
-    def _blame(self, event: Event, by: Origin) -> None:  # noqa: C901 - one case an event
+    def _blame(self, event: Event, by: Origin) -> None:  # noqa: C901, PLR0912 - one case an event
         match event:
             case ThreadCreated():
                 self._created = by
@@ -117,11 +130,23 @@ class BlameFold:
                 message = self._message(event.item)
                 message.changed = by
                 message.keys.change(event.set, event.unset, by)
+            case ItemReplaced():
+                message = self._message(event.item)
+                message.changed = by
+                message.keys.replace(event.message.metadata, by)
             case ItemDeleted():
                 message = self._message(event.item)
                 message.changed = message.deleted = by
+            case ItemsCleared():
+                for message in self._messages.values():
+                    if message.deleted is None:
+                        message.changed = message.deleted = by
             case ThreadDeleted():
                 self._deleted = by
+            case ThreadRestored():
+                self._deleted = None
+            case HoldPlaced() | HoldReleased() | ErasureRequested() | ErasureCompleted():
+                pass  # They change no part of the thread.
             case ErasedThreadEvent():
                 self._created = by if event.effect == "creates" else self._created
             case ErasedItemEvent():

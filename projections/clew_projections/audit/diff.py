@@ -19,7 +19,7 @@ from clew_events.content import Metadata
 from clew_events.errors import TooLarge
 from clew_events.subjects import Address
 from clew_projections.api_objects import message_object
-from clew_projections.apply import advance, advance_message, message_ids
+from clew_projections.apply import advance, advance_message, concerned_items
 from clew_projections.audit.as_of import lists, origin, point
 from clew_projections.audit.moments import Moment
 from clew_projections.views import MessageView, absent
@@ -60,7 +60,7 @@ class DiffFold:
             return False
         self._after = advance(self._after, recorded)
         earlier = self._since.includes(recorded.commit)
-        for message_id in message_ids(recorded.commit):
+        for message_id in concerned_items(recorded.commit, self._messages):
             view = self._messages.get(message_id)
             if not earlier:
                 self._touched.setdefault(message_id, view)

@@ -241,7 +241,7 @@ def _difference(expected: ExpectedRows | None, actual: _ActualRows | None) -> st
     for name, ours, theirs in zip(Row._fields, wanted, row, strict=True):
         if ours != theirs:
             return f"index: '{name}' is {theirs!r} and should be {ours!r}"
-    there = expected.view.status != "deleted"
+    there = expected.view.status == "open"
     named: dict[str | int, str] = {}
     if there:
         named.update((name, value) for name, value in expected.view.metadata.items())

@@ -10,7 +10,7 @@ from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
-from clew_projections.apply import advance, advance_message, message_ids
+from clew_projections.apply import advance, advance_message, concerned_items
 from clew_projections.views import MessageView, ThreadView, absent
 
 
@@ -55,7 +55,7 @@ def fold_commit(folded: FoldedThread, recorded: Recorded) -> None:
     """
     view = advance(folded.view, recorded)
     changed: dict[int, MessageView] = {}
-    for message_id in message_ids(recorded.commit):
+    for message_id in concerned_items(recorded.commit, [each.id for each in folded.messages.values()]):
         before = folded.messages.get(ordinal_of(message_id))
         changed[ordinal_of(message_id)] = advance_message(before, message_id, recorded.commit)
     folded.view = view

@@ -11,7 +11,7 @@ from clew_events.commit import Position, Recorded
 from clew_events.errors import Corrupt
 from clew_events.ids import ordinal_of
 from clew_events.subjects import EVENTS, Address, address_of, event_stream, event_subject, shard_of
-from clew_projections.apply import advance, advance_message, message_ids
+from clew_projections.apply import advance, advance_message, concerned_items
 from clew_projections.nats.replica_reads import until
 from clew_projections.nats.stream_messages import DIGEST, EXPECTED, TRACE, StoredMessage
 from clew_projections.nats.stream_reads import PAGE, Reads
@@ -121,7 +121,7 @@ class Histories:
             if recorded.commit.n > n:
                 break
             thread = advance(thread, recorded)
-            for message_id in message_ids(recorded.commit):
+            for message_id in concerned_items(recorded.commit, tuple(views)):
                 if ordinal_of(message_id) in ordinals:
                     views[message_id] = advance_message(views.get(message_id), message_id, recorded.commit)
         return views

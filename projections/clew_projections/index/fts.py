@@ -10,7 +10,7 @@ from typing import Final
 from zlib import crc32
 
 from clew_events.content import Message, Text
-from clew_events.events import ItemAdded
+from clew_events.events import ItemAdded, ItemReplaced
 from clew_projections.index.rows import micros
 from clew_projections.index.tokenizer import words_in
 from clew_projections.views import MessageView
@@ -62,14 +62,14 @@ class Texts:
         self._gone: set[str] = set()
         self._known: set[str] = set()
 
-    def add(self, tenant: int, thread: int, near: int, added: ItemAdded) -> None:
+    def add(self, tenant: int, thread: int, near: int, ordinal: int, added: ItemAdded | ItemReplaced) -> None:
         """Add a message at its slot, or the next free one. A message without text is left out."""
         text = text_of(added.message)
         if not text or text.isspace():
             return
         put, row = (
             "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
-            (thread, added.ordinal, added.message.role, added.item, text),
+            (thread, ordinal, added.message.role, added.item, text),
         )
         no = near
         try:

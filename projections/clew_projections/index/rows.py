@@ -81,7 +81,7 @@ def row_of(no: int, tenant: int, view: ThreadView, created_by: str, updated_by: 
     """Return the row of a thread with at least one commit. The row of a deleted thread has no content."""
     if view.created_at is None or view.updated_at is None or view.hash is None:
         raise AssertionError("a row is written because of a commit")
-    deleted = view.status == "deleted"
+    deleted = view.status != "open"
     updated = micros(view.updated_at)
     return Row(
         no=no,

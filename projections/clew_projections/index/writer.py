@@ -14,12 +14,19 @@ from clew_events.errors import Corrupt, Unavailable
 from clew_events.events import (
     ErasedItemEvent,
     ErasedThreadEvent,
+    ErasureCompleted,
+    ErasureRequested,
+    HoldPlaced,
+    HoldReleased,
     ItemAdded,
     ItemDeleted,
     ItemMetadataUpdated,
+    ItemReplaced,
+    ItemsCleared,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
+    ThreadRestored,
     ToolResourcesUpdated,
 )
 from clew_events.ids import ordinal_of
@@ -165,7 +172,7 @@ class IndexWriter:
         named[actor_key(row.tenant, UPDATED_BY)] = row.updated_by
         return {key: self._terms.term(key, value) for key, value in named.items()}
 
-    def _write_texts(self, row: Row, commits: Sequence[Recorded]) -> None:
+    def _write_texts(self, row: Row, commits: Sequence[Recorded]) -> None:  # noqa: C901 - one case an event
         """Add the texts of a thread's commits, and remove those that they delete."""
         if row.deleted:
             self._texts.remove(row.tenant, row.no)
@@ -174,15 +181,24 @@ class IndexWriter:
             for index, event in enumerate(each.commit.events):
                 match event:
                     case ItemAdded():
-                        self._texts.add(row.tenant, row.no, slot(each.commit.at, row.id, index), event)
+                        self._texts.add(row.tenant, row.no, slot(each.commit.at, row.id, index), event.ordinal, event)
+                    case ItemReplaced():
+                        self._texts.remove(row.tenant, row.no, ordinal_of(event.item))
+                        self._texts.add(
+                            row.tenant, row.no, slot(each.commit.at, row.id, index), ordinal_of(event.item), event
+                        )
                     case ItemDeleted():
                         self._texts.remove(row.tenant, row.no, ordinal_of(event.item))
+                    case ItemsCleared():
+                        self._texts.remove(row.tenant, row.no)
                     case ThreadCreated() | MetadataUpdated() | ToolResourcesUpdated() | ItemMetadataUpdated():
                         continue  # They change no text; the row is made from the view.
                     case ErasedThreadEvent() | ErasedItemEvent():
                         continue  # An erased content has no text.
-                    case ThreadDeleted():
-                        continue  # Nothing follows, so the row is deleted, and its texts are gone with it.
+                    case ThreadDeleted() | ThreadRestored() | ErasureRequested():
+                        continue  # The row says whether the thread is there.
+                    case HoldPlaced() | HoldReleased() | ErasureCompleted():
+                        continue  # They change no text.
                     case _:
                         assert_never(event)
 

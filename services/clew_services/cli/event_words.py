@@ -10,8 +10,12 @@ from clew_events.content import Message, Text
 from clew_events.events import (
     ErasedItemEvent,
     ErasedThreadEvent,
+    ErasureCompleted,
+    ErasureRequested,
     Event,
     EventType,
+    HoldPlaced,
+    HoldReleased,
     ItemAdded,
     ItemDeleted,
     ItemMetadataUpdated,
@@ -25,7 +29,7 @@ _EXCERPT: Final = 40
 _NEXT_WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-def describe(event: Event) -> str:
+def describe(event: Event) -> str:  # noqa: C901 - one case an event
     """An event on one line."""
     match event:
         case ThreadCreated():
@@ -40,6 +44,12 @@ def describe(event: Event) -> str:
             return f"- {event.item}"
         case ThreadDeleted():
             return "deleted"
+        case HoldPlaced() | HoldReleased():
+            return f"{_by_name(type_of(event))} {event.hold}"
+        case ErasureRequested():
+            return " ".join((event.erasure, "requested", *(event.items or ())))
+        case ErasureCompleted():
+            return f"{event.erasure} completed"
         case ErasedThreadEvent():
             return f"{_by_name(event.of)} (erased)"
         case ErasedItemEvent():

@@ -124,7 +124,7 @@ class CommandCall:
             id=command_id(call.headers),
             expected_version=expected,
             actor=actor(call.headers),
-            reason=reason(call.headers),
+            reason=reason(call.headers) or command.reason,
         )
         rules.check_command(command)
         count = retries.retry_count(call.headers) if command.id is None else None
@@ -133,7 +133,9 @@ class CommandCall:
         )
         shown = outcome if "read" in call.holder.scopes else receipt(command, outcome)
         tags = (etag(outcome.n),) if outcome.deleted is None else ()
-        return json_answer(shown.thread or shown.message or shown.deleted, headers=(*tags, position(outcome.position)))
+        value = shown.erasure or shown.thread or shown.message or shown.deleted
+        status = 200 if shown.erasure is None else 202
+        return json_answer(value, status, headers=(*tags, position(outcome.position)))
 
     async def _carry_out_retry(self, call: Call, command: Command, count: int) -> Outcome:
         attempt = self._earlier.begin(await call.likeness(), count)

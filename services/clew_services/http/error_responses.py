@@ -7,11 +7,13 @@ from typing import Final
 from msgspec import Struct
 
 from clew_events.errors import (
+    AlreadyErased,
     AlreadyExists,
     ClewError,
     Conflict,
     Corrupt,
     Forbidden,
+    Held,
     IdReused,
     Invalid,
     NotFound,
@@ -28,6 +30,8 @@ _STATUS: Final[tuple[tuple[type[ClewError], int], ...]] = (
     (Unauthorized, 401),
     (Forbidden, 403),
     (AlreadyExists, 409),
+    (AlreadyErased, 409),
+    (Held, 409),
     (IdReused, 409),
     (TooLarge, 413),
     (Conflict, 409),

@@ -152,7 +152,7 @@ def _operation(operation: Operation, route: HttpRoute) -> Document:
             *_query_parameters(route),
         ],
         "responses": {
-            "200": {
+            str(route.status): {
                 "description": "Done.",
                 **({"headers": {"ETag": _ETAG}} if route.answer in _TAGGED else {}),
                 "content": _content(operation, route),

@@ -10,11 +10,13 @@ import nats.errors
 from nats.aio.client import Client
 
 from clew_events.errors import (
+    AlreadyErased,
     AlreadyExists,
     ClewError,
     Conflict,
     Corrupt,
     Forbidden,
+    Held,
     IdReused,
     Invalid,
     NotFound,
@@ -38,6 +40,8 @@ _CODES: Final[dict[type[ClewError], str]] = {
     Forbidden: "403",
     NotFound: "404",
     AlreadyExists: "409",
+    AlreadyErased: "409",
+    Held: "409",
     IdReused: "409",
     Conflict: "409",
     TooLarge: "413",

@@ -195,7 +195,7 @@ class Past:
         fold = ThreadAsOf(Address(tenant, thread_id), until, keep)
         await self._read(fold, Address(tenant, thread_id), until, recent)
         self._check_reached(until, "as_of", thread_id, fold)
-        if fold.view.status == "deleted":
+        if fold.view.status in {"deleted", "erased"}:
             raise NotFound(
                 f"Thread '{thread_id}' had been deleted at 'as_of' {until}.", code="thread_not_found", param="as_of"
             )

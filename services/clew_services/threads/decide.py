@@ -13,15 +13,20 @@ from clew_events import error_texts, ids
 from clew_events.commands import (
     AddMessage,
     Command,
+    CompleteErasure,
     CreateThread,
     DeleteMessage,
     DeleteThread,
+    EraseMessage,
+    EraseThread,
     UpdateMessage,
     UpdateThread,
 )
 from clew_events.content import Metadata
-from clew_events.errors import AlreadyExists, NotFound
+from clew_events.errors import AlreadyErased, AlreadyExists, Held, Invalid, NotFound
 from clew_events.events import (
+    ErasureCompleted,
+    ErasureRequested,
     Event,
     ItemAdded,
     ItemDeleted,
@@ -39,7 +44,7 @@ from clew_services.threads.limits import DEFAULT, Limits, check_add, check_creat
 from clew_services.threads.stored_content import message_of
 
 
-def decide(
+def decide(  # noqa: C901 - one case a command
     command: Command,
     thread: str,
     command_id: str,
@@ -56,7 +61,9 @@ def decide(
     Raises:
         NotFound: the thread or the message does not exist or was deleted.
         AlreadyExists: a thread with the requested id exists or existed.
-        Invalid: the thread would exceed a limit.
+        Invalid: the thread would exceed a limit, or the reason of an erasure is no code.
+        AlreadyErased: what is to be erased was erased before.
+        Held: a legal hold forbids the erasure.
         TooLarge: a message is longer than ``limits`` allows.
     """
     seed = (thread, command_id)
@@ -65,6 +72,10 @@ def decide(
             raise thread_exists(thread)
         check_create(limits, command.messages or ())
         return _create(command, seed)
+    if isinstance(command, EraseThread | EraseMessage):
+        return _erase(command, state, message, seed)
+    if isinstance(command, CompleteErasure):
+        return (ErasureCompleted(erasure=command.erasure, certificate=command.certificate),)
     if state.status != "open":
         raise no_thread(thread)
     match command:
@@ -125,6 +136,34 @@ def _update_message(command: UpdateMessage, message: MessageView) -> tuple[Event
     return (ItemMetadataUpdated(item=message.id, set=to_set, unset=to_unset),)
 
 
+def _erase(
+    command: EraseThread | EraseMessage, state: ThreadState, message: MessageView | None, seed: tuple[str, ...]
+) -> tuple[Event, ...]:
+    thread = command.thread_id
+    if state.status == "absent":
+        raise no_thread(thread)
+    if state.erasure is not None:
+        raise already_erased(f"Thread '{thread}'", state.erasure)
+    if state.holds:
+        raise Held(f"Thread '{thread}' is under the legal hold '{state.holds[0]}': it cannot be erased until released.")
+    if command.reason is not None and not ids.is_code(command.reason):
+        raise Invalid(
+            "Invalid 'reason': why something is erased is kept for ever, so it must be a code of at most 64 letters, "
+            "digits and '_.:-', such as 'asked_by_customer'.",
+            param="reason",
+        )
+    erasure = ids.derive_id("erasure_", *seed)
+    if isinstance(command, EraseThread):
+        gone: tuple[Event, ...] = (ThreadDeleted(),) if state.status == "open" else ()
+        return (*gone, ErasureRequested(erasure=erasure, items=None, code=command.reason))
+    if message is None:
+        raise no_message(command.message_id)
+    if message.erasure is not None:
+        raise already_erased(f"Message '{message.id}'", message.erasure)
+    gone = () if message.deleted else (ItemDeleted(item=message.id),)
+    return (*gone, ErasureRequested(erasure=erasure, items=(message.id,), code=command.reason))
+
+
 def _present(message: MessageView | None, message_id: str) -> MessageView:
     if message is None or message.deleted:
         raise no_message(message_id)
@@ -154,6 +193,11 @@ def no_thread(thread: str) -> NotFound:
 def no_message(message_id: str) -> NotFound:
     """The error for a message that does not exist or was deleted."""
     return NotFound(f"No message found with id '{message_id}'.", code="message_not_found")
+
+
+def already_erased(what: str, erasure: str) -> AlreadyErased:
+    """The error for erasing what was erased before."""
+    return AlreadyErased(f"{what} was erased already, or is being erased, by the erasure '{erasure}'.")
 
 
 def thread_exists(thread: str) -> AlreadyExists:

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from clew_events import ids
 from clew_events.codec import EncodedCommit, encode
-from clew_events.commands import Command, CreateThread, MessageCommand, digest
+from clew_events.commands import Command, CreateThread, EraseMessage, EraseThread, MessageCommand, digest
 from clew_events.commit import FORMAT, Commit, Position
 from clew_events.errors import ClewError, Conflict, Corrupt, Rejected
 from clew_events.events import Event
@@ -237,7 +237,8 @@ class Handler:
             actor=task.actor,
             by=task.by,
             command=task.command.named,
-            reason=task.command.reason,
+            # Why something is erased is kept as a code, in the event.
+            reason=None if isinstance(task.command, EraseThread | EraseMessage) else task.command.reason,
             prev=view.hash,
             events=events,
         )

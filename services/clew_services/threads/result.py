@@ -8,6 +8,8 @@ from msgspec import UNSET, Struct
 
 from clew_events.commands import AddMessage, Command, MessageCommand, ThreadCommand, extract_metadata
 from clew_events.commit import Commit, Position
+from clew_events.erasures import Erasure
+from clew_events.events import ThreadEvent
 from clew_events.objects import Gone, Message, MessageReceipt, Thread, ThreadReceipt
 from clew_events.replies import Done
 from clew_projections.api_objects import content_object, message_object, thread_object
@@ -27,6 +29,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     thread: Thread | None = None
     message: Message | None = None
     deleted: Gone | None = None
+    erasure: Erasure | None = None
 
 
 def outcome(
@@ -41,6 +44,8 @@ def outcome(
     ``message`` is the message concerned as it was before ``commit``, or after it; ``commit`` is ``None`` when nothing
     had to change.
     """
+    if commit is not None and (requested := requested_erasure(commit, position)) is not None:
+        return Outcome(position=position, n=commit.n, erasure=requested)
     match command:
         case ThreadCommand():
             if thread.status == "deleted":
@@ -55,6 +60,25 @@ def outcome(
             assert_never(command)
 
 
+def requested_erasure(commit: Commit, position: Position) -> Erasure | None:
+    """The erasure that a commit requests, as it is right after that; ``None`` if it requests none."""
+    for event in commit.events:
+        if isinstance(event, ThreadEvent) and (request := event.request) is not None:
+            return Erasure(
+                id=request.erasure,
+                status="requested",
+                thread_id=commit.thread,
+                message_id=request.items[0] if request.items else None,
+                code=request.code,
+                actor=commit.actor,
+                by=commit.by,
+                n=commit.n,
+                position=position,
+                requested_at=commit.at,
+            )
+    return None
+
+
 def receipt(command: Command, outcome: Outcome) -> Done:
     """The receipt of a command: its outcome, with no texts or metadata except those of the command itself."""
     thread = message = None
@@ -66,7 +90,14 @@ def receipt(command: Command, outcome: Outcome) -> Done:
         message = MessageReceipt(
             id=said.id, created_at=said.created_at, version=outcome.n, content=content, metadata=metadata
         )
-    return Done(position=outcome.position, n=outcome.n, thread=thread, message=message, deleted=outcome.deleted)
+    return Done(
+        position=outcome.position,
+        n=outcome.n,
+        thread=thread,
+        message=message,
+        deleted=outcome.deleted,
+        erasure=outcome.erasure,
+    )
 
 
 def _message(before: MessageView | None, commit: Commit | None) -> Message:

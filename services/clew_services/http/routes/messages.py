@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from clew_events.commands import AddMessage, DeleteMessage, UpdateMessage
-from clew_events.http_forms import ModifyMessageBody, PageOfMessages, PatchBody
+from clew_events.commands import AddMessage, DeleteMessage, EraseMessage, UpdateMessage
+from clew_events.http_forms import EraseBody, ModifyMessageBody, PageOfMessages, PatchBody
 from clew_events.objects import MessagePage
 from clew_events.queries import AsOf, GetMessage, GetMessageAt, GetThread, ListMessages, ListMessagesAt
 from clew_events.requests import NewMessage
@@ -91,3 +91,10 @@ class Messages:
     async def delete_message(self, call: Call) -> Answer:
         """``DELETE /v1/threads/{thread_id}/messages/{message_id}``."""
         return await self._commands.answer(call, DeleteMessage(thread_id=call.thread_id, message_id=call.message_id))
+
+    async def erase_message(self, call: Call) -> Answer:
+        """``POST /v1/threads/{thread_id}/messages/{message_id}/erase``; the body may be left out."""
+        thread_id, message_id = call.thread_id, call.message_id
+        body = await call.body(EraseBody, empty=b"{}")
+        command = EraseMessage(thread_id=thread_id, message_id=message_id, reason=body.reason)
+        return await self._commands.answer(call, command)

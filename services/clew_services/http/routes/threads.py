@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from clew_events import error_texts
-from clew_events.commands import CreateThread, DeleteThread, UpdateThread
+from clew_events.commands import CreateThread, DeleteThread, EraseThread, UpdateThread
 from clew_events.errors import Invalid, NotFound
-from clew_events.http_forms import CreateThreadBody, ModifyThreadBody, PageOfRuns, PageOfThreads, PatchBody
+from clew_events.http_forms import CreateThreadBody, EraseBody, ModifyThreadBody, PageOfRuns, PageOfThreads, PatchBody
 from clew_events.list_query import ListThreads
 from clew_events.objects import RunPage
 from clew_events.queries import AsOf, GetStateAt, GetThread
@@ -62,6 +62,12 @@ class Threads:
     async def delete_thread(self, call: Call) -> Answer:
         """``DELETE /v1/threads/{thread_id}``."""
         return await self._commands.answer(call, DeleteThread(thread_id=call.thread_id))
+
+    async def erase_thread(self, call: Call) -> Answer:
+        """``POST /v1/threads/{thread_id}/erase``; the body may be left out."""
+        thread_id = call.thread_id
+        body = await call.body(EraseBody, empty=b"{}")
+        return await self._commands.answer(call, EraseThread(thread_id=thread_id, reason=body.reason))
 
     async def list_threads(self, call: Call) -> Answer:
         """``GET /v1/threads``: those created last, unless asked otherwise."""

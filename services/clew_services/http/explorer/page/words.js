@@ -13,7 +13,7 @@ export function did(commit) {
 /** What sort of change it was: what its knot on the thread looks like. */
 export function sort(commit) {
   const types = commit.events.map((each) => each.type);
-  if (types.some((type) => type.endsWith("Deleted"))) return "gone";
+  if (types.some((type) => type.endsWith("Deleted") || type === "ErasureRequested")) return "gone";
   if (types.some((type) => type.endsWith("Created"))) return "begun";
   return types.some((type) => type.endsWith("Added")) ? "added" : "changed";
 }
@@ -36,6 +36,13 @@ function event(each) {
       return "deleted a message";
     case "ThreadDeleted":
       return "deleted the thread";
+    case "HoldPlaced":
+    case "HoldReleased":
+      return `${named(String(each.type))}: ${each.hold}`;
+    case "ErasureRequested":
+      return each.items ? "asked to erase a message" : "asked to erase the thread";
+    case "ErasureCompleted":
+      return "erased";
     case "ErasedThreadEvent":
     case "ErasedItemEvent":
       return `${named(String(each.of))} (erased)`;
