@@ -16,7 +16,7 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, cast, get_args, get_type_hints
 
@@ -237,6 +237,15 @@ def decode_recorded(body: bytes, position: Position, trace: str | None = None, d
     """Decode a stored body into a commit with its position, its hash, and the headers stored with it."""
     known = trace if trace is not None and is_traceparent(trace) else None
     return Recorded(decode(body), position, record_hash(body), known, digest, body)
+
+
+def redact(body: bytes, lines: Collection[int]) -> bytes:
+    """Return a stored body with the contents of some numbers gone: 0 is that of the command, ``i`` that of event ``i``.
+
+    Their lines stay, empty. All other bytes are those of ``body``, so its hash is, too.
+    """
+    record, *contents = body.split(b"\n")
+    return b"\n".join((record, *(b"" if number in lines else line for number, line in enumerate(contents))))
 
 
 class _Sealed(Struct, frozen=True):

@@ -14,6 +14,10 @@
 ``$KV.clew_keys_v1.<id>``                     the record of an API key, without the key
 ``clew.checkpoint.<number>``                  signed checkpoints of the log, in stream ``CLEW_CHECKPOINTS``
 ``clew.live.checkpoint.<number>``             the same checkpoints, republished over core NATS
+``clew.erased.<shard>.<seq>.<tenant>.<thread>.<n>``  commits without their erased contents, in stream ``CLEW_ERASED``
+``clew.erased.erasure.<tenant>.<id>``         the state of an erasure, in ``CLEW_ERASED``
+``clew.erased.certificate.<id>``              the signed certificate of an erasure, in ``CLEW_ERASED``
+``clew.live.erased.erasure.<tenant>.<id>``    announces over core NATS that the state of an erasure has changed
 ``clew.live.keys.<id>``                       announces over core NATS that an API key has changed
 ``$KV.clew_generations.threads``              the live generation of the three buckets of views: ``v1``, ``v2``, …
 ``clew.live.generations.threads``             announces over core NATS that this has changed
@@ -33,10 +37,14 @@ INBOX: Final = "clew.inbox"
 REJECTED: Final = "clew.rejected"
 OUTCOME: Final = "clew.outcome"
 CHECKPOINT: Final = "clew.checkpoint"
+ERASED: Final = "clew.erased"
+ERASURES: Final = f"{ERASED}.erasure"
+LIVE_ERASURES: Final = f"{LIVE}.erased.erasure"
 
 INBOX_STREAM: Final = "CLEW_INBOX"
 REJECTED_STREAM: Final = "CLEW_REJECTED"
 CHECKPOINT_STREAM: Final = "CLEW_CHECKPOINTS"
+ERASED_STREAM: Final = "CLEW_ERASED"
 MAX_SHARDS: Final = 64
 LONGEST_TENANT: Final = 64
 LONGEST_THREAD: Final = 128
@@ -103,3 +111,23 @@ def rejected_subject(tenant: str, command: str, place: str) -> str:
 def checkpoint_subject(number: int) -> str:
     """The subject of a signed checkpoint: exact, so that no number is used twice."""
     return f"{CHECKPOINT}.{number}"
+
+
+def erased_subject(shard: int, seq: int, address: Address, n: int) -> str:
+    """The subject of a commit that lost contents: its position in the log, its thread, and its number there."""
+    return f"{ERASED}.{shard:02d}.{seq}.{address.tenant}.{address.thread}.{n}"
+
+
+def erased_subjects(shard: int, seq: int | None = None, *, tenant: str = "*", thread: str = "*") -> str:
+    """The subjects of a shard's commits that lost contents: all of them, of one sequence, tenant or thread."""
+    return f"{ERASED}.{shard:02d}.{'*' if seq is None else seq}.{tenant}.{thread}.*"
+
+
+def erasure_subject(tenant: str, erasure: str) -> str:
+    """The subject of the state of an erasure."""
+    return f"{ERASURES}.{tenant}.{erasure}"
+
+
+def certificate_subject(erasure: str) -> str:
+    """The subject of the certificate of an erasure."""
+    return f"{ERASED}.certificate.{erasure}"

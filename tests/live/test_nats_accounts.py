@@ -22,9 +22,12 @@ from clew_events import client
 from clew_events.codec import decode
 from clew_events.commands import CreateThread
 from clew_events.errors import Forbidden, NotFound, Unauthorized
+from clew_events.subjects import event_stream, shard_of
 from clew_projections.kv.key_names import THREADS
+from clew_projections.nats.jetstream import stream_state
 from clew_projections.nats.request_mux import NotPermitted
 from clew_services import compose
+from clew_services.api_keys.key_bucket import KEYS
 from clew_services.embedded import binary, server
 from clew_services.eventstore import provision
 from support.accounts import ROLES, SHARDS, Accounts, User, asking, connected_as, everything, settled
@@ -100,6 +103,24 @@ async def test_the_service_can_add_to_the_record_and_has_no_way_to_take_from_it(
     asking = set(ASKING)
     async with connected_as(accounts, "clew") as user:
         await tries(user, sorted({*CHANGING, *asking}), ["clew.>", ">", "clew.evt.>", "clew.inbox.>", "$KV.>", "$JS.>"])
+    assert await everything(operator) == before
+
+
+async def test_what_erases_deletes_from_the_log_and_has_no_way_to_touch_checkpoints_keys_or_settings(
+    accounts: Accounts, operator: compose.Connection, service: compose.Clew
+) -> None:
+    await service.handler.handle("globex", CreateThread(thread_id="thread_to_erase"), actor="globex")
+    shard = shard_of("thread_to_erase", SHARDS)
+    async with connected_as(accounts, "erasure") as user:
+        deleting = f"$JS.API.STREAM.MSG.DELETE.{event_stream(shard)}"
+        last = (await stream_state(operator.js, event_stream(shard))).last_seq
+        reply = await user.nc.request(deleting, msgspec.json.encode({"seq": last + 1}), timeout=60)
+        assert json.loads(reply.data)["error"]["err_code"] == 10057  # it may, and there is no such message
+        before = await everything(operator)
+        allowed = {each for each in CHANGING if ".MSG.DELETE." in each or each.startswith("clew.erased.")}
+        shut = {*CHANGING, *ASKING} - allowed
+        shut |= {f"$JS.API.STREAM.MSG.DELETE.{name}" for name in ("CLEW_CHECKPOINTS", f"KV_{KEYS}")}
+        await tries(user, sorted(shut), ["clew.>", ">", "clew.evt.>", "clew.inbox.>", "$KV.>", "$JS.>"])
     assert await everything(operator) == before
 
 

@@ -49,7 +49,8 @@ class Accounts:
         return f'include "../{self.conf.name}"\n{embedded.replace(SERVER, "accounts")}\n'
 
     def url(self, user: str) -> str:
-        name = "CLEW" if user == "clew" else "CLEW_OPERATOR" if user == "operator" else user.upper().replace("-", "_")
+        name = "CLEW" if user == "clew" else user.upper().replace("-", "_")
+        name = f"CLEW_{name}" if user in {"operator", "erasure"} else name
         return self.server.url.replace("//", f"//{user}:{self.passwords[name + '_PASSWORD']}@")
 
     def log(self) -> str:

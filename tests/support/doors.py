@@ -7,7 +7,7 @@ from clew_projections.kv.key_names import MESSAGES, THREADS
 from clew_services.api_keys.key_bucket import KEYS
 from support.accounts import ROLES, TENANTS
 
-STREAMS = ("CLEW_EVT_00", "CLEW_INBOX", "CLEW_REJECTED", f"KV_{THREADS}", f"KV_{MESSAGES}", f"KV_{KEYS}")
+STREAMS = ("CLEW_EVT_00", "CLEW_ERASED", "CLEW_INBOX", "CLEW_REJECTED", f"KV_{THREADS}", f"KV_{MESSAGES}", f"KV_{KEYS}")
 CHANGING = (
     *(f"$JS.API.STREAM.{what}.{stream}" for stream in (*STREAMS, "MINE") for what in (
         "CREATE", "UPDATE", "DELETE", "PURGE", "MSG.DELETE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN", "PEER.REMOVE"
@@ -20,6 +20,9 @@ CHANGING = (
         "LEADER.STEPDOWN.CLEW_INBOX.term-1-0", "PAUSE.CLEW_INBOX.term-1-0",
         f"PAUSE.CLEW_EVT_00.{THREADS}", f"UNPIN.CLEW_EVT_00.{THREADS}", f"LEADER.STEPDOWN.CLEW_EVT_00.{THREADS}",
     )),
+    "clew.erased.00.1.acme.thread_door.1",
+    "clew.erased.certificate.erasure_door",
+    "clew.live.erased.erasure.acme.erasure_door",
     "$JS.API.META.LEADER.STEPDOWN",
     "$JS.API.SERVER.REMOVE",
     "$JS.API.ACCOUNT.PURGE.clew",
@@ -41,6 +44,7 @@ SERVING = (
     f"$KV.{KEYS}.0123456789abcdef",
     *(f"clew.rejected.{tenant}.create_thread" for tenant in TENANTS),
     *(f"clew.outcome.{tenant}.publisher.1" for tenant in TENANTS),
+    *(f"clew.erased.erasure.{tenant}.erasure_door" for tenant in TENANTS),
     "$JS.API.INFO",
     *(f"$JS.API.{what}.{stream}" for stream in STREAMS for what in ("STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET")),
     f"$JS.API.DIRECT.GET.KV_{THREADS}.$KV.{THREADS}.acme.thread_door",
@@ -64,6 +68,7 @@ ASKING = tuple(
     for name in names
 )
 LISTENING = (
+    "clew.erased.>", "clew.live.erased.>", "clew.live.erased.erasure.acme.*",
     ">", "*.>", "*", "clew.>", "_INBOX.>", "_INBOX.*", *(f"_INBOX_{role}.>" for role in ROLES), "_R_.>", "$JS.>",
     "$JS.ACK.>", "$JS.EVENT.>", "$KV.>", f"$KV.{THREADS}.acme.>", f"$KV.{KEYS}.>", "$SYS.>", "$SRV.>", "clew.evt.>",
     "clew.evt.*.acme.*", "clew.live.>", "clew.live.evt.>", "clew.live.evt.*.acme.*", "clew.live.evt.*.globex.*",

@@ -35,6 +35,7 @@ from clew_events.events import (
     ThreadEvent,
     ThreadRestored,
     ToolResourcesUpdated,
+    is_erased,
     type_of,
 )
 from support.commits import SALT, body_of
@@ -398,3 +399,33 @@ def test_a_content_that_is_gone_is_missing(line: int) -> None:
     with pytest.raises(Corrupt) as missing:
         codec.check_contents(codec.decode(relined(line, b"")))
     assert missing.value.code == "missing_content"
+
+
+@given(commits, st.data())
+def test_redacting_takes_the_contents_of_some_numbers_and_no_other_byte(commit: Commit, data: st.DataObject) -> None:
+    body = body_of(commit)
+    numbers = data.draw(st.sets(st.integers(0, len(commit.events))))
+    redacted = codec.redact(body, numbers)
+    assert (record_hash(redacted), codec.redact(redacted, numbers)) == (record_hash(body), redacted)
+    whole, left = body.split(b"\n"), redacted.split(b"\n")
+    assert left == [b"" if line - 1 in numbers else content for line, content in enumerate(whole)]
+    read = codec.decode(redacted)
+    assert read.reason_erased == (commit.reason is not None and 0 in numbers)
+    for number, (before, after) in enumerate(zip(commit.events, read.events, strict=True), start=1):
+        assert (type_of(after), after.effect) == (type_of(before), before.effect)
+        assert is_erased(after) == (number in numbers and type_of(before) in codec.CONTENTS)
+        assert is_erased(after) or after == before
+    if redacted == body:
+        codec.check_seals(redacted)
+    else:
+        with pytest.raises(Corrupt) as missing:
+            codec.check_seals(redacted)
+        assert missing.value.code == "missing_content"
+
+
+def test_a_content_put_back_with_another_salt_does_not_fit_what_was_redacted() -> None:
+    again = codec.encode(FULL, ["b3RoZXIgc2FsdCBvZiBhIHQ"] * 3).body.split(b"\n")
+    lines = codec.redact(body_of(FULL), {1}).split(b"\n")
+    with pytest.raises(Corrupt) as refusal:
+        codec.decode(b"\n".join((*lines[:2], again[2], *lines[3:])))
+    assert refusal.value.code == "broken_seal"

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt, Invalid
-from clew_events.subjects import MAX_SHARDS, event_stream
+from clew_events.subjects import ERASED_STREAM, MAX_SHARDS, event_stream
 
 NAME: Final = "manifest.json"
 FORMAT: Final = 1
@@ -108,7 +108,7 @@ def read(folder: Path) -> LoadedManifest:
     except UNREADABLE as fault:
         raise Corrupt(f"{folder / NAME} cannot be read: {fault}", code="backup_damaged") from fault
     names = [entry.stream for entry in manifest.streams]
-    missing = set(manifest.events()) - set(names) if 1 <= manifest.shards <= MAX_SHARDS else {"shards"}
+    missing = {*manifest.events(), ERASED_STREAM} - set(names) if 1 <= manifest.shards <= MAX_SHARDS else {"shards"}
     if (
         missing
         or len(set(names)) != len(names)

@@ -2,7 +2,8 @@
 
 The snapshot of each stream is consistent, but those of different streams are of different moments. So the streams are
 backed up in an order in which no concurrent change is lost: checkpoints before the log that they cover, the inbox
-before the log and the rejected commands. A command that is in the backup twice is recognised by its id.
+before the log and the rejected commands, and what erasures leave of commits after the log. A command that is in the
+backup twice is recognised by its id.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from clew_events.errors import Corrupt, Unavailable
-from clew_events.subjects import CHECKPOINT_STREAM, INBOX_STREAM, REJECTED_STREAM, event_stream
+from clew_events.subjects import CHECKPOINT_STREAM, ERASED_STREAM, INBOX_STREAM, REJECTED_STREAM, event_stream
 from clew_projections.generations.record import GENERATIONS
 from clew_services.api_keys.key_bucket import KEYS
 from clew_services.backup import stream_snapshot
@@ -41,7 +42,7 @@ Tell = Callable[[Progress], None]
 def order(shards: int) -> list[str]:
     """The streams of a backup, in the order in which they are backed up."""
     before = [f"KV_{GENERATIONS}", f"KV_{KEYS}", CHECKPOINT_STREAM, INBOX_STREAM]
-    return [*before, *(event_stream(shard) for shard in range(shards)), REJECTED_STREAM]
+    return [*before, *(event_stream(shard) for shard in range(shards)), ERASED_STREAM, REJECTED_STREAM]
 
 
 async def take(connection: Connection, folder: Folder, clew: str, report: Tell) -> Manifest:

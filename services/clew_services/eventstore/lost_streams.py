@@ -1,9 +1,9 @@
 """Lost streams: those that a deployment in use cannot do without, and that only a backup can bring back.
 
 A stream that follows from the log (the buckets of a generation, the record of generations, leases, snapshots of the
-index) is created again where it is missing. The others hold what exists nowhere else: the log, its signed checkpoints,
-the API keys, the commands in the inbox and the rejected ones. An empty stream in place of one of these would hide the
-loss, and new commits would get sequences of lost ones.
+index) is created again where it is missing. The others hold what exists nowhere else: the log, what erasures left of
+it, its signed checkpoints, the API keys, the commands in the inbox and the rejected ones. An empty stream in place of
+one of these would hide the loss, and new commits would get sequences of lost ones.
 
 The first ``clew init`` writes its first message, the record of generations, when all streams exist. So if any stream
 has ever held a message, all of them existed once.
@@ -18,7 +18,14 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from clew_events.errors import Conflict, Corrupt, Invalid
-from clew_events.subjects import CHECKPOINT_STREAM, INBOX_STREAM, MAX_SHARDS, REJECTED_STREAM, event_stream
+from clew_events.subjects import (
+    CHECKPOINT_STREAM,
+    ERASED_STREAM,
+    INBOX_STREAM,
+    MAX_SHARDS,
+    REJECTED_STREAM,
+    event_stream,
+)
 from clew_projections.generations.record import GENERATIONS
 from clew_projections.nats.jetstream import JetStream, find_stream
 from clew_services.api_keys.key_bucket import KEYS
@@ -53,7 +60,7 @@ async def refuse_half(js: JetStream, first: Config | None) -> None:
         )
 
 
-BESIDE: Final = (CHECKPOINT_STREAM, f"KV_{KEYS}", INBOX_STREAM, REJECTED_STREAM)
+BESIDE: Final = (ERASED_STREAM, CHECKPOINT_STREAM, f"KV_{KEYS}", INBOX_STREAM, REJECTED_STREAM)
 """The streams besides the log that cannot be derived."""
 MARGIN: Final = 1_000_000
 """The most commits that a lost shard may have had after those that the buckets know of."""

@@ -8,10 +8,14 @@ from typing import Final
 from clew_events.subjects import (
     CHECKPOINT,
     CHECKPOINT_STREAM,
+    ERASED,
+    ERASED_STREAM,
+    ERASURES,
     EVENTS,
     INBOX,
     INBOX_STREAM,
     LIVE,
+    LIVE_ERASURES,
     REJECTED,
     REJECTED_STREAM,
     event_stream,
@@ -49,7 +53,7 @@ def _compression(replicas: int) -> str:
 def _log(shard: int, shards: int, replicas: int, max_msg_size: int) -> Config:
     return {
         "name": event_stream(shard),
-        "description": "Clew: the log. One message is one commit; nothing here is ever changed or removed.",
+        "description": "Clew: the log. One message is one commit; nothing is removed but by an erasure.",
         "subjects": [shard_subjects(shard)],
         "retention": "limits",
         "storage": "file",
@@ -209,6 +213,29 @@ def _checkpoints(replicas: int) -> Config:
     }
 
 
+def _erased(replicas: int) -> Config:
+    return {
+        "name": ERASED_STREAM,
+        "description": "Clew: commits without their erased contents, and the erasures. Belongs to the log.",
+        "subjects": [f"{ERASED}.>"],
+        "retention": "limits",
+        "storage": "file",
+        "discard": "new",
+        "num_replicas": replicas,
+        "duplicate_window": DUPLICATE_WINDOW,
+        "compression": "none",
+        "allow_direct": True,
+        "allow_rollup_hdrs": False,
+        "max_msgs": -1,
+        "max_bytes": -1,
+        "max_age": 0,
+        "max_msgs_per_subject": -1,
+        # Processes are notified that an erasure was requested, and then read it.
+        "republish": {"src": f"{ERASURES}.>", "dest": f"{LIVE_ERASURES}.>", "headers_only": True},
+        "metadata": {FORMAT: "1"},
+    }
+
+
 def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
     """The configurations of all streams of a deployment except those of its generations.
 
@@ -223,6 +250,7 @@ def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
     yield _leases(replicas)
     yield _rejected(replicas)
     yield _checkpoints(replicas)
+    yield _erased(replicas)
     yield _inbox(replicas, max_msg_size)
 
 
