@@ -1,4 +1,4 @@
-"""Waits: for an event or a timeout, whichever comes first, and work that is repeated until an event."""
+"""Waits: for an event, a timeout, or the end of tasks, and work that is repeated until an event."""
 
 from __future__ import annotations
 
@@ -16,6 +16,18 @@ async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
         except TimeoutError:
             return event.is_set()
     return True
+
+
+async def cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait until it has ended.
+
+    Raises what the task raises instead of ending. If the caller is cancelled meanwhile, that is not lost, as it would
+    be if the caller suppressed the ``CancelledError`` of the task.
+    """
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    if not task.cancelled():
+        task.result()
 
 
 async def run_until_first(*work: Coroutine[None, None, object]) -> None:

@@ -25,7 +25,7 @@ from clew_services.api_keys import Holder, Keys
 from clew_services.api_keys.holders import digest
 from clew_services.checkpoints.comparison import Comparison
 from clew_services.checkpoints.key_file import create_key
-from clew_services.checkpoints.ledger import checkpoint_coverage
+from clew_services.checkpoints.ledger import Ledger, checkpoint_coverage
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.maker import Maker, serve_checkpoints
 from clew_services.checkpoints.note import SigningKey
@@ -38,7 +38,7 @@ from support.asgi import IN, call
 from support.deployments import deployed
 from support.forging import bodies, delete, five_commits, publish, rechained, remove, rewrite, stored
 from support.parts import verifier_of
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 VICTIM = Address("default", "thread_victim")
 OTHER = Address("default", "thread_other")
@@ -370,6 +370,32 @@ async def test_a_process_signs_at_the_interval_and_another_takes_over(
         await tasks[1]
     notes = await clew.ledger.before(None, 100)
     assert [each.checkpoint.prev for each in notes] == [*(each.hash for each in notes[1:]), None]
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_process_that_is_stopped_just_as_it_has_signed_stops(
+    clew: Clew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    # In these turns of the event loop it ends its renewals and gives its lease back.
+    stop, stopping, append = asyncio.Event(), [], Ledger.append
+
+    async def stop_soon() -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        stop.set()
+
+    async def append_and_stop(ledger: Ledger, note: SignedNote) -> bool:
+        appended = await append(ledger, note)
+        stopping.append(asyncio.create_task(stop_soon()))
+        return appended
+
+    monkeypatch.setattr(Ledger, "append", append_and_stop)
+    await five_commits(clew, VICTIM)
+    (tmp_path / "signing-key").write_text(f"{KEY.line()}\n")
+    settings = Settings(data=str(tmp_path), checkpoints="50ms")
+    async with asyncio.timeout(PATIENCE):
+        await serve_checkpoints(clew.js, clew.deployment.shards, settings, stop)
+    assert await _reached(clew, 5)
 
 
 async def test_a_clock_that_was_a_day_ahead_keeps_no_checkpoint_from_being_signed(clew: Clew, tmp_path: Path) -> None:

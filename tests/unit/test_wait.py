@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from clew_events.errors import Unavailable
-from clew_projections.wait import repeat_until, run_until_first, wait_for_event
+from clew_projections.wait import cancel, repeat_until, run_until_first, wait_for_event
 
 LOG = logging.getLogger("clew.test")
 
@@ -56,6 +56,48 @@ async def test_what_fails_while_it_is_cancelled_is_raised() -> None:
 
     with pytest.raises(Unavailable, match="not given up"):
         await run_until_first(fail_at_the_end(), asyncio.sleep(0))
+
+
+async def test_a_cancelled_task_is_waited_for_and_what_it_raises_instead_is_raised() -> None:
+    ended = asyncio.Event()
+
+    async def fail_at_the_end() -> None:
+        try:
+            await for_ever(ended)
+        finally:
+            raise Unavailable("not given up")
+
+    task = asyncio.create_task(for_ever(ended))
+    await asyncio.sleep(0)
+    await cancel(task)
+    assert ended.is_set()
+    failing = asyncio.create_task(fail_at_the_end())
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match="not given up"):
+        await cancel(failing)
+
+
+async def test_who_is_cancelled_while_it_cancels_a_task_ends_as_well() -> None:
+    cancelling, ended = asyncio.Event(), asyncio.Event()
+
+    async def end_slowly() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelling.set()
+            await for_ever(ended)
+
+    async def end_the_other() -> None:
+        other = asyncio.create_task(end_slowly())
+        await asyncio.sleep(0)
+        await cancel(other)
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(end_the_other())
+    await cancelling.wait()
+    await cancel(task)
+    assert task.cancelled()
+    assert ended.is_set()
 
 
 async def test_a_step_is_repeated_until_the_event_and_a_lasting_fault_is_logged_once(

@@ -6,7 +6,6 @@ No fault here stops the process: each is logged once and retried with backoff.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import sqlite3
 import time
@@ -22,7 +21,7 @@ from clew_projections.indexer.generation_file import IndexGeneration
 from clew_projections.indexer.log_follower import OrderedShard, follow_log
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.indexer.start import Start
-from clew_projections.wait import wait_for_event
+from clew_projections.wait import cancel, wait_for_event
 
 PATIENCE: Final = 0.25
 """Seconds to wait for commits before other work."""
@@ -160,9 +159,7 @@ class Indexer:
     async def _end_snapshot(self) -> None:
         task, self._snapshot = self._snapshot, None
         if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await cancel(task)
 
     def _log(self, fault: Exception) -> None:
         trouble = f"{type(fault).__name__}: {fault}"

@@ -20,7 +20,7 @@ from nats.errors import Error as NatsError
 
 from clew_events.backoff import delays
 from clew_events.errors import ClewError
-from clew_projections.wait import wait_for_event
+from clew_projections.wait import cancel, wait_for_event
 
 ANEW: Final = 30.0
 """Seconds after which everything is read again in any case."""
@@ -73,9 +73,7 @@ class KvWatcher:
             try:
                 yield
             finally:
-                watching.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await watching
+                await cancel(watching)
         finally:
             reconnected.remove(self.on_reconnect)
             with contextlib.suppress(NatsError):

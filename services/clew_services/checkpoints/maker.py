@@ -7,7 +7,6 @@ last checkpoint and compares the two first. One process at a time makes checkpoi
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -16,7 +15,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Final
 
-from clew_events.errors import ClewError, Corrupt, Invalid, Unavailable
+from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import FORMAT, Checkpoint, encode
 from clew_projections.integrity.checkpoint_comparison import find_cut_off, find_loss
@@ -181,21 +180,16 @@ async def _sign(schedule: _Schedule, maker: Maker, lease: Lease, every: float) -
 
 
 async def _make(maker: Maker, lease: Lease) -> None:
-    renewal = asyncio.create_task(lease.keep())
-    making = asyncio.create_task(maker.make())
     try:
-        await asyncio.wait({renewal, making}, return_when=asyncio.FIRST_COMPLETED)
-        if not making.done():
-            renewal.result()  # raises the reason for which the lease was lost
-        signed = await making
-        if signed is not None:
-            _LOG.info("signed checkpoint %d", signed.checkpoint.number)
+        await run_until_first(_make_and_log(maker), lease.keep())
     finally:
-        for task in (renewal, making):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ClewError):
-                await task
         await lease.give_up()
+
+
+async def _make_and_log(maker: Maker) -> None:
+    signed = await maker.make()
+    if signed is not None:
+        _LOG.info("signed checkpoint %d", signed.checkpoint.number)
 
 
 class _Schedule:
