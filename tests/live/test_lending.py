@@ -11,7 +11,7 @@ import nats
 import pytest
 
 from support.deployments import FAST, connected_client, deploy
-from support.lending import Lender, Lent
+from support.lending import STREAM_FOLDER, Lender, Lent
 
 
 @pytest.fixture
@@ -40,6 +40,16 @@ async def test_a_server_is_lent_again_and_nothing_of_the_test_before_is_there(le
             assert all(
                 each.state.last_seq == 0 for each in await nc.jetstream().streams_info() if "EVT" in each.config.name
             )
+
+
+async def test_the_server_does_not_remove_the_folder_in_which_the_next_test_creates_streams(lender: Lender) -> None:
+    with lender.lent() as first:
+        await deploy(first.url)
+        folder = first._server.data / STREAM_FOLDER
+    with lender.lent() as second:
+        assert second._server.data / STREAM_FOLDER == folder
+        with pytest.raises(OSError, match="not empty"):
+            folder.rmdir()  # what the server does some time after the last stream was deleted
 
 
 async def test_two_at_once_are_two(lender: Lender) -> None:

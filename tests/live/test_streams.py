@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -22,6 +23,7 @@ from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import provision, topology
 from clew_services.eventstore.lost_streams import MARGIN, irreplaceable
 from clew_services.eventstore.provision import Deployment
+from support.lending import STREAM_FOLDER
 from support.waiting import eventually
 from support.writers import Writer
 
@@ -242,6 +244,16 @@ async def test_a_missing_consumer_is_named_and_created_by_the_next_init(js: JetS
     assert missing in refusal.value.message
     assert await init(js) == [missing]
     await provision.verify(js)
+
+
+async def test_an_init_right_after_all_streams_were_deleted_outlasts_the_removal_of_their_folder(
+    nats_server: EmbeddedServer, js: JetStream
+) -> None:
+    folder = nats_server.data / STREAM_FOLDER
+    shutil.rmtree(folder)
+    # A stream cannot be created. The server then removes what is there in its own time, as after a deletion.
+    folder.touch()
+    assert sorted(await init(js)) == sorted(STREAMS + CONSUMERS)
 
 
 async def test_an_interrupted_init_is_finished_by_the_next(js: JetStream) -> None:

@@ -31,6 +31,10 @@ TRIALS: Final = 3
 """How often a start is tried: the port may have been taken by somebody else since it was found free."""
 PATIENCE: Final = 30.0
 """Seconds a server may take to remove its streams."""
+STREAM_FOLDER: Final = Path("nats", "jetstream", "clew", "streams")
+KEPT: Final = ".kept"
+"""What keeps the folder of streams from being empty: nats-server (2.15.1) removes an empty one some time after it has
+answered that the last stream is deleted, and that may be while the next test creates its first."""
 _CONNECTIONS: Final = Path("/proc/net/tcp")
 _IDLE_STATES: Final = {"06", "0A"}  # TIME_WAIT, LISTEN
 
@@ -123,6 +127,7 @@ class Lender:
         self._begun += 1
         server = EmbeddedServer(self._folder / str(self._begun), port=free_port(), sync=self._sync)
         await server.start()
+        (server.data / STREAM_FOLDER / KEPT).mkdir(parents=True)
         return server
 
     def _run(self, work: Coroutine[None, None, T]) -> asyncio.Future[T]:

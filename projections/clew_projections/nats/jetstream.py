@@ -45,6 +45,10 @@ class _NamesPage(Struct, frozen=True):
 
 STREAM_NOT_FOUND: Final = 10059
 CONSUMER_NOT_FOUND: Final = 10014
+STORE_FAILED: Final = 10049
+"""The error code for a stream that could not be created. nats-server (2.15.1) removes the folder of an account's
+streams after it has answered that the last one is deleted, and a stream that is created meanwhile has no folder."""
+_PASSING: Final = frozenset({NO_LEADER, STORE_FAILED})
 _READ_ONLY: Final = re.compile(r"(^|\.)(INFO|NAMES|LIST)(\.|$)")
 """API calls that change nothing."""
 _ACK: Final = msgspec.json.Decoder(Ack)
@@ -107,7 +111,7 @@ class JetStream(StreamReader):
         return [Ack(stream=ack.stream, seq=seq) for seq in range(first, ack.seq + 1)]
 
     async def api(self, call: str, request: object = None) -> dict[str, object]:
-        """Call ``$JS.API.<call>``. Retries while no leader is elected (10008).
+        """Call ``$JS.API.<call>``. Retries while no leader is elected (10008), or a stream has no folder (10049).
 
         A call that changes nothing is also retried when no reply comes.
 
@@ -122,7 +126,7 @@ class JetStream(StreamReader):
             if (refusal := answer.get("error")) is None:
                 return answer
             error = msgspec.convert(refusal, ApiError)
-            if error.err_code != NO_LEADER or now() >= until:
+            if error.err_code not in _PASSING or now() >= until:
                 raise ApiRefusal(error, call)
             await asyncio.sleep(ELECTION)
 
