@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from clew_events.ids import Reason, ThreadId
+from clew_events.ids import Code, ThreadId
 from clew_events.list_query import MAX_SEARCH, OrderBy, Positions
 from clew_events.queries import AsOf, Cursor, Instant, Limit, Order
 from clew_events.requests import (
@@ -50,7 +50,7 @@ class PatchBody(Request, frozen=True, kw_only=True):
 class EraseBody(Request, frozen=True, kw_only=True):
     """The body of a request to erase a thread or a message: why, as a code. It may be left out."""
 
-    reason: Reason | None = None
+    reason: Code | None = None
 
 
 class PageOfHistory(Request, frozen=True, kw_only=True):

@@ -47,6 +47,7 @@ CommandId = Annotated[str, Meta(pattern=COMMAND_ID_PATTERN)]
 Tenant = Annotated[str, Meta(pattern=TENANT_PATTERN)]
 Actor = Annotated[str, Meta(pattern=ACTOR_PATTERN)]
 Reason = Annotated[str, Meta(pattern=REASON_PATTERN)]
+Code = Annotated[str, Meta(pattern=CODE_PATTERN)]
 Subject = Annotated[str, Meta(pattern=SUBJECT_PATTERN)]
 
 _THREAD_ID: Final = re.compile(THREAD_ID_PATTERN)
