@@ -202,7 +202,7 @@ def test_a_commit_cut_short_is_corrupt(length: int) -> None:
 @example(None)
 def test_whatever_stands_in_place_of_an_events_tag_is_named(tag: object) -> None:
     read = read_or_corrupt(altered(events=[{"type": tag}]))
-    if tag in WITHOUT_FIELDS:
+    if isinstance(tag, str) and tag in WITHOUT_FIELDS:
         assert read == replace(PLAIN, events=(WITHOUT_FIELDS[tag],))
     else:
         assert isinstance(read, Corrupt)
