@@ -24,7 +24,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import FieldInfo, asdict, astuple, fields
 
-from clew_events.commit import FORMAT, Commit, Position, Recorded, record_hash
+from clew_events.commit import FORMAT, Commit, Position, Recorded, record_hash, record_of
 from clew_events.errors import Corrupt
 from clew_events.events import ERASABLE, ErasedItemEvent, ErasedThreadEvent, Event, StoredEvent, is_erased
 from clew_events.ids import is_traceparent
@@ -260,19 +260,28 @@ class _Seals(Struct, frozen=True):
 _DECODE_SEALS: Final = msgspec.json.Decoder(_Seals).decode
 
 
+def seals_of(body: bytes) -> tuple[str | None, ...]:
+    """Return the seals in the record of a stored body: that of the command, and that of each event.
+
+    Raises:
+        Corrupt: the body is no commit.
+    """
+    try:
+        seals = _DECODE_SEALS(record_of(body))
+    except UNREADABLE as fault:
+        raise _unreadable(str(fault)) from fault
+    return (seals.seal, *(event.seal for event in seals.events))
+
+
 def check_seals(body: bytes) -> None:
     """Check that each content of a stored body is there and fits its seal, in events of a newer version too.
 
     Raises:
         Corrupt: one is not or does not, or the body is no commit.
     """
-    record, *contents = body.split(b"\n")
-    try:
-        seals = _DECODE_SEALS(record)
-    except UNREADABLE as fault:
-        raise _unreadable(str(fault)) from fault
-    _check_lines(contents, len(seals.events))
-    expected = (seals.seal, *(event.seal for event in seals.events))
+    _, *contents = body.split(b"\n")
+    expected = seals_of(body)
+    _check_lines(contents, len(expected) - 1)
     for number, content in enumerate(contents[:-1]):
         if content:
             _check_seal(content, expected[number], number)
