@@ -1,4 +1,4 @@
-"""Who cancels what connects to NATS is heard, in whichever moment that is."""
+"""Who cancels what connects to NATS, or serves its inbox, is heard, in whichever moment that is."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from clew_events.client import connect
+from clew_events.errors import Unavailable
 from clew_services.compose import Clew, connection
+from clew_services.compose.roles import serve_inbox
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.inbox import inbox_service
+from support.waiting import PATIENCE
 
 TIMES = 3
 
@@ -53,3 +57,24 @@ async def test_who_is_cancelled_as_the_server_answers_a_flush_is_cancelled(clew:
         clew.nc._pongs[0].add_done_callback(lambda _, flushing=flushing: flushing.cancel())
         await asyncio.wait({flushing}, timeout=10)
         assert flushing.cancelled()
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_an_inbox_that_is_cancelled_just_as_its_term_ends_does_not_begin_another(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    ended = asyncio.Event()
+
+    async def lead_and_fail(*_: object, **__: object) -> None:
+        await asyncio.sleep(0)
+        ended.set()
+        raise Unavailable("the connection to NATS was lost")
+
+    monkeypatch.setattr(inbox_service, "lead", lead_and_fail)
+    serving = asyncio.create_task(serve_inbox(clew, asyncio.Event()))
+    await ended.wait()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.wait({serving}, timeout=PATIENCE)
+    assert serving.cancelled()

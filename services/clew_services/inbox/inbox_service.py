@@ -19,7 +19,7 @@ from clew_events.connection import close
 from clew_events.errors import Unavailable
 from clew_projections.kv.bucket import Bucket
 from clew_projections.nats.lean_client import LeanClient
-from clew_projections.wait import wait_for_event
+from clew_projections.wait import run_until_first, wait_for_event
 from clew_services import lease as leases
 from clew_services.eventstore.topology import LEASES
 from clew_services.inbox.attempt import InboxParts
@@ -68,14 +68,11 @@ async def _take_turn(
     parts: InboxParts, nc: Client, lease: Lease, trials: Trials, stop: asyncio.Event, *, ready: asyncio.Event | None
 ) -> Exception | None:
     """Lead for one term if the lease is free; the fault that ended the term, if ``stop`` did not."""
-    fault: Exception | None = None
     try:
         await trials.acquit()
         if await lease.take():
-            async with asyncio.TaskGroup() as tasks:
-                renewal = tasks.create_task(lease.keep())
-                await lead(parts, nc, lease, trials, stop, ready=ready)
-                renewal.cancel()
-    except* Unavailable as group:
-        fault = group.exceptions[0]
-    return fault
+            # Not a TaskGroup: before Python 3.13 it loses a cancellation that comes while it cancels its tasks.
+            await run_until_first(lead(parts, nc, lease, trials, stop, ready=ready), lease.keep())
+    except Unavailable as fault:
+        return fault
+    return None
