@@ -18,7 +18,7 @@ from clew_events.errors import TooLarge
 from clew_projections.nats.headers import Headers, append_headers, description_of, encode_headers, fields, status_of
 from clew_projections.nats.lean_client import LEANED_ON, LeanClient
 from clew_projections.nats.parser import LeanParser
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 Message = tuple[bytes, bytes, bytes, bytes]
 BODIES = st.one_of(st.binary(max_size=40), st.sampled_from([b"\r\n", b"MSG a 1 1\r\nx\r\n", b"PING\r\n", b"x" * 9000]))
@@ -102,14 +102,15 @@ async def test_nothing_of_a_lost_connection_is_left_on_the_next() -> None:
 
 
 async def test_of_a_server_that_takes_connections_and_says_nothing_no_more_than_one_is_held_open() -> None:
-    seen = Counter[str]()
+    seen, silent = Counter[str](), asyncio.Event()
 
     async def falls_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen["made"] += 1
-        if seen["made"] == 1:
+        if not silent.is_set():
             writer.write(b'INFO {"max_payload":1024}\r\n')
             await reader.readuntil(b"PING\r\n")
             writer.write(b"PONG\r\n")
+            await silent.wait()
         else:
             await reader.read()
         seen["closed"] += 1
@@ -124,8 +125,11 @@ async def test_of_a_server_that_takes_connections_and_says_nothing_no_more_than_
     client = LeanClient()
     server = await asyncio.start_server(falls_silent, "127.0.0.1", 0)
     where = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    await client.connect(where, connect_timeout=1, reconnect_time_wait=0, max_reconnect_attempts=-1, error_cb=ignore)
+    await client.connect(
+        where, connect_timeout=PATIENCE, reconnect_time_wait=0, max_reconnect_attempts=-1, error_cb=ignore
+    )
     client.options["connect_timeout"] = 0.05
+    silent.set()
     await eventually(tried)
     await client.close()
     server.close()
