@@ -62,6 +62,7 @@ def run(line: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProces
     return subprocess.run(["sh", "-c", line], env=env, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.timeout(240)
 def test_the_guide_leads_from_the_suspicion_to_a_proof_that_needs_no_server(
     up: Up, case: dict[str, str], tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield running
 
 
+@pytest.mark.timeout(240)
 def test_the_guide_runs_from_top_to_bottom(up: Up, tmp_path: Path) -> None:
     shim = tmp_path / "bin" / "clew"
     shim.parent.mkdir()

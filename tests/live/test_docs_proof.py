@@ -48,6 +48,7 @@ def run(line: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProces
     return subprocess.run(["sh", "-c", line], env=env, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.timeout(240)
 def test_the_guide_runs_from_top_to_bottom(at_home: dict[str, str], tmp_path: Path) -> None:
     assert len(LINES) >= 9
     for line in LINES:

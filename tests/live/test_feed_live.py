@@ -228,7 +228,7 @@ async def test_a_reader_who_takes_nothing_does_not_hold_up_a_stop(
     with socket.socket() as stuck:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stuck.setblocking(False)
-        async with asyncio.timeout(120), served(clew) as url:
+        async with asyncio.timeout(60), served(clew) as url:
             loop, where = asyncio.get_running_loop(), urlsplit(url)
             await loop.sock_connect(stuck, (where.hostname, where.port))
             request = f"GET /v1/events HTTP/1.1\r\nHost: clew\r\nAuthorization: Bearer {ACME}\r\n"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from clew_services.compose import Clew
 from clew_services.http.openapi import document
@@ -83,6 +84,7 @@ def narrowed(described: dict[str, Any]) -> dict[str, Any]:
     return described
 
 
+@pytest.mark.timeout(240)
 async def test_requests_made_of_the_description_are_answered_as_described(clew: Clew, tmp_path: Path):
     described = tmp_path / "openapi.json"
     (tmp_path / "schemathesis.toml").write_text(CONFIGURED)
