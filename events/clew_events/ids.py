@@ -38,6 +38,7 @@ CODE_PATTERN: Final = r"^[A-Za-z0-9_.:-]{1,64}" + _END
 CURSOR_PATTERN: Final = r"^[1-9][0-9]{0,14}(-[1-9][0-9]{0,18})?" + _END
 SUBJECT_PATTERN: Final = r"^[^\x00-\x20\x7f*>]{1,256}" + _END
 
+CODE_FORM: Final = "a code of 1 to 64 letters, digits and '_', '.', ':' or '-', such as 'asked_by_customer'"
 TENANT_FORM: Final = "1 to 64 of 'a-z', '0-9', '_' and '-', not beginning with '_' or '-'"
 ACTOR_FORM: Final = "1 to 128 characters, none of them a control character, and not the name of an API key ('key:…')"
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from clew_events.commands import AddMessage, CreateThread, UpdateMessage, UpdateThread
 from clew_events.errors import Invalid
+from clew_events.operations import OPERATIONS, Operation
 from clew_events.queries import GetStateAt, ListMessages
 from clew_events.requests import NewMessage
 from clew_services import validation
+from clew_services.validation import decode_errors
 
 
 def refused(value: object, form: type = CreateThread) -> tuple[str, str, str | None]:
@@ -375,3 +378,18 @@ def test_plain_values_are_judged_as_bodies_are():
     with pytest.raises(Invalid) as refusal:
         validation.convert({"thread_id": "thread_a", "limit": "x"}, ListMessages)
     assert refusal.value.message == ("Invalid type for 'limit': expected an integer, but got a string instead.")
+
+
+def patterns(schema: object) -> set[str]:
+    if isinstance(schema, dict):
+        own = {schema["pattern"]} if isinstance(schema.get("pattern"), str) else set()
+        return own.union(*(patterns(each) for each in schema.values()))
+    return set().union(*(patterns(each) for each in schema)) if isinstance(schema, list) else set()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
+def test_every_pattern_that_a_request_has_to_fit_is_told_in_words(operation: Operation) -> None:
+    forms = [operation.command, operation.query]
+    forms += [form for route in operation.routes for form in (route.body, route.form)]
+    for form in filter(None, forms):
+        assert patterns(msgspec.json.schema(form)) <= decode_errors._SHAPES.keys()

@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from clew_events.contract.examples import EXAMPLES
 from clew_events.contract.json_schema import as_json, definitions, references, type_name
-from clew_events.ids import ACTOR_PATTERN, COMMAND_ID_PATTERN, REASON_PATTERN
+from clew_events.http_forms import EraseBody
+from clew_events.ids import ACTOR_PATTERN, CODE_PATTERN, COMMAND_ID_PATTERN, REASON_PATTERN
 from clew_events.objects import Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 from clew_events.operations import BY_NAME, PATH_PARAMETERS, QUERY_PARAMETERS, TAGS, HttpRoute, Operation, http_routes
 from clew_services.http.error_responses import ErrorResponse
@@ -61,6 +62,9 @@ HEADERS: Final = {
         "Clew-Actor", "Who asks, as the history names them; without it, the key's name.", pattern=ACTOR_PATTERN
     ),
     "reason": _header("Clew-Reason", "Why: stored with the commit.", pattern=REASON_PATTERN),
+    "code": _header(
+        "Clew-Reason", "Why, as a code, where the body does not say so: kept for ever.", pattern=CODE_PATTERN
+    ),
     "ifMatch": _header(
         "If-Match",
         "Act only if the thread is at this version (its `ETag`), or at one of several with commas between them.",
@@ -181,7 +185,8 @@ def operation_id(name: str) -> str:
 
 
 def _headers(route: HttpRoute) -> tuple[str, ...]:
-    of_commands = ("actor", "reason") if "idempotency" in route.headers else ()
+    reason = "code" if route.body is EraseBody else "reason"
+    of_commands = ("actor", reason) if "idempotency" in route.headers else ()
     return (*(("beta",) if route.versioned else ()), *route.headers, *of_commands)
 
 

@@ -23,7 +23,7 @@ from clew_events.commands import (
     UpdateThread,
 )
 from clew_events.content import Metadata
-from clew_events.errors import AlreadyErased, AlreadyExists, Held, Invalid, NotFound
+from clew_events.errors import AlreadyErased, AlreadyExists, Held, NotFound
 from clew_events.events import (
     ErasureCompleted,
     ErasureRequested,
@@ -147,11 +147,7 @@ def _erase(
     if state.holds:
         raise Held(f"Thread '{thread}' is under the legal hold '{state.holds[0]}': it cannot be erased until released.")
     if command.reason is not None and not ids.is_code(command.reason):
-        raise Invalid(
-            "Invalid 'reason': why something is erased is kept for ever, so it must be a code of at most 64 letters, "
-            "digits and '_.:-', such as 'asked_by_customer'.",
-            param="reason",
-        )
+        raise error_texts.malformed_value("reason", command.reason, ids.CODE_FORM)
     erasure = ids.derive_id("erasure_", *seed)
     if isinstance(command, EraseThread):
         gone: tuple[Event, ...] = (ThreadDeleted(),) if state.status == "open" else ()

@@ -28,6 +28,7 @@ _SHAPES: Final = {
     ids.COMMAND_ID_PATTERN: "1 to 128 visible ASCII characters",
     ids.TENANT_PATTERN: ids.TENANT_FORM,
     ids.ACTOR_PATTERN: ids.ACTOR_FORM,
+    ids.CODE_PATTERN: ids.CODE_FORM,
     ids.REASON_PATTERN: "1 to 512 characters, none of them a control character",
     ids.CURSOR_PATTERN: "the id of an entry of this history, such as '3-4711', or a commit's number",
     ids.SUBJECT_PATTERN: "a NATS subject of at most 256 characters without wildcards",
