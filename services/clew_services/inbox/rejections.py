@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Collection
+from contextlib import aclosing, suppress
 from datetime import datetime
 from typing import Final
 
@@ -26,11 +26,11 @@ from clew_events.errors import (
     to_fault,
 )
 from clew_events.replies import Rejection
-from clew_events.subjects import REJECTED, REJECTED_STREAM, inbox_subject, rejected_subject
+from clew_events.subjects import REJECTED, REJECTED_STREAM, Address, inbox_subject, rejected_subject
 from clew_projections.kv.bucket import WRONG_REVISION
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import whole
-from clew_projections.nats.stream_messages import EXPECTED, StoredMessage
+from clew_projections.nats.stream_messages import EXPECTED, ApiRefusal, StoredMessage
 from clew_services.inbox.inbox_message import place_of
 
 _DECODE: Final = msgspec.json.Decoder(Rejection).decode
@@ -102,6 +102,51 @@ async def retry(js: JetStream, refused: Refusal) -> int:
         raise Unavailable(f"the inbox did not accept the command: {ack.error.description}", code="inbox_unavailable")
     await js.api(f"STREAM.MSG.DELETE.{REJECTED_STREAM}", {"seq": refused.number})
     return ack.seq
+
+
+async def erase(js: JetStream, address: Address, messages: Collection[str] | None = None) -> tuple[int, ...]:
+    """Erase the records of rejected commands about a thread, or about some of its messages; return their numbers.
+
+    Their bytes are overwritten on the disk. Of a command that cannot be read, a record counts as about a thread or a
+    message if its text has the id. Safe to repeat.
+
+    Raises:
+        Unavailable: the records cannot be read, or one of them is still there.
+    """
+    numbers = await _about(js, address, messages)
+    for number in numbers:
+        with suppress(ApiRefusal):  # it was retried or erased meanwhile
+            await js.api(f"STREAM.MSG.DELETE.{REJECTED_STREAM}", {"seq": number})
+    if left := set(numbers) & set(await _about(js, address, messages)):
+        raise Unavailable(f"{REJECTED_STREAM} did not delete {sorted(left)}", code="not_erased")
+    return numbers
+
+
+async def _about(js: JetStream, address: Address, messages: Collection[str] | None) -> tuple[int, ...]:
+    found = [each async for each in list_rejected(js, tenant=address.tenant)]
+    return tuple(each.number for each in found if _concerns(each.rejection, address, messages))
+
+
+class _Target(msgspec.Struct, frozen=True):
+    """The parts of a command that say which thread and message it is about."""
+
+    id: str | None = None
+    thread_id: str | None = None
+    message_id: str | None = None
+
+
+_TARGET: Final = msgspec.json.Decoder(_Target).decode
+
+
+def _concerns(rejection: Rejection, address: Address, messages: Collection[str] | None) -> bool:
+    try:
+        target = _TARGET(rejection.body)
+    except (msgspec.MsgspecError, RecursionError):
+        return any(each in rejection.body for each in (messages if messages is not None else (address.thread,)))
+    thread, command_id = target.thread_id, rejection.id or target.id
+    if thread is None and command_id is not None:
+        thread = ids.derive_id("thread_", rejection.tenant, command_id)
+    return thread == address.thread and (messages is None or target.message_id in messages)
 
 
 def _refusal(stored: StoredMessage) -> Refusal:
