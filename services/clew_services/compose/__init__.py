@@ -59,6 +59,7 @@ from clew_services.queries.past import Past
 from clew_services.queries.reader import Reader
 from clew_services.rebuild.bucket_rebuild import Progress, Rebuild
 from clew_services.rebuild.kept_generations import KeptGenerations
+from clew_services.rebuild.view_renewal import ViewRenewal
 from clew_services.tenant_list import TenantList, Tenants
 from clew_services.threads.cache import Memory
 from clew_services.threads.handler import Commands, Handler
@@ -255,6 +256,10 @@ class Clew:
     def kept(self) -> KeptGenerations:
         """The existing generations."""
         return KeptGenerations(self.opened, self.generations)
+
+    def renewal(self) -> ViewRenewal:
+        """A renewal of the buckets, after which nothing is left in them that the log does not hold any more."""
+        return ViewRenewal(self.opened, self.generations, self.kept, self.rebuild)
 
     # Checking
 
