@@ -7,7 +7,9 @@
     <folder>/<deployment>/proved         the state of the consistency proof
     <folder>/<deployment>/feeder         locked by the indexer
     <folder>/<deployment>/dedicated      locked, shared, by dedicated processes
-    <folder>/<deployment>/rebuild        locked by a rebuild
+    <folder>/<deployment>/rebuild        locked by a rebuild, and while files are replaced or removed after an erasure
+    <folder>/<deployment>/rebuild.db     an unfinished rebuild
+    <folder>/<deployment>/machine        the id by which this folder is known to the deployment
 
 Each deployment has its own folder. The pointer is replaced atomically, and every query reads it first. Everything here
 may be deleted at any time: it is rebuilt.
@@ -21,6 +23,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Final
 
 import msgspec
@@ -68,6 +71,25 @@ class IndexFolder:
         """Return the path of a generation's database."""
         return self.path / f"{generation:06}.db"
 
+    @property
+    def rebuild_file(self) -> Path:
+        """The path of the database of an unfinished rebuild."""
+        return self.path / "rebuild.db"
+
+    def machine(self) -> str:
+        """Return the id of this folder, which is made at random the first time.
+
+        Raises:
+            OSError: it cannot be read or written.
+        """
+        file = self.path / "machine"
+        with contextlib.suppress(FileNotFoundError):
+            if (known := file.read_text()).isalnum():
+                return known
+        made = token_hex(8)
+        write_atomically(file, made.encode(), durable=True)
+        return made
+
     def lock(self, name: str) -> Lock:
         """Return one of the folder's locks."""
         return Lock(self.path / name)
@@ -102,13 +124,11 @@ class IndexFolder:
 
     def size(self, generation: int) -> int:
         """Return the size of a generation on disk, in bytes."""
-        return sum(each.stat().st_size for each in self._files(generation) if each.exists())
+        return sum(each.stat().st_size for each in _files(self.file(generation)) if each.exists())
 
     def remove(self, generation: int) -> None:
         """Delete a generation. Processes that have it open can read it until they close it."""
-        for each in self._files(generation):
-            with contextlib.suppress(FileNotFoundError):
-                each.unlink()
+        remove_database(self.file(generation))
 
     def suspect(self, generation: int) -> None:
         """Record that a query found a generation damaged, for the indexer to check."""
@@ -126,9 +146,15 @@ class IndexFolder:
     def _suspicion(self, generation: int) -> Path:
         return self.path / f"{generation:06}.suspect"
 
-    def _files(self, generation: int) -> list[Path]:
-        file = self.file(generation)
-        return [file.with_name(file.name + beside) for beside in _BESIDE]
+
+def remove_database(file: Path) -> None:
+    """Delete a database with SQLite's own files beside it; those that do not exist are left out."""
+    for each in _files(file):
+        each.unlink(missing_ok=True)
+
+
+def _files(file: Path) -> list[Path]:
+    return [file.with_name(file.name + beside) for beside in _BESIDE]
 
 
 class Lock:

@@ -11,6 +11,9 @@ and last changed a thread are terms too, under negative keys. Times are in micro
 index, numbers them backwards, so that the newest are read first. Each word has its tenant's number as a prefix, so that
 a search reads only its tenant's messages; and each message has a word for its thread. ``vocabulary`` has all words in
 order, for searches by prefix.
+
+``mark`` has for each shard the sequence up to which everything is in the index, that of the newest erasure among it,
+and that of the newest erasure of which this file has no bytes left; see :mod:`clew_projections.index.clean_copy`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Final
 
 from clew_projections.index.rows import DEFINITION
 
-INDEX_FORMAT: Final = 2
+INDEX_FORMAT: Final = 3
 """Incremented when a table or its content changes."""
 
 _TABLES: Final = f"""
@@ -73,7 +76,12 @@ CREATE UNIQUE INDEX message_place ON message (thread, ordinal);
 CREATE VIRTUAL TABLE words USING fts5 (said, content='', detail=none, columnsize=0, tokenize='ascii');
 CREATE TABLE vocabulary (word TEXT PRIMARY KEY) WITHOUT ROWID;
 
-CREATE TABLE mark (shard INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+CREATE TABLE mark (
+    shard INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    erased INTEGER NOT NULL DEFAULT 0,
+    clean INTEGER NOT NULL DEFAULT 0
+);
 CREATE TABLE newest (one INTEGER PRIMARY KEY CHECK (one = 1), at INTEGER);
 INSERT INTO newest VALUES (1, NULL);
 """

@@ -81,7 +81,7 @@ class Terms:
         self._of_terms[term] += by
 
     def write(self) -> None:
-        """Write the counts; values that no thread has any more are deleted."""
+        """Write the counts; keys and values that no thread has any more are deleted."""
         add = self._connection.executemany
         for table, counts in (("tenant", self._of_tenants), ("key", self._of_keys), ("term", self._of_terms)):
             changed = [(by, no) for no, by in counts.items() if by]
@@ -89,7 +89,9 @@ class Terms:
         fewer = [(no,) for no, by in self._of_terms.items() if by <= 0]
         if fewer:
             add("DELETE FROM term WHERE no = ? AND threads = 0", fewer)
+            add("DELETE FROM key WHERE no = ? AND threads = 0", [(no,) for no, by in self._of_keys.items() if by <= 0])
             self._terms.clear()
+            self._keys.clear()
         for counts in (self._of_tenants, self._of_keys, self._of_terms):
             counts.clear()
         for numbers in (self._tenants, self._keys, self._terms):

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from clew_events.commit import Recorded
 from clew_events.content import Metadata
@@ -45,6 +45,13 @@ _CHANGE: Final = f"UPDATE thread SET {', '.join(f'{name} = ?' for name in _CHANG
 _changed_values: Final = attrgetter(*_CHANGED, "no")
 
 
+class ErasureMark(NamedTuple):
+    """The sequence of the ``newest`` erasure in an index, and of that up to which no bytes are left in the file."""
+
+    newest: int
+    clean: int
+
+
 class IndexWriter:
     """The only writer of a file, for one thread at a time."""
 
@@ -59,10 +66,18 @@ class IndexWriter:
         """Return, by shard, the sequence up to which everything is in the index; shards not begun are left out."""
         return dict(self._connection.execute("SELECT shard, seq FROM mark"))
 
-    def apply(self, commits: Sequence[Recorded], marks: Mapping[int, int]) -> None:
+    def erasures(self) -> dict[int, ErasureMark]:
+        """Return, by shard, how far this file is with erasures; shards without any are left out."""
+        found = self._connection.execute("SELECT shard, erased, clean FROM mark WHERE erased > 0")
+        return {shard: ErasureMark(newest, clean) for shard, newest, clean in found}
+
+    def apply(
+        self, commits: Sequence[Recorded], marks: Mapping[int, int], erased: Mapping[int, int] | None = None
+    ) -> None:
         """Apply commits, each thread's in order, and the new marks, in one transaction.
 
-        Commits that the index contains already change nothing.
+        Commits that the index contains already change nothing. ``erased`` has by shard the sequence of the newest
+        commit that requests an erasure.
 
         Raises:
             Corrupt: a commit does not continue its thread; or the file is damaged (``unreadable_index``).
@@ -76,7 +91,7 @@ class IndexWriter:
                 self._continue(tenant, thread, new)
             self._connection.executemany("INSERT OR REPLACE INTO pair VALUES (?, ?, ?, ?, ?)", self._pairs_put)
             self._pairs_put.clear()
-            self._mark(commits, marks)
+            self._mark(commits, marks, erased or {})
 
     def leave_out(self, tenant: str, thread: str) -> None:
         """Remove a thread completely; applying its commits from the first on adds it again.
@@ -202,9 +217,12 @@ class IndexWriter:
                     case _:
                         assert_never(event)
 
-    def _mark(self, commits: Sequence[Recorded], marks: Mapping[int, int]) -> None:
-        further = "INSERT INTO mark VALUES (?, ?) ON CONFLICT (shard) DO UPDATE SET seq = max(seq, excluded.seq)"
-        self._connection.executemany(further, marks.items())
+    def _mark(self, commits: Sequence[Recorded], marks: Mapping[int, int], erased: Mapping[int, int]) -> None:
+        further = (
+            "INSERT INTO mark (shard, seq, erased) VALUES (?, ?, ?) ON CONFLICT (shard) DO UPDATE "
+            "SET seq = max(seq, excluded.seq), erased = max(erased, excluded.erased)"
+        )
+        self._connection.executemany(further, ((shard, seq, erased.get(shard, 0)) for shard, seq in marks.items()))
         if commits:
             newest = max(micros(each.commit.at) for each in commits)
             self._connection.execute("UPDATE newest SET at = max(coalesce(at, ?), ?)", (newest, newest))

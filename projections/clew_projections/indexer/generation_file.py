@@ -14,11 +14,12 @@ from typing import Self, TypeVar
 
 from clew_events.commit import Recorded, record_hash
 from clew_events.errors import Corrupt
+from clew_events.events import ThreadEvent
 from clew_events.subjects import Address, address_of
 from clew_projections.history.histories import read
 from clew_projections.index.database import Unusable, open_for_writing
 from clew_projections.index.notes import NOTHING, Ledger, ParkedThread, Place
-from clew_projections.index.writer import IndexWriter
+from clew_projections.index.writer import ErasureMark, IndexWriter
 from clew_projections.nats.stream_messages import StoredMessage
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class IndexGeneration:
         self._open = ExitStack()
         self._aside: dict[Address, ParkedThread] = {}
         self._marks: dict[int, int] = {}
+        self._erasures: dict[int, ErasureMark] = {}
         self._writer: IndexWriter
         self._ledger: Ledger
 
@@ -85,6 +87,16 @@ class IndexGeneration:
     def marks(self) -> dict[int, int]:
         """By shard, the sequence up to which everything is in the index."""
         return dict(self._marks)
+
+    @property
+    def erasures(self) -> dict[int, ErasureMark]:
+        """By shard, how far the file is with erasures; shards without any are left out."""
+        return self._erasures
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the file has no bytes left of anything that was erased."""
+        return all(each.clean >= each.newest for each in self._erasures.values())
 
     @property
     def aside(self) -> list[ParkedThread]:
@@ -135,26 +147,36 @@ class IndexGeneration:
         self._ledger = Ledger(self.path)
         self._open.callback(self._ledger.close)
         self._marks = self._writer.marks()
+        self._erasures = self._writer.erasures()
         self._aside = {each.address: each for each in self._ledger.aside()}
 
     def _take(self, batch: Batch) -> None:
         commits: list[Recorded] = []
         last: dict[int, StoredMessage] = {}
+        erased: dict[int, int] = {}
         for shard, stored in batch.commits:
             last[shard] = stored
-            if self._aside and address_of(stored.subject) in self._aside:
-                continue
+            aside = self._aside and address_of(stored.subject) in self._aside
             try:
-                commits.append(read(stored, shard))
+                recorded = read(stored, shard)
             except Corrupt as fault:
-                self._set_aside(address_of(stored.subject), stored.seq, fault)
+                if not aside:
+                    self._set_aside(address_of(stored.subject), stored.seq, fault)
+                continue
+            if not aside:
+                commits.append(recorded)
+            if any(isinstance(event, ThreadEvent) and event.request is not None for event in recorded.commit.events):
+                # Also of a thread that was set aside: the file may still have bytes of it.
+                erased[shard] = stored.seq
         positions = {**self._marks, **batch.positions}
         try:
-            self._writer.apply(self._without_aside(commits), positions)
+            self._writer.apply(self._without_aside(commits), positions, erased)
         except Corrupt:
             self._one_by_one(commits)
-            self._writer.apply([], positions)
+            self._writer.apply([], positions, erased)
         self._marks = positions
+        if erased:
+            self._erasures = self._writer.erasures()
         self._ledger.note(_place(shard, seq, last.get(shard)) for shard, seq in batch.positions.items())
 
     def _one_by_one(self, commits: Sequence[Recorded]) -> None:

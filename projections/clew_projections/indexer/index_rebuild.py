@@ -20,7 +20,7 @@ from clew_events.errors import Invalid, NotFound, Unavailable
 from clew_projections.consistency.index_generations import Difference, differences, threads
 from clew_projections.history.histories import Histories
 from clew_projections.index.database import Unusable, is_damage
-from clew_projections.index.index_folder import IndexFolder
+from clew_projections.index.index_folder import IndexFolder, remove_database
 from clew_projections.index.notes import check_agrees, ends
 from clew_projections.indexer.generation_file import IndexGeneration
 from clew_projections.indexer.log_follower import OrderedShard, follow_log
@@ -72,7 +72,7 @@ class IndexRebuild:
         self._folder = folder
         self._sources = sources
         self._tell = tell
-        self._file = folder.path / "rebuild.db"
+        self._file = folder.rebuild_file
         self._commits = 0
 
     async def run(self, *, anew: bool = False) -> Rebuilt:
@@ -184,8 +184,7 @@ class IndexRebuild:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _discard(self) -> None:
-        for beside in ("", "-wal", "-shm"):
-            self._file.with_name(self._file.name + beside).unlink(missing_ok=True)
+        remove_database(self._file)
 
 
 def go_back(folder: IndexFolder, generation: int | None = None) -> int:

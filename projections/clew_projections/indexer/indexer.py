@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from clew_events.backoff import delays
 from clew_events.errors import Unavailable
@@ -19,6 +19,8 @@ from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.file_lease import Lease
 from clew_projections.indexer.generation_file import IndexGeneration
 from clew_projections.indexer.log_follower import OrderedShard, follow_log
+from clew_projections.indexer.machines import Machines, Reporter
+from clew_projections.indexer.purge import Purge
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.indexer.start import Start
 from clew_projections.wait import cancel, wait_for_event
@@ -30,7 +32,7 @@ _LOG: Final = logging.getLogger("clew.index")
 
 
 class SnapshotSchedule:
-    """Decides when a snapshot is due: after an interval, if enough commits came since the last one."""
+    """Decides when a snapshot is due: after an interval, if enough commits came since, or no snapshot has as many."""
 
     def __init__(self, seconds: float = 600.0, commits: int = 10_000) -> None:
         self.seconds = seconds
@@ -42,12 +44,16 @@ class SnapshotSchedule:
         """Count commits that were added to the index."""
         self._taken += commits
 
-    def now(self) -> bool:
-        """Whether a snapshot is due; if so, the next one is due after another interval."""
-        if self._taken < self.commits or time.monotonic() - self._last < self.seconds:
-            return False
-        self._last, self._taken = time.monotonic(), 0
-        return True
+    def due(self, held: int) -> Literal["another", "the first"] | None:
+        """Whether a snapshot of an index with ``held`` commits is due, or one is if there is none; only once in a time.
+
+        There is none at first, and after an erasure.
+        """
+        if time.monotonic() - self._last < self.seconds or max(held, self._taken) < self.commits:
+            return None
+        due: Literal["another", "the first"] = "another" if self._taken >= self.commits else "the first"
+        self._last, self._taken = time.monotonic(), 0 if due == "another" else self._taken
+        return due
 
 
 class Indexer:
@@ -61,10 +67,14 @@ class Indexer:
         snapshots: Snapshots,
         connection: Callable[[], int],
         *,
+        machines: Machines,
         dedicated: bool,
         due: SnapshotSchedule | None = None,
     ) -> None:
-        """``sources`` returns readers of all shards; ``connection`` returns how often the connection was made."""
+        """``sources`` returns readers of all shards; ``connection`` returns how often the connection was made.
+
+        ``machines`` is where it reports up to where nothing is left of what was erased.
+        """
         self.is_active = False
         """Whether this process indexes now."""
         self.taken = 0
@@ -77,6 +87,9 @@ class Indexer:
         self._lease = Lease(folder, dedicated=dedicated)
         self._due = due or SnapshotSchedule()
         self._snapshot: asyncio.Task[None] | None = None
+        self._purge = Purge(folder)
+        self._copying: asyncio.Task[None] | None = None
+        self._reporter = Reporter(machines, folder)
         self._trouble = ""
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -92,7 +105,7 @@ class Indexer:
                     self._log(fault)
                     await wait_for_event(stop, next(pauses))
         finally:
-            await self._end_snapshot()
+            await self._end_tasks()
             self._lease.give_back()
 
     async def _index(self, stop: asyncio.Event) -> None:
@@ -111,6 +124,7 @@ class Indexer:
                         self._log_recovery()
                     self._log_refused(book)
                     await self._check_sound(generation, book)
+                    await self._keep_clean(generation, book)
                     self._snapshot_if_due(book)
         except (Unusable, sqlite3.DatabaseError) as fault:
             if isinstance(fault, Unusable) or is_damage(fault):
@@ -119,7 +133,7 @@ class Indexer:
             raise
         finally:
             self.is_active = False
-            await self._end_snapshot()
+            await self._end_tasks()
             await book.close()
 
     def _is_current(self, generation: int, book: IndexGeneration) -> bool:
@@ -142,19 +156,42 @@ class Indexer:
                 "thread %s of tenant %s is left out of the index: %s", parked.thread, parked.tenant, parked.reason
             )
 
+    async def _keep_clean(self, generation: int, book: IndexGeneration) -> None:
+        """Have what was erased purged from the files, and report how far that is."""
+        self._purge.sweep(generation, book)
+        if self._copying is not None and self._copying.done():
+            self._copying.result()
+            self._copying = None
+        pointer = self._folder.pointer()
+        ready = pointer is not None and pointer.ready
+        if ready and self._copying is None and self._purge.is_due(generation, book):
+            self._copying = asyncio.create_task(self._purge.copy(generation))
+        erased = {shard: mark.newest for shard, mark in book.erasures.items()}
+        await self._reporter.tell(self._purge.clean(generation, book), erased=erased)
+
     def _snapshot_if_due(self, book: IndexGeneration) -> None:
         pointer = self._folder.pointer()
         busy = self._snapshot is not None and not self._snapshot.done()
-        if not busy and pointer is not None and pointer.ready and self._due.now():
-            self._snapshot = asyncio.create_task(self._take_snapshot(book))
+        if busy or pointer is None or not pointer.ready:
+            return
+        if due := self._due.due(sum(book.marks.values())):
+            self._snapshot = asyncio.create_task(self._take_snapshot(book, unless_there=due == "the first"))
 
-    async def _take_snapshot(self, book: IndexGeneration) -> None:
+    async def _take_snapshot(self, book: IndexGeneration, *, unless_there: bool) -> None:
         try:
+            if unless_there and await self._snapshots.usable():
+                return
             made = await self._snapshots.store(book.path, book.marks)
         except (Unavailable, OSError, sqlite3.Error) as fault:
             _LOG.warning("the snapshot of the index failed and is retried later: %s", fault)
         else:
             _LOG.info("stored a snapshot of the index: %s, %d bytes", made.name, made.compressed)
+
+    async def _end_tasks(self) -> None:
+        await self._end_snapshot()
+        task, self._copying = self._copying, None
+        if task is not None:
+            await cancel(task)
 
     async def _end_snapshot(self) -> None:
         task, self._snapshot = self._snapshot, None

@@ -32,7 +32,7 @@ from clew_events.errors import TooLarge, Unavailable
 from clew_projections.atomic_file import replace_durably
 from clew_projections.index.tables import INDEX_FORMAT
 from clew_projections.kv.key_names import SNAPSHOT_BUCKET, SNAPSHOT_STREAM
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_projections.nats.replica_reads import whole
 
 KEPT: Final = 2
@@ -124,6 +124,21 @@ class Snapshots:
         stored = {each.name: each for each in await self.usable()}
         await self._remove_old()
         return stored[name]
+
+    async def purge(self) -> None:
+        """Remove all snapshots with every byte of them; those that were deleted before are still in the files.
+
+        After an erasure, call it when all machines are clean: each has then ended the snapshots of its former file. An
+        indexer stores another when one is due.
+
+        Raises:
+            Unavailable: the bucket does not answer, or has something left.
+        """
+        purged = (await stream_state(self._js, SNAPSHOT_STREAM)).last_seq
+        await self._js.api(f"STREAM.PURGE.{SNAPSHOT_STREAM}")
+        left = await stream_state(self._js, SNAPSHOT_STREAM)
+        if left.messages and left.first_seq <= purged:
+            raise Unavailable(f"{SNAPSHOT_STREAM} has {left.messages} messages left", code="not_purged")
 
     async def load(self, snapshot: Snapshot, file: Path) -> None:
         """Write a snapshot to a generation's file.

@@ -118,7 +118,7 @@ class Start:
         for left in self._folder.path.glob("snapshot-*"):
             shutil.rmtree(left, ignore_errors=True)
         for left in (
-            *self._folder.path.glob("*.part"),
+            *self._folder.path.glob("*.part*"),
             *self._folder.path.glob("current.*"),
             *self._folder.path.glob("proved.*"),
         ):

@@ -33,8 +33,10 @@ from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.index_rebuild import IndexProgress, IndexRebuild
 from clew_projections.indexer.indexer import Indexer, SnapshotSchedule
 from clew_projections.indexer.log_follower import OrderedShard
+from clew_projections.indexer.machines import Machines
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.indexer.start import Start
+from clew_projections.kv.bucket import Bucket
 from clew_projections.page_size import AROUND, PAGE_BYTES
 from clew_projections.projector.batch import BatchProjection
 from clew_projections.projector.message_views import MessageViews
@@ -49,6 +51,7 @@ from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.thread_proofs import Proofs
 from clew_services.checkpoints.verification import RecordVerifier, compose_verifier
 from clew_services.eventstore.append import Log
+from clew_services.eventstore.topology import LEASES
 from clew_services.nats_connection import Connection, connection
 from clew_services.observer import NOBODY, Observer
 from clew_services.open_deployment import OpenDeployment, open_deployment
@@ -309,9 +312,27 @@ class Clew:
     def indexer(self, root: Path, *, dedicated: bool, due: SnapshotSchedule | None = None) -> Indexer:
         """The indexer of this machine; ``dedicated`` in a process that has no other role."""
         folder = self.index_in(root)
-        snapshots = Snapshots(self.nc, self.js, self.deployment.identity)
-        start = Start(self.js, self.histories, folder, snapshots)
-        return Indexer(folder, start, self._readers, snapshots, self._connection, dedicated=dedicated, due=due)
+        start = Start(self.js, self.histories, folder, self.snapshots)
+        return Indexer(
+            folder,
+            start,
+            self._readers,
+            self.snapshots,
+            self._connection,
+            machines=self.machines,
+            dedicated=dedicated,
+            due=due,
+        )
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        """The snapshots of the index."""
+        return Snapshots(self.nc, self.js, self.deployment.identity)
+
+    @cached_property
+    def machines(self) -> Machines:
+        """The machines with an index of this deployment."""
+        return Machines(self.js, Bucket(self.js, LEASES))
 
     def index_watch(self, root: Path, rate: float, indexer: Indexer) -> IndexWatch:
         """The continuous proof of this machine's index, ``rate`` threads a second, while ``indexer`` is active."""
