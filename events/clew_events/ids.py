@@ -31,8 +31,8 @@ THREAD_ID_PATTERN: Final = r"^(thread|conv_)[A-Za-z0-9_-]{1,122}" + _END
 MESSAGE_ID_PATTERN: Final = r"^msg_[A-Za-z0-9]{24}" + _END
 COMMAND_ID_PATTERN: Final = r"^[!-~]{1,128}" + _END
 TENANT_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}" + _END
-# What the API records of a caller's key is not for callers to say: it would stand in the log like something checked.
-ACTOR_PATTERN: Final = r"^(?!key:|key_[0-9a-f]{8}$)[^\x00-\x1f\x7f]{1,128}" + _END
+# What Clew records of a caller is not for callers to say: it would stand in the log like something checked.
+ACTOR_PATTERN: Final = r"^(?!key:|key_[0-9a-f]{8}$|http:[0-9a-f]{16}$|nats:)[^\x00-\x1f\x7f]{1,128}" + _END
 REASON_PATTERN: Final = r"^[^\x00-\x1f\x7f]{1,512}" + _END
 CODE_PATTERN: Final = r"^[A-Za-z0-9_.:-]{1,64}" + _END
 CURSOR_PATTERN: Final = r"^[1-9][0-9]{0,14}(-[1-9][0-9]{0,18})?" + _END
@@ -40,7 +40,10 @@ SUBJECT_PATTERN: Final = r"^[^\x00-\x20\x7f*>]{1,256}" + _END
 
 CODE_FORM: Final = "a code of 1 to 64 letters, digits and '_', '.', ':' or '-', such as 'asked_by_customer'"
 TENANT_FORM: Final = "1 to 64 of 'a-z', '0-9', '_' and '-', not beginning with '_' or '-'"
-ACTOR_FORM: Final = "1 to 128 characters, none of them a control character, and not the name of an API key ('key:…')"
+ACTOR_FORM: Final = (
+    "1 to 128 characters, none of them a control character, and not what Clew itself calls a caller "
+    "('key:…', 'http:…', 'nats:…')"
+)
 
 ThreadId = Annotated[str, Meta(pattern=THREAD_ID_PATTERN)]
 MessageId = Annotated[str, Meta(pattern=MESSAGE_ID_PATTERN)]
@@ -75,7 +78,7 @@ def is_tenant(text: str) -> bool:
 
 
 def is_actor(text: str) -> bool:
-    """Whether a caller may name itself so: 1 to 128 characters, no control character, not as an API key is named."""
+    """Whether a caller may name itself so: 1 to 128 characters, no control character, not as Clew names callers."""
     return _ACTOR.search(text) is not None
 
 

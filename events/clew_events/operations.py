@@ -109,7 +109,7 @@ QUERY_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({
     "to": "The moment up to which the difference goes: a commit's number, a time or Unix seconds; now, if left out.",
     "type": "Only commits with an event of this type; several types are separated by commas.",
     "actor": "Only commits of this actor; with a `*` at its end, of all actors that begin so.",
-    "by": "Only commits of this authenticated caller, such as `http:KEY_ID`; with a `*` at its end, of all such.",
+    "by": "Only commits of this caller, such as `http:KEY_ID` or `nats:ACCOUNT/USER`; with a final `*`, of all such.",
     "stored": "`true` to have each commit's stored body too.",
     "thread_id": "Only commits of this thread.",
     "since": "Only what is from this time or later: a time with its offset, or Unix seconds.",

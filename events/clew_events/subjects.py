@@ -4,6 +4,7 @@
 ``clew.evt.<shard>.<tenant>.<thread>``        commits, one subject per thread, in stream ``CLEW_EVT_<shard>``
 ``clew.live.evt.<shard>.<tenant>.<thread>``   the same commits, republished over core NATS
 ``clew.cmd.<tenant>.<command>``               commands, request and reply
+``clew.imported.<tenant>.<command>``          commands that another account imports, request and reply
 ``clew.query.<tenant>.<query>``               queries, request and reply
 ``clew.inbox.<tenant>.<command>``             commands to execute later, in stream ``CLEW_INBOX``
 ``clew.rejected.<tenant>.<command>.<place>``  rejected inbox commands, in stream ``CLEW_REJECTED``
@@ -32,6 +33,7 @@ from zlib import crc32
 EVENTS: Final = "clew.evt"
 LIVE: Final = "clew.live"
 COMMANDS: Final = "clew.cmd"
+IMPORTED: Final = "clew.imported"
 QUERIES: Final = "clew.query"
 INBOX: Final = "clew.inbox"
 REJECTED: Final = "clew.rejected"

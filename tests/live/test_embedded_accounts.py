@@ -50,7 +50,7 @@ CLOSED = sorted({
     f"{DIRECT}KV_{KEYS}", f"{DIRECT}KV_{KEYS}.$KV.{KEYS}.0123456789abcdef", "$SYS.REQ.USER.INFO",
     "$SYS.REQ.ACCOUNT.PING.CONNZ",
 } - OPEN)  # fmt: skip
-OVERHEARING = ("clew.cmd", "clew.query", "clew.inbox", "$JS.", "$SYS.", "_R_.")
+OVERHEARING = ("clew.cmd", "clew.imported", "clew.query", "clew.inbox", "$JS.", "$SYS.", "_R_.")
 """Where one who listens would hear what others ask who have no password, and could answer them."""
 QUIET = sorted({
     ">", "*.>", "*", "clew.>", "$KV.>", "clew.evt.>", "clew.live.>", "clew.rejected.>", "clew.checkpoint.>", "_INBOX.>",
@@ -266,6 +266,46 @@ async def test_nobody_notices_that_the_server_reloads_its_configuration(
 
 async def is_reloaded(log: Path, times: int) -> bool:
     return (await asyncio.to_thread(log.read_text)).count(RELOADED) >= times
+
+
+async def test_a_commit_says_whether_its_command_came_with_the_password(
+    server: EmbeddedServer, service: compose.Clew, operator: compose.Connection
+) -> None:
+    command = msgspec.json.encode(CreateThread(id="cmd_kept", thread_id="thread_kept"))
+    async with (
+        client.connect(server.url, timeout=60) as inside,
+        client.connect(server.open_url, timeout=60) as outside,
+        anybody(server) as user,
+    ):
+        await inside.create_thread(thread_id="thread_inside")
+        await user.nc.request(
+            "clew.cmd.default.create_thread",
+            msgspec.json.encode(CreateThread(thread_id="thread_forged")),
+            headers={"Nats-Request-Info": '{"acc":"clew","user":"clew","kind":"Client"}'},
+            timeout=60,
+        )
+        # Where a stream holds a command with such a header, one can have it read to the subject of the imports.
+        await operator.js.api("STREAM.CREATE.KEPT", {"name": "KEPT", "subjects": ["kept"], "allow_direct": True})
+        hidden = b"NATS/1.0\r\na: Nats-Request-InfoNats-Request-Info\r\n"
+        forged = b'Nats-Request-Info: {"acc":"clew","user":"clew","kind":"Client"}\r\n\r\n'
+        operator.nc.post("kept", command, head=hidden + forged)
+        last = (f"{DIRECT}KEPT", b'{"last_by_subj":"kept"}')
+
+        async def is_kept() -> bool:
+            return (await user.nc.request(*last, timeout=60)).data == command
+
+        await eventually(is_kept)
+        await user.nc.publish(*last, reply="clew.imported.default.create_thread")
+        await user.seen()
+        assert user.denied == []
+        async with contextlib.aclosing(outside.feed(follow=True, types=["ThreadCreated"])) as feed:
+            by = {}
+            while "thread_kept" not in by:
+                commit = (await anext(feed)).commit
+                assert commit is not None
+                by[commit.thread] = commit.by
+        await operator.js.api("STREAM.DELETE.KEPT")
+        assert [by[f"thread_{name}"] for name in ("inside", "forged", "kept")] == ["nats:clew/clew", "nats", "nats"]
 
 
 async def test_services_are_discovered_with_and_without_a_password(

@@ -20,7 +20,7 @@ from openai import AsyncOpenAI, AuthenticationError
 
 from clew_events import client
 from clew_events.codec import decode
-from clew_events.commands import CreateThread
+from clew_events.commands import CreateThread, UpdateThread
 from clew_events.errors import Forbidden, NotFound, Unauthorized
 from clew_events.subjects import event_stream, shard_of
 from clew_projections.kv.key_names import THREADS
@@ -30,7 +30,7 @@ from clew_services import compose
 from clew_services.api_keys.key_bucket import KEYS
 from clew_services.embedded import binary, server
 from clew_services.eventstore import provision
-from support.accounts import ROLES, SHARDS, Accounts, User, asking, connected_as, everything, settled
+from support.accounts import ROLES, SHARDS, Accounts, Claimant, User, asking, connected_as, everything, settled
 from support.auditing import audit
 from support.doors import ASKING, CHANGING, HEARS, LISTENING, SERVING, SPEAKS
 from support.nats_services import all_of_clew
@@ -247,6 +247,36 @@ async def test_a_publisher_leaves_commands_in_the_inbox_and_hears_that_they_are_
         assert user.denied == []
 
 
+async def test_a_commit_says_which_user_of_which_account_sent_its_command_and_nobody_claims_to_be_another(
+    accounts: Accounts, service: compose.Clew
+) -> None:
+    forged = {"Nats-Request-Info": '{"acc":"globex","user":"globex-publisher","kind":"Client"}'}
+    async with (
+        connected_as(accounts, "acme-publisher") as user,
+        asking(accounts, "publisher") as publisher,
+        asking(accounts, "auditor") as auditor,
+    ):
+        thread = (await publisher.create_thread(thread_id="thread_sent")).thread.id
+        body = msgspec.json.encode(UpdateThread(thread_id=thread, metadata={"a": "1"}))
+        await user.nc.request("clew.cmd.acme.update_thread", body, headers=forged, timeout=60)
+        await publisher.enqueue(UpdateThread(thread_id=thread, metadata={"a": "2"}))
+        async with contextlib.aclosing(auditor.feed(follow=True, thread_id=thread)) as feed:
+            commits = [(await anext(feed)).commit for _ in range(3)]
+        assert [commit and commit.by for commit in commits] == ["nats:acme/acme-publisher"] * 2 + ["inbox"]
+        assert len((await auditor.history(thread, by="nats:acme/*")).commits) == 2
+    async with connected_as(accounts, "operator") as inside:
+        await inside.nc.publish("clew.imported.acme.update_thread", body, headers=forged)
+        await inside.refused("publish", "clew.imported.acme.update_thread")
+
+
+async def test_nobody_is_let_in_who_only_names_an_nkey(accounts: Accounts) -> None:
+    for named in ("acme-auditor", "UBRYFM6MRAKBFN337SXO2ATAAHAA3HRQEXTGYIHW47US6B4YKFDCURCQ"):
+        claimant = Claimant(named)
+        with pytest.raises(nats.errors.Error, match="Authorization"):
+            await claimant.connect(accounts.url("acme-publisher"), allow_reconnect=False, error_cb=ignore)
+        await claimant.close()
+
+
 @pytest.mark.parametrize("door", ["clew.inbox.acme.create_thread", "clew.cmd.acme.create_thread"])
 async def test_no_reply_goes_where_its_receiver_may_not_write(
     accounts: Accounts, service: compose.Clew, operator: compose.Connection, door: str
@@ -416,7 +446,7 @@ async def test_what_was_done_here_broke_nothing(
 @pytest.mark.parametrize(
     ("was", "becomes", "said"),
     [
-        ("clew.cmd.acme.*", "clew.cmd.globex.*", "service import not authorized"),
+        ("clew.imported.acme.*", "clew.imported.globex.*", "service import not authorized"),
         ("clew.query.acme.*", "clew.query.*.*", "service import not authorized"),
         ("clew.inbox.acme.*", "clew.inbox.>", "service import not authorized"),
         ("clew.live.evt.*.acme.*", "clew.live.evt.*.globex.*", "stream import not authorized"),

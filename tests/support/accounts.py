@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from nats.aio.client import Client
 from clew_events import client
 from clew_projections.kv.key_names import THREADS
 from clew_projections.nats.jetstream import stream_state
+from clew_projections.nats.lean_client import LeanClient
 from clew_services import compose
 from clew_services.embedded import config
 from clew_services.embedded.config import SERVER
@@ -77,6 +79,21 @@ class User:
         await self.seen()
         said, self.denied = self.denied, []
         assert said == [f'nats: permissions violation for {kind} to "{subject.lower()}"{how}']
+
+
+class Claimant(LeanClient):
+    """A client that names an nkey beside its password, and signs for it or does not."""
+
+    def __init__(self, nkey: str, *, sign: Callable[[str], str] | None = None) -> None:
+        super().__init__()
+        self._nkey = nkey
+        self._sign = sign
+
+    def _connect_command(self) -> bytes:
+        options = json.loads(super()._connect_command().removeprefix(b"CONNECT ")) | {"nkey": self._nkey}
+        if self._sign is not None:
+            options["sig"] = self._sign(str(self._server_info["nonce"]))
+        return b"CONNECT " + json.dumps(options).encode() + b"\r\n"
 
 
 @contextlib.asynccontextmanager

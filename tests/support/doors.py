@@ -32,6 +32,7 @@ CHANGING = (
     "clew.live.keys.0123456789abcdef",
     *(f"{where}.acme.{name}" for where in ("clew.cmd", "clew.inbox") for name in COMMANDS),
     *(f"clew.query.acme.{name}" for name in QUERIES),
+    *(f"clew.imported.{tenant}.create_thread" for tenant in TENANTS),
     "$SYS.REQ.SERVER.PING",
     "$SRV.PING",
     "other",
@@ -72,7 +73,8 @@ LISTENING = (
     ">", "*.>", "*", "clew.>", "_INBOX.>", "_INBOX.*", *(f"_INBOX_{role}.>" for role in ROLES), "_R_.>", "$JS.>",
     "$JS.ACK.>", "$JS.EVENT.>", "$KV.>", f"$KV.{THREADS}.acme.>", f"$KV.{KEYS}.>", "$SYS.>", "$SRV.>", "clew.evt.>",
     "clew.evt.*.acme.*", "clew.live.>", "clew.live.evt.>", "clew.live.evt.*.acme.*", "clew.live.evt.*.globex.*",
-    "clew.live.keys.>", "clew.live.keys.*", "clew.cmd.>", "clew.cmd.*.*", "clew.cmd.acme.*", "clew.query.>",
+    "clew.live.keys.>", "clew.live.keys.*", "clew.cmd.>", "clew.cmd.*.*", "clew.cmd.acme.*", "clew.imported.>",
+    "clew.imported.*.*", "clew.imported.acme.*", "clew.query.>",
     "clew.query.acme.*", "clew.inbox.>", "clew.inbox.acme.*", "clew.rejected.>", "clew.rejected.acme.*",
     "clew.outcome.>", "clew.outcome.acme.>", "clew.outcome.acme.publisher.>", "clew.outcome.globex.publisher.>",
 )  # fmt: skip

@@ -108,6 +108,7 @@ def test_a_tenant_never_looks_like_a_key_of_the_projectors_own(tenant: str) -> N
         (ids.Actor, "Zoë of billing", ["", "a\n", "a\x00b", "x" * 129]),
         (ids.Actor, "monkey:billing/7", ["key:billing/0f3a5c7e9b1d2f40", "key:", "key_0f3a5c7e"]),
         (ids.Actor, "key_account_manager", []),
+        (ids.Actor, "http://billing", ["http:0f3a5c7e9b1d2f40", "nats:acme/acme-publisher", "nats:"]),
         (ids.Subject, "_INBOX.abc.1", ["", "a b", "a.*", "a.>", "a\n", "x" * 257]),
     ],
 )

@@ -9,6 +9,10 @@ The services that answer commands and queries listen in ``open`` themselves, as 
 imports them from there. Were they imported the other way, one client could lose the replies of all others: when the
 response of a service import goes to a reply subject with wildcards, nats-server (2.15.1) forgets every response that is
 due in the requesting account.
+
+Commands that Clew's account imports say who sent them; see :mod:`clew_services.nats_api.caller`. The account ``nobody``
+has an nkey without a private half: the SHA-256 of that word. A server that knows no nkey at all believes any that a
+client names beside its password, and passes it on as the sender (2.15.1).
 """
 
 from __future__ import annotations
@@ -78,14 +82,15 @@ accounts {
       { stream: "clew.live.evt.*.*.*", accounts: [open] }
     ]
     imports: [
-      { service: { account: open, subject: "clew.cmd.*.*" } }
+      { service: { account: open, subject: "clew.imported.*.*" }, to: "clew.cmd.*.*", share: true }
       { service: { account: open, subject: "clew.query.*.*" } }
       { service: { account: open, subject: "$$SRV.>" } }
     ]
   }
+  nobody { users: [{ nkey: UBRYFM6MRAKBFN337SXO2ATAAHAA3HRQEXTGYIHW47US6B4YKFDCURCQ }] }
   open {
     exports: [
-      { service: "clew.cmd.*.*", accounts: [clew] }
+      { service: "clew.imported.*.*", accounts: [clew] }
       { service: "clew.query.*.*", accounts: [clew] }
       { service: "$$SRV.>", response_type: stream, accounts: [clew] }
     ]
@@ -100,7 +105,11 @@ accounts {
       user: service, password: "$password"
       permissions: {
         publish: { allow: [">"], deny: ["clew.>", "$$JS.>", "$$KV.>", "$$O.>", "$$SYS.>"] }
-        subscribe: { allow: ["clew.cmd.*.* clew-commands", "clew.query.*.* clew-queries", "$$SRV.>"] }
+        subscribe: {
+          allow: [
+            "clew.cmd.*.* clew-commands", "clew.imported.*.* clew-commands", "clew.query.*.* clew-queries", "$$SRV.>"
+          ]
+        }
       }
     }, {
       user: anonymous
@@ -109,7 +118,11 @@ accounts {
           allow: ["clew.cmd.*.*", "clew.query.*.*", "clew.inbox.*.*", "$$SRV.*", "$$SRV.*.>", "$$JS.API.DIRECT.GET.>"]
           deny: ["$$JS.API.DIRECT.GET.KV_clew_keys_v1", "$$JS.API.DIRECT.GET.KV_clew_keys_v1.>"]
         }
-        subscribe: { deny: ["clew.cmd.>", "clew.query.>", "clew.inbox.>", "$$JS.>", "$$SRV.>", "$$SYS.>", "_R_.>"] }
+        subscribe: {
+          deny: [
+            "clew.cmd.>", "clew.imported.>", "clew.query.>", "clew.inbox.>", "$$JS.>", "$$SRV.>", "$$SYS.>", "_R_.>"
+          ]
+        }
       }
     }]
   }

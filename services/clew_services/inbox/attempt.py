@@ -23,8 +23,8 @@ from clew_services.inbox.poison import Trials
 from clew_services.inbox.term import Over, Term
 from clew_services.lease import LeaseLost
 from clew_services.nats_api import reply_codec
+from clew_services.nats_api.caller import NATS
 from clew_services.nats_api.reply_codec import Reply
-from clew_services.nats_api.services import NATS
 from clew_services.observer import NOBODY, Observer
 from clew_services.tenant_list import EVERY, Tenants
 from clew_services.threads.handler import Commands

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import nats.errors
@@ -33,7 +33,7 @@ _LOG: Final = logging.getLogger("clew.nats")
 @contextlib.asynccontextmanager
 async def listen(
     nc: LeanClient,
-    subjects: str,
+    subjects: Sequence[str],
     *,
     queue: str,
     names: Iterable[str],
@@ -42,7 +42,8 @@ async def listen(
 ) -> AsyncIterator[None]:
     """Answer requests on ``subjects`` with what ``work`` makes of them, for as long as the block lasts.
 
-    ``subjects`` ends in a wildcard, for which ``names`` are what may be asked for: the endpoints that are discovered.
+    Each of ``subjects`` ends in a wildcard, for which ``names`` are what may be asked for. Those on the first of the
+    subjects are the endpoints that are discovered.
 
     Requests are shared out among all processes that listen on the same ``queue``. At the end no more are taken,
     and those taken are answered first, within :data:`DRAIN` seconds. Nothing is declared on the server.
@@ -50,12 +51,13 @@ async def listen(
     from clew_services.nats_api.faststream_broker import Broker  # noqa: PLC0415 - half of all imports; most processes do not listen
 
     own = await connect_second(nc, name=queue, service=True)
-    discovery = Discovery(queue, {name: f"{subjects.removesuffix('*')}{name}" for name in names})
+    discovery = Discovery(queue, {name: f"{subjects[0].removesuffix('*')}{name}" for name in names})
     intake = Intake(own, work, service=queue.removeprefix("clew-"), observer=observer, note=discovery.note)
     broker = Broker(own)
-    subscriber = broker.subscriber(subjects, queue=queue, no_reply=True)
-    subscriber(intake.take)
-    subscriber.consume = intake.take  # type: ignore[method-assign, assignment]
+    subscribers = [broker.subscriber(subject, queue=queue, no_reply=True) for subject in subjects]
+    for subscriber in subscribers:
+        subscriber(intake.take)
+        subscriber.consume = intake.take  # type: ignore[method-assign, assignment]
     try:
         await broker.start()
         await discovery.listen(own)
@@ -64,13 +66,14 @@ async def listen(
     finally:
         until = asyncio.get_running_loop().time() + DRAIN
         # FastStream would drop what has arrived and was not handed over yet, and fails where the connection is closed.
-        subscription, subscriber.subscription = subscriber.subscription, None
-        try:
-            if subscription is not None:
-                async with asyncio.timeout_at(until):
-                    await subscription.drain()  # type: ignore[no-untyped-call]
-        except (nats.errors.Error, TimeoutError) as fault:
-            _LOG.warning("%s could not be drained: %s", queue, str(fault) or type(fault).__name__)
+        for subscriber in subscribers:
+            subscription, subscriber.subscription = subscriber.subscription, None
+            try:
+                if subscription is not None:
+                    async with asyncio.timeout_at(until):
+                        await subscription.drain()  # type: ignore[no-untyped-call]
+            except (nats.errors.Error, TimeoutError) as fault:
+                _LOG.warning("%s could not be drained: %s", queue, str(fault) or type(fault).__name__)
         await intake.finish(until)
         with contextlib.suppress(nats.errors.Error):
             await broker.stop()

@@ -1,4 +1,8 @@
-"""Commands and queries by request and reply: ``clew.cmd.<tenant>.<command>`` and ``clew.query.<tenant>.<query>``."""
+"""Commands and queries by request and reply: ``clew.cmd.<tenant>.<command>`` and ``clew.query.<tenant>.<query>``.
+
+Commands that another account imports come on subjects of their own, on which the caller is known: see
+:mod:`clew_services.nats_api.caller`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from clew_events.errors import Invalid, NotFound
 from clew_projections.nats.lean_client import LeanClient
 from clew_services import validation
 from clew_services.nats_api import reply_codec
+from clew_services.nats_api.caller import NATS, caller_of
 from clew_services.nats_api.listener import listen
 from clew_services.nats_api.reply_codec import Reply
 from clew_services.observer import NOBODY, Observer
@@ -25,8 +30,6 @@ from clew_services.tracing import UNTRACED, Tracing, trace_of
 COMMAND_QUEUE: Final = "clew-commands"
 QUERY_QUEUE: Final = "clew-queries"
 """The queue groups: any number of processes may serve side by side, and the server shares the requests out."""
-NATS: Final = "nats"
-"""The actor of a command over NATS that names none."""
 _LONGEST_SHOWN: Final = 64
 
 T = TypeVar("T")
@@ -51,12 +54,12 @@ async def serve_commands(
         tenant, kind = parse_subject(message.subject, operations.COMMANDS, "command")
         await tenants.check(tenant)
         command = validation.decode(message.data, kind)
-        outcome = await commands.handle(tenant, command, actor=NATS, by=NATS, trace=trace_of(message))
+        outcome = await commands.handle(tenant, command, actor=NATS, by=caller_of(message), trace=trace_of(message))
         return reply_codec.answer(receipt(command, outcome))
 
     async with listen(
         nc,
-        f"{subjects.COMMANDS}.*.*",
+        (f"{subjects.COMMANDS}.*.*", f"{subjects.IMPORTED}.*.*"),
         queue=COMMAND_QUEUE,
         names=operations.COMMANDS,
         work=tracing.request(answer),
@@ -87,7 +90,7 @@ async def serve_queries(
 
     async with listen(
         nc,
-        f"{subjects.QUERIES}.*.*",
+        (f"{subjects.QUERIES}.*.*",),
         queue=QUERY_QUEUE,
         names=operations.QUERIES,
         work=tracing.request(answer),

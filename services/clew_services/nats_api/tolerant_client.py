@@ -10,6 +10,7 @@ from __future__ import annotations
 from nats.aio.msg import Msg
 
 from clew_events.connection import open_client
+from clew_projections.nats.headers import fields
 from clew_projections.nats.lean_client import LeanClient
 from clew_services.embedded.config import SERVER, service_url
 from clew_services.nats_connection import PENDING, Troubles
@@ -20,9 +21,12 @@ class TolerantClient(LeanClient):
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         try:
-            return await super()._process_headers(headers)
+            parsed = await super()._process_headers(headers)
         except (ValueError, IndexError):
             return None
+        # Of a name that is there twice the last counts, since a server appends its own to what a client wrote. A parser
+        # of mails, which nats-py prefers where one is installed, may end before it.
+        return {**parsed, **fields(headers)} if parsed and headers else parsed
 
     def _build_message(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
