@@ -217,7 +217,7 @@ def _erased(replicas: int) -> Config:
         "discard": "new",
         "num_replicas": replicas,
         "duplicate_window": DUPLICATE_WINDOW,
-        "compression": "none",
+        "compression": COMPRESSION,
         "allow_direct": True,
         "allow_rollup_hdrs": False,
         "max_msgs": -1,
