@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from clew_events.connection import INBOX_PREFIX
 from clew_projections.history.histories import Histories
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.history.log_reads import LogReads
 from clew_projections.nats.lean_client import LeanClient
 from clew_services.eventstore import provision
 from clew_services.eventstore.provision import Deployment
@@ -17,20 +17,20 @@ from clew_services.nats_connection import Connection, connection
 
 
 class OpenDeployment(Struct, frozen=True):
-    """A connection, and the layout of the deployment at its other end, which was verified."""
+    """A connection, and the layout of the deployment at its other end, which was verified.
+
+    ``js`` is JetStream over the connection, and its reads of the log are whole; those of ``connection.js`` lack the
+    commits that lost contents.
+    """
 
     connection: Connection
     layout: Deployment
+    js: LogReads
 
     @property
     def nc(self) -> LeanClient:
         """The NATS client."""
         return self.connection.nc
-
-    @property
-    def js(self) -> JetStream:
-        """JetStream over the connection."""
-        return self.connection.js
 
     @property
     def shards(self) -> int:
@@ -61,4 +61,7 @@ async def open_deployment(
         Corrupt: a stream is not as it must be; see :mod:`clew_services.eventstore.provision`.
     """
     async with connection(url, name=name, patience=patience, inbox_prefix=inbox_prefix) as made:
-        yield OpenDeployment(made, await provision.verify(made.js))
+        layout = await provision.verify(made.js)
+        js = LogReads(made.exchange, replicated=layout.replicas > 1)
+        async with js.pending.watch(made.nc, made.reconnected):
+            yield OpenDeployment(made, layout, js)

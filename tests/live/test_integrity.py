@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from clew_events.commands import UpdateThread
 from clew_events.errors import Corrupt
+from clew_events.requests import MetadataPatch
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream
 from clew_projections.consistency import watch as watching
 from clew_projections.integrity.heads_file import HeadsFile
@@ -333,3 +335,15 @@ async def test_whoever_compares_views_or_index_with_the_log_advises_nothing_that
     assert [each for each in said if each.startswith("log_cut_off: thread thread_victim")]
     assert len([each for each in said if "may be their last trace" in each]) == 2
     assert views.drift == 0
+
+
+async def test_a_pass_reads_every_commit_however_few_of_them_fit_into_a_page(clew: Clew) -> None:
+    await five_commits(clew, VICTIM)
+    for step in range(300):
+        patch = MetadataPatch(set={f"key_{number}": f"{step} {'x' * 500}" for number in range(14)})
+        await clew.handler.handle("default", UpdateThread(thread_id=VICTIM.thread, patch=patch), actor="test")
+    assert await sign(clew) is not None
+    await through(audit_of(clew, every=DAY))
+    found = await report(clew.js)
+    assert found is not None
+    assert (found.findings, found.commits) == ((), 305)

@@ -25,6 +25,7 @@ from clew_events.upcast import Json, Upcaster
 from clew_projections.history import histories
 from clew_projections.kv.key_names import MESSAGES, THREADS, checkpoint_key, message_key, parked_key, thread_key
 from clew_projections.kv.position import read_position
+from clew_projections.nats.jetstream import JetStream
 from clew_projections.projector.parked_threads import ParkedThread, list_parked
 from clew_projections.projector.shard_consumer import Delivery, ShardConsumer
 from clew_services.compose import Clew, connect
@@ -74,7 +75,7 @@ async def busy(clew: Clew, threads: int = 4) -> list[str]:
 
 async def deliveries(clew: Clew, shard: int) -> list[Delivery]:
     """All of a shard's commits as its consumer delivers them."""
-    pulling = ShardConsumer(clew.nc, event_stream(shard), THREADS)
+    pulling = ShardConsumer(clew.nc, event_stream(shard), THREADS, clew.js.pending)
     held = (await clew.nc.jetstream().stream_info(event_stream(shard))).state.messages
     found: list[Delivery] = []
 
@@ -206,7 +207,7 @@ async def test_what_a_stopped_projector_did_not_finish_is_given_to_the_next_at_o
     for _ in range(8):
         await Writer(clew.handler).create()
     for shard in range(2):
-        pulling = ShardConsumer(clew.nc, event_stream(shard), THREADS)
+        pulling = ShardConsumer(clew.nc, event_stream(shard), THREADS, clew.js.pending)
         await pulling.next(500)
         assert (await clew.generations.position(shard).state()).num_pending == 0
         await pulling.close()
@@ -574,7 +575,7 @@ async def test_a_mark_written_while_the_connection_was_lost_is_not_believed(clew
     await clew.projector(shard).project(delivered)
     await purge(clew, MESSAGES)
 
-    class Breaking(type(clew.js)):  # type: ignore[misc]
+    class Breaking(JetStream):
         """Loses the connection while the consumer is asked how far it is."""
 
         async def api(self, call: str, request: object = None) -> dict[str, object]:
@@ -582,7 +583,7 @@ async def test_a_mark_written_while_the_connection_was_lost_is_not_believed(clew
             clew.connection.made += 1
             return answer
 
-    checkpoint._js = Breaking(clew.js._exchange)
+    checkpoint._js = Breaking(clew.connection.exchange)
 
     async def written() -> bool:
         await checkpoint.advance(0.0, reached=delivered[-1].seq)

@@ -234,7 +234,7 @@ class _Stepped:
         self._ready: int | None = None
         self._shards: list[tuple[ShardConsumer, BatchProjection, Projector]] = []
         for shard in range(SHARDS):
-            deliveries = ShardConsumer(clew.nc, event_stream(shard), side.consumer, wait=0.02)
+            deliveries = ShardConsumer(clew.nc, event_stream(shard), side.consumer, clew.js.pending, wait=0.02)
             messages = MessageViews(side.messages, clew.histories)
             projecting = BatchProjection(side.threads, messages, side.spent, clew.histories, side.doubts)
             checkpoint, made = clew.generations.position(shard), lambda: clew.connection.made

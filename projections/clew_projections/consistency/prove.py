@@ -12,7 +12,8 @@ from clew_projections.consistency.stray_views import Strays
 from clew_projections.consistency.sweep import Sweep
 from clew_projections.consistency.view_check import ViewCheck, ViewComparison
 from clew_projections.findings import Finding
-from clew_projections.nats.jetstream import JetStream, stream_state
+from clew_projections.history.log_reads import LogReads
+from clew_projections.nats.jetstream import stream_state
 
 
 class Prover:
@@ -20,7 +21,7 @@ class Prover:
 
     def __init__(
         self,
-        js: JetStream,
+        js: LogReads,
         shards: int,
         comparing: ViewCheck,
         sweep: Sweep,

@@ -15,9 +15,9 @@ from msgspec import Struct
 
 from clew_events.codec import UNREADABLE
 from clew_events.subjects import Address, address_of, event_stream
-from clew_projections.integrity.verify import EVERYTHING, extent
+from clew_projections.history.log_reads import LogReads
+from clew_projections.integrity.verify import EVERYTHING
 from clew_projections.nats import replica_reads
-from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import EXPECTED, StoredMessage
 
 
@@ -40,7 +40,7 @@ def begins(stored: StoredMessage) -> bool:
 
 
 async def sample_threads(
-    js: JetStream, shards: int, count: int, seed: int, tenant: str | None = None
+    js: LogReads, shards: int, count: int, seed: int, tenant: str | None = None
 ) -> AsyncIterator[Address]:
     """Draw at most ``count`` different threads by commits: a thread with more commits is more likely.
 
@@ -50,7 +50,7 @@ async def sample_threads(
         Unavailable: the log does not answer.
     """
     draw = random.Random(seed)  # noqa: S311 - to be repeatable, not secret
-    reaches = [await extent(js, shard) for shard in range(shards)]
+    reaches = [await js.extent(shard) for shard in range(shards)]
     met: set[Address] = set()
     for _ in range(20 * count):
         if len(met) >= count or not any(reach.messages for reach in reaches):

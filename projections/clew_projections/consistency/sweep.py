@@ -24,10 +24,10 @@ from clew_projections.consistency.log_fold import FoldedThread, fold_commit
 from clew_projections.consistency.sample import begins
 from clew_projections.consistency.view_check import ViewCheck, ViewComparison
 from clew_projections.history.histories import read
-from clew_projections.integrity.verify import extent, pages
+from clew_projections.history.log_reads import LogReads
+from clew_projections.integrity.verify import pages
 from clew_projections.kv.bucket import Bucket, Value
 from clew_projections.kv.key_names import message_key, thread_key
-from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.nats.stream_reads import MULTI_LAST
 from clew_projections.views import absent, encode
@@ -68,7 +68,7 @@ class Sweep:
 
     def __init__(
         self,
-        js: JetStream,
+        js: LogReads,
         threads: Bucket,
         messages: Bucket,
         comparing: ViewCheck,
@@ -95,7 +95,7 @@ class Sweep:
         Raises:
             Unavailable: the log or a bucket does not answer.
         """
-        reach = await extent(self._js, shard)
+        reach = await self._js.extent(shard)
         under_way: dict[Address, _Open] = {}
         checking: asyncio.Task[_SweepResult] | None = None
         try:

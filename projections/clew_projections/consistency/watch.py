@@ -24,11 +24,11 @@ from clew_projections.consistency.sample import begins
 from clew_projections.consistency.view_check import LOST, ViewCheck
 from clew_projections.findings import Finding
 from clew_projections.generations.generation import GenerationBuckets, LiveGeneration
-from clew_projections.integrity.verify import EVERYTHING, extent
+from clew_projections.history.log_reads import LogReads
+from clew_projections.integrity.verify import EVERYTHING
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.kv.key_names import proved_key
 from clew_projections.nats import replica_reads
-from clew_projections.nats.jetstream import JetStream
 from clew_projections.wait import repeat_until
 
 PAGE: Final = 64
@@ -83,7 +83,7 @@ class Watch:
 
     def __init__(
         self,
-        js: JetStream,
+        js: LogReads,
         shards: int,
         live: LiveGeneration,
         comparing: Callable[[GenerationBuckets], ViewCheck],
@@ -134,7 +134,7 @@ class Watch:
         value = await generation.threads.latest(key)
         known = _read(value) or ProofState(began_at=now)
         self.shards[shard] = known
-        reach = await extent(self._js, shard)
+        reach = await self._js.extent(shard)
         if known.seq >= reach.last_seq:
             if known.rounds and is_within(ROUND, known.began_at, now):
                 return 0.0

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Final, NamedTuple
 
+from clew_events.codec import decode
 from clew_events.commit import Commit, Position, Recorded, record_hash
 from clew_events.errors import Corrupt, Invalid
 from clew_events.queries import GetFeed
-from clew_events.subjects import EVENTS, address_of
+from clew_events.subjects import EVENTS, Address, address_of, event_subject
 from clew_projections.audit.filter import Choice
 from clew_projections.audit.moments import first_instant, last_instant
 from clew_projections.history.histories import read
-from clew_projections.nats.stream_messages import StoredMessage
+from clew_projections.history.log_reads import LogReads
+from clew_projections.nats.stream_messages import STORED_AT, StoredMessage, microseconds
 
-STAMP: Final = "Nats-Time-Stamp"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -48,7 +48,7 @@ class FeedCommit(NamedTuple):
 
 def decode_feed_commit(stored: StoredMessage, shard: int) -> FeedCommit:
     """Decode a stored message as a commit of the feed."""
-    when, thread = microseconds(stored.headers[STAMP]), address_of(stored.subject).thread
+    when, thread = microseconds(stored.headers[STORED_AT]), address_of(stored.subject).thread
     try:
         recorded = _decode_own(stored, shard)
     except Corrupt as fault:
@@ -56,6 +56,15 @@ def decode_feed_commit(stored: StoredMessage, shard: int) -> FeedCommit:
     return FeedCommit(
         when, shard, stored.seq, thread, stored.body, recorded.hash, recorded.trace_id, recorded.commit, None
     )
+
+
+def redact(fed: FeedCommit, tenant: str, log: LogReads) -> FeedCommit:
+    """Return a tenant's commit without the contents whose erasure was requested since it was read."""
+    subject = event_subject(fed.shard, Address(tenant, fed.thread))
+    body = log.redact(StoredMessage(fed.seq, subject, fed.body, {})).body
+    if body == fed.body:
+        return fed
+    return fed._replace(body=body, commit=decode(body) if fed.commit is not None else None)
 
 
 def _decode_own(stored: StoredMessage, shard: int) -> Recorded:
@@ -69,20 +78,9 @@ def _decode_own(stored: StoredMessage, shard: int) -> Recorded:
     return recorded
 
 
-def microseconds(stamp: str) -> int:
-    """Convert a timestamp of the server (RFC 3339 in UTC, up to nine decimals) to microseconds since 1970."""
-    second, _, fraction = stamp.removesuffix("Z").partition(".")
-    return _second(second) * 1_000_000 + int(fraction[:6].ljust(6, "0"))
-
-
 def micros_of(moment: datetime) -> int:
     """Convert a time to microseconds since 1970."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-@lru_cache(1024)
-def _second(text: str) -> int:
-    return int(datetime.fromisoformat(text + "+00:00").timestamp())
 
 
 class FeedFilter:

@@ -102,7 +102,9 @@ class _Reader:
                 self._cursor = advance_cursor(self._cursor, fed)
                 scanned += 1
                 if self._wanted.matches(fed):
-                    batch.append(FollowedCommit(fed, encode_cursor(self._cursor, self._tenant)))
+                    batch.append(
+                        FollowedCommit(self._feed.redact(fed, self._tenant), encode_cursor(self._cursor, self._tenant))
+                    )
                 if len(batch) == AT_ONCE or scanned == SCANNED or not heartbeat.due_in:
                     yield batch
                     batch, scanned = [], 0
@@ -123,5 +125,5 @@ class _Reader:
                 self._cursor = replace(live.cursor, seqs=seqs)
                 text = encode_cursor(self._cursor, self._tenant)
             if self._wanted.matches_live(live.fed):
-                matching.append(FollowedCommit(live.fed, text))
+                matching.append(FollowedCommit(self._feed.redact(live.fed, self._tenant), text))
         return matching

@@ -16,7 +16,8 @@ from clew_events.errors import ClewError, Unavailable
 from clew_events.subjects import EVENTS, LIVE, event_stream
 from clew_projections.feed.cursor import MARK, Cursor, Mark, encode_cursor
 from clew_projections.feed.entry import FeedCommit, decode_feed_commit
-from clew_projections.nats.jetstream import JetStream, stream_state
+from clew_projections.history.log_reads import LogReads
+from clew_projections.nats.jetstream import stream_state
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.wait import wait_for_event
 
@@ -98,7 +99,7 @@ _LOG: Final = logging.getLogger("clew.feed")
 class Tail:
     """Subscribes to live commits while there are listeners, and queues each for the listeners of its tenant."""
 
-    def __init__(self, nc: Client, js: JetStream, shards: int, *, check: float = CHECK) -> None:
+    def __init__(self, nc: Client, js: LogReads, shards: int, *, check: float = CHECK) -> None:
         self._nc = nc
         self._js = js
         self._check = check

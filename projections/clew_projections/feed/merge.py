@@ -14,9 +14,10 @@ from clew_events.queries import GetFeed
 from clew_events.subjects import event_stream, shard_of
 from clew_projections.feed import cursor as cursors
 from clew_projections.feed.cursor import Cursor, Mark
-from clew_projections.feed.entry import FeedCommit, FeedFilter
+from clew_projections.feed.entry import FeedCommit, FeedFilter, redact
 from clew_projections.feed.shard_readers import MOST, BackwardReader, ForwardReader
-from clew_projections.nats.jetstream import JetStream, stream_state
+from clew_projections.history.log_reads import LogReads
+from clew_projections.nats.jetstream import stream_state
 from clew_projections.page_size import PageBytes, PageSize, default_page_bytes
 
 SCANNED: Final = 10_000
@@ -53,7 +54,7 @@ class Feed:
     its time says, and still exactly once.
     """
 
-    def __init__(self, js: JetStream, shards: int, page_bytes: PageBytes = default_page_bytes) -> None:
+    def __init__(self, js: LogReads, shards: int, page_bytes: PageBytes = default_page_bytes) -> None:
         self._js = js
         self._page_bytes = page_bytes
         self.shards = shards
@@ -65,6 +66,7 @@ class Feed:
             Invalid: the cursor is of another feed, or the filter is not valid.
             Unavailable: the log does not answer.
         """
+        await self._js.refresh()
         wanted = FeedFilter(query)
         ends = await self._ends(tenant, wanted)
         start = await self._start(tenant, query, wanted, ends)
@@ -122,12 +124,17 @@ class Feed:
         finally:
             await asyncio.gather(*(reader.close() for reader in readers))
 
+    def redact(self, fed: FeedCommit, tenant: str) -> FeedCommit:
+        """Return a commit that was read a while ago without the contents whose erasure was requested since."""
+        return redact(fed, tenant, self._js)
+
     async def start(self, tenant: str, query: GetFeed) -> Cursor:
         """Return the cursor at which a reader begins.
 
         Raises:
             Invalid: the cursor is of another feed, or the log is not the one it was given for.
         """
+        await self._js.refresh()
         wanted = FeedFilter(query)
         start = await self._start(tenant, query, wanted, await self._ends(tenant, wanted))
         await self.check_same_log(start)

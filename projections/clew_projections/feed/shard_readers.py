@@ -10,8 +10,8 @@ from typing import Final
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
 from clew_projections.feed.entry import FeedCommit, decode_feed_commit
+from clew_projections.history.log_reads import LogReads
 from clew_projections.nats import replica_reads
-from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import pages
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.nats.stream_reads import PAGE
@@ -32,7 +32,7 @@ class ForwardReader:
     __slots__ = ("_chunk", "_coming", "_ended", "_js", "_limit", "_read", "_subject", "buffer", "goal", "seq", "shard")
 
     def __init__(
-        self, js: JetStream, shard: int, subject: str, seq: int, goal: int, *, chunk: int, limit: int | None = None
+        self, js: LogReads, shard: int, subject: str, seq: int, goal: int, *, chunk: int, limit: int | None = None
     ) -> None:
         self._js = js
         self._subject = subject
@@ -109,7 +109,7 @@ class BackwardReader:
 
     __slots__ = ("_goal", "_js", "_low", "_most", "_subject", "_window", "buffer", "seq", "shard")
 
-    def __init__(self, js: JetStream, shard: int, subject: str, seq: int, goal: int, *, chunk: int) -> None:
+    def __init__(self, js: LogReads, shard: int, subject: str, seq: int, goal: int, *, chunk: int) -> None:
         self._js = js
         self._subject = subject
         self._goal = goal

@@ -12,6 +12,7 @@ from clew_events.errors import Corrupt
 from clew_events.ids import ordinal_of
 from clew_events.subjects import EVENTS, Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.apply import advance, advance_message, concerned_items
+from clew_projections.history.log_reads import LogSource
 from clew_projections.nats.replica_reads import until
 from clew_projections.nats.stream_messages import DIGEST, EXPECTED, TRACE, StoredMessage
 from clew_projections.nats.stream_reads import PAGE, Reads
@@ -32,13 +33,21 @@ class Histories:
     commit is, and a read continues until it has that commit.
     """
 
-    def __init__(self, js: Reads, shards: int, *, replicated: bool) -> None:
+    def __init__(self, js: LogSource, shards: int, *, replicated: bool) -> None:
         self._js = js
         self.shards = shards
         self.replicated = replicated
         """Whether the log has more than one replica."""
         self.asked = 0
         """How often the log was read for commits that a view may lack, since the start."""
+
+    async def refresh(self) -> None:
+        """Learn of every erasure that was acknowledged before this call, so that no later read returns its contents.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        await self._js.refresh()
 
     def shard(self, address: Address) -> int:
         """Return the shard that holds a thread's history."""

@@ -48,6 +48,14 @@ class HistoryReader:
         self._js = js
         self._histories = histories
 
+    async def refresh(self) -> None:
+        """Learn of every erasure that was acknowledged before this call, so that no later read returns its contents.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        await self._histories.refresh()
+
     async def forward(self, hint: ThreadView, after: Spot, ahead: int = AHEAD) -> AsyncIterator[Recorded]:
         """Read the commits after a spot (number 0: all), oldest first, about ``ahead`` in each request.
 

@@ -67,8 +67,8 @@ class OrderedShard:
         """
         if self._caught_up:
             await asyncio.sleep(GATHERING)
-        page, _ = await self._js.after(self._stream, ">", self._after + 1, limit)
-        self._caught_up = 0 < len(page) < limit
+        page, more = await self._js.after(self._stream, ">", self._after + 1, limit)
+        self._caught_up = bool(page) and not more
         if not page:
             await asyncio.sleep(self._pause)
             self._pause = min(2 * self._pause, self._longest)
@@ -155,8 +155,8 @@ class LogFollower:
             pauses = delays(first=0.05)
             if not page and source.position > before:
                 _LOG.error(
-                    "shard %d of the log ends at sequence %d and holds nothing after %d: commits were removed, which "
-                    "Clew never does. The index goes on without them; 'clew verify --all' says more",
+                    "shard %d of the log ends at sequence %d and holds nothing after %d: commits were removed, and "
+                    "not by an erasure. The index goes on without them; 'clew verify --all' says more",
                     *(source.shard, source.position, before),
                 )
             if source.position > before:

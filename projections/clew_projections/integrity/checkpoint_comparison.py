@@ -1,8 +1,8 @@
 """Comparison of a log with a checkpoint, over chains that were followed up to the checkpoint. Pure.
 
-Some losses show in the numbers of a shard's stream, without reading it. Clew removes nothing from the log, and no
-sequence is used twice. So a stream holds as many messages as it has assigned sequences, less those that were missing
-already when the newest checkpoint was signed.
+Some losses show in the numbers of a shard's stream, without reading it. Clew removes a commit from the log only where
+it keeps one without its erased contents, which counts here, and no sequence is used twice. So a shard holds as many
+commits as it has assigned sequences, less those that were missing already when the newest checkpoint was signed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def find_loss(shard: int, reach: StreamState, checkpoint: Checkpoint | None) -> 
     if missing <= 0:
         return None
     since = f" since checkpoint {checkpoint.number}" if checkpoint is not None else ""
-    what = f"shard {shard} has lost {missing} messages{since}: they were removed, which Clew never does"
+    what = f"shard {shard} has lost {missing} messages{since}: they were removed, and not by an erasure"
     return Finding(tenant="", thread="", code="removed", what=what, shard=shard)
 
 

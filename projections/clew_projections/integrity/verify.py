@@ -11,11 +11,11 @@ from msgspec import Struct
 
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.findings import Finding
+from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.chains import Chains
 from clew_projections.integrity.diagnosis import diagnose
 from clew_projections.integrity.links import Link, link
 from clew_projections.nats import replica_reads
-from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_projections.nats.replica_reads import whole
 from clew_projections.nats.stream_messages import StoredMessage, StreamState
 
@@ -51,7 +51,7 @@ class Verification(Struct, frozen=True, kw_only=True):
 class Verifier:
     """Verifies the log of a deployment. Folds nothing and reads only the log."""
 
-    def __init__(self, js: JetStream, shards: int) -> None:
+    def __init__(self, js: LogReads, shards: int) -> None:
         self._js = js
         self._shards = shards
 
@@ -76,7 +76,7 @@ class Verifier:
 
     async def extents(self) -> list[StreamState]:
         """Read the extent of each shard."""
-        return [await extent(self._js, shard) for shard in range(self._shards)]
+        return [await self._js.extent(shard) for shard in range(self._shards)]
 
     async def all(
         self,
@@ -159,7 +159,7 @@ def find_removed(shard: int, chains: Chains) -> list[Finding]:
         return []
     what = (
         f"{chains.removed} of the messages up to sequence {chains.seq - 1} of shard {shard} are missing, "
-        f"first at sequence {chains.first_removed}: they were removed, which Clew never does"
+        f"first at sequence {chains.first_removed}: they were removed, and not by an erasure"
     )
     return [Finding(tenant="", thread="", code="removed", what=what, shard=shard, seq=chains.first_removed)]
 
@@ -195,16 +195,7 @@ EVERYTHING: Final = ">"
 PAGE: Final = 512
 
 
-async def extent(js: JetStream, shard: int) -> StreamState:
-    """Read the current extent of a shard from its leader.
-
-    Raises:
-        Unavailable: JetStream does not answer.
-    """
-    return await stream_state(js, event_stream(shard))
-
-
-async def pages(js: JetStream, shard: int, first: int, last: int) -> AsyncGenerator[list[StoredMessage], None]:
+async def pages(js: LogReads, shard: int, first: int, last: int) -> AsyncGenerator[list[StoredMessage], None]:
     """Read all messages of a shard from one sequence to another, both included, page by page.
 
     Raises:
@@ -230,5 +221,5 @@ async def pages(js: JetStream, shard: int, first: int, last: int) -> AsyncGenera
             pending.cancel()
 
 
-async def _page(js: JetStream, shard: int, seq: int, last: int) -> list[StoredMessage]:
+async def _page(js: LogReads, shard: int, seq: int, last: int) -> list[StoredMessage]:
     return await replica_reads.page(js, event_stream(shard), EVERYTHING, seq, last, limit=PAGE)

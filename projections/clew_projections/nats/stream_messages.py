@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -17,6 +18,12 @@ EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 TRACE: Final = "traceparent"
 DIGEST: Final = "Clew-Digest"
 """The salted digest of the command behind a commit, until contents of the commit are erased."""
+ERASED_ID: Final = "Clew-Msg-Id"
+"""The message id that a commit had in the log, in its copy without erased contents."""
+ERASED_GUARD: Final = "Clew-Guard"
+"""The guard that a commit had in the log, in its copy without erased contents."""
+ERASED_STORED_AT: Final = "Clew-Stored-At"
+"""When the log stored a commit, in its copy without erased contents."""
 BATCH_ID: Final = "Nats-Batch-Id"
 BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 BATCH_COMMIT: Final = "Nats-Batch-Commit"
@@ -153,3 +160,14 @@ def parse_headers(raw: bytes) -> dict[str, str]:
     """Parse the headers of a stored message."""
     lines = (line.partition(":") for line in raw.decode(errors="replace").split("\r\n")[1:] if line)
     return {name.strip(): value.strip() for name, _, value in lines}
+
+
+def microseconds(stamp: str) -> int:
+    """Convert a timestamp of the server (RFC 3339 in UTC, up to nine decimals) to microseconds since 1970."""
+    second, _, fraction = stamp.removesuffix("Z").partition(".")
+    return _second(second) * 1_000_000 + int(fraction[:6].ljust(6, "0"))
+
+
+@lru_cache(1024)
+def _second(text: str) -> int:
+    return int(datetime.fromisoformat(text + "+00:00").timestamp())

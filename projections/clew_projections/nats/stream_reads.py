@@ -146,7 +146,7 @@ class StreamReader:
         call, body = f"$JS.API.DIRECT.GET.{stream}", _JSON.encode(request)
         reply = await self._retry_patiently(lambda silence: self._exchange.one(call, body, timeout=silence))
         # A lagging replica may not have it yet.
-        return decode_stored(reply, subject) or await self.from_leader(stream, request)
+        return decode_stored(reply, subject) or await self._from_leader(stream, request)
 
     async def newest(self, stream: str, subject: str, after: int) -> StoredMessage | None:
         """Read the last message on an exact subject if it is after a sequence. The cost does not depend on the log.
@@ -162,7 +162,7 @@ class StreamReader:
 
     async def newest_at_leader(self, stream: str, subject: str, after: int) -> StoredMessage | None:
         """Read the last message on an exact subject from the stream's leader; ``None`` if not after a sequence."""
-        found = await self.from_leader(stream, {"last_by_subj": subject})
+        found = await self._from_leader(stream, {"last_by_subj": subject})
         return found if found is not None and found.seq > after else None
 
     async def lasts_at_leader(self, stream: str, subjects: Sequence[str], after: int = 0) -> dict[str, StoredMessage]:
@@ -198,7 +198,7 @@ class StreamReader:
             async with self._bulk:
                 reply = await self._retry_read(lambda: self._exchange.one(call, b'{"seq":%d}' % seq, timeout=SILENT))
                 # A lagging replica may not have it yet.
-                return decode_stored(reply, "") or await self.from_leader(stream, {"seq": seq})
+                return decode_stored(reply, "") or await self._from_leader(stream, {"seq": seq})
 
         return list(await asyncio.gather(*(one(seq) for seq in seqs)))
 
@@ -209,6 +209,9 @@ class StreamReader:
             Timeout: no leader answered in time.
             ApiRefusal: the leader answered with an error.
         """
+        return await self._from_leader(stream, request)
+
+    async def _from_leader(self, stream: str, request: Mapping[str, object]) -> StoredMessage | None:
         body, until = _JSON.encode(request), now() + self._timeout
         call = f"$JS.API.STREAM.MSG.GET.{stream}"
         while True:

@@ -14,10 +14,12 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from clew_events.errors import Unavailable
+from clew_projections.history.pending_erasures import PendingErasures
 from clew_projections.nats.headers import Headers, description_of, status_of
 from clew_projections.nats.lean_client import LeanClient
 from clew_projections.nats.stream_messages import EXPECTED, TRACE, StoredMessage
@@ -54,8 +56,12 @@ class Delivery(Struct, frozen=True):
 class ShardConsumer:
     """Pulls from one durable consumer, which ``clew init`` has created."""
 
-    def __init__(self, nc: LeanClient, stream: str, consumer: str, *, wait: float = 1.0) -> None:
+    def __init__(
+        self, nc: LeanClient, stream: str, consumer: str, pending: PendingErasures, *, wait: float = 1.0
+    ) -> None:
+        """Commits are delivered without the contents that a pending erasure covers."""
         self._nc = nc
+        self._pending = pending
         self._stream = stream
         self._consumer = consumer
         self._wait = wait
@@ -86,7 +92,9 @@ class ShardConsumer:
         if not batch and self._refusal is not None:
             refusal, self._refusal = self._refusal, None
             raise Unavailable(f"{self._stream}/{self._consumer} does not answer: {refusal}")
-        return batch
+        return (
+            [replace(each, body=self._pending.redact(each.stored()).body) for each in batch] if self._pending else batch
+        )
 
     def ack(self, deliveries: Iterable[Delivery]) -> None:
         """Acknowledge deliveries.
@@ -165,7 +173,7 @@ class ShardConsumer:
 
 _COMMIT_HEADERS: Final = re.compile(
     rb"NATS/1\.0\r\nNats-Msg-Id: [!-~]+\r\nNats-Expected-Last-Subject-Sequence: (\d+)\r\n"
-    rb"(?:traceparent: ([!-~]+)\r\n)?(?:Nats-Batch-[A-Za-z]+: [!-~]+\r\n)*\r\n\Z"
+    rb"(?:Clew-Digest: [!-~]+\r\n)?(?:traceparent: ([!-~]+)\r\n)?(?:Nats-Batch-[A-Za-z]+: [!-~]+\r\n)*\r\n\Z"
 )
 """The headers of a commit as the log writes them, which nearly every commit has."""
 

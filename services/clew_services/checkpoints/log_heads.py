@@ -13,11 +13,11 @@ from typing import NamedTuple, TypeVar
 
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address, shard_of
+from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.checkpoint import Checkpoint, ShardHeads
 from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.integrity.inclusion import Head
 from clew_projections.integrity.verify import pages
-from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import StoredMessage
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class PageResult(NamedTuple):
 class Heads:
     """The heads of a deployment, as far as they were read: an asynchronous :class:`HeadsFile`, which it closes."""
 
-    def __init__(self, js: JetStream, shards: int, kept: HeadsFile) -> None:
+    def __init__(self, js: LogReads, shards: int, kept: HeadsFile) -> None:
         self.kept = kept
         self.shards = shards
         self._js = js

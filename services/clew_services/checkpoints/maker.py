@@ -17,12 +17,11 @@ from typing import Final
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_projections.findings import Finding
+from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.checkpoint import FORMAT, Checkpoint, encode
 from clew_projections.integrity.checkpoint_comparison import find_cut_off, find_loss
 from clew_projections.integrity.heads_file import HeadsFile
-from clew_projections.integrity.verify import extent
 from clew_projections.kv.bucket import Bucket
-from clew_projections.nats.jetstream import JetStream
 from clew_projections.wait import run_until_first
 from clew_services.checkpoints import key_file
 from clew_services.checkpoints.ledger import Ledger
@@ -42,7 +41,7 @@ class Maker:
 
     def __init__(
         self,
-        js: JetStream,
+        js: LogReads,
         ledger: Ledger,
         heads: Heads,
         key: SigningKey,
@@ -75,7 +74,7 @@ class Maker:
                 code="checkpoint_missing",
             )
         before = latest.checkpoint if latest is not None else None
-        reaches = [await extent(self._js, shard) for shard in range(self._heads.shards)]
+        reaches = [await self._js.extent(shard) for shard in range(self._heads.shards)]
         ends = [each.last_seq for each in reaches]
         if reason is None:
             # Otherwise the loss of a commit that no checkpoint covered would be signed as correct.
@@ -111,7 +110,7 @@ class Maker:
                 code="other_deployment",
             )
         for shard, said in enumerate(shards):
-            _refuse([find_cut_off(shard, said, (await extent(self._js, shard)).last_seq, latest.checkpoint)])
+            _refuse([find_cut_off(shard, said, (await self._js.extent(shard)).last_seq, latest.checkpoint)])
             await self._heads.reach(shard, said.seq)
             await check_agrees(self._heads, shard, latest.checkpoint)
         self._heads.kept.signed = latest.hash
@@ -132,7 +131,7 @@ _LOG: Final = logging.getLogger("clew.checkpoints")
 
 
 async def serve_checkpoints(
-    js: JetStream, shards: int, settings: Settings, stop: asyncio.Event, ready: asyncio.Event | None = None
+    js: LogReads, shards: int, settings: Settings, stop: asyncio.Event, ready: asyncio.Event | None = None
 ) -> None:
     """Sign a checkpoint at the interval of the settings until ``stop`` is set; an unfinished one is abandoned.
 

@@ -8,10 +8,9 @@ from contextlib import aclosing, asynccontextmanager
 
 from clew_events.errors import Corrupt, Invalid, NotFound
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.integrity.inclusion import HeadProof, check_between, check_included
-from clew_projections.integrity.verify import extent
-from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import whole
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.log_heads import Heads, check_agrees
@@ -22,7 +21,7 @@ from clew_services.checkpoints.signed_checkpoint import KeptProof, SignedNote, r
 class Proofs:
     """Inclusion proofs under the last checkpoint; the heads that were read for one are kept for the next."""
 
-    def __init__(self, js: JetStream, shards: int, ledger: Ledger) -> None:
+    def __init__(self, js: LogReads, shards: int, ledger: Ledger) -> None:
         self._js = js
         self._shards = shards
         self._ledger = ledger
@@ -60,7 +59,7 @@ class Proofs:
 
 
 @asynccontextmanager
-async def temporary_heads(js: JetStream, shards: int) -> AsyncIterator[Heads]:
+async def temporary_heads(js: LogReads, shards: int) -> AsyncIterator[Heads]:
     """Heads in a temporary file, closed at the end of the block."""
     heads = Heads(js, shards, HeadsFile())
     try:
@@ -69,7 +68,7 @@ async def temporary_heads(js: JetStream, shards: int) -> AsyncIterator[Heads]:
         await heads.close()
 
 
-async def head_proof(js: JetStream, heads: Heads, signed: SignedNote, address: Address) -> HeadProof:
+async def head_proof(js: LogReads, heads: Heads, signed: SignedNote, address: Address) -> HeadProof:
     """The proof of a thread's head under a checkpoint. Reads the shard up to there, unless it was read already.
 
     Raises:
@@ -79,7 +78,7 @@ async def head_proof(js: JetStream, heads: Heads, signed: SignedNote, address: A
     """
     checkpoint = signed.checkpoint
     shard = shard_of(address.thread, heads.shards)
-    if len(checkpoint.shards) != heads.shards or (await extent(js, shard)).last_seq < checkpoint.shards[shard].seq:
+    if len(checkpoint.shards) != heads.shards or (await js.extent(shard)).last_seq < checkpoint.shards[shard].seq:
         raise Corrupt(
             f"shard {shard} ends before the position of checkpoint {checkpoint.number}: run 'clew verify --against' "
             "for details",
@@ -105,7 +104,7 @@ async def head_proof(js: JetStream, heads: Heads, signed: SignedNote, address: A
     )
 
 
-async def bodies_between(js: JetStream, shards: int, address: Address, after: int, until: int) -> list[str]:
+async def bodies_between(js: LogReads, shards: int, address: Address, after: int, until: int) -> list[str]:
     """The stored bodies of a thread's commits from number ``after`` + 1 to number ``until``.
 
     Raises:

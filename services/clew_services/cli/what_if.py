@@ -16,7 +16,7 @@ from clew_events.errors import Invalid, NotFound
 from clew_events.subjects import Address, address_of
 from clew_projections.audit.what_if import Decide, Fold, WhatIf, WhatIfResult
 from clew_projections.fold import evolve
-from clew_projections.integrity.verify import extent, pages
+from clew_projections.integrity.verify import pages
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs.check import commits
 from clew_projections.packs.pack import Pack
@@ -102,7 +102,7 @@ def _of_server(nats: str, wanted: Wanted, new_what_if: Callable[[], WhatIf]) -> 
 
     async def replay(opened: OpenDeployment) -> WhatIfResult:
         result = WhatIfResult()
-        ends = [(await extent(opened.js, shard)).last_seq for shard in range(opened.shards)]
+        ends = [(await opened.js.extent(shard)).last_seq for shard in range(opened.shards)]
         with check_report.count_to("replaying", sum(ends)) as progress:
             for shard, end in enumerate(ends):
                 what_if = new_what_if()

@@ -230,7 +230,7 @@ class Clew:
         """A projector of one shard, into the live generation or another. Any number may run, here and elsewhere."""
         generation = generation or self.live.current
         return Projector(
-            ShardConsumer(self.nc, event_stream(shard), generation.consumer),
+            ShardConsumer(self.nc, event_stream(shard), generation.consumer, self.js.pending),
             self._batch_projection(generation),
             generation.threads,
             self.generations.position(shard, generation),

@@ -29,13 +29,14 @@ from clew_events.errors import ClewError, Corrupt
 from clew_events.subjects import CHECKPOINT_STREAM, Address, event_stream
 from clew_projections.clocks import is_within
 from clew_projections.findings import Finding
+from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.checkpoint import ShardHeads
 from clew_projections.integrity.checkpoint_comparison import find_difference, find_loss
 from clew_projections.integrity.heads_file import HeadsFile
-from clew_projections.integrity.verify import EVERYTHING, Verifier, extent
+from clew_projections.integrity.verify import EVERYTHING, Verifier
 from clew_projections.kv.bucket import Bucket, LostRace, Value
 from clew_projections.nats import replica_reads
-from clew_projections.nats.jetstream import JetStream, find_stream
+from clew_projections.nats.jetstream import find_stream
 from clew_projections.wait import repeat_until
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.log_heads import Heads
@@ -62,7 +63,7 @@ class Audit:
     """Verifies one deployment's log. Findings are in the report, and are logged once by this process."""
 
     def __init__(
-        self, js: JetStream, ledger: Ledger, verifier: Verifier, shards: int, *, every: float, file: Path | None = None
+        self, js: LogReads, ledger: Ledger, verifier: Verifier, shards: int, *, every: float, file: Path | None = None
     ) -> None:
         """``every`` is the least number of seconds between the beginnings of two passes; with 0 nothing is verified.
 
@@ -185,11 +186,10 @@ class Audit:
             elif signed is not None:
                 newest = Newest(signed.checkpoint.number, signed.hash, signed.checkpoint.reason)
         for shard in range(self._shards):
-            info = await find_stream(self._js, event_stream(shard))
-            if info is None:
+            if await find_stream(self._js, event_stream(shard)) is None:
                 findings.append(_missing(event_stream(shard), shard))
                 continue
-            found = find_loss(shard, info.state, signed.checkpoint if signed is not None else None)
+            found = find_loss(shard, await self._js.extent(shard), signed.checkpoint if signed is not None else None)
             findings += [found] if found is not None else []
         return newest, findings
 
@@ -229,7 +229,7 @@ class Audit:
     async def _aim(self, known: Report) -> None:
         """Set the checkpoint to compare with, and the end of the pass in each shard."""
         self._signed = await self._ledger.get(known.checkpoint) if known.checkpoint is not None else None
-        self._goals = [(await extent(self._js, shard)).last_seq for shard in range(self._shards)]
+        self._goals = [(await self._js.extent(shard)).last_seq for shard in range(self._shards)]
         self._compared.clear()
 
     async def _shard(self, shard: int, known: Report) -> bool:
@@ -246,7 +246,7 @@ class Audit:
             return False
         page = await replica_reads.page(self._js, event_stream(shard), EVERYTHING, reached + 1, bound, limit=PAGE)
         page = [each for each in page if each.seq <= bound]
-        taken = await self._heads.take(shard, page, until=bound if len(page) < PAGE else None)
+        taken = await self._heads.take(shard, page, until=None if page else bound)
         self._cost = taken.seconds * ALL_OF_IT
         known = replace(known, commits=known.commits + len(page))
         await self._add(known, await self._diagnosed(known, taken.misfits))
@@ -321,9 +321,7 @@ def _finding(shard: int, code: str, what: str) -> Finding:
 FILE: Final = "verified.sqlite"
 
 
-async def serve_audit(
-    js: JetStream, shards: int, settings: Settings, stop: asyncio.Event, ready: asyncio.Event
-) -> None:
+async def serve_audit(js: LogReads, shards: int, settings: Settings, stop: asyncio.Event, ready: asyncio.Event) -> None:
     """Verify the log until ``stop`` is set, at the interval of the settings, unless another process does."""
     ready.set()
     folder = settings.data_folder

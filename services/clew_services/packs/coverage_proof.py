@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, shard_of
+from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.inclusion import HeadProof, key_of, leaves_of
 from clew_projections.integrity.merkle import beside
-from clew_projections.nats.jetstream import JetStream
 from clew_projections.packs.layout import CheckpointCoverage, Scope
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
@@ -26,7 +26,7 @@ async def latest_checkpoint(ledger: Ledger, key: VerifierKey | None) -> SignedNo
 
 
 async def prove_coverage(
-    js: JetStream, signed: SignedNote, key: VerifierKey | None, scope: Scope, threads: set[Address]
+    js: LogReads, signed: SignedNote, key: VerifierKey | None, scope: Scope, threads: set[Address]
 ) -> CheckpointCoverage:
     """The checkpoint and proofs to include in a pack. For a pack of a part, its shards are read up to the checkpoint.
 

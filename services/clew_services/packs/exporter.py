@@ -19,9 +19,9 @@ from clew_events.errors import Corrupt, NotFound
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.audit.filter import Choice
 from clew_projections.fold import FOLD
+from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.inclusion import HeadProof
-from clew_projections.integrity.verify import extent, pages
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.integrity.verify import pages
 from clew_projections.nats.replica_reads import until
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs import layout
@@ -56,7 +56,7 @@ class Exporter:
 
     def __init__(
         self,
-        js: JetStream,
+        js: LogReads,
         ledger: Ledger,
         deployment: Deployment,
         *,
@@ -84,7 +84,7 @@ class Exporter:
 
     async def _opening(self, scope: Scope, signed: SignedNote | None) -> PackHeader:
         shards = self._deployment.shards
-        ends = [(await extent(self._js, shard)).last_seq for shard in range(shards)]
+        ends = [(await self._js.extent(shard)).last_seq for shard in range(shards)]
         if scope.thread is not None:
             address = _address(scope)
             shard = shard_of(address.thread, shards)
@@ -133,7 +133,7 @@ class PackExport:
 
     def __init__(
         self,
-        js: JetStream,
+        js: LogReads,
         opening: PackHeader,
         begun: Partial | None,
         progress: Progress,

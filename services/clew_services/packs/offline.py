@@ -46,7 +46,7 @@ _KEPT: Final = 4
 
 
 class PackedStreams:
-    """The streams in a pack, for :class:`clew_projections.nats.stream_reads.Reads`.
+    """The streams in a pack, for :class:`clew_projections.history.log_reads.LogSource`.
 
     Supports only subjects of single threads, with ``*`` for the tenant if it is not known. Every method raises
     ``Corrupt`` where the pack differs from its manifest.
@@ -81,6 +81,9 @@ class PackedStreams:
         history = self._history(stream, subject)
         end = bisect_right(history, seq, key=_seq)
         return history[end - 1] if end else None
+
+    async def refresh(self) -> None:
+        """Return: nothing changes in a pack."""
 
     async def from_leader(self, stream: str, request: Mapping[str, object]) -> StoredMessage | None:
         """Return ``None``: a pack has no leader with more messages."""

@@ -146,6 +146,7 @@ class HistoryPages:
             Unavailable: the log does not answer.
             Corrupt: a commit of the page cannot be read.
         """
+        await self._trail.refresh()
         if query.before is None or query.after is not None or query.start is not None:
             ahead = await self._read(tenant, query)
             begun = query.after is not None or query.start is not None

@@ -204,6 +204,7 @@ class Past:
     async def _read(
         self, fold: _PastFold, address: Address, until: Moment, recent: _RecentCommits | None = None
     ) -> None:
+        await self._trail.refresh()
         hint = await hint_of(address, self._memory, self._current)
         async for recorded in check_unbroken(hint, self._trail.forward(hint, Spot(0))):
             if not fold.add(recorded):

@@ -192,6 +192,7 @@ class Reader:
         if query.time is not None and query.time.tzinfo is None:
             raise Invalid("Invalid 'time': a time zone is missing, as in '…Z'.", param="time")
         address = Address(tenant, query.thread_id)
+        await self._histories.refresh()
         view, hint = absent(*address), await hint_of(address, self._memory, self._current)
         async for recorded in check_unbroken(hint, self._histories.after(address, 0)):
             if query.time is not None and recorded.commit.at > query.time:

@@ -1,0 +1,131 @@
+"""The erasures that were requested and not carried out yet, as this process knows them.
+
+From the acknowledgement of a request on, no reader returns the contents that it covers, whatever copies of them still
+exist. A process learns of requests by announcements over core NATS, and reads them all again after a reconnect. An
+announcement may come late, so whoever must not miss one calls :meth:`PendingErasures.refresh` before it reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from nats.aio.client import Client
+
+from clew_events.codec import UNREADABLE, decode, redact
+from clew_events.erasures import Erasure, lines_to_erase
+from clew_events.errors import Corrupt
+from clew_events.events import ErasureRequested
+from clew_events.subjects import ERASED_STREAM, ERASURES, LIVE_ERASURES, Address, event_subject
+from clew_projections.kv.watcher import KvWatcher
+from clew_projections.nats.jetstream import JetStream, stream_state
+from clew_projections.nats.stream_messages import DIGEST, StoredMessage
+
+_DECODER: Final = msgspec.json.Decoder(Erasure)
+_RECORDS: Final = f"{ERASURES}.*.*"
+_LOG: Final = logging.getLogger("clew.erasure")
+
+
+class _Request(Struct, frozen=True):
+    """A request, the sequence of its commit, and what it covers: earlier commits of the thread."""
+
+    seq: int
+    event: ErasureRequested
+
+
+class PendingErasures:
+    """The requests of a deployment, by the subjects of their threads in the log; false if there is none."""
+
+    def __init__(self, js: JetStream) -> None:
+        self._js = js
+        self._by_subject: dict[str, dict[str, _Request]] = {}
+        self._read_up_to = 0
+        self._alone = asyncio.Lock()
+
+    def __bool__(self) -> bool:
+        return bool(self._by_subject)
+
+    @contextlib.asynccontextmanager
+    async def watch(self, nc: Client, reconnected: list[Callable[[], None]]) -> AsyncIterator[None]:
+        """Follow the requests for the duration of the block; all that exist now are known when it begins.
+
+        The caller must call the functions in ``reconnected`` after every reconnect of ``nc``.
+
+        Raises:
+            Unavailable: JetStream does not answer.
+        """
+        watcher = KvWatcher(lambda _: self.refresh(), self.refresh, name="the list of erasures", log=_LOG)
+        async with watcher.watch(nc, f"{LIVE_ERASURES}.*", reconnected):
+            await self.refresh()
+            yield
+
+    async def refresh(self) -> None:
+        """Learn of every request that was acknowledged before this call.
+
+        Raises:
+            Unavailable: JetStream does not answer.
+        """
+        async with self._alone:
+            end = (await stream_state(self._js, ERASED_STREAM)).last_seq
+            if end < self._read_up_to:  # another stream, as after a restore
+                self._by_subject, self._read_up_to = {}, 0
+            if end == self._read_up_to:
+                return
+            page = True
+            while page:
+                messages, _ = await self._js.after(ERASED_STREAM, _RECORDS, self._read_up_to + 1)
+                page = bool(messages)
+                for stored in messages:
+                    self._take(stored)
+            # The replica that answered may lag.
+            following = {"seq": self._read_up_to + 1, "next_by_subj": _RECORDS}
+            while (last := await self._js.from_leader(ERASED_STREAM, following)) is not None:
+                self._take(last)
+                following = {**following, "seq": self._read_up_to + 1}
+            self._read_up_to = max(end, self._read_up_to)
+
+    def redact(self, stored: StoredMessage) -> StoredMessage:
+        """Return a commit of the log without the contents that a request covers."""
+        requests = self._by_subject.get(stored.subject)
+        if requests is None:
+            return stored
+        events = [request.event for request in requests.values() if stored.seq < request.seq]
+        body = _without(stored.body, events) if events else stored.body
+        if body == stored.body:
+            return stored
+        headers = {name: value for name, value in stored.headers.items() if name != DIGEST}
+        return StoredMessage(stored.seq, stored.subject, body, headers)
+
+    def _take(self, stored: StoredMessage) -> None:
+        self._read_up_to = stored.seq
+        tenant, erasure = stored.subject.split(".")[3:]
+        try:
+            record = _DECODER.decode(stored.body)
+        except UNREADABLE as fault:
+            _LOG.error("the record of %s, tenant %s, cannot be read: %s", erasure, tenant, fault)
+            return
+        if record.position is None:
+            return  # not acknowledged yet
+        subject = event_subject(record.position.shard, Address(tenant, record.thread_id))
+        requests = self._by_subject.setdefault(subject, {})
+        if record.status == "requested":
+            items = None if record.message_id is None else (record.message_id,)
+            event = ErasureRequested(erasure=erasure, items=items, code=record.code)
+            requests[erasure] = _Request(record.position.seq, event)
+        else:
+            requests.pop(erasure, None)
+        if not requests:
+            del self._by_subject[subject]
+
+
+def _without(body: bytes, events: list[ErasureRequested]) -> bytes:
+    try:
+        commit = decode(body)
+    except Corrupt:
+        return redact(body, range(body.count(b"\n")))  # nothing of it may be shown
+    return redact(body, {number for event in events for number in lines_to_erase(commit, event)})
