@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from clew_events.content import Metadata
-from clew_events.ids import Actor, CommandId, MessageId, Reason, Subject, ThreadId
+from clew_events.ids import Actor, Code, CommandId, MessageId, Reason, Subject, ThreadId
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
     MetadataIn,
@@ -127,6 +127,7 @@ class EraseThread(ThreadCommand, frozen=True, kw_only=True):
 
     named: ClassVar[str] = "EraseThread"
 
+    reason: Code | None = None
     thread_id: ThreadId
 
 
@@ -139,6 +140,7 @@ class EraseMessage(MessageCommand, frozen=True, kw_only=True):
 
     named: ClassVar[str] = "EraseMessage"
 
+    reason: Code | None = None
     thread_id: ThreadId
     message_id: MessageId
 

@@ -78,6 +78,33 @@ class Certificate(Struct, frozen=True, kw_only=True):
     remains: tuple[str, ...]
 
 
+class SignedCertificate(Struct, frozen=True, kw_only=True):
+    """A certificate. ``note`` is the signed text with its signatures, and ``keys`` made those.
+
+    ``says`` is the text, read; the signatures are not verified here: that takes the public key.
+    """
+
+    says: Certificate
+    keys: tuple[str, ...]
+    note: str
+
+
+class RetrievedErasure(Erasure, frozen=True, kw_only=True):
+    """An erasure with its certificate, which is null until the erasure is completed."""
+
+    signed: SignedCertificate | None = None
+
+
+class ErasurePage(Struct, frozen=True, kw_only=True):
+    """A page of erasures, newest first. While it ``has_more``, ``last_id`` is the ``after`` of the next page."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Erasure, ...]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
 def lines_to_erase(commit: Commit, request: ErasureRequested) -> tuple[int, ...]:
     """Return the numbers of the contents of an earlier commit of the thread that an erasure takes, erased ones too.
 

@@ -29,6 +29,7 @@ MAX_ORDINAL: Final = _BASE**_ORDINAL - 1
 _END: Final = r"$(?!\n)"
 THREAD_ID_PATTERN: Final = r"^(thread|conv_)[A-Za-z0-9_-]{1,122}" + _END
 MESSAGE_ID_PATTERN: Final = r"^msg_[A-Za-z0-9]{24}" + _END
+ERASURE_ID_PATTERN: Final = r"^erasure_[A-Za-z0-9]{24}" + _END
 COMMAND_ID_PATTERN: Final = r"^[!-~]{1,128}" + _END
 TENANT_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}" + _END
 # What Clew records of a caller is not for callers to say: it would stand in the log like something checked.
@@ -47,6 +48,7 @@ ACTOR_FORM: Final = (
 
 ThreadId = Annotated[str, Meta(pattern=THREAD_ID_PATTERN)]
 MessageId = Annotated[str, Meta(pattern=MESSAGE_ID_PATTERN)]
+ErasureId = Annotated[str, Meta(pattern=ERASURE_ID_PATTERN)]
 CommandId = Annotated[str, Meta(pattern=COMMAND_ID_PATTERN)]
 Tenant = Annotated[str, Meta(pattern=TENANT_PATTERN)]
 Actor = Annotated[str, Meta(pattern=ACTOR_PATTERN)]
@@ -56,6 +58,7 @@ Subject = Annotated[str, Meta(pattern=SUBJECT_PATTERN)]
 
 _THREAD_ID: Final = re.compile(THREAD_ID_PATTERN)
 _MESSAGE_ID: Final = re.compile(MESSAGE_ID_PATTERN)
+_ERASURE_ID: Final = re.compile(ERASURE_ID_PATTERN)
 _TENANT: Final = re.compile(TENANT_PATTERN)
 _ACTOR: Final = re.compile(ACTOR_PATTERN)
 _CODE: Final = re.compile(CODE_PATTERN)
@@ -70,6 +73,11 @@ def is_thread_id(text: str) -> bool:
 def is_message_id(text: str) -> bool:
     """Whether a text is a valid message id."""
     return _MESSAGE_ID.fullmatch(text) is not None
+
+
+def is_erasure_id(text: str) -> bool:
+    """Whether a text is a valid id of an erasure."""
+    return _ERASURE_ID.fullmatch(text) is not None
 
 
 def is_tenant(text: str) -> bool:

@@ -37,7 +37,7 @@ from clew_events.commands import (
     UpdateThread,
 )
 from clew_events.contract import http_examples
-from clew_events.erasures import Erasure
+from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure
 from clew_events.http_objects import CommitPage, FeedPage
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import ThreadList
@@ -45,12 +45,14 @@ from clew_events.objects import Gone, Message, MessagePage, RunPage, Thread
 from clew_events.queries import (
     GetBlame,
     GetDifference,
+    GetErasure,
     GetFeed,
     GetHistory,
     GetMessage,
     GetMessageAt,
     GetStateAt,
     GetThread,
+    ListErasures,
     ListMessages,
     ListMessagesAt,
     Query,
@@ -76,7 +78,7 @@ TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
     "History": "The commits of one thread, deleted or not, and what they changed.",
     "Feed": "All commits of a tenant in one order.",
     "Checkpoints": "Signed checkpoints of the log, and proofs by them.",
-    "Erasures": "Erase what people wrote, for good.",
+    "Erasures": "Erase what people wrote, for good, and see how far that is.",
 })  # fmt: skip
 """The groups of HTTP routes."""
 
@@ -87,6 +89,7 @@ MESSAGE: Final = "/v1/threads/{thread_id}/messages/{message_id}"
 PATH_PARAMETERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
     "thread_id": (ids.THREAD_ID_PATTERN, "The thread's id."),
     "message_id": (ids.MESSAGE_ID_PATTERN, "The message's id."),
+    "erasure_id": (ids.ERASURE_ID_PATTERN, "The erasure's id."),
     "number": ("^(latest|[1-9][0-9]{0,8})$", "The checkpoint's number, or `latest`."),
 })  # fmt: skip
 """The variable parts of paths: their pattern and description."""
@@ -111,7 +114,8 @@ QUERY_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({
     "actor": "Only commits of this actor; with a `*` at its end, of all actors that begin so.",
     "by": "Only commits of this caller, such as `http:KEY_ID` or `nats:ACCOUNT/USER`; with a final `*`, of all such.",
     "stored": "`true` to have each commit's stored body too.",
-    "thread_id": "Only commits of this thread.",
+    "thread_id": "Only what is about this thread.",
+    "status": "Only erasures that are so far.",
     "since": "Only what is from this time or later: a time with its offset, or Unix seconds.",
     "until": "Only what is from this time or earlier: a time with its offset, or Unix seconds.",
     "stream": "`true` for server-sent events instead of a page.",
@@ -159,16 +163,22 @@ class HttpRoute(Struct, frozen=True, kw_only=True):
 class Operation(Struct, frozen=True, kw_only=True):
     """One thing that can be done.
 
-    ``name`` stands in NATS subjects and is that of the client's method. ``scope`` is what an API key needs for it. An
-    operation with neither ``command`` nor ``query`` is offered by HTTP alone.
+    ``name`` stands in NATS subjects and is that of the client's method. ``scope`` is what an API key needs for it, or
+    ``alternative`` in its place. An operation with neither ``command`` nor ``query`` is offered by HTTP alone.
     """
 
     name: str
     scope: Scope
+    alternative: Scope | None = None
     command: type[Command] | None = None
     query: type[Query] | None = None
     reply: type[Struct] | None = None
     routes: tuple[HttpRoute, ...] = ()
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """The scopes of which an API key needs one."""
+        return (self.scope,) if self.alternative is None else (self.scope, self.alternative)
 
     @property
     def request(self) -> type[Struct] | None:
@@ -278,6 +288,22 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             description="The thread lives on. A deleted message can be erased too.",
             body=http_forms.EraseBody, body_required=False, asked=http_examples.ERASE,
             answer=Erasure, answered=http_examples.ERASURE, headers=_CHANGE, status=202,
+        ),),
+    ),
+    Operation(
+        name="list_erasures", scope="erase", alternative="audit", query=ListErasures, reply=Reply[ErasurePage],
+        routes=(HttpRoute(
+            name="list_erasures", method="GET", path="/v1/erasures", tag="Erasures",
+            summary="List the erasures of the tenant, the newest first",
+            form=ListErasures, answer=ErasurePage, answered=http_examples.ERASURES, versioned=False, errors=(404,),
+        ),),
+    ),
+    Operation(
+        name="get_erasure", scope="erase", alternative="audit", query=GetErasure, reply=Reply[RetrievedErasure],
+        routes=(HttpRoute(
+            name="get_erasure", method="GET", path="/v1/erasures/{erasure_id}", tag="Erasures",
+            summary="Retrieve an erasure, once it is completed with its signed certificate",
+            answer=RetrievedErasure, versioned=False,
         ),),
     ),
     Operation(

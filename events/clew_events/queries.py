@@ -9,7 +9,8 @@ from msgspec import Meta, field
 
 from clew_events import events
 from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
-from clew_events.ids import CURSOR_PATTERN, MessageId, ThreadId
+from clew_events.erasures import Status
+from clew_events.ids import CURSOR_PATTERN, ErasureId, MessageId, ThreadId
 from clew_events.list_query import ListThreads
 from clew_events.requests import Request
 
@@ -153,6 +154,24 @@ class GetBlame(Request, frozen=True, kw_only=True):
     as_of: AsOf | None = None
 
 
+class ListErasures(Request, frozen=True, kw_only=True):
+    """A page of the tenant's erasures, newest first, from the newest or ``after`` the one of an id.
+
+    ``status`` and ``thread_id`` choose among them.
+    """
+
+    limit: Limit = 20
+    after: ErasureId | None = None
+    status: Status | None = None
+    thread_id: ThreadId | None = None
+
+
+class GetErasure(Request, frozen=True, kw_only=True):
+    """An erasure as it is now, with its certificate if it is completed."""
+
+    erasure_id: ErasureId
+
+
 Query = (
     GetThread
     | ListThreads
@@ -168,4 +187,6 @@ Query = (
     | ListCheckpoints
     | GetCheckpoint
     | GetProof
+    | ListErasures
+    | GetErasure
 )

@@ -15,7 +15,7 @@ from msgspec import Struct
 from clew_events.audit_replies import Blame, Difference, Then
 from clew_events.checkpoint_messages import CheckpointPage, KeptProof, SignedCheckpoint
 from clew_events.commit import Commit, Position
-from clew_events.erasures import Erasure
+from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure
 from clew_events.errors import Fault
 from clew_events.list_reply import ThreadList
 from clew_events.objects import Gone, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
@@ -135,6 +135,8 @@ Answer = (
     | CheckpointPage
     | SignedCheckpoint
     | KeptProof
+    | ErasurePage
+    | RetrievedErasure
 )
 """The answer to a query."""
 

@@ -98,12 +98,25 @@ def test_every_setting_is_an_option_of_up_or_serve_by_the_variable_of_the_guide(
     assert options == {name: f"CLEW_{name.upper()}" for name in SETTINGS}
 
 
-@pytest.mark.parametrize(("user", "scope"), [("acme-reader", "read"), ("acme-auditor", "audit")])
+@pytest.mark.parametrize(
+    ("user", "scope"), [("acme-reader", "read"), ("acme-auditor", "audit"), ("acme-eraser", "erase")]
+)
 def test_a_user_of_a_tenant_may_ask_each_query_of_its_scope_and_no_other(user: str, scope: str) -> None:
+    queries = {each.name for each in OPERATIONS if each.query is not None and scope in each.scopes}
+    assert set(re.findall(r'"clew\.query\.acme\.(\w+)"', _rights(user))) == queries
+
+
+@pytest.mark.parametrize("door", ["cmd", "inbox"])
+def test_who_erases_may_send_each_command_for_it_and_who_publishes_all_others(door: str) -> None:
+    commands = {each.name for each in OPERATIONS if each.command is not None and each.scope == "erase"}
+    named = rf'"clew\.{door}\.acme\.(\w+)"'
+    assert set(re.findall(named, _rights("acme-eraser").partition("deny:")[0])) == commands
+    assert set(re.findall(named, _rights("acme-publisher").partition("deny:")[2])) == commands
+
+
+def _rights(user: str) -> str:
     accounts = (ROOT / "infra/nats/accounts.conf").read_text(encoding="utf-8")
-    block = accounts.partition(f"user: {user},")[2].partition("subscribe:")[0]
-    queries = {each.name for each in OPERATIONS if each.query is not None and each.scope == scope}
-    assert set(re.findall(r'"clew\.query\.acme\.(\w+)"', block)) == queries
+    return accounts.partition(f"user: {user},")[2].partition("subscribe:")[0]
 
 
 def test_every_role_stands_in_the_guide() -> None:

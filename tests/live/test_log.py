@@ -114,7 +114,11 @@ async def test_time_never_goes_backwards_within_a_thread(clew: Clew) -> None:
     log = Log(clew.js, clew.deployment.shards)
     repeats = Repeats(clew.current, clew.histories)
     parts = (log.append, clew.current, clew.histories, repeats, Memory())
-    writer = Writer(Handler(*parts, clock=lambda: next(times), max_payload=lambda: clew.nc.max_payload))
+    writer = Writer(
+        Handler(
+            *parts, erasures=clew.erasure_records, clock=lambda: next(times), max_payload=lambda: clew.nc.max_payload
+        )
+    )
     thread = thread_id(await writer.create())
     await writer.set(thread, "a", "1")
     await writer.set(thread, "a", "2")

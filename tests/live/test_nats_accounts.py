@@ -106,6 +106,35 @@ async def test_the_service_can_add_to_the_record_and_has_no_way_to_take_from_it(
     assert await everything(operator) == before
 
 
+async def test_who_erases_is_told_how_far_it_is_and_an_auditor_is_too(
+    accounts: Accounts, service: compose.Clew
+) -> None:
+    async with (
+        asking(accounts, "publisher", "globex") as publisher,
+        asking(accounts, "eraser", "globex") as eraser,
+        asking(accounts, "auditor", "globex") as auditor,
+    ):
+        made = await publisher.create_thread(messages=["a text to be erased"])
+        erasure = (await eraser.erase_thread(made.thread.id, reason="asked")).erasure
+        assert (await eraser.get_erasure(erasure.id)).n == 2
+        assert (await auditor.list_erasures(thread_id=made.thread.id)).data == (erasure,)
+    async with asking(accounts, "auditor", "acme") as stranger:
+        assert (await stranger.list_erasures()).data == ()
+        with pytest.raises(NotFound):
+            await stranger.get_erasure(erasure.id)
+    found = await service.erasure_records.find("globex", erasure.id)
+    assert found is not None
+    assert found.erasure == erasure
+
+
+ERASING = (
+    *("$JS.API.STREAM.MSG.DELETE.", "$JS.API.STREAM.CREATE.", "$JS.API.STREAM.DELETE.", "clew.erased."),
+    *(f"$JS.API.CONSUMER.{call}." for call in ("CREATE", "DELETE", "RESET", "MSG.NEXT")),
+    *("$KV.clew_generations.", "$JS.ACK."),
+)
+"""What the user ``erasure`` may do: delete messages, make buckets anew, and keep what is left of commits."""
+
+
 async def test_what_erases_deletes_from_the_log_and_has_no_way_to_touch_checkpoints_keys_or_settings(
     accounts: Accounts, operator: compose.Connection, service: compose.Clew
 ) -> None:

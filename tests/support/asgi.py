@@ -40,6 +40,7 @@ from clew_services.tracing import UNTRACED
 
 ID = "thread_" + "a" * 24
 MESSAGE_ID = "msg_" + "b" * 24
+ERASURE_ID = "erasure_" + "c" * 24
 KEY = "a-key-for-acme-inc"
 IN = {"Authorization": f"Bearer {KEY}", "OpenAI-Beta": "assistants=v2"}
 KEYS = Keys.parse(f"{KEY}:acme,a-key-for-globex:globex")
@@ -100,7 +101,7 @@ class Parts:
 
     def __init__(self) -> None:
         self.handler = self.reader = self.js = self.deployment = self.checkpoints = self
-        self.tail = self.exporter = self
+        self.tail = self.exporter = self.erasures = self
         self.nc = LastingClient()
         self.shards = 2
         self.observer = NOBODY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clew_events.operations import COMMANDS, OPERATIONS, QUERIES
+from clew_events.subjects import inbox_subject
 from clew_projections.kv.key_names import MESSAGES, THREADS
 from clew_services.api_keys.key_bucket import KEYS
 from support.accounts import ROLES, TENANTS
@@ -79,13 +80,18 @@ LISTENING = (
     "clew.outcome.>", "clew.outcome.acme.>", "clew.outcome.acme.publisher.>", "clew.outcome.globex.publisher.>",
 )  # fmt: skip
 
-SPEAKS = {
-    "publisher": {f"{where}.acme.{name}" for where in ("clew.cmd", "clew.inbox") for name in COMMANDS},
-    "reader": {each.subject("acme") for each in OPERATIONS if each.scope == "read" and each.query is not None},
-    "auditor": {each.subject("acme") for each in OPERATIONS if each.scope == "audit" and each.query is not None},
-}
+
+def _doors(scope: str) -> set[str]:
+    """The subjects at which the operations of a scope are requested."""
+    there = [each for each in OPERATIONS if scope in each.scopes and each.request is not None]
+    waiting = {inbox_subject("acme", each.name) for each in there if each.command is not None}
+    return {each.subject("acme") for each in there} | waiting
+
+
+SPEAKS = {"publisher": _doors("write"), "reader": _doors("read"), "auditor": _doors("audit"), "eraser": _doors("erase")}
 HEARS = {
     "publisher": {"_INBOX_publisher.>", "clew.outcome.acme.publisher.>"},
     "reader": {"_INBOX_reader.>"},
     "auditor": {"_INBOX_auditor.>", "clew.live.evt.*.acme.*"},
+    "eraser": {"_INBOX_eraser.>", "clew.outcome.acme.eraser.>"},
 }

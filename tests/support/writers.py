@@ -19,7 +19,15 @@ def handler(clew: Clew, *, attempt: float = 0.3, deadline: float = 20.0) -> Hand
     replicated = clew.deployment.replicas > 1
     log = Log(clew.js, clew.deployment.shards, replicated=replicated, attempt=attempt, deadline=deadline)
     repeats, limit = Repeats(clew.current, clew.histories), clew.nc.max_payload
-    return Handler(log.append, clew.current, clew.histories, repeats, Memory(), max_payload=lambda: limit)
+    return Handler(
+        log.append,
+        clew.current,
+        clew.histories,
+        repeats,
+        Memory(),
+        erasures=clew.erasure_records,
+        max_payload=lambda: limit,
+    )
 
 
 class Writer:

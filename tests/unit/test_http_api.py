@@ -38,7 +38,7 @@ from clew_services.http import wrong_keys
 from clew_services.http.app import create_app
 from clew_services.http.request_body import BODY_DUE
 from clew_services.settings import Settings
-from support.asgi import ID, IN, KEY, KEYS, MESSAGE_ID, Answered, Parts, arriving, call
+from support.asgi import ERASURE_ID, ID, IN, KEY, KEYS, MESSAGE_ID, Answered, Parts, arriving, call
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ async def test_a_query_string_is_judged_as_a_body_is(clew: Parts, query: str, co
 def paths(*methods: str) -> list[tuple[str, str]]:
     """The method and path of every route of the table, or of those with one of ``methods``."""
     return [
-        (route.method, route.path.format(thread_id=ID, message_id=MESSAGE_ID, number="1"))
+        (route.method, route.path.format(thread_id=ID, message_id=MESSAGE_ID, erasure_id=ERASURE_ID, number="1"))
         for _, route in http_routes()
         if not methods or route.method in methods
     ]

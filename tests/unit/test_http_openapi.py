@@ -168,8 +168,9 @@ def test_every_operation_is_in_a_group_and_every_group_is_described():
 
 
 def test_every_operation_says_which_scope_it_takes():
-    scopes = {(route.path, route.method.lower()): operation.scope for operation, route in http_routes()}
-    for (path, method), scope in scopes.items():
+    scopes = {(route.path, route.method.lower()): operation.scopes for operation, route in http_routes()}
+    for (path, method), taken in scopes.items():
+        scope = "` or `".join(taken)
         described = document()["paths"][path][method]
         assert described["description"].endswith(f"Takes an API key with the scope `{scope}`.") or (
             f"Takes an API key with the scope `{scope}`, or with `as_of` one with the scope `audit`."

@@ -57,6 +57,8 @@ FULL = {
     "limit": 20,
     "order": "asc",
     "after": "msg_" + "b" * 24,
+    "erasure_id": "erasure_" + "c" * 24,
+    "status": "requested",
     "n": 3,
     "number": 3,
     "start": 1,

@@ -21,6 +21,7 @@ from clew_events.client.decode import entries
 from clew_events.client.list_options import ListOptions, build_query
 from clew_events.client.results import MessageFound, MessagesFound, MessagesThen, MessageThen, ThreadFound
 from clew_events.client.transport import Caller
+from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure, Status
 from clew_events.errors import Invalid
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import ListedThread, ThreadList
@@ -31,11 +32,13 @@ from clew_events.queries import (
     EventType,
     GetBlame,
     GetDifference,
+    GetErasure,
     GetHistory,
     GetMessage,
     GetMessageAt,
     GetStateAt,
     GetThread,
+    ListErasures,
     ListMessages,
     ListMessagesAt,
     Order,
@@ -303,3 +306,36 @@ class QueryMethods(Caller):
             Corrupt: the log differs from what was signed.
         """
         return await self._ask(GetProof(thread_id=thread_id), KeptProof)
+
+    async def list_erasures(
+        self, *, limit: int = 20, after: str | None = None, status: Status | None = None, thread_id: str | None = None
+    ) -> ErasurePage:
+        """A page of the tenant's erasures, newest first, from the newest or ``after`` the one of an id.
+
+        Ask again, with its ``last_id`` as ``after``, while it ``has_more``.
+        """
+        query = ListErasures(limit=limit, after=after, status=status, thread_id=thread_id)
+        return await self._ask(query, ErasurePage)
+
+    async def iter_erasures(
+        self, *, status: Status | None = None, thread_id: str | None = None
+    ) -> AsyncGenerator[Erasure]:
+        """All erasures of the tenant, newest first. Pages are fetched as they are needed."""
+        after: str | None = None
+        while True:
+            page = await self.list_erasures(limit=PAGE, after=after, status=status, thread_id=thread_id)
+            for erasure in page.data:
+                yield erasure
+            if not page.has_more:
+                return
+            after = page.last_id
+
+    async def get_erasure(self, erasure_id: str) -> RetrievedErasure:
+        """An erasure as it is now, with its certificate if it is completed.
+
+        The client checks no signature; see :meth:`list_checkpoints`.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return await self._ask(GetErasure(erasure_id=erasure_id), RetrievedErasure)

@@ -171,6 +171,9 @@ class Clew:
     iter_checkpoints = _iterate(client.Clew.iter_checkpoints)
     get_checkpoint = _call(client.Clew.get_checkpoint)
     proof = _call(client.Clew.proof)
+    list_erasures = _call(client.Clew.list_erasures)
+    iter_erasures = _iterate(client.Clew.iter_erasures)
+    get_erasure = _call(client.Clew.get_erasure)
 
     feed_page = _call(client.Clew.feed_page)
     feed = _iterate(client.Clew.feed)

@@ -45,6 +45,7 @@ from clew_events.commands import (
     UpdateThread,
 )
 from clew_events.commit import FORMAT, Commit, Position, record_hash
+from clew_events.erasures import Certificate, Erasure, ErasurePage, RetrievedErasure, SignedCertificate
 from clew_events.errors import Fault
 from clew_events.events import (
     ErasedItemEvent,
@@ -72,12 +73,14 @@ from clew_events.list_reply import Count, Excerpt, Facet, FacetValue, Freshness,
 from clew_events.queries import (
     GetBlame,
     GetDifference,
+    GetErasure,
     GetFeed,
     GetHistory,
     GetMessage,
     GetMessageAt,
     GetStateAt,
     GetThread,
+    ListErasures,
     ListMessages,
     ListMessagesAt,
 )
@@ -280,6 +283,51 @@ _PROOF: Final = KeptProof(
         path=("cd" * 32,),
     )
 )
+_ERASED: Final = Erasure(
+    id=_ERASURE,
+    status="erased",
+    thread_id=_THREAD,
+    message_id=_MESSAGE,
+    code="asked_by_customer",
+    actor="dpo",
+    by="nats",
+    n=3,
+    position=Position(_SHARD, 42),
+    commits=1,
+    requested_at=_AT,
+    erased_at=_AT.replace(second=1),
+)
+_CERTIFICATE: Final = Certificate(
+    erasure=_ERASURE,
+    tenant=_TENANT,
+    thread=_THREAD,
+    items=(_MESSAGE,),
+    code="asked_by_customer",
+    n=3,
+    hash="9f" * 32,
+    first=1,
+    last=1,
+    commits=1,
+    contents=1,
+    seals="ab" * 32,
+    requested_at=_AT,
+    erased_at=_AT.replace(second=1),
+    completed_at=_AT.replace(minute=1),
+    done=("the log: 1 commit stored again without what was erased, and its original overwritten",),
+    remains=(),
+)
+_CERTIFIED: Final = f"{msgspec.json.encode(_CERTIFICATE).decode()}\n\n— clew hjL0zmFwFb2vYOBW\n"
+_RETRIEVED: Final = RetrievedErasure(
+    **msgspec.structs.asdict(
+        msgspec.structs.replace(
+            _ERASED,
+            status="completed",
+            completed_at=_CERTIFICATE.completed_at,
+            certificate=hashlib.sha256(_CERTIFIED.encode()).hexdigest(),
+        )
+    ),
+    signed=SignedCertificate(says=_CERTIFICATE, keys=("8632f4ce",), note=_CERTIFIED),
+)
 _LIST: Final = ThreadList(
     data=(
         ListedThread(
@@ -379,6 +427,10 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "CheckpointPageReply": (Reply(ok=CheckpointPage(data=(_CHECKPOINT,), has_more=False)),),
     "SignedCheckpointReply": (Reply(ok=_CHECKPOINT),),
     "KeptProofReply": (Reply(ok=_PROOF),),
+    "ListErasures": (ListErasures(), ListErasures(status="requested", limit=100, after=_ERASURE)),
+    "GetErasure": (GetErasure(erasure_id=_ERASURE),),
+    "ErasurePageReply": (Reply(ok=ErasurePage(data=(_ERASED,), first_id=_ERASURE, last_id=_ERASURE, has_more=False)),),
+    "RetrievedErasureReply": (Reply(ok=_RETRIEVED),),
     "Rejection": (
         Rejection(
             tenant=_TENANT,

@@ -116,6 +116,13 @@ ERASURE: Final = {
     "fault": None,
     "certificate": None,
 }
+ERASURES: Final = {
+    "object": "list",
+    "data": [ERASURE],
+    "first_id": ERASURE["id"],
+    "last_id": ERASURE["id"],
+    "has_more": False,
+}
 _CURSOR: Final = "feed_AQQAABEABQ9_IYfGqA5xMXM"
 FEED: Final = {
     "object": "list",

@@ -50,6 +50,8 @@ from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.thread_proofs import Proofs
 from clew_services.checkpoints.verification import RecordVerifier, compose_verifier
+from clew_services.erasure.erasure_answers import ErasureQueries
+from clew_services.erasure.records import ErasureRecords
 from clew_services.eventstore.append import Log
 from clew_services.eventstore.topology import LEASES
 from clew_services.nats_connection import Connection, connection
@@ -140,11 +142,17 @@ class Clew:
             self.histories,
             Repeats(self.current, self.histories),
             self.memory,
+            erasures=self.erasure_records,
             limits=self._limits,
             max_payload=lambda: min(self.nc.max_payload, self.deployment.max_msg_size),
             observer=self.observer,
         )
         return self.tracing.handler(handler)
+
+    @cached_property
+    def erasure_records(self) -> ErasureRecords:
+        """The records of erasures."""
+        return ErasureRecords(self.js)
 
     # Reading
 
@@ -186,6 +194,11 @@ class Clew:
         return CheckpointQueries(self.ledger, self.proofs)
 
     @cached_property
+    def erasures(self) -> ErasureQueries:
+        """Queries for erasures."""
+        return ErasureQueries(self.erasure_records)
+
+    @cached_property
     def reader(self) -> Reader:
         """The reader, which answers queries."""
         return Reader(
@@ -197,6 +210,7 @@ class Clew:
             feeds=self.feed,
             lists=self.lists,
             checkpoints=self.checkpoints,
+            erasures=self.erasures,
             page_bytes=self._page_bytes,
         )
 

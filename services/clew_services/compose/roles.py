@@ -125,6 +125,7 @@ def compose_api(clew: Clew, stuck_after: float) -> ApiParts:
         feed=clew.feed,
         tail=clew.tail,
         checkpoints=clew.checkpoints,
+        erasures=clew.erasures,
         exporter=clew.exporter,
         liveness=Liveness(clew.nc.ended),
         readiness=compose_readiness(clew, stuck_after),

@@ -13,6 +13,7 @@ from clew_projections.feed import Feed
 from clew_projections.feed.live_end import Tail
 from clew_services.api_keys import Keys
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
+from clew_services.erasure.erasure_answers import ErasureQueries
 from clew_services.http import api_page
 from clew_services.http.caller_limits import RateLimit
 from clew_services.http.command_call import CommandCall
@@ -24,6 +25,7 @@ from clew_services.http.redirect import Redirect
 from clew_services.http.retries import Attempts
 from clew_services.http.routes.audit import Packs, Past
 from clew_services.http.routes.checkpoints import Checkpoints
+from clew_services.http.routes.erasure_progress import Erasures
 from clew_services.http.routes.event_feed import Events, Live
 from clew_services.http.routes.messages import Messages
 from clew_services.http.routes.threads import Threads
@@ -47,6 +49,7 @@ class ApiParts(Struct, frozen=True, kw_only=True):
     feed: Feed
     tail: Tail
     checkpoints: CheckpointQueries
+    erasures: ErasureQueries
     exporter: Exporter
     liveness: Liveness
     readiness: Readiness
@@ -89,6 +92,7 @@ def routes(clew: ApiParts, keys: Keys, settings: Settings) -> list[Route]:
         Events(clew.reader, Live(clew.feed, clew.tail)),
         Packs(clew.exporter, clew.checkpoints),
         Checkpoints(clew.checkpoints),
+        Erasures(clew.erasures),
     )
     pace, wrong_keys = RateLimit(settings.rate, settings.burst), WrongKeys()
     return [

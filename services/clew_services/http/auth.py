@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from clew_events import error_texts
 from clew_events.errors import Forbidden, Invalid
+from clew_events.operations import Operation
 from clew_services.api_keys import Holder, Keys, KeyScope
 from clew_services.http.error_responses import no_key, wrong_key
 
@@ -33,23 +34,24 @@ def authenticate(headers: Mapping[bytes, bytes], keys: Keys) -> Holder:
     return holder
 
 
-def required_scope(scope: KeyScope, query_string: bytes) -> KeyScope:
-    """The scope that a request needs whose operation needs ``scope``: with ``as_of``, reading takes ``audit``."""
-    if scope != "read" or not query_string:
-        return scope
+def required_scopes(operation: Operation, query_string: bytes) -> tuple[KeyScope, ...]:
+    """The scopes of which a request needs one: with ``as_of``, reading takes ``audit``."""
+    if operation.scope != "read" or not query_string:
+        return operation.scopes
     said = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)
-    return "audit" if any(name == "as_of" for name, _ in said) else scope
+    return ("audit",) if any(name == "as_of" for name, _ in said) else operation.scopes
 
 
-def check_scope(holder: Holder, needed: KeyScope) -> None:
-    """Pass if a key reaches as far as ``needed``.
+def check_scope(holder: Holder, *needed: KeyScope) -> None:
+    """Pass if a key has one of the scopes ``needed``.
 
     Raises:
         Forbidden: it does not.
     """
-    if needed not in holder.scopes:
+    if holder.scopes.isdisjoint(needed):
         raise Forbidden(
-            f"You have insufficient permissions for this operation. Missing scopes: {needed}.", code="missing_scope"
+            f"You have insufficient permissions for this operation. Missing scopes: {' or '.join(needed)}.",
+            code="missing_scope",
         )
 
 

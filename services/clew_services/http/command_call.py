@@ -11,9 +11,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from clew_events import error_texts, ids
-from clew_events.commands import Command, CreateThread
+from clew_events.commands import Command, CreateThread, EraseMessage, EraseThread
 from clew_events.errors import ClewError, Conflict, Rejected
-from clew_events.ids import ACTOR_PATTERN, COMMAND_ID_PATTERN, REASON_PATTERN, is_traceparent
+from clew_events.ids import ACTOR_PATTERN, CODE_PATTERN, COMMAND_ID_PATTERN, REASON_PATTERN, is_traceparent
 from clew_services.http import retries
 from clew_services.http.call import Call
 from clew_services.http.preconditions import NO_CONDITIONS
@@ -26,6 +26,7 @@ from clew_services.validation import rules
 _COMMAND_ID: Final = re.compile(COMMAND_ID_PATTERN)
 _ACTOR: Final = re.compile(ACTOR_PATTERN)
 _REASON: Final = re.compile(REASON_PATTERN)
+_CODE: Final = re.compile(CODE_PATTERN)
 
 
 def command_id(headers: Mapping[bytes, bytes]) -> str | None:
@@ -57,18 +58,16 @@ def actor(headers: Mapping[bytes, bytes]) -> str | None:
     )
 
 
-def reason(headers: Mapping[bytes, bytes]) -> str | None:
-    """Why it is asked, if ``Clew-Reason`` says.
+def reason(headers: Mapping[bytes, bytes], *, code: bool = False) -> str | None:
+    """Why it is asked, if ``Clew-Reason`` says; with ``code`` as a code.
 
     Raises:
-        Invalid: it can be no reason.
+        Invalid: it can be no reason, or is no code.
     """
-    return _text(
-        headers.get(b"clew-reason"),
-        "Clew-Reason",
-        _REASON,
-        "1 to 512 characters of UTF-8, none of them a control character",
-    )
+    said = headers.get(b"clew-reason")
+    if code:
+        return _text(said, "Clew-Reason", _CODE, ids.CODE_FORM)
+    return _text(said, "Clew-Reason", _REASON, "1 to 512 characters of UTF-8, none of them a control character")
 
 
 def _text(said: bytes | None, name: str, pattern: re.Pattern[str], expected: str) -> str | None:
@@ -124,7 +123,7 @@ class CommandCall:
             id=command_id(call.headers),
             expected_version=expected,
             actor=actor(call.headers),
-            reason=reason(call.headers) or command.reason,
+            reason=reason(call.headers, code=isinstance(command, EraseThread | EraseMessage)) or command.reason,
         )
         rules.check_command(command)
         count = retries.retry_count(call.headers) if command.id is None else None

@@ -19,7 +19,7 @@ from clew_events.errors import ClewError, Conflict, Invalid, Unauthorized, Unava
 from clew_events.operations import HttpRoute, Operation
 from clew_services.api_keys import Holder, Keys
 from clew_services.http import error_responses
-from clew_services.http.auth import authenticate, check_api_version, check_scope, required_scope
+from clew_services.http.auth import authenticate, check_api_version, check_scope, required_scopes
 from clew_services.http.call import Call
 from clew_services.http.caller_limits import RateLimit
 from clew_services.http.preconditions import Conditions
@@ -86,7 +86,7 @@ class Doorway(Edge):
                 if (wait := self._pace.wait(holder)) is not None:
                     answer = error_responses.too_many(wait)
                 else:
-                    check_scope(holder, required_scope(door.operation.scope, scope["query_string"]))
+                    check_scope(holder, *required_scopes(door.operation, scope["query_string"]))
                     if door.route.versioned:
                         check_api_version(headers)
                     call = Call(scope, headers, intake, holder, door.route)

@@ -28,7 +28,7 @@ ERRORS: Final = {
     400: "The request does not follow the contract; `param` names the field at fault.",
     401: "No API key, or one that nobody was given.",
     403: "The API key does not reach this far.",
-    404: "There is no such thread or message.",
+    404: "There is no such thread, message or erasure.",
     409: "The idempotency key was used for something else, or others changed the thread all the while.",
     412: "The thread is not at the version that `If-Match` names.",
     413: "The body has more bytes than the service takes.",
@@ -172,7 +172,7 @@ def _operation(operation: Operation, route: HttpRoute) -> Document:
 
 
 def _description(operation: Operation, route: HttpRoute) -> str:
-    scope = f"Takes an API key with the scope `{operation.scope}`"
+    scope = f"Takes an API key with the scope {' or '.join(f'`{each}`' for each in operation.scopes)}"
     if route.also is not None:
         scope += f", or with `as_of` one with the scope `{BY_NAME[route.also].scope}`"
     return f"{route.description} {scope}.".lstrip()

@@ -37,6 +37,7 @@ class Offline:
             past=Past(trail, current, memory),
             feeds=None,
             checkpoints=None,
+            erasures=None,
             lists=Lists(pack.opening.shards),
         )
 

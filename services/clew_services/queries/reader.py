@@ -18,12 +18,14 @@ from clew_events.objects import Message
 from clew_events.queries import (
     GetBlame,
     GetDifference,
+    GetErasure,
     GetFeed,
     GetHistory,
     GetMessage,
     GetMessageAt,
     GetStateAt,
     GetThread,
+    ListErasures,
     ListMessages,
     ListMessagesAt,
     Query,
@@ -41,6 +43,7 @@ from clew_projections.state.current import CurrentState
 from clew_projections.state.state_reads import CurrentThread, span
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
+from clew_services.erasure.erasure_answers import ErasureQueries
 from clew_services.queries import feed_pages
 from clew_services.queries.history_pages import HistoryPages, hint_of
 from clew_services.queries.lists import Lists
@@ -71,6 +74,7 @@ class Reader:
         feeds: feed.Feed | None,
         lists: Lists,
         checkpoints: CheckpointQueries | None,
+        erasures: ErasureQueries | None,
         page_bytes: PageBytes = default_page_bytes,
     ) -> None:
         self._current = current
@@ -81,9 +85,10 @@ class Reader:
         self.past = past
         self._lists = lists
         self._checkpoints = checkpoints
+        self._erasures = erasures
         self._page_bytes = page_bytes
 
-    async def answer(self, tenant: str, query: Query) -> Answer | WrittenList:
+    async def answer(self, tenant: str, query: Query) -> Answer | WrittenList:  # noqa: C901 - one case a kind of query
         """The answer to a query.
 
         Raises:
@@ -109,6 +114,8 @@ class Reader:
                 return await self.feed(tenant, query)
             case ListCheckpoints() | GetCheckpoint() | GetProof():
                 return await self._checkpoint_queries().answer(tenant, query)
+            case ListErasures() | GetErasure():
+                return await self._erasure_queries().answer(tenant, query)
             case ListMessagesAt() | GetMessageAt() | GetDifference() | GetBlame():
                 return await self.past.answer(tenant, query)
             case _:
@@ -224,6 +231,11 @@ class Reader:
         if self._checkpoints is None:
             raise Invalid("A pack answers no queries for checkpoints: ask a deployment.", code="no_checkpoints")
         return self._checkpoints
+
+    def _erasure_queries(self) -> ErasureQueries:
+        if self._erasures is None:
+            raise Invalid("A pack answers no queries for erasures: ask a deployment.", code="no_erasures")
+        return self._erasures
 
     async def _at_one_moment(
         self, address: Address, query: GetMessage | ListMessages, read: Callable[[CurrentThread], Awaitable[Found]]

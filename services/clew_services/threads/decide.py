@@ -139,6 +139,8 @@ def _update_message(command: UpdateMessage, message: MessageView) -> tuple[Event
 def _erase(
     command: EraseThread | EraseMessage, state: ThreadState, message: MessageView | None, seed: tuple[str, ...]
 ) -> tuple[Event, ...]:
+    if command.reason is not None and not ids.is_code(command.reason):
+        raise error_texts.malformed_value("reason", command.reason, ids.CODE_FORM)
     thread = command.thread_id
     if state.status == "absent":
         raise no_thread(thread)
@@ -146,8 +148,6 @@ def _erase(
         raise already_erased(f"Thread '{thread}'", state.erasure)
     if state.holds:
         raise Held(f"Thread '{thread}' is under the legal hold '{state.holds[0]}': it cannot be erased until released.")
-    if command.reason is not None and not ids.is_code(command.reason):
-        raise error_texts.malformed_value("reason", command.reason, ids.CODE_FORM)
     erasure = ids.derive_id("erasure_", *seed)
     if isinstance(command, EraseThread):
         gone: tuple[Event, ...] = (ThreadDeleted(),) if state.status == "open" else ()

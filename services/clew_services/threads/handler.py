@@ -15,12 +15,14 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from clew_events import ids
 from clew_events.codec import EncodedCommit, encode
 from clew_events.commands import Command, CreateThread, EraseMessage, EraseThread, MessageCommand, digest
 from clew_events.commit import FORMAT, Commit, Position
-from clew_events.errors import ClewError, Conflict, Corrupt, Rejected
+from clew_events.erasures import Erasure
+from clew_events.errors import ClewError, Conflict, Corrupt, Forbidden, Rejected, Unavailable
 from clew_events.events import Event
 from clew_events.subjects import Address
 from clew_projections.apply import advance
@@ -34,7 +36,7 @@ from clew_services.threads.cache import Memory, Turns
 from clew_services.threads.decide import decide
 from clew_services.threads.idempotency import Repeats
 from clew_services.threads.limits import DEFAULT, Limits, check_sizes
-from clew_services.threads.result import Outcome, outcome
+from clew_services.threads.result import Outcome, outcome, requested_erasure
 
 TRIES: Final = 24
 """Attempts at a command while other writers change its thread first; then the handler raises :class:`Conflict`."""
@@ -68,6 +70,16 @@ class _HandledCommand(Struct, frozen=True):
     how: Handled
 
 
+class ErasureRecords(Protocol):
+    """Keeps a record of each erasure, by which it is carried out; see :mod:`clew_services.erasure.records`."""
+
+    async def announce(self, tenant: str, erasure: Erasure) -> None:
+        """Record an erasure that is about to be requested, unless it has a record."""
+
+    async def confirm(self, tenant: str, erasure: Erasure) -> Erasure:
+        """Record that an erasure is requested in the log, unless that is recorded; return it as it is now."""
+
+
 class Commands(Protocol):
     """Carries commands out: a :class:`Handler`, or one with a span around each command."""
 
@@ -96,6 +108,7 @@ class Handler:
         repeats: Repeats,
         memory: Memory,
         *,
+        erasures: ErasureRecords,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         salt: Callable[[], str] = ids.random_salt,
         limits: Limits = DEFAULT,
@@ -108,6 +121,7 @@ class Handler:
         self._histories = histories
         self._repeats = repeats
         self._memory = memory
+        self._erasures = erasures
         self._turns = Turns()
         self._clock = clock
         self._salt = salt
@@ -130,9 +144,9 @@ class Handler:
 
         ``actor`` is recorded unless the command names one; ``by`` is recorded as what Clew itself knows of the caller;
         ``trace`` is a W3C ``traceparent`` to store with the commit. A command whose id was carried out before returns
-        the first outcome. ``fence`` is called before each append, after the state was read; an error that it raises
-        ends the handling. ``condition`` is called with the thread's version where the command would succeed, and may
-        raise :class:`Conflict`.
+        the first outcome, but an erasure as it is now. ``fence`` is called before each append, after the state was
+        read; an error that it raises ends the handling. ``condition`` is called with the thread's version where the
+        command would succeed, and may raise :class:`Conflict`.
 
         Raises:
             Rejected: the rules reject it; see :mod:`clew_services.threads.decide`.
@@ -151,7 +165,7 @@ class Handler:
         try:
             async with self._turns.turn(address):
                 handled = await self._until_done(task, trace, fence)
-            how = handled.how
+            done, how = await self._confirm(handled.done, tenant), handled.how
         except ClewError as error:
             how = error.kind
             if isinstance(error, Corrupt):
@@ -159,7 +173,16 @@ class Handler:
             raise
         finally:
             self._observer.on_handled(command.named, how, time.perf_counter() - began)
-        return handled.done
+        return done
+
+    async def _confirm(self, done: Outcome, tenant: str) -> Outcome:
+        """The outcome, with its erasure as it is now; a record of it that is missing is written."""
+        if done.erasure is None:
+            return done
+        try:
+            return replace(done, erasure=await self._erasures.confirm(tenant, done.erasure))
+        except Unavailable as fault:
+            raise Unavailable(fault.message, code=fault.code, outcome_unknown=True) from fault
 
     async def _until_done(self, task: _Task, trace: str | None, fence: Callable[[], None] | None) -> _HandledCommand:
         ground = await self._ground(task)
@@ -199,6 +222,9 @@ class Handler:
                 if ground.fresh
                 else None
             )
+        if (requested := requested_erasure(encoded.commit, None)) is not None:
+            # A record comes first: whoever dies after the append leaves an erasure that is carried out.
+            await self._erasures.announce(task.address.tenant, requested)
         if fence is not None:
             fence()
         appended = await self._append(encoded, view.seq, digest(task.command, self._salt()), trace)

@@ -21,7 +21,7 @@ from clew_projections.kv.command_ids import is_chosen_by_caller, mark
 from clew_projections.lru_cache import LRUCache
 from clew_projections.state.current import CurrentState
 from clew_projections.views import SpentId, ThreadView, absent
-from clew_services.threads.decide import thread_exists
+from clew_services.threads.decide import already_erased, thread_exists
 from clew_services.threads.result import Outcome, outcome
 
 THREADS: Final = 1_000
@@ -49,6 +49,7 @@ class Repeats:
 
         Raises:
             IdReused: the id was used for another command.
+            AlreadyErased: what that outcome shows was erased since.
             AlreadyExists: the command would create a thread that another command created.
             Unavailable: the log or a bucket does not answer.
         """
@@ -72,6 +73,7 @@ class Repeats:
 
         Raises:
             IdReused: the id was used for another command.
+            AlreadyErased: what that outcome shows was erased since.
             Unavailable: the log or a bucket does not answer.
         """
         address = Address(view.tenant, view.id)
@@ -108,7 +110,23 @@ class Repeats:
         message = None
         if isinstance(command, MessageCommand) and not deleted_message_ids(commit):
             message = await self._histories.message_at(address, command.message_id, commit.n)
-        return outcome(command, then, message, first.position, commit)
+        done = outcome(command, then, message, first.position, commit)
+        await self._check_not_erased(done, view)
+        return done
+
+    async def _check_not_erased(self, done: Outcome, view: ThreadView) -> None:
+        """Check that what a first outcome shows was not erased since.
+
+        Raises:
+            AlreadyErased: it was, or is being erased.
+        """
+        if (done.thread is not None or done.message is not None) and view.erasure is not None:
+            raise already_erased(f"Thread '{view.id}'", view.erasure)
+        if done.message is not None:
+            present = await self._current.read_current(Address(view.tenant, view.id))
+            message = await self._current.message(present, done.message.id)
+            if message is not None and message.erasure is not None:
+                raise already_erased(f"Message '{message.id}'", message.erasure)
 
     async def _view_at(self, address: Address, n: int) -> ThreadView:
         view = absent(*address)

@@ -60,8 +60,11 @@ def outcome(
             assert_never(command)
 
 
-def requested_erasure(commit: Commit, position: Position) -> Erasure | None:
-    """The erasure that a commit requests, as it is right after that; ``None`` if it requests none."""
+def requested_erasure(commit: Commit, position: Position | None) -> Erasure | None:
+    """The erasure that a commit requests, as it is right after that; ``None`` if it requests none.
+
+    Without a ``position`` the commit is not in the log yet.
+    """
     for event in commit.events:
         if isinstance(event, ThreadEvent) and (request := event.request) is not None:
             return Erasure(
@@ -72,7 +75,7 @@ def requested_erasure(commit: Commit, position: Position) -> Erasure | None:
                 code=request.code,
                 actor=commit.actor,
                 by=commit.by,
-                n=commit.n,
+                n=commit.n if position is not None else None,
                 position=position,
                 requested_at=commit.at,
             )

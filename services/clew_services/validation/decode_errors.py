@@ -20,10 +20,11 @@ from clew_services.validation.schema_check import Schema, Violation, branches, j
 _LARGEST: Final = 5_000
 """A value of more parts than this gets msgspec's own message, to bound the cost of finding the fault."""
 
-_PREFIXES: Final = {ids.THREAD_ID_PATTERN: "thread", ids.MESSAGE_ID_PATTERN: "msg"}
+_PREFIXES: Final = {ids.THREAD_ID_PATTERN: "thread", ids.MESSAGE_ID_PATTERN: "msg", ids.ERASURE_ID_PATTERN: "erasure"}
 _SHAPES: Final = {
     ids.THREAD_ID_PATTERN: "'thread' and up to 122 letters, digits, '_' and '-'",
     ids.MESSAGE_ID_PATTERN: "'msg_' and 24 letters and digits",
+    ids.ERASURE_ID_PATTERN: "'erasure_' and 24 letters and digits",
     POSITIONS_PATTERN: "'<shard>-<sequence>', or several with commas",
     ids.COMMAND_ID_PATTERN: "1 to 128 visible ASCII characters",
     ids.TENANT_PATTERN: ids.TENANT_FORM,

@@ -1,0 +1,178 @@
+"""Records of erasures: how far each one is, and its certificate, in the stream ``CLEW_ERASED``.
+
+The newest record of an erasure counts. Older ones hold nothing that a person wrote, and stay: an erasure's first record
+has its place in the order of all, by which they are listed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from clew_events.backoff import delays
+from clew_events.codec import UNREADABLE
+from clew_events.erasures import Erasure
+from clew_events.errors import Corrupt, NotFound, Unavailable
+from clew_events.subjects import ERASED_STREAM, ERASURES, certificate_subject, erasure_subject
+from clew_projections.kv.bucket import WRONG_REVISION
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.replica_reads import pages
+from clew_projections.nats.stream_messages import EXPECTED, StoredMessage
+from clew_services.erasure.certificate import CertificateNote, read_certificate
+
+_TRIES: Final = 10
+_WINDOW: Final = 256
+"""Sequences that are looked through first for older erasures."""
+_GROWTH: Final = 4
+_DECODE: Final = msgspec.json.Decoder(Erasure).decode
+_ENCODE: Final = msgspec.json.Encoder().encode
+
+
+class ErasureRecord(Struct, frozen=True):
+    """The newest record of an erasure of a tenant; ``revision`` is its sequence in the stream."""
+
+    tenant: str
+    erasure: Erasure
+    revision: int
+
+
+class ErasureRecords:
+    """Reads and writes the records of a deployment. All methods raise ``Unavailable`` if JetStream does not answer."""
+
+    def __init__(self, js: JetStream) -> None:
+        self._js = js
+        self._pending: dict[str, ErasureRecord] = {}
+        self._seen = 0
+
+    async def find(self, tenant: str, erasure_id: str) -> ErasureRecord | None:
+        """The newest record of an erasure, if it has one.
+
+        Raises:
+            Corrupt: it cannot be read.
+        """
+        stored = await self._js.newest_at_leader(ERASED_STREAM, erasure_subject(tenant, erasure_id), 0)
+        return _record(stored) if stored is not None else None
+
+    async def write(self, tenant: str, erasure: Erasure, revision: int) -> ErasureRecord | None:
+        """Write the next record of an erasure whose newest has a revision, 0 if it has none; ``None`` if it has not."""
+        subject = erasure_subject(tenant, erasure.id)
+        ack = await self._js.publish(subject, _ENCODE(erasure), {EXPECTED: str(revision)})
+        if ack.error is None:
+            return ErasureRecord(tenant, erasure, ack.seq)
+        if ack.error.err_code in WRONG_REVISION:
+            return None
+        raise Unavailable(f"{ERASED_STREAM} refused a record: {ack.error.description}", code="record_refused")
+
+    async def announce(self, tenant: str, erasure: Erasure) -> None:
+        """Record an erasure that is about to be requested, unless it has a record."""
+        await self.write(tenant, erasure, 0)
+
+    async def confirm(self, tenant: str, erasure: Erasure) -> Erasure:
+        """Record that an erasure is requested in the log, unless that is recorded; return it as it is now.
+
+        Raises:
+            Corrupt: its record cannot be read.
+        """
+        pauses = delays()
+        for _ in range(_TRIES):
+            known = await self.find(tenant, erasure.id)
+            if known is not None and known.erasure.n is not None:
+                return known.erasure
+            written = await self.write(tenant, erasure, known.revision if known is not None else 0)
+            if written is not None:
+                return written.erasure
+            await asyncio.sleep(next(pauses))
+        raise Unavailable(f"the record of '{erasure.id}' was written by others {_TRIES} times", code="too_many_writers")
+
+    async def pending(self) -> tuple[ErasureRecord, ...]:
+        """The erasures of all tenants that are neither completed nor failed, the oldest record first.
+
+        Only records that were written since the last call are read.
+
+        Raises:
+            Corrupt: a record cannot be read.
+        """
+        everything = f"{ERASURES}.*.*"
+        newest = await self._js.newest_at_leader(ERASED_STREAM, everything, 0)
+        if newest is None or newest.seq < self._seen:  # another stream, as after a restore
+            self._pending, self._seen = {}, 0
+        if newest is not None and newest.seq > self._seen:
+            async with aclosing(pages(self._js, ERASED_STREAM, everything, self._seen + 1, newest.seq)) as read:
+                async for page in read:
+                    for stored in page:
+                        self._take(stored)
+        return tuple(sorted(self._pending.values(), key=lambda record: record.revision))
+
+    async def iterate(self, tenant: str, after: str | None = None) -> AsyncGenerator[Erasure, None]:
+        """The erasures of a tenant as they are now, the newest first, after the one of an id if one is given.
+
+        Raises:
+            NotFound: there is no erasure of that id.
+            Corrupt: a record cannot be read.
+        """
+        end = await self._place(tenant, after) if after is not None else None
+        async with aclosing(self._first_records(tenant, end)) as windows:
+            async for first in windows:
+                subjects = [stored.subject for stored in first]
+                newest = await self._js.lasts(ERASED_STREAM, subjects)
+                for stored in first:
+                    yield _record(newest.get(stored.subject, stored)).erasure
+
+    async def certificate(self, erasure_id: str) -> CertificateNote | None:
+        """The certificate of an erasure, if it has one. Its signature is not verified.
+
+        Raises:
+            Corrupt: it cannot be read.
+        """
+        stored = await self._js.newest_at_leader(ERASED_STREAM, certificate_subject(erasure_id), 0)
+        return read_certificate(stored.body) if stored is not None else None
+
+    def _take(self, stored: StoredMessage) -> None:
+        record = _record(stored)
+        self._pending.pop(stored.subject, None)
+        if record.erasure.status in {"requested", "erased"}:
+            self._pending[stored.subject] = record
+        self._seen = stored.seq
+
+    async def _place(self, tenant: str, erasure_id: str) -> int:
+        request = {"seq": 1, "next_by_subj": erasure_subject(tenant, erasure_id)}
+        first = await self._js.from_leader(ERASED_STREAM, request)
+        if first is None:
+            raise no_erasure(erasure_id, param="after")
+        return first.seq
+
+    async def _first_records(self, tenant: str, end: int | None) -> AsyncGenerator[list[StoredMessage], None]:
+        """The first records of erasures, the newest first, before a sequence."""
+        subjects = erasure_subject(tenant, "*")
+        if end is None:
+            newest = await self._js.newest_at_leader(ERASED_STREAM, subjects, 0)
+            end = newest.seq + 1 if newest is not None else 1
+        size = _WINDOW
+        while end > 1:
+            start, first = max(1, end - size), list[StoredMessage]()
+            async with aclosing(pages(self._js, ERASED_STREAM, subjects, start, end - 1)) as read:
+                async for page in read:
+                    inside = [stored for stored in page if stored.seq < end]
+                    first += [stored for stored in inside if stored.headers.get(EXPECTED) == "0"]
+                    if len(inside) < len(page):
+                        break
+            yield first[::-1]
+            end, size = start, size if first else size * _GROWTH
+
+
+def no_erasure(erasure_id: str, *, param: str | None = None) -> NotFound:
+    """The error for an erasure that does not exist."""
+    return NotFound(f"No erasure found with id '{erasure_id}'.", code="erasure_not_found", param=param)
+
+
+def _record(stored: StoredMessage) -> ErasureRecord:
+    _, _, _, tenant, erasure_id = stored.subject.split(".")
+    try:
+        return ErasureRecord(tenant, _DECODE(stored.body), stored.seq)
+    except UNREADABLE as fault:
+        raise Corrupt(f"the record of '{erasure_id}' cannot be read: {fault}", code="unreadable_record") from fault
