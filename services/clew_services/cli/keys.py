@@ -40,7 +40,7 @@ def create(*, tenant: str, name: str, scopes: Sequence[KeyScope], nats: str, as_
     """Issue a key, and show it once. Its tenant exists from then on.
 
     read: the current state of threads. write: commands, without reading anything. audit: the history of threads.
-    admin: everything.
+    erase: erasing threads and messages for good. admin: everything.
     """
 
     async def issue(opened: OpenDeployment) -> tuple[str, IssuedKey]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
@@ -43,9 +44,7 @@ def command(
 ) -> None:
     """List threads, by default the newest first."""
     given = validation.decode(query.encode(), ListThreads)
-    wanted = [Condition.equal(key, value) for key, value in pairs]
-    if where is not None:
-        wanted.append(validation.decode(where.encode(), Condition))
+    wanted = read_conditions(pairs, where)
     if given.where is not None:
         wanted.append(given.where)
     fields = {name: value for name, value in rest.items() if value not in {None, ()}}
@@ -58,6 +57,18 @@ def command(
         print_json(reply)
     else:
         _show(reply)
+
+
+def read_conditions(pairs: Sequence[tuple[str, str]], where: str | None) -> list[Condition]:
+    """The conditions that ``--metadata`` and ``--where`` say, all of which must hold.
+
+    Raises:
+        Invalid: ``where`` is no condition.
+    """
+    conditions = [Condition.equal(key, value) for key, value in pairs]
+    if where is not None:
+        conditions.append(validation.decode(where.encode(), Condition))
+    return conditions
 
 
 def _plain(value: object) -> dict[str, object]:

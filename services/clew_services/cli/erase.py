@@ -1,0 +1,207 @@
+"""``clew erase``: erase threads, or a message, for good."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import click
+from msgspec import Struct
+
+from clew_events import ids
+from clew_events.backoff import delays
+from clew_events.client import Clew
+from clew_events.erasures import Erasure
+from clew_events.errors import AlreadyErased, ClewError, Conflict, NotFound, Rejected, Unavailable
+from clew_events.list_query import Condition
+from clew_services.cli import erasure_list, options
+from clew_services.cli.exit import EXIT_CODES
+from clew_services.cli.progress_bars import bars
+from clew_services.cli.session import ask
+from clew_services.cli.terminal import echo, print_json, quantity
+from clew_services.cli.thread_list import read_conditions
+
+_WHOLE: Final = len("thread_") + 24
+"""The length of an id that Clew makes; a shorter one may be the beginning of an id."""
+
+
+class _Outcome(Struct):
+    """What became of the requests: the erasures, what was refused, and the fault after which none was sent."""
+
+    erasures: list[Erasure] = []
+    refused: list[tuple[str, ClewError]] = []
+    fault: ClewError | None = None
+
+
+@click.command("erase")
+@click.argument("threads", metavar="[THREAD]...", nargs=-1)
+@click.option("--message", "message", metavar="MESSAGE", help="Erase this message of THREAD, and leave the thread.")
+@click.option("-m", "--metadata", "pairs", type=options.PAIR, multiple=True, help="All threads with this metadata.")
+@click.option("--where", metavar="FILTER", help="All threads that match, as for 'clew thread list'.")
+@click.option("--reason", metavar="CODE", help="Why, as a code of letters, digits and '_.:-': it is kept for ever.")
+@click.option("--dry-run", is_flag=True, help="Show what would be erased, and erase nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--no-wait", is_flag=True, help="Return when the erasures are requested.")
+@options.actor
+@options.query_options
+def command(
+    *,
+    threads: Sequence[str],
+    message: str | None,
+    pairs: Sequence[tuple[str, str]],
+    where: str | None,
+    reason: str | None,
+    dry_run: bool,
+    yes: bool,
+    no_wait: bool,
+    actor: str,
+    tenant: str,
+    nats: str,
+    as_json: bool,
+) -> None:
+    """Erase each THREAD, or all threads that match a filter, with all that people wrote in them.
+
+    Deleted threads can be erased too, by their ids. From the answer on nobody reads what is being erased, and then it
+    goes from every disk: this waits until that is certified. It cannot be undone.
+
+    With a filter, the threads that match when the command starts are erased. An index that is behind may not list
+    those of the last moments: run the command again until there is nothing left.
+    """
+    conditions = read_conditions(pairs, where)
+    _check_usage(threads, message, conditions)
+    if conditions:
+        chosen = ask(nats, tenant, lambda clew: _find(clew, Condition(every=tuple(conditions))))
+    else:
+        chosen = list(dict.fromkeys(_resolve(thread, tenant, nats) for thread in threads))
+    if dry_run:
+        _show_choice(chosen, message, as_json=as_json)
+        return
+    if chosen and not yes:
+        what = "message" if message is not None else quantity(len(chosen), "threads")
+        click.confirm(f"Erase {what} for good? This cannot be undone.", abort=True, err=True)
+
+    async def erase(clew: Clew) -> _Outcome:
+        with bars() as progress:
+            task = progress.add_task("requesting", total=len(chosen))
+            outcome = _Outcome()
+            for thread in chosen:
+                await _request(clew, outcome, thread, message, reason)
+                progress.advance(task)
+                if outcome.fault is not None:
+                    return outcome
+            if not no_wait:
+                progress.update(task, description="erasing", completed=0, total=len(outcome.erasures))
+                for place, erasure in enumerate(outcome.erasures):
+                    outcome.erasures[place] = await wait_until_done(clew, erasure.id)
+                    progress.advance(task)
+        return outcome
+
+    outcome = ask(nats, tenant, erase, actor=actor)
+    if conditions:  # the index listed what is erased by now
+        outcome.refused = [each for each in outcome.refused if not isinstance(each[1], AlreadyErased)]
+    _show(outcome, as_json=as_json)
+
+
+def _check_usage(threads: Sequence[str], message: str | None, conditions: Sequence[Condition]) -> None:
+    if bool(threads) == bool(conditions):
+        raise click.UsageError("either THREADs or a filter: --where FILTER, --metadata KEY=VALUE")
+    if message is not None and len(threads) != 1:
+        raise click.UsageError("--message takes the one THREAD that the message is in")
+    if message is not None and not ids.is_message_id(message):
+        raise click.BadParameter("a message id is 'msg_' and 24 letters and digits", param_hint="--message")
+    for thread in threads:
+        options.check_thread_id(click.get_current_context(), _ARGUMENT, thread)
+
+
+_ARGUMENT: Final = click.Argument(["thread"])
+
+
+async def _find(clew: Clew, where: Condition) -> list[str]:
+    return [thread.id async for thread in clew.iter_threads(where=where)]
+
+
+def _resolve(thread: str, tenant: str, nats: str) -> str:
+    """The id that begins so, or what was given if no other id does."""
+    if len(thread) >= _WHOLE:
+        return thread
+    from clew_services.cli.thread_prefix import complete_id  # noqa: PLC0415 - seldom needed
+
+    try:
+        return complete_id(NotFound(""), thread, tenant=tenant, nats=nats)
+    except NotFound:
+        return thread
+
+
+async def _request(clew: Clew, outcome: _Outcome, thread: str, message: str | None, reason: str | None) -> None:
+    try:
+        if message is None:
+            done = await clew.erase_thread(thread, reason=reason)
+        else:
+            done = await clew.erase_message(thread, message, reason=reason)
+        outcome.erasures.append(done.erasure)
+    except AlreadyErased as fault:
+        outcome.refused.append((thread, await _explain(clew, fault, thread, message)))
+    except (Rejected, Conflict) as fault:
+        outcome.refused.append((thread, fault))
+    except ClewError as fault:
+        outcome.fault = fault
+
+
+async def _explain(clew: Clew, fault: AlreadyErased, thread: str, message: str | None) -> AlreadyErased:
+    """The error for what was erased before, with how far that is."""
+    async for erasure in clew.iter_erasures(thread_id=thread):
+        if erasure.id in fault.message:
+            what = f"message {message} of thread {thread}" if erasure.message_id is not None else f"thread {thread}"
+            return AlreadyErased(f"{what} {erasure_list.describe(erasure)}")
+    return fault
+
+
+async def wait_until_done(clew: Clew, erasure_id: str) -> Erasure:
+    """Wait until an erasure is completed or has failed.
+
+    Raises:
+        Unavailable: how far it is cannot be asked any more. It goes on by itself.
+    """
+    pauses = delays(first=0.1)
+    try:
+        while True:
+            erasure = await clew.get_erasure(erasure_id)
+            if erasure.status in {"completed", "failed"}:
+                return erasure
+            await asyncio.sleep(next(pauses))
+    except Unavailable as fault:
+        hint = (
+            f"'{erasure_id}' is requested and goes on by itself: 'clew erasures show {erasure_id}' says how far it is"
+        )
+        raise Unavailable(f"{fault.message}. {hint}", code=fault.code) from fault
+
+
+def _show_choice(chosen: Sequence[str], message: str | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"threads": chosen, "message": message})
+        return
+    for thread in chosen:
+        echo(thread if message is None else f"{thread} {message}")
+    what = "1 message" if message is not None else quantity(len(chosen), "threads")
+    echo(f"{what} would be erased", err=True)
+
+
+def _show(outcome: _Outcome, *, as_json: bool) -> None:
+    if as_json:
+        refused = [
+            {"thread_id": thread, "code": fault.code, "message": fault.message} for thread, fault in outcome.refused
+        ]
+        print_json({"erasures": outcome.erasures, "refused": refused})
+    elif outcome.erasures:
+        erasure_list.show_rows(outcome.erasures)
+    elif not outcome.refused and outcome.fault is None:
+        echo("there is nothing to erase")
+    if outcome.fault is not None:
+        raise outcome.fault
+    for _, fault in outcome.refused[:-1]:
+        echo(f"clew: {fault.message} [{fault.code}]", err=True)
+    if outcome.refused:
+        raise outcome.refused[-1][1]
+    if any(erasure.status == "failed" for erasure in outcome.erasures):
+        raise click.exceptions.Exit(EXIT_CODES["corrupt"])

@@ -1,0 +1,207 @@
+"""``clew erase`` and ``clew erasures``, against a whole running service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+
+from clew_services import compose
+from clew_services.cli import main
+from clew_services.erasure.records import ErasureRecords
+from support.erasure_worker import completing
+from support.up import Up, running_up
+
+MESSAGE = "msg_000001" + "a" * 18
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with running_up(tmp_path_factory.mktemp("up") / "data") as running:
+        yield running
+
+
+@pytest.fixture
+def completed(up: Up) -> Iterator[None]:
+    """Erasures are completed as they are requested."""
+    with completing(up.nats_url):
+        yield
+
+
+class Cli:
+    """``clew`` with its settings in the environment, for a tenant of its own."""
+
+    def __init__(self, up: Up, tenant: str) -> None:
+        self.env = {"CLEW_NATS": up.nats_url, "CLEW_ACTOR": "dpo", "CLEW_TENANT": tenant}
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> Result:
+        result = CliRunner().invoke(main, arguments, env=self.env, input=stdin)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+        return result
+
+    def done(self, *arguments: str, stdin: str | None = None) -> str:
+        result = self(*arguments, stdin=stdin)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def json(self, *arguments: str) -> dict:
+        return json.loads(self.done(*arguments, "--json"))
+
+    def refused(self, code: int, *arguments: str, stdin: str | None = None) -> str:
+        result = self(*arguments, stdin=stdin)
+        assert result.exit_code == code, result.output
+        return result.stderr
+
+    def create(self, *arguments: str) -> str:
+        made = self.json("thread", "create", "--message", "a text to be erased", *arguments)
+        self.done("thread", "list", "--at-least", "{shard}-{seq}".format_map(made["position"]))
+        return made["thread"]["id"]
+
+    def message(self, thread: str) -> str:
+        return self.json("thread", "messages", thread)["messages"]["data"][0]["id"]
+
+    def erasures(self) -> list[dict]:
+        return self.json("erasures", "list")["erasures"]
+
+
+@pytest.fixture
+def cli(up: Up, request: pytest.FixtureRequest) -> Cli:
+    made = Cli(up, f"t{abs(hash(request.node.name))}"[:30])
+    assert CliRunner().invoke(main, ["tenants", "add", made.env["CLEW_TENANT"]], env=made.env).exit_code == 0
+    return made
+
+
+@pytest.mark.usefixtures("completed")
+def test_a_thread_is_erased_and_what_it_prints_is_certified(cli: Cli) -> None:
+    thread = cli.create("-m", "customer=c-81")
+    done = cli.json("erase", thread, "--yes", "--reason", "asked_by_customer")
+    (erasure,) = done["erasures"]
+    assert done["refused"] == []
+    assert (erasure["thread_id"], erasure["status"], erasure["code"]) == (thread, "completed", "asked_by_customer")
+    assert erasure["actor"] == "dpo"
+    assert "thread_not_found" in cli.refused(6, "thread", "get", thread)
+
+    shown = cli.done("erasures", "show", erasure["id"])
+    for text in (erasure["id"], "completed", "asked_by_customer", "dpo", "all of it", "nothing that is known"):
+        assert text in shown
+    note = cli.done("erasures", "show", erasure["id"], "--certificate")
+    assert json.loads(note.partition("\n")[0])["thread"] == thread
+    assert note == cli.json("erasures", "show", erasure["id"])["signed"]["note"]
+
+
+@pytest.mark.usefixtures("completed")
+def test_several_threads_and_beginnings_of_ids_are_erased_at_once(cli: Cli) -> None:
+    threads = [cli.create() for _ in range(3)]
+    shortened = [threads[0], threads[1][:20], threads[0]]
+    assert {each["thread_id"] for each in cli.json("erase", *shortened, "--yes")["erasures"]} == set(threads[:2])
+    table = cli.done("erasures", "list", "--status", "completed")
+    assert all((thread in table) == (thread != threads[2]) for thread in threads)
+    assert "several threads" in cli.refused(1, "erase", cli.create()[:7], "--yes")
+
+
+@pytest.mark.usefixtures("completed")
+def test_a_message_is_erased_and_its_thread_lives_on(cli: Cli) -> None:
+    thread = cli.create()
+    message = cli.message(thread)
+    assert "Erase message for good?" in cli.refused(1, "erase", thread, "--message", message, stdin="n\n")
+    table = cli.done("erase", thread, "--message", message, stdin="y\n")
+    assert message in table
+    assert "completed" in table
+    assert cli.json("thread", "messages", thread)["messages"]["data"] == []
+    said = cli.refused(1, "erase", thread, "--message", message, "--yes")
+    assert f"message {message} of thread {thread} was erased at 2" in said
+    assert "has the certificate [already_erased]" in said
+
+
+@pytest.mark.usefixtures("completed")
+def test_all_threads_of_a_person_are_found_by_a_filter_and_erased(cli: Cli) -> None:
+    theirs = {cli.create("-m", "customer=c-81", "-m", f"n={number}") for number in range(3)}
+    other = cli.create("-m", "customer=c-82")
+    where = json.dumps({"metadata": {"key": "customer", "eq": "c-81"}})
+    assert set(cli.json("erase", "--where", where, "--dry-run")["threads"]) == theirs
+    assert set(cli.done("erase", "-m", "customer=c-81", "--dry-run").split()) == theirs
+    assert cli.erasures() == []
+    asked = cli("erase", "--where", where, stdin="n\n")
+    assert (asked.exit_code, asked.stdout) == (1, "")
+    assert "Erase 3 threads for good? This cannot be undone." in asked.stderr
+    assert cli.erasures() == []
+    done = cli.json("erase", "--where", where, "--yes")
+    assert {each["thread_id"] for each in done["erasures"]} == theirs
+    assert {each["status"] for each in done["erasures"]} == {"completed"}
+    assert cli.done("thread", "get", other)
+    assert {each["thread_id"] for each in cli.erasures()} == theirs
+    nobody = json.dumps({"metadata": {"key": "customer", "eq": "nobody"}})
+    assert cli.done("erase", "--where", nobody, "--yes") == "there is nothing to erase\n"
+
+
+def test_without_waiting_it_returns_when_the_erasure_is_requested(cli: Cli) -> None:
+    thread = cli.create()
+    (erasure,) = cli.json("erase", thread, "--yes", "--no-wait")["erasures"]
+    assert erasure["status"] in {"requested", "erased", "completed"}
+    assert erasure["n"] == 2
+
+
+def test_what_is_half_erased_is_told_with_how_far_it_is(cli: Cli, up: Up) -> None:
+    thread = cli.create()
+    (erasure,) = cli.json("erase", thread, "--yes", "--no-wait")["erasures"]
+
+    def record(**changes: object) -> None:
+        asyncio.run(_write(up, cli.env["CLEW_TENANT"], erasure["id"], changes))
+
+    record(status="erased", fault="an index of another machine is not clean yet")
+    said = cli.refused(1, "erase", thread, "--yes")
+    assert f"thread {thread} is being erased since 2" in said
+    assert f"'clew erasures show {erasure['id']}' says how far that is [already_erased]" in said
+    assert "an index of another machine" in cli("erasures", "list").stderr
+    assert "has no certificate yet" in cli.refused(6, "erasures", "show", erasure["id"], "--certificate")
+    record(status="failed", fault="commit 1 cannot be read")
+    said = cli.refused(1, "erase", thread, "--yes")
+    assert "is to be erased, and that failed: commit 1 cannot be read." in said
+
+
+async def _write(up: Up, tenant: str, erasure: str, changes: dict[str, object]) -> None:
+    from msgspec.structs import replace
+
+    async with compose.connection(up.nats_url, name="test") as connection:
+        records = ErasureRecords(connection.js)
+        written = None
+        while written is None:
+            found = await records.find(tenant, erasure)
+            assert found is not None
+            written = await records.write(tenant, replace(found.erasure, **changes), found.revision)
+
+
+def test_what_cannot_be_erased_is_refused_with_the_reason(cli: Cli) -> None:
+    thread = cli.create()
+    unknown = "thread_" + "z" * 24
+    assert f"No thread found with id '{unknown}'." in cli.refused(6, "erase", unknown, "--yes")
+    assert "No message found" in cli.refused(6, "erase", thread, "--message", MESSAGE, "--yes")
+    assert "Expected a code of" in cli.refused(1, "erase", thread, "--reason", "by mail from Ada", "--yes")
+    assert "No erasure found" in cli.refused(6, "erasures", "show", "erasure_" + "z" * 24)
+    assert "erasure_" in cli.refused(1, "erasures", "show", "x")
+    assert "no erasure of thread" in cli.refused(6, "erasures", "list", "--thread", thread)
+    for arguments, words in (
+        ((), "either THREADs or a filter"),
+        ((thread, "--where", "{}"), "either THREADs or a filter"),
+        (("--message", MESSAGE, "--where", "{}"), "--message takes the one THREAD"),
+        ((thread, thread + "x", "--message", MESSAGE), "--message takes the one THREAD"),
+        ((thread, "--message", "msg_1"), "a message id is"),
+        (("x",), "a thread id begins with"),
+    ):
+        assert words in cli.refused(2, "erase", *arguments, "--yes")
+    for where in ("{", "[]", '{"metadata": {"eq": 7}}', '{"wher": {}}'):
+        assert cli.refused(1, "erase", "--where", where, "--yes").startswith("clew: ")
+    assert cli.erasures() == []
+
+
+@pytest.mark.usefixtures("completed")
+def test_one_refusal_among_several_stops_no_other(cli: Cli) -> None:
+    threads = [cli.create(), "thread_" + "z" * 24, cli.create()]
+    result = cli("erase", *threads, "--yes", "--json")
+    assert result.exit_code == 6
+    done = json.loads(result.stdout)
+    assert {each["thread_id"] for each in done["erasures"]} == {threads[0], threads[2]}
+    assert [(each["thread_id"], each["code"]) for each in done["refused"]] == [(threads[1], "thread_not_found")]
