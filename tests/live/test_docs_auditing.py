@@ -74,7 +74,7 @@ def test_the_guide_leads_from_the_suspicion_to_a_proof_that_needs_no_server(
         assert ran.returncode == 0, f"{line}: {ran.stderr}"
         assert ran.stdout.strip() or ">" in line, line
         told[line] = ran.stdout
-    assert len(told) == 20
+    assert len(told) == 21
 
     assert "unknown-hand" in told["clew blame thread_…"]
     assert "gold" in told["clew state thread_… --as-of 1"]
