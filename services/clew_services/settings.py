@@ -124,6 +124,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Setting("File with the key that signs checkpoints.  [default: 'signing-key' in the data folder]"),
     ] = ""
+    encrypted_at_rest: Annotated[
+        str,
+        Setting(
+            "Whether JetStream encrypts its files, so that it cannot overwrite what is erased: 'no' or 'yes'. Servers "
+            "of your own erase nothing until you say so."
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -133,6 +140,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         self._check_limits()
         if self.sync != "always" and not (_INTERVAL.fullmatch(self.sync) and re.search("[1-9]", self.sync)):
             raise _refusal("sync", self.sync, "'always' or an interval such as 2m or 500ms")
+        if self.encrypted_at_rest not in {"", "no", "yes"}:
+            raise _refusal("encrypted_at_rest", self.encrypted_at_rest, "'no' or 'yes'")
         if self.max_file_store and not self.storage_limit:
             raise _refusal("max_file_store", self.max_file_store, "a number of bytes, such as 90GB")
         for name, value in {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,7 +13,6 @@ from click.testing import CliRunner, Result
 from clew_services import compose
 from clew_services.cli import main
 from clew_services.erasure.records import ErasureRecords
-from support.erasure_worker import completing
 from support.up import Up, running_up
 
 MESSAGE = "msg_000001" + "a" * 18
@@ -22,13 +22,6 @@ MESSAGE = "msg_000001" + "a" * 18
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     with running_up(tmp_path_factory.mktemp("up") / "data") as running:
         yield running
-
-
-@pytest.fixture
-def completed(up: Up) -> Iterator[None]:
-    """Erasures are completed as they are requested."""
-    with completing(up.nats_url):
-        yield
 
 
 class Cli:
@@ -74,7 +67,6 @@ def cli(up: Up, request: pytest.FixtureRequest) -> Cli:
     return made
 
 
-@pytest.mark.usefixtures("completed")
 def test_a_thread_is_erased_and_what_it_prints_is_certified(cli: Cli) -> None:
     thread = cli.create("-m", "customer=c-81")
     done = cli.json("erase", thread, "--yes", "--reason", "asked_by_customer")
@@ -85,14 +77,13 @@ def test_a_thread_is_erased_and_what_it_prints_is_certified(cli: Cli) -> None:
     assert "thread_not_found" in cli.refused(6, "thread", "get", thread)
 
     shown = cli.done("erasures", "show", erasure["id"])
-    for text in (erasure["id"], "completed", "asked_by_customer", "dpo", "all of it", "nothing that is known"):
+    for text in (erasure["id"], "completed", "asked_by_customer", "dpo", "were overwritten", "backups"):
         assert text in shown
     note = cli.done("erasures", "show", erasure["id"], "--certificate")
     assert json.loads(note.partition("\n")[0])["thread"] == thread
     assert note == cli.json("erasures", "show", erasure["id"])["signed"]["note"]
 
 
-@pytest.mark.usefixtures("completed")
 def test_several_threads_and_beginnings_of_ids_are_erased_at_once(cli: Cli) -> None:
     threads = [cli.create() for _ in range(3)]
     shortened = [threads[0], threads[1][:20], threads[0]]
@@ -102,7 +93,6 @@ def test_several_threads_and_beginnings_of_ids_are_erased_at_once(cli: Cli) -> N
     assert "several threads" in cli.refused(1, "erase", cli.create()[:7], "--yes")
 
 
-@pytest.mark.usefixtures("completed")
 def test_a_message_is_erased_and_its_thread_lives_on(cli: Cli) -> None:
     thread = cli.create()
     message = cli.message(thread)
@@ -116,8 +106,13 @@ def test_a_message_is_erased_and_its_thread_lives_on(cli: Cli) -> None:
     assert "has the certificate [already_erased]" in said
 
 
-@pytest.mark.usefixtures("completed")
-def test_all_threads_of_a_person_are_found_by_a_filter_and_erased(cli: Cli) -> None:
+def test_all_threads_of_a_person_are_found_by_a_filter_and_erased(tmp_path: Path) -> None:
+    # A server of its own: after an erasure the index is another file, which may be behind for a moment.
+    with running_up(tmp_path / "data") as up:
+        erase_a_person(Cli(up, "default"))
+
+
+def erase_a_person(cli: Cli) -> None:
     theirs = {cli.create("-m", "customer=c-81", "-m", f"n={number}") for number in range(3)}
     other = cli.create("-m", "customer=c-82")
     where = json.dumps({"metadata": {"key": "customer", "eq": "c-81"}})
@@ -129,6 +124,7 @@ def test_all_threads_of_a_person_are_found_by_a_filter_and_erased(cli: Cli) -> N
     assert "Erase 3 threads for good? This cannot be undone." in asked.stderr
     assert cli.erasures() == []
     done = cli.json("erase", "--where", where, "--yes")
+    assert (done["refused"], done["left"]) == ([], [])
     assert {each["thread_id"] for each in done["erasures"]} == theirs
     assert {each["status"] for each in done["erasures"]} == {"completed"}
     assert cli.done("thread", "get", other)
@@ -197,7 +193,6 @@ def test_what_cannot_be_erased_is_refused_with_the_reason(cli: Cli) -> None:
     assert cli.erasures() == []
 
 
-@pytest.mark.usefixtures("completed")
 def test_one_refusal_among_several_stops_no_other(cli: Cli) -> None:
     threads = [cli.create(), "thread_" + "z" * 24, cli.create()]
     result = cli("erase", *threads, "--yes", "--json")

@@ -23,7 +23,7 @@ from support.ports import free_port
 from support.up import CLEW, PATIENCE, Up, clew, environment, gone, running_up
 from support.waiting import eventually
 
-PARTS = ("nats-server", "serve api", "serve commands query", "serve projector", "serve index")
+PARTS = ("nats-server", "serve api", "serve commands query", "serve projector erasure", "serve index")
 
 
 def sdk(up: Up) -> openai.OpenAI:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from support.erasure_worker import completing
 from support.up import ROOT, Up, clew, environment, running_up
 
 GUIDE = (ROOT / "docs/personal-data.md").read_text()
@@ -27,7 +26,7 @@ THEIRS = ("-m", "customer=c-81")
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with running_up(tmp_path_factory.mktemp("personal") / "data") as running, completing(running.nats_url):
+    with running_up(tmp_path_factory.mktemp("personal") / "data") as running:
         yield running
 
 

@@ -27,7 +27,14 @@ from support.waiting import eventually
 
 SEED = int(os.environ.get("CLEW_SOAK_SEED", random.SystemRandom().randrange(10**6)))
 THREADS = 5
-PARTS = ["nats-server", "serve api", "serve commands query", "serve commands query", "serve projector", "serve index"]
+PARTS = [
+    "nats-server",
+    "serve api",
+    "serve commands query",
+    "serve commands query",
+    "serve projector erasure",
+    "serve index",
+]
 
 
 async def kill_parts(up: Up, chance: random.Random) -> Counter[str]:

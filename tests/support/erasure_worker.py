@@ -1,73 +1,89 @@
-"""What stands in for the role that carries erasures out: it says that each is done, and erases nothing."""
+"""The worker that carries erasures out, in this process, step by step or killed before one of its calls."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import threading
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from hashlib import sha256
+from collections.abc import Callable
+from itertools import count
+from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
-from clew_events.erasures import Certificate, Erasure
-from clew_events.subjects import certificate_subject
-from clew_services import compose
+from clew_events.errors import Unavailable
+from clew_projections.history.histories import Histories
 from clew_services.checkpoints.note import SigningKey
-from clew_services.erasure.records import ErasureRecord, ErasureRecords
+from clew_services.compose import Clew
+from clew_services.erasure.eraser import Budget, Eraser
+from clew_services.erasure.records import ErasureRecords
+from clew_services.erasure.worker import ErasureParts, Worker
+from support.waiting import eventually
 
-KEY = SigningKey.new()
-
-
-def certify(record: ErasureRecord) -> bytes:
-    """A signed certificate of an erasure."""
-    erasure, at = record.erasure, datetime.now(UTC)
-    assert erasure.n is not None
-    items = None if erasure.message_id is None else (erasure.message_id,)
-    says = Certificate(
-        erasure=erasure.id, tenant=record.tenant, thread=erasure.thread_id, items=items, code=erasure.code, n=erasure.n,
-        hash="ab" * 32, first=1, last=1, commits=1, contents=1, seals="cd" * 32, requested_at=erasure.requested_at,
-        erased_at=at, completed_at=at, done=("all of it",), remains=(),
-    )  # fmt: skip
-    return KEY.sign(msgspec.json.encode(says) + b"\n")
+KEY = SigningKey(bytes(range(32)))
 
 
-async def complete(connection: compose.Connection, record: ErasureRecord) -> Erasure | None:
-    """An erasure completed, with its certificate; ``None`` if somebody else wrote its record first."""
-    note, at = certify(record), datetime.now(UTC)
-    done = replace(
-        record.erasure,
-        status="completed",
-        erased_at=at,
-        completed_at=at,
-        commits=1,
-        certificate=sha256(note).hexdigest(),
+class Killed(BaseException):
+    """The worker's process was killed."""
+
+
+class _Counted:
+    """An object whose calls are counted, and which is killed before one of them."""
+
+    def __init__(self, of: object, call: Callable[[], None]) -> None:
+        self._of = of
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._of, name)
+        if not callable(found):
+            return found
+
+        def called(*args: object, **kwargs: object) -> object:
+            self._call()
+            return found(*args, **kwargs)
+
+        return called
+
+
+async def _at_once(_: float) -> None: ...
+
+
+def worker(clew: Clew, *, stop: int | None = None, key: SigningKey = KEY, **options: Any) -> Worker:
+    """A worker that does not pause between deletions; killed before its call number ``stop``, counted from 1."""
+    calls = count(1)
+
+    def call() -> None:
+        if next(calls) == stop:
+            raise Killed
+
+    parts: ErasureParts = clew.erasure_parts
+    js: Any = _Counted(parts.js, call)
+    commands: Any = _Counted(parts.commands, call)
+    renewal: Any = _Counted(parts.renewal, call)
+    snapshots: Any = _Counted(parts.snapshots, call)
+    histories: Histories = parts.histories
+    return Worker(
+        replace(
+            parts,
+            js=js,
+            records=ErasureRecords(js),
+            histories=histories,
+            eraser=Eraser(js, Budget(sleep=_at_once)),
+            commands=commands,
+            renewal=renewal,
+            snapshots=snapshots,
+        ),
+        key,
+        **options,
     )
-    await connection.js.publish(certificate_subject(record.erasure.id), note)
-    written = await ErasureRecords(connection.js).write(record.tenant, done, record.revision)
-    return written.erasure if written is not None else None
 
 
-@contextlib.contextmanager
-def completing(url: str) -> Iterator[None]:
-    """Whatever is requested is completed, in a thread of its own, until the end of the block."""
-    stop = threading.Event()
+async def complete_all(clew: Clew, **options: Any) -> None:
+    """Have a worker carry out all that is pending, to the end."""
+    made = worker(clew, **options)
 
-    async def run() -> None:
-        async with compose.connection(url, name="erasure") as connection:
-            records = ErasureRecords(connection.js)
-            while not stop.is_set():
-                for record in await records.pending():
-                    if record.erasure.n is not None:
-                        await complete(connection, record)
-                await asyncio.sleep(0.02)
+    async def done() -> bool:
+        try:
+            return not await made.step()
+        except Unavailable:  # another worker was first
+            return False
 
-    thread = threading.Thread(target=lambda: asyncio.run(run()), name="erasure")
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    await eventually(done)

@@ -67,7 +67,7 @@ def test_the_pods_run_commands_of_ours_with_settings_of_ours() -> None:
         for _, document in MANIFESTS
         if "template" in document["spec"]
     ]
-    assert {name for name, _ in pods} == {"clew", "init", "api", "requests", "projector"}
+    assert {name for name, _ in pods} == {"clew", "init", "api", "requests", "projector", "erasure"}
     for name, pod in pods:
         assert pod["metadata"]["labels"]
         for container in pod["spec"]["containers"]:

@@ -12,9 +12,10 @@ from msgspec import Struct
 from clew_events import ids
 from clew_events.backoff import delays
 from clew_events.client import Clew
+from clew_events.commit import Position
 from clew_events.erasures import Erasure
 from clew_events.errors import AlreadyErased, ClewError, Conflict, NotFound, Rejected, Unavailable
-from clew_events.list_query import Condition
+from clew_events.list_query import Condition, positions_text
 from clew_services.cli import erasure_list, options
 from clew_services.cli.exit import EXIT_CODES
 from clew_services.cli.progress_bars import bars
@@ -27,10 +28,14 @@ _WHOLE: Final = len("thread_") + 24
 
 
 class _Outcome(Struct):
-    """What became of the requests: the erasures, what was refused, and the fault after which none was sent."""
+    """What became of the requests: the erasures, what was refused, and the fault that ended it.
+
+    ``left`` are threads that match the filter and were not listed at first.
+    """
 
     erasures: list[Erasure] = []
     refused: list[tuple[str, ClewError]] = []
+    left: list[str] = []
     fault: ClewError | None = None
 
 
@@ -65,13 +70,14 @@ def command(
     Deleted threads can be erased too, by their ids. From the answer on nobody reads what is being erased, and then it
     goes from every disk: this waits until that is certified. It cannot be undone.
 
-    With a filter, the threads that match when the command starts are erased. An index that is behind may not list
-    those of the last moments: run the command again until there is nothing left.
+    With a filter, the threads that are listed when the command starts are erased. An index that is behind may not list
+    those of the last moments, or a thread may come to match: if any are left, this says so at the end.
     """
     conditions = read_conditions(pairs, where)
     _check_usage(threads, message, conditions)
-    if conditions:
-        chosen = ask(nats, tenant, lambda clew: _find(clew, Condition(every=tuple(conditions))))
+    wanted = Condition(every=tuple(conditions)) if conditions else None
+    if wanted is not None:
+        chosen = ask(nats, tenant, lambda clew: _find(clew, wanted, ()))
     else:
         chosen = list(dict.fromkeys(_resolve(thread, tenant, nats) for thread in threads))
     if dry_run:
@@ -80,27 +86,35 @@ def command(
     if chosen and not yes:
         what = "message" if message is not None else quantity(len(chosen), "threads")
         click.confirm(f"Erase {what} for good? This cannot be undone.", abort=True, err=True)
+    outcome = ask(
+        nats, tenant, lambda clew: _erase(clew, chosen, message, reason, wanted, wait=not no_wait), actor=actor
+    )
+    _show(outcome, as_json=as_json)
 
-    async def erase(clew: Clew) -> _Outcome:
-        with bars() as progress:
-            task = progress.add_task("requesting", total=len(chosen))
-            outcome = _Outcome()
+
+async def _erase(
+    clew: Clew, chosen: Sequence[str], message: str | None, reason: str | None, wanted: Condition | None, *, wait: bool
+) -> _Outcome:
+    """Request the erasures, wait until they are done, and look which threads are left that are ``wanted``."""
+    outcome = _Outcome()
+    with bars() as progress:
+        task = progress.add_task("requesting", total=len(chosen))
+        try:
             for thread in chosen:
                 await _request(clew, outcome, thread, message, reason)
                 progress.advance(task)
-                if outcome.fault is not None:
-                    return outcome
-            if not no_wait:
+            if wait:
                 progress.update(task, description="erasing", completed=0, total=len(outcome.erasures))
                 for place, erasure in enumerate(outcome.erasures):
-                    outcome.erasures[place] = await wait_until_done(clew, erasure.id)
+                    outcome.erasures[place] = await _wait_until_done(clew, erasure.id)
                     progress.advance(task)
-        return outcome
-
-    outcome = ask(nats, tenant, erase, actor=actor)
-    if conditions:  # the index listed what is erased by now
-        outcome.refused = [each for each in outcome.refused if not isinstance(each[1], AlreadyErased)]
-    _show(outcome, as_json=as_json)
+            if wanted is not None:
+                # The index listed them although they were erased.
+                outcome.refused = [each for each in outcome.refused if not isinstance(each[1], AlreadyErased)]
+                outcome.left = await _find(clew, wanted, outcome.erasures)
+        except ClewError as fault:
+            outcome.fault = fault
+    return outcome
 
 
 def _check_usage(threads: Sequence[str], message: str | None, conditions: Sequence[Condition]) -> None:
@@ -117,8 +131,13 @@ def _check_usage(threads: Sequence[str], message: str | None, conditions: Sequen
 _ARGUMENT: Final = click.Argument(["thread"])
 
 
-async def _find(clew: Clew, where: Condition) -> list[str]:
-    return [thread.id async for thread in clew.iter_threads(where=where)]
+async def _find(clew: Clew, where: Condition, erasures: Sequence[Erasure]) -> list[str]:
+    """The threads that match, in an index that knows of the erasures."""
+    ends: dict[int, int] = {}
+    for position in (erasure.position for erasure in erasures if erasure.position is not None):
+        ends[position.shard] = max(position.seq, ends.get(position.shard, 0))
+    at_least = positions_text(*(Position(*end) for end in ends.items())) or None
+    return [thread.id async for thread in clew.iter_threads(where=where, at_least=at_least)]
 
 
 def _resolve(thread: str, tenant: str, nats: str) -> str:
@@ -144,8 +163,6 @@ async def _request(clew: Clew, outcome: _Outcome, thread: str, message: str | No
         outcome.refused.append((thread, await _explain(clew, fault, thread, message)))
     except (Rejected, Conflict) as fault:
         outcome.refused.append((thread, fault))
-    except ClewError as fault:
-        outcome.fault = fault
 
 
 async def _explain(clew: Clew, fault: AlreadyErased, thread: str, message: str | None) -> AlreadyErased:
@@ -157,7 +174,7 @@ async def _explain(clew: Clew, fault: AlreadyErased, thread: str, message: str |
     return fault
 
 
-async def wait_until_done(clew: Clew, erasure_id: str) -> Erasure:
+async def _wait_until_done(clew: Clew, erasure_id: str) -> Erasure:
     """Wait until an erasure is completed or has failed.
 
     Raises:
@@ -192,13 +209,15 @@ def _show(outcome: _Outcome, *, as_json: bool) -> None:
         refused = [
             {"thread_id": thread, "code": fault.code, "message": fault.message} for thread, fault in outcome.refused
         ]
-        print_json({"erasures": outcome.erasures, "refused": refused})
+        print_json({"erasures": outcome.erasures, "refused": refused, "left": outcome.left})
     elif outcome.erasures:
         erasure_list.show_rows(outcome.erasures)
     elif not outcome.refused and outcome.fault is None:
         echo("there is nothing to erase")
     if outcome.fault is not None:
         raise outcome.fault
+    if outcome.left:
+        echo(f"{quantity(len(outcome.left), 'threads')} more match by now: run the command again", err=True)
     for _, fault in outcome.refused[:-1]:
         echo(f"clew: {fault.message} [{fault.code}]", err=True)
     if outcome.refused:

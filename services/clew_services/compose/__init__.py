@@ -50,8 +50,10 @@ from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.thread_proofs import Proofs
 from clew_services.checkpoints.verification import RecordVerifier, compose_verifier
+from clew_services.erasure.eraser import Budget, Eraser
 from clew_services.erasure.erasure_answers import ErasureQueries
 from clew_services.erasure.records import ErasureRecords
+from clew_services.erasure.worker import ErasureParts
 from clew_services.eventstore.append import Log
 from clew_services.eventstore.topology import LEASES
 from clew_services.nats_connection import Connection, connection
@@ -89,10 +91,14 @@ class Clew:
         limits: Limits = DEFAULT,
         observer: Observer = NOBODY,
         *,
+        may_erase: bool = True,
         tracing: Tracing = UNTRACED,
         fold: int = FOLD,
     ) -> None:
-        """``record`` is that of the generations; ``fold`` is the number of this process's fold."""
+        """``record`` is that of the generations; ``fold`` is the number of this process's fold.
+
+        ``may_erase`` unless nobody has said whether JetStream overwrites what is erased.
+        """
         self.opened = opened
         self.connection = opened.connection
         self.nc = opened.nc
@@ -118,6 +124,7 @@ class Clew:
         self.live = self.generations.live
         self.current = CurrentState(self.live, StateFromLog(self.histories), self.live.request_refresh)
         self._limits = limits
+        self._may_erase = may_erase
 
     async def close(self) -> None:
         """Close the parts with open files or tasks, if they were made."""
@@ -144,6 +151,7 @@ class Clew:
             self.memory,
             erasures=self.erasure_records,
             limits=self._limits,
+            may_erase=self._may_erase,
             max_payload=lambda: min(self.nc.max_payload, self.deployment.max_msg_size),
             observer=self.observer,
         )
@@ -278,6 +286,23 @@ class Clew:
         """A renewal of the buckets, after which nothing is left in them that the log does not hold any more."""
         return ViewRenewal(self.opened, self.generations, self.kept, self.rebuild)
 
+    # Erasing
+
+    @cached_property
+    def erasure_parts(self) -> ErasureParts:
+        """What the worker that carries out erasures uses."""
+        return ErasureParts(
+            js=self.connection.js,
+            records=self.erasure_records,
+            histories=self.histories,
+            eraser=Eraser(self.connection.js, Budget()),
+            machines=self.machines,
+            snapshots=self.snapshots,
+            renewal=self.renewal(),
+            commands=self.handler,
+            replicated=self.opened.replicated,
+        )
+
     # Checking
 
     def record_verifier(self, index: Path | None = None) -> RecordVerifier:
@@ -379,6 +404,7 @@ async def connect(
     name: str,
     patience: float = 10.0,
     limits: Limits = DEFAULT,
+    may_erase: bool = True,
     inbox_prefix: str = INBOX_PREFIX,
     observer: Observer = NOBODY,
     tracing: Tracing = UNTRACED,
@@ -394,7 +420,7 @@ async def connect(
     """
     async with open_deployment(url, name=name, patience=patience, inbox_prefix=inbox_prefix) as opened:
         record = await Alias(opened.js).read_record()
-        clew = Clew(opened, record, limits, observer, tracing=tracing, fold=fold)
+        clew = Clew(opened, record, limits, observer, may_erase=may_erase, tracing=tracing, fold=fold)
         async with watch_alias(opened.nc, clew.live, opened.connection.reconnected):
             try:
                 yield clew

@@ -16,6 +16,7 @@ from clew_services import inbox, nats_api
 from clew_services.api_keys import Keys
 from clew_services.checkpoints.maker import serve_checkpoints
 from clew_services.compose import Clew
+from clew_services.erasure.worker import serve_erasure
 from clew_services.http.health import Liveness, Readiness
 from clew_services.inbox.attempt import InboxParts
 from clew_services.integrity.background_audit import serve_audit
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from clew_services.http.app import ApiParts
     from clew_services.http.middleware import Show
 
-Role = Literal["api", "commands", "query", "projector", "index"]
+Role = Literal["api", "commands", "query", "projector", "index", "erasure"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
-PROJECTING: Final = frozenset[Role]({"projector", "index"})
+PROJECTING: Final = frozenset[Role]({"projector", "index", "erasure"})
 LISTING: Final = frozenset[Role]({"api", "query"})
 """Roles that query the index, and keep it current if no other process on the machine does."""
 
@@ -73,6 +74,8 @@ def _services(
             ]
         case "index":
             return [partial(_run_indexer, clew, settings, True)]
+        case "erasure":
+            return [partial(serve_erasure, clew.erasure_parts, settings)]
         case _:
             assert_never(role)
 

@@ -234,6 +234,14 @@ DISK: Final = Metric(
     name="clew_disk_bytes", kind="gauge", source="deployment",
     help="Size in bytes of the disk of the data folder. Only with 'clew up'.",
 )  # fmt: skip
+ERASURES: Final = Metric(
+    name="clew_erasures_pending", kind="gauge", source="deployment",
+    help="Erasures that are requested and not completed.",
+)  # fmt: skip
+ERASURE_AGE: Final = Metric(
+    name="clew_erasure_oldest_seconds", kind="gauge", source="deployment",
+    help="Age of the oldest of them; 0 if there is none.",
+)  # fmt: skip
 
 ALL: Final[tuple[Metric, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """All metrics, in the order of their definition."""

@@ -22,6 +22,7 @@ from clew_projections.indexer.freshness import freshness
 from clew_projections.nats.stream_messages import StreamInfo
 from clew_services import progress
 from clew_services.checkpoints.ledger import Ledger, checkpoint_coverage
+from clew_services.erasure.records import ErasureRecords
 from clew_services.http.health import Readiness
 from clew_services.integrity.integrity_report import report
 from clew_services.metrics import catalogue
@@ -69,6 +70,7 @@ class DeploymentMetrics(Collector):
         self._live = live
         self._index = index
         self._readiness = readiness
+        self._erasure_records = ErasureRecords(opened.js)
         self._loop = asyncio.get_running_loop()
 
     def describe(self) -> list[GaugeMetricFamily]:
@@ -97,6 +99,7 @@ class DeploymentMetrics(Collector):
                     self._proved(),
                     self._signed(),
                     self._verified(),
+                    self._erasures(),
                 )
         except TimeoutError:
             return values
@@ -172,6 +175,16 @@ class DeploymentMetrics(Collector):
             return {}
         findings = {catalogue.LOG_FINDINGS: {"": len(verified.findings)}}
         return {**findings, catalogue.LOG_VERIFIED_AGE: {"": verified.age}} if verified.age is not None else findings
+
+    async def _erasures(self) -> Values:
+        try:
+            async with asyncio.timeout(progress.TIME):
+                pending = await self._erasure_records.pending()
+        except (ClewError, TimeoutError):
+            return {}
+        since = min((each.erasure.requested_at for each in pending), default=None)
+        age = max(0.0, (datetime.now(UTC) - since).total_seconds()) if since is not None else 0.0
+        return {catalogue.ERASURES: {"": len(pending)}, catalogue.ERASURE_AGE: {"": age}}
 
     async def _signed(self) -> Values:
         try:

@@ -62,7 +62,14 @@ async def serve(roles: Sequence[Role], settings: Settings) -> None:
     async with (
         _until_told(stop) as begun,
         _after(send_off),
-        compose.connect(settings.nats_url, name=name, limits=limits, observer=instruments, tracing=tracing) as clew,
+        compose.connect(
+            settings.nats_url,
+            name=name,
+            limits=limits,
+            may_erase=settings.encrypted_at_rest != "",
+            observer=instruments,
+            tracing=tracing,
+        ) as clew,
         clew.follow_tenants(),
         metrics_source(clew, instruments, settings, files, api="api" in roles) as metrics,
     ):

@@ -39,7 +39,7 @@ from clew_services.settings import Address, Settings
 from clew_services.tenant_list import TenantList
 
 OVER_NATS: Final = ("commands", "query")
-PROJECTING: Final = ("projector",)
+PROJECTING: Final = ("projector", "erasure")
 INDEXING: Final = ("index",)
 OVER_HTTP: Final = ("api",)
 
@@ -116,7 +116,7 @@ async def _start(
         keys = settings.api_keys if first is None else f"{first.key}:{first.tenant}"
         if settings.embedded_port is not None:
             await TenantList(made.js).create({holder.tenant for holder in Keys.parse(keys).configured()})
-    if settings.checkpoint_seconds and not settings.signing_key:
+    if not settings.signing_key:
         load_or_create_key(settings.signing_key_file)
     environment = {
         **os.environ,
@@ -128,6 +128,7 @@ async def _start(
         "CLEW_DATA": str(data),
         "CLEW_WORKERS": "1",
         "CLEW_INDEX": str(settings.index_folder),
+        "CLEW_ENCRYPTED_AT_REST": settings.encrypted_at_rest if settings.embedded_port is None else "no",
     }
     # The API serves the metrics of all processes.
     others = {**environment, "CLEW_METRICS": "off"}

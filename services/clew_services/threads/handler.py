@@ -112,10 +112,14 @@ class Handler:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         salt: Callable[[], str] = ids.random_salt,
         limits: Limits = DEFAULT,
+        may_erase: bool = True,
         max_payload: Callable[[], int],
         observer: Observer = NOBODY,
     ) -> None:
-        """``max_payload`` returns the server's current limit of one message in bytes, headers included."""
+        """``max_payload`` returns the server's current limit of one message in bytes, headers included.
+
+        ``may_erase`` unless nobody has said whether JetStream overwrites what is erased.
+        """
         self._append = append
         self._current = current
         self._histories = histories
@@ -126,6 +130,7 @@ class Handler:
         self._clock = clock
         self._salt = salt
         self._limits = limits
+        self._may_erase = may_erase
         self._max_payload = max_payload
         self._observer = observer
 
@@ -242,6 +247,12 @@ class Handler:
 
     def _decide(self, task: _Task, ground: _Ground) -> EncodedCommit | None:
         """The commit that carries out a command; none if it changes nothing."""
+        if isinstance(task.command, EraseThread | EraseMessage) and not self._may_erase:
+            raise Forbidden(
+                "Nothing can be erased here yet: whether JetStream encrypts its files at rest, and so cannot overwrite "
+                "them, is to be said with --encrypted-at-rest (CLEW_ENCRYPTED_AT_REST).",
+                code="erasing_not_set_up",
+            )
         inputs = task.command, task.address.thread, task.id, ground.thread, ground.message
         events = decide(*inputs, limits=self._limits)
         encoded = self._commit(task, ground.thread, events) if events else None

@@ -1,0 +1,332 @@
+"""The worker that carries out erasures, each in steps that can be repeated, until nothing is left of what was erased.
+
+A request is carried out in two parts. First the contents leave the log and everything that answers questions: then the
+erasure is *erased*. Then the bytes go that nothing reads any more, in buckets and in the inbox, which is done for many
+erasures together; the worker looks whether all is gone, signs the certificate, and records in the thread's chain that
+the erasure is *completed*.
+
+Nothing is remembered between two lives of a process but the records: what was done is done again, and costs little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from clew_events import ids
+from clew_events.commands import CompleteErasure
+from clew_events.erasures import Erasure
+from clew_events.errors import ClewError, Conflict, Corrupt, Invalid, Unavailable
+from clew_events.subjects import ERASED_STREAM, Address, certificate_subject, event_stream
+from clew_projections.history.histories import Histories
+from clew_projections.indexer.machines import Machine, Machines
+from clew_projections.indexer.snapshots import Snapshots
+from clew_projections.integrity.erasure_extent import Extent, read_extent
+from clew_projections.kv.bucket import WRONG_REVISION, Bucket
+from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.stream_messages import EXPECTED
+from clew_projections.nats.stream_reads import PAGE
+from clew_projections.wait import run_until_first
+from clew_services.checkpoints.key_file import load_key
+from clew_services.checkpoints.note import SigningKey
+from clew_services.erasure.certificate import CertificateNote, certify, read_certificate
+from clew_services.erasure.eraser import Eraser, Loss
+from clew_services.erasure.records import ErasureRecord, ErasureRecords
+from clew_services.eventstore.topology import LEASES
+from clew_services.inbox import rejections
+from clew_services.inbox.remains import last_sequence, remains_of
+from clew_services.lease import Lease
+from clew_services.rebuild.view_renewal import ViewRenewal
+from clew_services.settings import Settings
+from clew_services.threads.handler import Commands
+
+LEASE: Final = "erasure"
+LOOK: Final = 1.0
+"""Seconds between two looks at what is pending."""
+REFUSED: Final = 30.0
+"""Seconds until an erasure that failed is tried again."""
+NEVER_ASKED: Final = timedelta(seconds=60)
+"""Age of a record whose request is not in the log by then: its caller was told of no success."""
+SILENT: Final = timedelta(seconds=180)
+"""Age of the last report of a machine with an index, after which nobody waits for it."""
+RENEWALS_APART: Final = 24 * 3600.0
+"""Seconds between two renewals of large buckets, each for all erasures since the one before."""
+WHO: Final = "clew"
+BY: Final = "erasure"
+
+_LOG: Final = logging.getLogger("clew.erasure")
+
+
+class ErasureParts(Struct, frozen=True):
+    """What the worker uses. ``js`` reads the streams as they are; ``histories`` reads the log as it was written."""
+
+    js: JetStream
+    records: ErasureRecords
+    histories: Histories
+    eraser: Eraser
+    machines: Machines
+    snapshots: Snapshots
+    renewal: ViewRenewal
+    commands: Commands
+    replicated: bool
+
+
+class _Task(Struct):
+    """An erasure that this process is at: what it knows of it beside the record."""
+
+    extent: Extent
+    generation: int
+    """Buckets up to this generation may have bytes of it."""
+    inbox: int
+    """Commands up to this sequence may have bytes of it."""
+    rejected: int = 0
+
+
+class Worker:
+    """Carries out the erasures of a deployment."""
+
+    def __init__(
+        self,
+        parts: ErasureParts,
+        key: SigningKey,
+        *,
+        encrypted: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """``encrypted`` if JetStream encrypts its files, and so overwrites nothing; the certificate then says so."""
+        self._parts = parts
+        self._key = key
+        self._encrypted = encrypted
+        self._clock = clock
+        self._tasks: dict[str, _Task] = {}
+        self._retry_at: dict[str, float] = {}
+        self._renewed_at = -RENEWALS_APART
+
+    async def step(self) -> int:
+        """Carry every pending erasure as far as it goes now, and return how many are left.
+
+        Why one cannot go on is logged, and kept in its record; the others go on.
+
+        Raises:
+            Unavailable: JetStream does not answer.
+        """
+        for record in await self._parts.records.pending():
+            if record.erasure.id not in self._tasks:
+                await self._try(record, self._erase_from_log)
+        await self._settle(await self._at_hand("requested"))
+        await self._finish(await self._at_hand("erased"))
+        return len(await self._parts.records.pending())
+
+    async def _at_hand(self, status: str) -> list[ErasureRecord]:
+        pending = await self._parts.records.pending()
+        return [each for each in pending if each.erasure.status == status and each.erasure.id in self._tasks]
+
+    async def _try(self, record: ErasureRecord, do: Callable[[ErasureRecord], Awaitable[None]]) -> None:
+        erasure = record.erasure
+        if time.monotonic() < self._retry_at.get(erasure.id, 0.0):
+            return
+        try:
+            await do(record)
+        except Unavailable:
+            raise
+        except ClewError as fault:
+            self._retry_at[erasure.id] = time.monotonic() + REFUSED
+            _LOG.error("the erasure %s of tenant %s cannot go on: %s", erasure.id, record.tenant, fault)
+            if erasure.fault != fault.message:
+                await self._parts.records.write(record.tenant, replace(erasure, fault=fault.message), record.revision)
+
+    async def _erase_from_log(self, record: ErasureRecord) -> None:
+        parts, erasure = self._parts, record.erasure
+        address = Address(record.tenant, erasure.thread_id)
+        extent = await read_extent(parts.histories.after(address, 0), erasure)
+        if extent is None:
+            if self._clock() - erasure.requested_at > NEVER_ASKED:
+                never = "its request never came into the log: ask again"
+                await self._write(record, replace(erasure, status="failed", fault=never))
+            return
+        requested = extent.requested
+        erasure = replace(erasure, n=requested.commit.n, position=requested.position, fault=None)
+        told = time.monotonic()
+        for count, (position, numbers) in enumerate(extent.contents.items(), start=1):
+            await parts.eraser.erase([Loss(position, numbers)])
+            if time.monotonic() - told > LOOK:
+                told = time.monotonic()
+                record = await self._write(record, replace(erasure, commits=count))
+        await self._check_gone(extent)
+        rejected = await rejections.erase(parts.js, address, extent.request.items)
+        generation, inbox = await parts.renewal.newest(), await last_sequence(parts.js)
+        await self._write(record, replace(erasure, commits=extent.taken.commits))
+        self._tasks[erasure.id] = _Task(extent, generation, inbox, len(rejected))
+
+    async def _check_gone(self, extent: Extent) -> None:
+        """Check that the log's streams have none of the commits that lost contents.
+
+        Raises:
+            Corrupt: one is still there.
+        """
+        stream = event_stream(extent.requested.position.shard)
+        seqs = [position.seq for position in extent.contents]
+        for start in range(0, len(seqs), PAGE):
+            for stored in await self._parts.js.at(stream, seqs[start : start + PAGE]):
+                if stored is not None:
+                    raise Corrupt(f"sequence {stored.seq} of {stream} was erased and is still there", code="not_erased")
+
+    async def _settle(self, records: Sequence[ErasureRecord]) -> None:
+        """Say of erasures that nothing answers with what they took, once that holds of every index."""
+        machines = await self._parts.machines.all() if records else []
+        now = self._clock()
+        ready = [
+            record
+            for record in records
+            if not any(now - machine.seen_at < SILENT for machine in self._late(machines, record))
+        ]
+        if ready:
+            await self._parts.snapshots.purge()
+        for record in ready:
+            await self._write(record, replace(record.erasure, status="erased", erased_at=now))
+
+    def _late(self, machines: Sequence[Machine], record: ErasureRecord) -> list[Machine]:
+        """The machines whose index may still have what an erasure took."""
+        position = self._tasks[record.erasure.id].extent.requested.position
+        return [machine for machine in machines if machine.may_have({position.shard: position.seq})]
+
+    async def _finish(self, records: Sequence[ErasureRecord]) -> None:
+        """Remove what is left in the files of buckets, and complete the erasures of which nothing is left."""
+        if not records:
+            return
+        renewal, newest = self._parts.renewal, max(self._tasks[each.erasure.id].generation for each in records)
+        if not await renewal.is_done(newest) and await self._may_renew():
+            try:
+                await renewal.run(newest)
+            except (Conflict, Corrupt) as fault:
+                _LOG.error("the buckets were not made anew after an erasure: %s", fault)
+            self._renewed_at = time.monotonic()
+        for record in records:
+            task = self._tasks[record.erasure.id]
+            if await renewal.is_done(task.generation) and await remains_of(self._parts.js, task.inbox) == "gone":
+                await self._try(record, self._complete)
+
+    async def _may_renew(self) -> bool:
+        return time.monotonic() - self._renewed_at >= RENEWALS_APART or (await self._parts.renewal.cost()).is_small
+
+    async def _complete(self, record: ErasureRecord) -> None:
+        erasure, task = record.erasure, self._tasks[record.erasure.id]
+        await self._check_gone(task.extent)
+        # A command that was in the inbox may have been rejected since.
+        address = Address(record.tenant, erasure.thread_id)
+        task.rejected += len(await rejections.erase(self._parts.js, address, task.extent.request.items))
+        certificate = await self._store(self._certify(record, task, await self._parts.machines.all()))
+        command = CompleteErasure(
+            id=ids.derive_id("cmd_completed_", erasure.id),
+            thread_id=erasure.thread_id,
+            erasure=erasure.id,
+            certificate=certificate.hash,
+        )
+        await self._parts.commands.handle(record.tenant, command, actor=WHO, by=BY)
+        completed_at = certificate.certificate.completed_at
+        done = replace(erasure, status="completed", completed_at=completed_at, certificate=certificate.hash, fault=None)
+        await self._write(record, done)
+        del self._tasks[erasure.id]
+        _LOG.info("the erasure %s of tenant %s is completed", erasure.id, record.tenant)
+
+    def _certify(self, record: ErasureRecord, task: _Task, machines: Sequence[Machine]) -> CertificateNote:
+        now, taken = self._clock(), task.extent.taken
+        late = [f"the index of {each.host} in {each.folder}" for each in self._late(machines, record)]
+        done = (
+            f"the log: {taken.contents} contents of {taken.commits} commits were overwritten",
+            f"rejected commands: {task.rejected} were overwritten",
+            f"the indexes of {len(machines) - len(late)} machines, and their snapshots, were made anew",
+            "the buckets of views were made anew",
+            "the inbox has none of the blocks that it had",
+        )
+        remains = [f"{each}: it did not report for {SILENT} and may have a copy until it does" for each in late]
+        if self._encrypted:
+            remains.append("JetStream encrypts its files, and so overwrote nothing: freed blocks, encrypted")
+        if self._parts.replicated:
+            remains.append("the Raft logs of the replicas, for some minutes after each step")
+        remains.append("backups, audit packs, exports and mirrors that were made before")
+        return certify(
+            task.extent,
+            erased_at=record.erasure.erased_at or now,
+            completed_at=now,
+            done=done,
+            remains=tuple(remains),
+            key=self._key,
+        )
+
+    async def _store(self, made: CertificateNote) -> CertificateNote:
+        """Store a certificate, and return it, or the one that is there already."""
+        subject = certificate_subject(made.certificate.erasure)
+        ack = await self._parts.js.publish(subject, made.note, {EXPECTED: "0"})
+        if ack.error is None:
+            return made
+        if ack.error.err_code not in WRONG_REVISION:
+            raise Unavailable(f"{ERASED_STREAM} refused a certificate: {ack.error.description}")
+        stored = await self._parts.js.newest_at_leader(ERASED_STREAM, subject, 0)
+        if stored is None:
+            raise Unavailable(f"the certificate on {subject} was removed meanwhile")
+        return read_certificate(stored.body)
+
+    async def _write(self, record: ErasureRecord, erasure: Erasure) -> ErasureRecord:
+        """Write the next record of an erasure.
+
+        Raises:
+            Unavailable: somebody else wrote it meanwhile.
+        """
+        if erasure == record.erasure:
+            return record
+        written = await self._parts.records.write(record.tenant, erasure, record.revision)
+        if written is None:
+            raise Unavailable(f"the record of the erasure {erasure.id} was changed by another process")
+        return written
+
+
+async def serve_erasure(
+    parts: ErasureParts, settings: Settings, stop: asyncio.Event, ready: asyncio.Event | None = None
+) -> None:
+    """Carry out erasures until ``stop`` is set; an unfinished one goes on in the next life of a process.
+
+    One process of the deployment does so at a time.
+
+    Raises:
+        Invalid: there is no signing key, without which nothing can be certified.
+    """
+    key = load_key(settings.signing_key_file)
+    if key is None:
+        raise Invalid(
+            f"there is no signing key in {settings.signing_key_file}, with which erasures are certified: create one "
+            "with 'clew checkpoint keygen'",
+            code="no_key",
+            param="signing_key",
+        )
+    worker = Worker(parts, key, encrypted=settings.encrypted_at_rest == "yes")
+    lease = Lease(Bucket(parts.js, LEASES), LEASE)
+    if ready is not None:
+        ready.set()
+    await run_until_first(_work(worker, lease), stop.wait())
+
+
+async def _work(worker: Worker, lease: Lease) -> None:
+    try:
+        while True:
+            try:
+                if lease.is_held or await lease.take():
+                    await run_until_first(_step_again_and_again(worker), lease.keep())
+            except Unavailable as fault:
+                _LOG.warning("erasures wait for a retry: %s", fault)
+            await asyncio.sleep(LOOK)
+    finally:
+        await lease.give_up()
+
+
+async def _step_again_and_again(worker: Worker) -> None:
+    while True:
+        await worker.step()
+        await asyncio.sleep(LOOK)
