@@ -26,6 +26,7 @@ from clew_projections.feed.cursor import first_cursor
 from clew_projections.integrity.verify import Verifier
 from clew_services import compose
 from clew_services.compose import Clew
+from clew_services.erasure.evidence import StoredEvidence
 
 TENANT = "acme"
 
@@ -57,7 +58,7 @@ async def _reading(seconds: float, commits: int) -> list[Lane]:
 
 async def _verify(clew: Clew, commits: int) -> Measured:
     started = time.perf_counter()
-    found = await Verifier(clew.js, clew.opened.shards).all()
+    found = await Verifier(clew.js, clew.opened.shards, StoredEvidence(clew.js, {})).all()
     if found.commits != commits or found.findings:
         raise RuntimeError(f"{found.commits} commits of {commits}, {len(found.findings)} findings")
     return Measured(per_second=commits / (time.perf_counter() - started), p50=0, p99=0, count=commits)

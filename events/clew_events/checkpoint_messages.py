@@ -117,7 +117,7 @@ class KeptProof(Struct, frozen=True, kw_only=True):
     """The inclusion proof of a thread's head, in the form in which it is kept. Verifying it takes the public key.
 
     ``earlier`` is a proof of the same thread under an earlier checkpoint; ``commits`` are then the stored bodies of the
-    commits after its head, up to the later head.
+    commits after its head, up to the later head, and ``certificates`` are those of the thread's erasures.
     """
 
     clew: Literal["proof"] = "proof"
@@ -125,3 +125,4 @@ class KeptProof(Struct, frozen=True, kw_only=True):
     head: HeadProof
     earlier: HeadProof | None = None
     commits: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()

@@ -6,14 +6,16 @@ import contextlib
 import os
 from collections.abc import Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 from signal import SIGKILL
 
 import msgspec
 import pytest
 
+from clew_events.checkpoint_messages import KeptProof
 from clew_events.codec import redact
-from clew_events.commands import AddMessage, CreateThread, UpdateThread
+from clew_events.commands import AddMessage, CompleteErasure, CreateThread, EraseThread, UpdateThread
 from clew_events.commit import Position, Recorded
 from clew_events.erasures import Erasure, lines_to_erase
 from clew_events.errors import Corrupt
@@ -23,6 +25,7 @@ from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import (
     ERASED_STREAM,
     Address,
+    certificate_subject,
     erased_subjects,
     erasure_subject,
     event_stream,
@@ -32,7 +35,12 @@ from clew_events.subjects import (
 from clew_projections.feed.follow import follow
 from clew_projections.findings import Finding
 from clew_projections.history.stretch import Spot
+from clew_projections.integrity.erasure_extent import read_extent
+from clew_projections.integrity.erasures import erasures_of
 from clew_projections.integrity.heads_file import HeadsFile
+from clew_projections.packs.check import check as check_commits
+from clew_projections.packs.layout import Scope
+from clew_projections.packs.pack import Pack
 from clew_projections.projector.parked_threads import list_parked
 from clew_projections.views import absent
 from clew_services.backup.backup_folder import Folder
@@ -41,14 +49,21 @@ from clew_services.backup.take_backup import take
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.maker import Maker
 from clew_services.checkpoints.note import SigningKey
+from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, temporary_heads
 from clew_services.compose import Clew, connect, connection
 from clew_services.embedded.server import EmbeddedServer
+from clew_services.erasure.certificate import certify, read_certificate
 from clew_services.erasure.eraser import BEFORE, Budget, Eraser, Loss
+from clew_services.erasure.evidence import StoredEvidence
 from clew_services.integrity.integrity_report import report
+from clew_services.packs.check_pack import check_pack
+from clew_services.packs.exporter import Exporter
+from clew_services.packs.importer import Importer
+from support.deployments import deployed
 from support.erasing import Killed, StoppedEraser, unhurried
 from support.forging import bodies
 from support.indexes import caught_up, fed
-from support.parts import audit_of
+from support.parts import audit_of, verifier_of
 from support.truth import checkpointed, projecting
 
 THREAD = Address("default", "thread_erased")
@@ -290,6 +305,7 @@ async def lost(clew: Clew) -> Sequence[Finding]:
 
 
 KEY = SigningKey.new()
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
 
 async def test_from_its_acknowledgement_on_an_erasure_is_refused_by_every_reader(
@@ -369,3 +385,94 @@ async def test_a_restored_backup_has_lost_what_was_erased_and_nothing_else(
     async with connect(durable_nats_server.url, name="restored") as again:
         for address in (THREAD, OTHER):
             assert await history(again, address) == await history(clew, address)
+
+
+async def check_what_leaves(clew: Clew, folder: Path) -> None:
+    """Proofs, packs and imports of a thread that lost contents hold by its certificate, and without it they do not."""
+    async with temporary_heads(clew.js, 2) as heads:
+        checkpoint = await Maker(clew.js, clew.ledger, heads, KEY).make()
+        assert checkpoint is not None
+        keys = {KEY.verifier.id: KEY.verifier}
+        assert (await clew.record_verifier().whole(None, keys)).findings == ()
+        head = await head_proof(clew.js, heads, checkpoint, THREAD)
+    evidence = StoredEvidence(clew.js, {})
+    erasures = [each async for recorded in clew.histories.after(THREAD, 0) for each in erasures_of(recorded.commit)]
+    packed = await evidence.read_packed(dict.fromkeys(erasures, THREAD.tenant))
+    certificates = [read_certificate(each.encode(), KEY.verifier).certificate for each in packed.certificates.values()]
+    proof = KeptProof(head=head, commits=tuple(await bodies_between(clew.js, 2, THREAD, 0, head.n)))
+    assert check(proof, KEY.verifier, certificates) == checkpoint
+    others = [msgspec.structs.replace(each, thread=OTHER.thread) for each in certificates]
+    for some in ([], others):
+        with pytest.raises(Corrupt) as missing:
+            check(proof, KEY.verifier, some)
+        assert missing.value.code == "missing_content"
+
+    exporter = Exporter(clew.js, clew.ledger, clew.deployment, key=KEY.verifier)
+    export = exporter.start_export(await exporter.make_header(Scope()))
+    file = folder / "pack.clew"
+    file.write_bytes(b"".join([chunk async for chunk in export.chunks()]))
+    pack = Pack(file)
+    assert check_pack(pack, key=KEY.verifier, progress=lambda _: None).verified.findings == ()
+    assert {each.code for each in check_commits(pack).findings} == {"missing_certificate"}
+    async with deployed(folder / "target", shards=3) as server, connect(server.url, name="target") as target:
+        importer = Importer(target.js, target.histories)
+        plan = await importer.plan(pack, key=KEY.verifier, checking=lambda _: None, comparing=lambda _: None)
+        for _ in range(2):
+            await importer.carry_out(pack, plan, lambda _: None)
+            plan = await importer.plan(pack, key=KEY.verifier, checking=lambda _: None, comparing=lambda _: None)
+        assert (await target.record_verifier().whole(None, {})).findings == ()
+        assert [each.body for each in await history(target, THREAD)] == [
+            each.body for each in await history(clew, THREAD)
+        ]
+
+
+async def test_what_is_gone_is_in_order_by_a_certificate_alone_and_forgeries_are_named(
+    clew: Clew, tmp_path: Path
+) -> None:
+    await write(clew, OTHER, NEIGHBOUR)
+    await write(clew, THREAD, MARKER)
+    await clew.handler.handle("default", EraseThread(thread_id=THREAD.thread), actor="officer")
+    requested = (await history(clew, THREAD))[-1]
+    (erasure,) = erasures_of(requested.commit)
+    record = Erasure(
+        id=erasure,
+        status="requested",
+        thread_id=THREAD.thread,
+        actor="officer",
+        by="nats",
+        n=requested.commit.n,
+        position=requested.position,
+        requested_at=requested.commit.at,
+    )
+
+    async def codes() -> set[str]:
+        verified = await verifier_of(clew).all()
+        own = (await verifier_of(clew).thread(THREAD)).findings
+        assert [each for each in verified.findings if each.thread == THREAD.thread] == list(own)
+        return {each.code for each in verified.findings}
+
+    assert await codes() == {"missing_certificate"}  # nobody carries it out
+    await request(clew, record)
+    assert await codes() == set()
+    extent = await read_extent(clew.histories.after(THREAD, 0), record)
+    assert extent is not None
+    await unhurried(clew).erase([Loss(*each) for each in extent.contents.items()])
+    assert await codes() == set()
+    note = certify(extent, erased_at=NOW, completed_at=NOW, done=(), remains=(), key=KEY)
+    assert (await clew.js.publish(certificate_subject(erasure), note.note)).error is None
+    assert await codes() == set()
+    await request(clew, msgspec.structs.replace(record, status="completed"))
+    assert await codes() == {"missing_certificate"}  # the chain does not name it
+    command = CompleteErasure(thread_id=THREAD.thread, erasure=erasure, certificate=note.hash)
+    await clew.handler.handle("default", command, actor="erasure")
+    assert await codes() == set()
+    await check_what_leaves(clew, tmp_path)
+    # Another content is taken out in the same way, of a thread that has no such certificate.
+    taken = (await history(clew, OTHER))[1]
+    await unhurried(clew).erase([Loss(taken.position, (1,))])
+    assert await codes() == {"missing_content"}
+    # A certificate is changed.
+    forged = note.note.replace(b'"done":[]', b'"done":[""]')
+    assert (await clew.js.publish(certificate_subject(erasure), forged)).error is None
+    found = await verifier_of(clew).thread(THREAD)
+    assert [each.code for each in found.findings] == ["wrong_certificate"]

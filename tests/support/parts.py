@@ -7,12 +7,13 @@ from pathlib import Path
 from clew_projections.integrity.verify import Verifier
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.compose import Clew
+from clew_services.erasure.evidence import StoredEvidence
 from clew_services.integrity.background_audit import Audit
 
 
 def verifier_of(clew: Clew) -> Verifier:
     """Walks the chains of the log."""
-    return Verifier(clew.js, clew.deployment.shards)
+    return Verifier(clew.js, clew.deployment.shards, StoredEvidence(clew.js, {}))
 
 
 def audit_of(clew: Clew, every: float, file: Path | None = None) -> Audit:

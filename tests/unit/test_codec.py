@@ -396,14 +396,6 @@ def test_the_seals_alone_tell_a_changed_content(line: int, content: bytes) -> No
         codec.check_seals(relined(line, content))
 
 
-@pytest.mark.parametrize("line", [1, 2])
-def test_a_content_that_is_gone_is_missing(line: int) -> None:
-    codec.check_contents(codec.decode(body_of(FULL)))
-    with pytest.raises(Corrupt) as missing:
-        codec.check_contents(codec.decode(relined(line, b"")))
-    assert missing.value.code == "missing_content"
-
-
 @given(commits, st.data())
 def test_redacting_takes_the_contents_of_some_numbers_and_no_other_byte(commit: Commit, data: st.DataObject) -> None:
     body = body_of(commit)

@@ -14,9 +14,9 @@ from clew_events.commit import Recorded
 from clew_events.erasures import Erasure
 from clew_events.errors import Corrupt
 from clew_events.events import ErasureRequested, ItemDeleted, ThreadDeleted
-from clew_projections.integrity.erasure_extent import Extent, read_extent
+from clew_projections.integrity.erasure_extent import Extent, fault_of, read_extent
 from clew_services.checkpoints.note import SigningKey
-from clew_services.erasure.certificate import CertificateNote, certify, fault_of, read_certificate
+from clew_services.erasure.certificate import CertificateNote, certify, read_certificate
 from support.commits import CREATED, added, chain
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)

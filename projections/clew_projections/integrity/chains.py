@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from clew_events.commit import record_hash
 from clew_events.subjects import address_of, shard_of
+from clew_projections.integrity.erasures import concerns_erasures
 from clew_projections.integrity.inclusion import Head
-from clew_projections.integrity.links import NOTHING, Tip, follow, follow_strictly
+from clew_projections.integrity.links import NOTHING, Tip, follow, read_next
 from clew_projections.nats.stream_messages import StoredMessage
 
 
@@ -14,14 +16,16 @@ class Chains:
     """The chains of a shard up to some sequence.
 
     ``tips`` has the end of each chain, skipping messages that do not continue it; ``misfits`` counts these. ``broken``
-    has the first sequence of each thread that does not fit, ``misplaced`` the threads that belong in another shard.
-    ``threads``, ``commits``, ``broken`` and ``misplaced`` are of a ``tenant`` alone, if one is given.
+    has the first sequence of each thread that does not fit, ``misplaced`` the threads that belong in another shard, and
+    ``erasures`` those that lost contents or are about to. ``threads``, ``commits`` and these three are of a ``tenant``
+    alone, if one is given.
     """
 
     def __init__(self, shard: int, shards: int, tenant: str | None = None) -> None:
         self.tips: dict[str, Tip] = {}
         self.broken: dict[str, int] = {}
         self.misplaced: dict[str, int] = {}
+        self.erasures: dict[str, None] = {}
         self.threads = 0
         self.commits = 0
         self.misfits = 0
@@ -46,8 +50,12 @@ class Chains:
             if ours and shard_of(owner.thread, self._shards) != self._shard:
                 self.misplaced[subject] = stored.seq
         # Other tenants' commits count only for the ends of their chains.
-        followed = follow_strictly(tip, owner, stored.body) if ours else None
-        if followed is None:
+        commit = read_next(tip, owner, stored.body) if ours else None
+        if commit is not None:
+            followed: Tip | None = Tip(commit.n, record_hash(stored.body), commit.at)
+            if concerns_erasures(commit):
+                self.erasures[subject] = None
+        else:
             if ours:
                 self.broken.setdefault(subject, stored.seq)
             followed = follow(tip, owner, stored.body)

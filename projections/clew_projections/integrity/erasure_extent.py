@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from clew_events.codec import seals_of
 from clew_events.commit import Position, Recorded
-from clew_events.erasures import Erasure, lines_to_erase
+from clew_events.erasures import Certificate, Erasure, lines_to_erase
 from clew_events.errors import Corrupt
 from clew_events.events import ErasureRequested, ThreadEvent
 
@@ -59,6 +59,28 @@ class ExtentFold:
         """The sum."""
         first, last = (self._commits[0], self._commits[-1]) if self._commits else (None, None)
         return Sum(first, last, len(self._commits), self._count, self._seals.hexdigest())
+
+
+def fault_of(certificate: Certificate, extent: Extent) -> str | None:
+    """Say why a certificate is not that of an erasure, whose extent follows from the chain; ``None`` if it is."""
+    commit, request, taken = extent.requested.commit, extent.request, extent.taken
+    expected = {
+        "erasure": request.erasure,
+        "tenant": commit.tenant,
+        "thread": commit.thread,
+        "items": request.items,
+        "n": commit.n,
+        "hash": extent.requested.hash,
+        "first": taken.first,
+        "last": taken.last,
+        "commits": taken.commits,
+        "contents": taken.contents,
+        "seals": taken.seals,
+    }
+    for field, wanted in expected.items():
+        if (said := getattr(certificate, field)) != wanted:
+            return f"its '{field}' is {said!r} and should be {wanted!r}"
+    return None
 
 
 def request_in(recorded: Recorded, erasure: str) -> ErasureRequested | None:

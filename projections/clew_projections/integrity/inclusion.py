@@ -7,10 +7,12 @@ from hashlib import sha256
 from typing import Final
 
 from clew_events.checkpoint_messages import Head, HeadProof
-from clew_events.codec import check_seals
+from clew_events.codec import check_seals, decode
+from clew_events.erasures import Certificate
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, shard_of
 from clew_projections.integrity.checkpoint import Checkpoint
+from clew_projections.integrity.erasures import certified_contents
 from clew_projections.integrity.links import Tip, follow
 from clew_projections.integrity.merkle import climb
 
@@ -68,11 +70,13 @@ def check_included(head: Head, path: Sequence[str], checkpoint: Checkpoint) -> N
         )
 
 
-def check_between(earlier: Head | None, later: Head, bodies: Sequence[bytes]) -> None:
+def check_between(
+    earlier: Head | None, later: Head, bodies: Sequence[bytes], certificates: Sequence[Certificate] = ()
+) -> None:
     """Check that commits lead without a gap from a thread's earlier head, or from its beginning, to a later head.
 
     Raises:
-        Corrupt: they do not, or a content does not fit its seal.
+        Corrupt: they do not, or a content does not fit its seal, or is gone and no certificate says that it is erased.
     """
     tip = Tip(earlier.n, earlier.hash) if earlier is not None else Tip(0, None)
     if earlier is not None and earlier.address != later.address:
@@ -84,7 +88,7 @@ def check_between(earlier: Head | None, later: Head, bodies: Sequence[bytes]) ->
                 f"thread {later.thread}: what should be commit {tip.n + 1} does not continue commit {tip.n}",
                 code="broken_chain",
             )
-        check_seals(body)
+        check_seals(body, certified_contents(decode(body), certificates) if certificates else ())
         tip = followed
     if (tip.n, tip.hash) != (later.n, later.hash):
         raise Corrupt(

@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from clew_events.codec import UNREADABLE, check_canonical, check_contents, decode
-from clew_events.commit import record_hash, record_of
+from clew_events.codec import UNREADABLE, check_canonical, decode
+from clew_events.commit import Commit, record_hash, record_of
 from clew_events.errors import Corrupt, Fault, to_fault
 from clew_events.subjects import Address
 
@@ -52,7 +52,6 @@ def link(body: bytes, seq: int) -> Link:
     try:
         commit = decode(body)
         check_canonical(body)
-        check_contents(commit)
     except Corrupt as fault:
         return Link(seq=seq, hash=record_hash(body), fault=to_fault(fault))
     owner = Address(commit.tenant, commit.thread)
@@ -86,12 +85,14 @@ def place_of(body: bytes) -> int:
         raise Corrupt(f"not a commit: {fault}", code="unreadable_commit") from fault
 
 
-def follow_strictly(tip: Tip, owner: Address, body: bytes) -> Tip | None:
-    """Like :func:`follow`, and also ``None`` if the body is not fully readable or its time goes backwards."""
+def read_next(tip: Tip, owner: Address, body: bytes) -> Commit | None:
+    """Return the commit in a stored body that continues a thread's chain; ``None`` if it is not fully readable.
+
+    Stricter than :func:`follow`, and also ``None`` if its time goes backwards. Contents may be missing.
+    """
     try:
         commit = decode(body)
         check_canonical(body)
-        check_contents(commit)
     except Corrupt:
         return None
     fits = (
@@ -101,7 +102,7 @@ def follow_strictly(tip: Tip, owner: Address, body: bytes) -> Tip | None:
         and commit.tenant == owner.tenant
         and (tip.at is None or commit.at >= tip.at)
     )
-    return Tip(commit.n, record_hash(body), commit.at) if fits else None
+    return commit if fits else None
 
 
 def continues(tip: Tip, owner: Address, one: Link) -> bool:

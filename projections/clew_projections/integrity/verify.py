@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 
+from clew_events.commit import Recorded
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.findings import Finding
+from clew_projections.history.histories import read
 from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.chains import Chains
 from clew_projections.integrity.diagnosis import diagnose
+from clew_projections.integrity.erasures import Evidence, check_erasures, erasures_of
 from clew_projections.integrity.links import Link, link
 from clew_projections.nats import replica_reads
 from clew_projections.nats.replica_reads import whole
@@ -48,12 +51,20 @@ class Verification(Struct, frozen=True, kw_only=True):
         )
 
 
-class Verifier:
-    """Verifies the log of a deployment. Folds nothing and reads only the log."""
+class EvidenceReader(Protocol):
+    """Reads what is known of erasures beside the chains."""
 
-    def __init__(self, js: LogReads, shards: int) -> None:
+    async def read(self, tenant: str, erasures: Iterable[str]) -> dict[str, Evidence]:
+        """Read the evidence of erasures of a tenant, by their ids."""
+
+
+class Verifier:
+    """Verifies the log of a deployment. Folds nothing, and reads only the log and the evidence of erasures."""
+
+    def __init__(self, js: LogReads, shards: int, evidence: EvidenceReader) -> None:
         self._js = js
         self._shards = shards
+        self._evidence = evidence
 
     async def thread(self, address: Address) -> Verification:
         """Verify one thread's chain.
@@ -61,8 +72,8 @@ class Verifier:
         Raises:
             Unavailable: the log does not answer.
         """
-        links = await self.links(address)
-        finding = find_damage(shard_of(address.thread, self._shards), address, links)
+        shard, links = shard_of(address.thread, self._shards), await self.links(address)
+        finding = find_damage(shard, address, links) or await self.find_unproved(shard, address)
         return Verification(threads=1 if links else 0, commits=len(links), findings=(finding,) if finding else ())
 
     async def links(self, address: Address) -> list[Link]:
@@ -132,7 +143,26 @@ class Verifier:
         for start in range(0, len(broken), AT_ONCE):
             histories = await self._histories(shard, broken[start : start + AT_ONCE], chains.seq)
             findings += [name_damage(shard, subject, chains, links) for subject, links in histories.items()]
+        for subject in chains.erasures:
+            if subject not in chains.broken and (found := await self.find_unproved(shard, address_of(subject))):
+                findings.append(found)
         return Verification(threads=chains.threads, commits=chains.commits, findings=tuple(findings))
+
+    async def find_unproved(self, shard: int, owner: Address) -> Finding | None:
+        """Return the finding that a thread, whose chain is whole, lost contents without proof; ``None`` if it did not.
+
+        Raises:
+            Unavailable: the log does not answer.
+        """
+        finding: Finding | None = None
+        for _ in range(2):  # an erasure may be requested in between
+            async with aclosing(whole(self._js, event_stream(shard), event_subject(shard, owner))) as thread_pages:
+                history = [read(stored, shard) async for page in thread_pages for stored in page]
+            erasures = [erasure for each in history for erasure in erasures_of(each.commit)]
+            evidence = await self._evidence.read(owner.tenant, erasures)
+            if (finding := find_unproved(shard, owner, history, evidence)) is None:
+                break
+        return finding
 
     async def _histories(self, shard: int, subjects: Sequence[str], last: int) -> dict[str, list[Link]]:
         if len(subjects) < WORTH_A_WALK:
@@ -179,6 +209,14 @@ def name_damage(shard: int, subject: str, chains: Chains, links: list[Link]) -> 
     owner = address_of(subject)
     what = "it was broken when it was first read"
     return find_damage(shard, owner, links) or _finding(owner, shard, "altered", chains.broken[subject], what)
+
+
+def find_unproved(
+    shard: int, owner: Address, history: Sequence[Recorded], evidence: Mapping[str, Evidence]
+) -> Finding | None:
+    """Return the finding that a thread, whose chain is whole, lost contents without proof, or has what was erased."""
+    diagnosis = check_erasures(history, evidence)
+    return _finding(owner, shard, diagnosis.code, diagnosis.seq, diagnosis.what) if diagnosis is not None else None
 
 
 def find_damage(shard: int, owner: Address, links: Sequence[Link]) -> Finding | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 from msgspec import Struct
 
-from clew_events.commit import Commit
+from clew_events.commit import Commit, Recorded
 from clew_events.errors import Corrupt, Invalid
 from clew_events.events import ThreadEvent
 from clew_events.ids import ordinal_of
-from clew_events.subjects import EVENTS, Address
+from clew_events.subjects import EVENTS, Address, address_of
 from clew_projections.apply import check_message
 from clew_projections.findings import Finding
+from clew_projections.history.histories import read
 from clew_projections.integrity.chains import Chains
 from clew_projections.integrity.checkpoint import Checkpoint, ShardHeads
 from clew_projections.integrity.checkpoint_comparison import (
@@ -21,10 +24,11 @@ from clew_projections.integrity.checkpoint_comparison import (
     find_difference,
     shard_statement,
 )
+from clew_projections.integrity.erasures import Evidence
 from clew_projections.integrity.inclusion import Head, leaves_of
 from clew_projections.integrity.links import Link, link
 from clew_projections.integrity.merkle import climb_all
-from clew_projections.integrity.verify import Verification, find_misplaced, find_removed, name_damage
+from clew_projections.integrity.verify import Verification, find_misplaced, find_removed, find_unproved, name_damage
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs import frames, layout
 from clew_projections.packs.layout import altered_pack
@@ -32,6 +36,7 @@ from clew_projections.packs.pack import Pack
 from clew_projections.views import ThreadView
 
 Progress = Callable[[int], None]
+NOTHING_KNOWN: Final[Mapping[str, Evidence]] = MappingProxyType({})
 
 
 class Mark(Struct, frozen=True):
@@ -45,8 +50,14 @@ class Mark(Struct, frozen=True):
     beside: Sequence[Sequence[Sequence[str]]] | None = None
 
 
-def check(pack: Pack, marks: Sequence[Mark] = (), progress: Progress = lambda _: None) -> Verification:
-    """Verify the commits in a pack.
+def check(
+    pack: Pack,
+    marks: Sequence[Mark] = (),
+    progress: Progress = lambda _: None,
+    *,
+    evidence: Mapping[str, Evidence] = NOTHING_KNOWN,
+) -> Verification:
+    """Verify the commits in a pack. ``evidence`` is of erasures, by their ids.
 
     Raises:
         Corrupt: the pack itself was altered or damaged.
@@ -58,7 +69,7 @@ def check(pack: Pack, marks: Sequence[Mark] = (), progress: Progress = lambda _:
     found = Verification(threads=0, commits=0, findings=tuple(_of_others(pack, marks)))
     own = [mark for mark in marks if len(mark.checkpoint.shards) == pack.opening.shards]
     for shard in range(pack.opening.shards):
-        found += _Shard(pack, shard, own).check(progress)
+        found += _Shard(pack, shard, own, evidence).check(progress)
     manifest = pack.manifest
     if (manifest.threads, manifest.commits) != (found.threads, found.commits):
         raise altered_pack(
@@ -119,8 +130,9 @@ def commits(pack: Pack, shard: int) -> Iterator[list[StoredMessage]]:
 class _Shard:
     """Follows the chains of a shard, and compares them with each checkpoint at its sequence."""
 
-    def __init__(self, pack: Pack, shard: int, marks: Iterable[Mark]) -> None:
+    def __init__(self, pack: Pack, shard: int, marks: Iterable[Mark], evidence: Mapping[str, Evidence]) -> None:
         self._pack = pack
+        self._evidence = evidence
         self._shard = shard
         self._end = pack.opening.ends[shard]
         self._marks = sorted(marks, key=lambda mark: mark.checkpoint.shards[shard].seq)
@@ -147,6 +159,7 @@ class _Shard:
             self._findings = [*find_removed(self._shard, self.chains), *self._findings]
         self._findings += find_misplaced(self._shard, self._pack.opening.shards, self.chains)
         self._findings += [name_damage(self._shard, *each) for each in self._broken()]
+        self._findings += self._unproved()
         self._findings += self._ends()
         return Verification(
             threads=self.chains.threads,
@@ -164,6 +177,20 @@ class _Shard:
                         history.append(link(stored.body, stored.seq))
         for subject, history in links.items():
             yield subject, self.chains, history
+
+    def _unproved(self) -> Iterator[Finding]:
+        """Yield a finding for each thread that lost contents without proof, or has what was erased."""
+        histories: dict[str, list[Recorded]] = {
+            subject: [] for subject in self.chains.erasures if subject not in self.chains.broken
+        }
+        if histories:
+            for page in commits(self._pack, self._shard):
+                for stored in page:
+                    if (history := histories.get(stored.subject)) is not None:
+                        history.append(read(stored, self._shard))
+        for subject, history in histories.items():
+            if (found := find_unproved(self._shard, address_of(subject), history, self._evidence)) is not None:
+                yield found
 
     def _ends(self) -> Iterator[Finding]:
         """Yield a finding for each chain whose end differs from the heads in the pack."""

@@ -7,6 +7,7 @@
 ``commits/SS/N.jsonl``  bodies of commits of shard ``SS``, byte for byte as stored, each followed by a newline
 ``commits/SS/N.index``  an :class:`Entry` for each of them, a line each: where it stood, and how long it is
 ``heads/SS/N.jsonl``    a head for each thread: tenant, thread, ``n`` and hash of its last commit
+``erasures.json``       :class:`PackedErasures`: what proves that contents were erased, if any were
 ``checkpoint.json``     :class:`CheckpointCoverage`: a signed checkpoint, and the proofs of the heads under it
 ``manifest.json``       :class:`Manifest`: every other member with its place and its hashes
 ======================  ================================================================================================
@@ -36,6 +37,7 @@ SCHEMAS: Final = "schemas/"
 SCHEMA_NAMES: Final = ("events", "log")
 COMMITS: Final = "commits/"
 HEADS: Final = "heads/"
+ERASURES: Final = "erasures.json"
 COVERING: Final = "checkpoint.json"
 MANIFEST: Final = "manifest.json"
 BODIES: Final = ".jsonl"
@@ -57,6 +59,9 @@ With Clew: clew verify --pack FILE, and clew history | state | diff | blame | re
 
 MEMBER_PATTERN: Final = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$(?!\n)"
 """Names of files in folders of the pack: none leads out of it, wherever it is unpacked."""
+
+ErasureId = Annotated[str, Meta(pattern=r"^erasure_[A-Za-z0-9_-]{1,64}$(?!\n)")]
+"""The id of an erasure: no subject of NATS that it stands in is another."""
 
 T = TypeVar("T", bound=Struct)
 
@@ -125,6 +130,16 @@ class CheckpointCoverage(Struct, frozen=True, kw_only=True):
     note: str
     key: str | None = None
     beside: tuple[tuple[tuple[Hash, ...], ...], ...] | None = None
+
+
+class PackedErasures(Struct, frozen=True, kw_only=True):
+    """The erasures that commits in a pack request, by their ids.
+
+    ``certificates`` are the signed ones, and ``under_way`` those that were not completed when the pack was made.
+    """
+
+    certificates: dict[ErasureId, str]
+    under_way: tuple[ErasureId, ...] = ()
 
 
 class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -16,7 +16,15 @@ from clew_events.errors import Corrupt, Invalid
 from clew_projections.integrity.inclusion import Head
 from clew_projections.nats.stream_messages import TRACE, StoredMessage
 from clew_projections.packs import frames, layout
-from clew_projections.packs.layout import CheckpointCoverage, Entry, Manifest, Member, PackHeader, altered_pack
+from clew_projections.packs.layout import (
+    CheckpointCoverage,
+    Entry,
+    Manifest,
+    Member,
+    PackedErasures,
+    PackHeader,
+    altered_pack,
+)
 
 _ENTRIES: Final = msgspec.json.Decoder(Entry)
 _HEADS: Final = msgspec.json.Decoder(Head)
@@ -129,6 +137,17 @@ class Pack:
         if layout.COVERING not in self.members:
             return None
         return layout.read(self.content(layout.COVERING), CheckpointCoverage, layout.COVERING)
+
+    @property
+    def erasures(self) -> PackedErasures | None:
+        """What proves that contents were erased, if commits request that.
+
+        Raises:
+            Corrupt: it cannot be read.
+        """
+        if layout.ERASURES not in self.members:
+            return None
+        return layout.read(self.content(layout.ERASURES), PackedErasures, layout.ERASURES)
 
     def _segments(self, shard: int) -> list[Segment]:
         found: list[Segment] = []

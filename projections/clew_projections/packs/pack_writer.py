@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -11,8 +12,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from clew_events.errors import ClewError
+from clew_events.codec import decode
+from clew_events.commit import record_of
+from clew_events.errors import ClewError, Corrupt
 from clew_events.subjects import Address, address_of
+from clew_projections.integrity.erasures import erasures_of
 from clew_projections.integrity.inclusion import Head
 from clew_projections.integrity.links import NOTHING, Tip, follow
 from clew_projections.nats.stream_messages import TRACE, StoredMessage
@@ -25,6 +29,7 @@ SEGMENT_COMMITS: Final = 8192
 HEADS_AT_ONCE: Final = 10_000
 
 _LINES: Final = msgspec.json.Encoder()
+_REQUEST: Final = b'"ErasureRequested"'
 
 
 class Writer:
@@ -107,11 +112,17 @@ class Ends:
         self.tips: dict[str, Tip] = {}
         self.commits = 0
         self.misfits = 0
+        self.erasures: dict[str, str] = {}
+        """The tenants whose commits request erasures, by the ids of these."""
 
     def take(self, subject: str, body: bytes) -> None:
         """Add the next commit."""
         self.commits += 1
-        followed = follow(self.tips.get(subject, NOTHING), address_of(subject), body)
+        owner = address_of(subject)
+        if _REQUEST in record_of(body):
+            with contextlib.suppress(Corrupt):
+                self.erasures |= dict.fromkeys(erasures_of(decode(body)), owner.tenant)
+        followed = follow(self.tips.get(subject, NOTHING), owner, body)
         if followed is None:
             self.misfits += 1
             self.tips.setdefault(subject, NOTHING)
@@ -138,12 +149,14 @@ class Totals(Struct):
     threads: int = 0
     commits: int = 0
     misfits: int = 0
+    erasures: dict[str, str] = {}
 
     def count(self, ends: Ends) -> None:
         """Add a shard."""
         self.threads += len(ends.tips)
         self.commits += ends.commits
         self.misfits += ends.misfits
+        self.erasures = {**self.erasures, **ends.erasures}
 
 
 class Partial(Struct):

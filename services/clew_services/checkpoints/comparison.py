@@ -110,7 +110,11 @@ class Comparison:
         shard = shard_of(address.thread, self._shards)
         walk = await self._walk(shard, marks, extents[shard], address.tenant, progress)
         links = await self._verifier.links(address)
-        own = find_damage(shard, address, links) or check_known(address, shard, known, links)
+        own = (
+            find_damage(shard, address, links)
+            or await self._verifier.find_unproved(shard, address)
+            or check_known(address, shard, known, links)
+        )
         return Verification(
             threads=1 if links else 0,
             commits=len(links),

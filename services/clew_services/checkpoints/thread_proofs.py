@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
+from clew_events.erasures import Certificate
 from clew_events.errors import Corrupt, Invalid, NotFound
 from clew_events.subjects import Address, event_stream, event_subject, shard_of
 from clew_projections.history.log_reads import LogReads
@@ -111,6 +112,7 @@ async def bodies_between(js: LogReads, shards: int, address: Address, after: int
         Corrupt: a body is not UTF-8, so no proof can hold it.
         Unavailable: the log does not answer.
     """
+    await js.refresh()
     shard = shard_of(address.thread, shards)
     bodies: list[str] = []
     n = 0
@@ -130,8 +132,10 @@ async def bodies_between(js: LogReads, shards: int, address: Address, after: int
     return bodies
 
 
-def check(proof: KeptProof, key: VerifierKey | None) -> SignedNote:
+def check(proof: KeptProof, key: VerifierKey | None, certificates: Sequence[Certificate] = ()) -> SignedNote:
     """Check a proof with a trusted key, and return the checkpoint that covers the head.
+
+    ``certificates`` are those of the proof, whose signatures were checked.
 
     Without a key, signatures are not checked: the proof then holds under a checkpoint that anybody may have written.
 
@@ -142,7 +146,7 @@ def check(proof: KeptProof, key: VerifierKey | None) -> SignedNote:
     check_included(proof.head.head, proof.head.path, later.checkpoint)
     if proof.earlier is None:
         if proof.commits:
-            check_between(None, proof.head.head, [body.encode() for body in proof.commits])
+            check_between(None, proof.head.head, [body.encode() for body in proof.commits], certificates)
         return later
     earlier = _read_note(proof.earlier.checkpoint, key)
     check_included(proof.earlier.head, proof.earlier.path, earlier.checkpoint)
@@ -150,7 +154,7 @@ def check(proof: KeptProof, key: VerifierKey | None) -> SignedNote:
         raise Corrupt("the two checkpoints are of two deployments", code="broken_proof")
     if earlier.checkpoint.number >= later.checkpoint.number:
         raise Invalid("the earlier checkpoint is not the earlier one", code="broken_proof")
-    check_between(proof.earlier.head, proof.head.head, [body.encode() for body in proof.commits])
+    check_between(proof.earlier.head, proof.head.head, [body.encode() for body in proof.commits], certificates)
     return later
 
 

@@ -14,7 +14,7 @@ from clew_projections.consistency.index_check import IndexProof
 from clew_projections.consistency.witnesses import Witnesses, check_positions
 from clew_projections.findings import Finding
 from clew_projections.history.histories import find_tenant
-from clew_projections.integrity.verify import Progress, Verifier
+from clew_projections.integrity.verify import EvidenceReader, Progress, Verifier
 from clew_projections.integrity.verify import Verification as Verified
 from clew_projections.kv.bucket import Bucket
 from clew_projections.nats.jetstream import JetStream
@@ -113,10 +113,15 @@ def _marks(walked: CheckpointChain) -> list[Mark]:
     return [Mark(walked.newest.checkpoint)] if walked.newest is not None else []
 
 
-def compose_verifier(opened: OpenDeployment, threads: Bucket, index: Path | None = None) -> RecordVerifier:
-    """Verifies a deployment by its chains, its checkpoints, the views in ``threads``, and the file of an index."""
+def compose_verifier(
+    opened: OpenDeployment, threads: Bucket, evidence: EvidenceReader, index: Path | None = None
+) -> RecordVerifier:
+    """Verifies a deployment by its chains, its checkpoints, the views in ``threads``, and the file of an index.
+
+    ``evidence`` is what explains that contents are gone.
+    """
     js, shards = opened.js, opened.shards
     proof = IndexProof(index, opened.histories()) if index is not None else None
-    verifier = Verifier(js, shards)
+    verifier = Verifier(js, shards, evidence)
     comparison = Comparison(js, Ledger(js), verifier, shards)
     return RecordVerifier(js, shards, verifier, comparison, Witnesses(threads, shards, proof))

@@ -9,6 +9,7 @@ import msgspec
 
 from clew_events.errors import Invalid
 from clew_events.subjects import Address
+from clew_projections.integrity.erasures import erasures_of
 from clew_services.checkpoints import key_file
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.maker import Maker
@@ -19,6 +20,8 @@ from clew_services.cli import options, output
 from clew_services.cli.options import key_from, verifier_key
 from clew_services.cli.session import look
 from clew_services.cli.terminal import echo, echo_json, echo_lines, print_json, quantity
+from clew_services.erasure.certificate import read_certificate
+from clew_services.erasure.evidence import StoredEvidence
 from clew_services.open_deployment import OpenDeployment
 from clew_services.settings import Settings
 
@@ -169,10 +172,15 @@ def proof(
                 await head_proof(opened.js, heads, await Ledger(opened.js).chosen(since), address) if since else None
             )
             head = await head_proof(opened.js, heads, later, address)
-        commits: list[str] = []
-        if with_commits or earlier is not None:
-            commits = await bodies_between(opened.js, shards, address, earlier.n if earlier is not None else 0, head.n)
-        return KeptProof(head=head, earlier=earlier, commits=tuple(commits))
+        if not with_commits and earlier is None:
+            return KeptProof(head=head)
+        commits = await bodies_between(opened.js, shards, address, earlier.n if earlier is not None else 0, head.n)
+        history = opened.histories().after(address, 0)
+        erasures = {erasure: address.tenant async for each in history for erasure in erasures_of(each.commit)}
+        packed = await StoredEvidence(opened.js, {}).read_packed(erasures)
+        return KeptProof(
+            head=head, earlier=earlier, commits=tuple(commits), certificates=tuple(packed.certificates.values())
+        )
 
     raw = msgspec.json.format(msgspec.json.encode(look(nats, prove)), indent=2)
     if file is None:
@@ -193,7 +201,8 @@ def check_proof(*, file: Path, key: str | None, as_json: bool) -> None:
     """
     proven = read_proof(file.read_bytes())
     trusted = key_from(key) if key is not None else None
-    signed = check(proven, trusted)
+    certificates = [read_certificate(each.encode(), trusted).certificate for each in proven.certificates]
+    signed = check(proven, trusted, certificates)
     checkpoint = signed.checkpoint
     head, earlier = proven.head, proven.earlier
     if as_json:

@@ -22,6 +22,7 @@ from clew_services.checkpoints.verification import Verification, compose_verifie
 from clew_services.cli import check_report, options, output
 from clew_services.cli.options import key_from, verifier_keys
 from clew_services.cli.session import look
+from clew_services.erasure.evidence import StoredEvidence
 from clew_services.open_deployment import OpenDeployment
 from clew_services.packs.check_pack import PackCheck, check_pack
 from clew_services.settings import Settings
@@ -129,7 +130,8 @@ def _verify(
     async def check(opened: OpenDeployment) -> Verification:
         record = (await Alias(opened.js).read_record()).record
         threads = Bucket(opened.js, bucket_names(record.live)[0], replicated=opened.replicated)
-        verifier = compose_verifier(opened, threads, check_report.index_of(opened, root))
+        evidence = StoredEvidence(opened.js, trusted)
+        verifier = compose_verifier(opened, threads, evidence, check_report.index_of(opened, root))
         with check_report.count_up("verifying") as begin:
             if address is not None:
                 return await verifier.thread(address, trusted, begin)
@@ -144,7 +146,7 @@ def _compare(nats: str, file: Path, trusted: Mapping[str, VerifierKey]) -> Verif
 
     async def check(opened: OpenDeployment) -> Verification:
         walked = await walk_chain(opened.js, trusted)
-        verifier = Verifier(opened.js, opened.shards)
+        verifier = Verifier(opened.js, opened.shards, StoredEvidence(opened.js, trusted))
         extents = await verifier.extents()
         with check_report.count_to("verifying", sum(extent.messages for extent in extents)) as progress:
             comparison = Comparison(opened.js, Ledger(opened.js), verifier, opened.shards)

@@ -52,6 +52,7 @@ from clew_services.checkpoints.thread_proofs import Proofs
 from clew_services.checkpoints.verification import RecordVerifier, compose_verifier
 from clew_services.erasure.eraser import Budget, Eraser
 from clew_services.erasure.erasure_answers import ErasureQueries
+from clew_services.erasure.evidence import StoredEvidence
 from clew_services.erasure.records import ErasureRecords
 from clew_services.erasure.worker import ErasureParts
 from clew_services.eventstore.append import Log
@@ -307,7 +308,7 @@ class Clew:
 
     def record_verifier(self, index: Path | None = None) -> RecordVerifier:
         """The verifier of the log: its chains, checkpoints, the views of the live generation, and an index file."""
-        return compose_verifier(self.opened, self.live.current.threads, index)
+        return compose_verifier(self.opened, self.live.current.threads, StoredEvidence(self.js, {}), index)
 
     def prover(self, generation: GenerationBuckets | None = None, index: Path | None = None) -> Prover:
         """The prover, which compares a generation, by default the live one, and an index with the log."""

@@ -79,25 +79,3 @@ def read_certificate(note: bytes, key: VerifierKey | None = None) -> Certificate
         return CertificateNote(_DECODE(text), note)
     except UNREADABLE as fault:
         raise Corrupt(f"this is no certificate of an erasure: {fault}", code="unreadable_certificate") from fault
-
-
-def fault_of(certificate: Certificate, extent: Extent) -> str | None:
-    """Say why a certificate is not that of an erasure, whose extent follows from the chain; ``None`` if it is."""
-    commit, request, taken = extent.requested.commit, extent.request, extent.taken
-    expected = {
-        "erasure": request.erasure,
-        "tenant": commit.tenant,
-        "thread": commit.thread,
-        "items": request.items,
-        "n": commit.n,
-        "hash": extent.requested.hash,
-        "first": taken.first,
-        "last": taken.last,
-        "commits": taken.commits,
-        "contents": taken.contents,
-        "seals": taken.seals,
-    }
-    for field, wanted in expected.items():
-        if (said := getattr(certificate, field)) != wanted:
-            return f"its '{field}' is {said!r} and should be {wanted!r}"
-    return None

@@ -41,6 +41,7 @@ from clew_projections.wait import repeat_until
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.log_heads import Heads
 from clew_services.checkpoints.signed_checkpoint import SignedNote
+from clew_services.erasure.evidence import StoredEvidence
 from clew_services.eventstore.topology import LEASES
 from clew_services.integrity.integrity_report import ADVICE, KEPT, KEY, Newest, Report, decode
 from clew_services.settings import Settings
@@ -326,5 +327,6 @@ async def serve_audit(js: LogReads, shards: int, settings: Settings, stop: async
     ready.set()
     folder = settings.data_folder
     file = folder / FILE if folder.is_dir() else None
-    audit = Audit(js, Ledger(js), Verifier(js, shards), shards, every=settings.verify_seconds, file=file)
+    verifier = Verifier(js, shards, StoredEvidence(js, {}))
+    audit = Audit(js, Ledger(js), verifier, shards, every=settings.verify_seconds, file=file)
     await audit.run(stop)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import Checkpoint
+from clew_projections.integrity.erasures import Evidence
 from clew_projections.integrity.verify import Verification
 from clew_projections.packs.check import Mark, Progress, check
 from clew_projections.packs.layout import altered_pack
 from clew_projections.packs.pack import Pack
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint, read, verify_note
+from clew_services.erasure.evidence import evidence_in
 
 
 class PackCheck(Struct, frozen=True):
@@ -47,7 +49,8 @@ def check_pack(
     marks = tuple(_marks(pack, kept, trusted))
     if pack.opening.checkpoint != (marks[0].checkpoint.number if coverage is not None else None):
         raise altered_pack("its checkpoint is not the one that its header names")
-    verified = check(pack, marks, progress)
+    keys = {trusted.id: trusted} if trusted is not None else {}
+    verified = check(pack, marks, progress, evidence=_evidence(pack, keys))
     if key is not None and verified.commits and not verified.covered and not verified.findings:
         verified = replace(verified, findings=(_uncovered(marks),))
     return PackCheck(
@@ -56,6 +59,17 @@ def check_pack(
         key_id=trusted.id if trusted is not None and marks else None,
         given=key is not None or kept is not None,
     )
+
+
+def _evidence(pack: Pack, keys: Mapping[str, VerifierKey]) -> dict[str, Evidence]:
+    """The pack's evidence of the erasures in it, by their ids."""
+    packed = pack.erasures
+    if packed is None:
+        return {}
+    found = {erasure: Evidence(under_way=True) for erasure in packed.under_way}
+    for erasure, note in packed.certificates.items():
+        found[erasure] = evidence_in(note.encode(), keys, under_way=erasure in found)
+    return found
 
 
 def _uncovered(marks: Sequence[Mark]) -> Finding:

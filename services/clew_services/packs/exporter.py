@@ -30,6 +30,7 @@ from clew_projections.packs.pack_writer import Ends, Partial, Segment, Totals, W
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.note import VerifierKey
 from clew_services.checkpoints.signed_checkpoint import SignedNote, read
+from clew_services.erasure.evidence import StoredEvidence
 from clew_services.eventstore.provision import Deployment
 from clew_services.packs import coverage_proof
 
@@ -157,14 +158,20 @@ class PackExport:
             Corrupt: the log differs from the last checkpoint, so no proof can be included.
             Unavailable: JetStream does not answer, or the log lost commits.
         """
+        await self._js.refresh()
         size = self._begun.length if self._begun is not None else 0
         async with aclosing(self._pieces()) as pieces:
             async for piece in pieces:
                 size += len(piece)
                 yield piece
         covered = await self._covered(self._opening, self._threads)
-        last = self._writer.add(layout.COVERING, layout.as_json(covered)) if covered is not None else b""
         totals = self._totals
+        last = b""
+        if totals.erasures:
+            packed = await StoredEvidence(self._js, {}).read_packed(totals.erasures)
+            last += self._writer.add(layout.ERASURES, layout.as_json(packed))
+        if covered is not None:
+            last += self._writer.add(layout.COVERING, layout.as_json(covered))
         last += self._writer.end(threads=totals.threads, commits=totals.commits, misfits=totals.misfits)
         yield last
         self.exported = ExportResult(

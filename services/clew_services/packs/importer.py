@@ -11,7 +11,7 @@ import asyncio
 from typing import Final
 
 from clew_events.errors import Conflict, Corrupt, TooLarge, Unavailable
-from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
+from clew_events.subjects import Address, address_of, certificate_subject, event_stream, event_subject, shard_of
 from clew_projections.history.histories import Histories
 from clew_projections.integrity.links import place_of
 from clew_projections.nats.jetstream import JetStream, stream_info
@@ -65,6 +65,7 @@ class Importer:
             Conflict: another writer has changed one of the threads since the plan was made.
             Unavailable: JetStream does not answer; written commits stay, and the same import resumes from there.
         """
+        await self._store_certificates(pack)
         shards = self._histories.shards
         lasts = {address: last.seq for address, last in plan.there.items()}
         writers = [_Writer(self._js, shard, lasts, progress) for shard in range(shards)]
@@ -85,6 +86,13 @@ class Importer:
         for each in ended:
             if isinstance(each, BaseException):
                 raise each
+
+    async def _store_certificates(self, pack: Pack) -> None:
+        """Store the certificates of erasures, where the deployment has none of that id."""
+        for erasure, note in (pack.erasures.certificates if pack.erasures is not None else {}).items():
+            ack = await self._js.publish(certificate_subject(erasure), note.encode(), {EXPECTED: "0"})
+            if ack.error is not None and ack.error.err_code not in STALE:
+                raise Unavailable(f"the certificate of {erasure} was refused: {ack.error.description}. {_RESUME}")
 
     async def _check_fits(self, pack: Pack) -> None:
         most = (await stream_info(self._js, event_stream(0))).limit("max_msg_size")
