@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -10,12 +11,15 @@ V = TypeVar("V")
 
 
 class LRUCache(Generic[K, V]):
-    """At most ``limit`` values by key. Reading a value and writing it both count as use."""
+    """Values by key that weigh at most ``limit`` together. Reading a value and writing it both count as use."""
 
-    __slots__ = ("_limit", "_values")
+    __slots__ = ("_limit", "_values", "_weigh", "_weight")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, weigh: Callable[[V], int] = lambda _: 1) -> None:
+        """``weigh`` returns the weight of a value: 1, unless it is given. The latest value is kept in any case."""
         self._limit = limit
+        self._weigh = weigh
+        self._weight = 0
         self._values: OrderedDict[K, V] = OrderedDict()
 
     def get(self, key: K) -> V | None:
@@ -26,19 +30,22 @@ class LRUCache(Generic[K, V]):
         return value
 
     def put(self, key: K, value: V) -> None:
-        """Keep a value; the least recently used one is dropped if there is no room."""
+        """Keep a value; the least recently used ones are dropped if there is no room."""
+        self.drop(key)
         self._values[key] = value
-        self._values.move_to_end(key)
-        if len(self._values) > self._limit:
-            self._values.popitem(last=False)
+        self._weight += self._weigh(value)
+        while self._weight > self._limit and len(self._values) > 1:
+            self._weight -= self._weigh(self._values.popitem(last=False)[1])
 
     def drop(self, key: K) -> None:
         """Drop the value of a key, if it is kept."""
-        self._values.pop(key, None)
+        if (value := self._values.pop(key, None)) is not None:
+            self._weight -= self._weigh(value)
 
     def clear(self) -> None:
         """Drop everything."""
         self._values.clear()
+        self._weight = 0
 
     def __len__(self) -> int:
         return len(self._values)
