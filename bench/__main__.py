@@ -22,7 +22,7 @@ from bench.messages import messages
 from bench.projecting import projecting
 from bench.scaling import SIZES, Scaled, scaled
 from bench.serving import serving
-from bench.spending import HERE, Compared, Spent, compared, spending
+from bench.spending import HERE, Compared, Kind, Spent, compared, spending
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -42,16 +42,25 @@ RESULTS = Path(__file__).parent / "results"
     type=click.Path(path_type=Path, exists=True),
     help="With --spending: the program 'clew' of another installation, asked in turn with this one.",
 )
+@click.option("--messages", "kind", flag_value="messages", help="With --spending: requests about messages.")
 @click.option("--rounds", default=5, show_default=True, help="With --beside: how often each has its turn.")
 def main(
-    *, seconds: float, threads: int, commits: int, scale: Path | None, where: bool, beside: Path | None, rounds: int
+    *,
+    seconds: float,
+    threads: int,
+    commits: int,
+    scale: Path | None,
+    where: bool,
+    beside: Path | None,
+    kind: Kind | None,
+    rounds: int,
 ) -> None:
     """Measure Clew beside the raw limit of the same NATS server."""
     if where and beside is not None:
-        _print_compared(uvloop.run(compared(seconds, rounds, beside.absolute())))
+        _print_compared(uvloop.run(compared(seconds, rounds, beside.absolute(), kind or "threads")))
         return
     if where:
-        spent = uvloop.run(spending(seconds))
+        spent = uvloop.run(spending(seconds, kind or "threads"))
         _print_spending(spent)
         _write("spending", {"spending": spent})
         return

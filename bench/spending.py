@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, Literal
 
 import nats
 from msgspec import Struct
@@ -20,11 +20,17 @@ from nats.aio.client import Client
 
 from bench.http_load import http_load, request_bytes
 from bench.load import Measured, closed_loop
+from bench.messages import made
 from bench.service import KEY, Service, at_rest, by_process, service
 from bench.serving import BODY, threads_of
 from clew_events.subjects import command_subject, query_subject
+from clew_services import compose
 
 HERE: Final = "load generator"
+THREADS_BY_LENGTH: Final = {10: 4_000, 300: 100, 10_000: 16}
+"""How many threads there are of each length, in messages."""
+Kind = Literal["threads", "messages"]
+"""What requests are about."""
 WARM_UP: Final = 1.1
 """A closed loop runs a tenth longer than it counts."""
 
@@ -56,17 +62,17 @@ class Compared(Struct, frozen=True, kw_only=True):
     ratios: list[float]
 
 
-async def spending(seconds: float) -> list[Spent]:
-    """Creates and gets over HTTP, 32 connections, and over NATS, 64 in flight, on one deployment, one after another."""
+async def spending(seconds: float, kind: Kind = "threads") -> list[Spent]:
+    """What requests of a kind spend on one deployment, one after another."""
     async with contextlib.AsyncExitStack() as stack:
-        target = await _target(stack, None, seconds)
+        target = await _target(stack, None, seconds, kind)
         return [await _spent(name, target.running, run) for name, run in target.loads.items()]
 
 
-async def compared(seconds: float, rounds: int, other: Path) -> list[Compared]:
+async def compared(seconds: float, rounds: int, other: Path, kind: Kind = "threads") -> list[Compared]:
     """This installation and another, given as its program ``clew``, in turn: who goes first changes every round."""
     async with contextlib.AsyncExitStack() as stack:
-        targets = [await _target(stack, program, seconds) for program in (None, other)]
+        targets = [await _target(stack, program, seconds, kind) for program in (None, other)]
         found: dict[str, tuple[list[Spent], list[Spent]]] = {name: ([], []) for name in targets[0].loads}
         for number in range(rounds):
             for name, each in found.items():
@@ -100,17 +106,52 @@ class _Target(Struct, frozen=True):
     loads: dict[str, Callable[[], Awaitable[Measured]]]
 
 
-async def _target(stack: contextlib.AsyncExitStack, program: Path | None, seconds: float) -> _Target:
+async def _target(stack: contextlib.AsyncExitStack, program: Path | None, seconds: float, kind: Kind) -> _Target:
     running = await stack.enter_async_context(service(program=program))
     nc = await nats.connect(running.nats)
     stack.push_async_callback(nc.close)
-    return _Target(running, loads(running, nc, await threads_of(nc, 1000), seconds))
+    if kind == "threads":
+        return _Target(running, loads(running, nc, await threads_of(nc, 1000), seconds))
+    async with compose.connect(running.nats, name="bench") as clew:
+        threads = {
+            length: [(await made(clew, length)).id for _ in range(count)] for length, count in THREADS_BY_LENGTH.items()
+        }
+    await at_rest(running.pid)
+    return _Target(running, message_loads(nc, threads, seconds))
+
+
+def message_loads(
+    nc: Client, threads: Mapping[int, list[str]], seconds: float
+) -> dict[str, Callable[[], Awaitable[Measured]]]:
+    """Messages added, and pages of 20 read, over NATS, 16 in flight, in threads by their length."""
+
+    def load(
+        name: str, subject: str, body: Callable[[str], bytes], some: list[str]
+    ) -> Callable[[], Awaitable[Measured]]:
+        async def ask(number: int) -> None:
+            reply = await nc.request(subject, body(some[number % len(some)]), timeout=10)
+            if not reply.data.startswith(b'{"ok"'):
+                raise RuntimeError(f"{name}: {reply.data!r}")
+
+        return lambda: closed_loop(ask, workers=16, seconds=seconds)
+
+    def added(thread: str) -> bytes:
+        return b'{"thread_id":"%s","message":{"role":"user","content":"How warm is it?"}}' % thread.encode()
+
+    def paged(thread: str) -> bytes:
+        return b'{"thread_id":"%s","limit":20}' % thread.encode()
+
+    add, page = command_subject("bench", "add_message"), query_subject("bench", "list_messages")
+    return {
+        **{f"page of 20, {length:,} messages": load("page", page, paged, some) for length, some in threads.items()},
+        **{f"add, {length:,} messages": load("add", add, added, some) for length, some in threads.items()},
+    }
 
 
 def loads(
     running: Service, nc: Client, threads: list[str], seconds: float
 ) -> dict[str, Callable[[], Awaitable[Measured]]]:
-    """What is asked, by its name."""
+    """Creates and gets over HTTP, 32 connections, and over NATS, 64 in flight."""
     post = request_bytes("POST", "/v1/threads", KEY, BODY)
     gets = [request_bytes("GET", f"/v1/threads/{thread}", KEY) for thread in threads]
     queries = [b'{"thread_id":"%s"}' % thread.encode() for thread in threads]
