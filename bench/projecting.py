@@ -70,7 +70,7 @@ async def _fetch(clew: Clew, total: int) -> Measured:
 
 
 async def _project(clew: Clew, total: int) -> Measured:
-    for bucket in (clew.live.current.threads, clew.live.current.messages):
+    for bucket in clew.live.current.buckets:
         await clew.js.api(f"STREAM.PURGE.{bucket.stream}")
     for shard in range(SHARDS):
         await clew.js.api(f"CONSUMER.RESET.{event_stream(shard)}.{clew.live.current.consumer}", {"seq": 1})

@@ -9,8 +9,8 @@
 ``clew.inbox.<tenant>.<command>``             commands to execute later, in stream ``CLEW_INBOX``
 ``clew.rejected.<tenant>.<command>.<place>``  rejected inbox commands, in stream ``CLEW_REJECTED``
 ``clew.outcome.<tenant>.<anything>``          replies to inbox commands with such a ``reply_to``
-``$KV.clew_threads_v1.<tenant>.<thread>``     the view of a thread
-``$KV.clew_messages_v1.<tenant>.<thread>.<ordinal>``  the view of a message
+``$KV.clew_threads_v1.<tenant>.<thread>``     the view of a thread, and where its latest items are in the log
+``$KV.clew_threads_v1.<tenant>.<thread>.<number>``  where 256 older items are
 ``$KV.clew_commands_v1.<tenant>.<thread>.<hash>``  a command id that a caller used, kept for a day
 ``$KV.clew_keys_v1.<id>``                     the record of an API key, without the key
 ``clew.checkpoint.<number>``                  signed checkpoints of the log, in stream ``CLEW_CHECKPOINTS``
@@ -20,7 +20,7 @@
 ``clew.erased.certificate.<id>``              the signed certificate of an erasure, in ``CLEW_ERASED``
 ``clew.live.erased.erasure.<tenant>.<id>``    announces over core NATS that the state of an erasure has changed
 ``clew.live.keys.<id>``                       announces over core NATS that an API key has changed
-``$KV.clew_generations.threads``              the live generation of the three buckets of views: ``v1``, ``v2``, …
+``$KV.clew_generations.threads``              the live generation of the two buckets of views: ``v1``, ``v2``, …
 ``clew.live.generations.threads``             announces over core NATS that this has changed
 ============================================  =====================================================================
 """

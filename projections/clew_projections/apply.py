@@ -1,4 +1,4 @@
-"""Apply a commit to the view of its thread, and to the view of a message. Pure.
+"""Apply a commit to the view of its thread, to the places of its items, and to the view of a message. Pure.
 
 A commit that does not continue a view is rejected as ``Corrupt``: a wrong number, thread, tenant or chain, or an
 impossible message.
@@ -6,14 +6,15 @@ impossible message.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, assert_never
+from collections.abc import Container, Iterable, Iterator
+from typing import Final, TypeVar, assert_never
 
 from msgspec.structs import replace
 
 from clew_events.commit import Commit, Recorded
 from clew_events.errors import Corrupt
 from clew_events.events import (
+    Effect,
     ErasedItemEvent,
     Event,
     ItemAdded,
@@ -25,13 +26,23 @@ from clew_events.events import (
 )
 from clew_events.ids import is_message_id, ordinal_of
 from clew_projections.fold import apply_difference, evolve
-from clew_projections.views import MessageView, SpentId, ThreadView
+from clew_projections.places import (
+    LARGE,
+    Places,
+    add_event,
+    add_large,
+    first_of_page,
+    is_full,
+    page_number,
+)
+from clew_projections.views import MessageView, SpentId, StoredView, ThreadView
 
 REMEMBERED_COMMANDS: Final = 100
+View = TypeVar("View", bound=ThreadView)
 
 
-def advance(view: ThreadView, recorded: Recorded) -> ThreadView:
-    """Return the view after the thread's next commit.
+def advance(view: View, recorded: Recorded) -> View:
+    """Return the view after the thread's next commit; the places of a stored view stay as they are.
 
     Raises:
         Corrupt: the commit is not the thread's next (wrong number, thread, tenant or chain), or concerns an impossible
@@ -52,6 +63,58 @@ def advance(view: ThreadView, recorded: Recorded) -> ThreadView:
         updated_at=commit.at,
         commands=(*view.commands[1 - REMEMBERED_COMMANDS :], spent),
     )
+
+
+def advance_stored(
+    view: StoredView, pages: dict[int, Places], recorded: Recorded
+) -> tuple[StoredView, dict[int, Places]]:
+    """Return what is stored after the thread's next commit: the view, and ``pages`` with the full ones that it changes.
+
+    ``pages`` must have the :func:`older_pages` of the commit. One that is newer than the commit stays as it is.
+
+    Raises:
+        Corrupt: as :func:`advance`.
+    """
+    after, seq = advance(view, recorded), recorded.position.seq
+    recent, full, changed = view.recent, list(view.pages), dict[int, Places]()
+    for ordinal, effect in _item_effects(recorded.commit, after.last_ordinal):
+        number = page_number(ordinal)
+        if number == len(full):
+            recent = _add(recent, ordinal, effect, recorded)
+            if is_full(recent):
+                changed[number] = recent
+                full.append(seq)
+                recent = Places(first=first_of_page(number + 1))
+            continue
+        full[number] = seq
+        if number not in pages or pages[number].seq < seq:
+            changed[number] = _add(changed.get(number) or pages[number], ordinal, effect, recorded)
+    return replace(after, recent=recent, pages=tuple(full)), {**pages, **changed} if changed else pages
+
+
+def _item_effects(commit: Commit, last_ordinal: int) -> Iterator[tuple[int, Effect]]:
+    """Yield what a commit does to single items, by ordinal; what is cleared is not named."""
+    for event in commit.events:
+        if isinstance(event, ItemEvent):
+            yield ordinal_of(event.item), event.effect
+        elif event.request is not None:
+            for item in event.request.items or ():
+                if is_message_id(item) and 1 <= (ordinal := ordinal_of(item)) <= last_ordinal:
+                    yield ordinal, "deletes"
+
+
+def _add(run: Places, ordinal: int, effect: Effect, recorded: Recorded) -> Places:
+    seq = recorded.position.seq
+    if recorded.size > LARGE and seq not in run.large[-1:]:
+        run = add_large(run, seq)
+    return add_event(run, ordinal, effect, seq)
+
+
+def older_pages(view: StoredView, commits: Iterable[Recorded]) -> set[int]:
+    """Return the numbers of the pages that are stored under keys of their own and that commits after a view change."""
+    items = (item for each in commits for item in message_ids(each.commit))
+    numbers = {page_number(ordinal_of(item)) for item in items if is_message_id(item)}
+    return {number for number in numbers if 0 <= number < len(view.pages)}
 
 
 def check_continues(view: ThreadView, recorded: Recorded) -> None:
@@ -122,14 +185,6 @@ def deleted_message_ids(commit: Commit) -> tuple[str, ...]:
     return tuple(event.item for event in commit.events if isinstance(event, ItemEvent) and event.effect == "deletes")
 
 
-def adds_message(commit: Commit, message_id: str) -> bool:
-    """Return whether a commit adds this message."""
-    return any(
-        isinstance(event, ItemEvent) and event.effect == "creates" and event.item == message_id
-        for event in commit.events
-    )
-
-
 def advance_message(view: MessageView | None, message_id: str, commit: Commit) -> MessageView:
     """Return a message's view after a commit that concerns it; ``view`` is ``None`` before the message is added.
 
@@ -147,6 +202,28 @@ def advance_message(view: MessageView | None, message_id: str, commit: Commit) -
     if view is None:
         raise _never_added(commit, message_id)
     return view
+
+
+def fold_items(ordinals: Container[int], commits: Iterable[Recorded]) -> dict[int, MessageView]:
+    """Fold messages by ordinal from the commits about them, in order; other events are ignored.
+
+    Raises:
+        Corrupt: a commit changes a message under another id than it was added under.
+    """
+    views: dict[int, MessageView] = {}
+    for recorded in commits:
+        commit = recorded.commit
+        for event in commit.events:
+            if isinstance(event, ThreadEvent):
+                if event.clears or event.request is not None:
+                    views = {ordinal: _after_thread_event(view, commit, event) for ordinal, view in views.items()}
+            elif (ordinal := ordinal_of(event.item)) in ordinals:
+                before = views.get(ordinal)
+                if before is not None and before.id != event.item:
+                    raise _never_added(commit, event.item)
+                if (after := _message_after(before, event.item, commit, event)) is not None:
+                    views[ordinal] = after
+    return views
 
 
 def _message_after(view: MessageView | None, message_id: str, commit: Commit, event: Event) -> MessageView | None:
@@ -207,7 +284,12 @@ def _after_thread_event(view: MessageView, commit: Commit, event: ThreadEvent) -
 
 
 def _deleted(view: MessageView, commit: Commit) -> MessageView:
-    return replace(view, n=commit.n, content=(), attachments=(), metadata={}, deleted=True)
+    return replace(delete_message(view), n=commit.n)
+
+
+def delete_message(view: MessageView) -> MessageView:
+    """Return the view of a message that is deleted, whichever commit did it."""
+    return replace(view, content=(), attachments=(), metadata={}, deleted=True)
 
 
 def _never_added(commit: Commit, message_id: str) -> Corrupt:

@@ -1,4 +1,4 @@
-"""Views: the values in the buckets. A stored format: documented JSON that any NATS client may read.
+"""Views: a thread and its messages at a commit. The stored one is documented JSON that any NATS client may read.
 
 A view is the fold of a thread's commits up to number ``n``. It carries the sequence and the hash of its last commit, so
 a reader can request exactly the later commits from the log and check that they continue the same chain.
@@ -16,6 +16,7 @@ from clew_events.codec import UNREADABLE
 from clew_events.content import Attachment, Metadata, Part, Role
 from clew_events.errors import Corrupt
 from clew_projections.fold import ThreadState
+from clew_projections.places import Places, first_of_page
 
 
 class SpentId(Struct, frozen=True, array_like=True):
@@ -26,7 +27,7 @@ class SpentId(Struct, frozen=True, array_like=True):
 
 
 class ThreadView(ThreadState, frozen=True, kw_only=True):
-    """The value under ``<tenant>.<thread>`` in the bucket of threads.
+    """A thread at a commit. It does not grow with the thread.
 
     ``created_at`` and ``updated_at`` are the times of the first and latest commit. ``commands`` are the ids behind the
     last 100 commits, oldest first: the last entry is for commit ``n``, the one before for ``n - 1``. A deleted thread
@@ -50,8 +51,27 @@ class ThreadView(ThreadState, frozen=True, kw_only=True):
         return None
 
 
+class StoredView(ThreadView, frozen=True, kw_only=True):
+    """The value under ``<tenant>.<thread>`` in the bucket of threads: the view, and where the thread's items are.
+
+    Items stand in pages of 256 ordinals. ``recent`` has those of the page that is not full yet. Full pages are stored
+    under ``<tenant>.<thread>.<number>``, counted from 0; ``pages`` has for each the sequence of the last commit that
+    changed it. A stored page may be newer, and never older.
+    """
+
+    recent: Places = Places()
+    pages: tuple[int, ...] = ()
+
+    def without_places(self) -> ThreadView:
+        """Return the view alone."""
+        return ThreadView(**{field: getattr(self, field) for field in _FIELDS})
+
+
+_FIELDS: Final = ThreadView.__struct_fields__
+
+
 class MessageView(Struct, frozen=True, kw_only=True):
-    """The value under ``<tenant>.<thread>.<ordinal>`` in the bucket of messages.
+    """A message, folded from the commits about it. It is stored nowhere.
 
     ``n`` is the number of the thread's commit that last changed this message. ``erasure`` is the id of the erasure that
     took its contents.
@@ -75,18 +95,32 @@ def absent(tenant: str, thread: str) -> ThreadView:
     return ThreadView(id=thread, tenant=tenant)
 
 
+def absent_stored(tenant: str, thread: str) -> StoredView:
+    """Return what would be stored of a thread before its first commit."""
+    return StoredView(id=thread, tenant=tenant)
+
+
+def weight_of(view: StoredView) -> int:
+    """Return the weight of a view in a cache: how many command ids and places it lists, and some 50 for the rest.
+
+    A unit is about 100 bytes of memory.
+    """
+    changes = sum(map(len, view.recent.changed.values())) if view.recent.changed else 0
+    return 50 + len(view.commands) + len(view.recent.added) + len(view.pages) + changes
+
+
 _ENCODER: Final = msgspec.json.Encoder()
 _THREAD: Final = msgspec.json.Decoder(ThreadView)
-_MESSAGE: Final = msgspec.json.Decoder(MessageView)
+_STORED: Final = msgspec.json.Decoder(StoredView)
 
 
-def encode(view: ThreadView | MessageView) -> bytes:
-    """Return the bytes that a bucket stores."""
-    return _ENCODER.encode(view)
+def encode(value: ThreadState | Places) -> bytes:
+    """Return the bytes that the bucket of threads stores."""
+    return _ENCODER.encode(value)
 
 
 def decode_thread(body: bytes) -> ThreadView:
-    """Decode a thread's view from its bytes in the bucket.
+    """Decode a thread's view from its bytes in the bucket, without its places.
 
     Raises:
         Corrupt: the bytes are not a view of a thread. A rebuild makes the bucket again from the log.
@@ -94,16 +128,20 @@ def decode_thread(body: bytes) -> ThreadView:
     try:
         return _THREAD.decode(body)
     except UNREADABLE as fault:
-        raise Corrupt(f"not a view of a thread: {fault}", code="unreadable_view") from fault
+        raise _unreadable(fault) from fault
 
 
-def decode_message(body: bytes) -> MessageView:
-    """Decode a message's view from its bytes in the bucket.
-
-    Raises:
-        Corrupt: the bytes are not a view of a message. A rebuild makes the bucket again from the log.
-    """
+def decode_stored(body: bytes) -> StoredView:
+    """Decode a thread's view with its places. Raises as :func:`decode_thread`."""
     try:
-        return _MESSAGE.decode(body)
+        view = _STORED.decode(body)
     except UNREADABLE as fault:
-        raise Corrupt(f"not a view of a message: {fault}", code="unreadable_view") from fault
+        raise _unreadable(fault) from fault
+    recent = view.recent
+    if recent.first != first_of_page(len(view.pages)) or recent.first + len(recent.added) - 1 != view.last_ordinal:
+        raise Corrupt("not a view of a thread: its places are not those of its items", code="unreadable_view")
+    return view
+
+
+def _unreadable(fault: Exception) -> Corrupt:
+    return Corrupt(f"not a view of a thread: {fault}", code="unreadable_view")

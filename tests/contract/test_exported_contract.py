@@ -24,7 +24,8 @@ from clew_events.contract.json_schema import GROUPS, definitions, public_name, t
 from clew_events.operations import COMMANDS, OPERATIONS, QUERIES
 from clew_events.queries import Query
 from clew_events.subjects import Address
-from clew_projections.views import MessageView, ThreadView
+from clew_projections.places import Places
+from clew_projections.views import StoredView
 
 CHECKED_IN = Path(__file__).parents[2] / "docs" / "contract"
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -181,9 +182,9 @@ def test_two_types_of_one_name_are_not_let_into_the_contract() -> None:
 
 
 def test_the_views_of_a_projection_can_be_added_to_the_contract() -> None:
-    views = contract_files.json_schema({"views": (ThreadView, MessageView)})["views"]
+    views = contract_files.json_schema({"views": (StoredView, Places)})["views"]
     Draft202012Validator.check_schema(views)
-    assert {"ThreadView", "MessageView"} <= set(resolve(views, "#/$defs"))
+    assert {"StoredView", "Places"} <= set(resolve(views, "#/$defs"))
 
 
 def test_faststream_reads_the_asyncapi_document_as_its_own() -> None:

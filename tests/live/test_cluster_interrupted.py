@@ -136,7 +136,7 @@ async def test_a_rebuild_during_which_leaders_step_down_ends_right_under_load(
 
     async def leaders_step_down() -> None:
         await begun.wait()
-        for stream in (event_stream(0), "KV_clew_generations", "KV_clew_threads_v2", "KV_clew_messages_v2"):
+        for stream in (event_stream(0), "KV_clew_generations", "KV_clew_threads_v2", "KV_clew_commands_v2"):
             await answered(partial(operator.js.api, f"STREAM.LEADER.STEPDOWN.{stream}"))
         consumer = f"{event_stream(0)}.clew_threads_v2"
         await answered(partial(operator.js.api, f"CONSUMER.LEADER.STEPDOWN.{consumer}"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +15,10 @@ from clew_events.commands import AddMessage, UpdateThread
 from clew_events.errors import Corrupt
 from clew_events.queries import GetThread
 from clew_events.requests import MetadataPatch, NewMessage
-from clew_events.subjects import Address, shard_of
-from clew_projections.kv.bucket import Bucket
-from clew_projections.kv.key_names import checkpoint_key, message_key, thread_key
-from clew_projections.views import encode
+from clew_events.subjects import Address
+from clew_projections import places
+from clew_projections.kv.key_names import page_key, thread_key
+from clew_projections.views import decode_stored, encode
 from clew_services.compose import Clew, connect
 from support.deployments import deployed
 from support.forging import bodies, delete, five_commits, flip, stored
@@ -93,7 +92,10 @@ async def test_a_thread_whose_last_commits_are_gone_takes_no_more_until_somebody
     assert [each.thread or each.code for each in (await verifier_of(clew).all()).findings] == ["removed"]
 
 
-async def test_a_view_that_is_not_what_the_log_says_is_drift_and_a_lagging_one_is_not(clew: Clew) -> None:
+async def test_a_view_that_is_not_what_the_log_says_is_drift_and_a_lagging_one_is_not(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "PAGE", 1)
     await five_commits(clew, VICTIM)
     await five_commits(clew, OTHER)
     message = AddMessage(thread_id=VICTIM.thread, message=NewMessage(role="user", content="hello"))
@@ -108,48 +110,27 @@ async def test_a_view_that_is_not_what_the_log_says_is_drift_and_a_lagging_one_i
 
     value = await clew.live.current.threads.get(thread_key(OTHER))
     assert value is not None
-    view = await clew.current.cached_view(OTHER)
+    view = decode_stored(value.body)
     forged = msgspec.structs.replace(view, metadata={**view.metadata, "plan": "gold"})
     await clew.live.current.threads.put(thread_key(OTHER), encode(forged), value.revision)
     assert set(await drift(clew)) == {OTHER.thread}
     assert "metadata" in (await drift(clew))[OTHER.thread]
 
-    key = message_key(VICTIM, 1)
-    value = await clew.live.current.messages.get(key)
+    key = page_key(VICTIM, 0)
+    value = await clew.live.current.threads.get(key)
     assert value is not None
-    await clew.live.current.messages.put(key, value.body.replace(b"hello", b"HELLO"), value.revision)
+    forged_page = msgspec.structs.replace(places.decode_page(value.body, 0), added=(1,))
+    await clew.live.current.threads.put(key, encode(forged_page), value.revision)
     assert set(await drift(clew)) == {OTHER.thread, VICTIM.thread}
-    assert "content" in (await drift(clew))[VICTIM.thread]
+    assert "page 0 of its places: 'added'" in (await drift(clew))[VICTIM.thread]
 
 
-async def _a_message(clew: Clew) -> None:
+async def test_a_page_that_is_gone_is_drift(clew: Clew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "PAGE", 1)
     await five_commits(clew, VICTIM)
     message = AddMessage(thread_id=VICTIM.thread, message=NewMessage(role="user", content="hello"))
     await clew.handler.handle("default", message)
     await project(clew)
-
-
-async def _lose(clew: Clew, bucket: Bucket, key: str) -> None:
-    # As a crash does: nothing is left, not even a marker.
-    await clew.js.api(f"STREAM.PURGE.{bucket.stream}", {"filter": bucket.subject(key)})
-
-
-async def test_a_message_view_that_is_gone_is_drift(clew: Clew) -> None:
-    await _a_message(clew)
-    shard = shard_of(VICTIM.thread, SHARDS)
-    await clew.generations.position(shard).advance(0, reached=sys.maxsize)
-    await _lose(clew, clew.live.current.messages, message_key(VICTIM, 1))
-    assert "no view" in (await drift(clew))[VICTIM.thread]
-
-
-async def test_a_message_view_that_a_crash_took_with_the_checkpoint_is_about_to_be_written_again(clew: Clew) -> None:
-    await _a_message(clew)
-    shard = shard_of(VICTIM.thread, SHARDS)
-    await _lose(clew, clew.live.current.messages, message_key(VICTIM, 1))
-    await _lose(clew, clew.live.current.messages, checkpoint_key(shard))
-
-    async with connect(clew.nc.connected_url.geturl(), name="after the crash") as other:
-        assert await drift(other) == {}
-        await project(other)
-        assert (await other.live.current.messages.get(message_key(VICTIM, 1))) is not None
-        assert await drift(other) == {}
+    threads = clew.live.current.threads
+    await clew.js.api(f"STREAM.PURGE.{threads.stream}", {"filter": threads.subject(page_key(VICTIM, 0))})
+    assert "does not have it" in (await drift(clew))[VICTIM.thread]

@@ -19,6 +19,7 @@ from clew_events.objects import Message
 from clew_events.queries import GetThread, ListMessages
 from clew_events.replies import Found
 from clew_events.requests import MetadataPatch, NewMessage
+from clew_projections import places
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.threads.result import Outcome
@@ -134,8 +135,9 @@ async def enough(load: Load, wanted: int) -> bool:
 
 @pytest.mark.parametrize("both", [False, True], ids=["one projector", "two projectors"])
 async def test_views_that_a_server_lost_are_written_again_by_projectors_that_lived_through_it(
-    durable_deployment: EmbeddedServer, tmp_path: Path, *, both: bool
+    durable_deployment: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, both: bool
 ) -> None:
+    monkeypatch.setattr(places, "PAGE", 1)
     server, saved = durable_deployment, tmp_path / "saved"
     (store,) = {folder.parent for folder in server.data.glob("nats/**/streams/KV_clew_threads_v1")}
     buckets = [folder for folder in store.iterdir() if folder.name.startswith("KV_")]
@@ -167,7 +169,7 @@ async def test_views_that_a_server_lost_are_written_again_by_projectors_that_liv
                     assert [each.metadata for each in page] == [{}, {"a": "1"}]
                     assert page[1].id == message
             truth = await buckets_equal_the_log(two)
-    assert (len(truth.threads), len(truth.messages)) == (24, 24)
+    assert (len(truth.threads), len(truth.pages)) == (24, 24)
 
 
 async def down(server: EmbeddedServer) -> None:
@@ -258,7 +260,7 @@ async def test_a_projector_killed_in_the_middle_leaves_its_work_to_the_next(
     assert state.messages < 500
     async with projecting(clew):
         truth = await buckets_equal_the_log(clew)
-    assert (len(truth.threads), len(truth.messages)) == (500, 1500)
+    assert len(truth.threads) == 500
 
 
 PARTS = ("events", "projections", "services")

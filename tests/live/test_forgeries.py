@@ -183,7 +183,7 @@ async def log_and_checkpoints_put_back_to_an_older_backup(clew: Clew) -> None:
 
 async def log_and_checkpoints_and_views_put_back(clew: Clew) -> None:
     await log_and_checkpoints_put_back_to_an_older_backup(clew)
-    for bucket in (clew.live.current.threads, clew.live.current.messages):
+    for bucket in clew.live.current.buckets:
         await put_back(clew, bucket.stream, [])
 
 

@@ -17,15 +17,15 @@ from nats.aio.client import Client
 
 from clew_events.client import connect
 from clew_events.commands import AddMessage
-from clew_events.commit import Commit
+from clew_events.commit import Commit, Position, Recorded
 from clew_events.errors import NotFound, TooLarge
-from clew_events.events import ItemMetadataUpdated
+from clew_events.events import MetadataUpdated
 from clew_events.objects import Message, TextPart
 from clew_events.replies import Done, Rejection
 from clew_events.requests import NewAttachment, NewImageUrl, NewImageUrlSource, NewMessage, NewTool
 from clew_events.subjects import Address
 from clew_projections import views
-from clew_projections.apply import advance_message
+from clew_projections.apply import advance
 from clew_projections.projector.parked_threads import list_parked
 from clew_services.cli import main
 from clew_services.compose import Clew
@@ -35,7 +35,7 @@ from clew_services.embedded import config
 from clew_services.embedded.server import EmbeddedServer
 from support.api import ACME
 from support.api import served as served_over_http
-from support.commits import CREATED, added, body_of, commit, hash_of, store
+from support.commits import CREATED, body_of, commit, hash_of, store
 from support.deployments import connected_client, deployed
 from support.indexes import caught_up, fed
 from support.nats_services import served
@@ -305,18 +305,18 @@ async def test_a_thread_that_grows_commit_by_commit_is_refused_before_its_view_i
 @pytest.mark.parametrize("under", [-1, 0, 30, 100])
 async def test_a_view_that_does_not_fit_parks_its_thread_and_the_checkpoint_goes_on(clew: Clew, under: int) -> None:
     address = Address("default", "thread_large")
-    fuller = ItemMetadataUpdated(item=added(1).item, set={f"k{n}": "v" * 512 for n in range(16)}, unset=())
 
-    def filled(size: int) -> tuple[Commit, Commit, Commit]:
-        first = commit(1, CREATED, thread=address.thread)
-        second = commit(2, added(1, "x" * size), prev=hash_of(first), thread=address.thread)
-        return first, second, commit(3, fuller, prev=hash_of(second), thread=address.thread)
+    def filled(size: int) -> tuple[Commit, ...]:
+        commits: list[Commit] = [commit(1, CREATED, thread=address.thread)]
+        for n, text in enumerate(("x" * (LIMIT // 2), "x" * size), start=2):
+            event = MetadataUpdated(set={f"k{n}": text}, unset=())
+            commits.append(commit(n, event, prev=hash_of(commits[-1]), thread=address.thread))
+        return tuple(commits)
 
     def view_after(commits: tuple[Commit, ...]) -> bytes:
-        view = None
-        for each in commits[1:]:
-            view = advance_message(view, fuller.item, each)
-        assert view is not None
+        view = views.absent_stored(*address)
+        for each in commits:
+            view = advance(view, Recorded(each, Position(0, each.n), hash_of(each)))
         return views.encode(view)
 
     commits = filled(LIMIT - under - len(view_after(filled(0))))

@@ -12,13 +12,15 @@ from msgspec.structs import replace
 from clew_events.queries import GetThread
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address
-from clew_projections.apply import advance
+from clew_projections import places
+from clew_projections.apply import advance_stored
 from clew_projections.consistency import watch as watching
 from clew_projections.consistency.repair import Repair
 from clew_projections.consistency.view_check import ViewComparison
 from clew_projections.consistency.watch import Watch, read_proof_state
-from clew_projections.kv.key_names import message_key, proved_key, thread_key
-from clew_projections.views import ThreadView, absent, decode_message, decode_thread, encode
+from clew_projections.kv.key_names import page_key, proved_key, thread_key
+from clew_projections.places import Places
+from clew_projections.views import StoredView, absent_stored, decode_stored, encode
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from support.commits import added, body_of, commit, store
@@ -46,10 +48,10 @@ async def lived(clew: Clew, address: Address = HOME) -> list[str]:
     return [first, second]
 
 
-async def forge(clew: Clew, change: Callable[[ThreadView], ThreadView], address: Address = HOME) -> None:
+async def forge(clew: Clew, change: Callable[[StoredView], StoredView], address: Address = HOME) -> None:
     value = await clew.live.current.threads.get(thread_key(address))
     assert value is not None
-    await clew.live.current.threads.put(thread_key(address), encode(change(decode_thread(value.body))), value.revision)
+    await clew.live.current.threads.put(thread_key(address), encode(change(decode_stored(value.body))), value.revision)
 
 
 async def drifted(clew: Clew) -> dict[str, ViewComparison]:
@@ -83,11 +85,11 @@ async def test_a_view_put_back_to_an_older_one_has_missed_what_the_checkpoint_co
     assert done.why[0].startswith("commits 4, 5, 6 were never applied")
 
 
-async def folds(clew: Clew) -> AsyncIterator[ThreadView]:
+async def folds(clew: Clew) -> AsyncIterator[StoredView]:
 
-    view = absent(*HOME)
+    view, pages = absent_stored(*HOME), dict[int, Places]()
     async for each in clew.histories.after(HOME, 0):
-        view = advance(view, each)
+        view, pages = advance_stored(view, pages, each)
         yield view
 
 
@@ -107,20 +109,45 @@ async def test_what_is_not_projected_yet_is_counted_and_no_drift(clew: Clew) -> 
     assert (compared.n, compared.behind, compared.finding) == (6, 1, None)
 
 
-async def test_messages_that_differ_are_named_one_by_one_and_written_anew(clew: Clew) -> None:
-    first, second = await lived(clew)
-    value = await clew.live.current.messages.get(message_key(HOME, 1))
+async def test_pages_that_differ_are_named_one_by_one_and_written_anew(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "PAGE", 1)
+    await lived(clew)
+    threads = clew.live.current.threads
+    value = await threads.get(page_key(HOME, 0))
     assert value is not None
-    await clew.live.current.messages.put(
-        message_key(HOME, 1), encode(replace(decode_message(value.body), metadata={})), value.revision
-    )
-    await clew.js.api(
-        f"STREAM.PURGE.{clew.live.current.messages.stream}",
-        {"filter": clew.live.current.messages.subject(message_key(HOME, 2))},
-    )
+    page = places.decode_page(value.body, 0)
+    await threads.put(page_key(HOME, 0), encode(replace(page, changed={}, seq=page.added[0])), value.revision)
+    await clew.js.api(f"STREAM.PURGE.{threads.stream}", {"filter": threads.subject(page_key(HOME, 1))})
     done = await repaired(clew)
-    assert f"message {first}: commits 5 were missed" in done.why[0]
-    assert f"commit 4, which added message {second}, was missed" in done.why[1]
+    assert done.why == (
+        "page 0: commits 5 were missed: it is as after commit 4",
+        "page 1 of its places was deleted, or cannot be read",
+    )
+
+
+async def test_a_page_newer_than_its_view_is_no_drift_and_one_that_is_wrong_besides_is(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "PAGE", 1)
+    first, _ = await lived(clew)
+    threads = clew.live.current.threads
+    before = await threads.get(thread_key(HOME))
+    await Writer(clew.handler).change(HOME.thread, first, metadata={"a": "2"})
+    async with projecting(clew):
+        await buckets_equal_the_log(clew)
+    now = await threads.get(thread_key(HOME))
+    assert before is not None
+    assert now is not None
+    await clew.js.api(f"STREAM.PURGE.{threads.stream}", {"filter": threads.subject("_checkpoint.*")})
+    await threads.put(thread_key(HOME), before.body, now.revision)
+    assert await drifted(clew) == {}
+    value = await threads.get(page_key(HOME, 0))
+    assert value is not None
+    page = places.decode_page(value.body, 0)
+    await threads.put(page_key(HOME, 0), encode(replace(page, changed={1: page.changed[1][1:]})), value.revision)
+    assert (await drifted(clew))[HOME.thread].pages == (0,)
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b'{"id":"other"}'])

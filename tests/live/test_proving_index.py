@@ -6,24 +6,23 @@ import asyncio
 import json
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from clew_events.subjects import Address
+from clew_projections import places
 from clew_projections.consistency import index_watch
 from clew_projections.indexer.freshness import freshness
-from clew_projections.kv.key_names import message_key, thread_key
-from clew_projections.views import MessageView, encode
+from clew_projections.kv.key_names import page_key, thread_key
+from clew_projections.places import Places
+from clew_projections.views import encode
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
 from support.indexes import caught_up, fed, names
 from support.truth import buckets_equal_the_log, checkpointed, projecting
 from support.up import clew as run
 from support.writers import Writer, message_id
-
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 async def lived(clew: Clew, root: Path) -> Path:
@@ -99,27 +98,28 @@ async def test_an_index_that_lags_is_right_and_one_that_has_missed_something_is_
     assert second == "index: it has no such thread, though it has come past its first commit"
 
 
-async def test_views_that_follow_from_nothing_are_found(clew: Clew, tmp_path: Path) -> None:
+async def test_views_that_follow_from_nothing_are_found(
+    clew: Clew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "PAGE", 1)
     file = await lived(clew, tmp_path / "index")
     stray, home = Address("default", "thread_stray"), Address("default", "thread_a")
-    value = await clew.live.current.threads.get(thread_key(home))
-    message = await clew.live.current.messages.get(message_key(home, 1))
+    threads = clew.live.current.threads
+    value, page = await threads.get(thread_key(home)), await threads.get(page_key(home, 0))
     assert value is not None
-    assert message is not None
-    await clew.live.current.threads.put(thread_key(stray), value.body, 0)
-    await clew.live.current.messages.put(message_key(stray, 1), message.body, 0)
-    await clew.live.current.messages.put(message_key(home, 44), message.body, 0)
+    assert page is not None
+    await threads.put(thread_key(stray), value.body, 0)
+    for address, number in ((stray, 0), (home, 44)):
+        await threads.put(page_key(address, number), page.body, 0)
     assert sorted(await findings(clew, file)) == [
-        "message 1: the bucket has a view of it, and by the log it was never added",
-        "message 44: the bucket has a view of it, and by the log it was never added",
+        "page 0 of its places: the bucket has it, and by the log the thread never had so many items",
+        "page 44 of its places: the bucket has it, and by the log the thread never had so many items",
         "thread: the bucket has a view of it, and the log has nothing of it",
     ]
-    # A message that is there before its thread's view tells of it is none.
-    added = message_id(await Writer(clew.handler).add("thread_b", "a fourth"))
-    ahead = MessageView(
-        id=added, thread="thread_b", ordinal=4, n=7, created_at=NOON, role="user", content=(), metadata={}
-    )
-    await clew.live.current.messages.put(message_key(Address("default", "thread_b"), 4), encode(ahead), 0)
+    # A page that is there before its thread's view tells of it is none.
+    seq = (await Writer(clew.handler).add("thread_b", "a fourth")).position.seq
+    ahead = Places(first=4, added=(seq,), seq=seq)
+    await threads.put(page_key(Address("default", "thread_b"), 3), encode(ahead), 0)
     assert len(await findings(clew, file)) == 3
 
 

@@ -9,11 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from clew_events.subjects import Address
+from clew_projections import places
 from clew_projections.consistency.sweep import Sweep
 from clew_projections.consistency.view_check import ViewComparison
 from clew_projections.integrity import verify
-from clew_projections.kv.key_names import message_key, thread_key
-from clew_projections.views import decode_message, decode_thread, encode
+from clew_projections.kv.key_names import page_key, thread_key
+from clew_projections.views import decode_stored, encode
 from clew_services.compose import Clew
 from support.truth import buckets_equal_the_log, checkpointed, projecting
 from support.writers import Writer, message_id
@@ -37,7 +38,7 @@ async def lives(clew: Clew) -> None:
 async def swept(clew: Clew, held: int, *, replicated: bool = False) -> dict[Address, ViewComparison]:
     side = clew.live.current
     comparing = clew.prover()._comparing
-    sweep = Sweep(clew.js, side.threads, side.messages, comparing, replicated=replicated, held=held)
+    sweep = Sweep(clew.js, side.threads, comparing, replicated=replicated, held=held)
     found: list[ViewComparison] = []
     for shard in range(clew.deployment.shards):
         async with aclosing(sweep.shard(shard)) as some:
@@ -55,17 +56,18 @@ async def test_what_is_wrong_is_found_whatever_the_pages(
     clew: Clew, monkeypatch: pytest.MonkeyPatch, page: int, held: int
 ) -> None:
     monkeypatch.setattr(verify, "PAGE", page)
+    monkeypatch.setattr(places, "PAGE", 1)
     await lives(clew)
     async with projecting(clew):
         await buckets_equal_the_log(clew)
         await checkpointed(clew)
     assert await swept(clew, held) == await swept(clew, held, replicated=True) == await singly(clew)
-    # One wrong as it stands, one put back, one gone, one unreadable, one of another log, one message wrong, one gone.
+    # One wrong as it stands, one put back, one gone, one unreadable, one of another log, one page wrong, one gone.
     views = {}
     for thread in THREADS[6:12]:
         value = await clew.live.current.threads.get(thread_key(Address("default", thread)))
         assert value is not None
-        views[thread] = value, decode_thread(value.body)
+        views[thread] = value, decode_stored(value.body)
     changed = {
         THREADS[6]: lambda view: encode(replace(view, metadata={"plan": "gold"})),
         THREADS[7]: lambda view: encode(replace(view, n=view.n + 4)),
@@ -76,19 +78,16 @@ async def test_what_is_wrong_is_found_whatever_the_pages(
     for thread, change in changed.items():
         value, view = views[thread]
         await clew.live.current.threads.put(thread_key(Address("default", thread)), change(view), value.revision)
-    with_messages = [thread for thread in THREADS[12:] if await clew.live.current.messages.get(f"default.{thread}.1")]
-    for thread, body in zip(
-        with_messages, (lambda each: encode(replace(each, metadata={"b": "2"})), None), strict=False
-    ):
-        key = message_key(Address("default", thread), 1)
+    bucket = clew.live.current.threads
+    with_messages = [thread for thread in THREADS[12:] if await bucket.get(f"default.{thread}.0")]
+    for thread, body in zip(with_messages, (lambda each: encode(replace(each, added=(1,))), None), strict=False):
+        key = page_key(Address("default", thread), 0)
         if body is None:
-            await clew.js.api(
-                f"STREAM.PURGE.{clew.live.current.messages.stream}", {"filter": clew.live.current.messages.subject(key)}
-            )
+            await clew.js.api(f"STREAM.PURGE.{bucket.stream}", {"filter": bucket.subject(key)})
             continue
-        stored = await clew.live.current.messages.get(key)
+        stored = await bucket.get(key)
         assert stored is not None
-        await clew.live.current.messages.put(key, body(decode_message(stored.body)), stored.revision)
+        await bucket.put(key, body(places.decode_page(stored.body, 0)), stored.revision)
     found = await swept(clew, held)
     assert found == await singly(clew)
     wrong = {address.thread for address, each in found.items() if each.finding is not None}

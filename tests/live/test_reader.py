@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from clew_events.errors import Corrupt, Invalid, NotFound, Unavailable
-from clew_events.events import ItemAdded, ItemDeleted
+from clew_events.events import ErasureRequested, ItemAdded, ItemDeleted, ItemReplaced, ItemsCleared
 from clew_events.ids import message_id as make_message_id
 from clew_events.objects import CodeInterpreterFiles, Resources
 from clew_events.queries import (
@@ -27,10 +27,9 @@ from clew_events.queries import (
 from clew_events.replies import Found, History, Moment
 from clew_events.requests import NewMessage
 from clew_events.subjects import Address, shard_of
-from clew_projections.apply import advance, advance_message, message_ids
-from clew_projections.kv.key_names import MESSAGES, THREADS, message_key, thread_key
-from clew_projections.views import MessageView, absent
-from clew_projections.views import encode as encode_view
+from clew_projections import places
+from clew_projections.kv.key_names import THREADS, page_key, thread_key
+from clew_projections.views import MessageView, encode
 from clew_services.compose import Clew, connect
 from clew_services.embedded.server import EmbeddedServer
 from support.commits import CREATED, THREAD, added, body_of, chain, commit, store
@@ -343,8 +342,15 @@ async def overwrite(clew: Clew, bucket: str, key: str, body: bytes, headers: dic
     await clew.nc.jetstream().publish(f"$KV.{bucket}.{key}", body, headers=headers)
 
 
+@pytest.fixture
+def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two items to a page, so that short threads have full ones."""
+    monkeypatch.setattr(places, "PAGE", 2)
+
+
+@pytest.mark.usefixtures("_small_pages")
 @pytest.mark.parametrize("damage", ["deleted", "purged", "garbage"])
-@pytest.mark.parametrize("damaged", ["thread and messages", "messages"])
+@pytest.mark.parametrize("damaged", ["view and pages", "pages"])
 async def test_a_view_that_is_gone_or_unreadable_changes_no_answer(
     clew: Clew, other: Clew, damage: str, damaged: str
 ) -> None:
@@ -355,13 +361,13 @@ async def test_a_view_that_is_gone_or_unreadable_changes_no_answer(
     async with projecting(clew):
         await buckets_equal_the_log(clew)
     address = Address("default", thread)
-    keys = [(THREADS, thread_key(address)), *((MESSAGES, message_key(address, n)) for n in (2, 3, 5))]
-    for bucket, key in keys if damaged == "thread and messages" else keys[1:]:
+    keys = [thread_key(address), page_key(address, 0), page_key(address, 1)]
+    for key in keys if damaged == "view and pages" else keys[1:]:
         if damage == "purged":
-            await clew.js.api(f"STREAM.PURGE.KV_{bucket}", {"filter": f"$KV.{bucket}.{key}"})
+            await clew.js.api(f"STREAM.PURGE.KV_{THREADS}", {"filter": f"$KV.{THREADS}.{key}"})
         else:
             marker = {"KV-Operation": "DEL"} if damage == "deleted" else None
-            await overwrite(clew, bucket, key, b"" if damage == "deleted" else b"\xffgarbage", marker)
+            await overwrite(clew, THREADS, key, b"" if damage == "deleted" else b"\xffgarbage", marker)
     assert (await found(other, GetThread(thread_id=thread))).n == 3
     assert await texts(other, thread, order="asc") == ["1", "2", "4", "5"]
     message = (await found(other, GetMessage(thread_id=thread, message_id=ids[1]))).message
@@ -372,7 +378,23 @@ async def test_a_view_that_is_gone_or_unreadable_changes_no_answer(
             await refused
 
 
-async def test_messages_that_a_dying_server_lost_are_read_from_the_log(
+@pytest.mark.usefixtures("_small_pages")
+async def test_places_that_are_wrong_are_not_believed(clew: Clew, other: Clew) -> None:
+    thread, _ = await filled(clew, 3)
+    await filled(clew, 1)
+    async with projecting(clew):
+        await buckets_equal_the_log(clew)
+    key = page_key(Address("default", thread), 0)
+    page = await clew.live.current.threads.get(key)
+    assert page is not None
+    stored = places.decode_page(page.body, 0)
+    for wrong in ((stored.added[0], stored.added[0] + 1000), (stored.seq + 1, stored.seq)):
+        await overwrite(clew, THREADS, key, encode(replace(stored, added=wrong)))
+        assert await texts(other, thread, order="asc") == ["1", "2", "3"]
+
+
+@pytest.mark.usefixtures("_small_pages")
+async def test_pages_older_than_the_view_that_names_them_are_made_up_for_from_the_log(
     deployment: EmbeddedServer, clew: Clew, other: Clew
 ) -> None:
     thread, ids = await filled(clew, 3)
@@ -384,12 +406,12 @@ async def test_messages_that_a_dying_server_lost_are_read_from_the_log(
     await writer.add(thread, "4")
     async with projecting(clew):
         await buckets_equal_the_log(clew)
-    # The bucket of messages as it was before, as after a crash, while that of threads kept everything.
-    await clew.js.api(f"STREAM.PURGE.KV_{MESSAGES}")
-    for key, body in old.messages.items():
-        await overwrite(clew, MESSAGES, key, body)
-    async with connect(deployment.url, name="after the crash") as later:
-        assert await texts(later, thread, order="asc") == ["1", "3", "4"]
+    assert await texts(other, thread, order="asc") == ["1", "3", "4"]
+    for key, body in old.pages.items():
+        await overwrite(clew, THREADS, key, body)
+    async with connect(deployment.url, name="after that") as later:
+        for process in (other, later):
+            assert await texts(process, thread, order="asc") == ["1", "3", "4"]
         message = (await found(later, GetMessage(thread_id=thread, message_id=ids[0]))).message
         assert message is not None
         assert message.metadata == {"a": "1"}
@@ -397,41 +419,77 @@ async def test_messages_that_a_dying_server_lost_are_read_from_the_log(
             await Writer(later.handler).remove(thread, ids[1])
         assert (await Writer(later.handler).change(thread, ids[0], metadata={"a": "1"})).n == 4
 
-        # A projector that remembers these messages as written goes on, and writes what is new.
-        await writer.add(thread, "5")
-        now = (await log_of(clew))[Address("default", thread)]
-        view, last = absent("default", thread), now[-1]
-        for each in now:
-            view = advance(view, each)
-        added = advance_message(None, next(iter(message_ids(last.commit))), last.commit)
-        await overwrite(clew, MESSAGES, message_key(Address("default", thread), added.ordinal), encode_view(added))
-        await overwrite(clew, THREADS, thread_key(Address("default", thread)), encode_view(view))
-        async with connect(deployment.url, name="yet another") as third:
-            for process in (later, third):
-                assert await texts(process, thread, order="asc") == ["1", "3", "4", "5"]
+
+@pytest.mark.usefixtures("_small_pages")
+async def test_a_view_older_than_its_pages_tells_of_its_own_moment(clew: Clew, other: Clew) -> None:
+    thread, ids = await filled(clew, 4)
+    writer, eventual = Writer(clew.handler), ListMessages(thread_id=thread, order="asc", consistency="eventual")
+    async with projecting(clew):
+        old = await buckets_equal_the_log(clew)
+    await writer.change(thread, ids[0], metadata={"a": "1"})
+    await writer.remove(thread, ids[1])
+    async with projecting(clew):
+        await buckets_equal_the_log(clew)
+    # As if the pages were written, and the view not yet.
+    await overwrite(clew, THREADS, thread_key(Address("default", thread)), *old.threads.values())
+    page = await found(other, eventual)
+    assert page.messages is not None
+    assert (page.n, [each.metadata for each in page.messages.data]) == (1, [{}, {}, {}, {}])
+    page = await found(other, ListMessages(thread_id=thread, order="asc"))
+    assert page.messages is not None
+    assert (page.n, [each.metadata for each in page.messages.data]) == (3, [{"a": "1"}, {}, {}])
 
 
+@pytest.mark.usefixtures("_small_pages")
 async def test_messages_that_change_while_they_are_read_are_told_as_of_the_commit_that_is_named(
     clew: Clew, other: Clew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     thread, ids = await filled(clew, 3)
     writer, read, changes = Writer(clew.handler), other.current.messages, iter("12")
 
-    async def meanwhile(*asked: Any) -> dict[int, MessageView]:
-        if (change := next(changes, None)) is not None:
-            await writer.change(thread, ids[0], metadata={"a": change})
-            async with projecting(clew):
-                await buckets_equal_the_log(clew)
-        return await read(*asked)
+    async def meanwhile(*asked: Any, **how: Any) -> dict[int, MessageView]:
+        await writer.change(thread, ids[0], metadata={"a": next(changes)})
+        async with projecting(clew):
+            await buckets_equal_the_log(clew)
+        return await read(*asked, **how)
 
     monkeypatch.setattr(other.current, "messages", meanwhile)
     page = await found(other, ListMessages(thread_id=thread))
     assert page.messages is not None
-    assert (page.n, page.messages.data[-1].metadata) == (3, {"a": "2"})
-    changes = iter("3")
+    assert (page.n, page.messages.data[-1].metadata) == (1, {})
     one = await found(other, GetMessage(thread_id=thread, message_id=ids[0], consistency="eventual"))
     assert one.message is not None
-    assert (one.n, one.message.metadata) == (4, {"a": "3"})
+    assert (one.n, one.message.metadata) == (2, {"a": "1"})
+
+
+@pytest.mark.usefixtures("_small_pages")
+async def test_items_that_were_replaced_or_cleared_or_erased_are_read_as_they_are_now(
+    clew: Clew, other: Clew, settle
+) -> None:
+    items = [added(n, str(n)) for n in range(1, 8)]
+    request = ErasureRequested(erasure="erasure_1", items=(items[5].item,), code=None)
+    history = chain(
+        [CREATED, *items[:3]],
+        [ItemsCleared()],
+        items[3:],
+        [ItemReplaced(item=items[4].item, message=added(5, "five").message)],
+        [ItemDeleted(item=items[5].item), request],
+    )
+    for record in history[:-1]:
+        await store(clew.nc, Address("default", THREAD), body_of(record.commit))
+    await settle()
+    assert await texts(other, THREAD, order="asc") == ["4", "five", "6", "7"]
+    await store(clew.nc, Address("default", THREAD), body_of(history[-1].commit))
+    await settle()
+    assert await texts(other, THREAD, order="asc") == ["4", "five", "7"]
+    assert await texts(other, THREAD, order="asc", after=items[1].item, limit=1) == ["4"]
+    assert await texts(other, THREAD, order="asc", after=items[5].item) == ["7"]
+    for gone in (items[0], items[5]):
+        with pytest.raises(NotFound):
+            await found(other, GetMessage(thread_id=THREAD, message_id=gone.item))
+    erased = await other.current.message(await other.current.read_current(Address("default", THREAD)), items[5].item)
+    assert erased is not None
+    assert (erased.deleted, erased.erasure) == (True, "erasure_1")
 
 
 # The past.

@@ -77,7 +77,6 @@ def test_the_names_that_others_rely_on_are_these() -> None:
         "CLEW_EVT_00",
         "CLEW_EVT_01",
         "KV_clew_threads_v1",
-        "KV_clew_messages_v1",
         "CLEW_INBOX",
         "CLEW_REJECTED",
     } <= set(STREAMS)
@@ -307,7 +306,7 @@ async def test_an_interrupted_init_is_finished_by_the_next(js: JetStream) -> Non
         ("CLEW_EVT_00", "subject_transform", {"src": "clew.evt.00.*.*", "dest": "clew.evt.00.{{wildcard(1)}}.one"}),
         ("KV_clew_threads_v1", "max_msgs_per_subject", 5),
         ("KV_clew_threads_v1", "max_age", 3600 * SECOND),
-        ("KV_clew_messages_v1", "allow_direct", False),
+        ("KV_clew_commands_v1", "allow_direct", False),
         ("CLEW_INBOX", "max_age", 3600 * SECOND),
         ("CLEW_INBOX", "duplicate_window", 120 * SECOND),
         ("CLEW_REJECTED", "duplicate_window", SECOND),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 
-from clew_projections import apply
+from clew_projections import apply, places
 from clew_projections.history import stretch
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.eventstore import topology
@@ -50,7 +50,7 @@ steps: st.SearchStrategy[Step] = st.one_of(
     st.builds(Burst, thread=threads, process=processes, count=st.integers(2, 12)),
     st.builds(Project, process=projectors, writes=st.none() | st.integers(1, 12), checkpoint=st.booleans()),
     st.builds(Project, process=projectors, writes=st.none() | st.integers(1, 12), checkpoint=st.booleans()),
-    st.builds(Crash, lost=st.tuples(lost, lost, lost)),
+    st.builds(Crash, lost=st.tuples(lost, lost)),
     st.builds(Restart, process=processes),
     st.builds(Together, writes=st.lists(writes, min_size=1, max_size=8).map(tuple), projector=st.none() | projectors),
 )
@@ -62,6 +62,8 @@ lives = st.builds(lambda first, rest: [*first, *rest], st.lists(begun, max_size=
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that is remembered, read ahead or looked at is little, so that short histories go beyond it."""
     monkeypatch.setattr(apply, "REMEMBERED_COMMANDS", 4)
+    monkeypatch.setattr(places, "PAGE", 3)
+    monkeypatch.setattr(places, "MOST_CHANGES", 4)
     monkeypatch.setattr(idempotency, "REMEMBERED_COMMANDS", 4)
     monkeypatch.setattr(stretch, "AHEAD", 3)
     monkeypatch.setattr(history_pages, "AHEAD", 3)

@@ -13,8 +13,8 @@ from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
 from clew_projections.api_objects import message_object
-from clew_projections.apply import advance, advance_message, message_ids
-from clew_projections.audit.as_of import ThreadAsOf, lists, messages_of, origin
+from clew_projections.apply import advance, advance_message, fold_items, message_ids
+from clew_projections.audit.as_of import ThreadAsOf, lists, origin
 from clew_projections.audit.blame import blame
 from clew_projections.audit.diff import difference
 from clew_projections.audit.moments import NOW, Moment
@@ -58,7 +58,7 @@ def test_a_moment_is_the_fold_up_to_it(story: Simulation, data: st.DataObject) -
     assert set(folding.places) == {view.ordinal for view in views.values()}
     by_seq = {each.position.seq: each for each in story.records}
     for ordinal, seqs in folding.places.items():
-        assert messages_of({ordinal}, [by_seq[seq] for seq in seqs])[ordinal].id in views
+        assert fold_items({ordinal}, [by_seq[seq] for seq in seqs])[ordinal].id in views
 
 
 @settings(max_examples=30)

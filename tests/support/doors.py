@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from clew_events.operations import COMMANDS, OPERATIONS, QUERIES
 from clew_events.subjects import inbox_subject
-from clew_projections.kv.key_names import MESSAGES, THREADS
+from clew_projections.kv.key_names import COMMANDS as COMMAND_IDS
+from clew_projections.kv.key_names import THREADS
 from clew_services.api_keys.key_bucket import KEYS
 from support.accounts import ROLES, TENANTS
 
-STREAMS = ("CLEW_EVT_00", "CLEW_ERASED", "CLEW_INBOX", "CLEW_REJECTED", f"KV_{THREADS}", f"KV_{MESSAGES}", f"KV_{KEYS}")
+STREAMS = (
+    "CLEW_EVT_00",
+    "CLEW_ERASED",
+    "CLEW_INBOX",
+    "CLEW_REJECTED",
+    f"KV_{THREADS}",
+    f"KV_{COMMAND_IDS}",
+    f"KV_{KEYS}",
+)
 CHANGING = (
     *(f"$JS.API.STREAM.{what}.{stream}" for stream in (*STREAMS, "MINE") for what in (
         "CREATE", "UPDATE", "DELETE", "PURGE", "MSG.DELETE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN", "PEER.REMOVE"
@@ -41,7 +50,7 @@ CHANGING = (
 """What nobody does but the operator, the service included."""
 SERVING = (
     *(f"clew.evt.{shard}.{tenant}.thread_door" for shard in ("00", "01") for tenant in TENANTS),
-    *(f"$KV.{bucket}.{tenant}.thread_door" for bucket in (THREADS, MESSAGES) for tenant in TENANTS),
+    *(f"$KV.{bucket}.{tenant}.thread_door" for bucket in (THREADS, COMMAND_IDS) for tenant in TENANTS),
     f"$KV.{THREADS}._checkpoint.00",
     f"$KV.{KEYS}.0123456789abcdef",
     *(f"clew.rejected.{tenant}.create_thread" for tenant in TENANTS),

@@ -38,7 +38,6 @@ from clew_events.subjects import Address, address_of, event_stream
 from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.nats.stream_messages import DIGEST, EXPECTED, Ack, OutgoingMessage
 from clew_projections.projector.batch import BatchProjection
-from clew_projections.projector.message_views import MessageViews
 from clew_projections.projector.parked_threads import retry_parked
 from clew_projections.projector.projector import Projector
 from clew_projections.projector.shard_consumer import ShardConsumer
@@ -56,7 +55,7 @@ from support.waiting import eventually
 SHARDS = 2
 THREADS = [f"thread_{n}" for n in range(3)]
 TENANT = "default"
-BUCKETS = ("KV_clew_threads_v1", "KV_clew_messages_v1", "KV_clew_commands_v1")
+BUCKETS = ("KV_clew_threads_v1", "KV_clew_commands_v1")
 ROUNDS = 20
 """How often each process asks at most while commands are under way: when a write has to wait, it would ask for ever."""
 SHORTEST_WINDOW = 100_000_000
@@ -106,7 +105,7 @@ class Project(Struct, frozen=True):
 class Crash(Struct, frozen=True):
     """The server dies, and with it the latest writes of each bucket, so many of each."""
 
-    lost: tuple[int, int, int]
+    lost: tuple[int, int]
 
 
 class Restart(Struct, frozen=True):
@@ -235,8 +234,7 @@ class _Stepped:
         self._shards: list[tuple[ShardConsumer, BatchProjection, Projector]] = []
         for shard in range(SHARDS):
             deliveries = ShardConsumer(clew.nc, event_stream(shard), side.consumer, clew.js.pending, wait=0.02)
-            messages = MessageViews(side.messages, clew.histories)
-            projecting = BatchProjection(side.threads, messages, side.spent, clew.histories, side.doubts)
+            projecting = BatchProjection(side.threads, side.spent, clew.histories)
             checkpoint, made = clew.generations.position(shard), lambda: clew.connection.made
             projector = Projector(deliveries, projecting, side.threads, checkpoint, made)
             self._shards.append((deliveries, projecting, projector))

@@ -17,19 +17,20 @@ from nats.js.errors import ServiceUnavailableError
 from clew_events.codec import decode_recorded
 from clew_events.commit import Commit, Position, Recorded
 from clew_events.subjects import Address, address_of, event_stream
-from clew_projections.apply import advance, advance_message, message_ids
-from clew_projections.kv.key_names import message_key, thread_key
+from clew_projections.apply import advance_stored
+from clew_projections.kv.key_names import page_key, thread_key
 from clew_projections.kv.position import read_position
-from clew_projections.views import MessageView, ThreadView, absent, encode
+from clew_projections.places import Places
+from clew_projections.views import absent_stored, encode
 from clew_services.compose import Clew
 from support.waiting import PATIENCE, eventually
 
 
 class Truth(Struct, frozen=True):
-    """What buckets must hold: values by key, byte for byte."""
+    """What the bucket of threads must hold: values by key, byte for byte."""
 
     threads: dict[str, bytes]
-    messages: dict[str, bytes]
+    pages: dict[str, bytes]
 
 
 async def raw(clew: Clew, stream: str) -> list[tuple[int, Msg]]:
@@ -86,28 +87,27 @@ async def commits_of(clew: Clew, thread: str, tenant: str = "default") -> list[C
 
 
 async def fold_of_log(clew: Clew) -> Truth:
-    """What the buckets must come to hold."""
+    """What the bucket must come to hold."""
     truth = Truth({}, {})
     for address, records in (await log_of(clew)).items():
-        view: ThreadView = absent(*address)
-        messages: dict[str, MessageView] = {}
+        view, pages = absent_stored(*address), dict[int, Places]()
         for record in records:
-            view = advance(view, record)
-            for message_id in message_ids(record.commit):
-                messages[message_id] = advance_message(messages.get(message_id), message_id, record.commit)
+            view, pages = advance_stored(view, pages, record)
         truth.threads[thread_key(address)] = encode(view)
-        truth.messages.update({message_key(address, each.ordinal): encode(each) for each in messages.values()})
+        truth.pages.update({page_key(address, number): encode(page) for number, page in pages.items()})
     return truth
 
 
 async def buckets_of(clew: Clew) -> Truth:
-    """What the buckets hold now, without the projector's own keys."""
-    held: list[dict[str, bytes]] = []
-    for bucket in (clew.live.current.threads, clew.live.current.messages):
-        prefix = bucket.subject("")
-        values = {message.subject.removeprefix(prefix): message.data for _, message in await raw(clew, bucket.stream)}
-        held.append({key: body for key, body in values.items() if body and not key.startswith("_")})
-    return Truth(*held)
+    """What the bucket holds now, without the projector's own keys."""
+    bucket = clew.live.current.threads
+    prefix = bucket.subject("")
+    values = {message.subject.removeprefix(prefix): message.data for _, message in await raw(clew, bucket.stream)}
+    held = Truth({}, {})
+    for key, body in values.items():
+        if body and not key.startswith("_"):
+            (held.threads if key.count(".") == 1 else held.pages)[key] = body
+    return held
 
 
 async def buckets_equal_the_log(clew: Clew, *, within: float = PATIENCE) -> Truth:
@@ -115,7 +115,7 @@ async def buckets_equal_the_log(clew: Clew, *, within: float = PATIENCE) -> Trut
 
     async def equal() -> Truth:
         wanted, found = await fold_of_log(clew), await buckets_of(clew)
-        for ours, theirs in ((wanted.threads, found.threads), (wanted.messages, found.messages)):
+        for ours, theirs in ((wanted.threads, found.threads), (wanted.pages, found.pages)):
             assert theirs.keys() == ours.keys()
             different = {key: (ours[key], theirs[key]) for key in ours if ours[key] != theirs[key]}
             assert not different
@@ -130,7 +130,7 @@ async def checkpointed(clew: Clew) -> None:
     async def at_the_end() -> bool:
         for shard in range(clew.deployment.shards):
             last = (await clew.nc.jetstream().stream_info(event_stream(shard))).state.last_seq
-            if await read_position((clew.live.current.threads, clew.live.current.messages), shard) < last:
+            if await read_position(clew.live.current.buckets, shard) < last:
                 return False
         return True
 

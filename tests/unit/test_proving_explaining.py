@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from clew_events.commit import Recorded
 from clew_events.events import ItemMetadataUpdated, MetadataUpdated
-from clew_projections.apply import advance, advance_message, message_ids
-from clew_projections.consistency.explain import why_message, why_thread
-from clew_projections.views import MessageView, ThreadView, absent
+from clew_projections import places
+from clew_projections.apply import advance_stored
+from clew_projections.consistency.explain import why_page, why_thread
+from clew_projections.places import Places
+from clew_projections.views import StoredView, absent_stored
 from support.commits import CREATED, THREAD, added, chain
 
 FIRST = added(1).item
@@ -22,20 +25,15 @@ HISTORY = chain(
 )
 
 
-def view_of(history: list[Recorded]) -> ThreadView:
-    view = absent("default", THREAD)
+def stored(history: list[Recorded]) -> tuple[StoredView, dict[int, Places]]:
+    view, pages = absent_stored("default", THREAD), dict[int, Places]()
     for each in history:
-        view = advance(view, each)
-    return view
+        view, pages = advance_stored(view, pages, each)
+    return view, pages
 
 
-def message_of(history: list[Recorded]) -> MessageView:
-    view: MessageView | None = None
-    for each in history:
-        if FIRST in message_ids(each.commit):
-            view = advance_message(view, FIRST, each.commit)
-    assert view is not None
-    return view
+def view_of(history: list[Recorded]) -> StoredView:
+    return stored(history)[0]
 
 
 RIGHT = view_of(HISTORY)
@@ -64,10 +62,15 @@ def test_a_view_beyond_the_end_of_the_log_tells_of_lost_commits() -> None:
     assert "the log ends with commit 6" in why_thread(replace(RIGHT, n=9), HISTORY)
 
 
-def test_a_message_tells_what_it_missed() -> None:
-    assert "which added message" in why_message(None, FIRST, HISTORY)
-    assert "commits 5 were missed: it is as it was after commit 3" in why_message(
-        message_of(HISTORY[:3]), FIRST, HISTORY
-    )
-    assert "was never so" in why_message(replace(message_of(HISTORY), role="assistant"), FIRST, HISTORY)
-    assert "its commit fields are not" in why_message(replace(message_of(HISTORY), n=6), FIRST, HISTORY)
+def test_places_that_never_were_are_said_to_be_somebody_elses() -> None:
+    said = why_thread(replace(RIGHT, recent=replace(RIGHT.recent, added=(2,))), HISTORY)
+    assert "(recent)" in said
+    assert "something other than this fold wrote it" in said
+
+
+def test_a_page_tells_what_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "PAGE", 1)
+    right = stored(HISTORY)[1][0]
+    assert "was deleted, or cannot be read" in why_page(None, 0, HISTORY)
+    assert "commits 5 were missed: it is as after commit 4" in why_page(stored(HISTORY[:4])[1][0], 0, HISTORY)
+    assert "it never was so, by commits 1 to 6" in why_page(replace(right, added=(2,)), 0, HISTORY)

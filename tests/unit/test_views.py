@@ -1,4 +1,4 @@
-"""Views: what the buckets store, commit by commit."""
+"""Views: a thread, and its messages, commit by commit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clew_events.errors import Corrupt
 from clew_events.events import Event, ItemDeleted, ItemMetadataUpdated, MetadataUpdated, ThreadDeleted
 from clew_events.ids import message_id
 from clew_projections.apply import REMEMBERED_COMMANDS, advance, advance_message, message_ids
-from clew_projections.views import SpentId, ThreadView, absent, decode_message, decode_thread, encode
+from clew_projections.views import SpentId, ThreadView, absent, decode_stored, decode_thread, encode
 from support.commits import CREATED, NOON, THREAD, added, chain, commit
 
 FIRST = added(1).item
@@ -164,18 +164,13 @@ def test_a_view_of_a_thread_comes_back_from_the_bucket_as_it_went_in() -> None:
     assert decode_thread(encode(view)) == view
 
 
-def test_a_view_of_a_message_comes_back_from_the_bucket_as_it_went_in() -> None:
-    view = advance_message(None, FIRST, commit(1, added(1, "é\u0000\U0001f9f6", metadata={"ключ": "значение"})))
-    assert decode_message(encode(view)) == view
-
-
 @pytest.mark.parametrize(
     "garbage",
     [b"{", b"[]", b"\xff", b'{"id":"\xff"}', b'{"id":1}', b"null", b'{"a":' * 100_000],
     ids=lambda garbage: repr(garbage[:9]),
 )
 def test_bytes_that_are_no_view_are_corrupt(garbage: bytes) -> None:
-    for read in (decode_thread, decode_message):
+    for read in (decode_thread, decode_stored):
         with pytest.raises(Corrupt) as fault:
             read(garbage)
         assert fault.value.code == "unreadable_view"

@@ -6,21 +6,14 @@ their existence and the sequences of the commits about them are known.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 
 from clew_events.audit_replies import Origin, Point
 from clew_events.commit import Recorded
 from clew_events.content import ToolResources
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
-from clew_projections.apply import (
-    adds_message,
-    advance,
-    advance_message,
-    clears_items,
-    deleted_message_ids,
-    message_ids,
-)
+from clew_projections.apply import advance, advance_message, clears_items, deleted_message_ids, message_ids
 from clew_projections.audit.moments import Moment
 from clew_projections.views import MessageView, ThreadView, absent
 
@@ -65,21 +58,6 @@ class ThreadAsOf:
             self.places.pop(ordinal_of(message_id), None)
         self.last = recorded
         return True
-
-
-def messages_of(ordinals: Container[int], commits: Iterable[Recorded]) -> dict[int, MessageView]:
-    """Fold messages by ordinal from the commits about them, in order; other events are ignored.
-
-    Raises:
-        Corrupt: a commit changes a message that was never added.
-    """
-    views: dict[int, MessageView] = {}
-    for recorded in commits:
-        for message_id in message_ids(recorded.commit):
-            ordinal = ordinal_of(message_id)
-            if ordinal in ordinals and (ordinal in views or adds_message(recorded.commit, message_id)):
-                views[ordinal] = advance_message(views.get(ordinal), message_id, recorded.commit)
-    return views
 
 
 Lists = Mapping[str, tuple[str, ...]]

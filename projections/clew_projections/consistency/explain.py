@@ -9,18 +9,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from clew_events.commit import Recorded
-from clew_events.ids import ordinal_of
-from clew_projections.apply import advance, advance_message, message_ids
+from clew_projections.apply import advance_stored
 from clew_projections.fold import ThreadState, evolve
-from clew_projections.views import MessageView, ThreadView, absent
+from clew_projections.places import Places
+from clew_projections.views import StoredView, ThreadView, absent_stored
 
 TRIED: Final = 500
 """The number of latest commits that are each tried as the missed one."""
 STATE: Final = ThreadState.__struct_fields__
-SAID: Final = tuple(field for field in MessageView.__struct_fields__ if field not in {"n", "created_at"})
 
 
-def why_thread(found: ThreadView, history: Sequence[Recorded]) -> str:
+def why_thread(found: StoredView, history: Sequence[Recorded]) -> str:
     """Explain why a thread's view differs from the fold of its history, given at least up to the view's ``n``."""
     history = history[: found.n]
     if len(history) < found.n:
@@ -28,7 +27,7 @@ def why_thread(found: ThreadView, history: Sequence[Recorded]) -> str:
             f"it stands at commit {found.n}, and the log ends with commit {len(history)}: commits were lost, or "
             "something other than Clew wrote it"
         )
-    views = _views(found, history)
+    views = [view for view, _ in _states(found.tenant, found.id, history)]
     if _same(found, views[-1]):
         return _beside(found, views[-1])
     for k in range(len(history) - 1, 0, -1):
@@ -40,31 +39,30 @@ def why_thread(found: ThreadView, history: Sequence[Recorded]) -> str:
     return "; ".join(_field(name, found, views) for name in STATE if getattr(found, name) != getattr(views[-1], name))
 
 
-def why_message(found: MessageView | None, message_id: str, history: Sequence[Recorded]) -> str:
-    """Explain why a message's view differs from its history, or is missing."""
-    concerned = [each for each in history if message_id in message_ids(each.commit)]
-    first, last = concerned[0].commit.n, concerned[-1].commit.n
+def why_page(found: Places | None, number: int, history: Sequence[Recorded]) -> str:
+    """Explain why a full page of places differs from its history, or is missing."""
     if found is None:
-        return f"commit {first}, which added message {message_id}, was missed, or its view was deleted"
-    view: MessageView | None = None
-    views = [view := advance_message(view, message_id, each.commit) for each in concerned]
-    for each in reversed(views):
-        if all(getattr(each, name) == getattr(found, name) for name in SAID):
-            missed = [record.commit.n for record in concerned if record.commit.n > each.n]
-            if missed:
-                numbers = ", ".join(map(str, missed))
-                return f"message {message_id}: commits {numbers} were missed: it is as it was after commit {each.n}"
-            return f"message {message_id}: its content is right and its commit fields are not: {_foreign()}"
-    return f"message {message_id}: it was never so, by commits {first} to {last}: {_foreign()}"
+        return f"page {number} of its places was deleted, or cannot be read"
+    commit = history[0].commit
+    states = [pages.get(number) for _, pages in _states(commit.tenant, commit.thread, history)]
+    for k in range(len(states) - 1, -1, -1):
+        if states[k] == found:
+            missed = [n for n in range(k + 1, len(states)) if states[n] != states[n - 1]]
+            return f"page {number}: commits {', '.join(map(str, missed))} were missed: it is as after commit {k}"
+    return f"page {number}: it never was so, by commits 1 to {len(history)}: {_foreign()}"
 
 
-def _views(found: ThreadView, history: Sequence[Recorded]) -> list[ThreadView]:
-    """Return the views after none, one, two … of the commits."""
-    view = absent(found.tenant, found.id)
-    return [view, *(view := advance(view, each) for each in history)]
+def _states(tenant: str, thread: str, history: Sequence[Recorded]) -> list[tuple[StoredView, dict[int, Places]]]:
+    """Return the views and full pages after none, one, two … of the commits."""
+    view, pages = absent_stored(tenant, thread), dict[int, Places]()
+    states = [(view, pages)]
+    for recorded in history:
+        view, pages = advance_stored(view, pages, recorded)
+        states.append((view, pages))
+    return states
 
 
-def _without(view: ThreadView, rest: Sequence[Recorded]) -> ThreadView:
+def _without(view: StoredView, rest: Sequence[Recorded]) -> StoredView:
     for each in rest:
         for event in each.commit.events:
             view = evolve(view, event)
@@ -77,10 +75,10 @@ def _same(one: ThreadView, other: ThreadView) -> bool:
 
 def _beside(found: ThreadView, right: ThreadView) -> str:
     names = [name for name in right.__struct_fields__ if getattr(found, name) != getattr(right, name)]
-    return f"the thread's state is right and its view's commit fields are not ({', '.join(names)}): {_foreign()}"
+    return f"the thread's state is right and other fields of its view are not ({', '.join(names)}): {_foreign()}"
 
 
-def _field(name: str, found: ThreadView, views: Sequence[ThreadView]) -> str:
+def _field(name: str, found: ThreadView, views: Sequence[StoredView]) -> str:
     right = getattr(views[-1], name)
     since = next(k for k in range(len(views) - 1, -1, -1) if k == 0 or getattr(views[k - 1], name) != right)
     was = [k for k in range(1, len(views)) if getattr(views[k], name) == getattr(found, name)]
@@ -90,8 +88,3 @@ def _field(name: str, found: ThreadView, views: Sequence[ThreadView]) -> str:
 
 def _foreign() -> str:
     return "something other than this fold wrote it"
-
-
-def ordinals_of(history: Sequence[Recorded]) -> dict[int, str]:
-    """Return the ids of all messages of a history, by ordinal."""
-    return {ordinal_of(message_id): message_id for each in history for message_id in message_ids(each.commit)}

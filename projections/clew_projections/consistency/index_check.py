@@ -24,7 +24,7 @@ from clew_projections.index.fts import TURN, place_of, text_of
 from clew_projections.index.rows import Row
 from clew_projections.index.terms import CREATED_BY, UPDATED_BY, actor_key
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.views import MessageView, ThreadView, absent
+from clew_projections.views import MessageView, ThreadView, absent_stored
 
 BUSY: Final = 10_000
 """Milliseconds to wait for a writer."""
@@ -161,7 +161,7 @@ class IndexProof:
         return await asyncio.to_thread(self._page, after, most)
 
     async def _expected(self, address: Address, mark: int) -> ExpectedRows | None:
-        folded = FoldedThread(view=absent(*address), messages={})
+        folded = FoldedThread(view=absent_stored(*address))
         created_by = updated_by = ""
         async for each in self._histories.after(address, 0):
             if each.position.seq > mark:

@@ -10,19 +10,21 @@ from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
-from clew_projections.apply import advance, advance_message, concerned_items
-from clew_projections.views import MessageView, ThreadView, absent
+from clew_projections.apply import advance_message, advance_stored, concerned_items
+from clew_projections.places import Places
+from clew_projections.views import MessageView, StoredView, absent_stored
 
 
 class FoldedThread(Struct, kw_only=True):
-    """A thread as of commit ``n``, or of its last one if it has fewer; ``logged`` counts all its commits.
+    """A thread as of commit ``n``, or of its last one if it has fewer, with its full pages and its messages.
 
-    ``next_seq`` is where the commit after ``n`` stands, if there is one. ``fault`` says why the history cannot be
-    folded further.
+    ``logged`` counts all its commits. ``next_seq`` is where the commit after ``n`` stands, if there is one. ``fault``
+    says why the history cannot be folded further.
     """
 
-    view: ThreadView
-    messages: dict[int, MessageView]
+    view: StoredView
+    pages: dict[int, Places] = {}
+    messages: dict[int, MessageView] = {}
     logged: int = 0
     next_seq: int | None = None
     fault: Corrupt | None = None
@@ -34,7 +36,7 @@ async def fold(address: Address, history: AsyncIterator[Recorded], n: int) -> Fo
     Raises:
         Unavailable: the log does not answer.
     """
-    folded = FoldedThread(view=absent(*address), messages={})
+    folded = FoldedThread(view=absent_stored(*address))
     try:
         async for recorded in history:
             folded.logged += 1
@@ -53,10 +55,10 @@ def fold_commit(folded: FoldedThread, recorded: Recorded) -> None:
     Raises:
         Corrupt: it does not continue the thread; nothing was changed.
     """
-    view = advance(folded.view, recorded)
+    view, pages = advance_stored(folded.view, folded.pages, recorded)
     changed: dict[int, MessageView] = {}
-    for message_id in concerned_items(recorded.commit, [each.id for each in folded.messages.values()]):
+    for message_id in concerned_items(recorded.commit, (each.id for each in folded.messages.values())):
         before = folded.messages.get(ordinal_of(message_id))
         changed[ordinal_of(message_id)] = advance_message(before, message_id, recorded.commit)
-    folded.view = view
+    folded.view, folded.pages = view, pages
     folded.messages |= changed

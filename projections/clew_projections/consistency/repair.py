@@ -1,4 +1,4 @@
-"""Repair of views that drifted: each is explained, then written again from the log.
+"""Repair of views that drifted, and of full pages of places: each is explained, then written again from the log.
 
 A view is repaired as of its own commit and guarded by its revision, so a projector's concurrent write is not undone;
 later missed commits are projected as usual.
@@ -14,14 +14,15 @@ from msgspec import Struct
 from clew_events.backoff import delays
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import Address
-from clew_projections.consistency.explain import ordinals_of, why_message, why_thread
+from clew_projections.consistency.explain import why_page, why_thread
 from clew_projections.consistency.log_fold import FoldedThread, fold
-from clew_projections.consistency.view_check import ViewCheck, ViewComparison
+from clew_projections.consistency.view_check import ViewCheck, ViewComparison, page_difference
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import Bucket, LostRace, Value
-from clew_projections.kv.key_names import message_key, thread_key
+from clew_projections.kv.key_names import page_key, thread_key
 from clew_projections.projector.batch import BatchProjection
-from clew_projections.views import MessageView, ThreadView, decode_message, decode_thread, encode
+from clew_projections.projector.page_store import readable_page
+from clew_projections.views import StoredView, decode_stored, encode
 
 TRIES: Final = 5
 
@@ -40,10 +41,9 @@ class Repairer:
     """Repairs views of one generation."""
 
     def __init__(
-        self, threads: Bucket, messages: Bucket, histories: Histories, comparing: ViewCheck, projecting: BatchProjection
+        self, threads: Bucket, histories: Histories, comparing: ViewCheck, projecting: BatchProjection
     ) -> None:
         self._threads = threads
-        self._messages = messages
         self._histories = histories
         self._comparing = comparing
         self._projecting = projecting
@@ -89,16 +89,9 @@ class Repairer:
         if compared.missed:
             missed = ", ".join(str(each.commit.n) for each in history[compared.n :][:20])
             why.append(f"commits {missed} were never applied to it, or an older state of the bucket was put back")
-        ids = ordinals_of(history)
-        for ordinal in compared.ordinals:
-            value = await self._messages.latest(message_key(address, ordinal))
-            found = _readable_message(value)
-            unreadable = found is None and value is not None and value.body
-            why.append(
-                f"the view of message {ids[ordinal]} cannot be read"
-                if unreadable
-                else why_message(found, ids[ordinal], history[: compared.n] or history)
-            )
+        for number in compared.pages:
+            value = await self._threads.latest(page_key(address, number))
+            why.append(why_page(readable_page(value, number), number, history[: compared.n] or history))
         return tuple(why)
 
     async def _rewrite(self, address: Address, compared: ViewComparison) -> None:
@@ -110,24 +103,23 @@ class Repairer:
                 raise folded.fault or Corrupt(
                     f"the log of thread {address.thread} ends with commit {folded.logged}, and its view stands at "
                     f"{view.n}: commits were lost. Restore the log from a backup, or accept the loss by deleting "
-                    "the view",
+                    "the thread's keys from the bucket",
                     code="log_cut_off",
                 )
-            # The messages first, as the projector does it.
-            for ordinal in compared.ordinals:
-                await self._message(address, folded, ordinal)
+            # The pages first, as the projector does it.
+            for number in compared.pages:
+                await self._rewrite_page(address, folded, number)
             if folded.view != view:
                 await self._threads.put(thread_key(address), encode(folded.view), value.revision)
         if view is None or compared.missed:
             self._projecting.forget()
             await self._projecting.catch_up(address)
 
-    async def _message(self, address: Address, folded: FoldedThread, ordinal: int) -> None:
-        key = message_key(address, ordinal)
-        value = await self._messages.latest(key)
-        found, wanted = _readable_message(value), folded.messages[ordinal]
-        if found is None or (found.n <= folded.view.n and found != wanted):
-            await self._messages.put(key, encode(wanted), value.revision if value is not None else 0)
+    async def _rewrite_page(self, address: Address, folded: FoldedThread, number: int) -> None:
+        value = await self._threads.latest(page_key(address, number))
+        if number in folded.pages and page_difference(number, folded, value) is not None:
+            revision = value.revision if value is not None else 0
+            await self._threads.put(page_key(address, number), encode(folded.pages[number]), revision)
 
 
 def _repair_result(compared: ViewComparison, why: tuple[str, ...], *, repaired: bool) -> Repair:
@@ -142,15 +134,8 @@ def _repair_result(compared: ViewComparison, why: tuple[str, ...], *, repaired: 
     )
 
 
-def _readable(value: Value | None) -> ThreadView | None:
+def _readable(value: Value | None) -> StoredView | None:
     try:
-        return decode_thread(value.body) if value is not None and value.body else None
-    except Corrupt:
-        return None
-
-
-def _readable_message(value: Value | None) -> MessageView | None:
-    try:
-        return decode_message(value.body) if value is not None and value.body else None
+        return decode_stored(value.body) if value is not None and value.body else None
     except Corrupt:
         return None

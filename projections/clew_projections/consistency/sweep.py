@@ -1,9 +1,9 @@
 """Sweep: compares whole shards, many threads at a time, in the order of the log.
 
 Correct views are confirmed with few and large reads: the log page by page, the views of all threads that begin on a
-page in one request, and their messages likewise, compared with the fold byte for byte. Every thread that is not
-confirmed at once is left to :mod:`clew_projections.consistency.view_check`, which compares it singly; so is a thread
-whose commits are so far apart that folding it takes too much memory.
+page in one request, and the full pages of their places likewise, compared with the fold byte for byte. Every thread
+that is not confirmed at once is left to :mod:`clew_projections.consistency.view_check`, which compares it singly; so is
+a thread whose commits are so far apart that folding it takes too much memory.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from clew_projections.history.histories import read
 from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.verify import pages
 from clew_projections.kv.bucket import Bucket, Value
-from clew_projections.kv.key_names import message_key, thread_key
+from clew_projections.kv.key_names import page_key, thread_key
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.nats.stream_reads import MULTI_LAST
-from clew_projections.views import absent, encode
+from clew_projections.views import absent_stored, encode
 
 HELD: Final = 32 * 1024 * 1024
 """The most bytes of commits of threads that are not yet folded to their end."""
@@ -70,7 +70,6 @@ class Sweep:
         self,
         js: LogReads,
         threads: Bucket,
-        messages: Bucket,
         comparing: ViewCheck,
         *,
         replicated: bool,
@@ -83,7 +82,6 @@ class Sweep:
         """
         self._js = js
         self._threads = threads
-        self._messages = messages
         self._comparing = comparing
         self._replicated = replicated
         self._most = held
@@ -132,9 +130,7 @@ class Sweep:
                 under_way.pop(address, None)
                 singly.append(address)
             else:
-                under_way[address] = _Open(
-                    view=value.body, n=n, folded=FoldedThread(view=absent(*address), messages={})
-                )
+                under_way[address] = _Open(view=value.body, n=n, folded=FoldedThread(view=absent_stored(*address)))
         return singly
 
     async def _finish(
@@ -166,19 +162,19 @@ class Sweep:
         right = {address for address, each in done.items() if encode(each.folded.view) == each.view}
         right -= await self._with_later_commits(shard, right, seq)
         wanted = {
-            message_key(address, ordinal): (address, view)
+            page_key(address, number): (address, page)
             for address, each in done.items()
             if address in right
-            for ordinal, view in each.folded.messages.items()
+            for number, page in each.folded.pages.items()
         }
         keys = list(wanted)
         for start in range(0, len(keys), MULTI_LAST):
             some = keys[start : start + MULTI_LAST]
-            stored = await self._messages.latest_of(some)
+            stored = await self._threads.latest_of(some)
             for key in some:
-                address, view = wanted[key]
+                address, places = wanted[key]
                 value = stored.get(key)
-                if value is None or value.body != encode(view):
+                if value is None or value.body != encode(places):
                     right.discard(address)
         return right
 

@@ -1,9 +1,8 @@
 """Comparison of one thread's views with the log.
 
-A view is compared with the fold up to its own commit, so a lagging projector is not drift. It is drift if the view is
-wrong as of that commit, or has missed a later commit: the position says that every view up to there is written, and
-this one is not. It is no drift that a server that died lost views of messages that the projectors write again (see
-:mod:`clew_projections.kv.lost_views`), or that a thread is parked.
+A view is compared with the fold up to its own commit, so a lagging projector is not drift, and the full pages of its
+places as of that commit. It is drift if the view or a page is wrong then, or if the view has missed a later commit: the
+position says that every view up to there is written, and this one is not. It is no drift that a thread is parked.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address
@@ -20,24 +20,24 @@ from clew_projections.consistency.log_fold import FoldedThread, fold
 from clew_projections.findings import Finding
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import Bucket, Value
-from clew_projections.kv.key_names import message_key, parked_key, thread_key
-from clew_projections.kv.lost_views import Doubts
+from clew_projections.kv.key_names import page_key, parked_key, thread_key
 from clew_projections.kv.position import read_position
-from clew_projections.views import MessageView, ThreadView, absent, decode_message, decode_thread
+from clew_projections.places import Places, cut_back, decode_page
+from clew_projections.views import StoredView, absent_stored, decode_stored
 
 AGAIN: Final = 0.2
 """Seconds before a differing thread is compared again, in case it was being written."""
 LOST: Final = "log_cut_off"
 """The code of a finding about a thread whose view has more commits than the log."""
-READ_AT_ONCE: Final = 500
-"""Messages whose views are read at once."""
+READ_AT_ONCE: Final = 64
+"""Pages that are read at once."""
 
 
 class ViewComparison(Struct, frozen=True, kw_only=True):
     """The comparison of a thread: ``behind`` commits are not projected yet; ``finding`` is the drift, if any.
 
-    ``index`` is the drift of the index, if that was compared. ``thread`` if the thread's own view is wrong,
-    ``ordinals`` are its messages with wrong views, and ``missed`` if commits up to the position are not in its view.
+    ``index`` is the drift of the index, if that was compared. ``thread`` if the view is wrong, ``pages`` are the
+    numbers of its full pages that are, and ``missed`` if commits up to the position are not in the view.
     """
 
     address: Address
@@ -46,18 +46,16 @@ class ViewComparison(Struct, frozen=True, kw_only=True):
     finding: Finding | None = None
     index: Finding | None = None
     thread: bool = False
-    ordinals: tuple[int, ...] = ()
+    pages: tuple[int, ...] = ()
     missed: bool = False
 
 
 class ViewCheck:
     """Compares the views of one generation with the log."""
 
-    def __init__(self, threads: Bucket, messages: Bucket, histories: Histories, doubts: Doubts) -> None:
+    def __init__(self, threads: Bucket, histories: Histories) -> None:
         self._threads = threads
-        self._messages = messages
         self._histories = histories
-        self._doubts = doubts
 
     async def thread(self, address: Address) -> ViewComparison:
         """Compare one thread, twice if it differs.
@@ -75,7 +73,7 @@ class ViewCheck:
         """
         shards = {self._histories.shard(address) for address in addresses}
         # Positions are read before the views, so that a later write does not make a view look as if it missed commits.
-        marks = {shard: await read_position((self._threads, self._messages), shard) for shard in shards}
+        marks = {shard: await read_position((self._threads,), shard) for shard in shards}
         found = await self._threads.latest_of(thread_key(address) for address in addresses)
         return await asyncio.gather(
             *(
@@ -89,12 +87,12 @@ class ViewCheck:
         if compared.finding is None:
             return compared
         await asyncio.sleep(AGAIN)
-        mark = await read_position((self._threads, self._messages), self._histories.shard(address))
+        mark = await read_position((self._threads,), self._histories.shard(address))
         return await self._once(address, mark, await self._threads.latest(thread_key(address)))
 
     async def _once(self, address: Address, mark: int, value: Value | None) -> ViewComparison:
         try:
-            view = decode_thread(value.body) if value is not None and value.body else absent(*address)
+            view = decode_stored(value.body) if value is not None and value.body else absent_stored(*address)
         except Corrupt as fault:
             folded = await fold(address, self._histories.after(address, 0), 0)
             return self._compare_once(address, folded, 0, fault.message, thread=True)
@@ -105,14 +103,12 @@ class ViewCheck:
                 "the log has lost commits"
             )
             return self._compare_once(address, folded, view.n, lost, thread=True, code=LOST)
-        what = difference("thread", folded.view, view)
+        what, wrong = difference(folded.view, view), await self._differing_pages(address, folded)
         if what is not None:
-            return self._compare_once(
-                address, folded, view.n, what, thread=True, ordinals=await self._wrong(address, folded)
-            )
-        wrong = await self._differing_messages(address, folded)
+            what += f". The history ends in a fault: {folded.fault.message}" if folded.fault is not None else ""
+            return self._compare_once(address, folded, view.n, what, thread=True, pages=tuple(wrong))
         if wrong:
-            return self._compare_once(address, folded, view.n, next(iter(wrong.values())), ordinals=tuple(wrong))
+            return self._compare_once(address, folded, view.n, next(iter(wrong.values())), pages=tuple(wrong))
         if folded.next_seq is not None and folded.next_seq <= mark and not await self._parked(address):
             what = (
                 f"thread: its view stands at commit {view.n}, and commit {view.n + 1} at sequence {folded.next_seq} is "
@@ -129,7 +125,7 @@ class ViewCheck:
         what: str | None,
         *,
         thread: bool = False,
-        ordinals: tuple[int, ...] = (),
+        pages: tuple[int, ...] = (),
         missed: bool = False,
         code: str = "drift",
     ) -> ViewComparison:
@@ -145,30 +141,21 @@ class ViewCheck:
             behind=max(0, folded.logged - n),
             finding=finding,
             thread=thread,
-            ordinals=ordinals,
+            pages=pages,
             missed=missed,
         )
 
-    async def _wrong(self, address: Address, folded: FoldedThread) -> tuple[int, ...]:
-        return tuple(await self._differing_messages(address, folded))
-
-    async def _differing_messages(self, address: Address, folded: FoldedThread) -> dict[int, str]:
-        """Return, by ordinal, how the views of messages differ."""
+    async def _differing_pages(self, address: Address, folded: FoldedThread) -> dict[int, str]:
+        """Return, by number, how full pages differ."""
         wrong: dict[int, str] = {}
-        lost: dict[int, str] = {}
-        ordinals = list(folded.messages)
-        for start in range(0, len(ordinals), READ_AT_ONCE):
-            keys = {message_key(address, each): each for each in ordinals[start : start + READ_AT_ONCE]}
-            stored = await self._messages.latest_of(keys)
-            for key, ordinal in keys.items():
-                wanted = folded.messages[ordinal]
-                what, old = _message_differs(wanted, stored.get(key), folded.view.n)
+        numbers = list(folded.pages)
+        for start in range(0, len(numbers), READ_AT_ONCE):
+            keys = {page_key(address, number): number for number in numbers[start : start + READ_AT_ONCE]}
+            stored = await self._threads.latest_of(keys)
+            for key, number in keys.items():
+                what = page_difference(number, folded, stored.get(key))
                 if what is not None:
-                    (lost if old else wrong)[ordinal] = what
-        if lost:
-            sure = await self._doubts.sure(self._histories.shard(address), folded.view.seq)
-            # Views that a crash lost and that the projectors write again are no drift.
-            wrong |= lost if sure >= folded.view.seq else {}
+                    wrong[number] = what
         return wrong
 
     async def _parked(self, address: Address) -> bool:
@@ -176,24 +163,37 @@ class ViewCheck:
         return value is not None and bool(value.body)
 
 
-def _message_differs(wanted: MessageView, value: Value | None, n: int) -> tuple[str | None, bool]:
-    """Return how a message's view differs, and whether it may only be old or lost."""
-    what = f"message {wanted.id}"
+def page_difference(number: int, folded: FoldedThread, value: Value | None) -> str | None:
+    """Describe how a full page differs from the fold, as of its commit; ``None`` if it does not.
+
+    The page may be newer than that only by commits that the log has.
+    """
+    what, wanted = f"page {number} of its places", folded.pages[number]
+    if value is None or not value.body:
+        return f"{what}: the bucket does not have it"
     try:
-        found = decode_message(value.body) if value is not None and value.body else None
+        found = decode_page(value.body, number)
     except Corrupt as fault:
-        return f"{what}: {fault.message}", False
-    if found is not None and found.n > n:
-        return None, False
-    return difference(what, wanted, found), found is None or found.n < wanted.n
+        return f"{what}: {fault.message}"
+    if found.seq > folded.view.seq and (folded.next_seq is None or found.seq < folded.next_seq):
+        return f"{what}: it has the commit at sequence {found.seq}, which the thread does not have by the log"
+    then = cut_back(found, folded.view.seq)
+    return _first_difference(what, wanted, _without_erased(then, wanted)) if then is not None else None
 
 
-def difference(what: str, wanted: ThreadView | MessageView, found: ThreadView | MessageView | None) -> str | None:
+def difference(wanted: StoredView, found: StoredView) -> str | None:
     """Describe the first field in which a view differs from the log; ``None`` if there is none."""
-    if found is None:
-        return f"{what}: the bucket has no view of it"
+    return _first_difference("thread", wanted, replace(found, recent=_without_erased(found.recent, wanted.recent)))
+
+
+def _first_difference(what: str, wanted: StoredView | Places, found: StoredView | Places) -> str | None:
     for field in wanted.__struct_fields__:
         ours, theirs = getattr(wanted, field), getattr(found, field)
         if ours != theirs:
             return f"{what}: '{field}' is {theirs!r} in the bucket and {ours!r} by the log"
     return None
+
+
+def _without_erased(found: Places, wanted: Places) -> Places:
+    """Return places without commits that are not large any more, since contents were erased from them."""
+    return replace(found, large=tuple(seq for seq in found.large if seq in wanted.large))

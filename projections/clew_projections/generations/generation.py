@@ -18,7 +18,6 @@ from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.command_ids import SpentIds
 from clew_projections.kv.key_names import bucket_names
-from clew_projections.kv.lost_views import Doubts
 from clew_projections.kv.watcher import KvWatcher
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.state.current import StateFromLog
@@ -39,28 +38,22 @@ class GenerationBuckets:
         js: JetStream,
         generation: Generation,
         histories: Histories,
-        connection: Callable[[], int],
         *,
         fold: int,
         replicated: bool,
     ) -> None:
-        """``connection`` returns how often the connection to NATS was made; ``fold`` is this process's.
-
-        ``replicated`` unless the buckets have a single replica.
-        """
+        """``fold`` is this process's; ``replicated`` unless the buckets have a single replica."""
         self.generation = generation
         self.foreign = generation.fold != fold
-        threads, messages, commands = bucket_names(generation.number)
+        threads, commands = bucket_names(generation.number)
         self.consumer = threads
         self.threads = Bucket(js, threads, replicated=replicated)
-        self.messages = Bucket(js, messages, replicated=replicated)
         self.commands = Bucket(js, commands, forgets=True, replicated=replicated)
         self.spent = SpentIds(self.commands)
-        self.doubts = Doubts(js, (self.messages, self.commands), connection)
         self.from_log = StateFromLog(histories)
         self.reading: StateReads = self.from_log
         if not self.foreign:
-            self.reading = StateFromViews(self.threads, self.messages, self.spent, histories, self.doubts)
+            self.reading = StateFromViews(self.threads, self.spent, histories)
 
     @property
     def number(self) -> int:
@@ -69,8 +62,8 @@ class GenerationBuckets:
 
     @property
     def buckets(self) -> tuple[Bucket, ...]:
-        """The buckets: threads, messages, commands."""
-        return self.threads, self.messages, self.commands
+        """The buckets: threads, commands."""
+        return self.threads, self.commands
 
 
 class LiveGeneration:

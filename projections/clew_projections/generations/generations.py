@@ -51,7 +51,6 @@ class Generations:
             self._js,
             generation,
             self._histories,
-            self._connection,
             fold=self.fold,
             replicated=self._replicated,
         )

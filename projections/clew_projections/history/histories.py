@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Container, Sequence
 
 from msgspec import Struct
 
@@ -108,6 +108,29 @@ class Histories:
             break
         raise self._missing_commit(address, f"at sequence {seq}")
 
+    async def read_at(
+        self, address: Address, seqs: Sequence[int], small: Container[int] = frozenset()
+    ) -> list[Recorded]:
+        """Read the thread's commits at sequences where it is known to have one; those in ``small`` have at most 64 KiB.
+
+        Raises:
+            Corrupt: one of them is unreadable or missing.
+            Unavailable: the log does not answer.
+        """
+        shard = self.shard(address)
+        stream, subject = event_stream(shard), event_subject(shard, address)
+        together = [seq for seq in seqs if seq in small]
+        others = [seq for seq in seqs if seq not in small]
+        found = dict(zip(together, await self._js.at(stream, together, small=True), strict=True))
+        found.update(zip(others, await self._js.at(stream, others), strict=True))
+        commits: list[Recorded] = []
+        for seq in seqs:
+            stored = found[seq]
+            if stored is None or stored.subject != subject:
+                raise self._missing_commit(address, f"at sequence {seq}")
+            commits.append(read(stored, shard))
+        return commits
+
     async def first(self, address: Address) -> Recorded:
         """Read the commit that created a thread known to exist.
 
@@ -130,7 +153,7 @@ class Histories:
             if recorded.commit.n > n:
                 break
             thread = advance(thread, recorded)
-            for message_id in concerned_items(recorded.commit, tuple(views)):
+            for message_id in concerned_items(recorded.commit, views):
                 if ordinal_of(message_id) in ordinals:
                     views[message_id] = advance_message(views.get(message_id), message_id, recorded.commit)
         return views
@@ -154,7 +177,7 @@ class Histories:
             raise Corrupt(
                 f"thread {address.thread} was at commit {n}, sequence {seq} of shard {self.shard(address)}, and the "
                 "log ends before it: commits were lost. Restore the log from a backup, or accept the loss by "
-                "deleting the thread's view",
+                "deleting the thread's keys from the bucket",
                 code="log_cut_off",
             )
 

@@ -77,9 +77,9 @@ class LogReads(JetStream):
         whole, missing = await self._fill(stream, subject, seq, page, limit)
         return self._redact_all(whole[:limit]), more or missing or len(whole) > limit
 
-    async def at(self, stream: str, seqs: Sequence[int]) -> list[StoredMessage | None]:
+    async def at(self, stream: str, seqs: Sequence[int], *, small: bool = False) -> list[StoredMessage | None]:
         """Read the messages at sequences; ``None`` for each that is missing."""
-        found = await super().at(stream, seqs)
+        found = await super().at(stream, seqs, small=small)
         if not stream.startswith(_LOG):
             return found
         missing = [seq for seq, stored in zip(seqs, found, strict=True) if stored is None]

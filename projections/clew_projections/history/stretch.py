@@ -134,17 +134,7 @@ class HistoryReader:
             Corrupt: one of them is unreadable or missing.
             Unavailable: the log does not answer.
         """
-        shard = self._histories.shard(address)
-        subject = event_subject(shard, address)
-        commits: list[Recorded] = []
-        for start in range(0, len(seqs), AHEAD):
-            chunk = seqs[start : start + AHEAD]
-            for seq, stored in zip(chunk, await self._js.at(event_stream(shard), chunk), strict=True):
-                if stored is None or stored.subject != subject:
-                    commits.append(await self._histories.at(address, seq))
-                else:
-                    commits.append(read(stored, shard))
-        return commits
+        return await self._histories.read_at(address, seqs)
 
     async def _begin(self, address: Address, after: Spot, known: Mapping[int, int]) -> int:
         if after.seq or after.n not in known:

@@ -15,7 +15,6 @@ from msgspec import Struct
 from clew_events.errors import Corrupt, TooLarge, Unavailable
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import EXPECTED, Ack, OutgoingMessage, StoredMessage
-from clew_projections.nats.stream_reads import MULTI_LAST
 
 NO_BUCKET: Final = "no_bucket"
 """The error code for a bucket that does not exist."""
@@ -81,7 +80,7 @@ class Bucket:
     """One bucket: reads are direct, writes are guarded by the key's revision.
 
     On a cluster any replica answers a direct read and may lag without bound. A read that decides something goes to the
-    leader (``latest``), or also returns the position of the replica (``get_marked``).
+    leader (``latest``).
     """
 
     def __init__(self, js: JetStream, name: str, *, forgets: bool = False, replicated: bool = True) -> None:
@@ -118,19 +117,6 @@ class Bucket:
         if not self.replicated:
             return await self.get_many(wanted)
         return self._by_key(await self._js.lasts_at_leader(self.stream, [self.subject(key) for key in wanted]))
-
-    @_explain_missing_bucket
-    async def get_marked(self, keys: Iterable[str], mark: str) -> tuple[dict[str, Value], Value | None]:
-        """Return the values under keys, and the value under ``mark``; none of them is older than ``mark``."""
-        wanted = list(keys)
-        # One reply is the state of one replica at one moment. If the values do not fit into one, the leader answers.
-        if len(wanted) < MULTI_LAST:
-            answer = await self._js.lasts_at_once(self.stream, [self.subject(key) for key in (*wanted, mark)])
-            values = self._by_key(answer) if answer is not None else {}
-            if mark in values:
-                return values, values.pop(mark)
-        marked = await self.latest(mark)
-        return await self.latest_of(wanted), marked
 
     @_explain_missing_bucket
     async def get_many(self, keys: Iterable[str]) -> dict[str, Value]:

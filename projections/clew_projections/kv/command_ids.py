@@ -35,10 +35,10 @@ def mark(command_id: str) -> str:
 
 
 class SpentIds:
-    """The bucket of commands."""
+    """The command ids in ``bucket``, that of commands."""
 
     def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
+        self.bucket = bucket
 
     async def write(self, commits: Mapping[Address, Sequence[Recorded]]) -> None:
         """Store the command ids that callers chose, of commits by thread.
@@ -53,7 +53,7 @@ class SpentIds:
             if is_chosen_by_caller(recorded.commit.id)
         ]
         # A lost race means that the value is there already; it never changes.
-        await self._bucket.put_all(writes)
+        await self.bucket.put_all(writes)
 
     async def marks(self, address: Address) -> set[str]:
         """Return the marks of all stored ids of a thread.
@@ -61,7 +61,7 @@ class SpentIds:
         Raises:
             Unavailable: the bucket does not answer.
         """
-        return {key.rpartition(".")[2] for key in await self._bucket.keys(f"{address.tenant}.{address.thread}.*")}
+        return {key.rpartition(".")[2] for key in await self.bucket.keys(f"{address.tenant}.{address.thread}.*")}
 
     async def find(self, address: Address, command_id: str) -> SpentId | None:
         """Return what is stored about a command id of a thread; ``None`` if nothing is.
@@ -69,7 +69,7 @@ class SpentIds:
         Raises:
             Unavailable: the bucket does not answer.
         """
-        value = await self._bucket.get(_key(address, command_id))
+        value = await self.bucket.get(_key(address, command_id))
         if value is None or not value.body:
             return None
         try:

@@ -1,11 +1,10 @@
 """The names of the buckets and of their keys.
 
-Each generation has three buckets (see :mod:`clew_projections.generations`), whose names end with its number.
+Each generation has two buckets (see :mod:`clew_projections.generations`), whose names end with its number.
 
-``clew_threads_v1`` holds a :class:`~clew_projections.views.ThreadView` under ``<tenant>.<thread>``, and the projector's
-own keys, which begin with ``_`` (no tenant does). ``clew_messages_v1`` holds a
-:class:`~clew_projections.views.MessageView` under ``<tenant>.<thread>.<ordinal>``; ordinals are dense, so a page of
-messages is one request with exactly its keys. :mod:`clew_projections.kv.command_ids` describes ``clew_commands_v1``.
+``clew_threads_v1`` holds a :class:`~clew_projections.views.StoredView` under ``<tenant>.<thread>``, full pages of
+:class:`~clew_projections.places.Places` under ``<tenant>.<thread>.<number>``, and the projector's own keys, which begin
+with ``_`` (no tenant does). :mod:`clew_projections.kv.command_ids` describes ``clew_commands_v1``.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ SNAPSHOT_BUCKET: Final = "clew_index"
 SNAPSHOT_STREAM: Final = f"OBJ_{SNAPSHOT_BUCKET}"
 
 
-def bucket_names(generation: int) -> tuple[str, str, str]:
-    """Return the names of a generation's buckets: threads, messages, command ids."""
-    return f"clew_threads_v{generation}", f"clew_messages_v{generation}", f"clew_commands_v{generation}"
+def bucket_names(generation: int) -> tuple[str, str]:
+    """Return the names of a generation's buckets: threads, command ids."""
+    return f"clew_threads_v{generation}", f"clew_commands_v{generation}"
 
 
-THREADS, MESSAGES, COMMANDS = bucket_names(1)
+THREADS, COMMANDS = bucket_names(1)
 """The buckets of a deployment's first generation."""
 
 
@@ -38,9 +37,9 @@ def thread_key(address: Address) -> str:
     return f"{address.tenant}.{address.thread}"
 
 
-def message_key(address: Address, ordinal: int) -> str:
-    """Return the key of a message's view."""
-    return f"{address.tenant}.{address.thread}.{ordinal}"
+def page_key(address: Address, number: int) -> str:
+    """Return the key of a full page of a thread's places."""
+    return f"{address.tenant}.{address.thread}.{number}"
 
 
 def checkpoint_key(shard: int) -> str:

@@ -13,20 +13,19 @@ from clew_events.subjects import Address
 from clew_projections.kv.bucket import Bucket, Value
 from clew_projections.kv.key_names import thread_key
 from clew_projections.lru_cache import LRUCache
-from clew_projections.views import ThreadView, absent, decode_thread
+from clew_projections.views import StoredView, absent_stored, decode_stored, weight_of
 
 _LOG: Final = logging.getLogger("clew.projector")
 
-REMEMBERED: Final = 20_000
-"""Views cached with their revisions, so that a busy thread is not read before each write."""
+REMEMBERED: Final = 1_000_000
+"""The most weight of views cached with their revisions, so that a busy thread is not read before each write."""
 
 
 class CachedView(Struct, frozen=True):
-    """A view and its revision; ``sure`` when the bucket is known to hold its messages as well."""
+    """A view and its revision."""
 
-    view: ThreadView
+    view: StoredView
     revision: int
-    sure: bool = False
 
 
 class ViewCache:
@@ -34,7 +33,7 @@ class ViewCache:
 
     def __init__(self, threads: Bucket) -> None:
         self._threads = threads
-        self._remembered = LRUCache[Address, CachedView](REMEMBERED)
+        self._remembered = LRUCache[Address, CachedView](REMEMBERED, lambda known: weight_of(known.view))
 
     def forget(self) -> None:
         """Drop all views."""
@@ -65,7 +64,7 @@ class ViewCache:
             if (remembered := self._remembered.get(address)) is not None:
                 known[address] = remembered
             elif address in new:
-                known[address] = CachedView(absent(*address), 0)
+                known[address] = CachedView(absent_stored(*address), 0)
             else:
                 missing.append(address)
         if missing:
@@ -86,12 +85,12 @@ class ViewCache:
 
 def _decode_view(address: Address, value: Value | None) -> CachedView:
     if value is None:
-        return CachedView(absent(*address), 0)
+        return CachedView(absent_stored(*address), 0)
     if not value.body:
-        return CachedView(absent(*address), value.revision)
+        return CachedView(absent_stored(*address), value.revision)
     try:
-        return CachedView(decode_thread(value.body), value.revision)
+        return CachedView(decode_stored(value.body), value.revision)
     except Corrupt as fault:
         # The log is the source of truth; an unreadable view is made again from it.
         _LOG.warning("thread %s of tenant %s is projected again: %s", address.thread, address.tenant, fault)
-        return CachedView(absent(*address), value.revision)
+        return CachedView(absent_stored(*address), value.revision)

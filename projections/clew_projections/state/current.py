@@ -14,7 +14,7 @@ from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
 from clew_projections.kv.bucket import NO_BUCKET
 from clew_projections.state.state_reads import CurrentThread, OlderCommandIds, StateReads
-from clew_projections.views import MessageView, SpentId, ThreadView, absent
+from clew_projections.views import MessageView, SpentId, ThreadView, absent, absent_stored
 
 
 class StateFromLog:
@@ -40,17 +40,18 @@ class StateFromLog:
 
     async def read_current(self, address: Address) -> CurrentThread:
         """Read a thread at its latest commit."""
-        view = await self.catch_up(absent(*address))
-        return CurrentThread(view, (), view.seq, self)
+        return CurrentThread(await self.catch_up(absent(*address)), self, absent_stored(*address))
 
-    async def messages(self, current: CurrentThread, ordinals: Sequence[int]) -> dict[int, MessageView]:
-        """Read messages by ordinal as they were at ``current``."""
+    async def messages(
+        self, current: CurrentThread, ordinals: Sequence[int], *, deleted: bool = False
+    ) -> dict[int, MessageView]:
+        """Read messages by ordinal as of ``current``, deleted ones if asked for; others are left out."""
         thread = current.thread
         wanted = {ordinal for ordinal in ordinals if 1 <= ordinal <= thread.last_ordinal}
         if not wanted:
             return {}
         views = await self._histories.messages_at(Address(thread.tenant, thread.id), wanted, thread.n)
-        return {view.ordinal: view for view in views.values()}
+        return {view.ordinal: view for view in views.values() if deleted or not view.deleted}
 
     async def read_older_ids(self, address: Address) -> OlderCommandIds:  # noqa: ARG002 - required by StateReads
         """Return no ids: the log has all of them."""
@@ -121,18 +122,21 @@ class CurrentState:
             self._live.reading.read_current(address), lambda: self._from_log.read_current(address)
         )
 
-    async def messages(self, current: CurrentThread, ordinals: Sequence[int]) -> dict[int, MessageView]:
-        """Read messages by ordinal, none older than ``current``; ordinals never added are left out."""
+    async def messages(
+        self, current: CurrentThread, ordinals: Sequence[int], *, deleted: bool = False
+    ) -> dict[int, MessageView]:
+        """Read messages by ordinal as of ``current``, deleted ones if asked for; others are left out."""
         return await self._fall_back_to_log(
-            current.source.messages(current, ordinals), lambda: self._from_log.messages(current, ordinals)
+            current.source.messages(current, ordinals, deleted=deleted),
+            lambda: self._from_log.messages(current, ordinals, deleted=deleted),
         )
 
     async def message(self, current: CurrentThread, message_id: str) -> MessageView | None:
-        """Read a message by id; ``None`` if the thread never had it."""
+        """Read a message by id, deleted or not; ``None`` if the thread never had it."""
         ordinal = ordinal_of(message_id)
         if not 1 <= ordinal <= current.thread.last_ordinal:
             return None
-        view = (await self.messages(current, (ordinal,))).get(ordinal)
+        view = (await self.messages(current, (ordinal,), deleted=True)).get(ordinal)
         return view if view is not None and view.id == message_id else None
 
     async def read_older_ids(self, address: Address) -> OlderCommandIds:

@@ -3,71 +3,86 @@
 A view is a fold up to some commit. The tail of the log, folded on top, gives the current state. So a projector that
 lags or does not run makes reads more expensive, and never stale.
 
-The projector writes the messages of a commit before the thread's view, so a message read *after* a thread's view from
-the bucket contains at least every commit of that view; the tail supplies the rest. Where a server that died may have
-lost messages, the tail begins earlier. A missing or unreadable view is made again from the log.
-
-On a cluster a message may come from a replica that lags behind the replica that answered for the thread. So messages
-are read together with the position, in the same reply: it says up to where this replica has them, and the log supplies
-the rest.
+A view says where the thread's items are, and a message is folded from its commits, which are read from the log by
+sequence. What stands at a sequence never changes, so a page of messages is of the view's moment. Places that are newer
+than the view are cut back to it. A missing, old or unreadable page is not believed: the leader is asked, and then the
+history is folded.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
+
+from msgspec import Struct
 
 from clew_events.commit import Recorded
 from clew_events.errors import Corrupt
-from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
-from clew_projections.apply import adds_message, advance, advance_message, message_ids
-from clew_projections.history.histories import Histories, LatestCommit
-from clew_projections.kv.bucket import Bucket, Value
+from clew_projections.apply import advance, delete_message, fold_items
+from clew_projections.history.histories import Histories
+from clew_projections.kv.bucket import Bucket
 from clew_projections.kv.command_ids import SpentIds
-from clew_projections.kv.key_names import checkpoint_key, message_key, thread_key
-from clew_projections.kv.lost_views import Doubts
-from clew_projections.kv.position import decode_position
+from clew_projections.kv.key_names import page_key, thread_key
+from clew_projections.kv.position import read_position
 from clew_projections.lru_cache import LRUCache
+from clew_projections.places import ItemPlace, Places, decode_page, find_place, page_number
 from clew_projections.state.state_reads import CurrentThread, OlderCommandIds
-from clew_projections.views import MessageView, SpentId, ThreadView, absent, decode_message, decode_thread
+from clew_projections.views import (
+    MessageView,
+    SpentId,
+    StoredView,
+    ThreadView,
+    absent_stored,
+    decode_stored,
+    weight_of,
+)
 
-SEEN: Final = 20_000
-"""Cached views, as last read from the bucket, which only moves forward: they tell which messages it holds."""
+SEEN: Final = 1_000_000
+"""The most weight of cached views, as last read from the bucket."""
+PAGES: Final = 1_000
+"""Cached full pages. A view says whether a page is recent enough for it."""
 
 _LOG: Final = logging.getLogger("clew.state")
+
+
+class _Seen(Struct, frozen=True):
+    """A view as it is stored, and without its places."""
+
+    stored: StoredView
+    thread: ThreadView
 
 
 class StateFromViews:
     """Reads current state from one generation's buckets and the log."""
 
-    def __init__(
-        self, threads: Bucket, messages: Bucket, spent: SpentIds, histories: Histories, doubts: Doubts
-    ) -> None:
+    def __init__(self, threads: Bucket, spent: SpentIds, histories: Histories) -> None:
         self._threads = threads
-        self._messages = messages
         self._spent = spent
         self._histories = histories
-        self._doubts = doubts
-        self._seen = LRUCache[Address, ThreadView](SEEN)
+        self._seen = LRUCache[Address, _Seen](SEEN, lambda seen: weight_of(seen.stored))
+        self._pages = LRUCache[tuple[Address, int], Places](PAGES)
 
     async def read_cached(self, address: Address) -> CurrentThread:
         """Read a thread's view from the bucket, which may lag; it is absent if there is no readable view."""
-        view = await self._view(address)
-        return CurrentThread(view, (), view.seq, self)
+        seen = await self._view(address)
+        return CurrentThread(seen.thread, self, seen.stored)
 
-    async def _view(self, address: Address) -> ThreadView:
+    async def _view(self, address: Address) -> _Seen:
         value = await self._threads.get(thread_key(address))
-        if value is None or not value.body:
-            return absent(*address)
-        try:
-            view = decode_thread(value.body)
-        except Corrupt as fault:
-            _LOG.warning("reading thread %s of tenant %s from the log: %s", address.thread, address.tenant, fault)
-            return absent(*address)
-        self._seen.put(address, view)
-        return view
+        stored: StoredView | None = None
+        if value is not None and value.body:
+            try:
+                stored = decode_stored(value.body)
+            except Corrupt as fault:
+                _LOG.warning("reading thread %s of tenant %s from the log: %s", address.thread, address.tenant, fault)
+        if stored is None:
+            nothing = absent_stored(*address)
+            return _Seen(nothing, nothing.without_places())
+        seen = _Seen(stored, stored.without_places())
+        self._seen.put(address, seen)
+        return seen
 
     async def catch_up(self, view: ThreadView) -> ThreadView:
         """Bring a view up to the latest commit: one request if it is current already, or one commit short."""
@@ -77,7 +92,7 @@ class StateFromViews:
             return view
         if latest.alone:
             return advance(view, latest.recorded)
-        projected = await self._view(address)
+        projected = (await self._view(address)).thread
         if projected.n > view.n:
             view = projected
         async for commit in self._histories.after(address, view.seq):
@@ -89,72 +104,97 @@ class StateFromViews:
 
         The bucket is read only if the cached view is missing or more than one commit behind.
         """
-        seen = self._seen.get(address)
-        view = seen if seen is not None else await self._view(address)
-        sure, latest = await self._after(address, view)
-        if latest is not None and not latest.alone and seen is not None:
-            view = await self._view(address)
-            sure, latest = await self._after(address, view)
-        if latest is None:
-            return CurrentThread(view, (), sure, self)
-        tail = [latest.recorded] if latest.alone else await self._histories.tail(address, sure)
+        known = self._seen.get(address)
+        seen = known if known is not None else await self._view(address)
+        latest = await self._histories.read_latest(address, seen.thread.seq)
+        if latest is not None and not latest.alone and known is not None:
+            seen = await self._view(address)
+            latest = await self._histories.read_latest(address, seen.thread.seq)
+        view, tail = seen.thread, list[Recorded]()
+        if latest is not None:
+            tail = [latest.recorded] if latest.alone else await self._histories.tail(address, view.seq)
         for commit in tail:
-            if commit.position.seq > view.seq:
-                view = advance(view, commit)
-        return CurrentThread(view, tuple(tail), sure, self)
+            view = advance(view, commit)
+        return CurrentThread(view, self, seen.stored, tuple(tail))
 
-    async def _after(self, address: Address, view: ThreadView) -> tuple[int, LatestCommit | None]:
-        """Return the sequence up to which the bucket surely holds a view's messages, and the latest commit after it."""
-        sure = await self._doubts.sure(self._histories.shard(address), view.seq)
-        return sure, await self._histories.read_latest(address, sure)
+    async def messages(
+        self, current: CurrentThread, ordinals: Sequence[int], *, deleted: bool = False
+    ) -> dict[int, MessageView]:
+        """Read messages by ordinal as of ``current``, deleted ones if asked for; others are left out."""
+        address, stored = Address(current.thread.tenant, current.thread.id), current.stored
+        wanted = {ordinal for ordinal in ordinals if 1 <= ordinal <= current.thread.last_ordinal}
+        runs = await self._runs(address, stored, wanted)
+        places = {ordinal: _find(run, ordinal, stored) for ordinal, run in runs.items()}
+        if not deleted:
+            wanted -= {ordinal for ordinal, place in places.items() if place.deleted}
+        known = {ordinal: place.seqs for ordinal, place in places.items() if place.seqs and ordinal in wanted}
+        added = {ordinal for ordinal in wanted if ordinal > stored.last_ordinal}
+        seqs = sorted({seq for some in known.values() for seq in some})
+        large = {seq for run in runs.values() for seq in run.large}
+        try:
+            commits = await self._histories.read_at(address, seqs, frozenset(seqs) - large)
+            views = fold_items(known.keys() | added, [*commits, *current.tail])
+        except Corrupt as fault:
+            # The places may be wrong. If the log is, folding the history says so.
+            _LOG.warning("reading messages of thread %s of tenant %s from its history: %s", *reversed(address), fault)
+            views = {}
+        if missing := wanted - views.keys():
+            folded = await self._histories.messages_at(address, missing, current.thread.n)
+            views |= {view.ordinal: view for view in folded.values()}
+        cleared = current.thread.cleared
+        views = {ordinal: delete_message(view) if ordinal <= cleared else view for ordinal, view in views.items()}
+        return {ordinal: view for ordinal, view in views.items() if deleted or not view.deleted}
 
-    async def messages(self, current: CurrentThread, ordinals: Sequence[int]) -> dict[int, MessageView]:
-        """Read messages by ordinal, none older than ``current``; ordinals never added are left out."""
-        thread = current.thread
-        address = Address(thread.tenant, thread.id)
-        keys = {message_key(address, ordinal): ordinal for ordinal in ordinals}
-        stored, unprojected = await self._stored_messages(current, address, keys)
-        views = {keys[key]: view for key, value in stored.items() if (view := _readable(value.body)) is not None}
-        for recorded in unprojected:
-            for message_id in message_ids(recorded.commit):
-                ordinal = ordinal_of(message_id)
-                if ordinal in views or (ordinal in ordinals and adds_message(recorded.commit, message_id)):
-                    views[ordinal] = advance_message(views.get(ordinal), message_id, recorded.commit)
-        if lost := {ordinal for ordinal in ordinals if 1 <= ordinal <= thread.last_ordinal} - views.keys():
-            # Every ordinal has a view, deleted or not. A missing view is not projected again by itself.
-            rebuilt = await self._histories.messages_at(address, lost, thread.n)
-            views |= {view.ordinal: view for view in rebuilt.values()}
-        return views
+    async def _runs(self, address: Address, view: StoredView, ordinals: Collection[int]) -> dict[int, Places]:
+        """Return for each ordinal of a view the run that it is in; ordinals of pages that are lost are left out."""
+        by_number: dict[int, list[int]] = {}
+        for ordinal in ordinals:
+            if ordinal <= view.last_ordinal:
+                by_number.setdefault(page_number(ordinal), []).append(ordinal)
+        full = by_number.keys() - {len(view.pages)}
+        pages = {len(view.pages): view.recent}
+        if full:
+            pages |= await self._full_pages(address, view, full)
+        return {ordinal: pages[number] for number, some in by_number.items() if number in pages for ordinal in some}
 
-    async def _stored_messages(
-        self, current: CurrentThread, address: Address, keys: Iterable[str]
-    ) -> tuple[dict[str, Value], Sequence[Recorded]]:
-        """Read keys of the bucket of messages, and the commits that these values may not contain."""
-        if not self._messages.replicated:
-            return await self._messages.get_many(keys), current.unprojected
-        mark = checkpoint_key(self._histories.shard(address))
-        stored, value = await self._messages.get_marked(keys, mark)
-        position = decode_position(mark, value)
-        if position >= current.sure:
-            return stored, current.unprojected
-        return stored, await self._histories.tail(address, position)
+    async def _full_pages(self, address: Address, view: StoredView, numbers: Collection[int]) -> dict[int, Places]:
+        """Read pages that a view names, at least as of the view; those that are missing or older are left out."""
+        pages: dict[int, Places] = {}
+
+        def take(number: int, page: Places | None) -> None:
+            if page is not None and page.seq >= view.pages[number]:
+                pages[number] = page
+
+        for number in numbers:
+            take(number, self._pages.get((address, number)))
+        # A lagging replica may not have it yet.
+        for read in (self._threads.get_many, self._threads.latest_of):
+            keys = {page_key(address, number): number for number in numbers if number not in pages}
+            for key, value in (await read(keys)).items() if keys else ():
+                take(keys[key], _readable(value.body, keys[key]))
+        for number, page in pages.items():
+            self._pages.put((address, number), page)
+        return pages
 
     async def read_older_ids(self, address: Address) -> OlderCommandIds:
-        """Read the marks of the stored command ids: at least those of all commits up to the returned sequence.
-
-        That is the sequence of the view, unless a server that died may have lost ids.
-        """
-        view = await self._view(address)
-        sure = await self._doubts.sure(self._histories.shard(address), view.seq)
-        return OlderCommandIds(await self._spent.marks(address), sure)
+        """Read the marks of the stored command ids: at least those of all commits up to the returned sequence."""
+        view = (await self._view(address)).thread
+        position = await read_position((self._threads, self._spent.bucket), self._histories.shard(address))
+        return OlderCommandIds(await self._spent.marks(address), min(view.seq, position))
 
     async def find_spent(self, address: Address, command_id: str) -> SpentId | None:
         """Return what is stored about a command id; ``None`` if nothing is."""
         return await self._spent.find(address, command_id)
 
 
-def _readable(body: bytes) -> MessageView | None:
+def _find(run: Places, ordinal: int, view: StoredView) -> ItemPlace:
+    """Return where an item is, as of a view; nowhere if the run does not say."""
+    place = find_place(run, ordinal, view.seq) or ItemPlace()
+    return ItemPlace(place.seqs, deleted=True) if ordinal <= view.cleared else place
+
+
+def _readable(body: bytes, number: int) -> Places | None:
     try:
-        return decode_message(body) if body else None
+        return decode_page(body, number) if body else None
     except Corrupt:
         return None

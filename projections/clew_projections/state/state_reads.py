@@ -13,7 +13,7 @@ from msgspec import Struct
 from clew_events.commit import Recorded
 from clew_events.queries import Order
 from clew_events.subjects import Address
-from clew_projections.views import MessageView, SpentId, ThreadView
+from clew_projections.views import MessageView, SpentId, StoredView, ThreadView
 
 
 class Span(Struct, frozen=True):
@@ -62,15 +62,15 @@ def opposite(order: Order) -> Order:
 
 
 class CurrentThread(Struct, frozen=True):
-    """A thread at some commit, and its commits after sequence ``sure``, which the bucket may not hold yet.
+    """A thread at some commit: a stored view with ``tail``, the commits after it.
 
     ``source`` is the reader that made it, which must also read the thread's messages.
     """
 
     thread: ThreadView
-    unprojected: tuple[Recorded, ...]
-    sure: int
     source: StateReads
+    stored: StoredView
+    tail: tuple[Recorded, ...] = ()
 
 
 class OlderCommandIds(Struct, frozen=True):
@@ -92,8 +92,10 @@ class StateReads(Protocol):
     async def read_current(self, address: Address) -> CurrentThread:
         """Read a thread at its latest commit."""
 
-    async def messages(self, current: CurrentThread, ordinals: Sequence[int]) -> dict[int, MessageView]:
-        """Read messages by ordinal, none older than ``current``; ordinals never added are left out."""
+    async def messages(
+        self, current: CurrentThread, ordinals: Sequence[int], *, deleted: bool = False
+    ) -> dict[int, MessageView]:
+        """Read messages by ordinal as of ``current``, deleted ones if asked for; others are left out."""
 
     async def read_older_ids(self, address: Address) -> OlderCommandIds:
         """Read what is known about the command ids that a thread's view no longer holds."""

@@ -92,7 +92,7 @@ def list_generations(*, nats: str, as_json: bool) -> None:
 
 
 def _generation_row(kept: KeptGeneration) -> tuple[object, ...]:
-    counts = ("gone" if count is None else count for count in (kept.threads, kept.bytes, kept.behind))
+    counts = ("gone" if count is None else count for count in (kept.keys, kept.bytes, kept.behind))
     return kept.generation, "live" if kept.live else kept.standing, kept.fold, output.when(kept.made_at), *counts
 
 

@@ -6,7 +6,8 @@ import click
 
 from clew_events.contract.asyncapi import asyncapi
 from clew_events.contract.json_schema import json_schema
-from clew_projections.views import MessageView, ThreadView
+from clew_projections.places import Places
+from clew_projections.views import StoredView
 from clew_services.cli.terminal import print_json
 from clew_services.http.openapi import document as openapi
 
@@ -22,7 +23,7 @@ def command(name: str | None) -> None:
     JSON Schema.
     """
     documents: dict[str, object] = {
-        **json_schema({"view": (ThreadView, MessageView)}),
+        **json_schema({"view": (StoredView, Places)}),
         "asyncapi": asyncapi(),
         "openapi": openapi(),
     }

@@ -39,7 +39,6 @@ from clew_projections.indexer.start import Start
 from clew_projections.kv.bucket import Bucket
 from clew_projections.page_size import AROUND, PAGE_BYTES
 from clew_projections.projector.batch import BatchProjection
-from clew_projections.projector.message_views import MessageViews
 from clew_projections.projector.projector import Projector
 from clew_projections.projector.shard_consumer import ShardConsumer
 from clew_projections.state.current import CurrentState, StateFromLog
@@ -271,8 +270,7 @@ class Clew:
         await project_live(self.live, self.projectors, stop)
 
     def _batch_projection(self, generation: GenerationBuckets) -> BatchProjection:
-        messages = MessageViews(generation.messages, self.histories)
-        return BatchProjection(generation.threads, messages, generation.spent, self.histories, generation.doubts)
+        return BatchProjection(generation.threads, generation.spent, self.histories)
 
     def rebuild(self, tell: Callable[[Progress], None] = lambda _: None) -> Rebuild:
         """A rebuild of the buckets; ``tell`` is called with its progress."""
@@ -315,10 +313,8 @@ class Clew:
         generation = generation or self.live.current
         indexed = IndexCheck(self.js, IndexProof(index, self.histories), self.histories) if index is not None else None
         comparing, replicated = self._view_check(generation), self.opened.replicated
-        sweep = Sweep(
-            self.js, generation.threads, generation.messages, comparing, replicated=replicated, indexed=indexed
-        )
-        strays = Strays(self.js, self.histories, generation.threads, generation.messages)
+        sweep = Sweep(self.js, generation.threads, comparing, replicated=replicated, indexed=indexed)
+        strays = Strays(self.js, self.histories, generation.threads)
         return Prover(self.js, self.opened.shards, comparing, sweep, strays=strays, indexed=indexed)
 
     def repairer(self) -> Repairer:
@@ -326,7 +322,6 @@ class Clew:
         generation = self.live.current
         return Repairer(
             generation.threads,
-            generation.messages,
             self.histories,
             self._view_check(generation),
             self._batch_projection(generation),
@@ -337,7 +332,7 @@ class Clew:
         return Watch(self.js, self.opened.shards, self.live, self._view_check, rate)
 
     def _view_check(self, generation: GenerationBuckets) -> ViewCheck:
-        return ViewCheck(generation.threads, generation.messages, self.histories, generation.doubts)
+        return ViewCheck(generation.threads, self.histories)
 
     # The index
 

@@ -250,9 +250,8 @@ def streams(shards: int, replicas: int, max_msg_size: int) -> Iterator[Config]:
 
 def buckets(generation: int, replicas: int) -> Iterator[Config]:
     """The configurations of the streams of a generation's buckets."""
-    threads, messages, commands = bucket_names(generation)
+    threads, commands = bucket_names(generation)
     yield _bucket(threads, replicas)
-    yield _bucket(messages, replicas)
     yield _bucket(commands, replicas, SPENT_IDS_KEPT * _SECOND)
 
 

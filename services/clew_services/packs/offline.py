@@ -64,7 +64,7 @@ class PackedStreams:
         start = bisect_left(history, seq, key=_seq)
         return history[start : start + limit], len(history) > start + limit
 
-    async def at(self, stream: str, seqs: Sequence[int]) -> list[StoredMessage | None]:
+    async def at(self, stream: str, seqs: Sequence[int], *, small: bool = False) -> list[StoredMessage | None]:  # noqa: ARG002 - required by Reads
         """The messages at some sequences, each ``None`` if there is none."""
         return [self._at(stream, seq) for seq in seqs]
 

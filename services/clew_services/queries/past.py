@@ -21,7 +21,8 @@ from clew_events.objects import Message
 from clew_events.queries import AsOf, GetBlame, GetDifference, GetMessageAt, ListMessagesAt
 from clew_events.subjects import Address
 from clew_projections.api_objects import message_object, message_page, retrieved_thread
-from clew_projections.audit.as_of import ThreadAsOf, messages_of
+from clew_projections.apply import fold_items
+from clew_projections.audit.as_of import ThreadAsOf
 from clew_projections.audit.blame import BlameFold
 from clew_projections.audit.diff import DiffFold
 from clew_projections.audit.moments import NOW, Moment, check_reached, moment
@@ -224,7 +225,7 @@ class Past:
             seqs = sorted({seq for ordinal in wanted for seq in fold.places[ordinal]})
             missing = await self._trail.read_at(address, [seq for seq in seqs if seq not in by_seq])
             by_seq |= {recorded.position.seq: recorded for recorded in missing}
-            views = messages_of(frozenset(wanted), [by_seq[seq] for seq in seqs])
+            views = fold_items(frozenset(wanted), [by_seq[seq] for seq in seqs])
             for ordinal in wanted:
                 yield message_object(views[ordinal])
 

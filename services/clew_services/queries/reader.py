@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final, assert_never
 
 import msgspec
-from msgspec.structs import replace
 
 from clew_events import ids
 from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
@@ -41,7 +38,7 @@ from clew_projections.index import WrittenList
 from clew_projections.page_size import PageBytes, PageSize, default_page_bytes
 from clew_projections.state.current import CurrentState
 from clew_projections.state.state_reads import CurrentThread, span
-from clew_projections.views import MessageView, ThreadView, absent
+from clew_projections.views import ThreadView, absent
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.erasure.erasure_answers import ErasureQueries
 from clew_services.queries import feed_pages
@@ -56,8 +53,6 @@ FIRST_READ: Final = 21
 READ_AHEAD: Final = 256
 """Ordinals that are read at once where many messages of a page are deleted."""
 _ENCODE: Final = msgspec.json.Encoder().encode
-TRIES: Final = 20
-"""Attempts at reading messages that change meanwhile."""
 
 
 class Reader:
@@ -141,12 +136,8 @@ class Reader:
 
     async def message(self, tenant: str, query: GetMessage) -> Found:
         """The current state of a message."""
-        return await self._at_one_moment(Address(tenant, query.thread_id), query, partial(self._message, query))
-
-    async def _message(self, query: GetMessage, present: CurrentThread) -> Found:
+        present = await self._open(Address(tenant, query.thread_id), query)
         message = await self._current.message(present, query.message_id)
-        if message is not None:
-            _check_same_moment(present, message)
         if message is None or message.deleted:
             raise no_message(query.message_id)
         view = present.thread
@@ -157,9 +148,7 @@ class Reader:
 
         A cursor may name a deleted message, but not one that the thread never had.
         """
-        return await self._at_one_moment(Address(tenant, query.thread_id), query, partial(self._page, query))
-
-    async def _page(self, query: ListMessages, present: CurrentThread) -> Found:
+        present = await self._open(Address(tenant, query.thread_id), query)
         view = present.thread
         remaining = span(
             view.last_ordinal,
@@ -173,8 +162,7 @@ class Reader:
         while not (remaining.empty or more):
             ordinals = remaining.next_places(ahead)
             views = await self._current.messages(present, ordinals)
-            _check_same_moment(present, *views.values())
-            there = [views[ordinal] for ordinal in ordinals if ordinal in views and not views[ordinal].deleted]
+            there = [views[ordinal] for ordinal in ordinals if ordinal in views]
             for message in map(message_object, there):
                 if len(data) == query.limit or not size.take(len(_ENCODE(message))):
                     more = True
@@ -237,23 +225,6 @@ class Reader:
             raise Invalid("A pack answers no queries for erasures: ask a deployment.", code="no_erasures")
         return self._erasures
 
-    async def _at_one_moment(
-        self, address: Address, query: GetMessage | ListMessages, read: Callable[[CurrentThread], Awaitable[Found]]
-    ) -> Found:
-        """Read a thread and messages as of one commit, which the answer names.
-
-        A message is read after its thread, and may change in between. Both are then read again, as of that change at
-        least.
-        """
-        for _ in range(TRIES):
-            try:
-                return await read(await self._open(address, query))
-            except _MessageChanged as change:
-                query = replace(query, at_least=max(change.n, query.at_least or 0))
-        raise Unavailable(
-            f"messages of thread '{address.thread}' changed {TRIES} times while they were read", code="too_many_writers"
-        )
-
     async def _open(self, address: Address, query: GetMessage | ListMessages) -> CurrentThread:
         present: CurrentThread | None = None
         if query.consistency == "eventual":
@@ -284,17 +255,3 @@ class Reader:
 
     def _position(self, view: ThreadView) -> Position:
         return Position(self._histories.shard(Address(view.tenant, view.id)), view.seq)
-
-
-class _MessageChanged(Exception):
-    """A message was read as of a later commit than its thread: the ``n``-th."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__(n)
-        self.n = n
-
-
-def _check_same_moment(present: CurrentThread, *messages: MessageView) -> None:
-    newest = max((message.n for message in messages), default=0)
-    if newest > present.thread.n:
-        raise _MessageChanged(newest)

@@ -200,7 +200,9 @@ class Rebuild:
         )
 
     async def _compare(self, generation: GenerationBuckets) -> _ComparisonProgress:
-        total = (await stream_state(self._js, generation.threads.stream)).num_subjects
+        # A thread is a subject of the log.
+        states = [await stream_state(self._js, event_stream(shard)) for shard in self._shards]
+        total = sum(state.num_subjects for state in states)
         threads, drifted, findings = 0, 0, list[Finding]()
         async for compared in self._prover(generation).prove():
             self._check_wanted(generation)

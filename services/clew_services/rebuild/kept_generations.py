@@ -21,7 +21,8 @@ _NOT_THERE: Final = frozenset({"jetstream_10059", "jetstream_10014"})
 class KeptGeneration(Struct, frozen=True, kw_only=True):
     """A generation of buckets; ``behind`` counts the commits that it does not hold yet.
 
-    ``threads``, ``bytes`` and ``behind`` are ``None`` if its streams do not exist.
+    ``keys`` counts those of the bucket of threads: views, full pages of places, and the projector's own. ``keys``,
+    ``bytes`` and ``behind`` are ``None`` if its streams do not exist.
     """
 
     generation: int
@@ -29,7 +30,7 @@ class KeptGeneration(Struct, frozen=True, kw_only=True):
     standing: Standing
     fold: int
     made_at: datetime
-    threads: int | None
+    keys: int | None
     bytes: int | None
     behind: int | None
 
@@ -102,13 +103,13 @@ class KeptGenerations:
         await self._live.alias.change(lambda known: record.end_removal(known, number))
 
     async def _describe(self, known: Record, generation: Generation) -> KeptGeneration:
-        threads: int | None = None
+        keys: int | None = None
         size: int | None = None
         behind: int | None = None
         buckets = self._generations.open(generation)
         try:
             states = [await stream_state(self._opened.js, bucket.stream) for bucket in buckets.buckets]
-            threads, size = states[0].num_subjects, sum(state.bytes for state in states)
+            keys, size = states[0].num_subjects, sum(state.bytes for state in states)
             behind = await self._generations.commits_behind(buckets)
         except Unavailable as fault:
             if fault.code not in _NOT_THERE:
@@ -119,7 +120,7 @@ class KeptGenerations:
             standing=generation.standing,
             fold=generation.fold,
             made_at=generation.made_at,
-            threads=threads,
+            keys=keys,
             bytes=size,
             behind=behind,
         )

@@ -1,0 +1,138 @@
+"""Where a thread's items are: for each, the sequences of the commits about it. A stored format. Pure.
+
+Items are read from the log by these sequences. Everything is a sequence, so what is newer than a view is cut back to
+the view's moment by leaving out what is after the view's own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from clew_events.codec import UNREADABLE
+from clew_events.errors import Corrupt
+from clew_events.events import Effect
+
+PAGE: Final = 256
+"""Ordinals in a page."""
+LARGE: Final = 64 * 1024
+"""Bytes of a commit's body from which on it is listed as large, and read with few others at a time."""
+MOST_CHANGES: Final = 2048
+"""The most sequences of changes in one run; items that are changed beyond that are folded from the history."""
+
+
+class Places(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The commits about a run of items, whose ordinals begin with ``first``.
+
+    ``added`` has for each item the sequence of the commit that added it. By ordinal, ``deleted`` has that of the commit
+    that deleted it, and ``changed`` those of all others about it. ``scattered`` are the ordinals of items
+    with too many changes to list. ``large`` are the sequences of commits with more than 64 KiB. ``seq`` is that of the
+    last commit about any of these items.
+    """
+
+    first: int = 1
+    added: tuple[int, ...] = ()
+    changed: dict[int, tuple[int, ...]] = {}
+    deleted: dict[int, int] = {}
+    scattered: tuple[int, ...] = ()
+    large: tuple[int, ...] = ()
+    seq: int = 0
+
+
+class ItemPlace(Struct, frozen=True):
+    """The sequences of the commits from which an item is folded, oldest first, and whether it is deleted.
+
+    Of a deleted item the commits between the first and the one that deleted it are left out. There are no sequences if
+    the history has to be searched for them.
+    """
+
+    seqs: tuple[int, ...] = ()
+    deleted: bool = False
+
+
+def page_number(ordinal: int) -> int:
+    """Return the number of the page that an ordinal is in, counted from 0."""
+    return (ordinal - 1) // PAGE
+
+
+def first_of_page(number: int) -> int:
+    """Return the first ordinal of a page."""
+    return number * PAGE + 1
+
+
+def is_full(run: Places) -> bool:
+    """Whether a run has as many items as a page."""
+    return len(run.added) == PAGE
+
+
+def find_place(run: Places, ordinal: int, until: int) -> ItemPlace | None:
+    """Return where an item is, as of a sequence; ``None`` if the run does not have it."""
+    index = ordinal - run.first
+    if not 0 <= index < len(run.added) or run.added[index] > until:
+        return None
+    deleted = run.deleted.get(ordinal, until + 1)
+    if ordinal in run.scattered:
+        return ItemPlace(deleted=deleted <= until)
+    changes = [seq for seq in run.changed.get(ordinal, ()) if seq <= until]
+    if deleted <= until:
+        return ItemPlace((run.added[index], deleted, *(seq for seq in changes if seq > deleted)), deleted=True)
+    return ItemPlace((run.added[index], *changes))
+
+
+def add_event(run: Places, ordinal: int, effect: Effect, seq: int) -> Places:
+    """Return a run after an event about one of its items, or the one that follows, in the commit at a sequence."""
+    if effect == "creates":
+        return replace(run, added=(*run.added, seq), seq=seq)
+    if effect == "deletes" and ordinal not in run.deleted:
+        return replace(run, deleted={**run.deleted, ordinal: seq}, seq=seq)
+    changes = run.changed.get(ordinal, ())
+    if ordinal in run.scattered or seq in {run.added[ordinal - run.first], run.deleted.get(ordinal), *changes[-1:]}:
+        return replace(run, seq=seq)
+    if sum(map(len, run.changed.values())) >= MOST_CHANGES:
+        others = {each: seqs for each, seqs in run.changed.items() if each != ordinal}
+        return replace(run, changed=others, scattered=(*run.scattered, ordinal), seq=seq)
+    return replace(run, changed={**run.changed, ordinal: (*changes, seq)}, seq=seq)
+
+
+def add_large(run: Places, seq: int) -> Places:
+    """Return a run after a large commit about its items."""
+    return replace(run, large=(*run.large, seq))
+
+
+def cut_back(run: Places, until: int) -> Places | None:
+    """Return a full run as it was at a sequence; ``None`` if that can no longer be told."""
+    if run.seq <= until:
+        return run
+    if run.scattered:
+        return None
+    changed = {ordinal: tuple(seq for seq in seqs if seq <= until) for ordinal, seqs in run.changed.items()}
+    deleted = {ordinal: seq for ordinal, seq in run.deleted.items() if seq <= until}
+    changed = {ordinal: seqs for ordinal, seqs in changed.items() if seqs}
+    return replace(
+        run,
+        changed=changed,
+        deleted=deleted,
+        large=tuple(seq for seq in run.large if seq <= until),
+        seq=max((*run.added, *deleted.values(), *(seqs[-1] for seqs in changed.values()))),
+    )
+
+
+_DECODER: Final = msgspec.json.Decoder(Places)
+
+
+def decode_page(body: bytes, number: int) -> Places:
+    """Decode a full page from its bytes in the bucket.
+
+    Raises:
+        Corrupt: the bytes are not that page. A rebuild makes the bucket again from the log.
+    """
+    try:
+        page = _DECODER.decode(body)
+    except UNREADABLE as fault:
+        raise Corrupt(f"not a page of a thread: {fault}", code="unreadable_view") from fault
+    if page.first != first_of_page(number) or not is_full(page):
+        raise Corrupt(f"not page {number} of a thread", code="unreadable_view")
+    return page
