@@ -56,6 +56,11 @@ class ThreadEvent(Struct, frozen=True):
         """The request for an erasure that this event is; ``None`` if it is none."""
         return None
 
+    @property
+    def completion(self) -> ErasureCompleted | None:
+        """The completion of an erasure that this event is; ``None`` if it is none."""
+        return None
+
 
 class ItemEvent(Struct, frozen=True):
     """An event about one item of a thread, such as a message, which ``item`` names."""
@@ -208,6 +213,11 @@ class ErasureCompleted(ThreadEvent, frozen=True, tag_field="type", tag="ErasureC
 
     erasure: str
     certificate: str
+
+    @property
+    def completion(self) -> ErasureCompleted:
+        """The event itself."""
+        return self
 
 
 StoredEvent = (

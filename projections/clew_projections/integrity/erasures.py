@@ -41,8 +41,14 @@ def concerns_erasures(commit: Commit) -> bool:
         commit.reason_erased
         or any(is_erased(event) for event in commit.events)
         or bool(erasures_of(commit))
-        or any(isinstance(event, ErasureCompleted) for event in commit.events)
+        or any(True for _ in _completions(commit))
     )
+
+
+def _completions(commit: Commit) -> Iterator[ErasureCompleted]:
+    for event in commit.events:
+        if isinstance(event, ThreadEvent) and event.completion is not None:
+            yield event.completion
 
 
 def erasures_of(commit: Commit) -> tuple[str, ...]:
@@ -71,12 +77,7 @@ def check_erasures(history: Sequence[Recorded], evidence: Mapping[str, Evidence]
 
 def _wrong(history: Sequence[Recorded], evidence: Mapping[str, Evidence]) -> Iterator[Diagnosis]:
     gone = {each.position: missing_contents(each.commit) for each in history}
-    hashes = {
-        event.erasure: event.certificate
-        for each in history
-        for event in each.commit.events
-        if isinstance(event, ErasureCompleted)
-    }
+    hashes = {done.erasure: done.certificate for each in history for done in _completions(each.commit)}
     explained: dict[Position, set[int]] = {}
     for extent in _extents(history):
         erasure, at = extent.request.erasure, extent.requested.position.seq
