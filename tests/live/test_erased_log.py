@@ -35,8 +35,8 @@ from clew_events.subjects import (
 from clew_projections.feed.follow import follow
 from clew_projections.findings import Finding
 from clew_projections.history.stretch import Spot
+from clew_projections.integrity.erasure_check import erasures_of
 from clew_projections.integrity.erasure_extent import read_extent
-from clew_projections.integrity.erasures import erasures_of
 from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.packs.check import check as check_commits
 from clew_projections.packs.layout import Scope

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from clew_events.codec import decode_recorded, redact
 from clew_events.commit import Recorded
 from clew_events.events import ErasureCompleted, ErasureRequested, Event, ItemDeleted, MetadataUpdated
+from clew_projections.integrity.erasure_check import Evidence, check_erasures
 from clew_projections.integrity.erasure_extent import Extent, ExtentFold
-from clew_projections.integrity.erasures import Evidence, check_erasures
 from clew_services.checkpoints.note import SigningKey
 from clew_services.erasure.certificate import CertificateNote, certify
 from clew_services.erasure.evidence import evidence_in

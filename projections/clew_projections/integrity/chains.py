@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from clew_events.commit import record_hash
 from clew_events.subjects import address_of, shard_of
-from clew_projections.integrity.erasures import concerns_erasures
+from clew_projections.integrity.erasure_check import concerns_erasures
 from clew_projections.integrity.inclusion import Head
 from clew_projections.integrity.links import NOTHING, Tip, follow, read_next
 from clew_projections.nats.stream_messages import StoredMessage

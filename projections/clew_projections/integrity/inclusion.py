@@ -12,7 +12,7 @@ from clew_events.erasures import Certificate
 from clew_events.errors import Corrupt
 from clew_events.subjects import Address, shard_of
 from clew_projections.integrity.checkpoint import Checkpoint
-from clew_projections.integrity.erasures import certified_contents
+from clew_projections.integrity.erasure_check import certified_contents
 from clew_projections.integrity.links import Tip, follow
 from clew_projections.integrity.merkle import climb
 

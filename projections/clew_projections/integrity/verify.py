@@ -16,7 +16,7 @@ from clew_projections.history.histories import read
 from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.chains import Chains
 from clew_projections.integrity.diagnosis import diagnose
-from clew_projections.integrity.erasures import Evidence, check_erasures, erasures_of
+from clew_projections.integrity.erasure_check import Evidence, check_erasures, erasures_of
 from clew_projections.integrity.links import Link, link
 from clew_projections.nats import replica_reads
 from clew_projections.nats.replica_reads import whole

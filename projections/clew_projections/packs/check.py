@@ -24,7 +24,7 @@ from clew_projections.integrity.checkpoint_comparison import (
     find_difference,
     shard_statement,
 )
-from clew_projections.integrity.erasures import Evidence
+from clew_projections.integrity.erasure_check import Evidence
 from clew_projections.integrity.inclusion import Head, leaves_of
 from clew_projections.integrity.links import Link, link
 from clew_projections.integrity.merkle import climb_all

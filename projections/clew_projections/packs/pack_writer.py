@@ -16,7 +16,7 @@ from clew_events.codec import decode
 from clew_events.commit import record_of
 from clew_events.errors import ClewError, Corrupt
 from clew_events.subjects import Address, address_of
-from clew_projections.integrity.erasures import erasures_of
+from clew_projections.integrity.erasure_check import erasures_of
 from clew_projections.integrity.inclusion import Head
 from clew_projections.integrity.links import NOTHING, Tip, follow
 from clew_projections.nats.stream_messages import TRACE, StoredMessage

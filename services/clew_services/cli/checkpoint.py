@@ -9,7 +9,7 @@ import msgspec
 
 from clew_events.errors import Invalid
 from clew_events.subjects import Address
-from clew_projections.integrity.erasures import erasures_of
+from clew_projections.integrity.erasure_check import erasures_of
 from clew_services.checkpoints import key_file
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.maker import Maker

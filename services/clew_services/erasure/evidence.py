@@ -11,7 +11,7 @@ from clew_events.codec import UNREADABLE
 from clew_events.erasures import Erasure
 from clew_events.errors import Corrupt
 from clew_events.subjects import ERASED_STREAM, certificate_subject, erasure_subject
-from clew_projections.integrity.erasures import Evidence
+from clew_projections.integrity.erasure_check import Evidence
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.packs.layout import PackedErasures
 from clew_services.checkpoints.note import VerifierKey, parts

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from clew_projections.findings import Finding
 from clew_projections.integrity.checkpoint import Checkpoint
-from clew_projections.integrity.erasures import Evidence
+from clew_projections.integrity.erasure_check import Evidence
 from clew_projections.integrity.verify import Verification
 from clew_projections.packs.check import Mark, Progress, check
 from clew_projections.packs.layout import altered_pack
