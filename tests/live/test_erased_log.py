@@ -451,6 +451,8 @@ async def test_what_is_gone_is_in_order_by_a_certificate_alone_and_forgeries_are
         assert [each for each in verified.findings if each.thread == THREAD.thread] == list(own)
         return {each.code for each in verified.findings}
 
+    assert await codes() == set()  # it is on record
+    await request(clew, msgspec.structs.replace(record, status="failed"))
     assert await codes() == {"missing_certificate"}  # nobody carries it out
     await request(clew, record)
     assert await codes() == set()
