@@ -161,7 +161,6 @@ def test_the_guide_leads_from_one_machine_to_three_and_through_a_lost_disk(opera
     with running_up(tmp_path / "clew-data", "--checkpoints", "0") as up:
         operator.env |= {"CLEW_NATS": up.nats_url, "CLEW_DATA": str(up.data)}
         assert operator.clew("thread", "create", "--id", "thread_docs", "-m", "topic=weather").exit_code == 0
-        assert operator.clew("checkpoint", "keygen").exit_code == 0
         operator.walk("One machine")
         api_key = (up.data / "api-key").read_text().strip()
         assert operator.clew("thread", "update", "thread_docs", "--set", "late=yes").exit_code == 0
