@@ -46,7 +46,6 @@ def case(up: Up, tmp_path: Path) -> dict[str, str]:
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W error -m clew_services.cli "$@"\n')
     shim.chmod(0o755)
     env = {"CLEW_DATA": str(up.data)}
-    assert clew("checkpoint", "keygen", env=env).returncode == 0
 
     async def removed() -> None:
         async with connect(up.nats_url, actor="shop") as shop:

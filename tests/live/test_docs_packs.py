@@ -47,7 +47,6 @@ def test_the_guide_runs_from_top_to_bottom(up: Up, tmp_path: Path) -> None:
         assert ran.returncode == 0, f"{line}: {ran.stdout}{ran.stderr}"
         return ran.stdout
 
-    assert clew("checkpoint", "keygen", env=said).returncode == 0
     assert clew("thread", "create", "--id", "thread_docs", "-m", "user=ada", env=said).returncode == 0
     assert clew("thread", "update", "thread_docs", "--set", "topic=weather", env=said).returncode == 0
     for line in ("checkpoint make", "checkpoint key > clew.pub", "checkpoint export kept.json --with-heads"):

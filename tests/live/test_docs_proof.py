@@ -38,7 +38,6 @@ def at_home(up: Up, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W error -m clew_services.cli "$@"\n')
     shim.chmod(0o755)
     env = {"CLEW_DATA": str(up.data)}
-    assert clew("checkpoint", "keygen", env=env).returncode == 0
     assert clew("thread", "create", "--id", "thread_docs", "-m", "user=ada", env=env).returncode == 0
     assert clew("thread", "update", "thread_docs", "--set", "topic=weather", env=env).returncode == 0
     return environment(**env, PATH=f"{folder}{os.pathsep}{os.environ['PATH']}")
