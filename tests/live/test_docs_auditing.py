@@ -19,7 +19,7 @@ from clew_events.subjects import Address
 from clew_services.cli import main
 from clew_services.compose import connect as connected
 from support.forging import bodies, rechained, rewrite
-from support.up import ROOT, Up, clew, environment, running_up
+from support.up import ROOT, Up, environment, running_up
 
 GUIDE = (ROOT / "docs/auditing.md").read_text()
 COMMANDS = [

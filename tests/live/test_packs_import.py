@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from clew_events.commands import EraseThread
 from clew_events.errors import Conflict, Corrupt, Unavailable
 from clew_events.events import ItemDeleted, MetadataUpdated
 from clew_events.ids import message_id as id_of
@@ -29,6 +30,8 @@ from clew_services.packs.pack_files import export
 from support import forging
 from support.commits import CREATED, added, body_of, chain
 from support.deployments import deployed
+from support.erasure_worker import complete_all
+from support.markers import new_marker
 from support.packing import as_stored, written
 from support.parts import verifier_of
 from support.waiting import eventually
@@ -134,6 +137,22 @@ async def test_a_later_pack_continues_what_an_earlier_one_brought(clew: Clew, ta
     assert counts(await imported(target, await packed(clew, tmp_path / "second"))) == (1, 1, 9, 4)
     assert await forging.bodies(target, THREADS[1]) == await forging.bodies(clew, THREADS[1])
     assert (await verifier_of(target).all()).findings == ()
+
+
+async def test_a_pack_from_before_an_erasure_brings_nothing_back(clew: Clew, tmp_path: Path) -> None:
+    marker, address = new_marker(), Address("acme", "thread_packed")
+    writer = Writer(clew.handler, address.tenant)
+    await writer.create(address.thread, metadata={"name": marker})
+    await writer.add(address.thread, marker)
+    pack = await packed(clew, tmp_path / "before.clew")
+    await clew.handler.handle(address.tenant, EraseThread(thread_id=address.thread))
+    before = [each.body async for each in clew.histories.after(address, 0)]
+    for state in ("requested", "completed"):
+        assert counts(await imported(clew, pack)) == (0, 0, len(THREADS) + 1, 0), state
+        assert [each.body async for each in clew.histories.after(address, 0)][: len(before)] == before
+        await complete_all(clew)
+    assert marker.encode() not in b"".join(before)
+    assert (await verifier_of(clew).all()).findings == ()
 
 
 async def test_a_thread_with_another_history_refuses_the_whole_import(clew: Clew, target: Clew, tmp_path: Path) -> None:
