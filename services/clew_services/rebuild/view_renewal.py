@@ -8,11 +8,12 @@ generation that was begun after the contents were erased from the log never held
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
 
-from clew_events.errors import Conflict, Corrupt
+from clew_events.errors import Conflict, Corrupt, NotFound
 from clew_events.subjects import event_stream
 from clew_projections.generations.generations import Generations
 from clew_projections.nats.jetstream import stream_state
@@ -107,6 +108,7 @@ class ViewRenewal:
                     )
             for old in (await self._alias.read_record()).record.generations:
                 if old.number <= after:
-                    await self._kept.remove(old.number)
+                    with suppress(NotFound):  # another process has just removed it
+                        await self._kept.remove(old.number)
         finally:
             self._running = False
