@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,16 +16,18 @@ from clew_events.events import ErasureRequested, Event, ItemDeleted, MetadataUpd
 from clew_events.ids import message_id
 from clew_events.list_query import ListThreads
 from clew_events.subjects import Address, shard_of
+from clew_projections.index.clean_copy import copy_clean, is_clean
 from clew_projections.index.index import CurrentIndex
 from clew_projections.indexer import machines as reports
+from clew_projections.indexer import purge
 from clew_projections.indexer.indexer import SnapshotSchedule
 from clew_projections.kv.key_names import SNAPSHOT_STREAM
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
 from support.commits import added, body_of, chain, store
-from support.indexes import caught_up, created, fed, listed, names
+from support.indexes import caught_up, created, fed, listed, names, threads, threads_in, watch_switches
 from support.markers import find_marker, new_marker
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 HOME = Address("default", "thread_with_marker")
 SHARD = shard_of(HOME.thread, 2)
@@ -33,8 +37,10 @@ WHOLE = ErasureRequested(erasure="erasure_1", items=None, code=None)
 class History:
     """A thread whose commits are put into the log one after the other."""
 
-    def __init__(self, clew: Clew, marker: str) -> None:
+    def __init__(self, clew: Clew, marker: str, home: Address = HOME) -> None:
         self.clew = clew
+        self.home = home
+        self.marker = marker
         self.batches: list[list[Event]] = [
             [ThreadCreated(metadata={"a": marker, marker: "1"}, tool_resources=ToolResources())],
             [added(1, f"before {marker} after")],
@@ -46,8 +52,8 @@ class History:
     async def go_on(self, *batches: list[Event]) -> int:
         """Store what is not stored yet, and more; the sequence of the last commit."""
         self.batches += batches
-        for each in chain(*self.batches, thread=HOME.thread)[self.stored :]:
-            self.seq = await store(self.clew.nc, HOME, body_of(each.commit))
+        for each in chain(*self.batches, thread=self.home.thread)[self.stored :]:
+            self.seq = await store(self.clew.nc, self.home, body_of(each.commit))
             self.stored += 1
         return self.seq
 
@@ -85,6 +91,96 @@ async def test_an_erased_thread_is_in_no_file_and_the_machine_says_so(clew: Clew
         (machine,) = await clew.machines.all()
         assert machine.folder == str(clew.index_in(root).path)
         assert machine.clean[SHARD] >= history.seq
+    await index.close()
+
+
+async def test_no_list_goes_back_when_a_clean_copy_goes_live_and_nothing_erased_comes_into_it(
+    clew: Clew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, folder = tmp_path / "index", clew.index_in(tmp_path / "index")
+    copied, go_on = threading.Event(), threading.Event()
+
+    def copy_and_wait(source: Path, target: Path, stop: threading.Event) -> None:
+        copy_clean(source, target, stop)
+        copied.set()
+        assert go_on.wait(PATIENCE)
+
+    lacking: list[set[str]] = []
+    monkeypatch.setattr(purge, "copy_clean", copy_and_wait)
+    watch_switches(monkeypatch, lambda live, new: lacking.append(threads_in(live).keys() - threads_in(new).keys()))
+    home = next(each for each in names(9) if shard_of(each, 2) == SHARD)
+    first, second = History(clew, new_marker()), History(clew, new_marker(), Address("default", home))
+    async with fed(clew, root):
+        await first.go_on()
+        await caught_up(clew, root)
+        seq = await first.go_on([ThreadDeleted(), WHOLE])
+        await eventually(lambda: asyncio.sleep(0, result=copied.is_set()))
+        await created(clew, *names(30, 10))
+        later = await second.go_on([ThreadDeleted(), WHOLE])
+        await caught_up(clew, root)
+        clean: list[tuple[bool, bool]] = []
+        watch_switches(
+            monkeypatch, lambda _, new: clean.append((is_clean(new, {SHARD: seq}), is_clean(new, {SHARD: later})))
+        )
+        go_on.set()
+        await clean_up_to(clew, later)
+        assert find_marker(root, second.marker) == find_marker(root, first.marker) == []
+        assert set(names(30, 10)) == threads(folder).keys() - {HOME.thread, home}
+    # What was erased while the first copy was made took another one.
+    assert len(lacking) == 2
+    assert lacking == [set(), set()]
+    assert clean == [(False, False), (True, True)]
+
+
+def deleted_and_open(root: Path) -> list[str]:
+    """The deleted files below a folder that this process has open."""
+    links: list[str] = []
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            links.append(str(each.readlink()))
+    return [each for each in links if each.startswith(str(root)) and each.endswith(" (deleted)")]
+
+
+async def test_a_process_that_nobody_asks_closes_a_deleted_file(clew: Clew, tmp_path: Path) -> None:
+    root = tmp_path / "index"
+    history, index = History(clew, new_marker()), CurrentIndex(clew.index_in(root))
+    async with fed(clew, root):
+        await history.go_on()
+        await caught_up(clew, root)
+        assert await listed(index) == {HOME.thread}
+        await clean_up_to(clew, await history.go_on([ThreadDeleted(), WHOLE]))
+        assert deleted_and_open(root) == []
+        assert [each.name for each in clew.index_in(root).path.glob("*.reading")] == []
+        assert await listed(index) == set()
+    await index.close()
+
+
+async def test_while_a_deleted_file_is_open_the_machine_does_not_count_as_clean(
+    clew: Clew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root, folder = tmp_path / "index", clew.index_in(tmp_path / "index")
+    history, index = History(clew, new_marker()), CurrentIndex(folder)
+    monkeypatch.setattr("clew_projections.index.index.LOOK", 3600.0)
+    monkeypatch.setattr(purge, "PATIENCE", 0.0)
+    monkeypatch.setattr(reports, "EVERY", 0.0)
+    async with fed(clew, root):
+        await history.go_on()
+        await caught_up(clew, root)
+        assert await listed(index) == {HOME.thread}
+        seq = await history.go_on([ThreadDeleted(), WHOLE])
+        await eventually(lambda: asyncio.sleep(0, result="keeps a deleted file of the index open" in caplog.text))
+        assert not folder.file(1).exists()
+        assert deleted_and_open(root)
+        (machine,) = await clew.machines.all()
+
+        async def reported_again() -> reports.Machine | None:
+            (now,) = await clew.machines.all()
+            return now if now.seen_at > machine.seen_at else None
+
+        assert (await eventually(reported_again)).may_have({SHARD: seq})
+        assert await listed(index) == set()
+        await clean_up_to(clew, seq)
+        assert deleted_and_open(root) == []
     await index.close()
 
 

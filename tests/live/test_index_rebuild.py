@@ -8,16 +8,17 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from clew_events.errors import Invalid, NotFound, Unavailable
 from clew_projections.index.index import CurrentIndex
-from clew_projections.indexer.index_rebuild import IndexProgress, go_back, remove
+from clew_projections.indexer.index_rebuild import IndexProgress, IndexRebuild, go_back, remove
 from clew_services.compose import Clew
 from clew_services.embedded.server import EmbeddedServer
-from support.indexes import caught_up, created, fed, listed, names, threads
+from support.indexes import caught_up, created, fed, listed, names, threads, threads_in, watch_switches
 from support.up import clew as run
 from support.up import environment
 from support.waiting import eventually
@@ -82,6 +83,45 @@ async def test_a_generation_that_was_wrong_is_replaced_and_can_be_gone_back_to(c
         go_back(folder)
     remove(folder, 2)
     assert folder.generations() == [1]
+
+
+async def test_what_the_live_index_has_by_then_is_in_the_one_that_goes_live(
+    clew: Clew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking: list[set[str]] = []
+    made = count()
+    watch_switches(monkeypatch, lambda live, new: lacking.append(threads_in(live).keys() - threads_in(new).keys()))
+    fill = IndexRebuild._fill
+
+    async def fall_behind(rebuild: IndexRebuild) -> None:
+        await fill(rebuild)
+        await created(clew, *names(10, 10 * next(made)))
+        await caught_up(clew, tmp_path)
+
+    monkeypatch.setattr(IndexRebuild, "_fill", fall_behind)
+    async with fed(clew, tmp_path):
+        await caught_up(clew, tmp_path)
+        assert (await clew.index_rebuild(tmp_path, lambda _: None).run()).live
+    assert lacking == [set()]
+    assert len(threads(clew.index_in(tmp_path))) == 20
+
+
+async def test_no_list_goes_back_with_the_index(clew: Clew, tmp_path: Path) -> None:
+    folder = clew.index_in(tmp_path)
+    index = CurrentIndex(folder)
+    async with fed(clew, tmp_path):
+        await caught_up(clew, tmp_path)
+        assert (await clew.index_rebuild(tmp_path, lambda _: None).run()).live
+        await created(clew, *names(20))
+        await caught_up(clew, tmp_path)
+        assert await listed(index) == set(names(20))
+    assert go_back(folder) == 1
+    with pytest.raises(Unavailable, match="is being built"):
+        await listed(index)
+    async with fed(clew, tmp_path):
+        await caught_up(clew, tmp_path)
+        assert await listed(index) == set(names(20))
+    await index.close()
 
 
 async def test_a_new_generation_that_is_not_what_the_log_says_does_not_take_over(clew: Clew, tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from clew_events.commands import CreateThread
 from clew_events.list_query import ListThreads
@@ -39,9 +41,26 @@ def threads(folder: IndexFolder) -> dict[str, tuple[int, str]]:
     pointer = folder.pointer()
     assert pointer is not None
     assert pointer.ready
-    file = folder.file(pointer.generation)
+    return threads_in(folder.file(pointer.generation))
+
+
+def threads_in(file: Path) -> dict[str, tuple[int, str]]:
+    """What an index file has: the number and the hash of each thread's last commit."""
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
         return {thread: (n, head) for thread, n, head in db.execute("SELECT id, n, hash FROM thread")}
+
+
+def watch_switches(monkeypatch: pytest.MonkeyPatch, look: Callable[[Path, Path], None]) -> None:
+    """Call ``look`` with the live file and the one that goes live in its place, whenever one does."""
+    point = IndexFolder.point
+
+    def switch(folder: IndexFolder, generation: int, goal: Mapping[int, int] | None = None) -> None:
+        pointer = folder.pointer()
+        if pointer is not None and pointer.generation != generation:
+            look(folder.file(pointer.generation), folder.file(generation))
+        point(folder, generation, goal)
+
+    monkeypatch.setattr(IndexFolder, "point", switch)
 
 
 async def caught_up(clew: Clew, root: Path) -> dict[str, tuple[int, str]]:

@@ -6,6 +6,7 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,7 @@ from clew_projections.index import (
     open_for_reading,
     open_for_writing,
 )
+from clew_projections.index.writer import NotLive
 from support.commits import CREATED, THREAD, added, chain, commit
 
 
@@ -80,6 +82,21 @@ def test_a_commit_that_does_not_continue_its_thread_is_refused_with_all_that_cam
     assert reader.marks() == {0: 1}
     writer.apply([*good, *other], {0: 9})
     assert sorted(listed(reader, count=True)) == sorted([THREAD, "thread_other"])
+
+
+def test_a_file_that_is_not_live_any_more_is_not_written(file: Path, writer: IndexWriter, reader: IndexReader):
+    live = [True]
+    records = chain([CREATED], [added(1)])
+    with closing(open_for_writing(file, lambda: live[0])) as other:
+        other.apply(records[:1], {0: 1})
+        live[0] = False
+        with pytest.raises(NotLive):
+            other.apply(records[1:], {0: 2})
+        with pytest.raises(NotLive):
+            other.leave_out("default", THREAD)
+        assert reader.marks() == {0: 1}
+        assert listed(reader) == [THREAD]
+        writer.apply(records[1:], {0: 2})  # which is not held up
 
 
 def test_nothing_that_was_deleted_stays_in_the_file(writer: IndexWriter, file: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,11 @@ class Unusable(Exception):
 def is_damage(fault: sqlite3.Error) -> bool:
     """Whether the file itself is damaged, so that a retry cannot help."""
     return _primary(fault) in _DAMAGED
+
+
+def is_busy(fault: sqlite3.Error) -> bool:
+    """Whether another connection writes the file, and did not end in time."""
+    return _primary(fault) == sqlite3.SQLITE_BUSY
 
 
 def is_no_room(fault: sqlite3.Error) -> bool:
@@ -46,14 +52,14 @@ _MEBIBYTES: Final = {"writing": 64, "reading": 8}
 """The page cache of one connection in MiB, beside that of the operating system."""
 
 
-def open_for_writing(path: Path) -> IndexWriter:
+def open_for_writing(path: Path, may_write: Callable[[], bool] = lambda: True) -> IndexWriter:
     """Open a file for writing, and create it if it does not exist. There must be no other writer in any process.
 
     Raises:
         Corrupt: the file is not an index, or of another format (``index_format``): remove it to have it rebuilt.
         Unavailable: it cannot be opened; or this Python's SQLite is too old.
     """
-    return IndexWriter(_open(path, "rwc", "writing"))
+    return IndexWriter(_open(path, "rwc", "writing"), may_write)
 
 
 def open_for_reading(path: Path) -> IndexReader:

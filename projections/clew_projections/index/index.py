@@ -14,7 +14,7 @@ from clew_events.errors import Corrupt, Unavailable
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import ThreadList
 from clew_projections.index.database import open_for_reading
-from clew_projections.index.index_folder import IndexFolder, Pointer
+from clew_projections.index.index_folder import IndexFolder, Lock, Pointer
 from clew_projections.index.index_reader import IndexReader
 from clew_projections.index.list_page import WrittenList
 from clew_projections.index.notes import notes
@@ -103,15 +103,22 @@ class Index:
 
 SLICE: Final = 0.25
 """Seconds to wait for a generation before checking whether it is still current."""
+LOOK: Final = 0.5
+"""Seconds between two looks whether the open file is still current, so that a deleted one is closed if nobody asks."""
 
 
 class CurrentIndex:
-    """Queries the current generation of a machine's index. :mod:`clew_projections.indexer` writes it."""
+    """Queries the current generation of a machine's index. :mod:`clew_projections.indexer` writes it.
+
+    A file that is not current any more is closed after the running queries, within :data:`LOOK` seconds.
+    """
 
     def __init__(self, folder: IndexFolder) -> None:
         self._folder = folder
         self._index: Index | None = None
         self._file: tuple[int, int] | None = None
+        self._reading: Lock | None = None
+        self._look: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     async def list(self, tenant: str, query: ListThreads) -> ThreadList:
@@ -184,15 +191,46 @@ class CurrentIndex:
         file = (found.st_dev, found.st_ino)
         if self._index is None or file != self._file:
             self._leave()
-            self._index, self._file = Index(path), file
+            reading = self._folder.reading(pointer.generation)
+            if not _take(reading):
+                raise _describe_build(None)  # it is being deleted
+            self._index, self._file, self._reading = Index(path), file, reading
+            self._look_later()
         return self._index, pointer
+
+    def _look_later(self) -> None:
+        self._look = asyncio.get_running_loop().call_later(LOOK, self._leave_if_replaced)
+
+    def _leave_if_replaced(self) -> None:
+        pointer = self._folder.pointer()
+        try:
+            found = self._folder.file(pointer.generation).stat() if pointer is not None else None
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._file:
+            self._leave()
+        else:
+            self._look_later()
 
     def _leave(self) -> None:
         index, self._index = self._index, None
-        if index is not None:
-            closing = asyncio.create_task(asyncio.to_thread(index.close))
+        if index is not None and self._reading is not None and self._look is not None:
+            self._look.cancel()
+            closing = asyncio.create_task(asyncio.to_thread(_close, index, self._reading))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
+
+
+def _take(reading: Lock) -> bool:
+    try:
+        return reading.take(shared=True)
+    except OSError as fault:
+        raise Unavailable(f"the index cannot be read: {fault}", code="index_unavailable") from fault
+
+
+def _close(index: Index, reading: Lock) -> None:
+    index.close()
+    reading.give_back()
 
 
 def _progress(path: Path, pointer: Pointer) -> float:

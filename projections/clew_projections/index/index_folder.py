@@ -9,6 +9,8 @@
     <folder>/<deployment>/dedicated      locked, shared, by dedicated processes
     <folder>/<deployment>/rebuild        locked by a rebuild, and while files are replaced or removed after an erasure
     <folder>/<deployment>/rebuild.db     an unfinished rebuild
+    <folder>/<deployment>/clean.db       a clean copy that does not have all yet, after an erasure
+    <folder>/<deployment>/000001.reading locked, shared, by processes that read a generation
     <folder>/<deployment>/machine        the id by which this folder is known to the deployment
 
 Each deployment has its own folder. The pointer is replaced atomically, and every query reads it first. Everything here
@@ -33,6 +35,7 @@ from clew_events.codec import UNREADABLE
 from clew_projections.atomic_file import write_atomically
 
 _FILE: Final = re.compile(r"(\d{6})\.db")
+_READING: Final = re.compile(r"(\d{6})\.reading")
 _BESIDE: Final = ("", "-wal", "-shm", "-journal", ".part")
 
 
@@ -76,6 +79,11 @@ class IndexFolder:
         """The path of the database of an unfinished rebuild."""
         return self.path / "rebuild.db"
 
+    @property
+    def copy_file(self) -> Path:
+        """The path of the database of a clean copy that is not live yet."""
+        return self.path / "clean.db"
+
     def machine(self) -> str:
         """Return the id of this folder, which is made at random the first time.
 
@@ -100,6 +108,11 @@ class IndexFolder:
             return _POINTER.decode(self._pointer.read_bytes())
         except (OSError, *UNREADABLE):
             return None
+
+    def is_live(self, generation: int) -> bool:
+        """Whether no other generation is live."""
+        pointer = self.pointer()
+        return pointer is None or pointer.generation == generation
 
     def point(self, generation: int, goal: Mapping[int, int] | None = None) -> None:
         """Make a generation live; with a ``goal`` it is not ready until pointed to without one.
@@ -129,6 +142,29 @@ class IndexFolder:
     def remove(self, generation: int) -> None:
         """Delete a generation. Processes that have it open can read it until they close it."""
         remove_database(self.file(generation))
+
+    def reading(self, generation: int) -> Lock:
+        """Return the lock that a process holds, shared, from before it opens a generation for reading until after."""
+        return Lock(self.path / f"{generation:06}.reading")
+
+    def is_deleted_read(self) -> bool:
+        """Whether a process has a deleted generation open, whose bytes the disk keeps until it closes the file.
+
+        Raises:
+            OSError: the folder cannot be read or written.
+        """
+        found = (_READING.fullmatch(each.name) for each in self.path.iterdir())
+        return any(self._is_open(int(each[1])) for each in found if each)
+
+    def _is_open(self, generation: int) -> bool:
+        if self.file(generation).exists():
+            return False
+        lock = self.reading(generation)
+        if not lock.take():
+            return True
+        (self.path / f"{generation:06}.reading").unlink(missing_ok=True)
+        lock.give_back()
+        return False
 
     def suspect(self, generation: int) -> None:
         """Record that a query found a generation damaged, for the indexer to check."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from typing import Final, NamedTuple, assert_never
@@ -52,11 +52,17 @@ class ErasureMark(NamedTuple):
     clean: int
 
 
+class NotLive(Exception):
+    """Another generation of the index is live, so this one may not be written, or not be replaced."""
+
+
 class IndexWriter:
     """The only writer of a file, for one thread at a time."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, may_write: Callable[[], bool] = lambda: True) -> None:
+        """``may_write`` is asked in each transaction; if it is false, the transaction raises ``NotLive``."""
         self._connection = connection
+        self._may_write = may_write
         self._terms = Terms(connection)
         self._texts = Texts(connection)
         self._pairs_put: list[tuple[int, int, int, int, int]] = []
@@ -116,6 +122,7 @@ class IndexWriter:
         """All that the block does to the file, its terms and texts, or nothing of it."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            self._check_live()
             yield
             self._texts.write()
             self._terms.write()
@@ -127,6 +134,10 @@ class IndexWriter:
             if isinstance(fault, sqlite3.DatabaseError):
                 raise Corrupt(f"the index is damaged: {fault}", code="unreadable_index") from fault
             raise
+
+    def _check_live(self) -> None:
+        if not self._may_write():
+            raise NotLive
 
     def _continue(self, tenant: str, thread: str, commits: Sequence[Recorded]) -> None:
         owner = self._terms.tenant(tenant)

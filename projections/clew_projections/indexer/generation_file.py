@@ -6,9 +6,10 @@ SQLite blocks, so all access and the decoding of commits happen in one worker th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -17,9 +18,10 @@ from clew_events.errors import Corrupt
 from clew_events.events import ThreadEvent
 from clew_events.subjects import Address, address_of
 from clew_projections.history.histories import read
-from clew_projections.index.database import Unusable, open_for_writing
-from clew_projections.index.notes import NOTHING, Ledger, ParkedThread, Place
-from clew_projections.index.writer import ErasureMark, IndexWriter
+from clew_projections.index.database import Unusable, is_busy, is_damage, open_for_writing
+from clew_projections.index.index_folder import IndexFolder
+from clew_projections.index.notes import BUSY, NOTHING, Ledger, ParkedThread, Place
+from clew_projections.index.writer import ErasureMark, IndexWriter, NotLive
 from clew_projections.nats.stream_messages import StoredMessage
 
 T = TypeVar("T")
@@ -53,10 +55,13 @@ class IndexGeneration:
     """A generation of the index that this process writes; for one task at a time.
 
     Methods raise ``Unavailable`` or ``sqlite3.Error`` for faults of the disk or the file; then nothing is half done.
+    Those that write raise ``NotLive`` if it may not be written any more.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, may_write: Callable[[], bool] = lambda: True) -> None:
+        """``may_write`` is asked in each transaction."""
         self.path = path
+        self._may_write = may_write
         self.refused: list[ParkedThread] = []
         """Threads that were set aside, for the caller to log and remove."""
         self._thread = ThreadPoolExecutor(1, "clew-index")
@@ -68,14 +73,14 @@ class IndexGeneration:
         self._ledger: Ledger
 
     @classmethod
-    async def open(cls, path: Path) -> Self:
+    async def open(cls, path: Path, may_write: Callable[[], bool] = lambda: True) -> Self:
         """Open a generation, and create it if it does not exist.
 
         Raises:
             Unusable: the file is not an index, or of another format.
             Unavailable, sqlite3.Error: it is damaged, or the disk fails.
         """
-        index = cls(path)
+        index = cls(path, may_write)
         try:
             await index._run(index._begin)
         except BaseException:
@@ -122,6 +127,18 @@ class IndexGeneration:
         """Whether SQLite finds nothing wrong with the file. Reads all of it."""
         return await self._run(self._ledger.sound)
 
+    async def go_live(self, folder: IndexFolder, before: int) -> int | None:
+        """Close the file and make it live in place of generation ``before``, and return its number.
+
+        Returns ``None``, and does nothing, if it lacks something that ``before`` has. Nobody can write that meanwhile,
+        nor afterwards.
+
+        Raises:
+            NotLive: generation ``before`` is not live.
+            OSError: the folder cannot be written.
+        """
+        return await self._run(lambda: self._go_live(folder, before))
+
     async def close(self) -> None:
         """Close the file after the current operation."""
         try:
@@ -140,7 +157,7 @@ class IndexGeneration:
 
     def _begin(self) -> None:
         try:
-            self._writer = open_for_writing(self.path)
+            self._writer = open_for_writing(self.path, self._may_write)
         except Corrupt as fault:
             raise Unusable(fault.message) from fault
         self._open.callback(self._writer.close)
@@ -211,6 +228,45 @@ class IndexGeneration:
         self._ledger.take_up(address)
         self._aside.pop(address, None)
         return True
+
+    def _go_live(self, folder: IndexFolder, before: int) -> int | None:
+        with _held_marks(folder.file(before)) as marks:
+            if marks is None or any(self._marks.get(shard, 0) < seq for shard, seq in marks.items()):
+                return None
+            pointer = folder.pointer()
+            if before != (pointer.generation if pointer is not None else 0):
+                raise NotLive
+            self._open.close()
+            with closing(sqlite3.connect(self.path)) as db:
+                # The write-ahead log has another name than the file will have.
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            generation = folder.next_generation()
+            self.path.replace(folder.file(generation))
+            folder.point(generation)
+            return generation
+
+
+@contextmanager
+def _held_marks(file: Path) -> Iterator[dict[int, int] | None]:
+    """The marks of an index file that nobody can write during the block; ``None`` if somebody does, and does not end.
+
+    A file that is missing, damaged or of another format has no marks.
+    """
+    if not file.exists():
+        yield {}
+        return
+    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)) as db:
+        marks: dict[int, int] | None = {}
+        try:
+            db.execute(f"PRAGMA busy_timeout = {BUSY}")
+            db.execute("BEGIN IMMEDIATE")
+            marks = dict(db.execute("SELECT shard, seq FROM mark"))
+        except sqlite3.DatabaseError as fault:
+            if is_busy(fault):
+                marks = None
+            elif not is_damage(fault) and fault.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+        yield marks
 
 
 def _place(shard: int, seq: int, last: StoredMessage | None) -> Place:

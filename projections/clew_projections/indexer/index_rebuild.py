@@ -10,7 +10,6 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Final, Literal
 
@@ -21,12 +20,12 @@ from clew_projections.consistency.index_generations import Difference, differenc
 from clew_projections.history.histories import Histories
 from clew_projections.index.database import Unusable, is_damage
 from clew_projections.index.index_folder import IndexFolder, remove_database
-from clew_projections.index.notes import check_agrees, ends
+from clew_projections.index.notes import check_agrees, ends, notes
+from clew_projections.index.writer import NotLive
 from clew_projections.indexer.generation_file import IndexGeneration
-from clew_projections.indexer.log_follower import OrderedShard, follow_log
+from clew_projections.indexer.log_follower import PATIENCE, OrderedShard, follow_log, switch
 from clew_projections.nats.jetstream import JetStream
 
-PATIENCE: Final = 0.25
 NAMED: Final = 100
 """The most threads that a report names."""
 
@@ -102,12 +101,8 @@ class IndexRebuild:
         wrong, findings = await self._compare(self._folder.file(before))
         generation, aside = before, 0
         if not findings:
-            # Catch up with the log after the comparison, so that no answer is staler than the one before the switch.
-            aside = await self._fill()
-            generation = self._folder.next_generation()
-            self._flush()
-            self._file.replace(self._folder.file(generation))
-            self._folder.point(generation)
+            await self._fill()  # The comparison took a while.
+            generation, aside = await self._go_live()
         asked = self._folder.file(generation)
         return Rebuilt(
             generation=generation,
@@ -121,7 +116,7 @@ class IndexRebuild:
             findings=tuple(findings[:NAMED]),
         )
 
-    async def _fill(self) -> int:
+    async def _fill(self) -> None:
         book = await self._open_generation()
         try:
             goal = await ends(self._js, self._histories.shards)
@@ -132,7 +127,20 @@ class IndexRebuild:
                         await book.take(batch)
                         self._commits += len(batch)
                     self._tell(IndexProgress("filling", min(_format_marks(book.marks), total), total))
-            return len(book.aside)
+        finally:
+            await book.close()
+
+    async def _go_live(self) -> tuple[int, int]:
+        """Switch to the new generation; return its number and how many threads it leaves out."""
+        book = await self._open_generation()
+        try:
+            while True:
+                pointer = self._folder.pointer()
+                try:
+                    before = pointer.generation if pointer is not None else 0
+                    return await switch(self._folder, before, book, self._sources()), len(book.aside)
+                except NotLive:
+                    continue  # The indexer began another one, or somebody went back.
         finally:
             await book.close()
 
@@ -178,17 +186,14 @@ class IndexRebuild:
             return f"thread {thread} of tenant {tenant} has another commit {last.commit.n} in the log"
         return None
 
-    def _flush(self) -> None:
-        """Move the write-ahead log into the database file, which is then renamed."""
-        with closing(sqlite3.connect(self._file)) as db:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
     def _discard(self) -> None:
         remove_database(self._file)
 
 
 def go_back(folder: IndexFolder, generation: int | None = None) -> int:
     """Make an older generation live, by default the one before; the indexer brings it up to date.
+
+    Until it has what the live one has, lists are unavailable rather than older than before.
 
     Raises:
         NotFound: there is no such generation.
@@ -199,7 +204,9 @@ def go_back(folder: IndexFolder, generation: int | None = None) -> int:
     wanted = generation if generation is not None else (older[-1] if older else None)
     if wanted is None or wanted not in folder.generations():
         raise NotFound("there is no such generation of the index: see 'clew rebuild index --list'", code="not_found")
-    folder.point(wanted)
+    known = {place.shard: place.seq for place in notes(folder.file(wanted)).places}
+    places = notes(folder.file(current)).places
+    folder.point(wanted, {place.shard: place.seq for place in places if known.get(place.shard, 0) < place.seq})
     return wanted
 
 

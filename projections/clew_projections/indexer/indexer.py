@@ -16,17 +16,15 @@ from clew_events.backoff import delays
 from clew_events.errors import Unavailable
 from clew_projections.index.database import Unusable, is_damage, is_no_room
 from clew_projections.index.index_folder import IndexFolder
+from clew_projections.index.writer import NotLive
 from clew_projections.indexer.file_lease import Lease
 from clew_projections.indexer.generation_file import IndexGeneration
-from clew_projections.indexer.log_follower import OrderedShard, follow_log
+from clew_projections.indexer.log_follower import PATIENCE, OrderedShard, follow_log
 from clew_projections.indexer.machines import Machines, Reporter
 from clew_projections.indexer.purge import Purge
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.indexer.start import Start
 from clew_projections.wait import cancel, wait_for_event
-
-PATIENCE: Final = 0.25
-"""Seconds to wait for commits before other work."""
 
 _LOG: Final = logging.getLogger("clew.index")
 
@@ -87,7 +85,7 @@ class Indexer:
         self._lease = Lease(folder, dedicated=dedicated)
         self._due = due or SnapshotSchedule()
         self._snapshot: asyncio.Task[None] | None = None
-        self._purge = Purge(folder)
+        self._purge = Purge(folder, sources)
         self._copying: asyncio.Task[None] | None = None
         self._reporter = Reporter(machines, folder)
         self._trouble = ""
@@ -126,6 +124,8 @@ class Indexer:
                     await self._check_sound(generation, book)
                     await self._keep_clean(generation, book)
                     self._snapshot_if_due(book)
+        except NotLive:
+            return
         except (Unusable, sqlite3.DatabaseError) as fault:
             if isinstance(fault, Unusable) or is_damage(fault):
                 # The file is not usable again, so it is not opened a second time.

@@ -15,6 +15,7 @@ from typing import Final
 from clew_events.backoff import delays
 from clew_events.errors import Unavailable
 from clew_events.subjects import event_stream
+from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.generation_file import Batch, IndexGeneration
 from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_projections.nats.stream_messages import StoredMessage
@@ -103,6 +104,8 @@ AT_ONCE: Final = 500
 """Commits in one read of a shard, and about as many in one transaction of the index."""
 AHEAD: Final = 4
 """Batches that are queued while one is written."""
+PATIENCE: Final = 0.25
+"""Seconds to wait for commits before other work."""
 
 _LOG: Final = logging.getLogger("clew.index")
 
@@ -162,6 +165,21 @@ class LogFollower:
             if source.position > before:
                 commits = [(source.shard, stored) for stored in page]
                 await self._arrived.put(Batch(commits, {source.shard: source.position}))
+
+
+async def switch(folder: IndexFolder, before: int, book: IndexGeneration, sources: Sequence[OrderedShard]) -> int:
+    """Bring a file up to date until it has all that generation ``before`` has, make it live, and return its number.
+
+    So no list is older than one that was read before. The file is closed then.
+
+    Raises:
+        NotLive: another generation became live meanwhile.
+    """
+    async with follow_log(sources, book) as log:
+        while (generation := await book.go_live(folder, before)) is None:
+            if batch := await log.batch(PATIENCE):
+                await book.take(batch)
+    return generation
 
 
 @contextlib.asynccontextmanager

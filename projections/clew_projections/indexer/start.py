@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sqlite3
-from pathlib import Path
+from functools import partial
 from typing import Final
 
 from clew_events.errors import Corrupt, Unavailable
@@ -59,7 +59,7 @@ class Start:
         if not file.exists():
             return None
         try:
-            return await self._open_agreeing(file)
+            return await self._open_agreeing(generation)
         except Unusable as fault:
             _LOG.warning("the index is rebuilt: %s is unusable: %s", file, fault)
             return None
@@ -74,7 +74,7 @@ class Start:
         for snapshot in found:
             try:
                 await self._snapshots.load(snapshot, file)
-                book = await self._open_agreeing(file)
+                book = await self._open_agreeing(generation)
             except (ValueError, Unusable, Unavailable) as fault:
                 _LOG.warning("the snapshot %s of the index is unusable: %s", snapshot.name, fault)
                 self._folder.remove(generation)
@@ -82,13 +82,16 @@ class Start:
                 _LOG.info("the index starts from the snapshot of %s", snapshot.made_at)
                 return book
         _LOG.info("the index starts from the beginning of the log")
-        return await IndexGeneration.open(file)
+        return await self._open(generation)
 
-    async def _open_agreeing(self, file: Path) -> IndexGeneration:
-        """Open an existing file and check it against the log; raises ``Unusable`` if it does not agree."""
+    async def _open(self, generation: int) -> IndexGeneration:
+        return await IndexGeneration.open(self._folder.file(generation), partial(self._folder.is_live, generation))
+
+    async def _open_agreeing(self, generation: int) -> IndexGeneration:
+        """Open an existing generation and check it against the log; raises ``Unusable`` if it does not agree."""
         book = None
         try:
-            book = await IndexGeneration.open(file)
+            book = await self._open(generation)
             await check_agrees(self._js, self._histories.shards, book.marks, await book.places())
             await self._take_up_again(book)
         except BaseException as fault:
@@ -119,6 +122,7 @@ class Start:
             shutil.rmtree(left, ignore_errors=True)
         for left in (
             *self._folder.path.glob("*.part*"),
+            *self._folder.path.glob("clean.db*"),
             *self._folder.path.glob("current.*"),
             *self._folder.path.glob("proved.*"),
         ):
