@@ -31,7 +31,7 @@ EventType = events.EventType
 class GetThread(Request, frozen=True, kw_only=True):
     """A thread as it is now.
 
-    ``strong`` (the default) is never behind the log; ``eventual`` answers from memory or the bucket and may be.
+    ``strong`` (the default) is never behind the log; ``eventual`` may be, by as much as the projector is and 5 seconds.
     ``at_least`` waits for a state that includes the thread's commit of that number, whatever the consistency.
     """
 

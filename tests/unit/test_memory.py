@@ -43,6 +43,21 @@ def test_absent_threads_are_not_kept() -> None:
     assert len(memory) == 0
 
 
+def test_what_was_remembered_long_ago_is_not_recalled_as_recent() -> None:
+    now = [0.0]
+    memory = Memory(clock=lambda: now[0])
+    memory.remember(view("a", 2))
+    now[0] = 5.0
+    assert memory.recall(address("a"), within=5.0) == view("a", 2)
+    now[0] = 6.0
+    assert memory.recall(address("a"), within=5.0) is None
+    memory.remember(view("a", 1))
+    assert memory.recall(address("a"), within=5.0) is None
+    assert memory.recall(address("a")) == view("a", 2)
+    memory.remember(view("a", 2))
+    assert memory.recall(address("a"), within=5.0) == view("a", 2)
+
+
 def test_a_forgotten_thread_may_be_remembered_at_an_earlier_commit() -> None:
     memory = Memory()
     memory.remember(view("a", 5))

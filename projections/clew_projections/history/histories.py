@@ -49,6 +49,10 @@ class Histories:
         """
         await self._js.refresh()
 
+    def may_be_erased(self, address: Address) -> bool:
+        """Whether a thread may have an erasure that a view of it does not know of."""
+        return self._js.may_be_erased(event_subject(self.shard(address), address))
+
     def shard(self, address: Address) -> int:
         """Return the shard that holds a thread's history."""
         return shard_of(address.thread, self.shards)

@@ -35,6 +35,9 @@ class LogSource(Reads, Protocol):
     async def refresh(self) -> None:
         """Learn of every erasure that was acknowledged before this call."""
 
+    def may_be_erased(self, subject: str) -> bool:
+        """Whether a thread, by its subject, may have an erasure that a view of it does not know of."""
+
 
 class LogReads(JetStream):
     """JetStream, whose reads of the log's streams are whole. Everything that reads the log reads it here."""
@@ -51,6 +54,10 @@ class LogReads(JetStream):
             Unavailable: JetStream does not answer.
         """
         await self.pending.refresh()
+
+    def may_be_erased(self, subject: str) -> bool:
+        """Whether a thread, by its subject, may have an erasure that a view of it does not know of."""
+        return self.pending.may_concern(subject)
 
     async def extent(self, shard: int) -> StreamState:
         """Read the extent of a shard from its leader, with the commits that lost contents.

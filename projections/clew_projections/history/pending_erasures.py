@@ -3,6 +3,9 @@
 From the acknowledgement of a request on, no reader returns the contents that it covers, whatever copies of them still
 exist. A process learns of requests by announcements over core NATS, and reads them all again after a reconnect. An
 announcement may come late, so whoever must not miss one calls :meth:`PendingErasures.refresh` before it reads.
+
+Views, in the bucket and in memory, may lag behind a request until the erasure is completed. So until then a thread is
+read as of its latest commit, whatever the caller asked for.
 """
 
 from __future__ import annotations
@@ -44,8 +47,12 @@ class PendingErasures:
     def __init__(self, js: JetStream) -> None:
         self._js = js
         self._by_subject: dict[str, dict[str, _Request]] = {}
+        self._unfinished: dict[str, set[str]] = {}
+        self._watcher: KvWatcher | None = None
         self._read_up_to = 0
         self._alone = asyncio.Lock()
+        self.noted: list[Callable[[Address], None]] = []
+        """Called with each thread of which an erasure was requested, or went on."""
 
     def __bool__(self) -> bool:
         return bool(self._by_subject)
@@ -62,7 +69,11 @@ class PendingErasures:
         watcher = KvWatcher(lambda _: self.refresh(), self.refresh, name="the list of erasures", log=_LOG)
         async with watcher.watch(nc, f"{LIVE_ERASURES}.*", reconnected):
             await self.refresh()
-            yield
+            self._watcher = watcher
+            try:
+                yield
+            finally:
+                self._watcher = None
 
     async def refresh(self) -> None:
         """Learn of every request that was acknowledged before this call.
@@ -73,7 +84,7 @@ class PendingErasures:
         async with self._alone:
             end = (await stream_state(self._js, ERASED_STREAM)).last_seq
             if end < self._read_up_to:  # another stream, as after a restore
-                self._by_subject, self._read_up_to = {}, 0
+                self._by_subject, self._unfinished, self._read_up_to = {}, {}, 0
             if end == self._read_up_to:
                 return
             page = True
@@ -88,6 +99,10 @@ class PendingErasures:
                 self._take(last)
                 following = {**following, "seq": self._read_up_to + 1}
             self._read_up_to = max(end, self._read_up_to)
+
+    def may_concern(self, subject: str) -> bool:
+        """Whether an erasure of a thread is not completed, or whether that is not known because news are being read."""
+        return subject in self._unfinished or (self._watcher is not None and self._watcher.is_behind)
 
     def redact(self, stored: StoredMessage) -> StoredMessage:
         """Return a commit of the log without the contents that a request covers."""
@@ -111,7 +126,17 @@ class PendingErasures:
             return
         if record.position is None:
             return  # not acknowledged yet
-        subject = event_subject(record.position.shard, Address(tenant, record.thread_id))
+        address = Address(tenant, record.thread_id)
+        subject = event_subject(record.position.shard, address)
+        for forget in self.noted:
+            forget(address)
+        unfinished = self._unfinished.setdefault(subject, set())
+        if record.status in {"requested", "erased"}:
+            unfinished.add(erasure)
+        else:
+            unfinished.discard(erasure)
+        if not unfinished:
+            del self._unfinished[subject]
         requests = self._by_subject.setdefault(subject, {})
         if record.status == "requested":
             items = None if record.message_id is None else (record.message_id,)

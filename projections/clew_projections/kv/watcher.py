@@ -59,6 +59,12 @@ class KvWatcher:
         self._due = 0.0
         self._read_at = 0.0
         self._connected_anew = True
+        self._reading = False
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something was announced, or is due to be read, that is not read yet."""
+        return self._reading or bool(self._changed) or asyncio.get_running_loop().time() >= self._due
 
     @contextlib.asynccontextmanager
     async def watch(self, nc: Client, subject: str, reconnected: list[Callable[[], None]]) -> AsyncIterator[None]:
@@ -99,6 +105,7 @@ class KvWatcher:
         clock, pauses = asyncio.get_running_loop().time, delays()
         while True:
             self._news.clear()
+            self._reading = True
             try:
                 if (now := clock()) >= self._due:
                     self._read_at = now
@@ -113,6 +120,7 @@ class KvWatcher:
                 self._due = 0.0
                 await asyncio.sleep(next(pauses))
                 continue
+            self._reading = False
             self.current.set()
             pauses = delays()
             await wait_for_event(self._news, max(0.0, self._due - clock()))

@@ -32,6 +32,9 @@ class StateFromLog:
         """Read a thread at its latest commit."""
         return await self.read_current(address)
 
+    def forget(self, address: Address) -> None:
+        """Return: nothing is cached."""
+
     async def catch_up(self, view: ThreadView) -> ThreadView:
         """Bring a view up to the latest commit."""
         async for recorded in self._histories.after(Address(view.tenant, view.id), view.seq):
@@ -106,6 +109,10 @@ class CurrentState:
         return await self._fall_back_to_log(
             self._live.reading.read_cached(address), lambda: self._from_log.read_current(address)
         )
+
+    def forget(self, address: Address) -> None:
+        """Drop what is cached of a thread."""
+        self._live.reading.forget(address)
 
     async def catch_up(self, view: ThreadView) -> ThreadView:
         """Bring a view up to the latest commit: one request if it is current already, or one commit short.

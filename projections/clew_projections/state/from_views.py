@@ -84,6 +84,10 @@ class StateFromViews:
         self._seen.put(address, seen)
         return seen
 
+    def forget(self, address: Address) -> None:
+        """Drop the cached view of a thread."""
+        self._seen.drop(address)
+
     async def catch_up(self, view: ThreadView) -> ThreadView:
         """Bring a view up to the latest commit: one request if it is current already, or one commit short."""
         address = Address(view.tenant, view.id)

@@ -86,6 +86,9 @@ class StateReads(Protocol):
     async def read_cached(self, address: Address) -> CurrentThread:
         """Read a thread as cheaply as possible; it may lag, and is absent if nothing is stored."""
 
+    def forget(self, address: Address) -> None:
+        """Drop what is cached of a thread."""
+
     async def catch_up(self, view: ThreadView) -> ThreadView:
         """Bring a view up to the latest commit."""
 

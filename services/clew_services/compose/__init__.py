@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from clew_events.connection import INBOX_PREFIX
-from clew_events.subjects import event_stream
+from clew_events.subjects import Address, event_stream
 from clew_projections.consistency.index_check import IndexCheck, IndexProof
 from clew_projections.consistency.index_watch import IndexWatch
 from clew_projections.consistency.prove import Prover
@@ -123,8 +123,13 @@ class Clew:
         )
         self.live = self.generations.live
         self.current = CurrentState(self.live, StateFromLog(self.histories), self.live.request_refresh)
+        self.js.pending.noted.append(self._forget)
         self._limits = limits
         self._may_erase = may_erase
+
+    def _forget(self, address: Address) -> None:
+        self.memory.forget(address)
+        self.current.forget(address)
 
     async def close(self) -> None:
         """Close the parts with open files or tasks, if they were made."""

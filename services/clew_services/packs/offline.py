@@ -86,6 +86,11 @@ class PackedStreams:
     async def refresh(self) -> None:
         """Return: nothing changes in a pack."""
 
+    def may_be_erased(self, subject: str) -> bool:
+        """Return false: a pack has no views."""
+        del subject
+        return False
+
     async def from_leader(self, stream: str, request: Mapping[str, object]) -> StoredMessage | None:
         """Return ``None``: a pack has no leader with more messages."""
         del stream, request

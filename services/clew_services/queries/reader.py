@@ -53,6 +53,8 @@ FIRST_READ: Final = 21
 READ_AHEAD: Final = 256
 """Ordinals that are read at once where many messages of a page are deleted."""
 _ENCODE: Final = msgspec.json.Encoder().encode
+RECENT: Final = 5.0
+"""Seconds for which an eventual read of a thread is answered from memory."""
 
 
 class Reader:
@@ -119,16 +121,29 @@ class Reader:
     async def thread(self, tenant: str, query: GetThread) -> Found:
         """The current state of a thread."""
         address = Address(tenant, query.thread_id)
-        view = self._memory.recall(address) or await self._current.cached_view(address)
-        if query.consistency == "strong" or view.n < (query.at_least or 0):
+        view = await self._recent(address) if self._may_be_late(address, query) else None
+        if view is None or view.n < (query.at_least or 0):
+            view = self._memory.recall(address) or await self._current.cached_view(address)
             try:
                 view = await self._current.catch_up(view)
             except Corrupt:
                 self._memory.forget(address)  # after a repair it is read again
                 raise
-        self._memory.remember(view)
+            self._memory.remember(view)
         self._check_open(view, query.thread_id, query.at_least)
         return Found(position=self._position(view), n=view.n, thread=retrieved_thread(view))
+
+    def _may_be_late(self, address: Address, query: GetThread | GetMessage | ListMessages) -> bool:
+        return query.consistency == "eventual" and not self._histories.may_be_erased(address)
+
+    async def _recent(self, address: Address) -> ThreadView:
+        """A thread's view that is at most :data:`RECENT` seconds older than what the bucket has."""
+        if (recent := self._memory.recall(address, within=RECENT)) is not None:
+            return recent
+        stored = await self._current.cached_view(address)
+        self._memory.remember(stored)
+        known = self._memory.recall(address)
+        return known if known is not None and known.n > stored.n else stored
 
     async def threads(self, tenant: str, query: ListThreads) -> WrittenList:
         """A page of a tenant's threads."""
@@ -227,7 +242,7 @@ class Reader:
 
     async def _open(self, address: Address, query: GetMessage | ListMessages) -> CurrentThread:
         present: CurrentThread | None = None
-        if query.consistency == "eventual":
+        if self._may_be_late(address, query):
             present = await self._current.read_cached(address)
         if present is None or present.thread.n < (query.at_least or 0):
             present = await self._current.read_current(address)

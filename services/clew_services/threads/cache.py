@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 from clew_events.subjects import Address
@@ -13,17 +15,19 @@ from clew_projections.views import ThreadView
 class Memory:
     """An LRU cache of at most ``limit`` views. A view may be stale, never wrong: guard and tail reveal it."""
 
-    def __init__(self, limit: int = 20_000) -> None:
-        self._views = LRUCache[Address, ThreadView](limit)
+    def __init__(self, limit: int = 20_000, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` counts seconds."""
+        self._views = LRUCache[Address, tuple[ThreadView, float]](limit)
+        self._clock = clock
         self.hits = 0
         """Cache hits since the start."""
         self.misses = 0
         """Cache misses since the start."""
 
-    def recall(self, address: Address) -> ThreadView | None:
-        """The cached view of a thread, if any."""
-        view = self._views.get(address)
-        if view is None:
+    def recall(self, address: Address, within: float | None = None) -> ThreadView | None:
+        """The cached view of a thread, if any, and if it was remembered in the last ``within`` seconds."""
+        view, since = self._views.get(address) or (None, 0.0)
+        if view is None or (within is not None and self._clock() - since > within):
             self.misses += 1
             return None
         self.hits += 1
@@ -35,8 +39,8 @@ class Memory:
             return
         address = Address(view.tenant, view.id)
         known = self._views.get(address)
-        if known is None or known.n <= view.n:
-            self._views.put(address, view)
+        if known is None or known[0].n <= view.n:
+            self._views.put(address, (view, self._clock()))
 
     def forget(self, address: Address) -> None:
         """Drop what is remembered of a thread."""
