@@ -47,9 +47,13 @@ EventType = Literal[
 
 
 class ThreadEvent(Struct, frozen=True):
-    """An event about a thread as a whole, not about one item. One that ``clears`` deletes all items at once."""
+    """An event about a thread as a whole, not about one item.
+
+    One that ``clears`` deletes all items at once; one that ``restores`` has a deleted thread there again.
+    """
 
     clears: ClassVar[bool] = False
+    restores: ClassVar[bool] = False
 
     @property
     def request(self) -> ErasureRequested | None:
@@ -165,6 +169,7 @@ class ThreadRestored(ThreadEvent, frozen=True, tag_field="type", tag="ThreadRest
     """A deleted thread is there again, as it was."""
 
     effect: ClassVar[Effect] = "changes"
+    restores: ClassVar[bool] = True
 
 
 @final

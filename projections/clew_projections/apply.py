@@ -175,6 +175,11 @@ def clears_items(commit: Commit) -> bool:
     return any(isinstance(event, ThreadEvent) and event.clears for event in commit.events)
 
 
+def restores_thread(commit: Commit) -> bool:
+    """Return whether a commit has a deleted thread there again."""
+    return any(isinstance(event, ThreadEvent) and event.restores for event in commit.events)
+
+
 def concerned_items(commit: Commit, known: Iterable[str]) -> tuple[str, ...]:
     """Return the ids of the items that a commit adds, changes or deletes; of those that it clears, the ``known``."""
     return tuple(dict.fromkeys((*(known if clears_items(commit) else ()), *message_ids(commit))))

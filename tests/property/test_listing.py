@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,19 +17,25 @@ from msgspec.structs import replace
 
 from clew_events.list_query import ListThreads
 from clew_events.list_reply import ThreadList
+from clew_events.subjects import Address
+from clew_projections.consistency.index_check import ExpectedRows, IndexProof
+from clew_projections.consistency.log_fold import FoldedThread, fold_commit
+from clew_projections.history.histories import Histories
 from clew_projections.index import IndexReader, IndexWriter, open_for_reading, open_for_writing
-from support.listing import KEYS, TENANTS, World, happened, histories, questions
+from clew_projections.views import absent_stored
+from support.listing import KEYS, TENANTS, THREADS, World, happened, histories, questions
 
 EXAMPLES = settings(max_examples=40, deadline=None)
 
 
 @contextmanager
-def index() -> Iterator[tuple[IndexWriter, IndexReader]]:
-    """An empty index."""
+def index() -> Iterator[tuple[IndexWriter, IndexReader, Path]]:
+    """An empty index, and its file."""
     with tempfile.TemporaryDirectory() as folder:
-        writer = open_for_writing(Path(folder) / "index.db")
-        reader = open_for_reading(Path(folder) / "index.db")
-        yield writer, reader
+        file = Path(folder) / "index.db"
+        writer = open_for_writing(file)
+        reader = open_for_reading(file)
+        yield writer, reader, file
         reader.close()
         writer.close()
 
@@ -36,8 +44,17 @@ def fill(writer: IndexWriter, world: World, cuts: list[int]) -> None:
     """Everything in batches, each of which begins with some of what the one before had."""
     edges = [0, *sorted(cut % (len(world.records) + 1) for cut in cuts), len(world.records)]
     for start, end in itertools.pairwise(edges):
-        writer.apply(world.records[max(0, start - 3) : end], {})
+        take(writer, world, max(0, start - 3), end)
     writer.apply([], world.marks)
+
+
+def take(writer: IndexWriter, world: World, start: int, end: int) -> None:
+    """Some of what happened, and of a thread that it restores all that came before."""
+    commits = world.records[start:end]
+    for address in writer.find_restored(commits):
+        others = [each for each in commits if (each.commit.tenant, each.commit.thread) != address]
+        commits = [*others, *world.history(address, end)]
+    writer.apply(commits, {})
 
 
 def ids(page: ThreadList) -> list[str]:
@@ -77,7 +94,7 @@ def pages_back(reader: IndexReader, tenant: str, query: ListThreads, before: str
 @given(histories(), st.lists(st.integers(0, 60), max_size=4), st.lists(questions, min_size=1, max_size=8))
 def test_the_index_answers_as_a_look_at_every_thread_does(what, cuts, asked) -> None:
     world = happened(what)
-    with index() as (writer, reader):
+    with index() as (writer, reader, _):
         fill(writer, world, cuts)
         for query in asked:
             for tenant in TENANTS:
@@ -111,14 +128,15 @@ def test_the_index_answers_as_a_look_at_every_thread_does(what, cuts, asked) -> 
 @given(histories(), histories(20), questions)
 def test_paging_neither_skips_nor_repeats_what_stays_put_while_threads_come_and_go(before, meanwhile, query) -> None:
     world = happened(before)
-    with index() as (writer, reader):
+    with index() as (writer, reader, _):
         writer.apply(world.records, world.marks)
         order_before = world.answer("default", query)
         paging = pages(reader, "default", query)
         seen = next(paging)
         came = len(world.records)
         happened(meanwhile, world)
-        writer.apply(world.records[came:], world.marks)
+        take(writer, world, came, len(world.records))
+        writer.apply([], world.marks)
         for page in paging:
             seen += page
         moved = {each.commit.thread for each in world.records[came:] if each.commit.tenant == "default"}
@@ -126,3 +144,29 @@ def test_paging_neither_skips_nor_repeats_what_stays_put_while_threads_come_and_
         assert sorted(thread for thread in seen if thread not in moved) == sorted(stayed)
         if query.search is None:
             assert [thread for thread in seen if thread not in moved] == stayed
+
+
+@EXAMPLES
+@given(histories(40, THREADS[:1], least=20), st.lists(st.integers(0, 40), min_size=4, max_size=12))
+def test_rows_texts_and_counts_are_those_of_the_folded_history_however_it_is_cut(what, cuts) -> None:
+    world = happened(what)
+    with index() as (writer, _, file):
+        fill(writer, world, cuts)
+        proof = IndexProof(file, NO_LOG)
+        expected = [expected_rows(world, Address(*address)) for address in world.threads]
+        assert all(asyncio.run(proof.right(expected)))
+        assert asyncio.run(proof.counts()) == []
+
+
+NO_LOG = cast("Histories", None)
+"""The log, of a proof that is told what to expect."""
+
+
+def expected_rows(world: World, address: Address) -> ExpectedRows:
+    folded = FoldedThread(view=absent_stored(*address))
+    for each in world.history(address, len(world.records)):
+        fold_commit(folded, each)
+    thread = world.threads[address]
+    return ExpectedRows(
+        view=folded.view, messages=folded.messages, created_by=thread.created_by, updated_by=thread.updated_by
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from hypothesis import strategies as st
@@ -19,10 +19,11 @@ from clew_events.events import (
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
+    ThreadRestored,
 )
 from clew_events.ids import message_id
 from clew_events.list_query import ActorTest, Condition, IdTest, ListThreads, MetadataTest, NumberTest, TimeTest
-from clew_events.subjects import shard_of
+from clew_events.subjects import Address, shard_of
 from clew_projections.apply import advance
 from clew_projections.views import ThreadView, absent
 from support.commits import NOON, commit, hash_of
@@ -59,7 +60,7 @@ class World:
         kept = self.threads.get((tenant, thread))
         view = kept.view if kept is not None else absent(tenant, thread)
         events = self._events(view, kept, what, payload)
-        if not events or view.status == "deleted":
+        if not events:
             return
         before = self.records[-1].commit.at if self.records else NOON
         at = before + timedelta(microseconds=after)
@@ -79,6 +80,10 @@ class World:
         self.threads[tenant, thread] = Kept(
             view=advance(view, record), created_by=kept.created_by, updated_by=actor, texts=texts
         )
+
+    def history(self, address: Address, end: int) -> list[Recorded]:
+        """A thread's commits among the first ``end`` of all."""
+        return [each for each in self.records[:end] if (each.commit.tenant, each.commit.thread) == address]
 
     @property
     def marks(self) -> dict[int, int]:
@@ -110,6 +115,8 @@ class World:
         if view.n == 0:
             created = ThreadCreated(metadata=metadata, tool_resources=ToolResources())
             return [created, added] if what == "say" else [created]
+        if view.status == "deleted":
+            return [ThreadRestored()] if what == "end" else []
         match what:
             case "say":
                 return [added]
@@ -206,14 +213,6 @@ def _tokens(text: str) -> set[str]:
 
 _texts = st.lists(st.sampled_from(WORDS), max_size=3).map(" ".join)
 _payloads = st.fixed_dictionaries({"text": _texts}, optional={key: st.sampled_from(VALUES) for key in KEYS})
-happenings = st.tuples(
-    st.sampled_from(("default", "default", "default", "other")),
-    st.sampled_from(THREADS),
-    st.sampled_from(ACTORS),
-    st.sampled_from(("say", "say", "tag", "tag", "unsay", "end")),
-    st.sampled_from((0, 1, 700_000, 1_000_000)),
-    _payloads,
-)
 _values = st.none() | st.sampled_from(VALUES)
 _bound = st.none() | st.sampled_from(VALUES) | st.sampled_from((-10.0, 1.0, 2.5, 3.0))
 _moments = (
@@ -273,9 +272,19 @@ def question(draw: st.DrawFn) -> ListThreads:
 questions: st.SearchStrategy[ListThreads] = st.composite(question)()
 
 
-def histories(size: int = 60) -> st.SearchStrategy[list[tuple[str, str, str, str, int, dict[str, str]]]]:
-    """What may happen, in order."""
-    return st.lists(happenings, max_size=size)
+def histories(
+    size: int = 60, threads: Sequence[str] = THREADS, *, least: int = 0
+) -> st.SearchStrategy[list[tuple[str, str, str, str, int, dict[str, str]]]]:
+    """What may happen, in order. What ends a thread restores one that was ended."""
+    happenings = st.tuples(
+        st.sampled_from(("default", "default", "default", "other")),
+        st.sampled_from(threads),
+        st.sampled_from(ACTORS),
+        st.sampled_from(("say", "say", "tag", "tag", "unsay", "end")),
+        st.sampled_from((0, 1, 700_000, 1_000_000)),
+        _payloads,
+    )
+    return st.lists(happenings, min_size=least, max_size=size)
 
 
 def happened(what: Iterable[tuple[str, str, str, str, int, dict[str, str]]], world: World | None = None) -> World:

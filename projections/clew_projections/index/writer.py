@@ -30,7 +30,8 @@ from clew_events.events import (
     ToolResourcesUpdated,
 )
 from clew_events.ids import ordinal_of
-from clew_projections.apply import advance
+from clew_events.subjects import Address
+from clew_projections.apply import advance, restores_thread
 from clew_projections.index import rows
 from clew_projections.index.fts import Texts, slot
 from clew_projections.index.rows import Row, micros
@@ -38,6 +39,7 @@ from clew_projections.index.terms import CREATED_BY, UPDATED_BY, Terms, actor_ke
 from clew_projections.views import ThreadView, absent
 
 _FIND: Final = f"SELECT {rows.COLUMNS} FROM thread WHERE tenant = ? AND id = ?"
+_STATUS: Final = "SELECT t.deleted, t.n FROM thread t JOIN tenant o ON o.no = t.tenant WHERE o.name = ? AND t.id = ?"
 _NEXT: Final = "SELECT coalesce(max(no), 0) + 1 FROM thread"
 _PUT: Final = f"INSERT OR REPLACE INTO thread VALUES ({', '.join('?' * len(Row._fields))})"
 _CHANGED: Final = tuple(name for name in Row._fields if name not in rows.CONSTANT)
@@ -77,13 +79,27 @@ class IndexWriter:
         found = self._connection.execute("SELECT shard, erased, clean FROM mark WHERE erased > 0")
         return {shard: ErasureMark(newest, clean) for shard, newest, clean in found}
 
+    def find_restored(self, commits: Sequence[Recorded]) -> list[Address]:
+        """Return the threads that are deleted in the index and that commits restore.
+
+        The row of a deleted thread has no content, so :meth:`apply` takes such a thread's whole history.
+        """
+        found: dict[Address, None] = {}
+        for commit in (each.commit for each in commits if restores_thread(each.commit)):
+            address = Address(commit.tenant, commit.thread)
+            deleted, n = self._connection.execute(_STATUS, address).fetchone() or (0, 0)
+            if deleted and commit.n > n:
+                found[address] = None
+        return list(found)
+
     def apply(
         self, commits: Sequence[Recorded], marks: Mapping[int, int], erased: Mapping[int, int] | None = None
     ) -> None:
         """Apply commits, each thread's in order, and the new marks, in one transaction.
 
-        Commits that the index contains already change nothing. ``erased`` has by shard the sequence of the newest
-        commit that requests an erasure.
+        Commits that the index contains already change nothing. Of a thread that :meth:`find_restored` returns they are
+        its history from the first commit on. ``erased`` has by shard the sequence of the newest commit that requests an
+        erasure.
 
         Raises:
             Corrupt: a commit does not continue its thread; or the file is damaged (``unreadable_index``).
@@ -143,16 +159,18 @@ class IndexWriter:
         owner = self._terms.tenant(tenant)
         found = self._connection.execute(_FIND, (owner, thread)).fetchone()
         row = Row._make(found) if found is not None else None
-        before = rows.view_of(row, tenant) if row is not None else absent(tenant, thread)
-        new = [each for each in commits if each.commit.n > before.n]
-        if not new:
+        if row is not None and commits[-1].commit.n <= row.n:
             return
+        anew = row is None or (row.deleted and commits[0].commit.n == 1)
+        before = rows.view_of(row, tenant) if row is not None and not anew else absent(tenant, thread)
         after = before
         known: list[Recorded] = []
-        for each in new:
+        for each in commits:
             if each.commit.n > after.n:
                 after = advance(after, each)
                 known.append(each)
+        if row is not None and row.deleted and after.status == "open" and not anew:
+            raise AssertionError("a restored thread is taken with its whole history")
         no = row.no if row is not None else self._new_number()
         created_by = row.created_by if row is not None else known[0].commit.actor
         written = rows.row_of(no, owner, after, created_by, known[-1].commit.actor)

@@ -17,7 +17,8 @@ from clew_events.commit import Recorded, record_hash
 from clew_events.errors import Corrupt
 from clew_events.events import ThreadEvent
 from clew_events.subjects import Address, address_of
-from clew_projections.history.histories import read
+from clew_projections.apply import restores_thread
+from clew_projections.history.histories import Histories, read
 from clew_projections.index.database import Unusable, is_busy, is_damage, open_for_writing
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.index.notes import BUSY, NOTHING, Ledger, ParkedThread, Place
@@ -25,6 +26,8 @@ from clew_projections.index.writer import ErasureMark, IndexWriter, NotLive
 from clew_projections.nats.stream_messages import StoredMessage
 
 T = TypeVar("T")
+History = Sequence[Recorded] | Corrupt
+"""A thread's commits from the first on, or why they cannot be read."""
 
 
 class Batch:
@@ -58,12 +61,13 @@ class IndexGeneration:
     Those that write raise ``NotLive`` if it may not be written any more.
     """
 
-    def __init__(self, path: Path, may_write: Callable[[], bool] = lambda: True) -> None:
-        """``may_write`` is asked in each transaction."""
+    def __init__(self, path: Path, histories: Histories, may_write: Callable[[], bool] = lambda: True) -> None:
+        """``histories`` has what a restored thread holds; ``may_write`` is asked in each transaction."""
         self.path = path
         self._may_write = may_write
         self.refused: list[ParkedThread] = []
         """Threads that were set aside, for the caller to log and remove."""
+        self._histories = histories
         self._thread = ThreadPoolExecutor(1, "clew-index")
         self._open = ExitStack()
         self._aside: dict[Address, ParkedThread] = {}
@@ -73,14 +77,14 @@ class IndexGeneration:
         self._ledger: Ledger
 
     @classmethod
-    async def open(cls, path: Path, may_write: Callable[[], bool] = lambda: True) -> Self:
+    async def open(cls, path: Path, histories: Histories, may_write: Callable[[], bool] = lambda: True) -> Self:
         """Open a generation, and create it if it does not exist.
 
         Raises:
             Unusable: the file is not an index, or of another format.
             Unavailable, sqlite3.Error: it is damaged, or the disk fails.
         """
-        index = cls(path, may_write)
+        index = cls(path, histories, may_write)
         try:
             await index._run(index._begin)
         except BaseException:
@@ -115,9 +119,15 @@ class IndexGeneration:
     async def take(self, batch: Batch) -> None:
         """Add the next batch of the log.
 
-        A thread whose commit is unreadable or does not continue it is set aside; the others go on.
+        A thread whose commit is unreadable or does not continue it is set aside; the others go on. A deleted thread
+        that is restored is indexed again from its history.
+
+        Raises:
+            Unavailable: the log does not answer. The batch may be taken again.
         """
-        await self._run(lambda: self._take(batch))
+        if restored := await self._run(lambda: self._take(batch, {})):
+            histories = {address: await self._history(address, batch) for address in restored}
+            await self._run(lambda: self._take(batch, histories))
 
     async def take_up(self, address: Address, commits: Iterable[Recorded]) -> bool:
         """Retry a thread that was set aside, given its commits up to the marks; return whether it is indexed now."""
@@ -146,6 +156,19 @@ class IndexGeneration:
         finally:
             self._thread.shutdown(wait=False)
 
+    async def _history(self, address: Address, batch: Batch) -> History:
+        """Read a thread's history up to the end of a batch."""
+        end = batch.positions[self._histories.shard(address)]
+        history: list[Recorded] = []
+        try:
+            async for each in self._histories.after(address, 0):
+                if each.position.seq > end:
+                    break
+                history.append(each)
+        except Corrupt as fault:
+            return fault
+        return history
+
     async def _run(self, work: Callable[[], T]) -> T:
         # A cancelled caller still waits for the work, so that the file is not closed under it.
         running = asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -167,7 +190,8 @@ class IndexGeneration:
         self._erasures = self._writer.erasures()
         self._aside = {each.address: each for each in self._ledger.aside()}
 
-    def _take(self, batch: Batch) -> None:
+    def _take(self, batch: Batch, histories: Mapping[Address, History]) -> list[Address]:
+        """Add a batch, or return the restored threads whose histories it takes; then nothing of it was added."""
         commits: list[Recorded] = []
         last: dict[int, StoredMessage] = {}
         erased: dict[int, int] = {}
@@ -185,6 +209,10 @@ class IndexGeneration:
             if any(isinstance(event, ThreadEvent) and event.request is not None for event in recorded.commit.events):
                 # Also of a thread that was set aside: the file may still have bytes of it.
                 erased[shard] = stored.seq
+        if restored := self._writer.find_restored(self._without_aside(commits)):
+            if not histories:
+                return restored
+            commits = self._with_histories(commits, histories)
         positions = {**self._marks, **batch.positions}
         try:
             self._writer.apply(self._without_aside(commits), positions, erased)
@@ -195,23 +223,37 @@ class IndexGeneration:
         if erased:
             self._erasures = self._writer.erasures()
         self._ledger.note(_place(shard, seq, last.get(shard)) for shard, seq in batch.positions.items())
+        return []
+
+    def _with_histories(self, commits: Sequence[Recorded], histories: Mapping[Address, History]) -> list[Recorded]:
+        """Return commits with those of some threads replaced by their histories."""
+        whole = [each for each in commits if _address(each) not in histories]
+        for address, history in histories.items():
+            if isinstance(history, Corrupt):
+                last = max(each.position.seq for each in commits if _address(each) == address)
+                self._set_aside(address, last, history)
+            else:
+                whole += history
+        return whole
 
     def _one_by_one(self, commits: Sequence[Recorded]) -> None:
         threads: dict[Address, list[Recorded]] = {}
         for each in self._without_aside(commits):
-            threads.setdefault(Address(each.commit.tenant, each.commit.thread), []).append(each)
+            threads.setdefault(_address(each), []).append(each)
         for address, history in threads.items():
-            for each in history:
+            # A deleted thread loses its texts, so one that is restored is taken whole.
+            whole = any(restores_thread(each.commit) for each in history)
+            for some in [history] if whole else [[each] for each in history]:
                 try:
-                    self._writer.apply([each], self._marks)
+                    self._writer.apply(some, self._marks)
                 except Corrupt as fault:
-                    self._set_aside(address, each.position.seq, fault)
+                    self._set_aside(address, some[-1].position.seq, fault)
                     break
 
     def _without_aside(self, commits: Sequence[Recorded]) -> Sequence[Recorded]:
         if not self._aside:
             return commits
-        return [each for each in commits if Address(each.commit.tenant, each.commit.thread) not in self._aside]
+        return [each for each in commits if _address(each) not in self._aside]
 
     def _set_aside(self, address: Address, seq: int, fault: Corrupt) -> None:
         # The note comes first: if the process dies in between, the index does not show a wrong thread.
@@ -267,6 +309,10 @@ def _held_marks(file: Path) -> Iterator[dict[int, int] | None]:
             elif not is_damage(fault) and fault.sqlite_errorcode != sqlite3.SQLITE_ERROR:
                 raise
         yield marks
+
+
+def _address(recorded: Recorded) -> Address:
+    return Address(recorded.commit.tenant, recorded.commit.thread)
 
 
 def _place(shard: int, seq: int, last: StoredMessage | None) -> Place:

@@ -147,7 +147,7 @@ class IndexRebuild:
     async def _open_generation(self) -> IndexGeneration:
         book: IndexGeneration | None = None
         try:
-            book = await IndexGeneration.open(self._file)
+            book = await IndexGeneration.open(self._file, self._histories)
             await check_agrees(self._js, self._histories.shards, book.marks, await book.places())
         except (Unusable, sqlite3.DatabaseError) as fault:
             if book is not None:
@@ -155,7 +155,7 @@ class IndexRebuild:
             if isinstance(fault, sqlite3.DatabaseError) and not is_damage(fault):
                 raise
             self._discard()
-            return await IndexGeneration.open(self._file)
+            return await IndexGeneration.open(self._file, self._histories)
         return book
 
     async def _compare(self, live: Path) -> tuple[int, list[str]]:

@@ -85,7 +85,7 @@ class Indexer:
         self._lease = Lease(folder, dedicated=dedicated)
         self._due = due or SnapshotSchedule()
         self._snapshot: asyncio.Task[None] | None = None
-        self._purge = Purge(folder, sources)
+        self._purge = Purge(folder, start.histories, sources)
         self._copying: asyncio.Task[None] | None = None
         self._reporter = Reporter(machines, folder)
         self._trouble = ""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from clew_events.errors import Unavailable
+from clew_projections.history.histories import Histories
 from clew_projections.index.clean_copy import copy_clean, is_clean
 from clew_projections.index.database import Unusable
 from clew_projections.index.index_folder import IndexFolder, remove_database
@@ -37,9 +38,10 @@ _LOG: Final = logging.getLogger("clew.index")
 class Purge:
     """Purges the index in a folder; used by the indexer that holds the lease, one step at a time."""
 
-    def __init__(self, folder: IndexFolder, sources: Sources) -> None:
-        """``sources`` returns readers of all shards of the log."""
+    def __init__(self, folder: IndexFolder, histories: Histories, sources: Sources) -> None:
+        """``histories`` reads single threads, and ``sources`` returns readers of all shards of the log."""
         self._folder = folder
+        self._histories = histories
         self._sources = sources
         self._lock = folder.lock("rebuild")
         self._not_before = 0.0
@@ -98,7 +100,7 @@ class Purge:
         try:
             await _copy_in_thread(self._folder.file(generation), file)
             self._not_before = time.monotonic() + REST * (time.monotonic() - began)
-            copy = await IndexGeneration.open(file)
+            copy = await IndexGeneration.open(file, self._histories)
             try:
                 number = await switch(self._folder, generation, copy, self._sources())
             finally:

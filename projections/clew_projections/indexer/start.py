@@ -25,7 +25,8 @@ class Start:
 
     def __init__(self, js: JetStream, histories: Histories, folder: IndexFolder, snapshots: Snapshots) -> None:
         self._js = js
-        self._histories = histories
+        self.histories = histories
+        """Reads single threads of the log."""
         self._folder = folder
         self._snapshots = snapshots
 
@@ -46,10 +47,10 @@ class Start:
                 unusable.append(generation)
                 continue
             if pointer is None:
-                self._folder.point(generation, await ends(self._js, self._histories.shards))
+                self._folder.point(generation, await ends(self._js, self.histories.shards))
             return generation, book
         generation = self._folder.next_generation()
-        self._folder.point(generation, await ends(self._js, self._histories.shards))
+        self._folder.point(generation, await ends(self._js, self.histories.shards))
         for each in unusable:
             self._folder.remove(each)
         return generation, await self._anew(generation)
@@ -85,14 +86,15 @@ class Start:
         return await self._open(generation)
 
     async def _open(self, generation: int) -> IndexGeneration:
-        return await IndexGeneration.open(self._folder.file(generation), partial(self._folder.is_live, generation))
+        may_write = partial(self._folder.is_live, generation)
+        return await IndexGeneration.open(self._folder.file(generation), self.histories, may_write)
 
     async def _open_agreeing(self, generation: int) -> IndexGeneration:
         """Open an existing generation and check it against the log; raises ``Unusable`` if it does not agree."""
         book = None
         try:
             book = await self._open(generation)
-            await check_agrees(self._js, self._histories.shards, book.marks, await book.places())
+            await check_agrees(self._js, self.histories.shards, book.marks, await book.places())
             await self._take_up_again(book)
         except BaseException as fault:
             if book is not None:
@@ -104,12 +106,10 @@ class Start:
 
     async def _take_up_again(self, book: IndexGeneration) -> None:
         for each in book.aside:
-            shard = self._histories.shard(each.address)
+            shard = self.histories.shard(each.address)
             mark = book.marks.get(shard, 0)
             try:
-                commits = [
-                    found async for found in self._histories.after(each.address, 0) if found.position.seq <= mark
-                ]
+                commits = [found async for found in self.histories.after(each.address, 0) if found.position.seq <= mark]
             except Corrupt:
                 continue
             if await book.take_up(each.address, commits):
