@@ -79,9 +79,18 @@ class UpdateThread(ThreadCommand, frozen=True, kw_only=True):
 
 @final
 class DeleteThread(ThreadCommand, frozen=True, kw_only=True):
-    """Delete a thread. Its id is never used again; its history stays."""
+    """Delete a thread. Its id is never used again; its history stays, and it can be restored until it is erased."""
 
     named: ClassVar[str] = "DeleteThread"
+
+    thread_id: ThreadId
+
+
+@final
+class RestoreThread(ThreadCommand, frozen=True, kw_only=True):
+    """Restore a deleted thread, as it was. One that is not deleted stays as it is."""
+
+    named: ClassVar[str] = "RestoreThread"
 
     thread_id: ThreadId
 
@@ -163,6 +172,7 @@ Command = (
     CreateThread
     | UpdateThread
     | DeleteThread
+    | RestoreThread
     | AddMessage
     | UpdateMessage
     | DeleteMessage
@@ -185,7 +195,7 @@ def extract_metadata(command: Command) -> Metadata | UnsetType:
             if isinstance(command.patch, MetadataPatch):
                 return command.patch.set or UNSET
             return command.metadata if isinstance(command.metadata, UnsetType) else command.metadata or {}
-        case DeleteThread() | DeleteMessage() | EraseThread() | EraseMessage() | CompleteErasure():
+        case DeleteThread() | RestoreThread() | DeleteMessage() | EraseThread() | EraseMessage() | CompleteErasure():
             return UNSET
         case _:
             assert_never(command)

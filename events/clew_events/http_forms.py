@@ -47,6 +47,10 @@ class PatchBody(Request, frozen=True, kw_only=True):
     metadata: MetadataPatch
 
 
+class RestoreBody(Request, frozen=True, kw_only=True):
+    """The body of a request to restore a thread, which has no fields. It may be left out."""
+
+
 class EraseBody(Request, frozen=True, kw_only=True):
     """The body of a request to erase a thread or a message: why, as a code. It may be left out."""
 

@@ -33,6 +33,7 @@ from clew_events.commands import (
     DeleteThread,
     EraseMessage,
     EraseThread,
+    RestoreThread,
     UpdateMessage,
     UpdateThread,
 )
@@ -67,13 +68,13 @@ Header = Literal["idempotency", "ifMatch", "ifNoneMatch", "lastEventId"]
 
 SCOPES: Final[Mapping[Scope, str]] = MappingProxyType({
     "read": "Read threads and messages as they are.",
-    "write": "Create, change and delete threads and messages.",
+    "write": "Create, change and delete threads and messages, and restore deleted threads.",
     "audit": "Read how threads came to be what they are, deleted ones included.",
     "erase": "Erase threads and messages for good, and read the erasures of the tenant.",
 })  # fmt: skip
 """What each scope of an API key allows."""
 TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
-    "Threads": "Create, list, retrieve, change and delete threads.",
+    "Threads": "Create, list, retrieve, change, delete and restore threads.",
     "Messages": "Create, list, retrieve, change and delete the messages of a thread.",
     "History": "The commits of one thread, deleted or not, and what they changed.",
     "Feed": "All commits of a tenant in one order.",
@@ -230,8 +231,21 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         routes=(HttpRoute(
             name="delete_thread", method="DELETE", path=THREAD, tag="Threads",
             summary="Delete a thread; its history stays",
-            description="The thread's id is never used again.",
+            description="It can be restored until it is erased. The thread's id is never used again.",
             answer=Gone, answered=http_examples.THREAD_GONE, headers=_CHANGE,
+        ),),
+    ),
+    Operation(
+        name="restore_thread", scope="write", command=RestoreThread, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="restore_thread", method="POST", path=f"{THREAD}/restore", tag="Threads",
+            summary="Restore a deleted thread, as it was",
+            description=(
+                "Its metadata and its messages are there again. A thread that is not deleted stays as it is; one that "
+                "was erased cannot be restored."
+            ),
+            body=http_forms.RestoreBody, body_required=False, asked={},
+            answer=Thread, answered=http_examples.THREAD, headers=_CHANGE,
         ),),
     ),
     Operation(

@@ -72,6 +72,10 @@ def test_a_thread_is_created_changed_shown_and_ended(cli: Cli) -> None:
         "id": thread, "object": "thread.deleted", "deleted": True
     }  # fmt: skip
     assert "thread_not_found" in cli.refused(6, "thread", "get", thread)
+    restored = cli.json("thread", "restore", thread, "--expected-version", "4", "--reason", "deleted by mistake")
+    assert (restored["thread"]["id"], restored["n"]) == (thread, 5)
+    assert cli.json("thread", "get", thread)["thread"] == shown["thread"]
+    assert "thread_not_found" in cli.refused(6, "thread", "restore", "thread_nowhere")
 
 
 def test_the_beginning_of_an_id_will_do_if_no_other_begins_so(cli: Cli, tmp_path: Path) -> None:

@@ -49,11 +49,13 @@ def test_the_guide_runs_from_top_to_bottom(up: Up, at_home: dict[str, str], tmp_
     for thread, *options in (
         ("thread_open", *THEIRS),
         ("thread_deleted", *THEIRS),
+        ("thread_mistaken", "-m", "customer=c-83"),
         ("thread_other", "-m", "customer=c-82", "--message", "Ada Lovelace asked whether you saw her parcel."),
     ):
         made = clew("thread", "create", "--id", thread, *options, "--json", env=env)
         assert made.returncode == 0, made.stderr
     message = json.loads(clew("thread", "messages", "thread_other", "--json", env=env).stdout)["messages"]["first_id"]
+    assert clew("thread", "delete", "thread_mistaken", env=env).returncode == 0
     deleted = json.loads(clew("thread", "delete", "thread_deleted", "--json", env=env).stdout)
     indexed = clew("thread", "list", "--at-least", "{shard}-{seq}".format_map(deleted["position"]), env=env)
     assert indexed.returncode == 0, indexed.stderr
@@ -74,4 +76,5 @@ def test_the_guide_runs_from_top_to_bottom(up: Up, at_home: dict[str, str], tmp_
     assert json.loads((tmp_path / "certificate.txt").read_text().partition("\n")[0])["thread"] == "thread_open"
     for thread in ("thread_open", "thread_deleted"):
         assert clew("thread", "get", thread, env=env).returncode == 6
-    assert clew("thread", "get", "thread_other", env=env).returncode == 0
+    for thread in ("thread_other", "thread_mistaken"):
+        assert clew("thread", "get", thread, env=env).returncode == 0

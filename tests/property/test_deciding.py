@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
 from clew_events import ids
-from clew_events.commands import Command, CreateThread, DeleteThread, UpdateMessage, UpdateThread
+from clew_events.commands import Command, CreateThread, DeleteThread, RestoreThread, UpdateMessage, UpdateThread
 from clew_events.errors import AlreadyExists, ClewError, Invalid, NotFound
 from clew_events.events import (
     ItemAdded,
@@ -16,9 +18,11 @@ from clew_events.events import (
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
+    ThreadRestored,
     ToolResourcesUpdated,
 )
 from clew_events.requests import MAX_FILES, MAX_PAIRS
+from clew_projections.fold import ThreadState
 from clew_services.threads.decide import decide
 from support.commits import THREAD
 from support.simulation import Decided, Simulation, commands, lives, message_updates, updates
@@ -47,6 +51,8 @@ def test_a_refusal_is_one_of_three_and_depends_on_what_the_thread_is(asked: list
         status, creating = decided.before.status, isinstance(decided.command, CreateThread)
         if creating and status != "absent":
             assert isinstance(decided.events, AlreadyExists)
+        elif isinstance(decided.command, RestoreThread) and status != "absent":
+            assert decided.events == (() if status == "open" else (ThreadRestored(),))
         elif not creating and status != "open":
             assert isinstance(decided.events, NotFound)
             assert decided.events.code == "thread_not_found"
@@ -103,12 +109,15 @@ def test_limits_hold_after_every_decision(asked: list[Command]) -> None:
 
 
 @given(anything)
-def test_a_history_begins_with_its_creation_and_nothing_follows_its_end(asked: list[Command]) -> None:
+def test_a_history_begins_with_its_creation_and_nothing_follows_its_end_but_that_it_is_restored(
+    asked: list[Command],
+) -> None:
     events = [event for record in Simulation().run(asked).records for event in record.commit.events]
     if events:
         assert isinstance(events[0], ThreadCreated)
     assert not any(isinstance(event, ThreadCreated) for event in events[1:])
-    assert not any(isinstance(event, ThreadDeleted) for event in events[:-1])
+    for end, event in pairwise(events):
+        assert isinstance(end, ThreadDeleted) == isinstance(event, ThreadRestored)
 
 
 @given(anything)
@@ -138,7 +147,18 @@ def test_a_commit_never_says_what_was_so_already(asked: list[Command]) -> None:
                 if isinstance(event, ToolResourcesUpdated):
                     assert event.tool_resources != decided.before.tool_resources
             if not decided.events:
-                assert isinstance(decided.command, UpdateThread | UpdateMessage)
+                assert isinstance(decided.command, UpdateThread | UpdateMessage | RestoreThread)
+
+
+@given(lives)
+def test_a_restored_thread_is_as_it_was_before_its_end(life: list[Command]) -> None:
+    thread = Simulation().run(life)
+    before, messages = thread.view, dict(thread.messages)
+    thread.run([DeleteThread(thread_id=THREAD), RestoreThread(thread_id=THREAD), RestoreThread(thread_id=THREAD)])
+    assert thread.view.n == before.n + 2
+    for field in ThreadState.__struct_fields__:
+        assert getattr(thread.view, field) == getattr(before, field)
+    assert thread.messages == messages
 
 
 @given(lives)

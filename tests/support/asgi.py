@@ -15,6 +15,7 @@ from clew_events.commands import (
     CreateThread,
     DeleteMessage,
     DeleteThread,
+    RestoreThread,
     UpdateMessage,
     UpdateThread,
 )
@@ -123,7 +124,7 @@ class Parts:
         self.signed = (actor, trace)
         self._asked(tenant, command)
         match command:
-            case CreateThread() | UpdateThread():
+            case CreateThread() | UpdateThread() | RestoreThread():
                 return Outcome(position=HERE, n=3, thread=self.found)
             case AddMessage() | UpdateMessage():
                 return Outcome(position=HERE, n=3, message=MESSAGE)

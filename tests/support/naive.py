@@ -105,6 +105,8 @@ def _happen(now: State, event: JSON, at: str) -> None:
             now.messages[event["item"]] = None
         case "ThreadDeleted":
             now.status = "deleted"
+        case "ThreadRestored":
+            now.status = "open"
         case other:
             raise AssertionError(other)
 

@@ -16,6 +16,7 @@ from clew_events.commands import (
     CreateThread,
     DeleteMessage,
     DeleteThread,
+    RestoreThread,
     UpdateMessage,
     UpdateThread,
 )
@@ -101,7 +102,7 @@ updates = st.builds(
 message_updates = st.builds(UpdateMessage, thread_id=_here, message_id=_picks, metadata=_whole, patch=_patch)
 additions = st.builds(AddMessage, thread_id=_here, message=_messages)
 deletions = st.builds(DeleteMessage, thread_id=_here, message_id=_picks)
-endings = st.just(DeleteThread(thread_id=THREAD))
+endings = st.sampled_from((DeleteThread(thread_id=THREAD), RestoreThread(thread_id=THREAD)))
 commands: st.SearchStrategy[Command] = st.one_of(
     creations, updates, updates, additions, additions, additions, message_updates, message_updates, deletions, endings
 )

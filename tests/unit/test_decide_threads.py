@@ -12,16 +12,19 @@ from clew_events.commands import (
     CreateThread,
     DeleteMessage,
     DeleteThread,
+    RestoreThread,
     UpdateMessage,
     UpdateThread,
 )
 from clew_events.content import CodeInterpreter, FileSearch, Text, ToolResources, VectorStore
-from clew_events.errors import AlreadyExists, Invalid, NotFound
+from clew_events.errors import AlreadyErased, AlreadyExists, Invalid, NotFound
 from clew_events.events import (
+    ErasureRequested,
     ItemAdded,
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
+    ThreadRestored,
     ToolResourcesUpdated,
 )
 from clew_events.requests import (
@@ -257,6 +260,27 @@ def test_a_thread_can_be_deleted_once_and_keeps_its_messages_on_record() -> None
     before = given(CREATED, added(1))
     before.when(DeleteThread(thread_id=THREAD)).then(ThreadDeleted())
     assert before.when(DeleteThread(thread_id=THREAD)).state.status == "deleted"
+
+
+def test_a_deleted_thread_can_be_restored_and_takes_commands_again() -> None:
+    before = given(created(a="1"), added(1), ThreadDeleted())
+    restored = before.when(RestoreThread(thread_id=THREAD))
+    restored.then(ThreadRestored())
+    assert restored.state == given(created(a="1"), added(1)).state
+    given(CREATED, ThreadDeleted(), ThreadRestored()).when(DeleteThread(thread_id=THREAD)).then(ThreadDeleted())
+
+
+def test_restoring_what_is_there_changes_nothing() -> None:
+    for events in ((CREATED,), (CREATED, ThreadDeleted(), ThreadRestored())):
+        given(*events).when(RestoreThread(thread_id=THREAD)).then()
+
+
+def test_what_was_erased_cannot_be_restored_and_neither_can_what_never_was() -> None:
+    erased = ErasureRequested(erasure="erasure_1", items=None, code=None)
+    given(CREATED, ThreadDeleted(), erased).when(RestoreThread(thread_id=THREAD)).refused(
+        AlreadyErased, code="already_erased", saying="erasure_1"
+    )
+    given().when(RestoreThread(thread_id=THREAD)).refused(NotFound, code="thread_not_found")
 
 
 def test_a_text_part_and_a_bare_string_say_the_same() -> None:

@@ -263,7 +263,11 @@ async def test_what_takes_no_body_takes_any_content_type(clew: Parts):
 
 @pytest.mark.parametrize("name", ["id", "expected_version", "actor", "reply_to", "thread_id"])
 async def test_a_field_at_fault_in_the_body_is_named_as_it_stands_there(clew: Parts, name: str):
-    bodies = {"messages": b'{"role": "user", "content": "hi", "%s": 1}', "erase": b'{"reason": "asked", "%s": 1}'}
+    bodies = {
+        "messages": b'{"role": "user", "content": "hi", "%s": 1}',
+        "erase": b'{"reason": "asked", "%s": 1}',
+        "restore": b'{"%s": 1}',
+    }
     for method, path in paths("POST", "PATCH"):
         body = bodies.get(path.rpartition("/")[2], b'{"metadata": {}, "%s": 1}') % name.encode()
         refused = await call(clew, method, path, body)
@@ -420,7 +424,7 @@ async def test_a_key_is_looked_at_before_anything_else_but_the_path(clew: Parts)
 
 @pytest.mark.parametrize(("method", "path"), paths())
 async def test_the_beta_header_may_be_left_out_on_every_route(clew: Parts, method: str, path: str):
-    bodies = {"messages": b'{"role": "user", "content": "hi"}', "erase": b"{}"}
+    bodies = {"messages": b'{"role": "user", "content": "hi"}', "erase": b"{}", "restore": b"{}"}
     body = bodies.get(path.rpartition("/")[2], b'{"metadata": {}}')
     without = {name: value for name, value in IN.items() if name != "OpenAI-Beta"}
     for said in (IN, without):

@@ -12,6 +12,7 @@ from clew_events.commands import (
     CreateThread,
     DeleteMessage,
     DeleteThread,
+    RestoreThread,
     UpdateMessage,
     UpdateThread,
 )
@@ -22,6 +23,7 @@ from clew_events.events import (
     ItemMetadataUpdated,
     MetadataUpdated,
     ThreadDeleted,
+    ThreadRestored,
     ToolResourcesUpdated,
 )
 from clew_events.objects import CodeInterpreterFiles, Gone, Resources, SearchStores, TextPart, TextValue
@@ -64,6 +66,13 @@ def test_who_deletes_a_thread_is_told_that_it_is_gone() -> None:
     done = outcome(DeleteThread(thread_id=THREAD), folded(records), None, HERE, records[-1].commit)
     assert done.deleted == Gone(id=THREAD, object="thread.deleted")
     assert (done.thread, done.message, done.n) == (None, None, 2)
+
+
+def test_who_restores_a_thread_is_shown_it_as_it_is_there_again() -> None:
+    records = chain([CREATED], [added(1)], [ThreadDeleted()], [ThreadRestored()])
+    done = outcome(RestoreThread(thread_id=THREAD), folded(records), None, HERE, records[-1].commit)
+    assert done.thread == thread_object(folded(records[:2]))
+    assert (done.deleted, done.message, done.n) == (None, None, 4)
 
 
 def test_who_adds_a_message_is_shown_the_message_and_not_what_it_brought_along() -> None:
@@ -112,6 +121,7 @@ TAGGED = NewMessage(role="user", content="hello", metadata={"b": "2"})
         (UpdateMessage(thread_id=THREAD, message_id=FIRST, metadata={}), UNSET, {}),
         (UpdateMessage(thread_id=THREAD, message_id=FIRST, patch=MetadataPatch(set={"b": "2"})), UNSET, {"b": "2"}),
         (DeleteThread(thread_id=THREAD), UNSET, UNSET),
+        (RestoreThread(thread_id=THREAD), UNSET, UNSET),
         (DeleteMessage(thread_id=THREAD, message_id=FIRST), UNSET, UNSET),
     ],
 )

@@ -15,6 +15,7 @@ from clew_events.commands import (
     DeleteThread,
     EraseMessage,
     EraseThread,
+    RestoreThread,
     UpdateMessage,
     UpdateThread,
 )
@@ -108,9 +109,25 @@ class CommandMethods(Caller):
         command_id: str | None = None,
         reason: str | None = None,
     ) -> GoneDone:
-        """Delete a thread. Its history stays."""
+        """Delete a thread. Its history stays, and it can be restored until it is erased."""
         command = DeleteThread(id=command_id, reason=reason, thread_id=thread_id, expected_version=expected_version)
         return await self._execute(command, GoneDone)
+
+    async def restore_thread(
+        self,
+        thread_id: str,
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> ThreadDone:
+        """Restore a deleted thread, as it was. One that is not deleted stays as it is.
+
+        Raises:
+            AlreadyErased: it was erased.
+        """
+        command = RestoreThread(id=command_id, reason=reason, thread_id=thread_id, expected_version=expected_version)
+        return await self._execute(command, ThreadDone)
 
     async def add_message(
         self,

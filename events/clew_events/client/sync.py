@@ -145,6 +145,7 @@ class Clew:
     update_thread = _call(client.Clew.update_thread)
     patch_metadata = _call(client.Clew.patch_metadata)
     delete_thread = _call(client.Clew.delete_thread)
+    restore_thread = _call(client.Clew.restore_thread)
     add_message = _call(client.Clew.add_message)
     update_message = _call(client.Clew.update_message)
     patch_message_metadata = _call(client.Clew.patch_message_metadata)

@@ -41,6 +41,7 @@ from clew_events.commands import (
     DeleteThread,
     EraseMessage,
     EraseThread,
+    RestoreThread,
     UpdateMessage,
     UpdateThread,
 )
@@ -381,6 +382,7 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "CreateThread": (_CREATE,),
     "UpdateThread": (_TAG, _FILES),
     "DeleteThread": (DeleteThread(thread_id=_THREAD),),
+    "RestoreThread": (RestoreThread(thread_id=_THREAD, reason="deleted by mistake"),),
     "AddMessage": (_ADD,),
     "UpdateMessage": (UpdateMessage(thread_id=_THREAD, message_id=_MESSAGE, patch=MetadataPatch(unset=("draft",))),),
     "DeleteMessage": (DeleteMessage(thread_id=_THREAD, message_id=_MESSAGE),),

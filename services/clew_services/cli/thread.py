@@ -163,12 +163,30 @@ def delete(
     *, thread: str, expected_version: int | None, command_id: str | None, reason: str | None,
     actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Delete a thread. Its history stays."""
+    """Delete a thread. Its history stays, and it can be restored until it is erased."""
 
     async def end(clew: Clew) -> Done:
         return await clew.delete_thread(thread, expected_version=expected_version, command_id=command_id, reason=reason)
 
     _show(ask(nats, tenant, end, actor=actor), as_json)
+
+
+@click.command()
+@options.thread
+@options.expected_version
+@options.command_options
+def restore(
+    *, thread: str, expected_version: int | None, command_id: str | None, reason: str | None,
+    actor: str, tenant: str, nats: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Restore a deleted thread, as it was, unless it was erased."""
+
+    async def undo(clew: Clew) -> Done:
+        return await clew.restore_thread(
+            thread, expected_version=expected_version, command_id=command_id, reason=reason
+        )
+
+    _show(ask(nats, tenant, undo, actor=actor), as_json)
 
 
 def _show(done: Done, as_json: bool) -> None:
@@ -199,6 +217,7 @@ for subcommand in (
     thread_list.command,
     update,
     delete,
+    restore,
     add_message,
     messages,
 ):

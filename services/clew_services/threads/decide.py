@@ -19,6 +19,7 @@ from clew_events.commands import (
     DeleteThread,
     EraseMessage,
     EraseThread,
+    RestoreThread,
     UpdateMessage,
     UpdateThread,
 )
@@ -34,6 +35,7 @@ from clew_events.events import (
     MetadataUpdated,
     ThreadCreated,
     ThreadDeleted,
+    ThreadRestored,
     ToolResourcesUpdated,
 )
 from clew_events.requests import MAX_PAIRS, MetadataIn, MetadataPatch, NewMessage
@@ -62,7 +64,7 @@ def decide(  # noqa: C901 - one case a command
         NotFound: the thread or the message does not exist or was deleted.
         AlreadyExists: a thread with the requested id exists or existed.
         Invalid: the thread would exceed a limit, or the reason of an erasure is no code.
-        AlreadyErased: what is to be erased was erased before.
+        AlreadyErased: what is to be erased or restored was erased before.
         Held: a legal hold forbids the erasure.
         TooLarge: a message is longer than ``limits`` allows.
     """
@@ -74,6 +76,9 @@ def decide(  # noqa: C901 - one case a command
         return _create(command, seed)
     if isinstance(command, EraseThread | EraseMessage):
         return _erase(command, state, message, seed)
+    if isinstance(command, RestoreThread):
+        _check_unerased(thread, state)
+        return () if state.status == "open" else (ThreadRestored(),)
     if isinstance(command, CompleteErasure):
         return (ErasureCompleted(erasure=command.erasure, certificate=command.certificate),)
     if state.status != "open":
@@ -142,10 +147,7 @@ def _erase(
     if command.reason is not None and not ids.is_code(command.reason):
         raise error_texts.malformed_value("reason", command.reason, ids.CODE_FORM)
     thread = command.thread_id
-    if state.status == "absent":
-        raise no_thread(thread)
-    if state.erasure is not None:
-        raise already_erased(f"Thread '{thread}'", state.erasure)
+    _check_unerased(thread, state)
     if state.holds:
         raise Held(f"Thread '{thread}' is under the legal hold '{state.holds[0]}': it cannot be erased until released.")
     erasure = ids.derive_id("erasure_", *seed)
@@ -158,6 +160,14 @@ def _erase(
         raise already_erased(f"Message '{message.id}'", message.erasure)
     gone = () if message.deleted else (ItemDeleted(item=message.id),)
     return (*gone, ErasureRequested(erasure=erasure, items=(message.id,), code=command.reason))
+
+
+def _check_unerased(thread: str, state: ThreadState) -> None:
+    """Check that a thread was created, and not erased since."""
+    if state.status == "absent":
+        raise no_thread(thread)
+    if state.erasure is not None:
+        raise already_erased(f"Thread '{thread}'", state.erasure)
 
 
 def _present(message: MessageView | None, message_id: str) -> MessageView:
@@ -192,7 +202,7 @@ def no_message(message_id: str) -> NotFound:
 
 
 def already_erased(what: str, erasure: str) -> AlreadyErased:
-    """The error for erasing what was erased before."""
+    """The error for erasing or restoring what was erased before."""
     return AlreadyErased(f"{what} was erased already, or is being erased, by the erasure '{erasure}'.")
 
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 import msgspec
 
 from clew_events import error_texts
-from clew_events.commands import CreateThread, DeleteThread, EraseThread, UpdateThread
+from clew_events.commands import CreateThread, DeleteThread, EraseThread, RestoreThread, UpdateThread
 from clew_events.errors import Invalid, NotFound
-from clew_events.http_forms import CreateThreadBody, EraseBody, ModifyThreadBody, PageOfRuns, PageOfThreads, PatchBody
+from clew_events.http_forms import (
+    CreateThreadBody,
+    EraseBody,
+    ModifyThreadBody,
+    PageOfRuns,
+    PageOfThreads,
+    PatchBody,
+    RestoreBody,
+)
 from clew_events.list_query import ListThreads
 from clew_events.objects import RunPage
 from clew_events.queries import AsOf, GetStateAt, GetThread
@@ -19,7 +27,7 @@ from clew_services.queries.reader import Reader
 
 
 class Threads:
-    """Creates, lists, retrieves, changes and deletes threads."""
+    """Creates, lists, retrieves, changes, deletes, restores and erases threads."""
 
     def __init__(self, commands: CommandCall, queries: Reader) -> None:
         self._commands = commands
@@ -62,6 +70,12 @@ class Threads:
     async def delete_thread(self, call: Call) -> Answer:
         """``DELETE /v1/threads/{thread_id}``."""
         return await self._commands.answer(call, DeleteThread(thread_id=call.thread_id))
+
+    async def restore_thread(self, call: Call) -> Answer:
+        """``POST /v1/threads/{thread_id}/restore``; the body may be left out."""
+        thread_id = call.thread_id
+        await call.body(RestoreBody, empty=b"{}")
+        return await self._commands.answer(call, RestoreThread(thread_id=thread_id))
 
     async def erase_thread(self, call: Call) -> Answer:
         """``POST /v1/threads/{thread_id}/erase``; the body may be left out."""
