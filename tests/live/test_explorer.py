@@ -184,6 +184,24 @@ async def test_a_thread_is_found_walked_through_and_watched(stand: Stand) -> Non
         assert light != dark
 
 
+async def test_a_deleted_thread_is_restored_where_it_is_shown(stand: Stand) -> None:
+    thread = thread_id(await stand.writer.create(messages=(NewMessage(role="user", content="Still here"),)))
+    await stand.writer.delete(thread)
+    undo = "Restore the thread"
+    async with stand.entered(f"#thread/{thread}") as page:
+        await at(page, 2)
+        await expect(page.locator(".panel .notice")).to_contain_text("Deleted")
+        await page.get_by_role("slider").press("Home")
+        await at(page, 1)
+        await expect(page.get_by_role("button", name=undo)).to_have_count(0)
+        await page.get_by_role("button", name="Latest commit").click()
+        await at(page, 2)
+        await page.get_by_role("button", name=undo).click()
+        await at(page, 3)
+        await expect(page.locator(".message")).to_contain_text("Still here")
+        await expect(page.get_by_role("button", name=undo)).to_have_count(0)
+
+
 async def test_what_a_thread_says_is_text_and_nothing_else(stand: Stand) -> None:
     evil = "<script>document.title='owned'</script><img src=//evil.example/x onerror=alert(1)>"
     turned = "invoice_\u202egnp.exe"

@@ -34,6 +34,11 @@ export class Api {
     return { value: JSON.parse(text), text, headers: answer.headers };
   }
 
+  /** Have something done that may be asked for twice. */
+  async post(path, signal = undefined) {
+    await this.#ask(path, {}, { signal, method: "POST" });
+  }
+
   /** In what the log is known to be another than it was; nothing if it is not, or if that cannot be asked from here. */
   async damage(signal) {
     try {
@@ -57,7 +62,7 @@ export class Api {
     return answer.body;
   }
 
-  async #ask(path, parameters, { signal, headers = {} }) {
+  async #ask(path, parameters, { signal, method = "GET", headers = {} }) {
     const url = new URL(path, HERE);
     // An id such as ".." would lead elsewhere, encoded or not.
     if (url.pathname !== HERE.pathname + path) throw new Refused(400, { message: `'${decodeURIComponent(path)}' is not in this API.` });
@@ -65,6 +70,7 @@ export class Api {
       if (value !== null && value !== undefined && value !== "") url.searchParams.set(name, String(value));
     }
     const asking = {
+      method,
       headers: { Authorization: `Bearer ${this.#key}`, ...headers },
       credentials: "omit",
       cache: "no-store",

@@ -41,7 +41,7 @@ export function failure(fault, again = null) {
 /** The same in words. */
 export function explained(fault) {
   if (fault instanceof Silent) {
-    return { title: "No answer", advice: "See whether Clew runs and the network is there. Nothing was changed." };
+    return { title: "No answer", advice: "See whether Clew runs and the network is there." };
   }
   if (!(fault instanceof Refused)) {
     return { title: "The explorer failed", advice: "This is a fault of the page. Load it again, and tell who runs it." };
@@ -57,6 +57,7 @@ export function explained(fault) {
     };
   }
   if (fault.status === 404) return { title: "Not there", advice: "Check the id. A key sees the threads of its tenant only." };
+  if (fault.status === 409) return { title: "That cannot be done", advice: "Nothing was changed." };
   if (fault.status === 429) return { title: "Too many requests", advice: "Wait for a moment, then try again." };
   if (fault.status === 503) return { title: "Clew is not ready", advice: "Try again in a moment; /readyz says what is wrong." };
   if (fault.status >= 500) return { title: "The server failed", advice: "Its log says why. Nothing was changed by looking." };

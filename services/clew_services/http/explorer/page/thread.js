@@ -8,6 +8,7 @@ import { live } from "./live.js";
 import { moment } from "./moment.js";
 import { failure, gone, loading } from "./notices.js";
 import { recordShown } from "./record.js";
+import { restoration } from "./restoration.js";
 import { go, toThread } from "./route.js";
 import { saving } from "./saving.js";
 import { stateShown, states } from "./state.js";
@@ -77,13 +78,15 @@ export function threadView(api, route) {
       commits.take(commit);
       grow(before);
     },
-    async opened() {
-      const before = commits.total;
-      await commits.count();
-      grow(before);
-    },
+    opened: catchUp,
   });
   watch.addEventListener("click", () => (stream.wanted() && watch.dataset.state !== "refused" ? stream.pause() : stream.start()));
+
+  async function catchUp() {
+    const before = commits.total;
+    await commits.count();
+    grow(before);
+  }
 
   function grow(before) {
     const by = commits.total - before;
@@ -141,7 +144,9 @@ export function threadView(api, route) {
       const [found, commit] = await Promise.all([blame ? asked(api, id, n, either) : pages.at(n, either), commits.need(n)]);
       if (either.aborted) return;
       const record = commit && recordShown(commit, recordOpen, (open) => (recordOpen = open));
-      fill(panel, record, blame ? blameShown(found) : stateShown(found, pages, signal));
+      const deleted = !blame && found.thread === null && n === commits.total;
+      const undo = deleted && restoration(api, id, signal, catchUp);
+      fill(panel, record, blame ? blameShown(found) : stateShown(found, pages, signal), undo);
       reveal();
     } catch (fault) {
       if (brokenOff(fault) || mine.signal.aborted) return;
