@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import nats.errors
 from nats.aio.client import Client
 
-from clew_events.errors import ClewError, Unauthorized, Unavailable
+from clew_events.errors import ClewError, Invalid, Unauthorized, Unavailable
 from clew_events.nats_client import LastingClient
 
 PING: Final = 5
@@ -79,10 +79,13 @@ async def open_client(
     connecting fails or is cancelled, ``nc`` is closed.
 
     Raises:
+        Invalid: no server is named.
         Unauthorized: every server refuses the credentials, or requires some; not raised if ``timeout`` is None.
         Unavailable: no server accepts the connection within ``timeout`` seconds.
     """
     urls = addresses(servers)
+    if not urls:
+        raise Invalid("no NATS server is given: name one, such as nats://127.0.0.1:4222", code="no_server")
     errors: list[Exception] = []
     refusals = 0
     refused = asyncio.Event()

@@ -70,9 +70,18 @@ class Forbidden(Rejected):
 
 
 class NotFound(Rejected):
-    """What the request names does not exist, or not for this caller."""
+    """What the request names does not exist, or not for this caller.
+
+    ``erased`` if it was erased, so that what a request about it says is not kept either; no reply tells.
+    """
 
     default_code = "not_found"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, param: str | None = None, erased: bool = False
+    ) -> None:
+        super().__init__(message, code=code, param=param)
+        self.erased = erased
 
 
 class AlreadyExists(Rejected):

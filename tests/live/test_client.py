@@ -272,3 +272,10 @@ async def test_a_block_that_ends_while_the_server_is_gone_ends_as_it_would_have(
 
     with pytest.raises(KeyError, match="ours"):
         await gives_up()
+
+
+@pytest.mark.parametrize("servers", ["", " , ", []])
+async def test_no_server_at_all_is_refused_at_once(servers: str | list[str]) -> None:
+    with pytest.raises(Invalid, match="no NATS server"):
+        async with connect(servers):
+            pass

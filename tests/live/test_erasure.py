@@ -75,7 +75,12 @@ async def leave_in_inbox(up: Up, thread: str, markers: Mapping[str, str]) -> Non
     async with connected_client(up.nats_url) as nats:
         for name, version in (("inbox", None), ("rejected", 10_000)):
             said = {"role": "user", "content": markers[name]}
-            command = {"id": name, "thread_id": thread, "message": said, "expected_version": version}
+            command = {
+                "id": f"{name}-{time.monotonic_ns()}",
+                "thread_id": thread,
+                "message": said,
+                "expected_version": version,
+            }
             await nats.jetstream().publish(inbox_subject("default", "add_message"), json.dumps(command).encode())
 
 
@@ -113,6 +118,13 @@ def test_nothing_that_was_erased_is_in_any_file_of_a_running_clew(tmp_path: Path
             assert not any(marker in answer for marker in markers.values())
         done = call.completed(erasure["id"])
         assert places(markers, data) == {}
+
+        # What comes too late is rejected, and not kept either.
+        asyncio.run(leave_in_inbox(up, thread, markers))
+        deadline = time.monotonic() + PATIENCE
+        while found := places(markers, data):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.2)
 
         key = SigningKey.parse((data / "signing-key").read_text()).verifier
         signed = read_certificate(done["signed"]["note"].encode(), key)

@@ -23,18 +23,27 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--status", type=click.Choice(get_args(Status)), help="Only erasures that are so far.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(get_args(Status)),
+    help="Only erasures with this status; may be repeated.",
+)
 @options.thread_option
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show at most this many.")
 @options.query_options
 def list_erasures(
-    *, status: Status | None, thread: str | None, limit: int, tenant: str, nats: str, as_json: bool
+    *, statuses: tuple[Status, ...], thread: str | None, limit: int, tenant: str, nats: str, as_json: bool
 ) -> None:
     """Show erasures, the newest first."""
 
     async def read(clew: Clew) -> list[Erasure]:
         erasures: list[Erasure] = []
-        async for erasure in clew.iter_erasures(status=status, thread_id=thread):
+        only = statuses[0] if len(statuses) == 1 else None
+        async for erasure in clew.iter_erasures(status=only, thread_id=thread):
+            if statuses and erasure.status not in statuses:
+                continue
             erasures.append(erasure)
             if len(erasures) == limit:
                 break

@@ -8,6 +8,7 @@ from typing import assert_never
 import msgspec
 
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure, SignedCertificate
+from clew_events.errors import Corrupt
 from clew_events.queries import GetErasure, ListErasures
 from clew_services.checkpoints.note import parts
 from clew_services.erasure.certificate import CertificateNote
@@ -57,6 +58,9 @@ class ErasureQueries:
             raise no_erasure(query.erasure_id)
         completed = record.erasure.status == "completed"
         found = await self._records.certificate(query.erasure_id) if completed else None
+        if record.erasure.certificate not in {None, found.hash if found is not None else None}:
+            what = "is missing" if found is None else "is not the one that was recorded: it was altered"
+            raise Corrupt(f"the certificate of '{query.erasure_id}' {what}", code="wrong_certificate")
         signed = _signed_certificate(found) if found is not None else None
         return RetrievedErasure(**msgspec.structs.asdict(record.erasure), signed=signed)
 

@@ -240,11 +240,11 @@ class Worker:
         now, taken = self._clock(), task.extent.taken
         late = [f"the index of {each.host} in {each.folder}" for each in self._late(machines, record)]
         done = (
-            f"the log: {taken.contents} contents of {taken.commits} commits were overwritten",
-            f"rejected commands: {task.rejected} were overwritten",
-            f"the indexes of {len(machines) - len(late)} machines, and their snapshots, were made anew",
-            "the buckets of views were made anew",
-            "the inbox has none of the blocks that it had",
+            f"contents overwritten in the log: {taken.contents}, of commits: {taken.commits}",
+            f"records of rejected commands overwritten: {task.rejected}",
+            f"indexes of machines made anew: {len(machines) - len(late)}, and the snapshots of them removed",
+            "buckets of views made anew",
+            "no file is left of the inbox as it was",
         )
         remains = [f"{each}: it did not report for {SILENT} and may have a copy until it does" for each in late]
         if self._encrypted:

@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 
 from clew_events import ids
 from clew_events.errors import (
+    AlreadyErased,
     AlreadyExists,
     ClewError,
     Fault,
@@ -53,6 +54,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
             return "its thread was created by another command: send it again for another thread"
         if self.rejection.id is None:
             return "it could not be read as a command: send a valid one"
+        if not self.rejection.body:
+            return "what it is about was erased, so it was not kept"
         if self.rejection.shortened:
             return "it was too large to be kept whole: send it again"
         return None
@@ -169,6 +172,8 @@ _LOG: Final = logging.getLogger("clew.inbox")
 async def record(js: JetStream, message: Msg, command_id: str | None, error: ClewError) -> None:
     """Record in ``CLEW_REJECTED`` that an inbox command was rejected, unless that is recorded already.
 
+    What it says is not kept if it is about something that was erased: nobody would erase it again.
+
     Raises:
         Unavailable: it is not recorded, or that is unknown; retry.
     """
@@ -179,12 +184,16 @@ async def record(js: JetStream, message: Msg, command_id: str | None, error: Cle
         inbox_seq=message.metadata.sequence.stream,
         id=command_id,
         error=_bounded(to_fault(error)),
-        body=message.data.decode(errors="replace"),
+        body="" if _is_about_erased(error) else message.data.decode(errors="replace"),
     )
     try:
         await _store(js, message, rejection)
     except TooLarge:
         await _store_excerpt(js, message, rejection)
+
+
+def _is_about_erased(error: ClewError) -> bool:
+    return isinstance(error, AlreadyErased) or (isinstance(error, NotFound) and error.erased)
 
 
 async def recorded_refusal(js: JetStream, message: Msg) -> ClewError | None:

@@ -46,7 +46,7 @@ from clew_services.threads.limits import DEFAULT, Limits, check_add, check_creat
 from clew_services.threads.stored_content import message_of
 
 
-def decide(  # noqa: C901 - one case a command
+def decide(  # noqa: C901, PLR0912 - one case a command
     command: Command,
     thread: str,
     command_id: str,
@@ -70,6 +70,8 @@ def decide(  # noqa: C901 - one case a command
     """
     seed = (thread, command_id)
     if isinstance(command, CreateThread):
+        if state.erasure is not None:
+            raise already_erased(f"Thread '{thread}'", state.erasure)
         if state.status != "absent":
             raise thread_exists(thread)
         check_create(limits, command.messages or ())
@@ -82,7 +84,7 @@ def decide(  # noqa: C901 - one case a command
     if isinstance(command, CompleteErasure):
         return (ErasureCompleted(erasure=command.erasure, certificate=command.certificate),)
     if state.status != "open":
-        raise no_thread(thread)
+        raise no_thread(thread, erased=state.status == "erased")
     match command:
         case UpdateThread():
             return _update(command, state)
@@ -191,9 +193,9 @@ def _difference(
     return to_set, tuple(key for key in current if key not in wanted)
 
 
-def no_thread(thread: str) -> NotFound:
-    """The error for a thread that does not exist or was deleted."""
-    return NotFound(f"No thread found with id '{thread}'.", code="thread_not_found")
+def no_thread(thread: str, *, erased: bool = False) -> NotFound:
+    """The error for a thread that does not exist, or was deleted or ``erased``."""
+    return NotFound(f"No thread found with id '{thread}'.", code="thread_not_found", erased=erased)
 
 
 def no_message(message_id: str) -> NotFound:
