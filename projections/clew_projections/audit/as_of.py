@@ -11,9 +11,10 @@ from collections.abc import Container, Mapping
 from clew_events.audit_replies import Origin, Point
 from clew_events.commit import Recorded
 from clew_events.content import ToolResources
+from clew_events.events import Event, ThreadEvent, is_erased
 from clew_events.ids import ordinal_of
 from clew_events.subjects import Address
-from clew_projections.apply import advance, advance_message, clears_items, deleted_message_ids, message_ids
+from clew_projections.apply import advance, advance_message, clears_items, message_ids
 from clew_projections.audit.moments import Moment
 from clew_projections.views import MessageView, ThreadView, absent
 
@@ -27,7 +28,7 @@ class ThreadAsOf:
         self.view: ThreadView = absent(*address)
         self.messages: dict[int, MessageView] = {}
         self.places: dict[int, list[int]] = {}
-        """By the ordinal of every message that exists, the sequences of the commits about it."""
+        """By the ordinal of every message that exists, unless it was erased since, the sequences of its commits."""
         self.ids: dict[int, str] = {}
         """The ids of all messages added until then, deleted ones included."""
         self.first: Recorded | None = None
@@ -46,18 +47,29 @@ class ThreadAsOf:
         for message_id in message_ids(recorded.commit):
             ordinal = ordinal_of(message_id)
             self.ids.setdefault(ordinal, message_id)
-            self.places.setdefault(ordinal, []).append(recorded.position.seq)
             if ordinal in self._keep:
                 self.messages[ordinal] = advance_message(self.messages.get(ordinal), message_id, recorded.commit)
         if clears_items(recorded.commit):
-            self.places.clear()
             self.messages = {
                 ordinal: advance_message(view, view.id, recorded.commit) for ordinal, view in self.messages.items()
             }
-        for message_id in deleted_message_ids(recorded.commit):
-            self.places.pop(ordinal_of(message_id), None)
+        for event in recorded.commit.events:
+            self._place(event, recorded.position.seq)
         self.last = recorded
         return True
+
+    def _place(self, event: Event, seq: int) -> None:
+        if isinstance(event, ThreadEvent):
+            if event.clears:
+                self.places.clear()
+            return
+        ordinal = ordinal_of(event.item)
+        if event.effect == "creates" and not is_erased(event):
+            self.places[ordinal] = [seq]
+        elif event.effect == "deletes":
+            self.places.pop(ordinal, None)
+        elif seq not in (places := self.places.get(ordinal, [seq])):
+            places.append(seq)
 
 
 Lists = Mapping[str, tuple[str, ...]]
