@@ -13,11 +13,19 @@ from msgspec.structs import replace
 
 from clew_events import client
 from clew_events.client.sync import connect as connect_blocking
-from clew_events.commands import AddMessage, CreateThread, DeleteThread, EraseMessage, EraseThread, UpdateThread
+from clew_events.commands import (
+    AddMessage,
+    CreateThread,
+    DeleteThread,
+    EraseMessage,
+    EraseThread,
+    UpdateMessage,
+    UpdateThread,
+)
 from clew_events.erasures import Erasure
 from clew_events.errors import AlreadyErased, AlreadyExists, Conflict, IdReused, Invalid, NotFound, Unavailable
 from clew_events.queries import GetErasure, ListErasures
-from clew_events.requests import NewMessage
+from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import ERASED_STREAM, Address, erasure_subject
 from clew_projections.nats.stream_messages import OutgoingMessage
 from clew_services.compose import Clew
@@ -229,6 +237,28 @@ async def test_a_repeat_of_what_was_erased_since_is_told_so_and_writes_nothing(c
     with pytest.raises(AlreadyErased, match=whole.id):
         await clew.handler.handle(ACME, update)
     assert (await clew.current.read_current(Address(ACME, "thread_a"))).thread.n == whole.n
+
+
+async def test_an_id_whose_contents_were_erased_is_no_id_for_another_command(clew: Clew) -> None:
+    created = await clew.handler.handle(ACME, CreateThread(id="first", thread_id="thread_a", messages=(HI, HI)))
+    record = (await clew.histories.tail(Address(ACME, "thread_a"), 0))[0]
+    first, second = (event.item for event in record.commit.events[1:])
+    patch = MetadataPatch(set={"a": "b"})
+    changed = UpdateMessage(id="second", thread_id="thread_a", message_id=first, patch=patch)
+    await clew.handler.handle(ACME, changed)
+    await clew.handler.handle(ACME, EraseMessage(thread_id="thread_a", message_id=first))
+    await erasure_worker.complete_all(clew)
+    again = await clew.handler.handle(ACME, CreateThread(id="first", thread_id="thread_a", messages=(HI, HI)))
+    assert (again.n, again.thread) == (1, created.thread)
+    for other in (
+        UpdateThread(id="first", thread_id="thread_a", patch=patch),
+        UpdateMessage(id="second", thread_id="thread_a", message_id=second, patch=patch),
+        AddMessage(id="second", thread_id="thread_a", message=HI),
+    ):
+        with pytest.raises(IdReused):
+            await clew.handler.handle(ACME, other)
+    with pytest.raises(AlreadyErased):
+        await clew.handler.handle(ACME, changed)
 
 
 async def test_the_creation_of_a_thread_that_was_erased_since_is_not_repeated(clew: Clew) -> None:

@@ -15,7 +15,7 @@ from clew_events.commands import Command, CreateThread, MessageCommand, has_dige
 from clew_events.commit import Recorded
 from clew_events.errors import IdReused
 from clew_events.subjects import Address
-from clew_projections.apply import REMEMBERED_COMMANDS, advance, deleted_message_ids
+from clew_projections.apply import REMEMBERED_COMMANDS, advance, deleted_message_ids, message_ids
 from clew_projections.history.histories import Histories
 from clew_projections.kv.command_ids import is_chosen_by_caller, mark
 from clew_projections.lru_cache import LRUCache
@@ -102,8 +102,7 @@ class Repeats:
 
     async def _first_outcome(self, command: Command, view: ThreadView, first: Recorded) -> Outcome:
         commit = first.commit
-        # Without a digest, as after an import, the id alone tells.
-        if first.digest is not None and not has_digest(command, first.digest):
+        if not _may_have_made(command, first):
             raise IdReused(f"the command id '{commit.id}' was already used for a different command", param="id")
         address = Address(view.tenant, view.id)
         then = view if commit.n == view.n else await self._view_at(address, commit.n)
@@ -135,3 +134,14 @@ class Repeats:
             if view.n == n:
                 break
         return view
+
+
+def _may_have_made(command: Command, first: Recorded) -> bool:
+    """Whether a command may be the one that made a commit under its id.
+
+    Without a digest, as after an import or an erasure, only what the record says can tell.
+    """
+    if first.digest is not None:
+        return has_digest(command, first.digest)
+    about = not isinstance(command, MessageCommand) or command.message_id in message_ids(first.commit)
+    return about and command.named == first.commit.command
