@@ -28,7 +28,8 @@ class Erasure(Struct, frozen=True, kw_only=True):
 
     ``code`` is why, as the caller said. ``n`` and ``position`` are those of the commit that requests it, and null until
     that is known to be in the log. ``commits`` counts the commits that have lost contents so far. ``fault`` is why it
-    failed, or what it waits for. ``certificate`` is the SHA-256 of the signed certificate, in hex.
+    failed, or what it waits for. ``left`` is what could not be overwritten: the certificate will say so.
+    ``certificate`` is the SHA-256 of the signed certificate, in hex.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Erasure(Struct, frozen=True, kw_only=True):
     erased_at: datetime | None = None
     completed_at: datetime | None = None
     fault: str | None = None
+    left: tuple[str, ...] = ()
     certificate: str | None = None
 
 

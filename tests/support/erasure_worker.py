@@ -46,13 +46,25 @@ class _Counted:
 async def _at_once(_: float) -> None: ...
 
 
-def worker(clew: Clew, *, stop: int | None = None, key: SigningKey = KEY, **options: Any) -> Worker:
-    """A worker that does not pause between deletions; killed before its call number ``stop``, counted from 1."""
+def worker(
+    clew: Clew,
+    *,
+    stop: int | None = None,
+    befall: Callable[[int], None] = lambda _: None,
+    key: SigningKey = KEY,
+    **options: Any,
+) -> Worker:
+    """A worker that does not pause between deletions; killed before its call number ``stop``, counted from 1.
+
+    ``befall`` is called with the number of each call, before it.
+    """
     calls = count(1)
 
     def call() -> None:
-        if next(calls) == stop:
+        number = next(calls)
+        if number == stop:
             raise Killed
+        befall(number)
 
     parts: ErasureParts = clew.erasure_parts
     js: Any = _Counted(parts.js, call)

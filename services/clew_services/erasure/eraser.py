@@ -28,10 +28,15 @@ from clew_services.eventstore.write_probe import STALE
 
 RATE: Final = 4.0
 """Deletions a second in each stream: one rewrites a block of up to 8 MB, and holds up the stream meanwhile."""
+NOT_DELETED: Final = "not_deleted"
+"""The error code of a deletion that failed, as on a full disk: the server writes a block anew beside the old one."""
+NOT_OVERWRITTEN: Final = "not_overwritten"
+"""The error code of a deletion that failed half way: no read finds the message, and its bytes are in its block."""
 BEFORE: Final = "Clew-Before"
 """The sequence of the copy that a copy replaces, in a copy of a commit that lost contents more than once."""
-_NOT_DELETED: Final = 10057
-"""The error code of a deletion that failed, as where there is no such message."""
+_NOT_FOUND: Final = 10043
+_NO_MESSAGE: Final = "no message found"
+"""By which JetStream says that there is no such message."""
 
 Sleep = Callable[[float], Awaitable[object]]
 
@@ -75,7 +80,8 @@ class Eraser:
 
         Raises:
             Corrupt: a commit is missing, or its copy is of another commit. Those before it are erased.
-            Unavailable: JetStream does not answer, or refused. Call this again.
+            Unavailable: JetStream does not answer, or refused. Call this again. After :data:`NOT_OVERWRITTEN` that
+                finds nothing left to do, and the bytes stay until the stream's files are made anew.
         """
         for number, loss in enumerate(losses, start=1):
             while not await self._erase(loss.position, loss.numbers):
@@ -119,11 +125,14 @@ class Eraser:
         try:
             await self._js.api(f"STREAM.MSG.DELETE.{stream}", {"seq": seq})
         except ApiRefusal as refusal:
-            deleted_by_another = refusal.error.err_code == _NOT_DELETED and not await self._js.from_leader(
-                stream, {"seq": seq}
-            )
-            if not deleted_by_another:
-                raise Unavailable(f"sequence {seq} of {stream} was not deleted: {refusal.message}") from refusal
+            if refusal.error.err_code == _NOT_FOUND or _NO_MESSAGE in refusal.error.description:
+                return  # deleted by another eraser
+            gone = await self._js.from_leader(stream, {"seq": seq}) is None
+            raise Unavailable(
+                f"sequence {seq} of {stream} was {'removed, and not overwritten' if gone else 'not deleted'}: "
+                f"{refusal.error.description}",
+                code=NOT_OVERWRITTEN if gone else NOT_DELETED,
+            ) from refusal
 
 
 def _left_of(

@@ -22,9 +22,12 @@ from clew_events.subjects import ERASED_STREAM, ERASURES, certificate_subject, e
 from clew_projections.kv.bucket import WRONG_REVISION
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import pages
-from clew_projections.nats.stream_messages import EXPECTED, StoredMessage
+from clew_projections.nats.request_mux import NO_RESPONDERS_CODE
+from clew_projections.nats.stream_messages import EXPECTED, Ack, StoredMessage
 from clew_services.erasure.certificate import CertificateNote, read_certificate
 
+LEADERLESS: Final = 10.0
+"""Seconds for which a record waits for a leader to be elected."""
 _TRIES: Final = 10
 _WINDOW: Final = 256
 """Sequences that are looked through first for older erasures."""
@@ -61,12 +64,25 @@ class ErasureRecords:
     async def write(self, tenant: str, erasure: Erasure, revision: int) -> ErasureRecord | None:
         """Write the next record of an erasure whose newest has a revision, 0 if it has none; ``None`` if it has not."""
         subject = erasure_subject(tenant, erasure.id)
-        ack = await self._js.publish(subject, _ENCODE(erasure), {EXPECTED: str(revision)})
+        ack = await self._publish(subject, _ENCODE(erasure), revision)
         if ack.error is None:
             return ErasureRecord(tenant, erasure, ack.seq)
         if ack.error.err_code in WRONG_REVISION:
             return None
         raise Unavailable(f"{ERASED_STREAM} refused a record: {ack.error.description}", code="record_refused")
+
+    async def _publish(self, subject: str, body: bytes, revision: int) -> Ack:
+        """Publish a record. Retries while no leader is elected, as an append to the log does."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LEADERLESS
+        pauses = delays(longest=0.5)
+        while True:
+            try:
+                return await self._js.publish(subject, body, {EXPECTED: str(revision)})
+            except Unavailable as fault:
+                if fault.code != NO_RESPONDERS_CODE or loop.time() >= until:
+                    raise
+            await asyncio.sleep(next(pauses))
 
     async def announce(self, tenant: str, erasure: Erasure) -> None:
         """Record an erasure that is about to be requested, unless it has a record."""

@@ -11,6 +11,7 @@ Nothing is remembered between two lives of a process but the records: what was d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -37,7 +38,7 @@ from clew_projections.wait import run_until_first
 from clew_services.checkpoints.key_file import load_key
 from clew_services.checkpoints.note import SigningKey
 from clew_services.erasure.certificate import CertificateNote, certify, read_certificate
-from clew_services.erasure.eraser import Eraser, Loss
+from clew_services.erasure.eraser import NOT_DELETED, NOT_OVERWRITTEN, Eraser, Loss
 from clew_services.erasure.records import ErasureRecord, ErasureRecords
 from clew_services.eventstore.topology import LEASES
 from clew_services.inbox import rejections
@@ -107,6 +108,8 @@ class Worker:
         self._clock = clock
         self._tasks: dict[str, _Task] = {}
         self._retry_at: dict[str, float] = {}
+        self._left: dict[str, list[str]] = {}
+        """By erasure, what could not be overwritten. It is in the record as soon as that can be written."""
         self._renewed_at = -RENEWALS_APART
 
     async def step(self) -> int:
@@ -134,13 +137,23 @@ class Worker:
             return
         try:
             await do(record)
-        except Unavailable:
+        except Unavailable as fault:
+            if fault.code == NOT_OVERWRITTEN:
+                self._left.setdefault(erasure.id, []).append(fault.message.partition(": ")[0])
+            if fault.code in {NOT_DELETED, NOT_OVERWRITTEN}:
+                with contextlib.suppress(Unavailable):  # a full disk may take the record, or not
+                    await self._note(record, fault)
             raise
         except ClewError as fault:
             self._retry_at[erasure.id] = time.monotonic() + REFUSED
             _LOG.error("the erasure %s of tenant %s cannot go on: %s", erasure.id, record.tenant, fault)
-            if erasure.fault != fault.message:
-                await self._parts.records.write(record.tenant, replace(erasure, fault=fault.message), record.revision)
+            await self._note(record, fault)
+
+    async def _note(self, record: ErasureRecord, fault: ClewError) -> None:
+        """Have the record of an erasure say what it waits for."""
+        newest = await self._parts.records.find(record.tenant, record.erasure.id)
+        if newest is not None and newest.erasure.fault != fault.message:
+            await self._write(newest, replace(newest.erasure, fault=fault.message))
 
     async def _erase_from_log(self, record: ErasureRecord) -> None:
         parts, erasure = self._parts, record.erasure
@@ -238,15 +251,17 @@ class Worker:
 
     def _certify(self, record: ErasureRecord, task: _Task, machines: Sequence[Machine]) -> CertificateNote:
         now, taken = self._clock(), task.extent.taken
+        but = ", but for what remains of them" if record.erasure.left else ""
         late = [f"the index of {each.host} in {each.folder}" for each in self._late(machines, record)]
         done = (
-            f"contents overwritten in the log: {taken.contents}, of commits: {taken.commits}",
+            f"contents overwritten in the log: {taken.contents}, of commits: {taken.commits}{but}",
             f"records of rejected commands overwritten: {task.rejected}",
             f"indexes of machines made anew: {len(machines) - len(late)}, and the snapshots of them removed",
             "buckets of views made anew",
             "no file is left of the inbox as it was",
         )
-        remains = [f"{each}: it did not report for {SILENT} and may have a copy until it does" for each in late]
+        remains = [*record.erasure.left]
+        remains += [f"{each}: it did not report for {SILENT} and may have a copy until it does" for each in late]
         if self._encrypted:
             remains.append("JetStream encrypts its files, and so overwrote nothing: freed blocks, encrypted")
         if self._parts.replicated:
@@ -280,6 +295,8 @@ class Worker:
         Raises:
             Unavailable: somebody else wrote it meanwhile.
         """
+        left = dict.fromkeys((*erasure.left, *self._left.get(erasure.id, ())))
+        erasure = replace(erasure, left=tuple(left))
         if erasure == record.erasure:
             return record
         written = await self._parts.records.write(record.tenant, erasure, record.revision)
