@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.auditing import auditing
+from bench.erasing import Erasing, erasing
 from bench.lane import Lane
 from bench.load import Measured
 from bench.messages import messages
@@ -24,6 +25,8 @@ from bench.scaling import SIZES, Scaled, scaled
 from bench.serving import serving
 from bench.spending import HERE, Compared, Kind, Spent, compared, spending
 
+ERASED = 1_000
+"""Threads that are erased at most."""
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -43,6 +46,7 @@ RESULTS = Path(__file__).parent / "results"
     help="With --spending: the program 'clew' of another installation, asked in turn with this one.",
 )
 @click.option("--messages", "kind", flag_value="messages", help="With --spending: requests about messages.")
+@click.option("--erasing", "forgetting", is_flag=True, help="Erase threads instead while others are written.")
 @click.option("--rounds", default=5, show_default=True, help="With --beside: how often each has its turn.")
 def main(
     *,
@@ -53,9 +57,15 @@ def main(
     where: bool,
     beside: Path | None,
     kind: Kind | None,
+    forgetting: bool,
     rounds: int,
 ) -> None:
     """Measure Clew beside the raw limit of the same NATS server."""
+    if forgetting:
+        erased = uvloop.run(erasing(min(threads, ERASED), seconds))
+        _print_erasing(erased)
+        _write("erasing", {"erasing": erased})
+        return
     if where and beside is not None:
         _print_compared(uvloop.run(compared(seconds, rounds, beside.absolute(), kind or "threads")))
         return
@@ -137,6 +147,23 @@ def _print_compared(found: list[Compared]) -> None:
 
 def _ratio(ours: float, theirs: float) -> str:
     return f"{ours / theirs:.2f}" if theirs > 10 else "    "
+
+
+def _print_erasing(found: Erasing) -> None:
+    table = Table(title=f"{found.threads:,} threads of {found.commits} commits erased while others are written")
+    for column in ("writers", "created /s", "p50 ms", "p99 ms"):
+        table.add_column(column, justify="left" if column == "writers" else "right")
+    for name, measured in (("alone", found.alone), ("while erasing", found.beside)):
+        table.add_row(name, f"{measured.per_second:,.0f}", f"{measured.p50:.1f}", f"{measured.p99:.1f}")
+    console = Console(width=150)
+    console.print(table)
+    said = f"{found.done:,} threads out of the log in {found.seconds:.0f} s: {found.per_second:.2f} a second"
+    bound = f"at most {found.bound:.2f} by the budget of deletions, in {found.shards} shards"
+    console.print(f"{said}; {bound}", highlight=False)
+    for what, (threads, half, last) in found.lag.items():
+        console.print(f"{what}: {threads:,} threads, half of them after {half:.1f} s, the last after {last:.1f} s")
+    for name, (before, after) in found.memory.items():
+        console.print(f"memory  {before:6.0f} MB, then {after:6.0f} MB  {name}", highlight=False)
 
 
 def _print_scale(found: Scaled) -> None:
