@@ -16,7 +16,7 @@ import pytest
 
 from clew_events.commands import AddMessage, CreateThread, EraseMessage, EraseThread, UpdateMessage, UpdateThread
 from clew_events.errors import AlreadyErased, NotFound
-from clew_events.queries import GetHistory, GetMessage, GetThread, ListMessages
+from clew_events.queries import GetHistory, GetMessage, GetThread, ListMessages, ListMessagesAt
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_events.subjects import Address, inbox_subject
 from clew_services.checkpoints.note import SigningKey
@@ -225,6 +225,10 @@ async def test_a_message_is_erased_and_its_thread_lives_on(server: EmbeddedServe
         assert find_marker(tmp_path / "data", stays)
         found = await clew.reader.message("default", GetMessage(thread_id="thread_lives", message_id=two))
         assert stays in str(found.message)
+        for n in (1, 2, 3, 4):
+            then = await clew.reader.past.messages("default", ListMessagesAt(thread_id="thread_lives", as_of=n))
+            assert then.messages is not None
+            assert [message.id for message in then.messages.data] == [two]
         with pytest.raises(AlreadyErased):
             await clew.handler.handle("default", EraseMessage(thread_id="thread_lives", message_id=one))
         await clew.handler.handle("default", AddMessage(thread_id="thread_lives", message=second))

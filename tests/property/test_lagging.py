@@ -26,15 +26,17 @@ from support.lagging import (
     Again,
     Burst,
     Crash,
+    Erase,
     Project,
     Restart,
+    Sign,
     Step,
     Together,
     World,
     Write,
 )
 from support.lasting import SECONDS
-from support.simulation import commands, creations
+from support.simulation import commands, creations, erasures
 
 EXAMPLES = 10
 
@@ -42,20 +44,38 @@ processes = st.integers(0, 2)
 projectors = st.integers(0, 1)
 threads = st.sampled_from(THREADS)
 writes = st.builds(Write, thread=threads, process=processes, command=commands)
+wanted = st.builds(Write, thread=threads, process=processes, command=erasures)
+erased = st.builds(Erase, process=projectors, stop=st.none() | st.integers(1, 60))
 lost = st.integers(0, 9)
 steps: st.SearchStrategy[Step] = st.one_of(
     writes,
     writes,
+    wanted,
+    wanted,
+    erased,
     st.builds(Again, which=st.integers(0, 50), process=processes, other=st.sampled_from([False, False, True])),
     st.builds(Burst, thread=threads, process=processes, count=st.integers(2, 12)),
     st.builds(Project, process=projectors, writes=st.none() | st.integers(1, 12), checkpoint=st.booleans()),
     st.builds(Project, process=projectors, writes=st.none() | st.integers(1, 12), checkpoint=st.booleans()),
     st.builds(Crash, lost=st.tuples(lost, lost)),
     st.builds(Restart, process=processes),
-    st.builds(Together, writes=st.lists(writes, min_size=1, max_size=8).map(tuple), projector=st.none() | projectors),
+    st.just(Sign()),
+    st.builds(
+        Together, writes=st.lists(writes | wanted, min_size=1, max_size=8).map(tuple), projector=st.none() | projectors
+    ),
+    st.builds(
+        Together,
+        writes=st.lists(writes, min_size=1, max_size=8).map(tuple),
+        projector=st.none() | projectors,
+        worker=erased,
+    ),
 )
 begun = st.builds(Write, thread=threads, process=processes, command=creations)
-lives = st.builds(lambda first, rest: [*first, *rest], st.lists(begun, max_size=3), st.lists(steps, max_size=14))
+lives = st.builds(
+    lambda first, rest: [*first, *rest],
+    st.lists(begun, min_size=1, max_size=3),
+    st.lists(steps, min_size=6, max_size=16),
+)
 
 
 @pytest.fixture
@@ -75,7 +95,7 @@ async def lived(url: str, life: list[Step], seed: int) -> None:
     async with World(url, seed) as world:
         for step in life:
             await world.live_through(step)
-        await world.ask(everything=True)
+        await world.end()
 
 
 @pytest.mark.timeout(SECONDS + 120)

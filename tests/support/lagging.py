@@ -1,7 +1,8 @@
 """A deployment whose projections are behind in every way there is, while somebody compares its answers with the log.
 
 Several processes write and ask; projectors go as far as they are told, and stop in the middle of what they write; the
-server's buckets lose their latest writes, each for itself, as they do when it dies. The log loses nothing.
+server's buckets lose their latest writes, each for itself, as they do when it dies. Contents are erased, by workers
+that are killed in the middle; beside that, the log loses nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
 from random import Random
 from typing import Any, Literal, Self
 
@@ -19,12 +21,17 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
+from clew_events.checkpoint_messages import GetProof, KeptProof
 from clew_events.codec import decode_recorded
 from clew_events.commands import (
     AddMessage,
     Command,
     CreateThread,
     DeleteMessage,
+    DeleteThread,
+    EraseMessage,
+    EraseThread,
+    MessageCommand,
     UpdateMessage,
     UpdateThread,
     has_digest,
@@ -34,7 +41,7 @@ from clew_events.errors import ClewError, Unavailable
 from clew_events.queries import GetFeed, Query
 from clew_events.replies import Feed
 from clew_events.requests import MetadataPatch, NewMessage
-from clew_events.subjects import Address, address_of, event_stream
+from clew_events.subjects import ERASED_STREAM, ERASURES, Address, address_of, event_stream
 from clew_projections.apply import advance, advance_message, message_ids
 from clew_projections.nats.stream_messages import DIGEST, EXPECTED, Ack, OutgoingMessage
 from clew_projections.projector.batch import BatchProjection
@@ -42,11 +49,16 @@ from clew_projections.projector.parked_threads import retry_parked
 from clew_projections.projector.projector import Projector
 from clew_projections.projector.shard_consumer import ShardConsumer
 from clew_projections.views import MessageView, absent
+from clew_services.checkpoints.maker import Maker
+from clew_services.checkpoints.thread_proofs import check as verify_proof
+from clew_services.checkpoints.thread_proofs import temporary_heads
 from clew_services.compose import Clew, connect, connection
+from clew_services.erasure.worker import NEVER_ASKED
 from clew_services.eventstore import provision
 from clew_services.threads.decide import decide, thread_exists
 from clew_services.threads.result import Outcome
 from support import naive, questions
+from support.erasure_worker import KEY, Killed, complete_all
 from support.naive import Kept
 from support.proxy import Proxy, between
 from support.simulation import NOWHERE
@@ -55,7 +67,8 @@ from support.waiting import eventually
 SHARDS = 2
 THREADS = [f"thread_{n}" for n in range(3)]
 TENANT = "default"
-BUCKETS = ("KV_clew_threads_v1", "KV_clew_commands_v1")
+BUCKETS = ("KV_clew_threads_v", "KV_clew_commands_v")
+"""How the names of the buckets' streams begin, whatever their generation."""
 ROUNDS = 20
 """How often each process asks at most while commands are under way: when a write has to wait, it would ask for ever."""
 SHORTEST_WINDOW = 100_000_000
@@ -119,13 +132,25 @@ class Together(Struct, frozen=True):
 
     writes: tuple[Write, ...]
     projector: int | None
+    worker: Erase | None = None
 
 
-Step = Write | Again | Burst | Project | Crash | Restart | Together
+class Erase(Struct, frozen=True):
+    """A worker carries erasures out as far as it can, or is killed before so many calls."""
+
+    process: int
+    stop: int | None
+
+
+class Sign(Struct, frozen=True):
+    """A checkpoint is signed, and proofs under it are kept."""
+
+
+Step = Write | Again | Burst | Project | Crash | Restart | Together | Erase | Sign
 
 
 class Truth:
-    """The log, read by nats-py alone, and only what is new of it."""
+    """The log as it was written, read by nats-py alone, and only what is new of it."""
 
     def __init__(self) -> None:
         self.kept: dict[Address, list[Kept]] = {}
@@ -137,7 +162,7 @@ class Truth:
     async def follow(self, clew: Clew) -> None:
         """Begin to read."""
         self._js = clew.nc.jetstream()
-        config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True)
+        config = ConsumerConfig(ack_policy=AckPolicy.NONE, mem_storage=True, inactive_threshold=600)
         for shard in range(SHARDS):
             made = await self._js.pull_subscribe("", stream=event_stream(shard), config=config)
             self._subscriptions.append(made)
@@ -162,8 +187,18 @@ class Truth:
         self.feed.append((message.metadata.timestamp, shard, seq))
 
     def history(self, thread: str) -> Sequence[Kept]:
-        """A thread's commits."""
+        """A thread's commits, as they were written."""
         return self.kept.get(Address(TENANT, thread), [])
+
+    def shown(self) -> dict[tuple[int, int], list[naive.JSON]]:
+        """The events of all commits without what was erased, by shard and sequence."""
+        return {
+            (recorded.position.shard, recorded.position.seq): naive.events(each)
+            for address, history in self.kept.items()
+            for each, recorded in zip(
+                naive.redacted(history, naive.requests(history)), self.recorded[address], strict=True
+            )
+        }
 
     def commits(self, thread: str) -> Sequence[Recorded]:
         """The same, for Clew's rules."""
@@ -207,6 +242,10 @@ class Process:
 
     async def project(self, step: Project) -> None:
         """Do so."""
+        await self.clew.live.refresh()
+        if self._projector is not None and self._projector.generation is not self.clew.live.current:
+            await self._projector.close()
+            self._projector = None
         if self._projector is None:
             self._projector = _Stepped(self.clew)
         self._left = step.writes
@@ -216,6 +255,11 @@ class Process:
             await self._projector.give_back()
         finally:
             self._left = None
+
+    async def erase(self, step: Erase) -> None:
+        """Carry erasures out, or be killed meanwhile; one whose request is not in the log yet is taken for failed."""
+        with suppress(Killed):
+            await complete_all(self.clew, stop=step.stop, clock=lambda: datetime.now(UTC) + 2 * NEVER_ASKED)
 
     async def close(self) -> None:
         """End, in good order."""
@@ -229,7 +273,7 @@ class _Stepped:
 
     def __init__(self, clew: Clew) -> None:
         self._clew = clew
-        side = clew.live.current
+        side = self.generation = clew.live.current
         self._ready: int | None = None
         self._shards: list[tuple[ShardConsumer, BatchProjection, Projector]] = []
         for shard in range(SHARDS):
@@ -245,7 +289,7 @@ class _Stepped:
             for (_, projecting, _), mark in zip(self._shards, self._checkpoints, strict=True):
                 projecting.forget()
                 await mark.rewind()
-                await retry_parked(self._clew.live.current.threads, projecting)
+                await retry_parked(self.generation.threads, projecting)
             self._ready = made
         for (deliveries, _, projector), mark in zip(self._shards, self._checkpoints, strict=True):
             while (await mark.state()).num_pending or (await mark.state()).num_ack_pending:
@@ -279,6 +323,7 @@ class World:
         self.truth = Truth()
         self.given: dict[str, Command] = {}
         self.asked = 0
+        self._proofs: list[KeptProof] = []
 
     async def __aenter__(self) -> Self:
         made = await self._stack.enter_async_context(connection(self._url, name="init"))
@@ -307,7 +352,7 @@ class World:
         taken += [written] * (seq - len(taken))
         taken[seq - 1] = written
 
-    async def live_through(self, step: Step) -> None:
+    async def live_through(self, step: Step) -> None:  # noqa: C901 - one case a step
         """Do what a step says, and hold that everybody's answers are right then."""
         match step:
             case Write():
@@ -328,14 +373,67 @@ class World:
                 self.processes[step.process] = await self._begin(fold=fold)
             case Together():
                 await self._together(step)
+            case Erase():
+                await self.processes[step.process].erase(step)
+            case Sign():
+                await self._sign()
         await self.truth.refresh()
+        await self._hear()
         await self.ask()
+
+    async def end(self) -> None:
+        """Carry out what is left to be erased, and hold that nobody can tell but by what is gone."""
+        await self.processes[0].erase(Erase(0, None))
+        await self._sign()
+        await self.truth.refresh()
+        await self._hear()
+        await self.processes[0].project(Project(0, None, checkpoint=True))
+        await self.ask(everything=True)
+        admin = self._admin
+        asked = {event["erasure"] for thread in THREADS for _, event in naive.requests(self.truth.history(thread))}
+        records = [erasure async for erasure in admin.erasure_records.iterate(TENANT)]
+        assert {erasure.status for erasure in records if erasure.id in asked} <= {"completed"}
+        assert {erasure.status for erasure in records if erasure.id not in asked} <= {"failed"}
+        assert asked <= {erasure.id for erasure in records}
+        await admin.live.refresh()
+        assert {each.finding async for each in admin.prover().prove()} <= {None}
+        verified = await admin.record_verifier().whole(None, {KEY.verifier.id: KEY.verifier})
+        assert verified.findings == () or not self._proofs, verified.findings
+        for proof in self._proofs:
+            verify_proof(proof, KEY.verifier)
+            head = proof.head.head
+            assert self.truth.commits(head.thread)[head.n - 1].hash == head.hash
+
+    async def _hear(self) -> None:
+        """Wait until the news of every erasure has reached every process: for a moment an eventual answer may lag."""
+        last = await self._admin.js.newest_at_leader(ERASED_STREAM, f"{ERASURES}.*.*", 0)
+
+        async def heard() -> bool:
+            pending = [process.clew.js.pending for process in self.processes]
+            return last is None or all(each._read_up_to >= last.seq for each in pending)
+
+        await eventually(heard)
+
+    async def _sign(self) -> None:
+        """Sign a checkpoint, if there is anything to sign, and keep the proofs of all threads."""
+        admin = self._admin
+        async with temporary_heads(admin.js, SHARDS) as heads:
+            if await Maker(admin.js, admin.ledger, heads, KEY).make() is None:
+                return
+        await self.truth.refresh()
+        for thread in THREADS:
+            if self.truth.history(thread):
+                proof = await self.processes[0].clew.reader.answer(TENANT, GetProof(thread_id=thread))
+                assert isinstance(proof, KeptProof)
+                self._proofs.append(proof)
 
     async def _crash(self, step: Crash) -> None:
         await self._wire.down()
         js = self._admin.js
         before = [process.clew.connection.made for process in self.processes]
-        for stream, lost in zip(BUCKETS, step.lost, strict=True):
+        streams = await js.streams()
+        latest = [max(name for name in streams if name.startswith(bucket)) for bucket in BUCKETS]
+        for stream, lost in zip(latest, step.lost, strict=True):
             config: Any = (await js.api(f"STREAM.INFO.{stream}"))["config"]
             left = self._written.get(stream, [])
             left = left[: max(0, len(left) - lost)]
@@ -379,7 +477,7 @@ class World:
         low = len(self.truth.history(command.thread_id or ""))
         answer = await self._carry_out(step.process, command)
         await self.truth.refresh()
-        self._hold(command, answer, low)
+        self._hold(command, answer, low, repeat=True)
 
     def _meant(self, step: Write) -> Command:
         history = self.truth.history(step.thread)
@@ -390,10 +488,12 @@ class World:
             thread_id=step.thread,
             id=f"c{len(self.given)}",
             actor=self._chance.choice(["a1", "a2", "b"]),
+            reason=step.command.reason or self._chance.choice([None, "because"]),
             expected_version=None if expected is None or expected < 0 else expected,
         )
-        if isinstance(command, UpdateMessage | DeleteMessage) and command.message_id.isdigit():
+        if isinstance(command, MessageCommand) and command.message_id.isdigit():
             pick = int(command.message_id)
+            pick = pick % len(known) if isinstance(command, EraseMessage) and known else pick
             command = replace(command, message_id=known[pick] if pick < len(known) else NOWHERE)
         assert command.id is not None
         self.given[command.id] = command
@@ -405,7 +505,7 @@ class World:
         except ClewError as fault:
             return fault
 
-    def _hold(self, command: Command, answer: Outcome | ClewError, low: int) -> None:
+    def _hold(self, command: Command, answer: Outcome | ClewError, low: int, *, repeat: bool = False) -> None:
         """Hold that the answer to a command is what came of it, or would have at some moment since ``low`` commits."""
         assert command.thread_id is not None
         assert command.id is not None
@@ -413,7 +513,8 @@ class World:
         places = [n for n, each in enumerate(commits, start=1) if each.commit.id == command.id]
         assert len(places) <= 1, f"{command} was carried out twice"
         if places:
-            self._hold_made(command, answer, history, commits, places[0])
+            if not repeat or not self._hold_erased(command, answer, history, commits[places[0] - 1]):
+                self._hold_made(command, answer, history, commits, places[0])
             return
         moments = [_decided(command, commits[:n]) for n in range(low, len(commits) + 1)]
         if isinstance(answer, ClewError):
@@ -421,6 +522,23 @@ class World:
             return
         assert (None, answer.n) in moments, f"{command}\n  said  {answer}\n  right {moments}"
         self._hold_told(command, answer, history[: answer.n])
+
+    def _hold_erased(
+        self, command: Command, answer: Outcome | ClewError, history: Sequence[Kept], made: Recorded
+    ) -> bool:
+        """Hold that a repeat says so if what came of the command was erased since; false if it was not."""
+        requests = [event for n, event in naive.requests(history) if n > made.commit.n]
+        message = answer_of(command, made)
+        if not has_digest(command, made.digest or ""):
+            # Which of the two it is told, it cannot do twice.
+            assert isinstance(answer, ClewError), f"{command} was answered with {answer}"
+            return answer.code == "already_erased" and bool(requests)
+        erased = any(each["items"] is None or message in each["items"] for each in requests)
+        if not erased or isinstance(command, DeleteThread | DeleteMessage | EraseThread | EraseMessage):
+            return False
+        assert isinstance(answer, ClewError), f"{command} was answered with {answer}"
+        assert answer.code == "already_erased", f"{command}\n  said  {answer!r}"
+        return True
 
     def _hold_made(
         self,
@@ -437,6 +555,8 @@ class World:
             return
         assert isinstance(answer, Outcome), f"{command} made commit {n}\n  said  {answer!r}"
         assert (answer.n, answer.position) == (n, commits[n - 1].position)
+        if answer.erasure is not None:
+            assert (answer.erasure.thread_id, answer.erasure.n) == (command.thread_id, n)
         self._hold_told(command, answer, history[:n])
 
     def _hold_told(self, command: Command, answer: Outcome, history: Sequence[Kept]) -> None:
@@ -469,28 +589,43 @@ class World:
             return fault
 
     def _hold_answer(self, query: Query, answer: Any, low: int) -> None:
-        """Hold that an answer is right as of some moment since the thread had ``low`` commits."""
+        """Hold that an answer is right as of some moment since the thread had ``low`` commits.
+
+        Whatever moment that is, what an erasure took that was acknowledged before is not in it.
+        """
         history = self.truth.history(getattr(query, "thread_id", ""))
         first = 0 if questions.is_eventual(query) else low
         if questions.is_eventual(query) and (least := getattr(query, "at_least", None)):
             first = min(least, low)
-        wrong = [questions.same(query, answer, history[:n]) for n in range(len(history), first - 1, -1)]
+        requests = naive.requests(history)
+        known = sum(n <= low for n, _ in requests)
+        stories = [naive.redacted(history, requests[:count]) for count in range(len(requests), known - 1, -1)]
+        moments = range(len(history), first - 1, -1)
+        wrong = [questions.same(query, answer, story[:n]) for story in stories for n in moments]
         assert None in wrong, wrong[0]
 
     async def _hold_feed(self, process: Process) -> None:
         order: Literal["asc", "desc"] = self._chance.choice(["asc", "desc"])
         found: list[tuple[int, int]] = []
+        shown: dict[tuple[int, int], list[naive.JSON]] = {}
         after = None
         while True:
             query = GetFeed(order=order, limit=self._chance.choice([1, 7, 50]), after=after)
             page = await process.clew.reader.answer(TENANT, query)
             assert isinstance(page, Feed)
             found += [(each.position.shard, each.position.seq) for each in page.data]
+            entries = questions.plain(page)["data"]
+            shown |= {
+                place: questions.events(each["commit"])
+                for place, each in zip(found[-len(entries) :], entries, strict=True)
+                if entries
+            }
             after = page.next
             if not page.has_more:
                 break
         right = [(shard, seq) for _, shard, seq in self.truth.feed]
         assert found == (right if order == "asc" else right[::-1])
+        assert shown == self.truth.shown()
 
     async def _together(self, step: Together) -> None:
         await self.truth.refresh()
@@ -517,12 +652,21 @@ class World:
         others: list[Awaitable[None]] = [asking(process) for process in self.processes]
         if step.projector is not None:
             others.append(self.processes[step.projector].project(Project(step.projector, None, checkpoint=False)))
+        if step.worker is not None:
+            others.append(self.processes[step.worker.process].erase(step.worker))
         answers, *_ = await asyncio.gather(writing(), *others)
         await self.truth.refresh()
         for (_, command), answer in zip(writes, answers, strict=True):
             self._hold(command, answer, low[command.thread_id or ""])
         for query, answer in heard:
             self._hold_answer(query, answer, low[getattr(query, "thread_id", "")])
+
+
+def answer_of(command: Command, made: Recorded) -> str | None:
+    """The message that a command is answered with, if it is."""
+    if isinstance(command, MessageCommand):
+        return command.message_id
+    return message_ids(made.commit)[0] if isinstance(command, AddMessage) and message_ids(made.commit) else None
 
 
 def small(n: int, chance: Random) -> Command:
@@ -549,7 +693,7 @@ def _decided(command: Command, commits: Sequence[Recorded]) -> tuple[str | None,
     if isinstance(command, CreateThread) and commits:
         exists = thread_exists(command.thread_id or "")
         return exists.kind, exists.code
-    concerned = messages.get(command.message_id) if isinstance(command, UpdateMessage | DeleteMessage) else None
+    concerned = messages.get(command.message_id) if isinstance(command, MessageCommand) else None
     try:
         events = decide(command, command.thread_id or "", command.id or "", view, concerned)
     except ClewError as refusal:

@@ -1,6 +1,7 @@
 """What is true of a thread, worked out from its stored commits in the plainest way there is, with none of Clew's code.
 
-Everything here takes a history's JSON as it is stored and looks at all of it anew for each question.
+Everything here takes a history's JSON as it is stored and looks at all of it anew for each question. A history is what
+was once stored; :func:`redacted` leaves out what was erased of it since.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Any
 from msgspec import Struct
 
 JSON = dict[str, Any]
+ERASED = "ErasureRequested"
 
 
 class Kept(Struct, frozen=True):
-    """A stored commit: its JSON, and where it stands."""
+    """A stored commit: its JSON with the contents of its events, and where it stands."""
 
     commit: JSON
     seq: int
@@ -30,11 +32,58 @@ class Kept(Struct, frozen=True):
 
 def kept(body: bytes, seq: int, digest: str) -> Kept:
     """A stored commit from its bytes: each event of the record with what its content says."""
-    record, _, *contents = body.split(b"\n")
+    record, command, *contents = body.split(b"\n")
     commit = json.loads(record)
+    commit["reason"] = json.loads(command)["reason"] if command else None
     for event, content in zip(commit["events"], contents, strict=False):
+        event["content"] = sorted(json.loads(content)) if content else []
         event.update(json.loads(content) if content else {})
     return Kept(commit, seq, digest)
+
+
+def requests(history: Sequence[Kept]) -> list[tuple[int, JSON]]:
+    """The erasures that a history requests: each with the number of its commit."""
+    return [(each.n, event) for each in history for event in each.commit["events"] if event["type"] == ERASED]
+
+
+def redacted(history: Sequence[Kept], erasures: Sequence[tuple[int, JSON]]) -> list[Kept]:
+    """A history without what erasures take of it, whichever of their requests it has."""
+    return [_without(each, [event for n, event in erasures if each.n < n]) for each in history]
+
+
+def _without(each: Kept, erasures: Sequence[JSON]) -> Kept:
+    commit = each.commit
+    for erasure in erasures:
+        concerned = [_concerns(erasure, event) for event in commit["events"]]
+        events = [
+            _emptied(event) if taken and event["content"] else event
+            for event, taken in zip(commit["events"], concerned, strict=True)
+        ]
+        commit = {**commit, "events": events}
+        if any(concerned) and all(taken for event, taken in zip(events, concerned, strict=True) if event["content"]):
+            commit["reason"] = None
+    return Kept(commit, each.seq, each.hash)
+
+
+def _concerns(erasure: JSON, event: JSON) -> bool:
+    return erasure["items"] is None or event.get("item") in erasure["items"]
+
+
+def _emptied(event: JSON) -> JSON:
+    return {key: value for key, value in event.items() if key not in event["content"]} | {"erased": True}
+
+
+def events(each: Kept) -> list[JSON]:
+    """The events of a commit as answers show them, without their seals."""
+    hidden = {"salt", "seal", "content", "erased"}
+    return [
+        {
+            ("of" if key == "type" and "erased" in event else key): value
+            for key, value in event.items()
+            if key not in hidden
+        }
+        for event in each.commit["events"]
+    ]
 
 
 class State(Struct):
@@ -48,6 +97,8 @@ class State(Struct):
     metadata: dict[str, str] = {}
     tools: JSON = {}
     messages: dict[str, JSON | None] = {}
+    count: int = 0
+    """How many messages there are, those included whose contents were erased later."""
 
     @property
     def there(self) -> dict[str, JSON]:
@@ -86,27 +137,39 @@ def state(thread: str, history: Sequence[Kept]) -> State:
     return now
 
 
-def _happen(now: State, event: JSON, at: str) -> None:
+def _happen(now: State, event: JSON, at: str) -> None:  # noqa: C901, PLR0912 - one case an event
     match event["type"]:
         case "ThreadCreated":
             now.status, now.created = "open", at
-            now.metadata, now.tools = dict(event["metadata"]), event["tool_resources"]
+            now.metadata, now.tools = dict(event.get("metadata", {})), event.get("tool_resources", {})
+        case "MetadataUpdated" | "ToolResourcesUpdated" | "ItemMetadataUpdated" if "erased" in event:
+            pass
         case "MetadataUpdated":
             now.metadata = changed(now.metadata, event)
         case "ToolResourcesUpdated":
             now.tools = event["tool_resources"]
         case "ItemAdded":
-            now.messages[event["item"]] = _message(now.thread, event["item"], event["message"], at)
+            now.count += 1
+            added = None if "erased" in event else _message(now.thread, event["item"], event["message"], at)
+            now.messages[event["item"]] = added
         case "ItemMetadataUpdated":
             message = now.messages[event["item"]]
             assert message is not None
             now.messages[event["item"]] = {**message, "metadata": changed(message["metadata"], event)}
         case "ItemDeleted":
+            now.count -= 1
             now.messages[event["item"]] = None
         case "ThreadDeleted":
             now.status = "deleted"
         case "ThreadRestored":
             now.status = "open"
+        case "ErasureRequested" if event["items"] is None:
+            now.status, now.metadata, now.tools, now.count = "erased", {}, {}, 0
+            now.messages = dict.fromkeys(now.messages)
+        case "ErasureRequested":
+            now.messages |= dict.fromkeys(event["items"])
+        case "ErasureCompleted":
+            pass
         case other:
             raise AssertionError(other)
 
@@ -172,6 +235,8 @@ def blame(history: Sequence[Kept]) -> JSON:
         n = now.n
         for event in history[upto - 1].commit["events"]:
             match event["type"]:
+                case "MetadataUpdated" | "ThreadCreated" if "erased" in event:
+                    pass
                 case "ThreadCreated":
                     said["metadata"] = dict.fromkeys(event["metadata"], n)
                 case "MetadataUpdated":
@@ -195,11 +260,13 @@ def difference(thread: str, history: Sequence[Kept], since: int) -> JSON:
     """What the commits after ``since`` came to."""
     old, new = state(thread, history[:since]), state(thread, history)
     keys = {*old.metadata, *new.metadata}
-    touched = {event["item"] for each in history[since:] for event in each.commit["events"] if "item" in event}
+    changes = [event for each in history[since:] for event in each.commit["events"]]
+    touched = {event["item"] for event in changes if "item" in event}
+    touched |= {item for event in changes if event["type"] == ERASED for item in event["items"] or ()}
     messages = {key: (old.messages.get(key), new.messages.get(key)) for key in touched}
     return {
         "status": (old.status, new.status),
-        "commits": [each.n for each in history[since:]],
+        "commits": [(each.n, each.commit["reason"]) for each in history[since:]],
         "metadata": {
             key: (old.metadata.get(key), new.metadata.get(key))
             for key in keys

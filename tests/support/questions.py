@@ -153,7 +153,7 @@ def _state_at(query: GetStateAt, history: Sequence[Kept]) -> JSON:
         raise Refused("NotFound" if query.n or not history else "Invalid")
     now = naive.state(query.thread_id, history[:n])
     shown = now.shown if now.status == "open" else None
-    return {"n": now.n, "seq": now.seq, "thread": shown, "message_count": len(now.there)}
+    return {"n": now.n, "seq": now.seq, "thread": shown, "message_count": now.count}
 
 
 def _history(query: GetHistory, history: Sequence[Kept]) -> JSON:
@@ -188,7 +188,10 @@ def _history(query: GetHistory, history: Sequence[Kept]) -> JSON:
     if back:
         found, first, last = found[::-1], last, first
     return {
-        "commits": [(each.n, each.seq, each.hash, each.commit["id"]) for each in found],
+        "commits": [
+            (each.n, each.seq, each.hash, each.commit["id"], each.commit["reason"], naive.events(each))
+            for each in found
+        ],
         "next": last.n + (1 if for_asc else -1) if last is not None else None,
         "cursor": f"{last.n}-{last.seq}" if last is not None else None,
         "previous": f"{first.n}-{first.seq}" if first is not None else None,
@@ -217,7 +220,10 @@ def told(answer: Answer) -> JSON:
     said: Any = plain(answer)
     if "commits" in said and "object" not in said:
         commits = [
-            (each["commit"]["n"], each["position"]["seq"], each["hash"], each["commit"]["id"])
+            (
+                *(each["commit"]["n"], each["position"]["seq"], each["hash"], each["commit"]["id"]),
+                *(each["commit"]["reason"], events(each["commit"])),
+            )
             for each in said["commits"]
         ]
         return {"commits": commits, **{name: said[name] for name in ("next", "cursor", "previous")}}
@@ -234,12 +240,24 @@ def told(answer: Answer) -> JSON:
         case "thread.difference":
             return {
                 "status": (said["status"]["before"], said["status"]["after"]),
-                "commits": [each["n"] for each in said["commits"]],
+                "commits": [(each["n"], each["reason"]) for each in said["commits"]],
                 "metadata": {each["key"]: (each["before"], each["after"]) for each in said["metadata"]},
                 "messages": {each["id"]: (each["before"], each["after"]) for each in said["messages"]},
             }
     found = {"n": said["n"], "seq": said["position"]["seq"]}
     return found | {key: said[key] for key in ("thread", "message", "messages", "message_count") if key in said}
+
+
+def events(commit: JSON) -> list[JSON]:
+    """The events of a commit in an answer, in the form of :func:`naive.events`."""
+    return [
+        {
+            key: value
+            for key, value in event.items()
+            if key != "seal" and not ("of" in event and (key == "type" or value is None))
+        }
+        for event in commit["events"]
+    ]
 
 
 def plain(said: object) -> Any:
@@ -248,7 +266,10 @@ def plain(said: object) -> Any:
 
 
 def same(query: Query, answer: Answer | ClewError, history: Sequence[Kept]) -> str | None:
-    """What is wrong with an answer if these are all the commits there are, or nothing."""
+    """What is wrong with an answer if these are all the commits there are, or nothing.
+
+    What was erased is left out of them already.
+    """
     try:
         right: object = wanted(query, history)
     except Refused as refusal:

@@ -16,6 +16,8 @@ from clew_events.commands import (
     CreateThread,
     DeleteMessage,
     DeleteThread,
+    EraseMessage,
+    EraseThread,
     RestoreThread,
     UpdateMessage,
     UpdateThread,
@@ -103,6 +105,10 @@ message_updates = st.builds(UpdateMessage, thread_id=_here, message_id=_picks, m
 additions = st.builds(AddMessage, thread_id=_here, message=_messages)
 deletions = st.builds(DeleteMessage, thread_id=_here, message_id=_picks)
 endings = st.sampled_from((DeleteThread(thread_id=THREAD), RestoreThread(thread_id=THREAD)))
+erasures = st.one_of(
+    st.builds(EraseThread, thread_id=_here, reason=st.sampled_from([None, "asked"])),
+    *[st.builds(EraseMessage, thread_id=_here, message_id=_picks)] * 3,
+)
 commands: st.SearchStrategy[Command] = st.one_of(
     creations, updates, updates, additions, additions, additions, message_updates, message_updates, deletions, endings
 )
