@@ -14,7 +14,8 @@ from clew_events.objects import Message, MessagePage, Thread
 class Origin(Struct, frozen=True, kw_only=True):
     """The commit that made something as it is: who, when, by which command, and the reason if one was given.
 
-    ``id`` is its cursor in the history. ``trace_id`` is that of the command's W3C trace context, or null.
+    ``id`` is its cursor in the history. ``trace_id`` is that of the command's W3C trace context, or null. A reason that
+    was given may have been erased.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Origin(Struct, frozen=True, kw_only=True):
     command_id: str
     reason: str | None
     trace_id: str | None
+    reason_erased: bool = False
 
 
 class Point(Struct, frozen=True, kw_only=True):
@@ -90,7 +92,10 @@ class MessageChange(Struct, frozen=True, kw_only=True):
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """The differences between two points of a thread's history, and the commits in between, oldest first."""
+    """The differences between two points of a thread's history, and the commits in between, oldest first.
+
+    ``erased`` tells that contents of commits up to the later point were erased: what they changed is not shown.
+    """
 
     object: Literal["thread.difference"] = "thread.difference"
     thread_id: str
@@ -101,6 +106,7 @@ class Difference(Struct, frozen=True, kw_only=True):
     tool_resources: tuple[ResourceChange, ...]
     messages: tuple[MessageChange, ...]
     commits: tuple[Origin, ...]
+    erased: bool = False
 
 
 class KeySet(Struct, frozen=True, kw_only=True):
@@ -143,7 +149,10 @@ class MessageBlame(Struct, frozen=True, kw_only=True):
 
 
 class Blame(Struct, frozen=True, kw_only=True):
-    """The commit that last set each part of a thread, as of a point in its history. Deleted messages are included."""
+    """The commit that last set each part of a thread, as of a point in its history. Deleted messages are included.
+
+    ``erased`` tells that contents of commits up to that point were erased: what they set is not shown.
+    """
 
     object: Literal["thread.blame"] = "thread.blame"
     thread_id: str
@@ -154,3 +163,4 @@ class Blame(Struct, frozen=True, kw_only=True):
     removed: tuple[KeyRemoved, ...]
     tool_resources: tuple[ResourceSet, ...]
     messages: tuple[MessageBlame, ...]
+    erased: bool = False

@@ -29,13 +29,18 @@ class Resources(Struct, frozen=True, omit_defaults=True):
 
 
 class Thread(Struct, frozen=True, kw_only=True):
-    """A thread. ``created_at`` is in Unix seconds."""
+    """A thread. ``created_at`` is in Unix seconds.
+
+    ``erased`` is there, and true, only in answers about the past, where contents about the thread itself were erased
+    since: its metadata and tools of then are not known.
+    """
 
     id: str
     object: Literal["thread"] = "thread"
     created_at: int
     metadata: Metadata
     tool_resources: Resources
+    erased: bool | UnsetType = UNSET
 
 
 class TextValue(Struct, frozen=True):
@@ -52,7 +57,11 @@ class TextPart(Struct, frozen=True, tag_field="type", tag="text"):
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """A message. ``created_at`` is in Unix seconds, and the same for all messages of one commit."""
+    """A message. ``created_at`` is in Unix seconds, and the same for all messages of one commit.
+
+    ``erased`` is there, and true, only in answers about the past, where the message's contents were erased since. What
+    it said is then not known, nor its role, which is given as ``user``.
+    """
 
     id: str
     object: Literal["thread.message"] = "thread.message"
@@ -68,6 +77,7 @@ class Message(Struct, frozen=True, kw_only=True):
     completed_at: int | None = None
     incomplete_at: int | None = None
     incomplete_details: None = None
+    erased: bool | UnsetType = UNSET
 
 
 class Gone(Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from clew_events.content import ImageFile, ImageUrl, Part, Text, ToolResources
@@ -35,13 +36,14 @@ def thread_object(view: ThreadView) -> Thread:
     )
 
 
-def retrieved_thread(view: ThreadView) -> Thread:
-    """Return a thread as queries answer it.
+def retrieved_thread(view: ThreadView, *, erased: bool = False) -> Thread:
+    """Return a thread as queries answer it; ``erased`` if contents were missing in what its view was folded from.
 
     As in OpenAI's API, a thread without resources has ``{}`` in the answer to a change, and an empty list of files in
     the answer to a query.
     """
     thread = thread_object(view)
+    thread = replace(thread, erased=True) if erased else thread
     return thread if thread.tool_resources != NO_RESOURCES else replace(thread, tool_resources=RETRIEVED_NO_RESOURCES)
 
 
@@ -55,6 +57,7 @@ def message_object(view: MessageView) -> Message:
         content=content_object(view.content),
         attachments=view.attachments,
         metadata=view.metadata,
+        erased=view.erased or UNSET,
     )
 
 

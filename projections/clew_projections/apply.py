@@ -272,10 +272,10 @@ def _message_after(view: MessageView | None, message_id: str, commit: Commit, ev
                 role="user",
                 content=(),
                 metadata={},
-                deleted=True,
+                erased=True,
             )
         case ErasedItemEvent() if view is not None:
-            return replace(view, n=commit.n)
+            return replace(view, n=commit.n, erased=True)
         case ItemReplaced() | ItemMetadataUpdated() | ItemDeleted() | ErasedItemEvent():
             return view
         case _:

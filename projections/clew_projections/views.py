@@ -74,7 +74,8 @@ class MessageView(Struct, frozen=True, kw_only=True):
     """A message, folded from the commits about it. It is stored nowhere.
 
     ``n`` is the number of the thread's commit that last changed this message. ``erasure`` is the id of the erasure that
-    took its contents.
+    took its contents. ``erased`` tells that contents are missing in the commits that were folded: what they said is not
+    known, and ``role`` is ``user`` whatever it was.
     """
 
     id: str
@@ -88,6 +89,12 @@ class MessageView(Struct, frozen=True, kw_only=True):
     metadata: Metadata
     deleted: bool = False
     erasure: str | None = None
+    erased: bool = False
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is in no answer about the present. Who erases a message deletes it, maybe later than read here."""
+        return self.deleted or self.erased
 
 
 def absent(tenant: str, thread: str) -> ThreadView:

@@ -228,7 +228,9 @@ async def test_a_message_is_erased_and_its_thread_lives_on(server: EmbeddedServe
         for n in (1, 2, 3, 4):
             then = await clew.reader.past.messages("default", ListMessagesAt(thread_id="thread_lives", as_of=n))
             assert then.messages is not None
-            assert [message.id for message in then.messages.data] == [two]
+            assert [(message.id, message.erased is True) for message in then.messages.data] == [
+                (two, False), *([(one, True)] if n < 3 else []),
+            ]  # fmt: skip
         with pytest.raises(AlreadyErased):
             await clew.handler.handle("default", EraseMessage(thread_id="thread_lives", message_id=one))
         await clew.handler.handle("default", AddMessage(thread_id="thread_lives", message=second))

@@ -94,6 +94,7 @@ class State(Struct):
     seq: int = 0
     status: str = "absent"
     created: str = ""
+    erased: bool = False
     metadata: dict[str, str] = {}
     tools: JSON = {}
     messages: dict[str, JSON | None] = {}
@@ -124,7 +125,7 @@ class State(Struct):
             "created_at": seconds(self.created),
             "metadata": self.metadata,
             "tool_resources": self.resources or {"code_interpreter": {"file_ids": []}},
-        }
+        } | ({"erased": True} if self.erased else {})
 
 
 def state(thread: str, history: Sequence[Kept]) -> State:
@@ -140,9 +141,11 @@ def state(thread: str, history: Sequence[Kept]) -> State:
 def _happen(now: State, event: JSON, at: str) -> None:  # noqa: C901, PLR0912 - one case an event
     match event["type"]:
         case "ThreadCreated":
-            now.status, now.created = "open", at
+            now.status, now.created, now.erased = "open", at, "erased" in event
             now.metadata, now.tools = dict(event.get("metadata", {})), event.get("tool_resources", {})
-        case "MetadataUpdated" | "ToolResourcesUpdated" | "ItemMetadataUpdated" if "erased" in event:
+        case "MetadataUpdated" | "ToolResourcesUpdated" if "erased" in event:
+            now.erased = True
+        case "ItemMetadataUpdated" if "erased" in event:
             pass
         case "MetadataUpdated":
             now.metadata = changed(now.metadata, event)
@@ -150,8 +153,9 @@ def _happen(now: State, event: JSON, at: str) -> None:  # noqa: C901, PLR0912 - 
             now.tools = event["tool_resources"]
         case "ItemAdded":
             now.count += 1
-            added = None if "erased" in event else _message(now.thread, event["item"], event["message"], at)
-            now.messages[event["item"]] = added
+            unknown: JSON = {"role": "user", "content": [], "metadata": {}}
+            message = _message(now.thread, event["item"], event.get("message", unknown), at)
+            now.messages[event["item"]] = message | ({"erased": True} if "erased" in event else {})
         case "ItemMetadataUpdated":
             message = now.messages[event["item"]]
             assert message is not None
@@ -226,9 +230,14 @@ def page(now: State, *, limit: int, order: str, after: str | None, before: str |
     }
 
 
+def is_erased(history: Sequence[Kept]) -> bool:
+    """Whether any event has lost what it said."""
+    return any("erased" in event for each in history for event in each.commit["events"])
+
+
 def blame(history: Sequence[Kept]) -> JSON:
     """By whom everything is: the numbers of commits."""
-    said: JSON = {"metadata": {}, "removed": {}, "messages": {}}
+    said: JSON = {"metadata": {}, "removed": {}, "messages": {}, "erased": is_erased(history)}
     before = State("")
     for upto in range(1, len(history) + 1):
         now = state("", history[:upto])
@@ -265,6 +274,7 @@ def difference(thread: str, history: Sequence[Kept], since: int) -> JSON:
     touched |= {item for event in changes if event["type"] == ERASED for item in event["items"] or ()}
     messages = {key: (old.messages.get(key), new.messages.get(key)) for key in touched}
     return {
+        "erased": is_erased(history),
         "status": (old.status, new.status),
         "commits": [(each.n, each.commit["reason"]) for each in history[since:]],
         "metadata": {

@@ -81,7 +81,7 @@ def wanted(query: Query, history: Sequence[Kept]) -> JSON:
     """
     match query:
         case GetThread() | GetMessage() | ListMessages():
-            return _present(query, history)
+            return _present(query, history, now=True)
         case GetHistory():
             return _history(query, history)
         case GetStateAt():
@@ -99,7 +99,7 @@ def wanted(query: Query, history: Sequence[Kept]) -> JSON:
                     before=query.before,
                 )
             )
-            return _present(as_if, then)
+            return _present(as_if, then, now=False)
         case GetDifference():
             _until(history, query.until)
             assert isinstance(query.since, int)
@@ -124,25 +124,27 @@ def _until(history: Sequence[Kept], as_of: object) -> Sequence[Kept]:
     return history[:as_of]
 
 
-def _present(query: GetThread | GetMessage | ListMessages, history: Sequence[Kept]) -> JSON:
-    now = naive.state(query.thread_id, history)
-    if now.n < (query.at_least or 0):
+def _present(query: GetThread | GetMessage | ListMessages, history: Sequence[Kept], *, now: bool) -> JSON:
+    state = naive.state(query.thread_id, history)
+    if now:
+        state.messages = {key: None if each and "erased" in each else each for key, each in state.messages.items()}
+    if state.n < (query.at_least or 0):
         raise Refused("Unavailable")
-    if now.status != "open":
+    if state.status != "open":
         raise Refused("NotFound")
-    found: JSON = {"n": now.n, "seq": now.seq}
+    found: JSON = {"n": state.n, "seq": state.seq}
     match query:
         case GetThread():
-            found["thread"] = now.shown
+            found["thread"] = state.shown
         case GetMessage():
-            if query.message_id not in now.there:
+            if query.message_id not in state.there:
                 raise Refused("NotFound")
-            found["message"] = now.there[query.message_id]
+            found["message"] = state.there[query.message_id]
         case ListMessages():
-            if any(each is not None and each not in now.messages for each in (query.after, query.before)):
+            if any(each is not None and each not in state.messages for each in (query.after, query.before)):
                 raise Refused("NotFound")
             asked = {"limit": query.limit, "order": query.order, "after": query.after, "before": query.before}
-            found["messages"] = naive.page(now, **asked)
+            found["messages"] = naive.page(state, **asked)
     return found
 
 
@@ -230,6 +232,7 @@ def told(answer: Answer) -> JSON:
     match said.get("object"):
         case "thread.blame":
             return {
+                "erased": said["erased"],
                 "metadata": {each["key"]: each["by"]["n"] for each in said["metadata"]},
                 "removed": {each["key"]: each["by"]["n"] for each in said["removed"]},
                 "messages": {
@@ -239,6 +242,7 @@ def told(answer: Answer) -> JSON:
             }
         case "thread.difference":
             return {
+                "erased": said["erased"],
                 "status": (said["status"]["before"], said["status"]["after"]),
                 "commits": [(each["n"], each["reason"]) for each in said["commits"]],
                 "metadata": {each["key"]: (each["before"], each["after"]) for each in said["metadata"]},

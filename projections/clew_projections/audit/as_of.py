@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 
 from clew_events.audit_replies import Origin, Point
-from clew_events.commit import Recorded
+from clew_events.commit import Commit, Recorded
 from clew_events.content import ToolResources
 from clew_events.events import Event, ThreadEvent, is_erased
 from clew_events.ids import ordinal_of
@@ -28,9 +28,11 @@ class ThreadAsOf:
         self.view: ThreadView = absent(*address)
         self.messages: dict[int, MessageView] = {}
         self.places: dict[int, list[int]] = {}
-        """By the ordinal of every message that exists, unless it was erased since, the sequences of its commits."""
+        """By the ordinal of every message that exists, the sequences of the commits about it."""
         self.ids: dict[int, str] = {}
         """The ids of all messages added until then, deleted ones included."""
+        self.erased = False
+        """Whether contents about the thread itself are missing."""
         self.first: Recorded | None = None
         self.last: Recorded | None = None
 
@@ -44,6 +46,7 @@ class ThreadAsOf:
         if not self._until.includes(recorded.commit):
             return False
         self.view = advance(self.view, recorded)
+        self.erased = self.erased or has_erased_state(recorded.commit)
         for message_id in message_ids(recorded.commit):
             ordinal = ordinal_of(message_id)
             self.ids.setdefault(ordinal, message_id)
@@ -62,14 +65,26 @@ class ThreadAsOf:
         if isinstance(event, ThreadEvent):
             if event.clears:
                 self.places.clear()
+            for item in (event.request.items or ()) if event.request is not None else ():
+                self.places.pop(ordinal_of(item), None)
             return
         ordinal = ordinal_of(event.item)
-        if event.effect == "creates" and not is_erased(event):
+        if event.effect == "creates":
             self.places[ordinal] = [seq]
         elif event.effect == "deletes":
             self.places.pop(ordinal, None)
         elif seq not in (places := self.places.get(ordinal, [seq])):
             places.append(seq)
+
+
+def has_erased_state(commit: Commit) -> bool:
+    """Return whether a commit lost what it said about the thread itself."""
+    return any(isinstance(event, ThreadEvent) and is_erased(event) for event in commit.events)
+
+
+def lost_contents(commit: Commit) -> bool:
+    """Return whether a commit lost what it said about the thread or its messages."""
+    return any(map(is_erased, commit.events))
 
 
 Lists = Mapping[str, tuple[str, ...]]
@@ -95,6 +110,7 @@ def origin(recorded: Recorded) -> Origin:
         command_id=commit.id,
         reason=commit.reason,
         trace_id=recorded.trace_id,
+        reason_erased=commit.reason_erased,
     )
 
 

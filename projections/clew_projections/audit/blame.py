@@ -41,7 +41,7 @@ from clew_events.events import (
 )
 from clew_events.subjects import Address
 from clew_projections.apply import advance
-from clew_projections.audit.as_of import lists, origin, point
+from clew_projections.audit.as_of import lists, lost_contents, origin, point
 from clew_projections.audit.moments import Moment
 from clew_projections.views import absent
 
@@ -94,6 +94,7 @@ class BlameFold:
         self._keys = _Keys()
         self._resources: dict[str, ResourceSet] = {}
         self._messages: dict[str, _Message] = {}
+        self._erased = False
         self.first: Recorded | None = None
         self.last: Recorded | None = None
 
@@ -107,6 +108,7 @@ class BlameFold:
         if not self._until.includes(recorded.commit):
             return False
         self._view = advance(self._view, recorded)
+        self._erased = self._erased or lost_contents(recorded.commit)
         by = origin(recorded)
         for event in recorded.commit.events:
             self._blame(event, by)
@@ -201,6 +203,7 @@ class BlameFold:
                 )
                 for message_id, message in self._messages.items()
             ),
+            erased=self._erased,
         )
 
 

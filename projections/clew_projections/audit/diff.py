@@ -20,7 +20,7 @@ from clew_events.errors import TooLarge
 from clew_events.subjects import Address
 from clew_projections.api_objects import message_object
 from clew_projections.apply import advance, advance_message, concerned_items
-from clew_projections.audit.as_of import lists, origin, point
+from clew_projections.audit.as_of import lists, lost_contents, origin, point
 from clew_projections.audit.moments import Moment
 from clew_projections.views import MessageView, absent
 
@@ -43,6 +43,7 @@ class DiffFold:
         self._messages: dict[str, MessageView] = {}
         self._touched: dict[str, MessageView | None] = {}
         self._commits: list[Origin] = []
+        self._erased = False
         self.first: Recorded | None = None
         self.last: Recorded | None = None
         self._start: Recorded | None = None
@@ -59,6 +60,7 @@ class DiffFold:
             self.turned_round = self._since.includes(recorded.commit)
             return False
         self._after = advance(self._after, recorded)
+        self._erased = self._erased or lost_contents(recorded.commit)
         earlier = self._since.includes(recorded.commit)
         for message_id in concerned_items(recorded.commit, self._messages):
             view = self._messages.get(message_id)
@@ -94,6 +96,7 @@ class DiffFold:
             tool_resources=_resource_changes(lists(before.tool_resources), lists(after.tool_resources)),
             messages=tuple(self._message_changes()),
             commits=tuple(self._commits),
+            erased=self._erased,
         )
 
     def _message_changes(self) -> Iterable[MessageChange]:

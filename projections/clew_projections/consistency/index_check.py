@@ -253,7 +253,7 @@ def _difference(expected: ExpectedRows | None, actual: _ActualRows | None) -> st
             str(name) for name in pairs.keys() | actual.pairs.keys() if pairs.get(name) != actual.pairs.get(name)
         )
         return f"index: what it finds the thread by is wrong under {', '.join(wrong)}"
-    said = {} if not there else {each.ordinal: _text(each) for each in expected.messages.values() if not each.deleted}
+    said = {} if not there else {each.ordinal: _text(each) for each in expected.messages.values() if not each.gone}
     texts = {ordinal: text for ordinal, text in said.items() if text[-1] and not text[-1].isspace()}
     if texts != actual.texts:
         wrong = sorted(

@@ -54,7 +54,7 @@ class StateFromLog:
         if not wanted:
             return {}
         views = await self._histories.messages_at(Address(thread.tenant, thread.id), wanted, thread.n)
-        return {view.ordinal: view for view in views.values() if deleted or not view.deleted}
+        return {view.ordinal: view for view in views.values() if deleted or not view.gone}
 
     async def read_older_ids(self, address: Address) -> OlderCommandIds:  # noqa: ARG002 - required by StateReads
         """Return no ids: the log has all of them."""

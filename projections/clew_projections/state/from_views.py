@@ -147,7 +147,7 @@ class StateFromViews:
             views |= {view.ordinal: view for view in folded.values()}
         cleared = current.thread.cleared
         views = {ordinal: delete_message(view) if ordinal <= cleared else view for ordinal, view in views.items()}
-        return {ordinal: view for ordinal, view in views.items() if deleted or not view.deleted}
+        return {ordinal: view for ordinal, view in views.items() if deleted or not view.gone}
 
     async def _runs(self, address: Address, view: StoredView, ordinals: Collection[int]) -> dict[int, Places]:
         """Return for each ordinal of a view the run that it is in; ordinals of pages that are lost are left out."""

@@ -65,6 +65,8 @@ def by_line(by: Origin) -> Markup:
 
 def change_lines(difference: Difference) -> Iterator[str]:
     """The lines of a difference: old values in red with a minus, new ones in green with a plus."""
+    if difference.erased:
+        yield f"{_INDENT}contents of some commits were erased"
     if difference.status.before != difference.status.after:
         yield f"{_INDENT}thread: {difference.status.before} -> {difference.status.after}"
     yield from _keys("metadata ", difference.metadata)
@@ -95,7 +97,17 @@ def _pair(name: str, before: str | None, after: str | None) -> Iterator[str]:
 def _message_text(message: Message | None) -> str | None:
     if message is None:
         return None
-    return f"{message.id} {message.role}: {text_of(message.content)}"
+    return f"{message.id} {role_of(message)}: {words_of(message)}"
+
+
+def role_of(message: Message) -> str:
+    """A message's role, unless it was erased and is not known."""
+    return "?" if message.erased is True else message.role
+
+
+def words_of(message: Message) -> str:
+    """A message's text, or that it was erased."""
+    return "(erased)" if message.erased is True else text_of(message.content)
 
 
 def text_of(content: Sequence[TextPart | ImageFile | ImageUrl]) -> str:

@@ -71,6 +71,7 @@ def thread_facts(thread: Thread) -> list[tuple[str, object]]:
     return [
         ("thread", thread.id),
         ("created", output.when(thread.created_at)),
+        *([("metadata", "(erased)")] if thread.erased is True else []),
         *((f"metadata {key}", value) for key, value in thread.metadata.items()),
         *([("tool resources", resources)] if resources != "{}" else []),
     ]

@@ -15,7 +15,7 @@ from clew_events.objects import Message
 from clew_events.queries import GetBlame, GetDifference, GetThread, ListMessagesAt
 from clew_events.subjects import Address
 from clew_services.cli import commit_lines, options, output
-from clew_services.cli.commit_lines import by_line, text_of
+from clew_services.cli.commit_lines import by_line, role_of, words_of
 from clew_services.cli.parts import Source, consult
 from clew_services.cli.terminal import echo, line, print_json, show
 from clew_services.cli.thread import thread_facts
@@ -54,7 +54,7 @@ def state(
     output.card([*facts, ("messages", then.message_count), ("n", then.n), ("at", output.when(then.at))])
     if answer.messages:
         echo()
-        lines = [(m.id, output.when(m.created_at), m.role, text_of(m.content)) for m in answer.messages]
+        lines = [(m.id, output.when(m.created_at), role_of(m), words_of(m)) for m in answer.messages]
         output.rows(("message", "created", "role", "text"), lines)
 
 
@@ -132,6 +132,8 @@ def _blame_lines(blame: Blame) -> Iterator[str]:
     yield line(blame.thread_id, "  created by ", by_line(blame.created))
     if blame.deleted is not None:
         yield line(blame.thread_id, "  deleted by ", by_line(blame.deleted))
+    if blame.erased:
+        yield line(blame.thread_id, "  contents of some commits were erased")
     yield from _keys("metadata", blame.metadata, blame.removed)
     for resource in blame.tool_resources:
         yield line(f"{resource.resource}={','.join(resource.value)}  by ", by_line(resource.by))

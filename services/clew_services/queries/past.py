@@ -120,7 +120,7 @@ class Past:
             position=then.position,
             n=then.n,
             at=then.at,
-            thread=retrieved_thread(fold.view) if open_then else None,
+            thread=retrieved_thread(fold.view, erased=fold.erased) if open_then else None,
             message_count=fold.view.messages,
         )
 

@@ -32,6 +32,7 @@ from clew_events.subjects import Address
 from clew_projections import feed
 from clew_projections.api_objects import message_object, message_page, retrieved_thread
 from clew_projections.apply import advance
+from clew_projections.audit.as_of import has_erased_state
 from clew_projections.history.histories import Histories
 from clew_projections.history.stretch import check_unbroken
 from clew_projections.index import WrittenList
@@ -153,7 +154,7 @@ class Reader:
         """The current state of a message."""
         present = await self._open(Address(tenant, query.thread_id), query)
         message = await self._current.message(present, query.message_id)
-        if message is None or message.deleted:
+        if message is None or message.gone:
             raise no_message(query.message_id)
         view = present.thread
         return Found(position=self._position(view), n=view.n, message=message_object(message))
@@ -204,10 +205,12 @@ class Reader:
         address = Address(tenant, query.thread_id)
         await self._histories.refresh()
         view, hint = absent(*address), await hint_of(address, self._memory, self._current)
+        erased = False
         async for recorded in check_unbroken(hint, self._histories.after(address, 0)):
             if query.time is not None and recorded.commit.at > query.time:
                 break
             view = advance(view, recorded)
+            erased = erased or has_erased_state(recorded.commit)
             if view.n == query.n:
                 break
         if view.updated_at is None or (query.n is not None and view.n < query.n):
@@ -220,7 +223,7 @@ class Reader:
             position=self._position(view),
             n=view.n,
             at=view.updated_at,
-            thread=retrieved_thread(view) if view.status == "open" else None,
+            thread=retrieved_thread(view, erased=erased) if view.status == "open" else None,
             message_count=view.messages,
         )
 

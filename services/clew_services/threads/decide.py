@@ -173,7 +173,7 @@ def _check_unerased(thread: str, state: ThreadState) -> None:
 
 
 def _present(message: MessageView | None, message_id: str) -> MessageView:
-    if message is None or message.deleted:
+    if message is None or message.gone:
         raise no_message(message_id)
     return message
 

@@ -1,0 +1,93 @@
+"""The past of what was erased: that contents are missing is said, and never taken for an empty text or a deletion."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from clew_events.codec import decode, redact
+from clew_events.commit import Recorded
+from clew_events.events import ItemDeleted, ItemMetadataUpdated, MetadataUpdated
+from clew_events.subjects import Address
+from clew_projections.api_objects import message_object, retrieved_thread
+from clew_projections.apply import fold_items
+from clew_projections.audit.as_of import ThreadAsOf
+from clew_projections.audit.blame import blame
+from clew_projections.audit.diff import difference
+from clew_projections.audit.moments import NOW, Moment
+from clew_services.cli.commit_lines import change_lines, role_of, words_of
+from clew_services.cli.thread import thread_facts
+from support.commits import CREATED, THREAD, added, chain
+
+HERE = Address("default", THREAD)
+ONE, TWO = added(1, "one"), added(2, "two")
+WHOLE = chain(
+    [CREATED],
+    [ONE],
+    [TWO],
+    [ItemMetadataUpdated(item=ONE.item, set={"a": "1"}, unset=())],
+    [ItemDeleted(item=ONE.item)],
+    [MetadataUpdated(set={"plan": "paid"}, unset=())],
+)
+
+
+def without(*numbers: int) -> list[Recorded]:
+    """The history without the contents of some of its commits."""
+    return [
+        replace(each, commit=decode(redact(each.body, {0, 1}))) if each.commit.n in numbers else each for each in WHOLE
+    ]
+
+
+MESSAGE_ERASED, THREAD_ERASED = without(2, 4), without(1, 2, 3, 4)
+
+
+def as_of(n: int, records: list[Recorded]) -> ThreadAsOf:
+    fold = ThreadAsOf(HERE, Moment(n=n), (1, 2))
+    for each in records:
+        fold.add(each)
+    return fold
+
+
+def test_an_erased_message_is_there_until_it_is_deleted_and_said_to_be_erased() -> None:
+    then = as_of(4, MESSAGE_ERASED)
+    view = then.messages[1]
+    assert (view.erased, view.deleted, view.gone) == (True, False, True)
+    assert then.places == {1: [2, 4], 2: [3]}
+    assert fold_items({1}, [MESSAGE_ERASED[1], MESSAGE_ERASED[3]]) == {1: view}
+    shown = message_object(view)
+    assert (shown.erased, shown.content, words_of(shown), role_of(shown)) == (True, (), "(erased)", "?")
+    later = as_of(5, MESSAGE_ERASED)
+    assert later.messages[1].deleted
+    assert set(later.places) == {2}
+
+
+def test_a_message_that_has_its_contents_is_not_said_to_be_erased() -> None:
+    shown = message_object(as_of(4, MESSAGE_ERASED).messages[2])
+    assert (shown.erased, words_of(shown), role_of(shown)) == (UNSET, "two", "user")
+
+
+def test_a_thread_is_said_to_be_erased_where_its_own_contents_are_missing() -> None:
+    then = as_of(4, THREAD_ERASED)
+    shown = retrieved_thread(then.view, erased=then.erased)
+    assert shown.erased is True
+    assert ("metadata", "(erased)") in thread_facts(shown)
+    other = as_of(4, MESSAGE_ERASED)
+    assert not other.erased
+    assert retrieved_thread(other.view, erased=other.erased).erased is UNSET
+
+
+def test_a_difference_says_that_contents_are_missing_and_when_the_message_went() -> None:
+    found = difference(HERE, MESSAGE_ERASED, Moment(n=2), Moment(n=5))
+    assert found.erased
+    assert [(each.id, each.change) for each in found.messages] == [(ONE.item, "deleted"), (TWO.item, "added")]
+    assert found.messages[0].before is not None
+    assert found.messages[0].before.erased is True
+    assert "(erased)" in "".join(change_lines(found))
+    assert not difference(HERE, MESSAGE_ERASED, Moment(n=0), Moment(n=1)).erased
+    assert not difference(HERE, WHOLE, Moment(n=2), Moment(n=5)).erased
+
+
+def test_blame_says_that_contents_are_missing() -> None:
+    assert blame(HERE, MESSAGE_ERASED, NOW).erased
+    assert not blame(HERE, MESSAGE_ERASED, Moment(n=1)).erased
+    assert not blame(HERE, WHOLE, NOW).erased
