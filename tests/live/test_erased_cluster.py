@@ -1,18 +1,29 @@
-"""Three servers: what is erased is in no replica's blocks, whoever of them is asked, by the user that may erase."""
+"""Three servers: what is erased is in no file of any of them but the Raft logs, by the user that may erase."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
+from signal import SIGKILL
+
+import pytest
 
 from clew_events.codec import decode
-from clew_events.commands import CreateThread, UpdateThread
+from clew_events.commands import AddMessage, CreateThread, EraseThread, UpdateThread
+from clew_events.errors import NotFound, Unavailable
 from clew_events.events import is_erased
+from clew_events.ids import random_id
+from clew_events.queries import GetThread
 from clew_events.requests import MetadataPatch, NewMessage
-from clew_events.subjects import Address, event_stream
-from clew_services.compose import Clew, connection
+from clew_events.subjects import ERASED_STREAM, Address, event_stream
+from clew_projections.nats.stream_messages import ApiRefusal
+from clew_services.compose import Clew, Connection, connect, connection
 from clew_services.erasure.eraser import Budget, Eraser, Loss
-from support.cluster import Cluster
+from support.cluster import Cluster, leader_of, operating
+from support.erasure_worker import worker
+from support.markers import find_marker, new_marker
+from support.truth import projecting
 from support.waiting import eventually
 
 THREAD = Address("default", "thread_erased")
@@ -49,3 +60,93 @@ async def test_every_replica_loses_what_is_erased_and_every_server_answers_with_
                 assert stored is not None
                 assert decode(stored.body) == left.commit
     await eventually(lambda: asyncio.sleep(0, not blocks_with(cluster, MARKER)))
+
+
+def files_with(cluster: Cluster, marker: str) -> dict[int, list[str]]:
+    """The files of each server that hold a marker, but for Raft logs."""
+    return {
+        number: [found for found in find_marker(node.folder, marker) if "/_js_/" not in found]
+        for number, node in cluster.nodes.items()
+    }
+
+
+async def is_in_all_buckets(cluster: Cluster, marker: str) -> bool:
+    found = await asyncio.to_thread(files_with, cluster, marker)
+    return all(any("KV_clew_threads" in file for file in files) for files in found.values())
+
+
+async def step_down(operator: Connection, stream: str) -> None:
+    with suppress(ApiRefusal, Unavailable):
+        await operator.js.api(f"STREAM.LEADER.STEPDOWN.{stream}")
+
+
+@pytest.mark.timeout(240)
+async def test_a_server_that_was_killed_meanwhile_comes_back_and_has_nothing_left(
+    cluster: Cluster, clews: list[Clew]
+) -> None:
+    thread, marker = "thread_missed", new_marker()
+    said = NewMessage(role="user", content=marker)
+    shard = clews[0].histories.shard(Address("default", thread))
+    log = event_stream(shard)
+    async with operating(cluster) as operator:
+        leader = cluster.number_of(await leader_of(operator, log))
+    killed, other = (number for number in cluster.nodes if number != leader)
+    clew, handle = clews[leader - 1], clews[leader - 1].handler.handle
+    async with (
+        projecting(clew),
+        operating(cluster) as operator,
+        connect(cluster.url(leader, other, user="erasure"), name="erasure") as erasing,
+    ):
+        await handle("default", CreateThread(thread_id=in_shard(clew, shard)))  # the erased commits are not the first
+        await handle("default", CreateThread(thread_id=thread, metadata={marker: marker}, messages=(said, said)))
+        await handle("default", AddMessage(thread_id=thread, message=said))
+        await handle("default", UpdateThread(thread_id=thread, patch=MetadataPatch(set={"x": marker})))
+        await eventually(lambda: is_in_all_buckets(cluster, marker))
+        cluster.nodes[killed].stop(SIGKILL)
+        erasure = (await handle("default", EraseThread(thread_id=thread))).erasure
+        assert erasure is not None
+
+        made = worker(erasing)
+
+        async def status() -> str:
+            with suppress(Unavailable):
+                await made.step()
+            found = await clew.erasure_records.find("default", erasure.id)
+            assert found is not None
+            return found.erasure.status
+
+        leading = [log, ERASED_STREAM, log]
+
+        async def waits_for_it() -> bool:
+            """The buckets were made anew, and only the missing server is waited for; or they wait for it too."""
+            found = await clew.erasure_records.find("default", erasure.id)
+            assert found is not None
+            assert found.erasure.status != "completed"
+            return not await erasing.renewal().is_done(1) or "is down" in (found.erasure.fault or "")
+
+        async def is_erased_without_it() -> bool:
+            if leading:
+                await step_down(operator, leading.pop())
+            return await status() == "erased" and not leading and await waits_for_it()
+
+        await eventually(is_erased_without_it)
+        cluster.start(killed)
+        await cluster.healthy()
+
+        async def is_completed() -> bool:
+            return await status() == "completed"
+
+        await eventually(is_completed)
+        with pytest.raises(NotFound):
+            await clews[killed - 1].reader.thread("default", GetThread(thread_id=thread))
+    certificate = await clew.erasure_records.certificate(erasure.id)
+    assert certificate is not None
+    assert any("Raft logs" in each for each in certificate.certificate.remains)
+    await eventually(lambda: asyncio.to_thread(lambda: not any(files_with(cluster, marker).values())))
+
+
+def in_shard(clew: Clew, shard: int) -> str:
+    """A new thread id in a shard."""
+    while clew.histories.shard(Address("default", thread := random_id("thread_"))) != shard:
+        pass
+    return thread

@@ -31,7 +31,7 @@ from clew_projections.indexer.machines import Machine, Machines
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.integrity.erasure_extent import Extent, read_extent
 from clew_projections.kv.bucket import WRONG_REVISION, Bucket
-from clew_projections.nats.jetstream import JetStream
+from clew_projections.nats.jetstream import JetStream, stream_info
 from clew_projections.nats.stream_messages import EXPECTED
 from clew_projections.nats.stream_reads import PAGE
 from clew_projections.wait import run_until_first
@@ -224,7 +224,18 @@ class Worker:
         for record in records:
             task = self._tasks[record.erasure.id]
             if await renewal.is_done(task.generation) and await remains_of(self._parts.js, task.inbox) == "gone":
-                await self._try(record, self._complete)
+                if (missing := await self._missing_replica(task.extent.requested.position.shard)) is not None:
+                    await self._note(record, missing)
+                else:
+                    await self._try(record, self._complete)
+
+    async def _missing_replica(self, shard: int) -> Unavailable | None:
+        """Why a server may still have what was erased: it is down, or has not followed yet."""
+        for stream in (event_stream(shard), ERASED_STREAM):
+            replicas = (await stream_info(self._parts.js, stream)).cluster.replicas
+            if not all(replica.current for replica in replicas):
+                return Unavailable(f"a server with a replica of {stream} is down, or has not followed yet")
+        return None
 
     async def _may_renew(self) -> bool:
         return time.monotonic() - self._renewed_at >= RENEWALS_APART or (await self._parts.renewal.cost()).is_small
