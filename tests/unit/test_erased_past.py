@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from clew_events.codec import decode, redact
 from clew_events.commit import Recorded
-from clew_events.events import ItemDeleted, ItemMetadataUpdated, MetadataUpdated
+from clew_events.events import ErasureRequested, ItemDeleted, ItemMetadataUpdated, MetadataUpdated, ThreadDeleted
 from clew_events.subjects import Address
 from clew_projections.api_objects import message_object, retrieved_thread
 from clew_projections.apply import fold_items
@@ -85,6 +85,15 @@ def test_a_difference_says_that_contents_are_missing_and_when_the_message_went()
     assert "(erased)" in "".join(change_lines(found))
     assert not difference(HERE, MESSAGE_ERASED, Moment(n=0), Moment(n=1)).erased
     assert not difference(HERE, WHOLE, Moment(n=2), Moment(n=5)).erased
+
+
+def test_a_difference_up_to_the_erasure_of_a_thread_has_no_message_after_it() -> None:
+    request = ErasureRequested(erasure="erasure_1", items=None, code=None)
+    history = chain([CREATED], [ONE], [ThreadDeleted(), request])
+    left = [replace(each, commit=decode(redact(each.body, {1}))) for each in history[:2]]
+    found = difference(HERE, [*left, history[2]], Moment(n=0), Moment(n=3))
+    assert found.status.after == "erased"
+    assert [(each.id, each.change, each.after) for each in found.messages] == [(ONE.item, "added_and_deleted", None)]
 
 
 def test_blame_says_that_contents_are_missing() -> None:

@@ -103,7 +103,7 @@ class DiffFold:
         for message_id, before in sorted(self._touched.items(), key=lambda item: self._messages[item[0]].ordinal):
             after = self._messages[message_id]
             was = before if before is not None and not before.deleted else None
-            now = after if not after.deleted else None
+            now = after if not after.deleted and self._after.status != "erased" else None
             old, new = (each.metadata if each is not None else _NOTHING for each in (was, now))
             if was is not None and now is not None and old == new:
                 continue
