@@ -51,6 +51,8 @@ from clew_services.threads.handler import Commands
 LEASE: Final = "erasure"
 LOOK: Final = 1.0
 """Seconds between two looks at what is pending."""
+AT_ONCE: Final = 16
+"""Erasures that leave the log before the worker turns to what follows, so that none waits for all."""
 REFUSED: Final = 30.0
 """Seconds until an erasure that failed is tried again."""
 NEVER_ASKED: Final = timedelta(seconds=60)
@@ -120,9 +122,10 @@ class Worker:
         Raises:
             Unavailable: JetStream does not answer.
         """
-        for record in await self._parts.records.pending():
-            if record.erasure.id not in self._tasks:
-                await self._try(record, self._erase_from_log)
+        now, pending = time.monotonic(), await self._parts.records.pending()
+        new = [each for each in pending if each.erasure.id not in self._tasks]
+        for record in [each for each in new if now >= self._retry_at.get(each.erasure.id, 0.0)][:AT_ONCE]:
+            await self._try(record, self._erase_from_log)
         await self._settle(await self._at_hand("requested"))
         await self._finish(await self._at_hand("erased"))
         return len(await self._parts.records.pending())
