@@ -264,3 +264,17 @@ async def test_two_workers_at_once_complete_each_erasure_once(server: EmbeddedSe
             assert certificate.hash == done.certificate
             assert read_certificate(certificate.note, KEY.verifier) == certificate
     assert find_marker(tmp_path / "data", marker) == []
+
+
+async def test_where_files_are_encrypted_the_certificate_does_not_say_that_anything_was_overwritten(
+    server: EmbeddedServer,
+) -> None:
+    async with connect(server.url, name="clew") as clew, projecting(clew):
+        await write_thread(clew, "thread_encrypted", new_marker())
+        await clew.handler.handle("default", EraseThread(thread_id="thread_encrypted"))
+        await complete_all(clew, encrypted=True)
+        (done,) = [each async for each in clew.erasure_records.iterate("default")]
+        found = await clew.erasure_records.certificate(done.id)
+        assert found is not None
+        assert not any("overwritten" in each for each in found.certificate.done)
+        assert any("encrypts its files" in each for each in found.certificate.remains)

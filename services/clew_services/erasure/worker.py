@@ -260,16 +260,18 @@ class Worker:
         completed_at = certificate.certificate.completed_at
         done = replace(erasure, status="completed", completed_at=completed_at, certificate=certificate.hash, fault=None)
         await self._write(record, done)
-        del self._tasks[erasure.id]
+        for known in (self._tasks, self._retry_at, self._left):
+            known.pop(erasure.id, None)
         _LOG.info("the erasure %s of tenant %s is completed", erasure.id, record.tenant)
 
     def _certify(self, record: ErasureRecord, task: _Task, machines: Sequence[Machine]) -> CertificateNote:
         now, taken = self._clock(), task.extent.taken
         but = ", but for what remains of them" if record.erasure.left else ""
+        gone = "removed" if self._encrypted else "overwritten"
         late = [f"the index of {each.host} in {each.folder}" for each in self._late(machines, record)]
         done = (
-            f"contents overwritten in the log: {taken.contents}, of commits: {taken.commits}{but}",
-            f"records of rejected commands overwritten: {task.rejected}",
+            f"contents {gone} in the log: {taken.contents}, of commits: {taken.commits}{but}",
+            f"records of rejected commands {gone}: {task.rejected}",
             f"indexes of machines made anew: {len(machines) - len(late)}, and the snapshots of them removed",
             "buckets of views made anew",
             "no file is left of the inbox as it was",
