@@ -43,6 +43,10 @@ class ThreadCommand(Envelope, frozen=True, kw_only=True):
     """A command about a thread as a whole, and answered by it."""
 
 
+class HoldCommand(ThreadCommand, frozen=True, kw_only=True):
+    """A command about a legal hold on a thread, answered by the holds that the thread has then."""
+
+
 class MessageCommand(Envelope, frozen=True, kw_only=True):
     """A command about a message that is there already, decided on it as it is, and answered by it."""
 
@@ -155,6 +159,30 @@ class EraseMessage(MessageCommand, frozen=True, kw_only=True):
 
 
 @final
+class PlaceHold(HoldCommand, frozen=True, kw_only=True):
+    """Place a legal hold on a thread, deleted or not: nothing of it can be erased until all its holds are released.
+
+    ``hold`` is the name of the hold, a code that is kept for ever: at most 64 letters, digits and ``_.:-``. A hold that
+    the thread has already stays as it is.
+    """
+
+    named: ClassVar[str] = "PlaceHold"
+
+    thread_id: ThreadId
+    hold: Code
+
+
+@final
+class ReleaseHold(HoldCommand, frozen=True, kw_only=True):
+    """Release the legal hold of this name on a thread. Other holds stay."""
+
+    named: ClassVar[str] = "ReleaseHold"
+
+    thread_id: ThreadId
+    hold: Code
+
+
+@final
 class CompleteErasure(ThreadCommand, frozen=True, kw_only=True):
     """Record that an erasure is completed. Clew's own worker sends it; nobody else can.
 
@@ -178,6 +206,8 @@ Command = (
     | DeleteMessage
     | EraseThread
     | EraseMessage
+    | PlaceHold
+    | ReleaseHold
     | CompleteErasure
 )
 OWN: Final = (CompleteErasure,)
@@ -195,7 +225,9 @@ def extract_metadata(command: Command) -> Metadata | UnsetType:
             if isinstance(command.patch, MetadataPatch):
                 return command.patch.set or UNSET
             return command.metadata if isinstance(command.metadata, UnsetType) else command.metadata or {}
-        case DeleteThread() | RestoreThread() | DeleteMessage() | EraseThread() | EraseMessage() | CompleteErasure():
+        case DeleteThread() | RestoreThread() | DeleteMessage():
+            return UNSET
+        case EraseThread() | EraseMessage() | CompleteErasure() | PlaceHold() | ReleaseHold():
             return UNSET
         case _:
             assert_never(command)

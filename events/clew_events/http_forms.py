@@ -57,6 +57,12 @@ class EraseBody(Request, frozen=True, kw_only=True):
     reason: Code | None = None
 
 
+class PlaceHoldBody(Request, frozen=True, kw_only=True):
+    """The body of a request to place a legal hold: its name, a code."""
+
+    hold: Code
+
+
 class PageOfHistory(Request, frozen=True, kw_only=True):
     """The query string of ``GET /v1/threads/{thread_id}/events``. Several types are separated by commas."""
 

@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, field
 
 from clew_events.commit import Position
+from clew_events.ids import Code, ThreadId
 from clew_events.requests import Key, Request, Value
 
 MAX_DEPTH: Final = 8
@@ -92,14 +93,21 @@ class IdTest(Request, frozen=True, kw_only=True):
     prefix: Annotated[str, Meta(min_length=1, max_length=128)]
 
 
-Test = MetadataTest | TimeTest | NumberTest | ActorTest | IdTest
+class HoldTest(Request, frozen=True, kw_only=True):
+    """A test of a thread's legal holds: it has the one named ``eq``; ``exists``: it has any, or with false none."""
+
+    eq: Code | None = None
+    exists: bool | None = None
+
+
+Test = MetadataTest | TimeTest | NumberTest | ActorTest | IdTest | HoldTest
 
 
 class Condition(Request, frozen=True, kw_only=True):
     """A filter of threads; all fields that are given must hold. At most 64 conditions, nested at most 8 deep.
 
     ``created`` and ``updated`` are the times of the first and the latest commit, ``created_by`` and ``updated_by`` are
-    their actors, and ``messages`` is the number of messages.
+    their actors, ``messages`` is the number of messages, and ``hold`` a legal hold.
     """
 
     every: tuple[Condition, ...] | None = field(default=None, name="and")
@@ -112,6 +120,7 @@ class Condition(Request, frozen=True, kw_only=True):
     created_by: ActorTest | None = None
     updated_by: ActorTest | None = None
     id: IdTest | None = None
+    hold: HoldTest | None = None
 
     @property
     def tests(self) -> dict[str, Test]:
@@ -156,6 +165,19 @@ class ListThreads(Request, frozen=True, kw_only=True):
     def ordered_by(self) -> OrderBy:
         """The order that is given, or the default order."""
         return self.order_by or ("created" if self.search is None else "match")
+
+
+class ListHolds(Request, frozen=True, kw_only=True):
+    """A page of the threads of the tenant that have legal holds, deleted ones too, from the index and by their ids.
+
+    ``hold`` chooses those that have the hold of that name. ``after`` is the id after which the page begins.
+    ``at_least`` is as in :class:`ListThreads`.
+    """
+
+    hold: Code | None = None
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    after: ThreadId | None = None
+    at_least: Positions | None = None
 
 
 def positions_text(*positions: Position) -> str:

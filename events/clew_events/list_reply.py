@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from clew_events.content import Role
-from clew_events.objects import Thread
+from clew_events.objects import HeldThread, Thread
 
 
 class Piece(Struct, frozen=True, omit_defaults=True):
@@ -91,3 +91,14 @@ class ThreadList(Struct, frozen=True, kw_only=True):
     fresh: Freshness
     count: Count | None = None
     facets: tuple[Facet, ...] | None = None
+
+
+class HoldPage(Struct, frozen=True, kw_only=True):
+    """A page of the threads that have legal holds, by id. While it ``has_more``, ``last_id`` is the next ``after``."""
+
+    object: Literal["list"] = "list"
+    data: tuple[HeldThread, ...]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+    fresh: Freshness

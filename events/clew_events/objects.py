@@ -88,6 +88,15 @@ class Gone(Struct, frozen=True, kw_only=True):
     deleted: bool = True
 
 
+class HeldThread(Struct, frozen=True, kw_only=True):
+    """The legal holds that a thread has, in the order in which they were placed. ``id`` is the thread's."""
+
+    id: str
+    object: Literal["thread.holds"] = "thread.holds"
+    holds: tuple[str, ...]
+    deleted: bool
+
+
 class ThreadReceipt(Struct, frozen=True, kw_only=True):
     """The result of a change to a thread, for callers that are not always permitted to read it.
 

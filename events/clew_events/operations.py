@@ -33,6 +33,8 @@ from clew_events.commands import (
     DeleteThread,
     EraseMessage,
     EraseThread,
+    PlaceHold,
+    ReleaseHold,
     RestoreThread,
     UpdateMessage,
     UpdateThread,
@@ -40,9 +42,9 @@ from clew_events.commands import (
 from clew_events.contract import http_examples
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure
 from clew_events.http_objects import CommitPage, FeedPage
-from clew_events.list_query import ListThreads
-from clew_events.list_reply import ThreadList
-from clew_events.objects import Gone, Message, MessagePage, RunPage, Thread
+from clew_events.list_query import ListHolds, ListThreads
+from clew_events.list_reply import HoldPage, ThreadList
+from clew_events.objects import Gone, HeldThread, Message, MessagePage, RunPage, Thread
 from clew_events.queries import (
     GetBlame,
     GetDifference,
@@ -61,9 +63,9 @@ from clew_events.queries import (
 from clew_events.replies import Done, Feed, Found, History, Moment, Reply
 from clew_events.requests import NewMessage
 
-Scope = Literal["read", "write", "audit", "erase"]
+Scope = Literal["read", "write", "audit", "erase", "hold"]
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
-Tag = Literal["Threads", "Messages", "History", "Feed", "Checkpoints", "Erasures"]
+Tag = Literal["Threads", "Messages", "History", "Feed", "Checkpoints", "Erasures", "Holds"]
 Header = Literal["idempotency", "ifMatch", "ifNoneMatch", "lastEventId"]
 
 SCOPES: Final[Mapping[Scope, str]] = MappingProxyType({
@@ -71,6 +73,7 @@ SCOPES: Final[Mapping[Scope, str]] = MappingProxyType({
     "write": "Create, change and delete threads and messages, and restore deleted threads.",
     "audit": "Read how threads came to be what they are, deleted ones included.",
     "erase": "Erase threads and messages for good, and read the erasures of the tenant.",
+    "hold": "Place and release legal holds, and read which threads have any.",
 })  # fmt: skip
 """What each scope of an API key allows."""
 TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
@@ -80,6 +83,7 @@ TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
     "Feed": "All commits of a tenant in one order.",
     "Checkpoints": "Signed checkpoints of the log, and proofs by them.",
     "Erasures": "Erase what people wrote, for good, and see how far that is.",
+    "Holds": "Legal holds, under which nothing of a thread can be erased.",
 })  # fmt: skip
 """The groups of HTTP routes."""
 
@@ -91,6 +95,7 @@ PATH_PARAMETERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
     "thread_id": (ids.THREAD_ID_PATTERN, "The thread's id."),
     "message_id": (ids.MESSAGE_ID_PATTERN, "The message's id."),
     "erasure_id": (ids.ERASURE_ID_PATTERN, "The erasure's id."),
+    "hold": (ids.CODE_PATTERN, "The name of the hold."),
     "number": ("^(latest|[1-9][0-9]{0,8})$", "The checkpoint's number, or `latest`."),
 })  # fmt: skip
 """The variable parts of paths: their pattern and description."""
@@ -117,6 +122,7 @@ QUERY_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({
     "stored": "`true` to have each commit's stored body too.",
     "thread_id": "Only what is about this thread.",
     "status": "Only erasures that are so far.",
+    "hold": "Only threads that have the hold of this name.",
     "since": "Only what is from this time or later: a time with its offset, or Unix seconds.",
     "until": "Only what is from this time or earlier: a time with its offset, or Unix seconds.",
     "stream": "`true` for server-sent events instead of a page.",
@@ -318,6 +324,35 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="get_erasure", method="GET", path="/v1/erasures/{erasure_id}", tag="Erasures",
             summary="Retrieve an erasure, once it is completed with its signed certificate",
             answer=RetrievedErasure, versioned=False,
+        ),),
+    ),
+    Operation(
+        name="place_hold", scope="hold", command=PlaceHold, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="place_hold", method="POST", path=f"{THREAD}/holds", tag="Holds",
+            summary="Place a legal hold on a thread",
+            description=(
+                "Nothing of the thread can be erased until all its holds are released. A deleted thread can be held "
+                "too. A hold that the thread has already stays as it is."
+            ),
+            body=http_forms.PlaceHoldBody, asked=http_examples.HOLD,
+            answer=HeldThread, answered=http_examples.HELD, headers=_CHANGE,
+        ),),
+    ),
+    Operation(
+        name="release_hold", scope="hold", command=ReleaseHold, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="release_hold", method="DELETE", path=f"{THREAD}/holds/{{hold}}", tag="Holds",
+            summary="Release a legal hold on a thread; other holds stay",
+            answer=HeldThread, answered=http_examples.RELEASED, headers=_CHANGE,
+        ),),
+    ),
+    Operation(
+        name="list_holds", scope="hold", alternative="audit", query=ListHolds, reply=Reply[HoldPage],
+        routes=(HttpRoute(
+            name="list_holds", method="GET", path="/v1/holds", tag="Holds",
+            summary="List the threads that have legal holds, deleted ones too",
+            form=ListHolds, answer=HoldPage, answered=http_examples.HOLDS, versioned=False,
         ),),
     ),
     Operation(

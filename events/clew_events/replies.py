@@ -17,8 +17,8 @@ from clew_events.checkpoint_messages import CheckpointPage, KeptProof, SignedChe
 from clew_events.commit import Commit, Position
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure
 from clew_events.errors import Fault
-from clew_events.list_reply import ThreadList
-from clew_events.objects import Gone, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
+from clew_events.list_reply import HoldPage, ThreadList
+from clew_events.objects import Gone, HeldThread, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 
 T = TypeVar("T")
 
@@ -35,6 +35,7 @@ class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: MessageReceipt | None = None
     deleted: Gone | None = None
     erasure: Erasure | None = None
+    held: HeldThread | None = None
 
 
 class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -137,6 +138,7 @@ Answer = (
     | KeptProof
     | ErasurePage
     | RetrievedErasure
+    | HoldPage
 )
 """The answer to a query."""
 

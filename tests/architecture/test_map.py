@@ -99,7 +99,8 @@ def test_every_setting_is_an_option_of_up_or_serve_by_the_variable_of_the_guide(
 
 
 @pytest.mark.parametrize(
-    ("user", "scope"), [("acme-reader", "read"), ("acme-auditor", "audit"), ("acme-eraser", "erase")]
+    ("user", "scope"),
+    [("acme-reader", "read"), ("acme-auditor", "audit"), ("acme-eraser", "erase"), ("acme-counsel", "hold")],
 )
 def test_a_user_of_a_tenant_may_ask_each_query_of_its_scope_and_no_other(user: str, scope: str) -> None:
     queries = {each.name for each in OPERATIONS if each.query is not None and scope in each.scopes}
@@ -107,11 +108,14 @@ def test_a_user_of_a_tenant_may_ask_each_query_of_its_scope_and_no_other(user: s
 
 
 @pytest.mark.parametrize("door", ["cmd", "inbox"])
-def test_who_erases_may_send_each_command_for_it_and_who_publishes_all_others(door: str) -> None:
-    commands = {each.name for each in OPERATIONS if each.command is not None and each.scope == "erase"}
+def test_who_erases_or_holds_may_send_each_command_for_it_and_who_publishes_all_others(door: str) -> None:
     named = rf'"clew\.{door}\.acme\.(\w+)"'
-    assert set(re.findall(named, _rights("acme-eraser").partition("deny:")[0])) == commands
-    assert set(re.findall(named, _rights("acme-publisher").partition("deny:")[2])) == commands
+    special: set[str] = set()
+    for user, scope in (("acme-eraser", "erase"), ("acme-counsel", "hold")):
+        commands = {each.name for each in OPERATIONS if each.command is not None and each.scope == scope}
+        assert set(re.findall(named, _rights(user).partition("deny:")[0])) == commands
+        special |= commands
+    assert set(re.findall(named, _rights("acme-publisher").partition("deny:")[2])) == special
 
 
 def _rights(user: str) -> str:

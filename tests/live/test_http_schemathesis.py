@@ -56,6 +56,7 @@ def parts(node: object) -> Iterator[dict[str, Any]]:
 
 LEFT_OUT = {
     "listThreads": {"after", "before", "query", "at_least", "order_by"},
+    "listHolds": {"at_least"},
     "listEvents": {"after", "before", "type", "since", "until"},
     "feed": {"after", "type", "since", "until", "stream"},
     "diffThread": {"from", "to"},

@@ -9,9 +9,20 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from clew_events import ids
-from clew_events.commands import Command, CreateThread, DeleteThread, RestoreThread, UpdateMessage, UpdateThread
+from clew_events.commands import (
+    Command,
+    CreateThread,
+    DeleteThread,
+    HoldCommand,
+    PlaceHold,
+    RestoreThread,
+    UpdateMessage,
+    UpdateThread,
+)
 from clew_events.errors import AlreadyExists, ClewError, Invalid, NotFound
 from clew_events.events import (
+    HoldPlaced,
+    HoldReleased,
     ItemAdded,
     ItemDeleted,
     ItemMetadataUpdated,
@@ -53,6 +64,12 @@ def test_a_refusal_is_one_of_three_and_depends_on_what_the_thread_is(asked: list
             assert isinstance(decided.events, AlreadyExists)
         elif isinstance(decided.command, RestoreThread) and status != "absent":
             assert decided.events == (() if status == "open" else (ThreadRestored(),))
+        elif isinstance(decided.command, HoldCommand) and status != "absent":
+            held = decided.command.hold in decided.before.holds
+            if isinstance(decided.command, PlaceHold):
+                assert decided.events == (() if held else (HoldPlaced(hold=decided.command.hold),))
+            else:
+                assert isinstance(decided.events, NotFound) != held
         elif not creating and status != "open":
             assert isinstance(decided.events, NotFound)
             assert decided.events.code == "thread_not_found"
@@ -109,14 +126,14 @@ def test_limits_hold_after_every_decision(asked: list[Command]) -> None:
 
 
 @given(anything)
-def test_a_history_begins_with_its_creation_and_nothing_follows_its_end_but_that_it_is_restored(
+def test_a_history_begins_with_its_creation_and_what_follows_its_end_but_holds_is_that_it_is_restored(
     asked: list[Command],
 ) -> None:
     events = [event for record in Simulation().run(asked).records for event in record.commit.events]
     if events:
         assert isinstance(events[0], ThreadCreated)
     assert not any(isinstance(event, ThreadCreated) for event in events[1:])
-    for end, event in pairwise(events):
+    for end, event in pairwise(each for each in events if not isinstance(each, HoldPlaced | HoldReleased)):
         assert isinstance(end, ThreadDeleted) == isinstance(event, ThreadRestored)
 
 
@@ -147,7 +164,7 @@ def test_a_commit_never_says_what_was_so_already(asked: list[Command]) -> None:
                 if isinstance(event, ToolResourcesUpdated):
                     assert event.tool_resources != decided.before.tool_resources
             if not decided.events:
-                assert isinstance(decided.command, UpdateThread | UpdateMessage | RestoreThread)
+                assert isinstance(decided.command, UpdateThread | UpdateMessage | RestoreThread | PlaceHold)
 
 
 @given(lives)

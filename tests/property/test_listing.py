@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from clew_events.list_query import ListThreads
+from clew_events.list_query import ListHolds, ListThreads
 from clew_events.list_reply import ThreadList
 from clew_events.subjects import Address
 from clew_projections.consistency.index_check import ExpectedRows, IndexProof
@@ -23,7 +23,7 @@ from clew_projections.consistency.log_fold import FoldedThread, fold_commit
 from clew_projections.history.histories import Histories
 from clew_projections.index import IndexReader, IndexWriter, open_for_reading, open_for_writing
 from clew_projections.views import absent_stored
-from support.listing import KEYS, TENANTS, THREADS, World, happened, histories, questions
+from support.listing import HOLDS, KEYS, TENANTS, THREADS, World, happened, histories, questions
 
 EXAMPLES = settings(max_examples=40, deadline=None)
 
@@ -144,6 +144,25 @@ def test_paging_neither_skips_nor_repeats_what_stays_put_while_threads_come_and_
         assert sorted(thread for thread in seen if thread not in moved) == sorted(stayed)
         if query.search is None:
             assert [thread for thread in seen if thread not in moved] == stayed
+
+
+@EXAMPLES
+@given(histories(40, THREADS[:4], least=20), st.lists(st.integers(0, 40), max_size=4), st.integers(1, 3))
+def test_threads_with_holds_are_found_deleted_or_not_page_by_page(what, cuts, limit) -> None:
+    world = happened(what)
+    with index() as (writer, reader, _):
+        fill(writer, world, cuts)
+        for tenant in TENANTS:
+            for hold in (None, *HOLDS):
+                query, listed = ListHolds(hold=hold, limit=limit), []
+                while (page := reader.holds(tenant, query)).data:
+                    assert (page.first_id, page.last_id) == (page.data[0].id, page.data[-1].id)
+                    listed += page.data
+                    if not page.has_more:
+                        break
+                    assert len(page.data) == limit
+                    query = replace(query, after=page.last_id)
+                assert listed == world.held(tenant, hold)
 
 
 @EXAMPLES

@@ -15,16 +15,18 @@ from clew_events.commands import (
     CreateThread,
     DeleteMessage,
     DeleteThread,
+    PlaceHold,
+    ReleaseHold,
     RestoreThread,
     UpdateMessage,
     UpdateThread,
 )
 from clew_events.commit import Position
 from clew_events.errors import Unavailable
-from clew_events.list_query import ListThreads
-from clew_events.list_reply import Freshness, ListedThread, ThreadList
+from clew_events.list_query import ListHolds, ListThreads
+from clew_events.list_reply import Freshness, HoldPage, ListedThread, ThreadList
 from clew_events.nats_client import LastingClient
-from clew_events.objects import Gone, Message, MessagePage, Resources, TextPart, TextValue, Thread
+from clew_events.objects import Gone, HeldThread, Message, MessagePage, Resources, TextPart, TextValue, Thread
 from clew_events.queries import GetFeed, GetMessage, GetThread, ListMessages
 from clew_events.replies import Feed, Found
 from clew_projections.nats.stream_messages import Ack, ApiError
@@ -128,6 +130,8 @@ class Parts:
                 return Outcome(position=HERE, n=3, thread=self.found)
             case AddMessage() | UpdateMessage():
                 return Outcome(position=HERE, n=3, message=MESSAGE)
+            case PlaceHold() | ReleaseHold():
+                return Outcome(position=HERE, n=3, held=HeldThread(id=ID, holds=(), deleted=False))
             case DeleteThread():
                 return Outcome(position=HERE, n=3, deleted=Gone(id=ID, object="thread.deleted"))
             case DeleteMessage():
@@ -140,6 +144,10 @@ class Parts:
     async def threads(self, tenant: str, query: ListThreads) -> ThreadList:
         self._asked(tenant, query)
         return LIST
+
+    async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
+        self._asked(tenant, query)
+        return HoldPage(data=(), first_id=None, last_id=None, has_more=False, fresh=LIST.fresh)
 
     async def message(self, tenant: str, query: GetMessage) -> Found:
         self._asked(tenant, query)

@@ -97,10 +97,17 @@ def _doors(scope: str) -> set[str]:
     return {each.subject("acme") for each in there} | waiting
 
 
-SPEAKS = {"publisher": _doors("write"), "reader": _doors("read"), "auditor": _doors("audit"), "eraser": _doors("erase")}
+SPEAKS = {
+    "publisher": _doors("write"),
+    "reader": _doors("read"),
+    "auditor": _doors("audit"),
+    "eraser": _doors("erase"),
+    "counsel": _doors("hold"),
+}
 HEARS = {
     "publisher": {"_INBOX_publisher.>", "clew.outcome.acme.publisher.>"},
     "reader": {"_INBOX_reader.>"},
     "auditor": {"_INBOX_auditor.>", "clew.live.evt.*.acme.*"},
     "eraser": {"_INBOX_eraser.>", "clew.outcome.acme.eraser.>"},
+    "counsel": {"_INBOX_counsel.>", "clew.outcome.acme.counsel.>"},
 }

@@ -14,6 +14,8 @@ from clew_events.commit import Position, Recorded
 from clew_events.content import Message, Text, ToolResources
 from clew_events.events import (
     Event,
+    HoldPlaced,
+    HoldReleased,
     ItemAdded,
     ItemDeleted,
     MetadataUpdated,
@@ -22,7 +24,17 @@ from clew_events.events import (
     ThreadRestored,
 )
 from clew_events.ids import message_id
-from clew_events.list_query import ActorTest, Condition, IdTest, ListThreads, MetadataTest, NumberTest, TimeTest
+from clew_events.list_query import (
+    ActorTest,
+    Condition,
+    HoldTest,
+    IdTest,
+    ListThreads,
+    MetadataTest,
+    NumberTest,
+    TimeTest,
+)
+from clew_events.objects import HeldThread
 from clew_events.subjects import Address, shard_of
 from clew_projections.apply import advance
 from clew_projections.views import ThreadView, absent
@@ -35,6 +47,7 @@ KEYS = ("plan", "n", "")
 VALUES = ("gold", "golden", "silver", "1", "2.5", "-10", "1e400", "", "é", "\U0010ffff")
 WORDS = ("refund", "policy", "NEAR", "déjà", "x")
 ACTORS = ("ada", "bob")
+HOLDS = ("case-1", "case-11", "se-1")
 
 
 class Kept(Struct, kw_only=True):
@@ -85,6 +98,14 @@ class World:
         """A thread's commits among the first ``end`` of all."""
         return [each for each in self.records[:end] if (each.commit.tenant, each.commit.thread) == address]
 
+    def held(self, tenant: str, hold: str | None) -> list[HeldThread]:
+        """The threads that have a hold of a name, or any, deleted ones too."""
+        return [
+            HeldThread(id=thread, holds=kept.view.holds, deleted=kept.view.status == "deleted")
+            for (owner, thread), kept in sorted(self.threads.items())
+            if owner == tenant and kept.view.holds and (hold is None or hold in kept.view.holds)
+        ]
+
     @property
     def marks(self) -> dict[int, int]:
         """How far each shard is."""
@@ -115,6 +136,9 @@ class World:
         if view.n == 0:
             created = ThreadCreated(metadata=metadata, tool_resources=ToolResources())
             return [created, added] if what == "say" else [created]
+        if what == "hold":
+            hold = payload["hold"]
+            return [HoldReleased(hold=hold) if hold in view.holds else HoldPlaced(hold=hold)]
         if view.status == "deleted":
             return [ThreadRestored()] if what == "end" else []
         match what:
@@ -152,6 +176,7 @@ def holds(condition: Condition, kept: Kept) -> bool:
     for actor, name in ((condition.created_by, kept.created_by), (condition.updated_by, kept.updated_by)):
         if actor is not None:
             parts.append(actor.eq in {None, name} and (actor.one_of is None or name in actor.one_of))
+    parts.append(condition.hold is None or _hold(condition.hold, view.holds))
     if condition.id is not None:
         parts.append(view.id.startswith(condition.id.prefix))
     return all(parts)
@@ -180,6 +205,10 @@ def _value(test: MetadataTest, value: str) -> bool:
             if number is None or abs(number) == float("inf") or not _compares(name, number, bound):
                 return False
     return True
+
+
+def _hold(test: HoldTest, there: tuple[str, ...]) -> bool:
+    return (test.eq is None or test.eq in there) and test.exists in {None, bool(there)}
 
 
 def _time(test: TimeTest, moment: datetime) -> bool:
@@ -212,7 +241,9 @@ def _tokens(text: str) -> set[str]:
 
 
 _texts = st.lists(st.sampled_from(WORDS), max_size=3).map(" ".join)
-_payloads = st.fixed_dictionaries({"text": _texts}, optional={key: st.sampled_from(VALUES) for key in KEYS})
+_payloads = st.fixed_dictionaries(
+    {"text": _texts, "hold": st.sampled_from(HOLDS)}, optional={key: st.sampled_from(VALUES) for key in KEYS}
+)
 _values = st.none() | st.sampled_from(VALUES)
 _bound = st.none() | st.sampled_from(VALUES) | st.sampled_from((-10.0, 1.0, 2.5, 3.0))
 _moments = (
@@ -242,6 +273,10 @@ _leaves: st.SearchStrategy[Condition] = st.one_of(
     st.builds(Condition, created_by=st.builds(ActorTest, eq=st.none() | st.sampled_from(ACTORS))),
     st.builds(
         Condition, id=st.builds(IdTest, prefix=st.sampled_from(("thread", "thread_c", "thread_cc", "\U0010ffff")))
+    ),
+    st.builds(
+        Condition,
+        hold=st.builds(HoldTest, eq=st.none() | st.sampled_from((*HOLDS, "case-9")), exists=st.none() | st.booleans()),
     ),
     st.builds(Condition, updated_by=st.builds(ActorTest, one_of=_some_actors)),
 )
@@ -280,7 +315,7 @@ def histories(
         st.sampled_from(("default", "default", "default", "other")),
         st.sampled_from(threads),
         st.sampled_from(ACTORS),
-        st.sampled_from(("say", "say", "tag", "tag", "unsay", "end")),
+        st.sampled_from(("say", "say", "tag", "tag", "unsay", "end", "hold")),
         st.sampled_from((0, 1, 700_000, 1_000_000)),
         _payloads,
     )

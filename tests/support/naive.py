@@ -172,7 +172,7 @@ def _happen(now: State, event: JSON, at: str) -> None:  # noqa: C901, PLR0912 - 
             now.messages = dict.fromkeys(now.messages)
         case "ErasureRequested":
             now.messages |= dict.fromkeys(event["items"])
-        case "ErasureCompleted":
+        case "ErasureCompleted" | "HoldPlaced" | "HoldReleased":
             pass
         case other:
             raise AssertionError(other)

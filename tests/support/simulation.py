@@ -18,6 +18,8 @@ from clew_events.commands import (
     DeleteThread,
     EraseMessage,
     EraseThread,
+    PlaceHold,
+    ReleaseHold,
     RestoreThread,
     UpdateMessage,
     UpdateThread,
@@ -109,8 +111,20 @@ erasures = st.one_of(
     st.builds(EraseThread, thread_id=_here, reason=st.sampled_from([None, "asked"])),
     *[st.builds(EraseMessage, thread_id=_here, message_id=_picks)] * 3,
 )
+_holds = st.sampled_from(["case-7", "case-8"])
+holdings = st.builds(PlaceHold, thread_id=_here, hold=_holds) | st.builds(ReleaseHold, thread_id=_here, hold=_holds)
 commands: st.SearchStrategy[Command] = st.one_of(
-    creations, updates, updates, additions, additions, additions, message_updates, message_updates, deletions, endings
+    creations,
+    updates,
+    updates,
+    additions,
+    additions,
+    additions,
+    message_updates,
+    message_updates,
+    deletions,
+    endings,
+    holdings,
 )
 lives: st.SearchStrategy[list[Command]] = st.builds(
     lambda creation, rest: [creation, *rest],

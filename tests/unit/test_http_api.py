@@ -159,7 +159,10 @@ async def test_a_query_string_is_judged_as_a_body_is(clew: Parts, query: str, co
 def paths(*methods: str) -> list[tuple[str, str]]:
     """The method and path of every route of the table, or of those with one of ``methods``."""
     return [
-        (route.method, route.path.format(thread_id=ID, message_id=MESSAGE_ID, erasure_id=ERASURE_ID, number="1"))
+        (
+            route.method,
+            route.path.format(thread_id=ID, message_id=MESSAGE_ID, erasure_id=ERASURE_ID, hold="case-7", number="1"),
+        )
         for _, route in http_routes()
         if not methods or route.method in methods
     ]
@@ -267,6 +270,7 @@ async def test_a_field_at_fault_in_the_body_is_named_as_it_stands_there(clew: Pa
         "messages": b'{"role": "user", "content": "hi", "%s": 1}',
         "erase": b'{"reason": "asked", "%s": 1}',
         "restore": b'{"%s": 1}',
+        "holds": b'{"hold": "case-7", "%s": 1}',
     }
     for method, path in paths("POST", "PATCH"):
         body = bodies.get(path.rpartition("/")[2], b'{"metadata": {}, "%s": 1}') % name.encode()
@@ -425,6 +429,7 @@ async def test_a_key_is_looked_at_before_anything_else_but_the_path(clew: Parts)
 @pytest.mark.parametrize(("method", "path"), paths())
 async def test_the_beta_header_may_be_left_out_on_every_route(clew: Parts, method: str, path: str):
     bodies = {"messages": b'{"role": "user", "content": "hi"}', "erase": b"{}", "restore": b"{}"}
+    bodies["holds"] = b'{"hold": "case-7"}'
     body = bodies.get(path.rpartition("/")[2], b'{"metadata": {}}')
     without = {name: value for name, value in IN.items() if name != "OpenAI-Beta"}
     for said in (IN, without):

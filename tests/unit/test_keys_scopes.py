@@ -20,6 +20,7 @@ BODIES = {
     "create_message": b'{"role": "user", "content": "hi"}',
     "modify_message": b'{"metadata": {}}',
     "patch_message": b'{"metadata": {"set": {}}}',
+    "place_hold": b'{"hold": "case-7"}',
 }
 
 
@@ -28,7 +29,7 @@ def requests(*scopes: str) -> list[tuple[str, str, bytes, str]]:
     return [
         (
             route.method,
-            route.path.format(thread_id=ID, message_id=MESSAGE_ID, erasure_id=ERASURE_ID, number="1"),
+            route.path.format(thread_id=ID, message_id=MESSAGE_ID, erasure_id=ERASURE_ID, hold="case-7", number="1"),
             BODIES.get(route.name, b""),
             " or ".join(operation.scopes),
         )
@@ -110,5 +111,5 @@ async def test_how_things_came_about_is_for_auditors(
 def test_every_operation_needs_a_scope_that_a_key_can_have() -> None:
     assert {operation.scope for operation in OPERATIONS} == set(operations.SCOPES) == set(SCOPES) - {"admin"}
     for operation in OPERATIONS:
-        assert operation.command is None or operation.scope in {"write", "erase"}
+        assert operation.command is None or operation.scope in {"write", "erase", "hold"}
         assert operation.scope != "write" or operation.command is not None

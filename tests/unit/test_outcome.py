@@ -12,6 +12,8 @@ from clew_events.commands import (
     CreateThread,
     DeleteMessage,
     DeleteThread,
+    PlaceHold,
+    ReleaseHold,
     RestoreThread,
     UpdateMessage,
     UpdateThread,
@@ -19,6 +21,8 @@ from clew_events.commands import (
 from clew_events.commit import Position, Recorded
 from clew_events.content import CodeInterpreter, FileSearch, ImageUrl, ImageUrlSource, Text, ToolResources, VectorStore
 from clew_events.events import (
+    Event,
+    HoldPlaced,
     ItemDeleted,
     ItemMetadataUpdated,
     MetadataUpdated,
@@ -26,7 +30,7 @@ from clew_events.events import (
     ThreadRestored,
     ToolResourcesUpdated,
 )
-from clew_events.objects import CodeInterpreterFiles, Gone, Resources, SearchStores, TextPart, TextValue
+from clew_events.objects import CodeInterpreterFiles, Gone, HeldThread, Resources, SearchStores, TextPart, TextValue
 from clew_events.requests import MetadataPatch, NewMessage
 from clew_projections.api_objects import message_object, retrieved_thread, thread_object
 from clew_projections.apply import advance, advance_message
@@ -73,6 +77,17 @@ def test_who_restores_a_thread_is_shown_it_as_it_is_there_again() -> None:
     done = outcome(RestoreThread(thread_id=THREAD), folded(records), None, HERE, records[-1].commit)
     assert done.thread == thread_object(folded(records[:2]))
     assert (done.deleted, done.message, done.n) == (None, None, 4)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_who_holds_a_thread_is_told_of_its_holds_and_of_nothing_that_is_in_it(deleted: bool) -> None:
+    end: list[Event] = [ThreadDeleted()] if deleted else []
+    records = chain([CREATED], [added(1), *end], [HoldPlaced(hold="case-7")], [HoldPlaced(hold="case-8")])
+    for command in (PlaceHold(thread_id=THREAD, hold="case-8"), ReleaseHold(thread_id=THREAD, hold="case-9")):
+        done = outcome(command, folded(records), None, HERE, records[-1].commit)
+        assert done.held == HeldThread(id=THREAD, holds=("case-7", "case-8"), deleted=deleted)
+        assert (done.thread, done.message, done.deleted, done.n) == (None, None, None, 4)
+        assert receipt(command, done).held == done.held
 
 
 def test_who_adds_a_message_is_shown_the_message_and_not_what_it_brought_along() -> None:

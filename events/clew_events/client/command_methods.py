@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET, UnsetType
 
-from clew_events.client.results import ErasureDone, GoneDone, MessageDone, ThreadDone
+from clew_events.client.results import ErasureDone, GoneDone, HoldDone, MessageDone, ThreadDone
 from clew_events.client.transport import Caller
 from clew_events.commands import (
     AddMessage,
@@ -15,6 +15,8 @@ from clew_events.commands import (
     DeleteThread,
     EraseMessage,
     EraseThread,
+    PlaceHold,
+    ReleaseHold,
     RestoreThread,
     UpdateMessage,
     UpdateThread,
@@ -256,6 +258,46 @@ class CommandMethods(Caller):
             ),
             ErasureDone,
         )
+
+    async def place_hold(
+        self,
+        thread_id: str,
+        hold: str,
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> HoldDone:
+        """Place a legal hold on a thread, deleted or not: nothing of it can be erased until all holds are released.
+
+        ``hold`` is a code, such as ``case-7``. One that the thread has already stays as it is.
+
+        Raises:
+            AlreadyErased: the thread was erased.
+        """
+        command = PlaceHold(
+            id=command_id, reason=reason, thread_id=thread_id, hold=hold, expected_version=expected_version
+        )
+        return await self._execute(command, HoldDone)
+
+    async def release_hold(
+        self,
+        thread_id: str,
+        hold: str,
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> HoldDone:
+        """Release the legal hold of this name on a thread. Other holds stay.
+
+        Raises:
+            NotFound: the thread has no such hold (``hold_not_found``), or does not exist.
+        """
+        command = ReleaseHold(
+            id=command_id, reason=reason, thread_id=thread_id, hold=hold, expected_version=expected_version
+        )
+        return await self._execute(command, HoldDone)
 
 
 def as_message(message: NewMessage | str, role: Role | None = None) -> NewMessage:

@@ -23,9 +23,9 @@ from clew_events.client.results import MessageFound, MessagesFound, MessagesThen
 from clew_events.client.transport import Caller
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure, Status
 from clew_events.errors import Invalid
-from clew_events.list_query import ListThreads
-from clew_events.list_reply import ListedThread, ThreadList
-from clew_events.objects import Message
+from clew_events.list_query import ListHolds, ListThreads
+from clew_events.list_reply import HoldPage, ListedThread, ThreadList
+from clew_events.objects import HeldThread, Message
 from clew_events.queries import (
     AsOf,
     Consistency,
@@ -339,3 +339,23 @@ class QueryMethods(Caller):
             NotFound: there is none.
         """
         return await self._ask(GetErasure(erasure_id=erasure_id), RetrievedErasure)
+
+    async def list_holds(
+        self, *, hold: str | None = None, limit: int = 20, after: str | None = None, at_least: str | None = None
+    ) -> HoldPage:
+        """A page of the threads that have legal holds, deleted ones too, by their ids; with ``hold``, that one.
+
+        Ask again, with its ``last_id`` as ``after``, while it ``has_more``. ``at_least`` is as in :meth:`list_threads`.
+        """
+        return await self._ask(ListHolds(hold=hold, limit=limit, after=after, at_least=at_least), HoldPage)
+
+    async def iter_holds(self, *, hold: str | None = None, at_least: str | None = None) -> AsyncGenerator[HeldThread]:
+        """All threads that have legal holds, by their ids. Pages are fetched as they are needed."""
+        after: str | None = None
+        while True:
+            page = await self.list_holds(hold=hold, limit=PAGE, after=after, at_least=at_least)
+            for held in page.data:
+                yield held
+            if not page.has_more:
+                return
+            after = page.last_id

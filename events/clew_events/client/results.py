@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clew_events.audit_replies import Then
 from clew_events.erasures import Erasure
-from clew_events.objects import Gone, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
+from clew_events.objects import Gone, HeldThread, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 from clew_events.replies import Done, Found
 
 
@@ -30,6 +30,12 @@ class ErasureDone(Done, frozen=True, kw_only=True):
     """The result of a request to erase."""
 
     erasure: Erasure
+
+
+class HoldDone(Done, frozen=True, kw_only=True):
+    """The result of placing or releasing a legal hold."""
+
+    held: HeldThread
 
 
 class ThreadFound(Found, frozen=True, kw_only=True):

@@ -152,6 +152,8 @@ class Clew:
     delete_message = _call(client.Clew.delete_message)
     erase_thread = _call(client.Clew.erase_thread)
     erase_message = _call(client.Clew.erase_message)
+    place_hold = _call(client.Clew.place_hold)
+    release_hold = _call(client.Clew.release_hold)
 
     get_thread = _call(client.Clew.get_thread)
     wait_for = _call(client.Clew.wait_for)
@@ -175,6 +177,8 @@ class Clew:
     list_erasures = _call(client.Clew.list_erasures)
     iter_erasures = _iterate(client.Clew.iter_erasures)
     get_erasure = _call(client.Clew.get_erasure)
+    list_holds = _call(client.Clew.list_holds)
+    iter_holds = _iterate(client.Clew.iter_holds)
 
     feed_page = _call(client.Clew.feed_page)
     feed = _iterate(client.Clew.feed)

@@ -41,6 +41,8 @@ from clew_events.commands import (
     DeleteThread,
     EraseMessage,
     EraseThread,
+    PlaceHold,
+    ReleaseHold,
     RestoreThread,
     UpdateMessage,
     UpdateThread,
@@ -69,8 +71,19 @@ from clew_events.events import (
     ToolResourcesUpdated,
 )
 from clew_events.ids import derive_id, message_id
-from clew_events.list_query import Condition, ListThreads, MetadataTest, NumberTest
-from clew_events.list_reply import Count, Excerpt, Facet, FacetValue, Freshness, ListedThread, Piece, ThreadList
+from clew_events.list_query import Condition, ListHolds, ListThreads, MetadataTest, NumberTest
+from clew_events.list_reply import (
+    Count,
+    Excerpt,
+    Facet,
+    FacetValue,
+    Freshness,
+    HoldPage,
+    ListedThread,
+    Piece,
+    ThreadList,
+)
+from clew_events.objects import HeldThread
 from clew_events.queries import (
     GetBlame,
     GetDifference,
@@ -284,6 +297,8 @@ _PROOF: Final = KeptProof(
         path=("cd" * 32,),
     )
 )
+_FRESH: Final = Freshness(position=f"{_SHARD}-17", at=_AT)
+_HELD: Final = HeldThread(id=_THREAD, holds=("case-7",), deleted=True)
 _ERASED: Final = Erasure(
     id=_ERASURE,
     status="erased",
@@ -353,7 +368,7 @@ _LIST: Final = ThreadList(
     has_more=False,
     next=None,
     previous=None,
-    fresh=Freshness(position=f"{_SHARD}-17", at=_AT),
+    fresh=_FRESH,
     count=Count(1, exact=True),
     facets=(Facet(key="order", values=(FacetValue("4711", 1),), more=False, exact=True),),
 )
@@ -382,6 +397,8 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "CreateThread": (_CREATE,),
     "UpdateThread": (_TAG, _FILES),
     "DeleteThread": (DeleteThread(thread_id=_THREAD),),
+    "PlaceHold": (PlaceHold(thread_id=_THREAD, hold="case-7", reason="a lawsuit"),),
+    "ReleaseHold": (ReleaseHold(thread_id=_THREAD, hold="case-7"),),
     "RestoreThread": (RestoreThread(thread_id=_THREAD, reason="deleted by mistake"),),
     "AddMessage": (_ADD,),
     "UpdateMessage": (UpdateMessage(thread_id=_THREAD, message_id=_MESSAGE, patch=MetadataPatch(unset=("draft",))),),
@@ -430,6 +447,10 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "SignedCheckpointReply": (Reply(ok=_CHECKPOINT),),
     "KeptProofReply": (Reply(ok=_PROOF),),
     "ListErasures": (ListErasures(), ListErasures(status="requested", limit=100, after=_ERASURE)),
+    "ListHolds": (ListHolds(), ListHolds(hold="case-7", limit=100, after=_THREAD)),
+    "HoldPageReply": (
+        Reply(ok=HoldPage(data=(_HELD,), first_id=_THREAD, last_id=_THREAD, has_more=False, fresh=_FRESH)),
+    ),
     "GetErasure": (GetErasure(erasure_id=_ERASURE),),
     "ErasurePageReply": (Reply(ok=ErasurePage(data=(_ERASED,), first_id=_ERASURE, last_id=_ERASURE, has_more=False)),),
     "RetrievedErasureReply": (Reply(ok=_RETRIEVED),),

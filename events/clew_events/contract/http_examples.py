@@ -123,6 +123,17 @@ ERASURES: Final = {
     "last_id": ERASURE["id"],
     "has_more": False,
 }
+HOLD: Final = {"hold": "case-7"}
+HELD: Final = {"id": _THREAD_ID, "object": "thread.holds", "holds": ["case-7"], "deleted": False}
+RELEASED: Final = {**HELD, "holds": []}
+HOLDS: Final = {
+    "object": "list",
+    "data": [HELD],
+    "first_id": _THREAD_ID,
+    "last_id": _THREAD_ID,
+    "has_more": False,
+    "fresh": {"position": "0-4700,1-4711", "at": "2026-11-28T10:00:00.123456Z"},
+}
 _CURSOR: Final = "feed_AQQAABEABQ9_IYfGqA5xMXM"
 FEED: Final = {
     "object": "list",

@@ -6,8 +6,8 @@ import sqlite3
 from datetime import datetime
 from typing import Final, NamedTuple, assert_never
 
-from clew_events.list_query import ActorTest, Condition, IdTest, MetadataTest, NumberTest, Test, TimeTest
-from clew_projections.index.rows import SECOND, micros
+from clew_events.list_query import ActorTest, Condition, HoldTest, IdTest, MetadataTest, NumberTest, Test, TimeTest
+from clew_projections.index.rows import SECOND, holds_text, micros
 from clew_projections.index.terms import CREATED_BY, UPDATED_BY, actor_key
 
 _BOUNDS: Final = (("gt", ">"), ("gte", ">="), ("lt", "<"), ("lte", "<="))
@@ -99,6 +99,8 @@ class Conditions:
                 return _actors(column, test)
             case IdTest():
                 return [_ids(test)]
+            case HoldTest():
+                return _holds(column, test)
             case _:
                 assert_never(test)
 
@@ -157,6 +159,13 @@ def _ids(test: IdTest) -> Sql:
     return Sql("t.id >= ? AND t.id < ?", (test.prefix, f"{test.prefix}\x7f"))
 
 
+def _holds(column: str, test: HoldTest) -> list[Sql]:
+    found: list[Sql] = [] if test.eq is None else [Sql(f"instr({column}, ?) > 0", (holds_text(test.eq),))]
+    if test.exists is not None:
+        found.append(Sql(f"{column} {'<>' if test.exists else '='} ''"))
+    return found
+
+
 def _marks(count: int) -> str:
     return ", ".join("?" * count)
 
@@ -176,16 +185,19 @@ _FEW: Final = 1000
 """So many threads are sorted at once; more are read in order."""
 
 
-def names_few(connection: sqlite3.Connection, tenant: int, condition: Condition) -> bool:
-    """Whether only a few threads match a condition, by what their ids begin with."""
-    if any(names_few(connection, tenant, each) for each in condition.every or ()):
-        return True
+def find_few(connection: sqlite3.Connection, tenant: int, condition: Condition) -> Sql | None:
+    """Return a few threads among which are all that match a condition, by ids or holds; ``None`` if none are known."""
+    for each in condition.every or ():
+        if (few := find_few(connection, tenant, each)) is not None:
+            return few
+    if condition.hold is not None and (condition.hold.eq is not None or condition.hold.exists):
+        return Sql("thread t INDEXED BY thread_held WHERE t.hold <> ''")
     if condition.id is None:
-        return False
+        return None
     held = _ids(condition.id)
     matches = f"SELECT 1 FROM thread t INDEXED BY thread_id WHERE t.tenant = ? AND {held.text} LIMIT ?"
     found = connection.execute(f"SELECT count(*) FROM ({matches})", (tenant, *held.values, _FEW + 1)).fetchone()
-    return int(found[0]) <= _FEW
+    return Sql("thread t INDEXED BY thread_id WHERE 1") if int(found[0]) <= _FEW else None
 
 
 class Candidates(NamedTuple):

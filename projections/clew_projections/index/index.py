@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from clew_events.errors import Corrupt, Unavailable
-from clew_events.list_query import ListThreads
-from clew_events.list_reply import ThreadList
+from clew_events.list_query import ListHolds, ListThreads
+from clew_events.list_reply import HoldPage, ThreadList
 from clew_projections.index.database import open_for_reading
 from clew_projections.index.index_folder import IndexFolder, Lock, Pointer
 from clew_projections.index.index_reader import IndexReader
@@ -49,6 +49,14 @@ class Index:
             Unavailable: there is no index yet, or it cannot be read now.
         """
         return await self._ask(lambda reader: reader.page(tenant, query, room))
+
+    async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
+        """Read a page of a tenant's threads that have legal holds; see :meth:`IndexReader.holds`.
+
+        Raises:
+            Unavailable: there is no index yet, or it cannot be read now.
+        """
+        return await self._ask(lambda reader: reader.holds(tenant, query))
 
     async def marks(self) -> dict[int, int]:
         """By shard, the sequence up to which everything is in the index."""
@@ -133,6 +141,10 @@ class CurrentIndex:
             Unavailable: the index is missing or being built: retry later. The message has the progress.
         """
         return await self._ask(lambda index: index.page(tenant, query, room))
+
+    async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
+        """Read a page of a tenant's threads that have legal holds; raises as :meth:`list`."""
+        return await self._ask(lambda index: index.holds(tenant, query))
 
     async def marks(self) -> dict[int, int]:
         """By shard, the sequence up to which everything is in the index.

@@ -14,12 +14,13 @@ from msgspec import Raw
 
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.ids import is_thread_id
-from clew_events.list_query import ListThreads
-from clew_events.list_reply import Count, Facet, FacetValue, Freshness, ThreadList
+from clew_events.list_query import ListHolds, ListThreads
+from clew_events.list_reply import Count, Facet, FacetValue, Freshness, HoldPage, ThreadList
+from clew_events.objects import HeldThread
 from clew_projections.index import list_page
-from clew_projections.index.conditions import TRUE, CandidatePlanner, Conditions, names_few
+from clew_projections.index.conditions import TRUE, CandidatePlanner, Conditions, find_few
 from clew_projections.index.list_page import Place, WrittenList, listed_thread, with_excerpt
-from clew_projections.index.rows import moment
+from clew_projections.index.rows import holds_text, moment
 from clew_projections.index.scan import Page, ScanHit, Selection, sample, scan_page
 from clew_projections.index.search import Hit, Search
 from clew_projections.index.tokenizer import SearchTerms, parse_search
@@ -29,6 +30,10 @@ PATIENCE: Final = 5.0
 """Seconds after which a query that scans too many threads is aborted."""
 _ENCODE: Final = msgspec.json.Encoder().encode
 _STEPS: Final = 20_000
+_HELD: Final = (
+    "SELECT t.id, t.hold, t.deleted FROM thread t INDEXED BY thread_held JOIN tenant o ON o.no = t.tenant "
+    "WHERE t.hold <> '' AND o.name = ? AND t.id > ? AND instr(t.hold, ?) > 0 ORDER BY t.id LIMIT ?"
+)
 _FRESH: Final = "SELECT shard, seq, (SELECT at FROM newest) FROM mark ORDER BY shard"
 
 
@@ -68,6 +73,29 @@ class IndexReader:
         with self._moment():
             return self._answer(tenant, query, wanted, room)
 
+    def holds(self, tenant: str, query: ListHolds) -> HoldPage:
+        """Read a page of a tenant's threads that have legal holds, deleted ones too.
+
+        Raises:
+            Unavailable: the file cannot be read now.
+            Corrupt: the file is damaged.
+        """
+        named = " " if query.hold is None else holds_text(query.hold)
+        with self._moment():
+            found = self._connection.execute(_HELD, (tenant, query.after or "", named, query.limit + 1)).fetchall()
+            fresh = self._freshness()
+        data = tuple(
+            HeldThread(id=thread, holds=tuple(names.split()), deleted=bool(deleted))
+            for thread, names, deleted in found[: query.limit]
+        )
+        return HoldPage(
+            data=data,
+            first_id=data[0].id if data else None,
+            last_id=data[-1].id if data else None,
+            has_more=len(found) > query.limit,
+            fresh=fresh,
+        )
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
@@ -80,8 +108,8 @@ class IndexReader:
         selection = Selection(owner, threads, TRUE, None)
         if query.where is not None:
             candidates = CandidatePlanner(self._connection, conditions).candidates(query.where)
-            named = names_few(self._connection, owner, query.where)
-            selection = Selection(owner, threads, conditions.sql(query.where), candidates, named)
+            few = find_few(self._connection, owner, query.where)
+            selection = Selection(owner, threads, conditions.sql(query.where), candidates, few)
         search = None if wanted is None else Search(self._connection, wanted, selection)
         page: list[ScanHit] | list[Hit]
         if search is None:

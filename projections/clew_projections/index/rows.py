@@ -40,6 +40,7 @@ class Row(NamedTuple):
     updated_by: str
     messages: int
     last_ordinal: int
+    hold: str
     shown: bytes
 
 
@@ -69,6 +70,7 @@ def view_of(row: Row, tenant: str) -> ThreadView:
         tool_resources=kept.tool_resources,
         messages=row.messages,
         last_ordinal=row.last_ordinal,
+        holds=tuple(row.hold.split()),
         n=row.n,
         seq=row.seq,
         hash=row.hash,
@@ -97,8 +99,14 @@ def row_of(no: int, tenant: int, view: ThreadView, created_by: str, updated_by: 
         updated_by=updated_by,
         messages=view.messages,
         last_ordinal=view.last_ordinal,
+        hold=holds_text(*view.holds),
         shown=_NOTHING if deleted else _shown_parts(view, updated, created_by, updated_by),
     )
+
+
+def holds_text(*holds: str) -> str:
+    """Return the names of holds as a row has them, with a space before and after each."""
+    return f" {' '.join(holds)} " if holds else ""
 
 
 def _shown_parts(view: ThreadView, updated: int, created_by: str, updated_by: str) -> bytes:

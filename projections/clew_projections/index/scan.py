@@ -25,13 +25,13 @@ class ScanHit(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """The threads of a query: their condition, the candidates, and whether their ids are known to be few."""
+    """The threads of a query: their condition, the candidates, and a few threads among which they are, if known."""
 
     tenant: int
     threads: int
     condition: Sql
     candidates: Candidates | None
-    named: bool = False
+    few: Sql | None = None
 
     @property
     def none(self) -> bool:
@@ -76,9 +76,8 @@ def scan_page(connection: sqlite3.Connection, query: ListThreads, selection: Sel
     if selection.none:
         return []
     time: str = query.ordered_by
-    if selection.named:
-        by_id = _Source(Sql("thread t INDEXED BY thread_id WHERE 1"), f"t.{time}")
-        return _scan_in_order(connection, query, selection, page, by_id)
+    if selection.few is not None:
+        return _scan_in_order(connection, query, selection, page, _Source(selection.few, f"t.{time}"))
     candidates = selection.candidates
     if candidates is not None and len(candidates.terms) <= _MERGED:
         found: dict[int, ScanHit] = {}
@@ -122,8 +121,8 @@ def sample(connection: sqlite3.Connection, selection: Selection, most: int) -> l
     """Return the numbers of at most ``most`` matching threads, in no particular order."""
     if selection.none:
         return []
-    source = Sql("thread t INDEXED BY thread_created WHERE 1")
-    if selection.candidates is not None:
+    source = selection.few or Sql("thread t INDEXED BY thread_created WHERE 1")
+    if selection.few is None and selection.candidates is not None:
         source = _scan_candidates(selection.candidates)
         if len(selection.candidates.terms) == 1:
             source = Sql("pair d CROSS JOIN thread t ON t.no = d.thread WHERE d.term = ?", selection.candidates.terms)

@@ -5,7 +5,8 @@ Every value of a metadata key is a ``term`` with the number of threads that have
 these threads, indexed by both times, so that the newest threads with a value are read in order. The actors who created
 and last changed a thread are terms too, under negative keys. Times are in microseconds since 1970.
 
-``shown`` is the listed form of a thread, as JSON.
+``shown`` is the listed form of a thread, as JSON. ``hold`` has the names of its legal holds, deleted or not, with a
+space before and after each.
 
 ``message`` holds the text of every message that has one, numbered by the message's time. ``words``, the full-text
 index, numbers them backwards, so that the newest are read first. Each word has its tenant's number as a prefix, so that
@@ -23,7 +24,7 @@ from typing import Final
 
 from clew_projections.index.rows import DEFINITION
 
-INDEX_FORMAT: Final = 3
+INDEX_FORMAT: Final = 4
 """Incremented when a table or its content changes."""
 
 _TABLES: Final = f"""
@@ -33,6 +34,7 @@ CREATE TABLE thread ({DEFINITION});
 CREATE UNIQUE INDEX thread_id ON thread (tenant, id);
 CREATE INDEX thread_created ON thread (tenant, created, id) WHERE deleted = 0;
 CREATE INDEX thread_updated ON thread (tenant, updated, id) WHERE deleted = 0;
+CREATE INDEX thread_held ON thread (tenant, id) WHERE hold <> '';
 
 CREATE TABLE key (
     no INTEGER PRIMARY KEY,

@@ -27,6 +27,7 @@ from clew_services.http.routes.audit import Packs, Past
 from clew_services.http.routes.checkpoints import Checkpoints
 from clew_services.http.routes.erasure_progress import Erasures
 from clew_services.http.routes.event_feed import Events, Live
+from clew_services.http.routes.holds import Holds
 from clew_services.http.routes.messages import Messages
 from clew_services.http.routes.threads import Threads
 from clew_services.http.wrong_keys import WrongKeys
@@ -93,6 +94,7 @@ def routes(clew: ApiParts, keys: Keys, settings: Settings) -> list[Route]:
         Packs(clew.exporter, clew.checkpoints),
         Checkpoints(clew.checkpoints),
         Erasures(clew.erasures),
+        Holds(commands, clew.reader),
     )
     pace, wrong_keys = RateLimit(settings.rate, settings.burst), WrongKeys()
     return [

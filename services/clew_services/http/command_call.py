@@ -110,8 +110,8 @@ class CommandCall:
     async def answer(self, call: Call, command: Command) -> Answer:
         """Carry out a call's command, in the name of the caller, and answer with what it left.
 
-        That is the thread or message, or a receipt where the caller's key may not read it; with the ``ETag`` of the
-        thread, and ``Clew-Position``. A caller who leaves meanwhile does not stop it.
+        That is the thread or message, or a receipt where the caller's key may not read it, or the holds of a thread;
+        with the ``ETag`` of the thread, and ``Clew-Position``. A caller who leaves meanwhile does not stop it.
 
         Raises:
             ClewError: it was not carried out; see :meth:`clew_services.threads.handler.Handler.handle`.
@@ -132,7 +132,7 @@ class CommandCall:
         )
         shown = outcome if "read" in call.holder.scopes else receipt(command, outcome)
         tags = (etag(outcome.n),) if outcome.deleted is None else ()
-        value = shown.erasure or shown.thread or shown.message or shown.deleted
+        value = shown.erasure or shown.thread or shown.message or shown.deleted or shown.held
         status = 200 if shown.erasure is None else 202
         return json_answer(value, status, headers=(*tags, position(outcome.position)))
 

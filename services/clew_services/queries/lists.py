@@ -6,7 +6,8 @@ import asyncio
 from typing import Final, Protocol
 
 from clew_events.errors import Invalid, Unavailable
-from clew_events.list_query import ListThreads, positions_of
+from clew_events.list_query import ListHolds, ListThreads, positions_of
+from clew_events.list_reply import HoldPage
 from clew_projections.index import WrittenList
 from clew_projections.page_size import PageBytes, default_page_bytes
 
@@ -19,6 +20,9 @@ class Index(Protocol):
 
     async def page(self, tenant: str, query: ListThreads, room: int) -> WrittenList:
         """A page of a tenant's threads, of at most ``room`` bytes, as of the index's position."""
+
+    async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
+        """A page of a tenant's threads that have legal holds, as of the index's position."""
 
     async def wait_until(self, shard: int, seq: int, patience: float) -> None:
         """Return once the index includes a shard up to a sequence; waits at most ``patience`` seconds."""
@@ -41,6 +45,20 @@ class Lists:
             Invalid: a cursor, an order or a position is invalid.
             Unavailable: there is no index here, or it has not reached ``at_least``.
         """
+        index = await self._index_for(query)
+        return await index.page(tenant, query, self._page_bytes())
+
+    async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
+        """A page of a tenant's threads that have legal holds, from an index that includes the commits at ``at_least``.
+
+        Raises:
+            Invalid: a position is invalid.
+            Unavailable: there is no index here, or it has not reached ``at_least``.
+        """
+        return await (await self._index_for(query)).holds(tenant, query)
+
+    async def _index_for(self, query: ListThreads | ListHolds) -> Index:
+        """The index, once it includes what a query asks for."""
         index = self.index
         if index is None:
             raise Unavailable(
@@ -50,7 +68,7 @@ class Lists:
             )
         if query.at_least is not None:
             await self._wait_for_index(index, query.at_least)
-        return await index.page(tenant, query, self._page_bytes())
+        return index
 
     async def _wait_for_index(self, index: Index, at_least: str) -> None:
         positions = positions_of(at_least)

@@ -10,7 +10,8 @@ from clew_events import ids
 from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.commit import Position
 from clew_events.errors import Corrupt, Invalid, NotFound, Unavailable
-from clew_events.list_query import ListThreads
+from clew_events.list_query import ListHolds, ListThreads
+from clew_events.list_reply import HoldPage
 from clew_events.objects import Message
 from clew_events.queries import (
     GetBlame,
@@ -100,6 +101,8 @@ class Reader:
                 return await self.thread(tenant, query)
             case ListThreads():
                 return await self.threads(tenant, query)
+            case ListHolds():
+                return await self.holds(tenant, query)
             case GetMessage():
                 return await self.message(tenant, query)
             case ListMessages():
@@ -149,6 +152,10 @@ class Reader:
     async def threads(self, tenant: str, query: ListThreads) -> WrittenList:
         """A page of a tenant's threads."""
         return await self._lists.threads(tenant, query)
+
+    async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
+        """A page of a tenant's threads that have legal holds."""
+        return await self._lists.holds(tenant, query)
 
     async def message(self, tenant: str, query: GetMessage) -> Found:
         """The current state of a message."""

@@ -19,6 +19,8 @@ from clew_events.commands import (
     DeleteThread,
     EraseMessage,
     EraseThread,
+    PlaceHold,
+    ReleaseHold,
     RestoreThread,
     UpdateMessage,
     UpdateThread,
@@ -29,6 +31,8 @@ from clew_events.events import (
     ErasureCompleted,
     ErasureRequested,
     Event,
+    HoldPlaced,
+    HoldReleased,
     ItemAdded,
     ItemDeleted,
     ItemMetadataUpdated,
@@ -61,10 +65,10 @@ def decide(  # noqa: C901, PLR0912 - one case a command
     ``DeleteMessage`` name, if the thread has it.
 
     Raises:
-        NotFound: the thread or the message does not exist or was deleted.
+        NotFound: the thread or the message does not exist or was deleted, or the thread has no such hold.
         AlreadyExists: a thread with the requested id exists or existed.
         Invalid: the thread would exceed a limit, or the reason of an erasure is no code.
-        AlreadyErased: what is to be erased or restored was erased before.
+        AlreadyErased: what is to be erased, restored or held was erased before.
         Held: a legal hold forbids the erasure.
         TooLarge: a message is longer than ``limits`` allows.
     """
@@ -81,6 +85,8 @@ def decide(  # noqa: C901, PLR0912 - one case a command
     if isinstance(command, RestoreThread):
         _check_unerased(thread, state)
         return () if state.status == "open" else (ThreadRestored(),)
+    if isinstance(command, PlaceHold | ReleaseHold):
+        return _decide_hold(command, state)
     if isinstance(command, CompleteErasure):
         return (ErasureCompleted(erasure=command.erasure, certificate=command.certificate),)
     if state.status != "open":
@@ -164,6 +170,16 @@ def _erase(
     return (*gone, ErasureRequested(erasure=erasure, items=(message.id,), code=command.reason))
 
 
+def _decide_hold(command: PlaceHold | ReleaseHold, state: ThreadState) -> tuple[Event, ...]:
+    thread, hold = command.thread_id, command.hold
+    _check_unerased(thread, state)
+    if isinstance(command, PlaceHold):
+        return () if hold in state.holds else (HoldPlaced(hold=hold),)
+    if hold not in state.holds:
+        raise NotFound(f"Thread '{thread}' has no legal hold '{hold}'.", code="hold_not_found")
+    return (HoldReleased(hold=hold),)
+
+
 def _check_unerased(thread: str, state: ThreadState) -> None:
     """Check that a thread was created, and not erased since."""
     if state.status == "absent":
@@ -204,7 +220,7 @@ def no_message(message_id: str) -> NotFound:
 
 
 def already_erased(what: str, erasure: str) -> AlreadyErased:
-    """The error for erasing or restoring what was erased before."""
+    """The error for erasing, restoring or holding what was erased before."""
     return AlreadyErased(f"{what} was erased already, or is being erased, by the erasure '{erasure}'.")
 
 

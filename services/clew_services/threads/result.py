@@ -6,11 +6,11 @@ from typing import assert_never
 
 from msgspec import UNSET, Struct
 
-from clew_events.commands import AddMessage, Command, MessageCommand, ThreadCommand, extract_metadata
+from clew_events.commands import AddMessage, Command, HoldCommand, MessageCommand, ThreadCommand, extract_metadata
 from clew_events.commit import Commit, Position
 from clew_events.erasures import Erasure
 from clew_events.events import ThreadEvent
-from clew_events.objects import Gone, Message, MessageReceipt, Thread, ThreadReceipt
+from clew_events.objects import Gone, HeldThread, Message, MessageReceipt, Thread, ThreadReceipt
 from clew_events.replies import Done
 from clew_projections.api_objects import content_object, message_object, thread_object
 from clew_projections.apply import advance_message, deleted_message_ids, message_ids
@@ -30,6 +30,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     message: Message | None = None
     deleted: Gone | None = None
     erasure: Erasure | None = None
+    held: HeldThread | None = None
 
 
 def outcome(
@@ -47,6 +48,9 @@ def outcome(
     if commit is not None and (requested := requested_erasure(commit, position)) is not None:
         return Outcome(position=position, n=commit.n, erasure=requested)
     match command:
+        case HoldCommand():
+            held = HeldThread(id=thread.id, holds=thread.holds, deleted=thread.status != "open")
+            return Outcome(position=position, n=thread.n, held=held)
         case ThreadCommand():
             if thread.status == "deleted":
                 return Outcome(position=position, n=thread.n, deleted=Gone(id=thread.id, object="thread.deleted"))
@@ -100,6 +104,7 @@ def receipt(command: Command, outcome: Outcome) -> Done:
         message=message,
         deleted=outcome.deleted,
         erasure=outcome.erasure,
+        held=outcome.held,
     )
 
 

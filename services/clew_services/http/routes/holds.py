@@ -1,0 +1,39 @@
+"""``/v1/threads/{thread_id}/holds`` and ``/v1/holds``."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from clew_events import error_texts, ids
+from clew_events.commands import PlaceHold, ReleaseHold
+from clew_events.http_forms import PlaceHoldBody
+from clew_events.list_query import ListHolds
+from clew_services.http.call import Call
+from clew_services.http.command_call import CommandCall
+from clew_services.http.responses import Answer, json_answer
+from clew_services.queries.reader import Reader
+
+
+class Holds:
+    """Places, releases and lists legal holds."""
+
+    def __init__(self, commands: CommandCall, queries: Reader) -> None:
+        self._commands = commands
+        self._queries = queries
+
+    async def place_hold(self, call: Call) -> Answer:
+        """``POST /v1/threads/{thread_id}/holds``."""
+        thread_id = call.thread_id
+        body = await call.body(PlaceHoldBody)
+        return await self._commands.answer(call, PlaceHold(thread_id=thread_id, hold=body.hold))
+
+    async def release_hold(self, call: Call) -> Answer:
+        """``DELETE /v1/threads/{thread_id}/holds/{hold}``."""
+        thread_id, hold = call.thread_id, unquote(call.path_param("hold"))
+        if not ids.is_code(hold):
+            raise error_texts.malformed_value("hold", hold, ids.CODE_FORM)
+        return await self._commands.answer(call, ReleaseHold(thread_id=thread_id, hold=hold))
+
+    async def list_holds(self, call: Call) -> Answer:
+        """``GET /v1/holds``: by the ids of their threads."""
+        return json_answer(await self._queries.holds(call.holder.tenant, call.query(ListHolds)))
