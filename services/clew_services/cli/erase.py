@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
 
 import click
 from msgspec import Struct
@@ -12,19 +11,23 @@ from msgspec import Struct
 from clew_events import ids
 from clew_events.backoff import delays
 from clew_events.client import Clew
-from clew_events.commit import Position
 from clew_events.erasures import Erasure
-from clew_events.errors import AlreadyErased, ClewError, Conflict, NotFound, Rejected, Unavailable
-from clew_events.list_query import Condition, positions_text
+from clew_events.errors import AlreadyErased, ClewError, Conflict, Rejected, Unavailable
+from clew_events.list_query import Condition
 from clew_services.cli import erasure_list, options
 from clew_services.cli.exit import EXIT_CODES
 from clew_services.cli.progress_bars import bars
 from clew_services.cli.session import ask
 from clew_services.cli.terminal import echo, print_json, quantity
+from clew_services.cli.thread_choice import (
+    Refused,
+    check_choice,
+    find_threads,
+    raise_rejections,
+    rejection_objects,
+    resolve_ids,
+)
 from clew_services.cli.thread_list import read_conditions
-
-_WHOLE: Final = len("thread_") + 24
-"""The length of an id that Clew makes; a shorter one may be the beginning of an id."""
 
 
 class _Outcome(Struct):
@@ -34,7 +37,7 @@ class _Outcome(Struct):
     """
 
     erasures: list[Erasure] = []
-    refused: list[tuple[str, ClewError]] = []
+    refused: list[Refused] = []
     left: list[str] = []
     fault: ClewError | None = None
 
@@ -74,12 +77,13 @@ def command(
     those of the last moments, or a thread may come to match: if any are left, this says so at the end.
     """
     conditions = read_conditions(pairs, where)
-    _check_usage(threads, message, conditions)
+    check_choice(threads, filtered=bool(conditions))
+    _check_message(message, threads)
     wanted = Condition(every=tuple(conditions)) if conditions else None
     if wanted is not None:
-        chosen = ask(nats, tenant, lambda clew: _find(clew, wanted, ()))
+        chosen = ask(nats, tenant, lambda clew: find_threads(clew, wanted))
     else:
-        chosen = list(dict.fromkeys(_resolve(thread, tenant, nats) for thread in threads))
+        chosen = resolve_ids(threads, tenant, nats)
     if dry_run:
         _show_choice(chosen, message, as_json=as_json)
         return
@@ -111,45 +115,17 @@ async def _erase(
             if wanted is not None:
                 # The index listed them although they were erased.
                 outcome.refused = [each for each in outcome.refused if not isinstance(each[1], AlreadyErased)]
-                outcome.left = await _find(clew, wanted, outcome.erasures)
+                outcome.left = await find_threads(clew, wanted, (each.position for each in outcome.erasures))
         except ClewError as fault:
             outcome.fault = fault
     return outcome
 
 
-def _check_usage(threads: Sequence[str], message: str | None, conditions: Sequence[Condition]) -> None:
-    if bool(threads) == bool(conditions):
-        raise click.UsageError("either THREADs or a filter: --where FILTER, --metadata KEY=VALUE")
+def _check_message(message: str | None, threads: Sequence[str]) -> None:
     if message is not None and len(threads) != 1:
         raise click.UsageError("--message takes the one THREAD that the message is in")
     if message is not None and not ids.is_message_id(message):
         raise click.BadParameter("a message id is 'msg_' and 24 letters and digits", param_hint="--message")
-    for thread in threads:
-        options.check_thread_id(click.get_current_context(), _ARGUMENT, thread)
-
-
-_ARGUMENT: Final = click.Argument(["thread"])
-
-
-async def _find(clew: Clew, where: Condition, erasures: Sequence[Erasure]) -> list[str]:
-    """The threads that match, in an index that knows of the erasures."""
-    ends: dict[int, int] = {}
-    for position in (erasure.position for erasure in erasures if erasure.position is not None):
-        ends[position.shard] = max(position.seq, ends.get(position.shard, 0))
-    at_least = positions_text(*(Position(*end) for end in ends.items())) or None
-    return [thread.id async for thread in clew.iter_threads(where=where, at_least=at_least)]
-
-
-def _resolve(thread: str, tenant: str, nats: str) -> str:
-    """The id that begins so, or what was given if no other id does."""
-    if len(thread) >= _WHOLE:
-        return thread
-    from clew_services.cli.thread_prefix import complete_id  # noqa: PLC0415 - seldom needed
-
-    try:
-        return complete_id(NotFound(""), thread, tenant=tenant, nats=nats)
-    except NotFound:
-        return thread
 
 
 async def _request(clew: Clew, outcome: _Outcome, thread: str, message: str | None, reason: str | None) -> None:
@@ -206,9 +182,7 @@ def _show_choice(chosen: Sequence[str], message: str | None, *, as_json: bool) -
 
 def _show(outcome: _Outcome, *, as_json: bool) -> None:
     if as_json:
-        refused = [
-            {"thread_id": thread, "code": fault.code, "message": fault.message} for thread, fault in outcome.refused
-        ]
+        refused = rejection_objects(outcome.refused)
         print_json({"erasures": outcome.erasures, "refused": refused, "left": outcome.left})
     elif outcome.erasures:
         erasure_list.show_rows(outcome.erasures)
@@ -218,9 +192,6 @@ def _show(outcome: _Outcome, *, as_json: bool) -> None:
         raise outcome.fault
     if outcome.left:
         echo(f"{quantity(len(outcome.left), 'threads')} more match by now: run the command again", err=True)
-    for _, fault in outcome.refused[:-1]:
-        echo(f"clew: {fault.message} [{fault.code}]", err=True)
-    if outcome.refused:
-        raise outcome.refused[-1][1]
+    raise_rejections(outcome.refused)
     if any(erasure.status == "failed" for erasure in outcome.erasures):
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])

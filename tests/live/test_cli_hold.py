@@ -1,0 +1,114 @@
+"""``clew hold``, against a whole running service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+
+from clew_services.cli import main
+from support.up import Up, running_up
+
+NOWHERE = "thread_" + "z" * 24
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with running_up(tmp_path_factory.mktemp("up") / "data") as running:
+        yield running
+
+
+class Cli:
+    """``clew`` with its settings in the environment."""
+
+    def __init__(self, up: Up) -> None:
+        self.env = {"CLEW_NATS": up.nats_url, "CLEW_ACTOR": "counsel"}
+
+    def __call__(self, *arguments: str) -> Result:
+        result = CliRunner().invoke(main, arguments, env=self.env)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+        return result
+
+    def done(self, *arguments: str) -> str:
+        result = self(*arguments)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def json(self, *arguments: str) -> dict:
+        return json.loads(self.done(*arguments, "--json"))
+
+    def refused(self, code: int, *arguments: str) -> str:
+        result = self(*arguments)
+        assert result.exit_code == code, result.output
+        return result.stderr
+
+    def create(self, *arguments: str) -> str:
+        return str(self.indexed(self.json("thread", "create", *arguments))["thread"]["id"])
+
+    def indexed(self, done: dict) -> dict:
+        """Wait until the index has what a command did."""
+        self.done("thread", "list", "--at-least", "{shard}-{seq}".format_map(done["position"]))
+        return done
+
+
+@pytest.fixture
+def cli(up: Up) -> Cli:
+    return Cli(up)
+
+
+def holds(found: dict) -> dict[str, tuple[list[str], bool]]:
+    return {each["id"]: (each["holds"], each["deleted"]) for each in found["holds"]}
+
+
+def test_a_hold_is_placed_by_ids_and_filters_listed_and_released(cli: Cli) -> None:
+    theirs = [cli.create("-m", "customer=c-81") for _ in range(3)]
+    other = cli.create("-m", "customer=c-82")
+    cli.indexed(cli.json("thread", "delete", other))
+    where = json.dumps({"metadata": {"key": "customer", "eq": "c-81"}})
+    placed = cli.json("hold", "place", "case-7", "--where", where, "--reason", "a lawsuit")
+    assert holds(placed) == {thread: (["case-7"], False) for thread in theirs}
+    assert holds(cli.json("hold", "place", "case-7", other, theirs[0]))[other] == (["case-7"], True)
+    assert cli.done("hold", "place", "case-8", theirs[0][:20]).split()[-2:] == ["case-7", "case-8"]
+    assert "the legal hold 'case-7'" in cli.refused(1, "erase", *theirs, "--yes")
+    last = cli.json("history", theirs[1])["commits"][-1]["commit"]
+    assert (last["command"], last["actor"], last["reason"]) == ("PlaceHold", "counsel", "a lawsuit")
+    cli.indexed({"position": cli.json("history", theirs[0])["commits"][-1]["position"]})
+
+    assert holds(cli.json("hold", "list", "case-8")) == {theirs[0]: (["case-7", "case-8"], False)}
+    assert set(holds(cli.json("hold", "list"))) == {*theirs, other}
+    assert len(cli.json("hold", "list", "--limit", "2")["holds"]) == 2
+    table = cli.done("hold", "list", "case-7")
+    assert [line.split()[-1] for line in table.splitlines() if other in line] == ["yes"]
+    listed = cli.json("thread", "list", "--where", json.dumps({"hold": {"eq": "case-7"}}))["data"]
+    assert {each["id"] for each in listed} == set(theirs)
+
+    assert holds(cli.json("hold", "release", "case-8", "-m", "customer=c-81")) == {theirs[0]: (["case-7"], False)}
+    assert cli.done("hold", "release", "case-8", "-m", "customer=c-82") == "no thread matches\n"
+    assert set(holds(cli.json("hold", "release", "case-7", "--all"))) == {*theirs, other}
+    cli.indexed({"position": cli.json("history", other)["commits"][-1]["position"]})
+    for thread in theirs:
+        cli.indexed({"position": cli.json("history", thread)["commits"][-1]["position"]})
+    assert cli.json("hold", "list") == {"holds": []}
+    assert cli.json("erase", *theirs, "--yes", "--no-wait")["refused"] == []
+
+
+def test_what_cannot_be_held_is_refused_and_stops_no_other(cli: Cli) -> None:
+    thread = cli.create()
+    result = cli("hold", "place", "case-7", NOWHERE, thread, "--json")
+    assert result.exit_code == 6
+    assert list(holds(json.loads(result.stdout))) == [thread]
+    assert [each["code"] for each in json.loads(result.stdout)["refused"]] == ["thread_not_found"]
+    assert "has no legal hold 'case-9'. [hold_not_found]" in cli.refused(6, "hold", "release", "case-9", thread)
+    for arguments, words in (
+        (("place", "case-7"), "either THREADs or a filter"),
+        (("place", "case-7", thread, "--where", "{}"), "either THREADs or a filter"),
+        (("place", "by mail", thread), "the name of a hold is a code"),
+        (("place", "case-7", "x"), "a thread id begins with"),
+        (("release", "case-7"), "either THREADs or a filter"),
+        (("release", "case-7", thread, "--all"), "--all takes neither THREADs nor a filter"),
+        (("list", "by mail"), "the name of a hold is a code"),
+    ):
+        assert words in cli.refused(2, "hold", *arguments)
+    assert cli.refused(1, "hold", "place", "case-7", "--where", "{").startswith("clew: ")
