@@ -34,9 +34,9 @@ class GetCheckpoint(Request, frozen=True, kw_only=True):
 
 
 class GetProof(Request, frozen=True, kw_only=True):
-    """The inclusion proof of a thread's head under the latest signed checkpoint."""
+    """The inclusion proof of a thread's head under the latest signed checkpoint; without one, of the tenant's own."""
 
-    thread_id: ThreadId
+    thread_id: ThreadId | None = None
 
 
 class Head(Struct, frozen=True, array_like=True):
@@ -56,8 +56,9 @@ class Head(Struct, frozen=True, array_like=True):
 class ShardHeads(Struct, frozen=True, kw_only=True):
     """A shard of the log up to sequence ``seq`` of its stream.
 
-    ``root`` is the Merkle root over the heads of its threads. ``threads`` and ``commits`` are how many it has, and
-    ``misfits`` is the number of messages that continue no thread's chain.
+    ``root`` is the Merkle root over the heads of its threads, and of tenants' own histories if it has these.
+    ``threads`` is the number of these heads, ``commits`` that of its commits, and ``misfits`` that of the messages that
+    continue no chain.
     """
 
     seq: Count

@@ -14,6 +14,10 @@ Role = Literal["user", "assistant"]
 Detail = Literal["auto", "low", "high"]
 ToolName = Literal["code_interpreter", "file_search"]
 Metadata = dict[str, str]
+Anchor = Literal["created", "changed"]
+"""From when a policy of retention counts its days: a thread's first commit, or its latest."""
+Disposal = Literal["delete", "erase"]
+"""What becomes of a thread when its time is over."""
 
 
 class Text(Struct, frozen=True, tag_field="type", tag="text"):

@@ -1,10 +1,11 @@
-"""The events: what can happen to a thread. Each is declared here, and nowhere else.
+"""The events: what can happen to a thread, and to a tenant. Each is declared here, and nowhere else.
 
-An event belongs to a family, :class:`ThreadEvent` or :class:`ItemEvent`, names its ``effect``, and is a member of
-:data:`StoredEvent`. A field is part of the record, which is kept for ever and hashed, or is marked :data:`Content`, so
-that it can be erased: whatever a person wrote is content. Fields of the record stand first. The codec, the schemas, the
-filters by type and the items that an event concerns follow from the declaration. Code that treats an event in a way of
-its own matches on it and ends in ``assert_never``, so the type checker names every such place for a new event.
+An event belongs to a family, :class:`ThreadEvent` (of which :class:`TenantEvent` is a part) or :class:`ItemEvent`,
+names its ``effect``, and is a member of :data:`StoredEvent`. A field is part of the record, which is kept for ever and
+hashed, or is marked :data:`Content`, so that it can be erased: whatever a person wrote is content. Fields of the record
+stand first. The codec, the schemas, the filters by type and the items that an event concerns follow from the
+declaration. Code that treats an event in a way of its own matches on it and ends in ``assert_never``, so the type
+checker names every such place for a new event.
 
 The names and fields are the stored format of every history. A field may be added, with a default. Nothing is renamed,
 removed, moved between record and content, or given another meaning: a changed event is a new one under a new tag, and
@@ -17,7 +18,7 @@ from typing import Annotated, ClassVar, Final, Literal, TypeVar, cast, final, ge
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from clew_events.content import Message, Metadata, ToolResources
+from clew_events.content import Anchor, Disposal, Message, Metadata, ToolResources
 
 Effect = Literal["creates", "changes", "deletes"]
 """What an event does to the thread or the item that it is about."""
@@ -42,6 +43,10 @@ EventType = Literal[
     "HoldReleased",
     "ErasureRequested",
     "ErasureCompleted",
+    "RetentionSet",
+    "RetentionRemoved",
+    "StandingHoldPlaced",
+    "StandingHoldReleased",
 ]
 """The tags of all stored events: the ``type`` that each is stored with, and by which queries choose."""
 
@@ -64,6 +69,10 @@ class ThreadEvent(Struct, frozen=True):
     def completion(self) -> ErasureCompleted | None:
         """The completion of an erasure that this event is; ``None`` if it is none."""
         return None
+
+
+class TenantEvent(ThreadEvent, frozen=True):
+    """An event of a tenant's own history, which is stored as a thread's is and is about no thread."""
 
 
 class ItemEvent(Struct, frozen=True):
@@ -225,6 +234,53 @@ class ErasureCompleted(ThreadEvent, frozen=True, tag_field="type", tag="ErasureC
         return self
 
 
+@final
+class RetentionSet(TenantEvent, frozen=True, tag_field="type", tag="RetentionSet"):
+    """From now on the policy of this name says what becomes of threads that are ``after_days`` old.
+
+    ``since`` is from when the days count. ``erase_after_days`` is in how many days more a deleted thread is erased,
+    where ``then`` is ``delete``; null: never. ``where`` is which threads it is for, a condition of lists in JSON; null:
+    all.
+    """
+
+    effect: ClassVar[Effect] = "changes"
+
+    name: str
+    after_days: int
+    since: Anchor
+    then: Disposal
+    erase_after_days: int | None
+    where: Content[str | None]
+
+
+@final
+class RetentionRemoved(TenantEvent, frozen=True, tag_field="type", tag="RetentionRemoved"):
+    """The policy of this name is over. What it has deleted or erased stays so."""
+
+    effect: ClassVar[Effect] = "changes"
+
+    name: str
+
+
+@final
+class StandingHoldPlaced(TenantEvent, frozen=True, tag_field="type", tag="StandingHoldPlaced"):
+    """A legal hold of this name is on all threads that match ``where``, a condition of lists in JSON, now and later."""
+
+    effect: ClassVar[Effect] = "changes"
+
+    hold: str
+    where: Content[str]
+
+
+@final
+class StandingHoldReleased(TenantEvent, frozen=True, tag_field="type", tag="StandingHoldReleased"):
+    """The standing legal hold of this name is over."""
+
+    effect: ClassVar[Effect] = "changes"
+
+    hold: str
+
+
 StoredEvent = (
     ThreadCreated
     | MetadataUpdated
@@ -240,6 +296,10 @@ StoredEvent = (
     | HoldReleased
     | ErasureRequested
     | ErasureCompleted
+    | RetentionSet
+    | RetentionRemoved
+    | StandingHoldPlaced
+    | StandingHoldReleased
 )
 """What a commit is stored with, in the order of :data:`EventType`."""
 

@@ -28,6 +28,7 @@ MAX_ORDINAL: Final = _BASE**_ORDINAL - 1
 # `$` alone matches before a trailing newline in Python; the look-ahead excludes it in every regex dialect.
 _END: Final = r"$(?!\n)"
 THREAD_ID_PATTERN: Final = r"^(thread|conv_)[A-Za-z0-9_-]{1,122}" + _END
+HISTORY_ID_PATTERN: Final = r"^(tenant|(thread|conv_)[A-Za-z0-9_-]{1,122})" + _END
 MESSAGE_ID_PATTERN: Final = r"^msg_[A-Za-z0-9]{24}" + _END
 ERASURE_ID_PATTERN: Final = r"^erasure_[A-Za-z0-9]{24}" + _END
 COMMAND_ID_PATTERN: Final = r"^[!-~]{1,128}" + _END
@@ -47,6 +48,8 @@ ACTOR_FORM: Final = (
 )
 
 ThreadId = Annotated[str, Meta(pattern=THREAD_ID_PATTERN)]
+HistoryId = Annotated[str, Meta(pattern=HISTORY_ID_PATTERN)]
+"""The id of a thread, or what stands in its place where a tenant's own history is."""
 MessageId = Annotated[str, Meta(pattern=MESSAGE_ID_PATTERN)]
 ErasureId = Annotated[str, Meta(pattern=ERASURE_ID_PATTERN)]
 CommandId = Annotated[str, Meta(pattern=COMMAND_ID_PATTERN)]

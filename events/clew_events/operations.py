@@ -79,7 +79,7 @@ SCOPES: Final[Mapping[Scope, str]] = MappingProxyType({
 TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
     "Threads": "Create, list, retrieve, change, delete and restore threads.",
     "Messages": "Create, list, retrieve, change and delete the messages of a thread.",
-    "History": "The commits of one thread, deleted or not, and what they changed.",
+    "History": "The commits of one thread, deleted or not, or of the tenant itself, and what they changed.",
     "Feed": "All commits of a tenant in one order.",
     "Checkpoints": "Signed checkpoints of the log, and proofs by them.",
     "Erasures": "Erase what people wrote, for good, and see how far that is.",
@@ -91,6 +91,7 @@ THREADS: Final = "/v1/threads"
 THREAD: Final = "/v1/threads/{thread_id}"
 MESSAGES: Final = "/v1/threads/{thread_id}/messages"
 MESSAGE: Final = "/v1/threads/{thread_id}/messages/{message_id}"
+OWN: Final = "/v1/history"
 PATH_PARAMETERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
     "thread_id": (ids.THREAD_ID_PATTERN, "The thread's id."),
     "message_id": (ids.MESSAGE_ID_PATTERN, "The message's id."),
@@ -408,7 +409,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             summary="List the commits of a thread",
             description="The oldest commits come first unless the query string says otherwise.",
             form=http_forms.PageOfHistory, answer=CommitPage, answered=http_examples.COMMITS,
-        ),),
+        ), HttpRoute(
+            name="list_own_events", method="GET", path=OWN, tag="History",
+            summary="List the commits of the tenant's own history: policies of retention and standing holds",
+            description="The oldest commits come first unless the query string says otherwise.",
+            form=http_forms.PageOfHistory, answer=CommitPage, answered=http_examples.OWN_COMMITS, versioned=False,
+        )),
     ),
     Operation(name="state_at", scope="audit", query=GetStateAt, reply=Reply[Moment]),
     Operation(
@@ -464,7 +470,11 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="prove_thread", method="GET", path="/v1/threads/{thread_id}/proof", tag="Checkpoints",
             summary="Prove what a thread's head was under the last signed checkpoint",
             answer=KeptProof, answered=http_examples.PROOF,
-        ),),
+        ), HttpRoute(
+            name="prove_own", method="GET", path=f"{OWN}/proof", tag="Checkpoints",
+            summary="Prove what the head of the tenant's own history was under the last signed checkpoint",
+            answer=KeptProof, answered=http_examples.PROOF, versioned=False,
+        )),
     ),
     Operation(
         name="export", scope="audit",
@@ -472,7 +482,11 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="export_thread", method="GET", path="/v1/threads/{thread_id}/export", tag="History",
             summary="Download a thread's audit pack, to be read and checked without a server",
             media_type=AUDIT_PACK,
-        ),),
+        ), HttpRoute(
+            name="export_own", method="GET", path=f"{OWN}/export", tag="History",
+            summary="Download the audit pack of the tenant's own history",
+            media_type=AUDIT_PACK, versioned=False,
+        )),
     ),
 )  # fmt: skip
 """Every operation, by the order in which the documents list them."""

@@ -66,7 +66,7 @@ class GetMessage(Request, frozen=True, kw_only=True):
 
 
 class GetHistory(Request, frozen=True, kw_only=True):
-    """A page of at most ``limit`` of a thread's commits, by default oldest first.
+    """A page of at most ``limit`` commits of a thread, or without one of the tenant's own; by default oldest first.
 
     ``after`` and ``before`` are cursors (ids of entries), in the order of the page; the number of a commit also works,
     more slowly. With ``before`` alone it is the page right before that commit. ``start``, in place of ``after``, is the
@@ -75,7 +75,7 @@ class GetHistory(Request, frozen=True, kw_only=True):
     times with their offset, or whole Unix seconds. ``stored`` asks for each commit's stored body too.
     """
 
-    thread_id: ThreadId
+    thread_id: ThreadId | None = None
     start: Version | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     order: Order = "asc"

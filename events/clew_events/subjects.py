@@ -2,6 +2,7 @@
 
 ============================================  =====================================================================
 ``clew.evt.<shard>.<tenant>.<thread>``        commits, one subject per thread, in stream ``CLEW_EVT_<shard>``
+``clew.evt.<shard>.<tenant>.tenant``          the commits of a tenant's own history, in one shard for all tenants
 ``clew.live.evt.<shard>.<tenant>.<thread>``   the same commits, republished over core NATS
 ``clew.cmd.<tenant>.<command>``               commands, request and reply
 ``clew.imported.<tenant>.<command>``          commands that another account imports, request and reply
@@ -50,6 +51,8 @@ ERASED_STREAM: Final = "CLEW_ERASED"
 MAX_SHARDS: Final = 64
 LONGEST_TENANT: Final = 64
 LONGEST_THREAD: Final = 128
+TENANT: Final = "tenant"
+"""What stands in place of a thread's id where a tenant's own history is. No thread can have this id."""
 
 
 class Address(NamedTuple):
@@ -57,6 +60,11 @@ class Address(NamedTuple):
 
     tenant: str
     thread: str
+
+
+def is_thread(address: Address) -> bool:
+    """Whether an address is that of a thread, and not of a tenant's own history."""
+    return address.thread != TENANT
 
 
 def is_addressable(address: Address) -> bool:
@@ -77,6 +85,12 @@ def event_stream(shard: int) -> str:
 def event_subject(shard: int, address: Address) -> str:
     """The subject of a thread's commits: exact, as JetStream checks an expected sequence only on an exact subject."""
     return f"{EVENTS}.{shard:02d}.{address.tenant}.{address.thread}"
+
+
+def own_subjects(shards: int) -> tuple[int, str]:
+    """The shard with the own histories of all tenants, and their subjects."""
+    shard = shard_of(TENANT, shards)
+    return shard, event_subject(shard, Address("*", TENANT))
 
 
 def shard_subjects(shard: int) -> str:

@@ -25,6 +25,7 @@ from clew_events.events import (
     ItemReplaced,
     ItemsCleared,
     MetadataUpdated,
+    TenantEvent,
     ThreadCreated,
     ThreadDeleted,
     ThreadRestored,
@@ -69,7 +70,7 @@ def evolve(state: State, event: Event) -> State:  # noqa: C901, PLR0912 - one ca
             return replace(state, tool_resources=event.tool_resources)
         case ItemAdded():
             return replace(state, messages=state.messages + 1, last_ordinal=event.ordinal)
-        case ItemReplaced() | ItemMetadataUpdated() | ErasureCompleted():
+        case ItemReplaced() | ItemMetadataUpdated() | ErasureCompleted() | TenantEvent():
             return state
         case ItemDeleted():
             return replace(state, messages=state.messages - 1)

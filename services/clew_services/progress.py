@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from clew_events.errors import ClewError
-from clew_events.subjects import event_stream
+from clew_events.subjects import event_stream, own_subjects
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import ConsumerInfo, StreamInfo
 
@@ -89,8 +89,10 @@ class Progress:
 
     async def _shard(self, number: int) -> Shard:
         name = event_stream(number)
+        shard, subjects = own_subjects(self._shards)
+        own = {"subjects_filter": subjects} if number == shard else None
         stream, consumer = await asyncio.gather(
-            self._ask(f"STREAM.INFO.{name}", f"stream {name}", StreamInfo),
+            self._ask(f"STREAM.INFO.{name}", f"stream {name}", StreamInfo, own),
             self._ask(f"CONSUMER.INFO.{name}.{self._consumer}", f"consumer {name}/{self._consumer}", ConsumerInfo),
         )
         if isinstance(stream, str) or isinstance(consumer, str):
@@ -109,7 +111,8 @@ class Progress:
             self._stands.pop(number, None)
         return Shard(
             shard=number,
-            threads=stream.state.num_subjects,  # a thread is a subject
+            # A thread is a subject, and so is a tenant's own history.
+            threads=stream.state.num_subjects - len(stream.state.subjects or ()),
             commits=stream.state.messages,
             bytes=stream.state.bytes,
             last_seq=stream.state.last_seq,

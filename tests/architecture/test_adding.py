@@ -107,7 +107,7 @@ ROW = "| `--greeting` | `CLEW_GREETING` | `hello` | what is said to whoever come
 DECLARED: Mapping[str, tuple[Change, ...]] = {
     EVENTS: (
         ("StoredEvent = (\n", f"{EVENT}StoredEvent = (\n"),
-        ("    | ErasureCompleted\n", "    | ErasureCompleted\n    | ThreadPinned\n"),
+        ("    | StandingHoldReleased\n", "    | StandingHoldReleased\n    | ThreadPinned\n"),
     ),
     COMMANDS: (
         ("Command = (\n", f"{COMMAND}Command = (\n"),
@@ -132,7 +132,7 @@ DECLARED: Mapping[str, tuple[Change, ...]] = {
     SETTINGS: (("    log: Annotated[", f"{SETTING}    log: Annotated["),),
 }
 ASKED_FOR: Mapping[str, tuple[Change, ...]] = {
-    EVENTS: (('    "ErasureCompleted",\n]', '    "ErasureCompleted",\n    "ThreadPinned",\n]'),),
+    EVENTS: (('    "StandingHoldReleased",\n]', '    "StandingHoldReleased",\n    "ThreadPinned",\n]'),),
     COMMANDS: (
         ("case DeleteThread() |", "case PinThread() | DeleteThread() |"),
     ),

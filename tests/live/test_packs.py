@@ -27,15 +27,12 @@ from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint
 from clew_services.checkpoints.thread_proofs import temporary_heads
 from clew_services.cli import main
 from clew_services.compose import Clew
-from clew_services.compose.roles import compose_api
-from clew_services.http.app import create_app
 from clew_services.packs.check_pack import PackCheck, check_pack
 from clew_services.packs.exporter import Exporter, ExportResult
 from clew_services.packs.importer import Importer
 from clew_services.packs.pack_files import export
-from clew_services.settings import Settings
 from support import forging
-from support.asgi import IN, KEYS
+from support.asgi import downloaded
 from support.packing import contents, written
 from support.writers import Writer, message_id
 
@@ -341,26 +338,6 @@ async def test_a_pack_is_held_against_a_checkpoint_that_was_kept(clew: Clew, tmp
     async with temporary_heads(clew.js, clew.deployment.shards) as heads:
         assert await Maker(clew.js, clew.ledger, heads, KEY).make() is not None
     assert "log_cut_off" in codes(tmp_path / "all", await kept_now(clew, heads=False))
-
-
-async def downloaded(clew: Clew, path: str) -> tuple[int, dict[str, str], bytes]:
-    """What the API answers, which may come in any number of pieces."""
-    sent: list[dict[str, object]] = []
-
-    async def receive() -> dict[str, object]:
-        if not sent:
-            return {"type": "http.request", "body": b"", "more_body": False}
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async def send(message: dict[str, object]) -> None:
-        sent.append(message)
-
-    scope = {"type": "http", "method": "GET", "raw_path": path.encode(), "query_string": b""}
-    headers = [(name.lower().encode(), value.encode()) for name, value in IN.items()]
-    await create_app(compose_api(clew, 0), KEYS, Settings())({**scope, "headers": headers}, receive, send)
-    answered = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return int(str(sent[0]["status"])), answered, b"".join(message.get("body", b"") for message in sent[1:])
 
 
 async def test_a_thread_is_downloaded_over_http_with_its_proof(clew: Clew, tmp_path: Path) -> None:

@@ -242,6 +242,26 @@ async def call(
     return answered
 
 
+async def downloaded(clew: Clew, path: str) -> tuple[int, dict[str, str], bytes]:
+    """What the API answers, which may come in any number of pieces."""
+    sent: list[dict[str, object]] = []
+
+    async def receive() -> dict[str, object]:
+        if not sent:
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "raw_path": path.encode(), "query_string": b""}
+    headers = [(name.lower().encode(), value.encode()) for name, value in IN.items()]
+    await create_app(compose_api(clew, 0), KEYS, Settings())({**scope, "headers": headers}, receive, send)
+    answered = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return int(str(sent[0]["status"])), answered, b"".join(message.get("body", b"") for message in sent[1:])
+
+
 def arriving(
     *messages: dict[str, object], headers: Mapping[str, str] = {**IN, "Transfer-Encoding": "chunked"}
 ) -> tuple[dict[str, object], list[dict[str, object]], Receive, Send]:

@@ -29,6 +29,10 @@ from clew_events.events import (
     ItemReplaced,
     ItemsCleared,
     MetadataUpdated,
+    RetentionRemoved,
+    RetentionSet,
+    StandingHoldPlaced,
+    StandingHoldReleased,
     StoredEvent,
     ThreadCreated,
     ThreadDeleted,
@@ -115,6 +119,10 @@ EVERY_EVENT: tuple[Event, ...] = (
     HoldReleased(hold="case-7"),
     ErasureRequested(erasure="erasure_1", items=None, code="asked"),
     ErasureCompleted(erasure="erasure_1", certificate="0" * 64),
+    RetentionSet(name="all", after_days=90, since="created", then="erase", erase_after_days=None, where="{}"),
+    RetentionRemoved(name="all"),
+    StandingHoldPlaced(hold="case-8", where="{}"),
+    StandingHoldReleased(hold="case-8"),
 )
 BARE = json.loads(body_of(PLAIN).split(b"\n")[0])
 ADDED = ItemAdded(

@@ -158,7 +158,7 @@ class QueryMethods(Caller):
 
     async def history(
         self,
-        thread_id: str,
+        thread_id: str | None = None,
         *,
         start: int | None = None,
         limit: int = PAGE,
@@ -174,6 +174,7 @@ class QueryMethods(Caller):
     ) -> History:
         """A page of a thread's commits, by default oldest first; fewer than ``limit`` if they are long.
 
+        Without a thread they are those of the tenant's own history: its policies of retention and its standing holds.
         ``start`` is the number of the first commit; ``after`` and ``before`` are cursors (ids of entries). ``types``
         selects commits with at least one of these events. ``actor`` and ``by`` may end in ``*``. ``since`` and
         ``until`` are inclusive; a number is a whole second of Unix time. The page's ``cursor`` is the ``after`` of the
@@ -198,7 +199,7 @@ class QueryMethods(Caller):
 
     async def iter_history(
         self,
-        thread_id: str,
+        thread_id: str | None = None,
         *,
         start: int | None = None,
         order: Order = "asc",
@@ -298,8 +299,10 @@ class QueryMethods(Caller):
         """
         return await self._ask(GetCheckpoint(number=number), SignedCheckpoint)
 
-    async def proof(self, thread_id: str) -> KeptProof:
+    async def proof(self, thread_id: str | None = None) -> KeptProof:
         """An inclusion proof of a thread's head under the latest checkpoint. The first one of a large log is slow.
+
+        Without a thread it is of the tenant's own history.
 
         Raises:
             NotFound: there is no checkpoint yet, or none that includes the thread.

@@ -64,6 +64,10 @@ from clew_events.events import (
     ItemReplaced,
     ItemsCleared,
     MetadataUpdated,
+    RetentionRemoved,
+    RetentionSet,
+    StandingHoldPlaced,
+    StandingHoldReleased,
     StoredEvent,
     ThreadCreated,
     ThreadDeleted,
@@ -140,6 +144,7 @@ _FILES: Final = UpdateThread(
     tool_resources=ToolResourcesIn(code_interpreter=FilesForCode(file_ids=("file-invoice",))),
 )
 
+_TRIALS: Final = '{"metadata":{"key":"plan","eq":"trial"}}'
 _RECORDED: Final = content.Message(role="user", content=(content.Text(_WORDS),), metadata={})
 _EVENTS: Final[tuple[Event, ...]] = (
     ThreadCreated(metadata={"order": "4711"}, tool_resources=content.ToolResources()),
@@ -158,6 +163,10 @@ _EVENTS: Final[tuple[Event, ...]] = (
     HoldReleased(hold="case-7"),
     ErasureRequested(erasure=_ERASURE, items=(_MESSAGE,), code="asked_by_customer"),
     ErasureCompleted(erasure=_ERASURE, certificate="ef" * 32),
+    RetentionSet(name="trials", after_days=90, since="changed", then="delete", erase_after_days=30, where=_TRIALS),
+    RetentionRemoved(name="trials"),
+    StandingHoldPlaced(hold="case-8", where='{"metadata":{"key":"customer","eq":"c-81"}}'),
+    StandingHoldReleased(hold="case-8"),
     ErasedThreadEvent(of="MetadataUpdated", seal="ab" * 32),
     ErasedItemEvent(of="ItemAdded", item=_MESSAGE, ordinal=1, seal="cd" * 32),
 )
@@ -414,6 +423,7 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "GetMessage": (GetMessage(thread_id=_THREAD, message_id=_MESSAGE),),
     "GetHistory": (
         GetHistory(thread_id=_THREAD),
+        GetHistory(),
         GetHistory(thread_id=_THREAD, order="desc", limit=20, types=("MetadataUpdated",), actor="support", since=_AT),
     ),
     "GetStateAt": (GetStateAt(thread_id=_THREAD, n=1), GetStateAt(thread_id=_THREAD, time=_AT)),

@@ -92,6 +92,18 @@ COMMITS: Final = {
     "next": None,
     "previous": None,
 }
+OWN_COMMITS: Final = {
+    **COMMITS,
+    "data": [
+        {
+            **_COMMIT,
+            "thread_id": "tenant",
+            "command": "RemoveRetention",
+            "command_id": "trials-end",
+            "events": [{"type": "RetentionRemoved", "name": "trials"}],
+        }
+    ],
+}
 METADATA: Final = {"metadata": {"customer": "c-82"}}
 PATCH: Final = {"metadata": {"set": {"state": "open"}, "unset": ["customer"]}}
 CREATED: Final = {"metadata": {"customer": "c-81"}, "messages": [ASKED]}

@@ -34,6 +34,7 @@ from clew_events.events import (
     ItemReplaced,
     ItemsCleared,
     MetadataUpdated,
+    TenantEvent,
     ThreadCreated,
     ThreadDeleted,
     ThreadRestored,
@@ -147,7 +148,7 @@ class BlameFold:
                 self._deleted = by
             case ThreadRestored():
                 self._deleted = None
-            case HoldPlaced() | HoldReleased() | ErasureRequested() | ErasureCompleted():
+            case HoldPlaced() | HoldReleased() | ErasureRequested() | ErasureCompleted() | TenantEvent():
                 pass  # They change no part of the thread.
             case ErasedThreadEvent():
                 self._created = by if event.effect == "creates" else self._created

@@ -24,6 +24,7 @@ from clew_events.events import (
     ItemReplaced,
     ItemsCleared,
     MetadataUpdated,
+    TenantEvent,
     ThreadCreated,
     ThreadDeleted,
     ThreadRestored,
@@ -241,7 +242,7 @@ class IndexWriter:
                         continue  # An erased content has no text.
                     case ThreadDeleted() | ThreadRestored() | ErasureRequested():
                         continue  # The row says whether the thread is there.
-                    case HoldPlaced() | HoldReleased() | ErasureCompleted():
+                    case HoldPlaced() | HoldReleased() | ErasureCompleted() | TenantEvent():
                         continue  # They change no text.
                     case _:
                         assert_never(event)

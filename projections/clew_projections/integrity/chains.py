@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from clew_events.commit import record_hash
-from clew_events.subjects import address_of, shard_of
+from clew_events.subjects import address_of, is_thread, shard_of
 from clew_projections.integrity.erasure_check import concerns_erasures
 from clew_projections.integrity.inclusion import Head
 from clew_projections.integrity.links import NOTHING, Tip, follow, read_next
@@ -13,7 +13,7 @@ from clew_projections.nats.stream_messages import StoredMessage
 
 
 class Chains:
-    """The chains of a shard up to some sequence.
+    """The chains of a shard up to some sequence, of threads and of tenants' own histories.
 
     ``tips`` has the end of each chain, skipping messages that do not continue it; ``misfits`` counts these. ``broken``
     has the first sequence of each thread that does not fit, ``misplaced`` the threads that belong in another shard, and
@@ -46,7 +46,7 @@ class Chains:
         tip = self.tips.get(subject)
         if tip is None:
             self.tips[subject] = tip = NOTHING
-            self.threads += ours
+            self.threads += ours and is_thread(owner)
             if ours and shard_of(owner.thread, self._shards) != self._shard:
                 self.misplaced[subject] = stored.seq
         # Other tenants' commits count only for the ends of their chains.

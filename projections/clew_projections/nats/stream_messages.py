@@ -84,13 +84,17 @@ class ApiRefusal(Unavailable):
 
 
 class StreamState(Struct, frozen=True):
-    """The state of a stream. ``messages`` is less than the sequences from first to last if any were removed."""
+    """The state of a stream. ``messages`` is less than the sequences from first to last if any were removed.
+
+    ``subjects`` has those of the filter that was asked for, and how many messages each has.
+    """
 
     messages: int = 0
     bytes: int = 0
     first_seq: int = 0
     last_seq: int = 0
     num_subjects: int = 0
+    subjects: dict[str, int] | None = None
     first_ts: datetime | None = None
 
 

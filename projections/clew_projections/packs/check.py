@@ -12,7 +12,7 @@ from clew_events.commit import Commit, Recorded
 from clew_events.errors import Corrupt, Invalid
 from clew_events.events import ThreadEvent
 from clew_events.ids import ordinal_of
-from clew_events.subjects import EVENTS, Address, address_of
+from clew_events.subjects import EVENTS, TENANT, Address, address_of
 from clew_projections.apply import check_message
 from clew_projections.findings import Finding
 from clew_projections.history.histories import read
@@ -292,7 +292,7 @@ class Foldable:
         ids = self._ids.setdefault(Address(commit.tenant, commit.thread), [])
         for place, event in enumerate(commit.events):
             creates = isinstance(event, ThreadEvent) and event.effect == "creates"
-            if creates != (commit.n == 1 and place == 0):
+            if creates != (commit.n == 1 and place == 0 and commit.thread != TENANT):
                 raise _unfoldable(commit, "a thread is created by its first commit, and never again")
             view = ThreadView(id=commit.thread, tenant=commit.tenant, n=commit.n - 1, last_ordinal=len(ids))
             check_message(view, event)

@@ -25,7 +25,7 @@ from msgspec import Meta, Struct
 
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt, Invalid
-from clew_events.ids import Tenant, ThreadId
+from clew_events.ids import HistoryId, Tenant
 from clew_events.subjects import MAX_SHARDS
 from clew_projections.integrity.checkpoint import Count, Hash
 
@@ -67,14 +67,14 @@ T = TypeVar("T", bound=Struct)
 
 
 class Scope(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a pack is of: one thread, a tenant's threads, or all.
+    """What a pack is of: one thread, a tenant's threads and its own history, or all.
 
     With ``since`` or ``until``, only the threads that have a commit between the two, both included; of each of them
     the pack has the whole history nevertheless, since nothing can be folded or checked without what came before.
     """
 
     tenant: Tenant | None = None
-    thread: ThreadId | None = None
+    thread: HistoryId | None = None
     since: datetime | None = None
     until: datetime | None = None
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from clew_events.codec import decode
 from clew_events.commit import record_of
 from clew_events.errors import ClewError, Corrupt
-from clew_events.subjects import Address, address_of
+from clew_events.subjects import Address, address_of, is_thread
 from clew_projections.integrity.erasure_check import erasures_of
 from clew_projections.integrity.inclusion import Head
 from clew_projections.integrity.links import NOTHING, Tip, follow
@@ -153,7 +153,7 @@ class Totals(Struct):
 
     def count(self, ends: Ends) -> None:
         """Add a shard."""
-        self.threads += len(ends.tips)
+        self.threads += sum(is_thread(address_of(subject)) for subject in ends.tips)
         self.commits += ends.commits
         self.misfits += ends.misfits
         self.erasures = {**self.erasures, **ends.erasures}

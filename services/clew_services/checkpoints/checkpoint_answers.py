@@ -8,11 +8,12 @@ from clew_events.checkpoint_messages import (
     CheckpointPage,
     GetCheckpoint,
     GetProof,
+    HeadProof,
     KeptProof,
     ListCheckpoints,
     SignedCheckpoint,
 )
-from clew_events.subjects import Address
+from clew_events.subjects import TENANT, Address
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.signed_checkpoint import SignedNote
 from clew_services.checkpoints.thread_proofs import Proofs
@@ -41,7 +42,7 @@ class CheckpointQueries:
             case GetCheckpoint():
                 return await self.one(query)
             case GetProof():
-                return await self.proof(tenant, query)
+                return KeptProof(head=await self.proof(Address(tenant, query.thread_id or TENANT)))
             case _:
                 assert_never(query)
 
@@ -55,9 +56,9 @@ class CheckpointQueries:
         """The checkpoint with a number, or the latest."""
         return checkpoint_message(await self._ledger.chosen(query.number))
 
-    async def proof(self, tenant: str, query: GetProof) -> KeptProof:
-        """The inclusion proof of a thread's head under the latest checkpoint."""
-        return await self._proofs.latest(Address(tenant, query.thread_id))
+    async def proof(self, address: Address) -> HeadProof:
+        """The inclusion proof of a history's head under the latest checkpoint."""
+        return (await self._proofs.latest(address)).head
 
 
 def checkpoint_message(signed: SignedNote) -> SignedCheckpoint:

@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from clew_events.erasures import Certificate
 from clew_events.errors import Corrupt, Invalid, NotFound
-from clew_events.subjects import Address, event_stream, event_subject, shard_of
+from clew_events.subjects import Address, event_stream, event_subject, is_thread, shard_of
 from clew_projections.history.log_reads import LogReads
 from clew_projections.integrity.heads_file import HeadsFile
 from clew_projections.integrity.inclusion import HeadProof, check_between, check_included
@@ -89,10 +89,12 @@ async def head_proof(js: LogReads, heads: Heads, signed: SignedNote, address: Ad
     await check_agrees(heads, shard, checkpoint)
     proof = await heads.proof(address)
     if proof is None:
+        of_thread = is_thread(address)
+        what = f"No thread found with id '{address.thread}'" if of_thread else "The tenant has no history of its own"
         raise NotFound(
-            f"No thread found with id '{address.thread}' under checkpoint {checkpoint.number}. A thread is covered by "
-            "the first checkpoint that is signed after its creation",
-            code="thread_not_found",
+            f"{what} under checkpoint {checkpoint.number}. A history is covered by the first checkpoint that is signed "
+            "after its beginning",
+            code="thread_not_found" if of_thread else "no_history",
         )
     head, path = proof
     return HeadProof(

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from clew_events.errors import Invalid
-from clew_events.subjects import Address
+from clew_events.subjects import TENANT, Address
 from clew_projections.integrity.erasure_check import erasures_of
 from clew_services.checkpoints import key_file
 from clew_services.checkpoints.ledger import Ledger
@@ -143,7 +143,7 @@ def export(
 
 
 @command.command("proof")
-@options.thread
+@options.maybe_thread
 @click.option("--out", "file", type=_new_file, help="Write the proof to this file instead of standard output.")
 @click.option("--number", type=click.IntRange(min=1), help="Under this checkpoint.  [default: the last]")
 @click.option(
@@ -155,12 +155,22 @@ def export(
 @options.tenant
 @options.nats
 def proof(
-    *, thread: str, file: Path | None, number: int | None, since: int | None, with_commits: bool, tenant: str, nats: str
+    *,
+    thread: str | None,
+    file: Path | None,
+    number: int | None,
+    since: int | None,
+    with_commits: bool,
+    tenant: str,
+    nats: str,
 ) -> None:
-    """Write an inclusion proof of THREAD's head under a checkpoint. Checking it needs no server."""
+    """Write an inclusion proof of THREAD's head under a checkpoint. Checking it needs no server.
+
+    Without THREAD it is of the tenant's own history.
+    """
     if since is not None and with_commits:
         raise click.UsageError("either --since or --with-commits")
-    address = Address(tenant, thread)
+    address = Address(tenant, thread or TENANT)
 
     async def prove(opened: OpenDeployment) -> KeptProof:
         shards = opened.shards

@@ -20,6 +20,10 @@ from clew_events.events import (
     ItemDeleted,
     ItemMetadataUpdated,
     MetadataUpdated,
+    RetentionRemoved,
+    RetentionSet,
+    StandingHoldPlaced,
+    StandingHoldReleased,
     ThreadCreated,
     ThreadDeleted,
     type_of,
@@ -29,7 +33,7 @@ _EXCERPT: Final = 40
 _NEXT_WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-def describe(event: Event) -> str:  # noqa: C901 - one case an event
+def describe(event: Event) -> str:  # noqa: C901, PLR0912 - one case an event
     """An event on one line."""
     match event:
         case ThreadCreated():
@@ -44,18 +48,30 @@ def describe(event: Event) -> str:  # noqa: C901 - one case an event
             return f"- {event.item}"
         case ThreadDeleted():
             return "deleted"
-        case HoldPlaced() | HoldReleased():
+        case HoldPlaced() | HoldReleased() | StandingHoldReleased():
             return f"{_by_name(type_of(event))} {event.hold}"
         case ErasureRequested():
             return " ".join((event.erasure, "requested", *(event.items or ())))
         case ErasureCompleted():
             return f"{event.erasure} completed"
+        case RetentionSet() | RetentionRemoved() | StandingHoldPlaced():
+            return _order(event)
         case ErasedThreadEvent():
             return f"{_by_name(event.of)} (erased)"
         case ErasedItemEvent():
             return f"{event.item} {_by_name(event.of)} (erased)"
         case _:
             return _by_name(type_of(event))
+
+
+def _order(event: RetentionSet | RetentionRemoved | StandingHoldPlaced) -> str:
+    if isinstance(event, RetentionRemoved):
+        return f"retention removed {event.name}"
+    if isinstance(event, StandingHoldPlaced):
+        return f"standing hold placed {event.hold} {event.where}"
+    later = f", erase {event.erase_after_days}d later" if event.erase_after_days is not None else ""
+    rule = f"retention set {event.name}: after {event.after_days}d since {event.since} {event.then}{later}"
+    return rule if event.where is None else f"{rule} {event.where}"
 
 
 def _by_name(name: EventType) -> str:

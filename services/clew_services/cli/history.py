@@ -14,7 +14,7 @@ from clew_events.audit_replies import Difference
 from clew_events.errors import Corrupt
 from clew_events.queries import EventType, GetHistory
 from clew_events.replies import Entry, History, MissingCommits
-from clew_events.subjects import Address
+from clew_events.subjects import TENANT, Address
 from clew_projections.audit.diff import DiffFold
 from clew_projections.audit.moments import NOW, Moment
 from clew_services.cli import commit_lines, options
@@ -27,7 +27,7 @@ _TYPES = get_args(EventType)
 
 
 @click.command("history")
-@options.thread
+@options.maybe_thread
 @click.option("--start", type=click.IntRange(min=1), help="The first commit to show.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), help="The most commits to show.")
 @click.option("--reverse", is_flag=True, help="Show the newest first.")
@@ -42,7 +42,7 @@ _TYPES = get_args(EventType)
 @options.query_options
 def command(
     *,
-    thread: str,
+    thread: str | None,
     start: int | None,
     limit: int | None,
     reverse: bool,
@@ -60,8 +60,12 @@ def command(
 ) -> None:
     """Show the commits of a thread, one on a line, the oldest first by default.
 
+    Without THREAD they are those of the tenant's own history: who set or removed which policy of retention, and who
+    placed or released which standing hold.
+
     Commits that the log has lost are shown as missing in their places; the exit code is then 5.
     """
+    address = Address(tenant, thread or TENANT)
     query = GetHistory(
         thread_id=thread,
         start=start,
@@ -78,9 +82,9 @@ def command(
     async def read(clew: Source) -> tuple[History, dict[int, Difference]]:
         history = await _all(clew, tenant, query, limit)
         numbers = {entry.commit.n for entry in history.commits} if patch and not as_json else set()
-        return history, await _patches(clew, Address(tenant, thread), numbers)
+        return history, await _patches(clew, address, numbers)
 
-    history, patches = consult(nats, pack, Address(tenant, thread), read)
+    history, patches = consult(nats, pack, address, read)
     if as_json:
         print_json(history)
     elif stored:

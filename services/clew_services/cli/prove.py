@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from clew_events.subjects import Address, event_stream
+from clew_events.subjects import Address, event_stream, is_thread
 from clew_projections.consistency.index_check import CODE as INDEX_DRIFT
 from clew_projections.consistency.prove import Prover
 from clew_projections.consistency.repair import Repair, Repairer
@@ -158,7 +158,7 @@ async def _count_threads(opened: OpenDeployment) -> int:
 
 
 async def _take(result: _ProofResult, comparison: ViewComparison, repairer: Repairer | None) -> None:
-    result.threads += 1
+    result.threads += is_thread(comparison.address)
     result.behind += comparison.behind
     result.known |= bool(comparison.n or comparison.behind)
     if comparison.index is not None:

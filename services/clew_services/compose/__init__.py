@@ -28,6 +28,7 @@ from clew_projections.generations.generation import GenerationBuckets, watch_ali
 from clew_projections.generations.generations import Generations, project_live
 from clew_projections.generations.record import Alias, StoredRecord
 from clew_projections.history.stretch import HistoryReader
+from clew_projections.history.tenant_histories import TenantHistories
 from clew_projections.index.index import CurrentIndex
 from clew_projections.index.index_folder import IndexFolder
 from clew_projections.indexer.index_rebuild import IndexProgress, IndexRebuild
@@ -173,6 +174,11 @@ class Clew:
     def trail(self) -> HistoryReader:
         """The reader of stretches of histories."""
         return HistoryReader(self.js, self.histories)
+
+    @cached_property
+    def tenant_histories(self) -> TenantHistories:
+        """The reader of what tenants have ordered."""
+        return TenantHistories(self.js, self.histories)
 
     @cached_property
     def feed(self) -> Feed:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from clew_events.codec import decode
 from clew_events.commit import FORMAT
 from clew_events.contract.contract_files import json_schema, render
-from clew_events.errors import Corrupt, NotFound
+from clew_events.errors import Corrupt
 from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
 from clew_projections.audit.filter import Choice
 from clew_projections.fold import FOLD
@@ -33,6 +33,7 @@ from clew_services.checkpoints.signed_checkpoint import SignedNote, read
 from clew_services.erasure.evidence import StoredEvidence
 from clew_services.eventstore.provision import Deployment
 from clew_services.packs import coverage_proof
+from clew_services.threads.decide import no_thread
 
 _AT_ONCE: Final = 512
 
@@ -90,7 +91,7 @@ class Exporter:
             address = _address(scope)
             shard = shard_of(address.thread, shards)
             if await self._js.newest_at_leader(event_stream(shard), event_subject(shard, address), 0) is None:
-                raise NotFound(f"No thread found with id '{address.thread}'.", code="thread_not_found")
+                raise no_thread(address.thread)
         return PackHeader(
             scope=scope,
             deployment=self._deployment.identity,

@@ -7,7 +7,7 @@ from msgspec import Struct, field
 from clew_events.codec import decode
 from clew_events.commit import record_hash
 from clew_events.errors import Conflict, Corrupt
-from clew_events.subjects import Address, address_of, event_stream, event_subject, shard_of
+from clew_events.subjects import Address, address_of, event_stream, event_subject, is_thread, shard_of
 from clew_projections.history.histories import Histories
 from clew_projections.integrity.inclusion import Head
 from clew_projections.nats.jetstream import JetStream
@@ -28,7 +28,7 @@ class PresentHead(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What an import would do. ``there`` has the heads of the threads that the deployment has already."""
+    """What an import would do. ``there`` has the heads of the histories that the deployment has already."""
 
     new: int
     continued: int
@@ -64,12 +64,13 @@ async def plan_import(js: JetStream, histories: Histories, pack: Pack, progress:
             f"{', '.join(wrong[:NAMED])}{more}. Import it into a deployment that does not have them",
             code="history_conflict",
         )
-    ahead = {address: heads[address].n - last.n for address, last in there.items() if heads[address].n > last.n}
+    threads = [address for address in there if is_thread(address)]
+    ahead = sum(heads[address].n > there[address].n for address in threads)
     known = sum(min(last.n, heads[address].n) for address, last in there.items())
     return Plan(
-        new=pack.manifest.threads - len(there),
-        continued=len(ahead),
-        complete=len(there) - len(ahead),
+        new=pack.manifest.threads - len(threads),
+        continued=ahead,
+        complete=len(threads) - ahead,
         commits=pack.manifest.commits - known,
         there=there,
     )

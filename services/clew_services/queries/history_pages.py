@@ -12,7 +12,7 @@ from clew_events.commit import Recorded
 from clew_events.errors import Corrupt, Invalid
 from clew_events.queries import GetHistory
 from clew_events.replies import Entry, History, MissingCommits
-from clew_events.subjects import Address
+from clew_events.subjects import TENANT, Address
 from clew_projections.audit.as_of import cursor_of
 from clew_projections.audit.filter import Choice
 from clew_projections.audit.moments import first_instant, last_instant
@@ -158,7 +158,7 @@ class HistoryPages:
 
     async def _read(self, tenant: str, query: GetHistory, cursor: str = "after") -> _Stretch:
         choice = choice_of(query)
-        address = Address(tenant, query.thread_id)
+        address = Address(tenant, query.thread_id or TENANT)
         hint = await hint_of(address, self._memory, self._current)
         way = await self._way(hint, query, cursor)
         gaps = _Gaps(hint, query, way)
@@ -237,6 +237,8 @@ class HistoryPages:
         return spot
 
     async def _check_exists(self, hint: ThreadView) -> None:
+        if hint.id == TENANT:
+            return  # a tenant that has ordered nothing has an empty history
         async for _ in self._trail.forward(hint, Spot(0), 1):
             return
         raise no_thread(hint.id)

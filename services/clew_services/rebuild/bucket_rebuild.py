@@ -15,7 +15,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from clew_events.errors import Conflict, Unavailable
-from clew_events.subjects import event_stream
+from clew_events.subjects import event_stream, is_thread
 from clew_projections.consistency.prove import Prover
 from clew_projections.findings import Finding
 from clew_projections.generations import record
@@ -206,7 +206,7 @@ class Rebuild:
         threads, drifted, findings = 0, 0, list[Finding]()
         async for compared in self._prover(generation).prove():
             self._check_wanted(generation)
-            threads += 1
+            threads += is_thread(compared.address)
             # A damaged history is parked in every generation, and no drift.
             if compared.finding is not None and compared.finding.code == "drift":
                 drifted += 1

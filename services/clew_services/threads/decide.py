@@ -43,6 +43,7 @@ from clew_events.events import (
     ToolResourcesUpdated,
 )
 from clew_events.requests import MAX_PAIRS, MetadataIn, MetadataPatch, NewMessage
+from clew_events.subjects import TENANT
 from clew_projections.fold import ThreadState, apply_difference
 from clew_projections.views import MessageView
 from clew_services.threads import stored_content
@@ -210,7 +211,9 @@ def _difference(
 
 
 def no_thread(thread: str, *, erased: bool = False) -> NotFound:
-    """The error for a thread that does not exist, or was deleted or ``erased``."""
+    """The error for a thread that does not exist, or was deleted or ``erased``; or for a tenant without a history."""
+    if thread == TENANT:
+        return NotFound("The tenant has no history of its own yet: it has ordered nothing.", code="no_history")
     return NotFound(f"No thread found with id '{thread}'.", code="thread_not_found", erased=erased)
 
 

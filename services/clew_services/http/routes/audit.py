@@ -1,16 +1,15 @@
-"""The past of a thread: ``…/events``, ``…/diff``, ``…/blame``, and packs. For keys with the scope ``audit``."""
+"""The past of a thread, ``…/events``, ``…/diff``, ``…/blame``, and packs; and ``/v1/history``. For auditors' keys."""
 
 from __future__ import annotations
 
 from typing import Final, cast, get_args
 
 from clew_events import error_texts
-from clew_events.checkpoint_messages import GetProof
 from clew_events.errors import NotFound
 from clew_events.http_forms import AsOfMoment, Between, PageOfHistory
 from clew_events.operations import AUDIT_PACK
 from clew_events.queries import EventType, GetBlame, GetDifference, GetHistory
-from clew_events.subjects import Address
+from clew_events.subjects import TENANT, Address
 from clew_services.checkpoints.checkpoint_answers import CheckpointQueries
 from clew_services.http.call import Call
 from clew_services.http.commit_objects import commit_page
@@ -29,7 +28,13 @@ class Past:
 
     async def list_events(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/events``: the oldest first unless asked otherwise."""
-        thread_id = call.thread_id
+        return await self._events(call, call.thread_id)
+
+    async def list_own_events(self, call: Call) -> Answer:
+        """``GET /v1/history``: of the tenant itself."""
+        return await self._events(call, None)
+
+    async def _events(self, call: Call, thread_id: str | None) -> Answer:
         asked = call.query(PageOfHistory)
         query = GetHistory(
             thread_id=thread_id,
@@ -82,9 +87,15 @@ class Packs:
 
     async def export_thread(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/export``: the pack, as it is made; one that is cut short has no end."""
-        address = Address(call.holder.tenant, call.thread_id)
+        return await self._export(Address(call.holder.tenant, call.thread_id))
+
+    async def export_own(self, call: Call) -> Answer:
+        """``GET /v1/history/export``: of the tenant itself."""
+        return await self._export(Address(call.holder.tenant, TENANT))
+
+    async def _export(self, address: Address) -> Answer:
         try:
-            proof = (await self._asked.proof(address.tenant, GetProof(thread_id=address.thread))).head
+            proof = await self._asked.proof(address)
         except NotFound:
             proof = None  # no checkpoint yet, or none since the thread was created
         packing = await self._exporter.thread(address, proof)

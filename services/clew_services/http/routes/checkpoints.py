@@ -1,4 +1,4 @@
-"""``/v1/checkpoints`` and ``/v1/threads/{thread_id}/proof``. For keys with the scope ``audit``."""
+"""``/v1/checkpoints``, and ``/proof`` below a thread or ``/v1/history``. For keys with the scope ``audit``."""
 
 from __future__ import annotations
 
@@ -34,4 +34,8 @@ class Checkpoints:
 
     async def prove_thread(self, call: Call) -> Answer:
         """``GET /v1/threads/{thread_id}/proof``: of the thread's head under the last checkpoint."""
-        return json_answer(await self._asked.proof(call.holder.tenant, GetProof(thread_id=call.thread_id)))
+        return json_answer(await self._asked.answer(call.holder.tenant, GetProof(thread_id=call.thread_id)))
+
+    async def prove_own(self, call: Call) -> Answer:
+        """``GET /v1/history/proof``: of the head of the tenant's own history."""
+        return json_answer(await self._asked.answer(call.holder.tenant, GetProof()))

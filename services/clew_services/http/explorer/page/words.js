@@ -38,7 +38,12 @@ function event(each) {
       return "deleted the thread";
     case "HoldPlaced":
     case "HoldReleased":
+    case "StandingHoldPlaced":
+    case "StandingHoldReleased":
       return `${named(String(each.type))}: ${each.hold}`;
+    case "RetentionSet":
+    case "RetentionRemoved":
+      return `${named(String(each.type))}: ${each.name}`;
     case "ErasureRequested":
       return each.items ? "asked to erase a message" : "asked to erase the thread";
     case "ErasureCompleted":

@@ -1,0 +1,67 @@
+"""Reads of the tenants' own histories, which are short and so are folded where they are needed; nothing is stored."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from clew_events.subjects import TENANT, Address, address_of, event_stream, own_subjects
+from clew_projections.apply import advance
+from clew_projections.history.histories import Histories
+from clew_projections.lru_cache import LRUCache
+from clew_projections.nats.replica_reads import pages
+from clew_projections.nats.stream_reads import Reads
+from clew_projections.tenant_state import TenantState, evolve_tenant
+from clew_projections.views import ThreadView, absent
+
+
+class _Folded(Struct, frozen=True):
+    """A tenant's own history, folded: its end, as a thread's is kept, and what it says."""
+
+    view: ThreadView
+    state: TenantState
+
+
+class TenantHistories:
+    """Folds what tenants have ordered. Every read is as fresh as the log: one small request where nothing changed."""
+
+    def __init__(self, js: Reads, histories: Histories, *, kept: int = 10_000) -> None:
+        """``kept`` is how many tenants are cached."""
+        self._js = js
+        self._histories = histories
+        self._folded = LRUCache[str, _Folded](kept)
+        self._tenants: dict[str, None] = {}
+        self._listed_up_to = 0
+
+    async def state(self, tenant: str) -> TenantState:
+        """Read a tenant's policies and standing holds, as of the latest acknowledged commit of its own history.
+
+        Raises:
+            Corrupt: the history cannot be read.
+            Unavailable: the log does not answer.
+        """
+        address = Address(tenant, TENANT)
+        folded = self._folded.get(tenant) or _Folded(absent(*address), TenantState())
+        async for recorded in self._histories.after(address, folded.view.seq):
+            view, state = advance(folded.view, recorded), folded.state
+            for event in recorded.commit.events:
+                state = evolve_tenant(state, event)
+            folded = _Folded(view, replace(state, n=view.n))
+        self._folded.put(tenant, folded)
+        return folded.state
+
+    async def tenants(self) -> list[str]:
+        """Return the tenants that have policies or standing holds, in order.
+
+        Raises:
+            Corrupt: the history of one of them cannot be read.
+            Unavailable: the log does not answer.
+        """
+        shard, subjects = own_subjects(self._histories.shards)
+        stream = event_stream(shard)
+        newest = await self._js.newest_at_leader(stream, subjects, self._listed_up_to)
+        if newest is not None:
+            async for page in pages(self._js, stream, subjects, self._listed_up_to + 1, newest.seq):
+                self._tenants |= dict.fromkeys(address_of(each.subject).tenant for each in page)
+            self._listed_up_to = newest.seq
+        return [tenant for tenant in sorted(self._tenants) if not (await self.state(tenant)).empty]
