@@ -18,7 +18,7 @@ from clew_events.content import Metadata
 from clew_events.errors import Corrupt, Invalid, Unavailable
 from clew_events.events import Event, ItemDeleted, MetadataUpdated, ThreadCreated, ThreadDeleted
 from clew_events.ids import message_id
-from clew_events.list_query import Condition, ListThreads, MetadataTest
+from clew_events.list_query import Condition, IdTest, ListThreads, MetadataTest
 from clew_projections.index import (
     INDEX_FORMAT,
     IndexReader,
@@ -147,6 +147,13 @@ def test_a_prefix_goes_to_its_end_whatever_characters_it_has(writer: IndexWriter
         right = [THREAD] + ["thread_other"] * value[:-1].startswith(prefix)
         assert sorted(listed(reader, where=where)) == sorted(right)
         assert reader.list("default", ListThreads(where=where, count=True)).count.threads == len(right)
+
+
+def test_what_is_negated_is_negated_whole(writer: IndexWriter, reader: IndexReader):
+    for thread in ("thread_a", "thread_b", "thread_c"):
+        writer.apply(chain([CREATED], thread=thread), {0: 1})
+    beginning = Condition(id=IdTest(prefix="thread_b"))
+    assert sorted(listed(reader, where=Condition(no=beginning))) == ["thread_a", "thread_c"]
 
 
 def test_a_value_that_nobody_has_any_more_is_in_no_facet(writer: IndexWriter, reader: IndexReader):

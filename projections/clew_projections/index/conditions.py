@@ -72,7 +72,7 @@ class Conditions:
             parts.append(join_sql("OR", [self.sql(each) for each in condition.some]))
         if condition.no is not None:
             inner = self.sql(condition.no)
-            parts.append(Sql(f"NOT {inner.text}", inner.values))
+            parts.append(Sql(f"NOT ({inner.text})", inner.values))
         for name, test in condition.tests.items():
             parts += self._tests(f"t.{name}", test)
         return join_sql("AND", parts)
