@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from clew_events.commit import Position
+from clew_events.content import ExpiresAfter
 from clew_events.objects import Message, MessagePage, Thread
 
 
@@ -71,6 +72,13 @@ class ResourceChange(Struct, frozen=True, kw_only=True):
     after: tuple[str, ...]
 
 
+class ExpiryChange(Struct, frozen=True, kw_only=True):
+    """When the thread expires, before and after, null where it does not."""
+
+    before: ExpiresAfter | None
+    after: ExpiresAfter | None
+
+
 class StatusChange(Struct, frozen=True, kw_only=True):
     """The thread's status before and after."""
 
@@ -94,7 +102,8 @@ class MessageChange(Struct, frozen=True, kw_only=True):
 class Difference(Struct, frozen=True, kw_only=True):
     """The differences between two points of a thread's history, and the commits in between, oldest first.
 
-    ``erased`` tells that contents of commits up to the later point were erased: what they changed is not shown.
+    ``expires_after`` is there only where it differs. ``erased`` tells that contents of commits up to the later point
+    were erased: what they changed is not shown.
     """
 
     object: Literal["thread.difference"] = "thread.difference"
@@ -104,6 +113,7 @@ class Difference(Struct, frozen=True, kw_only=True):
     status: StatusChange
     metadata: tuple[KeyChange, ...]
     tool_resources: tuple[ResourceChange, ...]
+    expires_after: ExpiryChange | UnsetType = UNSET
     messages: tuple[MessageChange, ...]
     commits: tuple[Origin, ...]
     erased: bool = False
@@ -134,6 +144,13 @@ class ResourceSet(Struct, frozen=True, kw_only=True):
     by: Origin
 
 
+class ExpirySet(Struct, frozen=True, kw_only=True):
+    """When the thread expires, null if it does not any more, and the commit that last set it."""
+
+    value: ExpiresAfter | None
+    by: Origin
+
+
 class MessageBlame(Struct, frozen=True, kw_only=True):
     """A message, and the commits that added it, last changed it, and deleted it, if it was deleted.
 
@@ -151,7 +168,8 @@ class MessageBlame(Struct, frozen=True, kw_only=True):
 class Blame(Struct, frozen=True, kw_only=True):
     """The commit that last set each part of a thread, as of a point in its history. Deleted messages are included.
 
-    ``erased`` tells that contents of commits up to that point were erased: what they set is not shown.
+    ``expires_after`` is there only where it was ever set. ``erased`` tells that contents of commits up to that point
+    were erased: what they set is not shown.
     """
 
     object: Literal["thread.blame"] = "thread.blame"
@@ -162,5 +180,6 @@ class Blame(Struct, frozen=True, kw_only=True):
     metadata: tuple[KeySet, ...]
     removed: tuple[KeyRemoved, ...]
     tool_resources: tuple[ResourceSet, ...]
+    expires_after: ExpirySet | UnsetType = UNSET
     messages: tuple[MessageBlame, ...]
     erased: bool = False

@@ -18,6 +18,7 @@ from clew_events.content import Metadata
 from clew_events.ids import Actor, Code, CommandId, MessageId, Reason, Subject, ThreadId
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
+    ExpiresAfterIn,
     MetadataIn,
     MetadataPatch,
     NewMessage,
@@ -64,13 +65,15 @@ class CreateThread(ThreadCommand, frozen=True, kw_only=True):
     messages: Annotated[tuple[NewMessage, ...], Meta(max_length=MAX_MESSAGES_PER_CREATE)] | None = None
     metadata: MetadataIn | None = None
     tool_resources: NewToolResources | None = None
+    expires_after: ExpiresAfterIn | None = None
 
 
 @final
 class UpdateThread(ThreadCommand, frozen=True, kw_only=True):
     """Change a thread. What is omitted stays as it is. ``metadata`` replaces all metadata; null or {} clears it.
 
-    ``patch`` sets and removes single metadata keys instead, and leaves the others as they are.
+    ``patch`` sets and removes single metadata keys instead, and leaves the others as they are. With null as
+    ``expires_after`` the thread does not expire any more.
     """
 
     named: ClassVar[str] = "UpdateThread"
@@ -79,6 +82,7 @@ class UpdateThread(ThreadCommand, frozen=True, kw_only=True):
     metadata: MetadataIn | UnsetType | None = UNSET
     patch: MetadataPatch | UnsetType = UNSET
     tool_resources: ToolResourcesIn | UnsetType | None = UNSET
+    expires_after: ExpiresAfterIn | UnsetType | None = UNSET
 
 
 @final

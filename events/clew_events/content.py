@@ -13,6 +13,7 @@ from msgspec import Struct
 Role = Literal["user", "assistant"]
 Detail = Literal["auto", "low", "high"]
 ToolName = Literal["code_interpreter", "file_search"]
+ExpiryAnchor = Literal["created_at", "last_active_at"]
 Metadata = dict[str, str]
 Anchor = Literal["created", "changed"]
 """From when a policy of retention counts its days: a thread's first commit, or its latest."""
@@ -121,3 +122,10 @@ class ToolResources(Struct, frozen=True, omit_defaults=True):
 
     code_interpreter: CodeInterpreter | None = None
     file_search: FileSearch | None = None
+
+
+class ExpiresAfter(Struct, frozen=True):
+    """When a thread expires: so many days after it was created, or was last active."""
+
+    anchor: ExpiryAnchor
+    days: int

@@ -18,7 +18,7 @@ from typing import Annotated, ClassVar, Final, Literal, TypeVar, cast, final, ge
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from clew_events.content import Anchor, Disposal, Message, Metadata, ToolResources
+from clew_events.content import Anchor, Disposal, ExpiresAfter, Message, Metadata, ToolResources
 
 Effect = Literal["creates", "changes", "deletes"]
 """What an event does to the thread or the item that it is about."""
@@ -32,6 +32,7 @@ EventType = Literal[
     "ThreadCreated",
     "MetadataUpdated",
     "ToolResourcesUpdated",
+    "ExpiryUpdated",
     "ItemAdded",
     "ItemReplaced",
     "ItemMetadataUpdated",
@@ -54,11 +55,13 @@ EventType = Literal[
 class ThreadEvent(Struct, frozen=True):
     """An event about a thread as a whole, not about one item.
 
-    One that ``clears`` deletes all items at once; one that ``restores`` has a deleted thread there again.
+    One that ``clears`` deletes all items at once; one that ``restores`` has a deleted thread there again. One that is
+    not ``active`` is no use that somebody makes of the thread, and puts off no expiry.
     """
 
     clears: ClassVar[bool] = False
     restores: ClassVar[bool] = False
+    active: ClassVar[bool] = True
 
     @property
     def request(self) -> ErasureRequested | None:
@@ -118,6 +121,15 @@ class ToolResourcesUpdated(ThreadEvent, frozen=True, tag_field="type", tag="Tool
 
 
 @final
+class ExpiryUpdated(ThreadEvent, frozen=True, tag_field="type", tag="ExpiryUpdated"):
+    """When the thread expires from now on; with null it does not."""
+
+    effect: ClassVar[Effect] = "changes"
+
+    expires_after: ExpiresAfter | None
+
+
+@final
 class ItemAdded(ItemEvent, frozen=True, tag_field="type", tag="ItemAdded"):
     """An item was put at the end of the thread, under the next ordinal."""
 
@@ -171,6 +183,7 @@ class ThreadDeleted(ThreadEvent, frozen=True, tag_field="type", tag="ThreadDelet
     """The thread is gone for its users. The history remains, and the thread can be restored until it is erased."""
 
     effect: ClassVar[Effect] = "deletes"
+    active: ClassVar[bool] = False
 
 
 @final
@@ -186,6 +199,7 @@ class HoldPlaced(ThreadEvent, frozen=True, tag_field="type", tag="HoldPlaced"):
     """A legal hold of this name forbids that the thread is erased or expires."""
 
     effect: ClassVar[Effect] = "changes"
+    active: ClassVar[bool] = False
 
     hold: str
 
@@ -195,6 +209,7 @@ class HoldReleased(ThreadEvent, frozen=True, tag_field="type", tag="HoldReleased
     """The legal hold of this name is over."""
 
     effect: ClassVar[Effect] = "changes"
+    active: ClassVar[bool] = False
 
     hold: str
 
@@ -208,6 +223,7 @@ class ErasureRequested(ThreadEvent, frozen=True, tag_field="type", tag="ErasureR
     """
 
     effect: ClassVar[Effect] = "deletes"
+    active: ClassVar[bool] = False
 
     erasure: str
     items: tuple[str, ...] | None
@@ -224,6 +240,7 @@ class ErasureCompleted(ThreadEvent, frozen=True, tag_field="type", tag="ErasureC
     """The contents are gone from every disk. ``certificate`` is the SHA-256 of the signed certificate, in hex."""
 
     effect: ClassVar[Effect] = "changes"
+    active: ClassVar[bool] = False
 
     erasure: str
     certificate: str
@@ -285,6 +302,7 @@ StoredEvent = (
     ThreadCreated
     | MetadataUpdated
     | ToolResourcesUpdated
+    | ExpiryUpdated
     | ItemAdded
     | ItemReplaced
     | ItemMetadataUpdated

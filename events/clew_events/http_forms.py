@@ -11,6 +11,7 @@ from clew_events.list_query import MAX_SEARCH, OrderBy, Positions
 from clew_events.queries import AsOf, Cursor, Instant, Limit, Order
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
+    ExpiresAfterIn,
     MetadataIn,
     MetadataPatch,
     NewMessage,
@@ -26,6 +27,7 @@ class CreateThreadBody(Request, frozen=True, kw_only=True):
     messages: Annotated[tuple[NewMessage, ...], Meta(max_length=MAX_MESSAGES_PER_CREATE)] | None = None
     metadata: MetadataIn | None = None
     tool_resources: NewToolResources | None = None
+    expires_after: ExpiresAfterIn | None = None
 
 
 class ModifyThreadBody(Request, frozen=True, kw_only=True):
@@ -33,6 +35,7 @@ class ModifyThreadBody(Request, frozen=True, kw_only=True):
 
     metadata: MetadataIn | UnsetType | None = UNSET
     tool_resources: ToolResourcesIn | UnsetType | None = UNSET
+    expires_after: ExpiresAfterIn | UnsetType | None = UNSET
 
 
 class ModifyMessageBody(Request, frozen=True, kw_only=True):

@@ -107,7 +107,8 @@ class Condition(Request, frozen=True, kw_only=True):
     """A filter of threads; all fields that are given must hold. At most 64 conditions, nested at most 8 deep.
 
     ``created`` and ``updated`` are the times of the first and the latest commit, ``created_by`` and ``updated_by`` are
-    their actors, ``messages`` is the number of messages, and ``hold`` a legal hold.
+    their actors, ``messages`` is the number of messages, and ``hold`` a legal hold. ``expires_at`` is when the thread
+    expires: no bound holds for one that does not.
     """
 
     every: tuple[Condition, ...] | None = field(default=None, name="and")
@@ -121,6 +122,7 @@ class Condition(Request, frozen=True, kw_only=True):
     updated_by: ActorTest | None = None
     id: IdTest | None = None
     hold: HoldTest | None = None
+    expires_at: TimeTest | None = None
 
     @property
     def tests(self) -> dict[str, Test]:

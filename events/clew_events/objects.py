@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from clew_events.content import Attachment, ImageFile, ImageUrl, Metadata, Role
+from clew_events.content import Attachment, ExpiresAfter, ImageFile, ImageUrl, Metadata, Role
 
 
 class CodeInterpreterFiles(Struct, frozen=True):
@@ -31,6 +31,8 @@ class Resources(Struct, frozen=True, omit_defaults=True):
 class Thread(Struct, frozen=True, kw_only=True):
     """A thread. ``created_at`` is in Unix seconds.
 
+    ``expires_after`` is there only where it is set, and with it ``expires_at``, in Unix seconds: the time from which on
+    retention removes the thread, unless a legal hold forbids it.
     ``erased`` is there, and true, only in answers about the past, where contents about the thread itself were erased
     since: its metadata and tools of then are not known.
     """
@@ -40,6 +42,8 @@ class Thread(Struct, frozen=True, kw_only=True):
     created_at: int
     metadata: Metadata
     tool_resources: Resources
+    expires_after: ExpiresAfter | UnsetType = UNSET
+    expires_at: int | UnsetType = UNSET
     erased: bool | UnsetType = UNSET
 
 

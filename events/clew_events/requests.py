@@ -11,7 +11,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from clew_events.content import Detail, Role, StaticChunking, ToolName
+from clew_events.content import Detail, ExpiryAnchor, Role, StaticChunking, ToolName
 
 MAX_PAIRS = 16
 MAX_KEY = 64
@@ -20,6 +20,7 @@ MAX_TEXT = 256_000
 MAX_MESSAGES_PER_CREATE = 100
 MAX_FILES = 20
 MAX_VECTOR_STORES = 1
+MAX_DAYS = 36_500
 
 Key = Annotated[str, Meta(max_length=MAX_KEY)]
 Value = Annotated[str, Meta(max_length=MAX_VALUE)]
@@ -141,6 +142,13 @@ class NewToolResources(Request, frozen=True, kw_only=True):
 
     code_interpreter: FilesForCode | None = None
     file_search: NewStoresForSearch | None = None
+
+
+class ExpiresAfterIn(Request, frozen=True, kw_only=True):
+    """When a thread expires: so many days, 1 to 36,500, after it was created, or was last active."""
+
+    anchor: ExpiryAnchor
+    days: Annotated[int, Meta(ge=1, le=MAX_DAYS)]
 
 
 class MetadataPatch(Request, frozen=True, kw_only=True):

@@ -33,6 +33,8 @@ def thread_object(view: ThreadView) -> Thread:
         created_at=_seconds(view.created_at),
         metadata=view.metadata,
         tool_resources=_resources(view.tool_resources),
+        expires_after=view.expires_after or UNSET,
+        expires_at=UNSET if (due := view.expires_at) is None else _seconds(due),
     )
 
 

@@ -61,6 +61,7 @@ def advance(view: View, recorded: Recorded) -> View:
         hash=recorded.hash,
         created_at=view.created_at or commit.at,
         updated_at=commit.at,
+        last_active_at=commit.at if is_activity(commit) else view.last_active_at,
         commands=(*view.commands[1 - REMEMBERED_COMMANDS :], spent),
     )
 
@@ -168,6 +169,11 @@ def message_ids(commit: Commit) -> tuple[str, ...]:
         elif event.request is not None:
             items += event.request.items or ()
     return tuple(dict.fromkeys(items))
+
+
+def is_activity(commit: Commit) -> bool:
+    """Return whether somebody makes use of the thread by a commit, which puts off when an unused thread expires."""
+    return all(event.active for event in commit.events if isinstance(event, ThreadEvent))
 
 
 def clears_items(commit: Commit) -> bool:

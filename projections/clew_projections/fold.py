@@ -10,13 +10,14 @@ from typing import Final, Literal, TypeVar, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from clew_events.content import Metadata, ToolResources
+from clew_events.content import ExpiresAfter, Metadata, ToolResources
 from clew_events.events import (
     ErasedItemEvent,
     ErasedThreadEvent,
     ErasureCompleted,
     ErasureRequested,
     Event,
+    ExpiryUpdated,
     HoldPlaced,
     HoldReleased,
     ItemAdded,
@@ -52,6 +53,7 @@ class ThreadState(Struct, frozen=True, kw_only=True):
     messages: int = 0
     last_ordinal: int = 0
     cleared: int = 0
+    expires_after: ExpiresAfter | None = None
     holds: tuple[str, ...] = ()
     erasure: str | None = None
 
@@ -68,6 +70,8 @@ def evolve(state: State, event: Event) -> State:  # noqa: C901, PLR0912 - one ca
             return replace(state, metadata=apply_difference(state.metadata, event.set, event.unset))
         case ToolResourcesUpdated():
             return replace(state, tool_resources=event.tool_resources)
+        case ExpiryUpdated():
+            return replace(state, expires_after=event.expires_after)
         case ItemAdded():
             return replace(state, messages=state.messages + 1, last_ordinal=event.ordinal)
         case ItemReplaced() | ItemMetadataUpdated() | ErasureCompleted() | TenantEvent():

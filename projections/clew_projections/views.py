@@ -6,7 +6,7 @@ a reader can request exactly the later commits from the log and check that they 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -17,6 +17,8 @@ from clew_events.content import Attachment, Metadata, Part, Role
 from clew_events.errors import Corrupt
 from clew_projections.fold import ThreadState
 from clew_projections.places import Places, first_of_page
+
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class SpentId(Struct, frozen=True, array_like=True):
@@ -29,9 +31,10 @@ class SpentId(Struct, frozen=True, array_like=True):
 class ThreadView(ThreadState, frozen=True, kw_only=True):
     """A thread at a commit. It does not grow with the thread.
 
-    ``created_at`` and ``updated_at`` are the times of the first and latest commit. ``commands`` are the ids behind the
-    last 100 commits, oldest first: the last entry is for commit ``n``, the one before for ``n - 1``. A deleted thread
-    keeps its view, with ``status`` ``deleted``.
+    ``created_at`` and ``updated_at`` are the times of the first and latest commit, and ``last_active_at`` is that of
+    the latest by which somebody made use of the thread: not one that deletes it, is about a hold, or erases.
+    ``commands`` are the ids behind the last 100 commits, oldest first: the last entry is for commit ``n``, the one
+    before for ``n - 1``. A deleted thread keeps its view, with ``status`` ``deleted``.
     """
 
     id: str
@@ -41,7 +44,22 @@ class ThreadView(ThreadState, frozen=True, kw_only=True):
     hash: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    last_active_at: datetime | None = None
     commands: tuple[SpentId, ...] = ()
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the thread is due to be removed by its ``expires_after``; ``None`` if never, or if it is not open.
+
+        A legal hold changes nothing about this time: it forbids the removal.
+        """
+        if self.expires_after is None or self.status != "open":
+            return None
+        anchor = self.created_at if self.expires_after.anchor == "created_at" else self.last_active_at
+        try:
+            return (anchor or self.updated_at or _NEVER) + timedelta(days=self.expires_after.days)
+        except OverflowError:
+            return _NEVER
 
     def find_spent(self, command_id: str) -> tuple[int, SpentId] | None:
         """Return the number of the commit made under a command id and its entry; ``None`` if the view has none."""

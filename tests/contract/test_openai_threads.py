@@ -192,6 +192,38 @@ async def test_creating(service: Service, row: Row):
         answer={"tool_resources": {"file_search": {"vector_store_ids": ["vs_1"]}}},
     ),
     Row(
+        cites="Clew: expires_after is shown only where it is set",
+        path=THREAD, body={"expires_after": {"anchor": "created_at", "days": 36_500}},
+        answer={"expires_after": {"anchor": "created_at", "days": 36_500}},
+    ),
+    Row(
+        cites="Clew: expires_after has days from 1 on", path=THREAD, status=400,
+        body={"expires_after": {"anchor": "created_at", "days": 0}},
+        answer={"error": {"code": "integer_below_min_value", "param": "expires_after.days"}},
+    ),
+    Row(
+        cites="Clew: expires_after has days up to a hundred years", path=THREAD, status=400,
+        body={"expires_after": {"anchor": "created_at", "days": 36_501}},
+        answer={"error": {"code": "integer_above_max_value", "param": "expires_after.days"}},
+    ),
+    Row(
+        cites="Clew: expires_after has whole days", path=THREAD, status=400,
+        body={"expires_after": {"anchor": "created_at", "days": 1.5}},
+        answer={"error": {"code": "invalid_type", "param": "expires_after.days"}},
+    ),
+    Row(
+        cites="Clew: expires_after has one of two anchors", path=THREAD, status=400,
+        body={"expires_after": {"anchor": "updated_at", "days": 1}},
+        answer=error(
+            "Invalid value: 'updated_at'. Supported values are: 'created_at' and 'last_active_at'.", "invalid_value",
+            "expires_after.anchor",
+        ),
+    ),
+    Row(
+        cites="Clew: expires_after names both", path=THREAD, body={"expires_after": {"days": 1}}, status=400,
+        answer={"error": {"code": "missing_required_parameter", "param": "expires_after.anchor"}},
+    ),
+    Row(
         cites="1.5 vector_stores is for creating", path=THREAD, status=400,
         body={"tool_resources": {"file_search": {"vector_stores": [{}]}}},
         answer=error(f"Unknown parameter: '{SEARCH}.vector_stores'.", "unknown_parameter", f"{SEARCH}.vector_stores"),

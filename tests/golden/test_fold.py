@@ -32,7 +32,7 @@ HISTORY = chain(
     [ItemDeleted(item=added(258).item)],
     [ThreadDeleted()],
 )
-VIEWS = {1: "88d6348128664e45b2bcce39a5111594e723f73080449d08892828ce0c414655"}
+VIEWS = {1: "04906c738bdde8334dd387bc29feba209dc134aff85f4cebad3cfdcf5a8da74d"}
 
 
 def test_a_fold_that_makes_other_views_has_another_number() -> None:

@@ -78,6 +78,23 @@ def test_a_thread_is_created_changed_shown_and_ended(cli: Cli) -> None:
     assert "thread_not_found" in cli.refused(6, "thread", "restore", "thread_nowhere")
 
 
+def test_when_a_thread_expires_is_set_shown_and_taken_away(cli: Cli) -> None:
+    thread = cli.json("thread", "create", "--expires-after", "created_at+30")["thread"]["id"]
+    assert "30 days after created_at" in cli.done("thread", "get", thread)
+    cli.done("thread", "update", thread, "--expires-after", "last_active_at+1")
+    cli.done("thread", "update", thread, "--never-expires")
+    changed = cli.done("diff", thread, "1", "2")
+    assert "- expires 30 days after created_at" in changed
+    assert "+ expires 1 day after last_active_at" in changed
+    assert "expires never  by tester" in cli.done("blame", thread)
+    assert "expires never" in cli.done("history", thread)
+    assert "expire" not in cli.done("thread", "get", thread)
+    for wrong in ("30", "created_at", "updated_at+30", "created_at+0", "created_at+36501", "created_at+x"):
+        assert "--expires-after" in cli.refused(2, "thread", "update", thread, "--expires-after", wrong)
+    both = ("--expires-after", "created_at+1", "--never-expires")
+    assert "not both" in cli.refused(2, "thread", "update", thread, *both)
+
+
 def test_the_beginning_of_an_id_will_do_if_no_other_begins_so(cli: Cli, tmp_path: Path) -> None:
     for thread in ("thread_north-1", "thread_north-2", "thread_northern", "thread_n"):
         cli.wait_for_index(cli.json("thread", "create", "--id", thread))

@@ -50,6 +50,7 @@ def test_the_guide_runs_from_top_to_bottom(up: Up, at_home: dict[str, str], tmp_
         ("thread_open", *THEIRS),
         ("thread_deleted", *THEIRS),
         ("thread_mistaken", "-m", "customer=c-83"),
+        ("thread_idle",),
         ("thread_other", "-m", "customer=c-82", "--message", "Ada Lovelace asked whether you saw her parcel."),
     ):
         made = clew("thread", "create", "--id", thread, *options, "--json", env=env)

@@ -80,6 +80,18 @@ async def test_a_thread_lives_and_each_change_is_a_commit(client: AsyncOpenAI, c
     assert {commit.actor for commit in commits} == {holder.actor}
 
 
+async def test_an_expiry_goes_along_with_what_the_client_knows(client: AsyncOpenAI):
+    threads = client.beta.threads
+    month = {"anchor": "created_at", "days": 30}
+    created = await threads.create(metadata={"a": "1"}, extra_body={"expires_after": month})
+    assert (created.model_extra or {})["expires_after"] == month
+    updated = await threads.update(created.id, metadata={"a": "2"}, extra_body={"expires_after": None})
+    assert (updated.metadata, updated.model_extra) == ({"a": "2"}, {})
+    with pytest.raises(openai.BadRequestError) as refused:
+        await threads.update(created.id, extra_body={"expires_after": {**month, "days": "30"}})
+    assert (refused.value.code, refused.value.param) == ("invalid_type", "expires_after.days")
+
+
 async def test_the_synchronous_client_works_as_well(url: str):
     def live() -> None:
         for strict in (False, True):

@@ -82,6 +82,8 @@ def narrowed(described: dict[str, Any]) -> dict[str, Any]:
     del schemas["NewMessage"]["properties"]["attachments"]
     del schemas["NewVectorStore"]["properties"]["chunking_strategy"]
     del schemas["NewStoresForSearch"]["properties"]["vector_store_ids"]
+    # To JSON Schema 30.0 is an integer; to OpenAI and to Clew it is a decimal number.
+    schemas["ExpiresAfterIn"]["properties"]["days"] = {"enum": [1, 30, 36_500]}
     return described
 
 

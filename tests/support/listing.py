@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from clew_events.commit import Position, Recorded
-from clew_events.content import Message, Text, ToolResources
+from clew_events.content import ExpiresAfter, Message, Text, ToolResources
 from clew_events.events import (
     Event,
+    ExpiryUpdated,
     HoldPlaced,
     HoldReleased,
     ItemAdded,
@@ -48,6 +49,12 @@ VALUES = ("gold", "golden", "silver", "1", "2.5", "-10", "1e400", "", "é", "\U0
 WORDS = ("refund", "policy", "NEAR", "déjà", "x")
 ACTORS = ("ada", "bob")
 HOLDS = ("case-1", "case-11", "se-1")
+EXPIRIES = {
+    "old": ExpiresAfter("created_at", 1),
+    "idle": ExpiresAfter("last_active_at", 1),
+    "late": ExpiresAfter("created_at", 36_500),
+    "never": None,
+}
 
 
 class Kept(Struct, kw_only=True):
@@ -150,6 +157,8 @@ class World:
                 return [ItemDeleted(item=message_id(max(kept.texts), view.id))]
             case "end":
                 return [ThreadDeleted()]
+            case "expire":
+                return [ExpiryUpdated(expires_after=EXPIRIES[payload["expires"]])]
             case _:
                 return []
 
@@ -168,9 +177,13 @@ def holds(condition: Condition, kept: Kept) -> bool:
         parts.append(not holds(condition.no, kept))
     if condition.metadata is not None:
         parts.append(_metadata(condition.metadata, view.metadata))
-    for time, moment in ((condition.created, view.created_at), (condition.updated, view.updated_at)):
-        if time is not None and moment is not None:
-            parts.append(_time(time, moment))
+    for time, moment in (
+        (condition.created, view.created_at),
+        (condition.updated, view.updated_at),
+        (condition.expires_at, view.expires_at),
+    ):
+        if time is not None:
+            parts.append(moment is not None and _time(time, moment))
     if condition.messages is not None:
         parts.append(_bounds(condition.messages, view.messages) and condition.messages.eq in {None, view.messages})
     for actor, name in ((condition.created_by, kept.created_by), (condition.updated_by, kept.updated_by)):
@@ -242,13 +255,15 @@ def _tokens(text: str) -> set[str]:
 
 _texts = st.lists(st.sampled_from(WORDS), max_size=3).map(" ".join)
 _payloads = st.fixed_dictionaries(
-    {"text": _texts, "hold": st.sampled_from(HOLDS)}, optional={key: st.sampled_from(VALUES) for key in KEYS}
+    {"text": _texts, "hold": st.sampled_from(HOLDS), "expires": st.sampled_from([*EXPIRIES])},
+    optional={key: st.sampled_from(VALUES) for key in KEYS},
 )
 _values = st.none() | st.sampled_from(VALUES)
 _bound = st.none() | st.sampled_from(VALUES) | st.sampled_from((-10.0, 1.0, 2.5, 3.0))
 _moments = (
     st.none() | st.integers(-1, 5).map(lambda s: NOON + timedelta(seconds=s)) | st.just(int(NOON.timestamp()) + 2)
 )
+_dues = _moments.map(lambda at: at + timedelta(days=1) if isinstance(at, datetime) else at)
 _few = st.none() | st.integers(0, 3)
 _some_actors = st.lists(st.sampled_from((*ACTORS, "nobody")), min_size=1, max_size=2).map(tuple)
 _leaves: st.SearchStrategy[Condition] = st.one_of(
@@ -269,6 +284,7 @@ _leaves: st.SearchStrategy[Condition] = st.one_of(
     st.builds(Condition, metadata=st.builds(MetadataTest, key=st.sampled_from(KEYS), eq=st.sampled_from(VALUES))),
     st.builds(Condition, created=st.builds(TimeTest, gt=_moments, lte=_moments)),
     st.builds(Condition, updated=st.builds(TimeTest, gte=_moments, lt=_moments)),
+    st.builds(Condition, expires_at=st.builds(TimeTest, gt=_dues, lte=_dues)),
     st.builds(Condition, messages=st.builds(NumberTest, eq=_few, gt=_few, lte=_few)),
     st.builds(Condition, created_by=st.builds(ActorTest, eq=st.none() | st.sampled_from(ACTORS))),
     st.builds(
@@ -315,7 +331,7 @@ def histories(
         st.sampled_from(("default", "default", "default", "other")),
         st.sampled_from(threads),
         st.sampled_from(ACTORS),
-        st.sampled_from(("say", "say", "tag", "tag", "unsay", "end", "hold")),
+        st.sampled_from(("say", "say", "tag", "tag", "unsay", "end", "hold", "expire")),
         st.sampled_from((0, 1, 700_000, 1_000_000)),
         _payloads,
     )

@@ -15,6 +15,8 @@ from msgspec import Struct
 
 JSON = dict[str, Any]
 ERASED = "ErasureRequested"
+QUIET = {ERASED, "ErasureCompleted", "HoldPlaced", "HoldReleased", "ThreadDeleted"}
+"""What commits are made of that are no use of a thread."""
 
 
 class Kept(Struct, frozen=True):
@@ -94,6 +96,8 @@ class State(Struct):
     seq: int = 0
     status: str = "absent"
     created: str = ""
+    active: str = ""
+    expires: JSON | None = None
     erased: bool = False
     metadata: dict[str, str] = {}
     tools: JSON = {}
@@ -125,7 +129,16 @@ class State(Struct):
             "created_at": seconds(self.created),
             "metadata": self.metadata,
             "tool_resources": self.resources or {"code_interpreter": {"file_ids": []}},
+            **self.expiry,
         } | ({"erased": True} if self.erased else {})
+
+    @property
+    def expiry(self) -> JSON:
+        """When it expires, as answers show it."""
+        if self.expires is None:
+            return {}
+        since = self.created if self.expires["anchor"] == "created_at" else self.active
+        return {"expires_after": self.expires, "expires_at": seconds(since) + 86_400 * int(self.expires["days"])}
 
 
 def state(thread: str, history: Sequence[Kept]) -> State:
@@ -133,6 +146,8 @@ def state(thread: str, history: Sequence[Kept]) -> State:
     now = State(thread=thread, metadata={}, messages={})
     for each in history:
         now.n, now.seq = each.n, each.seq
+        if not QUIET & {event["type"] for event in each.commit["events"]}:
+            now.active = each.commit["at"]
         for event in each.commit["events"]:
             _happen(now, event, each.commit["at"])
     return now
@@ -172,6 +187,8 @@ def _happen(now: State, event: JSON, at: str) -> None:  # noqa: C901, PLR0912 - 
             now.messages = dict.fromkeys(now.messages)
         case "ErasureRequested":
             now.messages |= dict.fromkeys(event["items"])
+        case "ExpiryUpdated":
+            now.expires = event["expires_after"]
         case "ErasureCompleted" | "HoldPlaced" | "HoldReleased":
             pass
         case other:
@@ -237,7 +254,7 @@ def is_erased(history: Sequence[Kept]) -> bool:
 
 def blame(history: Sequence[Kept]) -> JSON:
     """By whom everything is: the numbers of commits."""
-    said: JSON = {"metadata": {}, "removed": {}, "messages": {}, "erased": is_erased(history)}
+    said: JSON = {"metadata": {}, "removed": {}, "messages": {}, "expires": None, "erased": is_erased(history)}
     before = State("")
     for upto in range(1, len(history) + 1):
         now = state("", history[:upto])
@@ -251,6 +268,8 @@ def blame(history: Sequence[Kept]) -> JSON:
                 case "MetadataUpdated":
                     said["metadata"] |= dict.fromkeys(event["set"], n)
                     said["metadata"] = {key: by for key, by in said["metadata"].items() if key in now.metadata}
+                case "ExpiryUpdated":
+                    said["expires"] = (event["expires_after"], n)
                 case "ItemAdded":
                     said["messages"][event["item"]] = [n, n, None]
                 case "ItemMetadataUpdated":
@@ -277,6 +296,7 @@ def difference(thread: str, history: Sequence[Kept], since: int) -> JSON:
         "erased": is_erased(history),
         "status": (old.status, new.status),
         "commits": [(each.n, each.commit["reason"]) for each in history[since:]],
+        "expires": None if old.expires == new.expires else (old.expires, new.expires),
         "metadata": {
             key: (old.metadata.get(key), new.metadata.get(key))
             for key in keys

@@ -235,6 +235,7 @@ def told(answer: Answer) -> JSON:
                 "erased": said["erased"],
                 "metadata": {each["key"]: each["by"]["n"] for each in said["metadata"]},
                 "removed": {each["key"]: each["by"]["n"] for each in said["removed"]},
+                "expires": (expiry := said.get("expires_after")) and (expiry["value"], expiry["by"]["n"]),
                 "messages": {
                     each["id"]: [each["added"]["n"], each["changed"]["n"], each["deleted"] and each["deleted"]["n"]]
                     for each in said["messages"]
@@ -245,6 +246,7 @@ def told(answer: Answer) -> JSON:
                 "erased": said["erased"],
                 "status": (said["status"]["before"], said["status"]["after"]),
                 "commits": [(each["n"], each["reason"]) for each in said["commits"]],
+                "expires": (expiry := said.get("expires_after")) and (expiry["before"], expiry["after"]),
                 "metadata": {each["key"]: (each["before"], each["after"]) for each in said["metadata"]},
                 "messages": {each["id"]: (each["before"], each["after"]) for each in said["messages"]},
             }

@@ -28,6 +28,7 @@ from clew_events.commit import FORMAT, Commit, Position, Recorded
 from clew_events.errors import ClewError
 from clew_events.events import Event
 from clew_events.requests import (
+    ExpiresAfterIn,
     FilesForCode,
     MetadataPatch,
     NewAttachment,
@@ -83,6 +84,7 @@ _changed_tools = st.builds(
     code_interpreter=st.none() | st.builds(FilesForCode, file_ids=_file_lists),
     file_search=st.none() | st.builds(StoresForSearch, vector_store_ids=_stores),
 )
+_expiries = st.builds(ExpiresAfterIn, anchor=st.sampled_from(["created_at", "last_active_at"]), days=st.integers(1, 3))
 _here = st.just(THREAD)
 _whole = st.one_of(st.just(UNSET), st.none(), _metadata)
 _patch = st.one_of(st.just(UNSET), _patches)
@@ -95,6 +97,7 @@ creations = st.builds(
     messages=st.none() | st.lists(_messages, max_size=3).map(tuple),
     metadata=st.none() | _metadata,
     tool_resources=st.none() | _new_tools,
+    expires_after=st.none() | _expiries,
 )
 updates = st.builds(
     UpdateThread,
@@ -102,6 +105,7 @@ updates = st.builds(
     metadata=_whole,
     patch=_patch,
     tool_resources=st.one_of(st.just(UNSET), st.none(), _changed_tools),
+    expires_after=st.one_of(st.just(UNSET), st.none(), _expiries),
 )
 message_updates = st.builds(UpdateMessage, thread_id=_here, message_id=_picks, metadata=_whole, patch=_patch)
 additions = st.builds(AddMessage, thread_id=_here, message=_messages)

@@ -12,13 +12,14 @@ from msgspec.structs import replace
 
 from clew_events import codec
 from clew_events.commit import FORMAT, Commit, Position, Recorded, record_hash
-from clew_events.content import ImageUrl, ImageUrlSource, Message, Text, ToolResources
+from clew_events.content import ExpiresAfter, ImageUrl, ImageUrlSource, Message, Text, ToolResources
 from clew_events.errors import Corrupt
 from clew_events.events import (
     ErasedItemEvent,
     ErasureCompleted,
     ErasureRequested,
     Event,
+    ExpiryUpdated,
     ForkedFrom,
     HoldPlaced,
     HoldReleased,
@@ -115,6 +116,7 @@ EVERY_EVENT: tuple[Event, ...] = (
     ItemReplaced(item="msg_1", message=Message(role="user", content=(), metadata={})),
     ItemsCleared(),
     ThreadRestored(),
+    ExpiryUpdated(expires_after=ExpiresAfter("created_at", 30)),
     HoldPlaced(hold="case-7"),
     HoldReleased(hold="case-7"),
     ErasureRequested(erasure="erasure_1", items=None, code="asked"),

@@ -16,10 +16,11 @@ from clew_events.commands import (
     UpdateMessage,
     UpdateThread,
 )
-from clew_events.content import CodeInterpreter, FileSearch, Text, ToolResources, VectorStore
+from clew_events.content import CodeInterpreter, ExpiresAfter, FileSearch, Text, ToolResources, VectorStore
 from clew_events.errors import AlreadyErased, AlreadyExists, Invalid, NotFound
 from clew_events.events import (
     ErasureRequested,
+    ExpiryUpdated,
     ItemAdded,
     MetadataUpdated,
     ThreadCreated,
@@ -28,6 +29,7 @@ from clew_events.events import (
     ToolResourcesUpdated,
 )
 from clew_events.requests import (
+    ExpiresAfterIn,
     FilesForCode,
     MetadataPatch,
     NewAttachment,
@@ -243,6 +245,19 @@ def test_an_update_of_metadata_and_tools_is_two_events_in_one_commit() -> None:
     given(CREATED).when(UpdateThread(thread_id=THREAD, metadata={"a": "1"}, tool_resources=tools)).then(
         MetadataUpdated(set={"a": "1"}, unset=()),
         ToolResourcesUpdated(tool_resources=ToolResources(code_interpreter=CodeInterpreter(("file-1",)))),
+    )
+
+
+def test_an_expiry_is_set_changed_and_taken_away_and_recorded_only_where_it_differs() -> None:
+    asked = ExpiresAfterIn(anchor="created_at", days=30)
+    expires = ExpiryUpdated(expires_after=ExpiresAfter("created_at", 30))
+    given().when(CreateThread(expires_after=asked)).then(CREATED, expires)
+    given(CREATED).when(UpdateThread(thread_id=THREAD, expires_after=asked)).then(expires)
+    given(CREATED).when(UpdateThread(thread_id=THREAD, expires_after=None)).then()
+    for same in (asked, UNSET):
+        given(CREATED, expires).when(UpdateThread(thread_id=THREAD, expires_after=same)).then()
+    given(CREATED, expires).when(UpdateThread(thread_id=THREAD, expires_after=None)).then(
+        ExpiryUpdated(expires_after=None)
     )
 
 

@@ -17,6 +17,7 @@ WORDS = {
     "ThreadCreated": "created order=4711",
     "MetadataUpdated": "metadata carrier=bike",
     "ToolResourcesUpdated": "tool resources",
+    "ExpiryUpdated": "expires 90 days after last_active_at",
     "ItemAdded": f"+ {MESSAGE} user: Where is my parcel?",
     "ItemMetadataUpdated": f"{MESSAGE} metadata mood=worried -draft",
     "ItemDeleted": f"- {MESSAGE}",

@@ -7,13 +7,14 @@ from typing import get_args
 import pytest
 
 from clew_events.codec import decode
-from clew_events.content import CodeInterpreter, ToolResources
+from clew_events.content import CodeInterpreter, ExpiresAfter, ToolResources
 from clew_events.events import (
     ErasedItemEvent,
     ErasedThreadEvent,
     ErasureCompleted,
     ErasureRequested,
     Event,
+    ExpiryUpdated,
     HoldPlaced,
     HoldReleased,
     ItemDeleted,
@@ -47,6 +48,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
     ItemReplaced(item=added(1).item, message=added(1).message),
     ItemsCleared(),
     ThreadRestored(),
+    ExpiryUpdated(expires_after=ExpiresAfter("created_at", 30)),
     HoldPlaced(hold="case-7"),
     HoldReleased(hold="case-7"),
     ErasureRequested(erasure="erasure_1", items=None, code="asked"),
@@ -78,6 +80,12 @@ def test_a_metadata_difference_sets_and_unsets() -> None:
 
 def test_tool_resources_are_replaced_whole() -> None:
     assert evolve(OPEN, ToolResourcesUpdated(tool_resources=ToolResources())).tool_resources == ToolResources()
+
+
+def test_an_expiry_is_set_and_taken_away() -> None:
+    state = evolve(OPEN, ExpiryUpdated(expires_after=ExpiresAfter("created_at", 30)))
+    assert state.expires_after == ExpiresAfter("created_at", 30)
+    assert evolve(state, ExpiryUpdated(expires_after=None)) == OPEN
 
 
 def test_an_added_message_is_counted_and_its_ordinal_is_the_latest() -> None:

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from clew_events.commit import Recorded
-from clew_events.content import Attachment, Tool
+from clew_events.content import Attachment, ExpiresAfter, ExpiryAnchor, Tool, ToolResources
 from clew_events.errors import Corrupt
-from clew_events.events import Event, ItemDeleted, ItemMetadataUpdated, MetadataUpdated, ThreadDeleted
+from clew_events.events import (
+    ErasedItemEvent,
+    ErasedThreadEvent,
+    ErasureCompleted,
+    ErasureRequested,
+    Event,
+    ExpiryUpdated,
+    HoldPlaced,
+    HoldReleased,
+    ItemDeleted,
+    ItemMetadataUpdated,
+    ItemReplaced,
+    ItemsCleared,
+    MetadataUpdated,
+    ThreadDeleted,
+    ThreadRestored,
+    ToolResourcesUpdated,
+    type_of,
+)
 from clew_events.ids import message_id
-from clew_projections.apply import REMEMBERED_COMMANDS, advance, advance_message, message_ids
+from clew_projections.apply import REMEMBERED_COMMANDS, advance, advance_message, is_activity, message_ids
 from clew_projections.views import SpentId, ThreadView, absent, decode_stored, decode_thread, encode
 from support.commits import CREATED, NOON, THREAD, added, chain, commit
 
@@ -37,6 +55,66 @@ def test_a_view_is_as_old_as_the_first_commit_and_as_young_as_the_latest() -> No
     view = folded(chain([CREATED], [added(1)], [added(2)]))
     assert view.created_at == NOON + timedelta(seconds=1)
     assert view.updated_at == NOON + timedelta(seconds=3)
+
+
+def active(*commits: list[Event]) -> int:
+    """The number of the commit by which a thread was last active."""
+    at = folded(chain(*commits)).last_active_at
+    assert at is not None
+    return (at - NOON) // timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        MetadataUpdated(set={"a": "1"}, unset=()),
+        ToolResourcesUpdated(tool_resources=ToolResources()),
+        ExpiryUpdated(expires_after=None),
+        added(2),
+        ItemMetadataUpdated(item=FIRST, set={"a": "1"}, unset=()),
+        ItemReplaced(item=FIRST, message=added(1).message),
+        ItemDeleted(item=FIRST),
+        ItemsCleared(),
+        ErasedThreadEvent(of="MetadataUpdated", seal="0" * 64),
+        ErasedItemEvent(of="ItemMetadataUpdated", item=FIRST, seal="0" * 64),
+    ],
+    ids=type_of,
+)
+def test_who_changes_a_thread_makes_use_of_it_whether_that_was_erased_or_not(event: Event) -> None:
+    assert is_activity(commit(2, event))
+
+
+def test_deleting_holding_and_erasing_is_no_use_of_a_thread_and_restoring_is() -> None:
+    assert active([CREATED], [ThreadDeleted()]) == 1
+    assert active([CREATED], [ThreadDeleted()], [ThreadRestored()]) == 3
+    assert active([CREATED], [HoldPlaced(hold="case-7")], [HoldReleased(hold="case-7")]) == 1
+    asked = ErasureRequested(erasure="erasure_1", items=(FIRST,), code=None)
+    done = ErasureCompleted(erasure="erasure_1", certificate="0" * 64)
+    assert active([CREATED, added(1)], [ItemDeleted(item=FIRST), asked], [done]) == 1
+
+
+def test_a_thread_is_due_by_its_creation_or_its_last_use_if_it_is_open_and_expires_at_all() -> None:
+    events: tuple[list[Event], ...] = ([CREATED], [added(1)], [HoldPlaced(hold="case-7")])
+
+    def due(anchor: ExpiryAnchor, days: int, *more: list[Event]) -> datetime | None:
+        return folded(chain(*events, [ExpiryUpdated(expires_after=ExpiresAfter(anchor, days))], *more)).expires_at
+
+    assert folded(chain(*events)).expires_at is None
+    assert due("created_at", 30) == NOON + timedelta(days=30, seconds=1)
+    assert due("last_active_at", 1) == NOON + timedelta(days=1, seconds=4)
+    assert due("last_active_at", 1, [added(2)]) == NOON + timedelta(days=1, seconds=5)
+    assert due("created_at", 1, [ThreadDeleted()]) is None
+    assert due("created_at", 1, [ThreadDeleted()], [ThreadRestored()]) == NOON + timedelta(days=1, seconds=1)
+    assert due("created_at", 1, [ExpiryUpdated(expires_after=None)]) is None
+
+
+def test_a_thread_of_a_clock_at_the_end_of_the_calendar_is_due_then() -> None:
+    view = ThreadView(
+        id=THREAD, tenant="default", status="open", created_at=datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
+    )
+    assert replace(view, expires_after=ExpiresAfter("created_at", 36_500)).expires_at == datetime.max.replace(
+        tzinfo=UTC
+    )
 
 
 def test_all_events_of_a_commit_are_applied_in_order() -> None:

@@ -23,7 +23,7 @@ from clew_events.commands import (
 )
 from clew_events.content import Role
 from clew_events.errors import Invalid
-from clew_events.requests import MetadataPatch, NewMessage, NewToolResources, ToolResourcesIn
+from clew_events.requests import ExpiresAfterIn, MetadataPatch, NewMessage, NewToolResources, ToolResourcesIn
 
 
 class CommandMethods(Caller):
@@ -46,6 +46,7 @@ class CommandMethods(Caller):
         messages: Sequence[NewMessage | str] = (),
         metadata: Mapping[str, str] | None = None,
         tool_resources: NewToolResources | None = None,
+        expires_after: ExpiresAfterIn | None = None,
         thread_id: str | None = None,
         command_id: str | None = None,
         reason: str | None = None,
@@ -59,6 +60,7 @@ class CommandMethods(Caller):
                 messages=tuple(as_message(message) for message in messages) or None,
                 metadata=None if metadata is None else dict(metadata),
                 tool_resources=tool_resources,
+                expires_after=expires_after,
             ),
             ThreadDone,
         )
@@ -69,11 +71,12 @@ class CommandMethods(Caller):
         *,
         metadata: Mapping[str, str] | UnsetType | None = UNSET,
         tool_resources: ToolResourcesIn | UnsetType | None = UNSET,
+        expires_after: ExpiresAfterIn | UnsetType | None = UNSET,
         expected_version: int | None = None,
         command_id: str | None = None,
         reason: str | None = None,
     ) -> ThreadDone:
-        """Replace a thread's metadata, tool resources, or both. None clears; what is omitted stays as it is."""
+        """Replace a thread's metadata, tool resources or expiry. None clears; what is omitted stays as it is."""
         return await self._execute(
             UpdateThread(
                 id=command_id,
@@ -81,6 +84,7 @@ class CommandMethods(Caller):
                 thread_id=thread_id,
                 metadata=dict(metadata) if isinstance(metadata, Mapping) else metadata,
                 tool_resources=tool_resources,
+                expires_after=expires_after,
                 expected_version=expected_version,
             ),
             ThreadDone,

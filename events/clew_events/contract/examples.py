@@ -56,6 +56,7 @@ from clew_events.events import (
     ErasureCompleted,
     ErasureRequested,
     Event,
+    ExpiryUpdated,
     HoldPlaced,
     HoldReleased,
     ItemAdded,
@@ -113,7 +114,7 @@ from clew_events.replies import (
     Rejection,
     Reply,
 )
-from clew_events.requests import FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
+from clew_events.requests import ExpiresAfterIn, FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
 from clew_events.subjects import shard_of
 
 _TENANT: Final = "default"
@@ -142,6 +143,7 @@ _FILES: Final = UpdateThread(
     thread_id=_THREAD,
     metadata={"order": "4711"},
     tool_resources=ToolResourcesIn(code_interpreter=FilesForCode(file_ids=("file-invoice",))),
+    expires_after=ExpiresAfterIn(anchor="last_active_at", days=90),
 )
 
 _TRIALS: Final = '{"metadata":{"key":"plan","eq":"trial"}}'
@@ -157,6 +159,7 @@ _EVENTS: Final[tuple[Event, ...]] = (
     ItemReplaced(item=_MESSAGE, message=_RECORDED),
     ItemDeleted(item=_MESSAGE),
     ItemsCleared(),
+    ExpiryUpdated(expires_after=content.ExpiresAfter("last_active_at", 90)),
     ThreadDeleted(),
     ThreadRestored(),
     HoldPlaced(hold="case-7"),

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
-from clew_events.audit_replies import Blame, KeyRemoved, KeySet, MessageBlame, Origin, ResourceSet
+from clew_events.audit_replies import Blame, ExpirySet, KeyRemoved, KeySet, MessageBlame, Origin, ResourceSet
 from clew_events.commit import Recorded
 from clew_events.content import Metadata, ToolResources
 from clew_events.errors import Corrupt
@@ -26,6 +26,7 @@ from clew_events.events import (
     ErasureCompleted,
     ErasureRequested,
     Event,
+    ExpiryUpdated,
     HoldPlaced,
     HoldReleased,
     ItemAdded,
@@ -94,6 +95,7 @@ class BlameFold:
         self._deleted: Origin | None = None
         self._keys = _Keys()
         self._resources: dict[str, ResourceSet] = {}
+        self._expiry: ExpirySet | UnsetType = UNSET
         self._messages: dict[str, _Message] = {}
         self._erased = False
         self.first: Recorded | None = None
@@ -126,6 +128,8 @@ class BlameFold:
                 self._keys.change(event.set, event.unset, by)
             case ToolResourcesUpdated():
                 self._resource(event.tool_resources, by)
+            case ExpiryUpdated():
+                self._expiry = ExpirySet(value=event.expires_after, by=by)
             case ItemAdded():
                 self._messages[event.item] = _Message(by, by, _Keys())
                 self._messages[event.item].keys.change(event.message.metadata, (), by)
@@ -193,6 +197,7 @@ class BlameFold:
             metadata=self._keys.there,
             removed=self._keys.removed,
             tool_resources=tuple(self._resources[name] for name in sorted(self._resources)),
+            expires_after=self._expiry,
             messages=tuple(
                 MessageBlame(
                     id=message_id,

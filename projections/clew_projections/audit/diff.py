@@ -13,7 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from clew_events.audit_replies import Difference, How, KeyChange, MessageChange, Origin, ResourceChange, StatusChange
+from msgspec import UNSET
+
+from clew_events.audit_replies import (
+    Difference,
+    ExpiryChange,
+    How,
+    KeyChange,
+    MessageChange,
+    Origin,
+    ResourceChange,
+    StatusChange,
+)
 from clew_events.commit import Recorded
 from clew_events.content import Metadata
 from clew_events.errors import TooLarge
@@ -94,6 +105,9 @@ class DiffFold:
             status=StatusChange(before=before.status, after=after.status),
             metadata=key_changes(before.metadata, after.metadata),
             tool_resources=_resource_changes(lists(before.tool_resources), lists(after.tool_resources)),
+            expires_after=UNSET
+            if before.expires_after == after.expires_after
+            else ExpiryChange(before=before.expires_after, after=after.expires_after),
             messages=tuple(self._message_changes()),
             commits=tuple(self._commits),
             erased=self._erased,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final, NamedTuple, assert_never
 
 from clew_events.list_query import ActorTest, Condition, HoldTest, IdTest, MetadataTest, NumberTest, Test, TimeTest
-from clew_projections.index.rows import SECOND, holds_text, micros
+from clew_projections.index.rows import OPTIONAL, SECOND, holds_text, micros
 from clew_projections.index.terms import CREATED_BY, UPDATED_BY, actor_key
 
 _BOUNDS: Final = (("gt", ">"), ("gte", ">="), ("lt", "<"), ("lte", "<="))
@@ -74,6 +74,8 @@ class Conditions:
             inner = self.sql(condition.no)
             parts.append(Sql(f"NOT ({inner.text})", inner.values))
         for name, test in condition.tests.items():
+            if name in OPTIONAL:
+                parts.append(Sql(f"t.{name} IS NOT NULL"))  # else a comparison is null, and so is its negation
             parts += self._tests(f"t.{name}", test)
         return join_sql("AND", parts)
 
@@ -186,18 +188,30 @@ _FEW: Final = 1000
 
 
 def find_few(connection: sqlite3.Connection, tenant: int, condition: Condition) -> Sql | None:
-    """Return a few threads among which are all that match a condition, by ids or holds; ``None`` if none are known."""
+    """Return a few threads among which are all that match a condition; ``None`` if none are known.
+
+    They are known by their ids, by holds, or by when they expire.
+    """
     for each in condition.every or ():
         if (few := find_few(connection, tenant, each)) is not None:
             return few
     if condition.hold is not None and (condition.hold.eq is not None or condition.hold.exists):
         return Sql("thread t INDEXED BY thread_held WHERE t.hold <> ''")
-    if condition.id is None:
-        return None
-    held = _ids(condition.id)
-    matches = f"SELECT 1 FROM thread t INDEXED BY thread_id WHERE t.tenant = ? AND {held.text} LIMIT ?"
+    if condition.id is not None:
+        return _few_among(connection, tenant, "thread t INDEXED BY thread_id WHERE 1", _ids(condition.id))
+    if condition.expires_at is not None:
+        held = join_sql("AND", times("t.expires_at", condition.expires_at))
+        return _few_among(connection, tenant, _EXPIRING, held)
+    return None
+
+
+_EXPIRING: Final = "thread t INDEXED BY thread_expiring WHERE t.deleted = 0 AND t.expires_at IS NOT NULL"
+
+
+def _few_among(connection: sqlite3.Connection, tenant: int, threads: str, held: Sql) -> Sql | None:
+    matches = f"SELECT 1 FROM {threads} AND t.tenant = ? AND {held.text} LIMIT ?"
     found = connection.execute(f"SELECT count(*) FROM ({matches})", (tenant, *held.values, _FEW + 1)).fetchone()
-    return Sql("thread t INDEXED BY thread_id WHERE 1") if int(found[0]) <= _FEW else None
+    return Sql(threads) if int(found[0]) <= _FEW else None
 
 
 class Candidates(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, get_type_hints
 import msgspec
 from msgspec import Struct
 
-from clew_events.content import Metadata, ToolResources
+from clew_events.content import ExpiresAfter, Metadata, ToolResources
 from clew_events.list_reply import ListedThread
 from clew_projections.api_objects import thread_object
 from clew_projections.views import ThreadView
@@ -19,6 +19,7 @@ class _ShownParts(Struct, frozen=True):
 
     metadata: Metadata = {}
     tool_resources: ToolResources = ToolResources()
+    expires_after: ExpiresAfter | None = None
 
 
 class Row(NamedTuple):
@@ -36,6 +37,8 @@ class Row(NamedTuple):
     hash: str
     created: int
     updated: int
+    active: int
+    expires_at: int | None
     created_by: str
     updated_by: str
     messages: int
@@ -47,7 +50,9 @@ class Row(NamedTuple):
 CONSTANT: Final = frozenset({"no", "tenant", "id", "created", "created_by"})
 """The columns that the first commit of a thread sets for good."""
 COLUMNS: Final = ", ".join(Row._fields)
-_TYPES: Final = {int: "INTEGER NOT NULL", str: "TEXT NOT NULL", bytes: "BLOB NOT NULL"}
+OPTIONAL: Final = frozenset({"expires_at"})
+"""The columns that are null where a thread has no such thing."""
+_TYPES: Final = {int: "INTEGER NOT NULL", int | None: "INTEGER", str: "TEXT NOT NULL", bytes: "BLOB NOT NULL"}
 DEFINITION: Final = ", ".join(
     f"{name} {'INTEGER PRIMARY KEY' if name == 'no' else _TYPES[kind]}" for name, kind in get_type_hints(Row).items()
 )
@@ -68,6 +73,7 @@ def view_of(row: Row, tenant: str) -> ThreadView:
         status="deleted" if row.deleted else "open",
         metadata=kept.metadata,
         tool_resources=kept.tool_resources,
+        expires_after=kept.expires_after,
         messages=row.messages,
         last_ordinal=row.last_ordinal,
         holds=tuple(row.hold.split()),
@@ -76,6 +82,7 @@ def view_of(row: Row, tenant: str) -> ThreadView:
         hash=row.hash,
         created_at=moment(row.created),
         updated_at=moment(row.updated),
+        last_active_at=moment(row.active),
     )
 
 
@@ -95,6 +102,8 @@ def row_of(no: int, tenant: int, view: ThreadView, created_by: str, updated_by: 
         hash=view.hash,
         created=micros(view.created_at),
         updated=updated,
+        active=micros(view.last_active_at or view.updated_at),
+        expires_at=micros(due) if (due := view.expires_at) is not None else None,
         created_by=created_by,
         updated_by=updated_by,
         messages=view.messages,
@@ -117,6 +126,8 @@ def _shown_parts(view: ThreadView, updated: int, created_by: str, updated_by: st
             created_at=thread.created_at,
             metadata=thread.metadata,
             tool_resources=thread.tool_resources,
+            expires_after=thread.expires_after,
+            expires_at=thread.expires_at,
             updated_at=updated // SECOND,
             version=view.n,
             message_count=view.messages,

@@ -16,6 +16,7 @@ from clew_events.events import (
     ErasedThreadEvent,
     ErasureCompleted,
     ErasureRequested,
+    ExpiryUpdated,
     HoldPlaced,
     HoldReleased,
     ItemAdded,
@@ -242,7 +243,7 @@ class IndexWriter:
                         continue  # An erased content has no text.
                     case ThreadDeleted() | ThreadRestored() | ErasureRequested():
                         continue  # The row says whether the thread is there.
-                    case HoldPlaced() | HoldReleased() | ErasureCompleted() | TenantEvent():
+                    case ExpiryUpdated() | HoldPlaced() | HoldReleased() | ErasureCompleted() | TenantEvent():
                         continue  # They change no text.
                     case _:
                         assert_never(event)

@@ -13,7 +13,7 @@ from clew_events.content import ImageFile, ImageUrl
 from clew_events.objects import Message, TextPart
 from clew_events.replies import MissingCommits
 from clew_services.cli import output, terminal
-from clew_services.cli.event_words import describe
+from clew_services.cli.event_words import describe, expiry
 from clew_services.cli.terminal import Markup, style
 
 _UNITS: Final = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (86_400 * 60, 86_400, "days"))
@@ -72,6 +72,9 @@ def change_lines(difference: Difference) -> Iterator[str]:
     yield from _keys("metadata ", difference.metadata)
     for change in difference.tool_resources:
         yield from _pair(f"{change.resource} ", ", ".join(change.before) or None, ", ".join(change.after) or None)
+    if difference.expires_after:
+        expiries = (difference.expires_after.before, difference.expires_after.after)
+        yield from _pair("expires ", *(None if each is None else expiry(each) for each in expiries))
     for message in difference.messages:
         if message.change == "added_and_deleted":
             yield f"{_INDENT}{message.id} was added and deleted in between"

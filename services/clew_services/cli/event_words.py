@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from clew_events.content import Message, Text
+from clew_events.content import ExpiresAfter, Message, Text
 from clew_events.events import (
     ErasedItemEvent,
     ErasedThreadEvent,
@@ -14,6 +14,7 @@ from clew_events.events import (
     ErasureRequested,
     Event,
     EventType,
+    ExpiryUpdated,
     HoldPlaced,
     HoldReleased,
     ItemAdded,
@@ -40,6 +41,8 @@ def describe(event: Event) -> str:  # noqa: C901, PLR0912 - one case an event
             return " ".join(("created", *_pairs(event.metadata)))
         case MetadataUpdated():
             return " ".join(("metadata", *_difference(event.set, event.unset)))
+        case ExpiryUpdated():
+            return f"expires {expiry(event.expires_after)}"
         case ItemAdded():
             return f"+ {event.item} {event.message.role}: {_excerpt(event.message)}"
         case ItemMetadataUpdated():
@@ -72,6 +75,13 @@ def _order(event: RetentionSet | RetentionRemoved | StandingHoldPlaced) -> str:
     later = f", erase {event.erase_after_days}d later" if event.erase_after_days is not None else ""
     rule = f"retention set {event.name}: after {event.after_days}d since {event.since} {event.then}{later}"
     return rule if event.where is None else f"{rule} {event.where}"
+
+
+def expiry(expires_after: ExpiresAfter | None) -> str:
+    """When a thread expires."""
+    if expires_after is None:
+        return "never"
+    return f"{expires_after.days} day{'' if expires_after.days == 1 else 's'} after {expires_after.anchor}"
 
 
 def _by_name(name: EventType) -> str:

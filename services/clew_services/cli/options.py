@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Final, TypeVar, cast
 
 import click
+import msgspec
 
 from clew_events import ids
 from clew_events.connection import INBOX_PREFIX
 from clew_events.errors import Invalid, NotFound, Unavailable
+from clew_events.requests import MAX_DAYS, ExpiresAfterIn
 from clew_services import settings
 from clew_services.checkpoints.note import NAME, VerifierKey
 from clew_services.host import nats_url
@@ -144,6 +146,19 @@ class _Pair(click.ParamType[tuple[str, str]]):
         return key, rest
 
 
+class _Expiry(click.ParamType[ExpiresAfterIn]):
+    """``ANCHOR+DAYS``, such as ``last_active_at+90``."""
+
+    name = "ANCHOR+DAYS"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ExpiresAfterIn:
+        anchor, _, days = str(value).partition("+")
+        try:
+            return msgspec.convert({"anchor": anchor, "days": days}, ExpiresAfterIn, strict=False)
+        except msgspec.ValidationError:
+            self.fail(f"{value!r} is not 'created_at' or 'last_active_at', '+', and 1 to {MAX_DAYS} days", param, ctx)
+
+
 def check_thread_id(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Validate a thread id.
 
@@ -171,6 +186,7 @@ def _user() -> str:
 MOMENT = _Moment()
 BEGINNING = _Moment(0)
 PAIR = _Pair()
+EXPIRY = _Expiry()
 TIME = _Time()
 
 

@@ -7,18 +7,20 @@ from typing import BinaryIO
 
 import click
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from clew_events.client import Clew
 from clew_events.client.results import MessagesFound
-from clew_events.commands import CreateThread
+from clew_events.commands import CreateThread, UpdateThread
 from clew_events.content import Role
 from clew_events.objects import MessageReceipt, Thread
 from clew_events.queries import Order
 from clew_events.replies import Done
-from clew_events.requests import NewMessage
+from clew_events.requests import ExpiresAfterIn, MetadataPatch, NewMessage
 from clew_services import validation
 from clew_services.cli import options, output, thread_list
 from clew_services.cli.commit_lines import text_of
+from clew_services.cli.event_words import expiry
 from clew_services.cli.session import ask
 from clew_services.cli.terminal import print_json
 
@@ -74,6 +76,8 @@ def thread_facts(thread: Thread) -> list[tuple[str, object]]:
         *([("metadata", "(erased)")] if thread.erased is True else []),
         *((f"metadata {key}", value) for key, value in thread.metadata.items()),
         *([("tool resources", resources)] if resources != "{}" else []),
+        *([("expires after", expiry(thread.expires_after))] if thread.expires_after else []),
+        *([("expires", output.when(thread.expires_at))] if thread.expires_at else []),
     ]
 
 
@@ -84,28 +88,35 @@ Pairs = Sequence[tuple[str, str]]
 @options.thread_id
 @click.option("--metadata", "-m", type=options.PAIR, multiple=True, help="May be repeated.")
 @click.option("--message", "messages", multiple=True, help="Text of a user message. May be repeated.")
+@click.option("--expires-after", "expires", type=options.EXPIRY, help="When to remove it, such as last_active_at+90.")
 @click.option(
-    "--file", type=click.File("rb"), help="JSON with messages, metadata, tool_resources; - reads standard input."
+    "--file",
+    type=click.File("rb"),
+    help="JSON with messages, metadata, tool_resources, expires_after; - reads standard input.",
 )
 @options.command_options
 def create(
-    *, thread_id: str | None, metadata: Pairs, messages: Sequence[str], file: BinaryIO | None,
-    command_id: str | None, reason: str | None, actor: str, tenant: str, nats: str, as_json: bool,
+    *, thread_id: str | None, metadata: Pairs, messages: Sequence[str], expires: ExpiresAfterIn | None,
+    file: BinaryIO | None, command_id: str | None, reason: str | None,
+    actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Create a thread."""
-    if file is not None and (metadata or messages):
-        raise click.UsageError("--file holds the whole request: omit --message and --metadata")
-    request = _from_options(metadata, messages) if file is None else validation.decode(file.read(), CreateThread)
+    if file is not None and (metadata or messages or expires):
+        raise click.UsageError("--file holds the whole request: omit --message, --metadata and --expires-after")
+    request = (
+        _from_options(metadata, messages, expires) if file is None else validation.decode(file.read(), CreateThread)
+    )
     request = msgspec.structs.replace(
         request, thread_id=thread_id or request.thread_id, id=command_id or request.id, reason=reason or request.reason
     )
     _show(ask(nats, tenant, lambda clew: clew.send(request), actor=actor), as_json)
 
 
-def _from_options(metadata: Pairs, messages: Sequence[str]) -> CreateThread:
+def _from_options(metadata: Pairs, messages: Sequence[str], expires: ExpiresAfterIn | None) -> CreateThread:
     return CreateThread(
         messages=tuple(NewMessage(role="user", content=text) for text in messages) or None,
         metadata=dict(metadata) or None,
+        expires_after=expires,
     )
 
 
@@ -113,27 +124,32 @@ def _from_options(metadata: Pairs, messages: Sequence[str]) -> CreateThread:
 @options.thread
 @click.option("--set", "changed", type=options.PAIR, multiple=True, help="Set a metadata key; keep the others.")
 @click.option("--unset", "gone", multiple=True, metavar="KEY", help="Remove a metadata key; keep the others.")
+@click.option("--expires-after", "expires", type=options.EXPIRY, help="When to remove it, such as last_active_at+90.")
+@click.option("--never-expires", "never", is_flag=True, help="Take away when it expires.")
 @options.expected_version
 @options.command_options
 def update(
-    *, thread: str, changed: Pairs, gone: Sequence[str], expected_version: int | None,
-    command_id: str | None, reason: str | None, actor: str, tenant: str, nats: str, as_json: bool,
+    *, thread: str, changed: Pairs, gone: Sequence[str], expires: ExpiresAfterIn | None, never: bool,
+    expected_version: int | None, command_id: str | None, reason: str | None,
+    actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Change single keys of a thread's metadata."""
-    if not changed and not gone:
-        raise click.UsageError("nothing to change: give --set KEY=VALUE or --unset KEY")
-
-    async def patch(clew: Clew) -> Done:
-        return await clew.patch_metadata(
-            thread,
-            set=dict(changed),
-            unset=gone,
-            expected_version=expected_version,
-            command_id=command_id,
-            reason=reason,
+    """Change single keys of a thread's metadata, or when it expires."""
+    if expires is not None and never:
+        raise click.UsageError("give --expires-after or --never-expires, not both")
+    if not changed and not gone and not expires and not never:
+        raise click.UsageError(
+            "nothing to change: give --set KEY=VALUE, --unset KEY, --expires-after ANCHOR+DAYS or --never-expires"
         )
-
-    _show(ask(nats, tenant, patch, actor=actor), as_json)
+    expires_after: ExpiresAfterIn | UnsetType | None = None if never else expires or UNSET
+    request = UpdateThread(
+        id=command_id,
+        reason=reason,
+        thread_id=thread,
+        patch=MetadataPatch(set=dict(changed), unset=tuple(gone)) if changed or gone else UNSET,
+        expires_after=expires_after,
+        expected_version=expected_version,
+    )
+    _show(ask(nats, tenant, lambda clew: clew.send(request), actor=actor), as_json)
 
 
 @click.command("add-message")

@@ -16,6 +16,7 @@ from clew_events.queries import GetBlame, GetDifference, GetThread, ListMessages
 from clew_events.subjects import Address
 from clew_services.cli import commit_lines, options, output
 from clew_services.cli.commit_lines import by_line, role_of, words_of
+from clew_services.cli.event_words import expiry
 from clew_services.cli.parts import Source, consult
 from clew_services.cli.terminal import echo, line, print_json, show
 from clew_services.cli.thread import thread_facts
@@ -137,6 +138,8 @@ def _blame_lines(blame: Blame) -> Iterator[str]:
     yield from _keys("metadata", blame.metadata, blame.removed)
     for resource in blame.tool_resources:
         yield line(f"{resource.resource}={','.join(resource.value)}  by ", by_line(resource.by))
+    if blame.expires_after:
+        yield line(f"expires {expiry(blame.expires_after.value)}  by ", by_line(blame.expires_after.by))
     for message in blame.messages:
         yield line(message.id, "  added by ", by_line(message.added))
         if message.deleted is not None:

@@ -25,12 +25,13 @@ from clew_events.commands import (
     UpdateMessage,
     UpdateThread,
 )
-from clew_events.content import Metadata
+from clew_events.content import ExpiresAfter, Metadata
 from clew_events.errors import AlreadyErased, AlreadyExists, Held, NotFound
 from clew_events.events import (
     ErasureCompleted,
     ErasureRequested,
     Event,
+    ExpiryUpdated,
     HoldPlaced,
     HoldReleased,
     ItemAdded,
@@ -42,7 +43,7 @@ from clew_events.events import (
     ThreadRestored,
     ToolResourcesUpdated,
 )
-from clew_events.requests import MAX_PAIRS, MetadataIn, MetadataPatch, NewMessage
+from clew_events.requests import MAX_PAIRS, ExpiresAfterIn, MetadataIn, MetadataPatch, NewMessage
 from clew_events.subjects import TENANT
 from clew_projections.fold import ThreadState, apply_difference
 from clew_projections.views import MessageView
@@ -115,6 +116,7 @@ def _create(command: CreateThread, seed: tuple[str, ...]) -> tuple[Event, ...]:
     )
     return (
         ThreadCreated(metadata=command.metadata or {}, tool_resources=tools),
+        *_update_expiry(command.expires_after, None),
         *(_add_message(new, ordinal, seed) for ordinal, new in enumerate(messages, start=1)),
     )
 
@@ -128,7 +130,14 @@ def _update(command: UpdateThread, state: ThreadState) -> tuple[Event, ...]:
         tools = stored_content.updated_resources(state.tool_resources, command.tool_resources)
         if tools != state.tool_resources:
             events.append(ToolResourcesUpdated(tool_resources=tools))
+    if command.expires_after is not UNSET:
+        events += _update_expiry(command.expires_after, state.expires_after)
     return tuple(events)
+
+
+def _update_expiry(requested: ExpiresAfterIn | None, current: ExpiresAfter | None) -> tuple[Event, ...]:
+    wanted = ExpiresAfter(requested.anchor, requested.days) if requested is not None else None
+    return (ExpiryUpdated(expires_after=wanted),) if wanted != current else ()
 
 
 def _add(command: AddMessage, state: ThreadState, seed: tuple[str, ...]) -> tuple[Event, ...]:

@@ -37,7 +37,13 @@ class Threads:
         """``POST /v1/threads``; the body may be left out."""
         body = await call.body(CreateThreadBody, empty=b"{}")
         return await self._commands.answer(
-            call, CreateThread(messages=body.messages, metadata=body.metadata, tool_resources=body.tool_resources)
+            call,
+            CreateThread(
+                messages=body.messages,
+                metadata=body.metadata,
+                tool_resources=body.tool_resources,
+                expires_after=body.expires_after,
+            ),
         )
 
     async def get_thread(self, call: Call) -> Answer:
@@ -58,7 +64,13 @@ class Threads:
         thread_id = call.thread_id
         body = await call.body(ModifyThreadBody)
         return await self._commands.answer(
-            call, UpdateThread(thread_id=thread_id, metadata=body.metadata, tool_resources=body.tool_resources)
+            call,
+            UpdateThread(
+                thread_id=thread_id,
+                metadata=body.metadata,
+                tool_resources=body.tool_resources,
+                expires_after=body.expires_after,
+            ),
         )
 
     async def patch_thread(self, call: Call) -> Answer:

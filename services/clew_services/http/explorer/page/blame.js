@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { toThread } from "./route.js";
 import { line } from "./text.js";
 import { when } from "./times.js";
+import { expiry } from "./words.js";
 
 const PAGE = 50;
 
@@ -18,7 +19,7 @@ export function blameShown(blame) {
   return h(
     "div",
     {},
-    h("section", {}, h("h2", {}, "The thread"), h("table", { class: "blame" }, h("tbody", {}, fact("created", null, origin(blame.created)), blame.deleted && fact("deleted", null, origin(blame.deleted))))),
+    h("section", {}, h("h2", {}, "The thread"), h("table", { class: "blame" }, h("tbody", {}, fact("created", null, origin(blame.created)), blame.expires_after && fact("expires", blame.expires_after.value ? expiry(blame.expires_after.value) : "never", origin(blame.expires_after.by)), blame.deleted && fact("deleted", null, origin(blame.deleted))))),
     part("Metadata", [
       ...blame.metadata.map((each) => fact(line(each.key), line(each.value), origin(each.by))),
       ...blame.removed.map((each) => removed(each, origin)),

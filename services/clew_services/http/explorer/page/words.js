@@ -28,6 +28,8 @@ function event(each) {
       return difference(each);
     case "ToolResourcesUpdated":
       return "changed tool resources";
+    case "ExpiryUpdated":
+      return each.expires_after ? `expires ${expiry(each.expires_after)}` : "does not expire any more";
     case "ItemAdded":
       return `${each.message.role}: “${beginning(texts(each.message), 120)}”`;
     case "ItemMetadataUpdated":
@@ -54,6 +56,11 @@ function event(each) {
     default:
       return named(String(each.type));
   }
+}
+
+/** Such as "30 days after it was last active". */
+export function expiry({ anchor, days }) {
+  return `${days.toLocaleString("en")} ${days === 1 ? "day" : "days"} after it was ${anchor === "created_at" ? "created" : "last active"}`;
 }
 
 /** "ThreadRestored" is "thread restored". */
