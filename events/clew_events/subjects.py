@@ -19,6 +19,7 @@
 ``clew.erased.<shard>.<seq>.<tenant>.<thread>.<n>``  commits without their erased contents, in stream ``CLEW_ERASED``
 ``clew.erased.erasure.<tenant>.<id>``         the state of an erasure, in ``CLEW_ERASED``
 ``clew.erased.certificate.<id>``              the signed certificate of an erasure, in ``CLEW_ERASED``
+``clew.erased.floor``                         from where on ``CLEW_ERASED`` has all of pending erasures
 ``clew.live.erased.erasure.<tenant>.<id>``    announces over core NATS that the state of an erasure has changed
 ``clew.live.keys.<id>``                       announces over core NATS that an API key has changed
 ``$KV.clew_generations.threads``              the live generation of the two buckets of views: ``v1``, ``v2``, …
@@ -42,6 +43,7 @@ OUTCOME: Final = "clew.outcome"
 CHECKPOINT: Final = "clew.checkpoint"
 ERASED: Final = "clew.erased"
 ERASURES: Final = f"{ERASED}.erasure"
+ERASURE_FLOOR: Final = f"{ERASED}.floor"
 LIVE_ERASURES: Final = f"{LIVE}.erased.erasure"
 
 INBOX_STREAM: Final = "CLEW_INBOX"

@@ -47,6 +47,20 @@ async def run_until_first(*work: Coroutine[None, None, object]) -> None:
             task.result()
 
 
+async def run_all(*work: Coroutine[None, None, object]) -> None:
+    """Run coroutines side by side until all have ended, or until one raises; then cancel the others and wait for them.
+
+    Raises what the first of them raised.
+    """
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def repeat_until(
     stop: asyncio.Event,
     step: Callable[[], Awaitable[float]],

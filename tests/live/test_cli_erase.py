@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from clew_projections.history.pending_erasures import PendingErasures
 from clew_services import compose
 from clew_services.cli import main
 from clew_services.erasure.records import ErasureRecords
@@ -162,7 +163,7 @@ async def _write(up: Up, tenant: str, erasure: str, changes: dict[str, object]) 
     from msgspec.structs import replace
 
     async with compose.connection(up.nats_url, name="test") as connection:
-        records = ErasureRecords(connection.js)
+        records = ErasureRecords(connection.js, PendingErasures(connection.js))
         written = None
         while written is None:
             found = await records.find(tenant, erasure)

@@ -98,7 +98,8 @@ async def test_records_about_a_thread_are_erased_with_their_bytes_and_others_sta
 
     async def erased(thread: str, messages: set[str] | None = None) -> list[int]:
         """The places in the inbox of the commands whose records went."""
-        gone = await rejections.erase(clew.js, Address("default", thread), messages)
+        about = rejections.Concern(Address("default", thread), tuple(messages) if messages is not None else None)
+        (gone,) = await rejections.erase(clew.js, [about])
         return sorted(seq for seq, number in numbers.items() if number in gone)
 
     assert await erased("thread_a", {message}) == [2]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -26,14 +27,19 @@ from clew_events.erasures import Erasure
 from clew_events.errors import AlreadyErased, AlreadyExists, Conflict, IdReused, Invalid, NotFound, Unavailable
 from clew_events.queries import GetErasure, ListErasures
 from clew_events.requests import MetadataPatch, NewMessage
-from clew_events.subjects import ERASED_STREAM, Address, erasure_subject
+from clew_events.subjects import ERASED_STREAM, Address, erasure_subject, event_stream, event_subject
+from clew_projections.history.pending_erasures import PendingErasures
+from clew_projections.nats.jetstream import stream_state
 from clew_projections.nats.stream_messages import OutgoingMessage
 from clew_services.compose import Clew
+from clew_services.erasure import records as records_module
+from clew_services.erasure.eraser import Budget, Eraser, Loss
 from clew_services.erasure.records import ErasureRecords
 from clew_services.threads.handler import Handler
 from support import erasure_worker
 from support.asgi import ERASURE_ID, IN, KEYS, MESSAGE_ID, call
 from support.nats_services import served
+from support.truth import projecting
 from support.writers import handler
 
 ACME = "acme"
@@ -108,7 +114,7 @@ async def test_the_record_is_there_before_the_request_is_in_the_log(clew: Clew) 
             assert (await clew.current.read_current(Address(tenant, "thread_a"))).thread.n == 1
             seen.append(found.erasure)
 
-    await with_records(clew, Watched(clew.js)).handle(ACME, EraseThread(thread_id="thread_a"))
+    await with_records(clew, Watched(clew.js, clew.js.pending)).handle(ACME, EraseThread(thread_id="thread_a"))
     assert [(erasure.status, erasure.n, erasure.position) for erasure in seen] == [("requested", None, None)]
 
 
@@ -128,7 +134,7 @@ async def test_whoever_dies_between_the_request_and_its_record_leaves_what_a_rep
 
     command = EraseThread(id="erase-1", thread_id="thread_a")
     with pytest.raises(Unavailable) as fault:
-        await with_records(clew, Dying(clew.js)).handle(ACME, command)
+        await with_records(clew, Dying(clew.js, clew.js.pending)).handle(ACME, command)
     assert fault.value.outcome_unknown
     (left,) = await clew.erasure_records.pending()
     assert left.erasure.n is None
@@ -167,7 +173,7 @@ async def test_an_erasure_that_is_taken_for_failed_is_requested_again_when_its_c
             await super().announce(tenant, erasure)
             late.append(await carry_on(clew, erasure, status="failed", fault="no request"))
 
-    done = await with_records(clew, Late(clew.js)).handle(ACME, EraseThread(thread_id="thread_a"))
+    done = await with_records(clew, Late(clew.js, clew.js.pending)).handle(ACME, EraseThread(thread_id="thread_a"))
     assert late[0].status == "failed"
     assert done.erasure is not None
     assert (done.erasure.status, done.erasure.n, done.erasure.fault) == ("requested", 2, None)
@@ -305,7 +311,7 @@ async def test_a_list_of_erasures_goes_through_however_much_lies_between_them(cl
     new = await erase(clew, "thread_c")
     assert (await clew.erasures.page(ACME, ListErasures())).data == (new, old)
     assert (await clew.erasures.page(ACME, ListErasures(after=new.id))).data == (old,)
-    assert [record.erasure for record in await ErasureRecords(clew.js).pending()] == [old, new]
+    assert [record.erasure for record in await ErasureRecords(clew.js, clew.js.pending).pending()] == [old, new]
 
 
 async def test_erasures_are_chosen_by_status_and_by_thread(clew: Clew) -> None:
@@ -332,7 +338,7 @@ async def test_erasures_are_chosen_by_status_and_by_thread(clew: Clew) -> None:
 
 
 async def test_pending_erasures_are_those_of_all_tenants_that_are_not_done(clew: Clew) -> None:
-    records = ErasureRecords(clew.js)
+    records = ErasureRecords(clew.js, clew.js.pending)
     assert await records.pending() == ()
     await create(clew, "thread_a", tenant="globex")
     other = (await clew.handler.handle("globex", EraseThread(thread_id="thread_a"))).erasure
@@ -341,7 +347,49 @@ async def test_pending_erasures_are_those_of_all_tenants_that_are_not_done(clew:
     assert [(each.tenant, each.erasure) for each in await records.pending()] == [("globex", other), (ACME, mine)]
     await carry_on(clew, mine, status="completed")
     assert [each.erasure for each in await records.pending()] == [other]
-    assert await records.pending() == await ErasureRecords(clew.js).pending()
+    assert await records.pending() == await ErasureRecords(clew.js, clew.js.pending).pending()
+
+
+async def test_a_process_that_starts_reads_only_what_was_written_since_the_oldest_pending_erasure(
+    clew: Clew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records_module, "_FLOORS_APART", 1)
+    for number in range(3):
+        await create(clew, f"thread_{number}")
+        await erase(clew, f"thread_{number}")
+    async with projecting(clew):
+        await erasure_worker.complete_all(clew)
+    last = (await stream_state(clew.connection.js, ERASED_STREAM)).last_seq
+    await create(clew, "thread_a")
+    pending = await erase(clew, "thread_a")
+    await clew.erasure_records.pending()
+    await clew.erasure_records.raise_floor()
+    later = PendingErasures(clew.connection.js)
+    assert [each.erasure for each in await later.records()] == [pending]
+    assert later.floor_read > last
+    assert pending.position is not None
+    assert later.may_concern(event_subject(pending.position.shard, Address(ACME, "thread_a")))
+
+
+async def test_shards_are_gone_through_side_by_side(clew: Clew) -> None:
+    """Each waits for the other, so one after the other would never end."""
+    both, made = asyncio.Barrier(2), erasure_worker.worker(clew)
+
+    class Waiting(Eraser):
+        async def erase(self, losses: Iterable[Loss], tell: Callable[[int], None] = lambda _: None) -> None:
+            await both.wait()
+            await super().erase(losses, tell)
+
+    threads = {clew.histories.shard(Address(ACME, thread)): thread for thread in (f"thread_{n}" for n in range(9))}
+    assert len(threads) == 2
+    for thread in threads.values():
+        await create(clew, thread)
+        await erase(clew, thread)
+    made._parts = replace(made._parts, eraser=Waiting(clew.connection.js, Budget()))
+    async with projecting(clew):
+        await made.step()
+    assert {each.erasure.commits for each in await clew.erasure_records.pending()} <= {1}
+    assert {(await clew.connection.js.at(event_stream(shard), [1]))[0] for shard in threads} == {None}
 
 
 async def test_a_record_is_written_only_after_the_one_that_was_read(clew: Clew) -> None:

@@ -76,7 +76,7 @@ def worker(
         replace(
             parts,
             js=js,
-            records=ErasureRecords(js),
+            records=ErasureRecords(js, clew.js.pending),
             histories=histories,
             eraser=Eraser(js, Budget(sleep=_at_once)),
             commands=commands,

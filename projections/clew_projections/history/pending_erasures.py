@@ -4,6 +4,9 @@ From the acknowledgement of a request on, no reader returns the contents that it
 exist. A process learns of requests by announcements over core NATS, and reads them all again after a reconnect. An
 announcement may come late, so whoever must not miss one calls :meth:`PendingErasures.refresh` before it reads.
 
+Records are kept for ever, and few are of interest. The *floor*, which the worker raises, is a sequence before which no
+pending erasure has its newest record. Reading begins there.
+
 Views, in the bucket and in memory, may lag behind a request until the erasure is completed. So until then a thread is
 read as of its latest commit, whatever the caller asked for.
 """
@@ -24,7 +27,7 @@ from clew_events.codec import UNREADABLE, decode, redact
 from clew_events.erasures import Erasure, lines_to_erase
 from clew_events.errors import Corrupt
 from clew_events.events import ErasureRequested
-from clew_events.subjects import ERASED_STREAM, ERASURES, LIVE_ERASURES, Address, event_subject
+from clew_events.subjects import ERASED_STREAM, ERASURE_FLOOR, ERASURES, LIVE_ERASURES, Address, event_subject
 from clew_projections.kv.watcher import KvWatcher
 from clew_projections.nats.jetstream import JetStream, stream_state
 from clew_projections.nats.stream_messages import DIGEST, StoredMessage
@@ -32,6 +35,14 @@ from clew_projections.nats.stream_messages import DIGEST, StoredMessage
 _DECODER: Final = msgspec.json.Decoder(Erasure)
 _RECORDS: Final = f"{ERASURES}.*.*"
 _LOG: Final = logging.getLogger("clew.erasure")
+
+
+class ErasureRecord(Struct, frozen=True):
+    """The newest record of an erasure of a tenant; ``revision`` is its sequence in the stream."""
+
+    tenant: str
+    erasure: Erasure
+    revision: int
 
 
 class _Request(Struct, frozen=True):
@@ -49,7 +60,9 @@ class PendingErasures:
         self._by_subject: dict[str, dict[str, _Request]] = {}
         self._unfinished: dict[str, set[str]] = {}
         self._watcher: KvWatcher | None = None
+        self._records: dict[str, ErasureRecord] | None = None
         self._read_up_to = 0
+        self._floor_read = 0
         self._alone = asyncio.Lock()
         self.noted: list[Callable[[Address], None]] = []
         """Called with each thread of which an erasure was requested, or went on."""
@@ -66,7 +79,7 @@ class PendingErasures:
         Raises:
             Unavailable: JetStream does not answer.
         """
-        watcher = KvWatcher(lambda _: self.refresh(), self.refresh, name="the list of erasures", log=_LOG)
+        watcher = KvWatcher(None, self.refresh, name="the list of erasures", log=_LOG)
         async with watcher.watch(nc, f"{LIVE_ERASURES}.*", reconnected):
             await self.refresh()
             self._watcher = watcher
@@ -85,8 +98,13 @@ class PendingErasures:
             end = (await stream_state(self._js, ERASED_STREAM)).last_seq
             if end < self._read_up_to:  # another stream, as after a restore
                 self._by_subject, self._unfinished, self._read_up_to = {}, {}, 0
+                self._records = {} if self._records is not None else None
             if end == self._read_up_to:
                 return
+            if not self._read_up_to:
+                floor = await self._js.newest_at_leader(ERASED_STREAM, ERASURE_FLOOR, 0)
+                self._floor_read = int(floor.body) if floor is not None else 1
+                self._read_up_to = min(self._floor_read - 1, end)
             page = True
             while page:
                 messages, _ = await self._js.after(ERASED_STREAM, _RECORDS, self._read_up_to + 1)
@@ -99,6 +117,31 @@ class PendingErasures:
                 self._take(last)
                 following = {**following, "seq": self._read_up_to + 1}
             self._read_up_to = max(end, self._read_up_to)
+
+    async def records(self) -> tuple[ErasureRecord, ...]:
+        """The erasures of all tenants that are neither completed nor failed now, the oldest record first.
+
+        They are kept from the first call on, which reads them again.
+
+        Raises:
+            Unavailable: JetStream does not answer.
+        """
+        if self._records is None:
+            async with self._alone:
+                self._records, self._read_up_to = {}, 0
+        await self.refresh()
+        return tuple(self._records.values())
+
+    @property
+    def floor(self) -> int:
+        """The highest floor that is right, as far as :meth:`records` has read."""
+        oldest = next(iter((self._records or {}).values()), None)
+        return oldest.revision if oldest is not None else self._read_up_to + 1
+
+    @property
+    def floor_read(self) -> int:
+        """The floor at which reading began."""
+        return self._floor_read
 
     def may_concern(self, subject: str) -> bool:
         """Whether an erasure of a thread is not completed, or whether that is not known because news are being read."""
@@ -124,6 +167,10 @@ class PendingErasures:
         except UNREADABLE as fault:
             _LOG.error("the record of %s, tenant %s, cannot be read: %s", erasure, tenant, fault)
             return
+        if self._records is not None:
+            self._records.pop(stored.subject, None)
+            if record.status in {"requested", "erased"}:
+                self._records[stored.subject] = ErasureRecord(tenant, record, stored.seq)
         if record.position is None:
             return  # not acknowledged yet
         address = Address(tenant, record.thread_id)

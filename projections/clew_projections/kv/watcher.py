@@ -36,14 +36,16 @@ class KvWatcher:
 
     def __init__(
         self,
-        read: Callable[[str], Awaitable[None]],
+        read: Callable[[str], Awaitable[None]] | None,
         read_all: Callable[[], Awaitable[None]],
         *,
         name: str,
         log: Logger,
         anew: float = ANEW,
     ) -> None:
-        """``read`` reads the value of a key, ``read_all`` reads everything; both may fail.
+        """``read`` reads the value of a key, ``read_all`` reads everything, also for a key if there is no ``read``.
+
+        Both may fail.
 
         If one of them fails, "``name`` cannot be read: …" is logged, and everything is read again after a pause.
         Everything is read at the start, and every ``anew`` seconds.
@@ -113,7 +115,11 @@ class KvWatcher:
                     self._connected_anew = False
                     await self._read_all()
                 while self._changed:
-                    await self._read(self._changed.pop())
+                    if self._read is not None:
+                        await self._read(self._changed.pop())
+                    else:
+                        self._changed.clear()
+                        await self._read_all()
             except Exception as fault:  # noqa: BLE001 - if the watcher ended, a revoked key would stay valid
                 unexpected = None if isinstance(fault, ClewError) else fault
                 self._log.warning("%s cannot be read: %s", self._name, fault, exc_info=unexpected)

@@ -166,7 +166,7 @@ class Clew:
     @cached_property
     def erasure_records(self) -> ErasureRecords:
         """The records of erasures."""
-        return ErasureRecords(self.js)
+        return ErasureRecords(self.js, self.js.pending)
 
     # Reading
 

@@ -12,13 +12,13 @@ from contextlib import aclosing
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 
 from clew_events.backoff import delays
 from clew_events.codec import UNREADABLE
 from clew_events.erasures import Erasure
 from clew_events.errors import Corrupt, NotFound, Unavailable
-from clew_events.subjects import ERASED_STREAM, ERASURES, certificate_subject, erasure_subject
+from clew_events.subjects import ERASED_STREAM, ERASURE_FLOOR, certificate_subject, erasure_subject
+from clew_projections.history.pending_erasures import ErasureRecord, PendingErasures
 from clew_projections.kv.bucket import WRONG_REVISION
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import pages
@@ -31,26 +31,20 @@ LEADERLESS: Final = 10.0
 _TRIES: Final = 10
 _WINDOW: Final = 256
 """Sequences that are looked through first for older erasures."""
+_FLOORS_APART: Final = 1000
+"""Sequences by which the floor is raised at once."""
 _GROWTH: Final = 4
 _DECODE: Final = msgspec.json.Decoder(Erasure).decode
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
-class ErasureRecord(Struct, frozen=True):
-    """The newest record of an erasure of a tenant; ``revision`` is its sequence in the stream."""
-
-    tenant: str
-    erasure: Erasure
-    revision: int
-
-
 class ErasureRecords:
     """Reads and writes the records of a deployment. All methods raise ``Unavailable`` if JetStream does not answer."""
 
-    def __init__(self, js: JetStream) -> None:
+    def __init__(self, js: JetStream, pending: PendingErasures) -> None:
         self._js = js
-        self._pending: dict[str, ErasureRecord] = {}
-        self._seen = 0
+        self._pending = pending
+        self._floor = 0
 
     async def find(self, tenant: str, erasure_id: str) -> ErasureRecord | None:
         """The newest record of an erasure, if it has one.
@@ -108,21 +102,22 @@ class ErasureRecords:
     async def pending(self) -> tuple[ErasureRecord, ...]:
         """The erasures of all tenants that are neither completed nor failed, the oldest record first.
 
-        Only records that were written since the last call are read.
-
-        Raises:
-            Corrupt: a record cannot be read.
+        Only records that were written since the last call are read. One that cannot be read is logged.
         """
-        everything = f"{ERASURES}.*.*"
-        newest = await self._js.newest_at_leader(ERASED_STREAM, everything, 0)
-        if newest is None or newest.seq < self._seen:  # another stream, as after a restore
-            self._pending, self._seen = {}, 0
-        if newest is not None and newest.seq > self._seen:
-            async with aclosing(pages(self._js, ERASED_STREAM, everything, self._seen + 1, newest.seq)) as read:
-                async for page in read:
-                    for stored in page:
-                        self._take(stored)
-        return tuple(sorted(self._pending.values(), key=lambda record: record.revision))
+        return await self._pending.records()
+
+    async def raise_floor(self) -> None:
+        """Store from where on records have to be read to know what is pending, if that is far from where it was.
+
+        For the one process that carries erasures out.
+        """
+        floor = self._pending.floor
+        if floor < max(self._floor, self._pending.floor_read) + _FLOORS_APART:
+            return
+        ack = await self._js.publish(ERASURE_FLOOR, b"%d" % floor)
+        if ack.error is not None:
+            raise Unavailable(f"{ERASED_STREAM} refused a floor: {ack.error.description}", code="record_refused")
+        self._floor = floor
 
     async def iterate(self, tenant: str, after: str | None = None) -> AsyncGenerator[Erasure, None]:
         """The erasures of a tenant as they are now, the newest first, after the one of an id if one is given.
@@ -147,13 +142,6 @@ class ErasureRecords:
         """
         stored = await self._js.newest_at_leader(ERASED_STREAM, certificate_subject(erasure_id), 0)
         return read_certificate(stored.body) if stored is not None else None
-
-    def _take(self, stored: StoredMessage) -> None:
-        record = _record(stored)
-        self._pending.pop(stored.subject, None)
-        if record.erasure.status in {"requested", "erased"}:
-            self._pending[stored.subject] = record
-        self._seen = stored.seq
 
     async def _place(self, tenant: str, erasure_id: str) -> int:
         request = {"seq": 1, "next_by_subj": erasure_subject(tenant, erasure_id)}

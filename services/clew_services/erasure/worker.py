@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -27,6 +28,7 @@ from clew_events.erasures import Erasure
 from clew_events.errors import ClewError, Conflict, Corrupt, Invalid, Unavailable
 from clew_events.subjects import ERASED_STREAM, Address, certificate_subject, event_stream
 from clew_projections.history.histories import Histories
+from clew_projections.history.pending_erasures import ErasureRecord
 from clew_projections.indexer.machines import Machine, Machines
 from clew_projections.indexer.snapshots import Snapshots
 from clew_projections.integrity.erasure_extent import Extent, read_extent
@@ -34,12 +36,12 @@ from clew_projections.kv.bucket import WRONG_REVISION, Bucket
 from clew_projections.nats.jetstream import JetStream, stream_info
 from clew_projections.nats.stream_messages import EXPECTED
 from clew_projections.nats.stream_reads import PAGE
-from clew_projections.wait import run_until_first
+from clew_projections.wait import run_all, run_until_first
 from clew_services.checkpoints.key_file import load_key
 from clew_services.checkpoints.note import SigningKey
 from clew_services.erasure.certificate import CertificateNote, certify, read_certificate
 from clew_services.erasure.eraser import NOT_DELETED, NOT_OVERWRITTEN, Eraser, Loss
-from clew_services.erasure.records import ErasureRecord, ErasureRecords
+from clew_services.erasure.records import ErasureRecords
 from clew_services.eventstore.topology import LEASES
 from clew_services.inbox import rejections
 from clew_services.inbox.remains import last_sequence, remains_of
@@ -51,8 +53,12 @@ from clew_services.threads.handler import Commands
 LEASE: Final = "erasure"
 LOOK: Final = 1.0
 """Seconds between two looks at what is pending."""
-AT_ONCE: Final = 16
-"""Erasures that leave the log before the worker turns to what follows, so that none waits for all."""
+ROUND: Final = 10.0
+"""Seconds for which contents leave each shard before the worker turns to what follows, so that none waits for all."""
+AT_ONCE: Final = 64
+"""Erasures that are settled or completed side by side: their records and commits are then stored together."""
+REST: Final = 10.0
+"""How many times as long as a renewal took no other is made while further erasures still leave the log."""
 REFUSED: Final = 30.0
 """Seconds until an erasure that failed is tried again."""
 NEVER_ASKED: Final = timedelta(seconds=60)
@@ -81,8 +87,15 @@ class ErasureParts(Struct, frozen=True):
     replicated: bool
 
 
+class _Leaving(Struct):
+    """An erasure whose contents are leaving the log: ``done`` of the commits of its extent have lost theirs."""
+
+    extent: Extent
+    done: int = 0
+
+
 class _Task(Struct):
-    """An erasure that this process is at: what it knows of it beside the record."""
+    """An erasure whose contents have left the log: what this process knows of it beside the record."""
 
     extent: Extent
     generation: int
@@ -108,31 +121,78 @@ class Worker:
         self._key = key
         self._encrypted = encrypted
         self._clock = clock
+        self._records: dict[str, ErasureRecord] = {}
+        self._leaving: dict[str, _Leaving] = {}
         self._tasks: dict[str, _Task] = {}
         self._retry_at: dict[str, float] = {}
         self._left: dict[str, list[str]] = {}
         """By erasure, what could not be overwritten. It is in the record as soon as that can be written."""
         self._renewed_at = -RENEWALS_APART
+        self._rested_at = 0.0
 
     async def step(self) -> int:
         """Carry every pending erasure as far as it goes now, and return how many are left.
 
-        Why one cannot go on is logged, and kept in its record; the others go on.
+        Shards are gone through side by side, each for :data:`ROUND` seconds. Why an erasure cannot go on is logged, and
+        kept in its record; the others go on.
 
         Raises:
-            Unavailable: JetStream does not answer.
+            Unavailable: JetStream does not answer, or refuses; what it hinders is tried again by the next step.
         """
-        now, pending = time.monotonic(), await self._parts.records.pending()
-        new = [each for each in pending if each.erasure.id not in self._tasks]
-        for record in [each for each in new if now >= self._retry_at.get(each.erasure.id, 0.0)][:AT_ONCE]:
-            await self._try(record, self._erase_from_log)
-        await self._settle(await self._at_hand("requested"))
-        await self._finish(await self._at_hand("erased"))
-        return len(await self._parts.records.pending())
+        self._records = {each.erasure.id: each for each in await self._parts.records.pending()}
+        for known in (self._leaving, self._tasks):
+            for id_ in [each for each in known if each not in self._records]:  # another process completed it
+                del known[id_]
+        now, new = time.monotonic(), dict[int, list[ErasureRecord]]()
+        for id_, record in self._records.items():
+            if id_ not in self._tasks and now >= self._retry_at.get(id_, 0.0):
+                shard = self._parts.histories.shard(Address(record.tenant, record.erasure.thread_id))
+                new.setdefault(shard, []).append(record)
+        faults: list[Unavailable] = []
 
-    async def _at_hand(self, status: str) -> list[ErasureRecord]:
-        pending = await self._parts.records.pending()
-        return [each for each in pending if each.erasure.status == status and each.erasure.id in self._tasks]
+        async def collect(work: Awaitable[None]) -> None:
+            try:
+                await work
+            except Unavailable as fault:
+                faults.append(fault)
+
+        await run_all(collect(self._follow()), *(collect(self._clear(records)) for records in new.values()))
+        if new:
+            await collect(self._follow())
+        if faults:
+            raise faults[0]
+        await self._parts.records.raise_floor()
+        return len(self._records)
+
+    async def _follow(self) -> None:
+        """Carry on with what has left the log, together."""
+        await self._settle(self._at_hand("requested"))
+        await self._finish(self._at_hand("erased"))
+
+    def _at_hand(self, status: str) -> list[ErasureRecord]:
+        known = (self._records.get(each) for each in self._tasks)
+        return [each for each in known if each is not None and each.erasure.status == status]
+
+    async def _clear(self, records: Sequence[ErasureRecord]) -> None:
+        """Take contents of erasures of one shard out of the log, one after the other, until the round is over."""
+        until, gone = time.monotonic() + ROUND, list[str]()
+        hindrance: Unavailable | None = None
+
+        async def leave(record: ErasureRecord) -> None:
+            if await self._leave(record, until):
+                gone.append(record.erasure.id)
+
+        for record in records:
+            try:
+                await self._try(record, leave)
+            except Unavailable as fault:
+                hindrance = fault
+                break
+            if time.monotonic() >= until:
+                break
+        await self._hand_over([self._records[each] for each in gone])
+        if hindrance is not None:
+            raise hindrance
 
     async def _try(self, record: ErasureRecord, do: Callable[[ErasureRecord], Awaitable[None]]) -> None:
         erasure = record.erasure
@@ -158,28 +218,50 @@ class Worker:
         if newest is not None and newest.erasure.fault != fault.message:
             await self._write(newest, replace(newest.erasure, fault=fault.message))
 
-    async def _erase_from_log(self, record: ErasureRecord) -> None:
-        parts, erasure = self._parts, record.erasure
-        address = Address(record.tenant, erasure.thread_id)
-        extent = await read_extent(parts.histories.after(address, 0), erasure)
-        if extent is None:
-            if self._clock() - erasure.requested_at > NEVER_ASKED:
-                never = "its request never came into the log: ask again"
-                await self._write(record, replace(erasure, status="failed", fault=never))
-            return
-        requested = extent.requested
+    async def _leave(self, record: ErasureRecord, until: float) -> bool:
+        """Take contents of an erasure out of the log until the round is over; return whether none is left."""
+        erasure = record.erasure
+        leaving = self._leaving.get(erasure.id)
+        if leaving is None:
+            extent = await read_extent(
+                self._parts.histories.after(Address(record.tenant, erasure.thread_id), 0), erasure
+            )
+            if extent is None:
+                if self._clock() - erasure.requested_at > NEVER_ASKED:
+                    never = "its request never came into the log: ask again"
+                    await self._write(record, replace(erasure, status="failed", fault=never))
+                return False
+            leaving = self._leaving[erasure.id] = _Leaving(extent)
+        requested = leaving.extent.requested
         erasure = replace(erasure, n=requested.commit.n, position=requested.position, fault=None)
         told = time.monotonic()
-        for count, (position, numbers) in enumerate(extent.contents.items(), start=1):
-            await parts.eraser.erase([Loss(position, numbers)])
-            if time.monotonic() - told > LOOK:
-                told = time.monotonic()
-                record = await self._write(record, replace(erasure, commits=count))
-        await self._check_gone(extent)
-        rejected = await rejections.erase(parts.js, address, extent.request.items)
-        generation, inbox = await parts.renewal.newest(), await last_sequence(parts.js)
-        await self._write(record, replace(erasure, commits=extent.taken.commits))
-        self._tasks[erasure.id] = _Task(extent, generation, inbox, len(rejected))
+        for position, numbers in list(leaving.extent.contents.items())[leaving.done :]:
+            await self._parts.eraser.erase([Loss(position, numbers)])
+            leaving.done += 1
+            now = time.monotonic()
+            if now - told > LOOK or now >= until:
+                told = now
+                record = await self._write(record, replace(erasure, commits=leaving.done))
+            if now >= until:
+                break
+        if leaving.done < len(leaving.extent.contents):
+            return False
+        await self._check_gone(leaving.extent)
+        return True
+
+    async def _hand_over(self, records: Sequence[ErasureRecord]) -> None:
+        """Note of erasures that have left the log what else may have bytes of them."""
+        if not records:
+            return
+        leaving = [self._leaving[each.erasure.id] for each in records]
+        rejected = await rejections.erase(self._parts.js, [_concern(each.extent) for each in leaving])
+        generation, inbox = await self._parts.renewal.newest(), await last_sequence(self._parts.js)
+        for record, each, numbers in zip(records, leaving, rejected, strict=True):
+            requested, commits = each.extent.requested, each.extent.taken.commits
+            known = replace(record.erasure, n=requested.commit.n, position=requested.position, fault=None)
+            await self._write(record, replace(known, commits=commits))
+            self._tasks[record.erasure.id] = _Task(each.extent, generation, inbox, len(numbers))
+            del self._leaving[record.erasure.id]
 
     async def _check_gone(self, extent: Extent) -> None:
         """Check that the log's streams have none of the commits that lost contents.
@@ -205,8 +287,9 @@ class Worker:
         ]
         if ready:
             await self._parts.snapshots.purge()
-        for record in ready:
-            await self._write(record, replace(record.erasure, status="erased", erased_at=now))
+        for start in range(0, len(ready), AT_ONCE):
+            some = ready[start : start + AT_ONCE]
+            await run_all(*(self._write(each, replace(each.erasure, status="erased", erased_at=now)) for each in some))
 
     def _late(self, machines: Sequence[Machine], record: ErasureRecord) -> list[Machine]:
         """The machines whose index may still have what an erasure took."""
@@ -217,20 +300,46 @@ class Worker:
         """Remove what is left in the files of buckets, and complete the erasures of which nothing is left."""
         if not records:
             return
-        renewal, newest = self._parts.renewal, max(self._tasks[each.erasure.id].generation for each in records)
+        tasks, renewal = {each.erasure.id: self._tasks[each.erasure.id] for each in records}, self._parts.renewal
+        newest = max(task.generation for task in tasks.values())
         if not await renewal.is_done(newest) and await self._may_renew():
+            began = time.monotonic()
             try:
                 await renewal.run(newest)
             except (Conflict, Corrupt) as fault:
                 _LOG.error("the buckets were not made anew after an erasure: %s", fault)
             self._renewed_at = time.monotonic()
-        for record in records:
-            task = self._tasks[record.erasure.id]
-            if await renewal.is_done(task.generation) and await remains_of(self._parts.js, task.inbox) == "gone":
-                if (missing := await self._missing_replica(task.extent.requested.position.shard)) is not None:
-                    await self._note(record, missing)
-                else:
-                    await self._try(record, self._complete)
+            self._rested_at = self._renewed_at + REST * (self._renewed_at - began)
+        renewed = {each: await renewal.is_done(each) for each in {task.generation for task in tasks.values()}}
+        inbox = await self._emptied({task.inbox for task in tasks.values()})
+        done = [
+            each for each in records if renewed[(task := tasks[each.erasure.id]).generation] and task.inbox <= inbox
+        ]
+        shards = {each.erasure.id: tasks[each.erasure.id].extent.requested.position.shard for each in done}
+        missing = {shard: await self._missing_replica(shard) for shard in set(shards.values())}
+        ready: list[ErasureRecord] = []
+        for record in done:
+            if (absent := missing[shards[record.erasure.id]]) is not None:
+                await self._note(record, absent)
+            else:
+                ready.append(record)
+        machines = await self._parts.machines.all() if ready else []
+        for start in range(0, len(ready), AT_ONCE):
+            some = ready[start : start + AT_ONCE]
+            # A command that was in the inbox may have been rejected since.
+            rejected = await rejections.erase(
+                self._parts.js, [_concern(tasks[each.erasure.id].extent) for each in some]
+            )
+            for record, numbers in zip(some, rejected, strict=True):
+                tasks[record.erasure.id].rejected += len(numbers)
+            await run_all(*(self._try(record, partial(self._complete, machines)) for record in some))
+
+    async def _emptied(self, inbox: set[int]) -> int:
+        """The highest of some sequences of the inbox up to which nothing is left of it; -1 if there is none."""
+        for seq in sorted(inbox, reverse=True):
+            if await remains_of(self._parts.js, seq) == "gone":
+                return seq
+        return -1
 
     async def _missing_replica(self, shard: int) -> Unavailable | None:
         """Why a server may still have what was erased: it is down, or has not followed yet."""
@@ -241,15 +350,15 @@ class Worker:
         return None
 
     async def _may_renew(self) -> bool:
-        return time.monotonic() - self._renewed_at >= RENEWALS_APART or (await self._parts.renewal.cost()).is_small
+        now = time.monotonic()
+        if len(self._tasks) < len(self._records) and now < self._rested_at:
+            return False  # others are still leaving the log, and can share the next one
+        return now - self._renewed_at >= RENEWALS_APART or (await self._parts.renewal.cost()).is_small
 
-    async def _complete(self, record: ErasureRecord) -> None:
+    async def _complete(self, machines: Sequence[Machine], record: ErasureRecord) -> None:
         erasure, task = record.erasure, self._tasks[record.erasure.id]
         await self._check_gone(task.extent)
-        # A command that was in the inbox may have been rejected since.
-        address = Address(record.tenant, erasure.thread_id)
-        task.rejected += len(await rejections.erase(self._parts.js, address, task.extent.request.items))
-        certificate = await self._store(self._certify(record, task, await self._parts.machines.all()))
+        certificate = await self._store(self._certify(record, task, machines))
         command = CompleteErasure(
             id=ids.derive_id("cmd_completed_", erasure.id),
             thread_id=erasure.thread_id,
@@ -260,7 +369,7 @@ class Worker:
         completed_at = certificate.certificate.completed_at
         done = replace(erasure, status="completed", completed_at=completed_at, certificate=certificate.hash, fault=None)
         await self._write(record, done)
-        for known in (self._tasks, self._retry_at, self._left):
+        for known in (self._tasks, self._retry_at, self._left, self._records):
             known.pop(erasure.id, None)
         _LOG.info("the erasure %s of tenant %s is completed", erasure.id, record.tenant)
 
@@ -318,7 +427,15 @@ class Worker:
         written = await self._parts.records.write(record.tenant, erasure, record.revision)
         if written is None:
             raise Unavailable(f"the record of the erasure {erasure.id} was changed by another process")
+        self._records[erasure.id] = written
+        if erasure.status in {"completed", "failed"}:
+            del self._records[erasure.id]
         return written
+
+
+def _concern(extent: Extent) -> rejections.Concern:
+    commit = extent.requested.commit
+    return rejections.Concern(Address(commit.tenant, commit.thread), extent.request.items)
 
 
 async def serve_erasure(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime
 from typing import Final
@@ -107,8 +107,15 @@ async def retry(js: JetStream, refused: Refusal) -> int:
     return ack.seq
 
 
-async def erase(js: JetStream, address: Address, messages: Collection[str] | None = None) -> tuple[int, ...]:
-    """Erase the records of rejected commands about a thread, or about some of its messages; return their numbers.
+class Concern(msgspec.Struct, frozen=True):
+    """What rejected commands may be about: a thread, or some of its messages."""
+
+    address: Address
+    messages: tuple[str, ...] | None = None
+
+
+async def erase(js: JetStream, concerns: Sequence[Concern]) -> list[tuple[int, ...]]:
+    """Erase the records of rejected commands about threads or messages; return the numbers of each concern.
 
     Their bytes are overwritten on the disk. Of a command that cannot be read, a record counts as about a thread or a
     message if its text has the id. Safe to repeat.
@@ -116,18 +123,25 @@ async def erase(js: JetStream, address: Address, messages: Collection[str] | Non
     Raises:
         Unavailable: the records cannot be read, or one of them is still there.
     """
-    numbers = await _about(js, address, messages)
-    for number in numbers:
-        with suppress(ApiRefusal):  # it was retried or erased meanwhile
-            await js.api(f"STREAM.MSG.DELETE.{REJECTED_STREAM}", {"seq": number})
-    if left := set(numbers) & set(await _about(js, address, messages)):
-        raise Unavailable(f"{REJECTED_STREAM} did not delete {sorted(left)}", code="not_erased")
+    numbers = await _about(js, concerns)
+    if some := {number for each in numbers for number in each}:
+        for number in sorted(some):
+            with suppress(ApiRefusal):  # it was retried or erased meanwhile
+                await js.api(f"STREAM.MSG.DELETE.{REJECTED_STREAM}", {"seq": number})
+        if left := some & {number for each in await _about(js, concerns) for number in each}:
+            raise Unavailable(f"{REJECTED_STREAM} did not delete {sorted(left)}", code="not_erased")
     return numbers
 
 
-async def _about(js: JetStream, address: Address, messages: Collection[str] | None) -> tuple[int, ...]:
-    found = [each async for each in list_rejected(js, tenant=address.tenant)]
-    return tuple(each.number for each in found if _concerns(each.rejection, address, messages))
+async def _about(js: JetStream, concerns: Sequence[Concern]) -> list[tuple[int, ...]]:
+    numbers: list[list[int]] = [[] for _ in concerns]
+    for tenant in {each.address.tenant for each in concerns}:
+        async for refused in list_rejected(js, tenant=tenant):
+            target = _target_of(refused.rejection)
+            for found, each in zip(numbers, concerns, strict=True):
+                if each.address.tenant == tenant and _concerns(target, refused.rejection.body, each):
+                    found.append(refused.number)
+    return [tuple(each) for each in numbers]
 
 
 class _Target(msgspec.Struct, frozen=True):
@@ -141,15 +155,23 @@ class _Target(msgspec.Struct, frozen=True):
 _TARGET: Final = msgspec.json.Decoder(_Target).decode
 
 
-def _concerns(rejection: Rejection, address: Address, messages: Collection[str] | None) -> bool:
+def _target_of(rejection: Rejection) -> _Target | None:
+    """What a rejected command is about; ``None`` if it cannot be read."""
     try:
         target = _TARGET(rejection.body)
     except (msgspec.MsgspecError, RecursionError):
-        return any(each in rejection.body for each in (messages if messages is not None else (address.thread,)))
-    thread, command_id = target.thread_id, rejection.id or target.id
-    if thread is None and command_id is not None:
-        thread = ids.derive_id("thread_", rejection.tenant, command_id)
-    return thread == address.thread and (messages is None or target.message_id in messages)
+        return None
+    command_id = rejection.id or target.id
+    if target.thread_id is None and command_id is not None:
+        return msgspec.structs.replace(target, thread_id=ids.derive_id("thread_", rejection.tenant, command_id))
+    return target
+
+
+def _concerns(target: _Target | None, body: str, concern: Concern) -> bool:
+    thread, messages = concern.address.thread, concern.messages
+    if target is None:
+        return any(each in body for each in (messages if messages is not None else (thread,)))
+    return target.thread_id == thread and (messages is None or target.message_id in messages)
 
 
 def _refusal(stored: StoredMessage) -> Refusal:

@@ -70,7 +70,7 @@ class DeploymentMetrics(Collector):
         self._live = live
         self._index = index
         self._readiness = readiness
-        self._erasure_records = ErasureRecords(opened.js)
+        self._erasure_records = ErasureRecords(opened.js, opened.js.pending)
         self._loop = asyncio.get_running_loop()
 
     def describe(self) -> list[GaugeMetricFamily]:
