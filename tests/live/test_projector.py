@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -26,6 +26,7 @@ from clew_events.upcast import Json, Upcaster
 from clew_projections import places
 from clew_projections.apply import message_ids
 from clew_projections.history import histories
+from clew_projections.kv.bucket import Fault
 from clew_projections.kv.command_ids import mark
 from clew_projections.kv.key_names import COMMANDS, THREADS, checkpoint_key, page_key, parked_key, thread_key
 from clew_projections.kv.position import read_position
@@ -613,6 +614,72 @@ async def test_a_mark_written_while_the_connection_was_lost_is_not_believed(clew
     assert (await checkpoint.state()).ack_floor.stream_seq == 0
     await clew.projector(shard).project(await deliveries(clew, shard))
     assert await buckets_of(clew) == await fold_of_log(clew)
+
+
+async def test_views_that_were_lost_are_written_again_also_above_the_ack_floor(clew: Clew) -> None:
+    (thread,) = await busy(clew, 1)
+    shard = shard_of(thread, 2)
+    consumer = ShardConsumer(clew.nc, event_stream(shard), THREADS, clew.js.pending)
+    _, *others = await deliveries(clew, shard)
+    consumer.ack(others)
+    await consumer.flush_acks()
+    state = await clew.generations.position(shard).state()
+    assert (state.ack_floor.stream_seq, state.num_ack_pending) == (0, 1)
+    await project_all(clew)
+
+
+async def test_flushed_acknowledgements_do_not_count_for_what_a_reset_has_delivered_again(clew: Clew) -> None:
+    writer = Writer(clew.handler)
+    thread = thread_id(await writer.create())
+    await writer.set(thread, "a", "b")
+    stream, name = event_stream(shard_of(thread, 2)), clew.live.current.consumer
+    consumer = ShardConsumer(clew.nc, stream, name, clew.js.pending)
+    batch = [*await consumer.next(1), *await consumer.next(1)]
+    for _ in range(5):
+        consumer.ack(batch * 10_000)  # the server takes a while over them
+        await consumer.flush_acks()
+        await clew.js.api(f"CONSUMER.RESET.{stream}.{name}", {"seq": 1})
+        batch = [*await consumer.next(1), *await consumer.next(1)]
+        assert [each.seq for each in batch] == [1, 2]
+        assert (await clew.generations.position(shard_of(thread, 2)).state()).num_ack_pending == 2
+
+
+async def test_a_reset_is_repeated_until_the_ack_floor_is_right(clew: Clew) -> None:
+    shard = shard_of(thread_id(await Writer(clew.handler).create()), 2)
+    await deliveries(clew, shard)
+    resets: list[object] = []
+
+    class Racing(JetStream):
+        """Answers the first reset as a server does that delivered meanwhile."""
+
+        async def api(self, call: str, request: object = None) -> dict[str, object]:
+            answer = await clew.js.api(call, request)
+            if call.startswith("CONSUMER.RESET."):
+                resets.append(request)
+                return {**answer, "ack_floor": {"consumer_seq": 1, "stream_seq": 1}} if len(resets) == 1 else answer
+            return answer
+
+    position = clew.generations.position(shard)
+    position._js = Racing(clew.connection.exchange)
+    await position.rewind()
+    assert resets == [{"seq": 1}] * 2
+
+
+async def test_nothing_is_acknowledged_over_another_connection_than_it_was_projected_on(clew: Clew) -> None:
+    (thread,) = await busy(clew, 1)
+    shard = shard_of(thread, 2)
+    projector = clew.projector(shard)
+    apply = projector._apply
+
+    async def lose_the_connection(batch: Mapping[Address, Sequence[Delivery]]) -> dict[Address, Fault]:
+        faults = await apply(batch)
+        clew.connection.made += 1
+        return faults
+
+    projector._apply = lose_the_connection
+    with pytest.raises(Unavailable, match="connection"):
+        await projector.project(await deliveries(clew, shard))
+    assert (await clew.generations.position(shard).state()).ack_floor.stream_seq == 0
 
 
 # Pages of places.

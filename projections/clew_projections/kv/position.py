@@ -1,8 +1,9 @@
 """The projector's position in a shard: the sequence up to which every view is in the buckets.
 
 The buckets are not fsynced, so a server that dies may lose views whose commits were acknowledged to the consumer. The
-position is written into the same buckets after the views, so it is lost with them: a consumer that is ahead of the
-position must deliver again from there.
+position is written into the same buckets after the views, so it is lost with them: what a consumer delivered after the
+position must be delivered again. Its ack floor does not tell what that is: with several projectors, commits above it
+are acknowledged as well.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ from clew_projections.nats.jetstream import JetStream, consumer_info
 from clew_projections.nats.stream_messages import ConsumerInfo
 
 _LOG: Final = logging.getLogger("clew.kv")
+
+
+RESETS: Final = 5
+"""How often a consumer is reset until its ack floor is where it should be: nats-server (2.15.1) now and then answers,
+and goes on, with one above commits that are not acknowledged yet."""
 
 
 class ProjectorPosition(Struct, frozen=True):
@@ -59,6 +65,8 @@ class PositionStore:
     async def rewind(self) -> None:
         """Make the consumer deliver again all commits whose views the buckets may have lost.
 
+        The consumer must have processed the caller's acknowledgements: one that it processes later counts again.
+
         Raises:
             Unavailable: JetStream does not answer.
         """
@@ -67,8 +75,8 @@ class PositionStore:
             await self._write(self._written, back=True)
             mark = self._written
         self._written = mark
-        if (await self.state()).ack_floor.stream_seq > self._written:
-            await self._js.api(f"CONSUMER.RESET.{self._stream}.{self._consumer}", {"seq": self._written + 1})
+        if (await self.state()).delivered.stream_seq > mark:
+            await self._reset(mark)
 
     async def advance(self, every: float, *, reached: int) -> None:
         """Write the position if ``every`` seconds have passed and a later commit, up to ``reached``, was projected.
@@ -93,6 +101,12 @@ class PositionStore:
     async def state(self) -> ConsumerInfo:
         """Read the progress of the consumer."""
         return await consumer_info(self._js, self._stream, self._consumer)
+
+    async def _reset(self, floor: int) -> None:
+        for _ in range(RESETS):
+            answer = await self._js.api(f"CONSUMER.RESET.{self._stream}.{self._consumer}", {"seq": floor + 1})
+            if msgspec.convert(answer, ConsumerInfo).ack_floor.stream_seq <= floor:
+                return
 
     async def _write(self, seq: int, *, back: bool = False) -> None:
         for bucket in self._buckets:

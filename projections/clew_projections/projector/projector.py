@@ -74,9 +74,11 @@ class Projector:
                 if ready != (connection := self._connection()):
                     await self._begin()
                     ready = connection
-                await self.project(await self._deliveries.next(BATCH))
-                if ready == self._connection():
-                    await self._checkpoint.advance(CHECKPOINT_EVERY, reached=self._reached)
+                batch = await self._deliveries.next(BATCH)
+                self._check_connection(ready)
+                await self.project(batch)
+                self._check_connection(ready)
+                await self._checkpoint.advance(CHECKPOINT_EVERY, reached=self._reached)
                 pause = 0.05
             except Unavailable as fault:
                 _LOG.warning("the projector waits for JetStream: %s", fault)
@@ -88,6 +90,7 @@ class Projector:
     async def _begin(self) -> None:
         # The server may have restarted and lost views, which are not fsynced.
         self._projecting.forget()
+        await self._deliveries.flush_acks()
         await self._checkpoint.rewind()
         if released := await retry_parked(self._threads, self._projecting):
             _LOG.warning("%d parked threads are projected again", released)
@@ -96,8 +99,10 @@ class Projector:
         """Apply a batch, write its views, and acknowledge the commits whose views are written.
 
         Raises:
-            Unavailable: a bucket or the log does not answer; unacknowledged commits are delivered again.
+            Unavailable: a bucket or the log does not answer, or the connection was lost meanwhile; unacknowledged
+                commits are delivered again.
         """
+        connection = self._connection()
         threads: dict[Address, list[Delivery]] = {}
         for delivery in batch:
             threads.setdefault(address_of(delivery.subject), []).append(delivery)
@@ -115,12 +120,18 @@ class Projector:
                 # This thread stops until an operator has looked; its commits stay in the log, other threads go on.
                 await park_thread(self._threads, address, fault)
         done = [delivery for deliveries in threads.values() for delivery in deliveries]
+        self._check_connection(connection)
         self._deliveries.ack(done)
         self.commits += len(done)
         self._reached = max([self._reached, *(delivery.seq for delivery in done)])
         if refused is not None:
             raise refused
         self._projected(len(done), (time.time_ns() - min(delivery.at for delivery in done)) / 1e9)
+
+    def _check_connection(self, connection: int) -> None:
+        # The server may have lost views that are cached, and those that a batch wrote.
+        if self._connection() != connection:
+            raise Unavailable("the connection to NATS was lost")
 
 
 def _impossible(address: Address) -> Corrupt:

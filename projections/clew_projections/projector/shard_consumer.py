@@ -21,7 +21,7 @@ from nats.errors import Error as NatsError
 from clew_events.errors import Unavailable
 from clew_projections.history.pending_erasures import PendingErasures
 from clew_projections.nats.headers import Headers, description_of, status_of
-from clew_projections.nats.lean_client import LeanClient
+from clew_projections.nats.lean_client import FLUSH, LeanClient
 from clew_projections.nats.stream_messages import EXPECTED, TRACE, StoredMessage
 
 PULL_BYTES: Final = 16 * 1024 * 1024
@@ -73,6 +73,7 @@ class ShardConsumer:
         self._refusal: str | None = None
         self._arrived: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self._open: set[str] = set()
+        self._acked = ""
         self._subscription: Subscription | None = None
 
     async def next(self, limit: int) -> list[Delivery]:
@@ -106,8 +107,24 @@ class ShardConsumer:
             for delivery in deliveries:
                 self._open.discard(delivery.reply)
                 self._nc.post(delivery.reply, b"+ACK")
+                self._acked = delivery.reply
         except NatsError as fault:
             raise Unavailable(f"the connection to NATS is down: {fault}") from fault
+
+    async def flush_acks(self) -> None:
+        """Return when the server has processed all acknowledgements, those that waited for a reconnect included.
+
+        It processes them in order, but beside the API's requests: an acknowledgement may count after a reset that was
+        requested later.
+
+        Raises:
+            Unavailable: the consumer does not answer.
+        """
+        try:
+            if self._acked:
+                await self._nc.request(self._acked, b"+WPI", timeout=FLUSH)
+        except NatsError as fault:
+            raise Unavailable(f"{self._stream}/{self._consumer} does not answer: {fault}") from fault
 
     async def give_back(self) -> None:
         """Have unacknowledged deliveries delivered again at once, here or elsewhere, instead of after the ack wait."""
