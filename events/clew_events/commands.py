@@ -14,8 +14,9 @@ from typing import Annotated, ClassVar, Final, assert_never, final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from clew_events.content import Metadata
+from clew_events.content import Anchor, Disposal, Metadata
 from clew_events.ids import Actor, Code, CommandId, MessageId, Reason, Subject, ThreadId
+from clew_events.list_query import Condition
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
     ExpiresAfterIn,
@@ -26,6 +27,8 @@ from clew_events.requests import (
     Request,
     ToolResourcesIn,
 )
+
+Days = Annotated[int, Meta(ge=1, le=36_500)]
 
 
 class Envelope(Request, frozen=True, kw_only=True):
@@ -46,6 +49,10 @@ class ThreadCommand(Envelope, frozen=True, kw_only=True):
 
 class HoldCommand(ThreadCommand, frozen=True, kw_only=True):
     """A command about a legal hold on a thread, answered by the holds that the thread has then."""
+
+
+class TenantCommand(Envelope, frozen=True, kw_only=True):
+    """A command about all threads of the tenant, decided on the tenant's own history, whose version it expects."""
 
 
 class MessageCommand(Envelope, frozen=True, kw_only=True):
@@ -187,6 +194,36 @@ class ReleaseHold(HoldCommand, frozen=True, kw_only=True):
 
 
 @final
+class SetRetention(TenantCommand, frozen=True, kw_only=True):
+    """Set the policy of retention of this name, a code, in place of one that has it: it deletes or erases old threads.
+
+    It is for the threads that match ``where``, or for all, once they are ``after_days`` old, counted since they were
+    ``created`` or last ``changed``. Held threads are left out. ``then`` says whether they are deleted or erased;
+    ``erase_after_days``, only with ``delete``, that they are erased so many days later. A policy for all threads there
+    are takes ``confirm``.
+    """
+
+    named: ClassVar[str] = "SetRetention"
+
+    name: Code
+    after_days: Days
+    since: Anchor
+    then: Disposal
+    erase_after_days: Days | None = None
+    where: Condition | None = None
+    confirm: bool = False
+
+
+@final
+class RemoveRetention(TenantCommand, frozen=True, kw_only=True):
+    """Remove the policy of retention of this name. What it has deleted or erased stays so."""
+
+    named: ClassVar[str] = "RemoveRetention"
+
+    name: Code
+
+
+@final
 class CompleteErasure(ThreadCommand, frozen=True, kw_only=True):
     """Record that an erasure is completed. Clew's own worker sends it; nobody else can.
 
@@ -200,7 +237,7 @@ class CompleteErasure(ThreadCommand, frozen=True, kw_only=True):
     certificate: str
 
 
-Command = (
+OnThread = (
     CreateThread
     | UpdateThread
     | DeleteThread
@@ -214,6 +251,10 @@ Command = (
     | ReleaseHold
     | CompleteErasure
 )
+"""The commands that are decided on a thread."""
+OnTenant = SetRetention | RemoveRetention
+"""The commands that are decided on a tenant's own history."""
+Command = OnThread | OnTenant
 OWN: Final = (CompleteErasure,)
 """The commands that Clew's own parts send, and no caller can."""
 
@@ -231,7 +272,7 @@ def extract_metadata(command: Command) -> Metadata | UnsetType:
             return command.metadata if isinstance(command.metadata, UnsetType) else command.metadata or {}
         case DeleteThread() | RestoreThread() | DeleteMessage():
             return UNSET
-        case EraseThread() | EraseMessage() | CompleteErasure() | PlaceHold() | ReleaseHold():
+        case EraseThread() | EraseMessage() | CompleteErasure() | PlaceHold() | ReleaseHold() | TenantCommand():
             return UNSET
         case _:
             assert_never(command)

@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
+from clew_events.commands import Days
+from clew_events.content import Anchor, Disposal
 from clew_events.ids import Code, ThreadId
-from clew_events.list_query import MAX_SEARCH, OrderBy, Positions
+from clew_events.list_query import MAX_SEARCH, Condition, OrderBy, Positions
 from clew_events.queries import AsOf, Cursor, Instant, Limit, Order
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
@@ -64,6 +66,18 @@ class PlaceHoldBody(Request, frozen=True, kw_only=True):
     """The body of a request to place a legal hold: its name, a code."""
 
     hold: Code
+
+
+class SetRetentionBody(Request, frozen=True, kw_only=True):
+    """The body of ``POST /v1/retention``: the fields of :class:`~clew_events.commands.SetRetention`."""
+
+    name: Code
+    after_days: Days
+    since: Anchor
+    then: Disposal
+    erase_after_days: Days | None = None
+    where: Condition | None = None
+    confirm: bool = False
 
 
 class PageOfHistory(Request, frozen=True, kw_only=True):

@@ -182,6 +182,10 @@ class ListHolds(Request, frozen=True, kw_only=True):
     at_least: Positions | None = None
 
 
+class ListRetention(Request, frozen=True, kw_only=True):
+    """All policies of retention of the tenant."""
+
+
 def positions_text(*positions: Position) -> str:
     """Positions as ``at_least`` and ``Clew-Position`` write them: ``<shard>-<sequence>``, several with commas."""
     return ",".join(f"{position.shard}-{position.seq}" for position in positions)

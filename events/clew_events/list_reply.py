@@ -7,7 +7,8 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from clew_events.content import Role
+from clew_events.content import Anchor, Disposal, Role
+from clew_events.list_query import Condition
 from clew_events.objects import HeldThread, Thread
 
 
@@ -102,3 +103,34 @@ class HoldPage(Struct, frozen=True, kw_only=True):
     last_id: str | None
     has_more: bool
     fresh: Freshness
+
+
+class Retention(Struct, frozen=True, kw_only=True):
+    """A policy of retention: what becomes of the threads that match ``where``, or with null of all, and when."""
+
+    name: str
+    object: Literal["retention"] = "retention"
+    after_days: int
+    since: Anchor
+    where: Condition | None
+    then: Disposal
+    erase_after_days: int | None
+
+
+class RetentionEffect(Retention, frozen=True, kw_only=True):
+    """A policy as it was set, and what it is about now, by the index; null where no index can be asked.
+
+    ``threads`` is how many threads match, and ``due`` how many of them are old enough. ``held_by`` are legal holds on
+    some that match, up to 100: threads that are held are left out until they are released.
+    """
+
+    threads: Count | None
+    due: Count | None
+    held_by: tuple[str, ...] | None
+
+
+class RetentionList(Struct, frozen=True, kw_only=True):
+    """All policies of retention of a tenant, by their names."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Retention, ...]

@@ -85,10 +85,10 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class Gone(Struct, frozen=True, kw_only=True):
-    """The answer to the deletion of a thread or a message."""
+    """The answer to the deletion of a thread or a message, or of a policy of retention, whose name is the ``id``."""
 
     id: str
-    object: Literal["thread.deleted", "thread.message.deleted"]
+    object: Literal["thread.deleted", "thread.message.deleted", "retention.deleted"]
     deleted: bool = True
 
 

@@ -35,15 +35,17 @@ from clew_events.commands import (
     EraseThread,
     PlaceHold,
     ReleaseHold,
+    RemoveRetention,
     RestoreThread,
+    SetRetention,
     UpdateMessage,
     UpdateThread,
 )
 from clew_events.contract import http_examples
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure
 from clew_events.http_objects import CommitPage, FeedPage
-from clew_events.list_query import ListHolds, ListThreads
-from clew_events.list_reply import HoldPage, ThreadList
+from clew_events.list_query import ListHolds, ListRetention, ListThreads
+from clew_events.list_reply import HoldPage, RetentionEffect, RetentionList, ThreadList
 from clew_events.objects import Gone, HeldThread, Message, MessagePage, RunPage, Thread
 from clew_events.queries import (
     GetBlame,
@@ -63,9 +65,9 @@ from clew_events.queries import (
 from clew_events.replies import Done, Feed, Found, History, Moment, Reply
 from clew_events.requests import NewMessage
 
-Scope = Literal["read", "write", "audit", "erase", "hold"]
+Scope = Literal["read", "write", "audit", "erase", "hold", "retention"]
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
-Tag = Literal["Threads", "Messages", "History", "Feed", "Checkpoints", "Erasures", "Holds"]
+Tag = Literal["Threads", "Messages", "History", "Feed", "Checkpoints", "Erasures", "Holds", "Retention"]
 Header = Literal["idempotency", "ifMatch", "ifNoneMatch", "lastEventId"]
 
 SCOPES: Final[Mapping[Scope, str]] = MappingProxyType({
@@ -74,6 +76,7 @@ SCOPES: Final[Mapping[Scope, str]] = MappingProxyType({
     "audit": "Read how threads came to be what they are, deleted ones included.",
     "erase": "Erase threads and messages for good, and read the erasures of the tenant.",
     "hold": "Place and release legal holds, and read which threads have any.",
+    "retention": "Set and remove policies of retention, which delete and erase old threads, and read them.",
 })  # fmt: skip
 """What each scope of an API key allows."""
 TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
@@ -84,6 +87,7 @@ TAGS: Final[Mapping[Tag, str]] = MappingProxyType({
     "Checkpoints": "Signed checkpoints of the log, and proofs by them.",
     "Erasures": "Erase what people wrote, for good, and see how far that is.",
     "Holds": "Legal holds, under which nothing of a thread can be erased.",
+    "Retention": "Policies by which old threads are deleted or erased.",
 })  # fmt: skip
 """The groups of HTTP routes."""
 
@@ -92,11 +96,13 @@ THREAD: Final = "/v1/threads/{thread_id}"
 MESSAGES: Final = "/v1/threads/{thread_id}/messages"
 MESSAGE: Final = "/v1/threads/{thread_id}/messages/{message_id}"
 OWN: Final = "/v1/history"
+RETENTION: Final = "/v1/retention"
 PATH_PARAMETERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
     "thread_id": (ids.THREAD_ID_PATTERN, "The thread's id."),
     "message_id": (ids.MESSAGE_ID_PATTERN, "The message's id."),
     "erasure_id": (ids.ERASURE_ID_PATTERN, "The erasure's id."),
     "hold": (ids.CODE_PATTERN, "The name of the hold."),
+    "name": (ids.CODE_PATTERN, "The name of the policy."),
     "number": ("^(latest|[1-9][0-9]{0,8})$", "The checkpoint's number, or `latest`."),
 })  # fmt: skip
 """The variable parts of paths: their pattern and description."""
@@ -354,6 +360,37 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="list_holds", method="GET", path="/v1/holds", tag="Holds",
             summary="List the threads that have legal holds, deleted ones too",
             form=ListHolds, answer=HoldPage, answered=http_examples.HOLDS, versioned=False,
+        ),),
+    ),
+    Operation(
+        name="set_retention", scope="retention", command=SetRetention, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="set_retention", method="POST", path=RETENTION, tag="Retention",
+            summary="Set a policy of retention, in place of one of its name",
+            description=(
+                "It deletes or erases the threads that match `where` once they are old enough. A policy for all there "
+                "are is refused with their number unless `confirm` is true. The answer names legal holds on some that "
+                "match: what is held is left out until it is released."
+            ),
+            body=http_forms.SetRetentionBody, asked=http_examples.SET_RETENTION,
+            answer=RetentionEffect, answered=http_examples.RETENTION_SET, versioned=False, headers=_CHANGE,
+        ),),
+    ),
+    Operation(
+        name="remove_retention", scope="retention", command=RemoveRetention, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="remove_retention", method="DELETE", path=f"{RETENTION}/{{name}}", tag="Retention",
+            summary="Remove a policy of retention; what it has deleted or erased stays so",
+            answer=Gone, answered=http_examples.RETENTION_GONE, versioned=False, headers=_CHANGE,
+        ),),
+    ),
+    Operation(
+        name="list_retention", scope="retention", alternative="audit", query=ListRetention,
+        reply=Reply[RetentionList],
+        routes=(HttpRoute(
+            name="list_retention", method="GET", path=RETENTION, tag="Retention",
+            summary="List the policies of retention of the tenant",
+            answer=RetentionList, answered=http_examples.RETENTION, versioned=False,
         ),),
     ),
     Operation(

@@ -11,7 +11,7 @@ from clew_events import events
 from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.erasures import Status
 from clew_events.ids import CURSOR_PATTERN, ErasureId, MessageId, ThreadId
-from clew_events.list_query import ListHolds, ListThreads
+from clew_events.list_query import ListHolds, ListRetention, ListThreads
 from clew_events.requests import Request
 
 Consistency = Literal["strong", "eventual"]
@@ -190,4 +190,5 @@ Query = (
     | ListErasures
     | GetErasure
     | ListHolds
+    | ListRetention
 )

@@ -17,7 +17,7 @@ from clew_events.checkpoint_messages import CheckpointPage, KeptProof, SignedChe
 from clew_events.commit import Commit, Position
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure
 from clew_events.errors import Fault
-from clew_events.list_reply import HoldPage, ThreadList
+from clew_events.list_reply import HoldPage, RetentionEffect, RetentionList, ThreadList
 from clew_events.objects import Gone, HeldThread, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 
 T = TypeVar("T")
@@ -36,6 +36,7 @@ class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
     deleted: Gone | None = None
     erasure: Erasure | None = None
     held: HeldThread | None = None
+    retention: RetentionEffect | None = None
 
 
 class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -139,6 +140,7 @@ Answer = (
     | ErasurePage
     | RetrievedErasure
     | HoldPage
+    | RetentionList
 )
 """The answer to a query."""
 

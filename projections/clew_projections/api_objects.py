@@ -10,6 +10,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from clew_events.content import ImageFile, ImageUrl, Part, Text, ToolResources
+from clew_events.list_reply import Retention
 from clew_events.objects import (
     CodeInterpreterFiles,
     Message,
@@ -20,6 +21,7 @@ from clew_events.objects import (
     TextValue,
     Thread,
 )
+from clew_projections.tenant_state import RetentionPolicy
 from clew_projections.views import MessageView, ThreadView
 
 NO_RESOURCES: Final = Resources()
@@ -88,4 +90,16 @@ def _resources(tools: ToolResources) -> Resources:
     return Resources(
         code_interpreter=CodeInterpreterFiles(code.file_ids) if code is not None else None,
         file_search=SearchStores(search.vector_store_ids) if search is not None else None,
+    )
+
+
+def retention_object(policy: RetentionPolicy) -> Retention:
+    """Return a policy of retention as callers get it."""
+    return Retention(
+        name=policy.name,
+        after_days=policy.after_days,
+        since=policy.since,
+        where=policy.condition,
+        then=policy.then,
+        erase_after_days=policy.erase_after_days,
     )

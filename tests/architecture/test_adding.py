@@ -110,7 +110,7 @@ DECLARED: Mapping[str, tuple[Change, ...]] = {
         ("    | StandingHoldReleased\n", "    | StandingHoldReleased\n    | ThreadPinned\n"),
     ),
     COMMANDS: (
-        ("Command = (\n", f"{COMMAND}Command = (\n"),
+        ("OnThread = (\n", f"{COMMAND}OnThread = (\n"),
         ("    | DeleteMessage\n", "    | DeleteMessage\n    | PinThread\n"),
     ),
     OPERATIONS: (

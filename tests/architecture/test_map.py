@@ -100,7 +100,10 @@ def test_every_setting_is_an_option_of_up_or_serve_by_the_variable_of_the_guide(
 
 @pytest.mark.parametrize(
     ("user", "scope"),
-    [("acme-reader", "read"), ("acme-auditor", "audit"), ("acme-eraser", "erase"), ("acme-counsel", "hold")],
+    [
+        *(("acme-reader", "read"), ("acme-auditor", "audit"), ("acme-eraser", "erase"), ("acme-counsel", "hold")),
+        ("acme-archivist", "retention"),
+    ],
 )
 def test_a_user_of_a_tenant_may_ask_each_query_of_its_scope_and_no_other(user: str, scope: str) -> None:
     queries = {each.name for each in OPERATIONS if each.query is not None and scope in each.scopes}
@@ -111,7 +114,7 @@ def test_a_user_of_a_tenant_may_ask_each_query_of_its_scope_and_no_other(user: s
 def test_who_erases_or_holds_may_send_each_command_for_it_and_who_publishes_all_others(door: str) -> None:
     named = rf'"clew\.{door}\.acme\.(\w+)"'
     special: set[str] = set()
-    for user, scope in (("acme-eraser", "erase"), ("acme-counsel", "hold")):
+    for user, scope in (("acme-eraser", "erase"), ("acme-counsel", "hold"), ("acme-archivist", "retention")):
         commands = {each.name for each in OPERATIONS if each.command is not None and each.scope == scope}
         assert set(re.findall(named, _rights(user).partition("deny:")[0])) == commands
         special |= commands

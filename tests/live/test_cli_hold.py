@@ -1,4 +1,4 @@
-"""``clew hold``, against a whole running service."""
+"""``clew hold`` and ``clew retention``, against a whole running service."""
 
 from __future__ import annotations
 
@@ -104,11 +104,59 @@ def test_what_cannot_be_held_is_refused_and_stops_no_other(cli: Cli) -> None:
     for arguments, words in (
         (("place", "case-7"), "either THREADs or a filter"),
         (("place", "case-7", thread, "--where", "{}"), "either THREADs or a filter"),
-        (("place", "by mail", thread), "the name of a hold is a code"),
+        (("place", "by mail", thread), "a name is a code"),
         (("place", "case-7", "x"), "a thread id begins with"),
         (("release", "case-7"), "either THREADs or a filter"),
         (("release", "case-7", thread, "--all"), "--all takes neither THREADs nor a filter"),
-        (("list", "by mail"), "the name of a hold is a code"),
+        (("list", "by mail"), "a name is a code"),
     ):
         assert words in cli.refused(2, "hold", *arguments)
     assert cli.refused(1, "hold", "place", "case-7", "--where", "{").startswith("clew: ")
+
+
+def test_a_policy_is_set_by_a_filter_listed_removed_and_its_history_shown(cli: Cli) -> None:
+    held = cli.create("-m", "plan=trial")
+    cli.create("-m", "plan=gold")
+    cli.done("hold", "place", "case-9", held)
+    cli.indexed({"position": cli.json("history", held)["commits"][-1]["position"]})
+    rule = ("--after", "90d", "--since", "changed", "--then")
+    later = cli("retention", "set", "trials", *rule, "delete,erase-after", "30d", "-m", "plan=trial", "--json")
+    policy = json.loads(later.stdout)
+    assert (policy["after_days"], policy["then"], policy["erase_after_days"]) == (90, "delete", 30)
+    assert policy["where"] == {"metadata": {"key": "plan", "eq": "trial"}}
+    said = cli.done(
+        "retention", "set", "trials", *rule, "delete,erase-after 7d", "--where", json.dumps(policy["where"])
+    )
+    assert said.startswith("trials is for 1 threads, of which 0 are old enough now")
+    assert "left out until they are released: threads under case-9" in said
+    assert cli.json("retention", "list")["policies"][0]["erase_after_days"] == 7
+    table = cli.done("retention", "list")
+    assert "trials  90d    changed  delete,erase-after 7d" in table
+    cli.done("retention", "remove", "trials", "--reason", "a contract", "--command-id", "remove-1")
+    assert cli.json("retention", "remove", "trials", "--command-id", "remove-1", "--reason", "a contract")["deleted"]
+    assert cli.json("retention", "list") == {"policies": []}
+    history = cli.done("history")
+    assert "retention set trials: after 90d since changed delete, erase 30d later" in history
+    assert "retention removed trials" in history
+
+
+def test_a_policy_for_all_threads_takes_a_yes_and_a_wrong_one_is_refused(cli: Cli) -> None:
+    cli.create()
+    rule = ("retention", "set", "all", "--after", "3650d", "--since", "created", "--then")
+    refused = cli.refused(1, *rule, "erase")
+    assert "is for all" in refused
+    assert refused.endswith("Confirm it with --yes. [removes_all]\n")
+    assert cli.json(*rule, "erase", "--yes")["due"] == {"threads": 0, "exact": True}
+    assert "[retention_not_found]" in cli.refused(6, "retention", "remove", "nobody")
+    for wrong in (
+        ("retention", "set", "all", "--after", "0d", "--since", "created", "--then", "erase"),
+        ("retention", "set", "all", "--after", "36501", "--since", "created", "--then", "erase"),
+        ("retention", "set", "by mail", "--after", "9d", "--since", "created", "--then", "erase"),
+        (*rule, "burn"),
+        (*rule, "erase,erase-after 7d"),
+        (*rule, "delete,erase-after 0d"),
+    ):
+        cli.refused(2, *wrong)
+    for filter_ in ("{", '{"plan": "gold"}', '{"metadata": {"key": "plan"}}'):
+        assert cli.refused(1, *rule, "delete", "--where", filter_).startswith("clew: ")
+    cli.done("retention", "remove", "all")

@@ -44,6 +44,7 @@ def run(line: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProces
     return subprocess.run(["sh", "-c", line], env=env, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.timeout(300)
 def test_the_guide_runs_from_top_to_bottom(up: Up, at_home: dict[str, str], tmp_path: Path) -> None:
     env = {"CLEW_DATA": str(up.data)}
     for thread, *options in (

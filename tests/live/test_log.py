@@ -116,7 +116,12 @@ async def test_time_never_goes_backwards_within_a_thread(clew: Clew) -> None:
     parts = (log.append, clew.current, clew.histories, repeats, Memory())
     writer = Writer(
         Handler(
-            *parts, erasures=clew.erasure_records, clock=lambda: next(times), max_payload=lambda: clew.nc.max_payload
+            *parts,
+            tenants=clew.tenant_histories,
+            impacts=clew.lists,
+            erasures=clew.erasure_records,
+            clock=lambda: next(times),
+            max_payload=lambda: clew.nc.max_payload,
         )
     )
     thread = thread_id(await writer.create())

@@ -113,6 +113,9 @@ def test_the_index_answers_as_a_look_at_every_thread_does(what, cuts, asked) -> 
                     back = list(pages_back(reader, tenant, query, begin))
                     assert [thread for page in reversed(back) for thread in page] == listed[: -len(found[-1])]
                     assert all(len(page) == query.limit for page in back[:-1])
+                matching = world.answer(tenant, ListThreads(where=query.where))
+                names = {name for thread in matching for name in world.threads[tenant, thread].view.holds}
+                assert set(reader.names_of_holds(tenant, query.where)) == names
                 everything = reader.list(tenant, replace(query, count=True, facets=KEYS))
                 assert everything.count is not None
                 assert everything.facets is not None

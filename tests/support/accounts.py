@@ -25,7 +25,7 @@ from clew_services.embedded.server import EmbeddedServer
 from support.up import ROOT
 
 TENANTS = ("acme", "globex")
-ROLES = ("publisher", "reader", "auditor", "eraser", "counsel")
+ROLES = ("publisher", "reader", "auditor", "eraser", "counsel", "archivist")
 SHARDS = 2
 BY_THE_CLOCK = re.compile(r"\.(_checkpoint|_proved)\.|^\$KV\.clew_leases\.")
 BLOCK = re.compile(r"^  acme \{\n.*?^  \}\n", re.MULTILINE | re.DOTALL)

@@ -17,14 +17,16 @@ from clew_events.commands import (
     DeleteThread,
     PlaceHold,
     ReleaseHold,
+    RemoveRetention,
     RestoreThread,
+    SetRetention,
     UpdateMessage,
     UpdateThread,
 )
 from clew_events.commit import Position
 from clew_events.errors import Unavailable
-from clew_events.list_query import ListHolds, ListThreads
-from clew_events.list_reply import Freshness, HoldPage, ListedThread, ThreadList
+from clew_events.list_query import ListHolds, ListRetention, ListThreads
+from clew_events.list_reply import Freshness, HoldPage, ListedThread, RetentionList, ThreadList
 from clew_events.nats_client import LastingClient
 from clew_events.objects import Gone, HeldThread, Message, MessagePage, Resources, TextPart, TextValue, Thread
 from clew_events.queries import GetFeed, GetMessage, GetThread, ListMessages
@@ -39,11 +41,21 @@ from clew_services.http.health import Liveness, Readiness
 from clew_services.observer import NOBODY
 from clew_services.settings import Settings
 from clew_services.threads.result import Outcome
+from clew_services.threads.tenant_rules import retention_effect
 from clew_services.tracing import UNTRACED
 
 ID = "thread_" + "a" * 24
 MESSAGE_ID = "msg_" + "b" * 24
 ERASURE_ID = "erasure_" + "c" * 24
+NAMED = {
+    "thread_id": ID,
+    "message_id": MESSAGE_ID,
+    "erasure_id": ERASURE_ID,
+    "hold": "case-7",
+    "number": "1",
+    "name": "all",
+}
+"""What stands in the variable parts of paths."""
 KEY = "a-key-for-acme-inc"
 IN = {"Authorization": f"Bearer {KEY}", "OpenAI-Beta": "assistants=v2"}
 KEYS = Keys.parse(f"{KEY}:acme,a-key-for-globex:globex")
@@ -132,6 +144,10 @@ class Parts:
                 return Outcome(position=HERE, n=3, message=MESSAGE)
             case PlaceHold() | ReleaseHold():
                 return Outcome(position=HERE, n=3, held=HeldThread(id=ID, holds=(), deleted=False))
+            case SetRetention():
+                return Outcome(position=HERE, n=3, retention=retention_effect(command))
+            case RemoveRetention():
+                return Outcome(position=HERE, n=3, deleted=Gone(id=command.name, object="retention.deleted"))
             case DeleteThread():
                 return Outcome(position=HERE, n=3, deleted=Gone(id=ID, object="thread.deleted"))
             case DeleteMessage():
@@ -148,6 +164,10 @@ class Parts:
     async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
         self._asked(tenant, query)
         return HoldPage(data=(), first_id=None, last_id=None, has_more=False, fresh=LIST.fresh)
+
+    async def retention(self, tenant: str) -> RetentionList:
+        self._asked(tenant, ListRetention())
+        return RetentionList(data=())
 
     async def message(self, tenant: str, query: GetMessage) -> Found:
         self._asked(tenant, query)

@@ -103,6 +103,7 @@ SPEAKS = {
     "auditor": _doors("audit"),
     "eraser": _doors("erase"),
     "counsel": _doors("hold"),
+    "archivist": _doors("retention"),
 }
 HEARS = {
     "publisher": {"_INBOX_publisher.>", "clew.outcome.acme.publisher.>"},
@@ -110,4 +111,5 @@ HEARS = {
     "auditor": {"_INBOX_auditor.>", "clew.live.evt.*.acme.*"},
     "eraser": {"_INBOX_eraser.>", "clew.outcome.acme.eraser.>"},
     "counsel": {"_INBOX_counsel.>", "clew.outcome.acme.counsel.>"},
+    "archivist": {"_INBOX_archivist.>", "clew.outcome.acme.archivist.>"},
 }

@@ -25,6 +25,8 @@ def handler(clew: Clew, *, attempt: float = 0.3, deadline: float = 20.0) -> Hand
         clew.histories,
         repeats,
         Memory(),
+        tenants=clew.tenant_histories,
+        impacts=clew.lists,
         erasures=clew.erasure_records,
         max_payload=lambda: limit,
     )

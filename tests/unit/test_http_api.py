@@ -38,7 +38,7 @@ from clew_services.http import wrong_keys
 from clew_services.http.app import create_app
 from clew_services.http.request_body import BODY_DUE
 from clew_services.settings import Settings
-from support.asgi import ERASURE_ID, ID, IN, KEY, KEYS, MESSAGE_ID, Answered, Parts, arriving, call
+from support.asgi import ID, IN, KEY, KEYS, MESSAGE_ID, NAMED, Answered, Parts, arriving, call
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def paths(*methods: str) -> list[tuple[str, str]]:
     return [
         (
             route.method,
-            route.path.format(thread_id=ID, message_id=MESSAGE_ID, erasure_id=ERASURE_ID, hold="case-7", number="1"),
+            route.path.format(**NAMED),
         )
         for _, route in http_routes()
         if not methods or route.method in methods
@@ -271,6 +271,7 @@ async def test_a_field_at_fault_in_the_body_is_named_as_it_stands_there(clew: Pa
         "erase": b'{"reason": "asked", "%s": 1}',
         "restore": b'{"%s": 1}',
         "holds": b'{"hold": "case-7", "%s": 1}',
+        "retention": b'{"name": "all", "after_days": 90, "since": "created", "then": "delete", "%s": 1}',
     }
     for method, path in paths("POST", "PATCH"):
         body = bodies.get(path.rpartition("/")[2], b'{"metadata": {}, "%s": 1}') % name.encode()
@@ -430,6 +431,7 @@ async def test_a_key_is_looked_at_before_anything_else_but_the_path(clew: Parts)
 async def test_the_beta_header_may_be_left_out_on_every_route(clew: Parts, method: str, path: str):
     bodies = {"messages": b'{"role": "user", "content": "hi"}', "erase": b"{}", "restore": b"{}"}
     bodies["holds"] = b'{"hold": "case-7"}'
+    bodies["retention"] = b'{"name": "all", "after_days": 90, "since": "created", "then": "delete"}'
     body = bodies.get(path.rpartition("/")[2], b'{"metadata": {}}')
     without = {name: value for name, value in IN.items() if name != "OpenAI-Beta"}
     for said in (IN, without):

@@ -12,7 +12,7 @@ from clew_events.operations import OPERATIONS, http_routes
 from clew_services.api_keys import SCOPES, Keys, KeyScope
 from clew_services.api_keys.key_bucket import issue_key
 from support import asgi
-from support.asgi import ERASURE_ID, ID, IN, MESSAGE_ID, Parts, call
+from support.asgi import ID, IN, NAMED, Parts, call
 
 BODIES = {
     "modify_thread": b'{"metadata": {}}',
@@ -21,6 +21,7 @@ BODIES = {
     "modify_message": b'{"metadata": {}}',
     "patch_message": b'{"metadata": {"set": {}}}',
     "place_hold": b'{"hold": "case-7"}',
+    "set_retention": b'{"name": "all", "after_days": 90, "since": "created", "then": "delete"}',
 }
 
 
@@ -29,7 +30,7 @@ def requests(*scopes: str) -> list[tuple[str, str, bytes, str]]:
     return [
         (
             route.method,
-            route.path.format(thread_id=ID, message_id=MESSAGE_ID, erasure_id=ERASURE_ID, hold="case-7", number="1"),
+            route.path.format(**NAMED),
             BODIES.get(route.name, b""),
             " or ".join(operation.scopes),
         )
@@ -111,5 +112,5 @@ async def test_how_things_came_about_is_for_auditors(
 def test_every_operation_needs_a_scope_that_a_key_can_have() -> None:
     assert {operation.scope for operation in OPERATIONS} == set(operations.SCOPES) == set(SCOPES) - {"admin"}
     for operation in OPERATIONS:
-        assert operation.command is None or operation.scope in {"write", "erase", "hold"}
+        assert operation.command is None or operation.scope in {"write", "erase", "hold", "retention"}
         assert operation.scope != "write" or operation.command is not None

@@ -148,6 +148,8 @@ def test_a_request_with_one_thing_changed_gives_a_value_or_a_refusal(
         if without_patch:
             request.pop("patch", None)
         everywhere = [found for found in places(request) if found[0]]
+        if not everywhere:
+            continue  # it has no fields of these
         path, part = everywhere[place % len(everywhere)]
         inside = request
         for step in path[:-1]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET, UnsetType
 
-from clew_events.client.results import ErasureDone, GoneDone, HoldDone, MessageDone, ThreadDone
+from clew_events.client.list_options import as_condition
+from clew_events.client.results import ErasureDone, GoneDone, HoldDone, MessageDone, RetentionDone, ThreadDone
 from clew_events.client.transport import Caller
 from clew_events.commands import (
     AddMessage,
@@ -17,12 +18,15 @@ from clew_events.commands import (
     EraseThread,
     PlaceHold,
     ReleaseHold,
+    RemoveRetention,
     RestoreThread,
+    SetRetention,
     UpdateMessage,
     UpdateThread,
 )
-from clew_events.content import Role
+from clew_events.content import Anchor, Disposal, Role
 from clew_events.errors import Invalid
+from clew_events.list_query import Condition
 from clew_events.requests import ExpiresAfterIn, MetadataPatch, NewMessage, NewToolResources, ToolResourcesIn
 
 
@@ -302,6 +306,59 @@ class CommandMethods(Caller):
             id=command_id, reason=reason, thread_id=thread_id, hold=hold, expected_version=expected_version
         )
         return await self._execute(command, HoldDone)
+
+    async def set_retention(
+        self,
+        name: str,
+        *,
+        after_days: int,
+        since: Anchor,
+        then: Disposal,
+        erase_after_days: int | None = None,
+        where: Condition | Mapping[str, object] | None = None,
+        confirm: bool = False,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> RetentionDone:
+        """Set the policy of retention of this name, in place of one that has it: it deletes or erases old threads.
+
+        It is for the threads that match ``where``, a condition as for :meth:`list_threads`, or for all. The result says
+        how many that are now, and which legal holds are on some of them. ``expected_version`` is that of the tenant's
+        own history.
+
+        Raises:
+            Invalid: it is for all threads of the tenant, and that is not confirmed (``removes_all``).
+        """
+        command = SetRetention(
+            id=command_id,
+            reason=reason,
+            expected_version=expected_version,
+            name=name,
+            after_days=after_days,
+            since=since,
+            then=then,
+            erase_after_days=erase_after_days,
+            where=as_condition(where),
+            confirm=confirm,
+        )
+        return await self._execute(command, RetentionDone)
+
+    async def remove_retention(
+        self,
+        name: str,
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> GoneDone:
+        """Remove the policy of retention of this name. What it has deleted or erased stays so.
+
+        Raises:
+            NotFound: there is none (``retention_not_found``).
+        """
+        command = RemoveRetention(id=command_id, reason=reason, expected_version=expected_version, name=name)
+        return await self._execute(command, GoneDone)
 
 
 def as_message(message: NewMessage | str, role: Role | None = None) -> NewMessage:

@@ -27,20 +27,27 @@ class ListOptions(TypedDict, total=False):
     at_least: Position | str | None
 
 
+def as_condition(where: Condition | Mapping[str, object] | None) -> Condition | None:
+    """The condition that is given as such or as plain JSON.
+
+    Raises:
+        Invalid: it is none.
+    """
+    try:
+        return where if isinstance(where, Condition) else msgspec.convert(where, Condition | None)
+    except msgspec.ValidationError as fault:
+        raise Invalid(f"Invalid 'where': {fault}.", param="where") from fault
+
+
 def build_query(options: ListOptions) -> ListThreads:
     """The query with these options.
 
     Raises:
         Invalid: ``where`` is not a valid condition.
     """
-    where, at_least = options.get("where"), options.get("at_least")
-    if where is not None and not isinstance(where, Condition):
-        try:
-            where = msgspec.convert(where, Condition)
-        except msgspec.ValidationError as fault:
-            raise Invalid(f"Invalid 'where': {fault}.", param="where") from fault
+    at_least = options.get("at_least")
     return ListThreads(
-        where=where,
+        where=as_condition(options.get("where")),
         search=options.get("search"),
         order_by=options.get("order_by"),
         order=options.get("order", "desc"),

@@ -23,8 +23,8 @@ from clew_events.client.results import MessageFound, MessagesFound, MessagesThen
 from clew_events.client.transport import Caller
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure, Status
 from clew_events.errors import Invalid
-from clew_events.list_query import ListHolds, ListThreads
-from clew_events.list_reply import HoldPage, ListedThread, ThreadList
+from clew_events.list_query import ListHolds, ListRetention, ListThreads
+from clew_events.list_reply import HoldPage, ListedThread, RetentionList, ThreadList
 from clew_events.objects import HeldThread, Message
 from clew_events.queries import (
     AsOf,
@@ -342,6 +342,10 @@ class QueryMethods(Caller):
             NotFound: there is none.
         """
         return await self._ask(GetErasure(erasure_id=erasure_id), RetrievedErasure)
+
+    async def list_retention(self) -> RetentionList:
+        """All policies of retention of the tenant, by their names."""
+        return await self._ask(ListRetention(), RetentionList)
 
     async def list_holds(
         self, *, hold: str | None = None, limit: int = 20, after: str | None = None, at_least: str | None = None

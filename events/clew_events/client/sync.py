@@ -154,6 +154,8 @@ class Clew:
     erase_message = _call(client.Clew.erase_message)
     place_hold = _call(client.Clew.place_hold)
     release_hold = _call(client.Clew.release_hold)
+    set_retention = _call(client.Clew.set_retention)
+    remove_retention = _call(client.Clew.remove_retention)
 
     get_thread = _call(client.Clew.get_thread)
     wait_for = _call(client.Clew.wait_for)
@@ -177,6 +179,7 @@ class Clew:
     list_erasures = _call(client.Clew.list_erasures)
     iter_erasures = _iterate(client.Clew.iter_erasures)
     get_erasure = _call(client.Clew.get_erasure)
+    list_retention = _call(client.Clew.list_retention)
     list_holds = _call(client.Clew.list_holds)
     iter_holds = _iterate(client.Clew.iter_holds)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -43,7 +43,9 @@ from clew_events.commands import (
     EraseThread,
     PlaceHold,
     ReleaseHold,
+    RemoveRetention,
     RestoreThread,
+    SetRetention,
     UpdateMessage,
     UpdateThread,
 )
@@ -76,7 +78,7 @@ from clew_events.events import (
     ToolResourcesUpdated,
 )
 from clew_events.ids import derive_id, message_id
-from clew_events.list_query import Condition, ListHolds, ListThreads, MetadataTest, NumberTest
+from clew_events.list_query import Condition, ListHolds, ListRetention, ListThreads, MetadataTest, NumberTest
 from clew_events.list_reply import (
     Count,
     Excerpt,
@@ -86,6 +88,9 @@ from clew_events.list_reply import (
     HoldPage,
     ListedThread,
     Piece,
+    Retention,
+    RetentionEffect,
+    RetentionList,
     ThreadList,
 )
 from clew_events.objects import HeldThread
@@ -311,6 +316,18 @@ _PROOF: Final = KeptProof(
 )
 _FRESH: Final = Freshness(position=f"{_SHARD}-17", at=_AT)
 _HELD: Final = HeldThread(id=_THREAD, holds=("case-7",), deleted=True)
+_POLICY: Final[dict[str, Any]] = {
+    "name": "trials",
+    "after_days": 90,
+    "since": "changed",
+    "then": "delete",
+    "erase_after_days": 30,
+    "where": Condition.equal("plan", "trial"),
+}
+_SET: Final = SetRetention(**_POLICY)
+_RETENTION: Final = RetentionEffect(
+    **_POLICY, threads=Count(812, exact=True), due=Count(0, exact=True), held_by=("case-7",)
+)
 _ERASED: Final = Erasure(
     id=_ERASURE,
     status="erased",
@@ -411,6 +428,8 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "DeleteThread": (DeleteThread(thread_id=_THREAD),),
     "PlaceHold": (PlaceHold(thread_id=_THREAD, hold="case-7", reason="a lawsuit"),),
     "ReleaseHold": (ReleaseHold(thread_id=_THREAD, hold="case-7"),),
+    "SetRetention": (_SET, SetRetention(name="all", after_days=3650, since="created", then="erase", confirm=True)),
+    "RemoveRetention": (RemoveRetention(name="trials", reason="kept by contract"),),
     "RestoreThread": (RestoreThread(thread_id=_THREAD, reason="deleted by mistake"),),
     "AddMessage": (_ADD,),
     "UpdateMessage": (UpdateMessage(thread_id=_THREAD, message_id=_MESSAGE, patch=MetadataPatch(unset=("draft",))),),
@@ -437,6 +456,7 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "GetBlame": (GetBlame(thread_id=_THREAD), GetBlame(thread_id=_THREAD, as_of=1_795_384_800)),
     "DoneReply": (
         Reply(ok=Done(position=_PLACES[0], n=1, thread=_THREAD_MADE)),
+        Reply(ok=Done(position=_PLACES[0], n=1, retention=_RETENTION)),
         Reply(error=_MOVED_ON),
     ),
     "FoundReply": (
@@ -464,6 +484,8 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "HoldPageReply": (
         Reply(ok=HoldPage(data=(_HELD,), first_id=_THREAD, last_id=_THREAD, has_more=False, fresh=_FRESH)),
     ),
+    "ListRetention": (ListRetention(),),
+    "RetentionListReply": (Reply(ok=RetentionList(data=(Retention(**_POLICY),))),),
     "GetErasure": (GetErasure(erasure_id=_ERASURE),),
     "ErasurePageReply": (Reply(ok=ErasurePage(data=(_ERASED,), first_id=_ERASURE, last_id=_ERASURE, has_more=False)),),
     "RetrievedErasureReply": (Reply(ok=_RETRIEVED),),

@@ -146,6 +146,23 @@ HOLDS: Final = {
     "has_more": False,
     "fresh": {"position": "0-4700,1-4711", "at": "2026-11-28T10:00:00.123456Z"},
 }
+SET_RETENTION: Final = {
+    "name": "trials",
+    "after_days": 90,
+    "since": "changed",
+    "then": "delete",
+    "erase_after_days": 30,
+    "where": {"metadata": {"key": "plan", "eq": "trial"}},
+}
+_RETENTION: Final = {"name": "trials", "object": "retention", **SET_RETENTION}
+RETENTION: Final = {"object": "list", "data": [_RETENTION]}
+RETENTION_SET: Final = {
+    **_RETENTION,
+    "threads": {"threads": 812, "exact": True},
+    "due": {"threads": 0, "exact": True},
+    "held_by": ["case-7"],
+}
+RETENTION_GONE: Final = {"id": "trials", "object": "retention.deleted", "deleted": True}
 _CURSOR: Final = "feed_AQQAABEABQ9_IYfGqA5xMXM"
 FEED: Final = {
     "object": "list",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from clew_events.errors import Corrupt, Unavailable
-from clew_events.list_query import ListHolds, ListThreads
+from clew_events.list_query import Condition, ListHolds, ListThreads
 from clew_events.list_reply import HoldPage, ThreadList
 from clew_projections.index.database import open_for_reading
 from clew_projections.index.index_folder import IndexFolder, Lock, Pointer
@@ -57,6 +57,10 @@ class Index:
             Unavailable: there is no index yet, or it cannot be read now.
         """
         return await self._ask(lambda reader: reader.holds(tenant, query))
+
+    async def names_of_holds(self, tenant: str, where: Condition | None) -> tuple[str, ...]:
+        """Read the names of legal holds on threads that match; see :meth:`IndexReader.names_of_holds`."""
+        return await self._ask(lambda reader: reader.names_of_holds(tenant, where))
 
     async def marks(self) -> dict[int, int]:
         """By shard, the sequence up to which everything is in the index."""
@@ -145,6 +149,10 @@ class CurrentIndex:
     async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
         """Read a page of a tenant's threads that have legal holds; raises as :meth:`list`."""
         return await self._ask(lambda index: index.holds(tenant, query))
+
+    async def names_of_holds(self, tenant: str, where: Condition | None) -> tuple[str, ...]:
+        """Read the names of legal holds on threads that match, up to 100; raises as :meth:`list`."""
+        return await self._ask(lambda index: index.names_of_holds(tenant, where))
 
     async def marks(self) -> dict[int, int]:
         """By shard, the sequence up to which everything is in the index.

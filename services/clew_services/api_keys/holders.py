@@ -10,8 +10,8 @@ from typing import Final, Literal, NamedTuple, get_args
 from clew_events.errors import Invalid
 from clew_events.ids import is_tenant
 
-KeyScope = Literal["read", "write", "audit", "erase", "hold", "admin"]
-"""The scopes of a key: read current state, write commands, audit history, erase, hold, or everything."""
+KeyScope = Literal["read", "write", "audit", "erase", "hold", "retention", "admin"]
+"""The scopes of a key: read current state, write commands, audit history, erase, hold, retention, or everything."""
 SCOPES: Final[tuple[KeyScope, ...]] = get_args(KeyScope)
 EVERYTHING: Final = frozenset(SCOPES)
 

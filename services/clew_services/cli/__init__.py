@@ -31,6 +31,7 @@ _COMMANDS = {
     "blame": "Show who last set each part of a thread, and who removed each removed part.",
     "erase": "Erase threads, or a message, for good.",
     "hold": "Place, release and list legal holds on threads.",
+    "retention": "Set, remove and list policies that delete and erase old threads.",
     "erasures": "List erasures, and show how far one is and its certificate.",
     "keys": "Issue, list and revoke API keys.",
     "tenants": "Add, list and remove tenants.",

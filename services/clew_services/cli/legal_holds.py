@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import click
 from msgspec import Struct
 
-from clew_events import ids
 from clew_events.client import Clew
 from clew_events.errors import ClewError, Conflict, Rejected
 from clew_events.list_query import Condition, HoldTest
@@ -38,18 +37,12 @@ class _Outcome(Struct):
     fault: ClewError | None = None
 
 
-def _check_name(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
-    if name is not None and not ids.is_code(name):
-        raise click.BadParameter(f"the name of a hold is {ids.CODE_FORM}")
-    return name
-
-
 @click.group("hold")
 def command() -> None:
     """Place, release and list legal holds. Nothing of a thread that has one can be erased."""
 
 
-_name = click.argument("name", callback=_check_name)
+_name = options.code_argument("name")
 _threads = click.argument("threads", metavar="[THREAD]...", nargs=-1)
 _pairs = click.option(
     "-m", "--metadata", "pairs", type=options.PAIR, multiple=True, help="All threads with this metadata."
@@ -115,7 +108,7 @@ def release(
 
 
 @command.command("list")
-@click.argument("name", required=False, callback=_check_name)
+@options.code_argument("name", required=False)
 @click.option("--limit", type=click.IntRange(min=1), help="Show at most this many.  [default: all]")
 @options.query_options
 def list_holds(*, name: str | None, limit: int | None, tenant: str, nats: str, as_json: bool) -> None:

@@ -224,6 +224,17 @@ def thread_option(function: F) -> F:
     return click.option("--thread", callback=check_thread_id, help="One thread, of --tenant.")(_take_prefix(function))
 
 
+def code_argument(name: str, *, required: bool = True) -> Callable[[F], F]:
+    """Add an argument that is a code, such as the name of a hold."""
+
+    def check_code(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        if value is not None and not ids.is_code(value):
+            raise click.BadParameter(f"a name is {ids.CODE_FORM}", ctx, param)
+        return value
+
+    return click.argument(name, required=required, callback=check_code)
+
+
 thread_id = click.option("--id", "thread_id", callback=check_thread_id, help="The new thread's id.")
 tenant = click.option(
     "--tenant",

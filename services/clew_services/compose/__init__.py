@@ -155,6 +155,8 @@ class Clew:
             self.histories,
             Repeats(self.current, self.histories),
             self.memory,
+            tenants=self.tenant_histories,
+            impacts=self.lists,
             erasures=self.erasure_records,
             limits=self._limits,
             may_erase=self._may_erase,
@@ -195,7 +197,7 @@ class Clew:
     @cached_property
     def lists(self) -> Lists:
         """The lists of threads, once there is an index."""
-        return Lists(self.opened.shards, page_bytes=self._page_bytes)
+        return Lists(self.opened.shards, self.tenant_histories, page_bytes=self._page_bytes)
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -29,6 +29,7 @@ from clew_services.http.routes.erasure_progress import Erasures
 from clew_services.http.routes.event_feed import Events, Live
 from clew_services.http.routes.holds import Holds
 from clew_services.http.routes.messages import Messages
+from clew_services.http.routes.retention_policies import RetentionPolicies
 from clew_services.http.routes.threads import Threads
 from clew_services.http.wrong_keys import WrongKeys
 from clew_services.observer import NOBODY, Observer
@@ -95,6 +96,7 @@ def routes(clew: ApiParts, keys: Keys, settings: Settings) -> list[Route]:
         Checkpoints(clew.checkpoints),
         Erasures(clew.erasures),
         Holds(commands, clew.reader),
+        RetentionPolicies(commands, clew.reader),
     )
     pace, wrong_keys = RateLimit(settings.rate, settings.burst), WrongKeys()
     return [

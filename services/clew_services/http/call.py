@@ -153,6 +153,17 @@ class Call:
         finally:
             watch.cancel()
 
+    def code_param(self, name: str) -> str:
+        """A code in the path, such as the name of a hold.
+
+        Raises:
+            Invalid: it is none.
+        """
+        said = unquote(self.path_param(name))
+        if not ids.is_code(said):
+            raise error_texts.malformed_value(name, said, ids.CODE_FORM)
+        return said
+
     def path_param(self, name: str) -> str:
         """A part of the path, as it was sent."""
         return str(self._path_params[name])

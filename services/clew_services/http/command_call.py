@@ -11,14 +11,16 @@ from typing import Final
 from msgspec.structs import replace
 
 from clew_events import error_texts, ids
-from clew_events.commands import Command, CreateThread, EraseMessage, EraseThread
+from clew_events.commands import Command, CreateThread, EraseMessage, EraseThread, TenantCommand
 from clew_events.errors import ClewError, Conflict, Rejected
 from clew_events.ids import ACTOR_PATTERN, CODE_PATTERN, COMMAND_ID_PATTERN, REASON_PATTERN, is_traceparent
+from clew_events.subjects import TENANT
 from clew_services.http import retries
 from clew_services.http.call import Call
 from clew_services.http.preconditions import NO_CONDITIONS
 from clew_services.http.responses import Answer, etag, json_answer, position
 from clew_services.http.retries import Attempts
+from clew_services.threads.decide import name_history
 from clew_services.threads.handler import Commands
 from clew_services.threads.result import Outcome, receipt
 from clew_services.validation import rules
@@ -110,8 +112,8 @@ class CommandCall:
     async def answer(self, call: Call, command: Command) -> Answer:
         """Carry out a call's command, in the name of the caller, and answer with what it left.
 
-        That is the thread or message, or a receipt where the caller's key may not read it, or the holds of a thread;
-        with the ``ETag`` of the thread, and ``Clew-Position``. A caller who leaves meanwhile does not stop it.
+        That is the thread or message, or a receipt where the caller's key may not read it, or the holds of a thread, or
+        a policy; with the ``ETag`` of its history, and ``Clew-Position``. A caller who leaves does not stop it.
 
         Raises:
             ClewError: it was not carried out; see :meth:`clew_services.threads.handler.Handler.handle`.
@@ -132,7 +134,7 @@ class CommandCall:
         )
         shown = outcome if "read" in call.holder.scopes else receipt(command, outcome)
         tags = (etag(outcome.n),) if outcome.deleted is None else ()
-        value = shown.erasure or shown.thread or shown.message or shown.deleted or shown.held
+        value = shown.erasure or shown.thread or shown.message or shown.deleted or shown.held or shown.retention
         status = 200 if shown.erasure is None else 202
         return json_answer(value, status, headers=(*tags, position(outcome.position)))
 
@@ -169,6 +171,7 @@ class CommandCall:
 def _condition(call: Call, command: Command) -> Callable[[int], None] | None:
     if call.conditions == NO_CONDITIONS:
         return None
-    if command.thread_id is None:
+    thread = TENANT if isinstance(command, TenantCommand) else command.thread_id
+    if thread is None:
         return lambda _: call.conditions.check_collection()
-    return functools.partial(call.conditions.check_version, command.thread_id)
+    return functools.partial(call.conditions.check_version, name_history(thread))

@@ -56,17 +56,17 @@ class Conditions(NamedTuple):
         version = _VERSION.fullmatch(tag)
         return int(version[1]) if version is not None else None
 
-    def check_version(self, thread: str, n: int) -> None:
-        """Check that a thread at version ``n`` may be changed.
+    def check_version(self, what: str, n: int) -> None:
+        """Check that ``what`` is at version ``n``, a thread or a tenant's own history, may be changed.
 
         Raises:
             Conflict: it may not.
         """
         if self.match is not None and not self.match.match_strongly(b'"%d"' % n):
             expected = f", not {self.expected_version}" if self.expected_version is not None else ""
-            raise Conflict(f"thread '{thread}' is at version {n}{expected}", param="If-Match")
+            raise Conflict(f"{what} is at version {n}{expected}", param="If-Match")
         if self.none_match is not None and self.none_match.match_weakly(b'"%d"' % n):
-            raise Conflict(f"thread '{thread}' is there, at version {n}", param="If-None-Match")
+            raise Conflict(f"{what} is there, at version {n}", param="If-None-Match")
 
     def check_collection(self) -> None:
         """Check that something may be created in a collection, which has no tag.

@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import logging
 from functools import partial
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from clew_events.commands import OnTenant
+from clew_events.operations import WIRE_NAMES
+from clew_events.subjects import TENANT
 from clew_services.inbox import term as terms
 from clew_services.inbox.attempt import Carrier, InboxParts
 from clew_services.inbox.lanes import Lanes
@@ -38,6 +41,8 @@ class _Thread(msgspec.Struct):
 
 
 _THREAD: Final = msgspec.json.Decoder(_Thread)
+_OF_TENANTS: Final = frozenset(WIRE_NAMES[command.named] for command in get_args(OnTenant))
+"""The commands on tenants' own histories, by their names on the wire."""
 
 
 async def lead(
@@ -143,9 +148,12 @@ class _Unsettled:
 
 
 def _lane(message: Msg) -> str | None:
+    _, _, tenant, name = message.subject.split(".", 3)
+    if name in _OF_TENANTS:
+        return f"{tenant}/{TENANT}"
     # A message that cannot be read needs no lane: it is rejected, and so has no order to keep.
     try:
         thread = _THREAD.decode(message.data).thread_id
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    return thread and f"{message.subject.split('.', 3)[2]}/{thread}"
+    return thread and f"{tenant}/{thread}"

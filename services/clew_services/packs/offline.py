@@ -9,6 +9,7 @@ from typing import Final
 from clew_events.subjects import event_stream
 from clew_projections.history.histories import Histories
 from clew_projections.history.stretch import HistoryReader
+from clew_projections.history.tenant_histories import TenantHistories
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.nats.stream_reads import PAGE
 from clew_projections.packs.pack import Pack, Segment
@@ -38,7 +39,7 @@ class Offline:
             feeds=None,
             checkpoints=None,
             erasures=None,
-            lists=Lists(pack.opening.shards),
+            lists=Lists(pack.opening.shards, TenantHistories(streams, self.histories)),
         )
 
 

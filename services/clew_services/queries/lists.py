@@ -1,15 +1,20 @@
-"""Lists of threads, read from the index of this machine once it has reached the requested position."""
+"""Lists of threads, read from the index of this machine once it has reached the requested position; and of policies."""
 
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from clew_events.commands import SetRetention
 from clew_events.errors import Invalid, Unavailable
-from clew_events.list_query import ListHolds, ListThreads, positions_of
-from clew_events.list_reply import HoldPage
+from clew_events.list_query import Condition, ListHolds, ListThreads, TimeTest, positions_of
+from clew_events.list_reply import Count, HoldPage, RetentionList
+from clew_projections.api_objects import retention_object
+from clew_projections.history.tenant_histories import TenantHistories
 from clew_projections.index import WrittenList
 from clew_projections.page_size import PageBytes, default_page_bytes
+from clew_services.threads.tenant_rules import Impact
 
 PATIENCE: Final = 5.0
 """Seconds that a query waits for the index to reach a position."""
@@ -24,6 +29,9 @@ class Index(Protocol):
     async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
         """A page of a tenant's threads that have legal holds, as of the index's position."""
 
+    async def names_of_holds(self, tenant: str, where: Condition | None) -> tuple[str, ...]:
+        """The names of legal holds on threads that match, up to 100."""
+
     async def wait_until(self, shard: int, seq: int, patience: float) -> None:
         """Return once the index includes a shard up to a sequence; waits at most ``patience`` seconds."""
 
@@ -31,8 +39,15 @@ class Index(Protocol):
 class Lists:
     """Answers list queries from ``index``; without one they are unavailable."""
 
-    def __init__(self, shards: int, index: Index | None = None, page_bytes: PageBytes = default_page_bytes) -> None:
+    def __init__(
+        self,
+        shards: int,
+        tenants: TenantHistories,
+        index: Index | None = None,
+        page_bytes: PageBytes = default_page_bytes,
+    ) -> None:
         self._shards = shards
+        self._tenants = tenants
         self._page_bytes = page_bytes
         self.index = index
 
@@ -56,6 +71,57 @@ class Lists:
             Unavailable: there is no index here, or it has not reached ``at_least``.
         """
         return await (await self._index_for(query)).holds(tenant, query)
+
+    async def retention(self, tenant: str) -> RetentionList:
+        """A tenant's policies of retention, by their names.
+
+        Raises:
+            Corrupt: its own history cannot be read.
+            Unavailable: the log does not answer.
+        """
+        policies = (await self._tenants.state(tenant)).policies
+        return RetentionList(data=tuple(retention_object(policies[name]) for name in sorted(policies)))
+
+    async def measure(self, tenant: str, command: SetRetention, now: datetime) -> Impact | None:
+        """What a policy of retention is about now; ``None`` if there is no index, or none for a confirmed policy.
+
+        Raises:
+            Unavailable: the index cannot be asked now, and the policy is not confirmed.
+            Invalid: the question of its filter makes the index look at too many threads.
+            Corrupt: the tenant's own history cannot be read.
+        """
+        if self.index is None:
+            return None
+        where = () if command.where is None else (command.where,)
+        age = TimeTest(lte=now - timedelta(days=command.after_days))
+        due = Condition(created=age) if command.since == "created" else Condition(updated=age)
+        standing = (await self._tenants.state(tenant)).holds.values()
+        try:
+            return Impact(
+                everything=command.where is None or await self._is_all(tenant, command.where),
+                threads=await self._count(tenant, *where),
+                due=await self._count(tenant, *where, due),
+                holds=(
+                    *await self.index.names_of_holds(tenant, command.where),
+                    *[each.name for each in standing if (await self._count(tenant, *where, each.condition)).threads],
+                ),
+            )
+        except Unavailable:
+            if command.confirm:
+                return None
+            raise
+
+    async def _is_all(self, tenant: str, where: Condition) -> bool:
+        """Whether all threads of a tenant match, and there are any."""
+        there, others = await self._count(tenant), await self._count(tenant, Condition(no=where))
+        return there.threads > 0 == others.threads
+
+    async def _count(self, tenant: str, *where: Condition) -> Count:
+        condition = Condition(every=where) if where else None
+        page = await self.threads(tenant, ListThreads(where=condition, limit=1, count=True))
+        if page.count is None:
+            raise AssertionError("a count was asked for")
+        return page.count
 
     async def _index_for(self, query: ListThreads | ListHolds) -> Index:
         """The index, once it includes what a query asks for."""

@@ -10,8 +10,8 @@ from clew_events import ids
 from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.commit import Position
 from clew_events.errors import Corrupt, Invalid, NotFound, Unavailable
-from clew_events.list_query import ListHolds, ListThreads
-from clew_events.list_reply import HoldPage
+from clew_events.list_query import ListHolds, ListRetention, ListThreads
+from clew_events.list_reply import HoldPage, RetentionList
 from clew_events.objects import Message
 from clew_events.queries import (
     GetBlame,
@@ -87,7 +87,7 @@ class Reader:
         self._erasures = erasures
         self._page_bytes = page_bytes
 
-    async def answer(self, tenant: str, query: Query) -> Answer | WrittenList:  # noqa: C901 - one case a kind of query
+    async def answer(self, tenant: str, query: Query) -> Answer | WrittenList:  # noqa: C901, PLR0912 - one case a query
         """The answer to a query.
 
         Raises:
@@ -103,6 +103,8 @@ class Reader:
                 return await self.threads(tenant, query)
             case ListHolds():
                 return await self.holds(tenant, query)
+            case ListRetention():
+                return await self.retention(tenant)
             case GetMessage():
                 return await self.message(tenant, query)
             case ListMessages():
@@ -156,6 +158,10 @@ class Reader:
     async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
         """A page of a tenant's threads that have legal holds."""
         return await self._lists.holds(tenant, query)
+
+    async def retention(self, tenant: str) -> RetentionList:
+        """A tenant's policies of retention."""
+        return await self._lists.retention(tenant)
 
     async def message(self, tenant: str, query: GetMessage) -> Found:
         """The current state of a message."""

@@ -12,13 +12,13 @@ from msgspec import UNSET, UnsetType
 from clew_events import error_texts, ids
 from clew_events.commands import (
     AddMessage,
-    Command,
     CompleteErasure,
     CreateThread,
     DeleteMessage,
     DeleteThread,
     EraseMessage,
     EraseThread,
+    OnThread,
     PlaceHold,
     ReleaseHold,
     RestoreThread,
@@ -53,7 +53,7 @@ from clew_services.threads.stored_content import message_of
 
 
 def decide(  # noqa: C901, PLR0912 - one case a command
-    command: Command,
+    command: OnThread,
     thread: str,
     command_id: str,
     state: ThreadState,
@@ -224,6 +224,11 @@ def no_thread(thread: str, *, erased: bool = False) -> NotFound:
     if thread == TENANT:
         return NotFound("The tenant has no history of its own yet: it has ordered nothing.", code="no_history")
     return NotFound(f"No thread found with id '{thread}'.", code="thread_not_found", erased=erased)
+
+
+def name_history(thread: str) -> str:
+    """What a message calls a thread, or a tenant's own history."""
+    return "the tenant's own history" if thread == TENANT else f"thread '{thread}'"
 
 
 def no_message(message_id: str) -> NotFound:

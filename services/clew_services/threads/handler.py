@@ -19,24 +19,36 @@ from msgspec.structs import replace
 
 from clew_events import ids
 from clew_events.codec import EncodedCommit, encode
-from clew_events.commands import Command, CreateThread, EraseMessage, EraseThread, MessageCommand, digest
+from clew_events.commands import (
+    Command,
+    CreateThread,
+    EraseMessage,
+    EraseThread,
+    MessageCommand,
+    SetRetention,
+    TenantCommand,
+    digest,
+)
 from clew_events.commit import FORMAT, Commit, Position
 from clew_events.erasures import Erasure
 from clew_events.errors import ClewError, Conflict, Corrupt, Forbidden, Rejected, Unavailable
 from clew_events.events import Event
-from clew_events.subjects import Address
+from clew_events.subjects import TENANT, Address
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
+from clew_projections.history.tenant_histories import TenantHistories
 from clew_projections.state.current import CurrentState
 from clew_projections.state.state_reads import CurrentThread
+from clew_projections.tenant_state import TenantState
 from clew_projections.views import MessageView, ThreadView, absent
 from clew_services.eventstore.append import Append, AppendResult
 from clew_services.observer import NOBODY, Handled, Observer
 from clew_services.threads.cache import Memory, Turns
-from clew_services.threads.decide import decide
+from clew_services.threads.decide import decide, name_history
 from clew_services.threads.idempotency import Repeats
 from clew_services.threads.limits import DEFAULT, Limits, check_sizes
 from clew_services.threads.result import Outcome, outcome, requested_erasure
+from clew_services.threads.tenant_rules import Impact, decide_tenant, retention_effect
 
 TRIES: Final = 24
 """Attempts at a command while other writers change its thread first; then the handler raises :class:`Conflict`."""
@@ -53,14 +65,19 @@ class _Task(Struct, frozen=True):
     actor: str
     by: str
     condition: Callable[[int], None] | None
+    impact: Impact | None = None
 
 
 class _Ground(Struct, frozen=True):
-    """The state that a decision is based on: the thread, its message, and whether they were just read (``fresh``)."""
+    """The state that a decision is based on: the thread, its message, and whether they were just read (``fresh``).
+
+    ``tenant`` is what the tenant has ordered, always just read, for commands that depend on it.
+    """
 
     thread: ThreadView
     message: MessageView | None
     fresh: bool
+    tenant: TenantState = TenantState()
 
 
 class _HandledCommand(Struct, frozen=True):
@@ -78,6 +95,13 @@ class ErasureRecords(Protocol):
 
     async def confirm(self, tenant: str, erasure: Erasure) -> Erasure:
         """Record that an erasure is requested in the log, unless that is recorded; return it as it is now."""
+
+
+class Impacts(Protocol):
+    """Says what a policy of retention would be about; see :class:`clew_services.queries.lists.Lists`."""
+
+    async def measure(self, tenant: str, command: SetRetention, now: datetime) -> Impact | None:
+        """What the policy is about now; ``None`` if no index can be asked."""
 
 
 class Commands(Protocol):
@@ -108,6 +132,8 @@ class Handler:
         repeats: Repeats,
         memory: Memory,
         *,
+        tenants: TenantHistories,
+        impacts: Impacts,
         erasures: ErasureRecords,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         salt: Callable[[], str] = ids.random_salt,
@@ -125,6 +151,8 @@ class Handler:
         self._histories = histories
         self._repeats = repeats
         self._memory = memory
+        self._tenants = tenants
+        self._impacts = impacts
         self._erasures = erasures
         self._turns = Turns()
         self._clock = clock
@@ -164,13 +192,16 @@ class Handler:
         """
         command_id = command.id or ids.random_id("cmd_")
         address = Address(tenant, _thread_of(command, tenant))
-        task = _Task(command, address, command_id, command.actor or actor, by, condition)
         began = time.perf_counter()
         how: Handled = "failed"
         try:
+            impact = await self._measure(tenant, command)
+            task = _Task(command, address, command_id, command.actor or actor, by, condition, impact)
             async with self._turns.turn(address):
                 handled = await self._until_done(task, trace, fence)
             done, how = await self._confirm(handled.done, tenant), handled.how
+            if isinstance(command, SetRetention):
+                done = replace(done, retention=retention_effect(command, impact))
         except ClewError as error:
             how = error.kind
             if isinstance(error, Corrupt):
@@ -179,6 +210,11 @@ class Handler:
         finally:
             self._observer.on_handled(command.named, how, time.perf_counter() - began)
         return done
+
+    async def _measure(self, tenant: str, command: Command) -> Impact | None:
+        if not isinstance(command, SetRetention):
+            return None
+        return await self._impacts.measure(tenant, command, self._clock())
 
     async def _confirm(self, done: Outcome, tenant: str) -> Outcome:
         """The outcome, with its erasure as it is now; a record of it that is missing is written."""
@@ -202,7 +238,8 @@ class Handler:
             if attempt == PATIENCE:
                 await self._histories.check_reaches(task.address, ground.thread.n, ground.thread.seq)
         raise Conflict(
-            f"thread '{task.address.thread}' was changed by others {TRIES} times while this command was being decided",
+            f"{name_history(task.address.thread)} was changed by others {TRIES} times while this command was being "
+            "decided",
             code="too_many_writers",
         )
 
@@ -253,8 +290,11 @@ class Handler:
                 "them, is to be said with --encrypted-at-rest (CLEW_ENCRYPTED_AT_REST).",
                 code="erasing_not_set_up",
             )
-        inputs = task.command, task.address.thread, task.id, ground.thread, ground.message
-        events = decide(*inputs, limits=self._limits)
+        if isinstance(task.command, TenantCommand):
+            events = decide_tenant(task.command, ground.tenant, task.impact)
+        else:
+            inputs = task.command, task.address.thread, task.id, ground.thread, ground.message
+            events = decide(*inputs, limits=self._limits)
         encoded = self._commit(task, ground.thread, events) if events else None
         if encoded is not None:
             check_sizes(encoded, ground.thread, ground.message, self._max_payload())
@@ -289,19 +329,26 @@ class Handler:
             # A thread to create most likely does not exist; the guard finds out.
             creating = isinstance(task.command, CreateThread)
             view = absent(*task.address) if creating else await self._current.cached_view(task.address)
-        return _Ground(view, None, fresh=False)
+        return _Ground(view, None, False, await self._ordered(task))
 
     async def _fresh(self, task: _Task, ground: _Ground) -> _Ground:
         if isinstance(task.command, MessageCommand) or ground.thread.n == 0:
             return await self._present(task)
         view = await self._current.catch_up(ground.thread)
         self._memory.remember(view)
-        return _Ground(view, None, fresh=True)
+        return _Ground(view, None, True, await self._ordered(task))
 
     async def _present(self, task: _Task) -> _Ground:
         present = await self._current.read_current(task.address)
         self._memory.remember(present.thread)
-        return _Ground(present.thread, await self._message(task.command, present), fresh=True)
+        message = await self._message(task.command, present)
+        return _Ground(present.thread, message, True, await self._ordered(task))
+
+    async def _ordered(self, task: _Task) -> TenantState:
+        """What the tenant has ordered, for a command that depends on it; never older than a view read before."""
+        if isinstance(task.command, TenantCommand):
+            return await self._tenants.state(task.address.tenant)
+        return TenantState()
 
     async def _message(self, command: Command, present: CurrentThread) -> MessageView | None:
         if isinstance(command, MessageCommand):
@@ -312,12 +359,15 @@ class Handler:
 def _check_version(task: _Task, n: int) -> None:
     expected = task.command.expected_version
     if expected is not None and expected != n:
-        raise Conflict(f"thread '{task.address.thread}' is at version {n}, not {expected}", param="expected_version")
+        which = name_history(task.address.thread)
+        raise Conflict(f"{which} is at version {n}, not {expected}", param="expected_version")
     if task.condition is not None:
         task.condition(n)
 
 
 def _thread_of(command: Command, tenant: str) -> str:
+    if isinstance(command, TenantCommand):
+        return TENANT
     if command.thread_id is not None:
         return command.thread_id
     return ids.derive_id("thread_", tenant, command.id) if command.id is not None else ids.random_id("thread_")

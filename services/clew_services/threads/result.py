@@ -6,16 +6,27 @@ from typing import assert_never
 
 from msgspec import UNSET, Struct
 
-from clew_events.commands import AddMessage, Command, HoldCommand, MessageCommand, ThreadCommand, extract_metadata
+from clew_events.commands import (
+    AddMessage,
+    Command,
+    HoldCommand,
+    MessageCommand,
+    RemoveRetention,
+    SetRetention,
+    ThreadCommand,
+    extract_metadata,
+)
 from clew_events.commit import Commit, Position
 from clew_events.erasures import Erasure
 from clew_events.events import ThreadEvent
+from clew_events.list_reply import RetentionEffect
 from clew_events.objects import Gone, HeldThread, Message, MessageReceipt, Thread, ThreadReceipt
 from clew_events.replies import Done
 from clew_projections.api_objects import content_object, message_object, thread_object
 from clew_projections.apply import advance_message, deleted_message_ids, message_ids
 from clew_projections.views import MessageView, ThreadView
 from clew_services.threads.stored_content import parts_of
+from clew_services.threads.tenant_rules import retention_effect
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -31,6 +42,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     deleted: Gone | None = None
     erasure: Erasure | None = None
     held: HeldThread | None = None
+    retention: RetentionEffect | None = None
 
 
 def outcome(
@@ -55,6 +67,11 @@ def outcome(
             if thread.status == "deleted":
                 return Outcome(position=position, n=thread.n, deleted=Gone(id=thread.id, object="thread.deleted"))
             return Outcome(position=position, n=thread.n, thread=thread_object(thread))
+        case SetRetention():
+            return Outcome(position=position, n=thread.n, retention=retention_effect(command))
+        case RemoveRetention():
+            gone = Gone(id=command.name, object="retention.deleted")
+            return Outcome(position=position, n=thread.n, deleted=gone)
         case AddMessage() | MessageCommand():
             if commit is not None and (ids := deleted_message_ids(commit)):
                 gone = Gone(id=ids[0], object="thread.message.deleted")
@@ -105,6 +122,7 @@ def receipt(command: Command, outcome: Outcome) -> Done:
         deleted=outcome.deleted,
         erasure=outcome.erasure,
         held=outcome.held,
+        retention=outcome.retention,
     )
 
 

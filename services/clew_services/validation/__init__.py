@@ -58,8 +58,8 @@ def _check(value: object) -> None:
     form = type(value)
     if form in _COMMANDS:
         rules.check_command(value)  # type: ignore[arg-type]
-    elif isinstance(value, ListThreads):
-        rules.check_list(value)
+    elif isinstance(value, ListThreads) and value.where is not None:
+        rules.check_conditions(value.where)
     elif isinstance(value, GetStateAt):
         rules.check_moment(value)
 

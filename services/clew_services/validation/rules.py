@@ -13,11 +13,12 @@ from clew_events import error_texts
 from clew_events.commands import (
     Command,
     CreateThread,
+    SetRetention,
     UpdateMessage,
     UpdateThread,
 )
 from clew_events.errors import Invalid
-from clew_events.list_query import MAX_CONDITIONS, MAX_DEPTH, Condition, ListThreads, Test
+from clew_events.list_query import MAX_CONDITIONS, MAX_DEPTH, Condition, Test
 from clew_events.queries import GetStateAt
 from clew_events.requests import NewStaticStrategy, NewToolResources
 
@@ -61,6 +62,21 @@ def check_whole_or_patch(metadata: object, patch: object) -> None:
         raise Invalid("Invalid 'patch': it cannot be given together with 'metadata'.", param="patch")
 
 
+def check_retention(command: SetRetention) -> None:
+    """Check the filter of a policy, and that it erases deleted threads later only where it deletes them.
+
+    Raises:
+        Invalid: a rule is broken.
+    """
+    if command.erase_after_days is not None and command.then != "delete":
+        raise Invalid(
+            "Invalid 'erase_after_days': it goes with 'then' 'delete' alone, as what is erased is gone.",
+            param="erase_after_days",
+        )
+    if command.where is not None:
+        check_conditions(command.where)
+
+
 def check_command(command: Command) -> None:
     """Check the rules of a command that its type cannot express.
 
@@ -74,6 +90,8 @@ def check_command(command: Command) -> None:
         check_resources(command.tool_resources)
     if isinstance(command, UpdateThread | UpdateMessage):
         check_whole_or_patch(command.metadata, command.patch)
+    if isinstance(command, SetRetention):
+        check_retention(command)
 
 
 def check_moment(query: GetStateAt) -> None:
@@ -94,15 +112,13 @@ def check_moment(query: GetStateAt) -> None:
         )
 
 
-def check_list(query: ListThreads) -> None:
+def check_conditions(where: Condition) -> None:
     """Check the number and depth of conditions, that every test tests something, and that times have an offset.
 
     Raises:
         Invalid: a rule is broken.
     """
-    if query.where is None:
-        return
-    for count, part in enumerate(_parts(query.where), start=1):
+    for count, part in enumerate(_parts(where), start=1):
         if part.depth > MAX_DEPTH:
             raise Invalid(
                 f"Invalid '{part.path}': nested too deeply. Conditions may be at most {MAX_DEPTH} deep.",

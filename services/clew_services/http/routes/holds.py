@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
-from clew_events import error_texts, ids
 from clew_events.commands import PlaceHold, ReleaseHold
 from clew_events.http_forms import PlaceHoldBody
 from clew_events.list_query import ListHolds
@@ -29,10 +26,7 @@ class Holds:
 
     async def release_hold(self, call: Call) -> Answer:
         """``DELETE /v1/threads/{thread_id}/holds/{hold}``."""
-        thread_id, hold = call.thread_id, unquote(call.path_param("hold"))
-        if not ids.is_code(hold):
-            raise error_texts.malformed_value("hold", hold, ids.CODE_FORM)
-        return await self._commands.answer(call, ReleaseHold(thread_id=thread_id, hold=hold))
+        return await self._commands.answer(call, ReleaseHold(thread_id=call.thread_id, hold=call.code_param("hold")))
 
     async def list_holds(self, call: Call) -> Answer:
         """``GET /v1/holds``: by the ids of their threads."""

@@ -1,0 +1,187 @@
+"""``clew retention``: policies by which old threads are deleted or erased."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+import msgspec
+
+from clew_events.client import Clew
+from clew_events.client.results import RetentionDone
+from clew_events.content import Anchor, Disposal
+from clew_events.errors import Invalid
+from clew_events.list_query import Condition
+from clew_events.list_reply import Count, Retention
+from clew_services.cli import options, output
+from clew_services.cli.session import ask
+from clew_services.cli.terminal import echo, print_json
+from clew_services.cli.thread_list import read_conditions
+from clew_services.threads.tenant_rules import REMOVES_ALL
+
+LONGEST: Final = 36_500
+_DAYS: Final = re.compile(r"([1-9][0-9]{0,4})d?")
+_THEN: Final = re.compile(r"(delete|erase)|delete,erase-after[ =](?P<days>\S+)")
+_TITLE: Final = ("policy", "after", "since", "then", "where")
+
+
+class _Days(click.ParamType[int]):
+    """A number of days: ``90d`` or ``90``."""
+
+    name = "DAYS"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = _DAYS.fullmatch(str(value))
+        if found is None or int(found[1]) > LONGEST:
+            self.fail(f"{value!r} is not a number of days from 1 to {LONGEST}, such as 90d", param, ctx)
+        return int(found[1])
+
+
+@click.group("retention")
+def command() -> None:
+    """Set, remove and list policies of retention: what becomes of threads that are old enough.
+
+    Policies are commits of the tenant's own history: 'clew history' shows who set or removed which when.
+    """
+
+
+@command.command("set")
+@options.code_argument("name")
+@click.option("--after", "after_days", type=_Days(), required=True, help="How old a thread is then, such as 90d.")
+@click.option(
+    "--since",
+    type=click.Choice(["created", "changed"]),
+    required=True,
+    help="From when the days count: the thread's first commit, or its latest.",
+)
+@click.option(
+    "--then",
+    required=True,
+    metavar="WHAT",
+    help="What becomes of it: delete, erase, or 'delete,erase-after 30d'.",
+)
+@click.argument("days", required=False, metavar="")
+@click.option(
+    "-m", "--metadata", "pairs", type=options.PAIR, multiple=True, help="Only for threads with this metadata."
+)
+@click.option("--where", metavar="FILTER", help="Only threads that match, as for 'clew thread list'.")
+@click.option("--yes", is_flag=True, help="Do not ask where it is for all threads.")
+@options.expected_version
+@options.command_options
+def set_policy(
+    *,
+    name: str,
+    after_days: int,
+    since: Anchor,
+    then: str,
+    days: str | None,
+    pairs: Sequence[tuple[str, str]],
+    where: str | None,
+    yes: bool,
+    expected_version: int | None,
+    command_id: str | None,
+    reason: str | None,
+    actor: str,
+    tenant: str,
+    nats: str,
+    as_json: bool,
+) -> None:
+    """Set the policy NAME, in place of one of that name.
+
+    It is for the threads that match, or without a filter for all: then this asks, with the number of threads that it
+    would remove now. Threads under legal holds are left out until these are released.
+    """
+    disposal, erase_after_days = _read_then(then if days is None else f"{then} {days}")
+    conditions = read_conditions(pairs, where)
+    wanted = Condition(every=tuple(conditions)) if len(conditions) > 1 else next(iter(conditions), None)
+
+    async def send(clew: Clew, *, confirm: bool) -> RetentionDone:
+        return await clew.set_retention(
+            name,
+            after_days=after_days,
+            since=since,
+            then=disposal,
+            erase_after_days=erase_after_days,
+            where=wanted,
+            confirm=confirm,
+            expected_version=expected_version,
+            command_id=command_id,
+            reason=reason,
+        )
+
+    try:
+        done = ask(nats, tenant, lambda clew: send(clew, confirm=yes), actor=actor)
+    except Invalid as fault:
+        if fault.code != REMOVES_ALL:
+            raise
+        if not sys.stdin.isatty():
+            raise Invalid(fault.message.replace("'confirm'", "--yes"), code=fault.code) from fault
+        click.confirm(f"{fault.message.partition(' Confirm it')[0]} Set it?", abort=True, err=True)
+        done = ask(nats, tenant, lambda clew: send(clew, confirm=True), actor=actor)
+    if as_json:
+        print_json(done.retention)
+        return
+    effect = done.retention
+    echo(f"{name} is for {_count(effect.threads)} threads, of which {_count(effect.due)} are old enough now")
+    if effect.held_by:
+        echo(f"left out until they are released: threads under {', '.join(effect.held_by)}")
+
+
+@command.command("remove")
+@options.code_argument("name")
+@options.expected_version
+@options.command_options
+def remove(
+    *, name: str, expected_version: int | None, command_id: str | None, reason: str | None, actor: str, tenant: str,
+    nats: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Remove the policy NAME. What it has deleted or erased stays so."""
+    done = ask(
+        nats,
+        tenant,
+        lambda clew: clew.remove_retention(
+            name, expected_version=expected_version, command_id=command_id, reason=reason
+        ),
+        actor=actor,
+    )
+    if as_json:
+        print_json(done.deleted)
+    else:
+        echo(f"removed {name}")
+
+
+@command.command("list")
+@options.query_options
+def list_policies(*, tenant: str, nats: str, as_json: bool) -> None:
+    """List the policies of the tenant, by their names."""
+    listed = ask(nats, tenant, Clew.list_retention)
+    if as_json:
+        print_json({"policies": listed.data})
+    else:
+        output.rows(_TITLE, map(_row, listed.data))
+
+
+def _read_then(text: str) -> tuple[Disposal, int | None]:
+    found = _THEN.fullmatch(text)
+    if found is None:
+        raise click.BadParameter(
+            f"{text!r} is none of 'delete', 'erase' and 'delete,erase-after 30d'", param_hint="--then"
+        )
+    if found["days"] is not None:
+        return "delete", _Days().convert(found["days"], None, None)
+    return ("delete" if text == "delete" else "erase"), None
+
+
+def _row(policy: Retention) -> tuple[object, ...]:
+    later = f",erase-after {policy.erase_after_days}d" if policy.erase_after_days is not None else ""
+    where = "" if policy.where is None else msgspec.json.encode(policy.where).decode()
+    return policy.name, f"{policy.after_days}d", policy.since, f"{policy.then}{later}", where
+
+
+def _count(count: Count | None) -> str:
+    if count is None:
+        return "an unknown number of"
+    return str(count.threads) if count.exact else f"at least {count.threads}"
