@@ -5,6 +5,7 @@ Every page holds at its end that nothing was asked of anybody else and nothing w
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -12,7 +13,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
-from clew_events.requests import FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
+from clew_events.commands import EraseMessage, EraseThread, PlaceHold, ReleaseHold
+from clew_events.queries import ListMessages
+from clew_events.requests import ExpiresAfterIn, FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
 from clew_events.subjects import Address
 from clew_services.api_keys import Holder, Keys
 from clew_services.api_keys.holders import digest
@@ -21,6 +24,7 @@ from support.api import ACME, served
 from support.browser import PATIENCE, chromium, needs_chromium, page_at
 from support.commits import CREATED, added, body_of, commit, hash_of, store
 from support.deployments import deployed
+from support.erasure_worker import complete_all
 from support.feeding import Fed, fed_by_hand
 from support.forging import delete, stored
 from support.up import clew
@@ -202,6 +206,52 @@ async def test_a_deleted_thread_is_restored_where_it_is_shown(stand: Stand) -> N
         await expect(page.get_by_role("button", name=undo)).to_have_count(0)
 
 
+async def test_what_keeps_a_thread_and_what_was_erased_of_it_is_shown_with_the_certificate(stand: Stand) -> None:
+    clew, thread = stand.composed, "thread_to_forget"
+    secret = NewMessage(role="user", content="My card is 4111")
+    idle = ExpiresAfterIn(anchor="last_active_at", days=90)
+    made = await stand.writer.create(thread, messages=(secret,), metadata={"plan": "gold"}, expires_after=idle)  # 1
+    assert made.n == 1
+    await stand.writer.add(thread, "It left Oslo.", actor="bot")  # 2
+    await clew.handler.handle("acme", PlaceHold(thread_id=thread, hold="case-7", actor="counsel"))  # 3
+    message = (await clew.reader.messages("acme", ListMessages(thread_id=thread))).messages
+    assert message is not None
+    async with stand.entered(f"#thread/{thread}") as page:
+        await at(page, 3)
+        await expect(row(page, "Legal hold")).to_contain_text("case-7placed by counsel in commit 3")
+        await expect(row(page, "Expires")).to_contain_text("in 2 months, 90 days after it was last activenot while")
+        await page.get_by_role("button", name="First commit").click()
+        await at(page, 1)
+        await expect(row(page, "Legal hold")).to_have_count(0)
+        await expect(page.locator(".message")).to_contain_text("4111")
+        # What was read before goes from the page, too, as soon as it is to be erased.
+        await clew.handler.handle("acme", ReleaseHold(thread_id=thread, hold="case-7", actor="counsel"))  # 4
+        await clew.handler.handle("acme", EraseMessage(thread_id=thread, message_id=message.data[-1].id, actor="dpo"))
+        await expect(page.locator(".message")).to_contain_text("Who said it, and what, was erased.")
+        await expect(page.locator("main")).not_to_contain_text("4111")
+        await expect(page.locator("#erasures + div")).to_contain_text("Asked for by dpo in commit 5")
+        await expect(page.locator("#erasures + div")).to_contain_text("There is no certificate yet")
+
+        await clew.handler.handle("acme", EraseThread(thread_id=thread, reason="asked_by_customer", actor="dpo"))
+        await complete_all(clew)
+        await page.get_by_role("button", name="Latest commit").click()
+        await expect(page.locator(".panel .notice")).to_contain_text("gone for good")
+        await expect(page.get_by_role("button", name="Restore the thread")).to_have_count(0)
+        erased = page.locator("#erasures ~ div", has_text="What people wrote in this thread")
+        await expect(erased).to_contain_text("asked_by_customer.The certificate has the SHA-256")
+        await erased.get_by_role("button", name="Show the certificate").click()
+        await expect(erased.locator(".code")).to_contain_text('"thread":"thread_to_forget"')
+        await page.get_by_role("slider").press("Home")
+        await at(page, 1)
+        await expect(page.locator("#metadata + p")).to_have_text("Erased.")
+        await expect(erased).to_be_visible()
+        await page.get_by_role("tab", name="Who changed what").click()
+        await expect(page.locator(".panel")).to_contain_text("was erased, and is not named here")
+        await page.get_by_role("button", name="Verify the chain").click()
+        await expect(page.locator(".verdict")).to_contain_text("The chain verifies")
+        await expect(page.locator(".verdict")).to_contain_text("3 contents were erased, each asked for by a later")
+
+
 async def test_what_a_thread_says_is_text_and_nothing_else(stand: Stand) -> None:
     evil = "<script>document.title='owned'</script><img src=//evil.example/x onerror=alert(1)>"
     turned = "invoice_\u202egnp.exe"
@@ -325,6 +375,16 @@ async def test_the_chain_is_recomputed_here_and_a_word_that_was_changed_is_found
         answer = await route.fetch()
         await route.fulfill(response=answer, body=(await answer.text()).replace("It left Oslo", "It left Rome"))
 
+    async def emptied(route: Route) -> None:
+        answer = await route.fetch()
+        page = await answer.json()
+        commit = page["data"][1]
+        record, *_ = commit["stored"].split("\n")
+        (added,) = json.loads(record)["events"]
+        commit["stored"] = f"{record}\n\n\n"
+        commit["events"] = [{**added, "of": added["type"], "type": "ErasedItemEvent"}]
+        await route.fulfill(response=answer, json=page)
+
     async with stand.entered(f"#thread/{thread}") as page:
         await expect(page.locator(".panel")).to_contain_text("gone for its users")
         verify = page.get_by_role("button", name="Verify the chain")
@@ -338,6 +398,10 @@ async def test_the_chain_is_recomputed_here_and_a_word_that_was_changed_is_found
         await verify.click()
         await expect(verdict).to_contain_text("The record does not verify")
         await expect(verdict).to_contain_text("Commit 2 does not fit")
+        await page.unroute("**/events?*")
+        await page.route("**/events?*", emptied)
+        await verify.click()
+        await expect(verdict).to_contain_text("a content of it is gone, and nobody asked to erase that")
         await page.unroute("**/events?*")
         async with page.expect_download() as downloading:
             await page.get_by_role("button", name="Download").click()

@@ -20,6 +20,7 @@ export function blameShown(blame) {
     "div",
     {},
     h("section", {}, h("h2", {}, "The thread"), h("table", { class: "blame" }, h("tbody", {}, fact("created", null, origin(blame.created)), blame.expires_after && fact("expires", blame.expires_after.value ? expiry(blame.expires_after.value) : "never", origin(blame.expires_after.by)), blame.deleted && fact("deleted", null, origin(blame.deleted))))),
+    blame.erased && h("p", { class: "fine" }, "Some of what was set was erased, and is not named here."),
     part("Metadata", [
       ...blame.metadata.map((each) => fact(line(each.key), line(each.value), origin(each.by))),
       ...blame.removed.map((each) => removed(each, origin)),

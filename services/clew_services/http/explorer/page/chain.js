@@ -16,7 +16,8 @@ export const canHash = () => globalThis.crypto?.subtle !== undefined;
  */
 export async function walked(api, id, progress, signal) {
   const proof = await proofOf(api, id, signal);
-  const found = { commits: 0, hashed: canHash(), broken: null, proof, damage: await api.damage(signal) };
+  const found = { commits: 0, hashed: canHash(), broken: null, erased: 0, proof, damage: await api.damage(signal) };
+  const gone = [];
   let previous = null;
   let after = null;
   do {
@@ -28,6 +29,11 @@ export async function walked(api, id, progress, signal) {
       if (why !== null) {
         found.broken = { n, why };
         return found;
+      }
+      gone.push(...missing(commit).map((items) => ({ n, items })));
+      // A request says of what came before it that it may be gone.
+      for (const { items } of commit.events.filter(({ type }) => type === "ErasureRequested")) {
+        for (const each of gone) each.asked ||= items === null || each.items.some((item) => items.includes(item));
       }
       if (proof.head?.n === n) proof.same = proof.head.hash === commit.hash;
       previous = commit.hash;
@@ -41,7 +47,18 @@ export async function walked(api, id, progress, signal) {
     progress(found.commits);
   } while (after !== null);
   if (proof.head && proof.head.n > found.commits) proof.same = false;
+  const lost = gone.find(({ asked }) => !asked);
+  if (lost) found.broken = { n: lost.n, why: "a content of it is gone, and nobody asked to erase that" };
+  found.erased = gone.length;
   return found;
+}
+
+/** The contents that a commit has lost: each by the items that it was about. */
+function missing({ stored, events }) {
+  const [record, ...contents] = stored.split("\n");
+  const { seal, events: sealed } = JSON.parse(record);
+  const items = events.map(({ item }) => (item ? [item] : []));
+  return [[seal, items.flat()], ...sealed.map((each, place) => [each.seal, items[place]])].filter(([each], place) => each && !contents[place]).map(([, about]) => about);
 }
 
 function wrong(commit, n, id, previous) {
@@ -64,7 +81,7 @@ async function unlike(commit, tenant, hashed) {
   if (contents.length !== record.events.length + 2) return "it has more or fewer contents than its record says";
   for (const [place, sealed] of [record, ...record.events].entries()) {
     const content = contents[place];
-    if (Boolean(content) !== Boolean(sealed.seal) || (hashed && content && (await sha256(content)) !== sealed.seal)) {
+    if ((content && !sealed.seal) || (hashed && content && (await sha256(content)) !== sealed.seal)) {
       return `the content of ${place ? `its event ${place}` : "its command"} is not the one that was sealed`;
     }
   }
@@ -79,8 +96,12 @@ async function unlike(commit, tenant, hashed) {
   return record.tenant === tenant ? null : "it is stored as another tenant’s";
 }
 
-/** An event as the API shows it, from its record and its content. */
+/** An event as the API shows it, from its record and its content; one without the content that it had was erased. */
 function shown({ seal, ...event }, content) {
+  if (seal && !content) {
+    const { type: of, item, ordinal = null } = event;
+    return item ? { type: "ErasedItemEvent", of, item, ordinal, seal } : { type: "ErasedThreadEvent", of, seal };
+  }
   const { salt, ...said } = content ? JSON.parse(content) : {};
   return { ...event, ...said };
 }

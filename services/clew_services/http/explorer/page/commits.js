@@ -42,6 +42,11 @@ export class Commits {
     this.total = Math.max(this.total, commit.n);
   }
 
+  /** Have none of them: something of them was erased. */
+  forget() {
+    this.#pages.clear();
+  }
+
   /** Whether the thread had this one, and the log has lost it. */
   isMissing(n) {
     return this.#among(n, n) > 0;

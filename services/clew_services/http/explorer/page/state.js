@@ -34,7 +34,7 @@ export function states(api, id) {
     return api.get(path("threads", id, "messages"), { as_of: n, order: "desc", limit: PAGE, after }, signal);
   }
 
-  return { at, page };
+  return { at, page, forget: () => kept.clear() };
 }
 
 // A thread that its own commit deleted is not there; that is an answer, too.
@@ -52,24 +52,25 @@ export function stateShown(found, pages, signal) {
   const change = found.change ?? { metadata: [], tool_resources: [], messages: [], status: null };
   const messages = new Map(change.messages.map((each) => [each.id, each]));
   if (found.thread === null) {
-    return h(
-      "div",
-      {},
-      h("div", { class: "notice" }, h("h2", {}, "Deleted"), h("p", {}, "After this commit the thread is gone for its users. Its history stays: go back to see it.")),
-      gone(change),
-    );
+    const [title, told] = isErased(found)
+      ? ["Erased", "What people wrote in this thread is gone for good. Who did what, and when, stays on record."]
+      : ["Deleted", "After this commit the thread is gone for its users. Its history stays: go back to see it."];
+    return h("div", {}, h("div", { class: "notice" }, h("h2", {}, title), h("p", {}, told)), gone(change));
   }
   return h(
     "div",
     {},
-    metadataShown(found.thread.metadata, change.metadata),
+    metadataShown(found.thread, change.metadata),
     resourcesShown(found.thread.tool_resources, change.tool_resources),
     gone(change),
     messagesShown(found, messages, pages, signal),
   );
 }
 
-function metadataShown(metadata, changes) {
+/** Whether the thread was erased by then, so that it cannot be restored. */
+export const isErased = (found) => found.change?.status.after === "erased";
+
+function metadataShown({ metadata, erased }, changes) {
   const changed = new Map(changes.map((each) => [each.key, each]));
   const keys = [...new Set([...Object.keys(metadata), ...changed.keys()])].sort();
   return h(
@@ -78,7 +79,8 @@ function metadataShown(metadata, changes) {
     h("h2", { id: "metadata" }, "Metadata"),
     keys.length
       ? h("table", { class: "metadata" }, h("thead", { class: "unseen" }, h("tr", {}, h("th", {}, "Key"), h("th", {}, "Value"))), h("tbody", {}, ...keys.map((key) => pair(key, metadata[key], changed.get(key)))))
-      : h("p", { class: "fine" }, "None."),
+      : h("p", { class: "fine" }, erased ? "Erased." : "None."),
+    keys.length > 0 && erased && h("p", { class: "fine" }, "Some was erased."),
   );
 }
 
@@ -165,15 +167,16 @@ function messageShown(message, change = null) {
   const before = new Map((change?.metadata ?? []).map((each) => [each.key, each]));
   return h(
     "li",
-    { class: `message ${message.role} ${change ? `is-${change.change}` : ""}`, id: message.id },
+    { class: `message ${message.erased ? "erased" : message.role} ${change ? `is-${change.change}` : ""}`, id: message.id },
     h(
       "p",
       { class: "by" },
-      h("span", { class: "role" }, message.role),
+      h("span", { class: "role" }, message.erased ? "erased" : message.role),
       change && h("span", { class: "tag" }, TOLD[change.change] ?? change.change),
       when(message.created_at),
       h("span", { class: "mono id" }, line(message.id)),
     ),
+    message.erased && h("p", { class: "fine" }, "Who said it, and what, was erased."),
     ...message.content.map(part),
     message.attachments?.length > 0 && h("p", { class: "fine" }, "Attached: ", ...message.attachments.map((each) => h("code", {}, line(each.file_id)))),
     metadata.length + removed.length > 0 &&

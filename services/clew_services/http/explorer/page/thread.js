@@ -8,10 +8,11 @@ import { live } from "./live.js";
 import { moment } from "./moment.js";
 import { failure, gone, loading } from "./notices.js";
 import { recordShown } from "./record.js";
+import { removal } from "./removal.js";
 import { restoration } from "./restoration.js";
 import { go, toThread } from "./route.js";
 import { saving } from "./saving.js";
-import { stateShown, states } from "./state.js";
+import { isErased, stateShown, states } from "./state.js";
 import { tabs } from "./tabs.js";
 import { line } from "./text.js";
 import { timeline } from "./timeline.js";
@@ -32,6 +33,7 @@ export function threadView(api, route) {
   let recordOpen = false;
 
   const commits = new Commits(api, id, signal, { arrived: redraw, failed: (fault) => fill(trouble, failure(fault, redraw)) });
+  const leaves = removal(api, id, () => commits.total, forget);
   const list = timeline(commits, choose);
   const slider = moment(commits, (n, step) => choose(n, step));
   const check = verdict(api, id, commits, signal);
@@ -77,6 +79,7 @@ export function threadView(api, route) {
       const before = commits.total;
       commits.take(commit);
       grow(before);
+      if (commit.events.some(({ type }) => type === "ErasureRequested")) leaves.renew(signal).catch(() => null);
     },
     opened: catchUp,
   });
@@ -86,6 +89,16 @@ export function threadView(api, route) {
     const before = commits.total;
     await commits.count();
     grow(before);
+    await leaves.renew(signal);
+  }
+
+  // What was read before and is being erased goes from the page as well.
+  function forget() {
+    pages.forget();
+    commits.forget();
+    commits.want(1, 1);
+    redraw();
+    load();
   }
 
   function grow(before) {
@@ -141,12 +154,12 @@ export function threadView(api, route) {
     panel.setAttribute("aria-busy", "true");
     try {
       const [n, blame] = [at, tab === "blame"];
-      const [found, commit] = await Promise.all([blame ? asked(api, id, n, either) : pages.at(n, either), commits.need(n)]);
+      const [found, commit, about] = await Promise.all([blame ? asked(api, id, n, either) : pages.at(n, either), commits.need(n), leaves.at(n, either)]);
       if (either.aborted) return;
       const record = commit && recordShown(commit, recordOpen, (open) => (recordOpen = open));
-      const deleted = !blame && found.thread === null && n === commits.total;
-      const undo = deleted && restoration(api, id, signal, catchUp);
-      fill(panel, record, blame ? blameShown(found) : stateShown(found, pages, signal), undo);
+      const undo = !blame && found.thread === null && n === commits.total && !isErased(found) && restoration(api, id, signal, catchUp);
+      const kept = !blame && leaves.retentionShown(found.thread, about.holds);
+      fill(panel, record, leaves.erasuresShown(about, signal), kept, blame ? blameShown(found) : stateShown(found, pages, signal), undo);
       reveal();
     } catch (fault) {
       if (brokenOff(fault) || mine.signal.aborted) return;
@@ -197,7 +210,7 @@ export function threadView(api, route) {
   async function present(title = "This is the thread as it is now.") {
     try {
       const found = await pages.at(null, signal);
-      fill(body, h("section", { class: "then alone" }, h("p", { class: "fine" }, title), stateShown(found, pages, signal)));
+      fill(body, h("section", { class: "then alone" }, h("p", { class: "fine" }, title), leaves.retentionShown(found.thread), stateShown(found, pages, signal)));
     } catch (fault) {
       if (!brokenOff(fault)) fill(body, failure(fault, () => present(title)));
     }

@@ -56,13 +56,14 @@ function one(id, what, how, title, items) {
   );
 }
 
-function ofThread({ broken, commits, hashed }, { head, checkpoint, same }) {
+function ofThread({ broken, commits, hashed, erased }, { head, checkpoint, same }) {
   const items = [];
   if (broken) {
     items.push(["bad", `Commit ${broken.n} does not fit: ${broken.why}. The ${broken.n - 1} before it do.`]);
     items.push(["open", "Either the record was altered, or a version of Clew with other fields wrote it: “clew verify” says which."]);
   } else {
     items.push(["good", `${commits.toLocaleString("en")} commits, numbered without a gap, each naming the hash of the one before it.`]);
+    if (erased) items.push(["good", `${erased.toLocaleString("en")} contents were erased, each asked for by a later commit. Their records are whole; “clew verify” looks at the certificates.`]);
     if (hashed) items.push(["good", "Each hash was computed here, from the commit’s bytes as the API shows them."]);
     else items.push(["open", "Hashes were not computed: browsers do that for pages over HTTPS or from this machine only. They are the server’s word."]);
     if (same) items.push(["good", `Commit ${head.n} is the head that signed checkpoint ${checkpoint.number} has, made `, when(checkpoint.at), "."]);

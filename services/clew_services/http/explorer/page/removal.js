@@ -1,0 +1,86 @@
+// What keeps a thread and what removes it: legal holds, when it expires, and what was erased of it.
+import { brokenOff, path } from "./api.js";
+import { fill, h } from "./dom.js";
+import { failure } from "./notices.js";
+import { toThread } from "./route.js";
+import { block, line } from "./text.js";
+import { when } from "./times.js";
+import { expiry } from "./words.js";
+
+const TYPES = "HoldPlaced,HoldReleased,ErasureRequested,ErasureCompleted";
+const PAGE = 1000;
+
+/** What a thread's history says of that; `total` tells how long it is, and `erased` is called when more is to be erased. */
+export function removal(api, id, total, erased) {
+  const commits = new Map();
+  let read = 0;
+
+  /** Read what has come since. */
+  async function renew(signal) {
+    const [from, end, had] = [read, total(), of("ErasureRequested").length];
+    let after = read || null;
+    while (read < end) {
+      const { value } = await api.get(path("threads", id, "events"), { type: TYPES, limit: PAGE, after }, signal);
+      for (const each of value.data) commits.set(each.n, each);
+      after = value.next;
+      if (after === null) read = end;
+    }
+    if (from && of("ErasureRequested").length > had) erased();
+  }
+
+  function of(...types) {
+    const events = [...commits.values()].sort((one, other) => one.n - other.n).flatMap((by) => by.events.map((event) => ({ by, event })));
+    return events.filter(({ event }) => types.includes(event.type));
+  }
+
+  /** The holds that there were after a commit, and all erasures that were asked for by now. */
+  async function at(n, signal) {
+    await renew(signal);
+    const holds = new Map();
+    for (const { by, event } of of("HoldPlaced", "HoldReleased").filter(({ by }) => by.n <= n)) {
+      if (event.type === "HoldPlaced") holds.set(event.hold, by);
+      else holds.delete(event.hold);
+    }
+    const completed = new Map(of("ErasureCompleted").map((each) => [each.event.erasure, each]));
+    const erasures = of("ErasureRequested").map((each) => ({ ...each, completed: completed.get(each.event.erasure) }));
+    return { holds, erasures: erasures.filter(({ by, event, completed }) => event.items === null || by.n >= n || completed?.by.n === n) };
+  }
+
+  /** What of a thread was erased since, or is by this very commit. */
+  function erasuresShown({ erasures }, signal) {
+    if (!erasures.length) return null;
+    return h("section", { "aria-labelledby": "erasures" }, h("h2", { id: "erasures" }, "Erased"), ...erasures.map((each) => erasureShown(each, signal)));
+  }
+
+  function erasureShown({ by, event, completed }, signal) {
+    const place = h("div", {});
+    const open = async () => {
+      try {
+        fill(place, block((await api.get(path("erasures", event.erasure), {}, signal)).value.signed.note, "mono code"));
+      } catch (fault) {
+        if (!brokenOff(fault)) fill(place, failure(fault, open));
+      }
+    };
+    return h(
+      "div",
+      {},
+      h("p", {}, event.items ? ["What was said in ", line(event.items.join(", "), "mono id")] : "What people wrote in this thread", " was erased. Asked for by ", origin(by), event.code && [", ", line(event.code)], "."),
+      completed
+        ? h("p", {}, "The certificate has the SHA-256 ", line(completed.event.certificate, "mono id"), ". ", h("button", { type: "button", class: "quiet", onclick: open }, "Show the certificate"))
+        : h("p", {}, "Nobody reads it any more. There is no certificate yet: it is being erased from every disk."),
+      place,
+    );
+  }
+
+  /** What keeps the thread, and when it is removed. */
+  function retentionShown(thread, holds = new Map()) {
+    const rows = [...holds].map(([hold, by]) => row("Legal hold", line(hold), ["placed by ", origin(by)]));
+    if (thread?.expires_at) rows.push(row("Expires", [when(thread.expires_at), ", ", expiry(thread.expires_after)], holds.size > 0 && "not while it is held"));
+    return rows.length > 0 && h("section", { "aria-labelledby": "retention" }, h("h2", { id: "retention" }, "Retention"), h("table", { class: "blame" }, h("tbody", {}, ...rows)));
+  }
+
+  const row = (name, value, note) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value), h("td", { class: "origin" }, note));
+  const origin = (by) => h("span", {}, line(by.actor), " in ", h("a", { href: toThread(id, { at: by.n }), class: "mono" }, `commit ${by.n}`), " ", when(by.at));
+
+  return { at, renew, erasuresShown, retentionShown };
+}
