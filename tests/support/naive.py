@@ -302,5 +302,9 @@ def difference(thread: str, history: Sequence[Kept], since: int) -> JSON:
             for key in keys
             if old.metadata.get(key) != new.metadata.get(key)
         },
-        "messages": {key: pair for key, pair in messages.items() if pair[0] != pair[1] or pair == (None, None)},
+        "messages": {
+            key: pair
+            for key, pair in messages.items()
+            if pair[0] != pair[1] or pair == (None, None) or "erased" in (pair[1] or {})
+        },
     }

@@ -7,7 +7,14 @@ from msgspec.structs import replace
 
 from clew_events.codec import decode, redact
 from clew_events.commit import Recorded
-from clew_events.events import ErasureRequested, ItemDeleted, ItemMetadataUpdated, MetadataUpdated, ThreadDeleted
+from clew_events.events import (
+    ErasureRequested,
+    ItemDeleted,
+    ItemMetadataUpdated,
+    ItemReplaced,
+    MetadataUpdated,
+    ThreadDeleted,
+)
 from clew_events.subjects import Address
 from clew_projections.api_objects import message_object, retrieved_thread
 from clew_projections.apply import fold_items
@@ -85,6 +92,18 @@ def test_a_difference_says_that_contents_are_missing_and_when_the_message_went()
     assert "(erased)" in "".join(change_lines(found))
     assert not difference(HERE, MESSAGE_ERASED, Moment(n=0), Moment(n=1)).erased
     assert not difference(HERE, WHOLE, Moment(n=2), Moment(n=5)).erased
+
+
+def test_a_difference_names_a_message_whose_only_change_was_erased() -> None:
+    found = difference(HERE, MESSAGE_ERASED, Moment(n=3), Moment(n=4))
+    ((change, before, after),) = [(each.change, each.before, each.after) for each in found.messages]
+    assert (change, before and before.erased, after and after.erased) == ("changed", True, True)
+    assert f"{ONE.item} was changed (erased)" in "".join(change_lines(found))
+
+
+def test_a_difference_names_a_message_that_was_replaced_under_the_same_metadata() -> None:
+    history = chain([CREATED], [ONE], [ItemReplaced(item=ONE.item, message=TWO.message)])
+    assert [each.change for each in difference(HERE, history, Moment(n=2), Moment(n=3)).messages] == ["changed"]
 
 
 def test_a_difference_up_to_the_erasure_of_a_thread_has_no_message_after_it() -> None:

@@ -119,14 +119,12 @@ class DiffFold:
             was = before if before is not None and not before.deleted else None
             now = after if not after.deleted and self._after.status != "erased" else None
             old, new = (each.metadata if each is not None else _NOTHING for each in (was, now))
-            if was is not None and now is not None and old == new:
+            shown, shown_now = (message_object(each) if each is not None else None for each in (was, now))
+            # What changed an erased message is not known, but that something did is.
+            if was is not None and now is not None and shown == shown_now and not now.erased:
                 continue
             yield MessageChange(
-                id=message_id,
-                change=_how(was, now),
-                before=message_object(was) if was is not None else None,
-                after=message_object(now) if now is not None else None,
-                metadata=key_changes(old, new),
+                id=message_id, change=_how(was, now), before=shown, after=shown_now, metadata=key_changes(old, new)
             )
 
 

@@ -78,6 +78,8 @@ def change_lines(difference: Difference) -> Iterator[str]:
     for message in difference.messages:
         if message.change == "added_and_deleted":
             yield f"{_INDENT}{message.id} was added and deleted in between"
+        elif message.after is not None and message.after.erased is True and message.change == "changed":
+            yield f"{_INDENT}{message.id} was changed (erased)"
         elif message.change == "changed":
             yield from _keys(f"{message.id} ", message.metadata)
         else:
