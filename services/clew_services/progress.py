@@ -113,7 +113,7 @@ class Progress:
             shard=number,
             # A thread is a subject, and so is a tenant's own history.
             threads=stream.state.num_subjects - len(stream.state.subjects or ()),
-            commits=stream.state.messages,
+            commits=stream.state.last_seq,  # erased ones stand elsewhere, and no other ever leaves the log
             bytes=stream.state.bytes,
             last_seq=stream.state.last_seq,
             behind=behind,

@@ -85,6 +85,25 @@ def test_a_thread_is_erased_and_what_it_prints_is_certified(cli: Cli) -> None:
     assert note == cli.json("erasures", "show", erasure["id"])["signed"]["note"]
 
 
+def test_what_was_erased_is_counted_by_the_status_and_named_where_a_proof_is_checked(
+    up: Up, cli: Cli, tmp_path: Path
+) -> None:
+    before = cli.json("status")["commits"]
+    thread = cli.create("-m", "customer=c-81")
+    (erasure,) = cli.json("erase", thread, "--yes")["erasures"]
+    assert cli.json("status")["commits"] == before + 3
+    assert cli.done("checkpoint", "make", "--data", str(up.data), "--nats", up.nats_url)
+    proof, key = str(tmp_path / "proof.json"), cli.done("checkpoint", "key", "--data", str(up.data)).strip()
+    cli.done("checkpoint", "proof", thread, "--with-commits", "--out", proof)
+    checked = cli.done("checkpoint", "check", proof, "--key", key)
+    assert f"erased by {erasure['id']}, and certified at " in checked
+    assert ": 2 contents of 1 commit\n" in checked
+    assert "not verified" not in checked
+    (certificate,) = cli.json("checkpoint", "check", proof)["certificates"]
+    assert (certificate["erasure"], certificate["thread"]) == (erasure["id"], thread)
+    assert "nor those of certificates: give --key" in cli.done("checkpoint", "check", proof)
+
+
 def test_several_threads_and_beginnings_of_ids_are_erased_at_once(cli: Cli) -> None:
     threads = [cli.create() for _ in range(3)]
     shortened = [threads[0], threads[1][:20], threads[0]]

@@ -219,7 +219,7 @@ def check_proof(*, file: Path, key: str | None, as_json: bool) -> None:
         facts = {"tenant": head.tenant, "thread": head.thread, "n": head.n, "hash": head.hash}
         since = earlier.n if earlier is not None else None
         signer = trusted.id if trusted is not None else None
-        print_json({**facts, "checkpoint": checkpoint, "since": since, "key": signer})
+        print_json({**facts, "checkpoint": checkpoint, "since": since, "key": signer, "certificates": certificates})
         return
     echo(
         f"thread {head.thread} of tenant {head.tenant} had {quantity(head.n, 'commits')}, the last with the hash "
@@ -229,8 +229,14 @@ def check_proof(*, file: Path, key: str | None, as_json: bool) -> None:
         echo(f"its commits {earlier.n + 1} to {head.n} continue its history under the earlier checkpoint")
     elif proven.commits:
         echo(f"its whole history is here, unaltered: {quantity(head.n, 'commits')}")
+    for certificate in certificates:
+        echo(
+            f"erased by {certificate.erasure}, and certified at {output.when(certificate.completed_at)}: "
+            f"{quantity(certificate.contents, 'contents')} of {quantity(certificate.commits, 'commits')}"
+        )
     if trusted is None:
-        echo(f"the signature, by {' '.join(signed.key_ids)}, was not verified: give --key")
+        also = ", nor those of certificates" if certificates else ""
+        echo(f"the signature, by {' '.join(signed.key_ids)}, was not verified{also}: give --key")
 
 
 def _chosen(nats: str, number: int | None) -> SignedNote:

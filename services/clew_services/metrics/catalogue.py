@@ -114,7 +114,7 @@ READY: Final = Metric(
 )  # fmt: skip
 LOG_COMMITS: Final = Metric(
     name="clew_log_commits", kind="gauge", labels=("shard",), source="deployment",
-    help="Commits in the log.",
+    help="Commits in the log, erased ones included.",
 )  # fmt: skip
 LOG_BYTES: Final = Metric(
     name="clew_log_bytes", kind="gauge", labels=("shard",), source="deployment",
