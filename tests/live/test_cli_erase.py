@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from clew_projections.history.pending_erasures import PendingErasures
 from clew_services import compose
+from clew_services.checkpoints.note import SigningKey
 from clew_services.cli import main
 from clew_services.erasure.records import ErasureRecords
 from support.up import Up, running_up
@@ -220,3 +221,21 @@ def test_one_refusal_among_several_stops_no_other(cli: Cli) -> None:
     done = json.loads(result.stdout)
     assert {each["thread_id"] for each in done["erasures"]} == {threads[0], threads[2]}
     assert [(each["thread_id"], each["code"]) for each in done["refused"]] == [(threads[1], "thread_not_found")]
+
+
+def test_the_erasures_of_all_tenants_go_into_a_file_that_can_be_checked(cli: Cli, up: Up, tmp_path: Path) -> None:
+    thread, file, key = cli.create(), tmp_path / "erasures.jsonl", tmp_path / "clew.pub"
+    (erasure,) = cli.json("erase", thread, "--yes")["erasures"]
+    assert cli.json("erasures", "export", str(file))["erasures"] >= 1
+    assert "exists already" in cli.refused(1, "erasures", "export", str(file))
+    assert b"a text to be erased" not in file.read_bytes()
+    listed = "erasures", "list", "--file", str(file)
+    assert cli.json(*listed)["erasures"] == cli.erasures()
+    assert [each["id"] for each in cli.erasures()] == [erasure["id"]]
+    assert cli.json(*listed, "--status", "requested")["erasures"] == []
+    assert cli.json(*listed, "--tenant", "nobody")["erasures"] == []
+    key.write_text(f"{SigningKey.new().verifier}\n")
+    assert "this was signed with key" in cli.refused(5, *listed, "--key", str(key))
+    assert "--key goes with --file" in cli.refused(2, "erasures", "list", "--key", str(key))
+    file.write_bytes(file.read_bytes()[:-2])
+    assert "was cut off" in cli.refused(5, *listed)

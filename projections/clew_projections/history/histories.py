@@ -141,7 +141,7 @@ class Histories:
         Raises:
             Corrupt: there is no such commit.
         """
-        async for recorded in self.after(address, 0):
+        async for recorded in self.after(address, 0, ahead=1):
             return recorded
         raise self._missing_commit(address, "at all")
 

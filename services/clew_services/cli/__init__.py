@@ -32,7 +32,7 @@ _COMMANDS = {
     "erase": "Erase threads, or a message, for good.",
     "hold": "Place, release and list legal holds on threads.",
     "retention": "Set, remove and list policies that delete and erase old threads.",
-    "erasures": "List erasures, and show how far one is and its certificate.",
+    "erasures": "List erasures, show how far one is, and export a file of them.",
     "keys": "Issue, list and revoke API keys.",
     "tenants": "Add, list and remove tenants.",
     "rejected": "List and retry rejected inbox commands.",

@@ -17,11 +17,11 @@ from clew_events.backoff import delays
 from clew_events.codec import UNREADABLE
 from clew_events.erasures import Erasure
 from clew_events.errors import Corrupt, NotFound, Unavailable
-from clew_events.subjects import ERASED_STREAM, ERASURE_FLOOR, certificate_subject, erasure_subject
+from clew_events.subjects import ERASED_STREAM, ERASURE_FLOOR, ERASURES, certificate_subject, erasure_subject
 from clew_projections.history.pending_erasures import ErasureRecord, PendingErasures
 from clew_projections.kv.bucket import WRONG_REVISION
 from clew_projections.nats.jetstream import JetStream
-from clew_projections.nats.replica_reads import pages
+from clew_projections.nats.replica_reads import pages, whole
 from clew_projections.nats.request_mux import NO_RESPONDERS_CODE
 from clew_projections.nats.stream_messages import EXPECTED, Ack, StoredMessage
 from clew_services.erasure.certificate import CertificateNote, read_certificate
@@ -98,6 +98,18 @@ class ErasureRecords:
                 return written.erasure
             await asyncio.sleep(next(pauses))
         raise Unavailable(f"the record of '{erasure.id}' was written by others {_TRIES} times", code="too_many_writers")
+
+    async def all(self) -> tuple[ErasureRecord, ...]:
+        """The erasures of all tenants as they are now, in the order of their first records.
+
+        Raises:
+            Corrupt: a record cannot be read.
+        """
+        newest: dict[str, ErasureRecord] = {}
+        async with aclosing(whole(self._js, ERASED_STREAM, f"{ERASURES}.*.*")) as read:
+            async for page in read:
+                newest |= {stored.subject: _record(stored) for stored in page}
+        return tuple(newest.values())
 
     async def pending(self) -> tuple[ErasureRecord, ...]:
         """The erasures of all tenants that are neither completed nor failed, the oldest record first.
