@@ -13,6 +13,8 @@ from pathlib import Path
 
 import zstandard
 
+from support import s2
+
 FRAME = zstandard.FRAME_HEADER
 """How a compressed snapshot begins."""
 UNPACKED = 64 * 1024 * 1024
@@ -30,8 +32,8 @@ def find_marker(folder: Path, marker: str) -> list[str]:
 
     It is found as text in any case and without its beginning, which the full-text index leaves out where the word
     before begins alike; as JSON; as base64; in the tables of SQLite files, which may break a text over pages; and in
-    what is compressed by Zstandard, as snapshots of the index are. Blocks of streams are not unpacked: none of Clew's
-    are compressed.
+    what is compressed by Zstandard, as snapshots of the index are, or by S2, as the files of backups are. Blocks of
+    streams are not unpacked: none of Clew's are compressed.
     """
     return sorted(
         f"{file.relative_to(folder)}: {form}"
@@ -51,6 +53,8 @@ def _forms(file: Path, marker: str) -> Iterator[str]:
                 unpacked = zstandard.ZstdDecompressor().decompressobj().decompress(data[start : start + UNPACKED])
                 yield from (f"{form}, compressed" for form in _in_bytes(unpacked, marker))
             start = data.find(FRAME, start + 1)
+        if data.startswith(s2.MAGIC):
+            yield from (f"{form}, compressed" for form in _in_bytes(s2.unpack(data), marker))
         if data.startswith(b"SQLite format 3\x00"):
             yield from _in_tables(file, marker)
 

@@ -41,11 +41,12 @@ def concerns_erasures(commit: Commit) -> bool:
         commit.reason_erased
         or any(is_erased(event) for event in commit.events)
         or bool(erasures_of(commit))
-        or any(True for _ in _completions(commit))
+        or any(True for _ in completions_of(commit))
     )
 
 
-def _completions(commit: Commit) -> Iterator[ErasureCompleted]:
+def completions_of(commit: Commit) -> Iterator[ErasureCompleted]:
+    """Yield the erasures that a commit says are completed."""
     for event in commit.events:
         if isinstance(event, ThreadEvent) and event.completion is not None:
             yield event.completion
@@ -77,7 +78,7 @@ def check_erasures(history: Sequence[Recorded], evidence: Mapping[str, Evidence]
 
 def _wrong(history: Sequence[Recorded], evidence: Mapping[str, Evidence]) -> Iterator[Diagnosis]:
     gone = {each.position: missing_contents(each.commit) for each in history}
-    hashes = {done.erasure: done.certificate for each in history for done in _completions(each.commit)}
+    hashes = {done.erasure: done.certificate for each in history for done in completions_of(each.commit)}
     explained: dict[Position, set[int]] = {}
     for extent in _extents(history):
         erasure, at = extent.request.erasure, extent.requested.position.seq

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import IO, Final
@@ -27,10 +28,11 @@ class Sum(Struct, frozen=True):
 
 
 class Folder:
-    """The folder of one backup."""
+    """The folder of one backup, of which an edition is written. Others are read by their manifest."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, edition: int = 0) -> None:
         self.path = path
+        self.edition = edition
 
     def make(self) -> None:
         """Create the folder, which must be new or empty; only its user can read its files.
@@ -55,7 +57,7 @@ class Folder:
         Raises:
             Unavailable: the disk is full, or the stream of chunks failed.
         """
-        name, digest, size = f"{stream}.tar.s2", hashlib.sha256(), 0
+        name, digest, size = manifest.file_name(stream, self.edition), hashlib.sha256(), 0
         try:
             with self._create(name) as file:
                 async for chunk in chunks:
@@ -79,6 +81,11 @@ class Folder:
             write_atomically(self.path / manifest.NAME, manifest.encode_manifest(whole), durable=True)
         except OSError as fault:
             raise self._full(fault) from fault
+
+    def strays(self, known: Manifest) -> list[Path]:
+        """The files of streams that a manifest does not name: of another edition, complete or not."""
+        named = {entry.file for entry in known.streams}
+        return [file for file in self.path.glob("*.tar.s2") if file.name not in named]
 
     def check(self, kept: StreamEntry, tell: Callable[[int], None]) -> None:
         """Check a stream's file against its size and hash; ``tell`` is called with the number of bytes so far.
@@ -130,3 +137,22 @@ class Folder:
             "space, and back up again",
             code="backup_not_written",
         )
+
+
+def overwrite(path: Path) -> None:
+    """Overwrite a file, or all files below a folder, with random bytes, and remove it.
+
+    What a file system or a drive keeps of a block that was written anew is out of reach.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    for file in [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]:
+        with file.open("r+b", buffering=0) as opened:
+            left = file.stat().st_size
+            while left > 0:
+                left -= opened.write(os.urandom(min(left, _PIECE)))
+            os.fsync(opened.fileno())
+        file.unlink()
+    if path.is_dir():
+        shutil.rmtree(path)

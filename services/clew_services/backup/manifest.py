@@ -41,6 +41,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """The manifest. ``identity`` is the deployment's; ``nats_server`` and ``clew`` are versions.
 
     ``last_seq`` of each stream is that of the beginning of its snapshot; the snapshot may hold later messages.
+    ``erased_up_to`` is the last sequence of ``CLEW_ERASED`` when the backup began: erasures completed by then are
+    complete in it. ``edition`` counts how often contents were taken out of the backup since, last at ``erased_at``.
     """
 
     kind: str
@@ -54,6 +56,9 @@ class Manifest(Struct, frozen=True, kw_only=True):
     replicas: int
     max_msg_size: int
     streams: tuple[StreamEntry, ...]
+    erased_up_to: int = 0
+    edition: int = 0
+    erased_at: datetime | None = None
 
     def events(self) -> list[str]:
         """The names of the streams of the log, all of which a backup holds."""
@@ -74,6 +79,20 @@ class LoadedManifest(Struct, frozen=True):
 
     manifest: Manifest
     name: str
+
+
+def file_name(stream: str, edition: int) -> str:
+    """The name of a stream's file: another one in each edition, so that a manifest takes the place of one at once."""
+    return f"{stream}.{edition}.tar.s2" if edition else f"{stream}.tar.s2"
+
+
+def load(manifest: Manifest) -> LoadedManifest:
+    """A manifest that was not written yet."""
+    return LoadedManifest(manifest, _name(encode_manifest(manifest)))
+
+
+def _name(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:16]
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -112,7 +131,7 @@ def read(folder: Path) -> LoadedManifest:
     if (
         missing
         or len(set(names)) != len(names)
-        or any(entry.file != f"{entry.stream}.tar.s2" for entry in manifest.streams)
+        or any(entry.file != file_name(entry.stream, manifest.edition) for entry in manifest.streams)
     ):
         raise Corrupt(f"{folder / NAME} was altered: it does not name every stream once", code="backup_damaged")
-    return LoadedManifest(manifest, hashlib.sha256(body).hexdigest()[:16])
+    return LoadedManifest(manifest, _name(body))

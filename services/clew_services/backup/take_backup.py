@@ -16,10 +16,11 @@ from msgspec import Struct
 from clew_events.errors import Corrupt, Unavailable
 from clew_events.subjects import CHECKPOINT_STREAM, ERASED_STREAM, INBOX_STREAM, REJECTED_STREAM, event_stream
 from clew_projections.generations.record import GENERATIONS
+from clew_projections.nats.jetstream import stream_state
 from clew_services.api_keys.key_bucket import KEYS
 from clew_services.backup import stream_snapshot
 from clew_services.backup.backup_folder import Folder
-from clew_services.backup.manifest import FORMAT, KIND, Manifest, StreamEntry
+from clew_services.backup.manifest import FORMAT, KIND, Manifest, StreamEntry, file_name
 from clew_services.eventstore.lost_streams import known_shards, refuse_lost
 from clew_services.eventstore.provision import identity
 from clew_services.eventstore.stream_config import existing_stream
@@ -53,13 +54,25 @@ async def take(connection: Connection, folder: Folder, clew: str, report: Tell) 
         Corrupt: a stream is missing.
         Unavailable: the backup was not finished; the folder then has no manifest, and is no backup.
     """
-    began = datetime.now(UTC)
-    shards = await known_shards(connection.js) or 1
-    await refuse_lost(connection.js, shards)
-    first = await _config(connection, event_stream(0))
+    await _check_whole(connection)
     folder.make()
+    complete = await copy(connection, folder, clew, report)
+    folder.finish(complete)
+    return complete
+
+
+async def copy(connection: Connection, folder: Folder, clew: str, report: Tell) -> Manifest:
+    """Write the files of a backup without its manifest, which is returned.
+
+    Raises:
+        Corrupt: a stream is missing.
+        Unavailable: it was not finished.
+    """
+    began = datetime.now(UTC)
+    shards, first = await _check_whole(connection)
+    erased_up_to = (await stream_state(connection.js, ERASED_STREAM)).last_seq
     entries = [await _stream(connection, folder, name, report) for name in order(shards)]
-    complete = Manifest(
+    return Manifest(
         kind=KIND,
         format=FORMAT,
         made_at=began,
@@ -71,9 +84,16 @@ async def take(connection: Connection, folder: Folder, clew: str, report: Tell) 
         replicas=int(str(first.get("num_replicas", 1))),
         max_msg_size=int(str(first.get("max_msg_size", -1))),
         streams=tuple(entries),
+        erased_up_to=erased_up_to,
+        edition=folder.edition,
     )
-    folder.finish(complete)
-    return complete
+
+
+async def _check_whole(connection: Connection) -> tuple[int, Config]:
+    """Check that no stream is lost, and return the number of shards and the configuration of the log's first stream."""
+    shards = await known_shards(connection.js) or 1
+    await refuse_lost(connection.js, shards)
+    return shards, await _config(connection, event_stream(0))
 
 
 async def _stream(connection: Connection, folder: Folder, name: str, report: Tell) -> StreamEntry:
@@ -83,7 +103,7 @@ async def _stream(connection: Connection, folder: Folder, name: str, report: Tel
     report(Progress("backing up", name, written.bytes, written.bytes))
     return StreamEntry(
         stream=name,
-        file=f"{name}.tar.s2",
+        file=file_name(name, folder.edition),
         bytes=written.bytes,
         sha256=written.sha256,
         messages=description.state.messages,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -13,11 +14,11 @@ from clew_events.commands import Command
 from clew_events.errors import Invalid
 from clew_events.operations import COMMANDS as KINDS
 from clew_events.subjects import OUTCOME
+from clew_projections.nats.stream_messages import MSG_ID, STORED_AT, StoredMessage
 from clew_services import validation
 from clew_services.nats_api.reply_codec import is_reserved, is_unfit
 from clew_services.nats_api.services import parse_subject
 
-MSG_ID: Final = "Nats-Msg-Id"
 _COMMAND_ID: Final = re.compile(ids.COMMAND_ID_PATTERN)
 
 
@@ -63,12 +64,24 @@ def given_id(message: Msg) -> str:
     The place includes the time, because a stream that is created again numbers from 1 again.
     """
     header = message.headers.get(MSG_ID) if message.headers else None
-    if header:
-        return header if _COMMAND_ID.fullmatch(header) else ids.derive_id("inbox-", header)
-    return place_of(message)
+    return _from_header(header) if header else place_of(message)
+
+
+def id_of_stored(stored: StoredMessage) -> str:
+    """The id of :func:`given_id`, for a message that is read out of the stream and not delivered."""
+    header = stored.headers.get(MSG_ID)
+    return _from_header(header) if header else _place(stored.seq, datetime.fromisoformat(stored.headers[STORED_AT]))
 
 
 def place_of(message: Msg) -> str:
     """An id that is unique among all messages that were ever in the inbox, and the same for all deliveries."""
     metadata = message.metadata
-    return f"inbox-{metadata.sequence.stream}-{int(metadata.timestamp.timestamp() * 1000)}"
+    return _place(metadata.sequence.stream, metadata.timestamp)
+
+
+def _from_header(header: str) -> str:
+    return header if _COMMAND_ID.fullmatch(header) else ids.derive_id("inbox-", header)
+
+
+def _place(seq: int, at: datetime) -> str:
+    return f"inbox-{seq}-{int(at.timestamp() * 1000)}"

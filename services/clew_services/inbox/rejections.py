@@ -27,12 +27,12 @@ from clew_events.errors import (
     to_fault,
 )
 from clew_events.replies import Rejection
-from clew_events.subjects import REJECTED, REJECTED_STREAM, Address, inbox_subject, rejected_subject
+from clew_events.subjects import INBOX_STREAM, REJECTED, REJECTED_STREAM, Address, inbox_subject, rejected_subject
 from clew_projections.kv.bucket import WRONG_REVISION
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.replica_reads import whole
 from clew_projections.nats.stream_messages import EXPECTED, ApiRefusal, StoredMessage
-from clew_services.inbox.inbox_message import place_of
+from clew_services.inbox.inbox_message import id_of_stored, place_of
 
 _DECODE: Final = msgspec.json.Decoder(Rejection).decode
 _ALL: Final = f"{REJECTED}.>"
@@ -137,11 +137,27 @@ async def _about(js: JetStream, concerns: Sequence[Concern]) -> list[tuple[int, 
     numbers: list[list[int]] = [[] for _ in concerns]
     for tenant in {each.address.tenant for each in concerns}:
         async for refused in list_rejected(js, tenant=tenant):
-            target = _target_of(refused.rejection)
+            target = _target_of(tenant, refused.rejection.body, refused.rejection.id)
             for found, each in zip(numbers, concerns, strict=True):
                 if each.address.tenant == tenant and _concerns(target, refused.rejection.body, each):
                     found.append(refused.number)
     return [tuple(each) for each in numbers]
+
+
+async def erase_waiting(js: JetStream, concerns: Sequence[Concern]) -> None:
+    """Erase the commands that wait in the inbox about threads or messages. Nobody may serve it.
+
+    Raises:
+        Unavailable: the inbox does not answer.
+    """
+    for tenant in {each.address.tenant for each in concerns}:
+        async with aclosing(whole(js, INBOX_STREAM, inbox_subject(tenant, "*"))) as pages:
+            async for page in pages:
+                for stored in page:
+                    body = stored.body.decode(errors="replace")
+                    target = _target_of(tenant, body, id_of_stored(stored))
+                    if any(each.address.tenant == tenant and _concerns(target, body, each) for each in concerns):
+                        await js.api(f"STREAM.MSG.DELETE.{INBOX_STREAM}", {"seq": stored.seq})
 
 
 class _Target(msgspec.Struct, frozen=True):
@@ -155,15 +171,15 @@ class _Target(msgspec.Struct, frozen=True):
 _TARGET: Final = msgspec.json.Decoder(_Target).decode
 
 
-def _target_of(rejection: Rejection) -> _Target | None:
-    """What a rejected command is about; ``None`` if it cannot be read."""
+def _target_of(tenant: str, body: str, given: str | None) -> _Target | None:
+    """What a command is about, which has an id ``given`` to it unless it names one; ``None`` if it cannot be read."""
     try:
-        target = _TARGET(rejection.body)
+        target = _TARGET(body)
     except (msgspec.MsgspecError, RecursionError):
         return None
-    command_id = rejection.id or target.id
+    command_id = target.id or given
     if target.thread_id is None and command_id is not None:
-        return msgspec.structs.replace(target, thread_id=ids.derive_id("thread_", rejection.tenant, command_id))
+        return msgspec.structs.replace(target, thread_id=ids.derive_id("thread_", tenant, command_id))
     return target
 
 
