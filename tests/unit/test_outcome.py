@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from clew_events.commands import (
     AddMessage,
     Command,
+    CompleteErasure,
     CreateThread,
     DeleteMessage,
     DeleteThread,
@@ -21,6 +22,8 @@ from clew_events.commands import (
 from clew_events.commit import Position, Recorded
 from clew_events.content import CodeInterpreter, FileSearch, ImageUrl, ImageUrlSource, Text, ToolResources, VectorStore
 from clew_events.events import (
+    ErasureCompleted,
+    ErasureRequested,
     Event,
     HoldPlaced,
     ItemDeleted,
@@ -88,6 +91,15 @@ def test_who_holds_a_thread_is_told_of_its_holds_and_of_nothing_that_is_in_it(de
         assert done.held == HeldThread(id=THREAD, holds=("case-7", "case-8"), deleted=deleted)
         assert (done.thread, done.message, done.deleted, done.n) == (None, None, None, 4)
         assert receipt(command, done).held == done.held
+
+
+def test_who_completes_an_erasure_is_shown_nothing_so_that_the_same_can_be_told_again() -> None:
+    requested = ErasureRequested(erasure="erasure_1", items=None, code=None)
+    completed = ErasureCompleted(erasure="erasure_1", certificate="0" * 64)
+    records = chain([CREATED], [ThreadDeleted(), requested], [completed])
+    command = CompleteErasure(thread_id=THREAD, erasure="erasure_1", certificate="0" * 64)
+    done = outcome(command, folded(records), None, HERE, records[-1].commit)
+    assert (done.thread, done.message, done.deleted, done.n) == (None, None, None, 3)
 
 
 def test_who_adds_a_message_is_shown_the_message_and_not_what_it_brought_along() -> None:

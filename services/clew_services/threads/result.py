@@ -9,6 +9,7 @@ from msgspec import UNSET, Struct
 from clew_events.commands import (
     AddMessage,
     Command,
+    CompleteErasure,
     HoldCommand,
     MessageCommand,
     RemoveRetention,
@@ -60,6 +61,8 @@ def outcome(
     if commit is not None and (requested := requested_erasure(commit, position)) is not None:
         return Outcome(position=position, n=commit.n, erasure=requested)
     match command:
+        case CompleteErasure():
+            return Outcome(position=position, n=thread.n)
         case HoldCommand():
             held = HeldThread(id=thread.id, holds=thread.holds, deleted=thread.status != "open")
             return Outcome(position=position, n=thread.n, held=held)
