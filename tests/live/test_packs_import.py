@@ -296,3 +296,12 @@ async def test_the_command_line_imports_and_says_what_it_would(clew: Clew, url: 
         CliRunner().invoke, main, ["import", str(tmp_path / "bad")], env={"CLEW_NATS": url}
     )
     assert (result.exit_code, "truncated_pack" in result.stderr) == (5, True)
+
+
+async def test_a_thread_that_was_imported_can_be_erased(clew: Clew, target: Clew, tmp_path: Path) -> None:
+    address = THREADS[1]
+    await imported(target, await packed(clew, tmp_path / "pack"))
+    await target.handler.handle(address.tenant, EraseThread(thread_id=address.thread), actor="dpo", by="test")
+    await complete_all(target)
+    assert [each.commit.n async for each in target.histories.after(address, 0)] == [1, 2, 3, 4, 5, 6]
+    assert (await verifier_of(target).all()).findings == ()

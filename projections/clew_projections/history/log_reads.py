@@ -2,8 +2,8 @@
 
 The log's streams do not hold such commits any more; :mod:`.erased_commits` reads their copies. A gap shows without a
 look at bodies. The guard of a commit is the sequence of the commit before it on its subject, and in a whole shard
-sequences follow one another. A thread's last commit is never erased, so reads of the newest need no copies, and a page
-that is empty hides none.
+sequences follow one another. Imported commits may have no guard: then all that the thread lost is listed. A thread's
+last commit is never erased, so reads of the newest need no copies, and a page that is empty hides none.
 
 Contents whose erasure is requested and not carried out yet are taken out of what is returned.
 """
@@ -166,14 +166,16 @@ class LogReads(JetStream):
     async def _fill_thread(
         self, shard: int, scope: Address, seq: int, page: list[StoredMessage], limit: int
     ) -> tuple[list[StoredMessage], bool]:
+        if _is_unguarded(page):
+            return await self._merge(shard, scope, seq, page, limit)
         known = {each.seq: each for each in page}
         guards = _missing_guards(page, seq, known)
         for _ in range(STEPS):
             copies = await self._erased.at(shard, guards[:AT_ONCE])
             own = [each for each in copies.values() if each.subject == page[0].subject]
             known |= {each.seq: each for each in own}
-            if len(own) < len(guards):
-                break  # too many, or lost
+            if len(own) < len(guards) or _is_unguarded(own):
+                break  # too many, or lost, or not known
             guards = _missing_guards(own, seq, known)
         if not guards:
             return sorted(known.values(), key=_sequence), False
@@ -214,6 +216,11 @@ def _missing_guards(messages: Iterable[StoredMessage], seq: int, known: Mapping[
     guards = (each.headers.get(EXPECTED) or "" for each in messages)
     found = {int(guard) for guard in guards if guard.isascii() and guard.isdecimal()}
     return sorted(guard for guard in found if guard >= max(seq, 1) and guard not in known)
+
+
+def _is_unguarded(messages: Iterable[StoredMessage]) -> bool:
+    """Whether a commit has no guard, as those that were imported in one batch with the commit before."""
+    return any(EXPECTED not in each.headers for each in messages)
 
 
 def _sequence(stored: StoredMessage) -> int:
