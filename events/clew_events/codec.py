@@ -273,6 +273,12 @@ def seals_of(body: bytes) -> tuple[str | None, ...]:
     return (seals.seal, *(event.seal for event in seals.events))
 
 
+def count_erased(body: bytes) -> int:
+    """Count the contents that a stored body has a seal of and lacks."""
+    record, *contents = body.split(b"\n")
+    return max(0, record.count(b'"seal":') - sum(map(bool, contents)))
+
+
 def check_seals(body: bytes, erased: Collection[int] = ()) -> None:
     """Check that each content of a stored body is there and fits its seal, in events of a newer version too.
 

@@ -415,7 +415,7 @@ async def check_what_leaves(clew: Clew, folder: Path) -> None:
     assert check_pack(pack, key=KEY.verifier, progress=lambda _: None).verified.findings == ()
     assert {each.code for each in check_commits(pack).findings} == {"missing_certificate"}
     async with deployed(folder / "target", shards=3) as server, connect(server.url, name="target") as target:
-        importer = Importer(target.js, target.histories)
+        importer = Importer(target.connection, target.histories)
         plan = await importer.plan(pack, key=KEY.verifier, checking=lambda _: None, comparing=lambda _: None)
         for _ in range(2):
             await importer.carry_out(pack, plan, lambda _: None)

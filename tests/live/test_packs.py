@@ -296,7 +296,7 @@ async def test_a_pack_that_nothing_signed_speaks_for_does_not_pass_with_a_key(
         without = await cli("verify", "--pack", str(tmp_path / name))
         assert (without.exit_code, "no checkpoint covers them" in without.stdout) == (0, True)
     with pytest.raises(Corrupt, match="no_checkpoint"):
-        await Importer(clew.js, clew.histories).plan(
+        await Importer(clew.connection, clew.histories).plan(
             Pack(tmp_path / "all"), key=KEY.verifier, checking=print, comparing=print
         )
 

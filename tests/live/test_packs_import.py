@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
-from clew_events.commands import EraseThread
-from clew_events.errors import Conflict, Corrupt, Unavailable
+from clew_events.commands import EraseThread, PlaceHold, ReleaseHold
+from clew_events.errors import Conflict, Corrupt, Held, Invalid, NotFound, Unavailable
 from clew_events.events import ItemDeleted, MetadataUpdated
 from clew_events.ids import message_id as id_of
+from clew_events.queries import GetThread
 from clew_events.subjects import Address, event_stream
 from clew_projections.nats.jetstream import stream_state
 from clew_projections.packs.check import Progress
-from clew_projections.packs.layout import Scope
+from clew_projections.packs.layout import ErasedContents, Scope
 from clew_projections.packs.pack import Pack
 from clew_services import compose
 from clew_services.cli import main
 from clew_services.compose import Clew
+from clew_services.erasure import erasure_file
+from clew_services.erasure.erasure_file import KnownErasures, collect
 from clew_services.packs import importer as importing
 from clew_services.packs.exporter import Exporter
 from clew_services.packs.import_plan import Plan
@@ -31,7 +36,7 @@ from support import forging
 from support.commits import CREATED, added, body_of, chain
 from support.deployments import deployed
 from support.erasure_worker import complete_all
-from support.markers import new_marker
+from support.markers import find_marker, new_marker
 from support.packing import as_stored, written
 from support.parts import verifier_of
 from support.waiting import eventually
@@ -73,7 +78,7 @@ async def packed(clew: Clew, file: Path) -> Pack:
 
 
 async def imported(target: Clew, pack: Pack) -> Plan:
-    importer = Importer(target.js, target.histories)
+    importer = Importer(target.connection, target.histories)
     plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet)
     await importer.carry_out(pack, plan, _quiet)
     return plan
@@ -174,7 +179,7 @@ async def test_an_import_that_was_killed_goes_on(
 ) -> None:
     pack = await packed(clew, tmp_path / "pack")
     monkeypatch.setattr(importing, "BATCH", 4)
-    importer = Importer(target.js, target.histories)
+    importer = Importer(target.connection, target.histories)
     plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet)
 
     for _ in range(3):
@@ -206,7 +211,7 @@ def _kill_after(batches: int) -> Progress:
 
 async def test_whoever_writes_meanwhile_is_not_overwritten(clew: Clew, target: Clew, tmp_path: Path) -> None:
     pack = await packed(clew, tmp_path / "pack")
-    importer = Importer(target.js, target.histories)
+    importer = Importer(target.connection, target.histories)
     plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet)
     await Writer(target.handler, THREADS[5].tenant).create(THREADS[5].thread)
     with pytest.raises(Conflict, match=THREADS[5].thread):
@@ -271,7 +276,7 @@ async def test_long_threads_and_big_messages_go_through_in_batches(target: Clew,
 async def test_a_server_that_goes_away_is_told_as_what_it_is(clew: Clew, tmp_path: Path) -> None:
     pack = await packed(clew, tmp_path / "pack")
     async with deployed(tmp_path / "gone", shards=2) as server, compose.connect(server.url, name="gone") as target:
-        importer = Importer(target.js, target.histories)
+        importer = Importer(target.connection, target.histories)
         plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet)
         await target.nc.close()
         with pytest.raises(Unavailable, match="Run the same import again"):
@@ -291,11 +296,130 @@ async def test_the_command_line_imports_and_says_what_it_would(clew: Clew, url: 
     assert "imported 41 commits. Threads: 10 new" in await cli("import", file)
     assert "imported 0 commits. Threads: 0 new, 0 continued, 10 there" in await cli("import", file)
     assert '"there": 10' in await cli("import", file, "--json", "--dry-run")
+    await with_marker(clew)
+    await packed(clew, tmp_path / "before")
+    await erase(clew)
+    await complete_all(clew)
+    erasure_file.write(await known_to(clew), tmp_path / "erasures.jsonl")
+    known = "--erasures", str(tmp_path / "erasures.jsonl")
+    assert "1 erasure since the pack was made: nobody reads" in await cli("import", str(tmp_path / "before"), *known)
+    await packed(clew, tmp_path / "after")
+    told = "erased in the pack when it was made: 2 contents of 2 commits, by 1 erasure\n"
+    assert told in await cli("verify", "--pack", str(tmp_path / "after"))
+    assert '"contents": 2' in await cli("verify", "--pack", str(tmp_path / "after"), "--json")
     (tmp_path / "bad").write_bytes((tmp_path / "pack").read_bytes()[:-1])
     result = await asyncio.to_thread(
         CliRunner().invoke, main, ["import", str(tmp_path / "bad")], env={"CLEW_NATS": url}
     )
     assert (result.exit_code, "truncated_pack" in result.stderr) == (5, True)
+
+
+GONE = Address("acme", "thread_gone")
+
+
+async def with_marker(clew: Clew) -> str:
+    """Another thread, with a text that is to be erased."""
+    marker = new_marker()
+    writer = Writer(clew.handler, GONE.tenant)
+    await writer.create(GONE.thread, metadata={"a": marker})
+    await writer.add(GONE.thread, marker)
+    return marker
+
+
+async def erase(clew: Clew) -> None:
+    await clew.handler.handle(GONE.tenant, EraseThread(thread_id=GONE.thread), actor="dpo", by="test")
+
+
+async def known_to(clew: Clew) -> KnownErasures:
+    return await collect(
+        clew.erasure_records, clew.histories, deployment=clew.deployment.identity, made_at=datetime.now(UTC)
+    )
+
+
+async def refuses(target: Clew) -> None:
+    """Nobody reads the thread, and once the worker runs all is in order."""
+    for _ in range(2):
+        await target.js.refresh()
+        with pytest.raises(NotFound):
+            await target.reader.thread(GONE.tenant, GetThread(thread_id=GONE.thread))
+        assert (await verifier_of(target).all()).findings == ()
+        await complete_all(target)
+    ended = [each.erasure.status for each in await target.erasure_records.all()]
+    assert set(ended) <= {"completed"}
+
+
+async def test_what_was_erased_since_a_pack_was_made_is_never_written(
+    clew: Clew, target: Clew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = await with_marker(clew)
+    pack = await packed(clew, tmp_path / "pack")
+    await erase(clew)
+    await complete_all(clew)
+    importer, known = Importer(target.connection, target.histories), await known_to(clew)
+
+    async def bring() -> tuple[Plan, int]:
+        plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet, known=known)
+        return plan, await importer.carry_out(pack, plan, _quiet)
+
+    async def cut(*_: object) -> bool:
+        raise Unavailable("the power went")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(importing.Reapplication, "request", cut)
+        with pytest.raises(Unavailable, match="power"):
+            await bring()
+    plan, requested = await bring()
+    assert (counts(plan), requested) == ((0, 0, 11, 0), 1)
+    assert (await bring())[1] == 0
+    await refuses(target)
+    assert find_marker(tmp_path / "target", marker) == []
+    foreign = replace(known.header, deployment="another")
+    with pytest.raises(Invalid, match="none of them is of a thread in it"):
+        await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet, known=KnownErasures(foreign, ()))
+
+
+async def test_a_pack_that_has_an_erasure_brings_it_to_what_is_here_already(
+    clew: Clew, target: Clew, tmp_path: Path
+) -> None:
+    await with_marker(clew)
+    before = await packed(clew, tmp_path / "before")
+    assert before.erased is None
+    await imported(target, before)
+    await erase(clew)
+    under_way = await packed(clew, tmp_path / "under way")
+    assert under_way.erased == ErasedContents(erasures=1, under_way=1, commits=2, contents=2)
+    await complete_all(clew)
+    after = await packed(clew, tmp_path / "after")
+    assert after.erased == ErasedContents(erasures=1, commits=2, contents=2)
+
+    # Continued by a pack that was made while it was erased, it is erased here by the worker.
+    assert counts(await imported(target, under_way)) == (0, 1, 10, 1)
+    await refuses(target)
+    assert (await imported(target, before)).removed == 1
+
+    # By one that was made afterwards as well, with the certificate that is in it.
+    async with deployed(tmp_path / "third", shards=2) as server, compose.connect(server.url, name="third") as third:
+        await imported(third, before)
+        assert counts(await imported(third, after)) == (0, 1, 10, 2)
+        await refuses(third)
+        assert await forging.bodies(third, GONE) == await forging.bodies(clew, GONE)
+
+
+async def test_a_legal_hold_that_was_placed_here_stands_against_a_file_of_erasures(
+    clew: Clew, target: Clew, tmp_path: Path
+) -> None:
+    await with_marker(clew)
+    pack = await packed(clew, tmp_path / "pack")
+    await erase(clew)
+    await imported(target, pack)
+    await target.handler.handle(GONE.tenant, PlaceHold(thread_id=GONE.thread, hold="case-7"))
+    importer, known = Importer(target.connection, target.histories), await known_to(clew)
+    with pytest.raises(Held, match="case-7"):
+        await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet, known=known)
+    await target.handler.handle(GONE.tenant, ReleaseHold(thread_id=GONE.thread, hold="case-7"))
+    plan = await importer.plan(pack, key=None, checking=_quiet, comparing=_quiet, known=known)
+    assert await importer.carry_out(pack, plan, _quiet) == 1
+    await refuses(target)
 
 
 async def test_a_thread_that_was_imported_can_be_erased(clew: Clew, target: Clew, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def written(
         totals.count(ends_of)
     if covering is not None:
         out.append(writer.add(layout.COVERING, layout.as_json(covering)))
-    out.append(writer.end(threads=totals.threads, commits=totals.commits, misfits=totals.misfits))
+    out.append(writer.end(totals))
     file.write_bytes(b"".join(out))
     return file
 

@@ -7,20 +7,22 @@ import struct
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
 import zstandard
 
-from clew_events.codec import decode
+from clew_events.codec import decode, redact
 from clew_events.commit import record_hash
 from clew_events.errors import ClewError, Corrupt, Invalid
 from clew_events.events import MetadataUpdated
 from clew_events.subjects import Address, event_subject
+from clew_projections.integrity.erasure_check import missing_contents
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs import frames, layout
 from clew_projections.packs.check import check
-from clew_projections.packs.layout import PackHeader, Scope
+from clew_projections.packs.layout import ErasedContents, PackHeader, Scope
 from clew_projections.packs.pack import Pack
 from clew_projections.packs.pack_writer import Writer
 from clew_services.packs.offline import PackedStreams
@@ -28,6 +30,7 @@ from support.commits import CREATED, SALT, added, body_of, chain, reworded
 from support.packing import as_stored, contents, written
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "pack.clew"
+T = TypeVar("T", bound=msgspec.Struct)
 ONE = "thread_one"
 TWO = "thread_two"
 
@@ -46,13 +49,25 @@ def codes(file: Path) -> list[str]:
     return [finding.code for finding in check(Pack(file)).findings]
 
 
-def changed(stored: StoredMessage, **fields: object) -> StoredMessage:
+def changed(stored: T, **fields: object) -> T:
     return msgspec.structs.replace(stored, **fields)
 
 
 def test_a_pack_made_by_hand_is_whole(tmp_path: Path, commits: list[StoredMessage]) -> None:
     found = check(Pack(written(tmp_path / "pack", [commits])))
     assert (found.threads, found.commits, found.findings) == (2, 8, ())
+
+
+def test_what_was_erased_in_a_pack_is_counted_in_its_manifest(tmp_path: Path, commits: list[StoredMessage]) -> None:
+    assert Pack(written(tmp_path / "whole", [commits])).erased is None
+    erased = [changed(each, body=redact(each.body, range(2))) for each in commits]
+    gone = sum(len(missing_contents(decode(each.body))) for each in erased)
+    pack = Pack(written(tmp_path / "pack", [erased]))
+    assert pack.erased == ErasedContents(commits=8, contents=gone)
+    assert {finding.code for finding in check(pack).findings} == {"missing_content"}
+    pack.manifest = changed(pack.manifest, erased=ErasedContents(commits=8, contents=gone - 1))
+    with pytest.raises(Corrupt, match="erased contents"):
+        check(pack)
 
 
 def test_the_bytes_of_a_pack_are_what_they_always_were(tmp_path: Path, commits: list[StoredMessage]) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from clew_events.codec import count_erased
 from clew_events.commit import Commit, Recorded
 from clew_events.errors import Corrupt, Invalid
 from clew_events.events import ThreadEvent
@@ -68,9 +69,15 @@ def check(
         _check_comparable(pack, mark)
     found = Verification(threads=0, commits=0, findings=tuple(_of_others(pack, marks)))
     own = [mark for mark in marks if len(mark.checkpoint.shards) == pack.opening.shards]
+    erased = 0
     for shard in range(pack.opening.shards):
-        found += _Shard(pack, shard, own, evidence).check(progress)
+        walked = _Shard(pack, shard, own, evidence)
+        found += walked.check(progress)
+        erased += walked.erased
     manifest = pack.manifest
+    counted = pack.erased.contents if pack.erased is not None else 0
+    if counted != erased:
+        raise altered_pack(f"its manifest counts {counted} erased contents, and it lacks {erased}")
     if (manifest.threads, manifest.commits) != (found.threads, found.commits):
         raise altered_pack(
             f"its manifest counts {manifest.threads} threads and {manifest.commits} commits, and it has "
@@ -139,6 +146,7 @@ class _Shard:
         self._findings: list[Finding] = []
         self._later: list[tuple[Mark, dict[Address, Head]]] = []
         self._covered = 0
+        self.erased = 0
         self.chains = Chains(shard, pack.opening.shards)
 
     def check(self, progress: Progress) -> Verification:
@@ -148,6 +156,7 @@ class _Shard:
                 while waiting and stored.seq > waiting[0].checkpoint.shards[self._shard].seq:
                     self._compare(waiting.pop(0))
                 self.chains.take(stored)
+                self.erased += count_erased(stored.body)
             progress(len(page))
         for mark in waiting:
             self._compare(mark)

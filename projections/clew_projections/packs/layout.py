@@ -21,7 +21,7 @@ from hashlib import sha256
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from clew_events.codec import UNREADABLE
 from clew_events.errors import Corrupt, Invalid
@@ -160,11 +160,23 @@ class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
     commits: int | None = None
 
 
+class ErasedContents(Struct, frozen=True, kw_only=True):
+    """What was erased in a pack when it was made: how many contents, of how many commits.
+
+    ``erasures`` are those that commits in it request, ``under_way`` how many of them were not completed.
+    """
+
+    erasures: int = 0
+    under_way: int = 0
+    commits: int = 0
+    contents: int = 0
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
     """All members but itself, in their order.
 
     ``misfits`` counts messages that continue no thread's chain; ``whole`` is the SHA-256 of a line for each member, its
-    hash, two spaces and its name, as ``sha256sum`` writes them.
+    hash, two spaces and its name, as ``sha256sum`` writes them. ``erased`` is left out where nothing was erased.
     """
 
     v: int = FORMAT
@@ -173,6 +185,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     misfits: int
     members: tuple[Member, ...]
     whole: Hash
+    erased: ErasedContents | UnsetType = UNSET
 
 
 def whole_of(members: Iterable[Member]) -> str:

@@ -19,6 +19,7 @@ from clew_projections.packs import frames, layout
 from clew_projections.packs.layout import (
     CheckpointCoverage,
     Entry,
+    ErasedContents,
     Manifest,
     Member,
     PackedErasures,
@@ -148,6 +149,11 @@ class Pack:
         if layout.ERASURES not in self.members:
             return None
         return layout.read(self.content(layout.ERASURES), PackedErasures, layout.ERASURES)
+
+    @property
+    def erased(self) -> ErasedContents | None:
+        """What was erased in it when it was made, as its manifest says; ``None`` if nothing was."""
+        return self.manifest.erased or None
 
     def _segments(self, shard: int) -> list[Segment]:
         found: list[Segment] = []

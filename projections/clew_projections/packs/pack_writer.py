@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from clew_events.codec import decode
+from clew_events.codec import count_erased, decode
 from clew_events.commit import record_of
 from clew_events.errors import ClewError, Corrupt
 from clew_events.subjects import Address, address_of, is_thread
@@ -21,7 +21,7 @@ from clew_projections.integrity.inclusion import Head
 from clew_projections.integrity.links import NOTHING, Tip, follow
 from clew_projections.nats.stream_messages import TRACE, StoredMessage
 from clew_projections.packs import frames, layout
-from clew_projections.packs.layout import Entry, Manifest, Member, PackHeader
+from clew_projections.packs.layout import Entry, ErasedContents, Manifest, Member, PackHeader
 from clew_projections.packs.pack import decode_commits, entries
 
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
@@ -60,14 +60,21 @@ class Writer:
         self._offset += len(packed)
         return frames.before(len(packed)) + packed
 
-    def end(self, *, threads: int, commits: int, misfits: int) -> bytes:
-        """Return the bytes of the manifest and of the end."""
+    def end(self, totals: Totals, *, under_way: int = 0) -> bytes:
+        """Return the bytes of the manifest and of the end. ``under_way`` counts erasures that were not completed."""
+        erased = ErasedContents(
+            erasures=len(totals.erasures),
+            under_way=under_way,
+            commits=totals.erased_commits,
+            contents=totals.erased_contents,
+        )
         manifest = Manifest(
-            threads=threads,
-            commits=commits,
-            misfits=misfits,
+            threads=totals.threads,
+            commits=totals.commits,
+            misfits=totals.misfits,
             members=tuple(self.members),
             whole=layout.whole_of(self.members),
+            erased=erased if erased != ErasedContents() else UNSET,
         )
         packed = frames.frame(frames.block(layout.MANIFEST, layout.as_json(manifest)) + frames.END)
         offset = self._offset + frames.BEFORE
@@ -112,6 +119,8 @@ class Ends:
         self.tips: dict[str, Tip] = {}
         self.commits = 0
         self.misfits = 0
+        self.erased_commits = 0
+        self.erased_contents = 0
         self.erasures: dict[str, str] = {}
         """The tenants whose commits request erasures, by the ids of these."""
 
@@ -119,6 +128,9 @@ class Ends:
         """Add the next commit."""
         self.commits += 1
         owner = address_of(subject)
+        if erased := count_erased(body):
+            self.erased_commits += 1
+            self.erased_contents += erased
         if _REQUEST in record_of(body):
             with contextlib.suppress(Corrupt):
                 self.erasures |= dict.fromkeys(erasures_of(decode(body)), owner.tenant)
@@ -149,6 +161,8 @@ class Totals(Struct):
     threads: int = 0
     commits: int = 0
     misfits: int = 0
+    erased_commits: int = 0
+    erased_contents: int = 0
     erasures: dict[str, str] = {}
 
     def count(self, ends: Ends) -> None:
@@ -156,6 +170,8 @@ class Totals(Struct):
         self.threads += sum(is_thread(address_of(subject)) for subject in ends.tips)
         self.commits += ends.commits
         self.misfits += ends.misfits
+        self.erased_commits += ends.erased_commits
+        self.erased_contents += ends.erased_contents
         self.erasures = {**self.erasures, **ends.erasures}
 
 

@@ -13,7 +13,7 @@ from clew_services.backup.erase_backup import ErasedBackup, erase_backup
 from clew_services.backup.manifest import Manifest
 from clew_services.backup.restore_backup import RestoreResult
 from clew_services.backup.take_backup import take
-from clew_services.cli import erasure_list, options, output
+from clew_services.cli import check_report, erasure_list, options, output
 from clew_services.cli.interrupt import run
 from clew_services.cli.logs import hush
 from clew_services.cli.options import key_from
@@ -123,7 +123,7 @@ def erase(*, folder: Path, file: Path | None, key: str | None, nats: str, as_jso
         echo(f"{folder} is a complete backup again: {_erased(done.erased)}, {done.bytes:,} bytes")
     else:
         echo(f"{folder} has nothing that was erased since: it is as it was")
-    _warn_of_others(done.erased)
+    check_report.warn_of_others(done.erased.others)
 
 
 async def _erase(folder: Folder, known: KnownErasures) -> ErasedBackup:
@@ -180,7 +180,7 @@ def restore(
         echo(f"restored {stream}")
     if done.erased.erasures:
         echo(f"erased since the backup, and taken out of it: {_erased(done.erased)}")
-    _warn_of_others(done.erased)
+    check_report.warn_of_others(done.erased.others)
     echo(
         f"restored {quantity(done.commits, 'commits')}, in {quantity(done.replicas, 'copies')}: run "
         "'clew verify --all', and 'clew prove' once the projector has filled the views"
@@ -203,9 +203,3 @@ async def _restore(url: str, folder: Folder, replicas: int | None, known: KnownE
 def _erased(erased: ReapplyResult) -> str:
     counts = {"erasures": erased.erasures, "threads": erased.threads, "commits": erased.commits}
     return ", ".join(quantity(count, what) for what, count in counts.items())
-
-
-def _warn_of_others(erased: ReapplyResult) -> None:
-    if erased.others:
-        names = ", ".join(erased.others)
-        echo(f"left as they are, as they have other histories than the erased threads of these ids: {names}", err=True)

@@ -17,6 +17,7 @@ from rich.text import Text
 from clew_events.subjects import Address
 from clew_projections.findings import Finding
 from clew_projections.index.index_folder import IndexFolder
+from clew_projections.packs.layout import ErasedContents
 from clew_services.cli import output
 from clew_services.cli.exit import EXIT_CODES
 from clew_services.cli.terminal import echo, print_json, quantity
@@ -104,6 +105,22 @@ def index_of(opened: OpenDeployment, root: Path) -> Path | None:
     folder = IndexFolder(root, opened.layout.identity)
     pointer = folder.pointer()
     return folder.file(pointer.generation) if pointer is not None and pointer.ready else None
+
+
+def describe_erased(erased: ErasedContents) -> str:
+    """What was erased in a pack when it was made, as a sentence."""
+    under_way = f", {erased.under_way} of them not completed then" if erased.under_way else ""
+    return (
+        f"erased in the pack when it was made: {quantity(erased.contents, 'contents')} of "
+        f"{quantity(erased.commits, 'commits')}, by {quantity(erased.erasures, 'erasures')}{under_way}"
+    )
+
+
+def warn_of_others(threads: Sequence[str]) -> None:
+    """Name threads that have the ids of erased ones and are left as they are."""
+    if threads:
+        names = ", ".join(threads)
+        echo(f"left as they are, as they have other histories than the erased threads of these ids: {names}", err=True)
 
 
 def report(

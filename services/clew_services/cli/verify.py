@@ -22,6 +22,7 @@ from clew_services.checkpoints.verification import Verification, compose_verifie
 from clew_services.cli import check_report, options, output
 from clew_services.cli.options import key_from, verifier_keys
 from clew_services.cli.session import look
+from clew_services.cli.terminal import echo
 from clew_services.erasure.evidence import StoredEvidence
 from clew_services.open_deployment import OpenDeployment
 from clew_services.packs.check_pack import PackCheck, check_pack
@@ -177,7 +178,12 @@ def _check_pack(file: Path, against: Path | None, keys: tuple[str, ...], *, as_j
         "checkpoints": len(checked.checkpoints),
     }
     newest = max(checked.checkpoints, default=None)
-    more = {"tenant": pack.opening.scope.tenant, "covered": checked.verified.covered, "checkpoint": newest}
+    scope, covered = pack.opening.scope.tenant, checked.verified.covered
+    more: dict[str, object] = {"tenant": scope, "covered": covered, "checkpoint": newest}
+    if pack.erased is not None:
+        more["erased"] = pack.erased
+        if not as_json:
+            echo(check_report.describe_erased(pack.erased))
     check_report.report(summary, checked.verified.findings, as_json=as_json, good=_good(checked), more=more)
 
 

@@ -70,7 +70,8 @@ def choose(known: KnownErasures, beginnings: Mapping[Address, str], copy: str) -
     return Choice(own, tuple(others))
 
 
-def _request_of(erasure: Erasure) -> ErasureRequested:
+def request_of(erasure: Erasure) -> ErasureRequested:
+    """The event that requests an erasure."""
     items = None if erasure.message_id is None else (erasure.message_id,)
     return ErasureRequested(erasure=erasure.id, items=items, code=erasure.code)
 
@@ -132,8 +133,8 @@ class Reapplication:
             found |= {address: digest for address, digest in zip(some, hashes, strict=True) if digest is not None}
         return found
 
-    async def find_gaps(self, known: Iterable[KnownErasure], *, since: int = 0) -> tuple[ErasureGap, ...]:
-        """Find what is missing here of known erasures, and of those that the copy has records of itself.
+    async def find_gaps(self, known: Iterable[KnownErasure], *, since: int | None) -> tuple[ErasureGap, ...]:
+        """Find what is missing here of known erasures, and, unless ``since`` is ``None``, of those on record here.
 
         A copy of the streams is not of one moment: what was erased while it was made can be in its log nevertheless.
         So records are looked at that are not completed, and those written after sequence ``since``.
@@ -142,11 +143,12 @@ class Reapplication:
         asked = {
             (tenant, name): record.erasure
             for (tenant, name), record in records.items()
-            if record.erasure.status in PENDING or (record.erasure.n is not None and record.revision > since)
+            if since is not None
+            and (record.erasure.status in PENDING or (record.erasure.n is not None and record.revision > since))
         }
         for each in known:
             record = records.get((each.tenant, each.erasure.id))
-            if record is None or record.erasure.n is None:
+            if since is None or record is None or record.erasure.n is None:
                 asked[each.tenant, each.erasure.id] = each.erasure
         found = [await self._gap(tenant, asked[tenant, name], records.get((tenant, name))) for tenant, name in asked]
         # A record without a number is of a request that may have come into the log, or never.
@@ -200,7 +202,7 @@ class Reapplication:
                 await self._eraser.erase(each.contents)
                 done.append(each)
             tell(number)
-        concerns = [rejections.Concern(each.address, _request_of(each.erasure).items) for each in done]
+        concerns = [rejections.Concern(each.address, request_of(each.erasure).items) for each in done]
         await rejections.erase(self._js, concerns)
         await rejections.erase_waiting(self._js, concerns)
         return ReapplyResult(
@@ -213,7 +215,7 @@ class Reapplication:
     async def _gap(self, tenant: str, erasure: Erasure, record: ErasureRecord | None) -> ErasureGap | None:
         """What is missing of an erasure; ``None`` if nothing is, or nothing of what it takes is here."""
         address = Address(tenant, erasure.thread_id)
-        request = _request_of(erasure)
+        request = request_of(erasure)
         requested: Recorded | None = None
         concerned = completed = False
         contents: list[Loss] = []
@@ -245,7 +247,7 @@ class Reapplication:
             *gone, _ = decide(command, address.thread, command_id, replace(view, holds=()), message)
         except (AlreadyErased, NotFound):
             return None
-        events = (*gone, _request_of(erasure))
+        events = (*gone, request_of(erasure))
         now = datetime.now(UTC)
         commit = Commit(
             v=FORMAT,

@@ -167,13 +167,14 @@ class PackExport:
                 yield piece
         covered = await self._covered(self._opening, self._threads)
         totals = self._totals
-        last = b""
+        last, under_way = b"", 0
         if totals.erasures:
             packed = await StoredEvidence(self._js, {}).read_packed(totals.erasures)
             last += self._writer.add(layout.ERASURES, layout.as_json(packed))
+            under_way = len(packed.under_way)
         if covered is not None:
             last += self._writer.add(layout.COVERING, layout.as_json(covered))
-        last += self._writer.end(threads=totals.threads, commits=totals.commits, misfits=totals.misfits)
+        last += self._writer.end(totals, under_way=under_way)
         yield last
         self.exported = ExportResult(
             threads=totals.threads,

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from clew_events.codec import decode
-from clew_events.commit import record_hash
-from clew_events.errors import Conflict, Corrupt
+from clew_events.commit import Position, record_hash
+from clew_events.errors import Conflict, Corrupt, Held
 from clew_events.subjects import Address, address_of, event_stream, event_subject, is_thread, shard_of
+from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
 from clew_projections.integrity.inclusion import Head
 from clew_projections.nats.jetstream import JetStream
 from clew_projections.nats.stream_messages import StoredMessage
 from clew_projections.packs.check import Foldable, Progress, commits
 from clew_projections.packs.pack import Pack
+from clew_projections.views import ThreadView, absent
+from clew_services.erasure.erasure_file import KnownErasure, KnownErasures
+from clew_services.erasure.reapply import Choice, choose
+from clew_services.threads.result import requested_erasure
 
 NAMED = 5
 """Threads that an error names; the others are counted."""
@@ -28,35 +36,61 @@ class PresentHead(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What an import would do. ``there`` has the heads of the histories that the deployment has already."""
+    """What an import would do. ``there`` has the heads of the histories that the deployment has already.
+
+    ``removed`` counts the threads that were deleted or erased here since the pack was made. ``erasures`` are to be
+    applied: known ones, and those that the pack's own commits request and that may not be completed here. ``others``
+    are threads that have the id of an erased one and another history.
+    """
 
     new: int
     continued: int
     complete: int
+    removed: int
     commits: int
     there: dict[Address, PresentHead] = field(default_factory=dict)
+    erasures: tuple[KnownErasure, ...] = ()
+    others: tuple[str, ...] = ()
 
 
-async def plan_import(js: JetStream, histories: Histories, pack: Pack, progress: Progress) -> Plan:
+class _Contents(Struct):
+    """What is in a pack: the hash of each thread's first commit, erasures that are requested, and contradictions."""
+
+    beginnings: dict[Address, str] = {}
+    requests: list[KnownErasure] = []
+    wrong: list[str] = []
+
+
+async def plan_import(
+    js: JetStream, histories: Histories, pack: Pack, progress: Progress, known: KnownErasures | None = None
+) -> Plan:
     """Plan the import of a verified pack. Nothing is written.
 
     Raises:
+        Held: a legal hold that was placed here forbids to erase what a known erasure takes.
+        Invalid: known erasures are of another deployment than the pack.
         Conflict: threads with the same ids exist with other histories; nothing of the pack can be imported.
         Corrupt: a history in the pack cannot be folded.
         Unavailable: JetStream does not answer.
     """
     there: dict[Address, PresentHead] = {}
     heads: dict[Address, Head] = {}
-    wrong: list[str] = []
+    contents, removed, held = _Contents(), 0, dict[Address, str]()
     for shard in range(pack.opening.shards):
         heads_by_address = {head.address: head for head in pack.heads(shard)}
         present = await _present_heads(js, histories.shards, list(heads_by_address), replicated=histories.replicated)
         there |= present
         heads |= {address: heads_by_address[address] for address in present}
-        wrong += _find_contradictions(pack, shard, present, progress)
+        _read(pack, shard, present, contents, progress)
+    wrong = contents.wrong
     for address, last in there.items():
-        if last.n > heads[address].n and not await _continues(histories, heads[address]):
-            wrong.append(address.thread)
+        if last.n > heads[address].n:
+            then, now = await _views(histories, heads[address])
+            if then.hash != heads[address].hash:
+                wrong.append(address.thread)
+            removed += then.status == "open" and now.status != "open"
+            if now.holds:
+                held[address] = now.holds[0]
     if wrong:
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         raise Conflict(
@@ -64,30 +98,51 @@ async def plan_import(js: JetStream, histories: Histories, pack: Pack, progress:
             f"{', '.join(wrong[:NAMED])}{more}. Import it into a deployment that does not have them",
             code="history_conflict",
         )
+    choice = choose(known, contents.beginnings, pack.opening.deployment) if known is not None else Choice()
+    for each in choice.erasures:
+        if each.address in held:
+            raise Held(
+                f"nothing was imported: '{each.erasure.id}' erases thread '{each.erasure.thread_id}', which is under "
+                f"the legal hold '{held[each.address]}' here: release that first"
+            )
     threads = [address for address in there if is_thread(address)]
-    ahead = sum(heads[address].n > there[address].n for address in threads)
-    known = sum(min(last.n, heads[address].n) for address, last in there.items())
+    ahead = {address for address in threads if heads[address].n > there[address].n}
+    present_commits = sum(min(last.n, heads[address].n) for address, last in there.items())
     return Plan(
         new=pack.manifest.threads - len(threads),
-        continued=ahead,
-        complete=len(threads) - ahead,
-        commits=pack.manifest.commits - known,
+        continued=len(ahead),
+        complete=len(threads) - len(ahead),
+        removed=removed,
+        commits=pack.manifest.commits - present_commits,
         there=there,
+        erasures=(*choice.erasures, *(each for each in contents.requests if _may_lack(pack, each, ahead))),
+        others=choice.others,
     )
 
 
-def _find_contradictions(pack: Pack, shard: int, there: dict[Address, PresentHead], progress: Progress) -> list[str]:
-    """The threads whose last commit in the deployment differs from the pack's commit of the same number."""
-    foldable, wrong = Foldable(), []
+def _may_lack(pack: Pack, requested: KnownErasure, ahead: Collection[Address]) -> bool:
+    """Whether an erasure that a pack requests was not completed in it, or is of a thread with older commits here."""
+    packed = pack.erasures
+    completed = packed is not None and requested.erasure.id in packed.certificates
+    return not completed or requested.address in ahead
+
+
+def _read(pack: Pack, shard: int, there: dict[Address, PresentHead], contents: _Contents, progress: Progress) -> None:
+    """Read a shard. A thread is wrong if the deployment's last commit differs from the pack's of the same number."""
+    foldable = Foldable()
     for page in commits(pack, shard):
         for stored in page:
-            commit = decode(stored.body)
+            commit, address = decode(stored.body), address_of(stored.subject)
             foldable.take(commit)
-            last = there.get(address_of(stored.subject))
+            if commit.n == 1:
+                contents.beginnings[address] = record_hash(stored.body)
+            if (erasure := requested_erasure(commit, Position(shard, stored.seq))) is not None:
+                began = contents.beginnings[address]
+                contents.requests.append(KnownErasure(tenant=address.tenant, began=began, erasure=erasure))
+            last = there.get(address)
             if last is not None and last.n == commit.n and last.hash != record_hash(stored.body):
-                wrong.append(commit.thread)
+                contents.wrong.append(commit.thread)
         progress(len(page))
-    return wrong
 
 
 async def _present_heads(
@@ -115,9 +170,11 @@ def _last(stored: StoredMessage) -> PresentHead:
         ) from fault
 
 
-async def _continues(histories: Histories, head: Head) -> bool:
-    """Whether a deployment's history of a thread includes a head."""
+async def _views(histories: Histories, head: Head) -> tuple[ThreadView, ThreadView]:
+    """A deployment's view of a thread as of the number of a head, and as of now; of another history its head alone."""
+    then = view = absent(*head.address)
     async for recorded in histories.after(head.address, 0):
-        if recorded.commit.n == head.n:
-            return recorded.hash == head.hash
-    return False
+        ours = is_thread(head.address)
+        view = advance(view, recorded) if ours else replace(view, n=recorded.commit.n, hash=recorded.hash)
+        then = view if view.n == head.n else then
+    return then, view

@@ -8,9 +8,15 @@ again.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
+from msgspec.structs import replace
+
+from clew_events.codec import decode, redact
+from clew_events.erasures import lines_to_erase
 from clew_events.errors import Conflict, Corrupt, TooLarge, Unavailable
+from clew_events.events import ErasureRequested
 from clew_events.subjects import Address, address_of, certificate_subject, event_stream, event_subject, shard_of
 from clew_projections.history.histories import Histories
 from clew_projections.integrity.links import place_of
@@ -19,7 +25,10 @@ from clew_projections.nats.stream_messages import EXPECTED, TRACE, Ack, Outgoing
 from clew_projections.packs.check import Progress, commits
 from clew_projections.packs.pack import Pack
 from clew_services.checkpoints.note import VerifierKey
+from clew_services.erasure.erasure_file import KnownErasures
+from clew_services.erasure.reapply import Reapplication, request_of
 from clew_services.eventstore.write_probe import STALE
+from clew_services.nats_connection import Connection
 from clew_services.packs.check_pack import check_pack
 from clew_services.packs.import_plan import Plan, plan_import
 
@@ -34,14 +43,25 @@ _RESUME: Final = "Run the same import again: it resumes"
 class Importer:
     """Imports packs into a deployment."""
 
-    def __init__(self, js: JetStream, histories: Histories) -> None:
-        self._js = js
+    def __init__(self, connection: Connection, histories: Histories) -> None:
+        self._js = connection.js
         self._histories = histories
+        self._reapplication = Reapplication(connection, histories.shards, replicated=histories.replicated)
 
-    async def plan(self, pack: Pack, *, key: VerifierKey | None, checking: Progress, comparing: Progress) -> Plan:
-        """Plan the import of a pack. Read-only.
+    async def plan(
+        self,
+        pack: Pack,
+        *,
+        key: VerifierKey | None,
+        checking: Progress,
+        comparing: Progress,
+        known: KnownErasures | None = None,
+    ) -> Plan:
+        """Plan the import of a pack, less what ``known`` erasures took since. Read-only.
 
         Raises:
+            Held: a legal hold that was placed here forbids to erase what a known erasure takes.
+            Invalid: known erasures are of another deployment than the pack.
             Corrupt: the pack is damaged, or a history in it cannot be folded.
             Conflict: the deployment has threads of the same ids with other histories.
             TooLarge: a commit is larger than the deployment accepts.
@@ -56,16 +76,21 @@ class Importer:
                 code="bad_pack",
             )
         await self._check_fits(pack)
-        return await plan_import(self._js, self._histories, pack, comparing)
+        return await plan_import(self._js, self._histories, pack, comparing, known)
 
-    async def carry_out(self, pack: Pack, plan: Plan, progress: Progress) -> None:
-        """Write the commits that the deployment lacks.
+    async def carry_out(self, pack: Pack, plan: Plan, progress: Progress) -> int:
+        """Write the commits that the deployment lacks, and return the number of erasures that were requested here.
+
+        What they take is never written. Where it was here before, readers refuse it from then on.
 
         Raises:
             Conflict: another writer has changed one of the threads since the plan was made.
             Unavailable: JetStream does not answer; written commits stay, and the same import resumes from there.
         """
         await self._store_certificates(pack)
+        requests: dict[Address, list[ErasureRequested]] = {}
+        for known in plan.erasures:
+            requests.setdefault(known.address, []).append(request_of(known.erasure))
         shards = self._histories.shards
         lasts = {address: last.seq for address, last in plan.there.items()}
         writers = [_Writer(self._js, shard, lasts, progress) for shard in range(shards)]
@@ -77,7 +102,7 @@ class Importer:
                         last = plan.there.get(address)
                         if last is None or place_of(stored.body) > last.n:
                             writer = writers[shard_of(address.thread, shards)]
-                            if writer.add(address, stored):
+                            if writer.add(address, _redact(stored, requests.get(address, ()))):
                                 await writer.flush()
             for writer in writers:
                 await writer.flush()
@@ -86,6 +111,8 @@ class Importer:
         for each in ended:
             if isinstance(each, BaseException):
                 raise each
+        gaps = await self._reapplication.find_gaps(plan.erasures, since=None) if plan.erasures else ()
+        return sum([await self._reapplication.request(gap) for gap in gaps])
 
     async def _store_certificates(self, pack: Pack) -> None:
         """Store the certificates of erasures, where the deployment has none of that id."""
@@ -104,6 +131,15 @@ class Importer:
                             f"nothing was imported: the commit at {entry.subject}, sequence {entry.seq}, has "
                             f"{entry.size} bytes, and this deployment accepts at most {most}, headers included"
                         )
+
+
+def _redact(stored: StoredMessage, requests: Iterable[ErasureRequested]) -> StoredMessage:
+    """A commit without the contents that are to be erased."""
+    commit = decode(stored.body) if requests else None
+    if commit is None:
+        return stored
+    numbers = {number for request in requests for number in lines_to_erase(commit, request)}
+    return replace(stored, body=redact(stored.body, numbers))
 
 
 HEADERS: Final = 512
