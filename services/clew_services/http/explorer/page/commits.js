@@ -42,9 +42,10 @@ export class Commits {
     this.total = Math.max(this.total, commit.n);
   }
 
-  /** Have none of them: something of them was erased. */
+  /** Have none of them, nor those that are on their way: something of them was erased. */
   forget() {
-    this.#pages.clear();
+    this.#pages = new Map();
+    this.#coming = new Map();
   }
 
   /** Whether the thread had this one, and the log has lost it. */
@@ -71,16 +72,16 @@ export class Commits {
     const [first, last] = [place * PAGE + 1, Math.min(this.total, (place + 1) * PAGE)];
     const expected = last - first + 1 - this.#among(first, last);
     if ((this.#pages.get(place)?.size ?? 0) >= expected) return Promise.resolve();
-    if (!this.#coming.has(place)) {
-      this.#coming.set(place, this.#page(place).finally(() => this.#coming.delete(place)));
-    }
-    return this.#coming.get(place);
+    const coming = this.#coming;
+    if (!coming.has(place)) coming.set(place, this.#page(place).finally(() => coming.delete(place)));
+    return coming.get(place);
   }
 
   async #page(place) {
     try {
-      const after = place * PAGE || null;
+      const [after, pages] = [place * PAGE || null, this.#pages];
       const { value } = await this.#api.get(this.#path, { order: "asc", limit: PAGE, after }, this.#signal);
+      if (pages !== this.#pages) return;
       this.#make(place);
       this.#took(value);
       this.arrived();

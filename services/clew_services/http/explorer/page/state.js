@@ -10,14 +10,15 @@ const KEPT = 40; // moments
 
 /** What is known of a thread at a moment. `n` null is now, which needs no audit. */
 export function states(api, id) {
-  const kept = new Map();
+  let kept = new Map();
 
   async function at(n, signal) {
-    if (kept.has(n)) return kept.get(n);
+    const known = kept;
+    if (known.has(n)) return known.get(n);
     const found = await asked(n, signal);
-    // By number, the past stays what it is.
-    if (n !== null) kept.set(n, found);
-    if (kept.size > KEPT) kept.delete(kept.keys().next().value);
+    // By number, the past stays what it is, until something of it is erased.
+    if (n !== null) known.set(n, found);
+    if (known.size > KEPT) known.delete(known.keys().next().value);
     return found;
   }
 
@@ -34,7 +35,7 @@ export function states(api, id) {
     return api.get(path("threads", id, "messages"), { as_of: n, order: "desc", limit: PAGE, after }, signal);
   }
 
-  return { at, page, forget: () => kept.clear() };
+  return { at, page, forget: () => (kept = new Map()) };
 }
 
 // A thread that its own commit deleted is not there; that is an answer, too.
