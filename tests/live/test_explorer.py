@@ -14,16 +14,17 @@ import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from clew_events.commands import EraseMessage, EraseThread, PlaceHold, ReleaseHold
+from clew_events.events import RetentionSet, StandingHoldPlaced
 from clew_events.queries import ListMessages
 from clew_events.requests import ExpiresAfterIn, FilesForCode, MetadataPatch, NewMessage, ToolResourcesIn
-from clew_events.subjects import Address
+from clew_events.subjects import TENANT, Address
 from clew_services.api_keys import Holder, Keys
 from clew_services.api_keys.holders import digest
 from clew_services.compose import Clew, connect
 from support.api import ACME, served
 from support.browser import PATIENCE, chromium, needs_chromium, page_at
 from support.commits import CREATED, added, body_of, commit, hash_of, store
-from support.deployments import deployed
+from support.deployments import connected_client, deployed
 from support.erasure_worker import complete_all
 from support.feeding import Fed, fed_by_hand
 from support.forging import delete, stored
@@ -40,8 +41,9 @@ expect.set_options(timeout=PATIENCE)
 class Stand:
     """A service with a page, and who writes to it."""
 
-    def __init__(self, url: str, browser: Browser, composed: Clew, fed: Fed) -> None:
+    def __init__(self, url: str, nats: str, browser: Browser, composed: Clew, fed: Fed) -> None:
         self.url = url
+        self.nats = nats
         self.composed = composed
         self.writer = Writer(composed.handler, "acme")
         self.fed = fed
@@ -73,13 +75,11 @@ async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand
         url = await stack.enter_async_context(served(composed, keys=keys))
         browser = await stack.enter_async_context(chromium())
         await _many(server.url)
-        yield Stand(url, browser, composed, fed)
+        yield Stand(url, server.url, browser, composed, fed)
 
 
 async def _many(url: str) -> None:
     """A thread of many commits, put into the log as they are."""
-    from support.deployments import connected_client
-
     address, prev = Address("acme", "thread_of_many"), None
     async with connected_client(url) as nc:
         for n in range(1, LONG + 1):
@@ -214,14 +214,30 @@ async def test_what_keeps_a_thread_and_what_was_erased_of_it_is_shown_with_the_c
     assert made.n == 1
     await stand.writer.add(thread, "It left Oslo.", actor="bot")  # 2
     await clew.handler.handle("acme", PlaceHold(thread_id=thread, hold="case-7", actor="counsel"))  # 3
+    where = '{"metadata":{"key":"plan","eq":"%s"}}'
+    own = Address("acme", TENANT)
+    yearly = RetentionSet(
+        name="yearly", after_days=365, since="created", then="delete", erase_after_days=30, where=None
+    )
+    orders = (yearly, *(StandingHoldPlaced(hold=each, where=where % each) for each in ("gold", "silver")))
+    ordered = body_of(commit(1, *orders, thread=own.thread, tenant=own.tenant, actor="counsel"))
+    async with connected_client(stand.nats) as nc:
+        await store(nc, own, ordered)
+    await stand.fed.feed()
     message = (await clew.reader.messages("acme", ListMessages(thread_id=thread))).messages
     assert message is not None
     async with stand.entered(f"#thread/{thread}") as page:
         await at(page, 3)
-        await expect(row(page, "Legal hold")).to_contain_text("case-7placed by counsel in commit 3")
+        policy = row(page, "Policy")
+        await expect(policy).to_contain_text("yearly: deleted 365 days after it was created, erased 30 days later")
+        await expect(policy).to_contain_text("set by counsel in commit 1 of the tenant")
+        await expect(row(page, "Legal hold")).to_have_count(2)
+        await expect(row(page, "Legal hold").first).to_contain_text("case-7placed by counsel in commit 3")
+        await expect(row(page, "Legal hold").last).to_contain_text("goldstanding, placed by counsel in commit 1")
         await expect(row(page, "Expires")).to_contain_text("in 2 months, 90 days after it was last activenot while")
         await page.get_by_role("button", name="First commit").click()
         await at(page, 1)
+        await expect(row(page, "Expires")).to_be_visible()
         await expect(row(page, "Legal hold")).to_have_count(0)
         await expect(page.locator(".message")).to_contain_text("4111")
         # What was read before goes from the page, too, as soon as it is to be erased.
@@ -232,9 +248,16 @@ async def test_what_keeps_a_thread_and_what_was_erased_of_it_is_shown_with_the_c
         await expect(page.locator("#erasures + div")).to_contain_text("Asked for by dpo in commit 5")
         await expect(page.locator("#erasures + div")).to_contain_text("There is no certificate yet")
 
+        # No list tells whether a deleted thread matches a filter.
+        await stand.writer.delete(thread)
+        await page.get_by_role("button", name="Latest commit").click()
+        await at(page, 6)
+        await expect(row(page, "Legal hold")).to_have_count(2)
+        await expect(row(page, "Legal hold").first).to_contain_text(", if it matches its filter")
+        await expect(row(page, "Policy")).to_have_count(0)
+
         await clew.handler.handle("acme", EraseThread(thread_id=thread, reason="asked_by_customer", actor="dpo"))
         await complete_all(clew)
-        await page.get_by_role("button", name="Latest commit").click()
         await expect(page.locator(".panel .notice")).to_contain_text("gone for good")
         await expect(page.get_by_role("button", name="Restore the thread")).to_have_count(0)
         erased = page.locator("#erasures ~ div", has_text="What people wrote in this thread")

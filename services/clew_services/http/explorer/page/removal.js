@@ -1,7 +1,8 @@
-// What keeps a thread and what removes it: legal holds, when it expires, and what was erased of it.
+// What keeps a thread and what removes it: legal holds, policies, when it expires, and what was erased of it.
 import { brokenOff, path } from "./api.js";
 import { fill, h } from "./dom.js";
 import { failure } from "./notices.js";
+import { ordersFor, rule } from "./orders.js";
 import { toThread } from "./route.js";
 import { block, line } from "./text.js";
 import { when } from "./times.js";
@@ -72,15 +73,32 @@ export function removal(api, id, total, erased) {
     );
   }
 
-  /** What keeps the thread, and when it is removed. */
-  function retentionShown(thread, holds = new Map()) {
+  /** What keeps the thread, and what removes it when; of `orders`, those of the tenant that cover it now. */
+  function retentionShown(thread, holds = new Map(), orders = []) {
     const rows = [...holds].map(([hold, by]) => row("Legal hold", line(hold), ["placed by ", origin(by)]));
-    if (thread?.expires_at) rows.push(row("Expires", [when(thread.expires_at), ", ", expiry(thread.expires_after)], holds.size > 0 && "not while it is held"));
+    const standing = orders.filter(({ event }) => event.hold).map((each) => row("Legal hold", line(each.event.hold), ["standing, placed by ", order(each)]));
+    rows.push(...standing);
+    const held = rows.length > 0 && "not while it is held";
+    if (thread?.expires_at) rows.push(row("Expires", [when(thread.expires_at), ", ", expiry(thread.expires_after)], held));
+    rows.push(...orders.filter(({ event }) => event.name).map((each) => row("Policy", [line(each.event.name), ": ", rule(each.event)], ["set by ", order(each)])));
     return rows.length > 0 && h("section", { "aria-labelledby": "retention" }, h("h2", { id: "retention" }, "Retention"), h("table", { class: "blame" }, h("tbody", {}, ...rows)));
   }
 
+  /** The same as it is now, as soon as the tenant's orders are known. */
+  function retentionNow(thread, holds, signal) {
+    const place = h("div", {}, retentionShown(thread, holds));
+    const ask = () =>
+      ordersFor(api, id, thread, signal).then(
+        (orders) => fill(place, retentionShown(thread, holds, orders)),
+        (fault) => brokenOff(fault) || fill(place, retentionShown(thread, holds), failure(fault, ask)),
+      );
+    ask();
+    return place;
+  }
+
+  const order = ({ by, sure }) => [line(by.actor), ` in commit ${by.n} of the tenant’s history `, when(by.at), !sure && ", if it matches its filter"];
   const row = (name, value, note) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value), h("td", { class: "origin" }, note));
   const origin = (by) => h("span", {}, line(by.actor), " in ", h("a", { href: toThread(id, { at: by.n }), class: "mono" }, `commit ${by.n}`), " ", when(by.at));
 
-  return { at, renew, erasuresShown, retentionShown };
+  return { at, renew, erasuresShown, retentionShown, retentionNow };
 }

@@ -158,7 +158,8 @@ export function threadView(api, route) {
       if (either.aborted) return;
       const record = commit && recordShown(commit, recordOpen, (open) => (recordOpen = open));
       const undo = !blame && found.thread === null && n === commits.total && !isErased(found) && restoration(api, id, signal, catchUp);
-      const kept = !blame && leaves.retentionShown(found.thread, about.holds);
+      const now = n === commits.total && !isErased(found);
+      const kept = !blame && (now ? leaves.retentionNow(found.thread, about.holds, either) : leaves.retentionShown(found.thread, about.holds));
       fill(panel, record, leaves.erasuresShown(about, signal), kept, blame ? blameShown(found) : stateShown(found, pages, signal), undo);
       reveal();
     } catch (fault) {

@@ -60,7 +60,12 @@ function event(each) {
 
 /** Such as "30 days after it was last active". */
 export function expiry({ anchor, days }) {
-  return `${days.toLocaleString("en")} ${days === 1 ? "day" : "days"} after it was ${anchor === "created_at" ? "created" : "last active"}`;
+  return `${span(days)} after it was ${anchor === "created_at" ? "created" : "last active"}`;
+}
+
+/** Such as "30 days". */
+export function span(days) {
+  return `${days.toLocaleString("en")} ${days === 1 ? "day" : "days"}`;
 }
 
 /** "ThreadRestored" is "thread restored". */
