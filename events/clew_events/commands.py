@@ -19,6 +19,7 @@ from clew_events.ids import Actor, Code, CommandId, MessageId, Reason, Subject, 
 from clew_events.list_query import Condition
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
+    Days,
     ExpiresAfterIn,
     MetadataIn,
     MetadataPatch,
@@ -27,8 +28,6 @@ from clew_events.requests import (
     Request,
     ToolResourcesIn,
 )
-
-Days = Annotated[int, Meta(ge=1, le=36_500)]
 
 
 class Envelope(Request, frozen=True, kw_only=True):
@@ -224,6 +223,28 @@ class RemoveRetention(TenantCommand, frozen=True, kw_only=True):
 
 
 @final
+class PlaceStandingHold(TenantCommand, frozen=True, kw_only=True):
+    """Place a standing legal hold of this name on all threads that match ``where``, now and later, deleted or not.
+
+    Nothing of them can be erased while they match, until it is released. ``hold`` is a code, as in :class:`PlaceHold`.
+    """
+
+    named: ClassVar[str] = "PlaceStandingHold"
+
+    hold: Code
+    where: Condition
+
+
+@final
+class ReleaseStandingHold(TenantCommand, frozen=True, kw_only=True):
+    """Release the standing legal hold of this name. Holds of this name on single threads stay."""
+
+    named: ClassVar[str] = "ReleaseStandingHold"
+
+    hold: Code
+
+
+@final
 class CompleteErasure(ThreadCommand, frozen=True, kw_only=True):
     """Record that an erasure is completed. Clew's own worker sends it; nobody else can.
 
@@ -252,7 +273,7 @@ OnThread = (
     | CompleteErasure
 )
 """The commands that are decided on a thread."""
-OnTenant = SetRetention | RemoveRetention
+OnTenant = SetRetention | RemoveRetention | PlaceStandingHold | ReleaseStandingHold
 """The commands that are decided on a tenant's own history."""
 Command = OnThread | OnTenant
 OWN: Final = (CompleteErasure,)

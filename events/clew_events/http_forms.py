@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from clew_events.commands import Days
 from clew_events.content import Anchor, Disposal
 from clew_events.ids import Code, ThreadId
 from clew_events.list_query import MAX_SEARCH, Condition, OrderBy, Positions
 from clew_events.queries import AsOf, Cursor, Instant, Limit, Order
 from clew_events.requests import (
     MAX_MESSAGES_PER_CREATE,
+    Days,
     ExpiresAfterIn,
     MetadataIn,
     MetadataPatch,
@@ -66,6 +66,13 @@ class PlaceHoldBody(Request, frozen=True, kw_only=True):
     """The body of a request to place a legal hold: its name, a code."""
 
     hold: Code
+
+
+class StandingHoldBody(Request, frozen=True, kw_only=True):
+    """The body of ``POST /v1/holds``: the name of a standing hold, a code, and which threads it is on."""
+
+    hold: Code
+    where: Condition
 
 
 class SetRetentionBody(Request, frozen=True, kw_only=True):

@@ -172,11 +172,13 @@ class ListThreads(Request, frozen=True, kw_only=True):
 class ListHolds(Request, frozen=True, kw_only=True):
     """A page of the threads of the tenant that have legal holds, deleted ones too, from the index and by their ids.
 
-    ``hold`` chooses those that have the hold of that name. ``after`` is the id after which the page begins.
-    ``at_least`` is as in :class:`ListThreads`.
+    The first page also has the standing holds. ``hold`` chooses the holds of that name. ``thread_id`` asks for those of
+    one thread, and the standing ones that cover it, as of its latest commit and not from the index. ``after`` is the id
+    after which the page begins. ``at_least`` is as in :class:`ListThreads`.
     """
 
     hold: Code | None = None
+    thread_id: ThreadId | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
     after: ThreadId | None = None
     at_least: Positions | None = None

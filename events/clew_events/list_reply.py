@@ -94,11 +94,23 @@ class ThreadList(Struct, frozen=True, kw_only=True):
     facets: tuple[Facet, ...] | None = None
 
 
+class FilterHold(Struct, frozen=True, kw_only=True):
+    """A standing legal hold, on all threads that match ``where``, now and later. ``id`` is its name."""
+
+    id: str
+    object: Literal["hold"] = "hold"
+    where: Condition
+
+
 class HoldPage(Struct, frozen=True, kw_only=True):
-    """A page of the threads that have legal holds, by id. While it ``has_more``, ``last_id`` is the next ``after``."""
+    """A page of the threads that have legal holds, by id. While it ``has_more``, ``last_id`` is the next ``after``.
+
+    ``standing`` are the standing holds, by their names, on the first page alone; of one thread those that cover it.
+    """
 
     object: Literal["list"] = "list"
     data: tuple[HeldThread, ...]
+    standing: tuple[FilterHold, ...] = ()
     first_id: str | None
     last_id: str | None
     has_more: bool

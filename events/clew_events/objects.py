@@ -85,10 +85,13 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class Gone(Struct, frozen=True, kw_only=True):
-    """The answer to the deletion of a thread or a message, or of a policy of retention, whose name is the ``id``."""
+    """The answer to the deletion of a thread or a message, a policy of retention, or a standing hold.
+
+    The ``id`` of these two is their name.
+    """
 
     id: str
-    object: Literal["thread.deleted", "thread.message.deleted", "retention.deleted"]
+    object: Literal["thread.deleted", "thread.message.deleted", "retention.deleted", "hold.deleted"]
     deleted: bool = True
 
 

@@ -34,7 +34,9 @@ from clew_events.commands import (
     EraseMessage,
     EraseThread,
     PlaceHold,
+    PlaceStandingHold,
     ReleaseHold,
+    ReleaseStandingHold,
     RemoveRetention,
     RestoreThread,
     SetRetention,
@@ -45,7 +47,7 @@ from clew_events.contract import http_examples
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure
 from clew_events.http_objects import CommitPage, FeedPage
 from clew_events.list_query import ListHolds, ListRetention, ListThreads
-from clew_events.list_reply import HoldPage, RetentionEffect, RetentionList, ThreadList
+from clew_events.list_reply import FilterHold, HoldPage, RetentionEffect, RetentionList, ThreadList
 from clew_events.objects import Gone, HeldThread, Message, MessagePage, RunPage, Thread
 from clew_events.queries import (
     GetBlame,
@@ -95,6 +97,7 @@ THREADS: Final = "/v1/threads"
 THREAD: Final = "/v1/threads/{thread_id}"
 MESSAGES: Final = "/v1/threads/{thread_id}/messages"
 MESSAGE: Final = "/v1/threads/{thread_id}/messages/{message_id}"
+HOLDS: Final = "/v1/holds"
 OWN: Final = "/v1/history"
 RETENTION: Final = "/v1/retention"
 PATH_PARAMETERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({
@@ -355,10 +358,31 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         ),),
     ),
     Operation(
+        name="place_standing_hold", scope="hold", command=PlaceStandingHold, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="place_standing_hold", method="POST", path=HOLDS, tag="Holds",
+            summary="Place a standing legal hold on all threads that match, now and later",
+            description=(
+                "Nothing of a thread can be erased while it matches, deleted or not, until the hold is released. One "
+                "that is there already stays as it is."
+            ),
+            body=http_forms.StandingHoldBody, asked=http_examples.STANDING, answer=FilterHold,
+            answered=http_examples.STANDING_HOLD, versioned=False, headers=_CHANGE,
+        ),),
+    ),
+    Operation(
+        name="release_standing_hold", scope="hold", command=ReleaseStandingHold, reply=Reply[Done],
+        routes=(HttpRoute(
+            name="release_standing_hold", method="DELETE", path=f"{HOLDS}/{{hold}}", tag="Holds",
+            summary="Release a standing legal hold; holds of its name on single threads stay",
+            answer=Gone, answered=http_examples.STANDING_GONE, versioned=False, headers=_CHANGE,
+        ),),
+    ),
+    Operation(
         name="list_holds", scope="hold", alternative="audit", query=ListHolds, reply=Reply[HoldPage],
         routes=(HttpRoute(
-            name="list_holds", method="GET", path="/v1/holds", tag="Holds",
-            summary="List the threads that have legal holds, deleted ones too",
+            name="list_holds", method="GET", path=HOLDS, tag="Holds",
+            summary="List the standing legal holds, and the threads that have holds, deleted ones too",
             form=ListHolds, answer=HoldPage, answered=http_examples.HOLDS, versioned=False,
         ),),
     ),

@@ -17,7 +17,7 @@ from clew_events.checkpoint_messages import CheckpointPage, KeptProof, SignedChe
 from clew_events.commit import Commit, Position
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure
 from clew_events.errors import Fault
-from clew_events.list_reply import HoldPage, RetentionEffect, RetentionList, ThreadList
+from clew_events.list_reply import FilterHold, HoldPage, RetentionEffect, RetentionList, ThreadList
 from clew_events.objects import Gone, HeldThread, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 
 T = TypeVar("T")
@@ -37,6 +37,7 @@ class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
     erasure: Erasure | None = None
     held: HeldThread | None = None
     retention: RetentionEffect | None = None
+    standing: FilterHold | None = None
 
 
 class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -26,6 +26,7 @@ Key = Annotated[str, Meta(max_length=MAX_KEY)]
 Value = Annotated[str, Meta(max_length=MAX_VALUE)]
 MetadataIn = Annotated[dict[Key, Value], Meta(max_length=MAX_PAIRS)]
 Body = Annotated[str, Meta(max_length=MAX_TEXT)]
+Days = Annotated[int, Meta(ge=1, le=MAX_DAYS)]
 
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -148,7 +149,7 @@ class ExpiresAfterIn(Request, frozen=True, kw_only=True):
     """When a thread expires: so many days, 1 to 36,500, after it was created, or was last active."""
 
     anchor: ExpiryAnchor
-    days: Annotated[int, Meta(ge=1, le=MAX_DAYS)]
+    days: Days
 
 
 class MetadataPatch(Request, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -10,9 +10,10 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from clew_events.content import ImageFile, ImageUrl, Part, Text, ToolResources
-from clew_events.list_reply import Retention
+from clew_events.list_reply import FilterHold, Retention
 from clew_events.objects import (
     CodeInterpreterFiles,
+    HeldThread,
     Message,
     MessagePage,
     Resources,
@@ -21,7 +22,7 @@ from clew_events.objects import (
     TextValue,
     Thread,
 )
-from clew_projections.tenant_state import RetentionPolicy
+from clew_projections.tenant_state import RetentionPolicy, StandingHold
 from clew_projections.views import MessageView, ThreadView
 
 NO_RESOURCES: Final = Resources()
@@ -91,6 +92,16 @@ def _resources(tools: ToolResources) -> Resources:
         code_interpreter=CodeInterpreterFiles(code.file_ids) if code is not None else None,
         file_search=SearchStores(search.vector_store_ids) if search is not None else None,
     )
+
+
+def held_thread(view: ThreadView) -> HeldThread:
+    """Return the legal holds of a thread as callers get them."""
+    return HeldThread(id=view.id, holds=view.holds, deleted=view.status != "open")
+
+
+def standing_objects(holds: Mapping[str, StandingHold]) -> tuple[FilterHold, ...]:
+    """Return standing holds as callers get them, by their names."""
+    return tuple(FilterHold(id=name, where=holds[name].condition) for name in sorted(holds))
 
 
 def retention_object(policy: RetentionPolicy) -> Retention:

@@ -66,8 +66,7 @@ def test_a_hold_is_placed_by_ids_and_filters_listed_and_released(cli: Cli) -> No
     theirs = [cli.create("-m", "customer=c-81") for _ in range(3)]
     other = cli.create("-m", "customer=c-82")
     cli.indexed(cli.json("thread", "delete", other))
-    where = json.dumps({"metadata": {"key": "customer", "eq": "c-81"}})
-    placed = cli.json("hold", "place", "case-7", "--where", where, "--reason", "a lawsuit")
+    placed = cli.json("hold", "place", "case-7", *theirs, "--reason", "a lawsuit")
     assert holds(placed) == {thread: (["case-7"], False) for thread in theirs}
     assert holds(cli.json("hold", "place", "case-7", other, theirs[0]))[other] == (["case-7"], True)
     assert cli.done("hold", "place", "case-8", theirs[0][:20]).split()[-2:] == ["case-7", "case-8"]
@@ -90,7 +89,7 @@ def test_a_hold_is_placed_by_ids_and_filters_listed_and_released(cli: Cli) -> No
     cli.indexed({"position": cli.json("history", other)["commits"][-1]["position"]})
     for thread in theirs:
         cli.indexed({"position": cli.json("history", thread)["commits"][-1]["position"]})
-    assert cli.json("hold", "list") == {"holds": []}
+    assert cli.json("hold", "list") == {"holds": [], "standing": []}
     assert cli.json("erase", *theirs, "--yes", "--no-wait")["refused"] == []
 
 
@@ -106,12 +105,36 @@ def test_what_cannot_be_held_is_refused_and_stops_no_other(cli: Cli) -> None:
         (("place", "case-7", thread, "--where", "{}"), "either THREADs or a filter"),
         (("place", "by mail", thread), "a name is a code"),
         (("place", "case-7", "x"), "a thread id begins with"),
-        (("release", "case-7"), "either THREADs or a filter"),
+        (("release", "case-7", thread, "-m", "a=b"), "either THREADs or a filter"),
         (("release", "case-7", thread, "--all"), "--all takes neither THREADs nor a filter"),
         (("list", "by mail"), "a name is a code"),
     ):
         assert words in cli.refused(2, "hold", *arguments)
     assert cli.refused(1, "hold", "place", "case-7", "--where", "{").startswith("clew: ")
+
+
+def test_a_standing_hold_covers_what_comes_to_match_until_it_is_released(cli: Cli) -> None:
+    where = {"metadata": {"key": "customer", "eq": "c-83"}}
+    standing = {"id": "case-10", "object": "hold", "where": where}
+    for _ in range(2):
+        assert cli.json("hold", "place", "case-10", "-m", "customer=c-83")["standing"] == [standing]
+    assert "[already_exists]" in cli.refused(1, "hold", "place", "case-10", "-m", "customer=c-84")
+    later, other = cli.create("-m", "customer=c-83"), cli.create()
+    cli.done("hold", "place", "case-11", later)
+    assert cli.json("hold", "list", "case-10") == {"holds": [], "standing": [standing]}
+    assert cli.json("hold", "list", later)["standing"] == [standing]
+    assert holds(cli.json("hold", "list", later)) == {later: (["case-11"], False)}
+    assert cli.json("hold", "list", other) == {"holds": [], "standing": []}
+    assert cli.done("hold", "list", later[:20]).split()[:2] == ["standing", "hold"]
+    cli.refused(6, "hold", "list", NOWHERE)
+    cli.done("hold", "release", "case-11", later)
+    assert "the standing legal hold 'case-10'" in cli.refused(1, "erase", later, "--yes")
+    assert cli.done("hold", "release", "case-10") == "released the standing hold case-10\n"
+    assert "no standing legal hold 'case-10'" in cli.refused(6, "hold", "release", "case-10")
+    assert cli.json("hold", "list", later) == {"holds": [], "standing": []}
+    cli.done("hold", "place", "case-10", "--where", "{}")
+    cli.done("hold", "release", "case-10", "--all")
+    assert cli.json("erase", later, "--yes", "--no-wait")["refused"] == []
 
 
 def test_a_policy_is_set_by_a_filter_listed_removed_and_its_history_shown(cli: Cli) -> None:

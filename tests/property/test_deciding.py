@@ -14,8 +14,13 @@ from clew_events.commands import (
     CreateThread,
     DeleteThread,
     HoldCommand,
+    OnTenant,
     PlaceHold,
+    PlaceStandingHold,
+    ReleaseStandingHold,
+    RemoveRetention,
     RestoreThread,
+    SetRetention,
     UpdateMessage,
     UpdateThread,
 )
@@ -32,9 +37,12 @@ from clew_events.events import (
     ThreadRestored,
     ToolResourcesUpdated,
 )
+from clew_events.list_query import Condition
 from clew_events.requests import MAX_FILES, MAX_PAIRS
 from clew_projections.fold import ThreadState
+from clew_projections.tenant_state import TenantState, evolve_tenant
 from clew_services.threads.decide import decide
+from clew_services.threads.tenant_rules import decide_tenant
 from support.commits import THREAD
 from support.simulation import Decided, Simulation, commands, lives, message_updates, updates
 
@@ -185,3 +193,52 @@ def test_a_deleted_thread_refuses_whatever_was_asked_of_it_before(life: list[Com
     for decided in list(thread.decided):
         assert isinstance(thread.do(decided.command).events, ClewError)
     assert len(thread.records) == commits
+
+
+_NAMES = st.sampled_from(("a", "b"))
+_WHERE = st.sampled_from((Condition(), Condition.equal("plan", "gold"), Condition(every=(Condition(),))))
+orders: st.SearchStrategy[OnTenant] = st.one_of(
+    st.builds(
+        SetRetention,
+        name=_NAMES,
+        after_days=st.integers(1, 2),
+        since=st.sampled_from(("created", "changed")),
+        then=st.just("delete"),
+        where=st.none() | _WHERE,
+        confirm=st.booleans(),
+    ),
+    st.builds(RemoveRetention, name=_NAMES),
+    st.builds(PlaceStandingHold, hold=_NAMES, where=_WHERE),
+    st.builds(ReleaseStandingHold, hold=_NAMES),
+)
+
+
+@given(st.lists(orders, max_size=20))
+def test_what_a_tenant_ordered_is_in_force_and_ordering_it_again_changes_nothing(asked: list[OnTenant]) -> None:
+    state = TenantState()
+    policies: dict[str, SetRetention] = {}
+    holds: dict[str, Condition] = {}
+    for command in asked:
+        try:
+            events = decide_tenant(command, state, None)
+        except ClewError:
+            events = ()
+        for event in events:
+            state = evolve_tenant(state, event)
+        match command:
+            case SetRetention() if command.confirm:
+                policies[command.name] = command
+                assert decide_tenant(command, state, None) == ()
+            case RemoveRetention():
+                policies.pop(command.name, None)
+            case PlaceStandingHold():
+                holds.setdefault(command.hold, command.where)
+            case ReleaseStandingHold():
+                holds.pop(command.hold, None)
+    assert {name: policy.condition for name, policy in state.policies.items()} == {
+        name: command.where for name, command in policies.items()
+    }
+    assert {name: policy.after_days for name, policy in state.policies.items()} == {
+        name: command.after_days for name, command in policies.items()
+    }
+    assert {name: hold.condition for name, hold in state.holds.items()} == holds

@@ -22,8 +22,9 @@ from clew_projections.consistency.index_check import ExpectedRows, IndexProof
 from clew_projections.consistency.log_fold import FoldedThread, fold_commit
 from clew_projections.history.histories import Histories
 from clew_projections.index import IndexReader, IndexWriter, open_for_reading, open_for_writing
+from clew_projections.index.match import MatchedThread, match, needs_actors
 from clew_projections.views import absent_stored
-from support.listing import HOLDS, KEYS, TENANTS, THREADS, World, happened, histories, questions
+from support.listing import HOLDS, KEYS, TENANTS, THREADS, World, conditions, happened, histories, questions
 
 EXAMPLES = settings(max_examples=40, deadline=None)
 
@@ -88,6 +89,27 @@ def pages_back(reader: IndexReader, tenant: str, query: ListThreads, before: str
         if page.previous is None:
             return
         before = page.previous
+
+
+@EXAMPLES
+@given(histories(), st.lists(conditions, min_size=1, max_size=8))
+def test_a_condition_holds_for_one_thread_as_it_does_in_the_index(what, asked) -> None:
+    world = happened(what)
+    with index() as (writer, reader, _):
+        fill(writer, world, [])
+        for tenant, condition in itertools.product(TENANTS, asked):
+            listed = {thread for page in pages(reader, tenant, ListThreads(where=condition)) for thread in page}
+            there = {thread: kept for (owner, thread), kept in world.threads.items() if owner == tenant}
+            matched = {
+                thread
+                for thread, kept in there.items()
+                if match(condition, MatchedThread(kept.view, kept.created_by, kept.updated_by))
+            }
+            assert {thread for thread in matched if there[thread].view.status == "open"} == listed
+            if not needs_actors(condition):
+                assert matched == {
+                    thread for thread, kept in there.items() if match(condition, MatchedThread(kept.view))
+                }
 
 
 @EXAMPLES

@@ -16,7 +16,9 @@ from clew_events.commands import (
     DeleteMessage,
     DeleteThread,
     PlaceHold,
+    PlaceStandingHold,
     ReleaseHold,
+    ReleaseStandingHold,
     RemoveRetention,
     RestoreThread,
     SetRetention,
@@ -26,7 +28,7 @@ from clew_events.commands import (
 from clew_events.commit import Position
 from clew_events.errors import Unavailable
 from clew_events.list_query import ListHolds, ListRetention, ListThreads
-from clew_events.list_reply import Freshness, HoldPage, ListedThread, RetentionList, ThreadList
+from clew_events.list_reply import FilterHold, Freshness, HoldPage, ListedThread, RetentionList, ThreadList
 from clew_events.nats_client import LastingClient
 from clew_events.objects import Gone, HeldThread, Message, MessagePage, Resources, TextPart, TextValue, Thread
 from clew_events.queries import GetFeed, GetMessage, GetThread, ListMessages
@@ -144,6 +146,11 @@ class Parts:
                 return Outcome(position=HERE, n=3, message=MESSAGE)
             case PlaceHold() | ReleaseHold():
                 return Outcome(position=HERE, n=3, held=HeldThread(id=ID, holds=(), deleted=False))
+            case PlaceStandingHold():
+                standing = FilterHold(id=command.hold, where=command.where)
+                return Outcome(position=HERE, n=3, standing=standing)
+            case ReleaseStandingHold():
+                return Outcome(position=HERE, n=3, deleted=Gone(id=command.hold, object="hold.deleted"))
             case SetRetention():
                 return Outcome(position=HERE, n=3, retention=retention_effect(command))
             case RemoveRetention():

@@ -11,6 +11,7 @@ from clew_events.commands import (
     DeleteThread,
     EraseMessage,
     EraseThread,
+    OnThread,
     PlaceHold,
     ReleaseHold,
     UpdateThread,
@@ -18,6 +19,7 @@ from clew_events.commands import (
 from clew_events.errors import AlreadyErased, Held, NotFound
 from clew_events.events import ErasureRequested, HoldPlaced, HoldReleased, ThreadDeleted, ThreadRestored
 from clew_events.requests import NewMessage
+from clew_services.threads.decide import decide
 from support.commits import CREATED, THREAD, added
 from support.given import given
 
@@ -79,3 +81,16 @@ def test_nothing_is_erased_under_a_hold_deleted_or_restored_meanwhile(command: C
 )
 def test_a_hold_stands_in_the_way_of_nothing_that_keeps_the_history(command: Command) -> None:
     assert given(CREATED, added(1), PLACED).when(command).events
+
+
+@pytest.mark.parametrize(
+    "command",
+    [EraseThread(thread_id=THREAD), EraseMessage(thread_id=THREAD, message_id=added(1).item)],
+    ids=lambda each: each.named,
+)
+def test_nothing_is_erased_under_a_standing_hold_either(command: OnThread) -> None:
+    for events in ((CREATED,), (CREATED, ThreadDeleted())):
+        state = given(*events).state
+        with pytest.raises(Held) as fault:
+            decide(command, THREAD, "cmd_1", state, standing=("case-8", "case-9"))
+        assert "the standing legal hold 'case-8'" in fault.value.message

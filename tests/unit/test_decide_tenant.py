@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from clew_events.commands import OnTenant, RemoveRetention, SetRetention
-from clew_events.errors import Invalid, NotFound, Rejected
-from clew_events.events import Event, RetentionRemoved, RetentionSet
-from clew_events.list_query import Condition
+from clew_events.commands import OnTenant, PlaceStandingHold, ReleaseStandingHold, RemoveRetention, SetRetention
+from clew_events.errors import AlreadyExists, Invalid, NotFound, Rejected
+from clew_events.events import Event, RetentionRemoved, RetentionSet, StandingHoldPlaced, StandingHoldReleased
+from clew_events.list_query import Condition, HoldTest
 from clew_events.list_reply import Count
 from clew_projections.tenant_state import TenantState, encode_condition, evolve_tenant
-from clew_services.threads.tenant_rules import MAX_POLICIES, Impact, decide_tenant
+from clew_services.threads.tenant_rules import MAX_HOLDS, MAX_POLICIES, Impact, decide_tenant
 from clew_services.validation.rules import check_command
 
 GOLD = Condition.equal("plan", "gold")
@@ -21,6 +21,9 @@ TRIALS = SetRetention(name="trials", after_days=90, since="changed", then="delet
 TRIALS_SET = RetentionSet(
     name="trials", after_days=90, since="changed", then="delete", erase_after_days=30, where=encode_condition(GOLD)
 )
+PLACE = PlaceStandingHold(hold="case-8", where=GOLD)
+PLACED = StandingHoldPlaced(hold="case-8", where=encode_condition(GOLD))
+RELEASED = StandingHoldReleased(hold="case-8")
 
 
 def decided(command: OnTenant, *before: Event, impact: Impact | None = SOME) -> tuple[Event, ...]:
@@ -77,3 +80,31 @@ def test_what_is_erased_is_not_erased_again_later() -> None:
     with pytest.raises(Invalid) as fault:
         check_command(replace(TRIALS, then="erase"))
     assert fault.value.param == "erase_after_days"
+
+
+def test_a_standing_hold_is_placed_once_and_never_changed_into_another() -> None:
+    assert decided(PLACE) == (PLACED,)
+    assert decided(PLACE, PLACED) == ()
+    fault = refused(replace(PLACE, where=Condition()), PLACED)
+    assert (type(fault), fault.code, fault.param) == (AlreadyExists, "already_exists", "hold")
+    assert decided(replace(PLACE, where=Condition()), PLACED, RELEASED)
+
+
+def test_a_standing_hold_is_released_once() -> None:
+    release = ReleaseStandingHold(hold="case-8")
+    assert decided(release, PLACED) == (RELEASED,)
+    for before in ((), (PLACED, RELEASED), (replace(PLACED, hold="case-9"),)):
+        fault = refused(release, *before)
+        assert (type(fault), fault.code, fault.param) == (NotFound, "hold_not_found", "hold")
+
+
+def test_there_is_an_end_to_standing_holds() -> None:
+    many = [replace(PLACED, hold=f"case-{number}") for number in range(MAX_HOLDS)]
+    assert refused(replace(PLACE, hold="case-1000"), *many).code == "too_many_holds"
+    assert decided(PLACE, *many) == ()
+
+
+def test_the_filter_of_a_hold_is_checked_as_that_of_a_list() -> None:
+    with pytest.raises(Invalid) as fault:
+        check_command(replace(PLACE, where=Condition(hold=HoldTest())))
+    assert fault.value.param == "where.hold"

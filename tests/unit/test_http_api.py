@@ -271,10 +271,12 @@ async def test_a_field_at_fault_in_the_body_is_named_as_it_stands_there(clew: Pa
         "erase": b'{"reason": "asked", "%s": 1}',
         "restore": b'{"%s": 1}',
         "holds": b'{"hold": "case-7", "%s": 1}',
+        "/v1/holds": b'{"hold": "case-7", "where": {}, "%s": 1}',
         "retention": b'{"name": "all", "after_days": 90, "since": "created", "then": "delete", "%s": 1}',
     }
     for method, path in paths("POST", "PATCH"):
-        body = bodies.get(path.rpartition("/")[2], b'{"metadata": {}, "%s": 1}') % name.encode()
+        body = bodies.get(path) or bodies.get(path.rpartition("/")[2], b'{"metadata": {}, "%s": 1}')
+        body %= name.encode()
         refused = await call(clew, method, path, body)
         assert (refused.status, refused.error["code"], refused.error["param"]) == (400, "unknown_parameter", name)
     assert clew.asked == []
@@ -430,9 +432,9 @@ async def test_a_key_is_looked_at_before_anything_else_but_the_path(clew: Parts)
 @pytest.mark.parametrize(("method", "path"), paths())
 async def test_the_beta_header_may_be_left_out_on_every_route(clew: Parts, method: str, path: str):
     bodies = {"messages": b'{"role": "user", "content": "hi"}', "erase": b"{}", "restore": b"{}"}
-    bodies["holds"] = b'{"hold": "case-7"}'
+    bodies |= {"holds": b'{"hold": "case-7"}', "/v1/holds": b'{"hold": "case-7", "where": {}}'}
     bodies["retention"] = b'{"name": "all", "after_days": 90, "since": "created", "then": "delete"}'
-    body = bodies.get(path.rpartition("/")[2], b'{"metadata": {}}')
+    body = bodies.get(path) or bodies.get(path.rpartition("/")[2], b'{"metadata": {}}')
     without = {name: value for name, value in IN.items() if name != "OpenAI-Beta"}
     for said in (IN, without):
         assert b"invalid_beta" not in (await call(clew, method, path, body, said)).body

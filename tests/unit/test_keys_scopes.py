@@ -21,6 +21,7 @@ BODIES = {
     "modify_message": b'{"metadata": {}}',
     "patch_message": b'{"metadata": {"set": {}}}',
     "place_hold": b'{"hold": "case-7"}',
+    "place_standing_hold": b'{"hold": "case-8", "where": {}}',
     "set_retention": b'{"name": "all", "after_days": 90, "since": "created", "then": "delete"}',
 }
 

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from msgspec import UNSET, UnsetType
 
 from clew_events.client.list_options import as_condition
-from clew_events.client.results import ErasureDone, GoneDone, HoldDone, MessageDone, RetentionDone, ThreadDone
+from clew_events.client.results import (
+    ErasureDone,
+    GoneDone,
+    HoldDone,
+    MessageDone,
+    RetentionDone,
+    StandingHoldDone,
+    ThreadDone,
+)
 from clew_events.client.transport import Caller
 from clew_events.commands import (
     AddMessage,
@@ -17,7 +25,9 @@ from clew_events.commands import (
     EraseMessage,
     EraseThread,
     PlaceHold,
+    PlaceStandingHold,
     ReleaseHold,
+    ReleaseStandingHold,
     RemoveRetention,
     RestoreThread,
     SetRetention,
@@ -306,6 +316,47 @@ class CommandMethods(Caller):
             id=command_id, reason=reason, thread_id=thread_id, hold=hold, expected_version=expected_version
         )
         return await self._execute(command, HoldDone)
+
+    async def place_standing_hold(
+        self,
+        hold: str,
+        where: Condition | Mapping[str, object],
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> StandingHoldDone:
+        """Place a standing legal hold on all threads that match ``where``, now and later, deleted or not.
+
+        ``expected_version`` is that of the tenant's own history.
+
+        Raises:
+            AlreadyExists: there is a standing hold of this name with another filter (``already_exists``).
+        """
+        command = PlaceStandingHold(
+            id=command_id,
+            reason=reason,
+            expected_version=expected_version,
+            hold=hold,
+            where=as_condition(where) or Condition(),
+        )
+        return await self._execute(command, StandingHoldDone)
+
+    async def release_standing_hold(
+        self,
+        hold: str,
+        *,
+        expected_version: int | None = None,
+        command_id: str | None = None,
+        reason: str | None = None,
+    ) -> GoneDone:
+        """Release the standing legal hold of this name. Holds of this name on single threads stay.
+
+        Raises:
+            NotFound: there is none (``hold_not_found``).
+        """
+        command = ReleaseStandingHold(id=command_id, reason=reason, expected_version=expected_version, hold=hold)
+        return await self._execute(command, GoneDone)
 
     async def set_retention(
         self,

@@ -348,13 +348,21 @@ class QueryMethods(Caller):
         return await self._ask(ListRetention(), RetentionList)
 
     async def list_holds(
-        self, *, hold: str | None = None, limit: int = 20, after: str | None = None, at_least: str | None = None
+        self,
+        *,
+        hold: str | None = None,
+        thread_id: str | None = None,
+        limit: int = 20,
+        after: str | None = None,
+        at_least: str | None = None,
     ) -> HoldPage:
         """A page of the threads that have legal holds, deleted ones too, by their ids; with ``hold``, that one.
 
+        The first page also has the standing holds. With ``thread_id`` they are those of this thread, and that cover it.
         Ask again, with its ``last_id`` as ``after``, while it ``has_more``. ``at_least`` is as in :meth:`list_threads`.
         """
-        return await self._ask(ListHolds(hold=hold, limit=limit, after=after, at_least=at_least), HoldPage)
+        query = ListHolds(hold=hold, thread_id=thread_id, limit=limit, after=after, at_least=at_least)
+        return await self._ask(query, HoldPage)
 
     async def iter_holds(self, *, hold: str | None = None, at_least: str | None = None) -> AsyncGenerator[HeldThread]:
         """All threads that have legal holds, by their ids. Pages are fetched as they are needed."""

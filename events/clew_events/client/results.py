@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clew_events.audit_replies import Then
 from clew_events.erasures import Erasure
-from clew_events.list_reply import RetentionEffect
+from clew_events.list_reply import FilterHold, RetentionEffect
 from clew_events.objects import Gone, HeldThread, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 from clew_events.replies import Done, Found
 
@@ -37,6 +37,12 @@ class HoldDone(Done, frozen=True, kw_only=True):
     """The result of placing or releasing a legal hold."""
 
     held: HeldThread
+
+
+class StandingHoldDone(Done, frozen=True, kw_only=True):
+    """The result of placing a standing legal hold."""
+
+    standing: FilterHold
 
 
 class RetentionDone(Done, frozen=True, kw_only=True):

@@ -154,6 +154,8 @@ class Clew:
     erase_message = _call(client.Clew.erase_message)
     place_hold = _call(client.Clew.place_hold)
     release_hold = _call(client.Clew.release_hold)
+    place_standing_hold = _call(client.Clew.place_standing_hold)
+    release_standing_hold = _call(client.Clew.release_standing_hold)
     set_retention = _call(client.Clew.set_retention)
     remove_retention = _call(client.Clew.remove_retention)
 

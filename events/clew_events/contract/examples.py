@@ -42,7 +42,9 @@ from clew_events.commands import (
     EraseMessage,
     EraseThread,
     PlaceHold,
+    PlaceStandingHold,
     ReleaseHold,
+    ReleaseStandingHold,
     RemoveRetention,
     RestoreThread,
     SetRetention,
@@ -84,6 +86,7 @@ from clew_events.list_reply import (
     Excerpt,
     Facet,
     FacetValue,
+    FilterHold,
     Freshness,
     HoldPage,
     ListedThread,
@@ -316,6 +319,7 @@ _PROOF: Final = KeptProof(
 )
 _FRESH: Final = Freshness(position=f"{_SHARD}-17", at=_AT)
 _HELD: Final = HeldThread(id=_THREAD, holds=("case-7",), deleted=True)
+_STANDING: Final = FilterHold(id="case-8", where=Condition.equal("customer", "c-81"))
 _POLICY: Final[dict[str, Any]] = {
     "name": "trials",
     "after_days": 90,
@@ -428,6 +432,8 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "DeleteThread": (DeleteThread(thread_id=_THREAD),),
     "PlaceHold": (PlaceHold(thread_id=_THREAD, hold="case-7", reason="a lawsuit"),),
     "ReleaseHold": (ReleaseHold(thread_id=_THREAD, hold="case-7"),),
+    "PlaceStandingHold": (PlaceStandingHold(hold="case-8", where=_STANDING.where, reason="a lawsuit"),),
+    "ReleaseStandingHold": (ReleaseStandingHold(hold="case-8"),),
     "SetRetention": (_SET, SetRetention(name="all", after_days=3650, since="created", then="erase", confirm=True)),
     "RemoveRetention": (RemoveRetention(name="trials", reason="kept by contract"),),
     "RestoreThread": (RestoreThread(thread_id=_THREAD, reason="deleted by mistake"),),
@@ -480,9 +486,13 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
     "SignedCheckpointReply": (Reply(ok=_CHECKPOINT),),
     "KeptProofReply": (Reply(ok=_PROOF),),
     "ListErasures": (ListErasures(), ListErasures(status="requested", limit=100, after=_ERASURE)),
-    "ListHolds": (ListHolds(), ListHolds(hold="case-7", limit=100, after=_THREAD)),
+    "ListHolds": (ListHolds(), ListHolds(hold="case-7", limit=100, after=_THREAD), ListHolds(thread_id=_THREAD)),
     "HoldPageReply": (
-        Reply(ok=HoldPage(data=(_HELD,), first_id=_THREAD, last_id=_THREAD, has_more=False, fresh=_FRESH)),
+        Reply(
+            ok=HoldPage(
+                data=(_HELD,), standing=(_STANDING,), first_id=_THREAD, last_id=_THREAD, has_more=False, fresh=_FRESH
+            )
+        ),
     ),
     "ListRetention": (ListRetention(),),
     "RetentionListReply": (Reply(ok=RetentionList(data=(Retention(**_POLICY),))),),

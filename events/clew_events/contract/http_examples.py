@@ -138,9 +138,13 @@ ERASURES: Final = {
 HOLD: Final = {"hold": "case-7"}
 HELD: Final = {"id": _THREAD_ID, "object": "thread.holds", "holds": ["case-7"], "deleted": False}
 RELEASED: Final = {**HELD, "holds": []}
+STANDING: Final = {"hold": "case-8", "where": {"metadata": {"key": "customer", "eq": "c-81"}}}
+STANDING_HOLD: Final = {"id": "case-8", "object": "hold", "where": STANDING["where"]}
+STANDING_GONE: Final = {"id": "case-8", "object": "hold.deleted", "deleted": True}
 HOLDS: Final = {
     "object": "list",
     "data": [HELD],
+    "standing": [STANDING_HOLD],
     "first_id": _THREAD_ID,
     "last_id": _THREAD_ID,
     "has_more": False,

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from clew_events.subjects import TENANT, Address, address_of, event_stream, own_subjects
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
+from clew_projections.index.match import MatchedThread, match, needs_actors
 from clew_projections.lru_cache import LRUCache
 from clew_projections.nats.replica_reads import pages
 from clew_projections.nats.stream_reads import Reads
@@ -49,6 +50,24 @@ class TenantHistories:
             folded = _Folded(view, replace(state, n=view.n))
         self._folded.put(tenant, folded)
         return folded.state
+
+    async def find_holds(self, view: ThreadView) -> tuple[str, ...]:
+        """Return the names of the standing holds that cover a thread as it is in a view, by the orders in force now.
+
+        Raises:
+            Corrupt: the tenant's own history, a filter in it, or the thread's history cannot be read.
+            Unavailable: the log does not answer.
+        """
+        holds = (await self.state(view.tenant)).holds
+        if not holds:
+            return ()
+        thread = MatchedThread(view)
+        if any(needs_actors(hold.condition) for hold in holds.values()):
+            address = Address(view.tenant, view.id)
+            first = await self._histories.first(address)
+            latest = first if view.n == 1 else await self._histories.at(address, view.seq)
+            thread = MatchedThread(view, first.commit.actor, latest.commit.actor)
+        return tuple(name for name, hold in holds.items() if match(hold.condition, thread))
 
     async def tenants(self) -> list[str]:
         """Return the tenants that have policies or standing holds, in order.

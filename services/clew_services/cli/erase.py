@@ -27,7 +27,7 @@ from clew_services.cli.thread_choice import (
     rejection_objects,
     resolve_ids,
 )
-from clew_services.cli.thread_list import read_conditions
+from clew_services.cli.thread_list import read_filter
 
 
 class _Outcome(Struct):
@@ -76,10 +76,9 @@ def command(
     With a filter, the threads that are listed when the command starts are erased. An index that is behind may not list
     those of the last moments, or a thread may come to match: if any are left, this says so at the end.
     """
-    conditions = read_conditions(pairs, where)
-    check_choice(threads, filtered=bool(conditions))
+    wanted = read_filter(pairs, where)
+    check_choice(threads, filtered=wanted is not None)
     _check_message(message, threads)
-    wanted = Condition(every=tuple(conditions)) if conditions else None
     if wanted is not None:
         chosen = ask(nats, tenant, lambda clew: find_threads(clew, wanted))
     else:

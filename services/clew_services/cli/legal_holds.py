@@ -1,15 +1,18 @@
-"""``clew hold``: legal holds on threads, under which nothing of them can be erased."""
+"""``clew hold``: legal holds on threads, and standing ones, under which nothing of them can be erased."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import click
+import msgspec
 from msgspec import Struct
 
+from clew_events import ids
 from clew_events.client import Clew
 from clew_events.errors import ClewError, Conflict, Rejected
 from clew_events.list_query import Condition, HoldTest
+from clew_events.list_reply import FilterHold
 from clew_events.objects import HeldThread
 from clew_services.cli import options, output
 from clew_services.cli.progress_bars import bars
@@ -23,15 +26,17 @@ from clew_services.cli.thread_choice import (
     rejection_objects,
     resolve_ids,
 )
-from clew_services.cli.thread_list import read_conditions
+from clew_services.cli.thread_list import read_filter
 
 Pairs = Sequence[tuple[str, str]]
+_PAGE = 100
 _TITLE = ("thread", "holds", "deleted")
 
 
 class _Outcome(Struct):
-    """The holds that threads have afterwards, what was refused, and the fault that ended it."""
+    """The standing holds, those that threads have, what was refused, and the fault that ended it."""
 
+    standing: list[FilterHold] = []
     held: list[HeldThread] = []
     refused: list[Refused] = []
     fault: ClewError | None = None
@@ -63,18 +68,18 @@ def place(
     *, name: str, threads: Sequence[str], pairs: Pairs, where: str | None, reason: str | None,
     actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Place the hold NAME on each THREAD, deleted or not, or on all threads that match a filter.
+    """Place the hold NAME on each THREAD, deleted or not, or a standing one on all threads that match a filter.
 
-    With a filter, the threads that are listed now are held, and not those that come to match later. One that has the
-    hold already stays as it is.
+    A standing hold covers what matches now and later, deleted or not, for as long as it matches. A hold that is there
+    already stays as it is.
     """
-    conditions = read_conditions(pairs, where)
-    check_choice(threads, filtered=bool(conditions))
-    if conditions:
-        wanted = Condition(every=tuple(conditions))
-        chosen = ask(nats, tenant, lambda clew: find_threads(clew, wanted))
-    else:
-        chosen = resolve_ids(threads, tenant, nats)
+    wanted = read_filter(pairs, where)
+    check_choice(threads, filtered=wanted is not None)
+    if wanted is not None:
+        placed = ask(nats, tenant, lambda clew: clew.place_standing_hold(name, wanted, reason=reason), actor=actor)
+        _show(_Outcome(standing=[placed.standing]), as_json)
+        return
+    chosen = resolve_ids(threads, tenant, nats)
     _show(ask(nats, tenant, lambda clew: _change(clew, chosen, name, reason, release=False), actor=actor), as_json)
 
 
@@ -83,7 +88,7 @@ def place(
 @_threads
 @_pairs
 @_where
-@click.option("--all", "whole", is_flag=True, help="All threads that have the hold, deleted ones too.")
+@click.option("--all", "whole", is_flag=True, help="All threads that have it, deleted ones too, and the standing hold.")
 @_reason
 @options.actor
 @options.query_options
@@ -91,41 +96,61 @@ def release(
     *, name: str, threads: Sequence[str], pairs: Pairs, where: str | None, whole: bool, reason: str | None,
     actor: str, tenant: str, nats: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Release the hold NAME on each THREAD, on all that match a filter and have it, or on --all that have it."""
-    conditions = read_conditions(pairs, where)
-    if whole and (threads or conditions):
+    """Release the standing hold NAME, or the hold on each THREAD, or on all that match a filter and have it.
+
+    --all releases it everywhere.
+    """
+    wanted = read_filter(pairs, where)
+    if whole and (threads or wanted is not None):
         raise click.UsageError("--all takes neither THREADs nor a filter")
-    if not whole:
-        check_choice(threads, filtered=bool(conditions))
+    if threads or wanted is not None:
+        check_choice(threads, filtered=wanted is not None)
+    chosen: list[str] = []
+    standing = not threads and wanted is None
     if whole:
-        chosen = [each.id for each in ask(nats, tenant, lambda clew: _list(clew, name, None))]
-    elif conditions:
-        wanted = Condition(every=(*conditions, Condition(hold=HoldTest(eq=name))))
-        chosen = ask(nats, tenant, lambda clew: find_threads(clew, wanted))
+        found = ask(nats, tenant, lambda clew: _list(clew, name, None, None))
+        chosen, standing = [each.id for each in found.held], bool(found.standing)
+    elif wanted is not None:
+        having = Condition(every=(wanted, Condition(hold=HoldTest(eq=name))))
+        chosen = ask(nats, tenant, lambda clew: find_threads(clew, having))
     else:
         chosen = resolve_ids(threads, tenant, nats)
+    if standing:
+        ask(nats, tenant, lambda clew: clew.release_standing_hold(name, reason=reason), actor=actor)
+        echo(f"released the standing hold {name}", err=as_json)
+        if not whole:
+            return
     _show(ask(nats, tenant, lambda clew: _change(clew, chosen, name, reason, release=True), actor=actor), as_json)
 
 
 @command.command("list")
-@options.code_argument("name", required=False)
-@click.option("--limit", type=click.IntRange(min=1), help="Show at most this many.  [default: all]")
+@click.argument("which", metavar="[NAME|THREAD]", required=False)
+@click.option("--limit", type=click.IntRange(min=1), help="Show at most this many threads.  [default: all]")
 @options.query_options
-def list_holds(*, name: str | None, limit: int | None, tenant: str, nats: str, as_json: bool) -> None:
-    """List the threads that have legal holds, deleted ones too, or the hold NAME."""
-    held = ask(nats, tenant, lambda clew: _list(clew, name, limit))
+def list_holds(*, which: str | None, limit: int | None, tenant: str, nats: str, as_json: bool) -> None:
+    """List the standing holds, and the threads that have holds, deleted ones too; or those of NAME.
+
+    Of a THREAD, its own holds and the standing ones that cover it.
+    """
+    name, thread = (None, which) if which is not None and ids.is_thread_id(which) else (which, None)
+    if name is not None and not ids.is_code(name):
+        raise click.BadParameter(f"a name is {ids.CODE_FORM}", param_hint="NAME")
+    if thread is not None:
+        (thread,) = resolve_ids([thread], tenant, nats)
+    found = ask(nats, tenant, lambda clew: _list(clew, name, thread, limit))
     if as_json:
-        print_json({"holds": held})
+        print_json({"holds": found.held, "standing": found.standing})
     else:
-        _show_rows(held)
+        _show_rows(found)
 
 
-async def _list(clew: Clew, name: str | None, limit: int | None) -> list[HeldThread]:
-    found: list[HeldThread] = []
-    async for each in clew.iter_holds(hold=name):
-        found.append(each)
-        if len(found) == limit:
-            break
+async def _list(clew: Clew, name: str | None, thread: str | None, limit: int | None) -> _Outcome:
+    page = await clew.list_holds(hold=name, thread_id=thread, limit=min(limit or _PAGE, _PAGE))
+    found = _Outcome(standing=list(page.standing), held=list(page.data))
+    while page.has_more and (limit is None or len(found.held) < limit):
+        page = await clew.list_holds(hold=name, limit=_PAGE, after=page.last_id)
+        found.held += page.data
+    found.held = found.held[:limit]
     return found
 
 
@@ -148,9 +173,10 @@ async def _change(clew: Clew, chosen: Sequence[str], name: str, reason: str | No
 
 def _show(outcome: _Outcome, as_json: bool) -> None:
     if as_json:
-        print_json({"holds": outcome.held, "refused": rejection_objects(outcome.refused)})
-    elif outcome.held:
-        _show_rows(outcome.held)
+        refused = rejection_objects(outcome.refused)
+        print_json({"holds": outcome.held, "standing": outcome.standing, "refused": refused})
+    elif outcome.held or outcome.standing:
+        _show_rows(outcome)
     elif not outcome.refused and outcome.fault is None:
         echo("no thread matches")
     if outcome.fault is not None:
@@ -158,5 +184,10 @@ def _show(outcome: _Outcome, as_json: bool) -> None:
     raise_rejections(outcome.refused)
 
 
-def _show_rows(held: Sequence[HeldThread]) -> None:
-    output.rows(_TITLE, [(each.id, " ".join(each.holds), "yes" if each.deleted else "") for each in held])
+def _show_rows(outcome: _Outcome) -> None:
+    if outcome.standing:
+        rows = [(each.id, msgspec.json.encode(each.where).decode()) for each in outcome.standing]
+        output.rows(("standing hold", "where"), rows)
+    if outcome.held or not outcome.standing:
+        held = [(each.id, " ".join(each.holds), "yes" if each.deleted else "") for each in outcome.held]
+        output.rows(_TITLE, held)

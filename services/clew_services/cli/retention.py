@@ -14,15 +14,14 @@ from clew_events.client import Clew
 from clew_events.client.results import RetentionDone
 from clew_events.content import Anchor, Disposal
 from clew_events.errors import Invalid
-from clew_events.list_query import Condition
 from clew_events.list_reply import Count, Retention
+from clew_events.requests import MAX_DAYS
 from clew_services.cli import options, output
 from clew_services.cli.session import ask
 from clew_services.cli.terminal import echo, print_json
-from clew_services.cli.thread_list import read_conditions
+from clew_services.cli.thread_list import read_filter
 from clew_services.threads.tenant_rules import REMOVES_ALL
 
-LONGEST: Final = 36_500
 _DAYS: Final = re.compile(r"([1-9][0-9]{0,4})d?")
 _THEN: Final = re.compile(r"(delete|erase)|delete,erase-after[ =](?P<days>\S+)")
 _TITLE: Final = ("policy", "after", "since", "then", "where")
@@ -35,8 +34,8 @@ class _Days(click.ParamType[int]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         found = _DAYS.fullmatch(str(value))
-        if found is None or int(found[1]) > LONGEST:
-            self.fail(f"{value!r} is not a number of days from 1 to {LONGEST}, such as 90d", param, ctx)
+        if found is None or int(found[1]) > MAX_DAYS:
+            self.fail(f"{value!r} is not a number of days from 1 to {MAX_DAYS}, such as 90d", param, ctx)
         return int(found[1])
 
 
@@ -95,8 +94,7 @@ def set_policy(
     would remove now. Threads under legal holds are left out until these are released.
     """
     disposal, erase_after_days = _read_then(then if days is None else f"{then} {days}")
-    conditions = read_conditions(pairs, where)
-    wanted = Condition(every=tuple(conditions)) if len(conditions) > 1 else next(iter(conditions), None)
+    wanted = read_filter(pairs, where)
 
     async def send(clew: Clew, *, confirm: bool) -> RetentionDone:
         return await clew.set_retention(

@@ -71,6 +71,16 @@ def read_conditions(pairs: Sequence[tuple[str, str]], where: str | None) -> list
     return conditions
 
 
+def read_filter(pairs: Sequence[tuple[str, str]], where: str | None) -> Condition | None:
+    """The one condition that ``--metadata`` and ``--where`` say together; ``None`` if neither is given.
+
+    Raises:
+        Invalid: ``where`` is no condition.
+    """
+    conditions = read_conditions(pairs, where)
+    return Condition(every=tuple(conditions)) if len(conditions) > 1 else next(iter(conditions), None)
+
+
 def _plain(value: object) -> dict[str, object]:
     return msgspec.json.decode(msgspec.json.encode(value), type=dict[str, object])
 

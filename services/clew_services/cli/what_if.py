@@ -13,7 +13,7 @@ from typing import cast
 import click
 
 from clew_events.errors import Invalid, NotFound
-from clew_events.subjects import Address, address_of
+from clew_events.subjects import Address, address_of, is_thread
 from clew_projections.audit.what_if import Decide, Fold, WhatIf, WhatIfResult
 from clew_projections.fold import evolve
 from clew_projections.integrity.verify import pages
@@ -119,7 +119,7 @@ def _of_server(nats: str, wanted: Wanted, new_what_if: Callable[[], WhatIf]) -> 
 def _take(what_if: WhatIf, page: list[StoredMessage], wanted: Wanted) -> None:
     for stored in page:
         owner = address_of(stored.subject)
-        if wanted(owner):
+        if is_thread(owner) and wanted(owner):
             what_if.take(owner, stored.body)
 
 

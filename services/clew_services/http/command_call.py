@@ -134,9 +134,9 @@ class CommandCall:
         )
         shown = outcome if "read" in call.holder.scopes else receipt(command, outcome)
         tags = (etag(outcome.n),) if outcome.deleted is None else ()
-        value = shown.erasure or shown.thread or shown.message or shown.deleted or shown.held or shown.retention
+        made = shown.erasure or shown.thread or shown.message or shown.held or shown.retention or shown.standing
         status = 200 if shown.erasure is None else 202
-        return json_answer(value, status, headers=(*tags, position(outcome.position)))
+        return json_answer(made or shown.deleted, status, headers=(*tags, position(outcome.position)))
 
     async def _carry_out_retry(self, call: Call, command: Command, count: int) -> Outcome:
         attempt = self._earlier.begin(await call.likeness(), count)

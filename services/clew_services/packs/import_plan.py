@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from clew_events.codec import decode
 from clew_events.commit import Position, record_hash
 from clew_events.errors import Conflict, Corrupt, Held
-from clew_events.subjects import Address, address_of, event_stream, event_subject, is_thread, shard_of
+from clew_events.subjects import TENANT, Address, address_of, event_stream, event_subject, is_thread, shard_of
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
 from clew_projections.integrity.inclusion import Head
@@ -95,7 +95,8 @@ async def plan_import(
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         raise Conflict(
             f"nothing was imported: {len(wrong)} threads exist already with other histories than in this pack: "
-            f"{', '.join(wrong[:NAMED])}{more}. Import it into a deployment that does not have them",
+            f"{', '.join(wrong[:NAMED])}{more}. Import it into a deployment that does not have them"
+            + (". 'tenant' is what the tenant has ordered for its threads: its own history" if TENANT in wrong else ""),
             code="history_conflict",
         )
     choice = choose(known, contents.beginnings, pack.opening.deployment) if known is not None else Choice()

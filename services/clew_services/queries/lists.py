@@ -6,14 +6,18 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from msgspec.structs import replace
+
 from clew_events.commands import SetRetention
+from clew_events.commit import Position
 from clew_events.errors import Invalid, Unavailable
-from clew_events.list_query import Condition, ListHolds, ListThreads, TimeTest, positions_of
-from clew_events.list_reply import Count, HoldPage, RetentionList
-from clew_projections.api_objects import retention_object
+from clew_events.list_query import Condition, ListHolds, ListThreads, TimeTest, positions_of, positions_text
+from clew_events.list_reply import Count, FilterHold, Freshness, HoldPage, RetentionList
+from clew_projections.api_objects import held_thread, retention_object, standing_objects
 from clew_projections.history.tenant_histories import TenantHistories
 from clew_projections.index import WrittenList
 from clew_projections.page_size import PageBytes, default_page_bytes
+from clew_projections.views import ThreadView
 from clew_services.threads.tenant_rules import Impact
 
 PATIENCE: Final = 5.0
@@ -66,11 +70,33 @@ class Lists:
     async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
         """A page of a tenant's threads that have legal holds, from an index that includes the commits at ``at_least``.
 
+        The first page has the standing holds as well, which are as of the log.
+
         Raises:
             Invalid: a position is invalid.
             Unavailable: there is no index here, or it has not reached ``at_least``.
         """
-        return await (await self._index_for(query)).holds(tenant, query)
+        page = await (await self._index_for(query)).holds(tenant, query)
+        return page if query.after is not None else replace(page, standing=await self.standing(tenant, query.hold))
+
+    async def standing(self, tenant: str, hold: str | None = None) -> tuple[FilterHold, ...]:
+        """A tenant's standing holds, by their names, or the one named ``hold``."""
+        holds = (await self._tenants.state(tenant)).holds
+        return standing_objects({name: each for name, each in holds.items() if hold in {None, name}})
+
+    async def holds_of(self, view: ThreadView, hold: str | None, position: Position) -> HoldPage:
+        """The legal holds of one thread, and the standing ones that cover it, or those named ``hold``."""
+        covering = await self._tenants.find_holds(view)
+        standing = await self.standing(view.tenant, hold)
+        data = (held_thread(view),) if view.holds and hold in {None, *view.holds} else ()
+        return HoldPage(
+            data=data,
+            standing=tuple(each for each in standing if each.id in covering),
+            first_id=data[0].id if data else None,
+            last_id=data[0].id if data else None,
+            has_more=False,
+            fresh=Freshness(position=positions_text(position), at=view.updated_at),
+        )
 
     async def retention(self, tenant: str) -> RetentionList:
         """A tenant's policies of retention, by their names.

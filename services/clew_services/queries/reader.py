@@ -156,8 +156,13 @@ class Reader:
         return await self._lists.threads(tenant, query)
 
     async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
-        """A page of a tenant's threads that have legal holds."""
-        return await self._lists.holds(tenant, query)
+        """A page of a tenant's threads that have legal holds, and its standing holds; or those of one thread."""
+        if query.thread_id is None:
+            return await self._lists.holds(tenant, query)
+        view = (await self._current.read_current(Address(tenant, query.thread_id))).thread
+        if view.status == "absent":
+            raise no_thread(query.thread_id)
+        return await self._lists.holds_of(view, query.hold, self._position(view))
 
     async def retention(self, tenant: str) -> RetentionList:
         """A tenant's policies of retention."""

@@ -5,6 +5,7 @@ A command that would change nothing leads to no events and succeeds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from msgspec import UNSET, UnsetType
@@ -59,12 +60,14 @@ def decide(  # noqa: C901, PLR0912 - one case a command
     state: ThreadState,
     message: MessageView | None = None,
     *,
+    standing: Sequence[str] = (),
     limits: Limits = DEFAULT,
 ) -> tuple[Event, ...]:
     """The events that carry out a command on a thread in a state; none if nothing changes.
 
     New ids are derived from ``thread`` and ``command_id``. ``message`` is the one that ``UpdateMessage`` and
-    ``DeleteMessage`` name, if the thread has it.
+    ``DeleteMessage`` name, if the thread has it. ``standing`` are the standing legal holds that cover the thread, where
+    it is to be erased.
 
     Raises:
         NotFound: the thread or the message does not exist or was deleted, or the thread has no such hold.
@@ -83,7 +86,7 @@ def decide(  # noqa: C901, PLR0912 - one case a command
         check_create(limits, command.messages or ())
         return _create(command, seed)
     if isinstance(command, EraseThread | EraseMessage):
-        return _erase(command, state, message, seed)
+        return _erase(command, state, message, seed, standing)
     if isinstance(command, RestoreThread):
         _check_unerased(thread, state)
         return () if state.status == "open" else (ThreadRestored(),)
@@ -160,14 +163,20 @@ def _update_message(command: UpdateMessage, message: MessageView) -> tuple[Event
 
 
 def _erase(
-    command: EraseThread | EraseMessage, state: ThreadState, message: MessageView | None, seed: tuple[str, ...]
+    command: EraseThread | EraseMessage,
+    state: ThreadState,
+    message: MessageView | None,
+    seed: tuple[str, ...],
+    standing: Sequence[str],
 ) -> tuple[Event, ...]:
     if command.reason is not None and not ids.is_code(command.reason):
         raise error_texts.malformed_value("reason", command.reason, ids.CODE_FORM)
     thread = command.thread_id
     _check_unerased(thread, state)
     if state.holds:
-        raise Held(f"Thread '{thread}' is under the legal hold '{state.holds[0]}': it cannot be erased until released.")
+        raise under_hold(thread, f"legal hold '{state.holds[0]}'")
+    if standing:
+        raise under_hold(thread, f"standing legal hold '{standing[0]}'")
     erasure = ids.derive_id("erasure_", *seed)
     if isinstance(command, EraseThread):
         gone: tuple[Event, ...] = (ThreadDeleted(),) if state.status == "open" else ()
@@ -234,6 +243,11 @@ def name_history(thread: str) -> str:
 def no_message(message_id: str) -> NotFound:
     """The error for a message that does not exist or was deleted."""
     return NotFound(f"No message found with id '{message_id}'.", code="message_not_found")
+
+
+def under_hold(thread: str, hold: str) -> Held:
+    """The error for erasing what is under a legal hold."""
+    return Held(f"Thread '{thread}' is under the {hold}: it cannot be erased until released.")
 
 
 def already_erased(what: str, erasure: str) -> AlreadyErased:

@@ -71,13 +71,15 @@ class _Task(Struct, frozen=True):
 class _Ground(Struct, frozen=True):
     """The state that a decision is based on: the thread, its message, and whether they were just read (``fresh``).
 
-    ``tenant`` is what the tenant has ordered, always just read, for commands that depend on it.
+    ``tenant`` is what the tenant has ordered, for a command about that, and ``standing`` are the standing legal holds
+    that cover the thread, for one that erases. They are always just read.
     """
 
     thread: ThreadView
     message: MessageView | None
     fresh: bool
     tenant: TenantState = TenantState()
+    standing: tuple[str, ...] = ()
 
 
 class _HandledCommand(Struct, frozen=True):
@@ -294,7 +296,7 @@ class Handler:
             events = decide_tenant(task.command, ground.tenant, task.impact)
         else:
             inputs = task.command, task.address.thread, task.id, ground.thread, ground.message
-            events = decide(*inputs, limits=self._limits)
+            events = decide(*inputs, standing=ground.standing, limits=self._limits)
         encoded = self._commit(task, ground.thread, events) if events else None
         if encoded is not None:
             check_sizes(encoded, ground.thread, ground.message, self._max_payload())
@@ -329,26 +331,28 @@ class Handler:
             # A thread to create most likely does not exist; the guard finds out.
             creating = isinstance(task.command, CreateThread)
             view = absent(*task.address) if creating else await self._current.cached_view(task.address)
-        return _Ground(view, None, False, await self._ordered(task))
+        return await self._with_orders(task, _Ground(view, None, fresh=False))
 
     async def _fresh(self, task: _Task, ground: _Ground) -> _Ground:
         if isinstance(task.command, MessageCommand) or ground.thread.n == 0:
             return await self._present(task)
         view = await self._current.catch_up(ground.thread)
         self._memory.remember(view)
-        return _Ground(view, None, True, await self._ordered(task))
+        return await self._with_orders(task, _Ground(view, None, fresh=True))
 
     async def _present(self, task: _Task) -> _Ground:
         present = await self._current.read_current(task.address)
         self._memory.remember(present.thread)
         message = await self._message(task.command, present)
-        return _Ground(present.thread, message, True, await self._ordered(task))
+        return await self._with_orders(task, _Ground(present.thread, message, fresh=True))
 
-    async def _ordered(self, task: _Task) -> TenantState:
-        """What the tenant has ordered, for a command that depends on it; never older than a view read before."""
+    async def _with_orders(self, task: _Task, ground: _Ground) -> _Ground:
+        """A ground with what the tenant has ordered, where the command depends on it: never older than its view."""
         if isinstance(task.command, TenantCommand):
-            return await self._tenants.state(task.address.tenant)
-        return TenantState()
+            return replace(ground, tenant=await self._tenants.state(task.address.tenant))
+        if isinstance(task.command, EraseThread | EraseMessage) and ground.thread.n:
+            return replace(ground, standing=await self._tenants.find_holds(ground.thread))
+        return ground
 
     async def _message(self, command: Command, present: CurrentThread) -> MessageView | None:
         if isinstance(command, MessageCommand):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from clew_events.commands import (
     AddMessage,
@@ -12,6 +13,9 @@ from clew_events.commands import (
     CompleteErasure,
     HoldCommand,
     MessageCommand,
+    OnTenant,
+    PlaceStandingHold,
+    ReleaseStandingHold,
     RemoveRetention,
     SetRetention,
     ThreadCommand,
@@ -20,10 +24,10 @@ from clew_events.commands import (
 from clew_events.commit import Commit, Position
 from clew_events.erasures import Erasure
 from clew_events.events import ThreadEvent
-from clew_events.list_reply import RetentionEffect
+from clew_events.list_reply import FilterHold, RetentionEffect
 from clew_events.objects import Gone, HeldThread, Message, MessageReceipt, Thread, ThreadReceipt
 from clew_events.replies import Done
-from clew_projections.api_objects import content_object, message_object, thread_object
+from clew_projections.api_objects import content_object, held_thread, message_object, thread_object
 from clew_projections.apply import advance_message, deleted_message_ids, message_ids
 from clew_projections.views import MessageView, ThreadView
 from clew_services.threads.stored_content import parts_of
@@ -44,6 +48,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     erasure: Erasure | None = None
     held: HeldThread | None = None
     retention: RetentionEffect | None = None
+    standing: FilterHold | None = None
 
 
 def outcome(
@@ -64,22 +69,32 @@ def outcome(
         case CompleteErasure():
             return Outcome(position=position, n=thread.n)
         case HoldCommand():
-            held = HeldThread(id=thread.id, holds=thread.holds, deleted=thread.status != "open")
-            return Outcome(position=position, n=thread.n, held=held)
+            return Outcome(position=position, n=thread.n, held=held_thread(thread))
         case ThreadCommand():
             if thread.status == "deleted":
                 return Outcome(position=position, n=thread.n, deleted=Gone(id=thread.id, object="thread.deleted"))
             return Outcome(position=position, n=thread.n, thread=thread_object(thread))
-        case SetRetention():
-            return Outcome(position=position, n=thread.n, retention=retention_effect(command))
-        case RemoveRetention():
-            gone = Gone(id=command.name, object="retention.deleted")
-            return Outcome(position=position, n=thread.n, deleted=gone)
+        case SetRetention() | RemoveRetention() | PlaceStandingHold() | ReleaseStandingHold():
+            return _ordered(command, Outcome(position=position, n=thread.n))
         case AddMessage() | MessageCommand():
             if commit is not None and (ids := deleted_message_ids(commit)):
                 gone = Gone(id=ids[0], object="thread.message.deleted")
                 return Outcome(position=position, n=thread.n, deleted=gone)
             return Outcome(position=position, n=thread.n, message=_message(message, commit))
+        case _:
+            assert_never(command)
+
+
+def _ordered(command: OnTenant, done: Outcome) -> Outcome:
+    match command:
+        case SetRetention():
+            return replace(done, retention=retention_effect(command))
+        case PlaceStandingHold():
+            return replace(done, standing=FilterHold(id=command.hold, where=command.where))
+        case RemoveRetention():
+            return replace(done, deleted=Gone(id=command.name, object="retention.deleted"))
+        case ReleaseStandingHold():
+            return replace(done, deleted=Gone(id=command.hold, object="hold.deleted"))
         case _:
             assert_never(command)
 
@@ -126,6 +141,7 @@ def receipt(command: Command, outcome: Outcome) -> Done:
         erasure=outcome.erasure,
         held=outcome.held,
         retention=outcome.retention,
+        standing=outcome.standing,
     )
 
 

@@ -6,9 +6,15 @@ from typing import Final, assert_never
 
 from msgspec import Struct
 
-from clew_events.commands import OnTenant, RemoveRetention, SetRetention
-from clew_events.errors import Invalid, NotFound
-from clew_events.events import Event, RetentionRemoved, RetentionSet
+from clew_events.commands import (
+    OnTenant,
+    PlaceStandingHold,
+    ReleaseStandingHold,
+    RemoveRetention,
+    SetRetention,
+)
+from clew_events.errors import AlreadyExists, Invalid, NotFound
+from clew_events.events import Event, RetentionRemoved, RetentionSet, StandingHoldPlaced, StandingHoldReleased
 from clew_events.list_reply import Count, RetentionEffect
 from clew_projections.tenant_state import RetentionPolicy, TenantState, encode_condition
 
@@ -16,6 +22,8 @@ REMOVES_ALL: Final = "removes_all"
 """The code of the error for a policy that is for all threads there are, and not confirmed."""
 MAX_POLICIES: Final = 100
 """The most policies of retention that a tenant has."""
+MAX_HOLDS: Final = 100
+"""The most standing legal holds that a tenant has: each erasure is held against all of them."""
 
 
 class Impact(Struct, frozen=True, kw_only=True):
@@ -36,8 +44,9 @@ def decide_tenant(command: OnTenant, state: TenantState, impact: Impact | None) 
     ``impact`` is that of the policy that the command sets, and ``None`` where it is not known.
 
     Raises:
-        NotFound: there is no such policy.
-        Invalid: the policy would be one too many, or would remove everything and that is not confirmed.
+        NotFound: there is no such policy or standing hold.
+        AlreadyExists: there is a standing hold of this name with another filter.
+        Invalid: a policy or hold would be one too many, or the policy would remove everything and is not confirmed.
     """
     match command:
         case SetRetention():
@@ -48,8 +57,31 @@ def decide_tenant(command: OnTenant, state: TenantState, impact: Impact | None) 
                     f"The tenant has no policy of retention '{command.name}'.", code="retention_not_found", param="name"
                 )
             return (RetentionRemoved(name=command.name),)
+        case PlaceStandingHold():
+            return _place(command, state)
+        case ReleaseStandingHold():
+            if command.hold not in state.holds:
+                raise NotFound(
+                    f"The tenant has no standing legal hold '{command.hold}'.", code="hold_not_found", param="hold"
+                )
+            return (StandingHoldReleased(hold=command.hold),)
         case _:
             assert_never(command)
+
+
+def _place(command: PlaceStandingHold, state: TenantState) -> tuple[Event, ...]:
+    where, known = encode_condition(command.where), state.holds.get(command.hold)
+    if known is not None and known.where == where:
+        return ()
+    if known is not None:
+        raise AlreadyExists(
+            f"There is a standing legal hold '{command.hold}' with another filter: release it first, or take another "
+            "name.",
+            param="hold",
+        )
+    if len(state.holds) >= MAX_HOLDS:
+        raise Invalid(f"The tenant has {MAX_HOLDS} standing legal holds, and cannot have more.", code="too_many_holds")
+    return (StandingHoldPlaced(hold=command.hold, where=where),)
 
 
 def policy_of(command: SetRetention) -> RetentionPolicy:

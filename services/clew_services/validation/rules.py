@@ -13,6 +13,7 @@ from clew_events import error_texts
 from clew_events.commands import (
     Command,
     CreateThread,
+    PlaceStandingHold,
     SetRetention,
     UpdateMessage,
     UpdateThread,
@@ -92,6 +93,8 @@ def check_command(command: Command) -> None:
         check_whole_or_patch(command.metadata, command.patch)
     if isinstance(command, SetRetention):
         check_retention(command)
+    if isinstance(command, PlaceStandingHold):
+        check_conditions(command.where)
 
 
 def check_moment(query: GetStateAt) -> None:
