@@ -182,7 +182,7 @@ async def test_a_pack_of_the_tenant_has_it_and_brings_it_to_another_deployment(
     assert "- thread" not in await asyncio.to_thread(history, "--patch", "--pack", str(file))
     async with deployed(tmp_path / "target", shards=3) as server, compose.connect(server.url, name="target") as target:
         assert shard_of(TENANT, 3) != shard_of(TENANT, 2)
-        importer = Importer(target.js, target.histories)
+        importer = Importer(target.connection, target.histories)
         for new, complete in ((1, 0), (0, 1)):
             plan = await importer.plan(Pack(file), key=None, checking=_quiet, comparing=_quiet)
             assert (plan.new, plan.complete) == (new, complete)

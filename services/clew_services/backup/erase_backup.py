@@ -8,7 +8,7 @@ are overwritten and removed. So the folder is a whole backup at any moment, and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,12 +42,16 @@ _SYNC: Final = "2m"
 
 
 class ErasedBackup(Struct, frozen=True, kw_only=True):
-    """The result: the backup's name, what was taken out of it, and whether it had anything of that."""
+    """The result: the backup's name, what was taken out of it, and whether it had anything of that.
+
+    ``damaged`` are other threads, whose histories are damaged in it as they were before.
+    """
 
     name: str
     changed: bool
     bytes: int
     erased: ReapplyResult
+    damaged: tuple[str, ...] = ()
 
 
 async def erase_backup(folder: Folder, known: KnownErasures, clew: str, tell: Tell) -> ErasedBackup:
@@ -100,25 +104,32 @@ async def _erase(folder: Folder, found: LoadedManifest, known: KnownErasures, cl
         erased_at=datetime.now(UTC),
     )
     async with _scratch(folder.path / SCRATCH / "new") as made:
-        await _verify(made, edition, new, tell)
+        damaged = await _verify(made, edition, new, restored.erased.threads, tell)
     edition.finish(new)
     size = sum(entry.bytes for entry in new.streams)
-    return ErasedBackup(name=manifest.load(new).name, changed=True, bytes=size, erased=restored.erased)
+    return ErasedBackup(name=manifest.load(new).name, changed=True, bytes=size, erased=restored.erased, damaged=damaged)
 
 
-async def _verify(made: Connection, folder: Folder, new: Manifest, tell: Tell) -> None:
-    """Check that new files can be restored, lack all that was erased, and have every chain."""
+async def _verify(
+    made: Connection, folder: Folder, new: Manifest, erased: Collection[str], tell: Tell
+) -> tuple[str, ...]:
+    """Check that new files can be restored and lack all that was erased, and verify the log in them.
+
+    Returns the threads, other than the ``erased`` ones, that are damaged.
+    """
     again = await restore(made, folder, 1, tell, found=manifest.load(new))
     if again.erased.erasures:
         raise Corrupt(f"{folder.path}: what was erased came back, so the backup is as it was", code="not_erased")
     js = LogReads(made.exchange, replicated=False)
     findings = (await Verifier(js, new.shards, StoredEvidence(js, {})).all()).findings
-    if findings:
-        raise Corrupt(
-            f"the log in {folder.path} is damaged, so the backup is as it was: {findings[0].thread} "
-            f"{findings[0].what} [{findings[0].code}], {len(findings)} findings in all",
-            code="backup_damaged",
-        )
+    for found in findings:
+        if not found.thread or found.thread in erased:
+            raise Corrupt(
+                f"the log in {folder.path} is damaged, so the backup is as it was: {found.thread} {found.what} "
+                f"[{found.code}]",
+                code="backup_damaged",
+            )
+    return tuple(found.thread for found in findings)
 
 
 @asynccontextmanager

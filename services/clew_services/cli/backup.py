@@ -123,6 +123,8 @@ def erase(*, folder: Path, file: Path | None, key: str | None, nats: str, as_jso
         echo(f"{folder} is a complete backup again: {_erased(done.erased)}, {done.bytes:,} bytes")
     else:
         echo(f"{folder} has nothing that was erased since: it is as it was")
+    if done.damaged:
+        echo(f"histories in it are damaged, as they were before: {', '.join(done.damaged)}", err=True)
     check_report.warn_of_others(done.erased.others)
 
 
@@ -201,5 +203,5 @@ async def _restore(url: str, folder: Folder, replicas: int | None, known: KnownE
 
 
 def _erased(erased: ReapplyResult) -> str:
-    counts = {"erasures": erased.erasures, "threads": erased.threads, "commits": erased.commits}
+    counts = {"erasures": erased.erasures, "threads": len(erased.threads), "commits": erased.commits}
     return ", ".join(quantity(count, what) for what, count in counts.items())

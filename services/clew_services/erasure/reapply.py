@@ -87,13 +87,13 @@ class ErasureGap(Struct, frozen=True):
 
 
 class ReapplyResult(Struct, frozen=True, kw_only=True):
-    """What was done: how many erasures were not complete in the copy, of how many threads, and in how many commits.
+    """What was done: how many erasures were not complete in the copy, of which threads, and in how many commits.
 
     ``others`` are threads with the id of an erased one and another history, which are left as they are.
     """
 
     erasures: int = 0
-    threads: int = 0
+    threads: tuple[str, ...] = ()
     commits: int = 0
     others: tuple[str, ...] = ()
 
@@ -207,7 +207,7 @@ class Reapplication:
         await rejections.erase_waiting(self._js, concerns)
         return ReapplyResult(
             erasures=len(done),
-            threads=len({each.address for each in done}),
+            threads=tuple(dict.fromkeys(each.erasure.thread_id for each in done)),
             commits=len({loss.position for each in done for loss in each.contents}),
             others=others,
         )
