@@ -20,6 +20,7 @@
 ``clew.erased.erasure.<tenant>.<id>``         the state of an erasure, in ``CLEW_ERASED``
 ``clew.erased.certificate.<id>``              the signed certificate of an erasure, in ``CLEW_ERASED``
 ``clew.erased.floor``                         from where on ``CLEW_ERASED`` has all of pending erasures
+``clew.erased.copy.<id>``                     a backup or a pack that was made, in ``CLEW_ERASED``
 ``clew.live.erased.erasure.<tenant>.<id>``    announces over core NATS that the state of an erasure has changed
 ``clew.live.keys.<id>``                       announces over core NATS that an API key has changed
 ``$KV.clew_generations.threads``              the live generation of the two buckets of views: ``v1``, ``v2``, …
@@ -43,6 +44,7 @@ OUTCOME: Final = "clew.outcome"
 CHECKPOINT: Final = "clew.checkpoint"
 ERASED: Final = "clew.erased"
 ERASURES: Final = f"{ERASED}.erasure"
+COPIES: Final = f"{ERASED}.copy"
 ERASURE_FLOOR: Final = f"{ERASED}.floor"
 LIVE_ERASURES: Final = f"{LIVE}.erased.erasure"
 
@@ -144,6 +146,11 @@ def erased_subjects(shard: int, seq: int | None = None, *, tenant: str = "*", th
 def erasure_subject(tenant: str, erasure: str) -> str:
     """The subject of the state of an erasure."""
     return f"{ERASURES}.{tenant}.{erasure}"
+
+
+def copy_subject(copy: str) -> str:
+    """The subject of the record of a backup or a pack."""
+    return f"{COPIES}.{copy}"
 
 
 def certificate_subject(erasure: str) -> str:

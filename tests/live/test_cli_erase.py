@@ -191,6 +191,23 @@ async def _write(up: Up, tenant: str, erasure: str, changes: dict[str, object]) 
             written = await records.write(tenant, replace(found.erasure, **changes), found.revision)
 
 
+def test_a_certificate_names_the_backups_and_packs_that_have_what_was_erased(cli: Cli, tmp_path: Path) -> None:
+    threads = [cli.create() for _ in range(2)]
+    backup, pack = tmp_path / "backup", tmp_path / "pack"
+    cli.done("backup", "--out", str(backup))
+    cli.done("export", "--thread", threads[0], "--out", str(pack))
+
+    def named(thread: str) -> list[str]:
+        (erasure,) = cli.json("erase", thread, "--yes")["erasures"]
+        remains = cli.json("erasures", "show", erasure["id"])["signed"]["says"]["remains"]
+        return [each.rpartition("/")[2] for each in remains if str(tmp_path) in each]
+
+    assert named(threads[0]) == ["pack, unless it was deleted", "backup, unless it was deleted"]
+    cli.done("backup", "erase", str(backup))
+    assert named(threads[1]) == ["backup, unless it was deleted"]
+    assert named(cli.create()) == []
+
+
 def test_what_cannot_be_erased_is_refused_with_the_reason(cli: Cli) -> None:
     thread = cli.create()
     unknown = "thread_" + "z" * 24

@@ -48,6 +48,7 @@ class ErasedBackup(Struct, frozen=True, kw_only=True):
     """
 
     name: str
+    made_at: datetime
     changed: bool
     bytes: int
     erased: ReapplyResult
@@ -91,7 +92,7 @@ async def _erase(folder: Folder, found: LoadedManifest, known: KnownErasures, cl
         restored = await restore(made, folder, 1, tell, known=known, found=found)
         if not restored.erased.erasures:
             size = sum(entry.bytes for entry in old.streams)
-            return ErasedBackup(name=found.name, changed=False, bytes=size, erased=restored.erased)
+            return ErasedBackup(name=found.name, made_at=old.made_at, changed=False, bytes=size, erased=restored.erased)
         edition = Folder(folder.path, old.edition + 1)
         copied = await copy(made, edition, clew, tell)
     await asyncio.to_thread(overwrite, folder.path / SCRATCH / "old")
@@ -107,7 +108,14 @@ async def _erase(folder: Folder, found: LoadedManifest, known: KnownErasures, cl
         damaged = await _verify(made, edition, new, restored.erased.threads, tell)
     edition.finish(new)
     size = sum(entry.bytes for entry in new.streams)
-    return ErasedBackup(name=manifest.load(new).name, changed=True, bytes=size, erased=restored.erased, damaged=damaged)
+    return ErasedBackup(
+        name=manifest.load(new).name,
+        made_at=new.made_at,
+        changed=True,
+        bytes=size,
+        erased=restored.erased,
+        damaged=damaged,
+    )
 
 
 async def _verify(

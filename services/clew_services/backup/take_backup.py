@@ -21,6 +21,7 @@ from clew_services.api_keys.key_bucket import KEYS
 from clew_services.backup import stream_snapshot
 from clew_services.backup.backup_folder import Folder
 from clew_services.backup.manifest import FORMAT, KIND, Manifest, StreamEntry, file_name
+from clew_services.erasure.copy_records import CopyRecord, place_of, record_copy
 from clew_services.eventstore.lost_streams import known_shards, refuse_lost
 from clew_services.eventstore.provision import identity
 from clew_services.eventstore.stream_config import existing_stream
@@ -58,6 +59,9 @@ async def take(connection: Connection, folder: Folder, clew: str, report: Tell) 
     folder.make()
     complete = await copy(connection, folder, clew, report)
     folder.finish(complete)
+    ends = tuple(entry.last_seq for entry in complete.streams if entry.stream in complete.events())
+    record = CopyRecord(kind="backup", place=place_of(folder.path), made_at=complete.made_at, ends=ends)
+    await record_copy(connection.js, record)
     return complete
 
 

@@ -22,6 +22,7 @@ from clew_services.cli.session import PATIENCE, look
 from clew_services.cli.terminal import echo, print_json, quantity
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.erasure import erasure_file
+from clew_services.erasure.copy_records import record_erased
 from clew_services.erasure.erasure_file import KnownErasures
 from clew_services.erasure.reapply import ReapplyResult
 from clew_services.host import nats_url
@@ -116,6 +117,8 @@ def erase(*, folder: Path, file: Path | None, key: str | None, nats: str, as_jso
         known = look(nats, erasure_list.collect)
     hush()
     done = run(_erase(Folder(folder), known))
+    if file is None:
+        look(nats, lambda opened: record_erased(opened.connection.js, done.made_at, known.header.made_at))
     if as_json:
         print_json({"folder": str(folder), **to_builtins(done)})
         return

@@ -40,6 +40,7 @@ from clew_projections.wait import run_all, run_until_first
 from clew_services.checkpoints.key_file import load_key
 from clew_services.checkpoints.note import SigningKey
 from clew_services.erasure.certificate import CertificateNote, certify, read_certificate
+from clew_services.erasure.copy_records import CopyRecord, known_copies, remaining
 from clew_services.erasure.eraser import NOT_DELETED, NOT_OVERWRITTEN, Eraser, Loss
 from clew_services.erasure.records import ErasureRecords
 from clew_services.eventstore.topology import LEASES
@@ -324,6 +325,7 @@ class Worker:
             else:
                 ready.append(record)
         machines = await self._parts.machines.all() if ready else []
+        copies = await known_copies(self._parts.js) if ready else ()
         for start in range(0, len(ready), AT_ONCE):
             some = ready[start : start + AT_ONCE]
             # A command that was in the inbox may have been rejected since.
@@ -332,7 +334,7 @@ class Worker:
             )
             for record, numbers in zip(some, rejected, strict=True):
                 tasks[record.erasure.id].rejected += len(numbers)
-            await run_all(*(self._try(record, partial(self._complete, machines)) for record in some))
+            await run_all(*(self._try(record, partial(self._complete, machines, copies)) for record in some))
 
     async def _emptied(self, inbox: set[int]) -> int:
         """The highest of some sequences of the inbox up to which nothing is left of it; -1 if there is none."""
@@ -355,10 +357,10 @@ class Worker:
             return False  # others are still leaving the log, and can share the next one
         return now - self._renewed_at >= RENEWALS_APART or (await self._parts.renewal.cost()).is_small
 
-    async def _complete(self, machines: Sequence[Machine], record: ErasureRecord) -> None:
+    async def _complete(self, machines: Sequence[Machine], copies: Sequence[CopyRecord], record: ErasureRecord) -> None:
         erasure, task = record.erasure, self._tasks[record.erasure.id]
         await self._check_gone(task.extent)
-        certificate = await self._store(self._certify(record, task, machines))
+        certificate = await self._store(self._certify(record, task, machines, copies))
         command = CompleteErasure(
             id=ids.derive_id("cmd_completed_", erasure.id),
             thread_id=erasure.thread_id,
@@ -373,7 +375,9 @@ class Worker:
             known.pop(erasure.id, None)
         _LOG.info("the erasure %s of tenant %s is completed", erasure.id, record.tenant)
 
-    def _certify(self, record: ErasureRecord, task: _Task, machines: Sequence[Machine]) -> CertificateNote:
+    def _certify(
+        self, record: ErasureRecord, task: _Task, machines: Sequence[Machine], copies: Sequence[CopyRecord]
+    ) -> CertificateNote:
         now, taken = self._clock(), task.extent.taken
         but = ", but for what remains of them" if record.erasure.left else ""
         gone = "removed" if self._encrypted else "overwritten"
@@ -391,7 +395,8 @@ class Worker:
             remains.append("JetStream encrypts its files, and so overwrote nothing: freed blocks, encrypted")
         if self._parts.replicated:
             remains.append("the Raft logs of the replicas, for some minutes after each step")
-        remains.append("backups, audit packs, exports and mirrors that were made before")
+        remains += remaining(copies, task.extent, record.erasure.erased_at or now)
+        remains.append("backups, audit packs, exports and mirrors that were made before, whether they are named or not")
         return certify(
             task.extent,
             erased_at=record.erasure.erased_at or now,

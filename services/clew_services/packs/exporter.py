@@ -65,7 +65,7 @@ class Exporter:
         key: VerifierKey | None = None,
         checkpoint: bool = True,
     ) -> None:
-        self._js = js
+        self.js = js
         self._ledger = ledger
         self._deployment = deployment
         self._key = key
@@ -86,11 +86,11 @@ class Exporter:
 
     async def _opening(self, scope: Scope, signed: SignedNote | None) -> PackHeader:
         shards = self._deployment.shards
-        ends = [(await self._js.extent(shard)).last_seq for shard in range(shards)]
+        ends = [(await self.js.extent(shard)).last_seq for shard in range(shards)]
         if scope.thread is not None:
             address = _address(scope)
             shard = shard_of(address.thread, shards)
-            if await self._js.newest_at_leader(event_stream(shard), event_subject(shard, address), 0) is None:
+            if await self.js.newest_at_leader(event_stream(shard), event_subject(shard, address), 0) is None:
                 raise no_thread(address.thread)
         return PackHeader(
             scope=scope,
@@ -105,7 +105,7 @@ class Exporter:
         self, opening: PackHeader, begun: Partial | None = None, progress: Progress = lambda _: None
     ) -> PackExport:
         """The export with a header; resumes ``begun``, if there is one."""
-        return PackExport(self._js, opening, begun, progress, self._covering)
+        return PackExport(self.js, opening, begun, progress, self._covering)
 
     async def thread(self, address: Address, proof: HeadProof | None) -> PackExport:
         """The export of one thread, with a proof that exists already.
@@ -121,13 +121,13 @@ class Exporter:
         async def covered(_: PackHeader, __: set[Address]) -> CheckpointCoverage | None:
             return coverage
 
-        return PackExport(self._js, opening, None, lambda _: None, covered)
+        return PackExport(self.js, opening, None, lambda _: None, covered)
 
     async def _covering(self, opening: PackHeader, threads: set[Address]) -> CheckpointCoverage | None:
         if opening.checkpoint is None:
             return None
         signed: SignedNote = await self._ledger.chosen(opening.checkpoint)
-        return await coverage_proof.prove_coverage(self._js, signed, self._key, opening.scope, threads)
+        return await coverage_proof.prove_coverage(self.js, signed, self._key, opening.scope, threads)
 
 
 class PackExport:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from clew_events.errors import Invalid
@@ -13,6 +14,7 @@ from clew_projections.atomic_file import replace_durably
 from clew_projections.index.index_folder import Lock
 from clew_projections.packs.layout import PackHeader, Scope
 from clew_projections.packs.pack_writer import Partial, partial
+from clew_services.erasure.copy_records import CopyRecord, place_of, record_copy
 from clew_services.packs.exporter import Exporter, ExportResult, Progress
 
 Begin = Callable[[PackHeader, Partial | None], Progress]
@@ -30,7 +32,7 @@ async def export(
         Corrupt: the log differs from its last checkpoint.
         Unavailable: JetStream does not answer.
     """
-    beside = file.with_name(file.name + ".part")
+    beside, began = file.with_name(file.name + ".part"), datetime.now(UTC)
     with _alone(file, beside):
         opening = await exporter.make_header(scope)
         begun = await asyncio.to_thread(_begin_file, beside, opening)
@@ -43,6 +45,11 @@ async def export(
                 async for chunk in chunks:
                     await asyncio.to_thread(out.write, chunk)
         await asyncio.to_thread(replace_durably, beside, file)
+    ends = (begun.opening if begun is not None else opening).ends
+    made = CopyRecord(
+        kind="pack", place=place_of(file), made_at=began, ends=ends, tenant=scope.tenant, thread=scope.thread
+    )
+    await record_copy(exporter.js, made)
     if packing.exported is None:
         raise AssertionError("a pack that was written has an end")
     return packing.exported
