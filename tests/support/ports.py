@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import random
 import socket
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
-LOWEST, PORTS, WORKERS = 15_000, 17_000, 32
+LOWEST, PORTS, BLOCK = 15_000, 17_000, 250
 """Below those that a system gives to whoever asks for any, one of which may have them while a server is down."""
+_LOCKS = Path(tempfile.gettempdir()) / f"clew-test-ports-{os.getuid()}"
 
 
 def _ours() -> Iterator[int]:
-    """The ports of this one of the test processes that share the machine, in turn, from one of them on."""
-    worker = int("0" + os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")) % WORKERS
-    each = PORTS // WORKERS
-    begin = random.SystemRandom().randrange(each)
-    return (LOWEST + worker * each + (begin + step) % each for step in itertools.count())
+    """The ports of a block, in turn. It is this process's until it ends, whichever run of tests others belong to."""
+    _LOCKS.mkdir(exist_ok=True)
+    for block in random.SystemRandom().sample(range(PORTS // BLOCK), PORTS // BLOCK):
+        with (_LOCKS / str(block)).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield from itertools.cycle(range(LOWEST + block * BLOCK, LOWEST + (block + 1) * BLOCK))
+    raise RuntimeError(f"other processes have all ports from {LOWEST} to {LOWEST + PORTS}: see {_LOCKS}")
 
 
 _PORTS = _ours()
