@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from clew_events.subjects import Address, event_subject, shard_of
 from clew_services.cli import main
+from support.cli import Cli
 from support.deployments import connected_client
 from support.up import Up, running_up
 
@@ -20,36 +21,6 @@ from support.up import Up, running_up
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     with running_up(tmp_path_factory.mktemp("up") / "data") as running:
         yield running
-
-
-class Cli:
-    """``clew`` with its settings in the environment."""
-
-    def __init__(self, up: Up) -> None:
-        self.env = {"CLEW_NATS": up.nats_url, "CLEW_ACTOR": "tester"}
-
-    def __call__(self, *arguments: str, stdin: str | None = None) -> Result:
-        result = CliRunner().invoke(main, arguments, env=self.env, input=stdin)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-        return result
-
-    def done(self, *arguments: str, stdin: str | None = None) -> str:
-        result = self(*arguments, stdin=stdin)
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    def json(self, *arguments: str, stdin: str | None = None) -> dict:
-        return json.loads(self.done(*arguments, "--json", stdin=stdin))
-
-    def wait_for_index(self, done: dict) -> None:
-        """Wait until lists show what a command did."""
-        self.done("thread", "list", "--at-least", "{shard}-{seq}".format_map(done["position"]))
-
-    def refused(self, code: int, *arguments: str) -> str:
-        result = self(*arguments)
-        assert result.exit_code == code, result.output
-        assert result.stdout == ""
-        return result.stderr
 
 
 @pytest.fixture
@@ -97,7 +68,7 @@ def test_when_a_thread_expires_is_set_shown_and_taken_away(cli: Cli) -> None:
 
 def test_the_beginning_of_an_id_will_do_if_no_other_begins_so(cli: Cli, tmp_path: Path) -> None:
     for thread in ("thread_north-1", "thread_north-2", "thread_northern", "thread_n"):
-        cli.wait_for_index(cli.json("thread", "create", "--id", thread))
+        cli.indexed(cli.json("thread", "create", "--id", thread))
     assert cli.json("thread", "get", "thread_n")["thread"]["id"] == "thread_n"
     cli.done("thread", "add-message", "thread_northe", "Hello")
     for words in (
@@ -108,7 +79,7 @@ def test_the_beginning_of_an_id_will_do_if_no_other_begins_so(cli: Cli, tmp_path
     said = cli.refused(1, "thread", "delete", "thread_north")
     assert "[ambiguous_id]" in said
     assert all(thread in said for thread in ("thread_north-1", "thread_north-2", "thread_northern"))
-    cli.wait_for_index(cli.json("thread", "delete", "thread_n"))
+    cli.indexed(cli.json("thread", "delete", "thread_n"))
     for thread in ("thread_n", "thread_nowhere"):  # what was deleted is not taken for the beginning of another
         assert "thread_not_found" in cli.refused(6, "thread", "delete", thread)
 

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from clew_projections.history.pending_erasures import PendingErasures
 from clew_services import compose
 from clew_services.checkpoints.note import SigningKey
 from clew_services.cli import main
 from clew_services.erasure.records import ErasureRecords
+from support.cli import Cli
+from support.freezing import frozen
 from support.up import Up, running_up
 
 MESSAGE = "msg_000001" + "a" * 18
@@ -26,51 +28,24 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield running
 
 
-class Cli:
-    """``clew`` with its settings in the environment, for a tenant of its own."""
-
-    def __init__(self, up: Up, tenant: str) -> None:
-        self.env = {"CLEW_NATS": up.nats_url, "CLEW_ACTOR": "dpo", "CLEW_TENANT": tenant}
-
-    def __call__(self, *arguments: str, stdin: str | None = None) -> Result:
-        result = CliRunner().invoke(main, arguments, env=self.env, input=stdin)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-        return result
-
-    def done(self, *arguments: str, stdin: str | None = None) -> str:
-        result = self(*arguments, stdin=stdin)
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    def json(self, *arguments: str) -> dict:
-        return json.loads(self.done(*arguments, "--json"))
-
-    def refused(self, code: int, *arguments: str, stdin: str | None = None) -> str:
-        result = self(*arguments, stdin=stdin)
-        assert result.exit_code == code, result.output
-        return result.stderr
-
-    def create(self, *arguments: str) -> str:
-        made = self.json("thread", "create", "--message", "a text to be erased", *arguments)
-        self.done("thread", "list", "--at-least", "{shard}-{seq}".format_map(made["position"]))
-        return made["thread"]["id"]
-
-    def message(self, thread: str) -> str:
-        return self.json("thread", "messages", thread)["messages"]["data"][0]["id"]
-
-    def erasures(self) -> list[dict]:
-        return self.json("erasures", "list")["erasures"]
-
-
 @pytest.fixture
 def cli(up: Up, request: pytest.FixtureRequest) -> Cli:
-    made = Cli(up, f"t{abs(hash(request.node.name))}"[:30])
+    """For a tenant of its own."""
+    made = Cli(up, actor="dpo", CLEW_TENANT=f"t{abs(hash(request.node.name))}"[:30])
     assert CliRunner().invoke(main, ["tenants", "add", made.env["CLEW_TENANT"]], env=made.env).exit_code == 0
     return made
 
 
+def create(cli: Cli, *arguments: str) -> str:
+    return cli.create("--message", "a text to be erased", *arguments)
+
+
+def erasures(cli: Cli) -> list[dict]:
+    return cli.json("erasures", "list")["erasures"]
+
+
 def test_a_thread_is_erased_and_what_it_prints_is_certified(cli: Cli) -> None:
-    thread = cli.create("-m", "customer=c-81")
+    thread = create(cli, "-m", "customer=c-81")
     done = cli.json("erase", thread, "--yes", "--reason", "asked_by_customer")
     (erasure,) = done["erasures"]
     assert done["refused"] == []
@@ -106,17 +81,17 @@ def test_what_was_erased_is_counted_by_the_status_and_named_where_a_proof_is_che
 
 
 def test_several_threads_and_beginnings_of_ids_are_erased_at_once(cli: Cli) -> None:
-    threads = [cli.create() for _ in range(3)]
+    threads = [create(cli) for _ in range(3)]
     shortened = [threads[0], threads[1][:20], threads[0]]
     assert {each["thread_id"] for each in cli.json("erase", *shortened, "--yes")["erasures"]} == set(threads[:2])
     table = cli.done("erasures", "list", "--status", "completed")
     assert all((thread in table) == (thread != threads[2]) for thread in threads)
-    assert "several threads" in cli.refused(1, "erase", cli.create()[:7], "--yes")
+    assert "several threads" in cli.refused(1, "erase", create(cli)[:7], "--yes")
 
 
 def test_a_message_is_erased_and_its_thread_lives_on(cli: Cli) -> None:
-    thread = cli.create()
-    message = cli.message(thread)
+    thread = create(cli)
+    message = cli.json("thread", "messages", thread)["messages"]["data"][0]["id"]
     assert "Erase message for good?" in cli.refused(1, "erase", thread, "--message", message, stdin="n\n")
     table = cli.done("erase", thread, "--message", message, stdin="y\n")
     assert message in table
@@ -130,39 +105,44 @@ def test_a_message_is_erased_and_its_thread_lives_on(cli: Cli) -> None:
 def test_all_threads_of_a_person_are_found_by_a_filter_and_erased(tmp_path: Path) -> None:
     # A server of its own: after an erasure the index is another file, which may be behind for a moment.
     with running_up(tmp_path / "data") as up:
-        erase_a_person(Cli(up, "default"))
+        erase_a_person(Cli(up, actor="dpo"))
 
 
 def erase_a_person(cli: Cli) -> None:
-    theirs = {cli.create("-m", "customer=c-81", "-m", f"n={number}") for number in range(3)}
-    other = cli.create("-m", "customer=c-82")
+    theirs = {create(cli, "-m", "customer=c-81", "-m", f"n={number}") for number in range(3)}
+    other = create(cli, "-m", "customer=c-82")
     where = json.dumps({"metadata": {"key": "customer", "eq": "c-81"}})
     assert set(cli.json("erase", "--where", where, "--dry-run")["threads"]) == theirs
     assert set(cli.done("erase", "-m", "customer=c-81", "--dry-run").split()) == theirs
-    assert cli.erasures() == []
+    assert erasures(cli) == []
     asked = cli("erase", "--where", where, stdin="n\n")
     assert (asked.exit_code, asked.stdout) == (1, "")
     assert "Erase 3 threads for good? This cannot be undone." in asked.stderr
-    assert cli.erasures() == []
+    assert erasures(cli) == []
     done = cli.json("erase", "--where", where, "--yes")
     assert (done["refused"], done["left"]) == ([], [])
     assert {each["thread_id"] for each in done["erasures"]} == theirs
     assert {each["status"] for each in done["erasures"]} == {"completed"}
     assert cli.done("thread", "get", other)
-    assert {each["thread_id"] for each in cli.erasures()} == theirs
+    assert {each["thread_id"] for each in erasures(cli)} == theirs
     nobody = json.dumps({"metadata": {"key": "customer", "eq": "nobody"}})
     assert cli.done("erase", "--where", nobody, "--yes") == "there is nothing to erase\n"
 
 
 def test_without_waiting_it_returns_when_the_erasure_is_requested(cli: Cli) -> None:
-    thread = cli.create()
+    thread = create(cli)
     (erasure,) = cli.json("erase", thread, "--yes", "--no-wait")["erasures"]
     assert erasure["status"] in {"requested", "erased", "completed"}
     assert erasure["n"] == 2
 
 
 def test_what_is_half_erased_is_told_with_how_far_it_is(cli: Cli, up: Up) -> None:
-    thread = cli.create()
+    thread = create(cli)
+    with frozen(up.children()["serve projector erasure"]):  # nobody goes on with it
+        tell_how_far(cli, up, thread)
+
+
+def tell_how_far(cli: Cli, up: Up, thread: str) -> None:
     (erasure,) = cli.json("erase", thread, "--yes", "--no-wait")["erasures"]
 
     def record(**changes: object) -> None:
@@ -209,7 +189,7 @@ def test_a_certificate_names_the_backups_and_packs_that_have_what_was_erased(cli
 
 
 def test_what_cannot_be_erased_is_refused_with_the_reason(cli: Cli) -> None:
-    thread = cli.create()
+    thread = create(cli)
     unknown = "thread_" + "z" * 24
     assert f"No thread found with id '{unknown}'." in cli.refused(6, "erase", unknown, "--yes")
     assert "No message found" in cli.refused(6, "erase", thread, "--message", MESSAGE, "--yes")
@@ -228,11 +208,11 @@ def test_what_cannot_be_erased_is_refused_with_the_reason(cli: Cli) -> None:
         assert words in cli.refused(2, "erase", *arguments, "--yes")
     for where in ("{", "[]", '{"metadata": {"eq": 7}}', '{"wher": {}}'):
         assert cli.refused(1, "erase", "--where", where, "--yes").startswith("clew: ")
-    assert cli.erasures() == []
+    assert erasures(cli) == []
 
 
 def test_one_refusal_among_several_stops_no_other(cli: Cli) -> None:
-    threads = [cli.create(), "thread_" + "z" * 24, cli.create()]
+    threads = [create(cli), "thread_" + "z" * 24, create(cli)]
     result = cli("erase", *threads, "--yes", "--json")
     assert result.exit_code == 6
     done = json.loads(result.stdout)

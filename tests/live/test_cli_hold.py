@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from click.testing import CliRunner, Result
 
-from clew_services.cli import main
+from support.cli import Cli
 from support.up import Up, running_up
 
 NOWHERE = "thread_" + "z" * 24
@@ -20,42 +19,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield running
 
 
-class Cli:
-    """``clew`` with its settings in the environment."""
-
-    def __init__(self, up: Up) -> None:
-        self.env = {"CLEW_NATS": up.nats_url, "CLEW_ACTOR": "counsel"}
-
-    def __call__(self, *arguments: str) -> Result:
-        result = CliRunner().invoke(main, arguments, env=self.env)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-        return result
-
-    def done(self, *arguments: str) -> str:
-        result = self(*arguments)
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    def json(self, *arguments: str) -> dict:
-        return json.loads(self.done(*arguments, "--json"))
-
-    def refused(self, code: int, *arguments: str) -> str:
-        result = self(*arguments)
-        assert result.exit_code == code, result.output
-        return result.stderr
-
-    def create(self, *arguments: str) -> str:
-        return str(self.indexed(self.json("thread", "create", *arguments))["thread"]["id"])
-
-    def indexed(self, done: dict) -> dict:
-        """Wait until the index has what a command did."""
-        self.done("thread", "list", "--at-least", "{shard}-{seq}".format_map(done["position"]))
-        return done
-
-
 @pytest.fixture
 def cli(up: Up) -> Cli:
-    return Cli(up)
+    return Cli(up, actor="counsel")
 
 
 def holds(found: dict) -> dict[str, tuple[list[str], bool]]:

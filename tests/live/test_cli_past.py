@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from clew_services.cli import commit_lines, main
+from clew_services.cli import commit_lines
+from support.cli import Cli
 from support.up import Up, environment, running_up
 
 EVIL = "Hi\x1b[31m"
@@ -23,30 +23,6 @@ EVIL = "Hi\x1b[31m"
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     with running_up(tmp_path_factory.mktemp("past") / "data") as running:
         yield running
-
-
-class Cli:
-    """``clew`` with its settings in the environment."""
-
-    def __init__(self, up: Up) -> None:
-        self.env = {"CLEW_NATS": up.nats_url, "CLEW_ACTOR": "tester"}
-
-    def __call__(self, *arguments: str) -> Result:
-        return CliRunner().invoke(main, arguments, env=self.env)
-
-    def lines(self, *arguments: str) -> list[str]:
-        result = self(*arguments)
-        assert result.exit_code == 0, result.output
-        assert "\x1b" not in result.stdout
-        return result.stdout.splitlines()
-
-    def json(self, *arguments: str) -> dict:
-        return json.loads("\n".join(self.lines(*arguments, "--json")))
-
-    def refused(self, code: int, *arguments: str) -> str:
-        result = self(*arguments)
-        assert (result.exit_code, result.stdout) == (code, ""), result.output
-        return result.stderr
 
 
 @pytest.fixture(scope="module")

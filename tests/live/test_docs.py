@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -14,7 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from clew_services.cli import main
-from support.up import ROOT, Up, clew, environment, running_up
+from support.cli import Cli
+from support.up import ROOT, Up, environment, running_up
 
 DOCS = (
     "README.md",
@@ -55,25 +57,21 @@ COMMANDS = {words: where for where, words in reversed(SHOWN)}
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     with running_up(tmp_path_factory.mktemp("docs") / "clew-data") as running:
-        added = CliRunner().invoke(main, ["tenants", "add", "acme"], env={"CLEW_NATS": running.nats_url})
-        assert added.exit_code == 0, added.stderr
+        Cli(running).done("tenants", "add", "acme")
         yield running
 
 
 @pytest.fixture(scope="module")
 def thread(up: Up) -> str:
-    env = {"CLEW_NATS": up.nats_url}
-    made = clew("thread", "create", "--id", "thread_docs", "--metadata", "user=ada", env=env)
-    assert made.returncode == 0, made.stderr
-    assert clew("thread", "update", "thread_docs", "--set", "topic=weather", env=env).returncode == 0
+    cli = Cli(up)
+    cli.done("thread", "create", "--id", "thread_docs", "--metadata", "user=ada")
+    cli.done("thread", "update", "thread_docs", "--set", "topic=weather")
     return "thread_docs"
 
 
 @pytest.fixture(scope="module")
 def key_id(up: Up) -> str:
-    made = clew("keys", "create", "--name", "docs", "--scope", "read", "--json", env={"CLEW_NATS": up.nats_url})
-    assert made.returncode == 0, made.stderr
-    return str(json.loads(made.stdout)["id"])
+    return str(Cli(up).json("keys", "create", "--name", "docs", "--scope", "read")["id"])
 
 
 def test_the_documents_show_programs_and_commands() -> None:
@@ -102,8 +100,9 @@ def test_a_program_in_the_documents_runs_as_it_stands(up: Up, tmp_path: Path, co
 @pytest.mark.parametrize("words", COMMANDS, ids=COMMANDS.values())
 def test_a_command_in_the_documents_runs_as_it_stands(up: Up, thread: str, key_id: str, words: tuple[str, ...]) -> None:
     meant = {"thread_…": thread, "THREAD": thread, "KEY_ID": key_id}
-    ran = clew(*(meant.get(word, word) for word in words), cwd=up.data.parent)
-    assert ran.returncode == 0, ran.stderr
+    with contextlib.chdir(up.data.parent):
+        ran = CliRunner().invoke(main, [meant.get(word, word) for word in words])
+    assert ran.exit_code == 0, ran.stderr
     assert ran.stdout.strip()
 
 
@@ -122,5 +121,5 @@ def test_a_shell_is_enough_to_check_a_commit_as_the_guide_shows(up: Up, thread: 
     ran = subprocess.run(["sh", "-e"], input=program, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     of_record, of_content, sealed = (line.split()[0] for line in ran.stdout.splitlines())
     assert sealed == f'"seal":"{of_content}"'
-    entries = json.loads(clew("history", thread, "--json", env={"CLEW_NATS": up.nats_url}).stdout)["commits"]
+    entries = Cli(up).json("history", thread)["commits"]
     assert of_record == entries[1]["hash"]

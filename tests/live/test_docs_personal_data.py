@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.up import ROOT, Up, clew, environment, running_up
+from support.cli import Cli, Shell, commands_in, programs_in
+from support.up import Up, running_up
 
-GUIDE = (ROOT / "docs/personal-data.md").read_text()
-COMMANDS = [
-    line
-    for block in re.findall(r"^```bash\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
-    for line in block.splitlines()
-]
-(PROGRAM,) = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+COMMANDS = commands_in("docs/personal-data.md")
+(PROGRAM,) = programs_in("docs/personal-data.md")
 THEIRS = ("-m", "customer=c-81")
 
 
@@ -30,23 +24,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def at_home(up: Up, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which ``clew`` is a command, and a customer has an open and a deleted thread."""
-    folder = tmp_path_factory.mktemp("bin")
-    shim = folder / "clew"
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W error -m clew_services.cli "$@"\n')
-    shim.chmod(0o755)
-    return environment(CLEW_DATA=str(up.data), PATH=f"{folder}{os.pathsep}{os.environ['PATH']}")
-
-
-def run(line: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["sh", "-c", line], env=env, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
-
-
-@pytest.mark.timeout(300)
-def test_the_guide_runs_from_top_to_bottom(up: Up, at_home: dict[str, str], tmp_path: Path) -> None:
-    env = {"CLEW_DATA": str(up.data)}
+def test_the_guide_runs_from_top_to_bottom(up: Up, tmp_path: Path) -> None:
+    cli = Cli(up)
     for thread, *options in (
         ("thread_open", *THEIRS),
         ("thread_deleted", *THEIRS),
@@ -54,29 +33,24 @@ def test_the_guide_runs_from_top_to_bottom(up: Up, at_home: dict[str, str], tmp_
         ("thread_idle",),
         ("thread_other", "-m", "customer=c-82", "--message", "Ada Lovelace asked whether you saw her parcel."),
     ):
-        made = clew("thread", "create", "--id", thread, *options, "--json", env=env)
-        assert made.returncode == 0, made.stderr
-    message = json.loads(clew("thread", "messages", "thread_other", "--json", env=env).stdout)["messages"]["first_id"]
-    assert clew("thread", "delete", "thread_mistaken", env=env).returncode == 0
-    deleted = json.loads(clew("thread", "delete", "thread_deleted", "--json", env=env).stdout)
-    indexed = clew("thread", "list", "--at-least", "{shard}-{seq}".format_map(deleted["position"]), env=env)
-    assert indexed.returncode == 0, indexed.stderr
+        cli.done("thread", "create", "--id", thread, *options)
+    message = cli.json("thread", "messages", "thread_other")["messages"]["first_id"]
+    cli.done("thread", "delete", "thread_mistaken")
+    cli.indexed(cli.json("thread", "delete", "thread_deleted"))
 
     (tmp_path / "find.py").write_text(PROGRAM.replace("nats://127.0.0.1:4222", up.open_url))
-    ran = run(f"{sys.executable} -W error find.py", at_home, tmp_path)
-    assert (ran.stdout.split(), ran.stderr) == (["thread_deleted", "thread_open"], "")
+    shell = Shell(up, tmp_path, MESSAGE=message)
+    found = shell(f"{sys.executable} -W error find.py")
+    assert (found.stdout.split(), found.stderr) == (["thread_deleted", "thread_open"], "")
 
-    erasure = ""
     for line in COMMANDS:
-        ran = run(line.replace("MESSAGE", message).replace("ERASURE", erasure), at_home, tmp_path)
-        assert ran.returncode == 0, f"{line}: {ran.stderr}"
-        assert ran.stdout.strip() or ">" in line, line
+        told = shell.done(line)
         if line == "clew erasures list":
             for what in ("thread_open", "thread_deleted", "thread_other", message):
-                assert what in ran.stdout
-            (erasure,) = re.findall(r"erasure_\w{24}(?= +thread_open)", ran.stdout)
+                assert what in told
+            (shell.words["ERASURE"],) = re.findall(r"erasure_\w{24}(?= +thread_open)", told)
     assert json.loads((tmp_path / "certificate.txt").read_text().partition("\n")[0])["thread"] == "thread_open"
     for thread in ("thread_open", "thread_deleted"):
-        assert clew("thread", "get", thread, env=env).returncode == 6
+        cli.refused(6, "thread", "get", thread)
     for thread in ("thread_other", "thread_mistaken"):
-        assert clew("thread", "get", thread, env=env).returncode == 0
+        cli.done("thread", "get", thread)
