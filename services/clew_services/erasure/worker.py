@@ -395,6 +395,8 @@ class Worker:
             remains.append("JetStream encrypts its files, and so overwrote nothing: freed blocks, encrypted")
         if self._parts.replicated:
             remains.append("the Raft logs of the replicas, for some minutes after each step")
+            # nats-server (2.15.1) deletes without overwriting what it learns of from a snapshot of a stream.
+            remains.append("blocks of the log of a server that was down meanwhile, until it writes them anew")
         remains += remaining(copies, task.extent, record.erasure.erased_at or now)
         remains.append("backups, audit packs, exports and mirrors that were made before, whether they are named or not")
         return certify(
