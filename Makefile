@@ -27,14 +27,14 @@ install: $(INSTALLED) ## Set up .venv with Clew and everything for its tests, at
 run: $(RUNNABLE) ## Start all of Clew on this machine; ARGS="--http 127.0.0.1:0" passes options
 	@exec $(BIN)/clew up $(ARGS)
 
-# mypy takes a minute of one core, so the tests begin meanwhile, and what it said comes after them. They are collected
-# once before, which compiles them: else each of the processes that run them would.
+# mypy takes a minute of one core, so the tests begin meanwhile, and what it said comes after them. The first time they
+# are collected once before, which compiles them: else each of the processes that run them would.
 test: $(INSTALLED) ## Check format, lint and types, and run all tests, ATONCE=4 at a time; ARGS="-k replay" chooses some
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check --quiet .
 	@said=$$(mktemp); trap 'rm -f "$$said"' EXIT; \
 	$(BIN)/mypy --no-error-summary >"$$said" 2>&1 & types=$$!; \
-	$(BIN)/pytest --quiet --quiet --collect-only $(ARGS) >/dev/null 2>&1; \
+	[ -d tests/__pycache__ ] || $(BIN)/pytest --quiet --quiet --collect-only $(ARGS) >/dev/null 2>&1; \
 	echo "$(BIN)/pytest --quiet --numprocesses $(ATONCE)" $(ARGS); \
 	$(BIN)/pytest --quiet --numprocesses $(ATONCE) $(ARGS); tested=$$?; \
 	wait $$types; typed=$$?; cat "$$said"; \

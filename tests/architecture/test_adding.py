@@ -260,7 +260,7 @@ class Scratch:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *arguments]
         return subprocess.run(
-            command, cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False, timeout=300
+            command, cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
         )
 
     def mypy(self) -> set[str]:
@@ -312,7 +312,7 @@ def test_they_take_few_files_and_each_is_found_by_a_check() -> None:
     assert "tests/golden/new_files.py" in makefile
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_each_of_them_is_named_by_the_type_checker_or_a_test_and_nothing_more_is_needed(scratch: Scratch) -> None:
     assert scratch.mypy() == BY_TYPES
     said = scratch.tests()

@@ -15,7 +15,8 @@ import pytest
 
 from clew_services.embedded.server import EmbeddedServer
 from support.callers import calling
-from support.up import CLEW, PATIENCE, clew, environment
+from support.up import CLEW, clew, environment
+from support.waiting import PATIENCE
 
 KEYS = "a-secret-key-of-ours:default"
 

@@ -39,7 +39,7 @@ from support.up import clew
 from support.waiting import eventually
 from support.writers import Writer, handler, message_id, thread_id
 
-pytestmark = pytest.mark.timeout(240 + 3 * SECONDS)
+pytestmark = pytest.mark.timeout(300 + 3 * SECONDS)
 
 
 async def test_fifty_writers_through_three_servers_change_one_thread_without_losing_a_change(

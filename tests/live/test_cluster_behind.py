@@ -31,7 +31,6 @@ from support.writers import Writer, handler
 LAGS = 3
 LOG = tuple(event_stream(shard) for shard in range(SHARDS))
 VIEWS = ("KV_clew_threads_v1", "KV_clew_commands_v1")
-pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")

@@ -20,11 +20,8 @@ from support.truth import projecting
 from support.waiting import eventually
 from support.writers import Writer
 
-pytestmark = [
-    pytest.mark.timeout(240),
-    # Who does not answer nats-py's greeting is left open by it until it is collected.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+# Who does not answer nats-py's greeting is left open by it until it is collected.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,6 @@ from support.waiting import eventually
 from support.writers import Writer, thread_id
 
 NEVER = 3600.0
-pytestmark = pytest.mark.timeout(240)
 T = TypeVar("T")
 Meanwhile = Callable[[str], Coroutine[None, None, None]]
 

@@ -28,7 +28,8 @@ from support.deployments import connected_client, deployed
 from support.erasure_worker import KEY, Killed, complete_all, worker
 from support.markers import find_marker, new_marker
 from support.truth import checkpointed, projecting
-from support.up import PATIENCE, Up, running_up
+from support.up import Up, running_up
+from support.waiting import PATIENCE, wait_until
 
 BESIDE = "a text that stays where it is"
 WRITTEN = (
@@ -63,11 +64,12 @@ class Api:
         return json.loads(text)
 
     def completed(self, erasure: str) -> dict:
-        deadline = time.monotonic() + PATIENCE
-        while (found := self("GET", f"/erasures/{erasure}"))["status"] != "completed":
-            assert time.monotonic() < deadline, found
-            time.sleep(0.1)
-        return found
+        def found() -> dict:
+            status = self("GET", f"/erasures/{erasure}")
+            assert status["status"] == "completed", status
+            return status
+
+        return wait_until(found)
 
 
 async def leave_in_inbox(up: Up, thread: str, markers: Mapping[str, str]) -> None:
@@ -101,14 +103,15 @@ def test_nothing_that_was_erased_is_in_any_file_of_a_running_clew(tmp_path: Path
         call("DELETE", f"/threads/{thread}/messages/{gone}")
         asyncio.run(leave_in_inbox(up, thread, markers))
         wanted = {"CLEW_EVT", "KV_clew_threads", "CLEW_REJECTED", "index/"}
-        deadline = time.monotonic() + PATIENCE
-        while True:
+
+        def are_everywhere() -> bool:
             found = places(markers, data)
             files = " ".join(file for files in found.values() for file in files)
-            if found.keys() == markers.keys() and all(each in files for each in wanted):
-                break
-            assert time.monotonic() < deadline, (markers.keys() - found.keys(), files)
-            time.sleep(0.2)
+            assert found.keys() == markers.keys()
+            assert all(each in files for each in wanted), files
+            return True
+
+        wait_until(are_everywhere)
 
         erasure = call("POST", f"/threads/{thread}/erase", {"reason": "asked_by_customer"}, status=202)
         for path in ("", "/messages", f"/messages/{message}"):
@@ -121,10 +124,12 @@ def test_nothing_that_was_erased_is_in_any_file_of_a_running_clew(tmp_path: Path
 
         # What comes too late is rejected, and not kept either.
         asyncio.run(leave_in_inbox(up, thread, markers))
-        deadline = time.monotonic() + PATIENCE
-        while found := places(markers, data):
-            assert time.monotonic() < deadline, found
-            time.sleep(0.2)
+
+        def are_nowhere() -> bool:
+            assert places(markers, data) == {}
+            return True
+
+        wait_until(are_nowhere)
 
         key = SigningKey.parse((data / "signing-key").read_text()).verifier
         signed = read_certificate(done["signed"]["note"].encode(), key)
@@ -163,7 +168,6 @@ async def step_until_killed(worker: Worker) -> None:
         await worker.step()
 
 
-@pytest.mark.timeout(240)
 async def test_a_worker_killed_before_any_of_its_calls_leaves_nothing_behind_in_the_end(
     server: EmbeddedServer, tmp_path: Path
 ) -> None:

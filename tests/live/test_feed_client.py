@@ -45,7 +45,7 @@ async def follow(client: Client, into: list[FeedEntry], after: str | None = None
 
 async def test_a_follower_gets_everything_once_and_in_order_through_kills_and_restarts(tmp_path: Path) -> None:
     async with deployed(tmp_path / "data") as server, connected(server.url, name="writer") as clew:  # noqa: SIM117
-        async with served(clew, [serve_queries]), connect(server.url, timeout=2) as client:
+        async with served(clew, [serve_queries]), connect(server.url, timeout=5) as client:
             seen: list[FeedEntry] = []
             stop = asyncio.Event()
 

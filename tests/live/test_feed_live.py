@@ -24,7 +24,7 @@ from support.api import ACME, GLOBEX, served
 from support.deployments import deployed
 from support.feed_reading import Reader, events_of, reading
 from support.truth import log_of
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 from support.writers import Writer, handler, thread_id
 
 
@@ -95,7 +95,7 @@ async def test_a_reader_of_a_quiet_thread_gets_heartbeats_while_other_threads_ar
     )
     work = asyncio.create_task(keep_busy())
     try:
-        async with asyncio.timeout(20), AsyncExitStack() as stack:
+        async with asyncio.timeout(PATIENCE), AsyncExitStack() as stack:
             for query in queries:
                 following = follow(clew.feed, clew.tail, "acme", query, idle=0.3)
                 await stack.enter_async_context(aclosing(following))

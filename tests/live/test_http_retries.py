@@ -111,7 +111,7 @@ async def test_a_caller_who_lost_patience_finds_what_was_done(clew: Clew, monkey
             left.set()
 
     async with over_a_wire(Slow(clew), monkeypatch) as (client, wire):
-        direct = client.with_options(timeout=1.5, base_url=f"{wire.behind}/v1")
+        direct = client.with_options(timeout=4, base_url=f"{wire.behind}/v1")
         created = await direct.beta.threads.create()
         assert left.is_set()
         assert await threads_in(clew) == 1

@@ -23,7 +23,7 @@ from support.lasting import SECONDS
 pytestmark = [
     pytest.mark.soak,
     pytest.mark.filterwarnings("ignore:The Assistants API is deprecated:DeprecationWarning"),
-    pytest.mark.timeout(120 + 2 * SECONDS),
+    pytest.mark.timeout(300 + 2 * SECONDS),
 ]
 
 CALLERS = 16

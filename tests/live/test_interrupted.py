@@ -18,7 +18,8 @@ from clew_services.compose import Clew
 from clew_services.compose.roles import serve_commands, serve_inbox, serve_queries
 from clew_services.embedded.server import EmbeddedServer
 from clew_services.process import serve as serving
-from support.up import CLEW, PATIENCE, environment
+from support.up import CLEW, environment
+from support.waiting import PATIENCE
 
 INTERRUPTED_WHEN_IMPORTING = """
 import os, signal, sys

@@ -7,7 +7,6 @@ import http.client
 import json
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -17,7 +16,8 @@ from click.testing import CliRunner, Result
 from clew_projections.kv.watcher import ANEW
 from clew_services.cli import main
 from clew_services.embedded.server import EmbeddedServer
-from support.up import CLEW, PATIENCE, environment
+from support.up import CLEW, environment
+from support.waiting import PATIENCE, wait_until
 
 
 class Cli:
@@ -78,13 +78,9 @@ def status(api: tuple[str, int], key: str, method: str = "GET", path: str = "/v1
         connection.close()
 
 
-def becomes(expected: int, api: tuple[str, int], key: str) -> bool:
-    """Whether a key comes to be answered so, before everything is read again."""
-    deadline = time.monotonic() + ANEW - 2
-    while status(api, key) != expected:
-        if time.monotonic() > deadline:
-            return False
-    return True
+def await_status(expected: int, api: tuple[str, int], key: str) -> None:
+    """Wait until a key is answered so, which it is before all keys are read again."""
+    wait_until(lambda: status(api, key) == expected, within=ANEW - 2)
 
 
 def test_a_key_is_shown_once_and_listed_without_itself(cli: Cli) -> None:
@@ -153,12 +149,12 @@ def test_keys_hold_at_once_and_no_longer_at_once_in_every_process(cli: Cli) -> N
         apis = [stack.enter_context(serving_api(cli.url)) for _ in range(2)]
         made = cli.json("create", "--name", "billing", "--scope", "read")
         for api in apis:
-            assert becomes(404, api, made["key"])
+            await_status(404, api, made["key"])
             assert status(api, made["key"], "DELETE") == 403
             assert status(api, "clew_" + "0" * 40) == 401
         cli.json("revoke", made["id"])
         for api in apis:
-            assert becomes(401, api, made["key"])
+            await_status(401, api, made["key"])
     (listed,) = cli.json("list")["keys"]
     assert listed["last_used_at"] is not None
     assert listed["last_used_at"] <= listed["revoked_at"]

@@ -99,7 +99,7 @@ def the_inbox_kept_its_order(soak: Soak, log: dict[Address, list[Commit]]) -> No
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(SECONDS * 2 + 180)
+@pytest.mark.timeout(300 + 2 * SECONDS)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:support.soaking")
 async def test_nothing_is_lost_and_nothing_happens_twice_whoever_is_killed_and_whoever_tries_again(
     tmp_path: Path,

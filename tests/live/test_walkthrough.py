@@ -8,9 +8,8 @@ import re
 import shlex
 import signal
 import subprocess
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,8 +20,8 @@ from clew_events.client import sync
 from clew_services import compose
 from clew_services.cli import main
 from support.cluster import Cluster, running_cluster
-from support.up import CLEW, PATIENCE, ROOT, environment, running_up
-from support.waiting import eventually
+from support.up import CLEW, ROOT, environment, running_up
+from support.waiting import PATIENCE, eventually, wait_until
 
 GUIDE = (ROOT / "docs/operating/walkthrough.md").read_text()
 SECTIONS = {
@@ -33,7 +32,6 @@ SECTIONS = {
     ]
     for heading, body in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", GUIDE, re.MULTILINE | re.DOTALL)
 }
-pytestmark = pytest.mark.timeout(400)
 
 
 class Operator:
@@ -96,7 +94,7 @@ class Operator:
             process = subprocess.Popen([*CLEW, "serve", *roles], cwd=self.folder, env=env, stderr=stream)
         self.stack.callback(process.wait, PATIENCE)
         self.stack.callback(process.terminate)
-        until(lambda: "ready http" in errors.read_text())
+        wait_until(lambda: "ready http" in errors.read_text())
         self.http = f"http://{errors.read_text().rpartition('ready http ')[2].split()[0]}/v1"
 
     def over_http(self, api_key: str) -> dict[str, str]:
@@ -111,13 +109,6 @@ class Operator:
         url = self.cluster.url(user="default-reader")
         with sync.connect(url, inbox_prefix="_INBOX_reader") as reader:
             return dict(reader.get_thread("thread_docs").thread.metadata)
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -146,11 +137,11 @@ def lose_a_disk(operator: Operator) -> None:
     node = operator.cluster.nodes[2]
     node.stop(signal.SIGKILL)
     # What the lost server led waits until the others have elected.
-    until(lambda: operator.clew("thread", "update", "thread_docs", "--set", "two=left").exit_code == 0)
+    wait_until(lambda: operator.clew("thread", "update", "thread_docs", "--set", "two=left").exit_code == 0)
     subprocess.run(shlex.split(removed), cwd=node.folder, check=True)
     operator.cluster.start(2)
     there = shlex.split(asked.replace("127.0.0.1:8222", node.monitor))
-    until(
+    wait_until(
         lambda: json.loads(subprocess.run(there, capture_output=True, check=False).stdout or "{}") == {"status": "ok"}
     )
     for line in rest:

@@ -8,14 +8,14 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from clew_services.embedded.server import EmbeddedServer
-from support.up import CLEW, PATIENCE, Up, environment, gone, running_up
+from support.up import CLEW, Up, await_end, environment, running_up
+from support.waiting import PATIENCE, wait_until
 
 KEY = "a-secret-key-of-ours"
 WORKERS = 3
@@ -82,10 +82,7 @@ def listening(port: int, pids: Sequence[int]) -> int:
 
 def eventually_listening(process: int, port: int, count: int = WORKERS) -> None:
     """Wait for every worker: a server is ready as soon as one of them answers."""
-    deadline = time.monotonic() + PATIENCE
-    while listening(port, children(process)) < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: listening(port, children(process)) >= count)
 
 
 async def test_what_one_worker_has_written_every_other_reads_at_once_and_the_dead_come_back(
@@ -106,13 +103,13 @@ async def test_what_one_worker_has_written_every_other_reads_at_once_and_the_dea
         made = {str(api.ask("POST", "/v1/threads", {}, **{"Idempotency-Key": "once"})[1]["id"]) for _ in range(9)}
         assert len(made) == 1
         os.kill(workers[1], signal.SIGKILL)
-        assert gone(workers[1])
+        await_end(workers[1])
         eventually_listening(process.pid, port)
         assert api.ask("GET", f"/v1/threads/{thread['id']}")[0] == 200
         workers = children(process.pid)
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
-        assert all(gone(pid) for pid in workers)
+        await_end(*workers)
 
 
 @pytest.fixture(scope="module")

@@ -98,7 +98,7 @@ async def lived(url: str, life: list[Step], seed: int) -> None:
         await world.end()
 
 
-@pytest.mark.timeout(SECONDS + 120)
+@pytest.mark.timeout(300 + SECONDS)
 @pytest.mark.usefixtures("little")
 @pytest.mark.parametrize("seconds", [0, pytest.param(SECONDS, marks=pytest.mark.soak)], ids=["a few", "soak"])
 def test_no_answer_is_ever_wrong(seconds: float) -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -22,13 +21,12 @@ from support.freezing import freeze, go_on
 from support.ports import free_port
 from support.routes import Routes
 from support.up import ROOT, clew
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually, wait_until
 
 BLOCK = re.compile(r"^  acme \{\n.*?^  \}\n", re.MULTILINE | re.DOTALL)
 PASSWORD = "secret"
 NUMBERS = (1, 2, 3)
 SHARDS = 2
-PATIENCE = 60.0
 
 
 def with_default(text: str) -> str:
@@ -152,16 +150,19 @@ class Cluster:
 
     def until_whole(self) -> None:
         """Wait until the three have found each other."""
-        deadline = time.monotonic() + PATIENCE
-        while not any(node.leads_all() for node in self.nodes.values()):
-            assert time.monotonic() < deadline, [node.log() for node in self.nodes.values()]
-            time.sleep(0.05)
+
+        def leads_all() -> bool:
+            assert any(node.leads_all() for node in self.nodes.values()), [node.log() for node in self.nodes.values()]
+            return True
+
+        wait_until(leads_all)
 
     def until_healthy(self) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not self.is_healthy():
-            assert time.monotonic() < deadline, [node.trouble() for node in self.nodes.values()]
-            time.sleep(0.05)
+        def is_healthy() -> bool:
+            assert self.is_healthy(), [node.trouble() for node in self.nodes.values()]
+            return True
+
+        wait_until(is_healthy)
 
     async def healthy(self) -> None:
         await asyncio.to_thread(self.until_healthy)

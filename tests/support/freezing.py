@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
-from support.waiting import PATIENCE
+from support.waiting import wait_until
 
 
 def freeze(pid: int) -> None:
@@ -22,14 +21,9 @@ def freeze(pid: int) -> None:
 
     Raises:
         ProcessLookupError: there is no such process.
-        TimeoutError: it goes on for all that.
     """
     os.kill(pid, SIGSTOP)
-    deadline = time.monotonic() + PATIENCE
-    while not _stands_still(pid):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"process {pid} was told to stop and goes on")
-        time.sleep(0.001)
+    wait_until(lambda: _stands_still(pid))
 
 
 def go_on(pid: int) -> None:

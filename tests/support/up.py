@@ -7,17 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 from support.ports import free_port
+from support.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = os.pathsep.join(str(ROOT / folder) for folder in ("events", "projections", "services"))
 CLEW = [sys.executable, "-W", "error", "-m", "clew_services.cli"]
-PATIENCE = 60.0
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -84,10 +83,12 @@ class Up:
 
     def await_again(self, part: str, killed: int) -> None:
         """Wait until a part that was killed is started again."""
-        deadline = time.monotonic() + PATIENCE
-        while self.children().get(part, killed) == killed:
-            assert time.monotonic() < deadline, self.errors
-            time.sleep(0.02)
+
+        def is_back() -> bool:
+            assert self.children().get(part, killed) != killed, self.errors
+            return True
+
+        wait_until(is_back)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal it and wait for its end; its exit code."""
@@ -130,15 +131,24 @@ def _started(data: Path, options: tuple[str, ...], env: Mapping[str, str], error
     )
 
 
-def gone(pid: int, patience: float = PATIENCE) -> bool:
-    """Whether a process has ended, or does within ``patience`` seconds. One that nobody has waited for counts."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.02)
-    return False
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended. One that nobody has waited for counts."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Processes that were started for a data folder: it is in their words or in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(bytes(folder) in (process / file).read_bytes() for file in ("cmdline", "environ")):
+                found.append(int(process.name))
+    return found
+
+
+def await_end(*pids: int) -> None:
+    """Wait until processes have ended."""
+    wait_until(lambda: all(map(has_ended, pids)))

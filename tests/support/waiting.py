@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
-PATIENCE = 60.0
+PATIENCE: Final = 60.0
 """Seconds after which what is waited for is taken never to come: long for a machine with much else to do."""
+_PAUSE: Final = 0.02
 
 
 async def eventually(ask: Callable[[], Awaitable[T]], *, within: float = PATIENCE) -> T:
@@ -17,7 +19,7 @@ async def eventually(ask: Callable[[], Awaitable[T]], *, within: float = PATIENC
     Raises:
         AssertionError: it did not within so many seconds; the last one that ``ask`` raised, if it raised any.
     """
-    deadline = asyncio.get_running_loop().time() + within
+    deadline = time.monotonic() + within
     while True:
         failure: AssertionError | None = None
         try:
@@ -25,6 +27,24 @@ async def eventually(ask: Callable[[], Awaitable[T]], *, within: float = PATIENC
                 return answer
         except AssertionError as fault:
             failure = fault
-        if asyncio.get_running_loop().time() > deadline:
-            raise failure or AssertionError(f"not within {within:g} s")
-        await asyncio.sleep(0.02)
+        _check_time(deadline, within, failure)
+        await asyncio.sleep(_PAUSE)
+
+
+def wait_until(ask: Callable[[], T], *, within: float = PATIENCE) -> T:
+    """What :func:`eventually` promises, where there is no event loop."""
+    deadline = time.monotonic() + within
+    while True:
+        failure: AssertionError | None = None
+        try:
+            if answer := ask():
+                return answer
+        except AssertionError as fault:
+            failure = fault
+        _check_time(deadline, within, failure)
+        time.sleep(_PAUSE)
+
+
+def _check_time(deadline: float, within: float, failure: AssertionError | None) -> None:
+    if time.monotonic() > deadline:
+        raise failure or AssertionError(f"not within {within:g} s")
