@@ -62,6 +62,7 @@ def advance(view: View, recorded: Recorded) -> View:
         created_at=view.created_at or commit.at,
         updated_at=commit.at,
         last_active_at=commit.at if is_activity(commit) else view.last_active_at,
+        deleted_at=None if view.status in {"absent", "open"} else view.deleted_at or commit.at,
         commands=(*view.commands[1 - REMEMBERED_COMMANDS :], spent),
     )
 

@@ -69,11 +69,22 @@ class StandingHold(Struct, frozen=True, kw_only=True, dict=True):
 
 
 class TenantState(Struct, frozen=True, kw_only=True):
-    """Policies and standing holds by name, as of commit ``n`` of the tenant's own history."""
+    """Policies and standing holds by name, as of commit ``n`` of the tenant's own history, at sequence ``seq``."""
 
     n: int = 0
+    seq: int = 0
     policies: dict[str, RetentionPolicy] = {}
     holds: dict[str, StandingHold] = {}
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """The conditions of all policies and standing holds that have one.
+
+        Raises:
+            Corrupt: one of them cannot be read.
+        """
+        wanted = [policy.condition for policy in self.policies.values()]
+        return [*(each for each in wanted if each is not None), *(hold.condition for hold in self.holds.values())]
 
     @property
     def empty(self) -> bool:

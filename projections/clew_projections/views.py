@@ -34,7 +34,8 @@ class ThreadView(ThreadState, frozen=True, kw_only=True):
     ``created_at`` and ``updated_at`` are the times of the first and latest commit, and ``last_active_at`` is that of
     the latest by which somebody made use of the thread: not one that deletes it, is about a hold, or erases.
     ``commands`` are the ids behind the last 100 commits, oldest first: the last entry is for commit ``n``, the one
-    before for ``n - 1``. A deleted thread keeps its view, with ``status`` ``deleted``.
+    before for ``n - 1``. A deleted thread keeps its view, with ``status`` ``deleted``, and since when it is
+    (``deleted_at``).
     """
 
     id: str
@@ -45,6 +46,7 @@ class ThreadView(ThreadState, frozen=True, kw_only=True):
     created_at: datetime | None = None
     updated_at: datetime | None = None
     last_active_at: datetime | None = None
+    deleted_at: datetime | None = None
     commands: tuple[SpentId, ...] = ()
 
     @property

@@ -252,3 +252,13 @@ def test_bytes_that_are_no_view_are_corrupt(garbage: bytes) -> None:
         with pytest.raises(Corrupt) as fault:
             read(garbage)
         assert fault.value.code == "unreadable_view"
+
+
+def test_a_deleted_thread_says_since_when_it_is_whatever_comes_later() -> None:
+    history: tuple[list[Event], ...] = ([CREATED], [ThreadDeleted()], [HoldPlaced(hold="case-7")])
+    assert folded(chain([CREATED])).deleted_at is None
+    assert folded(chain(*history)).deleted_at == NOON + timedelta(seconds=2)
+    assert folded(chain(*history, [ThreadRestored()])).deleted_at is None
+    erased = ErasureRequested(erasure="erasure_1", items=None, code=None)
+    assert folded(chain(*history, [erased])).deleted_at == NOON + timedelta(seconds=2)
+    assert folded(chain([CREATED], [erased])).deleted_at == NOON + timedelta(seconds=2)

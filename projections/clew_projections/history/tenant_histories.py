@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 from msgspec.structs import replace
 
+from clew_events.list_query import Condition
 from clew_events.subjects import TENANT, Address, address_of, event_stream, own_subjects
 from clew_projections.apply import advance
 from clew_projections.history.histories import Histories
@@ -47,7 +50,7 @@ class TenantHistories:
             view, state = advance(folded.view, recorded), folded.state
             for event in recorded.commit.events:
                 state = evolve_tenant(state, event)
-            folded = _Folded(view, replace(state, n=view.n))
+            folded = _Folded(view, replace(state, n=view.n, seq=view.seq))
         self._folded.put(tenant, folded)
         return folded.state
 
@@ -59,15 +62,22 @@ class TenantHistories:
             Unavailable: the log does not answer.
         """
         holds = (await self.state(view.tenant)).holds
-        if not holds:
-            return ()
-        thread = MatchedThread(view)
-        if any(needs_actors(hold.condition) for hold in holds.values()):
-            address = Address(view.tenant, view.id)
-            first = await self._histories.first(address)
-            latest = first if view.n == 1 else await self._histories.at(address, view.seq)
-            thread = MatchedThread(view, first.commit.actor, latest.commit.actor)
+        thread = await self.matched(view, (hold.condition for hold in holds.values()))
         return tuple(name for name, hold in holds.items() if match(hold.condition, thread))
+
+    async def matched(self, view: ThreadView, conditions: Iterable[Condition]) -> MatchedThread:
+        """Return a thread as conditions look at it: its view, and the actors if one of them asks for these.
+
+        Raises:
+            Corrupt: the thread's history cannot be read.
+            Unavailable: the log does not answer.
+        """
+        if view.n == 0 or not any(map(needs_actors, conditions)):
+            return MatchedThread(view)
+        address = Address(view.tenant, view.id)
+        first = await self._histories.first(address)
+        latest = first if view.n == 1 else await self._histories.at(address, view.seq)
+        return MatchedThread(view, first.commit.actor, latest.commit.actor)
 
     async def tenants(self) -> list[str]:
         """Return the tenants that have policies or standing holds, in order.
