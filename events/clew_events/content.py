@@ -16,7 +16,7 @@ ToolName = Literal["code_interpreter", "file_search"]
 ExpiryAnchor = Literal["created_at", "last_active_at"]
 Metadata = dict[str, str]
 Anchor = Literal["created", "changed"]
-"""From when a policy of retention counts its days: a thread's first commit, or its latest."""
+"""From when a policy of retention counts its days: a thread's creation, or its latest use."""
 Disposal = Literal["delete", "erase"]
 """What becomes of a thread when its time is over."""
 

@@ -188,6 +188,18 @@ class ListRetention(Request, frozen=True, kw_only=True):
     """All policies of retention of the tenant."""
 
 
+class ListDue(Request, frozen=True, kw_only=True):
+    """A page of the threads that are due to be deleted or erased, by policies of retention or by ``expires_after``.
+
+    ``until`` asks for those that are due by another time than now. ``after`` is the ``next`` of the page before. A page
+    may have fewer than ``limit`` threads, or none, while it ``has_more``.
+    """
+
+    until: Moment | None = None
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    after: Annotated[str, Meta(max_length=200)] | None = None
+
+
 def positions_text(*positions: Position) -> str:
     """Positions as ``at_least`` and ``Clew-Position`` write them: ``<shard>-<sequence>``, several with commas."""
     return ",".join(f"{position.shard}-{position.seq}" for position in positions)

@@ -141,6 +141,33 @@ class RetentionEffect(Retention, frozen=True, kw_only=True):
     held_by: tuple[str, ...] | None
 
 
+class DueThread(Struct, frozen=True, kw_only=True):
+    """A thread that is due to be deleted or erased since ``due_at``, in Unix seconds.
+
+    ``policy`` is the name of the policy by which it is, and null if it is by its own ``expires_after``. ``deleted`` if
+    nobody is shown it any more. ``holds`` are the names of the legal holds that keep it.
+    """
+
+    id: str
+    object: Literal["thread.due"] = "thread.due"
+    action: Disposal
+    due_at: int
+    policy: str | None
+    deleted: bool
+    holds: tuple[str, ...]
+
+
+class DuePage(Struct, frozen=True, kw_only=True):
+    """A page of threads that are due, by rules. While it ``has_more``, ``next`` is the ``after`` of the next page."""
+
+    object: Literal["list"] = "list"
+    data: tuple[DueThread, ...]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+    next: str | None
+
+
 class RetentionList(Struct, frozen=True, kw_only=True):
     """All policies of retention of a tenant, by their names."""
 

@@ -46,8 +46,8 @@ from clew_events.commands import (
 from clew_events.contract import http_examples
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure
 from clew_events.http_objects import CommitPage, FeedPage
-from clew_events.list_query import ListHolds, ListRetention, ListThreads
-from clew_events.list_reply import FilterHold, HoldPage, RetentionEffect, RetentionList, ThreadList
+from clew_events.list_query import ListDue, ListHolds, ListRetention, ListThreads
+from clew_events.list_reply import DuePage, FilterHold, HoldPage, RetentionEffect, RetentionList, ThreadList
 from clew_events.objects import Gone, HeldThread, Message, MessagePage, RunPage, Thread
 from clew_events.queries import (
     GetBlame,
@@ -415,6 +415,14 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             name="list_retention", method="GET", path=RETENTION, tag="Retention",
             summary="List the policies of retention of the tenant",
             answer=RetentionList, answered=http_examples.RETENTION, versioned=False,
+        ),),
+    ),
+    Operation(
+        name="list_due", scope="retention", alternative="audit", query=ListDue, reply=Reply[DuePage],
+        routes=(HttpRoute(
+            name="list_due", method="GET", path="/v1/due", tag="Retention",
+            summary="List the threads that are due to be deleted or erased, and the legal holds that keep them",
+            form=ListDue, answer=DuePage, answered=http_examples.DUE, versioned=False,
         ),),
     ),
     Operation(

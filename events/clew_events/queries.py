@@ -11,7 +11,7 @@ from clew_events import events
 from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.erasures import Status
 from clew_events.ids import CURSOR_PATTERN, ErasureId, MessageId, ThreadId
-from clew_events.list_query import ListHolds, ListRetention, ListThreads
+from clew_events.list_query import ListDue, ListHolds, ListRetention, ListThreads
 from clew_events.requests import Request
 
 Consistency = Literal["strong", "eventual"]
@@ -191,4 +191,5 @@ Query = (
     | GetErasure
     | ListHolds
     | ListRetention
+    | ListDue
 )

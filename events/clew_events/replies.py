@@ -17,7 +17,7 @@ from clew_events.checkpoint_messages import CheckpointPage, KeptProof, SignedChe
 from clew_events.commit import Commit, Position
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure
 from clew_events.errors import Fault
-from clew_events.list_reply import FilterHold, HoldPage, RetentionEffect, RetentionList, ThreadList
+from clew_events.list_reply import DuePage, FilterHold, HoldPage, RetentionEffect, RetentionList, ThreadList
 from clew_events.objects import Gone, HeldThread, Message, MessagePage, MessageReceipt, Thread, ThreadReceipt
 
 T = TypeVar("T")
@@ -142,6 +142,7 @@ Answer = (
     | RetrievedErasure
     | HoldPage
     | RetentionList
+    | DuePage
 )
 """The answer to a query."""
 

@@ -24,7 +24,7 @@ from support.ports import free_port
 from support.up import CLEW, Up, await_end, clew, environment, processes_of, running_up
 from support.waiting import PATIENCE, eventually, wait_until
 
-PARTS = ("nats-server", "serve api", "serve commands query", "serve projector erasure", "serve index")
+PARTS = ("nats-server", "serve api", "serve commands query", "serve projector erasure retention", "serve index")
 
 
 def sdk(up: Up) -> openai.OpenAI:

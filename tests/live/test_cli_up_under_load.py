@@ -77,7 +77,13 @@ def test_what_was_acknowledged_while_a_part_was_killed_is_there(tmp_path: Path) 
     with running_up(tmp_path / "data") as up:
         load = Load(up)
         with load.running():
-            for part in ("nats-server", "serve api", "serve commands query", "serve projector erasure", "serve index"):
+            for part in (
+                "nats-server",
+                "serve api",
+                "serve commands query",
+                "serve projector erasure retention",
+                "serve index",
+            ):
                 load.until(50)
                 pid = up.children()[part]
                 os.kill(pid, SIGKILL)

@@ -95,7 +95,7 @@ class Trouble:
 
     async def projector(self) -> None:
         """One on whom the feed does not depend dies."""
-        self._kill(self._up.children().get("serve projector erasure"))
+        self._kill(self._up.children().get("serve projector erasure retention"))
 
     async def terminal(self) -> None:
         """A reader is killed, who has read something."""

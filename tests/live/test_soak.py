@@ -32,7 +32,7 @@ PARTS = [
     "serve api",
     "serve commands query",
     "serve commands query",
-    "serve projector erasure",
+    "serve projector erasure retention",
     "serve index",
 ]
 

@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -23,9 +24,15 @@ from clew_projections.consistency.log_fold import FoldedThread, fold_commit
 from clew_projections.history.histories import Histories
 from clew_projections.index import IndexReader, IndexWriter, open_for_reading, open_for_writing
 from clew_projections.index.match import MatchedThread, match, needs_actors
+from clew_projections.index.suspects import DuePlace
+from clew_projections.tenant_state import RetentionPolicy, TenantState, encode_condition
 from clew_projections.views import absent_stored
+from clew_services.retention.due import judge
+from clew_services.retention.due_threads import questions as due_questions
+from support.commits import NOON
 from support.listing import HOLDS, KEYS, TENANTS, THREADS, World, conditions, happened, histories, questions
 
+END = datetime.max.replace(tzinfo=UTC)
 EXAMPLES = settings(max_examples=40, deadline=None)
 
 
@@ -214,3 +221,38 @@ def expected_rows(world: World, address: Address) -> ExpectedRows:
     return ExpectedRows(
         view=folded.view, messages=folded.messages, created_by=thread.created_by, updated_by=thread.updated_by
     )
+
+
+policies = st.builds(
+    RetentionPolicy,
+    name=st.sampled_from(["first", "second", "third"]),
+    after_days=st.integers(1, 2),
+    since=st.sampled_from(["created", "changed"]),
+    where=st.none() | conditions.map(encode_condition),
+    then=st.sampled_from(["delete", "erase"]),
+    erase_after_days=st.none() | st.just(1),
+)
+
+
+@EXAMPLES
+@given(histories(least=10), st.lists(policies, min_size=1, max_size=3), st.integers(1, 4), st.integers(-3, 20))
+def test_every_thread_that_is_due_is_among_the_suspects_of_its_rule(what, given_policies, days, seconds) -> None:
+    world = happened(what)
+    rules = TenantState(policies={policy.name: policy for policy in given_policies})
+    at = NOON + timedelta(days=days, seconds=seconds)
+    with index() as (writer, reader, _):
+        fill(writer, world, [])
+        for tenant in TENANTS:
+            suspects: dict[str | None, set[str]] = {}
+            for asked in due_questions(rules, at):
+                place = DuePlace(asked.number)
+                while page := reader.suspects(tenant, asked, place, 2):
+                    place = DuePlace(asked.number, page[-1].time, page[-1].id)
+                    assert len(page) == len({each.id for each in page} - suspects.setdefault(asked.policy, set()))
+                    suspects[asked.policy] |= {each.id for each in page}
+            for (owner, thread), kept in world.threads.items():
+                removal = judge(MatchedThread(kept.view, kept.created_by, kept.updated_by), rules).due(at)
+                if owner == tenant and removal is not None:
+                    assert thread in suspects.get(removal.policy, set())
+        expiring = {owner for (owner, _), kept in world.threads.items() if (kept.view.expires_at or END) <= at}
+        assert [*reader.expiring_tenants(at)] == sorted(expiring)

@@ -27,8 +27,8 @@ from clew_events.commands import (
 )
 from clew_events.commit import Position
 from clew_events.errors import Unavailable
-from clew_events.list_query import ListHolds, ListRetention, ListThreads
-from clew_events.list_reply import FilterHold, Freshness, HoldPage, ListedThread, RetentionList, ThreadList
+from clew_events.list_query import ListDue, ListHolds, ListRetention, ListThreads
+from clew_events.list_reply import DuePage, FilterHold, Freshness, HoldPage, ListedThread, RetentionList, ThreadList
 from clew_events.nats_client import LastingClient
 from clew_events.objects import Gone, HeldThread, Message, MessagePage, Resources, TextPart, TextValue, Thread
 from clew_events.queries import GetFeed, GetMessage, GetThread, ListMessages
@@ -175,6 +175,10 @@ class Parts:
     async def retention(self, tenant: str) -> RetentionList:
         self._asked(tenant, ListRetention())
         return RetentionList(data=())
+
+    async def due(self, tenant: str, query: ListDue) -> DuePage:
+        self._asked(tenant, query)
+        return DuePage(data=(), first_id=None, last_id=None, has_more=False, next=None)
 
     async def message(self, tenant: str, query: GetMessage) -> Found:
         self._asked(tenant, query)

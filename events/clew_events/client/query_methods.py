@@ -23,8 +23,8 @@ from clew_events.client.results import MessageFound, MessagesFound, MessagesThen
 from clew_events.client.transport import Caller
 from clew_events.erasures import Erasure, ErasurePage, RetrievedErasure, Status
 from clew_events.errors import Invalid
-from clew_events.list_query import ListHolds, ListRetention, ListThreads
-from clew_events.list_reply import HoldPage, ListedThread, RetentionList, ThreadList
+from clew_events.list_query import ListDue, ListHolds, ListRetention, ListThreads
+from clew_events.list_reply import DuePage, DueThread, HoldPage, ListedThread, RetentionList, ThreadList
 from clew_events.objects import HeldThread, Message
 from clew_events.queries import (
     AsOf,
@@ -346,6 +346,30 @@ class QueryMethods(Caller):
     async def list_retention(self) -> RetentionList:
         """All policies of retention of the tenant, by their names."""
         return await self._ask(ListRetention(), RetentionList)
+
+    async def list_due(
+        self, *, until: datetime | int | None = None, limit: int = 20, after: str | None = None
+    ) -> DuePage:
+        """A page of the threads that are due to be deleted or erased now, or ``until`` another time.
+
+        It may have fewer than ``limit``, or none, while it ``has_more``: then ``next`` is the ``after`` of the next.
+
+        Raises:
+            Invalid: ``after`` is no cursor.
+            Unavailable: the index cannot be read.
+        """
+        return await self._ask(ListDue(until=until, limit=limit, after=after), DuePage)
+
+    async def iter_due(self, *, until: datetime | int | None = None) -> AsyncGenerator[DueThread, None]:
+        """All threads that are due to be deleted or erased now, or ``until`` another time."""
+        after = None
+        while True:
+            page = await self.list_due(until=until, limit=100, after=after)
+            for each in page.data:
+                yield each
+            if not page.has_more:
+                return
+            after = page.next
 
     async def list_holds(
         self,

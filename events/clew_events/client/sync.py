@@ -182,6 +182,8 @@ class Clew:
     iter_erasures = _iterate(client.Clew.iter_erasures)
     get_erasure = _call(client.Clew.get_erasure)
     list_retention = _call(client.Clew.list_retention)
+    list_due = _call(client.Clew.list_due)
+    iter_due = _iterate(client.Clew.iter_due)
     list_holds = _call(client.Clew.list_holds)
     iter_holds = _iterate(client.Clew.iter_holds)
 

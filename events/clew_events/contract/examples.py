@@ -80,9 +80,11 @@ from clew_events.events import (
     ToolResourcesUpdated,
 )
 from clew_events.ids import derive_id, message_id
-from clew_events.list_query import Condition, ListHolds, ListRetention, ListThreads, MetadataTest, NumberTest
+from clew_events.list_query import Condition, ListDue, ListHolds, ListRetention, ListThreads, MetadataTest, NumberTest
 from clew_events.list_reply import (
     Count,
+    DuePage,
+    DueThread,
     Excerpt,
     Facet,
     FacetValue,
@@ -495,6 +497,22 @@ EXAMPLES: Final[Mapping[str, tuple[Struct, ...]]] = {
         ),
     ),
     "ListRetention": (ListRetention(),),
+    "ListDue": (ListDue(), ListDue(until=1_795_000_000, limit=100, after=f"1.1787224000000000.{_THREAD}")),
+    "DuePageReply": (
+        Reply(
+            ok=DuePage(
+                data=(
+                    DueThread(
+                        id=_THREAD, action="erase", due_at=1_795_000_000, policy="trials", deleted=True, holds=()
+                    ),
+                ),
+                first_id=_THREAD,
+                last_id=_THREAD,
+                has_more=False,
+                next=None,
+            )
+        ),
+    ),
     "RetentionListReply": (Reply(ok=RetentionList(data=(Retention(**_POLICY),))),),
     "GetErasure": (GetErasure(erasure_id=_ERASURE),),
     "ErasurePageReply": (Reply(ok=ErasurePage(data=(_ERASED,), first_id=_ERASURE, last_id=_ERASURE, has_more=False)),),

@@ -166,6 +166,23 @@ RETENTION_SET: Final = {
     "due": {"threads": 0, "exact": True},
     "held_by": ["case-7"],
 }
+_DUE: Final = {
+    "id": _THREAD_ID,
+    "object": "thread.due",
+    "action": "delete",
+    "due_at": 1_795_000_000,
+    "policy": "trials",
+    "deleted": False,
+    "holds": [],
+}
+DUE: Final = {
+    "object": "list",
+    "data": [_DUE],
+    "first_id": _THREAD_ID,
+    "last_id": _THREAD_ID,
+    "has_more": True,
+    "next": f"1.1787224000000000.{_THREAD_ID}",
+}
 RETENTION_GONE: Final = {"id": "trials", "object": "retention.deleted", "deleted": True}
 _CURSOR: Final = "feed_AQQAABEABQ9_IYfGqA5xMXM"
 FEED: Final = {

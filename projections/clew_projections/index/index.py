@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeVar
@@ -18,6 +19,7 @@ from clew_projections.index.index_folder import IndexFolder, Lock, Pointer
 from clew_projections.index.index_reader import IndexReader
 from clew_projections.index.list_page import WrittenList
 from clew_projections.index.notes import notes
+from clew_projections.index.suspects import DuePlace, DueQuestion, Suspect
 from clew_projections.page_size import PAGE_BYTES
 
 T = TypeVar("T")
@@ -57,6 +59,14 @@ class Index:
             Unavailable: there is no index yet, or it cannot be read now.
         """
         return await self._ask(lambda reader: reader.holds(tenant, query))
+
+    async def suspects(self, tenant: str, question: DueQuestion, after: DuePlace, limit: int) -> Sequence[Suspect]:
+        """Read threads of a tenant that may be due; see :meth:`IndexReader.suspects`."""
+        return await self._ask(lambda reader: reader.suspects(tenant, question, after, limit))
+
+    async def expiring_tenants(self, until: datetime) -> Sequence[str]:
+        """Read the tenants that have threads which expire by a time; see :meth:`IndexReader.expiring_tenants`."""
+        return await self._ask(lambda reader: reader.expiring_tenants(until))
 
     async def names_of_holds(self, tenant: str, where: Condition | None) -> tuple[str, ...]:
         """Read the names of legal holds on threads that match; see :meth:`IndexReader.names_of_holds`."""
@@ -149,6 +159,14 @@ class CurrentIndex:
     async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
         """Read a page of a tenant's threads that have legal holds; raises as :meth:`list`."""
         return await self._ask(lambda index: index.holds(tenant, query))
+
+    async def suspects(self, tenant: str, question: DueQuestion, after: DuePlace, limit: int) -> Sequence[Suspect]:
+        """Read threads of a tenant that may be due; raises as :meth:`list`."""
+        return await self._ask(lambda index: index.suspects(tenant, question, after, limit))
+
+    async def expiring_tenants(self, until: datetime) -> Sequence[str]:
+        """Read the tenants that have threads which expire by a time; raises as :meth:`list`."""
+        return await self._ask(lambda index: index.expiring_tenants(until))
 
     async def names_of_holds(self, tenant: str, where: Condition | None) -> tuple[str, ...]:
         """Read the names of legal holds on threads that match, up to 100; raises as :meth:`list`."""

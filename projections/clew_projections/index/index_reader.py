@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import islice, takewhile
 from typing import Final
 
@@ -23,6 +24,7 @@ from clew_projections.index.list_page import Place, WrittenList, listed_thread, 
 from clew_projections.index.rows import holds_text, moment
 from clew_projections.index.scan import Page, ScanHit, Selection, sample, scan_page
 from clew_projections.index.search import Hit, Search
+from clew_projections.index.suspects import DuePlace, DueQuestion, Suspect, find_expiring_tenants, find_suspects
 from clew_projections.index.tokenizer import SearchTerms, parse_search
 from clew_projections.page_size import PAGE_BYTES, PageSize
 
@@ -113,6 +115,27 @@ class IndexReader:
             held = TRUE if where is None else Conditions(self._connection, owner).sql(where)
             rows = self._connection.execute(f"{_NAMES} {held.text} LIMIT ?", (owner, *held.values, NAMES)).fetchall()
         return tuple(dict.fromkeys(name for (names,) in rows for name in names.split()))[:NAMES]
+
+    def suspects(self, tenant: str, question: DueQuestion, after: DuePlace, limit: int) -> Sequence[Suspect]:
+        """Read threads of a tenant that may be due; see :func:`clew_projections.index.suspects.find_suspects`.
+
+        Raises:
+            Invalid: the question takes too long (``question_too_large``).
+            Unavailable: the file cannot be read now.
+            Corrupt: the file is damaged.
+        """
+        with self._moment():
+            return find_suspects(self._connection, tenant, question, after, limit)
+
+    def expiring_tenants(self, until: datetime) -> Sequence[str]:
+        """Read the tenants that have threads which expire by a time.
+
+        Raises:
+            Unavailable: the file cannot be read now.
+            Corrupt: the file is damaged.
+        """
+        with self._moment():
+            return find_expiring_tenants(self._connection, until)
 
     def close(self) -> None:
         """Close the file."""

@@ -11,6 +11,7 @@ from msgspec import Struct
 from clew_events.content import ExpiresAfter, Metadata, ToolResources
 from clew_events.list_reply import ListedThread
 from clew_projections.api_objects import thread_object
+from clew_projections.fold import Status
 from clew_projections.views import ThreadView
 
 
@@ -59,6 +60,8 @@ DEFINITION: Final = ", ".join(
 """The columns as ``CREATE TABLE`` takes them."""
 
 
+_STATUSES: Final[tuple[Status, ...]] = ("open", "deleted", "erased", "absent")
+"""The statuses of a thread by the number in the column ``deleted``."""
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE: Final = msgspec.json.Decoder(_ShownParts).decode
 _NOTHING: Final = b"{}"
@@ -70,7 +73,7 @@ def view_of(row: Row, tenant: str) -> ThreadView:
     return ThreadView(
         id=row.id,
         tenant=tenant,
-        status="deleted" if row.deleted else "open",
+        status=_STATUSES[row.deleted],
         metadata=kept.metadata,
         tool_resources=kept.tool_resources,
         expires_after=kept.expires_after,
@@ -96,7 +99,7 @@ def row_of(no: int, tenant: int, view: ThreadView, created_by: str, updated_by: 
         no=no,
         tenant=tenant,
         id=view.id,
-        deleted=int(deleted),
+        deleted=_STATUSES.index(view.status),
         seq=view.seq,
         n=view.n,
         hash=view.hash,

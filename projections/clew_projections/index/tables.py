@@ -5,6 +5,7 @@ Every value of a metadata key is a ``term`` with the number of threads that have
 these threads, indexed by both times, so that the newest threads with a value are read in order. The actors who created
 and last changed a thread are terms too, under negative keys. Times are in microseconds since 1970.
 
+``deleted`` is 1 for a deleted thread, 2 for an erased one, and 3 for what is no thread: a tenant's own history.
 ``active`` is when somebody last made use of a thread, and ``expires_at`` when it is due to be removed, null if never.
 ``shown`` is the listed form of a thread, as JSON. ``hold`` has the names of its legal holds, deleted or not, with a
 space before and after each.
@@ -25,7 +26,7 @@ from typing import Final
 
 from clew_projections.index.rows import DEFINITION
 
-INDEX_FORMAT: Final = 5
+INDEX_FORMAT: Final = 6
 """Incremented when a table or its content changes."""
 
 _TABLES: Final = f"""
@@ -36,6 +37,7 @@ CREATE UNIQUE INDEX thread_id ON thread (tenant, id);
 CREATE INDEX thread_created ON thread (tenant, created, id) WHERE deleted = 0;
 CREATE INDEX thread_updated ON thread (tenant, updated, id) WHERE deleted = 0;
 CREATE INDEX thread_expiring ON thread (tenant, expires_at) WHERE deleted = 0 AND expires_at IS NOT NULL;
+CREATE INDEX thread_deleted ON thread (tenant, created, id) WHERE deleted = 1;
 CREATE INDEX thread_held ON thread (tenant, id) WHERE hold <> '';
 
 CREATE TABLE key (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -44,9 +45,12 @@ class Source(Protocol):
         """What reads threads' commits."""
 
 
-def use_parts(nats: str, action: Callable[[Clew], Awaitable[T]]) -> T:
-    """Run an action on parts of the deployment, which it picks itself; needs no running service."""
-    return open_and_ask(nats, connect, action)
+def use_parts(nats: str, action: Callable[[Clew], Awaitable[T]], *, may_erase: bool = True) -> T:
+    """Run an action on parts of the deployment, which it picks itself; needs no running service.
+
+    ``may_erase`` unless nobody has said whether JetStream overwrites what is erased.
+    """
+    return open_and_ask(nats, partial(connect, may_erase=may_erase), action)
 
 
 def consult(nats: str, pack: Path | None, address: Address, action: Callable[[Source], Awaitable[T]]) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import click
@@ -14,16 +15,22 @@ from clew_events.client import Clew
 from clew_events.client.results import RetentionDone
 from clew_events.content import Anchor, Disposal
 from clew_events.errors import Invalid
-from clew_events.list_reply import Count, Retention
+from clew_events.list_reply import Count, DueThread, Retention
 from clew_events.requests import MAX_DAYS
 from clew_services.cli import options, output
+from clew_services.cli.parts import use_parts
 from clew_services.cli.session import ask
 from clew_services.cli.terminal import echo, print_json
 from clew_services.cli.thread_list import read_filter
+from clew_services.compose import Clew as Deployment
+from clew_services.retention.look_book import PassState
+from clew_services.retention.retention_worker import RetentionWorker
+from clew_services.settings import Settings
 from clew_services.threads.tenant_rules import REMOVES_ALL
 
 _DAYS: Final = re.compile(r"([1-9][0-9]{0,4})d?")
 _THEN: Final = re.compile(r"(delete|erase)|delete,erase-after[ =](?P<days>\S+)")
+_DUE: Final = ("thread", "to be", "since", "by", "now", "holds")
 _TITLE: Final = ("policy", "after", "since", "then", "where")
 
 
@@ -54,7 +61,7 @@ def command() -> None:
     "--since",
     type=click.Choice(["created", "changed"]),
     required=True,
-    help="From when the days count: the thread's first commit, or its latest.",
+    help="From when the days count: the thread's creation, or its latest use.",
 )
 @click.option(
     "--then",
@@ -160,6 +167,56 @@ def list_policies(*, tenant: str, nats: str, as_json: bool) -> None:
         print_json({"policies": listed.data})
     else:
         output.rows(_TITLE, map(_row, listed.data))
+
+
+@command.command("run")
+@click.option("--dry-run", is_flag=True, help="Only show what is due, by which rule, and which legal holds keep it.")
+@click.option("--until", type=options.TIME, help="With --dry-run: what is due by this time, and not only by now.")
+@options.index
+@options.setting("encrypted_at_rest")
+@options.query_options_with_data
+def run(
+    *, dry_run: bool, until: datetime | None, data: str, index: str, encrypted_at_rest: str, tenant: str, nats: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Remove the tenant's threads that are due, once, as the role 'retention' does every ten minutes for all tenants.
+
+    It needs the index of this machine. What is removed was due at a look an hour before as well, so on a deployment
+    where nobody runs the role, run this hourly.
+    """
+    if dry_run:
+        due = ask(nats, tenant, lambda clew: _list_due(clew, until))
+        if as_json:
+            print_json({"due": due})
+        else:
+            output.rows(_DUE, map(_due_row, due))
+        return
+    if until is not None:
+        raise click.UsageError("--until goes with --dry-run")
+    root = Settings(data=data, index=index).index_folder
+
+    async def remove(clew: Deployment) -> PassState:
+        clew.open_index(root)
+        return await RetentionWorker(clew.retention_parts).run(tenant)
+
+    state = use_parts(nats, remove, may_erase=encrypted_at_rest != "")
+    if as_json:
+        print_json(state)
+        return
+    counts = {"deleted": state.deleted, "asked to erase": state.erased, "held": state.held, "waiting": state.waiting}
+    echo(", ".join(f"{name}: {count}" for name, count in counts.items()))
+    if state.believed_at is not None:
+        echo(f"nothing is removed before {output.when(state.believed_at)}, when the clock is believed")
+
+
+async def _list_due(clew: Clew, until: datetime | None) -> list[DueThread]:
+    return [each async for each in clew.iter_due(until=until)]
+
+
+def _due_row(due: DueThread) -> tuple[object, ...]:
+    since = output.when(datetime.fromtimestamp(due.due_at, UTC))
+    now = "deleted" if due.deleted else "open"
+    return due.id, f"{due.action}d", since, due.policy or "expires_after", now, " ".join(due.holds)
 
 
 def _read_then(text: str) -> tuple[Disposal, int | None]:

@@ -25,7 +25,7 @@ def command(roles: Sequence[Role], **chosen: str | int) -> None:
     api: the HTTP API. commands: commands over NATS and from the inbox. query: queries over NATS. projector:
     keeps the buckets up to date, and signs checkpoints if it has a key. index: keeps this machine's index of threads
     up to date; the roles that query the index do so themselves if no other process does. erasure: carries out
-    erasures. Any number of processes may run each role.
+    erasures. retention: removes threads whose time is over. Any number of processes may run each role.
     """
     log_to_stderr(str(chosen["log"]))
     settings, wanted = msgspec.convert(chosen, Settings), tuple(dict.fromkeys(roles))

@@ -68,6 +68,9 @@ from clew_services.queries.reader import Reader
 from clew_services.rebuild.bucket_rebuild import Progress, Rebuild
 from clew_services.rebuild.kept_generations import KeptGenerations
 from clew_services.rebuild.view_renewal import ViewRenewal
+from clew_services.retention.due_threads import DueThreads
+from clew_services.retention.look_book import LookBook
+from clew_services.retention.retention_worker import RetentionParts
 from clew_services.tenant_list import TenantList, Tenants
 from clew_services.threads.cache import Memory
 from clew_services.threads.handler import Commands, Handler
@@ -313,6 +316,22 @@ class Clew:
             renewal=self.renewal(),
             commands=self.handler,
             replicated=self.opened.replicated,
+        )
+
+    # Retention
+
+    @cached_property
+    def retention_parts(self) -> RetentionParts:
+        """What the worker uses that removes threads when their time is over."""
+        return RetentionParts(
+            js=self.js,
+            shards=self.opened.shards,
+            book=LookBook(self.js, self.opened.shards),
+            tenants=self.tenant_histories,
+            suspects=self.lists,
+            due=DueThreads(self.lists, self.current, self.tenant_histories),
+            records=self.erasure_records,
+            commands=self.handler,
         )
 
     # Checking

@@ -25,16 +25,17 @@ from clew_services.metrics.endpoint import MetricsEndpoint
 from clew_services.metrics.files import Files
 from clew_services.metrics.instruments import Instruments, Sampler
 from clew_services.progress import TIME
+from clew_services.retention.retention_worker import serve_retention
 from clew_services.settings import Settings
 
 if TYPE_CHECKING:
     from clew_services.http.app import ApiParts
     from clew_services.http.middleware import Show
 
-Role = Literal["api", "commands", "query", "projector", "index", "erasure"]
+Role = Literal["api", "commands", "query", "projector", "index", "erasure", "retention"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
-PROJECTING: Final = frozenset[Role]({"projector", "index", "erasure"})
-LISTING: Final = frozenset[Role]({"api", "query"})
+PROJECTING: Final = frozenset[Role]({"projector", "index", "erasure", "retention"})
+LISTING: Final = frozenset[Role]({"api", "query", "retention"})
 """Roles that query the index, and keep it current if no other process on the machine does."""
 
 Service = Callable[[asyncio.Event, asyncio.Event], Coroutine[None, None, None]]
@@ -76,6 +77,8 @@ def _services(
             return [partial(_run_indexer, clew, settings, True)]
         case "erasure":
             return [partial(serve_erasure, clew.erasure_parts, settings)]
+        case "retention":
+            return [partial(serve_retention, clew.retention_parts)]
         case _:
             assert_never(role)
 

@@ -242,6 +242,10 @@ ERASURE_AGE: Final = Metric(
     name="clew_erasure_oldest_seconds", kind="gauge", source="deployment",
     help="Age of the oldest of them; 0 if there is none.",
 )  # fmt: skip
+RETENTION_LAG: Final = Metric(
+    name="clew_retention_lag_seconds", kind="gauge", source="deployment",
+    help="For how long a thread is due that retention has not removed; at least the age of its last pass.",
+)  # fmt: skip
 
 ALL: Final[tuple[Metric, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """All metrics, in the order of their definition."""

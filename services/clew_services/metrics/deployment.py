@@ -30,6 +30,7 @@ from clew_services.metrics.catalogue import Metric
 from clew_services.metrics.counter_files import VARIABLE
 from clew_services.open_deployment import OpenDeployment
 from clew_services.progress import ask_jetstream
+from clew_services.retention.look_book import LookBook
 
 TIME: Final = 8.0
 """Timeout of JetStream during a scrape, in seconds; less than Prometheus's own timeout of a scrape."""
@@ -71,6 +72,7 @@ class DeploymentMetrics(Collector):
         self._index = index
         self._readiness = readiness
         self._erasure_records = ErasureRecords(opened.js, opened.js.pending)
+        self._looks = LookBook(opened.js, opened.layout.shards)
         self._loop = asyncio.get_running_loop()
 
     def describe(self) -> list[GaugeMetricFamily]:
@@ -100,6 +102,7 @@ class DeploymentMetrics(Collector):
                     self._signed(),
                     self._verified(),
                     self._erasures(),
+                    self._retention(),
                 )
         except TimeoutError:
             return values
@@ -185,6 +188,17 @@ class DeploymentMetrics(Collector):
         since = min((each.erasure.requested_at for each in pending), default=None)
         age = max(0.0, (datetime.now(UTC) - since).total_seconds()) if since is not None else 0.0
         return {catalogue.ERASURES: {"": len(pending)}, catalogue.ERASURE_AGE: {"": age}}
+
+    async def _retention(self) -> Values:
+        try:
+            async with asyncio.timeout(progress.TIME):
+                state = await self._looks.state()
+        except (ClewError, TimeoutError):
+            return {}
+        if state is None:
+            return {}
+        lag = (datetime.now(UTC) - (state.oldest or state.at)).total_seconds()
+        return {catalogue.RETENTION_LAG: {"": max(0.0, lag)}}
 
     async def _signed(self) -> Values:
         try:

@@ -39,7 +39,7 @@ from clew_services.settings import Address, Settings
 from clew_services.tenant_list import TenantList
 
 OVER_NATS: Final = ("commands", "query")
-PROJECTING: Final = ("projector", "erasure")
+PROJECTING: Final = ("projector", "erasure", "retention")
 INDEXING: Final = ("index",)
 OVER_HTTP: Final = ("api",)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -16,6 +17,7 @@ from clew_events.list_reply import Count, FilterHold, Freshness, HoldPage, Reten
 from clew_projections.api_objects import held_thread, retention_object, standing_objects
 from clew_projections.history.tenant_histories import TenantHistories
 from clew_projections.index import WrittenList
+from clew_projections.index.suspects import DuePlace, DueQuestion, Suspect
 from clew_projections.page_size import PageBytes, default_page_bytes
 from clew_projections.views import ThreadView
 from clew_services.threads.tenant_rules import Impact
@@ -32,6 +34,12 @@ class Index(Protocol):
 
     async def holds(self, tenant: str, query: ListHolds) -> HoldPage:
         """A page of a tenant's threads that have legal holds, as of the index's position."""
+
+    async def suspects(self, tenant: str, question: DueQuestion, after: DuePlace, limit: int) -> Sequence[Suspect]:
+        """Threads of a tenant that may be due, as of the index's position."""
+
+    async def expiring_tenants(self, until: datetime) -> Sequence[str]:
+        """The tenants that have threads which expire by a time."""
 
     async def names_of_holds(self, tenant: str, where: Condition | None) -> tuple[str, ...]:
         """The names of legal holds on threads that match, up to 100."""
@@ -51,7 +59,7 @@ class Lists:
         page_bytes: PageBytes = default_page_bytes,
     ) -> None:
         self._shards = shards
-        self._tenants = tenants
+        self.tenants = tenants
         self._page_bytes = page_bytes
         self.index = index
 
@@ -81,12 +89,12 @@ class Lists:
 
     async def standing(self, tenant: str, hold: str | None = None) -> tuple[FilterHold, ...]:
         """A tenant's standing holds, by their names, or the one named ``hold``."""
-        holds = (await self._tenants.state(tenant)).holds
+        holds = (await self.tenants.state(tenant)).holds
         return standing_objects({name: each for name, each in holds.items() if hold in {None, name}})
 
     async def holds_of(self, view: ThreadView, hold: str | None, position: Position) -> HoldPage:
         """The legal holds of one thread, and the standing ones that cover it, or those named ``hold``."""
-        covering = await self._tenants.find_holds(view)
+        covering = await self.tenants.find_holds(view)
         standing = await self.standing(view.tenant, hold)
         data = (held_thread(view),) if view.holds and hold in {None, *view.holds} else ()
         return HoldPage(
@@ -98,6 +106,23 @@ class Lists:
             fresh=Freshness(position=positions_text(position), at=view.updated_at),
         )
 
+    async def suspects(self, tenant: str, question: DueQuestion, after: DuePlace, limit: int) -> Sequence[Suspect]:
+        """Threads of a tenant that may be due.
+
+        Raises:
+            Invalid: the filter of a policy makes the index look at too many threads.
+            Unavailable: there is no index here.
+        """
+        return await self._index_of_this_process().suspects(tenant, question, after, limit)
+
+    async def expiring_tenants(self, until: datetime) -> Sequence[str]:
+        """The tenants that have threads which expire by a time.
+
+        Raises:
+            Unavailable: there is no index here.
+        """
+        return await self._index_of_this_process().expiring_tenants(until)
+
     async def retention(self, tenant: str) -> RetentionList:
         """A tenant's policies of retention, by their names.
 
@@ -105,7 +130,7 @@ class Lists:
             Corrupt: its own history cannot be read.
             Unavailable: the log does not answer.
         """
-        policies = (await self._tenants.state(tenant)).policies
+        policies = (await self.tenants.state(tenant)).policies
         return RetentionList(data=tuple(retention_object(policies[name]) for name in sorted(policies)))
 
     async def measure(self, tenant: str, command: SetRetention, now: datetime) -> Impact | None:
@@ -121,7 +146,7 @@ class Lists:
         where = () if command.where is None else (command.where,)
         age = TimeTest(lte=now - timedelta(days=command.after_days))
         due = Condition(created=age) if command.since == "created" else Condition(updated=age)
-        standing = (await self._tenants.state(tenant)).holds.values()
+        standing = (await self.tenants.state(tenant)).holds.values()
         try:
             return Impact(
                 everything=command.where is None or await self._is_all(tenant, command.where),
@@ -151,6 +176,12 @@ class Lists:
 
     async def _index_for(self, query: ListThreads | ListHolds) -> Index:
         """The index, once it includes what a query asks for."""
+        index = self._index_of_this_process()
+        if query.at_least is not None:
+            await self._wait_for_index(index, query.at_least)
+        return index
+
+    def _index_of_this_process(self) -> Index:
         index = self.index
         if index is None:
             raise Unavailable(
@@ -158,8 +189,6 @@ class Lists:
                 "'query' that has a folder for it (CLEW_INDEX)",
                 code="no_index",
             )
-        if query.at_least is not None:
-            await self._wait_for_index(index, query.at_least)
         return index
 
     async def _wait_for_index(self, index: Index, at_least: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final, assert_never
 
 import msgspec
@@ -10,8 +11,8 @@ from clew_events import ids
 from clew_events.checkpoint_messages import GetCheckpoint, GetProof, ListCheckpoints
 from clew_events.commit import Position
 from clew_events.errors import Corrupt, Invalid, NotFound, Unavailable
-from clew_events.list_query import ListHolds, ListRetention, ListThreads
-from clew_events.list_reply import HoldPage, RetentionList
+from clew_events.list_query import ListDue, ListHolds, ListRetention, ListThreads
+from clew_events.list_reply import DuePage, HoldPage, RetentionList
 from clew_events.objects import Message
 from clew_events.queries import (
     GetBlame,
@@ -47,6 +48,7 @@ from clew_services.queries import feed_pages
 from clew_services.queries.history_pages import HistoryPages, hint_of
 from clew_services.queries.lists import Lists
 from clew_services.queries.past import Past
+from clew_services.retention.due_threads import DueThreads, due_page
 from clew_services.threads.cache import Memory
 from clew_services.threads.decide import no_message, no_thread
 
@@ -83,6 +85,7 @@ class Reader:
         self._pages = pages
         self.past = past
         self._lists = lists
+        self._due = DueThreads(lists, current, lists.tenants)
         self._checkpoints = checkpoints
         self._erasures = erasures
         self._page_bytes = page_bytes
@@ -105,6 +108,8 @@ class Reader:
                 return await self.holds(tenant, query)
             case ListRetention():
                 return await self.retention(tenant)
+            case ListDue():
+                return await self.due(tenant, query)
             case GetMessage():
                 return await self.message(tenant, query)
             case ListMessages():
@@ -167,6 +172,11 @@ class Reader:
     async def retention(self, tenant: str) -> RetentionList:
         """A tenant's policies of retention."""
         return await self._lists.retention(tenant)
+
+    async def due(self, tenant: str, query: ListDue) -> DuePage:
+        """A page of a tenant's threads that are due to be deleted or erased."""
+        rules = await self._lists.tenants.state(tenant)
+        return await due_page(self._due, tenant, rules, query, datetime.now(UTC))
 
     async def message(self, tenant: str, query: GetMessage) -> Found:
         """The current state of a message."""

@@ -6,6 +6,7 @@ from msgspec.structs import asdict
 
 from clew_events.commands import RemoveRetention, SetRetention
 from clew_events.http_forms import SetRetentionBody
+from clew_events.list_query import ListDue
 from clew_services.http.call import Call
 from clew_services.http.command_call import CommandCall
 from clew_services.http.responses import Answer, json_answer
@@ -30,3 +31,7 @@ class RetentionPolicies:
     async def list_retention(self, call: Call) -> Answer:
         """``GET /v1/retention``: by their names."""
         return json_answer(await self._queries.retention(call.holder.tenant))
+
+    async def list_due(self, call: Call) -> Answer:
+        """``GET /v1/due``: the threads that are due, by rules."""
+        return json_answer(await self._queries.due(call.holder.tenant, call.query(ListDue)))

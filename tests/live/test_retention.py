@@ -1,0 +1,289 @@
+"""Threads are removed when their time is over, by policies or by what they say: once, and none while it is held."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from msgspec.structs import replace
+
+from clew_events import client
+from clew_events.commands import PlaceHold, RestoreThread
+from clew_events.events import (
+    Event,
+    HoldPlaced,
+    RetentionRemoved,
+    RetentionSet,
+    StandingHoldPlaced,
+    StandingHoldReleased,
+    ThreadDeleted,
+)
+from clew_events.list_query import Condition
+from clew_events.requests import ExpiresAfterIn
+from clew_events.subjects import TENANT, Address
+from clew_projections.tenant_state import encode_condition
+from clew_services.cli import main
+from clew_services.compose import Clew
+from clew_services.retention.look_book import LookBook, PassState
+from clew_services.retention.looks import STEADY, Clocks
+from clew_services.retention.retention_worker import RetentionParts, RetentionWorker, serve_retention
+from support.asgi import call
+from support.commits import CREATED, body_of, commit, hash_of, store
+from support.indexes import caught_up, fed, names
+from support.nats_services import served
+from support.waiting import eventually
+from support.writers import Writer
+
+ACME = "acme"
+TRIAL = encode_condition(Condition.equal("plan", "trial"))
+DAY = timedelta(days=1)
+
+
+class FakeClocks:
+    """The clocks of a machine and a server, some days from now, that go on when they are told to."""
+
+    def __init__(self, ahead: timedelta = timedelta()) -> None:
+        self.now = datetime.now(UTC) + ahead
+        self.up = 0.0
+
+    def __call__(self, log: datetime) -> Clocks:
+        return Clocks(self.now, self.now, "the same", self.up)
+
+    def go_on(self, time: timedelta) -> None:
+        self.now += time
+        self.up += time.total_seconds()
+
+
+def policy(name: str, after_days: int, **fields: Any) -> RetentionSet:
+    rest = {"since": "created", "where": None, "then": "delete", "erase_after_days": None, **fields}
+    return RetentionSet(name=name, after_days=after_days, **rest)
+
+
+async def order(clew: Clew, *events: Event, tenant: str = ACME) -> None:
+    """Add a commit to a tenant's own history."""
+    view = (await clew.current.read_current(Address(tenant, TENANT))).thread
+    made = commit(view.n + 1, *events, prev=view.hash, thread=TENANT, tenant=tenant, actor="dpo")
+    await store(clew.nc, Address(tenant, TENANT), body_of(made), shards=clew.deployment.shards)
+
+
+class Retention:
+    """Passes over a deployment whose index is current, by clocks that are some days ahead."""
+
+    def __init__(self, clew: Clew, root: Path) -> None:
+        self.clew = clew
+        self.root = root
+        self.clocks = FakeClocks()
+
+    def parts(self) -> RetentionParts:
+        book = LookBook(self.clew.js, self.clew.opened.shards, self.clocks)
+        return replace(self.clew.retention_parts, book=book)
+
+    def worker(self, rate: float = 10_000.0) -> RetentionWorker:
+        return RetentionWorker(self.parts(), rate=rate)
+
+    async def in_days(self, days: float) -> PassState:
+        """What a pass does in some days, when two looks agree."""
+        await self.prepare(days)
+        return await self.worker().run()
+
+    async def prepare(self, days: float) -> None:
+        """Have the clocks believed, and a look be due with which the next agrees."""
+        await caught_up(self.clew, self.root)
+        self.clocks.go_on(timedelta(days=days, minutes=10))
+        await self.parts().book.look()
+        self.clocks.go_on(26 * timedelta(hours=1))
+
+
+@pytest.fixture
+async def retention(clew: Clew, tmp_path: Path) -> AsyncIterator[Retention]:
+    root = tmp_path / "index"
+    clew.open_index(root)
+    async with fed(clew, root):
+        yield Retention(clew, root)
+
+
+@pytest.fixture
+def writer(clew: Clew) -> Writer:
+    return Writer(clew.handler, ACME)
+
+
+async def statuses(clew: Clew, *threads: str, tenant: str = ACME) -> list[str]:
+    found = await asyncio.gather(*(clew.current.read_current(Address(tenant, each)) for each in threads))
+    return [each.thread.status for each in found]
+
+
+async def test_what_is_due_is_deleted_or_erased_in_the_name_of_retention(
+    clew: Clew, retention: Retention, writer: Writer
+) -> None:
+    await writer.create("thread_trial", metadata={"plan": "trial"})
+    await writer.create("thread_paid", metadata={"plan": "paid"})
+    await writer.create("thread_short", expires_after=ExpiresAfterIn(anchor="created_at", days=3))
+    await order(clew, policy("trials", 5, where=TRIAL, then="erase"), policy("old", 30, erase_after_days=10))
+    threads = ("thread_trial", "thread_paid", "thread_short")
+    assert (await retention.in_days(2)).deleted == 0
+    assert await statuses(clew, *threads) == ["open", "open", "open"]
+    done = await retention.in_days(4)
+    assert (done.deleted, done.erased, done.held, done.waiting) == (1, 1, 0, 0)
+    assert await statuses(clew, *threads) == ["erased", "open", "deleted"]
+    last = [each async for each in clew.histories.after(Address(ACME, "thread_short"), 0)][-1].commit
+    assert (last.actor, last.by, last.command) == ("retention", "retention", "DeleteThread")
+    assert last.reason == "retention: expires_after"
+    (record,) = await clew.erasure_records.pending()
+    assert (record.erasure.thread_id, record.erasure.code, record.erasure.by) == ("thread_trial", "trials", "retention")
+    # Thirty days after it was created one is deleted, and ten days later both are erased that were deleted.
+    assert (await retention.in_days(30)).deleted == 1
+    assert await statuses(clew, *threads) == ["erased", "deleted", "deleted"]
+    assert (await retention.in_days(12)).erased == 2
+    assert await statuses(clew, *threads) == ["erased", "erased", "erased"]
+    assert (await retention.in_days(1000)).waiting == 0
+
+
+async def test_held_threads_stay_until_the_hold_is_released(clew: Clew, retention: Retention, writer: Writer) -> None:
+    await writer.create("thread_held")
+    await writer.create("thread_trial", metadata={"plan": "trial"})
+    await clew.handler.handle(ACME, PlaceHold(thread_id="thread_held", hold="case-7"))
+    await order(clew, policy("all", 1, then="erase"), StandingHoldPlaced(hold="case-8", where=TRIAL))
+    done = await retention.in_days(3)
+    assert (done.held, done.erased, done.oldest) == (2, 0, None)
+    await order(clew, StandingHoldReleased(hold="case-8"))
+    # Rules that have changed since the look before are those of another day.
+    await caught_up(clew, retention.root)
+    done = await retention.worker().run()
+    assert (done.held, done.waiting) == (1, 1)
+    assert done.oldest is not None
+    done = await retention.in_days(0)
+    assert (done.held, done.erased) == (1, 1)
+    assert await statuses(clew, "thread_held", "thread_trial") == ["open", "erased"]
+
+
+async def test_a_thread_that_cannot_be_read_holds_up_no_other(clew: Clew, retention: Retention, writer: Writer) -> None:
+    for thread in ("thread_broken", "thread_whole"):
+        await writer.create(thread)
+    await order(clew, policy("all", 1))
+    await caught_up(clew, retention.root)
+    await store(clew.nc, Address(ACME, "thread_broken"), b"no commit", shards=clew.deployment.shards)
+    assert (await retention.in_days(2)).deleted == 1
+    assert await statuses(clew, "thread_whole") == ["deleted"]
+
+
+async def test_what_is_restored_is_deleted_again_if_days_count_from_its_creation(
+    clew: Clew, retention: Retention, writer: Writer
+) -> None:
+    await writer.create("thread_old", metadata={"plan": "trial"})
+    await writer.create("thread_idle")
+    await order(clew, policy("old", 10, where=TRIAL), policy("idle", 10, since="changed"))
+    assert (await retention.in_days(11)).deleted == 2
+    for thread in ("thread_old", "thread_idle"):
+        await clew.handler.handle(ACME, RestoreThread(thread_id=thread))
+    done = await retention.in_days(0)
+    assert done.deleted == 2  # restoring was days ago, by the clock of this test
+    await order(clew, RetentionRemoved(name="idle"))
+    await clew.handler.handle(ACME, RestoreThread(thread_id="thread_idle"))
+    await clew.handler.handle(ACME, RestoreThread(thread_id="thread_old"))
+    assert (await retention.in_days(0)).deleted == 1
+    assert await statuses(clew, "thread_old", "thread_idle") == ["deleted", "open"]
+
+
+async def test_nothing_is_removed_before_the_clock_is_believed_and_whoever_serves_says_so(
+    clew: Clew, retention: Retention, writer: Writer
+) -> None:
+    await writer.create("thread_old")
+    created_at = (await clew.current.read_current(Address(ACME, "thread_old"))).thread.created_at
+    assert created_at is not None
+    await order(clew, policy("all", 1))
+    await caught_up(clew, retention.root)
+    retention.clocks.go_on(DAY * 3)
+    parts, stop, ready = retention.parts(), asyncio.Event(), asyncio.Event()
+    standing_by = [asyncio.create_task(serve_retention(parts, stop, ready)) for _ in range(2)]
+    await ready.wait()
+
+    async def passed() -> bool:
+        return await parts.book.state() is not None
+
+    await eventually(passed)
+    stop.set()
+    await asyncio.gather(*standing_by)
+    state = await parts.book.state()
+    assert state is not None
+    assert (state.waiting, state.oldest, state.believed_at) == (1, created_at + DAY, state.at + STEADY)
+    assert (await retention.in_days(0)).deleted == 1
+
+
+async def test_who_is_killed_goes_on_and_two_at_once_remove_a_thread_once(
+    clew: Clew, retention: Retention, writer: Writer
+) -> None:
+    threads = names(300)
+    await asyncio.gather(*(writer.create(each) for each in threads))
+    await order(clew, policy("all", 1))
+    await retention.prepare(2)
+
+    async def removed() -> int:
+        return (await statuses(clew, *threads)).count("deleted")
+
+    killed = asyncio.create_task(retention.worker(rate=200.0).run())
+    while await removed() < 20:
+        pass
+    killed.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await killed
+    assert 20 <= await removed() < 300
+    await asyncio.gather(*(retention.worker().run() for _ in range(2)))
+    assert await removed() == 300
+    for each in threads:
+        assert (await clew.current.read_current(Address(ACME, each))).thread.n == 2
+
+
+async def past(clew: Clew, thread: str, days: float, *batches: Sequence[Event], tenant: str = ACME) -> None:
+    """A thread that was written some days ago."""
+    at, prev = datetime.now(UTC) - timedelta(days=days), None
+    for n, events in enumerate(batches, start=1):
+        made = commit(n, *events, prev=prev, thread=thread, tenant=tenant, at=at)
+        prev = hash_of(made)
+        await store(clew.nc, Address(tenant, thread), body_of(made), shards=clew.deployment.shards)
+
+
+async def test_what_is_due_is_shown_at_every_door_and_run_at_once_from_the_terminal(
+    clew: Clew, retention: Retention, deployment
+) -> None:
+    await past(clew, "thread_late", 20, [CREATED])
+    await past(clew, "thread_gone", 60, [CREATED], [ThreadDeleted()])
+    await past(clew, "thread_held", 30, [CREATED], [HoldPlaced(hold="case-7")])
+    await past(clew, "thread_young", 5, [CREATED])
+    await past(clew, "thread_of_others", 20, [CREATED], tenant="globex")
+    await order(clew, policy("old", 10, erase_after_days=30))
+    await caught_up(clew, retention.root)
+    answer = await call(clew, "GET", "/v1/due?limit=1")
+    page = json.loads(answer.body)
+    assert answer.status == 200, answer.body
+    assert [(each["id"], each["action"], each["policy"], each["deleted"], each["holds"]) for each in page["data"]] == [
+        ("thread_held", "delete", "old", False, ["case-7"])
+    ]
+    assert page["has_more"]
+    assert (await call(clew, "GET", "/v1/due?after=nothing")).error["param"] == "after"
+    later = datetime.now(UTC) + timedelta(days=6)
+
+    def run(*arguments: str) -> dict:
+        said = ["retention", "run", "--tenant", ACME, "--nats", deployment.url, "--json", *arguments]
+        result = CliRunner().invoke(main, said, env={"CLEW_INDEX": str(retention.root)})
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    async with served(clew), client.connect(deployment.url, tenant=ACME) as asked:
+        due = [(each.id, each.action) async for each in asked.iter_due()]
+        assert sorted(due) == [("thread_gone", "erase"), ("thread_held", "delete"), ("thread_late", "delete")]
+        assert {each.id async for each in asked.iter_due(until=later)} == {"thread_young", *(name for name, _ in due)}
+        shown = (await asyncio.to_thread(run, "--dry-run"))["due"]
+        assert sorted((each["id"], each["action"]) for each in shown) == sorted(due)
+    # One pass from the terminal looks, and removes nothing before its clock is believed.
+    state = await asyncio.to_thread(run)
+    assert (state["held"], state["waiting"], state["deleted"]) == (1, 2, 0)
+    assert state["believed_at"] is not None
+    done = await retention.in_days(0)
+    assert (done.deleted, done.erased, done.held) == (1, 1, 1)
