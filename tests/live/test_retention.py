@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
 from clew_events import client
-from clew_events.commands import PlaceHold, RestoreThread
+from clew_events.commands import DeleteThread, PlaceHold, RestoreThread
 from clew_events.events import (
+    ErasureRequested,
     Event,
     HoldPlaced,
     RetentionRemoved,
@@ -247,6 +248,49 @@ async def past(clew: Clew, thread: str, days: float, *batches: Sequence[Event], 
         made = commit(n, *events, prev=prev, thread=thread, tenant=tenant, at=at)
         prev = hash_of(made)
         await store(clew.nc, Address(tenant, thread), body_of(made), shards=clew.deployment.shards)
+
+
+async def test_the_proof_names_what_can_be_read_and_is_signed(clew: Clew, deployment, tmp_path: Path) -> None:
+    key, file = str(tmp_path / "key"), tmp_path / "statement"
+
+    def prove(*arguments: str) -> Result:
+        said = ["prove", "--retention", "--tenant", ACME, "--nats", deployment.url, "--signing-key", key, *arguments]
+        result = CliRunner().invoke(main, said)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+        return result
+
+    CliRunner().invoke(main, ["checkpoint", "keygen", "--signing-key", key])
+    public = CliRunner().invoke(main, ["checkpoint", "key", "--signing-key", key]).stdout.strip()
+    erased = ErasureRequested(erasure="erasure_1", items=None, code=None)
+    await past(clew, "thread_late", 20, [CREATED])
+    await past(clew, "thread_gone", 20, [CREATED], [ThreadDeleted()])
+    await past(clew, "thread_held", 20, [CREATED], [HoldPlaced(hold="case-7")])
+    await past(clew, "thread_erased", 20, [CREATED], [ThreadDeleted(), erased])
+    await past(clew, "thread_young", 5, [CREATED])
+    await past(clew, "thread_just_due", 10.01, [CREATED])
+    await past(clew, "thread_of_others", 20, [CREATED], tenant="globex")
+    ran = await asyncio.to_thread(prove)
+    assert ran.exit_code == 0, ran.output
+    await order(clew, policy("old", 10, erase_after_days=30))
+    ran = await asyncio.to_thread(prove, "--json", "--out", str(file))
+    assert ran.exit_code == 5
+    said = json.loads(ran.stdout)
+    stated = said["statement"]
+    assert (said["fulfilled"], [each["thread"] for each in stated["late"]]) == (False, ["thread_late"])
+    assert [(each["thread"], each["holds"]) for each in stated["held"]] == [("thread_held", ["case-7"])]
+    assert [(each["thread"], each["erasure"]) for each in stated["pending"]] == [("thread_erased", "erasure_1")]
+    assert (stated["open"], stated["deleted"], stated["erased"], stated["soon_due"]) == (4, 1, 1, 1)
+    assert (stated["n"], stated["policies"][0]["name"]) == (1, "old")
+    # The statement is the same text for whoever has it, and is no longer one if a letter of it is changed.
+    checked = CliRunner().invoke(main, ["prove", "--retention", "--check", str(file), "--key", public])
+    assert (checked.exit_code, "thread_late" in checked.stdout, "not verified" in checked.stdout) == (5, True, False)
+    file.write_bytes(file.read_bytes().replace(b"thread_late", b"thread_fine"))
+    altered = CliRunner().invoke(main, ["prove", "--retention", "--check", str(file), "--key", public])
+    assert "altered" in altered.stderr
+    await clew.handler.handle(ACME, DeleteThread(thread_id="thread_late"))
+    ran = await asyncio.to_thread(prove)
+    assert ran.exit_code == 0, ran.output
+    assert "nothing can be read that is older than the rules say" in ran.stdout
 
 
 async def test_what_is_due_is_shown_at_every_door_and_run_at_once_from_the_terminal(

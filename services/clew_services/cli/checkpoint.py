@@ -13,17 +13,15 @@ from clew_projections.integrity.erasure_check import erasures_of
 from clew_services.checkpoints import key_file
 from clew_services.checkpoints.ledger import Ledger
 from clew_services.checkpoints.maker import Maker
-from clew_services.checkpoints.note import SigningKey
 from clew_services.checkpoints.signed_checkpoint import KeptCheckpoint, KeptProof, SignedNote, read_proof, verify_note
 from clew_services.checkpoints.thread_proofs import bodies_between, check, head_proof, temporary_heads
 from clew_services.cli import options, output
-from clew_services.cli.options import key_from, verifier_key
+from clew_services.cli.options import key_file_of, key_from, load_signing_key, verifier_key
 from clew_services.cli.session import look
 from clew_services.cli.terminal import echo, echo_json, echo_lines, print_json, quantity
 from clew_services.erasure.certificate import read_certificate
 from clew_services.erasure.evidence import StoredEvidence
 from clew_services.open_deployment import OpenDeployment
-from clew_services.settings import Settings
 
 _TITLE = ("number", "time", "threads", "commits", "key", "hash")
 
@@ -82,7 +80,7 @@ def make(*, reason: str | None, nats: str, data: str, signing_key: str, as_json:
 
     Reads the whole log first, and compares it with the last checkpoint.
     """
-    key = _signing_key(data, signing_key)
+    key = load_signing_key(data, signing_key)
 
     async def sign(opened: OpenDeployment) -> SignedNote | None:
         async with temporary_heads(opened.js, opened.shards) as heads:
@@ -102,7 +100,7 @@ def make(*, reason: str | None, nats: str, data: str, signing_key: str, as_json:
 @options.signing_key
 def keygen(*, data: str, signing_key: str) -> None:
     """Create the key that signs checkpoints, in the file of --signing-key or in --data, and print its public key."""
-    echo(str(key_file.create_key(_key_file(data, signing_key)).verifier))
+    echo(str(key_file.create_key(key_file_of(data, signing_key)).verifier))
 
 
 @command.command("key")
@@ -110,7 +108,7 @@ def keygen(*, data: str, signing_key: str) -> None:
 @options.signing_key
 def key(*, data: str, signing_key: str) -> None:
     """Print the public key of this machine's signing key, for auditors."""
-    echo(str(_signing_key(data, signing_key).verifier))
+    echo(str(load_signing_key(data, signing_key).verifier))
 
 
 @command.command("export")
@@ -126,7 +124,7 @@ def export(
     *, file: Path, number: int | None, with_heads: bool, key: str | None, nats: str, data: str, signing_key: str
 ) -> None:
     """Write checkpoint NUMBER, or the last, with the public key to FILE, for an auditor to keep elsewhere."""
-    verifier = key_from(key) if key else _signing_key(data, signing_key).verifier
+    verifier = key_from(key) if key else load_signing_key(data, signing_key).verifier
 
     async def read(opened: OpenDeployment) -> KeptCheckpoint:
         signed = verify_note((await Ledger(opened.js).chosen(number)).note, verifier)
@@ -244,22 +242,6 @@ def _chosen(nats: str, number: int | None) -> SignedNote:
         return await Ledger(opened.js).chosen(number)
 
     return look(nats, read)
-
-
-def _key_file(data: str, signing_key: str) -> Path:
-    return Settings(data=data, signing_key=signing_key).signing_key_file
-
-
-def _signing_key(data: str, signing_key: str) -> SigningKey:
-    file = _key_file(data, signing_key)
-    key = key_file.load_key(file)
-    if key is None:
-        raise Invalid(
-            f"there is no signing key in {file}: name its file with --data or --signing-key, or create one with "
-            "'clew checkpoint keygen'",
-            code="no_key",
-        )
-    return key
 
 
 def _write(file: Path, raw: bytes) -> None:

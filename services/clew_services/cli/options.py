@@ -17,7 +17,8 @@ from clew_events.connection import INBOX_PREFIX
 from clew_events.errors import Invalid, NotFound, Unavailable
 from clew_events.requests import MAX_DAYS, ExpiresAfterIn
 from clew_services import settings
-from clew_services.checkpoints.note import NAME, VerifierKey
+from clew_services.checkpoints import key_file
+from clew_services.checkpoints.note import NAME, SigningKey, VerifierKey
 from clew_services.host import nats_url
 from clew_services.settings import SETTINGS, Settings
 
@@ -383,3 +384,25 @@ def key_from(text: str) -> VerifierKey:
             return VerifierKey.parse(file.read(LONGEST))
     except (OSError, UnicodeDecodeError) as fault:
         raise Invalid(f"there is no public key in {text}: {fault}", code="no_key") from fault
+
+
+def key_file_of(data: str, signing_key: str) -> Path:
+    """The file of the signing key, by the settings."""
+    return Settings(data=data, signing_key=signing_key).signing_key_file
+
+
+def load_signing_key(data: str, signing_key: str) -> SigningKey:
+    """Load the signing key of this machine.
+
+    Raises:
+        Invalid: there is none.
+    """
+    file = key_file_of(data, signing_key)
+    key = key_file.load_key(file)
+    if key is None:
+        raise Invalid(
+            f"there is no signing key in {file}: name its file with --data or --signing-key, or create one with "
+            "'clew checkpoint keygen'",
+            code="no_key",
+        )
+    return key

@@ -23,10 +23,12 @@ from clew_services.checkpoints.verification import RecordVerifier
 from clew_services.cli import check_report, options, output
 from clew_services.cli.exit import EXIT_CODES
 from clew_services.cli.parts import use_parts
+from clew_services.cli.retention_proof import prove_retention
 from clew_services.cli.terminal import echo, print_json, quantity
 from clew_services.open_deployment import OpenDeployment
 from clew_services.settings import Settings
 
+THERE = click.Path(exists=True, dir_okay=False, path_type=Path)
 SHOWN = 1_000
 """Findings that are listed at most; all are counted."""
 
@@ -72,7 +74,12 @@ class _ProofResult(Struct):
 @click.option("--sample", type=click.IntRange(min=1), help="Only this many threads, at random.")
 @click.option("--seed", type=int, help="With --sample: choose the same threads again, as long as the log is unchanged.")
 @click.option("--repair", is_flag=True, help="Explain what differs, and write it again from the log.")
+@click.option("--retention", is_flag=True, help="State what a tenant has that should be gone by its rules.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="With --retention: write the statement.")
+@click.option("--check", type=THERE, help="With --retention: read this statement, which needs no server.")
+@options.verifier_key
 @options.index
+@options.signing_key
 @options.query_options_with_data
 def command(
     *,
@@ -81,8 +88,13 @@ def command(
     sample: int | None,
     seed: int | None,
     repair: bool,
+    retention: bool,
+    out: Path | None,
+    check: Path | None,
+    key: str | None,
     data: str,
     index: str,
+    signing_key: str,
     tenant: str,
     nats: str,
     as_json: bool,
@@ -92,7 +104,17 @@ def command(
     Also checks this machine's index of threads, if it has one. Commits that are not projected or indexed yet are no
     findings; those not projected are counted. The exit code is 5 if anything differs and was not repaired, or was
     lost; it is 6 if the thread does not exist and never did. An index is not repaired: run 'clew rebuild index'.
+
+    With --retention: reads a tenant's part of the log, names what is older than its policies and the threads themselves
+    say, and signs that with the key of checkpoints. The exit code is 5 if there is anything. --check reads such a
+    statement again, with --key of a trusted signer.
     """
+    if retention or out is not None or check is not None or key is not None:
+        _check_options(retention=retention, views=bool(thread or everything or sample or repair))
+        prove_retention(
+            tenant, nats, data=data, signing_key=signing_key, out=out, check=check, key=key, as_json=as_json
+        )
+        return
     root = Settings(data=data, index=index).index_folder
     address = check_report.choose(thread, tenant, everything)
     if address is not None and sample is not None:
@@ -100,7 +122,7 @@ def command(
     seed = secrets.randbelow(2**32) if seed is None else seed
     only = None if everything else tenant
 
-    async def check(parts: _Parts) -> _ProofResult:
+    async def check_views(parts: _Parts) -> _ProofResult:
         file = check_report.index_of(parts.opened, root)
         prover, result = parts.prover(file), _ProofResult(indexed=file is not None)
         total = 1 if address is not None else await _count_threads(parts.opened)
@@ -123,7 +145,7 @@ def command(
 
     result = use_parts(
         nats,
-        lambda clew: check(
+        lambda clew: check_views(
             _Parts(
                 opened=clew.opened,
                 live=clew.live,
@@ -135,6 +157,17 @@ def command(
     )
     drawn = {"seed": seed} if sample is not None else {}
     _show(result, drawn, check_report.scope_of(thread, only), only, repair=repair, as_json=as_json)
+    _exit(result)
+
+
+def _check_options(*, retention: bool, views: bool) -> None:
+    if not retention:
+        raise click.UsageError("--out, --check and --key go with --retention")
+    if views:
+        raise click.UsageError("--retention is about a --tenant, and takes no THREAD, --all, --sample or --repair")
+
+
+def _exit(result: _ProofResult) -> None:
     if result.unrepaired:
         raise click.exceptions.Exit(EXIT_CODES["corrupt"])
 
